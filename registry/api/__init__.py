@@ -1,0 +1,1 @@
+"""JSON over HTTP: decode, call the recorder or the reader, encode."""

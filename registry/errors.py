@@ -1,0 +1,128 @@
+"""Every error the registry raises on purpose.
+
+The docstring of an error is its message: `str(error)` fills it from the keyword arguments it was raised with. What HTTP status
+an error becomes stands in one table, `api/problems.py`; nothing here knows about HTTP.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+
+class RegistryError(Exception):
+    """Something went wrong in the registry."""
+
+    code: ClassVar[str] = "registry_error"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" not in cls.__dict__:
+            name = cls.__name__.removesuffix("Error")
+            cls.code = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return " ".join(inspect.cleandoc(self.__doc__ or "").split()).format_map(self.facts)
+
+
+class Fault(RegistryError):
+    """{detail}"""
+
+    # One wrong field of a request: a JSON pointer (RFC 6901) into the body, and what is wrong there.
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(pointer=pointer, detail=detail)
+        self.pointer = pointer
+        self.detail = detail
+
+
+class NotJson(RegistryError):
+    """The body is not JSON: {reason}"""
+
+
+class Invalid(RegistryError):
+    """The request has a wrong shape or value: {summary}"""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        first = faults[0]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(summary=f"{first.pointer or '/'}: {first.detail}{more}")
+        self.faults = faults
+
+
+class BadQuery(RegistryError):
+    """The parameter '{parameter}' cannot be used: {reason}"""
+
+
+class RuleBroken(RegistryError):
+    """{detail}"""
+
+    # A new event that the deal's history cannot carry. `rule` is its stable name, `detail` says what to do.
+
+    def __init__(self, rule: str, detail: str, events: tuple[str, ...] = ()) -> None:
+        super().__init__(detail=detail)
+        self.rule = rule
+        self.detail = detail
+        self.events = events
+
+
+class VersionConflict(RegistryError):
+    """The {kind} '{slug}' is at version {actual}, not {expected}: read it again, then decide whether your change still holds."""
+
+
+class IdempotencyConflict(RegistryError):
+    """The Idempotency-Key '{key}' was used before with another request: use a new key for a new request."""
+
+
+class IdConflict(RegistryError):
+    """The id {id} belongs to another event ({stream}, version {version}): give another id, or none."""
+
+
+class NotFound(RegistryError):
+    """{detail}"""
+
+    def __init__(self, detail: str, **facts: Any) -> None:
+        super().__init__(detail=detail, **facts)
+
+
+class Moved(RegistryError):
+    """The deal '{deal}' was merged into '{into}'."""
+
+
+class Overloaded(RegistryError):
+    """The registry has more to record than it can take now: try again in a second."""
+
+
+class DatabaseLost(RegistryError):
+    """The registry's database does not answer: try again in a few seconds."""
+
+
+class Unauthorized(RegistryError):
+    """{detail}"""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
+class Forbidden(RegistryError):
+    """This key may {has}; '{needs}' is needed for that."""
+
+
+class TooLarge(RegistryError):
+    """The body is larger than {limit} bytes: send it in parts."""
+
+
+class UnsupportedMediaType(RegistryError):
+    """The Content-Type '{given}' cannot be read here: send {expected}."""
+
+
+class UnknownEventType(RegistryError):
+    """The stored event {position} has the unknown type '{type}', schema {schema}: this registry is older than its database."""
+
+
+class Corrupt(RegistryError):
+    """The log is not what it was: {detail}"""
