@@ -1,0 +1,5 @@
+"""The `registry` command."""
+
+
+def main() -> None:
+    """Nothing yet."""
