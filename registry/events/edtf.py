@@ -1,0 +1,32 @@
+"""Dates as loosely as sources give them: EDTF (ISO 8601-2) level 0 and 1, compared by their last possible day."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache
+from time import struct_time
+
+from edtf import EDTFParseException, parse_edtf
+
+
+@lru_cache(maxsize=10_000)
+def last_day(text: str) -> date:
+    """The last day that the date can mean ("2031" is 2031-12-31). An open end never ends. Raises ValueError when it is no EDTF."""
+    return _bound(text, "upper_strict", date.max)
+
+
+@lru_cache(maxsize=10_000)
+def first_day(text: str) -> date:
+    """The first day that the date can mean ("2031" is 2031-01-01). Raises ValueError when it is no EDTF."""
+    return _bound(text, "lower_strict", date.min)
+
+
+def _bound(text: str, which: str, open_end: date) -> date:
+    try:
+        bound: struct_time | float = getattr(parse_edtf(text), which)()
+        if isinstance(bound, float):
+            return open_end
+        day = date(bound.tm_year, bound.tm_mon, bound.tm_mday)
+    except (EDTFParseException, ValueError, AttributeError, TypeError):
+        raise ValueError(f"'{text}' is no date in EDTF level 0 or 1, such as 2031, 2027-11 or 2025-07/2025-09") from None
+    return day
