@@ -1,7 +1,7 @@
 """The Merkle tree over the log's entries: hashes, tiles and proofs.
 
-Hashing and proofs are those of RFC 6962 §2.1, their verification that of RFC 9162 §2.1.3.2 and §2.1.4.2; the geometry of
-tiles, their paths and entry bundles are those of C2SP tlog-tiles. The log's position p is the leaf with index p - 1.
+Hashing and proofs are those of RFC 6962 §2.1, their verification that of RFC 9162 §2.1.3.2 and §2.1.4.2; tiles, their
+paths and entry bundles are those of C2SP tlog-tiles. The log's position p is the leaf with index p - 1.
 Everything is computed from hashes that are handed in; nothing is ever read, written, signed or trusted here.
 """
 
@@ -56,8 +56,8 @@ class Tile(Struct, frozen=True):
 
 
 class TileAt(NamedTuple):
-    """Where a tile stands: its level, its number within the level, and how many of its 256 hashes exist (1 to 256) in a tree
-    of the size that was asked about. A tuple, so that a dict of tiles by (level, number, width) can be asked with it."""
+    """Where a tile stands: its level, its number within the level, and how many of its 256 hashes exist (1 to 256) in a
+    tree of the size asked about. A tuple, so that a dict of tiles by (level, number, width) can be asked with it."""
 
     level: int
     number: int
@@ -72,7 +72,7 @@ class BundleAt(NamedTuple):
 
 
 ReadTile = Callable[[TileAt], bytes]
-"""Gives the first `width` hashes of a tile, concatenated; more are ignored, so a full tile may stand for a partial one."""
+"""Gives the first `width` hashes of a tile, concatenated; more are ignored, so a full tile can stand for a partial."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -96,8 +96,8 @@ def tree_root(leaf_hashes: Iterable[bytes]) -> bytes:
 class Frontier:
     """The right edge of a growing tree: what it takes to add the next leaf and to know the root.
 
-    It holds the partial tile of every level, and the roots of the perfect subtrees that the tree falls into, largest first
-    (one for each bit set in `size`), so that a leaf costs one inner hash on average, and a root at most log2(size).
+    It holds the partial tile of every level, and the roots of the perfect subtrees that the tree falls into, largest
+    first (one for each bit set in `size`): a leaf costs one inner hash on average, and a root at most log2(size).
     To append what may yet be rolled back, append to a `copy()` and keep whichever turned out to be true.
     """
 
@@ -109,7 +109,7 @@ class Frontier:
         self._peaks: list[bytes] = []
 
     def append(self, leaf: bytes) -> tuple[Tile, ...]:
-        """Adds a leaf by its hash; gives the tiles it completed, lowest level first: one at every 256th leaf, else none."""
+        """Adds a leaf by its hash; gives the tiles it completed, lowest level first: none but at every 256th leaf."""
         if len(leaf) != HASH_SIZE:
             raise ValueError(f"a leaf hash has {HASH_SIZE} bytes, not {len(leaf)}")
         size = self.size
@@ -216,19 +216,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     _all_hashes(leaf, root, *proof)
     if not 0 <= index < size:
         raise ProofError(reason=f"leaf {index} does not lie in a tree of {size} leaves.")
-    fn, sn, computed = index, size - 1, leaf
-    for sibling in proof:
-        if not sn:
-            raise ProofError(reason=f"it has {len(proof)} hashes, which is too many.")
-        if fn & 1 or fn == sn:
-            computed = node_hash(sibling, computed)
-            fn, sn = _skip_unpaired(fn, sn)
-        else:
-            computed = node_hash(computed, sibling)
-        fn >>= 1
-        sn >>= 1
-    if sn:
-        raise ProofError(reason=f"it has {len(proof)} hashes, which is too few.")
+    _, computed = _climb(index, size - 1, leaf, proof)
     if computed != root:
         raise ProofError(reason=f"leaf {index} leads to another root than that of the tree of {size} leaves.")
 
@@ -247,37 +235,37 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
     if not proof:
         raise ProofError(reason="it is empty.")
     # A tree of 2^k leaves is itself a node of the larger one, so the proof leaves it out.
-    first, *path = proof if old & (old - 1) else (old_root, *proof)
-    fn, sn = old - 1, new - 1
-    while fn & 1:
-        fn >>= 1
-        sn >>= 1
-    old_computed = new_computed = first
-    for sibling in path:
-        if not sn:
-            raise ProofError(reason=f"it has {len(proof)} hashes, which is too many.")
-        if fn & 1 or fn == sn:
-            old_computed = node_hash(sibling, old_computed)
-            new_computed = node_hash(sibling, new_computed)
-            fn, sn = _skip_unpaired(fn, sn)
-        else:
-            new_computed = node_hash(new_computed, sibling)
-        fn >>= 1
-        sn >>= 1
-    if sn:
-        raise ProofError(reason=f"it has {len(proof)} hashes, which is too few.")
+    node, *path = proof if old & (old - 1) else (old_root, *proof)
+    height = (old & -old).bit_length() - 1
+    old_computed, new_computed = _climb(old - 1 >> height, new - 1 >> height, node, path)
     if old_computed != old_root:
         raise ProofError(reason=f"it leads to another root than that of the tree of {old} leaves.")
     if new_computed != new_root:
         raise ProofError(reason=f"it leads to another root than that of the tree of {new} leaves.")
 
 
-def _skip_unpaired(fn: int, sn: int) -> tuple[int, int]:
-    # The last node of a level without a partner is the same node one level up: no hash is spent on it.
-    while fn and not fn & 1:
-        fn >>= 1
-        sn >>= 1
-    return fn, sn
+def _climb(index: int, last: int, node: bytes, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The roots that a node leads to with its siblings: of the tree that ends with it, of the tree that ends with `last`.
+
+    `index` and `last` count the nodes of the node's own level: fn and sn of RFC 9162 §2.1.3.2 and §2.1.4.2."""
+    until = whole = node
+    for sibling in path:
+        if not last:
+            raise ProofError(reason=f"it has {len(path)} siblings, which is too many.")
+        if index & 1 or index == last:
+            until = node_hash(sibling, until)
+            whole = node_hash(sibling, whole)
+            # The last node of a level without a partner is the same node one level up: no hash is spent on it.
+            while index and not index & 1:
+                index >>= 1
+                last >>= 1
+        else:
+            whole = node_hash(whole, sibling)
+        index >>= 1
+        last >>= 1
+    if last:
+        raise ProofError(reason=f"it has {len(path)} siblings, which is too few.")
+    return until, whole
 
 
 def _all_hashes(*hashes: bytes) -> None:
