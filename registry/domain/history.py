@@ -1,0 +1,594 @@
+"""How a history is read: the one rule behind every state, now, then, in the audit and in the rebuild.
+
+Asked for a stream as of (effective, published, recorded): take the events recorded by then; apply the corrections and voids among
+them; keep what was published and in effect by then; fold that in the order (effective_on, place). The record's own events are
+hidden by their position alone. Everything is by position, nothing by timestamp or id. Pure: no clock, no database.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from registry.domain import deal as deals
+from registry.domain import organization as organizations
+from registry.domain.deal import Deal, Happened, Refusal
+from registry.domain.organization import Organization
+from registry.events.codec import published_on
+from registry.events.types import (
+    RECORDS_OWN,
+    AnyEvent,
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
+    DealMerged,
+    DealRegistered,
+    DealUnmerged,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    OrganizationMerged,
+    OrganizationRegistered,
+    OrganizationUnmerged,
+    Recorded,
+    Replacement,
+    Source,
+)
+
+S = TypeVar("S")
+
+
+class Clocks(Struct, frozen=True, kw_only=True):
+    """A point in time on each axis, each meaning "no later than"; None leaves it open. `position` counts the whole log."""
+
+    effective_on: date | None = None
+    published_on: date | None = None
+    recorded_at: datetime | None = None
+    position: int | None = None
+
+    def recorded(self, event: Recorded) -> bool:
+        """Whether the registry had written the event down by then."""
+        return (self.position is None or event.position <= self.position) and (
+            self.recorded_at is None or event.recorded_at <= self.recorded_at
+        )
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """An event as it reads once corrections and voids are applied. `in_force` is the record that gives its words."""
+
+    recorded: Recorded
+    event: AnyEvent | None
+    effective_on: date | None
+    published_on: date
+    sources: tuple[Source, ...]
+    in_force: Recorded
+    corrections: tuple[Recorded, ...] = ()
+    voided_by: Recorded | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Neither voided nor erased."""
+        return self.voided_by is None and self.event is not None
+
+
+def read(events: Sequence[Recorded]) -> list[Reading]:
+    """Every event as it reads, in the order of the log: corrections belong to the original, the latest not voided wins."""
+    voided: dict[UUID, Recorded] = {}
+    for recorded in reversed(events):  # a void can only name what was there before it, so later ones are settled first
+        if isinstance(recorded.event, EventVoided) and recorded.id not in voided:
+            voided[recorded.event.voids] = recorded
+    root: dict[UUID, UUID] = {}
+    corrections: dict[UUID, list[Recorded]] = {}
+    for recorded in events:
+        if isinstance(recorded.event, EventCorrected):
+            original = root[recorded.id] = root.get(recorded.event.corrects, recorded.event.corrects)
+            corrections.setdefault(original, []).append(recorded)
+    return [_reading(recorded, corrections.get(recorded.id, ()), voided) for recorded in events]
+
+
+def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mapping[UUID, Recorded]) -> Reading:
+    plain = Reading(
+        recorded=original,
+        event=original.event,
+        effective_on=original.effective_on,
+        published_on=original.published_on,
+        sources=original.sources,
+        in_force=original,
+        corrections=tuple(corrections),
+        voided_by=voided.get(original.id),
+    )
+    for correction in reversed(corrections):
+        if correction.id not in voided and isinstance(correction.event, EventCorrected) and original.event is not None:
+            new = correction.event.replacement
+            sources = original.sources if new.sources is UNSET else new.sources
+            return replace(
+                plain,
+                event=original.event if new.event is UNSET else new.event,
+                effective_on=original.effective_on if new.effective_on is UNSET else new.effective_on,
+                published_on=published_on(sources, original.recorded_at),
+                sources=sources,
+                in_force=correction,
+            )
+    return plain
+
+
+# --- the fold ---------------------------------------------------------------------------------------------------------
+
+
+class Rules(Struct, Generic[S], frozen=True):
+    """What differs between kinds of streams: how one begins, goes on, and is shown."""
+
+    registered: type[AnyEvent]
+    merged: type[AnyEvent]
+    unmerged: type[AnyEvent]
+    begin: Callable[[str, Any], S]
+    evolve: Callable[[S, Happened], S | Refusal]
+    follow: Callable[[S, dict[str, UUID | None], dict[UUID, Happened]], S]
+
+
+DEALS: Rules[Deal] = Rules(DealRegistered, DealMerged, DealUnmerged, deals.register, deals.evolve, deals.follow)
+ORGANIZATIONS: Rules[Organization] = Rules(
+    OrganizationRegistered,
+    OrganizationMerged,
+    OrganizationUnmerged,
+    organizations.register,
+    organizations.evolve,
+    lambda organization, _preferred, _own: organization,
+)
+
+# Where an event stands in the fold: its effective date, then its place. An event's place is its position; a claim's is right
+# behind the event that it speaks of, a retraction's right behind its claim.
+Place = tuple[int, ...]
+Key = tuple[date, Place]
+
+
+class Placed(Struct, frozen=True):
+    """A reading at its place in the fold."""
+
+    key: Key
+    happened: Happened
+    reading: Reading
+    about: UUID | None
+
+
+def place(reading: Reading, readings: Mapping[UUID, Reading], claims: Mapping[str, Reading]) -> Placed:
+    """Where a reading stands. A claim holds from the date of the event it speaks of, whenever it was made."""
+    event = reading.event
+    about: Reading | None = None
+    if isinstance(event, ClaimReported):
+        about = readings.get(event.about) if event.about else None
+    elif isinstance(event, ClaimRetracted):
+        about = claims.get(event.claim)
+    own = (reading.recorded.position,)
+    if about is None or about is reading:
+        key: Key = (reading.effective_on or reading.published_on, own)
+    else:
+        spoken_of = place(about, readings, claims).key
+        key = (spoken_of[0], spoken_of[1] + own)
+    happened = Happened(reading.recorded.id, event, key[0], reading.published_on, reading.sources)  # type: ignore[arg-type]
+    names = event.about if isinstance(event, ClaimReported) else about.recorded.id if about else None
+    return Placed(key, happened, reading, names)
+
+
+class Timeline(Generic[S]):
+    """A fold kept step by step: `states[i]` is what is so after `steps[i]`. Inserting refolds only what comes after."""
+
+    def __init__(self, rules: Rules[S], base: S) -> None:
+        self.rules = rules
+        self.base = base
+        self.steps: list[Placed] = []
+        self.states: list[S] = []
+        self.refusals: dict[UUID, Refusal] = {}
+        self._keys: list[Key] = []
+        self._ids: set[UUID] = set()
+
+    def copy(self) -> Timeline[S]:
+        """The same timeline, to go on with tentatively."""
+        twin: Timeline[S] = Timeline(self.rules, self.base)
+        twin.steps, twin.states, twin._keys = self.steps.copy(), self.states.copy(), self._keys.copy()
+        twin.refusals, twin._ids = self.refusals.copy(), self._ids.copy()
+        return twin
+
+    def extend(self, placed: Iterable[Placed]) -> Timeline[S]:
+        """Takes many in, in any order, and folds once."""
+        self.steps.extend(placed)
+        self.steps.sort(key=lambda p: p.key)
+        self._keys = [p.key for p in self.steps]
+        self._ids = {p.happened.id for p in self.steps}
+        self._fold(0)
+        return self
+
+    def insert(self, placed: Placed) -> int:
+        """Takes one in; answers with the index from which states may have changed."""
+        at = bisect_right(self._keys, placed.key)
+        self.steps.insert(at, placed)
+        self._keys.insert(at, placed.key)
+        self._ids.add(placed.happened.id)
+        self._fold(at)
+        return at
+
+    def _fold(self, start: int) -> None:
+        state = self.states[start - 1] if start else self.base
+        del self.states[start:]
+        for placed in self.steps[start:]:
+            self.refusals.pop(placed.happened.id, None)
+            if placed.about is not None and placed.about not in self._ids:
+                after: S | Refusal = Refusal(
+                    "event-unknown", f"It speaks of the event {placed.about}, which does not stand in this deal there."
+                )
+            else:
+                after = self.rules.evolve(state, placed.happened)
+            if isinstance(after, Refusal):
+                self.refusals[placed.happened.id] = after
+            else:
+                state = after
+            self.states.append(state)
+
+    def at(self, day: date | None) -> S:
+        """What is so on a day; None: when all that is announced has come to hold."""
+        count = len(self._keys) if day is None else bisect_right(self._keys, day, key=lambda key: key[0])
+        return self.states[count - 1] if count else self.base
+
+    def segments(self) -> list[tuple[date, S]]:
+        """Each day from which something else is so, with what is so from then on."""
+        days: list[tuple[date, S]] = []
+        for key, state in zip(self._keys, self.states, strict=True):
+            if days and days[-1][0] == key[0]:
+                days[-1] = (key[0], state)
+            else:
+                days.append((key[0], state))
+        return days
+
+
+class View(Struct, Generic[S], frozen=True, kw_only=True):
+    """A stream at a point in time. `state` is None where nothing was known of it; `steps` are the events it rests on."""
+
+    state: S | None
+    version: int
+    position: int
+    recorded_at: datetime | None
+    readings: list[Reading]
+    steps: list[Placed]
+    states: list[S]
+    base: S
+    registration: Reading | None
+    unapplied: list[tuple[Reading, Refusal]]
+    merged_into: str | None
+    preferred: dict[str, UUID | None]
+
+    @property
+    def own(self) -> dict[UUID, Happened]:
+        """What happened, by the event's id."""
+        return {placed.happened.id: placed.happened for placed in self.steps}
+
+
+class Record(Struct, Generic[S], frozen=True, kw_only=True):
+    """What corrections, preferences and merges make of a list of events, before any public clock is looked at."""
+
+    readings: list[Reading]
+    by_id: dict[UUID, Reading]
+    claims: dict[str, Reading]
+    registration: Reading | None
+    preferred: dict[str, UUID | None]
+    merged_into: str | None
+    base: S
+
+    def facts(self) -> list[Placed]:
+        """The events of the world that stand, each at its place."""
+        return [
+            place(reading, self.by_id, self.claims)
+            for reading in self.readings
+            if reading.stands and not isinstance(reading.event, RECORDS_OWN)
+        ]
+
+
+def study(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> Record[S]:
+    """Reads a stream's record: who corrected what, which claim is preferred, where the stream was merged to."""
+    readings = read(events)
+    by_id = {reading.recorded.id: reading for reading in readings}
+    claims: dict[str, Reading] = {}
+    preferred: dict[str, UUID | None] = {}
+    merged_into: str | None = None
+    registration: Reading | None = None
+    for reading in readings:
+        if reading.recorded.version == 1:
+            registration = reading
+        if not reading.stands:
+            continue
+        event = reading.event
+        if isinstance(event, ClaimReported):
+            claims.setdefault(event.claim, reading)
+        elif isinstance(event, ClaimPreferred):
+            claim = claims.get(event.claim) if event.claim else None
+            preferred[event.field] = claim.recorded.id if claim else None
+        elif isinstance(event, (DealMerged, OrganizationMerged)):
+            merged_into = event.into
+        elif isinstance(event, (DealUnmerged, OrganizationUnmerged)):
+            merged_into = None
+    content = registration.event if registration and isinstance(registration.event, rules.registered) else None
+    return Record(
+        readings=readings,
+        by_id=by_id,
+        claims=claims,
+        registration=registration,
+        preferred=preferred,
+        merged_into=merged_into,
+        base=rules.begin(slug, content),
+    )
+
+
+def view(slug: str, events: Sequence[Recorded], clocks: Clocks, rules: Rules[S]) -> View[S]:
+    """The stream at a point in time: the rule at the head of this module, in four steps."""
+    written = [event for event in events if clocks.recorded(event)]
+    record = study(slug, written, rules)
+    effective, published = clocks.effective_on, clocks.published_on
+    visible = [
+        placed
+        for placed in record.facts()
+        if (published is None or placed.reading.published_on <= published)
+        and (effective is None or placed.key[0] <= effective)
+    ]
+    timeline = Timeline(rules, record.base).extend(visible)
+    known = bool(visible) or (record.registration is not None and registered_by(record.registration, effective, published))
+    own = {placed.happened.id: placed.happened for placed in timeline.steps}
+    return View(
+        state=rules.follow(timeline.at(None), record.preferred, own) if known else None,
+        version=written[-1].version if written else 0,
+        position=written[-1].position if written else 0,
+        recorded_at=written[-1].recorded_at if written else None,
+        readings=record.readings,
+        steps=timeline.steps,
+        states=timeline.states,
+        base=record.base,
+        registration=record.registration,
+        unapplied=[
+            (placed.reading, timeline.refusals[placed.happened.id])
+            for placed in timeline.steps
+            if placed.happened.id in timeline.refusals
+        ],
+        merged_into=record.merged_into,
+        preferred=record.preferred,
+    )
+
+
+def registered_by(registration: Reading, effective: date | None, published: date | None) -> bool:
+    """Whether a registration is known there by its own dates, with nothing else to show for the deal."""
+    return (published is None or registration.published_on <= published) and (
+        effective is None or registration.effective_on is None or registration.effective_on <= effective
+    )
+
+
+# --- a stream that goes on --------------------------------------------------------------------------------------------
+
+
+class History(Generic[S]):
+    """A stream with all clocks open, kept folded so that the next event costs one step. What the recorder holds in memory."""
+
+    def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = ()) -> None:
+        self.slug = slug
+        self.rules = rules
+        self.events: list[Recorded] = list(events)
+        self._study()
+
+    def _study(self) -> None:
+        self.record = study(self.slug, self.events, self.rules)
+        self.timeline = Timeline(self.rules, self.record.base).extend(self.record.facts())
+
+    @property
+    def version(self) -> int:
+        return self.events[-1].version if self.events else 0
+
+    @property
+    def leaf_hash(self) -> bytes | None:
+        return self.events[-1].leaf_hash if self.events else None
+
+    @property
+    def state(self) -> S:
+        """What will be so once all that is announced has come to hold."""
+        return self.at(None)
+
+    def at(self, day: date | None) -> S:
+        """What is so on a day, as far as it is recorded now."""
+        return self.shown(self.timeline.at(day))
+
+    def shown(self, state: S) -> S:
+        """A state of the fold with its disputed fields showing the followed claims."""
+        own = {p.happened.id: p.happened for p in self.timeline.steps} if self.record.claims else {}
+        return self.rules.follow(state, self.record.preferred, own)
+
+    def copy(self) -> History[S]:
+        """The same history, to go on with tentatively."""
+        twin: History[S] = object.__new__(History)
+        twin.slug, twin.rules, twin.events = self.slug, self.rules, self.events.copy()
+        record = self.record
+        twin.record = replace(
+            record,
+            readings=record.readings.copy(),
+            by_id=record.by_id.copy(),
+            claims=record.claims.copy(),
+            preferred=record.preferred.copy(),
+        )
+        twin.timeline = self.timeline.copy()
+        return twin
+
+    def append(self, recorded: Recorded) -> None:
+        """Takes the stream's next event in. A correction, or the like, makes it read the whole record anew."""
+        self.events.append(recorded)
+        event = recorded.event
+        if event is None or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted)) or not self.record.readings:
+            self._study()
+            return
+        reading = _reading(recorded, (), {})
+        self.record.readings.append(reading)
+        self.record.by_id[recorded.id] = reading
+        self.timeline.insert(place(reading, self.record.by_id, self.record.claims))
+
+
+# --- the strict door --------------------------------------------------------------------------------------------------
+
+
+def complete(history: History[S], event: AnyEvent) -> AnyEvent:
+    """The event with what its announcement left for the registry to fill in, so that it is stored whole.
+
+    A correction takes what it leaves out from the event as it then reads; a claim names the event that set its field.
+    """
+    if isinstance(event, EventCorrected):
+        reading = history.record.by_id.get(_root(history, event.corrects))
+        if reading is None or reading.event is None or isinstance(reading.event, (EventCorrected, EventVoided)):
+            return event
+        new = event.replacement
+        whole = Replacement(
+            effective_on=reading.effective_on if new.effective_on is UNSET else new.effective_on,
+            sources=reading.sources if new.sources is UNSET else new.sources,
+            event=reading.event if new.event is UNSET else new.event,  # type: ignore[arg-type]
+        )
+        return replace(event, replacement=whole)
+    if isinstance(event, ClaimReported) and event.about is None:
+        setter = _setter(history, event.field)
+        return replace(event, about=setter) if setter else event
+    return event
+
+
+def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | History[S]:
+    """The history with the event, or why it is refused, with the events that it would leave without ground.
+
+    Strict where the fold is tolerant: with all clocks open, nothing may be left unapplied that was applied before.
+    """
+    refusal = _admit_of_record(history, recorded)
+    if refusal is not None:
+        return refusal, ()
+    after = history.copy()
+    after.append(recorded)
+    stranded = tuple(id for id in after.timeline.refusals if id not in history.timeline.refusals)
+    if not stranded:
+        return after
+    if recorded.id in stranded:
+        return after.timeline.refusals[recorded.id], ()
+    listed = ", ".join(f"{id} ({after.timeline.refusals[id].rule})" for id in stranded)
+    return (
+        Refusal("would-strand-events", f"Without what this changes, these later events have no ground: {listed}. Correct or void them first."),
+        stranded,
+    )
+
+
+def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:
+    event = recorded.event
+    first = isinstance(event, history.rules.registered)
+    if not history.events:
+        if first:
+            return None
+        return Refusal("not-registered", f"'{history.slug}' is not registered: its first event registers it (deal_registered, organization_registered).")
+    if first:
+        return Refusal("already-registered", f"'{history.slug}' is registered: announce what changed, or correct the registration.")
+    merged = history.record.merged_into
+    if isinstance(event, EventCorrected):
+        return _admit_correction(history, event)
+    if isinstance(event, EventVoided):
+        return _admit_void(history, event)
+    if isinstance(event, EventRedacted):
+        return _admit_redaction(history, event)
+    if isinstance(event, ClaimPreferred):
+        return _admit_preference(history, event)
+    if isinstance(event, (DealMerged, OrganizationMerged)):
+        if event.into == history.slug:
+            return Refusal("merge-into-itself", "It cannot be merged into itself: name the other record.")
+        return Refusal("already-merged", f"It was merged into '{merged}': unmerge it first.") if merged else None
+    if isinstance(event, (DealUnmerged, OrganizationUnmerged)):
+        return None if merged else Refusal("not-merged", "It is not merged into another: there is nothing to undo.")
+    if merged:
+        return Refusal("merged", f"'{history.slug}' was merged into '{merged}': announce it there, or unmerge it first.")
+    return None
+
+
+def _root(history: History[S], id: UUID) -> UUID:
+    """The original that a chain of corrections belongs to."""
+    reading = history.record.by_id.get(id)
+    while reading is not None and isinstance(reading.recorded.event, EventCorrected):
+        id = reading.recorded.event.corrects
+        reading = history.record.by_id.get(id)
+    return id
+
+
+def _absent(history: History[S], id: UUID) -> Refusal:
+    return Refusal("event-unknown", f"The event {id} is not one of '{history.slug}': name an event of this stream.")
+
+
+def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | None:
+    reading = history.record.by_id.get(_root(history, event.corrects))
+    if reading is None:
+        return _absent(history, event.corrects)
+    if reading.event is None:
+        return Refusal("event-redacted", "The event's content was erased by law: there is nothing to correct.")
+    if isinstance(reading.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)):
+        return Refusal("not-correctable", f"A record of type {reading.recorded.type} says nothing to correct: void it instead.")
+    if reading.voided_by is not None:
+        return Refusal("event-voided", f"The event was voided by {reading.voided_by.id}: void that first to restore it.")
+    new = event.replacement
+    if new.event is not UNSET and type(new.event) is not type(reading.event):
+        return Refusal("type-changed", f"A correction keeps the event's type, {reading.recorded.type}: void it and record it anew.")
+    if isinstance(new.event, ClaimReported) and new.event.about is None:
+        return Refusal("claim-about-missing", "The corrected claim names no event: give `about`.")
+    if (new.event, new.effective_on, new.sources) == (reading.event, reading.effective_on, reading.sources):
+        return Refusal("corrects-nothing", "The event reads like that already: nothing would change.")
+    return None
+
+
+def _admit_void(history: History[S], event: EventVoided) -> Refusal | None:
+    reading = history.record.by_id.get(event.voids)
+    if reading is None:
+        return _absent(history, event.voids)
+    if reading.recorded.version == 1:
+        return Refusal("registration-voided", "A registration cannot be voided: correct it, or merge the deal into another.")
+    if isinstance(reading.recorded.event, EventRedacted):
+        return Refusal("redaction-voided", "A redaction cannot be undone: what it erased is gone.")
+    if reading.voided_by is not None:
+        return Refusal("already-voided", f"The event was voided by {reading.voided_by.id}.")
+    return None
+
+
+def _admit_redaction(history: History[S], event: EventRedacted) -> Refusal | None:
+    reading = history.record.by_id.get(event.redacts)
+    if reading is None:
+        return _absent(history, event.redacts)
+    if reading.recorded.event is None:
+        return Refusal("already-redacted", "The event's content was erased before.")
+    if isinstance(reading.recorded.event, EventRedacted):
+        return Refusal("redaction-redacted", "A redaction cannot be erased: it is the trace of what was.")
+    return None
+
+
+def _admit_preference(history: History[S], event: ClaimPreferred) -> Refusal | None:
+    chosen = history.record.preferred.get(event.field)
+    if event.claim is None:
+        if chosen is None:
+            return Refusal("no-preference", f"No claim is preferred for '{event.field}': the stated rule is followed already.")
+        return None
+    claim = history.record.claims.get(event.claim)
+    if claim is None or not isinstance(claim.event, ClaimReported) or claim.event.field != event.field:
+        return Refusal("claim-unknown", f"There is no claim '{event.claim}' of '{event.field}': record claim_reported first.")
+    if chosen == claim.recorded.id:
+        return Refusal("already-preferred", f"The claim '{event.claim}' is preferred already.")
+    return None
+
+
+def _setter(history: History[S], path: str) -> UUID | None:
+    """The event that last set a field of the fold, with all clocks open."""
+    _, name, key, field = path.split("/")
+    held: Any = None
+    setter: UUID | None = None
+    for placed, state in zip(history.timeline.steps, history.timeline.states, strict=True):
+        items = getattr(state, name, ())
+        item = next((i for i in items if getattr(i, name.removesuffix("s")) == key), None)
+        value = (item is not None, getattr(item, field, None))
+        if value != held and item is not None and placed.happened.id not in history.timeline.refusals:
+            said = getattr(placed.happened.event, field, UNSET)
+            if held is None or not held[0] or value[1] != held[1] or said is not UNSET:
+                setter = placed.happened.id
+        held = value
+    return setter
