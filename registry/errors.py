@@ -126,3 +126,21 @@ class UnknownEventType(RegistryError):
 
 class Corrupt(RegistryError):
     """The log is not what it was: {detail}"""
+
+
+class BadSetting(RegistryError):
+    """{setting}: {reason}"""
+
+    # A setting the registry cannot start with. `setting` names the environment's variable and the flag.
+
+
+class NoPostgres(RegistryError):
+    """The registry's own Postgres cannot run: {reason}"""
+
+
+class PostgresTooOld(RegistryError):
+    """The database is Postgres {found}: the registry needs {oldest} or newer."""
+
+
+class MigrationFailed(RegistryError):
+    """The database's schema could not be brought up to date: {reason}"""

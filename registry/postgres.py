@@ -1,0 +1,168 @@
+"""Connections to Postgres and the schema in it: pools, migrations, and the rights of the application's role.
+
+Knows no table by name but the two that the application may only add to, and asks none of the registry's questions. The
+server that comes with the registry is `embedded.py`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from registry.errors import MigrationFailed, PostgresTooOld
+
+OLDEST_MAJOR = 14
+
+# Migrations of two processes wait for each other here. The number is arbitrary and must never change.
+MIGRATION_LOCK = 7_310_461_908_512_337
+
+EVIDENCE = ("events", "event_contents")
+"""The tables to which the application may only add."""
+
+GRANT_RIGHTS = """
+DO $$
+DECLARE
+    app text := current_setting('registry.app_role');
+    evidence text[] := string_to_array(current_setting('registry.evidence'), ',');
+    item record;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', app);
+    FOR item IN
+        SELECT c.oid::regclass AS name,
+               CASE
+                   WHEN c.relname = ANY (evidence) OR parent.relname = ANY (evidence) THEN 'SELECT, INSERT'
+                   WHEN c.relname = 'alembic_version' OR c.relkind IN ('v', 'm') THEN 'SELECT'
+                   WHEN c.relkind = 'S' THEN 'SELECT, USAGE'
+                   ELSE 'SELECT, INSERT, UPDATE, DELETE'
+               END AS rights
+          FROM pg_class AS c
+               LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+               LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent
+         WHERE c.relnamespace = 'public'::regnamespace
+           AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+           -- What an extension brought is not ours to hand out.
+           AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', item.name, app);
+        EXECUTE format('GRANT %s ON %s TO %I', item.rights, item.name, app);
+    END LOOP;
+END $$
+"""
+"""Gives the application's role its rights; what an earlier version gave and this one does not is taken back."""
+
+
+async def pool(
+    url: str,
+    *,
+    name: str = "registry",
+    min_size: int = 2,
+    max_size: int = 10,
+    timeout: float | None = None,  # noqa: ASYNC109 - a statement's, enforced by asyncpg
+    read_only: bool = False,
+) -> asyncpg.Pool[asyncpg.Record]:
+    """A pool of connections in UTC, each named `name` in pg_stat_activity.
+
+    `timeout` is the most seconds a statement may take; `read_only` is for replicas. A lost connection is made again by
+    the pool when it is next needed. Raises what asyncpg raises when the server does not answer (`OSError`,
+    `asyncpg.PostgresError`), and `PostgresTooOld`.
+    """
+    settings = {"application_name": name, "timezone": "UTC"}
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
+    made = await asyncpg.create_pool(
+        url, min_size=min_size, max_size=max_size, command_timeout=timeout, server_settings=settings
+    )
+    async with made.acquire() as connection:
+        found = connection.get_server_version()
+    if found.major < OLDEST_MAJOR:
+        await made.close()
+        raise PostgresTooOld(found=f"{found.major}.{found.minor}", oldest=OLDEST_MAJOR)
+    return made
+
+
+def role_of(url: str) -> str:
+    """The role that a URL connects as. Raises `ValueError` if it names none."""
+    parts = urlsplit(url)
+    role = unquote(parts.username or "") or parse_qs(parts.query).get("user", [""])[0]
+    if not role:
+        raise ValueError("the URL names no role: postgresql://ROLE@HOST/DATABASE")
+    return role
+
+
+async def migrate(owner_url: str, app_role: str) -> str:
+    """Brings the schema to its newest version, then gives `app_role` its rights on it; answers that version.
+
+    Processes that migrate at once wait for each other. Raises `MigrationFailed` where the role is missing, and what
+    Postgres says.
+    """
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        # asyncpg reads the URL itself: SQLAlchemy's reading of it differs in sockets and quoting.
+        async_creator=lambda: asyncpg.connect(owner_url, server_settings={"application_name": "registry migrate"}),
+        poolclass=NullPool,
+    )
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_upgrade, app_role)
+    finally:
+        await engine.dispose()
+    return head()
+
+
+def _upgrade(connection: Connection, app_role: str) -> None:
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    # The lock belongs to the session, not to this transaction: each migration has its own.
+    connection.commit()
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if not connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": app_role}):
+        raise MigrationFailed(reason=f"there is no role '{app_role}': CREATE ROLE {app_role} LOGIN PASSWORD '…'")
+    if connection.scalar(text("SELECT current_user")) != app_role:
+        connection.execute(
+            text(
+                "SELECT set_config('registry.app_role', :role, true), set_config('registry.evidence', :evidence, true)"
+            ),
+            {"role": app_role, "evidence": ",".join(EVIDENCE)},
+        )
+        connection.exec_driver_sql(GRANT_RIGHTS)
+    connection.commit()
+
+
+def migrations() -> Path:
+    """The folder of the migrations: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    installed = package / "_migrations"
+    return installed if installed.exists() else package.parent / "migrations"
+
+
+def alembic_config() -> Config:
+    """What alembic needs to know; alembic.ini says the same to its own command."""
+    config = Config()
+    # A '%' in a path would be read as an interpolation.
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    return config
+
+
+@cache
+def head() -> str:
+    """The newest version of the schema that this program knows."""
+    found = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    if found is None:
+        raise MigrationFailed(reason=f"no migrations were found in {migrations()}")
+    return found
+
+
+async def migration_head_matches(connections: asyncpg.Pool[asyncpg.Record]) -> bool:
+    """Whether the database's schema is the one this program was written for."""
+    if await connections.fetchval("SELECT to_regclass('public.alembic_version') IS NULL"):
+        return False
+    return bool(await connections.fetchval("SELECT version_num FROM alembic_version") == head())
