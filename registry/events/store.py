@@ -1,0 +1,375 @@
+"""The log in Postgres: append, read a stream, read the feed. The only module whose SQL names the events and tiles tables.
+
+An append happens under the log's lock, inside the caller's transaction (`log_transaction`). Nothing here decides what may be
+recorded, and nothing here changes or deletes a row; `erase` asks the database's own redaction function.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, from_row, stream_name
+from registry.events.merkle import MAX_ENTRY, EntryTooLarge, Frontier, Tile, TileAt, frontier_tiles, leaf_hash
+from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
+
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+# Any number will do, as long as every process that appends takes the same one ('registry' in ASCII).
+LOCK = """
+BEGIN;
+SELECT pg_advisory_xact_lock(8243105007150424697);
+"""
+
+HEAD = """
+SELECT position, leaf_hash, recorded_at
+  FROM events
+ ORDER BY position DESC
+ LIMIT 1
+"""
+
+APPEND = """
+WITH written AS (
+    INSERT INTO events (position, stream, version, id, type, schema, effective_on, published_on,
+                        recorded_at, recorded_by, entry, leaf_hash)
+    SELECT position, stream, version, id, type, schema, effective_on, published_on,
+           recorded_at, recorded_by, entry, leaf_hash
+      FROM unnest($1::bigint[], $2::text[], $3::int[], $4::uuid[], $5::text[], $6::smallint[], $7::date[], $8::date[],
+                  $9::timestamptz[], $10::text[], $11::bytea[], $12::bytea[])
+           AS e (position, stream, version, id, type, schema, effective_on, published_on,
+                 recorded_at, recorded_by, entry, leaf_hash)
+)
+INSERT INTO event_contents (position, content, salt)
+SELECT position, content, salt
+  FROM unnest($1::bigint[], $13::bytea[], $14::bytea[]) AS c (position, content, salt)
+"""
+
+ADD_TILES = """
+INSERT INTO tiles (level, number, hashes, root)
+SELECT level, number, hashes, root
+  FROM unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::bytea[]) AS t (level, number, hashes, root)
+"""
+
+_COLUMNS = """
+SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
+       e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.content, c.salt
+  FROM events AS e
+  JOIN event_contents AS c USING (position)
+"""
+
+STREAMS = """
+SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
+       e.recorded_at, e.recorded_by, e.leaf_hash, c.content
+  FROM events AS e
+  JOIN event_contents AS c USING (position)
+ WHERE e.stream = ANY ($1::text[])
+ ORDER BY e.stream, e.version
+"""
+
+STREAM_HEAD = """
+SELECT version, leaf_hash, position
+  FROM events
+ WHERE stream = $1
+ ORDER BY version DESC
+ LIMIT 1
+"""
+
+FEED = f"""{_COLUMNS}
+ WHERE e.position > $1 AND e.position <= $2
+   AND ($3::text IS NULL OR e.type = $3)
+   AND ($4::text IS NULL OR e.stream = $4)
+ ORDER BY e.position
+ LIMIT $5
+"""
+
+AT_POSITIONS = f"""{_COLUMNS}
+ WHERE e.position = ANY ($1::bigint[])
+ ORDER BY e.position
+"""
+
+BY_ID = f"""{_COLUMNS}
+ WHERE e.id = ANY ($1::uuid[])
+"""
+
+TOUCHED = """
+SELECT DISTINCT stream
+  FROM events
+ WHERE position > $1 AND position <= $2
+"""
+
+LEAVES = """
+SELECT leaf_hash
+  FROM events
+ WHERE position > $1 AND position <= $2
+ ORDER BY position
+"""
+
+TILE = """
+SELECT hashes
+  FROM tiles
+ WHERE level = $1 AND number = $2
+"""
+
+TILE_ROOTS = """
+SELECT root
+  FROM tiles
+ WHERE level = $1 AND number >= $2 AND number < $3
+ ORDER BY number
+"""
+
+ENTRIES = """
+SELECT entry
+  FROM events
+ WHERE position > $1 AND position <= $2
+ ORDER BY position
+"""
+
+POSITION_AT = """
+SELECT position
+  FROM events
+ WHERE recorded_at <= $1
+ ORDER BY position DESC
+ LIMIT 1
+"""
+
+ERASE = "SELECT redact_event($1, $2)"
+
+
+class Head(Struct, frozen=True):
+    """The log's last event: its position (0: the log is empty), leaf hash and instant of recording."""
+
+    position: int
+    leaf_hash: bytes | None
+    recorded_at: datetime | None
+
+
+class Sealed(Struct, frozen=True):
+    """An event ready to be stored: as it will be read back, with the bytes that are kept."""
+
+    recorded: Recorded
+    entry: bytes
+    content: bytes
+    salt: bytes
+
+
+class Stored(Struct, frozen=True):
+    """An event with the bytes that prove it. `content` and `salt` are None where they were erased by law."""
+
+    recorded: Recorded
+    entry: bytes
+    content: bytes | None
+    salt: bytes | None
+
+
+@asynccontextmanager
+async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A READ COMMITTED transaction that holds the log's lock: everything read in it is the log's true end.
+
+    The lock is its own statement, before anything is read: positions must commit in order, or a feed reader skips one
+    (tests/test_recorder.py::test_a_reader_that_polls_misses_nothing).
+    """
+    async with pool.acquire() as connection:
+        try:
+            await connection.execute(LOCK)
+            yield connection
+            await connection.execute("COMMIT")
+        except BaseException:
+            if not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+            raise
+
+
+def seal(
+    *,
+    kind: StreamKind,
+    slug: str,
+    position: int,
+    version: int,
+    id: UUID,
+    event: AnyEvent,
+    effective_on: date | None,
+    published_on: date,
+    sources: tuple[Source, ...],
+    note: str | None,
+    recorded_at: datetime,
+    recorded_by: str,
+    previous: bytes | None,
+) -> Sealed:
+    """The event with its canonical bytes and leaf hash. Raises EntryTooLarge beyond the tile format's limit."""
+    content = canonical(Content(event=event, sources=sources, note=note))
+    salt = os.urandom(SALT_BYTES)
+    type_ = tag_of(event)
+    entry = canonical(
+        Entry(
+            content=content_digest(salt, content),
+            effective_on=effective_on,
+            id=id,
+            previous=previous.hex() if previous else None,
+            published_on=published_on,
+            recorded_at=recorded_at,
+            recorded_by=recorded_by,
+            schema=event.schema,
+            stream=stream_name(kind, slug),
+            type=type_,
+            version=version,
+        )
+    )
+    if len(entry) > MAX_ENTRY:
+        raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY)
+    recorded = Recorded(
+        position=position,
+        kind=kind,
+        slug=slug,
+        version=version,
+        id=id,
+        type=type_,
+        schema=event.schema,
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        recorded_by=recorded_by,
+        event=event,
+        sources=sources,
+        note=note,
+        leaf_hash=leaf_hash(entry),
+    )
+    return Sealed(recorded, entry, content, salt)
+
+
+async def append(connection: Connection, events: Sequence[Sealed], tiles: Sequence[Tile]) -> None:
+    """Adds events, and the tiles that they complete, at the log's end. The caller holds the lock and gave the positions."""
+    r = [sealed.recorded for sealed in events]
+    await connection.execute(
+        APPEND,
+        [e.position for e in r],
+        [f"{e.kind}/{e.slug}" for e in r],
+        [e.version for e in r],
+        [e.id for e in r],
+        [e.type for e in r],
+        [e.schema for e in r],
+        [e.effective_on for e in r],
+        [e.published_on for e in r],
+        [e.recorded_at for e in r],
+        [e.recorded_by for e in r],
+        [sealed.entry for sealed in events],
+        [e.leaf_hash for e in r],
+        [sealed.content for sealed in events],
+        [sealed.salt for sealed in events],
+    )
+    if tiles:
+        await connection.execute(
+            ADD_TILES,
+            [t.level for t in tiles],
+            [t.number for t in tiles],
+            [t.hashes for t in tiles],
+            [t.root for t in tiles],
+        )
+
+
+async def erase(connection: Connection, redaction: int, target: int) -> None:
+    """Empties the content of `target`, as the event at `redaction` demands. Needs the owner's role."""
+    await connection.execute(ERASE, redaction, target)
+
+
+async def head(connection: Connection | Pool) -> Head:
+    """The log's last event."""
+    row = await connection.fetchrow(HEAD)
+    return Head(row["position"], row["leaf_hash"], row["recorded_at"]) if row else Head(0, None, None)
+
+
+async def position_at(connection: Connection | Pool, instant: datetime) -> int:
+    """The last position recorded by then; 0 before the first."""
+    return await connection.fetchval(POSITION_AT, instant) or 0
+
+
+async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[str, list[Recorded]]:
+    """The events of each stream, in the order of their versions; a stream without events is an empty list."""
+    found: dict[str, list[Recorded]] = {name: [] for name in names}
+    for row in await connection.fetch(STREAMS, list(names)):
+        found[row["stream"]].append(from_row(row))
+    return found
+
+
+async def stream_head(connection: Connection | Pool, name: str) -> tuple[int, bytes, int] | None:
+    """A stream's version, last leaf hash and last position; None when there is no such stream."""
+    row = await connection.fetchrow(STREAM_HEAD, name)
+    return (row["version"], row["leaf_hash"], row["position"]) if row else None
+
+
+async def touched(connection: Connection | Pool, after: int, until: int) -> set[str]:
+    """The streams that got events in (after, until]."""
+    return {row["stream"] for row in await connection.fetch(TOUCHED, after, until)}
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(from_row(row), row["entry"], row["content"], row["salt"])
+
+
+async def feed(
+    connection: Connection | Pool,
+    after: int,
+    limit: int,
+    *,
+    until: int = 2**62,
+    type: str | None = None,
+    stream: str | None = None,
+) -> list[Stored]:
+    """The events behind a position, in order."""
+    return [_stored(row) for row in await connection.fetch(FEED, after, until, type, stream, limit)]
+
+
+async def at_positions(connection: Connection | Pool, positions: Sequence[int]) -> list[Stored]:
+    """The events at these positions, in order."""
+    return [_stored(row) for row in await connection.fetch(AT_POSITIONS, list(positions))]
+
+
+async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, Stored]:
+    """The events with these ids, those that there are."""
+    stored = [_stored(row) for row in await connection.fetch(BY_ID, list(ids))]
+    return {s.recorded.id: s for s in stored}
+
+
+async def leaves(connection: Connection | Pool, after: int, until: int) -> list[bytes]:
+    """The leaf hashes of the positions in (after, until]."""
+    return [row["leaf_hash"] for row in await connection.fetch(LEAVES, after, until)]
+
+
+async def entries(connection: Connection | Pool, after: int, until: int) -> list[bytes]:
+    """The hashed envelopes of the positions in (after, until]."""
+    return [row["entry"] for row in await connection.fetch(ENTRIES, after, until)]
+
+
+async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
+    """The first `width` hashes of a tile; None where the log is not that long.
+
+    A full tile is stored; a partial one at the right edge is made from the leaves, or from the roots of the tiles below it.
+    """
+    if at.width == 256:
+        stored: bytes | None = await connection.fetchval(TILE, at.level, at.number)
+        return stored
+    first = at.number * 256
+    if at.level == 0:
+        hashes = await leaves(connection, first, first + at.width)
+    else:
+        rows = await connection.fetch(TILE_ROOTS, at.level - 1, first, first + at.width)
+        hashes = [row["root"] for row in rows]
+    return b"".join(hashes) if len(hashes) == at.width else None
+
+
+async def tiles(connection: Connection | Pool, wanted: Sequence[TileAt]) -> dict[TileAt, bytes]:
+    """Several tiles by their place, those that there are."""
+    found = {at: await tile(connection, at) for at in wanted}
+    return {at: hashes for at, hashes in found.items() if hashes is not None}
+
+
+async def frontier(connection: Connection | Pool, size: int) -> Frontier:
+    """The right edge of the tree over the first `size` events."""
+    return Frontier.restore(size, (await tiles(connection, frontier_tiles(size))).__getitem__)

@@ -1,0 +1,43 @@
+"""What a view is: rows that follow from the log, written in the transaction of the event that changes them.
+
+A view has one function for what an event changes, and one that makes everything anew; both must give the same rows. To add a
+view: its module, one line in `projections.VIEWS`, its migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from registry.domain.history import History
+from registry.events.store import Connection
+from registry.events.types import Recorded
+
+
+class Step(Struct, frozen=True):
+    """One event, and its stream before and after it with all clocks open.
+
+    `erased` says that the event's redaction took content away: what views hold of the stream is to be made anew.
+    """
+
+    recorded: Recorded
+    before: History[Any]
+    after: History[Any]
+    erased: bool = False
+
+
+class View(Protocol):
+    """A table (or more) that can be thrown away and made anew from the log."""
+
+    name: str
+    tables: tuple[str, ...]
+
+    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+        """Writes what these events change, inside the transaction that records them."""
+        ...
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
+        """Writes the rows of these streams into the tables that stand in for the view's own while it is made anew."""
+        ...
