@@ -1,8 +1,9 @@
 """The texts by which the log commits itself: signed notes, checkpoints and proof bundles, as C2SP has them.
 
-Formats: c2sp.org/signed-note with Ed25519 (type 0x01), c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof. Whoever has a public
-key can check with this module alone; it reads no file and no network, and remembers nothing. What may be signed is
-decided in signer.py."""
+Formats: c2sp.org/signed-note with Ed25519 (type 0x01), c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof. Whoever has a
+public key can check with this module alone; it reads no file and no network, and remembers nothing. What may be signed
+is decided in signer.py.
+"""
 
 from __future__ import annotations
 

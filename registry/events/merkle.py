@@ -245,10 +245,9 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
 
 
 def _climb(index: int, last: int, node: bytes, path: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """The roots that a node leads to with its siblings: of the tree that ends with it, of the tree that ends with
-    `last`.
+    """The roots that a node leads to with its siblings: of the tree that ends with it, and of the whole.
 
-    `index` and `last` count the nodes of the node's own level: fn and sn of RFC 9162 §2.1.3.2 and §2.1.4.2."""
+    `index` is its place among the nodes of its level, `last` that of the last: fn and sn of RFC 9162 §2.1."""
     until = whole = node
     for sibling in path:
         if not last:

@@ -29,7 +29,6 @@ from registry.events.checkpoint import (
 )
 from registry.events.merkle import EMPTY_ROOT, ProofError
 
-
 _RECOVERY = (
     "Put the newest checkpoint of this log there that anybody holds: an exported copy, another machine's, an auditor's."
 )
@@ -72,7 +71,7 @@ class Signer:
         return signer
 
     def verifiers(self) -> tuple[VerifierKey, ...]:
-        """Every verifier key of the log, oldest first, any of which may have signed a checkpoint. Raises SignerBroken."""
+        """All verifier keys of the log, oldest first: any of them may have signed a checkpoint. Raises SignerBroken."""
         try:
             return tuple(VerifierKey.parse(line) for line in self._public.read_text().splitlines())
         except (OSError, ValueError, BadKey) as error:
@@ -178,8 +177,8 @@ class Signer:
             key = SigningKey.parse(self.path.read_text().removesuffix("\n"))
         except FileNotFoundError:
             raise SignerBroken(
-                reason=f"{self.path} is missing, though checkpoints were signed: restore it from a backup, or rotate to "
-                "a new key."
+                reason=f"{self.path} is missing, though checkpoints were signed: restore it from a backup, or rotate "
+                "to a new key."
             ) from None
         except (OSError, ValueError, BadKey) as error:
             # Neither chained nor repeated where it could hold a part of the key.
@@ -187,8 +186,8 @@ class Signer:
             raise SignerBroken(reason=f"{self.path} can't be read ({detail}): restore it from a backup.") from None
         if key.verifier.name != self.origin:
             raise SignerBroken(
-                reason=f"{self.path} signs for {key.verifier.name}, and this log's origin is {self.origin}: a log keeps "
-                "its origin for ever."
+                reason=f"{self.path} signs for {key.verifier.name}, and this log's origin is {self.origin}: a log "
+                "keeps its origin for ever."
             )
         if key.verifier not in self.verifiers():
             raise SignerBroken(reason=f"{self._public} does not list the key in {self.path}: restore both together.")
