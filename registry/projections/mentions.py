@@ -1,0 +1,99 @@
+"""Which events name an organization or rest on a source: the same article is the same source wherever it is cited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from registry.domain.history import History
+from registry.events.store import Connection
+from registry.events.types import Party, Recorded, Source
+from registry.projections.projection import Step
+
+ADD = """
+INSERT INTO {table} (term, position)
+SELECT term, position
+  FROM unnest($1::text[], $2::bigint[]) AS m (term, position)
+ON CONFLICT DO NOTHING
+"""
+
+FORGET = "DELETE FROM mentions WHERE position = ANY ($1::bigint[])"
+
+FIND = """
+SELECT position
+  FROM mentions
+ WHERE term = $1 AND position > $2
+ ORDER BY position
+ LIMIT $3
+"""
+
+
+def source_term(source: Source | str) -> str | None:
+    """What one source is known by: its address without scheme, `www.` and trailing slash, else publisher and title or locator."""
+    if isinstance(source, Source) and source.url is None:
+        named = [part for part in (source.publisher, source.title, source.locator) if part]
+        return f"source:{' '.join(named).casefold()}" if named else None
+    url = source if isinstance(source, str) else source.url or ""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    host = (parts.hostname or "").removeprefix("www.")
+    query = f"?{parts.query}" if parts.query else ""
+    return f"source:{host}{parts.path.rstrip('/')}{query}"
+
+
+def terms(recorded: Recorded) -> Iterator[str]:
+    """The terms under which an event is found."""
+    for source in recorded.sources:
+        term = source_term(source)
+        if term:
+            yield term
+    if recorded.event is not None:
+        for slug in organizations(recorded.event):
+            yield f"organization:{slug}"
+    if recorded.kind == "organization":
+        yield f"organization:{recorded.slug}"
+
+
+def organizations(value: Struct) -> Iterator[str]:
+    """The organizations that an event names, wherever they stand in it."""
+    for name in value.__struct_fields__:
+        field = getattr(value, name)
+        if name in ("organization", "authority", "parent") and isinstance(field, str):
+            yield field
+        elif name in ("by", "members") and isinstance(field, tuple):
+            yield from field
+        elif isinstance(field, tuple):
+            for item in field:
+                if isinstance(item, Party):
+                    yield item.organization
+        elif isinstance(field, Struct):
+            yield from organizations(field)
+
+
+class Mentions:
+    """The view behind `GET /v1/events?organization=` and `?source=`."""
+
+    name = "mentions"
+    tables = ("mentions",)
+
+    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+        erased = [e.position for s in steps if s.erased for e in s.after.events if e.event is None]
+        if erased:
+            await connection.execute(FORGET, erased)
+        await _add(connection, (step.recorded for step in steps), "mentions")
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
+        await _add(connection, (event for history in histories for event in history.events), table["mentions"])
+
+
+async def _add(connection: Connection, events: Any, table: str) -> None:
+    found = [(term, event.position) for event in events for term in dict.fromkeys(terms(event))]
+    if found:
+        await connection.execute(ADD.format(table=table), [t for t, _ in found], [p for _, p in found])
+
+
+async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:
+    """Positions behind `after` of the events that name a term."""
+    return [row["position"] for row in await connection.fetch(FIND, term, after, limit)]

@@ -1,0 +1,73 @@
+"""Every organization as it is now: what names are joined from, and what lists of organizations show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from registry.domain.history import ORGANIZATIONS, History
+from registry.events.store import Connection
+from registry.projections.projection import Step
+
+PUT = """
+INSERT INTO {table} (organization, version, position, merged_into, names, state)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (organization) DO UPDATE
+   SET version = excluded.version, position = excluded.position, merged_into = excluded.merged_into,
+       names = excluded.names, state = excluded.state
+"""
+
+NAMED = """
+SELECT organization, merged_into, state
+  FROM organizations
+ WHERE organization = ANY ($1::text[])
+"""
+
+PAGE = """
+SELECT organization, merged_into, state
+  FROM organizations
+ WHERE organization > $1
+   AND ($2::text IS NULL OR EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE '%' || $2 || '%'))
+ ORDER BY organization
+ LIMIT $3
+"""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Organizations:
+    """The view behind `GET /v1/organizations`."""
+
+    name = "organizations"
+    tables = ("organizations",)
+
+    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+        last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
+        await self.rebuild(connection, list(last.values()), {"organizations": "organizations"})
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
+        for history in histories:
+            if history.rules is not ORGANIZATIONS:
+                continue
+            state = history.state
+            await connection.execute(
+                PUT.format(table=table["organizations"]),
+                history.slug,
+                history.version,
+                history.events[-1].position,
+                history.record.merged_into,
+                list(state.all_names()),
+                _encode(state),
+            )
+
+
+async def named(connection: Any, slugs: Sequence[str]) -> dict[str, msgspec.Raw]:
+    """The present state of these organizations, those that are registered, as JSON."""
+    return {row["organization"]: msgspec.Raw(row["state"]) for row in await connection.fetch(NAMED, list(slugs))}
+
+
+async def page(connection: Any, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
+    """Organizations in the order of their slugs, behind `after`."""
+    return [msgspec.Raw(row["state"]) for row in await connection.fetch(PAGE, after, q, limit)]
