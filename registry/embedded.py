@@ -90,6 +90,21 @@ class User(Struct, frozen=True):
         """Whether this is somebody else than this process."""
         return self.uid != os.geteuid()
 
+    @classmethod
+    def fitting(cls, pgdata: Path | None = None) -> Self:
+        """Whose server this process may start: the owner's of `pgdata` if it exists, a user without rights for root."""
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid())
+        if pgdata is not None and pgdata.exists():
+            owner = pgdata.stat()
+            if owner.st_uid != 0:
+                return cls(owner.st_uid, owner.st_gid)
+        for name in ("registry", "nobody"):
+            with suppress(KeyError):
+                known = pwd.getpwnam(name)
+                return cls(known.pw_uid, known.pw_gid)
+        return cls(65_534, 65_534)
+
 
 class Embedded:
     """The embedded server of `data_dir`; a context manager, or `start` and `stop`.
@@ -185,7 +200,7 @@ class Embedded:
             with self._the_only_one() as first:
                 if not first:
                     return
-                user = self._user()
+                user = User.fitting(self.pgdata)
                 binaries = find_binaries(user, self._wanted_binaries)
                 self._create(binaries, user)
                 pause, started = 0.2, False
@@ -287,21 +302,6 @@ class Embedded:
                 raise NoPostgres(reason=f"{self.data_dir} belongs to user {owner}: give another data directory")
         except OSError as error:
             raise NoPostgres(reason=f"{self.data_dir} cannot be used: {error.strerror}") from error
-
-    def _user(self) -> User:
-        if os.geteuid() != 0:
-            return User(os.geteuid(), os.getegid())
-        if self.pgdata.exists():
-            owner = self.pgdata.stat()
-            if owner.st_uid != 0:
-                return User(owner.st_uid, owner.st_gid)
-        for name in ("registry", "nobody"):
-            try:
-                known = pwd.getpwnam(name)
-            except KeyError:
-                continue
-            return User(known.pw_uid, known.pw_gid)
-        return User(65_534, 65_534)
 
     def _create(self, binaries: Binaries, user: User) -> None:
         """Makes the database cluster, its roles and its database, in a side folder that is renamed when all is done."""

@@ -1,0 +1,169 @@
+"""One Postgres for the whole run, and a fresh migrated database for each test that asks for one.
+
+The server is, in this order: the one that REGISTRY_TEST_DATABASE_URL names (as a superuser), one in Docker where an
+engine answers, else the embedded one, from the programs in REGISTRY_TEST_POSTGRES_BIN if that is set. The run's header
+says which.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+
+from registry import postgres
+from registry.embedded import OWNER_ROLE, Embedded, User, find_binaries
+
+IMAGE = "postgres:18-alpine"
+APP_ROLE = "registry_test_app"
+
+# Tests kill processes, never the machine: nothing is lost without fsync, and a database is made three times as fast.
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+class Server(Struct, frozen=True):
+    """Where the tests' databases are made."""
+
+    admin_url: str
+    template: str
+    app_password: str
+
+
+class Database(Struct, frozen=True):
+    """One test's own database, migrated and empty."""
+
+    name: str
+    owner_url: str
+    app_url: str
+
+
+@cache
+def docker_answers() -> bool:
+    """Whether a Docker engine can be asked to start a container."""
+    scheme, _, place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
+    # Plain sockets: an HTTP client that cannot connect leaves one open, which is an error here.
+    address: str | tuple[str, int] = place
+    family = socket.AF_UNIX
+    if scheme != "unix":
+        host, _, port = place.rstrip("/").rpartition(":")
+        address, family = (host, int(port)), socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(3)
+        try:
+            client.connect(address)
+            client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in client.recv(64)
+        except OSError:
+            return False
+
+
+def installation() -> Path | None:
+    """The programs to use instead of the packaged ones, if the environment names some."""
+    given = os.environ.get("REGISTRY_TEST_POSTGRES_BIN")
+    return Path(given) if given else None
+
+
+def pytest_report_header() -> str:
+    """Says which Postgres the tests run on."""
+    if os.environ.get("REGISTRY_TEST_DATABASE_URL"):
+        return "postgres: the one of REGISTRY_TEST_DATABASE_URL"
+    if installation() is None and docker_answers():
+        return f"postgres: {IMAGE} in Docker"
+    return f"postgres: embedded {find_binaries(User.fitting(), installation()).version}"
+
+
+def at(url: str, database: str, role: str | None = None, password: str = "") -> str:
+    """The same server's URL for another database, and another role if one is given."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    netloc = parts.netloc if role is None else f"{quote(role)}:{quote(password, safe='')}@{place}"
+    # Not urlunsplit alone: it drops the empty host of a socket's URL.
+    return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A superuser's URL on a server that is there for this run."""
+    given = os.environ.get("REGISTRY_TEST_DATABASE_URL")
+    if given:
+        yield given
+    elif installation() is None and docker_answers():
+        # Imported here: without an engine it is not needed, and it is slow to import.
+        from testcontainers.community.postgres import PostgresContainer
+
+        container = PostgresContainer(IMAGE, username=OWNER_ROLE, dbname="postgres", driver=None)
+        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        with container.with_command(f"postgres {options}") as running:
+            yield running.get_connection_url()
+    else:
+        data = tmp_path_factory.mktemp("server")
+        with Embedded(data, binaries=installation(), settings=SETTINGS) as server:
+            yield server.url(OWNER_ROLE, "postgres")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def server(admin_url: str) -> AsyncIterator[Server]:
+    """The server with its template: a database migrated once, which every test's own is a copy of."""
+    template = f"registry_template_{secrets.token_hex(4)}"
+    password = secrets.token_urlsafe(16)
+    admin = await asyncpg.connect(admin_url)
+    try:
+        if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", APP_ROLE):
+            await admin.execute(f"CREATE ROLE {APP_ROLE} LOGIN")
+        await admin.execute(f"ALTER ROLE {APP_ROLE} PASSWORD '{password}'")
+        await admin.execute(f"CREATE DATABASE {template}")
+        await postgres.migrate(at(admin_url, template), APP_ROLE)
+        yield Server(admin_url=admin_url, template=template, app_password=password)
+        await admin.execute(f"DROP DATABASE {template} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def admin(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The superuser's connection that makes and drops databases."""
+    connection = await asyncpg.connect(server.admin_url)
+    yield connection
+    await connection.close()
+
+
+serial = itertools.count(1)
+
+
+@pytest.fixture
+async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Database]:
+    """An empty registry of this test's own."""
+    name = f"{server.template.replace('template', 'test')}_{next(serial)}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    yield Database(
+        name=name,
+        owner_url=at(server.admin_url, name),
+        app_url=at(server.admin_url, name, APP_ROLE, server.app_password),
+    )
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def owner(database: Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection of the tables' owner."""
+    connection = await asyncpg.connect(database.owner_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    """The application's pool, with the application's rights and no others."""
+    connections = await postgres.pool(database.app_url, name="registry tests")
+    yield connections
+    await connections.close()
