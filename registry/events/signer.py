@@ -197,11 +197,12 @@ class Signer:
         verifiers = self.verifiers()
         try:
             note = self._head.read_bytes()
-            return note.decode(), open_checkpoint(note, verifiers)
+            checkpoint = open_checkpoint(note, verifiers)
         except (OSError, CheckpointError) as error:
             raise SignerBroken(
                 reason=f"{self._head} is not the last checkpoint that was signed ({error}) {_RECOVERY}"
             ) from error
+        return note.decode(), checkpoint
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
