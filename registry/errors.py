@@ -144,3 +144,7 @@ class PostgresTooOld(RegistryError):
 
 class MigrationFailed(RegistryError):
     """The database's schema could not be brought up to date: {reason}"""
+
+
+class RedactionUnavailable(RegistryError):
+    """Redaction needs the database's owner: start the service with REGISTRY_OWNER_URL."""

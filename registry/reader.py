@@ -1,0 +1,414 @@
+"""The questions: a deal at a point in time, its history and what explains it, the portfolio, the log.
+
+Every answer carries the position it was computed at: ask again with it, get the same. The reader decides nothing and writes
+nothing; what is so follows from the events by `domain/history.py`, and lists come from the views that follow from them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain import audit
+from registry.domain.deal import Deal
+from registry.domain.history import DEALS, ORGANIZATIONS, Clocks, History, Reading, View, view
+from registry.domain.organization import Organization
+from registry.errors import Moved, NotFound
+from registry.events import store
+from registry.events.store import Head, Pool, Stored
+from registry.events.types import Localized, Recorded, Source
+from registry.projections import mentions, organizations
+from registry.projections.histories import Histories
+
+encode = msgspec.json.Encoder().encode
+
+PAGE = """
+SELECT deal, row
+  FROM deal_versions
+ WHERE clock = $1::"char"
+   AND effective_from <= $2 AND effective_to > $2
+   AND known_from <= $3 AND known_to > $3
+   AND ($4::text[] IS NULL OR terms @> $4)
+   AND ($5::text IS NULL OR title ILIKE $5)
+   AND deal > $6
+ ORDER BY deal
+ LIMIT $7
+"""
+
+PAGE_BACKWARDS = """
+SELECT deal, row
+  FROM deal_versions
+ WHERE clock = $1::"char"
+   AND effective_from <= $2 AND effective_to > $2
+   AND known_from <= $3 AND known_to > $3
+   AND ($4::text[] IS NULL OR terms @> $4)
+   AND ($5::text IS NULL OR title ILIKE $5)
+   AND ($6 = '' OR deal < $6)
+ ORDER BY deal DESC
+ LIMIT $7
+"""
+
+FACETS = """
+SELECT term, count(*) AS deals
+  FROM deal_versions, unnest(terms) AS t (term)
+ WHERE clock = $1::"char"
+   AND effective_from <= $2 AND effective_to > $2
+   AND known_from <= $3 AND known_to > $3
+   AND ($4::text[] IS NULL OR terms @> $4)
+   AND ($5::text IS NULL OR title ILIKE $5)
+ GROUP BY term
+ ORDER BY term
+"""
+
+INCOMING = """
+SELECT deal, row
+  FROM deal_versions
+ WHERE clock = 'r' AND effective_from <= $1 AND effective_to > $1 AND known_to = 4611686018427387904
+   AND terms @> ARRAY['related:' || $2]
+ ORDER BY deal
+"""
+
+
+class Cited(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A source, with the events of the answer that rest on it."""
+
+    publisher: str | None = None
+    url: str | None = None
+    title: str | None = None
+    language: str | None = None
+    published_on: date | None = None
+    archived_url: str | None = None
+    locator: str | None = None
+    content_hash: str | None = None
+    events: tuple[UUID, ...] = ()
+
+
+class Unapplied(Struct, frozen=True):
+    """An event that the history, as it was asked for, cannot carry, and why."""
+
+    event: UUID
+    type: str
+    rule: str
+    detail: str
+
+
+class DealAnswer(Struct, frozen=True, kw_only=True):
+    """A deal's state at a point in time, with the point it was asked for."""
+
+    deal: str
+    version: int
+    position: int
+    effective_on: date
+    published_on: date | None
+    recorded_at: datetime | None
+    title: Localized | None
+    kind: str | None
+    summary: Localized | None
+    sectors: Any
+    stage: Any
+    parties: Any
+    partnerships: Any
+    pledges: Any
+    sites: Any
+    milestones: Any
+    relations: Any
+    conditions: Any
+    sources: tuple[Cited, ...]
+    unapplied: tuple[Unapplied, ...]
+    erased: int
+    first_event: UUID
+    last_event: UUID
+
+
+class Answer(Struct, frozen=True):
+    """An answer's bytes, with what its headers say: its ETag, whether it is fixed for ever, and the log's point it stands for."""
+
+    body: bytes
+    etag: str
+    final: bool
+    position: int
+    recorded_at: datetime | None
+
+
+class Page(Struct, frozen=True):
+    """A page of deals: the rows as JSON, and where the next page begins."""
+
+    rows: list[msgspec.Raw]
+    next: str | None
+
+
+class Reader:
+    """Answers from the primary, or from a replica when one is given that is far enough along."""
+
+    def __init__(self, pool: Pool, replicas: Sequence[Pool] = ()) -> None:
+        self.pool = pool
+        self._replicas = replicas
+        self.histories = Histories()
+        self._answers: OrderedDict[tuple[str, bytes, date], Answer] = OrderedDict()
+
+    def reads(self) -> Pool:
+        """Where reads go: any replica, else the primary."""
+        return random.choice(self._replicas) if self._replicas else self.pool  # noqa: S311 - spreads load, guards nothing
+
+    # --- one deal -----------------------------------------------------------------------------------------------------
+
+    async def deal_now(self, slug: str, today: date) -> Answer:
+        """A deal as it is today, as far as is known. One look at the stream's head, and the answer that it had then."""
+        pool = self.reads()
+        head = await store.stream_head(pool, f"deal/{slug}")
+        if head is None:
+            raise no_deal(slug)
+        known = self._answers.get((slug, head[1], today))
+        if known is not None:
+            self._answers.move_to_end((slug, head[1], today))
+            return known
+        answer = await self.deal(slug, Clocks(), today)
+        self._answers[slug, head[1], today] = answer
+        if len(self._answers) > 10_000:
+            self._answers.popitem(last=False)
+        return answer
+
+    async def deal(self, slug: str, clocks: Clocks, today: date, head: Head | None = None) -> Answer:
+        """A deal as of a point in time. Raises NotFound, in words, and Moved for a merged one."""
+        history = await self.history(slug)
+        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        seen = view(slug, history.events, asked, DEALS)
+        state = _known(slug, history, seen, asked)
+        answer = deal_answer(state, seen, clocks, asked.effective_on or today)
+        last = seen.readings[-1].recorded
+        ahead = any(_ahead(r, asked.effective_on or today) for r in seen.readings)
+        etag = f"{seen.version};{asked.effective_on}" if ahead else f"{seen.version}"
+        if answer.erased:
+            etag += f";erased={answer.erased}"
+        return Answer(
+            encode(answer),
+            f'"{etag}"',
+            clocks.effective_on is not None and head is not None and fixed(clocks, head),
+            last.position,
+            last.recorded_at,
+        )
+
+    async def history(self, slug: str) -> History[Deal]:
+        """A deal's events, folded. Raises NotFound."""
+        history = await self.histories.current(self.reads(), f"deal/{slug}")
+        if history is None:
+            raise no_deal(slug)
+        return history
+
+    async def seen(self, slug: str, clocks: Clocks, today: date) -> tuple[History[Deal], View[Deal], Deal]:
+        """A deal's history, and the view of it at a point in time."""
+        history = await self.history(slug)
+        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        found = view(slug, history.events, asked, DEALS)
+        return history, found, _known(slug, history, found, asked)
+
+    # --- the portfolio ------------------------------------------------------------------------------------------------
+
+    async def known_at(self, clocks: Clocks) -> tuple[str, int, int]:
+        """Which clock a list is read by, the point on its axis, and the log's position the answer stands for."""
+        head = await store.head(self.reads())
+        position = head.position
+        if clocks.position is not None:
+            position = min(position, clocks.position)
+        if clocks.recorded_at is not None:
+            position = min(position, await store.position_at(self.reads(), clocks.recorded_at))
+        if clocks.published_on is not None:
+            return "p", clocks.published_on.toordinal(), head.position
+        return "r", position, position
+
+    async def deals(
+        self,
+        clock: str,
+        known: int,
+        effective_on: date,
+        terms: Sequence[str],
+        q: str | None,
+        after: str,
+        limit: int,
+        descending: bool = False,
+    ) -> Page:
+        """A page of deals at a point in time, in the order of their slugs."""
+        rows = await self.reads().fetch(
+            PAGE_BACKWARDS if descending else PAGE,
+            clock.encode(),
+            effective_on,
+            known,
+            list(terms) or None,
+            like(q),
+            after,
+            limit + 1,
+        )
+        more = rows[limit - 1]["deal"] if len(rows) > limit else None
+        return Page([msgspec.Raw(row["row"]) for row in rows[:limit]], more)
+
+    async def facets(
+        self, clock: str, known: int, effective_on: date, terms: Sequence[str], q: str | None
+    ) -> dict[str, dict[str, int]]:
+        """How many deals of a list have each value of each facet."""
+        rows = await self.reads().fetch(FACETS, clock.encode(), effective_on, known, list(terms) or None, like(q))
+        counted: dict[str, dict[str, int]] = {}
+        for row in rows:
+            facet, value = row["term"].split(":", 1)
+            if facet in FACET_NAMES:
+                counted.setdefault(facet, {})[value] = row["deals"]
+        return counted
+
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    async def head(self) -> Head:
+        return await store.head(self.reads())
+
+    async def events(
+        self,
+        after: int,
+        limit: int,
+        *,
+        type: str | None = None,
+        deal: str | None = None,
+        organization: str | None = None,
+        source: str | None = None,
+    ) -> list[Stored]:
+        """Events of the log behind a position, in order, by type, deal, organization or source."""
+        stream = f"deal/{deal}" if deal else None
+        if organization is None and source is None:
+            return await store.feed(self.reads(), after, limit, type=type, stream=stream)
+        term = f"organization:{organization}" if organization else mentions.source_term(source or "") or ""
+        found: list[Stored] = []
+        while len(found) < limit:
+            positions = await mentions.find(self.reads(), term, after, 1000)
+            for stored in await store.at_positions(self.reads(), positions):
+                recorded = stored.recorded
+                if (type is None or recorded.type == type) and (deal is None or recorded.slug == deal):
+                    if source is None or organization is None or _cites(recorded, source):
+                        found.append(stored)
+            if len(positions) < 1000:
+                break
+            after = positions[-1]
+        return found[:limit]
+
+    async def event(self, id: UUID) -> tuple[Stored, Reading]:
+        """One event, and how it reads now. Raises NotFound."""
+        stored = (await store.by_ids(self.reads(), [id])).get(id)
+        if stored is None:
+            raise NotFound(f"There is no event {id}.")
+        history = await self.histories.current(self.reads(), f"{stored.recorded.kind}/{stored.recorded.slug}")
+        assert history is not None
+        return stored, history.record.by_id[id]
+
+    # --- organizations ------------------------------------------------------------------------------------------------
+
+    async def organization(self, slug: str, clocks: Clocks, today: date) -> tuple[View[Organization], Organization]:
+        """An organization at a point in time. Raises NotFound, and Moved for a merged one."""
+        history = await self.histories.current(self.reads(), f"organization/{slug}")
+        if history is None:
+            raise NotFound(f"There is no organization '{slug}'.")
+        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        seen = view(slug, history.events, asked, ORGANIZATIONS)
+        if seen.merged_into is not None:
+            raise Moved(deal=slug, into=seen.merged_into)
+        if seen.state is None:
+            raise NotFound(f"The organization '{slug}' was not known there yet.")
+        return seen, seen.state
+
+    async def organizations(self, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
+        """Organizations as they are now, in the order of their slugs."""
+        return await organizations.page(self.reads(), after, q, limit)
+
+    async def named(self, slugs: Iterable[str]) -> dict[str, msgspec.Raw]:
+        """Organizations as they are now, by slug."""
+        return await organizations.named(self.reads(), list(slugs))
+
+
+FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
+
+
+def like(q: str | None) -> str | None:
+    """A search text as an ILIKE pattern that finds it anywhere."""
+    if q is None:
+        return None
+    escaped = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def fixed(clocks: Clocks, head: Head) -> bool:
+    """Whether the log's side of a question is settled for ever: an instant is, once an event after it is committed."""
+    by_position = clocks.position is not None and clocks.position <= head.position
+    by_instant = clocks.recorded_at is not None and head.recorded_at is not None and clocks.recorded_at < head.recorded_at
+    return by_position or by_instant
+
+
+def no_deal(slug: str) -> NotFound:
+    return NotFound(f"There is no deal '{slug}', and there never was one under this name.")
+
+
+def _known(slug: str, history: History[Deal], seen: View[Deal], asked: Clocks) -> Deal:
+    if seen.merged_into is not None:
+        raise Moved(deal=slug, into=seen.merged_into)
+    if seen.state is None:
+        first = history.events[0]
+        raise NotFound(
+            f"The deal '{slug}' was not known at that point in time: its first event was recorded at "
+            f"{first.recorded_at.astimezone(UTC).isoformat()}, published on {first.published_on}, and holds from "
+            f"{first.effective_on or first.published_on}. Ask for a later point.",
+            first_recorded_at=first.recorded_at,
+        )
+    return seen.state
+
+
+def _ahead(reading: Reading, day: date) -> bool:
+    return reading.stands and reading.effective_on is not None and reading.effective_on > day
+
+
+def _cites(recorded: Recorded, source: str) -> bool:
+    return mentions.source_term(source) in {mentions.source_term(s) for s in recorded.sources}
+
+
+def cited(seen: View[Any]) -> tuple[Cited, ...]:
+    """The sources that a view rests on, each once, with the events that cite it, in the order of the log."""
+    found: dict[Source, list[UUID]] = {}
+    readings = [p.reading for p in seen.steps]
+    if seen.registration is not None:
+        readings.append(seen.registration)
+    for reading in sorted(readings, key=lambda r: r.recorded.position):
+        for source in reading.sources:
+            found.setdefault(source, []).append(reading.recorded.id)
+    return tuple(Cited(**msgspec.structs.asdict(source), events=tuple(ids)) for source, ids in found.items())
+
+
+def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: date) -> DealAnswer:
+    """What `GET /v1/deals/{deal}` answers."""
+    return DealAnswer(
+        deal=state.deal,
+        version=seen.version,
+        position=seen.position,
+        effective_on=effective_on,
+        published_on=clocks.published_on,
+        recorded_at=clocks.recorded_at,
+        title=state.title,
+        kind=state.kind,
+        summary=state.summary,
+        sectors=state.sectors,
+        stage=state.stage,
+        parties=state.parties,
+        partnerships=state.partnerships,
+        pledges=state.pledges,
+        sites=state.sites,
+        milestones=state.milestones,
+        relations=state.relations,
+        conditions=state.conditions,
+        sources=cited(seen),
+        unapplied=tuple(Unapplied(r.recorded.id, r.recorded.type, why.rule, why.detail) for r, why in seen.unapplied),
+        erased=sum(r.recorded.event is None for r in seen.readings),
+        first_event=seen.readings[0].recorded.id,
+        last_event=seen.readings[-1].recorded.id,
+    )
+
+
+__all__ = ["Answer", "Page", "Reader", "audit"]

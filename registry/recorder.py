@@ -1,0 +1,549 @@
+"""The only writer: takes announcements, gives them positions, and commits them in groups.
+
+Everything that waits when the recorder is free is committed as one transaction under the log's lock: under load one fsync serves
+hundreds of requests; alone, a request waits for nobody. Each member of a group is judged on its own, in order, on the log's true
+end; one that is refused fails alone. What is acknowledged is committed, with the views that show it. It never answers
+questions, and never records what the deal's rules refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+from msgspec import UNSET, Struct
+
+from registry.domain.audit import diff
+from registry.domain.deal import Refusal
+from registry.domain.history import DEALS, History, admit, complete
+from registry.errors import (
+    DatabaseLost,
+    IdConflict,
+    IdempotencyConflict,
+    Overloaded,
+    RedactionUnavailable,
+    RegistryError,
+    RuleBroken,
+    VersionConflict,
+)
+from registry.events import store
+from registry.events.codec import Content, canonical, published_on, stream_name
+from registry.events.merkle import Frontier, Tile
+from registry.events.store import Connection, Head, Pool, Sealed, log_transaction
+from registry.events.types import (
+    RECORDS_OWN,
+    AnyEvent,
+    Announcement,
+    DealMerged,
+    EventCorrected,
+    EventRedacted,
+    OrganizationAnnouncement,
+    OrganizationMerged,
+    Recorded,
+    StreamKind,
+)
+from registry.projections import VIEWS
+from registry.projections.histories import Histories, history_of
+from registry.projections.projection import Step
+
+log = structlog.get_logger(__name__)
+
+# Requests that may wait. Beyond it the recorder sheds load (503) before memory grows.
+QUEUE_LIMIT = 5_000
+
+# Events of one transaction: long enough to share an fsync widely, short enough to keep its lock briefly.
+GROUP_LIMIT = 1_000
+
+# Idempotency keys are promised for 24 hours.
+IDEMPOTENCY_LIFE = timedelta(hours=48)
+
+KNOWN_ANSWERS = """
+SELECT owner, key, request, answer
+  FROM idempotency
+ WHERE (owner, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+
+REMEMBER = """
+INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+"""
+
+FORGET_OLD = "DELETE FROM idempotency WHERE created_at < $1"
+FORGET_STREAM = "DELETE FROM idempotency WHERE stream = $1"
+
+NOTIFY = "SELECT pg_notify('registry', $1)"
+
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
+_encode = msgspec.json.Encoder().encode
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What somebody asks to be recorded in one stream: all of it or none.
+
+    `by` is the id of the key that asks. `expected_version` is what If-Match demanded, 0 for If-None-Match: *. `digest` identifies the
+    whole request, for its idempotency key.
+    """
+
+    kind: StreamKind
+    slug: str
+    announcements: Sequence[Announcement | OrganizationAnnouncement]
+    by: str
+    expected_version: int | None = None
+    idempotency_key: str | None = None
+    digest: bytes = b""
+    dry_run: bool = False
+
+    @property
+    def stream(self) -> str:
+        return stream_name(self.kind, self.slug)
+
+
+class Receipt(Struct, frozen=True):
+    """One recorded event's place in the log."""
+
+    id: UUID
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class Outcome(Struct, frozen=True):
+    """What became of a request. `answer` is its JSON; `new` is False for a replay or a dry run."""
+
+    version: int
+    position: int
+    answer: bytes
+    new: bool
+
+
+class _Waiting(Struct):
+    request: Request
+    done: asyncio.Future[Outcome]
+
+
+class _Draft:
+    """What a group is about to write: nothing of it is believed until its commit is answered."""
+
+    def __init__(self, head: Head, frontier: Frontier, now: datetime) -> None:
+        self.position = head.position
+        self.recorded_at = max(now, head.recorded_at) if head.recorded_at else now
+        self.frontier = frontier
+        self.histories: dict[str, History[Any]] = {}
+        self.sealed: list[Sealed] = []
+        self.tiles: list[Tile] = []
+        self.steps: list[Step] = []
+        self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        self.remember: list[tuple[str, str, bytes, bytes, str, datetime]] = []
+        self.by_id: dict[UUID, Recorded] = {}
+
+    def head(self) -> Head:
+        return Head(self.position, self.sealed[-1].recorded.leaf_hash, self.recorded_at)
+
+
+class Recorder:
+    """One per process; several processes may run one each against one database, ordered by the log's lock."""
+
+    def __init__(
+        self, pool: Pool, owner: Pool | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._pool = pool
+        self._owner = owner
+        self._clock = clock
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_LIMIT)
+        self._histories = Histories()
+        self._head: Head | None = None
+        self._frontier = Frontier()
+        self._task: asyncio.Task[None] | None = None
+        self._forgot_at = datetime.min.replace(tzinfo=UTC)
+        self._notified = asyncio.Event()
+        self._notifier: asyncio.Task[None] | None = None
+        self.committed: list[Callable[[Head], None]] = []
+
+    async def __aenter__(self) -> Recorder:
+        self._task = asyncio.create_task(self._run(), name="recorder")
+        self._notifier = asyncio.create_task(self._notify(), name="notifier")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Commits what waits, then stops."""
+        await self._queue.join()
+        for task in (self._task, self._notifier):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be recorded."""
+        return self._queue.qsize()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the task that commits is running."""
+        return self._task is not None and not self._task.done()
+
+    async def record(self, request: Request) -> Outcome:
+        """Records a request, and answers when it is committed.
+
+        Raises RuleBroken, VersionConflict, IdempotencyConflict, IdConflict (nothing was recorded), Overloaded (nothing was
+        recorded, try later), DatabaseLost (it may have been recorded whole, or not at all: a retry with the same
+        idempotency key or event ids settles which).
+        """
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        try:
+            self._queue.put_nowait(waiting)
+        except asyncio.QueueFull:
+            raise Overloaded from None
+        return await waiting.done
+
+    async def _run(self) -> None:
+        while True:
+            group = [await self._queue.get()]
+            events = len(group[0].request.announcements)
+            while events < GROUP_LIMIT and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+                events += len(group[-1].request.announcements)
+            try:
+                await self._commit(group)
+            except Exception as error:
+                # A fault of ours must reach whoever waits, and must not stop the recorder for everybody else.
+                log.exception("recording failed", members=len(group))
+                self._lose_faith()
+                _fail(group, error)
+            finally:
+                for _ in group:
+                    self._queue.task_done()
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        """One transaction for the group. A database error rolls it back, and its members are tried one by one."""
+        draft: _Draft | None = None
+        erases = any(isinstance(a.event, EventRedacted) for w in group for a in w.request.announcements)
+        if erases and len(group) > 1:
+            for waiting in group:
+                await self._commit([waiting])
+            return
+        if erases and self._owner is None:
+            _fail(group, RedactionUnavailable())
+            return
+        pool = self._owner if erases and self._owner is not None else self._pool
+        results: list[Outcome | RegistryError] = []
+        try:
+            async with log_transaction(pool) as connection:
+                draft = await self._begin(connection)
+                results = await self._judge(connection, draft, group)
+                if draft.sealed:
+                    await self._write(connection, draft)
+        except _LOST as error:
+            log.warning("database lost", error=type(error).__name__)
+            self._lose_faith()
+            if draft is None or not draft.sealed or not await self._arrived(draft):
+                _fail(group, DatabaseLost())
+                return
+        except asyncpg.PostgresError as error:
+            self._lose_faith()
+            if len(group) == 1:
+                log.error("the database refused an append", error=str(error), sqlstate=error.sqlstate)
+                _fail(group, DatabaseLost() if error.sqlstate.startswith(("57", "53", "40", "55")) else error)
+            else:
+                for waiting in group:
+                    await self._commit([waiting])
+            return
+        if draft.sealed:
+            self._adopt(draft)
+        for waiting, result in zip(group, results, strict=True):
+            if waiting.done.done():
+                continue
+            if isinstance(result, Outcome):
+                waiting.done.set_result(result)
+            else:
+                waiting.done.set_exception(result)
+
+    async def _begin(self, connection: Connection) -> _Draft:
+        """Makes sure, under the lock, that what is held in memory is the log's true end."""
+        head = await store.head(connection)
+        if self._head is None or head != self._head:
+            await self._catch_up(connection, head)
+        return _Draft(head, self._frontier.copy(), self._clock())
+
+    async def _catch_up(self, connection: Connection, head: Head) -> None:
+        """Another process has written (or this one has just begun, or the database was restored)."""
+        known = self._head
+        if known is not None and known.position and known.position < head.position:
+            leaves = await store.leaves(connection, known.position - 1, head.position)
+            if leaves[0] == known.leaf_hash:
+                self._histories.forget(await store.touched(connection, known.position, head.position))
+                for leaf in leaves[1:]:
+                    self._frontier.append(leaf)
+                self._head = head
+                return
+        self._histories.clear()
+        self._frontier = await store.frontier(connection, head.position)
+        self._head = head
+
+    def _lose_faith(self) -> None:
+        self._head = None
+        self._histories.clear()
+
+    async def _arrived(self, draft: _Draft) -> bool:
+        """Whether a group whose commit was never answered is in the log. The lock makes this wait until its fate is settled."""
+        try:
+            async with log_transaction(self._pool) as connection:
+                found = await store.by_ids(connection, [s.recorded.id for s in draft.sealed])
+            return len(found) == len(draft.sealed)
+        except (*_LOST, asyncpg.PostgresError):
+            return False
+
+    def _adopt(self, draft: _Draft) -> None:
+        self._head = draft.head()
+        self._frontier = draft.frontier
+        for stream, history in draft.histories.items():
+            self._histories.put(stream, history)
+        self._notified.set()
+        for listener in self.committed:
+            listener(self._head)
+
+    async def _write(self, connection: Connection, draft: _Draft) -> None:
+        await store.append(connection, draft.sealed, draft.tiles)
+        for index, step in enumerate(draft.steps):
+            if isinstance(step.recorded.event, EventRedacted):
+                draft.steps[index] = await self._erase(connection, draft, step, step.recorded.event)
+        for view in VIEWS:
+            await view.apply(connection, draft.steps)
+        if draft.remember:
+            await connection.execute(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
+        if draft.recorded_at - self._forgot_at > timedelta(hours=1):
+            await connection.execute(FORGET_OLD, draft.recorded_at - IDEMPOTENCY_LIFE)
+            self._forgot_at = draft.recorded_at
+
+    async def _erase(self, connection: Connection, draft: _Draft, step: Step, event: EventRedacted) -> Step:
+        """Erases the event's content, and that of its corrections, wherever it is kept."""
+        history = step.after
+        reading = history.record.by_id[event.redacts]
+        targets = {reading.recorded.position, *(c.position for c in reading.corrections)}
+        for target in sorted(targets):
+            await store.erase(connection, step.recorded.position, target)
+        stream = stream_name(step.recorded.kind, step.recorded.slug)
+        await connection.execute(FORGET_STREAM, stream)
+        events = [
+            msgspec.structs.replace(e, event=None, sources=(), note=None) if e.position in targets else e
+            for e in history.events
+        ]
+        erased = draft.histories[stream] = history_of(stream, events)
+        return Step(step.recorded, step.before, erased, erased=True)
+
+    # --- judging one request -----------------------------------------------------------------------------------------
+
+    async def _judge(
+        self, connection: Connection, draft: _Draft, group: Sequence[_Waiting]
+    ) -> list[Outcome | RegistryError]:
+        requests = [waiting.request for waiting in group]
+        keyed = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
+        if keyed:
+            rows = await connection.fetch(KNOWN_ANSWERS, [o for o, _ in keyed], [k for _, k in keyed])
+            draft.answers = {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows}
+        ids = [a.id for r in requests for a in r.announcements if a.id is not None]
+        stored: dict[UUID, Recorded] = {}
+        if ids:
+            stored = {id: s.recorded for id, s in (await store.by_ids(connection, ids)).items()}
+        draft.by_id = stored
+        draft.histories = await self._histories.load(connection, {r.stream for r in requests})
+        results: list[Outcome | RegistryError] = []
+        for request in requests:
+            try:
+                results.append(await self._take(connection, draft, request))
+            except RegistryError as refused:
+                results.append(refused)
+        return results
+
+    async def _take(self, connection: Connection, draft: _Draft, request: Request) -> Outcome:
+        """Judges one request on what the group has made of the log so far, and adds it to the draft if it stands."""
+        key = (request.by, request.idempotency_key) if request.idempotency_key is not None else None
+        if key is not None and key in draft.answers:
+            digest, answer = draft.answers[key]
+            if digest != request.digest:
+                raise IdempotencyConflict(key=key[1])
+            return _replayed(answer)
+        history = draft.histories[request.stream]
+        before = history
+        fresh = [a for a in request.announcements if not self._is_replay(draft, request, before, a)]
+        if fresh and request.expected_version is not None and request.expected_version != history.version:
+            raise VersionConflict(
+                kind=request.kind, slug=request.slug, actual=history.version, expected=request.expected_version
+            )
+        sealed: list[Sealed] = []
+        steps: list[Step] = []
+        receipts: list[Receipt] = []
+        for announcement in request.announcements:
+            if announcement not in fresh:
+                receipts.append(_receipt(draft.by_id[announcement.id]))  # type: ignore[index]
+                continue
+            await self._check_merge(connection, draft, request, announcement.event)
+            one = self._seal(draft, request, history, announcement, len(sealed))
+            after = admit(history, one.recorded)
+            if not isinstance(after, History):
+                refusal, stranded = after
+                raise RuleBroken(refusal.rule, refusal.detail, tuple(str(id) for id in stranded))
+            steps.append(Step(one.recorded, history, after))
+            sealed.append(one)
+            receipts.append(_receipt(one.recorded))
+            history = after
+        answer = _encode(
+            {
+                request.kind: request.slug,
+                "version": history.version,
+                "position": history.events[-1].position,
+                "events": receipts,
+                "changes": diff(before.state if before.events else None, history.state)
+                if history.rules is DEALS
+                else [],
+            }
+        )
+        outcome = Outcome(history.version, history.events[-1].position, answer, new=bool(sealed) and not request.dry_run)
+        if request.dry_run or not sealed:
+            return outcome
+        for one in sealed:
+            draft.tiles += draft.frontier.append(one.recorded.leaf_hash)
+            draft.by_id[one.recorded.id] = one.recorded
+        draft.position += len(sealed)
+        draft.sealed += sealed
+        draft.steps += steps
+        draft.histories[request.stream] = history
+        if key is not None:
+            owner, name = key
+            draft.answers[key] = (request.digest, answer)
+            draft.remember.append((owner, name, request.digest, answer, request.stream, draft.recorded_at))  # type: ignore[arg-type]
+        return outcome
+
+    def _seal(
+        self,
+        draft: _Draft,
+        request: Request,
+        history: History[Any],
+        announcement: Announcement | OrganizationAnnouncement,
+        ahead: int,
+    ) -> Sealed:
+        return store.seal(
+            kind=request.kind,
+            slug=request.slug,
+            position=draft.position + ahead + 1,
+            version=history.version + 1,
+            id=announcement.id or uuid7(draft.recorded_at),
+            event=complete(history, announcement.event),
+            effective_on=announcement.effective_on,
+            published_on=published_on(announcement.sources, draft.recorded_at),
+            sources=announcement.sources,
+            note=announcement.note,
+            recorded_at=draft.recorded_at,
+            recorded_by=request.by,
+            previous=history.leaf_hash,
+        )
+
+    def _is_replay(
+        self,
+        draft: _Draft,
+        request: Request,
+        history: History[Any],
+        announcement: Announcement | OrganizationAnnouncement,
+    ) -> bool:
+        """Whether the announcement's id is in the log with this very content. Raises IdConflict when it is another event."""
+        if announcement.id is None:
+            return False
+        known = draft.by_id.get(announcement.id)
+        if known is None:
+            return False
+        same = (
+            (known.kind, known.slug) == (request.kind, request.slug)
+            and known.event is not None
+            and known.effective_on == announcement.effective_on
+            and _same(known, announcement)
+        )
+        if not same:
+            raise IdConflict(id=known.id, stream=stream_name(known.kind, known.slug), version=known.version)
+        return True
+
+    async def _check_merge(self, connection: Connection, draft: _Draft, request: Request, event: AnyEvent) -> None:
+        """A merge needs somewhere to lead to, and must not lead back."""
+        if not isinstance(event, (DealMerged, OrganizationMerged)):
+            return
+        into: str | None = event.into
+        while into is not None:
+            if into == request.slug and into != event.into:
+                raise RuleBroken("merge-cycle", f"'{event.into}' leads back to '{request.slug}': unmerge it there first.")
+            stream = stream_name(request.kind, into)
+            if stream not in draft.histories:
+                draft.histories |= await self._histories.load(connection, {stream})
+            other = draft.histories[stream]
+            if not other.events:
+                raise RuleBroken("merge-target-unknown", f"There is no {request.kind} '{into}' to merge into: register it first.")
+            if into == request.slug:
+                return
+            into = other.record.merged_into
+
+    async def _notify(self) -> None:
+        """Tells other processes that the log has grown: after the commit, apart from it, and at most once for all that waits.
+
+        NOTIFY takes a lock of the whole server at commit; it must not be in the append's transaction. It may be lost: polling is
+        the truth.
+        """
+        while True:
+            await self._notified.wait()
+            self._notified.clear()
+            head = self._head
+            if head is None:
+                continue
+            with contextlib.suppress(asyncpg.PostgresError, *_LOST):
+                await self._pool.execute(NOTIFY, str(head.position))
+
+
+def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement) -> bool:
+    """Whether an announcement says what is recorded, apart from what the recorder filled in."""
+    said, event = known.event, announcement.event
+    if isinstance(event, EventCorrected) and isinstance(said, EventCorrected):
+        new, old = event.replacement, said.replacement
+        event = msgspec.structs.replace(
+            event,
+            replacement=msgspec.structs.replace(
+                new, **{f: getattr(old, f) for f in new.__struct_fields__ if getattr(new, f) is UNSET}
+            ),
+        )
+    elif hasattr(event, "about") and event.about is None and type(said) is type(event):
+        event = msgspec.structs.replace(event, about=said.about)  # type: ignore[union-attr]
+    assert said is not None
+    posted = Content(event=event, sources=announcement.sources, note=announcement.note)
+    return canonical(posted) == canonical(Content(event=said, sources=known.sources, note=known.note))
+
+
+def _receipt(recorded: Recorded) -> Receipt:
+    return Receipt(recorded.id, recorded.version, recorded.position, recorded.recorded_at)
+
+
+def _replayed(answer: bytes) -> Outcome:
+    known = msgspec.json.decode(answer)
+    return Outcome(known["version"], known["position"], answer, new=False)
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)
+
+
+def uuid7(now: datetime) -> UUID:
+    """A time-ordered id: 48 bits of Unix milliseconds, then random bits (RFC 9562 §5.7)."""
+    milliseconds = int(now.timestamp() * 1000)
+    bits = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    bits = bits & ~(0xF << 76) | 7 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    return UUID(int=bits)
+
+
+__all__ = ["RECORDS_OWN", "Outcome", "Receipt", "Recorder", "Refusal", "Request", "uuid7"]
