@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 from uuid import RFC_4122
 
@@ -196,3 +197,12 @@ def test_a_party_is_announced_under_the_name_its_organization_is_registered_with
         if isinstance(line.event, PartiesJoined):
             for party in line.event.parties:
                 assert party.name == names[party.organization]
+
+
+def test_the_documentation_names_every_deal_and_every_source() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "demo-deals.md").read_text(encoding="utf-8")
+    named = [line.sources for line in announcements()] + [line.sources for line in organizations()]
+    said = {line.deal for line in announcements()} | {
+        name for sources in named for s in sources if (name := s.url or s.locator)
+    }
+    assert sorted(name for name in said if name not in page) == []
