@@ -1,12 +1,14 @@
 """A deal and its rules: what an announcement makes of it (`evolve`), and which announcement it can take (`admit`).
 
-`evolve` is total: it answers with the next state, or with a `Refusal` that names the broken rule and says what to do. The fold
-of a history leaves a refused event out and lists it; `admit` is the strict door for new ones. Nothing here reads a clock, a
-database or a setting: the same events give the same deal for ever.
+`evolve` is total: it answers with the next state, or with a `Refusal` that names the broken rule and says what to do.
+The fold of a history leaves a refused event out and lists it; `admit` is the strict door for new ones. Nothing here
+reads a clock, a database or a setting: the same events give the same deal for ever.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
 from datetime import date
 from typing import Any, TypeVar, assert_never
 from uuid import UUID
@@ -68,7 +70,6 @@ from registry.events.types import (
     StageChanged,
 )
 
-
 T = TypeVar("T")
 
 
@@ -80,7 +81,7 @@ class Refusal(Struct, frozen=True):
 
 
 class StageState(Struct, frozen=True):
-    """The stage, since when, and what it rests on: somebody declared it, or the registry inferred it by the named rule."""
+    """The stage, since when, and its basis: somebody declared it, or the registry inferred it by the named rule."""
 
     value: Stage
     basis: str
@@ -114,8 +115,9 @@ class ConditionState(Struct, frozen=True):
 class ClaimState(Struct, frozen=True, kw_only=True):
     """What one source says of one field. `claim` is None for what the deal's own event says, beside which others stand.
 
-    `status` is standing, superseded (the world has set the field anew since) or retracted. `followed` says whether the state shows
-    this value, `rule` why: `as_announced` (the event that set the field) or `preferred` (somebody chose, see that event).
+    `status` is standing, superseded (the world has set the field anew since) or retracted. `followed` says whether the
+    state shows this value, `rule` why: `as_announced` (the event that set the field) or `preferred` (somebody chose,
+    see that event).
     """
 
     claim: str | None
@@ -168,11 +170,15 @@ class SiteState(Struct, frozen=True, kw_only=True):
     gpus: int | None
     gpus_qualifier: Qualifier | None
     status: str
+    announced_on: date
     claims: tuple[ClaimState, ...] = ()
 
 
 class MilestoneState(Struct, frozen=True, kw_only=True):
-    """A dated step. `planned` and `reached` keep their source's precision (EDTF). `status` is planned, reached or cancelled."""
+    """A dated step. `planned` and `reached` keep their source's precision (EDTF).
+
+    `status` is planned, reached or cancelled.
+    """
 
     milestone: str
     kind: MilestoneKind | None
@@ -182,6 +188,7 @@ class MilestoneState(Struct, frozen=True, kw_only=True):
     reached: Edtf | None
     power_mw: Decimal | None
     status: str
+    scheduled_on: date
     claims: tuple[ClaimState, ...] = ()
 
 
@@ -197,7 +204,10 @@ class RelationState(Struct, frozen=True):
 
 
 class Deal(Struct, frozen=True, kw_only=True):
-    """What is so of a deal: the fold of its events. Unknown is None or empty, never zero."""
+    """What is so of a deal: the fold of its events. Unknown is None or empty, never zero.
+
+    Its lists stand in an order of their items' own (`ORDER`), not in that of their arrival.
+    """
 
     deal: str
     title: Localized | None
@@ -226,6 +236,17 @@ class Happened(Struct, frozen=True):
 
 Item = PledgeState | SiteState | MilestoneState
 
+# The items of a list stand by their first day, then by what names them: a function of the items alone, so that the same
+# deal is always shown the same way and a comparison can put a list together again.
+ORDER: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    "parties": lambda p: (p.joined_on, p.organization, p.role or ""),
+    "pledges": lambda p: (p.announced_on, p.pledge),
+    "sites": lambda s: (s.announced_on, s.site),
+    "milestones": lambda m: (m.scheduled_on, m.milestone),
+    "relations": lambda r: (r.since, r.relation, r.deal, r.pledge or "", r.other_pledge or ""),
+    "conditions": lambda c: (c.set_on, c.condition),
+}
+
 # Fields that several sources may disagree about, with the type a claimed value must have.
 CLAIMABLE: dict[tuple[str, str], Any] = {
     ("pledges", "amount"): Amount,
@@ -243,7 +264,8 @@ CLAIMABLE: dict[tuple[str, str], Any] = {
 _LADDER: dict[str, int] = {"intention": 0, "signed": 1, "committed": 2, "construction": 3, "operating": 4}
 _STOPPED = 9
 
-# The rules of inference, each by its name in `stage.rule`. A groundbreaking is a ceremony, not construction: it infers nothing.
+# The rules of inference, each by its name in `stage.rule`. A groundbreaking is a ceremony, not construction: it infers
+# nothing.
 _BY_COMMITMENT: dict[str, tuple[Stage, str]] = {
     "intention": ("intention", "intention-announced"),
     "pledge": ("committed", "amount-pledged"),
@@ -263,8 +285,11 @@ def register(slug: str, event: DealRegistered | None) -> Deal:
     return Deal(deal=slug, title=event.title, kind=event.kind, summary=event.summary, sectors=event.sectors)
 
 
-def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
-    """The deal after an event, or why it cannot carry it. The record's own events change no deal here: history.py reads them."""
+def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - one case for each event type
+    """The deal after an event, or why it cannot carry it.
+
+    The record's own events change no deal here: history.py reads them.
+    """
     event: DealEvent = happened.event  # type: ignore[assignment]
     on = happened.effective_on
     match event:
@@ -292,7 +317,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
         case StageChanged():
             return replace(deal, stage=StageState(event.stage, "declared", on))
         case PartiesJoined():
-            return replace(deal, parties=_join(deal.parties, event.parties, on))
+            return _join(deal, event.parties, on)
         case PartyLeft():
             return _leave(deal, event, on)
         case PartnershipFormed():
@@ -303,7 +328,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
             if _find(deal.conditions, "condition", event.condition) is not None:
                 return _used("condition", event.condition)
             condition = ConditionState(event.condition, event.text, event.authority, on)
-            return replace(deal, conditions=(*deal.conditions, condition))
+            return _add(deal, "conditions", condition)
         case ConditionLifted():
             held = _find(deal.conditions, "condition", event.condition)
             if held is None:
@@ -312,7 +337,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
                 return Refusal("condition-lifted", f"The condition '{event.condition}' was lifted on {held.lifted_on}.")
             return _put(deal, "conditions", held, replace(held, lifted_on=on))
         case SiteAnnounced():
-            return _announce_site(deal, event)
+            return _announce_site(deal, event, on)
         case SiteRevised():
             return _revise_site(deal, event)
         case SiteDropped():
@@ -323,7 +348,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
                 return Refusal("site-dropped", f"The site '{event.site}' was dropped before.")
             return _put(deal, "sites", site, replace(site, status="dropped"))
         case MilestoneScheduled():
-            return _schedule(deal, event)
+            return _schedule(deal, event, on)
         case MilestoneRescheduled():
             return _reschedule(deal, event)
         case MilestoneReached():
@@ -342,7 +367,8 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
             if len(kept) == len(deal.relations):
                 return Refusal(
                     "relation-unknown",
-                    f"This deal is not declared {event.relation} '{event.deal}': name the relation as deals_related declared it.",
+                    f"This deal is not declared {event.relation} '{event.deal}': "
+                    "name the relation as deals_related declared it.",
                 )
             return replace(deal, relations=kept)
         case ClaimReported():
@@ -360,8 +386,8 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:
 def follow(deal: Deal, preferred: dict[str, UUID | None], own: dict[UUID, Happened]) -> Deal:
     """The deal with each disputed field showing the claim that is followed, and every claim marked.
 
-    The rule, `as_announced`, follows the event that set the field; `preferred` maps a field to the claim event chosen instead. What
-    the setting event itself says then stands among the claims, so that no value is lost from sight.
+    The rule, `as_announced`, follows the event that set the field; `preferred` maps a field to the claim event chosen
+    instead. What the setting event itself says then stands among the claims, so that no value is lost from sight.
     """
     for name in ("pledges", "sites", "milestones"):
         items: tuple[Item, ...] = getattr(deal, name)
@@ -418,7 +444,7 @@ def _announce_pledge(deal: Deal, event: PledgeAnnounced, on: date) -> Deal | Ref
         purpose=event.purpose,
         announced_on=on,
     )
-    return _infer(replace(deal, pledges=(*deal.pledges, pledge)), _BY_COMMITMENT.get(event.commitment or ""), on)
+    return _infer(_add(deal, "pledges", pledge), _BY_COMMITMENT.get(event.commitment or ""), on)
 
 
 _PLEDGE_FIELDS = ("amount", "amount_basis", "commitment", "additional_to", "by", "horizon", "purpose")
@@ -467,11 +493,11 @@ def _revise(deal: Deal, event: DealRevised) -> Deal:
     return replace(deal, **_given(event, ("title", "summary", "kind", "sectors")))
 
 
-def _announce_site(deal: Deal, event: SiteAnnounced) -> Deal | Refusal:
+def _announce_site(deal: Deal, event: SiteAnnounced, on: date) -> Deal | Refusal:
     if _find(deal.sites, "site", event.site) is not None:
         return _used("site", event.site)
-    site = SiteState(site=event.site, status="announced", **{name: getattr(event, name) for name in _SITE_FIELDS})
-    return replace(deal, sites=(*deal.sites, site))
+    said = {name: getattr(event, name) for name in _SITE_FIELDS}
+    return _add(deal, "sites", SiteState(site=event.site, status="announced", announced_on=on, **said))
 
 
 def _revise_site(deal: Deal, event: SiteRevised) -> Deal | Refusal:
@@ -484,7 +510,7 @@ def _revise_site(deal: Deal, event: SiteRevised) -> Deal | Refusal:
     return _put(deal, "sites", site, replace(site, claims=_supersede(site.claims, said), **said))
 
 
-def _schedule(deal: Deal, event: MilestoneScheduled) -> Deal | Refusal:
+def _schedule(deal: Deal, event: MilestoneScheduled, on: date) -> Deal | Refusal:
     if _find(deal.milestones, "milestone", event.milestone) is not None:
         return _used("milestone", event.milestone)
     if event.site is not None and _find(deal.sites, "site", event.site) is None:
@@ -498,8 +524,9 @@ def _schedule(deal: Deal, event: MilestoneScheduled) -> Deal | Refusal:
         reached=None,
         power_mw=event.power_mw,
         status="planned",
+        scheduled_on=on,
     )
-    return replace(deal, milestones=(*deal.milestones, step))
+    return _add(deal, "milestones", step)
 
 
 def _reschedule(deal: Deal, event: MilestoneRescheduled) -> Deal | Refusal:
@@ -525,10 +552,17 @@ def _reach(deal: Deal, event: MilestoneReached, on: date) -> Deal | Refusal:
     return _infer(_put(deal, "milestones", step, done), _BY_MILESTONE.get(step.kind or ""), on)
 
 
-def _join(parties: tuple[PartyState, ...], joining: tuple[Party, ...], on: date) -> tuple[PartyState, ...]:
-    present = {(p.organization, p.role) for p in parties if p.left_on is None}
-    new = [p for p in joining if (p.organization, p.role) not in present]
-    return (*parties, *(PartyState(p.organization, p.name, p.role, on) for p in new))
+def _join(deal: Deal, joining: tuple[Party, ...], on: date) -> Deal:
+    for party in joining:
+        same = [p for p in deal.parties if (p.organization, p.role) == (party.organization, party.role)]
+        if any(p.left_on is None for p in same):
+            continue
+        again = next((p for p in same if p.joined_on == on), None)
+        if again is not None:  # it left on the day it had joined, and is back: one membership
+            deal = _put(deal, "parties", again, replace(again, name=party.name or again.name, left_on=None))
+        else:
+            deal = _add(deal, "parties", PartyState(party.organization, party.name, party.role, on))
+    return deal
 
 
 def _leave(deal: Deal, event: PartyLeft, on: date) -> Deal | Refusal:
@@ -559,7 +593,7 @@ def _relate(deal: Deal, event: DealsRelated, on: date, source: UUID) -> Deal | R
     if any(_same_relation(r, event) for r in deal.relations):
         return deal
     related = RelationState(event.relation, event.deal, event.pledge, event.other_pledge, on, source)
-    return replace(deal, relations=(*deal.relations, related))
+    return _add(deal, "relations", related)
 
 
 def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refusal:
@@ -576,7 +610,9 @@ def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refus
         value = msgspec.convert(msgspec.to_builtins(event.value), shape)
     except msgspec.ValidationError as error:
         return Refusal("claim-of-wrong-type", f"The value does not fit '{event.field}': {error}.")
-    if any(c.claim == event.claim for n in ("pledges", "sites", "milestones") for i in getattr(deal, n) for c in i.claims):
+    if any(
+        c.claim == event.claim for n in ("pledges", "sites", "milestones") for i in getattr(deal, n) for c in i.claims
+    ):
         return _used("claim", event.claim)
     claim = ClaimState(
         claim=event.claim,
@@ -630,6 +666,12 @@ def _find(items: tuple[T, ...], key: str, value: str) -> T | None:
     return None
 
 
+def _add(deal: Deal, name: str, new: Struct) -> Deal:
+    items, order = getattr(deal, name), ORDER[name]
+    at = bisect_right(items, order(new), key=order)
+    return replace(deal, **{name: (*items[:at], new, *items[at:])})
+
+
 def _put(deal: Deal, name: str, old: Struct, new: Struct) -> Deal:
     return replace(deal, **{name: tuple(new if item is old else item for item in getattr(deal, name))})
 
@@ -645,12 +687,16 @@ def _same_relation(state: RelationState, event: DealsRelated | DealsUnrelated) -
 
 def _unknown(thing: str, key: str, by: str) -> Refusal:
     return Refusal(
-        f"{thing}-unknown", f"There is no {thing} '{key}' in this deal on that date: record {by} first, or give an earlier date to it."
+        f"{thing}-unknown",
+        f"There is no {thing} '{key}' in this deal on that date: record {by} first, or give an earlier date to it.",
     )
 
 
 def _used(thing: str, key: str) -> Refusal:
-    return Refusal(f"{thing}-id-used", f"The {thing} id '{key}' is used in this deal; an id is never used twice: choose another one.")
+    return Refusal(
+        f"{thing}-id-used",
+        f"The {thing} id '{key}' is used in this deal; an id is never used twice: choose another one.",
+    )
 
 
 def _withdrawn(pledge: str) -> Refusal:

@@ -1,8 +1,9 @@
 """How a history is read: the one rule behind every state, now, then, in the audit and in the rebuild.
 
-Asked for a stream as of (effective, published, recorded): take the events recorded by then; apply the corrections and voids among
-them; keep what was published and in effect by then; fold that in the order (effective_on, place). The record's own events are
-hidden by their position alone. Everything is by position, nothing by timestamp or id. Pure: no clock, no database.
+Asked for a stream as of (effective, published, recorded): take the events recorded by then; apply the corrections and
+voids among them; keep what was published and in effect by then; fold that in the order (effective_on, place). The
+record's own events are hidden by their position alone. Everything is by position, nothing by timestamp or id. Pure: no
+clock, no database.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
+    MilestoneRescheduled,
     OrganizationMerged,
     OrganizationRegistered,
     OrganizationUnmerged,
+    PledgeConfirmed,
+    PledgeRevised,
     Recorded,
     Replacement,
+    SiteRevised,
     Source,
 )
 
@@ -45,7 +50,10 @@ S = TypeVar("S")
 
 
 class Clocks(Struct, frozen=True, kw_only=True):
-    """A point in time on each axis, each meaning "no later than"; None leaves it open. `position` counts the whole log."""
+    """A point in time on each axis, each meaning "no later than"; None leaves it open.
+
+    `position` counts the whole log.
+    """
 
     effective_on: date | None = None
     published_on: date | None = None
@@ -57,6 +65,15 @@ class Clocks(Struct, frozen=True, kw_only=True):
         return (self.position is None or event.position <= self.position) and (
             self.recorded_at is None or event.recorded_at <= self.recorded_at
         )
+
+    def public(self, placed: Placed) -> bool:
+        """Whether an event of the world was published and in effect by then."""
+        return (self.published_on is None or placed.reading.published_on <= self.published_on) and (
+            self.effective_on is None or placed.key[0] <= self.effective_on
+        )
+
+
+OPEN = Clocks()
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -78,7 +95,10 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 def read(events: Sequence[Recorded]) -> list[Reading]:
-    """Every event as it reads, in the order of the log: corrections belong to the original, the latest not voided wins."""
+    """Every event as it reads, in the order of the log.
+
+    Corrections belong to the original event; the latest that is not voided wins.
+    """
     voided: dict[UUID, Recorded] = {}
     for recorded in reversed(events):  # a void can only name what was there before it, so later ones are settled first
         if isinstance(recorded.event, EventVoided) and recorded.id not in voided:
@@ -142,14 +162,17 @@ ORGANIZATIONS: Rules[Organization] = Rules(
     lambda organization, _preferred, _own: organization,
 )
 
-# Where an event stands in the fold: its effective date, then its place. An event's place is its position; a claim's is right
-# behind the event that it speaks of, a retraction's right behind its claim.
+_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled)
+_OF_CLAIMS = (ClaimReported, ClaimRetracted)
+
+# Where an event stands in the fold: its effective date, then its place. An event's place is its position; a claim's is
+# right behind the event that it speaks of, a retraction's right behind its claim.
 Place = tuple[int, ...]
 Key = tuple[date, Place]
 
 
 class Placed(Struct, frozen=True):
-    """A reading at its place in the fold."""
+    """A reading at its place in the fold. `about` is the event that a claim speaks of."""
 
     key: Key
     happened: Happened
@@ -163,17 +186,22 @@ def place(reading: Reading, readings: Mapping[UUID, Reading], claims: Mapping[st
     about: Reading | None = None
     if isinstance(event, ClaimReported):
         about = readings.get(event.about) if event.about else None
+        if about is not None and isinstance(about.event, _OF_CLAIMS):
+            about = None  # no claim speaks of a claim (the fold refuses it), so places never go in circles
     elif isinstance(event, ClaimRetracted):
         about = claims.get(event.claim)
     own = (reading.recorded.position,)
-    if about is None or about is reading:
+    if about is None:
         key: Key = (reading.effective_on or reading.published_on, own)
     else:
         spoken_of = place(about, readings, claims).key
         key = (spoken_of[0], spoken_of[1] + own)
     happened = Happened(reading.recorded.id, event, key[0], reading.published_on, reading.sources)  # type: ignore[arg-type]
-    names = event.about if isinstance(event, ClaimReported) else about.recorded.id if about else None
-    return Placed(key, happened, reading, names)
+    return Placed(key, happened, reading, event.about if isinstance(event, ClaimReported) else None)
+
+
+def _is_speakable(placed: Placed) -> bool:
+    return not isinstance(placed.happened.event, _OF_CLAIMS)
 
 
 class Timeline(Generic[S]):
@@ -186,13 +214,13 @@ class Timeline(Generic[S]):
         self.states: list[S] = []
         self.refusals: dict[UUID, Refusal] = {}
         self._keys: list[Key] = []
-        self._ids: set[UUID] = set()
+        self._speakable: set[UUID] = set()
 
     def copy(self) -> Timeline[S]:
         """The same timeline, to go on with tentatively."""
         twin: Timeline[S] = Timeline(self.rules, self.base)
         twin.steps, twin.states, twin._keys = self.steps.copy(), self.states.copy(), self._keys.copy()
-        twin.refusals, twin._ids = self.refusals.copy(), self._ids.copy()
+        twin.refusals, twin._speakable = self.refusals.copy(), self._speakable.copy()
         return twin
 
     def extend(self, placed: Iterable[Placed]) -> Timeline[S]:
@@ -200,7 +228,7 @@ class Timeline(Generic[S]):
         self.steps.extend(placed)
         self.steps.sort(key=lambda p: p.key)
         self._keys = [p.key for p in self.steps]
-        self._ids = {p.happened.id for p in self.steps}
+        self._speakable = {p.happened.id for p in self.steps if _is_speakable(p)}
         self._fold(0)
         return self
 
@@ -209,18 +237,29 @@ class Timeline(Generic[S]):
         at = bisect_right(self._keys, placed.key)
         self.steps.insert(at, placed)
         self._keys.insert(at, placed.key)
-        self._ids.add(placed.happened.id)
+        if _is_speakable(placed):
+            self._speakable.add(placed.happened.id)
         self._fold(at)
         return at
+
+    def remove(self, event: UUID) -> None:
+        """Takes one out again."""
+        at = next(i for i, placed in enumerate(self.steps) if placed.happened.id == event)
+        del self.steps[at], self._keys[at]
+        self.refusals.pop(event, None)
+        self._speakable.discard(event)
+        self._fold(at)
 
     def _fold(self, start: int) -> None:
         state = self.states[start - 1] if start else self.base
         del self.states[start:]
         for placed in self.steps[start:]:
             self.refusals.pop(placed.happened.id, None)
-            if placed.about is not None and placed.about not in self._ids:
+            if placed.about is not None and placed.about not in self._speakable:
                 after: S | Refusal = Refusal(
-                    "event-unknown", f"It speaks of the event {placed.about}, which does not stand in this deal there."
+                    "event-unknown",
+                    f"It speaks of the event {placed.about}, which is no event of the world that stands there: "
+                    "name the one that set the field.",
                 )
             else:
                 after = self.rules.evolve(state, placed.happened)
@@ -247,7 +286,7 @@ class Timeline(Generic[S]):
 
 
 class View(Struct, Generic[S], frozen=True, kw_only=True):
-    """A stream at a point in time. `state` is None where nothing was known of it; `steps` are the events it rests on."""
+    """A stream at a point in time. `state` is None where nothing was known of it; `steps` are what it rests on."""
 
     state: S | None
     version: int
@@ -287,12 +326,21 @@ class Record(Struct, Generic[S], frozen=True, kw_only=True):
             if reading.stands and not isinstance(reading.event, RECORDS_OWN)
         ]
 
+    def registered_by(self, clocks: Clocks) -> bool:
+        """Whether the stream is known there by its registration's own dates, with nothing else to show for it."""
+        return self.registration is not None and registered_by(
+            self.registration, clocks.effective_on, clocks.published_on
+        )
+
 
 def study(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> Record[S]:
     """Reads a stream's record: who corrected what, which claim is preferred, where the stream was merged to."""
     readings = read(events)
     by_id = {reading.recorded.id: reading for reading in readings}
     claims: dict[str, Reading] = {}
+    for reading in readings:  # before all else: a preference may have been corrected to a claim of later
+        if reading.stands and isinstance(reading.event, ClaimReported):
+            claims.setdefault(reading.event.claim, reading)
     preferred: dict[str, UUID | None] = {}
     merged_into: str | None = None
     registration: Reading | None = None
@@ -302,9 +350,7 @@ def study(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> Record[S]:
         if not reading.stands:
             continue
         event = reading.event
-        if isinstance(event, ClaimReported):
-            claims.setdefault(event.claim, reading)
-        elif isinstance(event, ClaimPreferred):
+        if isinstance(event, ClaimPreferred):
             claim = claims.get(event.claim) if event.claim else None
             preferred[event.field] = claim.recorded.id if claim else None
         elif isinstance(event, (DealMerged, OrganizationMerged)):
@@ -327,15 +373,8 @@ def view(slug: str, events: Sequence[Recorded], clocks: Clocks, rules: Rules[S])
     """The stream at a point in time: the rule at the head of this module, in four steps."""
     written = [event for event in events if clocks.recorded(event)]
     record = study(slug, written, rules)
-    effective, published = clocks.effective_on, clocks.published_on
-    visible = [
-        placed
-        for placed in record.facts()
-        if (published is None or placed.reading.published_on <= published)
-        and (effective is None or placed.key[0] <= effective)
-    ]
-    timeline = Timeline(rules, record.base).extend(visible)
-    known = bool(visible) or (record.registration is not None and registered_by(record.registration, effective, published))
+    timeline = Timeline(rules, record.base).extend(placed for placed in record.facts() if clocks.public(placed))
+    known = bool(timeline.steps) or record.registered_by(clocks)
     own = {placed.happened.id: placed.happened for placed in timeline.steps}
     return View(
         state=rules.follow(timeline.at(None), record.preferred, own) if known else None,
@@ -368,17 +407,22 @@ def registered_by(registration: Reading, effective: date | None, published: date
 
 
 class History(Generic[S]):
-    """A stream with all clocks open, kept folded so that the next event costs one step. What the recorder holds in memory."""
+    """A stream kept folded so that the next event costs one step; with all clocks open it is what the recorder holds.
 
-    def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = ()) -> None:
+    `clocks` fixes the public dates for those who follow what was so, or public, by then while the record grows.
+    """
+
+    def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), clocks: Clocks = OPEN) -> None:
         self.slug = slug
         self.rules = rules
+        self.clocks = clocks
         self.events: list[Recorded] = list(events)
         self._study()
 
     def _study(self) -> None:
         self.record = study(self.slug, self.events, self.rules)
-        self.timeline = Timeline(self.rules, self.record.base).extend(self.record.facts())
+        facts = (placed for placed in self.record.facts() if self.clocks.public(placed))
+        self.timeline = Timeline(self.rules, self.record.base).extend(facts)
 
     @property
     def version(self) -> int:
@@ -405,7 +449,7 @@ class History(Generic[S]):
     def copy(self) -> History[S]:
         """The same history, to go on with tentatively."""
         twin: History[S] = object.__new__(History)
-        twin.slug, twin.rules, twin.events = self.slug, self.rules, self.events.copy()
+        twin.slug, twin.rules, twin.clocks, twin.events = self.slug, self.rules, self.clocks, self.events.copy()
         record = self.record
         twin.record = replace(
             record,
@@ -421,13 +465,26 @@ class History(Generic[S]):
         """Takes the stream's next event in. A correction, or the like, makes it read the whole record anew."""
         self.events.append(recorded)
         event = recorded.event
-        if event is None or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted)) or not self.record.readings:
+        if isinstance(event, EventRedacted):
+            self.events = [_erased(e) if e.id == event.redacts else e for e in self.events]
+        if (
+            event is None
+            or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
+            or not self.record.readings
+        ):
             self._study()
             return
         reading = _reading(recorded, (), {})
         self.record.readings.append(reading)
         self.record.by_id[recorded.id] = reading
-        self.timeline.insert(place(reading, self.record.by_id, self.record.claims))
+        placed = place(reading, self.record.by_id, self.record.claims)
+        if self.clocks.public(placed):
+            self.timeline.insert(placed)
+
+
+def _erased(recorded: Recorded) -> Recorded:
+    """What the log keeps of an event whose content was erased."""
+    return replace(recorded, event=None, sources=(), note=None)
 
 
 # --- the strict door --------------------------------------------------------------------------------------------------
@@ -458,34 +515,44 @@ def complete(history: History[S], event: AnyEvent) -> AnyEvent:
 def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | History[S]:
     """The history with the event, or why it is refused, with the events that it would leave without ground.
 
-    Strict where the fold is tolerant: with all clocks open, nothing may be left unapplied that was applied before.
+    Strict where the fold is tolerant: with all clocks open, nothing may be left unapplied that was applied before. An
+    erasure by law alone is never refused for what rests on the erased: the law does not wait.
     """
     refusal = _admit_of_record(history, recorded)
     if refusal is not None:
         return refusal, ()
     after = history.copy()
     after.append(recorded)
-    stranded = tuple(id for id in after.timeline.refusals if id not in history.timeline.refusals)
-    if not stranded:
+    stranded = tuple(event for event in after.timeline.refusals if event not in history.timeline.refusals)
+    if not stranded or isinstance(recorded.event, EventRedacted):
         return after
     if recorded.id in stranded:
         return after.timeline.refusals[recorded.id], ()
-    listed = ", ".join(f"{id} ({after.timeline.refusals[id].rule})" for id in stranded)
+    listed = ", ".join(f"{event} ({after.timeline.refusals[event].rule})" for event in stranded)
     return (
-        Refusal("would-strand-events", f"Without what this changes, these later events have no ground: {listed}. Correct or void them first."),
+        Refusal(
+            "would-strand-events",
+            f"Without what this changes, these later events have no ground: {listed}. Correct or void them first.",
+        ),
         stranded,
     )
 
 
-def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:
+def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:  # noqa: C901 - one line a rule
     event = recorded.event
     first = isinstance(event, history.rules.registered)
     if not history.events:
         if first:
             return None
-        return Refusal("not-registered", f"'{history.slug}' is not registered: its first event registers it (deal_registered, organization_registered).")
+        return Refusal(
+            "not-registered",
+            f"'{history.slug}' is not registered: its first event registers it "
+            "(deal_registered, organization_registered).",
+        )
     if first:
-        return Refusal("already-registered", f"'{history.slug}' is registered: announce what changed, or correct the registration.")
+        return Refusal(
+            "already-registered", f"'{history.slug}' is registered: announce what changed, or correct the registration."
+        )
     merged = history.record.merged_into
     if isinstance(event, EventCorrected):
         return _admit_correction(history, event)
@@ -502,21 +569,23 @@ def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:
     if isinstance(event, (DealUnmerged, OrganizationUnmerged)):
         return None if merged else Refusal("not-merged", "It is not merged into another: there is nothing to undo.")
     if merged:
-        return Refusal("merged", f"'{history.slug}' was merged into '{merged}': announce it there, or unmerge it first.")
+        return Refusal(
+            "merged", f"'{history.slug}' was merged into '{merged}': announce it there, or unmerge it first."
+        )
     return None
 
 
-def _root(history: History[S], id: UUID) -> UUID:
+def _root(history: History[S], event: UUID) -> UUID:
     """The original that a chain of corrections belongs to."""
-    reading = history.record.by_id.get(id)
+    reading = history.record.by_id.get(event)
     while reading is not None and isinstance(reading.recorded.event, EventCorrected):
-        id = reading.recorded.event.corrects
-        reading = history.record.by_id.get(id)
-    return id
+        event = reading.recorded.event.corrects
+        reading = history.record.by_id.get(event)
+    return event
 
 
-def _absent(history: History[S], id: UUID) -> Refusal:
-    return Refusal("event-unknown", f"The event {id} is not one of '{history.slug}': name an event of this stream.")
+def _absent(history: History[S], event: UUID) -> Refusal:
+    return Refusal("event-unknown", f"The event {event} is not one of '{history.slug}': name an event of this stream.")
 
 
 def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | None:
@@ -525,13 +594,21 @@ def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | N
         return _absent(history, event.corrects)
     if reading.event is None:
         return Refusal("event-redacted", "The event's content was erased by law: there is nothing to correct.")
-    if isinstance(reading.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)):
-        return Refusal("not-correctable", f"A record of type {reading.recorded.type} says nothing to correct: void it instead.")
+    if isinstance(
+        reading.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)
+    ):
+        return Refusal(
+            "not-correctable", f"A record of type {reading.recorded.type} says nothing to correct: void it instead."
+        )
     if reading.voided_by is not None:
-        return Refusal("event-voided", f"The event was voided by {reading.voided_by.id}: void that first to restore it.")
+        return Refusal(
+            "event-voided", f"The event was voided by {reading.voided_by.id}: void that first to restore it."
+        )
     new = event.replacement
     if new.event is not UNSET and type(new.event) is not type(reading.event):
-        return Refusal("type-changed", f"A correction keeps the event's type, {reading.recorded.type}: void it and record it anew.")
+        return Refusal(
+            "type-changed", f"A correction keeps the event's type, {reading.recorded.type}: void it and record it anew."
+        )
     if isinstance(new.event, ClaimReported) and new.event.about is None:
         return Refusal("claim-about-missing", "The corrected claim names no event: give `about`.")
     if (new.event, new.effective_on, new.sources) == (reading.event, reading.effective_on, reading.sources):
@@ -544,7 +621,9 @@ def _admit_void(history: History[S], event: EventVoided) -> Refusal | None:
     if reading is None:
         return _absent(history, event.voids)
     if reading.recorded.version == 1:
-        return Refusal("registration-voided", "A registration cannot be voided: correct it, or merge the deal into another.")
+        return Refusal(
+            "registration-voided", "A registration cannot be voided: correct it, or merge the deal into another."
+        )
     if isinstance(reading.recorded.event, EventRedacted):
         return Refusal("redaction-voided", "A redaction cannot be undone: what it erased is gone.")
     if reading.voided_by is not None:
@@ -567,28 +646,34 @@ def _admit_preference(history: History[S], event: ClaimPreferred) -> Refusal | N
     chosen = history.record.preferred.get(event.field)
     if event.claim is None:
         if chosen is None:
-            return Refusal("no-preference", f"No claim is preferred for '{event.field}': the stated rule is followed already.")
+            return Refusal(
+                "no-preference", f"No claim is preferred for '{event.field}': the stated rule is followed already."
+            )
         return None
     claim = history.record.claims.get(event.claim)
     if claim is None or not isinstance(claim.event, ClaimReported) or claim.event.field != event.field:
-        return Refusal("claim-unknown", f"There is no claim '{event.claim}' of '{event.field}': record claim_reported first.")
+        return Refusal(
+            "claim-unknown", f"There is no claim '{event.claim}' of '{event.field}': record claim_reported first."
+        )
     if chosen == claim.recorded.id:
         return Refusal("already-preferred", f"The claim '{event.claim}' is preferred already.")
     return None
 
 
 def _setter(history: History[S], path: str) -> UUID | None:
-    """The event that last set a field of the fold, with all clocks open."""
+    """The event that last set a field of the fold, with all clocks open; to say the same value again is to set it."""
     _, name, key, field = path.split("/")
+    id_field = name.removesuffix("s")
     held: Any = None
     setter: UUID | None = None
     for placed, state in zip(history.timeline.steps, history.timeline.states, strict=True):
-        items = getattr(state, name, ())
-        item = next((i for i in items if getattr(i, name.removesuffix("s")) == key), None)
-        value = (item is not None, getattr(item, field, None))
-        if value != held and item is not None and placed.happened.id not in history.timeline.refusals:
-            said = getattr(placed.happened.event, field, UNSET)
-            if held is None or not held[0] or value[1] != held[1] or said is not UNSET:
-                setter = placed.happened.id
-        held = value
+        event = placed.happened.event
+        item = next((i for i in getattr(state, name, ()) if getattr(i, id_field) == key), None)
+        if item is None or placed.happened.id in history.timeline.refusals:
+            continue
+        value = getattr(item, field, None)
+        said = isinstance(event, _REVISIONS) and getattr(event, id_field, None) == key
+        if held is None or held != (value,) or (said and getattr(event, field, UNSET) is not UNSET):
+            setter = placed.happened.id
+        held = (value,)
     return setter
