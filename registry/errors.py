@@ -148,3 +148,7 @@ class MigrationFailed(RegistryError):
 
 class RedactionUnavailable(RegistryError):
     """Redaction needs the database's owner: start the service with REGISTRY_OWNER_URL."""
+
+
+class DatabaseUnusable(RegistryError):
+    """The registry cannot start on its database: {reason}"""

@@ -27,6 +27,9 @@ MIGRATION_LOCK = 7_310_461_908_512_337
 EVIDENCE = ("events", "event_contents")
 """The tables to which the application may only add."""
 
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a server that is gone, or refuses, makes asyncpg raise."""
+
 GRANT_RIGHTS = """
 DO $$
 DECLARE

@@ -24,27 +24,18 @@ URLS = frozenset({"database_url", "owner_url", "replica_urls"})
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the service runs with. Every field is `REGISTRY_…` in the environment and a flag of `serve` and `demo`."""
+    """What the service runs with. `SETTINGS` says what each field means and how it is read."""
 
     database_url: str | None = None
-    """The application's role on a Postgres >= 14; none: an embedded one in `data_dir`."""
     owner_url: str | None = None
-    """The role that owns the tables: migrations and redaction."""
     replica_urls: tuple[str, ...] = ()
-    """Read replicas, separated by spaces."""
     data_dir: Path
-    """The embedded server and the keys."""
     host: str = "127.0.0.1"
     port: int = 8000
-    """0: any free one."""
     public_read: bool = True
-    """False: reading needs a key, too."""
     admin_key: str | None = None
-    """A key with all scopes, for first use; 32 characters or more."""
     log_origin: str = "localhost/investment-registry"
-    """The first line of every checkpoint, and the name of the log's key (C2SP tlog-checkpoint)."""
     signing_key: Path
-    """Where the log's Ed25519 key is; made on first use."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -52,20 +43,18 @@ class Settings(Struct, frozen=True, kw_only=True):
 
         Raises `BadSetting`, which names the variable and the flag.
         """
-        unknown = flags.keys() - READERS.keys()
+        unknown = flags.keys() - SETTINGS.keys()
         if unknown:
             raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
         known: dict[str, Any] = {}
-        for name, reader in READERS.items():
+        for name, setting in SETTINGS.items():
             given = flags.get(name)
             text = environ.get(variable(name), "").strip() if given is None else str(given)
             if text:
                 try:
-                    known[name] = reader(text)
+                    known[name] = setting.read(text)
                 except ValueError as error:
-                    raise BadSetting(
-                        setting=f"{variable(name)} (--{name.replace('_', '-')})", reason=str(error)
-                    ) from None
+                    raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=str(error)) from None
         data_dir: Path = known.pop("data_dir", None) or default_data_dir(environ)
         signing_key: Path = known.pop("signing_key", None) or data_dir / "signing.key"
         return cls(data_dir=data_dir, signing_key=signing_key, **known)
@@ -81,6 +70,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 def variable(name: str) -> str:
     """The name of a setting in the environment."""
     return f"REGISTRY_{name.upper()}"
+
+
+def flag(name: str) -> str:
+    """The name of a setting on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -143,16 +137,26 @@ def _origin(text: str) -> str:
     return text
 
 
-READERS: dict[str, Callable[[str], Any]] = {
-    "database_url": _postgres_url,
-    "owner_url": _postgres_url,
-    "replica_urls": _postgres_urls,
-    "data_dir": _path,
-    "host": str,
-    "port": _port,
-    "public_read": _yes,
-    "admin_key": _admin_key,
-    "log_origin": _origin,
-    "signing_key": _path,
+class Setting(Struct, frozen=True):
+    """How one setting is read from text (a `ValueError` says what is wrong with it), and what it means."""
+
+    read: Callable[[str], Any]
+    help: str
+
+
+SETTINGS = {
+    "database_url": Setting(
+        _postgres_url,
+        "The application's role on a Postgres 14 or newer; without one, an own server in the data directory.",
+    ),
+    "owner_url": Setting(_postgres_url, "The role that owns the tables, for migrations and redaction."),
+    "replica_urls": Setting(_postgres_urls, "Read replicas, separated by spaces."),
+    "data_dir": Setting(_path, "Where the own server and the keys are kept."),
+    "host": Setting(str, "The address to listen on."),
+    "port": Setting(_port, "The port to listen on; 0: any free one."),
+    "public_read": Setting(_yes, "Whether reading needs no key."),
+    "admin_key": Setting(_admin_key, "A key with all scopes, for first use; 32 characters or more."),
+    "log_origin": Setting(_origin, "The log's name: the first line of every checkpoint."),
+    "signing_key": Setting(_path, "The file of the log's signing key; made on first use."),
 }
-"""How each setting is read from text; the only list of the settings' names."""
+"""Every setting there is, by the name of its field; `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

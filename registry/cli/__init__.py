@@ -1,5 +1,74 @@
-"""The `registry` command."""
+"""The `registry` command: one module a command, each translating between a terminal and the rest of the registry.
+
+Says what went wrong in one sentence on standard error, and by an exit code; a traceback means a bug. To add a command:
+its module with a function `register`, and its name in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from registry.errors import (
+    BadQuery,
+    BadSetting,
+    Corrupt,
+    IdConflict,
+    IdempotencyConflict,
+    Invalid,
+    NotFound,
+    NotJson,
+    RegistryError,
+    RuleBroken,
+    VersionConflict,
+)
+
+# The order in which help lists them.
+COMMANDS = ("demo", "serve", "migrate", "keys", "doctor")
+
+USAGE, NOT_FOUND, CONFLICT, INVALID, PROOF = 2, 3, 4, 5, 6
+EXIT_CODES: dict[type[RegistryError], int] = {
+    BadSetting: USAGE,
+    BadQuery: USAGE,
+    NotFound: NOT_FOUND,
+    VersionConflict: CONFLICT,
+    RuleBroken: CONFLICT,
+    IdempotencyConflict: CONFLICT,
+    IdConflict: CONFLICT,
+    Invalid: INVALID,
+    NotJson: INVALID,
+    Corrupt: PROOF,
+}
+"""What a command ends with when an error ends it; 1 for every other."""
+
+
+def command() -> typer.Typer:
+    """The whole command, every module registered."""
+    app = typer.Typer(
+        name="registry",
+        help="A registry of investment commitments whose every answer can be dated, explained and proved.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for name in COMMANDS:
+        importlib.import_module(f"registry.cli.{name}").register(app)
+    return app
 
 
 def main() -> None:
-    """Nothing yet."""
+    """Runs the command of this process's arguments, and ends the process."""
+    # As with Ctrl-C, everything that was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        command()()
+    except RegistryError as error:
+        print(f"registry: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

@@ -1,0 +1,114 @@
+"""`registry demo`: everything on one machine, with the demo deals, in one command.
+
+Loads them as anybody would, by posting them to the running service, each with the id it was given once and for all:
+what is there already is answered as there, so a second start records nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from registry import keys, postgres
+from registry.cli import service
+from registry.cli.options import stderr, with_settings
+from registry.settings import Settings
+
+FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
+"""The demo's files, in the order in which they are posted, and the field that names an announcement's stream."""
+
+LINKS = (
+    ("what is so", "/v1/deals/sk-aws-ulsan"),
+    ("what was so on a day", "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    ("what changed, and why", "/v1/deals/sk-aws-ulsan/events"),
+    ("every deal", "/v1/deals"),
+    ("the API", "/docs"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(demo)
+
+
+@with_settings()
+def demo(settings: Settings) -> None:
+    """Starts the service with the demo deals and prints where to look, and a key."""
+    service.log_to_stderr()
+    try:
+        listening = service.listen(settings.host, settings.port, next_free=True)
+    except OSError as error:
+        stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    taken = listening.getsockname()[1]
+    if settings.port not in (0, taken):
+        stderr.print(f"Port {settings.port} is taken: using {taken}.")
+    with listening, service.database(settings) as ready:
+        if settings.database_url is not None and settings.owner_url is not None:
+            asyncio.run(service.migrate(settings))
+        asyncio.run(service.check(ready))
+        key = settings.admin_key or asyncio.run(_key(ready))
+
+        async def load(url: str) -> None:
+            await post_all(url, key)
+
+        service.run(ready, listening, load, lambda url: _links(url, key))
+
+
+def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The demo's announcements, each with the path it is posted to."""
+    for file, names in FILES.items():
+        text = importlib.resources.files("registry.demo").joinpath(file).read_bytes()
+        for line in text.splitlines():
+            announcement = msgspec.json.decode(line)
+            yield f"/v1/{names}s/{announcement.pop(names)}/events", announcement
+
+
+async def post_all(url: str, key: str) -> None:
+    """Posts the demo's announcements; one that is refused is told, and the rest go on."""
+    todo = list(announcements())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
+        with Progress(*columns, console=stderr) as progress:
+            for path, announcement in progress.track(todo, description="Recording the demo deals"):
+                answer = await client.post(path, json=announcement)
+                if answer.is_error:
+                    progress.print(f"{path} refused {announcement['id']}: {answer.status_code} {answer.text}")
+
+
+async def _key(settings: Settings) -> str:
+    """The demo's key: made on first use, kept where only its owner reads it."""
+    assert settings.database_url is not None
+    path = settings.data_dir / "demo.key"
+    pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
+    async with pool:
+        if path.exists():
+            kept = path.read_text().strip()
+            if await keys.Keys(pool).find(kept):
+                return kept
+        made = await keys.create(pool, "demo", keys.SCOPES)
+    _write(path, made)
+    return made
+
+
+def _write(path: Path, secret: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(secret + "\n")
+
+
+def _links(url: str, key: str) -> None:
+    width = max(len(what) for what, _ in LINKS)
+    lines = [f"  {what:{width}}  {url}{path}" for what, path in LINKS]
+    typer.echo("\n".join(["", *lines, f"  {'a key to record with':{width}}  {key}", "", "Ctrl-C stops it."]))

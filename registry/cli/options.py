@@ -1,0 +1,71 @@
+"""What commands share on their command lines: the settings as flags, and tables or JSON as output.
+
+Decides nothing that belongs to a command.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from registry.settings import SETTINGS, Settings, flag, variable
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")]
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the named settings as flags (all of them when none is named) and itself a `Settings`.
+
+    The command's first parameter takes the settings; what else it takes stays as it is.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        chosen = names or tuple(SETTINGS)
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            flags = {name: given.pop(name) for name in chosen}
+            function(Settings.read(os.environ, **flags), **given)
+
+        # Typer makes the flags from the signature.
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        added = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(name)]
+            )
+            for name in chosen
+        ]
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        run.__signature__ = inspect.Signature([*keyword, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*keyword, *added]}
+        return run
+
+    return decorate
+
+
+def _option(name: str) -> Any:
+    return typer.Option(flag(name), help=f"{SETTINGS[name].help} [{variable(name)}]", show_default=False)
+
+
+def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
+    """Writes rows to standard output: a table on a terminal, a JSON list otherwise."""
+    if as_json or not sys.stdout.isatty():
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ():
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    Console(highlight=False).print(table)

@@ -1,0 +1,27 @@
+"""`registry serve`: the service, until a signal stops it."""
+
+from __future__ import annotations
+
+import typer
+
+from registry.cli import service
+from registry.cli.options import stderr, with_settings
+from registry.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(serve)
+
+
+@with_settings()
+def serve(settings: Settings) -> None:
+    """Starts the service; without a database URL on a Postgres of its own, which it migrates."""
+    service.log_to_stderr()
+    try:
+        listening = service.listen(settings.host, settings.port)
+    except OSError as error:
+        stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    with listening, service.database(settings) as ready:
+        service.run(ready, listening)
