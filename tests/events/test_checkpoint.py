@@ -187,6 +187,12 @@ def test_a_malformed_checkpoint_is_refused_though_it_is_signed(body: str) -> Non
         notes.open_checkpoint(KEY.sign(body), [KEY.verifier])
 
 
+@pytest.mark.parametrize("control", ["\0", "\t", "\r", "\x0b", "\x1f"])
+def test_a_note_with_a_control_character_is_refused_though_it_is_signed(control: str) -> None:
+    with pytest.raises(CheckpointError, match="control characters"):
+        notes.open_checkpoint(KEY.sign(f"{BODY}extension{control}line\n"), [KEY.verifier])
+
+
 def test_extension_lines_are_read_and_kept() -> None:
     extended = Checkpoint(ORIGIN, 5, head(5).root, ("first line", "second line"))
     note = KEY.sign(extended.body())

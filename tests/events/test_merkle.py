@@ -198,6 +198,15 @@ def test_hashes_of_another_length_are_refused_though_they_concatenate_to_the_sam
         merkle.verify_inclusion(0, 2, left + right[:1], [right[1:]], root)
 
 
+def test_a_proof_with_a_sibling_too_many_is_refused_though_it_leads_to_the_root() -> None:
+    one, two, both = LEAVES[0], LEAVES[1], mth(LEAVES[:2])
+    with pytest.raises(merkle.ProofError, match="too many"):
+        merkle.verify_inclusion(0, 1, two, [one], both)
+    four = mth(LEAVES[:4])
+    with pytest.raises(merkle.ProofError, match="too many"):
+        merkle.verify_consistency(1, 2, [two, mth(LEAVES[4:6])], one, merkle.node_hash(mth(LEAVES[4:6]), four))
+
+
 def test_an_entry_cannot_pass_for_an_inner_node() -> None:
     root = mth(LEAVES[:2])
     assert merkle.leaf_hash(LEAVES[0] + LEAVES[1]) != root
@@ -251,9 +260,9 @@ def test_what_was_appended_to_a_copy_can_be_thrown_away() -> None:
     for leaf in leaves(10):
         tentative.append(leaf)
     assert (frontier.size, frontier.root()) == (250, mth(LEAVES[:250]))
-    for leaf in LEAVES[250:600]:
-        frontier.append(leaf)
+    completed = [tile for leaf in LEAVES[250:600] for tile in frontier.append(leaf)]
     assert frontier.root() == mth(LEAVES[:600])
+    assert [tile.hashes for tile in completed] == [b"".join(LEAVES[:256]), b"".join(LEAVES[256:512])]
 
 
 def test_a_leaf_that_is_no_hash_is_not_appended() -> None:
@@ -279,6 +288,8 @@ def test_a_tile_that_is_cut_off_is_named(tiles: Tiles) -> None:
 
 
 def test_a_full_tile_may_stand_for_a_partial_one(tiles: Tiles) -> None:
+    restored = Frontier.restore(300, lambda at: tiles.levels[at.level, at.number])
+    assert restored.tiles() == {TileAt(0, 1, 44): b"".join(LEAVES[256:300]), TileAt(1, 0, 1): mth(LEAVES[:256])}
     full = tiles.levels[0, 1]
     assert merkle.inclusion_proof(260, 300, {TileAt(0, 1, 44): full, TileAt(0, 0, 256): tiles.levels[0, 0],
                                              TileAt(1, 0, 1): tiles.levels[1, 0]}.__getitem__) == tuple(

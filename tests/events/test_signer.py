@@ -323,9 +323,9 @@ def test_a_lost_or_damaged_file_is_a_loud_error_that_says_what_to_do(
 
 
 def test_a_signer_without_memory_asks_the_copies_first(signer: Signer, path: Path) -> None:
-    copies = [sign(signer, size) for size in (50, 200, 100 + 150)]
+    copies = [sign(signer, size) for size in (50, 200, 250)]
     path.with_name("log.key.head").unlink()
-    again = Signer.open(path, ORIGIN, reversed(copies))
+    again = Signer.open(path, ORIGIN, [copies[1], copies[2], copies[0]])
     assert again.last().size == 250
     with pytest.raises(SignerRefused):
         sign(again, 200)
