@@ -238,7 +238,7 @@ class Embedded:
             command = [str(binaries.bin / "postgres"), "-D", name]
             command += [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
             guard = [sys.executable, "-I", "-S", postmaster.__file__, str(user.uid), str(user.gid)]
-            self._running = subprocess.Popen(  # noqa: S603
+            running = subprocess.Popen(  # noqa: S603
                 [*guard, ",".join(map(str, keep)), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -248,15 +248,19 @@ class Embedded:
                 # Ctrl-C in the terminal is the service's to answer.
                 start_new_session=True,
             )
-        if self._ending.is_set() and self._running.stdin is not None:
-            self._running.stdin.close()
+        assert running.stdin is not None
+        self._running = running
+        if self._ending.is_set():
+            # stop() came before there was anything to stop.
+            running.stdin.close()
         ready = False
         while True:
             try:
-                self._running.wait(None if ready else 0.05)
+                running.wait(None if ready else 0.05)
             except subprocess.TimeoutExpired:
                 ready = self._accepts()
                 continue
+            running.stdin.close()
             return ready
 
     @contextmanager

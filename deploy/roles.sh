@@ -1,0 +1,11 @@
+#!/bin/sh
+# Run once by the Postgres image, when its data is made: the role that owns the tables, the application's, and their database.
+set -eu
+psql --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
+  --set=owner_password="$REGISTRY_OWNER_PASSWORD" --set=app_password="$REGISTRY_APP_PASSWORD" <<'SQL'
+CREATE ROLE registry_owner LOGIN PASSWORD :'owner_password';
+CREATE ROLE registry_app LOGIN PASSWORD :'app_password';
+CREATE DATABASE registry OWNER registry_owner;
+REVOKE ALL ON DATABASE registry FROM PUBLIC;
+GRANT CONNECT ON DATABASE registry TO registry_app;
+SQL
