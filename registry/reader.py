@@ -412,3 +412,46 @@ def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: dat
 
 
 __all__ = ["Answer", "Page", "Reader", "audit"]
+
+
+def logged(stored: Stored) -> dict[str, Any]:
+    """An event of the log, with the bytes' fingerprints that prove it."""
+    recorded = stored.recorded
+    entry = msgspec.json.decode(stored.entry)
+    return {
+        "id": recorded.id,
+        recorded.kind: recorded.slug,
+        "version": recorded.version,
+        "position": recorded.position,
+        "type": recorded.type,
+        "schema": recorded.schema,
+        "effective_on": recorded.effective_on,
+        "published_on": recorded.published_on,
+        "recorded_at": recorded.recorded_at,
+        "recorded_by": recorded.recorded_by,
+        "event": recorded.event,
+        "sources": recorded.sources,
+        "note": recorded.note,
+        "erased": recorded.event is None,
+        "leaf_hash": recorded.leaf_hash.hex(),
+        "previous": entry["previous"],
+        "content_digest": entry["content"],
+        "salt": stored.salt.hex() if stored.salt else None,
+        "proof": f"/v1/log/proof/inclusion?position={recorded.position}",
+    }
+
+
+def event_answer(stored: Stored, reading: Reading) -> dict[str, Any]:
+    """What `GET /v1/events/{id}` answers: the event as recorded, how it reads now, and what corrected or voided it."""
+    return {
+        **logged(stored),
+        "reads": {
+            "effective_on": reading.effective_on,
+            "published_on": reading.published_on,
+            "event": reading.event,
+            "sources": reading.sources,
+            "in_force": reading.in_force.id,
+        },
+        "corrected_by": [c.id for c in reading.corrections],
+        "voided_by": reading.voided_by.id if reading.voided_by else None,
+    }

@@ -1,0 +1,302 @@
+"""Deals over HTTP: record an announcement, ask for a state, its audit, and the portfolio."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import HttpMethod, Response, post, route
+from msgspec.structs import replace
+
+from registry.api import http
+from registry.api.http import CLOCKS, Request
+from registry.domain.history import Clocks
+from registry.errors import BadQuery, Moved
+from registry.events import intake
+from registry.events.types import (
+    ClaimPreferred,
+    DealMerged,
+    DealUnmerged,
+    Event,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    OrganizationMerged,
+    OrganizationUnmerged,
+)
+from registry.keys import Scope
+from registry.reader import Answer, encode
+from registry.recorder import Request as Record
+
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+
+_CORRECTIONS = (
+    EventCorrected,
+    EventVoided,
+    ClaimPreferred,
+    DealMerged,
+    DealUnmerged,
+    OrganizationMerged,
+    OrganizationUnmerged,
+)
+
+
+def scope_of(event: Event) -> Scope:
+    """The scope that recording an event needs."""
+    if isinstance(event, EventRedacted):
+        return "redact"
+    return "correct" if isinstance(event, _CORRECTIONS) else "record"
+
+
+async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes], list[Any]]) -> Response[bytes]:
+    """Records what a request's body announces, in one stream."""
+    key = await http.identify(request) or await http.authorize(request, "record")
+    asked = http.query(request, {"dry_run": http.flag})
+    expected = http.expected_version(request)
+    idempotency_key = http.idempotency_key(request)
+    http.slug(slug)
+    body = await http.body(request)
+    announcements = read(body)
+    for announcement in announcements:
+        http.allow(key, scope_of(announcement.event))
+    outcome = await request.app.state.registry.recorder.record(
+        Record(
+            kind=kind,
+            slug=slug,
+            announcements=announcements,
+            by=key.id,
+            expected_version=expected,
+            idempotency_key=idempotency_key,
+            digest=hashlib.sha256(f"{kind}/{slug}\n".encode() + body).digest(),
+            dry_run=asked.get("dry_run", False),
+        )
+    )
+    headers = {"ETag": f'"{outcome.version}"', "Cache-Control": "no-store"}
+    if not asked.get("dry_run", False):
+        first = msgspec.json.decode(outcome.answer)["events"][0]["id"] if len(announcements) == 1 else None
+        headers["Location"] = f"/v1/events/{first}" if first else f"/v1/{kind}s/{slug}/events"
+    return http.json_response(outcome.answer, 201 if outcome.new else 200, headers)
+
+
+@post("/v1/deals/{deal:str}/events")
+async def post_events(request: Request, deal: str) -> Response[bytes]:
+    """Record one announcement, or a list of them: all or none."""
+    return await record(request, "deal", deal, intake.announcements.some)
+
+
+def moved(request: Request, error: Moved) -> Response[None]:
+    """308 to the record that a duplicate was merged into, with the same question."""
+    deal, into = error.facts["deal"], error.facts["into"]
+    path = request.url.path.replace(f"/{deal}", f"/{into}", 1)
+    query = request.scope["query_string"].decode("latin-1")
+    return Response(None, status_code=308, headers={"Location": f"{path}?{query}" if query else path})
+
+
+def memento(request: Request, slug: str, recorded_at: datetime | None) -> dict[str, str]:
+    """The headers of a past state (RFC 7089): which moment it stands for, and where the others are."""
+    path = f"/v1/deals/{slug}"
+    links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="application/link-format"'
+    headers = {"Link": links, "Vary": "Accept-Datetime"}
+    if recorded_at is not None:
+        headers["Memento-Datetime"] = http.http_date(recorded_at)
+    return headers
+
+
+def past(request: Request, clocks: Clocks) -> Clocks:
+    """The clocks, with Accept-Datetime as the recorded one where nothing else fixes the log."""
+    asked = http.accept_datetime(request)
+    if asked is None or clocks.recorded_at is not None or clocks.position is not None:
+        return clocks
+    return replace(clocks, recorded_at=asked)
+
+
+@route("/v1/deals/{deal:str}", http_method=READ)
+async def get_deal(request: Request, deal: str) -> Response[Any]:
+    """A deal's state, now or at any point in time."""
+    await http.may_read(request)
+    asked = http.query(request, {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag})
+    reader = request.app.state.registry.reader
+    clocks = past(request, http.clocks(asked))
+    fixes_log = clocks.recorded_at is not None or clocks.position is not None
+    try:
+        if clocks == Clocks():
+            answer: Answer = await reader.deal_now(deal, http.today())
+        else:
+            head = await reader.head() if fixes_log else None
+            if "accept-datetime" in request.headers and "recorded_at" not in asked:
+                clocks = await reader.first_memento(deal, clocks)
+            answer = await reader.deal(deal, clocks, http.today(), head)
+    except Moved as error:
+        return moved(request, error)
+    headers = memento(request, deal, answer.recorded_at if fixes_log else None)
+    headers["ETag"] = answer.etag
+    # A redaction may come: even what is final is asked for again before it is shown.
+    headers["Cache-Control"] = "public, no-cache" if answer.final else "no-cache"
+    if asked.get("certificate"):
+        certificate = await request.app.state.registry.evidence.certificate(deal, clocks, http.today(), answer)
+        return http.json_response(certificate, 200, {**headers, "ETag": f'"{answer.position}"'})
+    if asked.get("expand"):
+        expanded = await reader.expand(answer, asked["expand"], http.today())
+        headers.pop("ETag")
+        return http.json_response(expanded, 200, headers)
+    if http.matches(request, answer.etag):
+        return http.not_modified(headers)
+    return http.json_response(answer.body, 200, headers)
+
+
+@route("/v1/deals/{deal:str}/events", http_method=READ)
+async def get_deal_events(request: Request, deal: str) -> Response[Any]:
+    """The audit: every event with what it changed, who recorded it, when, why, on which source."""
+    await http.may_read(request)
+    clocks = http.clocks(http.query(request, CLOCKS))
+    try:
+        body = await request.app.state.registry.reader.audit(deal, clocks)
+    except Moved as error:
+        return moved(request, error)
+    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+
+
+@route("/v1/deals/{deal:str}/blame", http_method=READ)
+async def get_blame(request: Request, deal: str) -> Response[Any]:
+    """Every field of a deal with the event that set it."""
+    await http.may_read(request)
+    clocks = http.clocks(http.query(request, CLOCKS))
+    try:
+        body = await request.app.state.registry.reader.blame(deal, clocks, http.today())
+    except Moved as error:
+        return moved(request, error)
+    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+
+
+TWO_POINTS = {f"{end}.{name}": read for end in ("from", "to") for name, read in CLOCKS.items()}
+
+
+@route("/v1/deals/{deal:str}/compare", http_method=READ)
+async def get_compare(request: Request, deal: str) -> Response[Any]:
+    """What changed between two points: in the world, in the record, at a source, or learned late."""
+    await http.may_read(request)
+    asked = http.query(request, TWO_POINTS)
+    body = await request.app.state.registry.reader.compare(
+        deal, http.clocks(asked, "from."), http.clocks(asked, "to."), http.today()
+    )
+    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+
+
+@route("/v1/compare", http_method=READ)
+async def get_portfolio_compare(request: Request) -> Response[Any]:
+    """What appeared, grew, shrank, slipped, was corrected between two points, over all deals."""
+    await http.may_read(request)
+    asked = http.query(request, TWO_POINTS)
+    body = await request.app.state.registry.reader.compare_portfolio(
+        one_axis(http.clocks(asked, "from."), "from."), one_axis(http.clocks(asked, "to."), "to."), http.today()
+    )
+    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+
+
+@route("/v1/deals/{deal:str}/timemap", http_method=READ)
+async def get_timemap(request: Request, deal: str) -> Response[Any]:
+    """Every moment at which the deal's state changed (RFC 7089 §5)."""
+    await http.may_read(request)
+    http.query(request, {})
+    reader = request.app.state.registry.reader
+    as_json = "application/json" in request.headers.get("accept", "")
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
+    if as_json:
+        return http.json_response(await reader.timemap_json(deal), 200, headers)
+    links = await reader.timemap_links(deal)
+    return Response(links, media_type="application/link-format", headers=headers)
+
+
+FILTERS: dict[str, Callable[[str], Any]] = {
+    "organization": http.text,
+    "role": http.text,
+    "region": http.text,
+    "sector": http.text,
+    "stage": http.text,
+    "commitment": http.text,
+    "currency": http.text,
+    "kind": http.text,
+}
+
+
+def one_axis(clocks: Clocks, prefix: str = "") -> Clocks:
+    """For lists the public and the recorded clock are not combined. Raises BadQuery."""
+    if clocks.published_on is not None and (clocks.recorded_at is not None or clocks.position is not None):
+        raise BadQuery(
+            parameter=f"{prefix}published_on",
+            reason="for lists and totals it looks at the log as it is now: leave recorded_at and position out",
+        )
+    return clocks
+
+
+def terms(asked: dict[str, Any]) -> list[str]:
+    """The filters of a list as terms of its view; an organization with a role means that it has this role."""
+    found = [f"{name}:{asked[name]}" for name in FILTERS if name in asked and name != "kind"]
+    if "kind" in asked:
+        found.append(f"kind:{asked['kind']}")
+    if "organization" in asked and "role" in asked:
+        found.append(f"{asked['role']}:{asked['organization']}")
+    return found
+
+
+@route("/v1/deals", http_method=READ)
+async def get_deals(request: Request) -> Response[Any]:
+    """Deals at any point in time, filtered, with the number of deals of each facet."""
+    await http.may_read(request)
+    asked = http.query(
+        request,
+        {
+            **CLOCKS,
+            **FILTERS,
+            "q": http.text,
+            "sort": http.one_of("deal", "-deal"),
+            "cursor": http.text,
+            "limit": http.whole(1, 1000),
+            "facets": http.flag,
+        },
+    )
+    reader = request.app.state.registry.reader
+    clocks = one_axis(http.clocks(asked))
+    effective_on = clocks.effective_on or http.today()
+    clock, known, position = await reader.known_at(clocks)
+    limit = asked.get("limit", 50)
+    wanted = terms(asked)
+    page = await reader.deals(
+        clock, known, effective_on, wanted, asked.get("q"), asked.get("cursor", ""), limit, asked.get("sort") == "-deal"
+    )
+    answer: dict[str, Any] = {
+        "effective_on": effective_on,
+        "published_on": clocks.published_on,
+        "recorded_at": clocks.recorded_at,
+        "position": position,
+        "deals": page.rows,
+        "next": page.next,
+    }
+    if asked.get("facets"):
+        answer["facets"] = await reader.facets(clock, known, effective_on, wanted, asked.get("q"))
+    headers = {"Cache-Control": "no-cache"}
+    if page.next is not None:
+        given = dict(request.query_params.items())
+        # The next page is a page of the same list, whatever is recorded until it is asked for.
+        pinned = {} if clock == "p" else {"position": str(position)}
+        following = {**given, **pinned, "effective_on": str(effective_on), "cursor": page.next}
+        headers["Link"] = f'</v1/deals?{urlencode(following)}>; rel="next"'
+    return http.json_response(encode(answer), 200, headers)
+
+
+HANDLERS = [
+    post_events,
+    get_deals,
+    get_deal,
+    get_deal_events,
+    get_blame,
+    get_compare,
+    get_timemap,
+    get_portfolio_compare,
+]
+
+__all__ = ["HANDLERS"]

@@ -1,0 +1,42 @@
+"""Whether the service lives, and whether it can answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Response, route
+
+from registry.api import http
+from registry.api.deals import READ
+from registry.api.http import Request
+
+# Seconds that the database has to answer, before the service counts as not ready.
+PATIENCE = 2.0
+
+
+@route("/health/live", http_method=READ)
+async def get_live(request: Request) -> Response[bytes]:
+    """The process answers."""
+    return http.json_response(b'{"status":"live"}')
+
+
+@route("/health/ready", http_method=READ)
+async def get_ready(request: Request) -> Response[bytes]:
+    """The database answers, its schema is this version's, and the recorder runs."""
+    registry = request.app.state.registry
+    checks: dict[str, Any] = {"database": False, "migrations": False, "recorder": registry.recorder.alive}
+    try:
+        async with asyncio.timeout(PATIENCE):
+            checks["migrations"] = await registry.migrated()
+            checks["database"] = True
+    except Exception as error:
+        checks["reason"] = type(error).__name__
+    ready = all(checks[name] for name in ("database", "migrations", "recorder"))
+    status = "ready" if ready else "not ready"
+    headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
+    return http.json_response(msgspec.json.encode({"status": status, **checks}), 200 if ready else 503, headers)
+
+
+HANDLERS = [get_live, get_ready]

@@ -1,0 +1,89 @@
+"""The only wiring: settings become pools, pools become the recorder and the reader, and those become an application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar
+from msgspec import Struct
+
+from registry import api, postgres
+from registry.api.problems import HANDLERS
+from registry.events.store import Pool
+from registry.keys import Keys
+from registry.reader import Reader
+from registry.recorder import Recorder
+from registry.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Registry(Struct):
+    """What handlers reach through `app.state.registry`."""
+
+    settings: Settings
+    pool: Pool
+    recorder: Recorder
+    reader: Reader
+    keys: Keys
+
+    async def migrated(self) -> bool:
+        """Whether the database answers and has this version's schema."""
+        return await postgres.migration_head_matches(self.pool)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Registry]:
+    """A running registry: its pools open, its recorder at work."""
+    assert settings.database_url is not None
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(await postgres.pool(settings.database_url, name="registry"))
+        owner = None
+        if settings.owner_url is not None:
+            owner = await stack.enter_async_context(
+                await postgres.pool(settings.owner_url, name="registry owner", min_size=0, max_size=2)
+            )
+        replicas = [
+            await stack.enter_async_context(await postgres.pool(url, name="registry reads", read_only=True))
+            for url in settings.replica_urls
+        ]
+        recorder = await stack.enter_async_context(Recorder(pool, owner))
+        yield Registry(
+            settings=settings,
+            pool=pool,
+            recorder=recorder,
+            reader=Reader(pool, replicas),
+            keys=Keys(pool, settings.admin_key),
+        )
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The application. Its database must be there and migrated."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with opened(settings) as registry:
+            app.state.registry = registry
+            yield
+
+    async def say_request_id(message: Any, scope: Any) -> None:
+        if message["type"] == "http.response.start":
+            known = scope.get("state", {}).get("request_id")
+            if known:
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", known.encode())]
+
+    return Litestar(
+        route_handlers=api.ROUTES,
+        lifespan=[lifespan],
+        exception_handlers=HANDLERS,
+        before_send=[say_request_id],
+        openapi_config=None,
+        request_max_body_size=None,
+        logging_config=None,
+    )
+
+
+__all__ = ["Registry", "create_app", "opened"]

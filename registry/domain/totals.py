@@ -1,0 +1,670 @@
+"""Totals that explain themselves: what was pledged, as an interval, with the rule by which each pledge counts or not.
+
+The low end counts nothing that may be counted twice, the high end everything that is not certainly counted twice. What
+is marked as part of something counted is in neither: an aggregate and its members never add up. Intentions and
+commitments are separate columns, and so are annual amounts, which are never multiplied. Figures are exact decimals;
+conversion is asked for, and every rate used is in the answer. Pure: rows in, figures out; no clock, no database.
+
+The rows (`DealRow`) are what totals need of a deal's state and no more, so that a portfolio can be added up without
+folding it again. A view stores them as arrays, and is rebuilt when their shape changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.deal import Deal
+from registry.domain.money import plain
+from registry.domain.overlap import Candidate, Key, Relations, Settled, name_of, settle
+from registry.domain.overlap import Column as ColumnKey
+from registry.domain.rates import NoRate, Rate, Rates, convert
+from registry.events.types import AmountBasis, Commitment, Currency, Qualifier, Relation, Stage
+
+Nature = Literal["commitment", "intention"]
+Basis = Literal["once", "annual"]
+GroupBy = Literal["organization", "country", "region", "sector", "stage", "commitment", "year"]
+Rule = Literal[
+    "counted",
+    "additional",
+    "aggregate",
+    "members",
+    "contained",
+    "part_of",
+    "part_of_each_other",
+    "overlaps",
+    "shared",
+    "superseded",
+    "withdrawn",
+    "cancelled",
+    "not_stated",
+    "no_rate",
+]
+
+RULES: dict[Rule, str] = {
+    "counted": "Counts in both ends.",
+    "additional": "Counts in both ends: it was announced on top of something else.",
+    "aggregate": "Counts in the low end; in the high end its members do in its place, since they add up to more.",
+    "members": "Counts in the high end only, with the other members, in place of the amount they are part of.",
+    "contained": "Counts in the low end; in the high end the amount that it is part of counts in its place.",
+    "part_of": "Does not count: it is part of an amount that does.",
+    "part_of_each_other": "Does not count: it and another amount are each marked part of the other; that one counts.",
+    "overlaps": "Counts in the high end only: it may overlap with an amount that counts in the low end.",
+    "shared": "Counts in the high end only: it belongs to several groups, and how it is split was not said.",
+    "superseded": "Does not count: a later deal or pledge took its place.",
+    "withdrawn": "Does not count: it was withdrawn.",
+    "cancelled": "Does not count: its deal was cancelled or withdrawn.",
+    "not_stated": "Does not count: no amount was stated. Unknown is not zero.",
+    "no_rate": "Does not count: there is no reference rate to convert it at.",
+}
+
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_ZERO = Decimal(0)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+class RelationRow(Struct, frozen=True, array_like=True, gc=False):
+    """A relation that the deal declares; `source` is the event that says so."""
+
+    relation: Relation
+    pledge: str | None
+    deal: str
+    other_pledge: str | None
+    source: str
+
+
+class PledgeRow(Struct, frozen=True, array_like=True):
+    """A pledge. `value`, `low` and `high` are in units of `currency`; `stated_on` is the day the amount is of."""
+
+    pledge: str
+    status: str
+    currency: Currency | None
+    value: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    qualifier: Qualifier | None
+    basis: AmountBasis | None
+    commitment: Commitment | None
+    by: tuple[str, ...]
+    stated_on: date
+    additional_to: str | None
+
+
+class DealRow(Struct, frozen=True, array_like=True):
+    """A deal. `places` are ISO 3166 codes of the sites that stand; `investors` the parties in that role."""
+
+    deal: str
+    stage: Stage | None
+    sectors: tuple[str, ...]
+    places: tuple[str, ...]
+    investors: tuple[str, ...]
+    relations: tuple[RelationRow, ...]
+    pledges: tuple[PledgeRow, ...]
+
+
+def row_of(deal: Deal, stated_on: Mapping[str, date] | None = None) -> DealRow:
+    """What totals need of a deal. `stated_on` says, by pledge, when its amount was last set, if not when announced."""
+    days = stated_on or {}
+    pledges = []
+    for pledge in deal.pledges:
+        amount = pledge.amount
+        pledges.append(
+            PledgeRow(
+                pledge.pledge,
+                pledge.status,
+                amount.currency if amount else None,
+                _decimal(amount.value if amount else None),
+                _decimal(amount.low if amount else None),
+                _decimal(amount.high if amount else None),
+                amount.qualifier if amount else None,
+                pledge.amount_basis,
+                pledge.commitment,
+                pledge.by,
+                days.get(pledge.pledge, pledge.announced_on),
+                pledge.additional_to,
+            )
+        )
+    return DealRow(
+        deal.deal,
+        deal.stage.value if deal.stage else None,
+        deal.sectors,
+        tuple(dict.fromkeys(s.place for s in deal.sites if s.place and s.status != "dropped")),
+        tuple(dict.fromkeys(p.organization for p in deal.parties if p.role == "investor" and p.left_on is None)),
+        tuple(RelationRow(r.relation, r.pledge, r.deal, r.other_pledge, str(r.source)) for r in deal.relations),
+        tuple(pledges),
+    )
+
+
+encode_row: Callable[[DealRow], bytes] = msgspec.json.Encoder().encode
+decode_row: Callable[[bytes], DealRow] = msgspec.json.Decoder(DealRow).decode
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+# --- what is asked and answered ---------------------------------------------------------------------------------------
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """How to add up.
+
+    `currency` None adds up each currency by itself. Rates are those of the day an amount was stated, or of `rates_of`;
+    never of a day after `asked_on`, the day the question is about. `roll_up` maps an organization to the one it counts
+    under: the record it was merged into, or its parent at that time. `lines` bounds the pledges listed in each group.
+    """
+
+    currency: Currency | None = None
+    group_by: GroupBy | None = None
+    rates_of: date | None = None
+    asked_on: date | None = None
+    roll_up: Mapping[str, str] = {}
+    explain: bool = False
+    lines: int = 1000
+
+
+class Column(Struct, frozen=True, kw_only=True):
+    """One sum: of a currency, a nature (commitment, intention) and a basis (once, annual: so much a year).
+
+    `low_open`: the low end may be lower still (up to); `high_open`: the high end has no limit (more than). `pledges` is
+    how many count in the high end; `certain`, how many in the low end.
+    """
+
+    currency: str
+    nature: str
+    basis: str
+    low: str
+    high: str
+    low_open: bool
+    high_open: bool
+    qualifiers: tuple[Qualifier, ...]
+    certain: int
+    pledges: int
+
+
+class Stated(Struct, frozen=True, omit_defaults=True):
+    """The amount as it was stated."""
+
+    currency: Currency
+    value: str | None = None
+    low: str | None = None
+    high: str | None = None
+    qualifier: Qualifier | None = None
+    basis: AmountBasis | None = None
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """A pledge and how it counts. `low` and `high` are what it adds to the ends of its column; `because` what decides.
+
+    `because` holds pledges and deals (`DEAL/PLEDGE`, `DEAL`), `events` the ids of the events that declared a relation.
+    """
+
+    deal: str
+    pledge: str
+    rule: Rule
+    low: str
+    high: str
+    currency: str | None
+    nature: str
+    basis: str
+    stated: Stated | None = None
+    rate: Rate | None = None
+    because: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of the derivation.
+
+    `operation`: list (separate sums), add (the children), count (a pledge), convert (its amount), leave_out (it, or all
+    of the children). A pledge's children are its conversion and the pledges that it stands for.
+    """
+
+    label: str
+    operation: str
+    why: str | None = None
+    low: str | None = None
+    high: str | None = None
+    currency: str | None = None
+    rule: Rule | None = None
+    deal: str | None = None
+    pledge: str | None = None
+    because: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    stated: Stated | None = None
+    rate: Rate | None = None
+    children: tuple[Node, ...] = ()
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """The sums of one group. `key` None: what the group is made by was not said. `rules` counts the pledges by rule.
+
+    `lines` lists them one by one, those outside the plain case first; `more` counts those left unlisted.
+    """
+
+    key: str | None
+    columns: tuple[Column, ...]
+    rules: dict[Rule, int]
+    lines: tuple[Line, ...]
+    more: int
+    explain: Node | None = None
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """The answer: everything together, and each group by itself. Groups may share amounts: they do not add up."""
+
+    currency: Currency | None
+    group_by: GroupBy | None
+    overall: Group
+    groups: tuple[Group, ...]
+    rates: tuple[Rate, ...]
+
+
+# --- adding up --------------------------------------------------------------------------------------------------------
+
+
+class _Item(Candidate):
+    """A pledge that counts, with its rows and the rate it was converted at."""
+
+    deal: DealRow
+    pledge: PledgeRow
+    rate: Rate | None
+
+    @property
+    def plainly(self) -> Rule:
+        return "additional" if self.pledge.basis == "additional" else "counted"
+
+
+class _Sum:
+    """A column while it is added up."""
+
+    __slots__ = ("certain", "high", "high_open", "low", "low_open", "pledges", "qualifiers")
+
+    def __init__(self) -> None:
+        self.low = self.high = _ZERO
+        self.low_open = self.high_open = False
+        self.qualifiers: set[Qualifier] = set()
+        self.certain = self.pledges = 0
+
+    def add(self, item: _Item, in_low: bool, in_high: bool) -> None:
+        if in_low:
+            self.low += item.low
+            self.certain += 1
+        if in_high:
+            self.high += item.high
+            self.pledges += 1
+        pledge = item.pledge
+        if pledge.qualifier is not None and pledge.qualifier != "exact":
+            self.qualifiers.add(pledge.qualifier)
+            self.low_open |= pledge.qualifier == "up_to"
+            self.high_open |= pledge.qualifier in ("at_least", "more_than")
+        if pledge.value is None:
+            self.low_open |= pledge.low is None
+            self.high_open |= pledge.high is None
+
+
+class _Group:
+    """A group while it is added up. Pledges without relations are added at once, the others when all are there."""
+
+    def __init__(self, key: str | None, limit: int) -> None:
+        self.key = key
+        self.limit = limit
+        self.sums: dict[ColumnKey, _Sum] = {}
+        self.rules: dict[Rule, int] = {}
+        self.listed: list[tuple[Rule, _Item]] = []
+        self.left_out: list[Line] = []
+        self.related: dict[Key, _Item] = {}
+        self.settled: list[Line] = []
+        self.inside: dict[str, str] = {}
+
+    def take(self, item: _Item, rule: Rule, in_low: bool, in_high: bool) -> None:
+        if in_low or in_high:
+            total = self.sums.get(item.column)
+            if total is None:
+                total = self.sums[item.column] = _Sum()
+            total.add(item, in_low, in_high)
+        self.rules[rule] = self.rules.get(rule, 0) + 1
+
+    def leave_out(self, line: Line) -> None:
+        self.rules[line.rule] = self.rules.get(line.rule, 0) + 1
+        if len(self.left_out) < self.limit:
+            self.left_out.append(line)
+
+    def settle(self, relations: Relations, comparable: bool) -> None:
+        """Adds the pledges that stand in relations, each by the rule that decides."""
+        settled = settle(self.related, relations, comparable)
+        for key, item in self.related.items():
+            rule, because = _rule(key, item, settled)
+            in_low, in_high = key in settled.low, key in settled.high
+            self.take(item, rule, in_low, in_high)
+            if because and rule in ("part_of", "part_of_each_other", "members", "contained"):
+                self.inside[name_of(key)] = name_of(because[0])
+            self.settled.append(_line(item, rule, in_low, in_high, because, relations.events(key, because)))
+
+
+def _rule(key: Key, item: _Item, settled: Settled) -> tuple[Rule, tuple[Key, ...]]:
+    """Why a pledge counts, or does not, and the others that decide it."""
+    in_low, in_high = key in settled.low, key in settled.high
+    if in_low and in_high:
+        return item.plainly, ()
+    wholes = settled.inside_low.get(key) or settled.inside_high.get(key) or ()
+    if in_low:
+        if wholes:
+            return "contained", wholes
+        members = (k for k, above in settled.inside_high.items() if key in above and k in settled.high)
+        return "aggregate", tuple(sorted(members, key=name_of))
+    if key in settled.beside and not (wholes and not in_high):
+        return "overlaps", settled.beside[key]
+    if in_high:
+        return ("members", wholes) if wholes else ("shared", ())
+    if wholes:
+        return ("part_of_each_other" if key in settled.equals else "part_of"), wholes
+    return "shared", ()
+
+
+def add_up(
+    rows: Iterable[DealRow], question: Question, rates: Rates | None = None, others: Iterable[DealRow] = ()
+) -> Totals:
+    """The totals of these deals.
+
+    `others` are deals outside the selection whose relations still tell what is part of what; they are not added.
+    `rates` must be given when the question names a currency.
+    """
+    with localcontext(_EXACT):
+        return _Adding(question, rates).run(list(rows), others)
+
+
+class _Adding:
+    def __init__(self, question: Question, rates: Rates | None) -> None:
+        self.question = question
+        self.rates = rates
+        self.relations = Relations()
+        self.overall = _Group(None, question.lines)
+        self.groups: dict[str | None, _Group] = {}
+        self.used: dict[tuple[str, date], Rate | NoRate] = {}
+
+    def run(self, rows: list[DealRow], others: Iterable[DealRow]) -> Totals:
+        every = {row.deal: row for row in (*others, *rows)}
+        for row in every.values():
+            for r in row.relations:
+                self.relations.declare(r.relation, (row.deal, r.pledge), (r.deal, r.other_pledge), r.source)
+        for deal in self.relations.deals & every.keys():
+            self.relations.hold(deal, (p.pledge for p in every[deal].pledges))
+            for pledge in every[deal].pledges:
+                if pledge.additional_to:
+                    base, _, part = pledge.additional_to.partition("/")
+                    self.relations.set_apart((deal, pledge.pledge), (base, part or None))
+        for row in rows:
+            self._place(row)
+        groups = sorted(self.groups.values(), key=lambda g: (g.key is None, g.key or ""))
+        for group in (self.overall, *groups):
+            if group.related:
+                group.settle(self.relations, comparable=self.question.currency is not None)
+        rates = [r for r in self.used.values() if isinstance(r, Rate)]
+        return Totals(
+            currency=self.question.currency,
+            group_by=self.question.group_by,
+            overall=self._finish(self.overall),
+            groups=tuple(map(self._finish, groups)),
+            rates=tuple(sorted(rates, key=lambda r: (r.from_, r.asked))),
+        )
+
+    def _place(self, row: DealRow) -> None:
+        related = row.deal in self.relations.deals
+        grouped = self.question.group_by is not None
+        of_deal = self._keys_of_deal(row) if grouped else ()
+        for pledge in row.pledges:
+            keys = of_deal if of_deal is not None else self._keys_of_pledge(row, pledge)
+            item = self._figure(row, pledge, related)
+            groups = [self._group(key) for key in keys]
+            if isinstance(item, Line):
+                for group in (self.overall, *groups):
+                    group.leave_out(item)
+                continue
+            self._add(self.overall, item, related)
+            if len(groups) > 1:
+                # Whose it is, of several, was not said: it is certainly none's, and possibly each one's.
+                item = _Item(item.key, item.column, item.low, item.high, item.stated_on, False, row, pledge, item.rate)
+            for group in groups:
+                self._add(group, item, related)
+
+    @staticmethod
+    def _add(group: _Group, item: _Item, related: bool) -> None:
+        if related:
+            group.related[item.key] = item
+            return
+        rule: Rule = item.plainly if item.certain else "shared"
+        group.take(item, rule, item.certain, True)
+        if len(group.listed) < group.limit:
+            group.listed.append((rule, item))
+
+    def _figure(self, row: DealRow, pledge: PledgeRow, related: bool) -> _Item | Line:
+        """The pledge with its figures, or why it cannot count whatever else there is."""
+        key: Key = (row.deal, pledge.pledge)
+        currency = pledge.currency
+        low = pledge.low if pledge.low is not None else pledge.value
+        high = pledge.high if pledge.high is not None else pledge.value
+        if pledge.status == "withdrawn":
+            return _left_out(row, pledge, "withdrawn")
+        if row.stage in ("cancelled", "withdrawn"):
+            return _left_out(row, pledge, "cancelled")
+        if related and (newer := self.relations.superseded_by(key)):
+            return _left_out(row, pledge, "superseded", newer, self.relations.events(key, newer))
+        if currency is None or (low is None and high is None):
+            return _left_out(row, pledge, "not_stated")
+        # Half a range: "at least 3" adds 3 to both ends, "at most 5" adds 5 to the high end only.
+        low = _ZERO if low is None else low
+        high = low if high is None else high
+        rate: Rate | None = None
+        wanted = self.question.currency
+        if wanted is not None and wanted != currency:
+            found = self._rate(currency, wanted, pledge.stated_on)
+            if isinstance(found, NoRate):
+                return _left_out(row, pledge, "no_rate", reason=found.reason)
+            rate, currency = found, wanted
+            same = low == high
+            low = convert(low, rate)
+            high = low if same else convert(high, rate)
+        return _Item(key, (currency, *_kind(pledge)), low, high, pledge.stated_on, True, row, pledge, rate)
+
+    def _rate(self, currency: Currency, wanted: Currency, stated_on: date) -> Rate | NoRate:
+        """Of the day that was asked for, and never of a day after the one that the question is about."""
+        day = self.question.rates_of or stated_on
+        if self.question.asked_on is not None and day > self.question.asked_on:
+            day = self.question.asked_on
+        found = self.used.get((currency, day))
+        if found is None:
+            if self.rates is None:
+                raise ValueError("a question that names a currency needs rates")
+            found = self.used[currency, day] = self.rates.rate(currency, wanted, day)
+        return found
+
+    def _group(self, name: str | None) -> _Group:
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = _Group(name, self.question.lines)
+        return group
+
+    def _keys_of_deal(self, row: DealRow) -> tuple[str | None, ...] | None:
+        """The groups that all pledges of the deal fall into; None where each pledge has its own."""
+        match self.question.group_by:
+            case "country":
+                return tuple(dict.fromkeys(place[:2] for place in row.places)) or (None,)
+            case "region":
+                return row.places or (None,)
+            case "sector":
+                return row.sectors or (None,)
+            case "stage":
+                return (row.stage,)
+            case _:
+                return None
+
+    def _keys_of_pledge(self, row: DealRow, pledge: PledgeRow) -> tuple[str | None, ...]:
+        match self.question.group_by:
+            case "organization":
+                # Where nobody said who pledges, those who invest in the deal do.
+                under = self.question.roll_up
+                return tuple(dict.fromkeys(under.get(o, o) for o in pledge.by or row.investors)) or (None,)
+            case "commitment":
+                return (pledge.commitment,)
+            case _:
+                return (str(pledge.stated_on.year),)
+
+    def _finish(self, group: _Group) -> Group:
+        plainly = (_line(item, rule, item.certain, True) for rule, item in group.listed)
+        lines = tuple((*group.settled, *group.left_out, *plainly)[: self.question.lines])
+        columns = tuple(
+            Column(
+                currency=currency,
+                nature=nature,
+                basis=basis,
+                low=plain(total.low),
+                high=plain(total.high),
+                low_open=total.low_open,
+                high_open=total.high_open,
+                qualifiers=tuple(sorted(total.qualifiers)),
+                certain=total.certain,
+                pledges=total.pledges,
+            )
+            for (currency, nature, basis), total in sorted(group.sums.items())
+        )
+        more = sum(group.rules.values()) - len(lines)
+        explained = _explain(group, columns, lines, more) if self.question.explain else None
+        return Group(key=group.key, columns=columns, rules=group.rules, lines=lines, more=more, explain=explained)
+
+
+def _kind(pledge: PledgeRow) -> tuple[Nature, Basis]:
+    """The column: who only says to intend is not added to who pledges, and so much a year is no amount."""
+    return (
+        "intention" if pledge.commitment == "intention" else "commitment",
+        "annual" if pledge.basis == "annual" else "once",
+    )
+
+
+def _line(
+    item: _Item,
+    rule: Rule,
+    in_low: bool,
+    in_high: bool,
+    because: tuple[Key, ...] = (),
+    events: tuple[str, ...] = (),
+) -> Line:
+    return Line(
+        deal=item.deal.deal,
+        pledge=item.pledge.pledge,
+        rule=rule,
+        low=plain(item.low) if in_low else "0",
+        high=plain(item.high) if in_high else "0",
+        currency=item.column[0],
+        nature=item.column[1],
+        basis=item.column[2],
+        stated=_stated(item.pledge),
+        rate=item.rate,
+        because=tuple(map(name_of, because)),
+        events=events,
+    )
+
+
+def _left_out(
+    row: DealRow,
+    pledge: PledgeRow,
+    rule: Rule,
+    because: tuple[Key, ...] = (),
+    events: tuple[str, ...] = (),
+    reason: str | None = None,
+) -> Line:
+    nature, basis = _kind(pledge)
+    return Line(
+        deal=row.deal,
+        pledge=pledge.pledge,
+        rule=rule,
+        low="0",
+        high="0",
+        currency=pledge.currency,
+        nature=nature,
+        basis=basis,
+        stated=_stated(pledge),
+        because=tuple(map(name_of, because)),
+        events=events,
+        reason=reason,
+    )
+
+
+def _stated(pledge: PledgeRow) -> Stated | None:
+    if pledge.currency is None:
+        return None
+    value, low, high = (None if d is None else plain(d) for d in (pledge.value, pledge.low, pledge.high))
+    return Stated(pledge.currency, value, low, high, pledge.qualifier, pledge.basis)
+
+
+# --- explaining -------------------------------------------------------------------------------------------------------
+
+
+def _explain(group: _Group, columns: tuple[Column, ...], lines: tuple[Line, ...], more: int) -> Node:
+    """The derivation: a sum for each column, in it the pledges that count, under each of them those it stands for."""
+    listed = {f"{line.deal}/{line.pledge}": line for line in lines}
+    beneath: dict[str, list[Line]] = {}
+    for name, whole in group.inside.items():
+        if name in listed and whole in listed and not _counts(listed[name]):
+            beneath.setdefault(whole, []).append(listed[name])
+    hidden = {f"{line.deal}/{line.pledge}" for under in beneath.values() for line in under}
+
+    def node(line: Line) -> Node:
+        # A pledge hidden beneath another holds nothing itself: the tree of an answer stays two pledges deep.
+        name = f"{line.deal}/{line.pledge}"
+        steps: list[Node] = []
+        if line.rate is not None and line.stated is not None:
+            text = f"{line.stated.currency} to {line.currency} at the rate of {line.rate.day}"
+            steps.append(Node(label=text, operation="convert", rate=line.rate, stated=line.stated))
+        steps += [node(part) for part in beneath.get(name, ())] if name not in hidden else []
+        return Node(
+            label=name,
+            operation="count" if _counts(line) else "leave_out",
+            why=line.reason or RULES[line.rule],
+            low=line.low,
+            high=line.high,
+            currency=line.currency,
+            rule=line.rule,
+            deal=line.deal,
+            pledge=line.pledge,
+            because=line.because,
+            events=line.events,
+            stated=line.stated,
+            children=tuple(steps),
+        )
+
+    shown = [line for line in lines if f"{line.deal}/{line.pledge}" not in hidden]
+    sums = [
+        Node(
+            label=f"{column.nature}, {column.basis}, {column.currency}",
+            operation="add",
+            low=column.low,
+            high=column.high,
+            currency=column.currency,
+            children=tuple(
+                node(line)
+                for line in shown
+                if _counts(line)
+                and (line.currency, line.nature, line.basis) == (column.currency, column.nature, column.basis)
+            ),
+        )
+        for column in columns
+    ]
+    left_out = tuple(node(line) for line in shown if not _counts(line))
+    if left_out:
+        sums.append(Node(label="left out", operation="leave_out", children=left_out))
+    if more:
+        sums.append(Node(label=f"{more} more pledges, not listed", operation="count"))
+    return Node(label=group.key or "total", operation="list", children=tuple(sums))
+
+
+def _counts(line: Line) -> bool:
+    return line.rule not in ("part_of", "part_of_each_other") and (line.low, line.high) != ("0", "0")
