@@ -46,15 +46,17 @@ EXIT_CODES: dict[type[RegistryError], int] = {
 """What a command ends with when an error ends it; 1 for every other."""
 
 
-def command() -> typer.Typer:
-    """The whole command, every module registered."""
+def command(first: str = "") -> typer.Typer:
+    """The whole command; only the module of the `first` word where that is a command, as the others need not be waited for."""
     app = typer.Typer(
         name="registry",
         help="A registry of investment commitments whose every answer can be dated, explained and proved.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for name in COMMANDS:
+    # Typer shows a lone command as if it were the program itself, unless there is a callback.
+    app.callback()(lambda: None)
+    for name in [first] if first in COMMANDS else COMMANDS:
         importlib.import_module(f"registry.cli.{name}").register(app)
     return app
 
@@ -64,7 +66,7 @@ def main() -> None:
     # As with Ctrl-C, everything that was started is stopped on the way out.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        command()()
+        command(sys.argv[1] if len(sys.argv) > 1 else "")()
     except RegistryError as error:
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
