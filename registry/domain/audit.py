@@ -189,9 +189,9 @@ class Audited(Struct, frozen=True, kw_only=True):
 
     `change_of` says what kind of change it stands for. An event of the world, or of a source, has the changes it makes
     at its place in the history as that reads; an event of the record the difference it made when it was recorded.
-    `public` is False where the dates asked for hide it; then, and where it was voided, it changes nothing. `concerns` is
-    the original event that a correction, a void or an erasure is about. `superseded_by` is the later correction, or the
-    later preference, whose words count instead.
+    `public` is False where the dates asked for hide it; then, and where it was voided, it changes nothing. `concerns`
+    is the original event that a correction, a void or an erasure is about. `superseded_by` is the later correction, or
+    the later preference, whose words count instead.
     """
 
     reading: Reading
@@ -257,7 +257,7 @@ def _story(seen: View[S], rules: Rules[S]) -> Iterator[tuple[UUID, list[Change]]
 
 
 def _differences(events: Sequence[Recorded], clocks: Clocks, rules: Rules[S]) -> dict[UUID, list[Change]]:
-    """What each event of the record changed when it was recorded: the state right after against the one right before."""
+    """What each event of the record changed when it was recorded: the state after it against the one before."""
     made: dict[UUID, list[Change]] = {}
     growing: History[S] = History(events[0].slug, rules, (), clocks)
     for recorded in events:
@@ -384,7 +384,7 @@ class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
     """What lies between two points in time.
 
     `changes` made one after the other lead from `before` to `after`; a field stands there once for each kind of change
-    it went through. `differences` are the same without the way between. `merged_into` is None where that did not change.
+    it went through. `differences` are the same without the way between. `merged_into` is None where that stayed.
     """
 
     before: S | None
