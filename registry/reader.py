@@ -16,18 +16,19 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from registry.domain import audit
+from registry import answers
+from registry.answers import encode
+from registry.domain import audit, totals
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, ORGANIZATIONS, Clocks, History, Reading, View, view
 from registry.domain.organization import Organization
+from registry.domain.rates import reference_rates
 from registry.errors import Moved, NotFound
 from registry.events import store
 from registry.events.store import Head, Pool, Stored
 from registry.events.types import Localized, Recorded, Source
 from registry.projections import mentions, organizations
 from registry.projections.histories import Histories
-
-encode = msgspec.json.Encoder().encode
 
 PAGE = """
 SELECT deal, row
@@ -67,6 +68,14 @@ SELECT term, count(*) AS deals
  ORDER BY term
 """
 
+TOTALS = """
+SELECT terms, totals
+  FROM deal_versions
+ WHERE clock = $1::"char"
+   AND effective_from <= $2 AND effective_to > $2
+   AND known_from <= $3 AND known_to > $3
+"""
+
 INCOMING = """
 SELECT deal, row
   FROM deal_versions
@@ -74,57 +83,6 @@ SELECT deal, row
    AND terms @> ARRAY['related:' || $2]
  ORDER BY deal
 """
-
-
-class Cited(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A source, with the events of the answer that rest on it."""
-
-    publisher: str | None = None
-    url: str | None = None
-    title: str | None = None
-    language: str | None = None
-    published_on: date | None = None
-    archived_url: str | None = None
-    locator: str | None = None
-    content_hash: str | None = None
-    events: tuple[UUID, ...] = ()
-
-
-class Unapplied(Struct, frozen=True):
-    """An event that the history, as it was asked for, cannot carry, and why."""
-
-    event: UUID
-    type: str
-    rule: str
-    detail: str
-
-
-class DealAnswer(Struct, frozen=True, kw_only=True):
-    """A deal's state at a point in time, with the point it was asked for."""
-
-    deal: str
-    version: int
-    position: int
-    effective_on: date
-    published_on: date | None
-    recorded_at: datetime | None
-    title: Localized | None
-    kind: str | None
-    summary: Localized | None
-    sectors: Any
-    stage: Any
-    parties: Any
-    partnerships: Any
-    pledges: Any
-    sites: Any
-    milestones: Any
-    relations: Any
-    conditions: Any
-    sources: tuple[Cited, ...]
-    unapplied: tuple[Unapplied, ...]
-    erased: int
-    first_event: UUID
-    last_event: UUID
 
 
 class Answer(Struct, frozen=True):
@@ -178,10 +136,10 @@ class Reader:
     async def deal(self, slug: str, clocks: Clocks, today: date, head: Head | None = None) -> Answer:
         """A deal as of a point in time. Raises NotFound, in words, and Moved for a merged one."""
         history = await self.history(slug)
-        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        asked = _on(clocks, today)
         seen = view(slug, history.events, asked, DEALS)
         state = _known(slug, history, seen, asked)
-        answer = deal_answer(state, seen, clocks, asked.effective_on or today)
+        answer = answers.deal_answer(state, seen, clocks, asked.effective_on or today)
         last = seen.readings[-1].recorded
         ahead = any(_ahead(r, asked.effective_on or today) for r in seen.readings)
         etag = f"{seen.version};{asked.effective_on}" if ahead else f"{seen.version}"
@@ -205,20 +163,48 @@ class Reader:
     async def seen(self, slug: str, clocks: Clocks, today: date) -> tuple[History[Deal], View[Deal], Deal]:
         """A deal's history, and the view of it at a point in time."""
         history = await self.history(slug)
-        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        asked = _on(clocks, today)
         found = view(slug, history.events, asked, DEALS)
         return history, found, _known(slug, history, found, asked)
+
+    async def audit(self, slug: str, clocks: Clocks) -> bytes:
+        """Every event of a deal with what it changed, by whom, when, why, and on which source."""
+        history = await self.history(slug)
+        entries = audit.audit(history.events, clocks, DEALS)
+        if not entries:
+            raise _not_yet(slug, history)
+        return encode(answers.audit_document(slug, clocks, entries))
+
+    async def blame(self, slug: str, clocks: Clocks, today: date) -> bytes:
+        """Every field of a deal's state with the event that set it."""
+        _, seen, _ = await self.seen(slug, clocks, today)
+        fields = audit.blame(seen, DEALS)
+        return encode(answers.blame_document(slug, seen, clocks, clocks.effective_on or today, fields))
+
+    async def compare(self, slug: str, at: Clocks, then: Clocks, today: date) -> bytes:
+        """What changed of a deal between two points, split by the kind of change."""
+        history = await self.history(slug)
+        found = audit.compare(history.events, _on(at, today), _on(then, today), DEALS)
+        return encode(
+            answers.comparison_document(
+                slug,
+                answers.point(at, at.effective_on or today),
+                answers.point(then, then.effective_on or today),
+                found,
+                history.record.by_id,
+            )
+        )
+
+    async def moments(self, slug: str) -> list[audit.Moment]:
+        """Every position at which what is shown of a deal became something else."""
+        return audit.moments((await self.history(slug)).events, DEALS)
 
     # --- the portfolio ------------------------------------------------------------------------------------------------
 
     async def known_at(self, clocks: Clocks) -> tuple[str, int, int]:
         """Which clock a list is read by, the point on its axis, and the log's position the answer stands for."""
         head = await store.head(self.reads())
-        position = head.position
-        if clocks.position is not None:
-            position = min(position, clocks.position)
-        if clocks.recorded_at is not None:
-            position = min(position, await store.position_at(self.reads(), clocks.recorded_at))
+        position = await self._end(clocks, head)
         if clocks.published_on is not None:
             return "p", clocks.published_on.toordinal(), head.position
         return "r", position, position
@@ -259,6 +245,54 @@ class Reader:
             if facet in FACET_NAMES:
                 counted.setdefault(facet, {})[value] = row["deals"]
         return counted
+
+    async def rows(self, clock: str, known: int, effective_on: date) -> list[tuple[str, bytes]]:
+        """What totals need of every deal at a point in time, by deal."""
+        found = await self.reads().fetch(TOTALS, clock.encode(), effective_on, known)
+        return [(row["terms"], row["totals"]) for row in found]
+
+    async def totals(
+        self, clock: str, known: int, effective_on: date, terms: Sequence[str], question: totals.Question
+    ) -> totals.Totals:
+        """The portfolio's amounts at a point in time: intervals that say what counted, what did not, and why."""
+        wanted = set(terms)
+        chosen, others = [], []
+        for has, row in await self.rows(clock, known, effective_on):
+            (chosen if wanted.issubset(has) else others).append(totals.decode_row(row))
+        rates = reference_rates() if question.currency is not None else None
+        return totals.add_up(chosen, question, rates, others)
+
+    async def compare_portfolio(self, at: Clocks, then: Clocks, today: date) -> dict[str, Any]:
+        """What appeared, grew, shrank, slipped, was corrected or learned late between two points, over all deals."""
+        a, b = _on(at, today), _on(then, today)
+        head = await store.head(self.reads())
+        ends = [await self._end(clocks, head) for clocks in (a, b)]
+        streams = await store.moved(
+            self.reads(),
+            _rising(*ends),
+            _rising(a.effective_on or today, b.effective_on or today),
+            _rising(a.published_on or date.max, b.published_on or date.max),
+        )
+        found: list[dict[str, Any]] = []
+        for stream in streams:
+            history = await self.histories.current(self.reads(), stream)
+            if history is None:
+                continue
+            comparison = audit.compare(history.events, a, b, DEALS)
+            title = (comparison.after or comparison.before or history.state).title
+            found += [answers.movement_document(history.slug, title, m) for m in audit.movements(comparison)]
+        return {
+            "from": answers.point(at, a.effective_on or today),
+            "to": answers.point(then, b.effective_on or today),
+            "position": head.position,
+            "changes": found,
+        }
+
+    async def _end(self, clocks: Clocks, head: Head) -> int:
+        position = head.position if clocks.position is None else min(clocks.position, head.position)
+        if clocks.recorded_at is not None:
+            position = min(position, await store.position_at(self.reads(), clocks.recorded_at))
+        return position
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +343,7 @@ class Reader:
         history = await self.histories.current(self.reads(), f"organization/{slug}")
         if history is None:
             raise NotFound(f"There is no organization '{slug}'.")
-        asked = msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+        asked = _on(clocks, today)
         seen = view(slug, history.events, asked, ORGANIZATIONS)
         if seen.merged_into is not None:
             raise Moved(deal=slug, into=seen.merged_into)
@@ -352,14 +386,26 @@ def _known(slug: str, history: History[Deal], seen: View[Deal], asked: Clocks) -
     if seen.merged_into is not None:
         raise Moved(deal=slug, into=seen.merged_into)
     if seen.state is None:
-        first = history.events[0]
-        raise NotFound(
-            f"The deal '{slug}' was not known at that point in time: its first event was recorded at "
-            f"{first.recorded_at.astimezone(UTC).isoformat()}, published on {first.published_on}, and holds from "
-            f"{first.effective_on or first.published_on}. Ask for a later point.",
-            first_recorded_at=first.recorded_at,
-        )
+        raise _not_yet(slug, history)
     return seen.state
+
+
+def _not_yet(slug: str, history: History[Deal]) -> NotFound:
+    first = history.events[0]
+    return NotFound(
+        f"The deal '{slug}' was not known at that point in time: its first event was recorded at "
+        f"{first.recorded_at.astimezone(UTC).isoformat()}, published on {first.published_on}, and holds from "
+        f"{first.effective_on or first.published_on}. Ask for a later point.",
+        first_recorded_at=first.recorded_at,
+    )
+
+
+def _on(clocks: Clocks, today: date) -> Clocks:
+    return msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+
+
+def _rising(one: Any, other: Any) -> tuple[Any, Any]:
+    return (one, other) if one <= other else (other, one)
 
 
 def _ahead(reading: Reading, day: date) -> bool:
@@ -368,90 +414,3 @@ def _ahead(reading: Reading, day: date) -> bool:
 
 def _cites(recorded: Recorded, source: str) -> bool:
     return mentions.source_term(source) in {mentions.source_term(s) for s in recorded.sources}
-
-
-def cited(seen: View[Any]) -> tuple[Cited, ...]:
-    """The sources that a view rests on, each once, with the events that cite it, in the order of the log."""
-    found: dict[Source, list[UUID]] = {}
-    readings = [p.reading for p in seen.steps]
-    if seen.registration is not None:
-        readings.append(seen.registration)
-    for reading in sorted(readings, key=lambda r: r.recorded.position):
-        for source in reading.sources:
-            found.setdefault(source, []).append(reading.recorded.id)
-    return tuple(Cited(**msgspec.structs.asdict(source), events=tuple(ids)) for source, ids in found.items())
-
-
-def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: date) -> DealAnswer:
-    """What `GET /v1/deals/{deal}` answers."""
-    return DealAnswer(
-        deal=state.deal,
-        version=seen.version,
-        position=seen.position,
-        effective_on=effective_on,
-        published_on=clocks.published_on,
-        recorded_at=clocks.recorded_at,
-        title=state.title,
-        kind=state.kind,
-        summary=state.summary,
-        sectors=state.sectors,
-        stage=state.stage,
-        parties=state.parties,
-        partnerships=state.partnerships,
-        pledges=state.pledges,
-        sites=state.sites,
-        milestones=state.milestones,
-        relations=state.relations,
-        conditions=state.conditions,
-        sources=cited(seen),
-        unapplied=tuple(Unapplied(r.recorded.id, r.recorded.type, why.rule, why.detail) for r, why in seen.unapplied),
-        erased=sum(r.recorded.event is None for r in seen.readings),
-        first_event=seen.readings[0].recorded.id,
-        last_event=seen.readings[-1].recorded.id,
-    )
-
-
-__all__ = ["Answer", "Page", "Reader", "audit"]
-
-
-def logged(stored: Stored) -> dict[str, Any]:
-    """An event of the log, with the bytes' fingerprints that prove it."""
-    recorded = stored.recorded
-    entry = msgspec.json.decode(stored.entry)
-    return {
-        "id": recorded.id,
-        recorded.kind: recorded.slug,
-        "version": recorded.version,
-        "position": recorded.position,
-        "type": recorded.type,
-        "schema": recorded.schema,
-        "effective_on": recorded.effective_on,
-        "published_on": recorded.published_on,
-        "recorded_at": recorded.recorded_at,
-        "recorded_by": recorded.recorded_by,
-        "event": recorded.event,
-        "sources": recorded.sources,
-        "note": recorded.note,
-        "erased": recorded.event is None,
-        "leaf_hash": recorded.leaf_hash.hex(),
-        "previous": entry["previous"],
-        "content_digest": entry["content"],
-        "salt": stored.salt.hex() if stored.salt else None,
-        "proof": f"/v1/log/proof/inclusion?position={recorded.position}",
-    }
-
-
-def event_answer(stored: Stored, reading: Reading) -> dict[str, Any]:
-    """What `GET /v1/events/{id}` answers: the event as recorded, how it reads now, and what corrected or voided it."""
-    return {
-        **logged(stored),
-        "reads": {
-            "effective_on": reading.effective_on,
-            "published_on": reading.published_on,
-            "event": reading.event,
-            "sources": reading.sources,
-            "in_force": reading.in_force.id,
-        },
-        "corrected_by": [c.id for c in reading.corrections],
-        "voided_by": reading.voided_by.id if reading.voided_by else None,
-    }

@@ -134,6 +134,7 @@ CREATE TABLE deal_versions (
     terms          text[] NOT NULL,
     title          text   NOT NULL,
     row            bytea  NOT NULL,
+    totals         bytea  NOT NULL,
     PRIMARY KEY (clock, deal, effective_from, known_from),
     CHECK (effective_from < effective_to),
     CHECK (known_from < known_to)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, events, health, organizations
+from registry.api import deals, events, health, organizations, totals
 
 ROUTES: list[ControllerRouterHandler] = [
     *deals.HANDLERS,
     *events.HANDLERS,
     *organizations.HANDLERS,
+    *totals.HANDLERS,
     *health.HANDLERS,
 ]

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import HttpMethod, Response, post, route
+from litestar.params import FromPath
 from msgspec.structs import replace
 
 from registry.api import http
@@ -29,7 +30,8 @@ from registry.events.types import (
     OrganizationUnmerged,
 )
 from registry.keys import Scope
-from registry.reader import Answer, encode
+from registry.answers import encode
+from registry.reader import Answer
 from registry.recorder import Request as Record
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -83,7 +85,7 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
 
 
 @post("/v1/deals/{deal:str}/events")
-async def post_events(request: Request, deal: str) -> Response[bytes]:
+async def post_events(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """Record one announcement, or a list of them: all or none."""
     return await record(request, "deal", deal, intake.announcements.some)
 
@@ -115,7 +117,7 @@ def past(request: Request, clocks: Clocks) -> Clocks:
 
 
 @route("/v1/deals/{deal:str}", http_method=READ)
-async def get_deal(request: Request, deal: str) -> Response[Any]:
+async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     """A deal's state, now or at any point in time."""
     await http.may_read(request)
     asked = http.query(request, {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag})
@@ -149,7 +151,7 @@ async def get_deal(request: Request, deal: str) -> Response[Any]:
 
 
 @route("/v1/deals/{deal:str}/events", http_method=READ)
-async def get_deal_events(request: Request, deal: str) -> Response[Any]:
+async def get_deal_events(request: Request, deal: FromPath[str]) -> Response[Any]:
     """The audit: every event with what it changed, who recorded it, when, why, on which source."""
     await http.may_read(request)
     clocks = http.clocks(http.query(request, CLOCKS))
@@ -161,7 +163,7 @@ async def get_deal_events(request: Request, deal: str) -> Response[Any]:
 
 
 @route("/v1/deals/{deal:str}/blame", http_method=READ)
-async def get_blame(request: Request, deal: str) -> Response[Any]:
+async def get_blame(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every field of a deal with the event that set it."""
     await http.may_read(request)
     clocks = http.clocks(http.query(request, CLOCKS))
@@ -176,7 +178,7 @@ TWO_POINTS = {f"{end}.{name}": read for end in ("from", "to") for name, read in 
 
 
 @route("/v1/deals/{deal:str}/compare", http_method=READ)
-async def get_compare(request: Request, deal: str) -> Response[Any]:
+async def get_compare(request: Request, deal: FromPath[str]) -> Response[Any]:
     """What changed between two points: in the world, in the record, at a source, or learned late."""
     await http.may_read(request)
     asked = http.query(request, TWO_POINTS)
@@ -191,24 +193,31 @@ async def get_portfolio_compare(request: Request) -> Response[Any]:
     """What appeared, grew, shrank, slipped, was corrected between two points, over all deals."""
     await http.may_read(request)
     asked = http.query(request, TWO_POINTS)
-    body = await request.app.state.registry.reader.compare_portfolio(
+    answer = await request.app.state.registry.reader.compare_portfolio(
         one_axis(http.clocks(asked, "from."), "from."), one_axis(http.clocks(asked, "to."), "to."), http.today()
     )
-    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+    return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
 @route("/v1/deals/{deal:str}/timemap", http_method=READ)
-async def get_timemap(request: Request, deal: str) -> Response[Any]:
+async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every moment at which the deal's state changed (RFC 7089 §5)."""
     await http.may_read(request)
     http.query(request, {})
-    reader = request.app.state.registry.reader
-    as_json = "application/json" in request.headers.get("accept", "")
+    moments = await request.app.state.registry.reader.moments(deal)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
-    if as_json:
-        return http.json_response(await reader.timemap_json(deal), 200, headers)
-    links = await reader.timemap_links(deal)
-    return Response(links, media_type="application/link-format", headers=headers)
+    path = f"/v1/deals/{deal}"
+    mementos = [(f"{path}?position={m.position}", m) for m in moments]
+    if "application/json" in request.headers.get("accept", ""):
+        listed = [{"uri": uri, "position": m.position, "recorded_at": m.recorded_at} for uri, m in mementos]
+        timemap = {"original": path, "timegate": path, "mementos": listed}
+        return http.json_response(encode(timemap), 200, headers)
+    links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="application/link-format"']
+    last = len(mementos) - 1
+    for i, (uri, moment) in enumerate(mementos):
+        ends = ("first " if i == 0 else "") + ("last " if i == last else "")
+        links.append(f'<{uri}>; rel="{ends}memento"; datetime="{http.http_date(moment.recorded_at)}"')
+    return Response(",\n".join(links), media_type="application/link-format", headers=headers)
 
 
 FILTERS: dict[str, Callable[[str], Any]] = {

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Response, route
+from litestar.params import FromPath
 
 from registry.api import http
 from registry.api.deals import READ
@@ -13,7 +14,7 @@ from registry.api.http import Request
 from registry.errors import NotFound
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
-from registry.reader import encode, event_answer, logged
+from registry.answers import encode, event_answer, logged
 
 
 @route("/v1/events", http_method=READ)
@@ -42,7 +43,7 @@ async def get_events(request: Request) -> Response[Any]:
 
 
 @route("/v1/events/{id:str}", http_method=READ)
-async def get_event(request: Request, id: str) -> Response[Any]:
+async def get_event(request: Request, id: FromPath[str]) -> Response[Any]:
     """One event, how it reads now, and what corrected it."""
     await http.may_read(request)
     http.query(request, {})

@@ -7,17 +7,18 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, post, route
+from litestar.params import FromPath
 
 from registry.api import http
 from registry.api.deals import READ, moved, record
 from registry.api.http import CLOCKS, Request
 from registry.errors import Moved
 from registry.events import intake
-from registry.reader import cited, encode
+from registry.answers import cited, encode
 
 
 @post("/v1/organizations/{organization:str}/events")
-async def post_organization_events(request: Request, organization: str) -> Response[bytes]:
+async def post_organization_events(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """Record what became of an organization."""
     return await record(request, "organization", organization, intake.organization_announcements.some)
 
@@ -39,7 +40,7 @@ async def get_organizations(request: Request) -> Response[Any]:
 
 
 @route("/v1/organizations/{organization:str}", http_method=READ)
-async def get_organization(request: Request, organization: str) -> Response[Any]:
+async def get_organization(request: Request, organization: FromPath[str]) -> Response[Any]:
     """An organization, now or at any point in time."""
     await http.may_read(request)
     clocks = http.clocks(http.query(request, CLOCKS))

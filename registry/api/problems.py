@@ -10,7 +10,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from registry import errors
+from registry import errors, postgres
 from registry.events.merkle import EntryTooLarge, NotInTree
 
 log = structlog.get_logger(__name__)
@@ -130,7 +130,10 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A fault of ours: logged whole, told in one sentence."""
+    """A fault of ours: logged whole, told in one sentence. A lost database is none: it will be there again."""
+    if postgres.is_lost(error):
+        log.warning("database lost", request_id=request_id(request), error=str(error) or type(error).__name__)
+        return on_registry_error(request, errors.DatabaseLost())
     log.exception("request failed", request_id=request_id(request), method=request.method, path=request.url.path)
     return problem(request, 500, "failed", "The registry failed to answer; the fault is logged under this request_id.")
 
@@ -140,4 +143,3 @@ HANDLERS: dict[Any, Any] = {
     HTTPException: on_http_exception,
     Exception: on_failure,
 }
-

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 
 from registry.domain.deal import (
@@ -53,9 +53,9 @@ Kind = Literal["world", "record", "source", "learned_late"]
 
 
 class Change(Struct, frozen=True):
-    """A field's value before and after; None where there was or is nothing."""
+    """A field's value before and after; None where there was or is nothing. In JSON the path is called `field`."""
 
-    path: str
+    path: str = field(name="field")
     before: Any
     after: Any
 

@@ -140,7 +140,10 @@ class Disbursed(Struct, frozen=True):
 
 
 class PledgeState(Struct, frozen=True, kw_only=True):
-    """`status` is announced, confirmed or withdrawn. Two or more in `by` pledge jointly; their split was not said."""
+    """`status` is announced, confirmed or withdrawn. Two or more in `by` pledge jointly; their split was not said.
+
+    `stated_on` is the day from which the amount holds as it is.
+    """
 
     pledge: str
     amount: Amount | None
@@ -152,6 +155,7 @@ class PledgeState(Struct, frozen=True, kw_only=True):
     horizon: Horizon | None
     purpose: Localized | None
     announced_on: date
+    stated_on: date
     claims: tuple[ClaimState, ...] = ()
     disbursed: tuple[Disbursed, ...] = ()
 
@@ -443,6 +447,7 @@ def _announce_pledge(deal: Deal, event: PledgeAnnounced, on: date) -> Deal | Ref
         horizon=event.horizon,
         purpose=event.purpose,
         announced_on=on,
+        stated_on=on,
     )
     return _infer(_add(deal, "pledges", pledge), _BY_COMMITMENT.get(event.commitment or ""), on)
 
@@ -474,6 +479,8 @@ def _revise_pledge(deal: Deal, event: PledgeRevised, on: date) -> Deal | Refusal
     if pledge.status == "withdrawn":
         return _withdrawn(event.pledge)
     said = _given(event, _PLEDGE_FIELDS)
+    if "amount" in said:
+        said["stated_on"] = on
     revised = replace(pledge, claims=_supersede(pledge.claims, said), **said)
     return _infer(_put(deal, "pledges", pledge, revised), _BY_COMMITMENT.get(said.get("commitment") or ""), on)
 

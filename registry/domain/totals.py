@@ -38,6 +38,7 @@ Rule = Literal[
     "part_of",
     "part_of_each_other",
     "overlaps",
+    "outweighed",
     "shared",
     "superseded",
     "withdrawn",
@@ -55,6 +56,7 @@ RULES: dict[Rule, str] = {
     "part_of": "Does not count: it is part of an amount that does.",
     "part_of_each_other": "Does not count: it and another amount are each marked part of the other; that one counts.",
     "overlaps": "Counts in the high end only: it may overlap with an amount that counts in the low end.",
+    "outweighed": "Does not count: it is no more certain than its members, which do and add up to more.",
     "shared": "Counts in the high end only: it belongs to several groups, and how it is split was not said.",
     "superseded": "Does not count: a later deal or pledge took its place.",
     "withdrawn": "Does not count: it was withdrawn.",
@@ -109,9 +111,8 @@ class DealRow(Struct, frozen=True, array_like=True):
     pledges: tuple[PledgeRow, ...]
 
 
-def row_of(deal: Deal, stated_on: Mapping[str, date] | None = None) -> DealRow:
-    """What totals need of a deal. `stated_on` says, by pledge, when its amount was last set, if not when announced."""
-    days = stated_on or {}
+def row_of(deal: Deal) -> DealRow:
+    """What totals need of a deal."""
     pledges = []
     for pledge in deal.pledges:
         amount = pledge.amount
@@ -127,7 +128,7 @@ def row_of(deal: Deal, stated_on: Mapping[str, date] | None = None) -> DealRow:
                 pledge.amount_basis,
                 pledge.commitment,
                 pledge.by,
-                days.get(pledge.pledge, pledge.announced_on),
+                pledge.stated_on,
                 pledge.additional_to,
             )
         )
@@ -356,18 +357,18 @@ def _rule(key: Key, item: _Item, settled: Settled) -> tuple[Rule, tuple[Key, ...
     if in_low and in_high:
         return item.plainly, ()
     wholes = settled.inside_low.get(key) or settled.inside_high.get(key) or ()
+    members = tuple(
+        sorted((k for k, above in settled.inside_high.items() if key in above and k in settled.high), key=name_of)
+    )
     if in_low:
-        if wholes:
-            return "contained", wholes
-        members = (k for k, above in settled.inside_high.items() if key in above and k in settled.high)
-        return "aggregate", tuple(sorted(members, key=name_of))
+        return ("contained", wholes) if wholes else ("aggregate", members)
     if key in settled.beside and not (wholes and not in_high):
         return "overlaps", settled.beside[key]
     if in_high:
         return ("members", wholes) if wholes else ("shared", ())
     if wholes:
         return ("part_of_each_other" if key in settled.equals else "part_of"), wholes
-    return "shared", ()
+    return "outweighed", members
 
 
 def add_up(

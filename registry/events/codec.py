@@ -26,9 +26,6 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 SALT_BYTES = 32
 
-# The tile format gives an entry a 16-bit length (C2SP tlog-tiles, "Log entries").
-ENTRY_LIMIT = 65_535
-
 
 class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was said: the event, who said so, and why the registry recorded it."""
@@ -130,19 +127,3 @@ def from_row(row: Any) -> Recorded:
         leaf_hash=row["leaf_hash"],
     )
 
-
-__all__ = [
-    "ENTRY_LIMIT",
-    "SALT_BYTES",
-    "UPCASTERS",
-    "Content",
-    "Entry",
-    "canonical",
-    "content_digest",
-    "decode_content",
-    "decode_entry",
-    "from_row",
-    "published_on",
-    "stream_name",
-    "tag_of",
-]

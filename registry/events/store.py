@@ -132,6 +132,19 @@ SELECT entry
  ORDER BY position
 """
 
+# Streams that may differ between two points in time: something was recorded, took effect or was published between, or was
+# corrected (which may have moved any of its dates).
+MOVED = """
+SELECT DISTINCT stream
+  FROM events
+ WHERE stream LIKE 'deal/%'
+   AND (position > $1 AND position <= $2
+        OR effective_on > $3 AND effective_on <= $4
+        OR published_on > $5 AND published_on <= $6
+        OR type IN ('event_corrected', 'claim_reported', 'claim_retracted'))
+ ORDER BY stream
+"""
+
 POSITION_AT = """
 SELECT position
   FROM events
@@ -307,6 +320,13 @@ async def stream_head(connection: Connection | Pool, name: str) -> tuple[int, by
 async def touched(connection: Connection | Pool, after: int, until: int) -> set[str]:
     """The streams that got events in (after, until]."""
     return {row["stream"] for row in await connection.fetch(TOUCHED, after, until)}
+
+
+async def moved(
+    connection: Connection | Pool, positions: tuple[int, int], effective: tuple[date, date], published: tuple[date, date]
+) -> list[str]:
+    """The deals' streams that may differ between two points; each pair is (after, until), in rising order."""
+    return [row["stream"] for row in await connection.fetch(MOVED, *positions, *effective, *published)]
 
 
 def _stored(row: Any) -> Stored:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Placed, Timeline, registered_by
+from registry.domain.totals import encode_row, row_of
 from registry.events.store import Connection
 from registry.events.types import RECORDS_OWN, Localized
 from registry.projections.projection import Step
@@ -41,11 +42,11 @@ DELETE FROM deal_versions AS v
 """
 
 ADD = """
-INSERT INTO {table} (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row)
-SELECT clock, deal, effective_from, effective_to, known_from, known_to, string_to_array(terms, ' '), title, row
+INSERT INTO {table} (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
+SELECT clock, deal, effective_from, effective_to, known_from, known_to, string_to_array(terms, ' '), title, row, totals
   FROM unnest($1::"char"[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-              $9::bytea[])
-       AS r (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row)
+              $9::bytea[], $10::bytea[])
+       AS r (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
 """
 
 FORGET = """
@@ -95,13 +96,18 @@ class Rectangle(Struct):
     terms: str
     title: str
     row: bytes
+    totals: bytes
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def listed(deal: Deal) -> tuple[str, str, bytes]:
-    """What a list filters by (terms, parted by spaces), searches in (titles), and shows."""
+# What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
+Listed = tuple[str, str, bytes, bytes]
+
+
+def listed(deal: Deal) -> Listed:
+    """A deal's state as the view keeps it."""
     terms = {f"sector:{s}" for s in deal.sectors}
     organizations = dict.fromkeys(p.organization for p in deal.parties if p.left_on is None)
     for party in deal.parties:
@@ -146,7 +152,7 @@ def listed(deal: Deal) -> tuple[str, str, bytes]:
         deal.relations,
     )
     words = " ".join(t for t in (deal.deal, title and title.ko, title and title.en) if t)
-    return " ".join(sorted(terms)), words, _encode(row)
+    return " ".join(sorted(terms)), words, _encode(row), encode_row(row_of(deal))
 
 
 Segment = tuple[date, Deal]
@@ -165,9 +171,9 @@ def segments(history: History[Deal], published: date | None = None, timeline: Ti
     return found
 
 
-def _spans(history: History[Deal], found: Sequence[Segment]) -> list[tuple[date, date, tuple[str, str, bytes]]]:
+def _spans(history: History[Deal], found: Sequence[Segment]) -> list[tuple[date, date, Listed]]:
     """Segments as half-open spans with what is listed, equal neighbours joined."""
-    spans: list[tuple[date, date, tuple[str, str, bytes]]] = []
+    spans: list[tuple[date, date, Listed]] = []
     for since, state in found:
         what = listed(history.shown(state))
         if spans and spans[-1][2] == what:
@@ -178,7 +184,7 @@ def _spans(history: History[Deal], found: Sequence[Segment]) -> list[tuple[date,
     return spans
 
 
-def _known(history: History[Deal]) -> dict[tuple[date, date], tuple[str, str, bytes]]:
+def _known(history: History[Deal]) -> dict[tuple[date, date], Listed]:
     return {(a, b): what for a, b, what in _spans(history, segments(history))}
 
 
@@ -194,8 +200,8 @@ class _Board:
 
     def move(
         self,
-        before: dict[tuple[date, date], tuple[str, str, bytes]],
-        after: dict[tuple[date, date], tuple[str, str, bytes]],
+        before: dict[tuple[date, date], Listed],
+        after: dict[tuple[date, date], Listed],
         known: int,
     ) -> None:
         """From `known` on, `after` holds instead of `before`."""
@@ -221,7 +227,7 @@ def rectangles_recorded(history: History[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the registry came to know it, replayed from its events."""
     board = _Board(RECORDED, history.slug)
     replay: History[Deal] = History(history.slug, DEALS)
-    known: dict[tuple[date, date], tuple[str, str, bytes]] = {}
+    known: dict[tuple[date, date], Listed] = {}
     for event in history.events:
         replay.append(event)
         now = _known(replay)
@@ -237,7 +243,7 @@ def rectangles_published(history: History[Deal]) -> list[Rectangle]:
     facts = sorted(history.timeline.steps, key=lambda p: (p.reading.published_on, p.reading.recorded.position))
     days = sorted({p.reading.published_on for p in facts} | ({record.registration.published_on} if record.registration else set()))
     timeline: Timeline[Deal] = Timeline(DEALS, record.base)
-    known: dict[tuple[date, date], tuple[str, str, bytes]] = {}
+    known: dict[tuple[date, date], Listed] = {}
     waiting = iter(facts)
     fact = next(waiting, None)
     for day in days:
@@ -299,7 +305,7 @@ class DealVersions:
 
 def _changed(
     before: History[Deal], after: History[Deal], event: Any
-) -> tuple[dict[tuple[date, date], tuple[str, str, bytes]], dict[tuple[date, date], tuple[str, str, bytes]]]:
+) -> tuple[dict[tuple[date, date], Listed], dict[tuple[date, date], Listed]]:
     """What was listed before and after an event. The spans that end before a plain event's own day are the same in both: only
     the ones that it can touch are drawn, so that a long history costs no more than a short one."""
     plain = not isinstance(event.event, RECORDS_OWN) and event.event is not None and len(before.events) > 0
@@ -310,7 +316,7 @@ def _changed(
     return _tail(before, since), _tail(after, since)
 
 
-def _tail(history: History[Deal], since: date) -> dict[tuple[date, date], tuple[str, str, bytes]]:
+def _tail(history: History[Deal], since: date) -> dict[tuple[date, date], Listed]:
     """The spans from the one that holds on the day before `since`."""
     return {span: what for span, what in _known(history).items() if span[1] >= since}
 

@@ -1,0 +1,52 @@
+"""Totals over HTTP: the portfolio's amounts at a point in time, with what counted, what did not, and why."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from litestar import Response, route
+
+from registry.answers import encode, point
+from registry.api import http
+from registry.api.deals import FILTERS, READ, one_axis, terms
+from registry.api.http import CLOCKS, Request
+from registry.domain.totals import RULES, GroupBy, Question
+from registry.events.types import Currency
+
+
+@route("/v1/totals", http_method=READ)
+async def get_totals(request: Request) -> Response[Any]:
+    """Amounts as intervals, from "without anything that may be counted twice" to "everything"."""
+    await http.may_read(request)
+    asked = http.query(
+        request,
+        {
+            **CLOCKS,
+            **{name: read for name, read in FILTERS.items() if name != "currency"},
+            "group_by": http.one_of(*get_args(GroupBy)),
+            "currency": http.one_of(*get_args(Currency)),
+            "rates_of": http.day,
+            "explain": http.flag,
+            "lines": http.whole(0, 10_000),
+        },
+    )
+    reader = request.app.state.registry.reader
+    clocks = one_axis(http.clocks(asked))
+    effective_on = clocks.effective_on or http.today()
+    clock, known, position = await reader.known_at(clocks)
+    question = Question(
+        currency=asked.get("currency"),
+        group_by=asked.get("group_by"),
+        rates_of=asked.get("rates_of"),
+        asked_on=effective_on,
+        explain=asked.get("explain", False),
+        lines=asked.get("lines", 1000),
+    )
+    asked.pop("currency", None)
+    found = await reader.totals(clock, known, effective_on, terms(asked), question)
+    rules = {name: RULES[name] for group in (found.overall, *found.groups) for name in group.rules}
+    answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
+    return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
+
+
+HANDLERS = [get_totals]
