@@ -62,6 +62,20 @@ END $$
 """Gives the application's role its rights; what an earlier version gave and this one does not is taken back."""
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether an error says that the server is gone, stopping, starting or full, and not that it was asked wrongly.
+
+    The classes 08, 53 and 57 of Postgres' error codes, a read-only standby (25006), and what sockets raise.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return (state[:2] in ("08", "53", "57") and state != "57014") or state == "25006"
+    if isinstance(error, OSError):
+        # A file that is missing has a name; a socket that is missing has none.
+        return error.filename is None
+    return isinstance(error, asyncpg.InterfaceError)
+
+
 async def pool(
     url: str,
     *,

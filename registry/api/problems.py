@@ -1,4 +1,4 @@
-"""Errors over HTTP: which status each becomes, and the problem document (RFC 9457) that says so. The only such table."""
+"""Errors over HTTP: which status each becomes, and the problem document (RFC 9457) that says so. The only table."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[by
     if postgres.is_lost(error):
         log.warning("database lost", request_id=request_id(request), error=str(error) or type(error).__name__)
         return on_registry_error(request, errors.DatabaseLost())
-    log.exception("request failed", request_id=request_id(request), method=request.method, path=request.url.path)
+    known = {"request_id": request_id(request), "method": request.method, "path": request.url.path}
+    log.error("request failed", exc_info=error, **known)
     return problem(request, 500, "failed", "The registry failed to answer; the fault is logged under this request_id.")
 
 

@@ -47,7 +47,7 @@ EXIT_CODES: dict[type[RegistryError], int] = {
 
 
 def command(first: str = "") -> typer.Typer:
-    """The whole command; only the module of the `first` word where that is a command, as the others need not be waited for."""
+    """The whole command; only `first` of it where that is one of its words, so that nobody waits for the others."""
     app = typer.Typer(
         name="registry",
         help="A registry of investment commitments whose every answer can be dated, explained and proved.",

@@ -1,0 +1,256 @@
+"""`demo`, `serve` and `keys` as a person meets them: with Ctrl-C, a taken port, and processes that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+from msgspec import Struct
+
+from registry import postgres
+from registry.cli import demo
+from registry.embedded import Embedded
+from tests.conftest import Database
+
+REGISTRY = Path(sys.executable).with_name("registry")
+PATIENCE = 60.0
+
+# What a developer has set for himself must not reach the tests.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+
+
+class Running(Struct):
+    """A `registry` process, and what it has written so far."""
+
+    process: subprocess.Popen[str]
+    out: list[str]
+    err: list[str]
+
+    def url(self) -> str:
+        """Waits for the ready line."""
+        self.wait_for("ready http")
+        return next(line for line in self.out if line.startswith("ready ")).split()[1]
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in "".join(self.out + self.err):
+            assert self.process.poll() is None, f"it ended:\n{''.join(self.out + self.err)}"
+            assert time.monotonic() < deadline, f"no '{text}':\n{''.join(self.out + self.err)}"
+            time.sleep(0.05)
+
+    def end(self, number: signal.Signals) -> int:
+        """Sends a signal to the process alone, and answers its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def started(*words: str | Path, **settings: str) -> Iterator[Running]:
+    """Runs a command in a session of its own, as a terminal does."""
+    with subprocess.Popen(
+        [REGISTRY, *words],
+        env=ENVIRONMENT | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        running = Running(process, [], [])
+        assert process.stdout is not None
+        assert process.stderr is not None
+        readers = [
+            threading.Thread(target=running.out.extend, args=(process.stdout,)),
+            threading.Thread(target=running.err.extend, args=(process.stderr,)),
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            yield running
+        finally:
+            process.kill()
+            for reader in readers:
+                reader.join()
+
+
+def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    return subprocess.run([REGISTRY, *words], env=ENVIRONMENT | settings, capture_output=True, text=True, check=False)
+
+
+def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with started("demo", "--port", "0", "--data-dir", data) as first:
+        url = first.url()
+        first.wait_for("Ctrl-C stops it.")
+        assert httpx.get(f"{url}/v1/deals/aws-korea-2031").status_code == 200
+        logged = httpx.get(f"{url}/v1/events", params={"limit": 1000}).json()["events"]
+        assert len(logged) == len(list(demo.announcements()))
+        key = (data / "demo.key").read_text().strip()
+        assert stat.S_IMODE((data / "demo.key").stat().st_mode) == 0o600
+        text = "".join(first.out)
+        assert key in text
+        for link in re.findall(r"http://\S+/\S+", text):
+            assert httpx.get(link).is_success, link
+        assert "refused" not in "".join(first.err)
+        # Whoever stops it with kill -9, stops it at any moment.
+        first.process.kill()
+        first.process.wait()
+    with started("demo", "--port", "0", "--data-dir", data) as second:
+        again = httpx.get(f"{second.url()}/v1/events", params={"limit": 1000}).json()["events"]
+        assert [event["leaf_hash"] for event in again] == [event["leaf_hash"] for event in logged]
+        second.wait_for(key)
+        postmaster = Embedded(data).pid
+        assert postmaster is not None
+        assert second.end(signal.SIGINT) in (0, 130)
+        assert not psutil.pid_exists(postmaster)
+    assert "Traceback" not in "".join(first.err + second.err)
+    assert [line for line in first.out + second.out if line.startswith("ready ")] == [f"ready {url}\n", second.out[0]]
+
+
+def test_the_demo_takes_the_next_port_and_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with started("demo", "--port", str(taken), "--data-dir", tmp_path / "data") as running:
+            running.wait_for(f"Port {taken} is taken")
+            assert running.url() != f"http://127.0.0.1:{taken}"
+
+
+def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run("serve", "--port", str(other.getsockname()[1]), "--data-dir", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot listen on 127.0.0.1" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_serve_starts_its_own_postgres_stops_it_on_a_signal_and_logs_json(tmp_path: Path) -> None:
+    with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0") as running:
+        assert httpx.get(f"{running.url()}/health/ready").status_code == 200
+        postmaster = Embedded(tmp_path / "data").pid
+        assert postmaster is not None
+        assert running.end(signal.SIGTERM) in (0, 143)
+        assert not psutil.pid_exists(postmaster)
+    assert running.out == [running.out[0]]
+    for line in running.err:
+        assert json.loads(line)["level"]
+
+
+def test_serve_goes_on_when_its_postgres_is_killed(tmp_path: Path) -> None:
+    with started("serve", "--port", "0", "--data-dir", tmp_path / "data") as running:
+        url = running.url()
+        postmaster = Embedded(tmp_path / "data").pid
+        assert postmaster is not None
+        os.kill(postmaster, signal.SIGKILL)
+        answers: set[int] = set()
+        deadline = time.monotonic() + PATIENCE
+        while Embedded(tmp_path / "data").pid in (None, postmaster) or answers_at(url, answers) != 200:
+            assert time.monotonic() < deadline, answers
+            time.sleep(0.05)
+        assert answers <= {200, 503}
+
+
+def answers_at(url: str, seen: set[int]) -> int:
+    """The status of the list of deals; it is added to what was seen."""
+    status = httpx.get(f"{url}/v1/deals", timeout=30).status_code
+    seen.add(status)
+    return status
+
+
+def test_serve_runs_on_a_postgres_that_is_there_and_starts_none(database: Database, tmp_path: Path) -> None:
+    with started(
+        "serve", "--port", "0", "--data-dir", tmp_path / "data", REGISTRY_DATABASE_URL=database.app_url
+    ) as running:
+        assert httpx.get(f"{running.url()}/health/ready").status_code == 200
+        assert not (tmp_path / "data" / "postgres").exists()
+        assert running.end(signal.SIGINT) in (0, 130)
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for words in (("serve", "--port", "0"), ("keys", "list"), ("migrate",)):
+        done = run(
+            *words,
+            REGISTRY_DATA_DIR=str(tmp_path),
+            REGISTRY_DATABASE_URL=f"postgresql://app:secret@127.0.0.1:{port}/registry",
+            REGISTRY_OWNER_URL=f"postgresql://owner:secret@127.0.0.1:{port}/registry",
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("registry: The registry cannot start on its database:")
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr
+
+
+async def test_a_database_without_the_schema_is_told_what_to_do(
+    database: Database, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await owner.execute("DROP TABLE alembic_version")
+    done = run("serve", "--port", "0", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
+    assert done.returncode == 1
+    assert "run 'registry migrate'" in done.stderr
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(database: Database, tmp_path: Path) -> None:
+    there = {"REGISTRY_DATABASE_URL": database.app_url, "REGISTRY_DATA_DIR": str(tmp_path)}
+    made = run("keys", "create", "the analysts", "--scope", "record", "--scope", "correct", **there)
+    key = made.stdout.strip()
+    assert made.returncode == 0
+    assert key
+    (listed,) = json.loads(run("keys", "list", **there).stdout)
+    assert (listed["name"], listed["scopes"], listed["revoked_at"]) == ("the analysts", ["record", "correct"], None)
+    assert key not in json.dumps(listed)
+    assert run("keys", "revoke", listed["id"], **there).returncode == 0
+    assert json.loads(run("keys", "list", "--json", **there).stdout)[0]["revoked_at"]
+    again = run("keys", "revoke", listed["id"], **there)
+    assert again.returncode == 3
+    assert listed["id"] in again.stderr
+    assert run("keys", "create", "x", "--scope", "everything", **there).returncode == 2
+
+
+def test_migrate_brings_an_empty_database_to_the_head_and_twice_does_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        done = run(
+            "migrate",
+            REGISTRY_DATA_DIR=str(tmp_path),
+            REGISTRY_DATABASE_URL=database.app_url,
+            REGISTRY_OWNER_URL=database.owner_url,
+        )
+        assert (done.returncode, done.stdout) == (0, f"schema {postgres.head()}\n")
+    missing = run("migrate", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
+    assert missing.returncode == 1
+    assert "REGISTRY_OWNER_URL" in missing.stderr
+
+
+def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+    fine = run("doctor", "--port", "0", "--data-dir", tmp_path / "data")
+    assert fine.returncode == 0, fine.stdout
+    assert not (tmp_path / "data").exists()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        wrong = run("doctor", "--port", port, "--database-url", f"postgresql://a@127.0.0.1:{port}1/b")
+    assert wrong.returncode == 1
+    assert {row["check"] for row in json.loads(wrong.stdout) if row["found"] == "wrong"} == {"database", "port"}
+
+
+@pytest.mark.parametrize("words", [("serve", "--port", "x"), ("serve", "--no-such-flag"), ("no-such-command",)])
+def test_a_wrong_use_ends_with_2(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
