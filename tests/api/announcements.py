@@ -1,0 +1,43 @@
+"""Announcements for the tests, each with what it needs and no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SOURCE = {
+    "publisher": "The Example Times",
+    "url": "https://news.example/plant",
+    "title": "A plant is planned",
+    "language": "en",
+    "published_on": "2025-06-16",
+}
+
+
+def registered(title: str = "A plant", **more: Any) -> dict[str, Any]:
+    """A deal begins."""
+    return {"sources": [SOURCE], "event": {"type": "deal_registered", "title": {"en": title}, **more}}
+
+
+def announced(day: str, type: str, *, sources: list[Any] | None = None, **fields: Any) -> dict[str, Any]:
+    """Something happened on a day."""
+    return {"effective_on": day, "sources": sources or [SOURCE], "event": {"type": type, **fields}}
+
+
+def pledged(day: str = "2025-06-16", value: str = "5000000000", pledge: str = "total", **fields: Any) -> dict[str, Any]:
+    """An amount is pledged."""
+    return announced(day, "pledge_announced", pledge=pledge, amount={"value": value, "currency": "USD"}, **fields)
+
+
+def revised(day: str, value: str, pledge: str = "total") -> dict[str, Any]:
+    """A pledge becomes another one."""
+    return announced(day, "pledge_revised", pledge=pledge, amount={"value": value, "currency": "USD"})
+
+
+def corrected(event: str, **replacement: Any) -> dict[str, Any]:
+    """An event was written down wrongly."""
+    return {"event": {"type": "event_corrected", "corrects": event, "replacement": replacement, "reason": "a slip"}}
+
+
+def voided(event: str) -> dict[str, Any]:
+    """An event never should have been recorded."""
+    return {"event": {"type": "event_voided", "voids": event, "reason": "another deal's"}}
