@@ -186,7 +186,10 @@ def reason_of(event: Any) -> str | None:
 
 
 def audit_document(slug: str, clocks: Clocks, entries: Sequence[Audited]) -> dict[str, Any]:
-    """What `GET /v1/deals/{deal}/events` answers: every event with what it changed, corrections beside what they correct."""
+    """What `GET /v1/deals/{deal}/events` answers.
+
+    Every event with what it changed, corrections beside what they correct.
+    """
     beside: dict[UUID, list[dict[str, Any]]] = {}
     for entry in entries:
         if entry.concerns is not None:

@@ -1,7 +1,7 @@
 """Every error the registry raises on purpose.
 
-The docstring of an error is its message: `str(error)` fills it from the keyword arguments it was raised with. What HTTP status
-an error becomes stands in one table, `api/problems.py`; nothing here knows about HTTP.
+The docstring of an error is its message: `str(error)` fills it from the keyword arguments it was raised with. What
+HTTP status an error becomes stands in one table, `api/problems.py`; nothing here knows about HTTP.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class RuleBroken(RegistryError):
 
 
 class VersionConflict(RegistryError):
-    """The {kind} '{slug}' is at version {actual}, not {expected}: read it again, then decide whether your change still holds."""
+    """The {kind} '{slug}' is at version {actual}, not {expected}.
+
+    Read it again, then decide whether your change still holds.
+    """
 
 
 class IdempotencyConflict(RegistryError):
@@ -121,7 +124,10 @@ class UnsupportedMediaType(RegistryError):
 
 
 class UnknownEventType(RegistryError):
-    """The stored event {position} has the unknown type '{type}', schema {schema}: this registry is older than its database."""
+    """The stored event {position} has the unknown type '{type}', schema {schema}.
+
+    This registry is older than its database.
+    """
 
 
 class Corrupt(RegistryError):

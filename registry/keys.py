@@ -90,7 +90,9 @@ async def create(pool: Pool, name: str, scopes: tuple[Scope, ...]) -> str:
 
 async def all_keys(pool: Pool) -> list[Listed]:
     """Every key there ever was, without the key itself."""
-    return [Listed(r["id"], r["name"], tuple(r["scopes"]), r["created_at"], r["revoked_at"]) for r in await pool.fetch(ALL)]
+    return [
+        Listed(r["id"], r["name"], tuple(r["scopes"]), r["created_at"], r["revoked_at"]) for r in await pool.fetch(ALL)
+    ]
 
 
 async def revoke(pool: Pool, id: str) -> None:

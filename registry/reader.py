@@ -1,7 +1,8 @@
 """The questions: a deal at a point in time, its history and what explains it, the portfolio, the log.
 
-Every answer carries the position it was computed at: ask again with it, get the same. The reader decides nothing and writes
-nothing; what is so follows from the events by `domain/history.py`, and lists come from the views that follow from them.
+Every answer carries the position it was computed at: ask again with it, get the same. The reader decides nothing and
+writes nothing; what is so follows from the events by `domain/history.py`, and lists come from the views that follow
+from them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from msgspec import Struct
 from registry import answers
 from registry.answers import encode
 from registry.domain import audit, totals
+from registry.domain.audit import Moment
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, ORGANIZATIONS, Clocks, History, Reading, View, view
 from registry.domain.organization import Organization
@@ -26,7 +28,7 @@ from registry.domain.rates import reference_rates
 from registry.errors import Moved, NotFound
 from registry.events import store
 from registry.events.store import Head, Pool, Stored
-from registry.events.types import Localized, Recorded, Source
+from registry.events.types import Recorded
 from registry.projections import mentions, organizations
 from registry.projections.histories import Histories
 
@@ -86,7 +88,10 @@ SELECT deal, row
 
 
 class Answer(Struct, frozen=True):
-    """An answer's bytes, with what its headers say: its ETag, whether it is fixed for ever, and the log's point it stands for."""
+    """An answer's bytes, with what its headers say.
+
+    Its ETag, whether it is fixed for ever, and the log's point it stands for.
+    """
 
     body: bytes
     etag: str
@@ -195,7 +200,7 @@ class Reader:
             )
         )
 
-    async def moments(self, slug: str) -> list[audit.Moment]:
+    async def moments(self, slug: str) -> list[Moment]:
         """Every position at which what is shown of a deal became something else."""
         return audit.moments((await self.history(slug)).events, DEALS)
 
@@ -256,7 +261,8 @@ class Reader:
     ) -> totals.Totals:
         """The portfolio's amounts at a point in time: intervals that say what counted, what did not, and why."""
         wanted = set(terms)
-        chosen, others = [], []
+        chosen: list[totals.DealRow] = []
+        others: list[totals.DealRow] = []
         for has, row in await self.rows(clock, known, effective_on):
             (chosen if wanted.issubset(has) else others).append(totals.decode_row(row))
         rates = reference_rates() if question.currency is not None else None
@@ -319,9 +325,9 @@ class Reader:
             positions = await mentions.find(self.reads(), term, after, 1000)
             for stored in await store.at_positions(self.reads(), positions):
                 recorded = stored.recorded
-                if (type is None or recorded.type == type) and (deal is None or recorded.slug == deal):
-                    if source is None or organization is None or _cites(recorded, source):
-                        found.append(stored)
+                fits = (type is None or recorded.type == type) and (deal is None or recorded.slug == deal)
+                if fits and (source is None or organization is None or _cites(recorded, source)):
+                    found.append(stored)
             if len(positions) < 1000:
                 break
             after = positions[-1]
@@ -374,7 +380,9 @@ def like(q: str | None) -> str | None:
 def fixed(clocks: Clocks, head: Head) -> bool:
     """Whether the log's side of a question is settled for ever: an instant is, once an event after it is committed."""
     by_position = clocks.position is not None and clocks.position <= head.position
-    by_instant = clocks.recorded_at is not None and head.recorded_at is not None and clocks.recorded_at < head.recorded_at
+    by_instant = (
+        clocks.recorded_at is not None and head.recorded_at is not None and clocks.recorded_at < head.recorded_at
+    )
     return by_position or by_instant
 
 

@@ -1,9 +1,9 @@
 """The only writer: takes announcements, gives them positions, and commits them in groups.
 
-Everything that waits when the recorder is free is committed as one transaction under the log's lock: under load one fsync serves
-hundreds of requests; alone, a request waits for nobody. Each member of a group is judged on its own, in order, on the log's true
-end; one that is refused fails alone. What is acknowledged is committed, with the views that show it. It never answers
-questions, and never records what the deal's rules refuse.
+Everything that waits when the recorder is free is committed as one transaction under the log's lock: under load one
+fsync serves hundreds of requests; alone, a request waits for nobody. Each member of a group is judged on its own, in
+order, on the log's true end; one that is refused fails alone. What is acknowledged is committed, with the views that
+show it. It never answers questions, and never records what the deal's rules refuse.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from registry.events.merkle import Frontier, Tile
 from registry.events.store import Connection, Head, Pool, Sealed, log_transaction
 from registry.events.types import (
     RECORDS_OWN,
-    AnyEvent,
     Announcement,
+    AnyEvent,
     DealMerged,
     EventCorrected,
     EventRedacted,
@@ -88,8 +88,8 @@ _encode = msgspec.json.Encoder().encode
 class Request(Struct, frozen=True, kw_only=True):
     """What somebody asks to be recorded in one stream: all of it or none.
 
-    `by` is the id of the key that asks. `expected_version` is what If-Match demanded, 0 for If-None-Match: *. `digest` identifies the
-    whole request, for its idempotency key.
+    `by` is the id of the key that asks. `expected_version` is what If-Match demanded, 0 for If-None-Match: *.
+    `digest` identifies the whole request, for its idempotency key.
     """
 
     kind: StreamKind
@@ -194,9 +194,9 @@ class Recorder:
     async def record(self, request: Request) -> Outcome:
         """Records a request, and answers when it is committed.
 
-        Raises RuleBroken, VersionConflict, IdempotencyConflict, IdConflict (nothing was recorded), Overloaded (nothing was
-        recorded, try later), DatabaseLost (it may have been recorded whole, or not at all: a retry with the same
-        idempotency key or event ids settles which).
+        Raises RuleBroken, VersionConflict, IdempotencyConflict, IdConflict (nothing was recorded), Overloaded
+        (nothing was recorded, try later), DatabaseLost (it may have been recorded whole, or not at all: a retry with
+        the same idempotency key or event ids settles which).
         """
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         try:
@@ -225,16 +225,15 @@ class Recorder:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """One transaction for the group. A database error rolls it back, and its members are tried one by one."""
-        draft: _Draft | None = None
         erases = any(isinstance(a.event, EventRedacted) for w in group for a in w.request.announcements)
         if erases and len(group) > 1:
-            for waiting in group:
-                await self._commit([waiting])
+            await self._one_by_one(group)
             return
-        if erases and self._owner is None:
+        pool = self._owner if erases else self._pool
+        if pool is None:
             _fail(group, RedactionUnavailable())
             return
-        pool = self._owner if erases and self._owner is not None else self._pool
+        draft: _Draft | None = None
         results: list[Outcome | RegistryError] = []
         try:
             async with log_transaction(pool) as connection:
@@ -250,12 +249,12 @@ class Recorder:
                 return
         except asyncpg.PostgresError as error:
             self._lose_faith()
-            if len(group) == 1:
-                log.error("the database refused an append", error=str(error), sqlstate=error.sqlstate)
-                _fail(group, DatabaseLost() if error.sqlstate.startswith(("57", "53", "40", "55")) else error)
-            else:
-                for waiting in group:
-                    await self._commit([waiting])
+            if len(group) > 1:
+                await self._one_by_one(group)
+                return
+            log.error("the database refused an append", error=str(error), sqlstate=error.sqlstate)
+            # Shut down, out of resources, a deadlock, a lock that did not come: trying again can help.
+            _fail(group, DatabaseLost() if error.sqlstate.startswith(("40", "53", "55", "57")) else error)
             return
         if draft.sealed:
             self._adopt(draft)
@@ -266,6 +265,10 @@ class Recorder:
                 waiting.done.set_result(result)
             else:
                 waiting.done.set_exception(result)
+
+    async def _one_by_one(self, group: Sequence[_Waiting]) -> None:
+        for waiting in group:
+            await self._commit([waiting])
 
     async def _begin(self, connection: Connection) -> _Draft:
         """Makes sure, under the lock, that what is held in memory is the log's true end."""
@@ -294,7 +297,10 @@ class Recorder:
         self._histories.clear()
 
     async def _arrived(self, draft: _Draft) -> bool:
-        """Whether a group whose commit was never answered is in the log. The lock makes this wait until its fate is settled."""
+        """Whether a group whose commit was never answered is in the log.
+
+        The lock makes this wait until its fate is settled.
+        """
         try:
             async with log_transaction(self._pool) as connection:
                 found = await store.by_ids(connection, [s.recorded.id for s in draft.sealed])
@@ -383,8 +389,8 @@ class Recorder:
         steps: list[Step] = []
         receipts: list[Receipt] = []
         for announcement in request.announcements:
-            if announcement not in fresh:
-                receipts.append(_receipt(draft.by_id[announcement.id]))  # type: ignore[index]
+            if announcement.id is not None and announcement not in fresh:
+                receipts.append(_receipt(draft.by_id[announcement.id]))
                 continue
             await self._check_merge(connection, draft, request, announcement.event)
             one = self._seal(draft, request, history, announcement, len(sealed))
@@ -407,7 +413,9 @@ class Recorder:
                 else [],
             }
         )
-        outcome = Outcome(history.version, history.events[-1].position, answer, new=bool(sealed) and not request.dry_run)
+        outcome = Outcome(
+            history.version, history.events[-1].position, answer, new=bool(sealed) and not request.dry_run
+        )
         if request.dry_run or not sealed:
             return outcome
         for one in sealed:
@@ -420,7 +428,7 @@ class Recorder:
         if key is not None:
             owner, name = key
             draft.answers[key] = (request.digest, answer)
-            draft.remember.append((owner, name, request.digest, answer, request.stream, draft.recorded_at))  # type: ignore[arg-type]
+            draft.remember.append((owner, name, request.digest, answer, request.stream, draft.recorded_at))
         return outcome
 
     def _seal(
@@ -454,7 +462,10 @@ class Recorder:
         history: History[Any],
         announcement: Announcement | OrganizationAnnouncement,
     ) -> bool:
-        """Whether the announcement's id is in the log with this very content. Raises IdConflict when it is another event."""
+        """Whether the announcement's id is in the log with this very content.
+
+        Raises IdConflict when it is another event.
+        """
         if announcement.id is None:
             return False
         known = draft.by_id.get(announcement.id)
@@ -477,22 +488,26 @@ class Recorder:
         into: str | None = event.into
         while into is not None:
             if into == request.slug and into != event.into:
-                raise RuleBroken("merge-cycle", f"'{event.into}' leads back to '{request.slug}': unmerge it there first.")
+                raise RuleBroken(
+                    "merge-cycle", f"'{event.into}' leads back to '{request.slug}': unmerge it there first."
+                )
             stream = stream_name(request.kind, into)
             if stream not in draft.histories:
                 draft.histories |= await self._histories.load(connection, {stream})
             other = draft.histories[stream]
             if not other.events:
-                raise RuleBroken("merge-target-unknown", f"There is no {request.kind} '{into}' to merge into: register it first.")
+                raise RuleBroken(
+                    "merge-target-unknown", f"There is no {request.kind} '{into}' to merge into: register it first."
+                )
             if into == request.slug:
                 return
             into = other.record.merged_into
 
     async def _notify(self) -> None:
-        """Tells other processes that the log has grown: after the commit, apart from it, and at most once for all that waits.
+        """Tells other processes that the log has grown, at most once for all that waits.
 
-        NOTIFY takes a lock of the whole server at commit; it must not be in the append's transaction. It may be lost: polling is
-        the truth.
+        After the commit and apart from it: NOTIFY takes a lock of the whole server. It may be lost: polling is the
+        truth.
         """
         while True:
             await self._notified.wait()

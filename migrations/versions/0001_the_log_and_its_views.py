@@ -11,8 +11,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# The log. Positions run from 1 without gaps; `entry` is the canonical envelope that is hashed, the other columns are its
-# fields, for asking; `registry verify` compares them.
+# The log. Positions run from 1 without gaps; `entry` is the canonical envelope that is hashed, the other columns are
+# its fields, for asking; `registry verify` compares them.
 EVENTS = """
 CREATE TABLE events (
     position     bigint      PRIMARY KEY CHECK (position > 0),
@@ -43,8 +43,8 @@ CREATE TABLE event_contents (
 )
 """
 
-# Full tiles of the Merkle tree (C2SP tlog-tiles): 256 hashes, and the root over them. The partial tiles at the right edge are
-# made from the leaves.
+# Full tiles of the Merkle tree (C2SP tlog-tiles): 256 hashes, and the root over them. The partial tiles at the right
+# edge are made from the leaves.
 TILES = """
 CREATE TABLE tiles (
     level  smallint NOT NULL,
@@ -76,22 +76,17 @@ END
 $$
 """
 
-# Erases the content of the event that an event_redacted of the same stream names, and nothing else. The owner's to call.
+# Erases the content of the event that an event_redacted of the same stream names, and nothing else. The owner's to
+# call.
 REDACT = """
-CREATE FUNCTION redact_event(redaction bigint, target bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT EXISTS (
-        SELECT FROM events AS r JOIN event_contents AS c USING (position) JOIN events AS t ON t.stream = r.stream
-        WHERE r.position = redaction AND t.position = target AND r.type = 'event_redacted' AND t.position < r.position
-          AND (convert_from(c.content, 'UTF8')::jsonb -> 'event' ->> 'redacts' = t.id::text OR t.type = 'event_corrected')
-    ) THEN
-        RAISE EXCEPTION 'event % is no redaction of event %', redaction, target USING ERRCODE = 'restrict_violation';
-    END IF;
-    PERFORM set_config('registry.redacting', 'yes', true);
-    UPDATE event_contents SET content = NULL, salt = NULL WHERE position = target;
-    PERFORM set_config('registry.redacting', '', true);
-END
-$$
+          CREATE FUNCTION redact_event(redaction bigint, target bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN IF
+          NOT EXISTS ( SELECT FROM events AS r JOIN event_contents AS c USING (position) JOIN events AS t ON t.stream
+          = r.stream WHERE r.position = redaction AND t.position = target AND r.type = 'event_redacted' AND t.position
+          < r.position AND (convert_from(c.content, 'UTF8')::jsonb -> 'event' ->> 'redacts' = t.id::text OR t.type =
+          'event_corrected') ) THEN RAISE EXCEPTION 'event % is no redaction of event %', redaction, target USING
+          ERRCODE = 'restrict_violation'; END IF; PERFORM set_config('registry.redacting', 'yes', true); UPDATE
+          event_contents SET content = NULL, salt = NULL WHERE position = target; PERFORM
+          set_config('registry.redacting', '', true); END $$
 """
 
 # Answers to requests that came with an Idempotency-Key, by the key's owner. A redaction deletes what it touches.
@@ -121,8 +116,8 @@ CREATE TABLE keys (
 )
 """
 
-# What lists need of every deal at every point in time: rectangles [effective) × [known). The known axis is the log's position for
-# the recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p').
+# What lists need of every deal at every point in time: rectangles [effective) × [known). The known axis is the log's
+# position for the recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p').
 DEAL_VERSIONS = """
 CREATE TABLE deal_versions (
     clock          "char" NOT NULL,

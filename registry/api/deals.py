@@ -13,6 +13,7 @@ from litestar import HttpMethod, Response, post, route
 from litestar.params import FromPath
 from msgspec.structs import replace
 
+from registry.answers import encode
 from registry.api import http
 from registry.api.http import CLOCKS, Request
 from registry.domain.history import Clocks
@@ -30,7 +31,6 @@ from registry.events.types import (
     OrganizationUnmerged,
 )
 from registry.keys import Scope
-from registry.answers import encode
 from registry.reader import Answer
 from registry.recorder import Request as Record
 
@@ -120,7 +120,9 @@ def past(request: Request, clocks: Clocks) -> Clocks:
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     """A deal's state, now or at any point in time."""
     await http.may_read(request)
-    asked = http.query(request, {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag})
+    asked = http.query(
+        request, {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
+    )
     reader = request.app.state.registry.reader
     clocks = past(request, http.clocks(asked))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 from litestar import Response, route
 from litestar.params import FromPath
 
+from registry.answers import encode, event_answer, logged
 from registry.api import http
 from registry.api.deals import READ
 from registry.api.http import Request
 from registry.errors import NotFound
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
-from registry.answers import encode, event_answer, logged
 
 
 @route("/v1/events", http_method=READ)

@@ -1,4 +1,7 @@
-"""What every handler needs of a request: who asks, what is asked, under which conditions. Strict: what is not known is refused."""
+"""What every handler needs of a request: who asks, what is asked, under which conditions.
+
+Strict: what is not known is refused.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from registry.keys import Key, Scope
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 T = TypeVar("T")
 
-# A request's body may have this many bytes; up to four times as many are read and thrown away, so that whoever sends too much
-# gets the answer instead of a reset connection.
+# A request's body may have this many bytes; up to four times as many are read and thrown away, so that whoever sends
+# too much gets the answer instead of a reset connection.
 BODY_LIMIT = 8 * 2**20
 
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
@@ -126,7 +129,10 @@ def day(text: str) -> date:
 
 
 def instant(text: str) -> datetime:
-    """An instant; without an offset it could mean any of a day's, so one is demanded. A '+' that became a space is mended."""
+    """An instant; without an offset it could mean any of a day's, so one is demanded.
+
+    A '+' that became a space is mended.
+    """
     try:
         moment = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)\Z", r"+\1", text))
         if moment.tzinfo is None or "T" not in text.upper():

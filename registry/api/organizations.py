@@ -9,12 +9,12 @@ import msgspec
 from litestar import Response, post, route
 from litestar.params import FromPath
 
+from registry.answers import cited, encode
 from registry.api import http
 from registry.api.deals import READ, moved, record
 from registry.api.http import CLOCKS, Request
 from registry.errors import Moved
 from registry.events import intake
-from registry.answers import cited, encode
 
 
 @post("/v1/organizations/{organization:str}/events")

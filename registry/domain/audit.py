@@ -18,6 +18,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 from msgspec.structs import astuple, replace
+from msgspec.structs import fields as struct_fields
 
 from registry.domain.deal import (
     ORDER,
@@ -165,7 +166,9 @@ def apply(state: Struct | None, changes: Iterable[Change | Caused]) -> Struct | 
     for name, items in lists.items():
         made = (_item(name, said) for said in items.values())
         fields[name] = tuple(sorted((item for item in made if item is not None), key=ORDER[name]))
-    return replace(state, **fields) if state is not None else kind(**fields)
+    if state is not None:
+        return replace(state, **fields)
+    return kind(**{**{field.name: None for field in struct_fields(kind) if field.required}, **fields})
 
 
 def _as_dict(item: Struct) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def register(slug: str, event: OrganizationRegistered | None) -> Organization:
     return Organization(organization=slug, name=event.name, country=event.country)
 
 
-def evolve(organization: Organization, happened: Happened) -> Organization | Refusal:
+def evolve(organization: Organization, happened: Happened) -> Organization | Refusal:  # noqa: C901 - one case an event
     """The organization after an event, or why it cannot carry it."""
     event: OrganizationEvent = happened.event  # type: ignore[assignment]
     on = happened.effective_on

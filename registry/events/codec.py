@@ -1,9 +1,10 @@
-"""Events ↔ stored bytes: the canonical JSON that is hashed and kept, and the upcasters that read what older versions wrote.
+"""Events ↔ stored bytes: the canonical JSON that is hashed and kept, and the upcasters that read what older versions
+wrote.
 
-Two byte strings are kept of an event. Its **content** is what was said (event, sources, note). Its **entry** is the envelope that
-becomes a leaf of the tree: everything the registry adds, and a salted digest of the content, so that content erased by law leaves
-every proof valid and cannot be guessed from what stays. Both are RFC 8785 (JCS) canonical JSON. Stored bytes are never
-rewritten: upcasting happens on the way out, after hashing.
+Two byte strings are kept of an event. Its **content** is what was said (event, sources, note). Its **entry** is the
+envelope that becomes a leaf of the tree: everything the registry adds, and a salted digest of the content, so that
+content erased by law leaves every proof valid and cannot be guessed from what stays. Both are RFC 8785 (JCS)
+canonical JSON. Stored bytes are never rewritten: upcasting happens on the way out, after hashing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import UnknownEventType
-from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, Source, StreamKind, Text, tag_of
+from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, Source, StreamKind, Text
 
 # msgspec's sorted order is RFC 8785's for our grammar: keys are ASCII names, and no event holds a float
 # (tests/events/test_codec.py::test_canonical_bytes_are_those_of_rfc_8785).
@@ -36,7 +37,10 @@ class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The envelope that is hashed into the tree. `content` and `previous` are hex SHA-256; `previous` is the stream's last leaf."""
+    """The envelope that is hashed into the tree.
+
+    `content` and `previous` are hex SHA-256; `previous` is the stream's last leaf.
+    """
 
     content: str
     effective_on: date | None
@@ -53,7 +57,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-# (type, the schema version it reads) → one step to the next version. A changed shape adds one line here and a golden file.
+# (type, the schema version it reads) → one step to the next version. A changed shape adds one line here and a golden
+# file.
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 
 _content = msgspec.json.Decoder(Content)
@@ -105,7 +110,10 @@ def published_on(sources: tuple[Source, ...], recorded_at: datetime) -> date:
 
 
 def from_row(row: Any) -> Recorded:
-    """A stored row (the columns of `events`, and `content` of `event_contents`) as a Recorded; erased content gives event None."""
+    """A stored row (the columns of `events`, and `content` of `event_contents`) as a Recorded.
+
+    Erased content gives event None.
+    """
     kind, slug = row["stream"].split("/", 1)
     content = row["content"]
     said = decode_content(content, row["type"], row["schema"], row["position"]) if content is not None else None
@@ -126,4 +134,3 @@ def from_row(row: Any) -> Recorded:
         note=said.note if said else None,
         leaf_hash=row["leaf_hash"],
     )
-

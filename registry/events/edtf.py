@@ -11,7 +11,10 @@ from edtf import EDTFParseException, parse_edtf
 
 @lru_cache(maxsize=10_000)
 def last_day(text: str) -> date:
-    """The last day that the date can mean ("2031" is 2031-12-31). An open end never ends. Raises ValueError when it is no EDTF."""
+    """The last day that the date can mean ("2031" is 2031-12-31).
+
+    An open end never ends. Raises ValueError when it is no EDTF.
+    """
     return _bound(text, "upper_strict", date.max)
 
 
@@ -28,5 +31,7 @@ def _bound(text: str, which: str, open_end: date) -> date:
             return open_end
         day = date(bound.tm_year, bound.tm_mon, bound.tm_mday)
     except (EDTFParseException, ValueError, AttributeError, TypeError):
-        raise ValueError(f"'{text}' is no date in EDTF level 0 or 1, such as 2031, 2027-11 or 2025-07/2025-09") from None
+        raise ValueError(
+            f"'{text}' is no date in EDTF level 0 or 1, such as 2031, 2027-11 or 2025-07/2025-09"
+        ) from None
     return day

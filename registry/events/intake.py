@@ -1,7 +1,8 @@
 """What is posted, from bytes to announcements: strict, with every fault named by its place (RFC 6901 pointer).
 
-Shape is msgspec's to check; what a type cannot say is checked here: duplicate keys, real places, real dates, ranges the right way
-round. These checks hold for what comes in, never for what is stored: a code that a register withdraws must still be readable.
+Shape is msgspec's to check; what a type cannot say is checked here: duplicate keys, real places, real dates, ranges
+the right way round. These checks hold for what comes in, never for what is stored: a code that a register withdraws
+must still be readable.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise Invalid([_fault(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJson(reason=_why(error)) from None
-    # Of two equal keys the decoder keeps the last, and the other's text would vanish unseen. Without escapes, every string of the
-    # body that is not in the canonical form again is a dropped key, or a default that was spelled out: only then look closely.
+    # Of two equal keys the decoder keeps the last, and the other's text would vanish unseen. Without escapes, every
+    # string of the body that is not in the canonical form again is a dropped key, or a default that was spelled out:
+    # only then look closely.
     if b"\\" in body or body.count(b'"') != canonical(decoded).count(b'"'):
         _refuse_nonsense(body)
     return decoded
@@ -193,7 +195,12 @@ def _check_values(value: Struct, at: str) -> Iterator[Fault]:
                     yield Fault(here, wrong)
             case _:
                 pass
-    if isinstance(value, Horizon) and value.from_ and value.until and not any(_date(d) for d in (value.from_, value.until)):
+    if (
+        isinstance(value, Horizon)
+        and value.from_
+        and value.until
+        and not any(_date(d) for d in (value.from_, value.until))
+    ):
         if first_day(value.from_) > last_day(value.until):
             yield Fault(f"{at}/until", "lies before 'from'")
     if isinstance(value, OrganizationIdentified):
@@ -204,7 +211,10 @@ def _check_values(value: Struct, at: str) -> Iterator[Fault]:
 
 def _check_amount(amount: Amount, at: str) -> Iterator[Fault]:
     if amount.value is amount.low is amount.high is amount.wording is None:
-        yield Fault(f"{at}/value", "is missing: give value, or low and high, or the wording; leave the whole amount out if none was stated")
+        yield Fault(
+            f"{at}/value",
+            "is missing: give value, or low and high, or the wording; leave the whole amount out if none was stated",
+        )
     bounds = [b for b in (amount.low, amount.value, amount.high) if b is not None]
     numbers = [msgspec.convert(b, _Decimal) for b in bounds]
     if numbers != sorted(numbers):

@@ -1,7 +1,8 @@
-"""The log in Postgres: append, read a stream, read the feed. The only module whose SQL names the events and tiles tables.
+"""The log in Postgres: append, read a stream, read the feed. The only module whose SQL names the events and tiles
+tables.
 
-An append happens under the log's lock, inside the caller's transaction (`log_transaction`). Nothing here decides what may be
-recorded, and nothing here changes or deletes a row; `erase` asks the database's own redaction function.
+An append happens under the log's lock, inside the caller's transaction (`log_transaction`). Nothing here decides what
+may be recorded, and nothing here changes or deletes a row; `erase` asks the database's own redaction function.
 """
 
 from __future__ import annotations
@@ -132,8 +133,8 @@ SELECT entry
  ORDER BY position
 """
 
-# Streams that may differ between two points in time: something was recorded, took effect or was published between, or was
-# corrected (which may have moved any of its dates).
+# Streams that may differ between two points in time: something was recorded, took effect or was published between, or
+# was corrected (which may have moved any of its dates).
 MOVED = """
 SELECT DISTINCT stream
   FROM events
@@ -258,7 +259,10 @@ def seal(
 
 
 async def append(connection: Connection, events: Sequence[Sealed], tiles: Sequence[Tile]) -> None:
-    """Adds events, and the tiles that they complete, at the log's end. The caller holds the lock and gave the positions."""
+    """Adds events, and the tiles that they complete, at the log's end.
+
+    The caller holds the lock and gave the positions.
+    """
     r = [sealed.recorded for sealed in events]
     await connection.execute(
         APPEND,
@@ -323,7 +327,10 @@ async def touched(connection: Connection | Pool, after: int, until: int) -> set[
 
 
 async def moved(
-    connection: Connection | Pool, positions: tuple[int, int], effective: tuple[date, date], published: tuple[date, date]
+    connection: Connection | Pool,
+    positions: tuple[int, int],
+    effective: tuple[date, date],
+    published: tuple[date, date],
 ) -> list[str]:
     """The deals' streams that may differ between two points; each pair is (after, until), in rising order."""
     return [row["stream"] for row in await connection.fetch(MOVED, *positions, *effective, *published)]
@@ -370,7 +377,8 @@ async def entries(connection: Connection | Pool, after: int, until: int) -> list
 async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
     """The first `width` hashes of a tile; None where the log is not that long.
 
-    A full tile is stored; a partial one at the right edge is made from the leaves, or from the roots of the tiles below it.
+    A full tile is stored; a partial one at the right edge is made from the leaves, or from the roots of the tiles
+    below it.
     """
     if at.width == 256:
         stored: bytes | None = await connection.fetchval(TILE, at.level, at.number)

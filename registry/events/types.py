@@ -1,9 +1,10 @@
 """What can happen: every event the log can hold, one frozen struct each, and the announcement that brings it.
 
-Read this first, then `domain/deal.py`, `recorder.py` and `reader.py`. An event is named in the announcement's own words and
-carries what was said, no more: what was not said is absent, never zero. In a `…_revised` event a field left out stays as it
-was, and `null` unsays it. Money and measures are exact decimals in strings, so no event ever holds a float. A shape here is
-forever: a changed shape is a new schema version with an upcaster in `codec.py`. Nothing here reads or writes anything.
+Read this first, then `domain/deal.py`, `recorder.py` and `reader.py`. An event is named in the announcement's own
+words and carries what was said, no more: what was not said is absent, never zero. In a `…_revised` event a field left
+out stays as it was, and `null` unsays it. Money and measures are exact decimals in strings, so no event ever holds a
+float. A shape here is forever: a changed shape is a new schema version with an upcaster in `codec.py`. Nothing here
+reads or writes anything.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Line = Annotated[str, Meta(pattern=_LINE, max_length=300, description="One line 
 Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; line breaks are allowed.")]
 Url = Annotated[
     str,
-    Meta(pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)", max_length=2000, description="An http(s) address."),
+    Meta(
+        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)", max_length=2000, description="An http(s) address."
+    ),
 ]
 Decimal = Annotated[
     str,
@@ -74,17 +77,171 @@ FieldPath = Annotated[
 
 # ISO 4217. Codes are only ever added: an event that was recorded must decode for ever.
 Currency = Literal[
-    "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BHD", "BIF", "BMD",
-    "BND", "BOB", "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CLF",
-    "CLP", "CNY", "COP", "COU", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB",
-    "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF",
-    "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW",
-    "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT",
-    "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD",
-    "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD",
-    "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS",
-    "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "USN", "UYI", "UYU", "UYW", "UZS",
-    "VED", "VES", "VND", "VUV", "WST", "XAD", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+    "AED",
+    "AFN",
+    "ALL",
+    "AMD",
+    "AOA",
+    "ARS",
+    "AUD",
+    "AWG",
+    "AZN",
+    "BAM",
+    "BBD",
+    "BDT",
+    "BHD",
+    "BIF",
+    "BMD",
+    "BND",
+    "BOB",
+    "BOV",
+    "BRL",
+    "BSD",
+    "BTN",
+    "BWP",
+    "BYN",
+    "BZD",
+    "CAD",
+    "CDF",
+    "CHE",
+    "CHF",
+    "CHW",
+    "CLF",
+    "CLP",
+    "CNY",
+    "COP",
+    "COU",
+    "CRC",
+    "CUP",
+    "CVE",
+    "CZK",
+    "DJF",
+    "DKK",
+    "DOP",
+    "DZD",
+    "EGP",
+    "ERN",
+    "ETB",
+    "EUR",
+    "FJD",
+    "FKP",
+    "GBP",
+    "GEL",
+    "GHS",
+    "GIP",
+    "GMD",
+    "GNF",
+    "GTQ",
+    "GYD",
+    "HKD",
+    "HNL",
+    "HTG",
+    "HUF",
+    "IDR",
+    "ILS",
+    "INR",
+    "IQD",
+    "IRR",
+    "ISK",
+    "JMD",
+    "JOD",
+    "JPY",
+    "KES",
+    "KGS",
+    "KHR",
+    "KMF",
+    "KPW",
+    "KRW",
+    "KWD",
+    "KYD",
+    "KZT",
+    "LAK",
+    "LBP",
+    "LKR",
+    "LRD",
+    "LSL",
+    "LYD",
+    "MAD",
+    "MDL",
+    "MGA",
+    "MKD",
+    "MMK",
+    "MNT",
+    "MOP",
+    "MRU",
+    "MUR",
+    "MVR",
+    "MWK",
+    "MXN",
+    "MXV",
+    "MYR",
+    "MZN",
+    "NAD",
+    "NGN",
+    "NIO",
+    "NOK",
+    "NPR",
+    "NZD",
+    "OMR",
+    "PAB",
+    "PEN",
+    "PGK",
+    "PHP",
+    "PKR",
+    "PLN",
+    "PYG",
+    "QAR",
+    "RON",
+    "RSD",
+    "RUB",
+    "RWF",
+    "SAR",
+    "SBD",
+    "SCR",
+    "SDG",
+    "SEK",
+    "SGD",
+    "SHP",
+    "SLE",
+    "SOS",
+    "SRD",
+    "SSP",
+    "STN",
+    "SVC",
+    "SYP",
+    "SZL",
+    "THB",
+    "TJS",
+    "TMT",
+    "TND",
+    "TOP",
+    "TRY",
+    "TTD",
+    "TWD",
+    "TZS",
+    "UAH",
+    "UGX",
+    "USD",
+    "USN",
+    "UYI",
+    "UYU",
+    "UYW",
+    "UZS",
+    "VED",
+    "VES",
+    "VND",
+    "VUV",
+    "WST",
+    "XAD",
+    "XAF",
+    "XCD",
+    "XCG",
+    "XOF",
+    "XPF",
+    "YER",
+    "ZAR",
+    "ZMW",
+    "ZWG",
 ]
 
 Qualifier = Literal["exact", "about", "at_least", "more_than", "nearly", "up_to"]
@@ -97,7 +254,13 @@ Commitment = Literal["intention", "pledge", "binding", "budget"]
 AmountBasis = Literal["total", "additional", "annual"]
 Precision = Literal["exact", "locality", "district", "region", "country"]
 MilestoneKind = Literal[
-    "approval", "financing", "groundbreaking", "construction_started", "power_on", "phase_completed", "operations_started"
+    "approval",
+    "financing",
+    "groundbreaking",
+    "construction_started",
+    "power_on",
+    "phase_completed",
+    "operations_started",
 ]
 Stage = Literal[
     "intention",
@@ -138,8 +301,8 @@ class StatedAmount(Part, frozen=True):
 class Amount(Part, frozen=True):
     """Money as it was stated: an exact decimal in units of `currency` (ISO 4217), not in thousands or minor units.
 
-    `low` and `high` bound a stated range. `wording` keeps words that give no figure ("several trillion won"), with `value`
-    left out. `qualifier` is the source's own: absent means that it said none.
+    `low` and `high` bound a stated range. `wording` keeps words that give no figure ("several trillion won"), with
+    `value` left out. `qualifier` is the source's own: absent means that it said none.
     """
 
     currency: Currency
@@ -201,9 +364,9 @@ class DealRevised(Event, frozen=True, tag="deal_revised"):
     """The undertaking itself changed: renamed, split off, moved to other sectors."""
 
     title: Localized | UnsetType = UNSET
-    summary: Localized | None | UnsetType = UNSET
-    kind: DealKind | None | UnsetType = UNSET
-    sectors: tuple[Slug, ...] | None | UnsetType = UNSET
+    summary: Localized | UnsetType | None = UNSET
+    kind: DealKind | UnsetType | None = UNSET
+    sectors: tuple[Slug, ...] | UnsetType | None = UNSET
 
 
 class ConditionSet(Event, frozen=True, tag="condition_set"):
@@ -271,13 +434,13 @@ class PledgeRevised(Event, frozen=True, tag="pledge_revised"):
     """The world changed: the pledge is now another one."""
 
     pledge: Slug
-    amount: Amount | None | UnsetType = UNSET
-    amount_basis: AmountBasis | None | UnsetType = UNSET
-    commitment: Commitment | None | UnsetType = UNSET
-    additional_to: Line | None | UnsetType = UNSET
-    by: tuple[Slug, ...] | None | UnsetType = UNSET
-    horizon: Horizon | None | UnsetType = UNSET
-    purpose: Localized | None | UnsetType = UNSET
+    amount: Amount | UnsetType | None = UNSET
+    amount_basis: AmountBasis | UnsetType | None = UNSET
+    commitment: Commitment | UnsetType | None = UNSET
+    additional_to: Line | UnsetType | None = UNSET
+    by: tuple[Slug, ...] | UnsetType | None = UNSET
+    horizon: Horizon | UnsetType | None = UNSET
+    purpose: Localized | UnsetType | None = UNSET
 
 
 class PledgeConfirmed(Event, frozen=True, tag="pledge_confirmed"):
@@ -355,15 +518,15 @@ class SiteRevised(Event, frozen=True, tag="site_revised"):
     """The plan for a site changed."""
 
     site: Slug
-    name: Localized | None | UnsetType = UNSET
-    place: Place | None | UnsetType = UNSET
-    latitude: Degrees | None | UnsetType = UNSET
-    longitude: Degrees | None | UnsetType = UNSET
-    precision: Precision | None | UnsetType = UNSET
-    power_mw: Decimal | None | UnsetType = UNSET
-    power_qualifier: Qualifier | None | UnsetType = UNSET
-    gpus: Annotated[int, Meta(ge=0, le=10**9)] | None | UnsetType = UNSET
-    gpus_qualifier: Qualifier | None | UnsetType = UNSET
+    name: Localized | UnsetType | None = UNSET
+    place: Place | UnsetType | None = UNSET
+    latitude: Degrees | UnsetType | None = UNSET
+    longitude: Degrees | UnsetType | None = UNSET
+    precision: Precision | UnsetType | None = UNSET
+    power_mw: Decimal | UnsetType | None = UNSET
+    power_qualifier: Qualifier | UnsetType | None = UNSET
+    gpus: Annotated[int, Meta(ge=0, le=10**9)] | UnsetType | None = UNSET
+    gpus_qualifier: Qualifier | UnsetType | None = UNSET
 
 
 class SiteDropped(Event, frozen=True, tag="site_dropped"):
@@ -388,8 +551,8 @@ class MilestoneRescheduled(Event, frozen=True, tag="milestone_rescheduled"):
     """The plan for a step moved."""
 
     milestone: Slug
-    planned: Edtf | None | UnsetType = UNSET
-    power_mw: Decimal | None | UnsetType = UNSET
+    planned: Edtf | UnsetType | None = UNSET
+    power_mw: Decimal | UnsetType | None = UNSET
     reason: Text | None = None
 
 
@@ -531,9 +694,12 @@ Correctable = (
 
 
 class Replacement(Part, frozen=True):
-    """How the corrected event should have been written. What is left out is completed from the event as it then reads."""
+    """How the corrected event should have been written.
 
-    effective_on: date | None | UnsetType = UNSET
+    What is left out is completed from the event as it then reads.
+    """
+
+    effective_on: date | UnsetType | None = UNSET
     sources: tuple[Source, ...] | UnsetType = UNSET
     event: Correctable | UnsetType = UNSET
 
@@ -631,7 +797,8 @@ StreamKind = Literal["deal", "organization"]
 class Announcement(Part, frozen=True):
     """What is posted to a deal: an event, from when it is so in the world, and who said so.
 
-    `effective_on` is a whole local date, never shifted by a time zone. `id` may be given so that sending again is harmless.
+    `effective_on` is a whole local date, never shifted by a time zone. `id` may be given so that sending again is
+    harmless.
     """
 
     event: DealEvent
@@ -654,8 +821,8 @@ class OrganizationAnnouncement(Part, frozen=True):
 class Recorded(Struct, frozen=True, kw_only=True):
     """An event as the log holds it. `event` is None where its content was erased by law.
 
-    `position` counts the whole log from 1 without gaps, `version` the stream. `published_on` is the earliest dated source's
-    day, else the UTC day of recording. `recorded_at` is UTC and set by the registry alone.
+    `position` counts the whole log from 1 without gaps, `version` the stream. `published_on` is the earliest dated
+    source's day, else the UTC day of recording. `recorded_at` is UTC and set by the registry alone.
     """
 
     position: int

@@ -1,8 +1,9 @@
 """Every deal at every point in time: rectangles [effective) × [known) with what lists and totals need.
 
-Two clocks are kept: what the registry knew (the known axis is the log's position) and what was public (it is a day, for the log as
-it is now). A new event closes the rectangles that it makes untrue and opens the ones that hold from then on; nothing is read
-to do so, since the open ones follow from the deal's history before it. Rectangles of one deal and clock never overlap.
+Two clocks are kept: what the registry knew (the known axis is the log's position) and what was public (it is a day,
+for the log as it is now). A new event closes the rectangles that it makes untrue and opens the ones that hold from
+then on; nothing is read to do so, since the open ones follow from the deal's history before it. Rectangles of one
+deal and clock never overlap.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, History, Placed, Timeline, registered_by
+from registry.domain.history import DEALS, History, Timeline, registered_by
 from registry.domain.totals import encode_row, row_of
 from registry.events.store import Connection
 from registry.events.types import RECORDS_OWN, Localized
@@ -29,7 +30,8 @@ CLOSE = """
 UPDATE deal_versions AS v
    SET known_to = c.known
   FROM unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
- WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from AND v.known_to = 4611686018427387904
+ WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
+   AND v.known_to = 4611686018427387904
    AND v.known_from < c.known
 """
 
@@ -37,7 +39,8 @@ UPDATE deal_versions AS v
 DROP = """
 DELETE FROM deal_versions AS v
  USING unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
- WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from AND v.known_to = 4611686018427387904
+ WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
+   AND v.known_to = 4611686018427387904
    AND v.known_from >= c.known
 """
 
@@ -85,7 +88,7 @@ class ListedDeal(Struct, frozen=True, omit_defaults=True):
 
 
 class Rectangle(Struct):
-    """What was so of a deal from `effective_from` until before `effective_to`, as known from `known_from` until before `known_to`."""
+    """What was so of a deal in [effective_from, effective_to), as known in [known_from, known_to)."""
 
     clock: bytes
     deal: str
@@ -158,7 +161,9 @@ def listed(deal: Deal) -> Listed:
 Segment = tuple[date, Deal]
 
 
-def segments(history: History[Deal], published: date | None = None, timeline: Timeline[Deal] | None = None) -> list[Segment]:
+def segments(
+    history: History[Deal], published: date | None = None, timeline: Timeline[Deal] | None = None
+) -> list[Segment]:
     """From which day which state of the deal holds. A registration alone is known from its own date."""
     if history.record.merged_into is not None:
         return []
@@ -189,7 +194,10 @@ def _known(history: History[Deal]) -> dict[tuple[date, date], Listed]:
 
 
 class _Board:
-    """The rectangles of one deal and clock while they are drawn: opens and closes, remembering only what must be written."""
+    """The rectangles of one deal and clock while they are drawn.
+
+    Opens and closes, remembering only what must be written.
+    """
 
     def __init__(self, clock: bytes, deal: str) -> None:
         self.clock = clock
@@ -218,7 +226,8 @@ class _Board:
         for span, what in after.items():
             if before.get(span) == what:
                 continue
-            opened = Rectangle(self.clock, self.deal, *span, known, OPEN, *what)
+            terms, title, row, totals = what
+            opened = Rectangle(self.clock, self.deal, *span, known, OPEN, terms, title, row, totals)
             self._open[span[0]] = opened
             self.drawn.append(opened)
 
@@ -241,7 +250,9 @@ def rectangles_published(history: History[Deal]) -> list[Rectangle]:
     board = _Board(PUBLISHED, history.slug)
     record = history.record
     facts = sorted(history.timeline.steps, key=lambda p: (p.reading.published_on, p.reading.recorded.position))
-    days = sorted({p.reading.published_on for p in facts} | ({record.registration.published_on} if record.registration else set()))
+    days = sorted(
+        {p.reading.published_on for p in facts} | ({record.registration.published_on} if record.registration else set())
+    )
     timeline: Timeline[Deal] = Timeline(DEALS, record.base)
     known: dict[tuple[date, date], Listed] = {}
     waiting = iter(facts)
@@ -306,8 +317,11 @@ class DealVersions:
 def _changed(
     before: History[Deal], after: History[Deal], event: Any
 ) -> tuple[dict[tuple[date, date], Listed], dict[tuple[date, date], Listed]]:
-    """What was listed before and after an event. The spans that end before a plain event's own day are the same in both: only
-    the ones that it can touch are drawn, so that a long history costs no more than a short one."""
+    """What was listed before and after an event.
+
+    The spans that end before a plain event's own day are the same in both: only the ones that it can touch are drawn,
+    so that a long history costs no more than a short one.
+    """
     plain = not isinstance(event.event, RECORDS_OWN) and event.event is not None and len(before.events) > 0
     if not plain:
         return _known(before), _known(after)
@@ -322,7 +336,10 @@ def _tail(history: History[Deal], since: date) -> dict[tuple[date, date], Listed
 
 
 def _in_order(step: Step) -> bool:
-    """Whether the event is public last of all that is known of its deal: then it closes and opens like a recorded one."""
+    """Whether the event is public last of all that is known of its deal.
+
+    Then it closes and opens like a recorded one.
+    """
     if isinstance(step.recorded.event, RECORDS_OWN) or step.recorded.event is None:
         return not step.before.events
     latest = max((p.reading.published_on for p in step.before.timeline.steps), default=date.min)
@@ -332,7 +349,9 @@ def _in_order(step: Step) -> bool:
     return step.recorded.published_on >= latest
 
 
-async def _write(connection: Connection, boards: Sequence[_Board], anew: dict[tuple[bytes, str], History[Deal]]) -> None:
+async def _write(
+    connection: Connection, boards: Sequence[_Board], anew: dict[tuple[bytes, str], History[Deal]]
+) -> None:
     drawn = [r for board in boards for r in board.drawn]
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if closed:
@@ -350,5 +369,12 @@ async def _write(connection: Connection, boards: Sequence[_Board], anew: dict[tu
         await connection.execute(ADD.format(table="deal_versions"), *_columns(drawn))
 
 
-__all__ = ["DealVersions", "ListedDeal", "Rectangle", "listed", "rectangles_published", "rectangles_recorded", "segments"]
-
+__all__ = [
+    "DealVersions",
+    "ListedDeal",
+    "Rectangle",
+    "listed",
+    "rectangles_published",
+    "rectangles_recorded",
+    "segments",
+]

@@ -1,7 +1,7 @@
 """Folded streams kept in memory: the one view without a table. Bounded by events, and never believed without a check.
 
-Whoever uses one must know that it is the log's: the recorder by the log's head under its lock, the reader by the stream's version
-and last leaf hash (after a failover the same version may be another event).
+Whoever uses one must know that it is the log's: the recorder by the log's head under its lock, the reader by the
+stream's version and last leaf hash (after a failover the same version may be another event).
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class Histories:
         return found
 
     async def current(self, connection: store.Connection | store.Pool, stream: str) -> History[Any] | None:
-        """A stream as the log has it now; None when there is none. One look at its head tells whether what is held still holds."""
+        """A stream as the log has it now; None when there is none.
+
+        One look at its head tells whether what is held still holds.
+        """
         head = await store.stream_head(connection, stream)
         if head is None:
             return None

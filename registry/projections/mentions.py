@@ -32,7 +32,10 @@ SELECT position
 
 
 def source_term(source: Source | str) -> str | None:
-    """What one source is known by: its address without scheme, `www.` and trailing slash, else publisher and title or locator."""
+    """What one source is known by.
+
+    Its address without scheme, `www.` and trailing slash, else publisher and title or locator.
+    """
     if isinstance(source, Source) and source.url is None:
         named = [part for part in (source.publisher, source.title, source.locator) if part]
         return f"source:{' '.join(named).casefold()}" if named else None

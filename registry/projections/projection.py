@@ -1,7 +1,7 @@
 """What a view is: rows that follow from the log, written in the transaction of the event that changes them.
 
-A view has one function for what an event changes, and one that makes everything anew; both must give the same rows. To add a
-view: its module, one line in `projections.VIEWS`, its migration.
+A view has one function for what an event changes, and one that makes everything anew; both must give the same rows.
+To add a view: its module, one line in `projections.VIEWS`, its migration.
 """
 
 from __future__ import annotations
@@ -31,8 +31,15 @@ class Step(Struct, frozen=True):
 class View(Protocol):
     """A table (or more) that can be thrown away and made anew from the log."""
 
-    name: str
-    tables: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What it is called in the command and the logs."""
+        ...
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables it keeps, each of which can be emptied."""
+        ...
 
     async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
         """Writes what these events change, inside the transaction that records them."""
