@@ -223,7 +223,7 @@ class Recorder:
                 for _ in group:
                     self._queue.task_done()
 
-    async def _commit(self, group: Sequence[_Waiting]) -> None:
+    async def _commit(self, group: Sequence[_Waiting]) -> None:  # noqa: C901 - each way a commit can end, in one place
         """One transaction for the group. A database error rolls it back, and its members are tried one by one."""
         erases = any(isinstance(a.event, EventRedacted) for w in group for a in w.request.announcements)
         if erases and len(group) > 1:
