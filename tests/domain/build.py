@@ -1,4 +1,4 @@
-"""Recorded events for tests of the rules: a small log that gives positions, versions and instants, and touches no database.
+"""Recorded events for tests of the rules: a small log that gives positions, versions and instants, without a database.
 
 `Log.record` appends without asking anybody; `Log.admit` goes through the strict door, as the recorder does.
 """
@@ -12,12 +12,13 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from registry.domain.deal import Deal
-from registry.domain.history import DEALS, Clocks, History, Refusal, admit, complete, view
+from registry.domain.deal import Deal, Refusal
+from registry.domain.history import DEALS, Clocks, History, admit, complete, view
 from registry.events.codec import published_on
 from registry.events.types import (
     Amount,
     AnyEvent,
+    ClaimReported,
     DealRegistered,
     EventCorrected,
     EventRedacted,
@@ -28,6 +29,9 @@ from registry.events.types import (
     Source,
     tag_of,
 )
+
+# Ids that are in no order, as clients may give them: nothing may rest on it.
+_SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 FIRST_INSTANT = datetime(2025, 1, 1, 9, 0, tzinfo=UTC)
 
@@ -64,6 +68,10 @@ class Log:
         if registered:
             self.record(DealRegistered(title=Localized(en="A deal")), effective or "2024-01-01", published="2024-01-01")
 
+    def __repr__(self) -> str:
+        lines = (f"  {e.position} {e.id} {e.effective_on} {e.published_on} {e.event}" for e in self.events)
+        return "\n".join(["Log:", *lines])
+
     def make(
         self,
         event: AnyEvent,
@@ -83,7 +91,7 @@ class Log:
             kind="deal",
             slug=self.slug,
             version=position,
-            id=id or UUID(int=position),
+            id=id or UUID(int=position * _SCATTER % 2**128),
             type=tag_of(event),
             schema=1,
             effective_on=_date(effective),
@@ -105,7 +113,11 @@ class Log:
         return recorded
 
     def record(self, event: AnyEvent, effective: str | date | None = None, **more: Any) -> Recorded:
-        return self.add(self.make(complete(self.history(), event), effective, **more))
+        return self.add(self.make(self.whole(event), effective, **more))
+
+    def whole(self, event: AnyEvent) -> AnyEvent:
+        """The event with what the registry fills in."""
+        return complete(self.history(), event) if isinstance(event, (EventCorrected, ClaimReported)) else event
 
     def admit(self, event: AnyEvent, effective: str | date | None = None, **more: Any) -> Recorded:
         """The event recorded, if the rules admit it; raises Refused."""
@@ -138,7 +150,7 @@ class Log:
         return view(self.slug, self.events, self.at(**clocks), DEALS).state
 
     def at(self, **clocks: Any) -> Clocks:
-        dates = {name: _date(c) if name.endswith("_on") else c for name, c in clocks.items()}
+        dates: dict[str, Any] = {name: _date(c) if name.endswith("_on") else c for name, c in clocks.items()}
         return Clocks(**dates)
 
 

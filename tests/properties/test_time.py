@@ -1,0 +1,333 @@
+"""What the registry promises about time, over random histories. Each test is one promise, and its name says which."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from registry.domain.audit import apply, audit, blame, compare, diff, moments, movements
+from registry.domain.history import DEALS, OPEN, Clocks, History, Timeline, study, view
+from registry.events.types import (
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    Localized,
+    PledgeAnnounced,
+    Replacement,
+    StageChanged,
+)
+from tests.domain.build import Log, usd
+from tests.properties import oracle
+from tests.properties.histories import DAYS, corners, logs
+
+quick = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def plain(state: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(state))
+
+
+def clocks(corner: dict[str, Any]) -> Clocks:
+    return Clocks(effective_on=corner["effective"], published_on=corner["published"], position=corner["position"])
+
+
+@quick
+@given(logs(most=20), st.data())
+def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(log: Log, data: st.DataObject) -> None:
+    for _ in range(6):
+        corner = data.draw(corners(log))
+        shown = view(log.slug, log.events, clocks(corner), DEALS)
+        expected = oracle.seen(log.slug, log.events, **corner)
+        if expected is None:
+            assert shown.state is None
+            continue
+        assert plain(shown.state) == expected[0][-1]
+        assert [reading.recorded.id for reading, _ in shown.unapplied] == expected[1]
+
+
+@quick
+@given(logs(), st.data())
+def test_6_a_backdated_event_changes_the_past_from_its_own_position_on_and_never_before(
+    log: Log, data: st.DataObject
+) -> None:
+    day = data.draw(st.sampled_from(DAYS))
+    before = list(log.events)
+    backdated = log.record(PledgeAnnounced(pledge="found-later", amount=usd("3")), day, published=day)
+    for at in (None, day - timedelta(days=1), day, *DAYS):
+        for position in range(backdated.position):
+            asked = Clocks(effective_on=at, position=position)
+            assert view(log.slug, log.events, asked, DEALS).state == view(log.slug, before, asked, DEALS).state
+        now = view(log.slug, log.events, Clocks(effective_on=at, position=backdated.position), DEALS).state
+        there = now is not None and any(p.pledge == "found-later" for p in now.pledges)
+        assert there == (at is None or day <= at)
+
+
+@quick
+@given(logs(most=12))
+def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_corner(log: Log) -> None:
+    for published in (None, *DAYS):
+        growing = History(log.slug, DEALS, (), Clocks(published_on=published))
+        for recorded in log.events:
+            growing.append(recorded)
+            for effective in (None, *DAYS):
+                corner = Clocks(effective_on=effective, published_on=published, position=recorded.position)
+                whole = view(log.slug, log.events, corner, DEALS)
+                if whole.state is not None:
+                    assert growing.at(effective) == whole.state
+        study_of_all = study(log.slug, log.events, DEALS)
+        facts = [f for f in study_of_all.facts() if Clocks(published_on=published).public(f)]
+        at_once = Timeline(DEALS, study_of_all.base).extend(facts)
+        one_by_one = Timeline(DEALS, study_of_all.base)
+        for fact in facts:
+            one_by_one.insert(fact)
+        assert at_once.states == one_by_one.states == growing.timeline.states
+        assert at_once.refusals == one_by_one.refusals == growing.timeline.refusals
+
+
+@quick
+@given(logs(), st.data())
+def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: Log, data: st.DataObject) -> None:
+    record = study(log.slug, log.events, DEALS)
+    facts = record.facts()
+    if not facts:
+        return
+    gone = data.draw(st.sampled_from(facts))
+    timeline = Timeline(DEALS, record.base).extend(facts)
+    timeline.remove(gone.happened.id)
+    without = Timeline(DEALS, record.base).extend(f for f in facts if f is not gone)
+    assert (timeline.steps, timeline.states, timeline.refusals) == (without.steps, without.states, without.refusals)
+
+
+@quick
+@given(logs(), st.sampled_from(["signed", "construction"]), st.sampled_from(["suspended", "operating"]))
+def test_9_of_two_events_of_one_day_the_later_position_wins(log: Log, first: Any, second: Any) -> None:
+    day = DAYS[-1] + timedelta(days=1)
+    log.record(StageChanged(stage=first), day)
+    log.record(StageChanged(stage=second), day)
+    stage = log.state().stage
+    assert stage is not None
+    assert (stage.value, stage.basis) == (second, "declared")
+
+
+@quick
+@given(logs(erasing=False), st.randoms(use_true_random=False))
+def test_9_nothing_is_ordered_by_an_id_or_by_an_instant(log: Log, chance: Any) -> None:
+    """Other ids, and one instant for all events, give the same state but for the ids in it."""
+    fresh = [type(e.id)(int=n + 1) for n, e in enumerate(log.events)]
+    chance.shuffle(fresh)
+    other_id = {str(e.id): str(new) for e, new in zip(log.events, fresh, strict=True)}
+    dates = {e.id: e.published_on for e in log.events}
+    encoded = msgspec.json.encode([replace(e, recorded_at=log.events[-1].recorded_at) for e in log.events]).decode()
+    for old, new in other_id.items():
+        encoded = encoded.replace(old, new)
+    renamed = msgspec.json.decode(encoded.encode(), type=list[type(log.events[0])])
+    assert [e.published_on for e in renamed] == list(dates.values())
+    kept = msgspec.json.encode(view(log.slug, _with_sources(log), OPEN, DEALS).state).decode()
+    for old, new in other_id.items():
+        kept = kept.replace(old, new)
+    assert msgspec.json.encode(view(log.slug, _sourced(renamed), OPEN, DEALS).state).decode() == kept
+
+
+def _with_sources(log: Log) -> list[Any]:
+    return _sourced(log.events)
+
+
+def _sourced(events: list[Any]) -> list[Any]:
+    """Without corrections that leave an event undated: those count as published when they were recorded."""
+    return [
+        e for e in events if not (isinstance(e.event, EventCorrected) and e.event.replacement.sources in (UNSET, ()))
+    ]
+
+
+@quick
+@given(logs(most=20), st.data())
+def test_10_an_answer_for_fixed_dates_and_position_is_the_same_whatever_is_recorded_later(
+    log: Log, data: st.DataObject
+) -> None:
+    corner = data.draw(corners(log))
+    position = data.draw(st.integers(0, len(log.events)))
+    asked = Clocks(effective_on=corner["effective"], published_on=corner["published"], position=position)
+    then = view(log.slug, log.events[:position], asked, DEALS)  # what is erased by law is erased here too
+    now = view(log.slug, log.events, asked, DEALS)
+    assert now == then
+    assert audit(log.events, asked, DEALS) == audit(log.events[:position], asked, DEALS)
+
+
+@quick
+@given(logs(most=10, erasing=False), st.data())
+def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: Log, data: st.DataObject) -> None:
+    erased = data.draw(st.sampled_from(log.events))
+    position = data.draw(st.integers(1, len(log.events)))
+    before = list(log.events)
+    log.record(EventRedacted(redacts=erased.id, reason="By law."))
+    blanked = [replace(e, event=None, sources=(), note=None) if e is erased else e for e in before]
+    asked = Clocks(position=position)
+    assert view(log.slug, log.events, asked, DEALS) == view(log.slug, blanked, asked, DEALS)
+    if erased.position > position:
+        assert view(log.slug, log.events, asked, DEALS) == view(log.slug, before, asked, DEALS)
+
+
+@quick
+@given(logs(), st.data())
+def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(log: Log, data: st.DataObject) -> None:
+    corrected = data.draw(st.sampled_from(log.events))
+    amount = usd(data.draw(st.sampled_from(["1", "9"])))
+    words = replace(corrected.event, amount=amount) if isinstance(corrected.event, PledgeAnnounced) else UNSET
+    replacement = Replacement(effective_on=data.draw(st.sampled_from(DAYS)), event=words)
+    before = len(log.events)
+    log.record(EventCorrected(corrects=corrected.id, replacement=replacement))
+    for at in (None, *DAYS):
+        made = compare(
+            log.events, Clocks(effective_on=at, position=before), Clocks(effective_on=at, position=before + 1), DEALS
+        )
+        if made.before is None or made.after is None:
+            continue
+        assert {change.kind for change in made.changes} <= {"record"}
+        assert {movement.what for movement in movements(made)} <= {"corrected"}
+        then = view(log.slug, log.events, Clocks(effective_on=at, position=before), DEALS)
+        assert then.state == made.before
+
+
+@quick
+@given(logs(), st.data())
+def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: Log, data: st.DataObject) -> None:
+    standing = [r.recorded for r in study(log.slug, log.events, DEALS).readings if r.voided_by is None]
+    before = log.history()
+    voided = data.draw(st.sampled_from(standing))
+    first = log.record(EventVoided(voids=voided.id))
+    log.record(EventVoided(voids=first.id))
+    after = log.history()
+    assert after.state == before.state
+    assert after.record.preferred == before.record.preferred
+    assert after.record.merged_into == before.record.merged_into
+
+
+@quick
+@given(logs(most=20), st.data())
+def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: Log, data: st.DataObject) -> None:
+    a, b = clocks(data.draw(corners(log))), clocks(data.draw(corners(log)))
+    made = compare(log.events, a, b, DEALS)
+    first, second = (view(log.slug, log.events, c, DEALS).state for c in (a, b))
+    assert apply(first, made.differences) == second
+    assert apply(first, made.changes) == second
+    assert apply(second, diff(second, first)) == first
+    written = {e.id for e in log.events}
+    for change in made.changes:
+        assert change.before != change.after
+        assert change.causes
+        assert set(change.causes) <= written
+        assert change.kind in ("world", "record", "source", "learned_late")
+        if a.position == b.position:
+            assert change.kind in ("world", "source")
+    assert {d.path for d in made.differences} <= {c.path for c in made.changes}
+
+
+@quick
+@given(logs(most=20), st.data())
+def test_13_a_comparison_of_a_point_with_itself_is_empty(log: Log, data: st.DataObject) -> None:
+    point = clocks(data.draw(corners(log)))
+    made = compare(log.events, point, point, DEALS)
+    assert (made.changes, made.differences, made.merged_into) == ([], [], None)
+    assert movements(made) == []
+
+
+@quick
+@given(logs(most=20), st.data())
+def test_13_blame_names_for_every_field_the_event_that_set_it(log: Log, data: st.DataObject) -> None:
+    corner = data.draw(corners(log))
+    shown = view(log.slug, log.events, clocks(corner), DEALS)
+    named = blame(shown, DEALS)
+    naive = oracle.seen(log.slug, log.events, **corner)
+    if naive is None:
+        assert named == []
+        return
+    states, _ = naive
+    assert shown.registration is not None
+    events = [shown.registration.recorded.id, *(p.happened.id for p in shown.steps)]
+    fields = [_fields(state) for state in states]
+    assert {b.path: plain(b.value) for b in named} == fields[-1]
+    for b in named:
+        at = events.index(b.event)
+        assert fields[at][b.path] == plain(b.value)
+        assert all(later.get(b.path) == plain(b.value) for later in fields[at:])
+        before = fields[at - 1].get(b.path) if at else None
+        assert before != plain(b.value)
+        assert before == (None if b.before == () else plain(b.before))
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    """Every field of a state, given as plain JSON, that is not empty."""
+    named = {
+        "pledges": ("pledge",),
+        "sites": ("site",),
+        "milestones": ("milestone",),
+        "conditions": ("condition",),
+        "parties": ("organization", "role", "joined_on"),
+        "relations": ("relation", "pledge", "deal", "other_pledge"),
+    }
+    fields = {}
+    for name, value in state.items():
+        if name not in named:
+            fields[f"/{name}"] = value
+            continue
+        for item in value:
+            key = ":".join(item[k] or "" for k in named[name])
+            fields.update({f"/{name}/{key}/{field}": v for field, v in item.items()})
+    return {path: value for path, value in fields.items() if value not in (None, [])}
+
+
+@quick
+@given(logs(most=20))
+def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_other(log: Log) -> None:
+    named = {moment.position for moment in moments(log.events, DEALS)}
+    before: Any = None
+    for event in log.events:
+        seen = view(log.slug, log.events, Clocks(position=event.position), DEALS)
+        # A stream's state begins with its registration, whatever dates that has.
+        now = (seen.state if seen.state is not None else seen.base, seen.merged_into)
+        assert (event.position in named) == (now != before)
+        before = now
+
+
+@quick
+@given(logs(most=16, admitted=True))
+def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure(log: Log) -> None:
+    if any(isinstance(e.event, EventRedacted) for e in log.events):
+        return
+    assert view(log.slug, log.events, OPEN, DEALS).unapplied == []
+
+
+@quick
+@given(logs(most=16))
+def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: Log) -> None:
+    listed = audit(log.events, OPEN, DEALS)
+    assert [a.reading.recorded.id for a in listed] == [e.id for e in log.events]
+    seen = view(log.slug, log.events, OPEN, DEALS)
+    by_id = {a.reading.recorded.id: a for a in listed}
+    assert seen.registration is not None
+    state = apply(None, by_id[seen.registration.recorded.id].changes)
+    for placed in seen.steps:
+        state = apply(state, by_id[placed.happened.id].changes)
+    assert state == seen.state
+    for a in listed:
+        if a.unapplied or a.reading.voided_by or a.reading.event is None:
+            assert a.changes == [] or a.change_of == "record"
+
+
+def test_a_title_in_two_languages_is_one_field() -> None:
+    log = Log()
+    assert diff(None, log.state())[1].path == "/title"
+    assert diff(None, log.state())[1].after == Localized(en="A deal")
+
+
+def test_the_days_that_histories_are_made_of_lie_in_order() -> None:
+    assert sorted(DAYS) == DAYS
+    assert date(2025, 1, 1) in DAYS
