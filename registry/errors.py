@@ -119,6 +119,14 @@ class TooLarge(RegistryError):
     """The body is larger than {limit} bytes: send it in parts."""
 
 
+class Incomplete(RegistryError):
+    """The connection ended before the body was complete: send it again."""
+
+
+class TooSlow(RegistryError):
+    """The body did not arrive within {seconds} seconds: send it in smaller parts."""
+
+
 class UnsupportedMediaType(RegistryError):
     """The Content-Type '{given}' cannot be read here: send {expected}."""
 

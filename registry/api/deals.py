@@ -222,7 +222,7 @@ async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     return Response(",\n".join(links), media_type="application/link-format", headers=headers)
 
 
-FILTERS: dict[str, Callable[[str], Any]] = {
+FILTERS: dict[str, http.Parameter[Any]] = {
     "organization": http.text,
     "role": http.text,
     "region": http.text,

@@ -5,18 +5,31 @@ Strict: what is not known is refused.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from litestar import Request as LitestarRequest
 from litestar import Response
+from litestar.exceptions import InternalServerException
+from msgspec import Struct
 
 from registry.domain.history import Clocks
-from registry.errors import BadQuery, Fault, Forbidden, Invalid, TooLarge, Unauthorized, UnsupportedMediaType
+from registry.errors import (
+    BadQuery,
+    Fault,
+    Forbidden,
+    Incomplete,
+    Invalid,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from registry.keys import Key, Scope
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
@@ -26,7 +39,11 @@ T = TypeVar("T")
 # too much gets the answer instead of a reset connection.
 BODY_LIMIT = 8 * 2**20
 
+# Seconds that a body may take to arrive: a client that stalls must not hold its connection for ever.
+BODY_SECONDS = 60.0
+
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\Z", re.ASCII)
 _ETAG = re.compile(r'\s*(?:W/)?"(\d{1,9})(?:;[^"]*)?"\s*\Z')
 
 
@@ -72,23 +89,42 @@ async def may_read(request: Request) -> None:
 
 
 async def body(request: Request, content_type: str = "application/json") -> bytes:
-    """The body's bytes. Raises UnsupportedMediaType, and TooLarge once the rest is read and thrown away."""
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != content_type:
-        raise UnsupportedMediaType(given=given or "(none)", expected=content_type)
+    """The body's bytes.
+
+    Raises UnsupportedMediaType, TooSlow, Incomplete, and TooLarge once the rest is read and thrown away.
+    """
+    expect(request, content_type)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= BODY_LIMIT:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-        if size > 4 * BODY_LIMIT:
-            break
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= BODY_LIMIT:
+                    chunks.append(chunk)
+                else:
+                    chunks.clear()
+                if size > 4 * BODY_LIMIT:
+                    break
+    except TimeoutError:
+        raise TooSlow(seconds=BODY_SECONDS) from None
+    except InternalServerException:
+        raise Incomplete from None
     if size > BODY_LIMIT:
         raise TooLarge(limit=BODY_LIMIT)
     return b"".join(chunks)
+
+
+def expect(request: Request, content_type: str) -> None:
+    """Raises UnsupportedMediaType unless the body says that it is this, in UTF-8 and not compressed."""
+    given = request.headers.get("content-type", "")
+    kind, _, parameters = given.partition(";")
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if kind.strip().lower() != content_type or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
+        raise UnsupportedMediaType(given=given[:100] or "(none)", expected=f"{content_type} in UTF-8")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(given=f"{content_type}, {encoding[:100]}", expected="it uncompressed")
 
 
 def slug(text: str) -> str:
@@ -98,28 +134,43 @@ def slug(text: str) -> str:
     return text
 
 
-def query(request: Request, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """The query's parameters, each read by its reader. Raises BadQuery for an unknown, repeated or unreadable one."""
+class Parameter(Struct, Generic[T], frozen=True):
+    """What may be asked for in a query: how it is read, and how it is documented (a JSON Schema).
+
+    `read` raises ValueError, whose message tells what is expected.
+    """
+
+    read: Callable[[str], T]
+    schema: dict[str, Any]
+
+    def __call__(self, text: str) -> T:
+        return self.read(text)
+
+
+def query(request: Request, known: Mapping[str, Parameter[Any]]) -> dict[str, Any]:
+    """The query's parameters, each read as it is documented.
+
+    Raises BadQuery for an unknown, repeated or unreadable one.
+    """
     if not request.scope["query_string"]:
         return {}
     values: dict[str, Any] = {}
-    for name, text in request.query_params.multi_items():
-        reader = known.get(name)
-        if reader is None:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
+    for name, given in request.query_params.multi_items():
+        parameter = known.get(name)
+        if parameter is None:
+            near = difflib.get_close_matches(name[:100], known, 1, 0.5)
             hint = f"is '{near[0]}' meant?" if near else f"known are {', '.join(known) or 'none'}"
-            raise BadQuery(parameter=name, reason=f"there is no such parameter; {hint}")
+            raise BadQuery(parameter=name[:100], reason=f"there is no such parameter; {hint}")
         if name in values:
             raise BadQuery(parameter=name, reason="it is given twice")
         try:
-            values[name] = reader(text)
+            values[name] = parameter.read(given)
         except ValueError as error:
             raise BadQuery(parameter=name, reason=str(error)) from None
     return values
 
 
-def day(text: str) -> date:
-    """A whole date."""
+def _day(text: str) -> date:
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
         raise ValueError("a whole date is expected, such as 2025-10-29")
     try:
@@ -128,12 +179,9 @@ def day(text: str) -> date:
         raise ValueError(f"there is no day {text}") from None
 
 
-def instant(text: str) -> datetime:
-    """An instant; without an offset it could mean any of a day's, so one is demanded.
-
-    A '+' that became a space is mended.
-    """
+def _instant(text: str) -> datetime:
     try:
+        # A '+' that was not escaped arrives as a space.
         moment = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)\Z", r"+\1", text))
         if moment.tzinfo is None or "T" not in text.upper():
             raise ValueError
@@ -142,32 +190,40 @@ def instant(text: str) -> datetime:
         raise ValueError("an instant with its offset is expected, such as 2025-10-29T12:00:00Z") from None
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number between bounds."""
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("true or false is expected")
+    return text == "true"
+
+
+def _text(text: str) -> str:
+    if not text.strip() or len(text) > TEXT_LIMIT or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError(f"some text without control characters is expected, {TEXT_LIMIT} characters at most")
+    return text
+
+
+TEXT_LIMIT = 2000
+
+# An instant without an offset could mean any of a day's, so one is demanded.
+day = Parameter(_day, {"type": "string", "format": "date", "examples": ["2025-10-29"]})
+instant = Parameter(_instant, {"type": "string", "format": "date-time", "examples": ["2025-10-29T12:00:00Z"]})
+flag = Parameter(_flag, {"type": "boolean"})
+text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": TEXT_LIMIT})
+
+
+def whole(low: int, high: int, default: int | None = None) -> Parameter[int]:
+    """A whole number between bounds. `default` is what the handler takes when it is not given."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not low <= int(text) <= high:
             raise ValueError(f"a whole number from {low} to {high} is expected")
         return int(text)
 
-    return read
+    schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high}
+    return Parameter(read, schema if default is None else {**schema, "default": default})
 
 
-def flag(text: str) -> bool:
-    """true or false."""
-    if text not in ("true", "false"):
-        raise ValueError("true or false is expected")
-    return text == "true"
-
-
-def text(value: str) -> str:
-    """Text without control characters."""
-    if not value.strip() or len(value) > 2000 or re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("some text without control characters is expected")
-    return value
-
-
-def one_of(*values: str) -> Callable[[str], str]:
+def one_of(*values: str) -> Parameter[str]:
     """One of some words."""
 
     def read(text: str) -> str:
@@ -175,19 +231,20 @@ def one_of(*values: str) -> Callable[[str], str]:
             raise ValueError(f"one of {', '.join(values)} is expected")
         return text
 
-    return read
+    return Parameter(read, {"type": "string", "enum": list(values)})
 
 
-def some_of(*values: str) -> Callable[[str], tuple[str, ...]]:
+def some_of(*values: str) -> Parameter[tuple[str, ...]]:
     """Some of some words, parted by commas."""
+    word = one_of(*values)
+    alternatives = "|".join(map(re.escape, values))
+    return Parameter(
+        lambda text: tuple(word.read(part) for part in text.split(",")),
+        {"type": "string", "pattern": f"^({alternatives})(,({alternatives}))*$", "examples": [",".join(values)]},
+    )
 
-    def read(text: str) -> tuple[str, ...]:
-        return tuple(one_of(*values)(part) for part in text.split(","))
 
-    return read
-
-
-CLOCKS: dict[str, Callable[[str], Any]] = {
+CLOCKS: dict[str, Parameter[Any]] = {
     "effective_on": day,
     "published_on": day,
     "recorded_at": instant,
@@ -211,10 +268,13 @@ def accept_datetime(request: Request) -> datetime | None:
     if header is None:
         return None
     try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        raise BadQuery(parameter="Accept-Datetime", reason="an HTTP date is expected (RFC 9110 §5.6.7)") from None
-    return moment.astimezone(UTC) + timedelta(seconds=1) - timedelta(microseconds=1)
+        if not _HTTP_DATE.match(header):
+            raise ValueError
+        return parsedate_to_datetime(header).astimezone(UTC) + timedelta(seconds=1) - timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        raise BadQuery(
+            parameter="Accept-Datetime", reason="an HTTP date is expected, such as Wed, 29 Oct 2025 12:00:00 GMT"
+        ) from None
 
 
 def http_date(moment: datetime) -> str:

@@ -1,4 +1,7 @@
-"""Errors over HTTP: which status each becomes, and the problem document (RFC 9457) that says so. The only table."""
+"""Errors over HTTP: which problem document (RFC 9457) each becomes. `PROBLEMS` is the only such table.
+
+`/docs/problems` shows the same table to people. Nothing here decides what is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,51 +12,135 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from msgspec import Struct
 
 from registry import errors, postgres
-from registry.events.merkle import EntryTooLarge, NotInTree
 
 log = structlog.get_logger(__name__)
 
-STATUS: dict[type[errors.RegistryError], int] = {
-    errors.NotJson: 400,
-    errors.BadQuery: 400,
-    NotInTree: 400,
-    errors.Unauthorized: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.RuleBroken: 409,
-    errors.IdConflict: 409,
-    errors.VersionConflict: 412,
-    errors.TooLarge: 413,
-    EntryTooLarge: 413,
-    errors.UnsupportedMediaType: 415,
-    errors.Invalid: 422,
-    errors.IdempotencyConflict: 422,
-    errors.RedactionUnavailable: 503,
-    errors.Overloaded: 503,
-    errors.DatabaseLost: 503,
+
+class Problem(Struct, frozen=True):
+    """A kind of problem: its status, what it is called, what it means and what to do.
+
+    `retry_after`: seconds after which trying again makes sense.
+    """
+
+    status: int
+    title: str
+    meaning: str
+    retry_after: int | None = None
+
+
+PROBLEMS: dict[str, Problem] = {
+    "not_json": Problem(
+        400,
+        "The body is not JSON",
+        "The body cannot be read as JSON in UTF-8: it is cut off, nested without end, holds a number such as NaN, or "
+        "bytes that are no text. Nothing was recorded. `errors` names the place where reading ended.",
+    ),
+    "bad_query": Problem(
+        400,
+        "A parameter cannot be used",
+        "A parameter of the query, or a header that works like one, is unknown, given twice, or has a value that cannot "
+        "be read. `parameter` names it. Unknown parameters are refused because an answer to another question than the "
+        "one asked is worse than none.",
+    ),
+    "bad_request": Problem(
+        400, "The request cannot be read", "The request breaks a rule of HTTP itself, such as a Host that is none."
+    ),
+    "not_in_tree": Problem(
+        400, "There is no such place in the log", "A proof was asked for a position or size that the log does not have."
+    ),
+    "incomplete": Problem(400, "The body is cut off", "The connection ended before the whole body had arrived."),
+    "unauthorized": Problem(
+        401,
+        "A key is needed",
+        "Send `Authorization: Bearer KEY` with a key that is in force. An operator makes one with "
+        "`registry keys create NAME --scope record`.",
+    ),
+    "forbidden": Problem(
+        403,
+        "The key does not allow this",
+        "Each key has scopes: `read`, `record` (announcements), `correct` (corrections, voids, merges, preferred "
+        "claims), `redact`, `admin` (all of them). The detail names the scope that is missing.",
+    ),
+    "not_found": Problem(
+        404,
+        "Not found",
+        "There is no such thing, or it was not known yet at the point in time that was asked for; the detail says which.",
+    ),
+    "method_not_allowed": Problem(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
+    "not_acceptable": Problem(406, "Not acceptable", "The answer is not available in the form that was asked for."),
+    "too_slow": Problem(408, "The body took too long", "The body did not arrive in time. Nothing was recorded."),
+    "rule_broken": Problem(
+        409,
+        "The record cannot take this",
+        "The announcement is well formed, but the history as it stands cannot carry it: a pledge that was never "
+        "announced cannot be revised. `rule` is the rule's stable name, the detail says what to do, and `events` names "
+        "the events that would no longer fit. Nothing of the request was recorded.",
+    ),
+    "id_conflict": Problem(
+        409,
+        "The id belongs to another event",
+        "An `id` that was given names an event with another content. Sent again unchanged, an announcement with an id "
+        "is answered with 200 and recorded once.",
+    ),
+    "version_conflict": Problem(
+        412,
+        "The deal has changed",
+        "`If-Match` named another version than the deal has, or `If-None-Match: *` met a deal that exists. `version` is "
+        "the one it has. Read the deal again and decide whether what you send still holds.",
+    ),
+    "too_large": Problem(413, "The body is too large", "Send the announcements in several requests, or import them."),
+    "entry_too_large": Problem(
+        413, "The event is too large", "The log's format bounds what one event's envelope may hold (C2SP tlog-tiles)."
+    ),
+    "unsupported_media_type": Problem(
+        415, "The body's type cannot be read", "Send `Content-Type: application/json`, in UTF-8 and not compressed."
+    ),
+    "invalid": Problem(
+        422,
+        "Wrong shape or value",
+        "The body is JSON but no announcement: a field is missing, unknown, given twice, of the wrong type, or has a "
+        "value that nothing real can have. Each entry of `errors` names a field by its JSON Pointer (RFC 6901), which "
+        "in a list begins with the element's index. Nothing was recorded.",
+    ),
+    "idempotency_conflict": Problem(
+        422,
+        "The Idempotency-Key was used before",
+        "The same key came with another request. A key stands for one request for at least 24 hours.",
+    ),
+    "failed": Problem(
+        500, "The registry failed", "A fault of the registry. It is logged under the `request_id`; please report it."
+    ),
+    "overloaded": Problem(
+        503,
+        "Too much at once",
+        "More waits to be recorded than the registry takes in. Nothing was recorded; try again after `Retry-After`.",
+        retry_after=1,
+    ),
+    "database_lost": Problem(
+        503,
+        "The database does not answer",
+        "The registry goes on by itself when its database is back. A request that was being recorded is recorded whole "
+        "or not at all: sent again with the same `Idempotency-Key` or ids it settles which.",
+        retry_after=5,
+    ),
+    "redaction_unavailable": Problem(
+        503,
+        "Redaction is not set up",
+        "Erasing content needs the database's owner: the operator starts the service with `REGISTRY_OWNER_URL`.",
+        retry_after=3600,
+    ),
 }
 
-TITLES = {
-    400: "Bad request",
-    401: "A key is needed",
-    403: "The key does not allow this",
-    404: "Not found",
-    405: "Method not allowed",
-    406: "Not acceptable",
-    409: "The deal cannot take this",
-    412: "The deal has changed",
-    413: "Too large",
-    415: "Unsupported media type",
-    422: "Wrong shape or value",
-    429: "Too many requests",
-    500: "The registry failed",
-    503: "Not available now",
-}
+_OF_HTTP = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 413: "too_large"}
 
-# Seconds after which trying again makes sense.
-RETRY_AFTER = {"overloaded": "1", "database_lost": "5", "redaction_unavailable": "3600"}
+
+def code_of(error: errors.RegistryError) -> str:
+    """The code under which an error is told: its own, or that of the error it is a kind of; else `failed`."""
+    codes = (kind.code for kind in type(error).__mro__ if issubclass(kind, errors.RegistryError))
+    return next((code for code in codes if code in PROBLEMS), "failed")
 
 
 def request_id(request: Request[Any, Any, Any]) -> str:
@@ -65,68 +152,62 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 def problem(
-    request: Request[Any, Any, Any],
-    status: int,
-    code: str,
-    detail: str,
-    headers: dict[str, str] | None = None,
-    **more: Any,
+    request: Request[Any, Any, Any], code: str, detail: str, headers: dict[str, str] | None = None, **more: Any
 ) -> Response[bytes]:
     """A problem document."""
+    kind = PROBLEMS[code]
     document = {
-        "type": f"/docs/problems#{code.replace('_', '-')}",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
+        "type": f"/docs/problems#{code}",
+        "title": kind.title,
+        "status": kind.status,
         "detail": detail,
         "code": code,
         "request_id": request_id(request),
         **more,
     }
+    sent = {"Cache-Control": "no-store", **(headers or {})}
+    if kind.retry_after is not None:
+        sent["Retry-After"] = str(kind.retry_after)
+    if kind.status == 401:
+        sent["WWW-Authenticate"] = 'Bearer realm="registry"'
     return Response(
-        msgspec.json.encode(document),
-        status_code=status,
-        media_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
+        msgspec.json.encode(document), status_code=kind.status, media_type="application/problem+json", headers=sent
     )
 
 
 def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryError) -> Response[bytes]:
     """What the registry refuses on purpose."""
-    status = next((s for kind, s in STATUS.items() if isinstance(error, kind)), 500)
-    if status == 500:
+    code = code_of(error)
+    if code == "failed":
         return on_failure(request, error)
-    headers = {}
-    if error.code in RETRY_AFTER:
-        headers["Retry-After"] = RETRY_AFTER[error.code]
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="registry"'
     more: dict[str, Any] = {}
-    if isinstance(error, errors.Invalid):
-        more["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]
-    if isinstance(error, errors.RuleBroken):
-        more["rule"] = error.rule
-        if error.events:
-            more["events"] = list(error.events)
-    if isinstance(error, errors.BadQuery):
-        more["parameter"] = error.facts["parameter"]
-    if isinstance(error, errors.VersionConflict):
-        more["version"] = error.facts["actual"]
-    return problem(request, status, error.code, str(error), headers, **more)
+    match error:
+        case errors.Invalid(faults=faults):
+            more["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in faults]
+        case errors.NotJson():
+            more["errors"] = [{"pointer": error.facts.get("pointer", ""), "detail": error.facts["reason"]}]
+        case errors.RuleBroken(rule=rule, events=events):
+            more["rule"] = rule
+            if events:
+                more["events"] = list(events)
+        case errors.BadQuery():
+            more["parameter"] = error.facts["parameter"]
+        case errors.VersionConflict():
+            more["version"] = error.facts["actual"]
+        case _:
+            pass
+    return problem(request, code, str(error), **more)
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refuses: unknown paths and methods."""
-    status = error.status_code
-    if status >= 500:
+    if error.status_code >= 500:
         return on_failure(request, error)
-    path = request.url.path
-    details = {
-        404: f"There is nothing at '{path}'.",
-        405: f"'{path}' does not take {request.method}.",
-    }
-    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-    code = TITLES.get(status, "error").lower().replace(" ", "_")
-    return problem(request, status, code, details.get(status, str(error.detail)), headers)
+    path = request.url.path[:200]
+    details = {404: f"There is nothing at '{path}'.", 405: f"'{path}' does not take {request.method}."}
+    allowed = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
+    detail = details.get(error.status_code, str(error.detail))
+    return problem(request, _OF_HTTP.get(error.status_code, "bad_request"), detail, allowed)
 
 
 def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -136,7 +217,7 @@ def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[by
         return on_registry_error(request, errors.DatabaseLost())
     known = {"request_id": request_id(request), "method": request.method, "path": request.url.path}
     log.error("request failed", exc_info=error, **known)
-    return problem(request, 500, "failed", "The registry failed to answer; the fault is logged under this request_id.")
+    return problem(request, "failed", "The registry failed to answer; the fault is logged under this request_id.")
 
 
 HANDLERS: dict[Any, Any] = {
