@@ -286,21 +286,16 @@ class DealVersions:
             if step.recorded.kind != "deal":
                 continue
             deal = step.recorded.slug
-            if step.erased:
-                anew[RECORDED, deal] = step.after
-                anew[PUBLISHED, deal] = step.after
-                continue
-            before, after = _changed(step.before, step.after, step.recorded)
-            if (RECORDED, deal) in anew:
-                anew[RECORDED, deal] = step.after
-            else:
-                boards.setdefault((RECORDED, deal), _Board(RECORDED, deal)).move(before, after, step.recorded.position)
-            if (PUBLISHED, deal) in anew or not _in_order(step):
-                boards.pop((PUBLISHED, deal), None)
-                anew[PUBLISHED, deal] = step.after
-            else:
-                board = boards.setdefault((PUBLISHED, deal), _Board(PUBLISHED, deal))
-                board.move(before, after, step.recorded.published_on.toordinal())
+            for clock, known, in_order in (
+                (RECORDED, step.recorded.position, True),
+                (PUBLISHED, step.recorded.published_on.toordinal(), _in_order(step)),
+            ):
+                if (clock, deal) in anew or step.erased or not in_order:
+                    boards.pop((clock, deal), None)
+                    anew[clock, deal] = step.after
+                else:
+                    before, after = _changed(step.before, step.after, step.recorded)
+                    boards.setdefault((clock, deal), _Board(clock, deal)).move(before, after, known)
         await _write(connection, list(boards.values()), anew)
 
     async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:

@@ -1,0 +1,149 @@
+"""Properties 7 and 8 on the real table: rectangles drawn event by event are those of a rebuild, each corner the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Any
+
+import asyncpg
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.domain.deal import Deal
+from registry.domain.history import DEALS, Clocks, History, view
+from registry.events.types import EventRedacted
+from registry.projections.deal_versions import (
+    FOREVER,
+    OPEN,
+    DealVersions,
+    Rectangle,
+    listed,
+    rectangles_published,
+    rectangles_recorded,
+)
+from registry.projections.projection import Step
+from tests.domain.build import Log
+from tests.properties.histories import logs
+
+ROWS = """
+SELECT clock, deal, effective_from, effective_to, known_from, known_to,
+       array_to_string(terms, ' ') AS terms, title, row, totals
+  FROM deal_versions
+"""
+
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def steps_of(log: Log) -> Iterator[Step]:
+    """The log as it grew: each event with its stream before and after, as the recorder hands them to a view."""
+    history: History[Deal] = History(log.slug, DEALS)
+    erased = {e.id for e in log.events if e.event is None}
+    for recorded in log.events:
+        after = history.copy()
+        after.append(recorded)
+        erases = isinstance(recorded.event, EventRedacted) and recorded.event.redacts in erased
+        yield Step(recorded, history, after, erased=erases)
+        history = after
+
+
+def groups(steps: Sequence[Step], cuts: set[int]) -> Iterator[list[Step]]:
+    """The steps in the groups that a recorder may have committed them in."""
+    group: list[Step] = []
+    for i, step in enumerate(steps):
+        if i in cuts and group:
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
+    """The table's rows after the log was applied group by group; the table is as it was afterwards."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        for group in groups(list(steps_of(log)), cuts):
+            await DealVersions().apply(connection, group)
+        return [Rectangle(**dict(row)) for row in await connection.fetch(ROWS)]
+    finally:
+        await transaction.rollback()
+
+
+def order(rectangles: Sequence[Rectangle]) -> list[tuple[Any, ...]]:
+    return sorted(msgspec.structs.astuple(r) for r in rectangles)
+
+
+def covers(rectangle: Rectangle, effective: date, known: int) -> bool:
+    return (
+        rectangle.effective_from <= effective < rectangle.effective_to
+        and rectangle.known_from <= known < rectangle.known_to
+    )
+
+
+def shown(log: Log, clocks: Clocks) -> Any:
+    """What a list shows at a point in time, by the fold of everything."""
+    seen = view(log.slug, log.events, clocks, DEALS)
+    return listed(seen.state) if seen.state is not None and seen.merged_into is None else None
+
+
+def corners(rectangles: Sequence[Rectangle]) -> Iterator[tuple[date, int]]:
+    """Every corner of every rectangle, and the points right beside it."""
+    days = {d for r in rectangles for d in (r.effective_from, r.effective_to) if date.min < d < FOREVER}
+    knowns = {k for r in rectangles for k in (r.known_from, r.known_to) if k < OPEN}
+    for day in {d + timedelta(days=n) for d in days for n in (-1, 0)} | {date(2100, 1, 1)}:
+        for known in {k + n for k in knowns for n in (-1, 0)} | {max(knowns, default=1) + 1}:
+            yield day, known
+
+
+def rows_by_clock(rectangles: Sequence[Rectangle], clock: bytes) -> list[Rectangle]:
+    return [r for r in rectangles if r.clock == clock]
+
+
+@QUICK
+@given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
+async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
+    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+) -> None:
+    found = await drawn(owner, log, cuts)
+
+    history: History[Deal] = History(log.slug, DEALS, log.events)
+    assert order(rows_by_clock(found, b"r")) == order(rectangles_recorded(history))
+    assert order(rows_by_clock(found, b"p")) == order(rectangles_published(history))
+
+
+@QUICK
+@given(log=logs(admitted=True))
+def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: Log) -> None:
+    history: History[Deal] = History(log.slug, DEALS, log.events)
+
+    recorded = rectangles_recorded(history)
+    for day, position in corners(recorded):
+        expected = shown(log, Clocks(effective_on=day, position=position))
+        assert _held(recorded, day, position) == ([] if expected is None else [expected])
+
+    published = rectangles_published(history)
+    for day, number in corners(published):
+        clocks = Clocks(effective_on=day, published_on=date.fromordinal(max(1, number)))
+        expected = shown(log, clocks)
+        assert _held(published, day, number) == ([] if expected is None else [expected])
+
+
+@QUICK
+@given(log=logs(admitted=True))
+def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty(log: Log) -> None:
+    history: History[Deal] = History(log.slug, DEALS, log.events)
+    for rectangles in (rectangles_recorded(history), rectangles_published(history)):
+        for r in rectangles:
+            assert r.effective_from < r.effective_to
+            assert r.known_from < r.known_to
+        for a, b in combinations(rectangles, 2):
+            apart = a.effective_to <= b.effective_from or b.effective_to <= a.effective_from
+            assert apart or a.known_to <= b.known_from or b.known_to <= a.known_from
+
+
+def _held(rectangles: Sequence[Rectangle], day: date, known: int) -> list[Any]:
+    return [(r.terms, r.title, r.row, r.totals) for r in rectangles if covers(r, day, known)]
