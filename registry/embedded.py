@@ -43,6 +43,7 @@ APP_ROLE = "registry_app"
 PORT = 5432
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 START_SECONDS = 60.0
+PAUSE_SECONDS = 0.2
 LOG_BYTES = 10_000_000
 CACHE = Path("/var/cache/investment-registry")
 
@@ -119,8 +120,8 @@ class Embedded:
         self.log_file = data_dir / "postgres.log"
         self._wanted_binaries = binaries
         self._settings = SETTINGS | dict(settings or {})
-        self._tcp_port: int | None = None
         self._ending = threading.Event()
+        self._up = threading.Event()
         self._failure: BaseException | None = None
         self._running: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -203,36 +204,30 @@ class Embedded:
                 user = User.fitting(self.pgdata)
                 binaries = find_binaries(user, self._wanted_binaries)
                 self._create(binaries, user)
-                pause, started = 0.2, False
                 while not self._ending.is_set():
                     _clear_leftovers(self.pgdata)
-                    if self._run(binaries, user) and not self._ending.is_set():
-                        started, pause = True, 0.2
+                    self._run(binaries, user)
                     if self._ending.is_set():
                         return
-                    if not started:
-                        raise NoPostgres(
-                            reason=f"it ended at once; the end of {self.log_file} says:\n{self._log_tail()}"
-                        )
+                    if not self._up.is_set():
+                        raise NoPostgres(reason=f"it ended at once; {self.log_file} says:\n{self._log_tail()}")
                     log.warning("Postgres has ended by itself and is started again")
-                    self._ending.wait(pause)
-                    pause = min(pause * 2, 5.0)
+                    self._ending.wait(PAUSE_SECONDS)
         except BaseException as error:
             # start() raises it.
             self._failure = error
-            if self._passwords:
+            if self._up.is_set():
                 log.exception("The embedded Postgres cannot be kept running")
 
-    def _run(self, binaries: Binaries, user: User) -> bool:
-        """Runs Postgres until it ends; answers whether it was ever ready."""
-        if self._tcp_port is None and len(os.fsencode(self.pgdata / f".s.PGSQL.{PORT}")) > SOCKET_PATH_LIMIT:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self._tcp_port = free.getsockname()[1]
+    def _run(self, binaries: Binaries, user: User) -> None:
+        """Runs Postgres until it ends."""
+        too_long = len(os.fsencode(self.pgdata / f".s.PGSQL.{PORT}")) > SOCKET_PATH_LIMIT
         settings = self._settings | {
             # Relative to the data directory, so it is never too long for the server.
             "unix_socket_directories": ".",
-            "listen_addresses": "127.0.0.1" if self._tcp_port else "",
-            "port": str(self._tcp_port or PORT),
+            "listen_addresses": "127.0.0.1" if too_long else "",
+            # The one that pools already know, if there was a server before.
+            "port": str(self._port or (_free_port() if too_long else PORT)),
         }
         with _open_for(self.pgdata, user) as (name, keep), self._log() as output:
             command = [str(binaries.bin / "postgres"), "-D", name]
@@ -253,15 +248,8 @@ class Embedded:
         if self._ending.is_set():
             # stop() came before there was anything to stop.
             running.stdin.close()
-        ready = False
-        while True:
-            try:
-                running.wait(None if ready else 0.05)
-            except subprocess.TimeoutExpired:
-                ready = self._accepts()
-                continue
-            running.stdin.close()
-            return ready
+        running.wait()
+        running.stdin.close()
 
     @contextmanager
     def _the_only_one(self) -> Iterator[bool]:
@@ -296,6 +284,7 @@ class Embedded:
         except OSError:
             return False
         self._port = port
+        self._up.set()
         return True
 
     def _prepare_data_dir(self) -> None:
@@ -430,8 +419,8 @@ def _copy_within_reach(folder: Path) -> Path:
     try:
         CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
         held = CACHE.stat()
-        if held.st_uid != 0 or held.st_mode & 0o022:
-            raise NoPostgres(reason=f"{CACHE} could be written by others than root: remove it")
+        if held.st_uid != os.geteuid() or held.st_mode & 0o022:
+            raise NoPostgres(reason=f"others could write to {CACHE}: remove it")
         if not copy.exists():
             aside = Path(tempfile.mkdtemp(dir=CACHE))
             shutil.copytree(root, aside / root.parent.name / root.name, symlinks=True)
@@ -453,7 +442,12 @@ def _copy_within_reach(folder: Path) -> Path:
     return copy / folder.name
 
 
-# Files and processes
+# Files, sockets and processes
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:

@@ -280,10 +280,11 @@ def test_the_schema_is_made_on_every_version_there_is(tmp_path: Path, binaries: 
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
+    before = threading.active_count()
     with Embedded(tmp_path / "data") as server:
         postmaster = server.pid
         assert postmaster is not None
         guard = parent_of(postmaster)
     assert not lives(postmaster)
     assert not lives(guard)
-    assert "embedded-postgres" not in {thread.name for thread in threading.enumerate()}
+    assert threading.active_count() == before
