@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from msgspec import UNSET, Struct
 
-from registry.domain.audit import diff
+from registry.domain.audit import Change, diff
 from registry.domain.deal import Refusal
 from registry.domain.history import DEALS, History, admit, complete
 from registry.errors import (
@@ -62,6 +62,9 @@ QUEUE_LIMIT = 5_000
 # Events of one transaction: long enough to share an fsync widely, short enough to keep its lock briefly.
 GROUP_LIMIT = 1_000
 
+# What If-Match: * demands: that the stream exists.
+ANY_VERSION = -1
+
 # Idempotency keys are promised for 24 hours.
 IDEMPOTENCY_LIFE = timedelta(hours=48)
 
@@ -77,7 +80,13 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[
 """
 
 FORGET_OLD = "DELETE FROM idempotency WHERE created_at < $1"
-FORGET_STREAM = "DELETE FROM idempotency WHERE stream = $1"
+# After an erasure: what changed goes out of the answers, and the requests' digests, from which a short secret could be
+# guessed, go too. The rest stays: a retry must still find that it was recorded.
+STRIP_ANSWERS = """
+UPDATE idempotency
+   SET answer = convert_to((convert_from(answer, 'UTF8')::jsonb - 'changes' - 'flags')::text, 'UTF8'), request = ''
+ WHERE stream = $1
+"""
 
 NOTIFY = "SELECT pg_notify('registry', $1)"
 
@@ -88,8 +97,8 @@ _encode = msgspec.json.Encoder().encode
 class Request(Struct, frozen=True, kw_only=True):
     """What somebody asks to be recorded in one stream: all of it or none.
 
-    `by` is the id of the key that asks. `expected_version` is what If-Match demanded, 0 for If-None-Match: *.
-    `digest` identifies the whole request, for its idempotency key.
+    `by` is the id of the key that asks. `expected_version` is what If-Match demanded; for If-None-Match: * it is 0, and
+    for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key.
     """
 
     kind: StreamKind
@@ -104,6 +113,12 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def stream(self) -> str:
         return stream_name(self.kind, self.slug)
+
+    def expects(self, version: int) -> bool:
+        """Whether a stream at this version is what the request is meant for."""
+        if self.expected_version == ANY_VERSION:
+            return version > 0
+        return self.expected_version is None or self.expected_version == version
 
 
 class Receipt(Struct, frozen=True):
@@ -331,14 +346,13 @@ class Recorder:
             self._forgot_at = draft.recorded_at
 
     async def _erase(self, connection: Connection, draft: _Draft, step: Step, event: EventRedacted) -> Step:
-        """Erases the event's content, and that of its corrections, wherever it is kept."""
+        """Erases the event's content, and that of what quotes it, wherever it is kept."""
         history = step.after
-        reading = history.record.by_id[event.redacts]
-        targets = {reading.recorded.position, *(c.position for c in reading.corrections)}
+        targets = {history.record.by_id[id].recorded.position for id in (event.redacts, *event.also)}
         for target in sorted(targets):
             await store.erase(connection, step.recorded.position, target)
         stream = stream_name(step.recorded.kind, step.recorded.slug)
-        await connection.execute(FORGET_STREAM, stream)
+        await connection.execute(STRIP_ANSWERS, stream)
         events = [
             msgspec.structs.replace(e, event=None, sources=(), note=None) if e.position in targets else e
             for e in history.events
@@ -375,13 +389,13 @@ class Recorder:
         key = (request.by, request.idempotency_key) if request.idempotency_key is not None else None
         if key is not None and key in draft.answers:
             digest, answer = draft.answers[key]
-            if digest != request.digest:
+            if digest not in (request.digest, b""):
                 raise IdempotencyConflict(key=key[1])
             return _replayed(answer)
         history = draft.histories[request.stream]
         before = history
         fresh = [a for a in request.announcements if not self._is_replay(draft, request, before, a)]
-        if fresh and request.expected_version is not None and request.expected_version != history.version:
+        if fresh and not request.expects(history.version):
             raise VersionConflict(
                 kind=request.kind, slug=request.slug, actual=history.version, expected=request.expected_version
             )
@@ -408,9 +422,7 @@ class Recorder:
                 "version": history.version,
                 "position": history.events[-1].position,
                 "events": receipts,
-                "changes": diff(before.state if before.events else None, history.state)
-                if history.rules is DEALS
-                else [],
+                "changes": _changes(before, history, sealed),
             }
         )
         outcome = Outcome(
@@ -530,11 +542,23 @@ def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement
                 new, **{f: getattr(old, f) for f in new.__struct_fields__ if getattr(new, f) is UNSET}
             ),
         )
+    elif isinstance(event, EventRedacted) and isinstance(said, EventRedacted):
+        event = msgspec.structs.replace(event, also=said.also)
     elif hasattr(event, "about") and event.about is None and type(said) is type(event):
         event = msgspec.structs.replace(event, about=said.about)  # type: ignore[union-attr]
     assert said is not None
     posted = Content(event=event, sources=announcement.sources, note=announcement.note)
     return canonical(posted) == canonical(Content(event=said, sources=known.sources, note=known.note))
+
+
+def _changes(before: History[Any], after: History[Any], sealed: Sequence[Sealed]) -> list[Change]:
+    """What a request changes in a deal's state. What it erases it does not repeat: the answer is kept with its key."""
+    if after.rules is not DEALS:
+        return []
+    changes = diff(before.state if before.events else None, after.state)
+    if any(isinstance(one.recorded.event, EventRedacted) for one in sealed):
+        return [msgspec.structs.replace(change, before=None) for change in changes]
+    return changes
 
 
 def _receipt(recorded: Recorded) -> Receipt:

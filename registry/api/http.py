@@ -31,6 +31,7 @@ from registry.errors import (
     UnsupportedMediaType,
 )
 from registry.keys import Key, Scope
+from registry.recorder import ANY_VERSION
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 T = TypeVar("T")
@@ -286,7 +287,7 @@ def http_date(moment: datetime) -> str:
 
 
 def expected_version(request: Request) -> int | None:
-    """The version that If-Match demands; 0 for If-None-Match: *, -1 for If-Match: * (any). Raises BadQuery."""
+    """The version that If-Match demands; 0 for If-None-Match: *, ANY_VERSION for If-Match: *. Raises BadQuery."""
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if none_match is not None:
         if none_match.strip() != "*" or match is not None:
@@ -295,7 +296,7 @@ def expected_version(request: Request) -> int | None:
     if match is None:
         return None
     if match.strip() == "*":
-        return -1
+        return ANY_VERSION
     found = _ETAG.match(match)
     if found is None:
         raise BadQuery(parameter="If-Match", reason='an ETag of this deal is expected, such as "3"')
