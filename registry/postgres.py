@@ -1,6 +1,6 @@
 """Connections to Postgres and the schema in it: pools, migrations, and the rights of the application's role.
 
-Knows no table by name but the two that the application may only add to, and asks none of the registry's questions. The
+Knows no table by name but those that the application may only add to, and asks none of the registry's questions. The
 server that comes with the registry is `embedded.py`.
 """
 
@@ -24,7 +24,7 @@ OLDEST_MAJOR = 14
 # Migrations of two processes wait for each other here. The number is arbitrary and must never change.
 MIGRATION_LOCK = 7_310_461_908_512_337
 
-EVIDENCE = ("events", "event_contents")
+EVIDENCE = ("events", "event_contents", "tiles", "checkpoints")
 """The tables to which the application may only add."""
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)

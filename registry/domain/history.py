@@ -466,7 +466,8 @@ class History(Generic[S]):
         self.events.append(recorded)
         event = recorded.event
         if isinstance(event, EventRedacted):
-            self.events = [_erased(e) if e.id == event.redacts else e for e in self.events]
+            gone = {event.redacts, *event.also}
+            self.events = [_erased(e) if e.id in gone else e for e in self.events]
         if (
             event is None
             or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
@@ -509,7 +510,19 @@ def complete(history: History[S], event: AnyEvent) -> AnyEvent:
     if isinstance(event, ClaimReported) and event.about is None:
         setter = _setter(history, event.field)
         return replace(event, about=setter) if setter else event
+    if isinstance(event, EventRedacted):
+        return replace(event, also=_quoting(history, event.redacts))
     return event
+
+
+def _quoting(history: History[S], event: UUID) -> tuple[UUID, ...]:
+    """What repeats an event's content: its corrections, as each is stored whole; of a correction the later ones."""
+    original = history.record.by_id.get(_root(history, event))
+    named = history.record.by_id.get(event)
+    if original is None or named is None:
+        return ()
+    after = named.recorded.position
+    return tuple(c.id for c in original.corrections if c.position > after and c.event is not None)
 
 
 def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | History[S]:

@@ -29,6 +29,7 @@ from registry.events.types import (
     ClaimRetracted,
     Event,
     EventCorrected,
+    EventRedacted,
     Horizon,
     OrganizationAnnouncement,
     OrganizationIdentified,
@@ -155,6 +156,8 @@ def check(announcement: Struct, at: str) -> Iterator[Fault]:
     for i, source in enumerate(announcement.sources):  # type: ignore[attr-defined]
         yield from _check_source(source, f"{at}/sources/{i}")
     yield from _check_values(event, f"{at}/event")
+    if isinstance(event, EventRedacted) and event.also:
+        yield Fault(f"{at}/event/also", "is the registry's to fill in: leave it out")
     if isinstance(event, EventCorrected):
         replacement = event.replacement
         if all(getattr(replacement, f) is msgspec.UNSET for f in replacement.__struct_fields__):

@@ -18,7 +18,18 @@ import asyncpg
 from msgspec import Struct
 
 from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, from_row, stream_name
-from registry.events.merkle import MAX_ENTRY, EntryTooLarge, Frontier, Tile, TileAt, frontier_tiles, leaf_hash
+from registry.events.heads import StreamHead
+from registry.events.merkle import (
+    HASH_SIZE,
+    MAX_ENTRY,
+    TILE_WIDTH,
+    EntryTooLarge,
+    Frontier,
+    Tile,
+    TileAt,
+    frontier_tiles,
+    leaf_hash,
+)
 from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
@@ -113,19 +124,6 @@ SELECT leaf_hash
  ORDER BY position
 """
 
-TILE = """
-SELECT hashes
-  FROM tiles
- WHERE level = $1 AND number = $2
-"""
-
-TILE_ROOTS = """
-SELECT root
-  FROM tiles
- WHERE level = $1 AND number >= $2 AND number < $3
- ORDER BY number
-"""
-
 ENTRIES = """
 SELECT entry
   FROM events
@@ -145,6 +143,62 @@ SELECT DISTINCT stream
         OR type IN ('event_corrected', 'claim_reported', 'claim_retracted'))
  ORDER BY stream
 """
+
+# Full tiles, and what the partial ones at the right edge are made of, in one round trip. OFFSET 0 keeps each a look into
+# an index, whatever the planner thinks of the arrays.
+TILES = """
+SELECT w.level, w.number, 0 AS place, t.hashes
+  FROM unnest($1::smallint[], $2::bigint[]) AS w (level, number),
+       LATERAL (SELECT hashes FROM tiles WHERE level = w.level AND number = w.number OFFSET 0) AS t
+ UNION ALL
+SELECT w.level, w.number, (t.number % 256)::int, t.root
+  FROM unnest($3::smallint[], $4::bigint[], $5::int[]) AS w (level, number, width),
+       LATERAL (SELECT number, root
+                  FROM tiles
+                 WHERE level = w.level - 1 AND number >= w.number * 256 AND number < w.number * 256 + w.width
+                OFFSET 0) AS t
+ UNION ALL
+SELECT w.level, w.number, ((e.position - 1) % 256)::int, e.leaf_hash
+  FROM unnest($3::smallint[], $4::bigint[], $5::int[]) AS w (level, number, width),
+       LATERAL (SELECT position, leaf_hash
+                  FROM events
+                 WHERE w.level = 0 AND position > w.number * 256 AND position <= w.number * 256 + w.width
+                OFFSET 0) AS e
+ ORDER BY 1, 2, 3
+"""
+
+STREAM_HEADS = """
+SELECT DISTINCT ON (stream) stream, version, leaf_hash
+  FROM events
+ WHERE position > $1 AND position <= $2
+ ORDER BY stream, version DESC
+"""
+
+# As it stands, for whoever trusts nothing: also rows that the log could not have written.
+AS_STORED = """
+SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
+       e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.position AS content_position, c.content, c.salt
+  FROM events AS e
+  LEFT JOIN event_contents AS c USING (position)
+ WHERE e.position > $1 AND e.position <= $2
+ ORDER BY e.position
+"""
+
+OUTLIERS = """
+SELECT (SELECT min(position) FROM events WHERE position < 1) AS below,
+       (SELECT max(position) FROM events) AS last,
+       (SELECT min(c.position) FROM event_contents AS c LEFT JOIN events AS e USING (position) WHERE e.position IS NULL
+       ) AS orphan
+"""
+
+STORED_TILES = """
+SELECT level, number, hashes, root
+  FROM tiles
+ WHERE level = $1 AND number >= $2 AND number < $3
+ ORDER BY number
+"""
+
+COUNT_TILES = "SELECT count(*) FROM tiles"
 
 POSITION_AT = """
 SELECT position
@@ -374,30 +428,68 @@ async def entries(connection: Connection | Pool, after: int, until: int) -> list
     return [row["entry"] for row in await connection.fetch(ENTRIES, after, until)]
 
 
-async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
-    """The first `width` hashes of a tile; None where the log is not that long.
-
-    A full tile is stored; a partial one at the right edge is made from the leaves, or from the roots of the tiles
-    below it.
-    """
-    if at.width == 256:
-        stored: bytes | None = await connection.fetchval(TILE, at.level, at.number)
-        return stored
-    first = at.number * 256
-    if at.level == 0:
-        hashes = await leaves(connection, first, first + at.width)
-    else:
-        rows = await connection.fetch(TILE_ROOTS, at.level - 1, first, first + at.width)
-        hashes = [row["root"] for row in rows]
-    return b"".join(hashes) if len(hashes) == at.width else None
-
-
 async def tiles(connection: Connection | Pool, wanted: Sequence[TileAt]) -> dict[TileAt, bytes]:
-    """Several tiles by their place, those that there are."""
-    found = {at: await tile(connection, at) for at in wanted}
-    return {at: hashes for at, hashes in found.items() if hashes is not None}
+    """Several tiles by their place, those that there are, each cut to its width.
+
+    A full tile is stored; one at the right edge is made from the leaves, or from the roots of the tiles below it.
+    """
+    partial = [at for at in wanted if at.width < TILE_WIDTH]
+    rows = await connection.fetch(
+        TILES,
+        [at.level for at in wanted],
+        [at.number for at in wanted],
+        [at.level for at in partial],
+        [at.number for at in partial],
+        [at.width for at in partial],
+    )
+    stored: dict[tuple[int, int], bytes] = {}
+    made: dict[tuple[int, int], list[bytes]] = {}
+    for row in rows:
+        if len(row["hashes"]) > HASH_SIZE:
+            stored[row["level"], row["number"]] = row["hashes"]
+        else:
+            made.setdefault((row["level"], row["number"]), []).append(row["hashes"])
+    found = {}
+    for at in wanted:
+        hashes = stored.get(at[:2]) or b"".join(made.get(at[:2], ()))
+        if len(hashes) >= at.width * HASH_SIZE:
+            found[at] = hashes[: at.width * HASH_SIZE]
+    return found
+
+
+async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
+    """The first `width` hashes of a tile; None where the log is not that long."""
+    return (await tiles(connection, [at])).get(at)
 
 
 async def frontier(connection: Connection | Pool, size: int) -> Frontier:
     """The right edge of the tree over the first `size` events."""
     return Frontier.restore(size, (await tiles(connection, frontier_tiles(size))).__getitem__)
+
+
+async def stream_heads(connection: Connection | Pool, after: int, until: int) -> list[StreamHead]:
+    """The last event in (after, until] of each stream that has one there."""
+    rows = await connection.fetch(STREAM_HEADS, after, until)
+    return [StreamHead(row["stream"], row["version"], row["leaf_hash"]) for row in rows]
+
+
+async def as_stored(connection: Connection | Pool, after: int, until: int) -> list[Any]:
+    """The rows of the positions in (after, until] as they stand, not decoded and not believed."""
+    return list(await connection.fetch(AS_STORED, after, until))
+
+
+async def outliers(connection: Connection | Pool) -> tuple[int | None, int, int | None]:
+    """A position below the first, the last position (0: none), and one with content but without an event."""
+    row = await connection.fetchrow(OUTLIERS)
+    return row["below"], row["last"] or 0, row["orphan"]
+
+
+async def stored_tiles(connection: Connection | Pool, level: int, start: int, end: int) -> list[Tile]:
+    """The full tiles of a level with numbers in [start, end), as they stand."""
+    rows = await connection.fetch(STORED_TILES, level, start, end)
+    return [Tile(level, row["number"], row["hashes"], row["root"]) for row in rows]
+
+
+async def count_tiles(connection: Connection | Pool) -> int:
+    """How many full tiles there are."""
+    return await connection.fetchval(COUNT_TILES) or 0

@@ -720,10 +720,15 @@ class EventVoided(Event, frozen=True, tag="event_voided"):
 
 
 class EventRedacted(Event, frozen=True, tag="event_redacted"):
-    """An event's content was erased by law. Its leaf hash stays, so every proof stays valid."""
+    """An event's content was erased by law. Its leaf hash stays, so every proof stays valid.
+
+    `also` names what was erased with it, because it quotes it: its corrections; of a correction the later ones. The
+    recorder fills it in, so that nothing can vanish without a word in the log.
+    """
 
     redacts: UUID
     reason: Text
+    also: tuple[UUID, ...] = ()
 
 
 OfRecord = EventCorrected | EventVoided | EventRedacted

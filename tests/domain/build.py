@@ -79,7 +79,7 @@ class Log:
         *,
         published: str | date | None = None,
         sources: tuple[Source, ...] | None = None,
-        id: UUID | None = None,  # noqa: A002 - the field's name
+        id: UUID | None = None,
     ) -> Recorded:
         """The event as the recorder would write it next; `published` is the day of its one source."""
         position = len(self.events) + 1
@@ -107,8 +107,8 @@ class Log:
     def add(self, recorded: Recorded) -> Recorded:
         self.events.append(recorded)
         if isinstance(recorded.event, EventRedacted):
-            erased = recorded.event.redacts
-            self.events = [replace(e, event=None, sources=(), note=None) if e.id == erased else e for e in self.events]
+            gone = {recorded.event.redacts, *recorded.event.also}
+            self.events = [replace(e, event=None, sources=(), note=None) if e.id in gone else e for e in self.events]
         self.now += timedelta(days=1)
         return recorded
 
@@ -117,7 +117,8 @@ class Log:
 
     def whole(self, event: AnyEvent) -> AnyEvent:
         """The event with what the registry fills in."""
-        return complete(self.history(), event) if isinstance(event, (EventCorrected, ClaimReported)) else event
+        filled_in = isinstance(event, (EventCorrected, ClaimReported, EventRedacted))
+        return complete(self.history(), event) if filled_in else event
 
     def admit(self, event: AnyEvent, effective: str | date | None = None, **more: Any) -> Recorded:
         """The event recorded, if the rules admit it; raises Refused."""
