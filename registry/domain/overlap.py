@@ -7,7 +7,7 @@ contradict each other or run in circles: every rule here ends, and counts less r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from datetime import date
 from decimal import Decimal
 
@@ -177,12 +177,12 @@ def settle(candidates: Mapping[Key, Candidate], relations: Relations, comparable
     `comparable`, the one that was stated first). High: all of them, except that an aggregate gives way to its members
     where they add up to more. Neither end holds a pledge together with one that it is part of.
     """
-    certain = [key for key, c in candidates.items() if c.certain]
+    certain = {key for key, c in candidates.items() if c.certain}
     inside_low, tops, equals = _contain(candidates, certain, relations)
     low, beside = _without_overlap(candidates, tops, relations, comparable)
-    inside_high, tops, more_equals = _contain(candidates, list(candidates), relations)
+    inside_high, tops, more_equals = _contain(candidates, candidates.keys(), relations)
     equals |= more_equals
-    members: dict[Key, list[Key]] = {}
+    members: dict[Key, list[Key]] = {}  # of an aggregate, those whose next larger whole it alone is
     for key, wholes in inside_high.items():
         nearest = [w for w in wholes if not any(w in inside_high.get(v, ()) for v in wholes)]
         if len(nearest) == 1 and candidates[nearest[0]].column == candidates[key].column and key not in equals:
@@ -199,7 +199,7 @@ def settle(candidates: Mapping[Key, Candidate], relations: Relations, comparable
 
 
 def _contain(
-    candidates: Mapping[Key, Candidate], among: Collection[Key], relations: Relations
+    candidates: Mapping[Key, Candidate], among: Set[Key], relations: Relations
 ) -> tuple[dict[Key, tuple[Key, ...]], list[Key], set[Key]]:
     """Which others each of these pledges is inside; those inside none; and those equal to another that counts."""
 
@@ -209,15 +209,16 @@ def _contain(
         return not weaker and (whole.certain or whole.column == part.column)
 
     wholes = {
-        key: {w for w in relations.wholes(key).intersection(among) if counts(candidates[key], candidates[w])}
-        for key in among
+        key: {w for w in relations.wholes(key) if w in among and counts(candidates[key], candidates[w])}
+        for key in candidates
+        if key in among
     }
     inside = {
         key: tuple(sorted(strict, key=name_of))
         for key, above in wholes.items()
         if (strict := {w for w in above if key not in wholes[w]})
     }
-    outermost = [key for key in among if key not in inside]
+    outermost = dict.fromkeys(key for key in wholes if key not in inside)
     tops: list[Key] = []
     equals: set[Key] = set()
     for key in outermost:

@@ -342,8 +342,13 @@ class _Group:
     def settle(self, relations: Relations, comparable: bool) -> None:
         """Adds the pledges that stand in relations, each by the rule that decides."""
         settled = settle(self.related, relations, comparable)
+        members: dict[Key, list[Key]] = {}
+        for key, wholes in settled.inside_high.items():
+            if key in settled.high:
+                for whole in wholes:
+                    members.setdefault(whole, []).append(key)
         for key, item in self.related.items():
-            rule, because = _rule(key, item, settled)
+            rule, because = _rule(key, item, settled, members)
             in_low, in_high = key in settled.low, key in settled.high
             self.take(item, rule, in_low, in_high)
             if because and rule in ("part_of", "part_of_each_other", "members", "contained"):
@@ -351,24 +356,21 @@ class _Group:
             self.settled.append(_line(item, rule, in_low, in_high, because, relations.events(key, because)))
 
 
-def _rule(key: Key, item: _Item, settled: Settled) -> tuple[Rule, tuple[Key, ...]]:
+def _rule(key: Key, item: _Item, settled: Settled, members: Mapping[Key, list[Key]]) -> tuple[Rule, tuple[Key, ...]]:
     """Why a pledge counts, or does not, and the others that decide it."""
     in_low, in_high = key in settled.low, key in settled.high
     if in_low and in_high:
         return item.plainly, ()
     wholes = settled.inside_low.get(key) or settled.inside_high.get(key) or ()
-    members = tuple(
-        sorted((k for k, above in settled.inside_high.items() if key in above and k in settled.high), key=name_of)
-    )
     if in_low:
-        return ("contained", wholes) if wholes else ("aggregate", members)
+        return ("contained", wholes) if wholes else ("aggregate", tuple(sorted(members[key], key=name_of)))
     if key in settled.beside and not (wholes and not in_high):
         return "overlaps", settled.beside[key]
     if in_high:
         return ("members", wholes) if wholes else ("shared", ())
     if wholes:
         return ("part_of_each_other" if key in settled.equals else "part_of"), wholes
-    return "outweighed", members
+    return "outweighed", tuple(sorted(members.get(key, ()), key=name_of))
 
 
 def add_up(
