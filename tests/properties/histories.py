@@ -138,6 +138,14 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(DealsUnrelated, **related),
 )
 
+# What most histories begin with, so that much of what follows has something to speak of.
+GROUND: list[AnyEvent] = [
+    PledgeAnnounced(pledge="p1", amount=Amount(value="5", currency="USD"), commitment="pledge", by=("sk",)),
+    SiteAnnounced(site="s1", place="KR-31", power_mw="40"),
+    MilestoneScheduled(milestone="m1", kind="construction_started", planned="2027"),
+    PartiesJoined(parties=(Party(organization="sk", role="investor"),)),
+]
+
 fields = st.one_of(
     st.tuples(pledges.map("/pledges/{}/amount".format), amounts),
     st.tuples(pledges.map("/pledges/{}/commitment".format), st.sampled_from(["binding", "intention"])),
@@ -160,9 +168,9 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def _claim(draw: Draw, log: Log) -> AnyEvent:
-    """A claim, most often of something that is there and of the event that set it."""
+    """A claim: most often the recorder finds the event that set its field, else it is of any event."""
     field, value = draw(fields)
-    about = draw(st.none() | st.sampled_from([e.id for e in log.events]))
+    about = draw(st.sampled_from([None, None, None, *(e.id for e in log.events[-3:])]))
     return ClaimReported(claim=draw(claims), field=field, value=value, about=about)
 
 
@@ -176,7 +184,8 @@ def _preference(draw: Draw, log: Log) -> AnyEvent:
 
 def _correction(draw: Draw, log: Log) -> AnyEvent:
     """A correction of an event or of a correction: another date, other sources, or other words of the same type."""
-    corrected = draw(st.sampled_from(log.events))
+    beyond_correction = (DealMerged, DealUnmerged, EventVoided, EventRedacted)
+    corrected = draw(st.sampled_from([e for e in log.events if not isinstance(e.event, beyond_correction)]))
     original = corrected
     while isinstance(original.event, EventCorrected):
         named = original.event.corrects
@@ -227,7 +236,8 @@ def _next(draw: Draw, log: Log, erasing: bool) -> AnyEvent:
     if kind < 13:
         return _claim(draw, log)
     if kind < 14:
-        return ClaimRetracted(claim=draw(claims))
+        known = [e.event.claim for e in log.events if isinstance(e.event, ClaimReported)]
+        return ClaimRetracted(claim=draw(st.sampled_from(known) if known else claims))
     if kind < 15:
         return _preference(draw, log)
     if kind < 17:
@@ -251,7 +261,9 @@ def logs(draw: st.DrawFn, *, most: int = 14, admitted: bool = False, erasing: bo
         draw(maybe(days)),
         published=chance.published,
     )
-    for _ in range(draw(st.integers(0, most - 1))):
+    for event in draw(st.lists(st.sampled_from(GROUND), unique_by=id, max_size=len(GROUND))):
+        log.record(event, draw(st.sampled_from(DAYS[:4])), published=draw(maybe(days)))
+    for _ in range(draw(st.integers(0, most - len(log.events)))):
         chance = draw(chances)
         event = _next(draw, log, erasing)
         log.now += timedelta(days=chance.pause - 1)

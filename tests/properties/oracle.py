@@ -91,6 +91,8 @@ def where(all_words: list[Words], words: Words) -> tuple[date, tuple[int, ...]]:
     own = (words["effective_on"] or words["published_on"], (words["position"],))
     event = words["event"]
     spoken_of: Words | None = None
+    if event is None:
+        return own
     if words["type"] == "claim_reported":
         for other in all_words:
             if other["id"] == event.about and (other["event"] is None or other["type"] not in CLAIMS_OWN):
