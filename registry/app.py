@@ -20,6 +20,9 @@ from registry.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+# A statement that takes longer counts as lost: whoever waits for it gets an answer.
+STATEMENT_SECONDS = 15.0
+
 
 class Registry(Struct):
     """What handlers reach through `app.state.registry`."""
@@ -40,7 +43,9 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
     """A running registry: its pools open, its recorder at work."""
     assert settings.database_url is not None
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(await postgres.pool(settings.database_url, name="registry"))
+        pool = await stack.enter_async_context(
+            await postgres.pool(settings.database_url, name="registry", timeout=STATEMENT_SECONDS)
+        )
         owner = None
         if settings.owner_url is not None:
             owner = await stack.enter_async_context(
@@ -50,7 +55,11 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             await stack.enter_async_context(await postgres.pool(url, name="registry reads", read_only=True))
             for url in settings.replica_urls
         ]
-        recorder = await stack.enter_async_context(Recorder(pool, owner))
+        # Its own connections: readers, however many and slow, must not keep it waiting.
+        writing = await postgres.pool(
+            settings.database_url, name="registry recorder", min_size=1, max_size=3, timeout=STATEMENT_SECONDS
+        )
+        recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(writing), owner))
         yield Registry(
             settings=settings,
             pool=pool,

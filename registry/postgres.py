@@ -24,6 +24,9 @@ OLDEST_MAJOR = 14
 # Migrations of two processes wait for each other here. The number is arbitrary and must never change.
 MIGRATION_LOCK = 7_310_461_908_512_337
 
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 60
+
 EVIDENCE = ("events", "event_contents", "tiles", "checkpoints")
 """The tables to which the application may only add."""
 
@@ -88,14 +91,25 @@ async def pool(
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
     `timeout` is the most seconds a statement may take; `read_only` is for replicas. A lost connection is made again by
-    the pool when it is next needed. Raises what asyncpg raises when the server does not answer (`OSError`,
+    the pool when it is next needed, in `CONNECT_SECONDS` or not at all. A transaction in which nothing is asked for
+    `IDLE_SECONDS` is ended by the server: a process that froze while it held the log's lock stops nobody for longer.
+    Raises what asyncpg raises when the server does not answer (`OSError`,
     `asyncpg.PostgresError`), and `PostgresTooOld`.
     """
-    settings = {"application_name": name, "timezone": "UTC"}
+    settings = {
+        "application_name": name,
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    }
     if read_only:
         settings["default_transaction_read_only"] = "on"
     made = await asyncpg.create_pool(
-        url, min_size=min_size, max_size=max_size, command_timeout=timeout, server_settings=settings
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=CONNECT_SECONDS,
+        command_timeout=timeout,
+        server_settings=settings,
     )
     async with made.acquire() as connection:
         found = connection.get_server_version()

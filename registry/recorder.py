@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from msgspec import UNSET, Struct
 
+from registry import postgres
 from registry.domain.audit import Change, diff
 from registry.domain.deal import Refusal
 from registry.domain.history import DEALS, History, admit, complete
@@ -56,8 +57,9 @@ from registry.projections.projection import Step
 
 log = structlog.get_logger(__name__)
 
-# Requests that may wait. Beyond it the recorder sheds load (503) before memory grows.
+# What may wait: beyond it the recorder sheds load (503) before memory grows.
 QUEUE_LIMIT = 5_000
+QUEUE_BYTES = 64 * 2**20
 
 # Events of one transaction: long enough to share an fsync widely, short enough to keep its lock briefly.
 GROUP_LIMIT = 1_000
@@ -65,8 +67,15 @@ GROUP_LIMIT = 1_000
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
 
-# Idempotency keys are promised for 24 hours.
+# Idempotency keys are promised for 24 hours. What is older goes some rows at a time, apart from the appends.
 IDEMPOTENCY_LIFE = timedelta(hours=48)
+FORGOTTEN_AT_ONCE = 5_000
+
+# Seconds between two NOTIFYs: each takes a lock of the whole server, and whoever listens reads all that has come since.
+NOTIFY_PAUSE = 0.05
+
+# Beyond this many events by others, the tree's edge is read anew rather than grown.
+NEAR = 10_000
 
 KNOWN_ANSWERS = """
 SELECT owner, key, request, answer
@@ -79,7 +88,10 @@ INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
 """
 
-FORGET_OLD = "DELETE FROM idempotency WHERE created_at < $1"
+FORGET_OLD = """
+DELETE FROM idempotency
+ WHERE (owner, key) IN (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)
+"""
 # After an erasure: what changed goes out of the answers, and the requests' digests, from which a short secret could be
 # guessed, go too. The rest stays: a retry must still find that it was recorded.
 STRIP_ANSWERS = """
@@ -88,9 +100,9 @@ UPDATE idempotency
  WHERE stream = $1
 """
 
-NOTIFY = "SELECT pg_notify('registry', $1)"
+# It may be lost in a crash, so it need not wait for the disk.
+NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('registry', $1)"
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -98,7 +110,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """What somebody asks to be recorded in one stream: all of it or none.
 
     `by` is the id of the key that asks. `expected_version` is what If-Match demanded; for If-None-Match: * it is 0, and
-    for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key.
+    for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key. `size` is that
+    of its body, in bytes.
     """
 
     kind: StreamKind
@@ -109,6 +122,7 @@ class Request(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     digest: bytes = b""
     dry_run: bool = False
+    size: int = 0
 
     @property
     def stream(self) -> str:
@@ -173,6 +187,8 @@ class Recorder:
         self._owner = owner
         self._clock = clock
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_LIMIT)
+        self._queued_bytes = 0
+        self._closing = False
         self._histories = Histories()
         self._head: Head | None = None
         self._frontier = Frontier()
@@ -189,7 +205,9 @@ class Recorder:
 
     async def __aexit__(self, *exc: object) -> None:
         """Commits what waits, then stops."""
-        await self._queue.join()
+        self._closing = True
+        if self.alive:
+            await self._queue.join()
         for task in (self._task, self._notifier):
             if task is not None:
                 task.cancel()
@@ -213,11 +231,12 @@ class Recorder:
         (nothing was recorded, try later), DatabaseLost (it may have been recorded whole, or not at all: a retry with
         the same idempotency key or event ids settles which).
         """
+        full = self._queue.full() or (self._queued_bytes > 0 and self._queued_bytes + request.size > QUEUE_BYTES)
+        if full or self._closing or not self.alive:
+            raise Overloaded
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except asyncio.QueueFull:
-            raise Overloaded from None
+        self._queue.put_nowait(waiting)
+        self._queued_bytes += request.size
         return await waiting.done
 
     async def _run(self) -> None:
@@ -227,10 +246,13 @@ class Recorder:
             while events < GROUP_LIMIT and not self._queue.empty():
                 group.append(self._queue.get_nowait())
                 events += len(group[-1].request.announcements)
+            self._queued_bytes -= sum(waiting.request.size for waiting in group)
+            # Who went away before anything was done asks for nothing any more.
+            present = [waiting for waiting in group if not waiting.done.done()]
             try:
-                await self._commit(group)
+                if present:
+                    await self._commit(present)
             except Exception as error:
-                # A fault of ours must reach whoever waits, and must not stop the recorder for everybody else.
                 log.exception("recording failed", members=len(group))
                 self._lose_faith()
                 _fail(group, error)
@@ -238,8 +260,11 @@ class Recorder:
                 for _ in group:
                     self._queue.task_done()
 
-    async def _commit(self, group: Sequence[_Waiting]) -> None:  # noqa: C901 - each way a commit can end, in one place
-        """One transaction for the group. A database error rolls it back, and its members are tried one by one."""
+    async def _commit(self, group: Sequence[_Waiting], *, again: bool = True) -> None:
+        """One transaction for the group, and its answers once that is settled.
+
+        What goes wrong rolls the group back; its members are then tried one by one: it reaches its author alone.
+        """
         erases = any(isinstance(a.event, EventRedacted) for w in group for a in w.request.announcements)
         if erases and len(group) > 1:
             await self._one_by_one(group)
@@ -256,22 +281,11 @@ class Recorder:
                 results = await self._judge(connection, draft, group)
                 if draft.sealed:
                     await self._write(connection, draft)
-        except _LOST as error:
-            log.warning("database lost", error=type(error).__name__)
+        except Exception as error:
             self._lose_faith()
-            if draft is None or not draft.sealed or not await self._arrived(draft):
-                _fail(group, DatabaseLost())
+            if not await self._recovered(group, draft, error, again=again):
                 return
-        except asyncpg.PostgresError as error:
-            self._lose_faith()
-            if len(group) > 1:
-                await self._one_by_one(group)
-                return
-            log.error("the database refused an append", error=str(error), sqlstate=error.sqlstate)
-            # Shut down, out of resources, a deadlock, a lock that did not come: trying again can help.
-            _fail(group, DatabaseLost() if error.sqlstate.startswith(("40", "53", "55", "57")) else error)
-            return
-        if draft.sealed:
+        if draft is not None and draft.sealed:
             self._adopt(draft)
         for waiting, result in zip(group, results, strict=True):
             if waiting.done.done():
@@ -280,6 +294,26 @@ class Recorder:
                 waiting.done.set_result(result)
             else:
                 waiting.done.set_exception(result)
+
+    async def _recovered(
+        self, group: Sequence[_Waiting], draft: _Draft | None, error: Exception, *, again: bool
+    ) -> bool:
+        """Whether a group that something went wrong with is in the log after all; if not, its members are seen to."""
+        if _may_pass(error):
+            log.warning("database lost", error=str(error) or type(error).__name__)
+            arrived = await self._arrived(draft)
+            if arrived is False and again:
+                await self._commit(group, again=False)
+            elif not arrived:
+                _fail(group, DatabaseLost())
+            return bool(arrived)
+        if len(group) > 1:
+            await self._one_by_one(group)
+        else:
+            # A fault of ours must reach who waits, and must not stop the recorder for everybody else.
+            log.error("an append failed", exc_info=error)
+            _fail(group, error)
+        return False
 
     async def _one_by_one(self, group: Sequence[_Waiting]) -> None:
         for waiting in group:
@@ -295,7 +329,7 @@ class Recorder:
     async def _catch_up(self, connection: Connection, head: Head) -> None:
         """Another process has written (or this one has just begun, or the database was restored)."""
         known = self._head
-        if known is not None and known.position and known.position < head.position:
+        if known is not None and 0 < known.position < head.position <= known.position + NEAR:
             leaves = await store.leaves(connection, known.position - 1, head.position)
             if leaves[0] == known.leaf_hash:
                 self._histories.forget(await store.touched(connection, known.position, head.position))
@@ -311,17 +345,23 @@ class Recorder:
         self._head = None
         self._histories.clear()
 
-    async def _arrived(self, draft: _Draft) -> bool:
-        """Whether a group whose commit was never answered is in the log.
+    async def _arrived(self, draft: _Draft | None) -> bool | None:
+        """Whether a group whose commit was never answered is in the log; None where nobody can say.
 
-        The lock makes this wait until its fate is settled.
+        The lock makes this wait until its fate is settled. An id may have been given by the client, and be there by
+        another way; the salt makes a leaf hash this group's own.
         """
+        if draft is None or not draft.sealed:
+            return False
+        last = draft.sealed[-1].recorded
         try:
             async with log_transaction(self._pool) as connection:
-                found = await store.by_ids(connection, [s.recorded.id for s in draft.sealed])
-            return len(found) == len(draft.sealed)
-        except (*_LOST, asyncpg.PostgresError):
-            return False
+                found = (await store.by_ids(connection, [last.id])).get(last.id)
+            return found is not None and found.recorded.leaf_hash == last.leaf_hash
+        except Exception as error:
+            if _may_pass(error):
+                return None
+            raise
 
     def _adopt(self, draft: _Draft) -> None:
         self._head = draft.head()
@@ -330,7 +370,11 @@ class Recorder:
             self._histories.put(stream, history)
         self._notified.set()
         for listener in self.committed:
-            listener(self._head)
+            try:
+                listener(self._head)
+            except Exception:
+                # What is committed is committed: whoever listens must not make it look otherwise.
+                log.exception("a listener failed")
 
     async def _write(self, connection: Connection, draft: _Draft) -> None:
         await store.append(connection, draft.sealed, draft.tiles)
@@ -341,9 +385,6 @@ class Recorder:
             await view.apply(connection, draft.steps)
         if draft.remember:
             await connection.execute(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
-        if draft.recorded_at - self._forgot_at > timedelta(hours=1):
-            await connection.execute(FORGET_OLD, draft.recorded_at - IDEMPOTENCY_LIFE)
-            self._forgot_at = draft.recorded_at
 
     async def _erase(self, connection: Connection, draft: _Draft, step: Step, event: EventRedacted) -> Step:
         """Erases the event's content, and that of what quotes it, wherever it is kept."""
@@ -394,7 +435,8 @@ class Recorder:
             return _replayed(answer)
         history = draft.histories[request.stream]
         before = history
-        fresh = [a for a in request.announcements if not self._is_replay(draft, request, before, a)]
+        replays = [self._is_replay(draft, request, before, a) for a in request.announcements]
+        fresh = not all(replays)
         if fresh and not request.expects(history.version):
             raise VersionConflict(
                 kind=request.kind, slug=request.slug, actual=history.version, expected=request.expected_version
@@ -402,8 +444,8 @@ class Recorder:
         sealed: list[Sealed] = []
         steps: list[Step] = []
         receipts: list[Receipt] = []
-        for announcement in request.announcements:
-            if announcement.id is not None and announcement not in fresh:
+        for announcement, replay in zip(request.announcements, replays, strict=True):
+            if announcement.id is not None and replay:
                 receipts.append(_receipt(draft.by_id[announcement.id]))
                 continue
             await self._check_merge(connection, draft, request, announcement.event)
@@ -525,10 +567,21 @@ class Recorder:
             await self._notified.wait()
             self._notified.clear()
             head = self._head
-            if head is None:
+            if head is None or head.recorded_at is None:
                 continue
-            with contextlib.suppress(asyncpg.PostgresError, *_LOST):
+            try:
                 await self._pool.execute(NOTIFY, str(head.position))
+                if head.recorded_at - self._forgot_at > timedelta(hours=1):
+                    await self._forget(head.recorded_at - IDEMPOTENCY_LIFE)
+                    self._forgot_at = head.recorded_at
+            except postgres.ERRORS as error:
+                log.warning("nobody was notified", error=str(error) or type(error).__name__)
+            await asyncio.sleep(NOTIFY_PAUSE)
+
+    async def _forget(self, before: datetime) -> None:
+        """Drops the idempotency keys that have outlived their promise."""
+        while (await self._pool.execute(FORGET_OLD, before, FORGOTTEN_AT_ONCE)) == f"DELETE {FORGOTTEN_AT_ONCE}":
+            pass
 
 
 def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement) -> bool:
@@ -568,6 +621,16 @@ def _receipt(recorded: Recorded) -> Receipt:
 def _replayed(answer: bytes) -> Outcome:
     known = msgspec.json.decode(answer)
     return Outcome(known["version"], known["position"], answer, new=False)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether trying again can help: the server is gone, or ended a transaction for reasons of its own.
+
+    Beyond what says that it is lost: deadlocks, locks that did not come, an idle transaction that was ended, a
+    statement that was cancelled.
+    """
+    state = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    return postgres.is_lost(error) or state[:2] in ("40", "55") or state in ("25P03", "57014")
 
 
 def _fail(group: Sequence[_Waiting], error: Exception) -> None:

@@ -7,6 +7,7 @@ may be recorded, and nothing here changes or deletes a row; `erase` asks the dat
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -36,10 +37,14 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionPr
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 # Any number will do, as long as every process that appends takes the same one ('registry' in ASCII).
+# The isolation is said: under any other, what is read once the lock has come would be what was so before.
 LOCK = """
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SELECT pg_advisory_xact_lock(8243105007150424697);
 """
+
+# Seconds to wait for a connection, and for the lock, before the database counts as lost.
+PATIENCE = 8.0
 
 HEAD = """
 SELECT position, leaf_hash, recorded_at
@@ -244,11 +249,15 @@ async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
     The lock is its own statement, before anything is read: positions must commit in order, or a feed reader skips one
     (tests/test_recorder.py::test_a_reader_that_polls_misses_nothing).
     """
-    async with pool.acquire() as connection:
+    async with pool.acquire(timeout=PATIENCE) as connection:
         try:
-            await connection.execute(LOCK)
+            await connection.execute(LOCK, timeout=PATIENCE)
             yield connection
             await connection.execute("COMMIT")
+        except (asyncio.CancelledError, TimeoutError):
+            # Who does not answer in time would not answer a ROLLBACK either: the server ends it with the connection.
+            connection.terminate()
+            raise
         except BaseException:
             if not connection.is_closed() and connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
