@@ -15,6 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from registry.errors import MigrationFailed, PostgresTooOld
@@ -131,8 +132,8 @@ def role_of(url: str) -> str:
 async def migrate(owner_url: str, app_role: str) -> str:
     """Brings the schema to its newest version, then gives `app_role` its rights on it; answers that version.
 
-    Processes that migrate at once wait for each other. Raises `MigrationFailed` where the role is missing, and what
-    Postgres says.
+    Processes that migrate at once wait for each other. Raises `MigrationFailed` where the role is missing or Postgres
+    refuses a step, and one of `ERRORS` where it does not answer.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -143,6 +144,8 @@ async def migrate(owner_url: str, app_role: str) -> str:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade, app_role)
+    except DBAPIError as error:
+        raise MigrationFailed(reason=str(error.orig)) from error
     finally:
         await engine.dispose()
     return head()
