@@ -1,0 +1,460 @@
+"""What a deal makes of each announcement, and which it cannot carry. Every rule of `deal.py` is a test here."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, get_args
+
+import pytest
+
+from registry.domain.deal import Deal, Happened, Refusal, evolve, register
+from registry.events.types import (
+    RECORDS_OWN,
+    Amount,
+    AnyEvent,
+    ClaimReported,
+    ClaimRetracted,
+    ConditionLifted,
+    ConditionSet,
+    DealEvent,
+    DealRegistered,
+    DealRevised,
+    DealsRelated,
+    DealsUnrelated,
+    DisbursementReported,
+    Horizon,
+    Localized,
+    MilestoneCancelled,
+    MilestoneReached,
+    MilestoneRescheduled,
+    MilestoneScheduled,
+    PartiesJoined,
+    PartnershipFormed,
+    Party,
+    PartyLeft,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+    PledgeWithdrawn,
+    SiteAnnounced,
+    SiteDropped,
+    SiteRevised,
+    StageChanged,
+)
+from tests.domain.build import Log, Refused, day, usd
+
+ANNOUNCED = "2025-06-16"
+LATER = "2025-06-22"
+
+
+def with_pledge(**said: Any) -> Log:
+    log = Log()
+    log.admit(PledgeAnnounced(pledge="total", **said), ANNOUNCED)
+    return log
+
+
+def with_site() -> Log:
+    log = Log()
+    log.admit(SiteAnnounced(site="mipo", place="KR-31", power_mw="103"), ANNOUNCED)
+    return log
+
+
+def with_milestone(**said: Any) -> Log:
+    log = Log()
+    log.admit(MilestoneScheduled(milestone="phase-1", planned="2027", **said), ANNOUNCED)
+    return log
+
+
+# --- what is announced is so ------------------------------------------------------------------------------------------
+
+
+def test_a_deal_begins_as_its_registration_has_it_and_knows_nothing_else() -> None:
+    registered = DealRegistered(title=Localized(en="Ulsan", ko="울산"), kind="investment", sectors=("cloud",))
+    deal = register("sk-aws-ulsan", registered)
+    assert (deal.title, deal.kind, deal.sectors) == (registered.title, "investment", ("cloud",))
+    assert (deal.stage, deal.pledges, deal.sites, deal.parties) == (None, (), (), ())
+
+
+def test_a_deal_whose_registration_was_erased_keeps_its_slug_alone() -> None:
+    assert register("sk-aws-ulsan", None) == Deal(deal="sk-aws-ulsan", title=None)
+
+
+def test_a_pledge_keeps_everything_that_was_said_and_leaves_the_rest_unknown() -> None:
+    stated = usd("5000000000", qualifier="about")
+    log = Log()
+    log.admit(
+        PledgeAnnounced(pledge="p", amount=stated, amount_basis="additional", horizon=Horizon(until="2031")), ANNOUNCED
+    )
+    (pledge,) = log.state().pledges
+    assert (pledge.amount, pledge.amount_basis, pledge.horizon) == (stated, "additional", Horizon(until="2031"))
+    assert (pledge.commitment, pledge.purpose, pledge.by) == (None, None, ())
+    assert (pledge.status, pledge.announced_on) == ("announced", day(ANNOUNCED))
+
+
+def test_an_unknown_amount_is_unknown_and_not_zero() -> None:
+    assert with_pledge().state().pledges[0].amount is None
+
+
+def test_in_a_revision_a_field_left_out_stays_and_a_null_unsays_it() -> None:
+    log = with_pledge(amount=usd("5"), commitment="pledge", by=("amazon", "sk"))
+    log.admit(PledgeRevised(pledge="total", amount=None), LATER)
+    (pledge,) = log.state().pledges
+    assert (pledge.amount, pledge.commitment, pledge.by) == (None, "pledge", ("amazon", "sk"))
+
+
+def test_a_list_unsaid_is_empty() -> None:
+    log = with_pledge(by=("amazon", "sk"))
+    log.admit(PledgeRevised(pledge="total", by=None), LATER)
+    log.admit(DealRevised(sectors=None), LATER)
+    assert log.state().pledges[0].by == ()
+    assert log.state().sectors == ()
+
+
+def test_a_confirmed_pledge_says_so_and_may_bind_further() -> None:
+    log = with_pledge(commitment="intention")
+    log.admit(PledgeConfirmed(pledge="total", commitment="binding"), LATER)
+    (pledge,) = log.state().pledges
+    assert (pledge.status, pledge.commitment) == ("confirmed", "binding")
+
+
+def test_a_withdrawn_pledge_stays_on_record_with_its_amount() -> None:
+    log = with_pledge(amount=usd("5"))
+    log.admit(PledgeWithdrawn(pledge="total"), LATER)
+    (pledge,) = log.state().pledges
+    assert (pledge.status, pledge.amount) == ("withdrawn", usd("5"))
+
+
+def test_disbursements_add_up_in_the_order_of_their_dates() -> None:
+    log = with_pledge()
+    log.admit(DisbursementReported(pledge="total", amount=usd("2")), "2026-02-01")
+    log.admit(DisbursementReported(pledge="total", amount=usd("1")), "2026-01-01")
+    spent = log.state().pledges[0].disbursed
+    assert [s.amount for s in spent] == [usd("1"), usd("2")]
+
+
+def test_a_site_keeps_its_capacity_until_it_is_revised_and_its_name_when_dropped() -> None:
+    log = with_site()
+    log.admit(SiteRevised(site="mipo", power_mw="41", gpus=60_000), LATER)
+    log.admit(SiteDropped(site="mipo"), "2025-07-01")
+    (site,) = log.state().sites
+    assert (site.place, site.power_mw, site.gpus, site.status) == ("KR-31", "41", 60_000, "dropped")
+
+
+def test_a_milestone_slips_is_reached_and_keeps_its_plan() -> None:
+    log = with_milestone(kind="operations_started")
+    log.admit(MilestoneRescheduled(milestone="phase-1", planned="2028"), LATER)
+    log.admit(MilestoneReached(milestone="phase-1"), "2028-03-01")
+    (step,) = log.state().milestones
+    assert (step.planned, step.reached, step.status) == ("2028", "2028-03-01", "reached")
+
+
+def test_a_milestone_reached_twice_on_the_same_day_is_one_step() -> None:
+    log = with_milestone()
+    log.admit(MilestoneReached(milestone="phase-1", reached="2027-11"), "2027-11-30")
+    before = log.state()
+    log.admit(MilestoneReached(milestone="phase-1", reached="2027-11"), "2027-12-02")
+    assert log.state() == before
+
+
+def test_a_cancelled_milestone_may_be_planned_again() -> None:
+    log = with_milestone()
+    log.admit(MilestoneCancelled(milestone="phase-1"), LATER)
+    assert log.state().milestones[0].status == "cancelled"
+    log.admit(MilestoneRescheduled(milestone="phase-1", planned="2030"), "2026-01-01")
+    assert log.state().milestones[0].status == "planned"
+
+
+def test_a_party_in_two_roles_may_leave_one() -> None:
+    log = Log()
+    log.admit(
+        PartiesJoined(parties=(Party(organization="sk", role="investor"), Party(organization="sk", role="operator"))),
+        ANNOUNCED,
+    )
+    log.admit(PartyLeft(organization="sk", role="operator"), LATER)
+    assert {p.role: p.left_on for p in log.state().parties} == {"investor": None, "operator": day(LATER)}
+
+
+def test_a_party_that_is_there_joins_no_second_time() -> None:
+    log = Log()
+    party = Party(organization="sk", role="investor")
+    log.admit(PartiesJoined(parties=(party, party)), ANNOUNCED)
+    log.admit(PartiesJoined(parties=(party,)), LATER)
+    assert len(log.state().parties) == 1
+
+
+def test_a_party_may_come_back_also_on_the_day_it_left() -> None:
+    log = Log()
+    party = Party(organization="sk", role="investor")
+    log.admit(PartiesJoined(parties=(party,)), ANNOUNCED)
+    log.admit(PartyLeft(organization="sk"), ANNOUNCED)
+    log.admit(PartiesJoined(parties=(party,)), ANNOUNCED)
+    assert [(p.joined_on, p.left_on) for p in log.state().parties] == [(day(ANNOUNCED), None)]
+    log.admit(PartyLeft(organization="sk"), LATER)
+    log.admit(PartiesJoined(parties=(party,)), "2025-07-01")
+    assert [(p.joined_on, p.left_on) for p in log.state().parties] == [
+        (day(ANNOUNCED), day(LATER)),
+        (day("2025-07-01"), None),
+    ]
+
+
+def test_a_condition_holds_until_it_is_lifted() -> None:
+    log = Log()
+    log.admit(ConditionSet(condition="data-stays", text=Localized(en="Customer data stays in Korea.")), ANNOUNCED)
+    log.admit(ConditionLifted(condition="data-stays"), LATER)
+    (condition,) = log.state().conditions
+    assert (condition.set_on, condition.lifted_on) == (day(ANNOUNCED), day(LATER))
+
+
+def test_a_relation_holds_until_it_is_taken_back_and_names_the_event_that_says_so() -> None:
+    log = with_pledge()
+    related = log.admit(DealsRelated(relation="separate_from", deal="aws-korea-2031", pledge="total"), LATER)
+    assert [r.source for r in log.state().relations] == [related.id]
+    log.admit(DealsUnrelated(relation="separate_from", deal="aws-korea-2031", pledge="total"), "2025-07-01")
+    assert log.state().relations == ()
+
+
+def test_a_relation_said_twice_is_one() -> None:
+    log = Log()
+    for on in (ANNOUNCED, LATER):
+        log.admit(DealsRelated(relation="part_of", deal="korea-ai-highway"), on)
+    assert [r.since for r in log.state().relations] == [day(ANNOUNCED)]
+
+
+def test_lists_stand_in_an_order_of_their_own_whatever_came_first() -> None:
+    one, two = Log(), Log()
+    said = [
+        (PledgeAnnounced(pledge="b"), ANNOUNCED),
+        (PledgeAnnounced(pledge="a"), ANNOUNCED),
+        (PledgeAnnounced(pledge="c"), "2025-01-01"),
+    ]
+    for event, on in said:
+        one.admit(event, on)
+    for event, on in reversed(said):
+        two.admit(event, on)
+    assert [p.pledge for p in one.state().pledges] == ["c", "a", "b"]
+    assert one.state() == two.state()
+
+
+# --- stages: declared and inferred ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("commitment", "stage", "rule"),
+    [
+        ("intention", "intention", "intention-announced"),
+        ("pledge", "committed", "amount-pledged"),
+        ("binding", "committed", "amount-pledged"),
+        ("budget", "committed", "amount-budgeted"),
+    ],
+)
+def test_a_stage_inferred_from_a_commitment_names_its_rule(commitment: Any, stage: str, rule: str) -> None:
+    state = with_pledge(commitment=commitment).state()
+    assert state.stage is not None
+    assert (state.stage.value, state.stage.basis, state.stage.rule, state.stage.since) == (
+        stage,
+        "inferred",
+        rule,
+        day(ANNOUNCED),
+    )
+
+
+def test_a_pledge_without_a_commitment_infers_no_stage() -> None:
+    assert with_pledge(amount=usd("5")).state().stage is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"), [("construction_started", "construction"), ("operations_started", "operating")]
+)
+def test_a_stage_is_inferred_from_a_step_that_was_reached(kind: Any, stage: str) -> None:
+    log = with_milestone(kind=kind)
+    assert log.state().stage is None
+    log.admit(MilestoneReached(milestone="phase-1"), "2027-11-01")
+    assert log.state().stage.value == stage  # type: ignore[union-attr]
+
+
+def test_a_ceremony_is_not_construction() -> None:
+    log = with_milestone(kind="groundbreaking")
+    log.admit(MilestoneReached(milestone="phase-1"), "2025-08-29")
+    assert log.state().stage is None
+
+
+def test_an_instrument_means_signed_and_a_partnership_without_one_means_nothing() -> None:
+    log = Log()
+    log.admit(PartnershipFormed(members=("microsoft", "kt")), ANNOUNCED)
+    assert log.state().stage is None
+    log.admit(PartnershipFormed(members=("microsoft", "kt"), instrument="contract"), LATER)
+    assert log.state().stage.rule == "instrument-signed"  # type: ignore[union-attr]
+
+
+def test_an_inference_never_goes_back_and_never_out_of_a_stage_that_stopped() -> None:
+    log = Log()
+    log.admit(StageChanged(stage="construction"), ANNOUNCED)
+    log.admit(PledgeAnnounced(pledge="a", commitment="binding"), LATER)
+    assert log.state().stage.value == "construction"  # type: ignore[union-attr]
+    log.admit(StageChanged(stage="shelved"), "2025-07-01")
+    log.admit(PledgeAnnounced(pledge="b", commitment="binding"), "2025-07-02")
+    assert (log.state().stage.value, log.state().stage.basis) == ("shelved", "declared")  # type: ignore[union-attr]
+
+
+def test_a_declared_stage_may_go_back() -> None:
+    log = Log()
+    log.admit(StageChanged(stage="construction"), ANNOUNCED)
+    log.admit(StageChanged(stage="signed"), LATER)
+    assert log.state().stage.value == "signed"  # type: ignore[union-attr]
+
+
+# --- what a deal cannot carry -----------------------------------------------------------------------------------------
+
+
+def ulsan() -> Log:
+    """A deal with one of everything, each in a state in which something can no longer be done to it."""
+    log = Log()
+    for pledge in ("total", "gone"):
+        log.admit(PledgeAnnounced(pledge=pledge), ANNOUNCED)
+    log.admit(PledgeWithdrawn(pledge="gone"), LATER)
+    for site in ("mipo", "left"):
+        log.admit(SiteAnnounced(site=site), ANNOUNCED)
+    log.admit(SiteDropped(site="left"), LATER)
+    for step in ("phase-1", "done"):
+        log.admit(MilestoneScheduled(milestone=step), ANNOUNCED)
+    log.admit(MilestoneReached(milestone="done"), LATER)
+    log.admit(ConditionSet(condition="held"), ANNOUNCED)
+    log.admit(ConditionSet(condition="lifted"), ANNOUNCED)
+    log.admit(ConditionLifted(condition="lifted"), LATER)
+    log.admit(ClaimReported(claim="other", field="/pledges/total/amount", value=usd("5")), LATER)
+    log.admit(ClaimReported(claim="taken-back", field="/sites/mipo/gpus", value=60_000), LATER)
+    log.admit(ClaimRetracted(claim="taken-back"), LATER)
+    return log
+
+
+REFUSED: list[tuple[AnyEvent, str]] = [
+    (PledgeAnnounced(pledge="total"), "pledge-id-used"),
+    (PledgeAnnounced(pledge="gone"), "pledge-id-used"),
+    (PledgeRevised(pledge="never"), "pledge-unknown"),
+    (PledgeRevised(pledge="gone"), "pledge-withdrawn"),
+    (PledgeConfirmed(pledge="never"), "pledge-unknown"),
+    (PledgeConfirmed(pledge="gone"), "pledge-withdrawn"),
+    (PledgeWithdrawn(pledge="never"), "pledge-unknown"),
+    (PledgeWithdrawn(pledge="gone"), "pledge-withdrawn"),
+    (DisbursementReported(pledge="never"), "pledge-unknown"),
+    (SiteAnnounced(site="left"), "site-id-used"),
+    (SiteRevised(site="never"), "site-unknown"),
+    (SiteRevised(site="left", gpus=1), "site-dropped"),
+    (SiteDropped(site="never"), "site-unknown"),
+    (SiteDropped(site="left"), "site-dropped"),
+    (MilestoneScheduled(milestone="phase-1"), "milestone-id-used"),
+    (MilestoneScheduled(milestone="new", site="never"), "site-unknown"),
+    (MilestoneRescheduled(milestone="never"), "milestone-unknown"),
+    (MilestoneRescheduled(milestone="done", planned="2030"), "milestone-reached"),
+    (MilestoneReached(milestone="never"), "milestone-unknown"),
+    (MilestoneReached(milestone="done", reached="2026"), "milestone-reached"),
+    (MilestoneCancelled(milestone="never"), "milestone-unknown"),
+    (MilestoneCancelled(milestone="done"), "milestone-reached"),
+    (PartyLeft(organization="never"), "party-unknown"),
+    (ConditionSet(condition="lifted"), "condition-id-used"),
+    (ConditionLifted(condition="never"), "condition-unknown"),
+    (ConditionLifted(condition="lifted"), "condition-lifted"),
+    (DealsRelated(relation="part_of", deal="sk-aws-ulsan"), "relation-to-itself"),
+    (DealsRelated(relation="part_of", deal="other", pledge="never"), "pledge-unknown"),
+    (
+        DealsRelated(relation="part_of", deal="sk-aws-ulsan", pledge="total", other_pledge="never"),
+        "pledge-unknown",
+    ),
+    (DealsUnrelated(relation="part_of", deal="other"), "relation-unknown"),
+    (ClaimReported(claim="new", field="/pledges/never/amount", value=usd("5")), "pledge-unknown"),
+    (ClaimReported(claim="new", field="/sites/mipo/name", value="Mipo"), "field-not-claimable"),
+    (ClaimReported(claim="new", field="/pledges/total/amount", value="5"), "claim-of-wrong-type"),
+    (ClaimReported(claim="new", field="/sites/mipo/gpus", value="60000"), "claim-of-wrong-type"),
+    (ClaimReported(claim="other", field="/sites/mipo/gpus", value=1), "claim-id-used"),
+    (ClaimRetracted(claim="never"), "claim-unknown"),
+    (ClaimRetracted(claim="taken-back"), "claim-retracted"),
+    (DealRegistered(title=Localized(en="Again")), "already-registered"),
+]
+
+
+@pytest.mark.parametrize(("event", "rule"), REFUSED, ids=lambda v: v if isinstance(v, str) else type(v).__name__)
+def test_what_a_deal_cannot_carry_is_refused_by_a_rule_with_a_name_and_changes_nothing(
+    event: AnyEvent, rule: str
+) -> None:
+    log = ulsan()
+    before, count = log.state(), len(log.events)
+    with pytest.raises(Refused) as refused:
+        log.admit(event, "2026-01-01")
+    assert refused.value.rule == rule
+    assert len(refused.value.detail) > len(rule)
+    assert (log.state(), len(log.events)) == (before, count)
+
+
+def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
+    deal = ulsan().state()
+    for event, rule in REFUSED:
+        answer = evolve(deal, Happened(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), ()))
+        assert isinstance(answer, Refusal)
+        assert answer.rule == rule
+
+
+def test_every_type_of_event_has_its_case() -> None:
+    """The fold answers to each type with a deal or a refusal, never with an error."""
+    tried = {type(event) for event, _ in REFUSED} | set(RECORDS_OWN)
+    tried |= {StageChanged, DealRevised, PartiesJoined, PartnershipFormed}
+    assert set(get_args(DealEvent)) <= tried
+    deal = register("d", None)
+    for event in (StageChanged(stage="signed"), DealRevised(), PartiesJoined(parties=()), PartnershipFormed()):
+        assert isinstance(evolve(deal, Happened(ulsan().events[0].id, event, date.max, date.max, ())), Deal)
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def disputed() -> Log:
+    """USD 5.1bn by the city, and another paper's figure."""
+    log = with_pledge(amount=usd("5100000000"))
+    log.admit(
+        ClaimReported(
+            claim="joongang", field="/pledges/total/amount", value=Amount(value="7000000000000", currency="KRW")
+        ),
+        published="2025-06-20",
+    )
+    return log
+
+
+def test_a_claim_stands_beside_what_was_announced_and_changes_nothing_else() -> None:
+    log = disputed()
+    (pledge,) = log.state().pledges
+    assert pledge.amount == usd("5100000000")
+    assert [(c.claim, c.followed, c.rule) for c in pledge.claims] == [
+        (None, True, "as_announced"),
+        ("joongang", False, None),
+    ]
+    assert pledge.claims[0].value == usd("5100000000")
+    assert pledge.claims[0].event == log.events[1].id
+
+
+def test_a_claim_holds_from_the_day_of_the_event_that_it_speaks_of() -> None:
+    log = disputed()
+    assert len(log.state(effective_on=ANNOUNCED).pledges[0].claims) == 2
+    assert log.state(effective_on=ANNOUNCED, published_on="2025-06-19").pledges[0].claims == ()  # not yet published
+
+
+def test_a_claim_is_of_the_value_that_it_speaks_of_and_not_of_the_next() -> None:
+    log = disputed()
+    log.admit(PledgeRevised(pledge="total", amount=usd("5880000000")), LATER)
+    (pledge,) = log.state().pledges
+    assert [(c.claim, c.status) for c in pledge.claims] == [("joongang", "superseded")]
+    assert len(log.state(effective_on=ANNOUNCED).pledges[0].claims) == 2
+
+
+def test_a_claim_of_a_value_that_was_said_again_speaks_of_its_last_saying() -> None:
+    log = with_pledge(amount=usd("5"))
+    again = log.admit(PledgeRevised(pledge="total", amount=usd("5")), LATER)
+    claim = log.admit(ClaimReported(claim="c", field="/pledges/total/amount", value=usd("4")))
+    assert isinstance(claim.event, ClaimReported)
+    assert claim.event.about == again.id
+    assert [c.status for c in log.state().pledges[0].claims] == ["standing", "standing"]
+
+
+def test_a_retracted_claim_stays_on_record_as_retracted() -> None:
+    log = disputed()
+    log.admit(ClaimRetracted(claim="joongang"))
+    claims = log.state().pledges[0].claims
+    assert [(c.claim, c.status) for c in claims] == [(None, "standing"), ("joongang", "retracted")]
