@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from litestar import Litestar
+from litestar.datastructures import State
 from msgspec import Struct
 
 from registry import api, postgres
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers=HANDLERS,
         before_send=[say_request_id],
         openapi_config=None,
+        state=State({"contract": api.CONTRACT}),
         request_max_body_size=None,
         logging_config=None,
     )

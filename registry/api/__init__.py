@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
+import msgspec
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, events, health, organizations, totals
+from registry.api import deals, docs, events, health, openapi, organizations, totals
 
-ROUTES: list[ControllerRouterHandler] = [
-    *deals.HANDLERS,
-    *events.HANDLERS,
-    *organizations.HANDLERS,
-    *totals.HANDLERS,
-    *health.HANDLERS,
-]
+OPERATIONS = (
+    *deals.OPERATIONS,
+    *totals.OPERATIONS,
+    *organizations.OPERATIONS,
+    *events.OPERATIONS,
+    *health.OPERATIONS,
+    *docs.OPERATIONS,
+)
+
+ROUTES: list[ControllerRouterHandler] = [*(operation.handler for operation in OPERATIONS), *docs.UNLISTED]
+
+CONTRACT = msgspec.json.encode(openapi.document(OPERATIONS, version("registry")))
+"""The contract, as it is served: OpenAPI 3.1."""

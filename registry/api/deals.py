@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,13 +14,19 @@ from litestar.params import FromPath
 from msgspec.structs import replace
 
 from registry.answers import encode
-from registry.api import http
+from registry.api import http, shapes
+from registry.api.examples import ANNOUNCEMENTS
 from registry.api.http import CLOCKS, Request
+from registry.api.operation import Operation
 from registry.domain.history import Clocks
-from registry.errors import BadQuery, Moved
+from registry.errors import BadQuery
 from registry.events import intake
 from registry.events.types import (
+    Announcement,
     ClaimPreferred,
+    Commitment,
+    Currency,
+    DealKind,
     DealMerged,
     DealUnmerged,
     Event,
@@ -29,6 +35,8 @@ from registry.events.types import (
     EventVoided,
     OrganizationMerged,
     OrganizationUnmerged,
+    Role,
+    Stage,
 )
 from registry.keys import Scope
 from registry.reader import Answer
@@ -54,10 +62,13 @@ def scope_of(event: Event) -> Scope:
     return "correct" if isinstance(event, _CORRECTIONS) else "record"
 
 
+RECORD = {"dry_run": http.flag}
+
+
 async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes], list[Any]]) -> Response[bytes]:
     """Records what a request's body announces, in one stream."""
     key = await http.identify(request) or await http.authorize(request, "record")
-    asked = http.query(request, {"dry_run": http.flag})
+    asked = http.query(request, RECORD)
     expected = http.expected_version(request)
     idempotency_key = http.idempotency_key(request)
     http.slug(slug)
@@ -74,6 +85,7 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
             expected_version=expected,
             idempotency_key=idempotency_key,
             digest=hashlib.sha256(f"{kind}/{slug}\n".encode() + body).digest(),
+            size=len(body),
             dry_run=asked.get("dry_run", False),
         )
     )
@@ -88,14 +100,6 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
 async def post_events(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """Record one announcement, or a list of them: all or none."""
     return await record(request, "deal", deal, intake.announcements.some)
-
-
-def moved(request: Request, error: Moved) -> Response[None]:
-    """308 to the record that a duplicate was merged into, with the same question."""
-    deal, into = error.facts["deal"], error.facts["into"]
-    path = request.url.path.replace(f"/{deal}", f"/{into}", 1)
-    query = request.scope["query_string"].decode("latin-1")
-    return Response(None, status_code=308, headers={"Location": f"{path}?{query}" if query else path})
 
 
 def memento(request: Request, slug: str, recorded_at: datetime | None) -> dict[str, str]:
@@ -116,26 +120,25 @@ def past(request: Request, clocks: Clocks) -> Clocks:
     return replace(clocks, recorded_at=asked)
 
 
+STATE = {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
+
+
 @route("/v1/deals/{deal:str}", http_method=READ)
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     """A deal's state, now or at any point in time."""
     await http.may_read(request)
-    asked = http.query(
-        request, {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
-    )
+    http.known("deal", deal)
+    asked = http.query(request, STATE)
     reader = request.app.state.registry.reader
     clocks = past(request, http.clocks(asked))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None
-    try:
-        if clocks == Clocks():
-            answer: Answer = await reader.deal_now(deal, http.today())
-        else:
-            head = await reader.head() if fixes_log else None
-            if "accept-datetime" in request.headers and "recorded_at" not in asked:
-                clocks = await reader.first_memento(deal, clocks)
-            answer = await reader.deal(deal, clocks, http.today(), head)
-    except Moved as error:
-        return moved(request, error)
+    if clocks == Clocks():
+        answer: Answer = await reader.deal_now(deal, http.today())
+    else:
+        head = await reader.head() if fixes_log else None
+        if "accept-datetime" in request.headers and "recorded_at" not in asked:
+            clocks = await reader.first_memento(deal, clocks)
+        answer = await reader.deal(deal, clocks, http.today(), head)
     headers = memento(request, deal, answer.recorded_at if fixes_log else None)
     headers["ETag"] = answer.etag
     # A redaction may come: even what is final is asked for again before it is shown.
@@ -156,11 +159,9 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
 async def get_deal_events(request: Request, deal: FromPath[str]) -> Response[Any]:
     """The audit: every event with what it changed, who recorded it, when, why, on which source."""
     await http.may_read(request)
+    http.known("deal", deal)
     clocks = http.clocks(http.query(request, CLOCKS))
-    try:
-        body = await request.app.state.registry.reader.audit(deal, clocks)
-    except Moved as error:
-        return moved(request, error)
+    body = await request.app.state.registry.reader.audit(deal, clocks)
     return http.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
@@ -168,11 +169,9 @@ async def get_deal_events(request: Request, deal: FromPath[str]) -> Response[Any
 async def get_blame(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every field of a deal with the event that set it."""
     await http.may_read(request)
+    http.known("deal", deal)
     clocks = http.clocks(http.query(request, CLOCKS))
-    try:
-        body = await request.app.state.registry.reader.blame(deal, clocks, http.today())
-    except Moved as error:
-        return moved(request, error)
+    body = await request.app.state.registry.reader.blame(deal, clocks, http.today())
     return http.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
@@ -183,6 +182,7 @@ TWO_POINTS = {f"{end}.{name}": read for end in ("from", "to") for name, read in 
 async def get_compare(request: Request, deal: FromPath[str]) -> Response[Any]:
     """What changed between two points: in the world, in the record, at a source, or learned late."""
     await http.may_read(request)
+    http.known("deal", deal)
     asked = http.query(request, TWO_POINTS)
     body = await request.app.state.registry.reader.compare(
         deal, http.clocks(asked, "from."), http.clocks(asked, "to."), http.today()
@@ -205,6 +205,7 @@ async def get_portfolio_compare(request: Request) -> Response[Any]:
 async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every moment at which the deal's state changed (RFC 7089 §5)."""
     await http.may_read(request)
+    http.known("deal", deal)
     http.query(request, {})
     moments = await request.app.state.registry.reader.moments(deal)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -223,14 +224,14 @@ async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
 
 
 FILTERS: dict[str, http.Parameter[Any]] = {
-    "organization": http.text,
-    "role": http.text,
-    "region": http.text,
-    "sector": http.text,
-    "stage": http.text,
-    "commitment": http.text,
-    "currency": http.text,
-    "kind": http.text,
+    "organization": http.name,
+    "role": http.one_of(*get_args(Role)),
+    "region": http.place,
+    "sector": http.name,
+    "stage": http.one_of(*get_args(Stage)),
+    "commitment": http.one_of(*get_args(Commitment)),
+    "currency": http.one_of(*get_args(Currency)),
+    "kind": http.one_of(*get_args(DealKind)),
 }
 
 
@@ -246,30 +247,28 @@ def one_axis(clocks: Clocks, prefix: str = "") -> Clocks:
 
 def terms(asked: dict[str, Any]) -> list[str]:
     """The filters of a list as terms of its view; an organization with a role means that it has this role."""
-    found = [f"{name}:{asked[name]}" for name in FILTERS if name in asked and name != "kind"]
-    if "kind" in asked:
-        found.append(f"kind:{asked['kind']}")
+    found = [f"{name}:{asked[name]}" for name in FILTERS if name in asked]
     if "organization" in asked and "role" in asked:
         found.append(f"{asked['role']}:{asked['organization']}")
     return found
+
+
+LIST = {
+    **CLOCKS,
+    **FILTERS,
+    "q": http.text,
+    "sort": http.one_of("deal", "-deal"),
+    "cursor": http.text,
+    "limit": http.whole(1, 1000, 50),
+    "facets": http.flag,
+}
 
 
 @route("/v1/deals", http_method=READ)
 async def get_deals(request: Request) -> Response[Any]:
     """Deals at any point in time, filtered, with the number of deals of each facet."""
     await http.may_read(request)
-    asked = http.query(
-        request,
-        {
-            **CLOCKS,
-            **FILTERS,
-            "q": http.text,
-            "sort": http.one_of("deal", "-deal"),
-            "cursor": http.text,
-            "limit": http.whole(1, 1000),
-            "facets": http.flag,
-        },
-    )
+    asked = http.query(request, LIST)
     reader = request.app.state.registry.reader
     clocks = one_axis(http.clocks(asked))
     effective_on = clocks.effective_on or http.today()
@@ -299,15 +298,41 @@ async def get_deals(request: Request) -> Response[Any]:
     return http.json_response(encode(answer), 200, headers)
 
 
-HANDLERS = [
-    post_events,
-    get_deals,
-    get_deal,
-    get_deal_events,
-    get_blame,
-    get_compare,
-    get_timemap,
-    get_portfolio_compare,
-]
-
-__all__ = ["HANDLERS"]
+OPERATIONS = (
+    Operation(
+        handler=post_events,
+        tag="Deals",
+        query=RECORD,
+        headers=("If-Match", "If-None-Match", "Idempotency-Key"),
+        body=Announcement | list[Announcement],
+        examples=ANNOUNCEMENTS,
+        answer=shapes.RecordedAnswer,
+        statuses=(200, 201),
+        scope="record",
+    ),
+    Operation(
+        handler=get_deals,
+        tag="Portfolio",
+        query=LIST,
+        answer=shapes.Deals,
+    ),
+    Operation(
+        handler=get_deal,
+        tag="Deals",
+        query=STATE,
+        headers=("If-None-Match", "Accept-Datetime"),
+        answer=shapes.DealState,
+        refuses=("not_found",),
+    ),
+    Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=shapes.Audit, refuses=("not_found",)),
+    Operation(handler=get_blame, tag="Deals", query=CLOCKS, answer=shapes.Blame, refuses=("not_found",)),
+    Operation(handler=get_compare, tag="Deals", query=TWO_POINTS, answer=shapes.Comparison, refuses=("not_found",)),
+    Operation(
+        handler=get_timemap,
+        tag="Deals",
+        answer=shapes.Timemap,
+        other={"application/link-format": "As links (RFC 7089 §5): the answer unless JSON is asked for."},
+        refuses=("not_found",),
+    ),
+    Operation(handler=get_portfolio_compare, tag="Portfolio", query=TWO_POINTS, answer=shapes.PortfolioComparison),
+)

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from litestar import Response, route
 
-from registry.api import http
+from registry.api import http, shapes
 from registry.api.deals import READ
 from registry.api.http import Request
+from registry.api.operation import Operation
 
 # Seconds that the database has to answer, before the service counts as not ready.
 PATIENCE = 2.0
@@ -39,4 +40,7 @@ async def get_ready(request: Request) -> Response[bytes]:
     return http.json_response(msgspec.json.encode({"status": status, **checks}), 200 if ready else 503, headers)
 
 
-HANDLERS = [get_live, get_ready]
+OPERATIONS = (
+    Operation(handler=get_live, tag="Service", answer=shapes.Live, open=True),
+    Operation(handler=get_ready, tag="Service", answer=shapes.Ready, statuses=(200, 503), open=True),
+)

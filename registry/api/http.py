@@ -25,6 +25,7 @@ from registry.errors import (
     Forbidden,
     Incomplete,
     Invalid,
+    NotFound,
     TooLarge,
     TooSlow,
     Unauthorized,
@@ -130,9 +131,20 @@ def expect(request: Request, content_type: str) -> None:
 
 def slug(text: str) -> str:
     """A deal's or organization's name in a path that writes. Raises Invalid."""
-    if len(text) > 80 or not _SLUG.match(text):
+    if not is_slug(text):
         raise Invalid([Fault("", f"'{text[:80]}' is no name: use lower-case letters, digits and hyphens, 80 at most")])
     return text
+
+
+def known(kind: str, text: str) -> None:
+    """Raises NotFound for what cannot be a name, so that no more is asked about it."""
+    if not is_slug(text):
+        raise NotFound(f"There is no {kind} '{text[:80]}': a name has lower-case letters, digits and hyphens.")
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text can name a deal or an organization."""
+    return len(text) <= 80 and _SLUG.match(text) is not None
 
 
 class Parameter(Struct, Generic[T], frozen=True):
@@ -197,6 +209,18 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
+def _name(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError("a name in lower-case letters, digits and hyphens is expected")
+    return text
+
+
+def _place(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", text, re.ASCII):
+        raise ValueError("an ISO 3166 country or subdivision is expected, such as KR or KR-31")
+    return text
+
+
 def _text(text: str) -> str:
     if not text.strip() or len(text) > TEXT_LIMIT or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError(f"some text without control characters is expected, {TEXT_LIMIT} characters at most")
@@ -209,6 +233,8 @@ TEXT_LIMIT = 2000
 day = Parameter(_day, {"type": "string", "format": "date", "examples": ["2025-10-29"]})
 instant = Parameter(_instant, {"type": "string", "format": "date-time", "examples": ["2025-10-29T12:00:00Z"]})
 flag = Parameter(_flag, {"type": "boolean"})
+name = Parameter(_name, {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": 80})
+place = Parameter(_place, {"type": "string", "pattern": "^[A-Z]{2}(-[A-Z0-9]{1,3})?$", "examples": ["KR-31"]})
 text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": TEXT_LIMIT})
 
 

@@ -10,11 +10,13 @@ from litestar import Response, post, route
 from litestar.params import FromPath
 
 from registry.answers import cited, encode
-from registry.api import http
-from registry.api.deals import READ, moved, record
+from registry.api import http, shapes
+from registry.api.deals import READ, RECORD, record
+from registry.api.examples import ORGANIZATION_ANNOUNCEMENTS
 from registry.api.http import CLOCKS, Request
-from registry.errors import Moved
+from registry.api.operation import Operation
 from registry.events import intake
+from registry.events.types import OrganizationAnnouncement
 
 
 @post("/v1/organizations/{organization:str}/events")
@@ -23,11 +25,14 @@ async def post_organization_events(request: Request, organization: FromPath[str]
     return await record(request, "organization", organization, intake.organization_announcements.some)
 
 
+LIST: dict[str, http.Parameter[Any]] = {"q": http.text, "cursor": http.text, "limit": http.whole(1, 1000, 50)}
+
+
 @route("/v1/organizations", http_method=READ)
 async def get_organizations(request: Request) -> Response[Any]:
     """Organizations as they are now."""
     await http.may_read(request)
-    asked = http.query(request, {"q": http.text, "cursor": http.text, "limit": http.whole(1, 1000)})
+    asked = http.query(request, LIST)
     limit = asked.get("limit", 50)
     rows = await request.app.state.registry.reader.organizations(asked.get("cursor", ""), asked.get("q"), limit + 1)
     headers = {"Cache-Control": "no-cache"}
@@ -43,11 +48,9 @@ async def get_organizations(request: Request) -> Response[Any]:
 async def get_organization(request: Request, organization: FromPath[str]) -> Response[Any]:
     """An organization, now or at any point in time."""
     await http.may_read(request)
+    http.known("organization", organization)
     clocks = http.clocks(http.query(request, CLOCKS))
-    try:
-        seen, state = await request.app.state.registry.reader.organization(organization, clocks, http.today())
-    except Moved as error:
-        return moved(request, error)
+    seen, state = await request.app.state.registry.reader.organization(organization, clocks, http.today())
     answer = {
         **msgspec.structs.asdict(state),
         "version": seen.version,
@@ -63,4 +66,25 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
     return http.json_response(encode(answer), 200, headers)
 
 
-HANDLERS = [post_organization_events, get_organizations, get_organization]
+OPERATIONS = (
+    Operation(
+        handler=post_organization_events,
+        tag="Organizations",
+        query=RECORD,
+        headers=("If-Match", "If-None-Match", "Idempotency-Key"),
+        body=OrganizationAnnouncement | list[OrganizationAnnouncement],
+        examples=ORGANIZATION_ANNOUNCEMENTS,
+        answer=shapes.RecordedAnswer,
+        statuses=(200, 201),
+        scope="record",
+    ),
+    Operation(handler=get_organizations, tag="Organizations", query=LIST, answer=shapes.Organizations),
+    Operation(
+        handler=get_organization,
+        tag="Organizations",
+        query=CLOCKS,
+        headers=("If-None-Match",),
+        answer=shapes.OrganizationState,
+        refuses=("not_found",),
+    ),
+)

@@ -41,9 +41,9 @@ PROBLEMS: dict[str, Problem] = {
     "bad_query": Problem(
         400,
         "A parameter cannot be used",
-        "A parameter of the query, or a header that works like one, is unknown, given twice, or has a value that cannot "
-        "be read. `parameter` names it. Unknown parameters are refused because an answer to another question than the "
-        "one asked is worse than none.",
+        "A parameter of the query, or a header that works like one, is unknown, given twice, or has a value that "
+        "cannot be read. `parameter` names it. Unknown parameters are refused because an answer to another question "
+        "than the one asked is worse than none.",
     ),
     "bad_request": Problem(
         400, "The request cannot be read", "The request breaks a rule of HTTP itself, such as a Host that is none."
@@ -67,7 +67,7 @@ PROBLEMS: dict[str, Problem] = {
     "not_found": Problem(
         404,
         "Not found",
-        "There is no such thing, or it was not known yet at the point in time that was asked for; the detail says which.",
+        "There is no such thing, or it was not known yet at the point in time asked for; the detail says which.",
     ),
     "method_not_allowed": Problem(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
     "not_acceptable": Problem(406, "Not acceptable", "The answer is not available in the form that was asked for."),
@@ -88,8 +88,8 @@ PROBLEMS: dict[str, Problem] = {
     "version_conflict": Problem(
         412,
         "The deal has changed",
-        "`If-Match` named another version than the deal has, or `If-None-Match: *` met a deal that exists. `version` is "
-        "the one it has. Read the deal again and decide whether what you send still holds.",
+        "`If-Match` named another version than the deal has, or `If-None-Match: *` met a deal that exists. `version` "
+        "is the one it has. Read the deal again and decide whether what you send still holds.",
     ),
     "too_large": Problem(413, "The body is too large", "Send the announcements in several requests, or import them."),
     "entry_too_large": Problem(
@@ -199,6 +199,16 @@ def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryErr
     return problem(request, code, str(error), **more)
 
 
+def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[None]:
+    """308 to the record that a duplicate was merged into, with the same question."""
+    parts = request.url.path.split("/")
+    at = next(i for i, part in enumerate(parts) if part in ("deals", "organizations")) + 1
+    parts[at] = error.facts["into"]
+    query = request.scope["query_string"].decode("latin-1")
+    location = "/".join(parts) + (f"?{query}" if query else "")
+    return Response(None, status_code=308, headers={"Location": location, "Cache-Control": "no-cache"})
+
+
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refuses: unknown paths and methods."""
     if error.status_code >= 500:
@@ -221,6 +231,7 @@ def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[by
 
 
 HANDLERS: dict[Any, Any] = {
+    errors.Moved: on_moved,
     errors.RegistryError: on_registry_error,
     HTTPException: on_http_exception,
     Exception: on_failure,

@@ -7,29 +7,29 @@ from typing import Any, get_args
 from litestar import Response, route
 
 from registry.answers import encode, point
-from registry.api import http
+from registry.api import http, shapes
 from registry.api.deals import FILTERS, READ, one_axis, terms
 from registry.api.http import CLOCKS, Request
+from registry.api.operation import Operation
 from registry.domain.totals import RULES, GroupBy, Question
 from registry.events.types import Currency
+
+TOTALS = {
+    **CLOCKS,
+    **{name: read for name, read in FILTERS.items() if name != "currency"},
+    "group_by": http.one_of(*get_args(GroupBy)),
+    "currency": http.one_of(*get_args(Currency)),
+    "rates_of": http.day,
+    "explain": http.flag,
+    "lines": http.whole(0, 10_000, 1000),
+}
 
 
 @route("/v1/totals", http_method=READ)
 async def get_totals(request: Request) -> Response[Any]:
     """Amounts as intervals, from "without anything that may be counted twice" to "everything"."""
     await http.may_read(request)
-    asked = http.query(
-        request,
-        {
-            **CLOCKS,
-            **{name: read for name, read in FILTERS.items() if name != "currency"},
-            "group_by": http.one_of(*get_args(GroupBy)),
-            "currency": http.one_of(*get_args(Currency)),
-            "rates_of": http.day,
-            "explain": http.flag,
-            "lines": http.whole(0, 10_000),
-        },
-    )
+    asked = http.query(request, TOTALS)
     reader = request.app.state.registry.reader
     clocks = one_axis(http.clocks(asked))
     effective_on = clocks.effective_on or http.today()
@@ -49,4 +49,4 @@ async def get_totals(request: Request) -> Response[Any]:
     return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
-HANDLERS = [get_totals]
+OPERATIONS = (Operation(handler=get_totals, tag="Portfolio", query=TOTALS, answer=shapes.TotalsAnswer),)

@@ -35,7 +35,7 @@ class Service(Struct):
     client: httpx.AsyncClient
     visitor: httpx.AsyncClient
     pool: Any
-    registry: Any
+    app: Any
 
     async def size(self) -> int:
         """How many events the log holds."""
@@ -69,7 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             httpx.AsyncClient(base_url=url, timeout=30) as visitor,
         ):
             registry = app.state.registry
-            yield Service(url, settings, client, visitor, registry.pool, registry)
+            yield Service(url, settings, client, visitor, registry.pool, app)
         server.should_exit = True
         await serving
 

@@ -1,0 +1,104 @@
+"""The contract says what the service does: every route, every parameter, every example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from registry import api
+from registry.api import openapi
+from registry.api.examples import ANNOUNCEMENTS, ORGANIZATION_ANNOUNCEMENTS
+from registry.api.problems import PROBLEMS
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service
+
+
+async def test_every_route_is_documented_and_every_documented_route_is_there(service: Service) -> None:
+    contract = (await service.visitor.get("/openapi.json")).json()
+    documented = {(path, method.upper()) for path, item in contract["paths"].items() for method in item}
+    served = {
+        (re.sub(r":\w+}", "}", route.path), method)
+        for route in service.app.routes
+        for method in route.methods
+        if method != "OPTIONS" and route.path.startswith(("/v1", "/health", "/metrics", "/openapi", "/log"))
+    }
+    assert served - documented == set()
+    assert {pair for pair in documented if not pair[0].startswith("/docs")} - served == set()
+
+
+async def test_every_reference_leads_somewhere(visitor: httpx.AsyncClient) -> None:
+    contract = (await visitor.get("/openapi.json")).json()
+
+    def references(value: Any) -> Any:
+        if isinstance(value, dict):
+            yield from [value["$ref"]] if "$ref" in value else []
+            for item in value.values():
+                yield from references(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    for reference in references(contract):
+        found = contract
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+        assert found
+
+
+def parameters() -> list[tuple[str, str, dict[str, Any]]]:
+    """Every parameter of a query, with the path it is documented for."""
+    return [(o.path, name, parameter.schema) for o in api.OPERATIONS for name, parameter in o.query.items()]
+
+
+@pytest.mark.parametrize(("path", "name", "schema"), parameters(), ids=lambda v: v if isinstance(v, str) else "")
+async def test_a_documented_parameter_is_read(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], path: str, name: str, schema: dict[str, Any]
+) -> None:
+    """As documented it is no bad query; with a value outside of the schema it is one, and is named."""
+    assert openapi.PARAMETERS[name.removeprefix("from.").removeprefix("to.")]
+    value = (schema.get("examples") or schema.get("enum") or [schema.get("minimum", "true")])[0]
+    url = re.sub(r"{\w+}", new_slug(), path)
+    method = client.post if "dry_run" in name else client.get
+    answer = await method(url, params={name: value})
+    assert answer.json().get("code") != "bad_query", answer.text
+    refused = await method(url, params={name: "\n"})
+    assert (refused.status_code, refused.json()["parameter"]) == (400, name)
+
+
+async def test_every_example_can_be_posted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    slug = new_slug()
+    for name, announcement in ANNOUNCEMENTS.items():
+        answer = await client.post(f"/v1/deals/{slug}/events", json=announcement)
+        assert answer.status_code == 201, (name, answer.text)
+    for name, announcement in ORGANIZATION_ANNOUNCEMENTS.items():
+        answer = await client.post(f"/v1/organizations/{slug}/events", json=announcement)
+        assert answer.status_code == 201, (name, answer.text)
+
+
+async def test_the_contract_names_unions_and_refuses_unknown_fields(visitor: httpx.AsyncClient) -> None:
+    schemas = (await visitor.get("/openapi.json")).json()["components"]["schemas"]
+    event = schemas["Announcement"]["properties"]["event"]
+    assert event["discriminator"]["propertyName"] == "type"
+    assert event["discriminator"]["mapping"]["pledge_announced"] == "#/components/schemas/PledgeAnnounced"
+    assert schemas["PledgeAnnounced"]["additionalProperties"] is False
+    assert schemas["Amount"]["properties"]["value"]["anyOf"][0]["pattern"]
+
+
+async def test_every_problem_is_explained_where_its_type_leads(client: httpx.AsyncClient, slug: str) -> None:
+    problem = (await client.get(f"/v1/deals/{slug}")).json()
+    page = await client.get(problem["type"])
+    assert page.status_code == 200
+    for code in PROBLEMS:
+        assert f'id="{code}"' in page.text
+    assert problem["type"].endswith("#not_found")
+
+
+async def test_the_examples_of_dry_run_record_nothing(service: Service, slug: str) -> None:
+    before = await service.size()
+    answer = await service.client.post(f"/v1/deals/{slug}/events?dry_run=true", json=[registered(), pledged()])
+    assert answer.status_code == 200
+    assert await service.size() == before
