@@ -7,7 +7,7 @@ contradict each other or run in circles: every rule here ends, and counts less r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from datetime import date
 from decimal import Decimal
 
@@ -39,6 +39,8 @@ class Relations:
         self._events: dict[frozenset[Key], set[str]] = {}
         self._pledges: dict[str, tuple[Key, ...]] = {}
         self._wholes: dict[Key, frozenset[Key]] = {}
+        self._parts: dict[Key, list[Key]] | None = None
+        self._beside: dict[Key, set[Key]] = {}
 
     def declare(self, relation: Relation, one: Key, other: Key, event: str) -> None:
         """`one` is `relation` to `other`, as the event says."""
@@ -94,33 +96,40 @@ class Relations:
         deal = (key[0], None)
         return tuple(sorted((n for n in newer if not {key, deal} & (_above(self._after, n) | {n})), key=name_of))
 
-    def overlapping(self, tops: Collection[Key]) -> dict[Key, set[Key]]:
+    def overlapping(self, tops: Set[Key]) -> dict[Key, set[Key]]:
         """Which of these may overlap: as declared of them or of a part of each, or by a part they have in common."""
-        outermost = set(tops)
-        stands_in: dict[Key, set[Key]] = {top: {top} for top in tops}
-        pairs: set[tuple[Key, Key]] = set()
-        for node in self._nodes():
-            above = self.wholes(node) & outermost
-            if above:
-                stands_in.setdefault(node, set()).update(above)
-                pairs |= {(a, b) for a in above for b in above if a != b and not self._are_apart(a, b)}
-        for one, other in self._overlapping:
-            exact = one[1] is not None and other[1] is not None
-            for x in self._expand(one):
-                for y in self._expand(other):
-                    if x != y and (exact or not self._are_apart(x, y)):
-                        pairs |= {(a, b) for a in stands_in.get(x, ()) for b in stands_in.get(y, ()) if a != b}
+        beneath = self._beneath()
         found: dict[Key, set[Key]] = {top: set() for top in tops}
-        for a, b in pairs:
-            found[a].add(b)
-            found[b].add(a)
+        stands_in: dict[Key, set[Key]] = {}
+        for top in tops:
+            for key in (top, *beneath.get(top, ())):
+                stands_in.setdefault(key, set()).add(top)
+        for key, above in stands_in.items():
+            for a in above:
+                found[a] |= {b for b in above if a != b and not self._are_apart(a, b)}
+                for beside in self._beside.get(key, ()):
+                    for b in stands_in.get(beside, ()):
+                        if a != b:
+                            found[a].add(b)
+                            found[b].add(a)
         return found
 
-    def _nodes(self) -> list[Key]:
-        every = dict.fromkeys(
-            key for deal in sorted(self.deals) for key in (*self._pledges.get(deal, ()), (deal, None))
-        )
-        return list(dict.fromkeys((*every, *self._up)))
+    def _beneath(self) -> dict[Key, list[Key]]:
+        """The parts of each pledge; found once, together with what overlaps each, when every deal is held."""
+        if self._parts is None:
+            self._parts = {}
+            every = [(deal, None) for deal in self.deals] + [key for keys in self._pledges.values() for key in keys]
+            for key in dict.fromkeys((*every, *self._up)):
+                for whole in self.wholes(key):
+                    self._parts.setdefault(whole, []).append(key)
+            for one, other in self._overlapping:
+                exact = one[1] is not None and other[1] is not None
+                for x in self._expand(one):
+                    for y in self._expand(other):
+                        if x != y and (exact or not self._are_apart(x, y)):
+                            self._beside.setdefault(x, set()).add(y)
+                            self._beside.setdefault(y, set()).add(x)
+        return self._parts
 
     def _expand(self, key: Key) -> tuple[Key, ...]:
         return (key,) if key[1] is not None else (*self._pledges.get(key[0], ()), key)
@@ -144,7 +153,7 @@ def _above(edges: Mapping[Key, Collection[Key]], start: Key) -> set[Key]:
     return found
 
 
-class Candidate(Struct):
+class Candidate(Struct, gc=False):
     """A pledge that may count: its figures in its column. `certain`: it belongs to the total made, and to no other."""
 
     key: Key
@@ -238,9 +247,9 @@ def _largest(candidates: Mapping[Key, Candidate]) -> Callable[[Key], tuple[Decim
 
 
 def _without_overlap(
-    candidates: Mapping[Key, Candidate], tops: Collection[Key], relations: Relations, comparable: bool
+    candidates: Mapping[Key, Candidate], tops: Sequence[Key], relations: Relations, comparable: bool
 ) -> tuple[set[Key], dict[Key, tuple[Key, ...]]]:
-    overlaps = relations.overlapping(tops)
+    overlaps = relations.overlapping(set(tops))
     if comparable or len({candidates[key].column[0] for key in tops}) == 1:
         order = sorted(tops, key=lambda k: (-candidates[k].low, candidates[k].stated_on, name_of(k)))
     else:

@@ -82,7 +82,7 @@ class RelationRow(Struct, frozen=True, array_like=True, gc=False):
     source: str
 
 
-class PledgeRow(Struct, frozen=True, array_like=True):
+class PledgeRow(Struct, frozen=True, array_like=True, gc=False):
     """A pledge. `value`, `low` and `high` are in units of `currency`; `stated_on` is the day the amount is of."""
 
     pledge: str
@@ -99,7 +99,7 @@ class PledgeRow(Struct, frozen=True, array_like=True):
     additional_to: str | None
 
 
-class DealRow(Struct, frozen=True, array_like=True):
+class DealRow(Struct, frozen=True, array_like=True, gc=False):
     """A deal. `places` are ISO 3166 codes of the sites that stand; `investors` the parties in that role."""
 
     deal: str
@@ -272,7 +272,7 @@ class Totals(Struct, frozen=True, kw_only=True):
 # --- adding up --------------------------------------------------------------------------------------------------------
 
 
-class _Item(Candidate):
+class _Item(Candidate, gc=False):
     """A pledge that counts, with its rows and the rate it was converted at."""
 
     deal: DealRow
