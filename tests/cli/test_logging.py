@@ -31,7 +31,8 @@ for log in (structlog.get_logger("ours"), logging.getLogger("theirs")):
 def test_a_failure_is_logged_with_its_place_and_without_the_requests_key(terminal: bool) -> None:
     pretend = "import sys; sys.stderr.isatty = lambda: True\n" if terminal else ""
     told = subprocess.run([sys.executable, "-c", pretend + FAILS], capture_output=True, text=True, check=True).stderr
-    assert told.count("it failed") == 2
+    assert told.count("said") >= 2
+    assert "it failed" in told
     assert "reg_secret" not in told
     if not terminal:
         ours, theirs = (json.loads(line) for line in told.splitlines())
