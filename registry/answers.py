@@ -114,6 +114,25 @@ def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: dat
     )
 
 
+def organizations_in(deal: Mapping[str, Any]) -> list[str]:
+    """Every organization that a deal's state names, once."""
+    named = [party["organization"] for party in deal["parties"]]
+    named += [slug for pledge in deal["pledges"] for slug in pledge["by"]]
+    named += [slug for partnership in deal["partnerships"] for slug in partnership["members"]]
+    named += [condition["authority"] for condition in deal["conditions"] if condition["authority"]]
+    return list(dict.fromkeys(named))
+
+
+def incoming(slug: str, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The relations to a deal that others declare, from their rows in the list."""
+    return [
+        {**relation, "deal": row["deal"], "title": row["title"]}
+        for row in listed
+        for relation in row["relations"]
+        if relation["deal"] == slug
+    ]
+
+
 def logged(stored: Stored) -> dict[str, Any]:
     """An event of the log, with the bytes' fingerprints that prove it."""
     recorded = stored.recorded

@@ -172,6 +172,21 @@ class Reader:
         found = view(slug, history.events, asked, DEALS)
         return history, found, _known(slug, history, found, asked)
 
+    async def first_memento(self, slug: str, clocks: Clocks) -> Clocks:
+        """The clocks, not before the deal's first event was recorded: RFC 7089 §4.5.3 gives the first memento there."""
+        first = (await self.history(slug)).events[0].recorded_at
+        return msgspec.structs.replace(clocks, recorded_at=max(first, clocks.recorded_at or first))
+
+    async def expand(self, answer: Answer, wanted: Sequence[str], today: date) -> bytes:
+        """A deal's answer with what others say today: organizations' names, other deals' relations to this one."""
+        document = msgspec.json.decode(answer.body)
+        if "organizations" in wanted:
+            document["organizations"] = await self.named(answers.organizations_in(document))
+        if "incoming" in wanted:
+            rows = await self.reads().fetch(INCOMING, today, document["deal"])
+            document["incoming"] = answers.incoming(document["deal"], [msgspec.json.decode(r["row"]) for r in rows])
+        return encode(document)
+
     async def audit(self, slug: str, clocks: Clocks) -> bytes:
         """Every event of a deal with what it changed, by whom, when, why, and on which source."""
         history = await self.history(slug)

@@ -102,7 +102,7 @@ async def post_events(request: Request, deal: FromPath[str]) -> Response[bytes]:
     return await record(request, "deal", deal, intake.announcements.some)
 
 
-def memento(request: Request, slug: str, recorded_at: datetime | None) -> dict[str, str]:
+def memento(slug: str, recorded_at: datetime | None) -> dict[str, str]:
     """The headers of a past state (RFC 7089): which moment it stands for, and where the others are."""
     path = f"/v1/deals/{slug}"
     links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="application/link-format"'
@@ -110,14 +110,6 @@ def memento(request: Request, slug: str, recorded_at: datetime | None) -> dict[s
     if recorded_at is not None:
         headers["Memento-Datetime"] = http.http_date(recorded_at)
     return headers
-
-
-def past(request: Request, clocks: Clocks) -> Clocks:
-    """The clocks, with Accept-Datetime as the recorded one where nothing else fixes the log."""
-    asked = http.accept_datetime(request)
-    if asked is None or clocks.recorded_at is not None or clocks.position is not None:
-        return clocks
-    return replace(clocks, recorded_at=asked)
 
 
 STATE = {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
@@ -129,22 +121,22 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     await http.may_read(request)
     http.known("deal", deal)
     asked = http.query(request, STATE)
-    reader = request.app.state.registry.reader
-    clocks = past(request, http.clocks(asked))
+    registry = request.app.state.registry
+    reader = registry.reader
+    clocks = http.clocks(asked)
+    if clocks.recorded_at is None and clocks.position is None and (instant := http.accept_datetime(request)):
+        clocks = await reader.first_memento(deal, replace(clocks, recorded_at=instant))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None
     if clocks == Clocks():
         answer: Answer = await reader.deal_now(deal, http.today())
     else:
-        head = await reader.head() if fixes_log else None
-        if "accept-datetime" in request.headers and "recorded_at" not in asked:
-            clocks = await reader.first_memento(deal, clocks)
-        answer = await reader.deal(deal, clocks, http.today(), head)
-    headers = memento(request, deal, answer.recorded_at if fixes_log else None)
+        answer = await reader.deal(deal, clocks, http.today(), await reader.head() if fixes_log else None)
+    headers = memento(deal, answer.recorded_at if fixes_log else None)
     headers["ETag"] = answer.etag
     # A redaction may come: even what is final is asked for again before it is shown.
-    headers["Cache-Control"] = "public, no-cache" if answer.final else "no-cache"
+    headers["Cache-Control"] = "public, no-cache" if answer.final and registry.settings.public_read else "no-cache"
     if asked.get("certificate"):
-        certificate = await request.app.state.registry.evidence.certificate(deal, clocks, http.today(), answer)
+        certificate = await registry.evidence.certificate(deal, clocks, http.today(), answer)
         return http.json_response(certificate, 200, {**headers, "ETag": f'"{answer.position}"'})
     if asked.get("expand"):
         expanded = await reader.expand(answer, asked["expand"], http.today())

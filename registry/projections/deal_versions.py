@@ -45,7 +45,7 @@ DELETE FROM deal_versions AS v
 """
 
 ADD = """
-INSERT INTO {table} (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
+INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
 SELECT clock, deal, effective_from, effective_to, known_from, known_to, string_to_array(terms, ' '), title, row, totals
   FROM unnest($1::"char"[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
               $9::bytea[], $10::bytea[])
@@ -123,6 +123,7 @@ def listed(deal: Deal) -> Listed:
         terms |= {f"stage:{deal.stage.value}"}
     if deal.kind is not None:
         terms |= {f"kind:{deal.kind}"}
+    terms |= {f"related:{relation.deal}" for relation in deal.relations}
     pledges = []
     for pledge in deal.pledges:
         if pledge.status != "withdrawn":
@@ -298,7 +299,11 @@ class DealVersions:
                     boards.setdefault((clock, deal), _Board(clock, deal)).move(before, after, known)
         await _write(connection, list(boards.values()), anew)
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
+    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        deals = [history.slug for history in histories if history.rules is DEALS]
+        await connection.execute(FORGET, deals, [RECORDED, PUBLISHED])
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         drawn = [
             rectangle
             for history in histories
@@ -306,7 +311,7 @@ class DealVersions:
             for rectangle in (*rectangles_recorded(history), *rectangles_published(history))
         ]
         if drawn:
-            await connection.execute(ADD.format(table=table["deal_versions"]), *_columns(drawn))
+            await connection.execute(ADD, *_columns(drawn))
 
 
 def _changed(
@@ -361,7 +366,7 @@ async def _write(
         for (clock, _), history in anew.items():
             drawn += rectangles_recorded(history) if clock == RECORDED else rectangles_published(history)
     if drawn:
-        await connection.execute(ADD.format(table="deal_versions"), *_columns(drawn))
+        await connection.execute(ADD, *_columns(drawn))
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,12 +13,14 @@ from typing import Any
 
 import asyncpg
 import httpx
+import jsonschema_rs
+import msgspec
 import pytest
 import pytest_asyncio
 import uvicorn
 from msgspec import Struct
 
-from registry import keys
+from registry import api, keys
 from registry.app import create_app
 from registry.settings import Settings
 from tests.conftest import APP_ROLE, Server, at
@@ -46,6 +49,45 @@ class Service(Struct):
         return {"Authorization": f"Bearer {await keys.create(self.pool, 'test', scopes)}"}
 
 
+class Contract:
+    """The service's contract: whatever a test's client receives must be in it."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._components = {"components": document["components"]}
+        self._paths = [
+            (re.compile(re.sub(r"{\w+}", "[^/]+", path) + "$"), item) for path, item in document["paths"].items()
+        ]
+        self._validators: dict[str, Any] = {}
+
+    async def check(self, response: httpx.Response) -> None:
+        """Fails unless the status, the media type and the JSON of an answer are as documented."""
+        path, method, status = response.request.url.path, response.request.method.lower(), str(response.status_code)
+        item = next((item for pattern, item in self._paths if pattern.match(path)), None)
+        if item is None or method not in item:
+            if status not in ("404", "405"):
+                return
+            documented: dict[str, Any] = {"$ref": "#/components/responses/not_found"}
+        else:
+            documented = item[method]["responses"].get(status)
+        assert documented is not None, f"{method} {path} answered {status}, which is not documented"
+        if "$ref" in documented:
+            documented = self._components["components"]["responses"][documented["$ref"].rsplit("/", 1)[1]]
+        content = documented.get("content", {})
+        if not content or method == "head":
+            return
+        media = response.headers["content-type"].partition(";")[0]
+        assert media in content, f"{method} {path} answered {status} as {media}, which is not documented"
+        if media.endswith("json") and "$ref" in str(content[media]["schema"]):
+            await response.aread()
+            self._validator(content[media]["schema"]).validate(response.json())
+
+    def _validator(self, schema: dict[str, Any]) -> Any:
+        key = str(schema)
+        if key not in self._validators:
+            self._validators[key] = jsonschema_rs.Draft202012Validator({**schema, **self._components})
+        return self._validators[key]
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service with these settings."""
@@ -64,9 +106,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             await serving
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
+        hooks = {"response": [Contract(msgspec.json.decode(api.CONTRACT)).check]}
         async with (
-            httpx.AsyncClient(base_url=url, headers=admin, timeout=30) as client,
-            httpx.AsyncClient(base_url=url, timeout=30) as visitor,
+            httpx.AsyncClient(base_url=url, headers=admin, timeout=30, event_hooks=hooks) as client,
+            httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as visitor,
         ):
             registry = app.state.registry
             yield Service(url, settings, client, visitor, registry.pool, app)
