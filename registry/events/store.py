@@ -91,6 +91,15 @@ SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, 
  ORDER BY e.stream, e.version
 """
 
+STREAM_SIZES = """
+SELECT stream, max(version) AS version
+  FROM events
+ WHERE stream > $1
+ GROUP BY stream
+ ORDER BY stream
+ LIMIT $2
+"""
+
 STREAM_HEAD = """
 SELECT version, leaf_hash, position
   FROM events
@@ -244,24 +253,30 @@ class Stored(Struct, frozen=True):
 
 @asynccontextmanager
 async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """A READ COMMITTED transaction that holds the log's lock: everything read in it is the log's true end.
+    """A READ COMMITTED transaction that holds the log's lock: everything read in it is the log's true end."""
+    async with pool.acquire(timeout=PATIENCE) as connection, holding_the_log(connection):
+        yield connection
+
+
+@asynccontextmanager
+async def holding_the_log(connection: Connection, patience: float = PATIENCE) -> AsyncIterator[None]:
+    """The same on a connection that is there. `patience`: the seconds to wait for the lock.
 
     The lock is its own statement, before anything is read: positions must commit in order, or a feed reader skips one
     (tests/test_recorder.py::test_a_reader_that_polls_misses_nothing).
     """
-    async with pool.acquire(timeout=PATIENCE) as connection:
-        try:
-            await connection.execute(LOCK, timeout=PATIENCE)
-            yield connection
-            await connection.execute("COMMIT")
-        except (asyncio.CancelledError, TimeoutError):
-            # Who does not answer in time would not answer a ROLLBACK either: the server ends it with the connection.
-            connection.terminate()
-            raise
-        except BaseException:
-            if not connection.is_closed() and connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
-            raise
+    try:
+        await connection.execute(LOCK, timeout=patience)
+        yield
+        await connection.execute("COMMIT")
+    except (asyncio.CancelledError, TimeoutError):
+        # Who does not answer in time would not answer a ROLLBACK either: the server ends it with the connection.
+        connection.terminate()
+        raise
+    except BaseException:
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+        raise
 
 
 def seal(
@@ -376,6 +391,11 @@ async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[s
     for row in await connection.fetch(STREAMS, list(names)):
         found[row["stream"]].append(from_row(row))
     return found
+
+
+async def stream_sizes(connection: Connection | Pool, after: str, limit: int) -> list[tuple[str, int]]:
+    """The next streams in the order of their names, each with its version."""
+    return [(row["stream"], row["version"]) for row in await connection.fetch(STREAM_SIZES, after, limit)]
 
 
 async def stream_head(connection: Connection | Pool, name: str) -> tuple[int, bytes, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from registry.events.types import Party, Recorded, Source
 from registry.projections.projection import Step
 
 ADD = """
-INSERT INTO {table} (term, position)
+INSERT INTO mentions (term, position)
 SELECT term, position
   FROM unnest($1::text[], $2::bigint[]) AS m (term, position)
 ON CONFLICT DO NOTHING
@@ -85,16 +85,19 @@ class Mentions:
         erased = [e.position for s in steps if s.erased for e in s.after.events if e.event is None]
         if erased:
             await connection.execute(FORGET, erased)
-        await _add(connection, (step.recorded for step in steps), "mentions")
+        await _add(connection, (step.recorded for step in steps))
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
-        await _add(connection, (event for history in histories for event in history.events), table["mentions"])
+    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        await connection.execute(FORGET, [event.position for history in histories for event in history.events])
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        await _add(connection, (event for history in histories for event in history.events))
 
 
-async def _add(connection: Connection, events: Any, table: str) -> None:
+async def _add(connection: Connection, events: Iterable[Recorded]) -> None:
     found = [(term, event.position) for event in events for term in dict.fromkeys(terms(event))]
     if found:
-        await connection.execute(ADD.format(table=table), [t for t, _ in found], [p for _, p in found])
+        await connection.execute(ADD, [t for t, _ in found], [p for _, p in found])
 
 
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:

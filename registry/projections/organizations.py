@@ -12,12 +12,14 @@ from registry.events.store import Connection
 from registry.projections.projection import Step
 
 PUT = """
-INSERT INTO {table} (organization, version, position, merged_into, names, state)
+INSERT INTO organizations (organization, version, position, merged_into, names, state)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (organization) DO UPDATE
    SET version = excluded.version, position = excluded.position, merged_into = excluded.merged_into,
        names = excluded.names, state = excluded.state
 """
+
+FORGET = "DELETE FROM organizations WHERE organization = ANY ($1::text[])"
 
 NAMED = """
 SELECT organization, merged_into, state
@@ -45,15 +47,18 @@ class Organizations:
 
     async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
         last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
-        await self.rebuild(connection, list(last.values()), {"organizations": "organizations"})
+        await self.rebuild(connection, list(last.values()))
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
+    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        await connection.execute(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         for history in histories:
             if history.rules is not ORGANIZATIONS:
                 continue
             state = history.state
             await connection.execute(
-                PUT.format(table=table["organizations"]),
+                PUT,
                 history.slug,
                 history.version,
                 history.events[-1].position,

@@ -1,7 +1,8 @@
 """What a view is: rows that follow from the log, written in the transaction of the event that changes them.
 
-A view has one function for what an event changes, and one that makes everything anew; both must give the same rows.
-To add a view: its module, one line in `projections.VIEWS`, its migration.
+A view has one function for what an event changes, and one that makes a stream's rows anew; both must give the same
+rows. To add a view: its module, one line in `projections.VIEWS`, its migration. Its SQL names its tables without a
+schema: `rebuild.py` runs the same statements on tables that stand beside the live ones.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class View(Protocol):
         """Writes what these events change, inside the transaction that records them."""
         ...
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]], table: dict[str, str]) -> None:
-        """Writes the rows of these streams into the tables that stand in for the view's own while it is made anew."""
+    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        """Deletes the rows of these streams."""
+        ...
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        """Writes the rows of these streams, of which there are none."""
         ...

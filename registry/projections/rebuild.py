@@ -1,0 +1,259 @@
+"""Making every view anew from the log, beside the live ones and while events arrive, and comparing the two.
+
+The views' own statements name their tables without a schema, so they write to tables of the same names in a schema of
+their own while the live ones serve. What arrived meanwhile is caught up with, the last of it under the log's lock, and
+the tables change places in that same transaction: whoever asks sees the one or the other, whole. Interrupted, the old
+ones serve; what was left behind goes with the next rebuild. Needs the role that owns the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from registry.errors import RegistryError
+from registry.events import store
+from registry.events.store import Connection
+from registry.projections import VIEWS
+from registry.projections.histories import history_of
+from registry.projections.projection import View
+
+SCHEMA = "rebuilding"
+
+# One rebuild at a time; the number is arbitrary and must never change.
+TAKE_TURNS = "SELECT pg_try_advisory_lock(5211960233814370061)"
+
+CLEAR = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
+
+CREATE = f"CREATE TABLE {SCHEMA}.{{table}} (LIKE public.{{table}} INCLUDING ALL EXCLUDING INDEXES)"
+
+# What LIKE does not copy: keys and indexes under their own names, storage options, rights.
+CONSTRAINTS = """
+SELECT format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', $2::text, $1::text, conname, pg_get_constraintdef(oid))
+  FROM pg_constraint
+ WHERE conrelid = ('public.' || $1)::regclass AND contype IN ('p', 'u', 'x')
+"""
+
+INDEXES = """
+SELECT pg_get_indexdef(indexrelid)
+  FROM pg_index
+ WHERE indrelid = ('public.' || $1)::regclass AND indexrelid NOT IN (SELECT conindid FROM pg_constraint)
+"""
+
+OPTIONS = """
+SELECT format('ALTER TABLE %I.%I SET (%s)', $2::text, $1::text, array_to_string(reloptions, ', '))
+  FROM pg_class
+ WHERE oid = ('public.' || $1)::regclass AND reloptions IS NOT NULL
+"""
+
+RIGHTS = """
+SELECT format('GRANT %s ON %I.%I TO %s', a.privilege_type, $2::text, $1::text,
+              CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+  FROM pg_class AS c, aclexplode(c.relacl) AS a
+ WHERE c.oid = ('public.' || $1)::regclass
+"""
+
+KEY = """
+SELECT array_agg(quote_ident(a.attname) ORDER BY k.place)
+  FROM pg_index AS i, unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+       JOIN pg_attribute AS a ON a.attnum = k.number
+ WHERE i.indrelid = ('public.' || $1)::regclass AND i.indisprimary AND a.attrelid = i.indrelid
+"""
+
+DIFFERENCES = f"""
+SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(anew) AS anew
+  FROM public.{{table}} AS live
+       FULL JOIN {SCHEMA}.{{table}} AS anew USING ({{key}})
+ WHERE live IS DISTINCT FROM anew
+ ORDER BY {{key}}
+"""  # noqa: S608 - the names are the views' own
+
+SWITCH = f"""
+DROP TABLE public.{{table}};
+ALTER TABLE {SCHEMA}.{{table}} SET SCHEMA public;
+"""
+
+# Streams asked for at once, and the events folded at once: enough to share a round trip, little enough to hold.
+STREAMS_AT_ONCE = 500
+EVENTS_AT_ONCE = 5_000
+
+# So few events left are caught up with under the log's lock.
+FEW = 500
+
+# Whoever reads a live table for long makes the switch wait, and nothing is recorded meanwhile: it tries briefly, often.
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
+TRIES = 60
+PAUSE = 1.0
+
+Progress = Callable[[int, int], None]
+"""Is told how many events are done, and how many there are."""
+
+
+class RebuildRunning(RegistryError):
+    """The views are being rebuilt by another process: wait until it has ended."""
+
+
+class TablesInUse(RegistryError):
+    """The rebuilt views could not take their place: the live ones were being read all the time. Try again."""
+
+
+class Difference(Struct, frozen=True):
+    """A row that is not what the log says. `live` is None where it is missing, `anew` where the log does not say it."""
+
+    table: str
+    key: list[Any]
+    live: dict[str, Any] | None
+    anew: dict[str, Any] | None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that differ."""
+        if self.live is None or self.anew is None:
+            return []
+        return [name for name, value in self.anew.items() if self.live[name] != value]
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequence[View] = VIEWS) -> int:
+    """Makes the views anew and puts them in the place of the live ones; answers with the log's position at that moment.
+
+    Raises RebuildRunning, TablesInUse, and what asyncpg raises. Whatever happens, the live views stay whole.
+    """
+    async with _beside(owner_url, views) as connection:
+        known = await _build(connection, views, progress)
+        for _ in range(TRIES):
+            try:
+                async with store.holding_the_log(connection, patience=60):
+                    reached = await _catch_up(connection, views, known)
+                    await connection.execute(LOCK_TIMEOUT)
+                    for table in _tables(views):
+                        await connection.execute(SWITCH.format(table=table))
+                return reached
+            except asyncpg.LockNotAvailableError:
+                await asyncio.sleep(PAUSE)
+        raise TablesInUse
+
+
+async def differences(
+    owner_url: str, progress: Progress = _no_progress, views: Sequence[View] = VIEWS
+) -> AsyncIterator[Difference]:
+    """Makes the views anew beside the live ones and names each row in which they differ; changes nothing."""
+    async with _beside(owner_url, views) as connection:
+        known = await _build(connection, views, progress)
+        other = await asyncpg.connect(owner_url)
+        try:
+            snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
+            # Nothing is recorded from before the last event is caught up with until both sides are looked at as one.
+            async with store.holding_the_log(other, patience=60):
+                await _catch_up(connection, views, known)
+                await snapshot.start()
+                await store.head(connection)
+        finally:
+            await other.close()
+        try:
+            for table in _tables(views):
+                key = ", ".join(await connection.fetchval(KEY, table))
+                async for row in connection.cursor(DIFFERENCES.format(table=table, key=key)):
+                    yield Difference(table, *(msgspec.json.decode(value or "null") for value in row))
+        finally:
+            await snapshot.rollback()
+
+
+def _tables(views: Sequence[View]) -> Iterator[str]:
+    return (table for view in views for table in view.tables)
+
+
+@asynccontextmanager
+async def _beside(owner_url: str, views: Sequence[View]) -> AsyncIterator[Connection]:
+    """A connection on which the views' names mean empty tables beside the live ones; they are dropped in the end."""
+    settings = {"application_name": "registry rebuild", "timezone": "UTC", "search_path": f"{SCHEMA}, public"}
+    connection = await asyncpg.connect(owner_url, server_settings=settings)
+    try:
+        if not await connection.fetchval(TAKE_TURNS):
+            raise RebuildRunning
+        await connection.execute(CLEAR)
+        async with connection.transaction():
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+            for table in _tables(views):
+                await _create(connection, table)
+        yield connection
+        await connection.execute(CLEAR)
+    finally:
+        # On a failure the tables stay: the server may be gone. The next rebuild clears them away.
+        await connection.close()
+
+
+async def _create(connection: Connection, table: str) -> None:
+    """An empty table like the live one, with the same indexes by the same names, and the same rights."""
+    await connection.execute(CREATE.format(table=table))
+    for statements in (CONSTRAINTS, OPTIONS, RIGHTS):
+        for row in await connection.fetch(statements, table, SCHEMA):
+            await connection.execute(row[0])
+    for row in await connection.fetch(INDEXES, table):
+        await connection.execute(re.sub(rf" ON public\.{table} ", f" ON {SCHEMA}.{table} ", row[0], count=1))
+
+
+async def _build(connection: Connection, views: Sequence[View], progress: Progress) -> int:
+    """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
+    known = (await store.head(connection)).position
+    total, done, after = known, 0, ""
+    while sizes := await store.stream_sizes(connection, after, STREAMS_AT_ONCE):
+        after = sizes[-1][0]
+        for names, events in _parts(sizes):
+            await _rebuild_streams(connection, views, names)
+            done += events
+            progress(min(done, total), total)
+    while True:
+        reached = await _catch_up(connection, views, known)
+        if reached - known < FEW:
+            break
+        known = reached
+    for table in _tables(views):
+        # A table without statistics is asked along the wrong way.
+        await connection.execute(f"ANALYZE {SCHEMA}.{table}")
+    return reached
+
+
+def _parts(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
+    """Streams in parts that have few events together; a long stream is a part of its own."""
+    names: list[str] = []
+    events = 0
+    for name, size in sizes:
+        if names and events + size > EVENTS_AT_ONCE:
+            yield names, events
+            names, events = [], 0
+        names.append(name)
+        events += size
+    if names:
+        yield names, events
+
+
+async def _catch_up(connection: Connection, views: Sequence[View], known: int) -> int:
+    """Makes the streams anew that have got events since; answers with the position up to which."""
+    head = (await store.head(connection)).position
+    names = sorted(await store.touched(connection, known, head))
+    for start in range(0, len(names), STREAMS_AT_ONCE):
+        await _rebuild_streams(connection, views, names[start : start + STREAMS_AT_ONCE], forget=True)
+    return head
+
+
+async def _rebuild_streams(
+    connection: Connection, views: Sequence[View], names: Sequence[str], *, forget: bool = False
+) -> None:
+    streams = await store.streams(connection, names)
+    histories = [history_of(name, events) for name, events in streams.items() if events]
+    async with connection.transaction():
+        for view in views:
+            if forget:
+                await view.forget(connection, histories)
+            await view.rebuild(connection, histories)
