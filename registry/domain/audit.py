@@ -406,12 +406,26 @@ def compare(events: Sequence[Recorded], at: Clocks, then: Clocks, rules: Rules[S
     """
     slug = events[0].slug if events else ""
     a, b = view(slug, events, at, rules), view(slug, events, then, rules)
+    if len(a.readings) > len(b.readings):
+        return _reversed(compare(events, then, at, rules))
     led = Change("/merged_into", a.merged_into, b.merged_into) if a.merged_into != b.merged_into else None
     way = _Way(a, b, rules)
     for step in _Steps(events, (at, a), (then, b)).in_order():
         way.take(step)
     return Comparison(
         before=a.state, after=b.state, changes=way.changes(), differences=diff(a.state, b.state), merged_into=led
+    )
+
+
+def _reversed(made: Comparison[S]) -> Comparison[S]:
+    """Back in the record: the same way, walked the other way round."""
+    led = made.merged_into
+    return Comparison(
+        before=made.after,
+        after=made.before,
+        changes=[replace(c, before=c.after, after=c.before) for c in reversed(made.changes)],
+        differences=diff(made.after, made.before),
+        merged_into=Change(led.path, led.after, led.before) if led else None,
     )
 
 
@@ -424,7 +438,7 @@ class _Step(Struct, frozen=True, kw_only=True):
     base: bool = False
     event: UUID | None = None
     placed: Placed | None = None
-    field: str | None = None
+    chosen: str | None = None
 
 
 class _Steps(Generic[S]):
@@ -452,10 +466,10 @@ class _Steps(Generic[S]):
         yield from record
         choices = self._choices()
         here = set(self.a_steps)
-        yield from (choice for field, choice in choices.items() if self._can_choose(field, here))
+        yield from (choice for path, choice in choices.items() if self._can_choose(path, here))
         yield from left
         yield from entered
-        yield from (choice for field, choice in choices.items() if not self._can_choose(field, here))
+        yield from (choice for path, choice in choices.items() if not self._can_choose(path, here))
         if self.b.state is None:
             yield self._registration(known=False)
 
@@ -519,43 +533,36 @@ class _Steps(Generic[S]):
         return tuple(e.id for e in self.between if self.concerns.get(e.id) in originals)
 
     def _grounds(self, reading: Reading) -> set[UUID]:
-        """The events on which an event's words and its place rest."""
-        event = reading.event
+        """The events on which an event's words and its place rest: a claim has its place by what it speaks of."""
         grounds = {reading.recorded.id}
-        claims = (r.event for r in (*self.a.readings, *self.b.readings) if isinstance(r.event, ClaimReported))
-        if isinstance(event, ClaimReported):
-            spoken_of = [c for c in claims if c.claim == event.claim]
-        elif isinstance(event, ClaimRetracted):
-            spoken_of = [c for c in claims if c.claim == event.claim]
-            grounds |= {
-                r.recorded.id
-                for r in (*self.a.readings, *self.b.readings)
-                if isinstance(r.event, ClaimReported) and r.event.claim == event.claim
-            }
-        else:
+        event = reading.event
+        if not isinstance(event, (ClaimReported, ClaimRetracted)):
             return grounds
-        return grounds | {c.about for c in spoken_of if c.about is not None}
+        for other in (*self.a.readings, *self.b.readings):
+            if isinstance(other.event, ClaimReported) and other.event.claim == event.claim:
+                grounds |= {other.recorded.id, other.event.about or other.recorded.id}
+        return grounds
 
     def _choices(self) -> dict[str, _Step]:
         choices: dict[str, _Step] = {}
-        for field in dict.fromkeys((*self.a.preferred, *self.b.preferred)):
-            was, now = self.a.preferred.get(field), self.b.preferred.get(field)
+        for path in dict.fromkeys((*self.a.preferred, *self.b.preferred)):
+            was, now = self.a.preferred.get(path), self.b.preferred.get(path)
             if was == now:
                 continue
             about = {
                 r.recorded.id
                 for r in (*self.a.readings, *self.b.readings)
-                if isinstance(r.event, ClaimPreferred) and r.event.field == field
+                if isinstance(r.event, ClaimPreferred) and r.event.field == path
             } | {claim for claim in (was, now) if claim is not None}
             causes = tuple(
                 e.id for e in self.between if self.concerns.get(e.id, e.id) in about and e.type in _RECORDS_OWN_TYPES
             )
-            choices[field] = _Step(kind="record", causes=causes, field=field)
+            choices[path] = _Step(kind="record", causes=causes, chosen=path)
         return choices
 
-    def _can_choose(self, field: str, here: set[UUID]) -> bool:
+    def _can_choose(self, path: str, here: set[UUID]) -> bool:
         """Whether the claim chosen is in sight from the first point; else the choice is told after its claim."""
-        claim = self.b.preferred.get(field)
+        claim = self.b.preferred.get(path)
         return claim is None or claim in here
 
 
@@ -579,8 +586,8 @@ class _Way(Generic[S]):
             self.timeline = Timeline(self.rules, self.b.base).extend(self.timeline.steps)
         elif step.event is not None:
             self._put(step.event, step.placed)
-        elif step.field is not None:
-            self.preferred[step.field] = self.b.preferred.get(step.field)
+        elif step.chosen is not None:
+            self.preferred[step.chosen] = self.b.preferred.get(step.chosen)
         shown = self.rules.follow(self.timeline.at(None), self.preferred, self.own) if self.known else None
         for change in diff(self.shown, shown):
             self._tell(change, step)

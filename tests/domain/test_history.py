@@ -1,4 +1,4 @@
-"""How a history is read: three clocks, corrections and voids, preferred claims, merges, erasure, and the strict door."""
+"""How a history is read: three clocks, corrections and voids, preferred claims, merges, erasure, the strict door."""
 
 from __future__ import annotations
 
