@@ -5,8 +5,9 @@ The same shape as `deal.py`: `register` begins, `evolve` is total and answers wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from decimal import Decimal as Exact
 from typing import assert_never
 
 from msgspec import Struct
@@ -127,3 +128,35 @@ def evolve(organization: Organization, happened: Happened) -> Organization | Ref
 
 def _holds(parent: ParentState, slug: str) -> bool:
     return parent.parent == slug and parent.until is None
+
+
+def parent_on(organization: Organization, day: date) -> str | None:
+    """Who alone owned or controlled the organization on a day, with more than half where a share is known.
+
+    Who merely manages it does not count, and of two parents neither is the one who commits.
+    """
+    held = [p for p in organization.parents if p.since <= day and (p.until is None or day < p.until)]
+    parents = [p for p in held if p.control != "manages" and (p.share is None or Exact(p.share) > 50)]
+    return parents[0].parent if len(parents) == 1 else None
+
+
+def roll_up(
+    organizations: Mapping[str, Organization], day: date, merged: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """For each organization that counts under another on a day, its ultimate parent; `merged` leads from duplicates."""
+    top: dict[str, str] = {}
+    for slug in {*organizations, *(merged or {})}:
+        at, seen = slug, {slug}
+        while True:
+            held = organizations.get(at)
+            above = (merged or {}).get(at) or (parent_on(held, day) if held else None)
+            if above in seen:
+                at = slug  # A circle of owners has no top.
+                break
+            if above is None:
+                break
+            seen.add(above)
+            at = above
+        if at != slug:
+            top[slug] = at
+    return top
