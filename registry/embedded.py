@@ -44,6 +44,7 @@ PORT = 5432
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 START_SECONDS = 60.0
 PAUSE_SECONDS = 0.2
+UP = b"up"
 LOG_BYTES = 10_000_000
 CACHE = Path("/var/cache/investment-registry")
 
@@ -118,9 +119,11 @@ class Embedded:
         self.data_dir = data_dir
         self.pgdata = data_dir / "postgres"
         self.log_file = data_dir / "postgres.log"
+        self._lock = data_dir / "postgres.lock"
         self._wanted_binaries = binaries
         self._settings = SETTINGS | dict(settings or {})
         self._ending = threading.Event()
+        self._decided = threading.Event()
         self._up = threading.Event()
         self._failure: BaseException | None = None
         self._running: subprocess.Popen[bytes] | None = None
@@ -138,12 +141,13 @@ class Embedded:
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
         try:
-            while not self._accepts():
+            while not (self._decided.is_set() and self._is_up() and self._accepts()):
                 if self._failure is not None:
                     raise self._failure
                 if time.monotonic() > deadline:
                     raise NoPostgres(reason=f"it did not start within {START_SECONDS:.0f} seconds; see {self.log_file}")
                 time.sleep(0.02)
+            self._up.set()
             self._passwords = json.loads((self.data_dir / "postgres.passwords").read_bytes())
         except BaseException:
             self.stop()
@@ -155,6 +159,7 @@ class Embedded:
         self._ending.set()
         running = self._running
         if running is not None and running.stdin is not None:
+            self._lock.write_bytes(b"")
             running.stdin.close()
         if self._thread is not None:
             self._thread.join()
@@ -248,26 +253,40 @@ class Embedded:
         if self._ending.is_set():
             # stop() came before there was anything to stop.
             running.stdin.close()
+        while running.poll() is None and not self._accepts():
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(0.02)
+        if running.poll() is None:
+            self._up.set()
+            self._lock.write_bytes(UP)
         running.wait()
+        self._lock.write_bytes(b"")
         running.stdin.close()
 
     @contextmanager
     def _the_only_one(self) -> Iterator[bool]:
         """Waits to be the one process that runs this directory's server; False when asked to end before."""
-        path = self.data_dir / "postgres.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    self._decided.set()
                     if self._ending.wait(0.2):
                         yield False
                         return
+            # An earlier one may have had no time to say that its server is no longer up.
+            os.ftruncate(fd, 0)
+            self._decided.set()
             yield True
         finally:
             os.close(fd)
+
+    def _is_up(self) -> bool:
+        """Whether the lock's holder says that its server is up: one that answers may also be an orphan about to end."""
+        return self._lock.exists() and self._lock.read_bytes() == UP
 
     def _accepts(self) -> bool:
         """Whether a server of this directory accepts connections; remembers where."""
@@ -284,7 +303,6 @@ class Embedded:
         except OSError:
             return False
         self._port = port
-        self._up.set()
         return True
 
     def _prepare_data_dir(self) -> None:
