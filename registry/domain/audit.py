@@ -454,6 +454,7 @@ class _Steps(Generic[S]):
         self.b_written = {reading.recorded.id for reading in self.b.readings}
         self.between = [e for e in events if (e.id in self.a_written) != (e.id in self.b_written)]
         self.concerns = _concerns(events)
+        self.seen_by = {clocks: _day_of_record(clocks, events) for clocks in (self.a_clocks, self.b_clocks)}
 
     def in_order(self) -> Iterator[_Step]:
         if self.a.state is None and self.b.state is None:
@@ -520,13 +521,11 @@ class _Steps(Generic[S]):
         return own
 
     def _late(self, day: date, lacking: Clocks) -> bool:
+        """Whether an event that a point's record lacked was in effect there, and older than that record."""
         if lacking.effective_on is not None and day > lacking.effective_on:
             return False
-        instants = [] if lacking.recorded_at is None else [lacking.recorded_at]
-        if lacking.position is not None:
-            # The log's own clock at that position, as far as this stream shows it: its last event by then.
-            instants += [e.recorded_at for e in self.events if e.position <= lacking.position][-1:]
-        return not instants or day < min(instants).date()
+        seen = self.seen_by.get(lacking)
+        return seen is None or day < seen
 
     def _own_causes(self, originals: set[UUID]) -> tuple[UUID, ...]:
         """The corrections and voids between the points that come down to these events."""
@@ -566,6 +565,23 @@ class _Steps(Generic[S]):
         return claim is None or claim in here
 
 
+def _day_of_record(clocks: Clocks, events: Sequence[Recorded]) -> date | None:
+    """The day of the record asked for; by position, as far as this stream shows it: that of its last event by then."""
+    instants = [] if clocks.recorded_at is None else [clocks.recorded_at]
+    if clocks.position is not None:
+        instants += [e.recorded_at for e in events if e.position <= clocks.position][-1:]
+    return min(instants).date() if instants else None
+
+
+class _Told(Struct):
+    """A field's change as far as it was walked."""
+
+    kind: Kind
+    before: Any
+    after: Any
+    causes: dict[UUID, None] = {}
+
+
 class _Way(Generic[S]):
     """The walk from one state to the other, and what each step of it changed."""
 
@@ -577,7 +593,7 @@ class _Way(Generic[S]):
         self.own = a.own
         self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
         self.shown = a.state
-        self.told: dict[str, list[Caused]] = {}
+        self.told: dict[str, list[_Told]] = {}
 
     def take(self, step: _Step) -> None:
         if step.known is not None:
@@ -603,16 +619,20 @@ class _Way(Generic[S]):
 
     def _tell(self, change: Change, step: _Step) -> None:
         told = self.told.setdefault(change.path, [])
-        before, causes = change.before, step.causes
-        if told and told[-1].kind == step.kind:
-            last = told.pop()
-            before, causes = last.before, tuple(dict.fromkeys((*last.causes, *causes)))
-            if before == change.after:
-                return
-        told.append(Caused(path=change.path, before=before, after=change.after, kind=step.kind, causes=causes))
+        if not told or told[-1].kind != step.kind:
+            told.append(_Told(kind=step.kind, before=change.before, after=change.after))
+        last = told[-1]
+        last.after = change.after
+        last.causes.update(dict.fromkeys(step.causes))
+        if last.before == last.after:
+            told.pop()
 
     def changes(self) -> list[Caused]:
-        return [caused for told in self.told.values() for caused in told]
+        return [
+            Caused(path=path, before=t.before, after=t.after, kind=t.kind, causes=tuple(t.causes))
+            for path, told in self.told.items()
+            for t in told
+        ]
 
 
 # --- what it means ----------------------------------------------------------------------------------------------------
