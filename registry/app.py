@@ -11,9 +11,10 @@ from litestar import Litestar
 from litestar.datastructures import State
 from msgspec import Struct
 
-from registry import api, postgres
+from registry import api, postgres, web
 from registry.api.problems import HANDLERS
 from registry.events.store import Pool
+from registry.evidence import Evidence
 from registry.keys import Keys
 from registry.reader import Reader
 from registry.recorder import Recorder
@@ -33,6 +34,7 @@ class Registry(Struct):
     recorder: Recorder
     reader: Reader
     keys: Keys
+    evidence: Evidence
 
     async def migrated(self) -> bool:
         """Whether the database answers and has this version's schema."""
@@ -61,12 +63,24 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             settings.database_url, name="registry recorder", min_size=1, max_size=3, timeout=STATEMENT_SECONDS
         )
         recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(writing), owner))
+        # Its own too, and patient: the first look at all streams takes as long as the log is long.
+        proving = await postgres.pool(settings.database_url, name="registry evidence", min_size=1, max_size=4)
+        evidence = Evidence(
+            await stack.enter_async_context(proving),
+            settings.signing_key,
+            settings.log_origin,
+            export=settings.checkpoint_export,
+            seconds=settings.checkpoint_seconds,
+        )
+        recorder.committed.append(evidence.committed)
+        await stack.enter_async_context(evidence)
         yield Registry(
             settings=settings,
             pool=pool,
             recorder=recorder,
             reader=Reader(pool, replicas),
             keys=Keys(pool, settings.admin_key),
+            evidence=evidence,
         )
 
 
@@ -86,7 +100,7 @@ def create_app(settings: Settings) -> Litestar:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", known.encode())]
 
     return Litestar(
-        route_handlers=api.ROUTES,
+        route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
         before_send=[say_request_id],

@@ -78,6 +78,22 @@ SELECT terms, totals
    AND known_from <= $3 AND known_to > $3
 """
 
+TURNS = """
+SELECT DISTINCT effective_from AS day
+  FROM deal_versions
+ WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2
+ ORDER BY day DESC
+ LIMIT $3
+"""
+
+PUBLIC_TURNS = """
+SELECT DISTINCT known_from AS day
+  FROM deal_versions
+ WHERE clock = 'p'
+ ORDER BY day DESC
+ LIMIT $1
+"""
+
 INCOMING = """
 SELECT deal, row
   FROM deal_versions
@@ -282,6 +298,16 @@ class Reader:
             (chosen if wanted.issubset(has) else others).append(totals.decode_row(row))
         rates = reference_rates() if question.currency is not None else None
         return totals.add_up(chosen, question, rates, others)
+
+    async def turns(self, clock: str, known: int, limit: int) -> list[date]:
+        """The latest days on which something of the portfolio came to be so, as known at a point, the first first."""
+        rows = await self.reads().fetch(TURNS, clock.encode(), known, limit)
+        return [row["day"] for row in reversed(rows)]
+
+    async def public_turns(self, limit: int) -> list[date]:
+        """The latest days on which something new of the portfolio was published, the first first."""
+        rows = await self.reads().fetch(PUBLIC_TURNS, limit)
+        return [date.fromordinal(row["day"]) for row in reversed(rows) if row["day"] >= 1]
 
     async def compare_portfolio(self, at: Clocks, then: Clocks, today: date) -> dict[str, Any]:
         """What appeared, grew, shrank, slipped, was corrected or learned late between two points, over all deals."""

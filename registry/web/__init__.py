@@ -1,0 +1,17 @@
+"""Pages: the same reader as the API's, rendered on the server, in Korean and English; every page works without a script."""
+
+from __future__ import annotations
+
+from litestar import Router
+from litestar.types import ControllerRouterHandler
+
+from registry.web import deals, files, portfolio
+from registry.web.page import ERRORS
+
+ROUTES: list[ControllerRouterHandler] = [
+    Router(
+        "/",
+        route_handlers=[*portfolio.HANDLERS, *deals.HANDLERS, *files.HANDLERS],
+        exception_handlers=ERRORS,
+    )
+]

@@ -1,0 +1,499 @@
+"""The charts, as geometry: where each mark stands and what it leads to. Templates draw them as SVG.
+
+Every mark is a door: it has an address. Nothing here is text from an announcement that could become markup; nothing here
+decides what is so, it only lays out what the fold, the audit and the totals say.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from registry.domain.audit import Audited
+from registry.domain.deal import Deal, StageState
+from registry.domain.history import DEALS, Clocks, History, View, view
+from registry.events.edtf import first_day, last_day
+from registry.web.shown import LADDER
+
+WIDTH = 960
+
+
+class Tick(Struct, frozen=True):
+    """A mark on an axis."""
+
+    at: float
+    text: str
+
+
+# --- the ladder -------------------------------------------------------------------------------------------------------
+
+
+class Rung(Struct, frozen=True):
+    """A step of the ladder. `reached` is None for a hollow mark: nobody said that the deal was at this stage."""
+
+    stage: str
+    reached: StageState | None
+    current: bool
+    passed: bool
+
+
+def ladder(seen: View[Deal]) -> list[Rung]:
+    """Intention to operation, each with the date and the basis on which the deal came there."""
+    reached: dict[str, StageState] = {}
+    now = seen.state.stage if seen.state else None
+    for state in seen.states:
+        if state.stage is not None:
+            reached.setdefault(state.stage.value, state.stage)
+    highest = LADDER.index(now.value) if now and now.value in LADDER else -1
+    if highest < 0 and now is not None:
+        highest = max((LADDER.index(s) for s in reached if s in LADDER), default=-1)
+    return [
+        Rung(stage, reached.get(stage), now is not None and now.value == stage, i <= highest)
+        for i, stage in enumerate(LADDER)
+    ]
+
+
+# --- the time line ----------------------------------------------------------------------------------------------------
+
+
+class Days:
+    """A linear scale of days."""
+
+    def __init__(self, first: date, last: date, left: float, right: float) -> None:
+        self.first, self.last, self.left, self.right = first, last, left, right
+        self.span = max(1, (last - first).days)
+
+    def at(self, day: date) -> float:
+        """Where a day stands; the ends hold what lies beyond them."""
+        share = min(1.0, max(0.0, (day - self.first).days / self.span))
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def ticks(self, write: Callable[[str], str], room: int = 9) -> list[Tick]:
+        """Years, or months where there are few; at most `room` of them."""
+        months = (self.last.year - self.first.year) * 12 + self.last.month - self.first.month
+        step = next(s for s in (1, 3, 6, 12, 24, 60, 120, 1200) if months / s <= room)
+        found: list[Tick] = []
+        for month in range(self.first.year * 12 + self.first.month, self.last.year * 12 + self.last.month + 1):
+            if month % step == 0 and month > 0:
+                year, m = divmod(month, 12)
+                if 1 <= year <= 9999:
+                    day = date(year, m + 1, 1)
+                    if self.first <= day <= self.last:
+                        text = str(year) if step >= 12 or m == 0 and step > 1 else f"{year}-{m + 1:02}"
+                        found.append(Tick(self.at(day), write(text)))
+        return found
+
+
+class Mark(Struct, frozen=True):
+    """A mark of the time line: a day or a span of days, drawn as its kind, leading somewhere."""
+
+    kind: str
+    x: float
+    width: float
+    text: str
+    href: str
+
+
+class Row(Struct, frozen=True):
+    """A row of the time line, with the arrows from an earlier plan to a later one."""
+
+    label: str
+    y: float
+    marks: list[Mark]
+    slips: list[tuple[float, float]]
+
+
+class TimeLine(Struct, frozen=True):
+    """The time line: announcements on top, a row a milestone below."""
+
+    rows: list[Row]
+    ticks: list[Tick]
+    now: float
+    height: float
+    left: float
+
+
+def time_line(
+    seen: View[Deal],
+    entries: Sequence[Audited],
+    on: date,
+    write: Callable[[str], str],
+    tell: Callable[[Audited], str],
+    name: Callable[[Any], str],
+    announcements: str,
+    dated: Callable[[str, str], str],
+) -> TimeLine | None:
+    """A deal's announcements, and its milestones as planned, moved and reached. None where there is no day to show."""
+    assert seen.state is not None
+    told = [e for e in entries if e.public and e.reading.stands and e.change_of != "record"]
+    days: list[date] = [e.reading.effective_on or e.reading.published_on for e in told]
+    plans = {m.milestone: _plans(m.milestone, entries) for m in seen.state.milestones}
+    for milestone in seen.state.milestones:
+        for text in (*plans[milestone.milestone], milestone.reached or ""):
+            if text:
+                days += [max(first_day(text), date(1900, 1, 1)), min(last_day(text), date(2200, 12, 31))]
+    if not days:
+        return None
+    first, last = min(*days, on), max(*days, on)
+    pad = max(timedelta(days=20), (last - first) / 30)
+    left = 170.0
+    scale = Days(first - pad, last + pad, left, WIDTH - 16)
+    grouped: dict[date, list[Audited]] = {}
+    for entry in told:
+        grouped.setdefault(entry.reading.effective_on or entry.reading.published_on, []).append(entry)
+    top = [
+        Mark(
+            "source" if all(e.change_of == "source" for e in group) else "world",
+            scale.at(day),
+            min(11.0, 4.0 + len(group)),
+            "; ".join(dict.fromkeys(tell(e) for e in group)),
+            f"#event-{group[0].reading.recorded.id}",
+        )
+        for day, group in sorted(grouped.items())
+    ]
+    rows = [Row(announcements, 46, top, [])]
+    for i, milestone in enumerate(seen.state.milestones):
+        marks: list[Mark] = []
+        texts = plans[milestone.milestone]
+        for text in texts:
+            x, end = scale.at(first_day(text)), scale.at(last_day(text))
+            kind = "planned" if text == milestone.planned else "earlier"
+            marks.append(Mark(kind, x, max(6.0, round(end - x, 1)), dated(kind, text), f"#milestone-{milestone.milestone}"))
+        if milestone.reached:
+            text = milestone.reached
+            marks.append(Mark("reached", scale.at(last_day(text)), 0, dated("reached", text), f"#milestone-{milestone.milestone}"))
+        slips = [
+            (scale.at(last_day(a)), scale.at(last_day(b)))
+            for a, b in zip(texts, texts[1:], strict=False)
+            if last_day(a) != last_day(b)
+        ]
+        rows.append(Row(name(milestone), 46 + 34 * (i + 1), marks, slips))
+    return TimeLine(rows, scale.ticks(write), scale.at(on), 46 + 34 * len(rows) + 22, left)
+
+
+def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
+    """Every date that a milestone was planned for, in the order of the story."""
+    path = f"/milestones/{milestone}/planned"
+    found: list[str] = []
+    story = sorted(
+        (e for e in entries if e.change_of == "world"),
+        key=lambda e: (e.reading.effective_on or e.reading.published_on, e.reading.recorded.position),
+    )
+    for entry in story:
+        for change in entry.changes:
+            if change.path == path and change.after is not None:
+                found.append(change.after)
+    return list(dict.fromkeys(found))
+
+
+# --- the two-axis chart -----------------------------------------------------------------------------------------------
+
+# At most so many moments of knowing are drawn; beyond, the latest.
+MOMENTS = 60
+
+# The plot inside the chart, in the units of its drawing.
+LEFT, TOP, RIGHT, BOTTOM = 118.0, 14.0, WIDTH - 18.0, 396.0
+
+
+class Held(Struct, frozen=True):
+    """A rectangle: one value that the registry held, for a span of the world's time and a span of knowing.
+
+    `until` None is open: still so. `known_until` None: still known so.
+    """
+
+    value: Any
+    since: date
+    until: date | None
+    known_since: datetime | date
+    known_until: datetime | date | None
+    x: float
+    y: float
+    width: float
+    height: float
+    shade: int
+
+
+class TwoAxes(Struct, frozen=True):
+    """The chart of one field: the values held, both axes, the diagonal, and the crosshair at the page's clocks."""
+
+    rectangles: list[Held]
+    x_ticks: list[tuple[float, date]]
+    y_ticks: list[tuple[float, datetime | date]]
+    cross: tuple[float, float]
+    x_stops: list[tuple[float, str]]
+    y_stops: list[tuple[float, str]]
+
+
+def two_axes(history: History[Deal], path: str, published: bool, clocks: Clocks, today: date) -> TwoAxes | None:
+    """What the registry held of a field: the world's time across, the time of knowing up.
+
+    Both axes share one scale, on which each turn has its room and long quiet times little: so the diagonal stays what
+    happened as it happened, a revision steps to the right, and a correction or a late announcement upward.
+    """
+    moments = _moments(history, published)[-MOMENTS:]
+    if not moments:
+        return None
+    columns: list[list[tuple[date, Any]]] = []
+    for moment in moments:
+        known = Clocks(published_on=moment) if published else Clocks(recorded_at=moment)  # type: ignore[arg-type]
+        columns.append(_segments(view(history.slug, history.events, known, DEALS), path))
+    turns = sorted({day for segments in columns for day, _ in segments})
+    if not turns:
+        return None
+    scale = _Turns([*map(_number, turns), *map(_number, moments), _number(clocks.effective_on or today)])
+    grid = [[_at(segments, day) for segments in columns] for day in turns]
+    rectangles = _rectangles(grid, turns, moments, scale)
+    at = _number(clocks.effective_on or today)
+    if published:
+        known_at = None if clocks.published_on is None else _number(clocks.published_on)
+    else:
+        known_at = None if clocks.recorded_at is None else _number(clocks.recorded_at)
+        if known_at is None and clocks.position is not None:
+            written = [e.recorded_at for e in history.events if e.position <= clocks.position]
+            known_at = _number(written[-1]) if written else None
+    cross = (scale.x(at), scale.y(known_at) if known_at is not None else TOP)
+    return TwoAxes(
+        rectangles,
+        [(scale.x(_number(day)), day) for day in _spread(turns, lambda d: scale.x(_number(d)), 92)],
+        [(scale.y(_number(m)), m) for m in _spread(moments, lambda m: scale.y(_number(m)), 20)],
+        cross,
+        [(scale.x(_number(day)), str(day)) for day in turns],
+        [(scale.y(_number(m)), _written(m)) for m in moments],
+    )
+
+
+def _written(moment: date | datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _moments(history: History[Deal], published: bool) -> list[Any]:
+    from registry.web.times import of_history
+
+    _, public, recorded = of_history(history)
+    return list(public if published else recorded)
+
+
+def _number(moment: date | datetime) -> float:
+    """A day or an instant on one line: days since the common era, in UTC."""
+    if isinstance(moment, datetime):
+        utc = moment.astimezone(UTC)
+        return utc.toordinal() + (datetime.combine(date.min, utc.time()) - datetime.combine(date.min, time.min)) / timedelta(days=1)
+    return float(moment.toordinal())
+
+
+class _Turns:
+    """A scale on which every turn has room: a step between two turns grows with the logarithm of the days between."""
+
+    def __init__(self, numbers: Iterable[float]) -> None:
+        self.stops = sorted(set(numbers))
+        gaps = [1 + 0.45 * math.log1p(b - a) for a, b in zip(self.stops, self.stops[1:], strict=False)]
+        self.places = [0.0]
+        for gap in gaps:
+            self.places.append(self.places[-1] + gap)
+        # Before the first turn little is to be seen; after the last one, what goes on being so.
+        self.lead, self.tail = 0.35, 1.6
+        self.length = self.lead + self.places[-1] + self.tail
+
+    def share(self, number: float) -> float:
+        """Where a number stands, from 0 to 1."""
+        if number <= self.stops[0]:
+            place = self.places[0] if number == self.stops[0] else -self.lead
+        elif number >= self.stops[-1]:
+            place = self.places[-1] + (0 if number == self.stops[-1] else self.tail / 2)
+        else:
+            i = bisect_right(self.stops, number) - 1
+            part = (number - self.stops[i]) / (self.stops[i + 1] - self.stops[i])
+            place = self.places[i] + part * (self.places[i + 1] - self.places[i])
+        return (place + self.lead) / self.length
+
+    def x(self, number: float) -> float:
+        return round(LEFT + self.share(number) * (RIGHT - LEFT), 1)
+
+    def y(self, number: float) -> float:
+        return round(BOTTOM - self.share(number) * (BOTTOM - TOP), 1)
+
+
+_UNKNOWN = object()
+
+
+def _segments(seen: View[Deal], path: str) -> list[tuple[date, Any]]:
+    """From which day which value of a field holds, in a view with the world's time open."""
+    if seen.state is None:
+        return []
+    own = seen.own
+    found: list[tuple[date, Any]] = []
+    if seen.registration is not None and seen.registration.effective_on is not None:
+        found.append((seen.registration.effective_on, field_of(DEALS.follow(seen.base, seen.preferred, own), path)))
+    for placed, state in zip(seen.steps, seen.states, strict=True):
+        value = field_of(DEALS.follow(state, seen.preferred, own), path)
+        day = placed.key[0]
+        if found and found[-1][0] >= day:
+            found[-1] = (found[-1][0], value)
+        else:
+            found.append((day, value))
+    merged: list[tuple[date, Any]] = []
+    for day, value in found:
+        if not merged or merged[-1][1] != value:
+            merged.append((day, value))
+    return merged
+
+
+def field_of(deal: Deal, path: str) -> Any:
+    """The value of a field of a deal's state; None where there is none."""
+    _, name, *rest = path.split("/")
+    if not rest:
+        return getattr(deal, name, None)
+    key, field = rest
+    for item in getattr(deal, name, ()):
+        if getattr(item, name.removesuffix("s"), None) == key:
+            return getattr(item, field, None)
+    return None
+
+
+def _at(segments: Sequence[tuple[date, Any]], day: date) -> Any:
+    """The value on a day; `_UNKNOWN` where the deal was not known."""
+    i = bisect_right(segments, day, key=lambda s: s[0])
+    return segments[i - 1][1] if i else _UNKNOWN
+
+
+def _rectangles(
+    grid: list[list[Any]], turns: list[date], moments: list[Any], scale: _Turns
+) -> list[Held]:
+    """Cells of equal value joined: first upward, then to the right where the same run stands beside."""
+    runs: list[list[tuple[int, int, Any]]] = []
+    for column in grid:
+        found: list[tuple[int, int, Any]] = []
+        for j, value in enumerate(column):
+            if found and found[-1][2] == value:
+                found[-1] = (found[-1][0], j + 1, value)
+            else:
+                found.append((j, j + 1, value))
+        runs.append(found)
+    joined: list[tuple[int, int, int, int, Any]] = []
+    open_: dict[tuple[int, int], tuple[int, Any]] = {}
+    for i, found in enumerate([*runs, []]):
+        here = {(a, b): value for a, b, value in found}
+        for run, (start, value) in list(open_.items()):
+            if run not in here or here[run] != value:
+                joined.append((start, i, run[0], run[1], value))
+                del open_[run]
+        for run, value in here.items():
+            open_.setdefault(run, (i, value))
+    shades: list[Any] = []
+    rectangles: list[Held] = []
+    for i, k, j, m, value in sorted(joined, key=lambda r: (r[0], r[2])):
+        if value is _UNKNOWN:
+            continue
+        if value is not None and value not in shades:
+            shades.append(value)
+        x, y = scale.x(_number(turns[i])), scale.y(_number(moments[m])) if m < len(moments) else TOP
+        right = scale.x(_number(turns[k])) if k < len(turns) else RIGHT
+        bottom = scale.y(_number(moments[j]))
+        rectangles.append(
+            Held(
+                value=value,
+                since=turns[i],
+                until=turns[k] if k < len(turns) else None,
+                known_since=moments[j],
+                known_until=moments[m] if m < len(moments) else None,
+                x=x,
+                y=y,
+                width=round(right - x, 1),
+                height=round(bottom - y, 1),
+                shade=0 if value is None else 1 + shades.index(value) % 5,
+            )
+        )
+    return rectangles
+
+
+def _spread(values: Sequence[Any], place: Callable[[Any], float], apart: float) -> list[Any]:
+    """Those of the values whose places are not too close for a label, the last first."""
+    kept: list[Any] = []
+    for value in reversed(values):
+        if not kept or abs(place(kept[-1]) - place(value)) >= apart:
+            kept.append(value)
+    return kept[::-1]
+
+
+# --- the stepped chart ------------------------------------------------------------------------------------------------
+
+
+class Level(Struct, frozen=True):
+    """The totals at one turn: the low end by stage, and the high end of everything."""
+
+    day: date
+    by_stage: dict[str, Decimal]
+    high: Decimal
+    href: str
+
+
+class Band(Struct, frozen=True):
+    """One stage's area, as a stepped path."""
+
+    stage: str
+    path: str
+
+
+class Stepped(Struct, frozen=True):
+    """Amounts through time, as steps: bands of certain amounts by stage, and the line of everything."""
+
+    bands: list[Band]
+    line: str
+    ticks: list[Tick]
+    levels: list[tuple[float, str]]
+    doors: list[tuple[float, float, Level]]
+    now: float | None
+
+
+def stepped(
+    levels: Sequence[Level], until: date, on: date, write: Callable[[str], str], amount: Callable[[Decimal], str]
+) -> Stepped | None:
+    """The chart of the portfolio's amounts. None where nothing was ever stated."""
+    top = max((max(level.high, sum(level.by_stage.values(), Decimal(0))) for level in levels), default=Decimal(0))
+    if not levels or top == 0:
+        return None
+    left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 16.0
+    first = levels[0].day
+    scale = Days(first - max(timedelta(days=10), (until - first) / 40), max(until, first + timedelta(days=30)), left, right)
+    step = _round_step(top)
+    highest = step * math.ceil(top / step)
+
+    def y(value: Decimal) -> float:
+        return round(floor - float(value / highest) * (floor - ceiling), 1)
+
+    ends = [*(scale.at(level.day) for level in levels[1:]), right]
+    base = [Decimal(0)] * len(levels)
+    bands: list[Band] = []
+    for stage in (*reversed(LADDER), ""):
+        tops = [low + level.by_stage.get(stage, Decimal(0)) for low, level in zip(base, levels, strict=True)]
+        if tops != base:
+            bands.append(Band(stage, _area([scale.at(level.day) for level in levels], ends, [y(t) for t in tops], [y(b) for b in base])))
+        base = tops
+    xs = [scale.at(level.day) for level in levels]
+    line = " ".join(
+        f"{'M' if i == 0 else 'L'}{x} {y(level.high)}H{end}"
+        for i, (x, end, level) in enumerate(zip(xs, ends, levels, strict=True))
+    )
+    marks = [(y(step * i), amount(step * i)) for i in range(int(highest / step) + 1)]
+    doors = [(x, round(end - x, 1), level) for x, end, level in zip(xs, ends, levels, strict=True)]
+    now = scale.at(on) if on <= scale.last else None
+    return Stepped(bands, line, scale.ticks(write), marks, doors, now)
+
+
+def _area(xs: list[float], ends: list[float], tops: list[float], bottoms: list[float]) -> str:
+    there = "".join(f"{'M' if i == 0 else 'L'}{x} {t}H{e}" for i, (x, e, t) in enumerate(zip(xs, ends, tops, strict=True)))
+    pairs = list(zip(xs, ends, bottoms, strict=True))[::-1]
+    back = "".join(f"L{e} {b}H{x}" for x, e, b in pairs)
+    return f"{there}{back}Z"
+
+
+def _round_step(top: Decimal) -> Decimal:
+    """A round step that gives three to six lines."""
+    power = Decimal(1).scaleb(top.adjusted())
+    return next(s * power for s in map(Decimal, ("0.2", "0.25", "0.5", "1", "2")) if top / (s * power) <= 6)

@@ -1,0 +1,397 @@
+"""A deal's pages: what is so and what it rests on, every field's blame, and two points in time compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, route
+from msgspec import Struct
+
+from registry.api import http
+from registry.api.deals import READ, TWO_POINTS
+from registry.domain import audit
+from registry.domain.audit import Audited, Blamed, Caused, Comparison
+from registry.domain.deal import ClaimState, Deal, PledgeState
+from registry.domain.history import DEALS, Clocks, History, Reading, View, view
+from registry.errors import Moved
+from registry.web import charts, page, times
+from registry.web.files import csv_response
+from registry.web.page import Request, Visit
+from registry.web.shown import names_in, shown
+from registry.web.words import N_, words
+
+# The most events of an audit that one page shows; the rest is in the API's answer.
+SHOWN_EVENTS = 400
+
+
+class Asked(Struct, frozen=True):
+    """A deal as a page shows it: its history, what is seen of it at the page's clocks, and the names in it."""
+
+    slug: str
+    history: History[Deal]
+    seen: View[Deal]
+    names: dict[str, str]
+
+    @property
+    def state(self) -> Deal:
+        assert self.seen.state is not None
+        return self.seen.state
+
+
+class AmountStep(Struct, frozen=True):
+    """One step of an amount's history: what it became, when, by which event, and as which kind of change."""
+
+    on: date
+    amount: Any
+    kind: str
+    event: UUID
+
+
+class Dispute(Struct, frozen=True):
+    """A field about which sources disagree: everything that is claimed of it, the followed value among it."""
+
+    path: str
+    claims: tuple[ClaimState, ...]
+
+
+async def look(visit: Visit, slug: str) -> Asked:
+    """A deal at the page's clocks; its state may be unknown there. Raises NotFound and Moved."""
+    history = await visit.reader.history(slug)
+    clocks = msgspec.structs.replace(visit.clocks, effective_on=visit.times.effective_on)
+    seen = view(slug, history.events, clocks, DEALS)
+    if seen.merged_into is not None:
+        raise Moved(deal=slug, into=seen.merged_into)
+    names = await named(visit, history.state)
+    return Asked(slug, history, seen, names)
+
+
+async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) -> dict[str, str]:
+    """The names of the organizations in some deals: as announced, else as the registry knows them today."""
+    names: dict[str, str] = {}
+    wanted = set(slugs)
+    for deal in deals:
+        if deal is None:
+            continue
+        names.update(names_in(deal, visit.language))
+        wanted |= {slug for p in deal.pledges for slug in p.by} | {p.organization for p in deal.parties}
+        wanted |= {m for p in deal.partnerships for m in p.members} | {c.authority for c in deal.conditions if c.authority}
+    missing = wanted - names.keys()
+    if missing:
+        spoken = words(visit.language)
+        for slug, raw in (await visit.reader.named(missing)).items():
+            names[slug] = spoken.own(msgspec.json.decode(raw).get("name"), slug)
+    return names
+
+
+def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
+    """The slider's stops of a stream's page, for the world's clock and the known one."""
+    effective, published, recorded = times.of_history(history)
+    rest = {k: v for k, v in visit.given.items() if k != "effective_on"}
+    known = {k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis")}
+    on_axis: Sequence[Any] = published if visit.times.axis == "published" else recorded
+    at: Any = visit.clocks.published_on if visit.times.axis == "published" else visit.clocks.recorded_at
+    name = "published_on" if visit.times.axis == "published" else "recorded_at"
+    return {
+        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest),
+        "known": times.rail(on_axis, at, name, known),
+    }
+
+
+def unknown(visit: Visit, asked: Asked) -> Response[bytes]:
+    """The page of a deal that was not known at the point asked for: in words, with the way to where it is."""
+    first = asked.history.events[0]
+    return page.render(
+        visit,
+        "unknown.html",
+        404,
+        deal=asked.slug,
+        title=asked.history.state.title,
+        first=first,
+        effective=asked.history.timeline.steps[0].key[0] if asked.history.timeline.steps else first.effective_on,
+        rails=rails(visit, asked.history),
+        data_url=visit.data(f"/v1/deals/{asked.slug}"),
+        csv_url=None,
+        cite=None,
+    )
+
+
+@route("/deals/{deal:str}", http_method=READ)
+async def get_deal(request: Request, deal: str) -> Response[bytes]:
+    """A deal at a point in time."""
+    visit = await page.visit(request, {"field": http.text, "recorded": http.flag})
+
+    async def make() -> Response[bytes]:
+        asked = await look(visit, deal)
+        return unknown(visit, asked) if asked.seen.state is None else await show_deal(visit, asked)
+
+    return await page.kept(visit, make)
+
+
+async def show_deal(visit: Visit, asked: Asked) -> Response[bytes]:
+    """The page of a deal that is known."""
+    here, state = shown(visit.language), asked.state
+    entries = audit.audit(asked.history.events, visit.clocks, DEALS)
+    readings = {r.recorded.id: r for r in asked.seen.readings}
+    published = visit.times.axis == "published"
+    path = visit.asked.get("field") or main_field(state)
+    fields = chart_fields(state)
+    chart = charts.two_axes(asked.history, path, published, visit.clocks, visit.times.today) if path in fields else None
+    line = charts.time_line(
+        asked.seen,
+        entries,
+        visit.times.effective_on,
+        here.figures.loosely,
+        lambda e: f"{here.type_of(e.reading.recorded.type)}: {here.happened(e.reading.event, asked.names)}",
+        lambda m: here.words.own(m.name) or here.words.label("milestone", m.kind),
+        here.words.gettext(N_("Announcements")),
+        lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
+    )
+    incoming: list[Any] = []
+    return page.render(
+        visit,
+        "deal.html",
+        deal=state,
+        slug=asked.slug,
+        seen=asked.seen,
+        names=asked.names,
+        sentence=here.sentence(state, asked.names),
+        ladder=charts.ladder(asked.seen),
+        line=line,
+        chart=chart,
+        chart_path=path,
+        chart_fields=fields,
+        amounts={p.pledge: amount_steps(p, entries) for p in state.pledges},
+        disputes=disputes(state),
+        flags=await flags(visit, asked),
+        incoming=incoming,
+        entries=entries[-SHOWN_EVENTS:],
+        more=max(0, len(entries) - SHOWN_EVENTS),
+        readings=readings,
+        rails=rails(visit, asked.history),
+        data_url=visit.data(f"/v1/deals/{asked.slug}"),
+        csv_url=visit.link(f"/deals/{asked.slug}/fields.csv"),
+        cite=citation(visit, here.words.own(state.title, asked.slug), asked.seen.position),
+    )
+
+
+_PLAN = {
+    "planned": N_("planned for %(date)s"),
+    "earlier": N_("was planned for %(date)s"),
+    "reached": N_("reached on %(date)s"),
+}
+
+
+def main_field(state: Deal) -> str:
+    """The field whose history a deal's chart shows first: its first pledge's amount, else its stage."""
+    pledge = next((p for p in state.pledges if p.amount is not None), None)
+    return f"/pledges/{pledge.pledge}/amount" if pledge else "/stage"
+
+
+def chart_fields(state: Deal) -> list[str]:
+    """The fields whose history a chart can show."""
+    found = [f"/pledges/{p.pledge}/amount" for p in state.pledges]
+    found.append("/stage")
+    found += [f"/milestones/{m.milestone}/planned" for m in state.milestones]
+    found += [f"/sites/{s.site}/power_mw" for s in state.sites if s.power_mw]
+    return found
+
+
+def amount_steps(pledge: PledgeState, entries: Sequence[Audited]) -> list[AmountStep]:
+    """How a pledge's amount came to be what it is: announced, revised, corrected."""
+    path = f"/pledges/{pledge.pledge}/amount"
+    found = [
+        AmountStep(
+            entry.reading.effective_on or entry.reading.published_on,
+            change.after,
+            entry.change_of,
+            entry.reading.recorded.id,
+        )
+        for entry in entries
+        for change in entry.changes
+        if change.path == path
+    ]
+    return sorted(found, key=lambda step: step.on)
+
+
+def disputes(state: Deal) -> list[Dispute]:
+    """The fields of which more than one thing is said."""
+    found: dict[str, list[ClaimState]] = {}
+    for item in (*state.pledges, *state.sites, *state.milestones):
+        for claim in item.claims:
+            found.setdefault(claim.field, []).append(claim)
+    return [Dispute(path, tuple(claims)) for path, claims in found.items()]
+
+
+async def flags(visit: Visit, asked: Asked) -> list[Any]:
+    """What looks implausible about the deal, each with its rule and its evidence."""
+    found: list[Any] = await visit.reader.flags(asked.history, asked.seen) if hasattr(visit.reader, "flags") else []
+    return found
+
+
+def citation(visit: Visit, title: str, position: int) -> str:
+    """How to cite a page: what, as of when, as known when, and at which position of the log."""
+    here = shown(visit.language)
+    known = here.words.gettext(N_("today"))
+    if visit.clocks.published_on is not None:
+        known = here.words.gettext(N_("published by %(date)s")) % {"date": here.figures.day(visit.clocks.published_on)}
+    elif visit.clocks.recorded_at is not None:
+        known = here.words.gettext(N_("recorded by %(date)s")) % {"date": here.figures.instant(visit.clocks.recorded_at)}
+    return here.words.gettext(N_("Investment Registry (%(origin)s): %(title)s, as of %(date)s, as known %(known)s, position %(n)s.")) % {
+        "origin": visit.registry.settings.log_origin,
+        "title": title,
+        "date": here.figures.day(visit.times.effective_on),
+        "known": known,
+        "n": position,
+    }
+
+
+# --- blame ------------------------------------------------------------------------------------------------------------
+
+
+class Rest(Struct, frozen=True):
+    """A field and all that it rests on."""
+
+    blamed: Blamed
+    reading: Reading
+
+
+def rests(asked: Asked) -> list[Rest]:
+    """Every field of the shown state with the event that set it."""
+    by_id = {r.recorded.id: r for r in asked.seen.readings}
+    return [Rest(b, by_id[b.event]) for b in audit.blame(asked.seen, DEALS)]
+
+
+@route("/deals/{deal:str}/blame", http_method=READ)
+async def get_blame(request: Request, deal: str) -> Response[bytes]:
+    """What a deal's fields rest on: one of them, or all."""
+    visit = await page.visit(request, {"field": http.text})
+
+    async def make() -> Response[bytes]:
+        asked = await look(visit, deal)
+        if asked.seen.state is None:
+            return unknown(visit, asked)
+        wanted = visit.asked.get("field")
+        fields = [r for r in rests(asked) if wanted is None or r.blamed.path == wanted]
+        return page.render(
+            visit,
+            "blame.html",
+            deal=asked.state,
+            slug=asked.slug,
+            fields=fields,
+            wanted=wanted,
+            names=asked.names,
+            rails=rails(visit, asked.history),
+            data_url=visit.data(f"/v1/deals/{asked.slug}/blame"),
+            csv_url=visit.link(f"/deals/{asked.slug}/fields.csv"),
+            cite=citation(visit, shown(visit.language).words.own(asked.state.title, asked.slug), asked.seen.position),
+        )
+
+    return await page.kept(visit, make)
+
+
+@route("/deals/{deal:str}/fields.csv", http_method=READ)
+async def get_fields(request: Request, deal: str) -> Response[bytes]:
+    """A deal's fields with what each rests on, as CSV."""
+    visit = await page.visit(request)
+    asked = await look(visit, deal)
+    rows = [
+        [
+            rest.blamed.path,
+            plain(rest.blamed.value),
+            plain(rest.blamed.before),
+            str(rest.reading.recorded.id),
+            rest.reading.recorded.type,
+            str(rest.reading.effective_on or ""),
+            str(rest.reading.published_on),
+            rest.reading.recorded.recorded_at.isoformat(),
+            rest.reading.recorded.recorded_by,
+            " ".join(s.url for s in rest.reading.sources if s.url),
+        ]
+        for rest in (rests(asked) if asked.seen.state is not None else [])
+    ]
+    head = "field value before event type effective_on published_on recorded_at recorded_by sources".split()
+    return csv_response(f"{deal}.csv", head, rows)
+
+
+def plain(value: Any) -> str:
+    """A value for a machine: text as it is, the rest as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+class Told(Struct, frozen=True):
+    """A change between two points with the events that caused it."""
+
+    change: Caused
+    causes: list[Reading]
+
+
+@route("/deals/{deal:str}/compare", http_method=READ)
+async def get_compare(request: Request, deal: str) -> Response[bytes]:
+    """A deal at two points in time, side by side: what changed, and which kind of change it was."""
+    visit = await page.visit(request, {**TWO_POINTS})
+    at, then = http.clocks(visit.asked, "from."), http.clocks(visit.asked, "to.")
+
+    async def make() -> Response[bytes]:
+        asked = await look(visit, deal)
+        history = asked.history
+        start = at if at != Clocks() else first_point(history)
+        on = visit.times.today
+        found = audit.compare(history.events, opened(start, on), opened(then, on), DEALS)
+        by_id = history.record.by_id
+        return page.render(
+            visit,
+            "compare.html",
+            slug=deal,
+            deal=history.state,
+            names=asked.names,
+            start=start,
+            then=then,
+            found=found,
+            kinds=by_kind(found, by_id),
+            moments=moments(history),
+            rails=None,
+            data_url=visit.data(f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
+            csv_url=None,
+            cite=None,
+        )
+
+    return await page.kept(visit, make)
+
+
+def opened(clocks: Clocks, today: date) -> Clocks:
+    """The clocks with the world's one at today where it was left open."""
+    return clocks if clocks.effective_on else msgspec.structs.replace(clocks, effective_on=today)
+
+
+def first_point(history: History[Any]) -> Clocks:
+    """Where a comparison begins when nothing is asked: the first day on which the deal was so."""
+    effective, published, _ = times.of_history(history)
+    return Clocks(effective_on=effective[0] if effective else None, published_on=published[0] if published else None)
+
+
+def by_kind(found: Comparison[Deal], by_id: Mapping[UUID, Reading]) -> dict[str, list[Told]]:
+    """Changes by the kind of change, without those that only mirror another (who declared a relation)."""
+    split: dict[str, list[Told]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
+    for change in found.changes:
+        if change.path.endswith("/claims") or change.path == "/deal":
+            continue
+        split[change.kind].append(Told(change, [by_id[c] for c in change.causes if c in by_id]))
+    return split
+
+
+def moments(history: History[Any]) -> dict[str, list[Any]]:
+    """The turns of a stream, for the form that chooses two of them."""
+    effective, published, recorded = times.of_history(history)
+    return {"effective": effective, "published": published, "recorded": recorded}
+
+
+HANDLERS = [get_deal, get_blame, get_fields, get_compare]

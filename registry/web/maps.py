@@ -1,0 +1,148 @@
+"""The maps: outlines of Korea's provinces and of the world's land, as SVG paths, with where a place lies on them.
+
+Outlines come from `maps/*.topo.json` (see maps/README.md), projected and rounded once when first shown. Draws nothing
+else: which provinces have sites, and what they lead to, is the page's to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+Point = tuple[float, float]
+
+# The source names provinces in English and repeats ids; ISO 3166-2 codes go by those names.
+KOREA = {
+    "Seoul": "KR-11", "Busan": "KR-26", "Daegu": "KR-27", "Incheon": "KR-28", "Gwangju": "KR-29", "Daejeon": "KR-30",
+    "Ulsan": "KR-31", "Gyeonggi": "KR-41", "Gangwon": "KR-42", "North Chungcheong": "KR-43",
+    "South Chungcheong": "KR-44", "North Jeolla": "KR-45", "South Jeolla": "KR-46", "North Gyeongsang": "KR-47",
+    "South Gyeongsang": "KR-48", "Jeju": "KR-49", "Sejong": "KR-50",
+}  # fmt: skip
+
+# Where the longitudes and latitudes of the map of Korea begin and end; far islands are cut off.
+_WEST, _EAST, _SOUTH, _NORTH = 125.7, 129.8, 33.0, 38.75
+_SCALE = 92.0
+_WORLD_SCALE = 2.6
+
+
+class Province(Struct, frozen=True):
+    """A province's outline and where its label stands."""
+
+    code: str
+    path: str
+    x: float
+    y: float
+
+
+class Outline(Struct, frozen=True):
+    """A map: its size, and what is drawn on it."""
+
+    width: float
+    height: float
+    provinces: tuple[Province, ...]
+    land: str = ""
+
+
+def _topology(name: str) -> dict[str, Any]:
+    text = (resources.files("registry.web") / "maps" / name).read_bytes()
+    decoded: dict[str, Any] = msgspec.json.decode(text)
+    return decoded
+
+
+def _arcs(topology: dict[str, Any]) -> list[list[Point]]:
+    """Every arc in degrees: positions are differences from the one before (TopoJSON 1.0 §2.1.4)."""
+    (kx, ky), (dx, dy) = topology["transform"]["scale"], topology["transform"]["translate"]
+    arcs: list[list[Point]] = []
+    for arc in topology["arcs"]:
+        x = y = 0
+        points: list[Point] = []
+        for step in arc:
+            x, y = x + step[0], y + step[1]
+            points.append((x * kx + dx, y * ky + dy))
+        arcs.append(points)
+    return arcs
+
+
+def _rings(geometry: dict[str, Any], arcs: list[list[Point]]) -> Iterator[list[Point]]:
+    polygons = geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]
+    for polygon in polygons:
+        for ring in polygon:
+            points: list[Point] = []
+            for index in ring:
+                arc = arcs[index] if index >= 0 else arcs[~index][::-1]  # a negative index runs backwards
+                points += arc[1:] if points else arc
+            yield points
+
+
+def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least: float) -> str:
+    """Rings as one path in whole units, without what is smaller than `least` units across."""
+    parts: list[str] = []
+    for ring in rings:
+        points = [(round(x), round(y)) for x, y in map(project, ring)]
+        kept = [p for i, p in enumerate(points) if i == 0 or p != points[i - 1]]
+        xs, ys = [p[0] for p in kept], [p[1] for p in kept]
+        if len(kept) < 4 or max(max(xs) - min(xs), max(ys) - min(ys)) < least:
+            continue
+        steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in zip(kept, kept[1:], strict=False)]
+        parts.append(f"M{kept[0][0]} {kept[0][1]}l{' '.join(steps)}z".replace(" -", "-"))
+    return "".join(parts)
+
+
+def korea_point(point: Point) -> Point:
+    """Where a longitude and latitude lie on the map of Korea (equirectangular, true at 36° north)."""
+    longitude, latitude = point
+    return (longitude - _WEST) * _SCALE * math.cos(math.radians(36)), (_NORTH - latitude) * _SCALE
+
+
+def world_point(point: Point) -> Point:
+    """Where a longitude and latitude lie on the map of the world (equirectangular)."""
+    longitude, latitude = point
+    return (longitude + 180) * _WORLD_SCALE, (84 - latitude) * _WORLD_SCALE
+
+
+@cache
+def korea() -> Outline:
+    """Korea's seventeen provinces."""
+    topology = _topology("korea.topo.json")
+    arcs = _arcs(topology)
+    provinces = []
+    for geometry in topology["objects"]["kor"]["geometries"]:
+        code = KOREA.get((geometry.get("properties") or {}).get("name") or "")
+        if code is None:
+            continue
+        rings = list(_rings(geometry, arcs))
+        largest = max(rings, key=_extent)
+        xs, ys = [p[0] for p in map(korea_point, largest)], [p[1] for p in map(korea_point, largest)]
+        label = (round((min(xs) + max(xs)) / 2, 1), round((min(ys) + max(ys)) / 2, 1))
+        provinces.append(Province(code, _path(rings, korea_point, 4), *_LABELS.get(code, label)))
+    east, south = korea_point((_EAST, _SOUTH))
+    return Outline(round(east), round(south), tuple(provinces))
+
+
+# Provinces that wrap around another, or are too small for their name: where the name stands instead.
+_LABELS: dict[str, Point] = {"KR-41": (136.0, 116.0), "KR-28": (52.0, 96.0), "KR-47": (228.0, 208.0), "KR-44": (92.0, 206.0)}
+
+
+def _extent(ring: list[Point]) -> float:
+    xs, ys = [p[0] for p in ring], [p[1] for p in ring]
+    return (max(xs) - min(xs)) * (max(ys) - min(ys))
+
+
+@cache
+def world() -> Outline:
+    """The world's land, without Antarctica."""
+    topology = _topology("world.topo.json")
+    arcs = _arcs(topology)
+    rings = [
+        ring
+        for geometry in topology["objects"]["land"]["geometries"]
+        for ring in _rings(geometry, arcs)
+        if max(latitude for _, latitude in ring) > -58
+    ]
+    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), (), _path(rings, world_point, 3))

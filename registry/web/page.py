@@ -1,0 +1,372 @@
+"""What every page has: a reader's language, its clocks, its signed-in key, its frame, and the headers that keep it safe.
+
+Templates escape everything they are given; nothing here or elsewhere in `web/` marks text as markup. A page is kept,
+rendered, under the log's position it was made at: the same address at the same position is the same page.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any, TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+import jinja2
+from litestar import Request as LitestarRequest
+from litestar import Response
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from registry import errors
+from registry.api import http, problems
+from registry.api.deals import one_axis
+from registry.domain.history import Clocks
+from registry.keys import Key
+from registry.web import shown, times
+from registry.web.figures import figures
+from registry.web.times import Times
+from registry.web.words import LANGUAGES, N_, preferred, words
+
+Request: TypeAlias = LitestarRequest[Any, Any, Any]
+Known = dict[str, Callable[[str], Any]]
+
+COOKIE = "registry_key"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+# Rendered pages that are kept, and the size beyond which one is not.
+KEPT_PAGES = 500
+KEPT_BYTES = 400_000
+
+
+class Kept(Struct, frozen=True):
+    """A rendered page."""
+
+    body: bytes
+    packed: bytes
+    etag: str
+
+
+class Visit(Struct):
+    """One request for a page: who reads, in which language, at which point in time, and what else the address says."""
+
+    request: Request
+    language: str
+    times: Times
+    asked: dict[str, Any]
+    given: dict[str, str]
+    key: Key | None
+    token: str | None
+    position: int
+    recorded_at: datetime | None
+
+    @property
+    def registry(self) -> Any:
+        return self.request.app.state.registry
+
+    @property
+    def reader(self) -> Any:
+        return self.registry.reader
+
+    @property
+    def clocks(self) -> Clocks:
+        return self.times.clocks
+
+    @property
+    def path(self) -> str:
+        return self.request.url.path
+
+    @property
+    def csrf(self) -> str:
+        """What a form of this key's session must send back. Without the key nobody can make it."""
+        return csrf_of(self.token) if self.token else ""
+
+    def link(self, path: str, **more: Any) -> str:
+        """An address at the same point in time and in the same language; a parameter that is None is left out."""
+        query = {**self.times.query(), **self.speaking()}
+        query.update({name.replace("__", "."): str(value) for name, value in more.items() if value is not None})
+        for name, value in more.items():
+            if value is None:
+                query.pop(name, None)
+        return f"{path}?{urlencode(query)}" if query else path
+
+    def here(self, **changes: Any) -> str:
+        """This page's own address with some parameters changed; one that is None is left out."""
+        query = {name: value for name, value in self.given.items() if name not in ("cursor",)}
+        for name, value in changes.items():
+            key = name.replace("__", ".")
+            if value is None:
+                query.pop(key, None)
+            else:
+                query[key] = times._text(value)
+        return f"{self.path}?{urlencode(query)}" if query else self.path
+
+    def speaking(self) -> dict[str, str]:
+        """The language as a parameter, where the address has chosen one."""
+        return {"lang": self.given["lang"]} if "lang" in self.given else {}
+
+    def link_fields(self) -> list[tuple[str, str]]:
+        """The point in time and the language as a form's hidden fields."""
+        return list({**self.times.query(), **self.speaking()}.items())
+
+    def data(self, path: str, **more: Any) -> str:
+        """The API's address of the same answer."""
+        query = {**self.times.query(), **{k: v for k, v in more.items() if v is not None}}
+        return f"{path}?{urlencode(query)}" if query else path
+
+
+def csrf_of(token: str) -> str:
+    """A key's anti-forgery token: only who holds the key can make it."""
+    return hmac.new(token.encode(), b"registry csrf", hashlib.sha256).hexdigest()
+
+
+async def visit(request: Request, known: Known | None = None, *, portfolio: bool = False) -> Visit:
+    """Reads a page's address. Raises BadQuery, Redirected (to the address that a form stands for), and Unauthorized.
+
+    `portfolio`: the public and the recorded clock exclude each other, as in the API's lists.
+    """
+    given = dict(request.query_params.items())
+    key, token = await signed_in(request)
+    if not request.app.state.registry.settings.public_read and key is None:
+        raise errors.Unauthorized("Sign in with a key to read here.")
+    if {"known", "known_on"} & given.keys() or "" in given.values():
+        try:
+            query = times.canonical(given, http.today())
+        except ValueError as error:
+            raise errors.BadQuery(parameter="known_on", reason=str(error)) from None
+        raise Redirected(f"{request.url.path}?{urlencode(query)}" if query else request.url.path)
+    everything: Known = {
+        **http.CLOCKS,
+        "axis": http.one_of("recorded", "published"),
+        "lang": http.one_of(*LANGUAGES),
+        **(known or {}),
+    }
+    asked = http.query(request, everything)
+    clocks = http.clocks(asked)
+    if portfolio:
+        one_axis(clocks)
+    head = await request.app.state.registry.reader.head()
+    axis = asked.get("axis") or ("recorded" if clocks.recorded_at or clocks.position is not None else "published")
+    return Visit(
+        request=request,
+        language=asked.get("lang") or preferred(request.headers.get("accept-language")),
+        times=Times(clocks, http.today(), axis),
+        asked=asked,
+        given=given,
+        key=key,
+        token=token,
+        position=head.position,
+        recorded_at=head.recorded_at,
+    )
+
+
+async def signed_in(request: Request) -> tuple[Key | None, str | None]:
+    """The key of the session's cookie, and its token; nothing for one that is not known any more."""
+    token = request.cookies.get(COOKIE)
+    if not token or len(token) > 500:
+        return None, None
+    key = await request.app.state.registry.keys.find(token)
+    return (key, token) if key is not None else (None, None)
+
+
+def guard(request: Request, token: str | None, sent: str) -> None:
+    """Refuses a form that another site sent, or that was not made for this session. Raises Forbidden's plain form."""
+    origin = request.headers.get("origin")
+    if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
+        raise errors.Unauthorized("The form came from another site: open it here and send it again.")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise errors.Unauthorized("The form came from another site: open it here and send it again.")
+    if token is not None and not hmac.compare_digest(csrf_of(token), sent):
+        raise errors.Unauthorized("The form is not of this session: open it again and send it anew.")
+
+
+class Redirected(Exception):  # noqa: N818 - an answer, not an error
+    """The page is at another address."""
+
+    def __init__(self, to: str, status: int = 303) -> None:
+        super().__init__(to)
+        self.to = to
+        self.status = status
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def environment(language: str) -> jinja2.Environment:
+    """The templates in one language: they escape everything, and refuse a name that they were not given."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("registry.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+        auto_reload=False,
+    )
+    spoken, figured = words(language), figures(language)
+    made.install_gettext_callables(  # type: ignore[attr-defined]
+        spoken.gettext, spoken.ngettext, newstyle=True
+    )
+    made.globals.update(
+        language=language,
+        languages=LANGUAGES,
+        label=spoken.label,
+        own=spoken.own,
+        other=spoken.other,
+        other_language=spoken.other_language,
+        figures=figured,
+        static=static_address,
+        **shown.helpers(language),
+    )
+    return made
+
+
+def render(visit: Visit, template: str, status: int = 200, **context: Any) -> Response[bytes]:
+    """A page, rendered now."""
+    body = environment(visit.language).get_template(template).render(visit=visit, times=visit.times, **context).encode()
+    return _response(visit.request, _packed(body), status, private=visit.key is not None)
+
+
+def _packed(body: bytes) -> Kept:
+    return Kept(body, gzip.compress(body, 5), f'W/"{hashlib.sha256(body).hexdigest()[:20]}"')
+
+
+def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Response[bytes]:
+    headers = {
+        **HEADERS,
+        "ETag": kept.etag,
+        "Cache-Control": "private, no-cache" if private else "no-cache",
+        "Vary": "Accept-Language, Accept-Encoding, Cookie",
+    }
+    if status == 200 and http.matches(request, kept.etag):
+        return Response(b"", status_code=304, headers=headers, media_type="text/html; charset=utf-8")
+    body = kept.body
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = kept.packed, "gzip"
+    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+
+
+_kept: OrderedDict[tuple[Any, ...], Kept] = OrderedDict()
+
+
+async def kept(visit: Visit, make: Callable[[], Awaitable[Response[bytes]]]) -> Response[bytes]:
+    """The page as it was made at this position of the log, for readers who are not signed in; else made now."""
+    if visit.key is not None:
+        return await make()
+    log = id(visit.registry)
+    question = (log, visit.path, tuple(sorted(visit.given.items())), visit.language, visit.position, visit.times.today)
+    found = _kept.get(question)
+    if found is None:
+        answer = await make()
+        if answer.status_code != 200 or len(answer.content) > KEPT_BYTES:
+            return answer
+        body = gzip.decompress(answer.content) if answer.headers.get("content-encoding") == "gzip" else answer.content
+        found = _kept[question] = _packed(body)
+        while len(_kept) > KEPT_PAGES:
+            _kept.popitem(last=False)
+    else:
+        _kept.move_to_end(question)
+    return _response(visit.request, found, 200, private=False)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+TITLES = {
+    400: N_("This address cannot be read"),
+    401: N_("Sign in first"),
+    403: N_("The key does not allow this"),
+    404: N_("Nothing is here"),
+    405: N_("This cannot be done here"),
+    409: N_("The deal cannot take this"),
+    422: N_("Something is wrong in the form"),
+    500: N_("The registry failed"),
+    503: N_("The registry cannot answer now"),
+}
+
+
+def on_error(request: Request, error: Exception) -> Response[Any]:
+    """An error as a page, in the reader's language as far as its sentence allows."""
+    if isinstance(error, Redirected):
+        return Response(b"", status_code=error.status, headers={"Location": error.to, "Cache-Control": "no-store"})
+    if isinstance(error, errors.Moved):
+        query = request.scope["query_string"].decode("latin-1")
+        path = request.url.path.replace(f"/{error.facts['deal']}", f"/{error.facts['into']}", 1)
+        return Response(b"", status_code=308, headers={"Location": f"{path}?{query}" if query else path})
+    if isinstance(error, errors.RegistryError):
+        answer = problems.on_registry_error(request, error)
+    elif isinstance(error, HTTPException):
+        answer = problems.on_http_exception(request, error)
+    else:
+        answer = problems.on_failure(request, error)
+    status = answer.status_code or 500
+    if status == 401 and request.method in ("GET", "HEAD"):
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return Response(b"", status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': target})}"})
+    detail = str(error) if isinstance(error, errors.RegistryError) else ""
+    return error_page(request, status, detail, dict(answer.headers))
+
+
+def error_page(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response[bytes]:
+    """A page that says what went wrong and what to do."""
+    chosen = request.query_params.get("lang")
+    language = chosen if chosen in LANGUAGES else preferred(request.headers.get("accept-language"))
+    title = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
+    template = environment(language).get_template("error.html")
+    body = template.render(status=status, title=words(language).gettext(title), detail=detail, visit=None, times=None)
+    kept = {name: value for name, value in (headers or {}).items() if name.lower() in ("retry-after", "allow")}
+    return Response(
+        body.encode(),
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
+    )
+
+
+ERRORS: dict[Any, Any] = {
+    Redirected: on_error,
+    errors.RegistryError: on_error,
+    HTTPException: on_error,
+    Exception: on_error,
+}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+
+
+@cache
+def static_file(name: str) -> tuple[bytes, bytes, str] | None:
+    """A static file: its bytes, packed too, and its content type. None when there is no such file."""
+    suffix = name.rpartition(".")[2]
+    path = resources.files("registry.web") / "static" / name
+    if "/" in name or suffix not in TYPES or not path.is_file():
+        return None
+    body = path.read_bytes()
+    return body, gzip.compress(body, 9), TYPES[suffix]
+
+
+@cache
+def static_address(name: str) -> str:
+    """A static file's address; its content is in it, so that it may be kept for ever."""
+    found = static_file(name)
+    assert found is not None, name
+    return f"/static/{name}?v={hashlib.sha256(found[0]).hexdigest()[:12]}"
+
+

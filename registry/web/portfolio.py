@@ -1,0 +1,405 @@
+"""The portfolio's pages: totals that say why, amounts through time, a table that filters, a map; totals derived; compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, get_args
+
+import msgspec
+from litestar import Response, route
+from msgspec import Struct
+
+from registry.api import http
+from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
+from registry.domain.history import Clocks
+from registry.domain.totals import Column, GroupBy, Question, Totals
+from registry.events.types import Amount, Currency, Localized
+from registry.projections.deal_versions import ListedPledge
+from registry.web import charts, maps, page, times
+from registry.web.deals import citation, named
+from registry.web.files import csv_response
+from registry.web.figures import PROVINCES
+from registry.web.page import Request, Visit
+from registry.web.shown import LADDER, shown
+from registry.web.words import N_
+
+# The most deals that are sorted and mapped on one page; beyond, they come page by page in the order of their names.
+WHOLE = 1_000
+PAGE = 100
+# The chart asks for totals at so many turns, where the portfolio is small enough to be drawn at once.
+DRAWN_TURNS, DRAWN_DEALS = 24, 3_000
+SHOWN_FACET_VALUES = 12
+LATEST = 8
+
+SORTS = ("deal", "-deal", "amount", "-amount", "stage", "-stage", "since", "-since")
+
+
+class Listing(Struct, frozen=True, omit_defaults=True):
+    """A deal as the list's view keeps it."""
+
+    deal: str
+    title: Localized | None = None
+    kind: str | None = None
+    stage: Any = None
+    sectors: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    pledges: tuple[ListedPledge, ...] = ()
+    relations: Any = ()
+
+
+_listing = msgspec.json.Decoder(Listing)
+
+
+class Shown(Struct, frozen=True):
+    """A row of the table, its amounts read."""
+
+    row: Listing
+    amounts: list[tuple[Amount | None, str | None]]
+    size: Decimal
+
+
+class Figure(Struct, frozen=True):
+    """One of the figures on top: its sums, and how many announcements they rest on."""
+
+    name: str
+    columns: list[Column]
+    pledges: int
+    door: dict[str, str]
+
+
+class Area(Struct, frozen=True):
+    """A place with the deals that have a site in it."""
+
+    code: str
+    deals: int
+
+
+KNOWN: page.Known = {
+    **FILTERS,
+    "q": http.text,
+    "sort": http.one_of(*SORTS),
+    "cursor": http.text,
+    "unit": http.one_of("stated", *get_args(Currency)),
+}
+
+
+async def at(visit: Visit) -> tuple[str, int, int]:
+    """Which clock the portfolio is read by, the point on it, and the log's position."""
+    found: tuple[str, int, int] = await visit.reader.known_at(visit.clocks)
+    return found
+
+
+async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, times.Rail]:
+    """The slider's stops for the whole portfolio: days on which something came to be so, and was published or recorded."""
+    effective = await visit.reader.turns(clock, known, 400)
+    name = "published_on" if visit.times.axis == "published" else "recorded_at"
+    moments: Sequence[Any]
+    if visit.times.axis == "published":
+        moments = await visit.reader.public_turns(400)
+    else:
+        moments = times.of_log(await visit.reader.events(max(0, visit.position - 500), 500))
+    rest = {k: v for k, v in visit.given.items() if k not in ("effective_on", "cursor")}
+    other = {
+        k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis", "cursor")
+    }
+    return {
+        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest),
+        "known": times.rail(moments, getattr(visit.clocks, name), name, other),
+    }
+
+
+@route("/", http_method=READ)
+async def get_portfolio(request: Request) -> Response[bytes]:
+    """The portfolio at a point in time."""
+    visit = await page.visit(request, KNOWN, portfolio=True)
+    return await page.kept(visit, lambda: show_portfolio(visit))
+
+
+async def show_portfolio(visit: Visit) -> Response[bytes]:
+    """The portfolio's page."""
+    clock, known, position = await at(visit)
+    on = visit.times.effective_on
+    filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
+    wanted, q = terms(visit.asked), visit.asked.get("q")
+    sort, cursor = visit.asked.get("sort", "deal"), visit.asked.get("cursor", "")
+    by_name = sort in ("deal", "-deal")
+    facets = await visit.reader.facets(clock, known, on, wanted, q)
+    everything = await visit.reader.deals(clock, known, on, wanted, q, cursor, WHOLE, sort == "-deal")
+    rows = [row_of(_listing.decode(raw)) for raw in everything.rows]
+    sorted_rows = rows if by_name else in_order(rows, sort)
+    unit = visit.asked.get("unit") or ("KRW" if visit.language == "ko" else "USD")
+    currency = None if unit == "stated" else unit
+    question = Question(currency=currency, group_by="stage", asked_on=on, lines=0)
+    total: Totals = await visit.reader.totals(clock, known, on, wanted, question)
+    rails = await portfolio_rails(visit, clock, known)
+    here = shown(visit.language)
+    drawn = await drawing(visit, clock, known, wanted, unit, len(rows) + (DRAWN_DEALS if everything.next else 0))
+    areas = places(rows)
+    names = await named(visit, slugs={o for r in rows[:PAGE] for o in r.row.organizations} | set(facets.get("organization", {})))
+    latest = [e for e in (await visit.reader.events(max(0, position - 40), 40)) if e.recorded.kind == "deal"][-LATEST:][::-1]
+    return page.render(
+        visit,
+        "portfolio.html",
+        figures_on_top=on_top(total),
+        rows=sorted_rows[:PAGE] if by_name else sorted_rows,
+        count=len(rows),
+        following=sorted_rows[PAGE - 1].row.deal if by_name and len(sorted_rows) > PAGE else everything.next,
+        facets=facet_list(facets, filters),
+        filters=filters,
+        names=names,
+        unit=unit,
+        sort=sort,
+        chart=drawn,
+        korea=maps.korea(),
+        world=maps.world() if any(a.code[:2] != "KR" for a in areas) else None,
+        areas=areas,
+        by_code={a.code: a for a in areas},
+        provinces=PROVINCES,
+        latest=latest,
+        rails=rails,
+        data_url=visit.data("/v1/deals", **filters, facets="true"),
+        csv_url=visit.link("/deals.csv", **filters),
+        cite=citation(visit, here.words.gettext(N_("portfolio")), position),
+    )
+
+
+def row_of(row: Listing) -> Shown:
+    """A list's row with its amounts; its size, in no currency, is only good for sorting within one."""
+    amounts: list[tuple[Amount | None, str | None]] = []
+    size = Decimal(0)
+    for pledge in row.pledges:
+        if pledge.status == "withdrawn":
+            continue
+        amount = msgspec.convert(pledge.amount, Amount) if pledge.amount else None
+        amounts.append((amount, pledge.amount_basis))
+        if amount is not None:
+            rate = Decimal(1400) if amount.currency in ("USD", "EUR", "GBP") else Decimal(1)
+            size = max(size, Decimal(amount.value or amount.high or amount.low or 0) * rate)
+    return Shown(row, amounts, size)
+
+
+def in_order(rows: list[Shown], sort: str) -> list[Shown]:
+    """Rows by amount, stage or the stage's date; what is not stated comes last either way."""
+    down = sort.startswith("-")
+    name = sort.lstrip("-")
+
+    def key(r: Shown) -> Any:
+        if name == "amount":
+            return r.size or None
+        if r.row.stage is None:
+            return None
+        value = r.row.stage["value"]
+        return (LADDER.index(value) if value in LADDER else len(LADDER)) if name == "stage" else r.row.stage["since"]
+
+    said = sorted((r for r in rows if key(r) is not None), key=key, reverse=down)
+    return said + [r for r in rows if key(r) is None]
+
+
+def on_top(total: Totals) -> list[Figure]:
+    """At most four figures, each an interval: committed, only intended, every year, and what is being built."""
+    found = [
+        Figure(
+            "committed",
+            [c for c in total.overall.columns if c.nature == "commitment" and c.basis == "once"],
+            0,
+            {},
+        ),
+        Figure(
+            "built",
+            [
+                c
+                for group in total.groups
+                if group.key in ("construction", "operating")
+                for c in group.columns
+                if c.nature == "commitment" and c.basis == "once"
+            ],
+            0,
+            {"stage": "construction"},
+        ),
+        Figure("intended", [c for c in total.overall.columns if c.nature == "intention" and c.basis == "once"], 0, {}),
+        Figure("annual", [c for c in total.overall.columns if c.basis == "annual"], 0, {}),
+    ]
+    return [msgspec.structs.replace(f, pledges=sum(c.pledges for c in f.columns)) for f in found]
+
+
+def facet_list(facets: Mapping[str, Mapping[str, int]], filters: Mapping[str, str]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """The facets in their order, the commonest values first; a chosen one always stands."""
+    found = []
+    for name in ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"):
+        values = sorted(facets.get(name, {}).items(), key=lambda v: (v[0] != filters.get(name), -v[1], v[0]))
+        if values:
+            found.append((name, values[:SHOWN_FACET_VALUES]))
+    return found
+
+
+def places(rows: Sequence[Shown]) -> list[Area]:
+    """How many deals have a site in each place."""
+    counted: dict[str, int] = {}
+    for row in rows:
+        for code in row.row.places:
+            counted[code] = counted.get(code, 0) + 1
+    return [Area(code, n) for code, n in sorted(counted.items(), key=lambda c: (-c[1], c[0]))]
+
+
+async def drawing(
+    visit: Visit, clock: str, known: int, wanted: Sequence[str], unit: str, deals: int
+) -> charts.Stepped | None:
+    """Amounts through time, in one currency; None where the portfolio is too large to draw at once, or unstated."""
+    if deals >= DRAWN_DEALS:
+        return None
+    currency = unit if unit != "stated" else ("KRW" if visit.language == "ko" else "USD")
+    turns = [d for d in await visit.reader.turns(clock, known, DRAWN_TURNS) if d <= max(visit.times.today, visit.times.effective_on)]
+    levels = []
+    for day in turns:
+        question = Question(currency=currency, group_by="stage", asked_on=day, lines=100_000)  # type: ignore[arg-type]
+        total: Totals = await visit.reader.totals(clock, known, day, wanted, question)
+        levels.append(level_of(total, day, visit.here(effective_on=day)))
+    here = shown(visit.language).figures
+    return charts.stepped(
+        levels,
+        max(visit.times.today, visit.times.effective_on),
+        visit.times.effective_on,
+        here.loosely,
+        lambda amount: here.sum(amount, currency),
+    )
+
+
+def level_of(total: Totals, day: date, href: str) -> charts.Level:
+    """The totals at one turn: certain amounts by stage as the whole counts them, so that the bands add up."""
+    stage_of = {(line.deal, line.pledge): group.key or "" for group in total.groups for line in group.lines}
+    by_stage: dict[str, Decimal] = {}
+    for line in total.overall.lines:
+        if line.basis != "once" or line.low == "0":
+            continue
+        stage = "intention" if line.nature == "intention" else stage_of.get((line.deal, line.pledge), "")
+        by_stage[stage] = by_stage.get(stage, Decimal(0)) + Decimal(line.low)
+    high = sum((Decimal(c.high) for c in total.overall.columns if c.basis == "once"), Decimal(0))
+    return charts.Level(day, by_stage, high, href)
+
+
+@route("/deals.csv", http_method=READ)
+async def get_table(request: Request) -> Response[bytes]:
+    """The portfolio's table as CSV."""
+    visit = await page.visit(request, KNOWN, portfolio=True)
+    clock, known, _ = await at(visit)
+    rows: list[list[str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        found = await visit.reader.deals(
+            clock, known, visit.times.effective_on, terms(visit.asked), visit.asked.get("q"), cursor, WHOLE, False
+        )
+        for raw in found.rows:
+            row = row_of(_listing.decode(raw))
+            title = row.row.title
+            rows.append(
+                [
+                    row.row.deal,
+                    (title and title.ko) or "",
+                    (title and title.en) or "",
+                    row.row.kind or "",
+                    row.row.stage["value"] if row.row.stage else "",
+                    " ".join(row.row.organizations),
+                    " ".join(row.row.places),
+                    " ".join(row.row.sectors),
+                    msgspec.json.encode([a for a, _ in row.amounts]).decode(),
+                ]
+            )
+        cursor = found.next
+    return csv_response("deals.csv", "deal title_ko title_en kind stage organizations places sectors amounts".split(), rows)
+
+
+# --- totals -----------------------------------------------------------------------------------------------------------
+
+
+@route("/totals", http_method=READ)
+async def get_totals(request: Request) -> Response[bytes]:
+    """How a total is made: what counted, what did not, and by which rule."""
+    visit = await page.visit(
+        request, {**KNOWN, "group_by": http.one_of(*get_args(GroupBy)), "rates_of": http.day}, portfolio=True
+    )
+
+    async def make() -> Response[bytes]:
+        clock, known, position = await at(visit)
+        unit = visit.asked.get("unit") or "stated"
+        filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
+        question = Question(
+            currency=None if unit == "stated" else unit,
+            group_by=visit.asked.get("group_by"),
+            rates_of=visit.asked.get("rates_of"),
+            asked_on=visit.times.effective_on,
+            explain=True,
+            lines=500,
+        )
+        total: Totals = await visit.reader.totals(clock, known, visit.times.effective_on, terms(visit.asked), question)
+        here = shown(visit.language)
+        slugs = {g.key for g in total.groups if g.key and total.group_by == "organization"}
+        asked = {"currency": question.currency, "group_by": question.group_by, "explain": "true", **filters}
+        return page.render(
+            visit,
+            "totals.html",
+            total=total,
+            unit=unit,
+            filters=filters,
+            groups=get_args(GroupBy),
+            names=await named(visit, slugs=slugs),
+            rails=await portfolio_rails(visit, clock, known),
+            data_url=visit.data("/v1/totals", **asked),
+            csv_url=None,
+            cite=citation(visit, here.words.gettext(N_("totals")), position),
+        )
+
+    return await page.kept(visit, make)
+
+
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+@route("/compare", http_method=READ)
+async def get_compare(request: Request) -> Response[bytes]:
+    """The portfolio at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
+    visit = await page.visit(request, {**TWO_POINTS}, portfolio=True)
+
+    async def make() -> Response[bytes]:
+        start = one_axis(http.clocks(visit.asked, "from."), "from.")
+        then = one_axis(http.clocks(visit.asked, "to."), "to.")
+        effective = await visit.reader.turns("r", visit.position, 400)
+        if start == Clocks() and effective:
+            start = Clocks(effective_on=effective[max(0, len(effective) - 3)])
+        found = await visit.reader.compare_portfolio(start, then, visit.times.today)
+        grouped: dict[str, list[dict[str, Any]]] = {}
+        titles: dict[str, Any] = {}
+        for change in found["changes"]:
+            if (change["field"] or "").endswith("/claims"):
+                continue
+            grouped.setdefault(change["deal"], []).append(change)
+            titles[change["deal"]] = change["title"]
+        counted: dict[str, int] = {}
+        for change in found["changes"]:
+            counted[change["what"]] = counted.get(change["what"], 0) + 1
+        return page.render(
+            visit,
+            "compare_all.html",
+            start=start,
+            then=then,
+            grouped=grouped,
+            titles=titles,
+            counted=counted,
+            names={},
+            moments={
+                "effective": effective,
+                "published": await visit.reader.public_turns(400),
+                "recorded": times.of_log(await visit.reader.events(max(0, visit.position - 500), 500)),
+            },
+            rails=None,
+            data_url=visit.data("/v1/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
+            csv_url=None,
+            cite=None,
+        )
+
+    return await page.kept(visit, make)
+
+
+HANDLERS = [get_portfolio, get_table, get_totals, get_compare]

@@ -1,0 +1,280 @@
+"""What the pages show of the domain's values: a field's name, a value in words, an event in one line, a deal in one sentence.
+
+Turns values into plain text in a language, and nothing else: templates escape it, handlers choose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, Struct
+from msgspec.structs import fields
+
+from registry.domain.deal import ClaimState, Deal, Disbursed, PledgeState, StageState
+from registry.events.types import Amount, ClaimReported, Event, Horizon, Localized, Party, StatedAmount, tag_of
+from registry.web.figures import Figures, figures
+from registry.web.words import N_, Words, words
+
+Names = Mapping[str, str]
+
+LADDER = ("intention", "signed", "committed", "construction", "operating")
+"""The stages a deal climbs, in order. The others stop it."""
+
+# Which catalogue of tokens a field's values belong to.
+_TOKENS = {
+    "amount_basis": "amount_basis",
+    "commitment": "commitment",
+    "role": "role",
+    "instrument": "instrument",
+    "stage": "stage",
+    "relation": "relation",
+    "precision": "precision",
+    "control": "control",
+    "scheme": "scheme",
+    "power_qualifier": "qualifier",
+    "gpus_qualifier": "qualifier",
+    "status": "status",
+}
+_DATES = frozenset({"planned", "reached", "until", "from"})
+_ORGANIZATIONS = frozenset({"by", "members", "organization", "authority", "parent"})
+_PLACES = frozenset({"place", "country"})
+_ITEM_KINDS = ("pledges", "sites", "milestones", "parties", "relations", "conditions")
+
+
+class Shown:
+    """Values in one language."""
+
+    def __init__(self, language: str) -> None:
+        self.words: Words = words(language)
+        self.figures: Figures = figures(language)
+        self._ = self.words.gettext
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def value(self, value: Any, field: str = "", names: Names | None = None) -> str:
+        """A value in words. `field` is the field's own name, which says what kind of text a string is."""
+        match value:
+            case None:
+                return self._(N_("not stated"))
+            case Amount() | StatedAmount():
+                also = self.figures.also(value) if isinstance(value, Amount) else ""
+                text = self.figures.money(value)
+                return f"{text} ({also})" if also else text
+            case Localized():
+                return self.words.own(value)
+            case Horizon():
+                return self.figures.horizon(value) or self._(N_("not stated"))
+            case StageState():
+                basis = self.words.label("basis_of_stage", value.basis)
+                return f"{self.words.label('stage', value.value)} ({basis})"
+            case Disbursed():
+                return self.figures.money(value.amount)
+            case ClaimState():
+                return f"{self.value(value.value, value.field.rsplit('/', 1)[1], names)}"
+            case Party():
+                return (names or {}).get(value.organization) or self.words.own(value.name, value.organization)
+            case datetime():
+                return self.figures.instant(value)
+            case date():
+                return self.figures.day(value)
+            case bool():
+                return self._(N_("yes")) if value else self._(N_("no"))
+            case int() | Decimal():
+                return self.figures.number(value)
+            case UUID():
+                return str(value)
+            case Struct():
+                said = ((f.encode_name, getattr(value, f.name)) for f in fields(value))
+                parts = [self.value(v, n, names) for n, v in said if v is not None and v != () and v is not UNSET]
+                return " · ".join(parts)
+            case tuple() | list():
+                return ", ".join(self.value(item, field, names) for item in value) or self._(N_("none"))
+            case str():
+                return self._text(value, field, names or {})
+            case _:
+                return str(value)
+
+    def _text(self, value: str, field: str, names: Names) -> str:
+        if field in _TOKENS:
+            return self.words.label(_TOKENS[field], value)
+        if field in _DATES:
+            return self.figures.loosely(value)
+        if field in _ORGANIZATIONS:
+            return names.get(value, value)
+        if field in _PLACES:
+            return self.figures.place(value)
+        if field == "kind":
+            for kind in ("kind", "milestone", "name_kind"):
+                if self.words.label(kind, value) != value.replace("_", " "):
+                    return self.words.label(kind, value)
+        if field == "power_mw":
+            return f"{self.figures.number(value)} MW"
+        if field == "sectors":
+            return value.replace("-", " ")
+        return value
+
+    def field(self, path: str, names: Names | None = None) -> str:
+        """A field's name, with the thing it belongs to: `/pledges/total/amount` is "Pledge total · Amount"."""
+        parts = path.strip("/").split("/")
+        if len(parts) == 1:
+            return self.words.label("field", parts[0])
+        thing, key, *rest = parts
+        if thing == "parties":
+            organization, _, tail = key.partition(":")
+            key = (names or {}).get(organization, organization)
+            role = tail.split(":")[0]
+            key += f" ({self.words.label('role', role)})" if role else ""
+        elif thing == "relations":
+            relation, pledge, deal, other = [*key.split(":"), "", "", ""][:4]
+            key = " ".join(
+                part for part in (pledge, self.words.label("relation", relation), deal, other and f"/ {other}") if part
+            )
+        head = f"{self.words.label('field', thing)} {key}"
+        return " · ".join([head, *(self.words.label("field", name) for name in rest)])
+
+    def change(self, path: str, value: Any, names: Names | None = None) -> str:
+        """One side of a change of a field."""
+        return self.value(value, path.rsplit("/", 1)[1], names)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def happened(self, event: Event | None, names: Names | None = None) -> str:
+        """What an event says, in one line, without its type's name."""
+        if event is None:
+            return self._(N_("Its content was erased by law."))
+        if isinstance(event, ClaimReported):
+            field = event.field.rsplit("/", 1)[1]
+            return f"{self.field(event.field, names)}: {self._claimed(event.value, field, names)}"
+        amount = getattr(event, "amount", None)
+        parts: list[str] = []
+        if isinstance(amount, Amount):
+            basis = getattr(event, "amount_basis", None)
+            parts.append(self.figures.money(amount, None if basis is UNSET else basis))
+            also = self.figures.also(amount)
+            parts += [also] if also else []
+        for name in event.__struct_fields__:
+            value = getattr(event, name)
+            if name in ("amount", "amount_basis", "replacement", "summary", "note") or value is UNSET:
+                continue
+            if value is None or value == ():
+                continue
+            if name in ("corrects", "voids", "redacts", "about"):
+                continue
+            if name in ("pledge", "site", "milestone", "condition", "claim") and len(event.__struct_fields__) > 1:
+                parts.append(str(value))
+                continue
+            parts.append(self.value(value, name, names))
+        return " · ".join(dict.fromkeys(p for p in parts if p))
+
+    def _claimed(self, value: Any, field: str, names: Names | None) -> str:
+        return self.value(value, field, names)
+
+    def type_of(self, event: Event | str) -> str:
+        """An event type's plain name."""
+        return self.words.label("event", event if isinstance(event, str) else tag_of(event))
+
+    # --- a deal -------------------------------------------------------------------------------------------------------
+
+    def sentence(self, deal: Deal, names: Names) -> str:
+        """What is so of a deal, in one sentence made from its state."""
+        return " ".join(part for part in (self._pledged(deal, names), self._staged(deal), self._placed(deal)) if part)
+
+    def _pledged(self, deal: Deal, names: Names) -> str:
+        standing = [p for p in deal.pledges if p.status != "withdrawn"]
+        inside = {r.pledge for r in deal.relations if r.relation == "part_of" and r.deal == deal.deal}
+        main = next((p for p in standing if p.pledge not in inside), None)
+        if main is None:
+            who = [names.get(p.organization, p.organization) for p in deal.parties if p.left_on is None][:3]
+            if not who:
+                return self._(N_("No amount was stated."))
+            return self._(N_("%(who)s: no amount was stated.")) % {"who": self.listed(who)}
+        return self._one_pledge(main, names, others=len(standing) - 1)
+
+    def _one_pledge(self, pledge: PledgeState, names: Names, others: int) -> str:
+        who = self.listed([names.get(slug, slug) for slug in pledge.by]) or self._(N_("Somebody"))
+        amount = self.figures.money(pledge.amount) if pledge.amount else ""
+        if not amount:
+            return self._(N_("%(who)s: no amount was stated.")) % {"who": who}
+        if pledge.amount_basis == "additional":
+            amount = self._(N_("%(amount)s more")) % {"amount": amount}
+        elif pledge.amount_basis == "annual":
+            amount = self._(N_("%(amount)s a year")) % {"amount": amount}
+        joint = len(pledge.by) > 1
+        verb = (
+            N_("%(who)s intends to invest %(amount)s%(time)s.")
+            if pledge.commitment == "intention" and not joint
+            else N_("%(who)s intend to invest %(amount)s%(time)s.")
+            if pledge.commitment == "intention"
+            else N_("%(who)s pledge %(amount)s together%(time)s; how they share it was not said.")
+            if joint
+            else N_("%(who)s pledges %(amount)s%(time)s.")
+        )
+        time = self.figures.horizon(pledge.horizon)
+        text = self._(verb) % {"who": who, "amount": amount, "time": f" {time}" if time else ""}
+        if others:
+            more = self.words.ngettext("One more pledge stands beside it.", "%(n)s more pledges stand beside it.", others)
+            text += " " + more % {"n": others}
+        return text
+
+    def _staged(self, deal: Deal) -> str:
+        if deal.stage is None:
+            return self._(N_("No stage was declared."))
+        said = {
+            "stage": self.words.label("stage", deal.stage.value),
+            "basis": self.words.label("basis_of_stage", deal.stage.basis),
+            "date": self.figures.day(deal.stage.since),
+        }
+        return self._(N_("Stage: %(stage)s since %(date)s, %(basis)s.")) % said
+
+    def _placed(self, deal: Deal) -> str:
+        sites = [s for s in deal.sites if s.status != "dropped"]
+        named = [self.words.own(s.name) or self.figures.place(s.place) for s in sites if s.precision != "country"]
+        if not named:
+            return self._(N_("No site named yet."))
+        return self._(N_("Sites: %(sites)s.")) % {"sites": self.listed(named)}
+
+    def listed(self, items: Sequence[str]) -> str:
+        """A list in a sentence: at most three by name, the rest counted."""
+        if len(items) > 3:
+            rest = self._(N_("%(n)s more")) % {"n": len(items) - 2}
+            return self.listed([*items[:2], rest])
+        if self.words.language == "ko" or len(items) < 2:
+            return " · ".join(items) if self.words.language == "ko" else ", ".join(items)
+        return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+@cache
+def shown(language: str) -> Shown:
+    """A language's way to show values."""
+    return Shown(language)
+
+
+def helpers(language: str) -> dict[str, Callable[..., str]]:
+    """What templates call by name."""
+    here = shown(language)
+    return {
+        "value": here.value,
+        "field": here.field,
+        "change": here.change,
+        "happened": here.happened,
+        "type_of": here.type_of,
+        "money": here.figures.money,
+        "also": here.figures.also,
+        "day": here.figures.day,
+        "instant": here.figures.instant,
+        "loosely": here.figures.loosely,
+        "horizon": here.figures.horizon,
+        "place": here.figures.place,
+        "number": here.figures.number,
+    }
+
+
+def names_in(deal: Deal, language: str) -> dict[str, str]:
+    """The organizations of a deal by the names they were announced with, in the reader's language."""
+    spoken = words(language)
+    return {p.organization: spoken.own(p.name) for p in deal.parties if spoken.own(p.name)}

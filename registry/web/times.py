@@ -1,0 +1,161 @@
+"""The three clocks of a page: which point in time it shows, where its other points are, and how the URL says so.
+
+The parameters are the API's own (`effective_on`, `published_on`, `recorded_at`, `position`), so that every page's address
+is its question, and the same question asked of `/v1` gives the same answer as JSON. A form without JavaScript sends a day
+and an axis (`known`, `known_on`); that is answered with a redirect to the address it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from registry.api import http
+from registry.domain.history import Clocks, History
+from registry.events.store import Stored
+
+Axis = Literal["recorded", "published"]
+
+# The most stops that the slider shows; the ones next to the point shown are always among them.
+STOPS = 40
+# What is recorded within so short a time is one moment to a reader: a list that was posted, a file that was imported.
+ONE_MOMENT = timedelta(seconds=2)
+
+FORM = {"known": http.one_of("recorded", "published"), "known_on": str, "effective_on": str}
+
+
+class Stop(Struct, frozen=True):
+    """A moment at which something changed: the value the clock would have there, and the query that leads to it."""
+
+    value: date | datetime
+    query: str
+    here: bool
+
+
+class Rail(Struct, frozen=True):
+    """The stops of one clock, with the ones before and after the point shown (None: there is none)."""
+
+    stops: list[Stop]
+    before: Stop | None
+    after: Stop | None
+
+
+class Times(Struct, frozen=True):
+    """The point in time a page shows. `axis` is the known clock that its controls move."""
+
+    clocks: Clocks
+    today: date
+    axis: Axis
+
+    @property
+    def effective_on(self) -> date:
+        return self.clocks.effective_on or self.today
+
+    @property
+    def past(self) -> bool:
+        """Whether the page shows anything but the present."""
+        return self.clocks != Clocks()
+
+    @property
+    def known_on(self) -> date | None:
+        """The day of the known clock; None: open."""
+        if self.axis == "published":
+            return self.clocks.published_on
+        return self.clocks.recorded_at.astimezone(UTC).date() if self.clocks.recorded_at else None
+
+    def query(self, **changes: Any) -> dict[str, str]:
+        """The clocks as parameters; a change to None opens one."""
+        return parameters(self.clocks, **changes)
+
+
+def parameters(clocks: Clocks, prefix: str = "", **changes: Any) -> dict[str, str]:
+    """Clocks as query parameters, in the API's names."""
+    values = {
+        "effective_on": clocks.effective_on,
+        "published_on": clocks.published_on,
+        "recorded_at": clocks.recorded_at,
+        "position": clocks.position,
+        **changes,
+    }
+    return {prefix + name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
+
+
+def end_of(day: date) -> datetime:
+    """The last instant of a day, in UTC."""
+    return datetime.combine(day, time.max, UTC)
+
+
+def canonical(given: dict[str, str], today: date) -> dict[str, str]:
+    """What a form sent, as the parameters it stands for: empty fields open a clock, today is left open too."""
+    query = {name: value for name, value in given.items() if value != "" and name not in ("known", "known_on")}
+    if query.get("effective_on") == str(today):
+        query.pop("effective_on")
+    known_on = given.get("known_on", "")
+    if known_on:
+        day = http.day(known_on)
+        if given.get("known") == "published":
+            query["published_on"] = str(day)
+        elif day != today:
+            query["recorded_at"] = _text(end_of(day))
+    elif "known" in given:
+        query["axis"] = given["known"]
+    return query
+
+
+def rail(moments: Iterable[date | datetime], at: date | datetime | None, name: str, query: dict[str, str]) -> Rail:
+    """The stops of one clock. `at` is the point shown, None where the clock is open; `query` the rest of the address."""
+    ordered = sorted(set(moments))
+    here = len(ordered) - 1 if at is None else _last(ordered, at)
+    stops = [Stop(value, urlencode({**query, name: _text(value)}), i == here) for i, value in enumerate(ordered)]
+    exact = at is None or (here >= 0 and ordered[here] == at)
+    before = stops[here - 1 if exact else here] if here >= (1 if exact else 0) else None
+    after = stops[here + 1] if here + 1 < len(stops) else None
+    return Rail(_thinned(stops, here), before, after)
+
+
+def _last(ordered: Sequence[date | datetime], at: Any) -> int:
+    """The index of the last one that is not after `at`; -1 when all are."""
+    return sum(1 for value in ordered if value <= at) - 1
+
+
+def _thinned(stops: list[Stop], here: int) -> list[Stop]:
+    if len(stops) <= STOPS:
+        return stops
+    kept = {round(i * (len(stops) - 1) / (STOPS - 1)) for i in range(STOPS)} | {max(here - 1, 0), max(here, 0)}
+    return [stops[i] for i in sorted(kept | {min(here + 1, len(stops) - 1)})]
+
+
+def batched(instants: Iterable[datetime]) -> list[datetime]:
+    """Instants of recording, those of one moment as its last."""
+    found: list[datetime] = []
+    for instant in sorted(instants):
+        if found and instant - found[-1] < ONE_MOMENT:
+            found[-1] = instant
+        else:
+            found.append(instant)
+    return found
+
+
+def of_history(history: History[Any]) -> tuple[list[date], list[date], list[datetime]]:
+    """The days and instants at which a stream's state changed: true from, published, recorded."""
+    effective = {placed.key[0] for placed in history.timeline.steps}
+    registration = history.record.registration
+    if registration is not None and registration.effective_on is not None:
+        effective.add(registration.effective_on)
+    published = {r.published_on for r in history.record.readings if r.stands}
+    return sorted(effective), sorted(published), batched(e.recorded_at for e in history.events)
+
+
+def of_log(events: Iterable[Stored]) -> list[datetime]:
+    """The moments at which these events were recorded."""
+    return batched(e.recorded.recorded_at for e in events)
