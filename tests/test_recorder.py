@@ -1,0 +1,404 @@
+"""What the recorder promises: order, grouping, one answer to one request. Each test is named after its promise."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TypeAlias
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+
+from registry.domain import history
+from registry.domain.deal import Deal
+from registry.errors import (
+    IdConflict,
+    IdempotencyConflict,
+    Overloaded,
+    RuleBroken,
+    VersionConflict,
+)
+from registry.events.types import Recorded
+from registry.recorder import Outcome, Recorder
+from tests.conftest import Database
+from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+# An append by whoever is named 'held' stops between its first statement and its commit, for as long as a test wants.
+HOLD = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('application_name') = 'held' THEN
+        PERFORM pg_advisory_xact_lock(1);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER hold AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION hold();
+"""
+
+# An append that a bad event is in fails in the database.
+BREAK = """
+CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'this one breaks';
+END
+$$;
+CREATE TRIGGER break BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.stream = 'deal/bad') EXECUTE FUNCTION break();
+"""
+
+
+@pytest.fixture
+async def recorder(database: Database) -> AsyncIterator[Recorder]:
+    """A recorder with the application's rights, and the owner's for redaction."""
+    async with recording(database.app_url, database.owner_url) as recorder:
+        yield recorder
+
+
+def ids(outcome: Outcome) -> list[str]:
+    return [event["id"] for event in msgspec.json.decode(outcome.answer)["events"]]
+
+
+async def holding(owner: Owner) -> None:
+    await owner.execute(HOLD)
+    await owner.execute("SELECT pg_advisory_lock(1)")
+
+
+async def is_held(owner: Owner) -> None:
+    """Returns when an append stands between its first statement and its commit."""
+    while not await owner.fetchval(  # noqa: ASYNC110 - the database has no event for it
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 1)"
+    ):
+        await asyncio.sleep(0.01)
+
+
+Way = Callable[[Recorder, str], Awaitable[object]]
+
+
+async def single(held: Recorder, first: str) -> object:
+    return await held.record(request("plant", pledged("held")))
+
+
+async def several(held: Recorder, first: str) -> object:
+    return await held.record(request("plant", pledged("held"), pledged("held-too")))
+
+
+async def correction(held: Recorder, first: str) -> object:
+    replacement = {"effective_on": "2025-06-17"}
+    corrected = {"type": "event_corrected", "corrects": first, "replacement": replacement, "reason": "a slip"}
+    return await held.record(request("plant", {"event": corrected}))
+
+
+async def redaction(held: Recorder, first: str) -> object:
+    return await held.record(
+        request("plant", {"event": {"type": "event_redacted", "redacts": first, "reason": "a court's order"}})
+    )
+
+
+@pytest.mark.parametrize("way", [single, several, correction, redaction])
+async def test_a_reader_that_polls_misses_nothing(
+    way: Way, database: Database, owner: Owner, pool: Pool, recorder: Recorder
+) -> None:
+    """However long one writer is held between its first statement and its commit, for every way in."""
+    first = await recorder.record(request("plant", REGISTERED, pledged("first")))
+    await holding(owner)
+    async with recording(database.app_url, database.owner_url, name="held") as held:
+        slow = asyncio.ensure_future(way(held, ids(first)[1]))
+        await is_held(owner)
+        others = [asyncio.create_task(recorder.record(request(f"plant-{n}", REGISTERED))) for n in range(5)]
+        seen: list[int] = []
+        for _ in range(30):
+            seen += await positions(pool, seen[-1] if seen else 0)
+            await asyncio.sleep(0.01)
+        assert not slow.done()
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.gather(slow, *others)
+        seen += await positions(pool, seen[-1])
+    total = await pool.fetchval("SELECT count(*) FROM events")
+    assert total >= 2 + 1 + 5
+    assert seen == list(range(1, total + 1))
+
+
+WRITER = """
+import asyncio, sys
+from tests.recording import REGISTERED, pledged, recording, request
+
+async def write(url, name, count):
+    async with recording(url) as recorder:
+        async def one(n):
+            await recorder.record(request(f"{name}-{n}", REGISTERED))
+            await recorder.record(request("shared", pledged(f"{name}-{n}")))
+        for start in range(0, count, 5):
+            await asyncio.gather(*(one(n) for n in range(start, start + 5)))
+
+asyncio.run(write(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+async def test_a_reader_that_polls_misses_nothing_while_many_processes_write(
+    database: Database, pool: Pool, recorder: Recorder
+) -> None:
+    await recorder.record(request("shared", REGISTERED))
+    writers = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, database.app_url, f"writer-{n}", "20")
+        for n in range(3)
+    ]
+    finished = asyncio.gather(*(writer.wait() for writer in writers))
+    seen: list[int] = []
+    while not finished.done():
+        seen += await positions(pool, seen[-1] if seen else 0)
+        await asyncio.sleep(0)
+    assert await finished == [0, 0, 0]
+    seen += await positions(pool, seen[-1])
+    assert seen == list(range(1, 1 + 3 * 20 * 2 + 1))
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_rolled_back_append_leaves_no_hole_and_stalls_nobody(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder
+) -> None:
+    await owner.execute(BREAK)
+    for round_ in range(3):
+        answers = await asyncio.gather(
+            *(recorder.record(request(f"good-{round_}-{n}", REGISTERED)) for n in range(10)),
+            recorder.record(request("bad", REGISTERED)),
+            *(recorder.record(request(f"good-{round_}-{n}", REGISTERED)) for n in range(10, 20)),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers].count(Outcome) == 20
+        assert isinstance(answers[10], asyncpg.RaiseError)
+    assert await positions(pool) == list(range(1, 61))
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_fault_in_judging_one_request_reaches_its_author_alone(
+    pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = history.admit
+
+    def breaks(known: history.History[Deal], recorded: Recorded) -> object:
+        if known.slug == "bad":
+            raise ZeroDivisionError
+        return judge(known, recorded)
+
+    monkeypatch.setattr("registry.recorder.admit", breaks)
+    answers = await asyncio.gather(
+        *(recorder.record(request(slug, REGISTERED)) for slug in ("one", "bad", "two")), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [Outcome, ZeroDivisionError, Outcome]
+    assert await positions(pool) == [1, 2]
+
+
+async def test_of_two_writers_with_the_same_expected_version_exactly_one_wins(
+    database: Database, pool: Pool, recorder: Recorder
+) -> None:
+    async with recording(database.app_url) as other:
+        await recorder.record(request("plant", REGISTERED))
+        for version in range(1, 21):
+            answers = await asyncio.gather(
+                recorder.record(request("plant", pledged(f"a-{version}"), expected_version=version)),
+                other.record(request("plant", pledged(f"b-{version}"), expected_version=version)),
+                recorder.record(request("plant", pledged(f"c-{version}"), expected_version=version)),
+                return_exceptions=True,
+            )
+            won = [answer for answer in answers if isinstance(answer, Outcome)]
+            assert [outcome.version for outcome in won] == [version + 1]
+            assert sum(isinstance(answer, VersionConflict) for answer in answers) == 2
+    rows = await pool.fetch("SELECT position, version FROM events ORDER BY position")
+    assert [tuple(row) for row in rows] == [(n, n) for n in range(1, 22)]
+
+
+async def test_in_every_stream_version_order_and_position_order_agree(
+    database: Database, pool: Pool, recorder: Recorder
+) -> None:
+    async with recording(database.app_url) as other:
+        await asyncio.gather(*(recorder.record(request(f"plant-{n}", REGISTERED)) for n in range(4)))
+        await asyncio.gather(
+            *(
+                writer.record(request(f"plant-{n % 4}", pledged(f"{name}-{n}")))
+                for n in range(60)
+                for name, writer in (("a", recorder), ("b", other))
+            )
+        )
+    for n in range(4):
+        rows = await pool.fetch("SELECT version FROM events WHERE stream = $1 ORDER BY position", f"deal/plant-{n}")
+        assert [row["version"] for row in rows] == list(range(1, 32))
+    assert await positions(pool) == list(range(1, 4 + 120 + 1))
+
+
+async def test_recorded_at_never_decreases_also_when_the_clock_goes_back(database: Database, pool: Pool) -> None:
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    backwards = (start - timedelta(minutes=n) for n in count())
+    wild = (start + timedelta(hours=n if n % 2 else -n) for n in count())
+    async with (
+        recording(database.app_url, clock=lambda: next(backwards)) as one,
+        recording(database.app_url, clock=lambda: next(wild)) as other,
+    ):
+        for n in range(20):
+            await (one if n % 3 else other).record(request(f"plant-{n}", REGISTERED))
+    recorded = [row[0] for row in await pool.fetch("SELECT recorded_at FROM events ORDER BY position")]
+    assert recorded == sorted(recorded)
+    assert recorded[0] < recorded[-1]
+
+
+async def test_the_same_key_and_body_at_once_is_one_event_and_one_answer(
+    database: Database, pool: Pool, recorder: Recorder
+) -> None:
+    async with recording(database.app_url) as other:
+        asked = [request("plant", REGISTERED, idempotency_key="k1") for _ in range(8)]
+        answers = await asyncio.gather(*(w.record(a) for a in asked for w in (recorder, other)))
+    assert len({outcome.answer for outcome in answers}) == 1
+    assert [outcome.new for outcome in answers].count(True) == 1
+    assert await positions(pool) == [1]
+
+
+async def test_the_same_key_with_another_body_is_refused(pool: Pool, recorder: Recorder) -> None:
+    await recorder.record(request("plant", REGISTERED, idempotency_key="k1"))
+    with pytest.raises(IdempotencyConflict):
+        await recorder.record(request("plant", pledged(), idempotency_key="k1"))
+    assert await positions(pool) == [1]
+
+
+async def test_what_was_refused_is_not_remembered_under_its_key(recorder: Recorder) -> None:
+    with pytest.raises(RuleBroken):
+        await recorder.record(request("plant", pledged(), idempotency_key="k1"))
+    await recorder.record(request("plant", REGISTERED))
+    assert (await recorder.record(request("plant", pledged(), idempotency_key="k1"))).new
+
+
+async def test_the_same_id_at_once_is_one_event(database: Database, pool: Pool, recorder: Recorder) -> None:
+    await recorder.record(request("plant", REGISTERED))
+    given = pledged(id=str(uuid4()))
+    async with recording(database.app_url) as other:
+        answers = await asyncio.gather(
+            *(w.record(request("plant", given)) for _ in range(5) for w in (recorder, other))
+        )
+    assert {tuple(ids(outcome)) for outcome in answers} == {(given["id"],)}
+    assert [outcome.new for outcome in answers].count(True) == 1
+    with pytest.raises(IdConflict):
+        await recorder.record(request("plant", {**given, "note": "other words"}))
+    assert await positions(pool) == [1, 2]
+
+
+async def test_a_list_is_recorded_whole_or_not_at_all(database: Database, pool: Pool, recorder: Recorder) -> None:
+    with pytest.raises(RuleBroken):
+        await recorder.record(request("plant", REGISTERED, pledged("a"), pledged("b"), pledged("a")))
+    assert await positions(pool) == []
+    assert (await recorder.record(request("plant", REGISTERED, pledged("a"), pledged("b")))).version == 3
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_dry_run_records_nothing(database: Database, pool: Pool, recorder: Recorder) -> None:
+    dry = await recorder.record(request("plant", REGISTERED, pledged(), dry_run=True, idempotency_key="k1"))
+    assert (dry.version, dry.new) == (2, False)
+    assert await positions(pool) == []
+    assert (await recorder.record(request("plant", REGISTERED, idempotency_key="k1"))).version == 1
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_cancelled_request_never_spoils_its_group(database: Database, pool: Pool, recorder: Recorder) -> None:
+    asked = [asyncio.create_task(recorder.record(request(f"plant-{n}", REGISTERED))) for n in range(30)]
+    await asyncio.sleep(0)
+    for task in asked[::3]:
+        task.cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    stayed = [answer for n, answer in enumerate(answers) if n % 3]
+    assert all(isinstance(answer, Outcome) for answer in stayed)
+    # Who went away before the group was begun was not recorded.
+    assert await positions(pool) == list(range(1, 21))
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_request_cancelled_while_its_group_commits_is_recorded(
+    database: Database, owner: Owner, pool: Pool
+) -> None:
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        asked = [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(3)]
+        await is_held(owner)
+        asked[1].cancel()
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Outcome, asyncio.CancelledError, Outcome]
+    assert await positions(pool) == [1, 2, 3]
+
+
+async def test_a_full_queue_sheds_load_at_once(
+    database: Database, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.recorder.QUEUE_LIMIT", 10)
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await is_held(owner)
+        asked = [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(25)]
+        await asyncio.sleep(0)
+        shed = [task for task in asked if task.done()]
+        assert len(shed) == 15
+        assert all(isinstance(task.exception(), Overloaded) for task in shed)
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        answers = await asyncio.gather(first, *(task for task in asked if task not in shed))
+    assert len(answers) == 11
+    assert await positions(pool) == list(range(1, 12))
+
+
+async def test_large_bodies_fill_the_queue_too(
+    database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.recorder.QUEUE_BYTES", 1000)
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await is_held(owner)
+        large = {**REGISTERED, "note": "x" * 2000}
+        alone = asyncio.create_task(held.record(request("second", large)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await held.record(request("third", REGISTERED))
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.gather(first, alone)
+        assert (await held.record(request("third", REGISTERED))).position == 3
+
+
+async def test_what_another_process_wrote_is_what_the_next_request_is_judged_on(
+    database: Database, recorder: Recorder
+) -> None:
+    async with recording(database.app_url) as other:
+        await recorder.record(request("plant", REGISTERED))
+        await other.record(request("plant", pledged("total")))
+        with pytest.raises(RuleBroken, match="total"):
+            await recorder.record(request("plant", pledged("total")))
+        assert (await recorder.record(request("plant", pledged("more")))).version == 3
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_serializable_default_does_not_make_the_log_stale(database: Database, owner: Owner, pool: Pool) -> None:
+    """Whatever isolation an operator gives the database: what is read under the lock is the log's true end."""
+    await owner.execute(f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'serializable'")
+    async with recording(database.app_url) as one, recording(database.app_url) as other:
+        await asyncio.gather(
+            *(w.record(request(f"plant-{n}-{w is one}", REGISTERED)) for n in range(20) for w in (one, other))
+        )
+    assert await positions(pool) == list(range(1, 41))
+
+
+async def test_keys_are_remembered_for_their_promised_life(database: Database, owner: Owner, pool: Pool) -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    async with recording(database.app_url, clock=lambda: now) as recorder:
+        await recorder.record(request("old", REGISTERED, idempotency_key="old"))
+        now += timedelta(hours=30)
+        assert not (await recorder.record(request("old", REGISTERED, idempotency_key="old"))).new
+        now += timedelta(hours=30)
+        await recorder.record(request("new", REGISTERED, idempotency_key="new"))
+        async with asyncio.timeout(5):
+            while await pool.fetchval("SELECT count(*) FROM idempotency") > 1:  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(0.02)
+    assert await pool.fetchval("SELECT key FROM idempotency") == "new"
