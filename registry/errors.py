@@ -142,6 +142,10 @@ class Corrupt(RegistryError):
     """The log is not what it was: {detail}"""
 
 
+class EvidenceUnavailable(RegistryError):
+    """No checkpoint can be signed now, and the operator's log says why: try again later."""
+
+
 class BadSetting(RegistryError):
     """{setting}: {reason}"""
 

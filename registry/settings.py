@@ -36,6 +36,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
     signing_key: Path
+    checkpoint_export: Path | None = None
+    checkpoint_seconds: int = 5
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -101,6 +103,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise ValueError(f"'{text}' is no number of seconds: give a whole number from 0 to 99999")
+    return int(text)
+
+
 def _yes(text: str) -> bool:
     match text.lower():
         case "true" | "yes" | "on" | "1":
@@ -158,5 +166,10 @@ SETTINGS = {
     "admin_key": Setting(_admin_key, "A key with all scopes, for first use; 32 characters or more."),
     "log_origin": Setting(_origin, "The log's name: the first line of every checkpoint."),
     "signing_key": Setting(_path, "The file of the log's signing key; made on first use."),
+    "checkpoint_export": Setting(
+        _path,
+        "A file or directory, best on another machine, for a copy of every checkpoint; never contradicted.",
+    ),
+    "checkpoint_seconds": Setting(_seconds, "The most seconds between a change and the next checkpoint."),
 }
 """Every setting there is, by the name of its field; `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

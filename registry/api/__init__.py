@@ -7,13 +7,14 @@ from importlib.metadata import version
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, docs, events, health, openapi, organizations, totals
+from registry.api import deals, docs, events, health, log, openapi, organizations, totals
 
 OPERATIONS = (
     *deals.OPERATIONS,
     *totals.OPERATIONS,
     *organizations.OPERATIONS,
     *events.OPERATIONS,
+    *log.OPERATIONS,
     *health.OPERATIONS,
     *docs.OPERATIONS,
 )

@@ -112,6 +112,9 @@ def memento(slug: str, recorded_at: datetime | None) -> dict[str, str]:
     return headers
 
 
+# A document of its own kind, which holds a state and what proves it.
+CERTIFICATE = "application/vnd.investment-registry.certificate+json"
+
 STATE = {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
 
 
@@ -136,8 +139,9 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     # A redaction may come: even what is final is asked for again before it is shown.
     headers["Cache-Control"] = "public, no-cache" if answer.final and registry.settings.public_read else "no-cache"
     if asked.get("certificate"):
-        certificate = await registry.evidence.certificate(deal, clocks, http.today(), answer)
-        return http.json_response(certificate, 200, {**headers, "ETag": f'"{answer.position}"'})
+        certificate = await registry.evidence.certificate(deal, clocks, http.today())
+        headers.pop("ETag")
+        return Response(certificate, media_type=CERTIFICATE, headers=headers)
     if asked.get("expand"):
         expanded = await reader.expand(answer, asked["expand"], http.today())
         headers.pop("ETag")
@@ -314,7 +318,8 @@ OPERATIONS = (
         query=STATE,
         headers=("If-None-Match", "Accept-Datetime"),
         answer=shapes.DealState,
-        refuses=("not_found",),
+        other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
+        refuses=("not_found", "evidence_unavailable"),
     ),
     Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=shapes.Audit, refuses=("not_found",)),
     Operation(handler=get_blame, tag="Deals", query=CLOCKS, answer=shapes.Blame, refuses=("not_found",)),

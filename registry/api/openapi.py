@@ -69,6 +69,10 @@ PARAMETERS = {
     "after": "Events behind this position.",
     "type": "Events of this type.",
     "source": "Events that rest on the source with this address.",
+    "size": "The tree of the first so many events; that of the newest checkpoint when left out.",
+    "from": "The earlier size.",
+    "to": "The later size; that of the newest checkpoint when left out.",
+    "tile": "A path of C2SP tlog-tiles behind `tile/`.",
 }
 
 HEADERS = {

@@ -126,6 +126,13 @@ PROBLEMS: dict[str, Problem] = {
         "or not at all: sent again with the same `Idempotency-Key` or ids it settles which.",
         retry_after=5,
     ),
+    "evidence_unavailable": Problem(
+        503,
+        "No checkpoint can be signed",
+        "The log's signer refuses, or its key is not there: it never signs a tree that contradicts what it signed before. "
+        "The operator's log says which. Recording and reading go on.",
+        retry_after=30,
+    ),
     "redaction_unavailable": Problem(
         503,
         "Redaction is not set up",

@@ -91,16 +91,23 @@ class Signer:
         verifiers = self.verifiers()
         return (self.last(), *(open_checkpoint(copy, verifiers) for copy in copies))
 
-    def sign(self, size: int, root: bytes, proofs: Mapping[int, Sequence[bytes]], copies: Sequence[str] = ()) -> str:
+    def sign(
+        self,
+        size: int,
+        root: bytes,
+        proofs: Mapping[int, Sequence[bytes]],
+        copies: Sequence[str] = (),
+        extensions: tuple[str, ...] = (),
+    ) -> str:
         """The signed checkpoint of this tree, kept as the last one before it is given away.
 
-        `proofs` has, by size, the consistency proof from each head of `earlier(copies)` that is neither empty nor of
+        `extensions` are its lines behind the root. `proofs` has, by size, the consistency proof from each head of `earlier(copies)` that is neither empty nor of
         this size. Raises SignerRefused when the tree does not continue each of them, CheckpointError when a copy is not
         of this log, SignerBroken."""
         with self._locked():
             key = self._signing_key()
             note, last = self._last()
-            head = Checkpoint(self.origin, size, root)
+            head = Checkpoint(self.origin, size, root, extensions)
             for earlier in self.earlier(copies):
                 self._must_follow(earlier, head, proofs)
             if head == last and key.verifier == verify_note(note, self.verifiers())[1]:

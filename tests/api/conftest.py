@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -121,13 +122,14 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name: str) -> AsyncIterator[Settings]:
     """Settings for a service on a fresh database, with redaction possible."""
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
-    yield Settings(
-        database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
-        owner_url=at(server.admin_url, name),
-        data_dir=Path("/nonexistent"),
-        signing_key=Path("/nonexistent/signing.key"),
-        admin_key=ADMIN_KEY,
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        yield Settings(
+            database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
+            owner_url=at(server.admin_url, name),
+            data_dir=Path(directory),
+            signing_key=Path(directory, "signing.key"),
+            admin_key=ADMIN_KEY,
+        )
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
