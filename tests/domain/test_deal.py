@@ -458,3 +458,10 @@ def test_a_retracted_claim_stays_on_record_as_retracted() -> None:
     log.admit(ClaimRetracted(claim="joongang"))
     claims = log.state().pledges[0].claims
     assert [(c.claim, c.status) for c in claims] == [(None, "standing"), ("joongang", "retracted")]
+
+
+def test_a_claim_that_was_taken_back_stays_so_when_the_world_sets_the_value_anew() -> None:
+    log = disputed()
+    log.admit(ClaimRetracted(claim="joongang"))
+    log.admit(PledgeRevised(pledge="total", amount=usd("5880000000")), LATER)
+    assert [(c.claim, c.status) for c in log.state().pledges[0].claims if c.claim] == [("joongang", "retracted")]
