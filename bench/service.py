@@ -1,0 +1,115 @@
+"""What is measured: the registry as an operator runs it and the bare application, each in a process of its own, on one Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import psutil
+from msgspec import Struct
+
+from registry import keys, postgres
+from registry.embedded import APP_ROLE, OWNER_ROLE, Embedded
+
+_serial = count(1)
+ROOT = Path(__file__).parent.parent
+
+
+class Database(Struct, frozen=True):
+    """A database of the run's server, by the URLs of its owner and of the application."""
+
+    name: str
+    owner_url: str
+    app_url: str
+
+
+@asynccontextmanager
+async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[Database]:
+    """A fresh database, dropped afterwards."""
+    name = f"bench_{next(_serial)}"
+    admin = server.url(OWNER_ROLE, "postgres")
+    await _execute(admin, f"CREATE DATABASE {name}")
+    made = Database(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name))
+    try:
+        if migrated:
+            await postgres.migrate(made.owner_url, APP_ROLE)
+        else:
+            await _execute(made.owner_url, f"GRANT ALL ON SCHEMA public TO {APP_ROLE}")
+        yield made
+    finally:
+        await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def key(made: Database) -> str:
+    """A key that may record."""
+    async with await postgres.pool(made.app_url, min_size=1, max_size=1) as pool:
+        return await keys.create(pool, "bench", ("record", "correct"))
+
+
+class Process:
+    """A process that has printed that it is ready, and where."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self._process = process
+        self.url = url
+        self.memory = psutil.Process(process.pid)
+
+    @property
+    def megabytes(self) -> float:
+        """What it holds in memory."""
+        return float(self.memory.memory_info().rss) / 2**20
+
+
+@asynccontextmanager
+async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = (await process.stdout.readline()).decode()
+        if not line.startswith("ready "):
+            raise RuntimeError(f"{' '.join(command)} did not start")
+        yield Process(process, line.split()[1])
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
+@asynccontextmanager
+async def registry(made: Database) -> AsyncIterator[Process]:
+    """`registry serve` on a database."""
+    command = ("-c", "from registry.cli import main; main()", "serve", "--port", "0")
+    async with _running(*command, REGISTRY_DATABASE_URL=made.app_url, REGISTRY_OWNER_URL=made.owner_url) as process:
+        yield process
+
+
+@asynccontextmanager
+async def bare(made: Database) -> AsyncIterator[Process]:
+    """The bare application on a database that is not migrated."""
+    from bench.bare import TABLE
+
+    await _execute(made.app_url, TABLE)
+    async with _running("-m", "bench.bare", made.app_url) as process:
+        yield process
