@@ -42,7 +42,7 @@ from registry.events.merkle import (
 )
 from registry.events.signer import Signer, SignerBroken, SignerRefused, write_durably
 from registry.events.store import Connection, Pool, Stored
-from registry.verification import Certificate, Hex, Inclusion, ProvenEvent, ProvenHead, state_of
+from registry.verification import Certificate, Hex, Inclusion, ProvenEvent, ProvenHead, Verified, state_of
 
 log = structlog.get_logger(__name__)
 
@@ -391,6 +391,11 @@ class Evidence:
         )
 
     # --- verifications ------------------------------------------------------------------------------------------------
+
+    async def verified(self, found: Verified, seconds: float) -> None:
+        """Keeps that the whole log was recomputed; where that may not be written, it goes without."""
+        with contextlib.suppress(*postgres.ERRORS):
+            await self._pool.execute(VERIFIED, self._clock(), found.size, bytes.fromhex(found.root), seconds)
 
     async def last_verified(self) -> tuple[datetime, int, bytes, float] | None:
         """When the whole log was last recomputed and found good, its size and root then, and the seconds it took."""

@@ -129,8 +129,8 @@ PROBLEMS: dict[str, Problem] = {
     "evidence_unavailable": Problem(
         503,
         "No checkpoint can be signed",
-        "The log's signer refuses, or its key is not there: it never signs a tree that contradicts what it signed before. "
-        "The operator's log says which. Recording and reading go on.",
+        "The log's signer refuses, or its key is not there: it never signs a tree that contradicts what it signed "
+        "before. The operator's log says which. Recording and reading go on.",
         retry_after=30,
     ),
     "redaction_unavailable": Problem(

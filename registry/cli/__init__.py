@@ -28,7 +28,7 @@ from registry.errors import (
 )
 
 # The order in which help lists them.
-COMMANDS = ("demo", "serve", "migrate", "keys", "rebuild", "doctor")
+COMMANDS = ("demo", "serve", "migrate", "keys", "rebuild", "verify", "log", "doctor")
 
 USAGE, NOT_FOUND, CONFLICT, INVALID, PROOF = 2, 3, 4, 5, 6
 EXIT_CODES: dict[type[RegistryError], int] = {

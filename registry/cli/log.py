@@ -1,0 +1,71 @@
+"""`registry log`: the log's keys and checkpoints. A signing key itself is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from registry import postgres
+from registry.cli import service
+from registry.cli.options import with_settings
+from registry.events.checkpoint import Checkpoint, parse_note
+from registry.events.signer import Signer
+from registry.evidence import Evidence, export
+from registry.settings import Settings
+
+T = TypeVar("T")
+
+group = typer.Typer(no_args_is_help=True, help="The log's keys and checkpoints.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the group of commands."""
+    app.add_typer(group, name="log")
+
+
+@group.command()
+@with_settings("data_dir", "log_origin", "signing_key")
+def keys(settings: Settings) -> None:
+    """Writes the verifier keys that the log ever had, oldest first: to publish, and for auditors to keep."""
+    for key in Signer(settings.signing_key, settings.log_origin).verifiers():
+        typer.echo(str(key))
+
+
+@group.command()
+@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+def checkpoint(
+    settings: Settings,
+    to: Annotated[Path | None, typer.Option(help="A file or directory that gets a copy.")] = None,
+) -> None:
+    """Signs the log as it is, and writes the checkpoint; with --to also there, as a schedule may want it."""
+    note = _in(settings, lambda evidence: evidence.checkpoint())
+    if to is not None:
+        export(to, Checkpoint.parse(parse_note(note).text).size, note)
+    typer.echo(note, nl=False)
+
+
+@group.command("rotate-key")
+@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+def rotate_key(settings: Settings) -> None:
+    """Makes a new signing key, signs the log with it, and writes its verifier key. Old checkpoints stay valid."""
+    key = Signer(settings.signing_key, settings.log_origin).rotate()
+    _in(settings, lambda evidence: evidence.checkpoint())
+    typer.echo(str(key))
+
+
+def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
+    """Does some work with the evidence of the settings' database."""
+
+    async def connected(ready: Settings) -> T:
+        assert ready.database_url is not None
+        with service.said_plainly():
+            pool = await postgres.pool(ready.database_url, name="registry log", min_size=1, max_size=2)
+        async with pool:
+            return await work(Evidence(pool, ready.signing_key, ready.log_origin, export=ready.checkpoint_export))
+
+    with service.database(settings) as ready:
+        return asyncio.run(connected(ready))

@@ -1,0 +1,131 @@
+"""`registry verify`: the whole log from its bytes against every checkpoint that can be found, or one bundle offline.
+
+Ends with 6 when something is not what it was, and names the first bad position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec.structs import asdict
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from registry import postgres
+from registry.cli import service
+from registry.cli.options import AsJson, show, stderr, with_settings
+from registry.errors import Corrupt
+from registry.events.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
+from registry.evidence import Evidence, exported
+from registry.settings import Settings
+from registry.verification import Known, Verified, verify_bundle, verify_log
+
+# To recompute a checkpoint's line of heads costs a look at every stream: of the database's own checkpoints the newest few
+# are worth it, all others are held against the tree alone. Copies that were kept elsewhere have both recomputed.
+HEADS_OF_NEWEST = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(verify)
+
+
+@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+def verify(
+    settings: Settings,
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BUNDLE]", help="A downloaded certificate or proof; - reads it from standard input."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="A verifier key of the log, or a file of them; by default those beside the signing key."),
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint that was kept elsewhere, or a directory of them, which must hold too."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recomputes the whole log and holds it against its checkpoints; a BUNDLE needs neither database nor network."""
+    keys = _keys(key, settings)
+    if bundle is not None:
+        data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
+        show([asdict(verify_bundle(data, keys))], as_json=as_json)
+        return
+    with service.database(settings) as ready:
+        found, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
+    show([{**asdict(found), "seconds": round(seconds, 1)}], as_json=as_json)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="BUNDLE") from None
+
+
+def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
+    beside = settings.signing_key.with_name(settings.signing_key.name + ".pub")
+    if not given and not beside.exists():
+        raise typer.BadParameter(f"give the log's verifier key: there is none at {beside}", param_hint="--key")
+    try:
+        return [VerifierKey.parse(line) for one in given or [str(beside)] for line in _lines(one)]
+    except (BadKey, OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--key") from None
+
+
+def _lines(key: str) -> list[str]:
+    return [key] if "+" in key and not Path(key).exists() else Path(key).read_text().split()
+
+
+async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]) -> tuple[Verified, float]:
+    assert settings.database_url is not None
+    with service.said_plainly():
+        pool = await postgres.pool(settings.database_url, name="registry verify", min_size=1, max_size=2)
+    async with pool:
+        evidence = Evidence(pool, settings.signing_key, settings.log_origin)
+        kept = await evidence.checkpoints(limit=2**31)
+        known = [
+            *_opened(
+                ((f"the database's checkpoint of {size}", note) for size, note, _ in kept[:HEADS_OF_NEWEST]), keys
+            ),
+            *_opened(
+                ((f"the database's checkpoint of {size}", note) for size, note, _ in kept[HEADS_OF_NEWEST:]),
+                keys,
+                False,
+            ),
+            *_opened(_elsewhere(settings, copies), keys),
+        ]
+        started = time.perf_counter()
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
+        ) as bar:
+            task = bar.add_task("Verifying the log")
+            found = await verify_log(pool, known, lambda done, size: bar.update(task, completed=done, total=size))
+        seconds = time.perf_counter() - started
+        await evidence.verified(found, seconds)
+        return found, seconds
+
+
+def _elsewhere(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    memory = settings.signing_key.with_name(settings.signing_key.name + ".head")
+    exports = [settings.checkpoint_export] if settings.checkpoint_export is not None else []
+    for place in (memory, *exports, *copies):
+        try:
+            yield from ((f"the checkpoint in {place}", note) for note in exported(place))
+        except OSError as error:
+            raise typer.BadParameter(f"{place}: {error.strerror}", param_hint="--checkpoint") from None
+
+
+def _opened(notes: Iterable[tuple[str, str]], keys: list[VerifierKey], heads: bool = True) -> Iterator[Known]:
+    for where, note in notes:
+        try:
+            yield Known(where, open_checkpoint(note, keys), heads)
+        except CheckpointError as error:
+            raise Corrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
