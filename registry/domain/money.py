@@ -209,7 +209,10 @@ class _Reading:
 
     def one(self, what: str, before: str | None, now: str) -> str:
         if before is not None and before != now:
-            self.refuse(f"two_{what}s", f"it says both '{before}' and '{now}', and an amount has one {what}")
+            self.refuse(
+                "two_bases" if what == "basis" else f"two_{what}s",
+                f"it says both '{before}' and '{now}', and an amount has one {what}",
+            )
         return now
 
     def figures(self, core: str, joined_by: str | None) -> tuple[_Figure, _Figure | None]:
@@ -220,11 +223,8 @@ class _Reading:
                 self.refuse("unit_missing", "so small a figure has lost its unit (million, billion, 억, 조)")
             return figure, None
         separators = (joined_by,) if joined_by else ("~", " to ", "에서", "-")
-        for separator in separators:
-            left, found, right = core.partition(separator)
-            if not found:
-                continue
-            low, high = self.figure(left.strip()), self.figure(right.strip())
+        for at in (match for s in separators for match in re.finditer(re.escape(s), core)):
+            low, high = self.figure(core[: at.start()].strip()), self.figure(core[at.end() :].strip())
             if low is None or high is None:
                 continue
             if high.scaled and not low.scaled:

@@ -1,0 +1,449 @@
+"""Amounts as the press writes them: what is read, what is refused and why, and rates of a named day."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import suppress
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from registry.domain.money import AmountUnreadable, Parsed, parse, plain
+from registry.domain.rates import MAX_AGE_DAYS, SOURCE, NoRate, Rate, Rates, convert, implied_rates, reference_rates
+from registry.events.types import Amount, Currency, StatedAmount
+from tests.domain.build import day
+
+
+def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
+    return Amount(currency=currency, value=value, **more)
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("약 2조4천억 원", Parsed(amount("KRW", "2400000000000", qualifier="about"))),
+        ("50억 달러", Parsed(amount("USD", "5000000000"))),
+        ("6.6억 달러", Parsed(amount("USD", "660000000"))),
+        ("$5bn", Parsed(amount("USD", "5000000000"))),
+        ("US$5bn", Parsed(amount("USD", "5000000000"))),
+        ("more than $5 billion", Parsed(amount("USD", "5000000000", qualifier="more_than"))),
+        ("₩7 trillion", Parsed(amount("KRW", "7000000000000"))),
+        ("연간 1천억 원", Parsed(amount("KRW", "100000000000"), "annual")),
+        ("약 20조 원 규모", Parsed(amount("KRW", "20000000000000", qualifier="about"))),
+        ("18조 2,000억원", Parsed(amount("KRW", "18200000000000"))),
+        ("최대 5조원", Parsed(amount("KRW", "5000000000000", qualifier="up_to"))),
+        ("5조 원 이상", Parsed(amount("KRW", "5000000000000", qualifier="at_least"))),
+        ("20조여 원", Parsed(amount("KRW", "20000000000000", qualifier="more_than"))),
+        ("2천661억 원", Parsed(amount("KRW", "266100000000"))),
+        ("1억 2345만 6789원", Parsed(amount("KRW", "123456789"))),
+        ("５０억　달러", Parsed(amount("USD", "5000000000"))),
+        ("nearly $5bn", Parsed(amount("USD", "5000000000", qualifier="nearly"))),
+        ("up to 7 trillion won", Parsed(amount("KRW", "7000000000000", qualifier="up_to"))),
+        ("at least EUR 1.5bn", Parsed(amount("EUR", "1500000000", qualifier="at_least"))),
+        ("US$5bn+", Parsed(amount("USD", "5000000000", qualifier="at_least"))),
+        ("an additional $5bn", Parsed(amount("USD", "5000000000"), "additional")),
+        ("추가로 50억 달러", Parsed(amount("USD", "5000000000"), "additional")),
+        ("$5 billion a year", Parsed(amount("USD", "5000000000"), "annual")),
+        ("a total of 500,000 euros", Parsed(amount("EUR", "500000"), "total")),
+        ("3~5조 원", Parsed(amount("KRW", low="3000000000000", high="5000000000000"))),
+        ("약 1천~2천억 원", Parsed(amount("KRW", low="100000000000", high="200000000000", qualifier="about"))),
+        ("3조에서 5조 원", Parsed(amount("KRW", low="3000000000000", high="5000000000000"))),
+        ("between $3bn and $5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
+        ("from $3bn to $5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
+        ("$3-5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
+        (
+            "50억 달러(약 7조 원) 추가",
+            Parsed(
+                amount(
+                    "USD",
+                    "5000000000",
+                    stated_as=(StatedAmount(value="7000000000000", currency="KRW", qualifier="about"),),
+                ),
+                "additional",
+            ),
+        ),
+        (
+            "약 2조4천억 원(미화 약 18억 달러)",
+            Parsed(
+                amount(
+                    "KRW",
+                    "2400000000000",
+                    qualifier="about",
+                    stated_as=(StatedAmount(value="1800000000", currency="USD", qualifier="about"),),
+                )
+            ),
+        ),
+    ],
+)
+def test_an_amount_is_read_as_the_press_writes_it(text: str, meant: Parsed) -> None:
+    assert parse(text) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("several trillion won", "vague"),
+        ("수조 원", "vague"),
+        ("몇 천억 원", "vague"),
+        ("billions of dollars", "vague"),
+        ("$5", "unit_missing"),
+        ("9,000원", "unit_missing"),
+        ("3~5 달러", "unit_missing"),
+        ("5b", "currency_missing"),
+        ("5조", "currency_missing"),
+        ("$1.234", "digits"),
+        ("1,5 billion won", "digits"),
+        ("€1.234.567", "not_understood"),
+        ("¥5bn", "currency_ambiguous"),
+        ("-$5bn", "signed"),
+        ("−5조 원", "signed"),
+        ("$900-1bn", "range_backwards"),
+        ("$5bn-$5bn", "range_backwards"),
+        ("5~1조 5천억 원", "range_unit"),
+        ("$3bn-5", "range_unit"),
+        ("between $3bn to $5bn", "not_understood"),
+        ("under $5bn", "below"),
+        ("5조 원 미만", "below"),
+        ("약 5조 원 이상", "two_qualifiers"),
+        ("연간 추가 5조 원", "two_bases"),
+        ("미화 5조 원", "two_currencies"),
+        ("$3bn-€5bn", "two_currencies"),
+        ("US$5bn (US$6bn)", "currency_repeated"),
+        ("US$5bn (3~5조 원)", "brackets"),
+        ("US$5bn (in Korea)", "no_figure"),
+        ("$5bn over five years", "not_understood"),
+        ("2.4조 5천억 원", "not_understood"),
+        ("2조 40000억 원", "not_understood"),
+        ("5억 3조 원", "not_understood"),
+        ("007bn won", "not_understood"),
+        ("10²억 원", "not_understood"),
+        ("½bn won", "no_figure"),
+        ("5 apples", "not_understood"),
+        ("won $5bn", "not_understood"),
+        ("0억 원", "zero"),
+        ("9,999,999 trillion won", "out_of_range"),
+        ("", "no_figure"),
+        ("won", "no_figure"),
+        ("$5bn" + " " * 3 + "x" * 300, "too_long"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(AmountUnreadable) as refused:
+        parse(text)
+    assert refused.value.reason == reason
+    assert isinstance(refused.value, ValueError)
+
+
+def test_6_6_eok_dollars_are_not_6_6_billion() -> None:
+    assert parse("6.6억 달러").amount.value == "660000000"
+    assert parse("$6.6 billion").amount.value == "6600000000"
+
+
+def test_a_jo_is_ten_thousand_eok() -> None:
+    assert parse("1조 원").amount == parse("10,000억 원").amount
+    assert parse("1억 원").amount == parse("10,000만 원").amount
+    assert parse("1천억 원").amount == parse("0.1조 원").amount
+
+
+# --- a grammar that writes what must be read --------------------------------------------------------------------------
+
+_SIGNS: dict[Currency, tuple[list[str], list[str], list[str]]] = {
+    # before the figure, after an English one, after a Korean one
+    "USD": (["$", "US$", "USD "], [" dollars", " US dollars", " USD"], [" 달러", "달러", " 미국 달러"]),
+    "KRW": (["₩", "KRW "], [" won", "-won", " Korean won", " KRW"], [" 원", "원"]),
+    "EUR": (["€", "EUR "], [" euros", " EUR"], [" 유로", "유로"]),
+    "JPY": (["JPY ", "JP¥"], [" yen"], [" 엔", "엔"]),
+}
+_QUALIFIED = {
+    "about": (["about ", "around ", "approximately ", "~"], [], ["약 ", "약", "대략 "], [" 안팎", " 가량"]),
+    "more_than": (["more than ", "over ", "in excess of "], [], [], [" 초과"]),
+    "at_least": (["at least ", "no less than "], [" or more"], ["최소 "], [" 이상"]),
+    "up_to": (["up to ", "as much as "], [], ["최대 "], [" 이하"]),
+    "nearly": (["nearly ", "almost ", "close to "], [], ["거의 "], [" 가까이"]),
+    None: ([""], [], [""], []),
+}
+_BASED = {
+    "annual": (["annual "], [" a year", " per year", " annually"], ["연간 ", "매년 "], []),
+    "additional": (["an additional ", "another "], [" more"], ["추가로 ", "추가 "], [" 추가"]),
+    "total": (["a total of "], [" in total"], ["총 "], []),
+    None: ([""], [], [""], []),
+}
+
+
+@st.composite
+def english_figures(draw: st.DrawFn) -> tuple[str, Decimal, str]:
+    """A figure without its unit, its value in that unit, and the unit as it is written."""
+    whole = draw(st.integers(1, 99_999))
+    digits = f"{whole:,}" if draw(st.booleans()) else str(whole)
+    fraction = draw(st.sampled_from(["", ".5", ".25", ".8", ".125"]))
+    unit = draw(
+        st.sampled_from([" million", "m", " mn", " billion", "bn", "-billion", "b", " trillion", "tn", " tn", "t"])
+    )
+    return digits + fraction, Decimal(str(whole) + fraction), unit
+
+
+def worth(unit: str) -> Decimal:
+    return Decimal(10) ** {"m": 6, "b": 9, "t": 12}[unit.strip(" -")[0]]
+
+
+@st.composite
+def korean_figures(draw: st.DrawFn) -> tuple[str, Decimal]:
+    """A figure in 조, 억 and 만, with commas or 천, and its value."""
+    space = draw(st.sampled_from(["", " "]))
+    if draw(st.booleans()):
+        unit = draw(st.sampled_from(["조", "억", "만"]))
+        tenths = draw(st.integers(1, 99_999))
+        return f"{tenths // 10}.{tenths % 10}{unit}", Decimal(tenths) / 10 * _KOREAN[unit]
+    text, value = "", Decimal(0)
+    for unit in draw(st.sampled_from(["조", "억", "만", "조억", "억만", "조만", "조억만"])):
+        count = draw(st.integers(1, 9_999))
+        text += (space if text else "") + draw(st.sampled_from(_written(count))) + unit
+        value += count * _KOREAN[unit]
+    return text, value
+
+
+_KOREAN = {"조": Decimal(10) ** 12, "억": Decimal(10) ** 8, "만": Decimal(10) ** 4}
+
+
+def _written(count: int) -> list[str]:
+    ways = [str(count), f"{count:,}"]
+    if count >= 1000:
+        rest = str(count % 1000) if count % 1000 else ""
+        ways.append(f"{count // 1000}천{rest}")
+        named = "".join(
+            f"{digit}{word}" for digit, word in zip(str(count), ("천", "백", "십", ""), strict=True) if digit != "0"
+        )
+        ways.append(named)
+    return ways
+
+
+@st.composite
+def written_amounts(draw: st.DrawFn) -> tuple[str, Parsed]:
+    currency = draw(st.sampled_from(sorted(_SIGNS)))
+    before, after, after_ko = _SIGNS[currency]
+    qualifier: Any = draw(st.sampled_from(list(_QUALIFIED)))
+    basis: Any = draw(st.sampled_from(list(_BASED)))
+    korean = draw(st.booleans())
+    if korean:
+        text, value = draw(korean_figures())
+        sign = draw(st.sampled_from(after_ko))
+        figure, worth_of = text + sign, value
+        low = draw(st.none() | korean_figures())
+        if low is not None and low[1] < value:
+            figure = f"{low[0]}{draw(st.sampled_from(['', sign]))}~{figure}"
+    else:
+        digits, count, unit = draw(english_figures())
+        worth_of = count * worth(unit)
+        low_figure = draw(st.none() | english_figures())
+        low = None if low_figure is None else (low_figure[0], low_figure[1] * worth(low_figure[2]))
+        lead = draw(st.sampled_from([*before, None]))
+        tail = draw(st.sampled_from(after)) if lead is None else ""
+        figure = f"{lead or ''}{digits}{unit}{tail}"
+        if low is not None and low_figure is not None and low[1] < worth_of:
+            joint = draw(st.sampled_from(["-", " to ", " – "]))
+            figure = f"{lead or ''}{low_figure[0]}{low_figure[2]}{joint}{digits}{unit}{tail}"
+    in_range = low is not None and low[1] < worth_of
+    place = 2 if korean else 0
+    text = _around(draw, figure, _QUALIFIED[qualifier], _BASED[basis], place)
+    meant = (
+        Amount(currency=currency, low=plain(low[1]), high=plain(worth_of), qualifier=qualifier)
+        if in_range and low is not None
+        else Amount(currency=currency, value=plain(worth_of), qualifier=qualifier)
+    )
+    return text, Parsed(meant, basis)
+
+
+def _around(
+    draw: st.DrawFn,
+    figure: str,
+    qualified: tuple[list[str], list[str], list[str], list[str]],
+    based: tuple[list[str], list[str], list[str], list[str]],
+    place: int,
+) -> str:
+    for words in (qualified, based):
+        leads, tails = words[place], words[place + 1]
+        chosen = draw(st.sampled_from([*(("lead", w) for w in leads), *(("tail", w) for w in tails)]))
+        figure = chosen[1] + figure if chosen[0] == "lead" else figure + chosen[1]
+    return figure
+
+
+@given(written_amounts())
+def test_what_the_grammar_writes_is_read_back(written: tuple[str, Parsed]) -> None:
+    text, meant = written
+    assert parse(text) == meant
+
+
+@given(written_amounts(), st.text(alphabet="가나다xyz#/=", min_size=1, max_size=4), st.integers(0, 40))
+def test_nothing_is_read_around_a_word_that_is_not_understood(
+    written: tuple[str, Parsed], junk: str, place: int
+) -> None:
+    text = written[0]
+    at = min(place, len(text))
+    with pytest.raises(AmountUnreadable):
+        parse(text[:at] + junk + text[at:])
+
+
+@given(written_amounts())
+def test_an_amount_without_its_currency_is_refused(written: tuple[str, Parsed]) -> None:
+    text, meant = written
+    every = sorted((s for signs in _SIGNS[meant.amount.currency] for s in signs), key=len, reverse=True)
+    bare = text
+    for sign in every:
+        bare = bare.replace(sign.strip(" -"), "")
+    assume(bare != text)
+    with pytest.raises(AmountUnreadable):
+        parse(bare)
+
+
+_PIECES = [
+    "조",
+    "억",
+    "만",
+    "천",
+    "5",
+    "3",
+    "12",
+    "1,000",
+    ".",
+    ",",
+    " ",
+    "원",
+    "달러",
+    "$",
+    "bn",
+    " billion",
+    "-",
+    "~",
+]
+_PIECES += [" to ", "약", "최대", "between ", " and ", "(", ")", "USD", "won", "이상", "여", "+", "연간", "0"]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
+def test_whatever_is_read_can_be_recorded_and_is_not_zero(text: str) -> None:
+    try:
+        read = parse(text).amount
+    except AmountUnreadable:
+        return
+    figures = [Decimal(f) for f in (read.value, read.low, read.high) if f is not None]
+    assert figures
+    assert all(0 < f < Decimal(10) ** 18 for f in figures)
+    assert (read.value is None) == (read.low is not None and read.high is not None)
+    # Reading does not depend on typography.
+    assert parse(f"  {text}\u00a0").amount == read
+
+
+@given(st.text(max_size=40))
+def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
+    with suppress(AmountUnreadable):
+        assert parse(text).amount.currency
+
+
+# --- rates of a named day ---------------------------------------------------------------------------------------------
+
+
+def file_of(folder: Path, lines: list[str]) -> Rates:
+    path = folder / "rates.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rates.csv", "\n".join(["Date,USD,KRW,RUB,", *lines]))
+    return Rates(path)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Rates:
+    """A file in the bank's format: newest first, a day without KRW, and a currency that is no longer quoted."""
+    return file_of(
+        tmp_path,
+        [
+            "2025-01-08,1.25,1500.0,N/A,",
+            "2025-01-07,1.20,N/A,N/A,",
+            "2025-01-03,1.00,1400.0,N/A,",
+            "2024-11-01,1.10,1450.5,100.5,",
+        ],
+    )
+
+
+def test_a_conversion_never_uses_a_rate_from_after_the_day_asked_for(few: Rates) -> None:
+    asked = day("2025-01-06")
+    rate = few.rate("EUR", "KRW", asked)
+    assert isinstance(rate, Rate)
+    assert (rate.day, rate.rate) == (day("2025-01-03"), Decimal(1400))
+    assert isinstance(few.rate("EUR", "KRW", day("2024-10-31")), NoRate)
+
+
+def test_a_cross_rate_is_of_one_day(few: Rates) -> None:
+    rate = few.rate("USD", "KRW", day("2025-01-07"))
+    assert isinstance(rate, Rate)
+    assert rate.day == day("2025-01-03"), "on the 7th only one of the two was quoted"
+    assert (rate.from_per_eur, rate.to_per_eur, rate.rate) == (Decimal("1.00"), Decimal("1400.0"), Decimal(1400))
+
+
+def test_a_rate_is_refused_when_it_is_old_or_unknown(few: Rates) -> None:
+    old = few.rate("RUB", "USD", day("2025-01-08"))
+    assert isinstance(old, NoRate)
+    assert "2024-11-01" in old.reason
+    never = few.rate("TWD", "USD", day("2025-01-08"))
+    assert isinstance(never, NoRate)
+    assert "TWD" in never.reason
+    last = day("2025-01-08")
+    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS)), Rate)
+    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS + 1)), NoRate)
+
+
+def test_a_converted_amount_names_its_rate_day_and_source() -> None:
+    converted = reference_rates().convert(Decimal(5_000_000_000), "USD", "KRW", day("2025-10-26"))
+    assert not isinstance(converted, NoRate)
+    assert converted.rate.day == day("2025-10-24"), "the 26th was a Sunday"
+    assert converted.rate.source == SOURCE
+    # By hand: 5,000,000,000 × 1671.49 / 1.1612, to the whole won.
+    assert converted.value == Decimal(7_197_252_841_888)
+
+
+def test_the_same_currency_is_not_converted() -> None:
+    converted = reference_rates().convert(Decimal("0.123456"), "TWD", "TWD", day("1990-01-01"))
+    assert not isinstance(converted, NoRate)
+    assert (converted.value, converted.rate.source) == (Decimal("0.123456"), "stated")
+
+
+@given(
+    st.decimals(0, 10**15, places=2),
+    st.sampled_from(["USD", "KRW", "EUR", "JPY", "GBP"]),
+    st.sampled_from(["USD", "KRW", "EUR", "JPY", "GBP"]),
+    st.dates(date(2000, 1, 10), date(2026, 10, 30)),
+)
+def test_a_conversion_is_exact_until_it_is_rounded_once(
+    value: Decimal, from_: Currency, to: Currency, on: date
+) -> None:
+    rate = reference_rates().rate(from_, to, on)
+    assert isinstance(rate, Rate)
+    assert rate.day <= on
+    exact = Fraction(value) * Fraction(rate.to_per_eur) / Fraction(rate.from_per_eur)
+    unit = Fraction(1) if to in ("KRW", "JPY") and from_ != to else Fraction(1, 100)
+    assert abs(Fraction(convert(value, rate)) - exact) <= unit / 2
+
+
+def test_two_currencies_one_of_them_a_stale_conversion() -> None:
+    """Hard case 6: the article of October 2025 repeats the conversion of October 2024."""
+    repeated = amount("KRW", "2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
+    (then,) = implied_rates(repeated, day("2024-10-10"), reference_rates())
+    (now,) = implied_rates(repeated, day("2025-10-29"), reference_rates())
+    assert abs(then.off_by) < Decimal("0.02")
+    assert now.off_by > Decimal("0.06")
+    assert now.implied == Decimal("0.00075")
+    assert now.reference.day == day("2025-10-29")
+
+
+def test_what_was_not_stated_implies_no_rate() -> None:
+    worded = amount("KRW", wording="several trillion won", stated_as=(StatedAmount(value="1", currency="USD"),))
+    assert implied_rates(worded, day("2025-10-29"), reference_rates()) == ()
+    zero = amount("USD", "5", stated_as=(StatedAmount(value="0", currency="KRW"),))
+    assert implied_rates(zero, day("2025-10-29"), reference_rates()) == ()
+    assert implied_rates(amount("USD", "5"), day("2025-10-29"), reference_rates()) == ()
