@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from registry.events.edtf import last_day
 from registry.events.types import (
     Amount,
     AmountBasis,
@@ -615,7 +616,9 @@ def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refus
         return Refusal("field-not-claimable", f"No claim can be made of '{event.field}': one of {known} is meant.")
     try:
         value = msgspec.convert(msgspec.to_builtins(event.value), shape)
-    except msgspec.ValidationError as error:
+        if shape is Edtf:
+            last_day(value)
+    except (msgspec.ValidationError, ValueError) as error:
         return Refusal("claim-of-wrong-type", f"The value does not fit '{event.field}': {error}.")
     if any(
         c.claim == event.claim for n in ("pledges", "sites", "milestones") for i in getattr(deal, n) for c in i.claims

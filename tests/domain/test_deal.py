@@ -365,6 +365,7 @@ REFUSED: list[tuple[AnyEvent, str]] = [
     (ClaimReported(claim="new", field="/sites/mipo/name", value="Mipo"), "field-not-claimable"),
     (ClaimReported(claim="new", field="/pledges/total/amount", value="5"), "claim-of-wrong-type"),
     (ClaimReported(claim="new", field="/sites/mipo/gpus", value="60000"), "claim-of-wrong-type"),
+    (ClaimReported(claim="new", field="/milestones/phase-1/planned", value="2027-99"), "claim-of-wrong-type"),
     (ClaimReported(claim="other", field="/sites/mipo/gpus", value=1), "claim-id-used"),
     (ClaimRetracted(claim="never"), "claim-unknown"),
     (ClaimRetracted(claim="taken-back"), "claim-retracted"),
