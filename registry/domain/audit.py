@@ -711,11 +711,22 @@ def _grown(change: Caused, pledge: str, before: Struct, after: Struct) -> What |
         other = any(p.pledge == pledge for p in getattr(before if was is None else after, "pledges", ()))
         if not there or other:
             return "restated"
+        if _is_part(pledge, after if was is None else before):
+            return None
         return "grew" if was is None else "shrank"
     signs = _signs(was, now)
     if signs == {1} or signs == {0, 1}:
         return "grew"
     return "shrank" if signs in ({-1}, {0, -1}) else "restated"
+
+
+def _is_part(pledge: str, state: Struct) -> bool:
+    """Whether a pledge is said to be a part of another: what is inside a whole adds nothing to it."""
+    return any(
+        (r.relation == "part_of" and r.pledge == pledge)
+        or (r.relation == "includes" and r.deal == getattr(state, "deal", None) and r.other_pledge == pledge)
+        for r in getattr(state, "relations", ())
+    )
 
 
 def _signs(was: Amount, now: Amount) -> set[int]:

@@ -498,6 +498,17 @@ def test_a_new_pledge_makes_a_deal_grow_and_a_withdrawn_one_makes_it_shrink() ->
     assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
 
 
+def test_a_part_that_is_told_apart_from_its_whole_is_no_growth() -> None:
+    log, _ = pledged("7")
+    log.admit(PledgeAnnounced(pledge="share", amount=usd("4")), "2024-06-22")
+    log.admit(DealsRelated(relation="part_of", deal=log.slug, pledge="share", other_pledge="total"), "2024-06-22")
+    log.admit(PledgeAnnounced(pledge="other-share", amount=usd("1")), "2024-06-22")
+    log.admit(
+        DealsRelated(relation="includes", deal=log.slug, pledge="total", other_pledge="other-share"), "2024-06-22"
+    )
+    assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == []
+
+
 @pytest.mark.parametrize(("planned", "what"), [("2028", "slipped"), ("2026", "brought_forward"), ("2027-12", None)])
 def test_a_plan_slipped_by_its_last_possible_day(planned: str, what: str | None) -> None:
     log = Log()

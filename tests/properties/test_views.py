@@ -1,4 +1,4 @@
-"""Properties 7 and 8 on the real table: rectangles drawn event by event are those of a rebuild, each corner the fold."""
+"""Properties 7 and 8 on the real table: rectangles drawn event by event are those of a rebuild, corners the fold."""
 
 from __future__ import annotations
 
