@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, route
+from litestar.params import FromPath
 from msgspec import Struct
 
 from registry.api import http
@@ -20,7 +21,7 @@ from registry.domain.history import DEALS, Clocks, History, Reading, View, view
 from registry.errors import Moved
 from registry.web import charts, page, times
 from registry.web.files import csv_response
-from registry.web.page import Request, Visit
+from registry.web.page import Rendered, Request, Visit
 from registry.web.shown import names_in, shown
 from registry.web.words import N_, words
 
@@ -101,7 +102,7 @@ def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
     }
 
 
-def unknown(visit: Visit, asked: Asked) -> Response[bytes]:
+def unknown(visit: Visit, asked: Asked) -> Rendered:
     """The page of a deal that was not known at the point asked for: in words, with the way to where it is."""
     first = asked.history.events[0]
     return page.render(
@@ -120,18 +121,18 @@ def unknown(visit: Visit, asked: Asked) -> Response[bytes]:
 
 
 @route("/deals/{deal:str}", http_method=READ)
-async def get_deal(request: Request, deal: str) -> Response[bytes]:
+async def get_deal(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at a point in time."""
     visit = await page.visit(request, {"field": http.text, "recorded": http.flag})
 
-    async def make() -> Response[bytes]:
+    async def make() -> Rendered:
         asked = await look(visit, deal)
         return unknown(visit, asked) if asked.seen.state is None else await show_deal(visit, asked)
 
     return await page.kept(visit, make)
 
 
-async def show_deal(visit: Visit, asked: Asked) -> Response[bytes]:
+async def show_deal(visit: Visit, asked: Asked) -> Rendered:
     """The page of a deal that is known."""
     here, state = shown(visit.language), asked.state
     entries = audit.audit(asked.history.events, visit.clocks, DEALS)
@@ -266,11 +267,11 @@ def rests(asked: Asked) -> list[Rest]:
 
 
 @route("/deals/{deal:str}/blame", http_method=READ)
-async def get_blame(request: Request, deal: str) -> Response[bytes]:
+async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """What a deal's fields rest on: one of them, or all."""
     visit = await page.visit(request, {"field": http.text})
 
-    async def make() -> Response[bytes]:
+    async def make() -> Rendered:
         asked = await look(visit, deal)
         if asked.seen.state is None:
             return unknown(visit, asked)
@@ -294,7 +295,7 @@ async def get_blame(request: Request, deal: str) -> Response[bytes]:
 
 
 @route("/deals/{deal:str}/fields.csv", http_method=READ)
-async def get_fields(request: Request, deal: str) -> Response[bytes]:
+async def get_fields(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal's fields with what each rests on, as CSV."""
     visit = await page.visit(request)
     asked = await look(visit, deal)
@@ -335,12 +336,12 @@ class Told(Struct, frozen=True):
 
 
 @route("/deals/{deal:str}/compare", http_method=READ)
-async def get_compare(request: Request, deal: str) -> Response[bytes]:
+async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at two points in time, side by side: what changed, and which kind of change it was."""
     visit = await page.visit(request, {**TWO_POINTS})
     at, then = http.clocks(visit.asked, "from."), http.clocks(visit.asked, "to.")
 
-    async def make() -> Response[bytes]:
+    async def make() -> Rendered:
         asked = await look(visit, deal)
         history = asked.history
         start = at if at != Clocks() else first_point(history)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from litestar import Response, route
+from litestar.params import FromPath
 
 from registry.api.deals import READ
 from registry.errors import NotFound
@@ -15,7 +16,7 @@ from registry.web.page import Request
 
 
 @route("/static/{name:str}", http_method=READ)
-async def get_static(request: Request, name: str) -> Response[bytes]:
+async def get_static(request: Request, name: FromPath[str]) -> Response[bytes]:
     """A static file. Its address holds its content's hash, so it may be kept for ever."""
     found = page.static_file(name)
     if found is None:

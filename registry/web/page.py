@@ -237,10 +237,22 @@ def environment(language: str) -> jinja2.Environment:
     return made
 
 
-def render(visit: Visit, template: str, status: int = 200, **context: Any) -> Response[bytes]:
+class Rendered(Struct, frozen=True):
+    """A page's bytes, with its status."""
+
+    body: bytes
+    status: int
+
+
+def render(visit: Visit, template: str, status: int = 200, **context: Any) -> Rendered:
     """A page, rendered now."""
-    body = environment(visit.language).get_template(template).render(visit=visit, times=visit.times, **context).encode()
-    return _response(visit.request, _packed(body), status, private=visit.key is not None)
+    made = environment(visit.language).get_template(template).render(visit=visit, times=visit.times, **context)
+    return Rendered(made.encode(), status)
+
+
+def send(visit: Visit, rendered: Rendered) -> Response[bytes]:
+    """A rendered page as an answer."""
+    return _response(visit.request, _packed(rendered.body), rendered.status, private=visit.key is not None)
 
 
 def _packed(body: bytes) -> Kept:
@@ -265,19 +277,18 @@ def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Re
 _kept: OrderedDict[tuple[Any, ...], Kept] = OrderedDict()
 
 
-async def kept(visit: Visit, make: Callable[[], Awaitable[Response[bytes]]]) -> Response[bytes]:
+async def kept(visit: Visit, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
     """The page as it was made at this position of the log, for readers who are not signed in; else made now."""
     if visit.key is not None:
-        return await make()
+        return send(visit, await make())
     log = id(visit.registry)
     question = (log, visit.path, tuple(sorted(visit.given.items())), visit.language, visit.position, visit.times.today)
     found = _kept.get(question)
     if found is None:
-        answer = await make()
-        if answer.status_code != 200 or len(answer.content) > KEPT_BYTES:
-            return answer
-        body = gzip.decompress(answer.content) if answer.headers.get("content-encoding") == "gzip" else answer.content
-        found = _kept[question] = _packed(body)
+        made = await make()
+        if made.status != 200 or len(made.body) > KEPT_BYTES:
+            return send(visit, made)
+        found = _kept[question] = _packed(made.body)
         while len(_kept) > KEPT_PAGES:
             _kept.popitem(last=False)
     else:

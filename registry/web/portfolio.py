@@ -21,7 +21,7 @@ from registry.web import charts, maps, page, times
 from registry.web.deals import citation, named
 from registry.web.files import csv_response
 from registry.web.figures import PROVINCES
-from registry.web.page import Request, Visit
+from registry.web.page import Rendered, Request, Visit
 from registry.web.shown import LADDER, shown
 from registry.web.words import N_
 
@@ -50,7 +50,7 @@ class Listing(Struct, frozen=True, omit_defaults=True):
     relations: Any = ()
 
 
-_listing = msgspec.json.Decoder(Listing)
+listing = msgspec.json.Decoder(Listing).decode
 
 
 class Shown(Struct, frozen=True):
@@ -118,7 +118,7 @@ async def get_portfolio(request: Request) -> Response[bytes]:
     return await page.kept(visit, lambda: show_portfolio(visit))
 
 
-async def show_portfolio(visit: Visit) -> Response[bytes]:
+async def show_portfolio(visit: Visit) -> Rendered:
     """The portfolio's page."""
     clock, known, position = await at(visit)
     on = visit.times.effective_on
@@ -128,7 +128,7 @@ async def show_portfolio(visit: Visit) -> Response[bytes]:
     by_name = sort in ("deal", "-deal")
     facets = await visit.reader.facets(clock, known, on, wanted, q)
     everything = await visit.reader.deals(clock, known, on, wanted, q, cursor, WHOLE, sort == "-deal")
-    rows = [row_of(_listing.decode(raw)) for raw in everything.rows]
+    rows = [row_of(listing(raw)) for raw in everything.rows]
     sorted_rows = rows if by_name else in_order(rows, sort)
     unit = visit.asked.get("unit") or ("KRW" if visit.language == "ko" else "USD")
     currency = None if unit == "stated" else unit
@@ -143,7 +143,7 @@ async def show_portfolio(visit: Visit) -> Response[bytes]:
     return page.render(
         visit,
         "portfolio.html",
-        figures_on_top=on_top(total),
+        figures_on_top=on_top(total, filters),
         rows=sorted_rows[:PAGE] if by_name else sorted_rows,
         count=len(rows),
         following=sorted_rows[PAGE - 1].row.deal if by_name and len(sorted_rows) > PAGE else everything.next,
@@ -198,14 +198,14 @@ def in_order(rows: list[Shown], sort: str) -> list[Shown]:
     return said + [r for r in rows if key(r) is None]
 
 
-def on_top(total: Totals) -> list[Figure]:
+def on_top(total: Totals, filters: dict[str, str]) -> list[Figure]:
     """At most four figures, each an interval: committed, only intended, every year, and what is being built."""
     found = [
         Figure(
             "committed",
             [c for c in total.overall.columns if c.nature == "commitment" and c.basis == "once"],
             0,
-            {},
+            filters,
         ),
         Figure(
             "built",
@@ -217,10 +217,10 @@ def on_top(total: Totals) -> list[Figure]:
                 if c.nature == "commitment" and c.basis == "once"
             ],
             0,
-            {"stage": "construction"},
+            {**filters, "stage": "construction"},
         ),
-        Figure("intended", [c for c in total.overall.columns if c.nature == "intention" and c.basis == "once"], 0, {}),
-        Figure("annual", [c for c in total.overall.columns if c.basis == "annual"], 0, {}),
+        Figure("intended", [c for c in total.overall.columns if c.nature == "intention" and c.basis == "once"], 0, filters),
+        Figure("annual", [c for c in total.overall.columns if c.basis == "annual"], 0, filters),
     ]
     return [msgspec.structs.replace(f, pledges=sum(c.pledges for c in f.columns)) for f in found]
 
@@ -292,7 +292,7 @@ async def get_table(request: Request) -> Response[bytes]:
             clock, known, visit.times.effective_on, terms(visit.asked), visit.asked.get("q"), cursor, WHOLE, False
         )
         for raw in found.rows:
-            row = row_of(_listing.decode(raw))
+            row = row_of(listing(raw))
             title = row.row.title
             rows.append(
                 [
@@ -321,7 +321,7 @@ async def get_totals(request: Request) -> Response[bytes]:
         request, {**KNOWN, "group_by": http.one_of(*get_args(GroupBy)), "rates_of": http.day}, portfolio=True
     )
 
-    async def make() -> Response[bytes]:
+    async def make() -> Rendered:
         clock, known, position = await at(visit)
         unit = visit.asked.get("unit") or "stated"
         filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
@@ -362,7 +362,7 @@ async def get_compare(request: Request) -> Response[bytes]:
     """The portfolio at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
     visit = await page.visit(request, {**TWO_POINTS}, portfolio=True)
 
-    async def make() -> Response[bytes]:
+    async def make() -> Rendered:
         start = one_axis(http.clocks(visit.asked, "from."), "from.")
         then = one_axis(http.clocks(visit.asked, "to."), "to.")
         effective = await visit.reader.turns("r", visit.position, 400)

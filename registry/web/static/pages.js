@@ -90,3 +90,59 @@
   addEventListener("DOMContentLoaded", () => wake(document));
   document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "page" || event.detail.elt.id === "page") wake(document.querySelector("#page")); });
 })();
+
+// The proof, computed in front of the reader: leaf, path, root (RFC 6962 §2.1), and the checkpoint's signature (Ed25519).
+(() => {
+  const bytes = (hex) => Uint8Array.from(hex.match(/../g) || [], (pair) => parseInt(pair, 16));
+  const hex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const sha = async (prefix, ...parts) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob([Uint8Array.of(...prefix), ...parts]).arrayBuffer()));
+  const raw = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+  // RFC 9162 §2.1.3.2: fold the path into the leaf.
+  const climb = async (leaf, position, size, path) => {
+    let index = position - 1, last = size - 1, node = leaf;
+    for (const beside of path) {
+      if (last === 0) return null;
+      if (index % 2 === 1 || index === last) {
+        node = await sha([1], beside, node);
+        while (index % 2 === 0 && index !== 0) { index = Math.floor(index / 2); last = Math.floor(last / 2); }
+      } else {
+        node = await sha([1], node, beside);
+      }
+      index = Math.floor(index / 2); last = Math.floor(last / 2);
+    }
+    return last === 0 ? node : null;
+  };
+
+  const signed = async (note, verifier) => {
+    const cut = note.indexOf("\n\n"), body = note.slice(0, cut + 1);
+    const name = verifier.split("+")[0], material = raw(verifier.split("+").slice(2).join("+"));
+    const lines = note.slice(cut + 2).split("\n").filter((line) => line.startsWith("— " + name + " "));
+    const key = await crypto.subtle.importKey("raw", material.slice(1), { name: "Ed25519" }, false, ["verify"]);
+    for (const line of lines) {
+      const signature = raw(line.split(" ")[2]).slice(4);
+      if (await crypto.subtle.verify("Ed25519", key, signature, new TextEncoder().encode(body))) return true;
+    }
+    return false;
+  };
+
+  const verdict = async (place) => {
+    const words = JSON.parse(place.dataset.words), said = document.createElement("p");
+    const say = (kind, text) => { said.className = "verdict " + kind; said.textContent = text; };
+    place.replaceChildren(said); said.setAttribute("role", "status"); say("wait", words.wait);
+    try {
+      const proof = await (await fetch(place.dataset.proof)).json();
+      const leaf = await sha([0], new TextEncoder().encode(proof.entry));
+      const root = await climb(leaf, proof.position, proof.size, proof.path.map(bytes));
+      const content = proof.content === null || hex(await crypto.subtle.digest("SHA-256", await new Blob([bytes(proof.salt), proof.content]).arrayBuffer())) === JSON.parse(proof.entry).content;
+      const lines = proof.checkpoint.split("\n");
+      const same = root && hex(root) === proof.root && +lines[1] === proof.size && hex(raw(lines[2])) === proof.root && content;
+      if (!same) { say("bad", "✗ " + words.bad); return; }
+      let known = null;
+      try { known = await signed(proof.checkpoint, place.dataset.key); } catch { known = null; }
+      if (known === false) say("bad", "✗ " + words.bad); else say("", "✓ " + (known ? words.good : words.unsigned));
+    } catch { say("wait", words.unsigned); }
+  };
+  addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-proof]").forEach(verdict));
+})();

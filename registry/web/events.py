@@ -1,0 +1,133 @@
+"""An event's page, with its proof checked in front of the reader, and the log's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, route
+
+from registry.answers import encode
+from registry.api import http
+from registry.api.deals import READ
+from registry.domain import audit
+from registry.domain.history import DEALS, ORGANIZATIONS
+from registry.errors import NotFound, RegistryError
+from registry.events.checkpoint import VerifierKey
+from registry.events.intake import as_uuid
+from registry.events.types import EVENT_TYPES
+from registry.verification import verify_bundle
+from registry.web import page
+from registry.web.deals import citation, named
+from registry.web.page import Rendered, Request, Visit
+from registry.web.shown import shown
+from registry.web.words import N_
+
+CHECKPOINTS = 20
+LOGGED = 50
+
+
+@route("/events/{id:str}", http_method=READ)
+async def get_event(request: Request, id: str) -> Response[bytes]:  # noqa: A002 - the path's own word
+    """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
+    visit = await page.visit(request)
+    uuid = as_uuid(id)
+    if uuid is None:
+        raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
+
+    async def make() -> Rendered:
+        stored, reading = await visit.reader.event(uuid)
+        recorded = stored.recorded
+        deal = recorded.kind == "deal"
+        history = await visit.reader.histories.current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
+        entries = audit.audit(history.events, visit.clocks, DEALS if deal else ORGANIZATIONS)
+        entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
+        here = shown(visit.language)
+        names = await named(visit, history.state) if deal else {}
+        proof, verdict, keys = await proved(visit, recorded.position)
+        return page.render(
+            visit,
+            "event.html",
+            recorded=recorded,
+            reading=reading,
+            entry=entry,
+            names=names,
+            title=history.state.title if deal else history.state.name,
+            concerning=[e for e in entries if e.concerns == uuid],
+            bytes_=stored.entry.decode(),
+            content=pretty(stored.content),
+            salt=stored.salt.hex() if stored.salt else None,
+            proof=proof,
+            verdict=verdict,
+            verifier=keys,
+            rails=None,
+            data_url=f"/v1/events/{uuid}",
+            csv_url=None,
+            cite=citation(visit, f"{here.type_of(recorded.type)}, {recorded.slug}", recorded.position),
+        )
+
+    return await page.kept(visit, make)
+
+
+def pretty(content: bytes | None) -> str | None:
+    """Content as it is hashed, set in lines for reading."""
+    return None if content is None else msgspec.json.format(content, indent=2).decode()
+
+
+async def proved(visit: Visit, position: int) -> tuple[Any, tuple[bool, str], list[str]]:
+    """The proof of a position, whether the server finds that it holds, in its words, and the log's verifier keys."""
+    evidence = visit.registry.evidence
+    try:
+        await evidence.checkpoint()
+        proof = await evidence.inclusion(position)
+        keys: list[str] = await evidence.verifiers()
+        found = verify_bundle(encode(proof), [VerifierKey.parse(key) for key in keys])
+    except RegistryError as error:
+        return None, (False, str(error)), []
+    return proof, (True, found.proves), keys
+
+
+@route("/log", http_method=READ)
+async def get_log(request: Request) -> Response[bytes]:
+    """The log: its size, its signed heads, when it was last verified, and its latest events."""
+    visit = await page.visit(
+        request, {"before": http.whole(1, 2**53), "type": http.one_of(*EVENT_TYPES), "source": http.text}
+    )
+
+    async def make() -> Rendered:
+        end = visit.asked.get("before", visit.position + 1)
+        source, kind = visit.asked.get("source"), visit.asked.get("type")
+        if source is None and kind is None:
+            after = max(0, end - 1 - LOGGED)
+            events = await visit.reader.events(after, min(LOGGED, end - 1 - after)) if end > 1 else []
+        else:
+            after = 0
+            events = [e for e in await visit.reader.events(0, 1000, type=kind, source=source) if e.recorded.position < end]
+        evidence = visit.registry.evidence
+        checkpoint, problem = None, None
+        try:
+            checkpoint = await evidence.checkpoint()
+        except RegistryError as error:
+            problem = str(error)
+        here = shown(visit.language)
+        return page.render(
+            visit,
+            "log.html",
+            events=events[::-1],
+            earlier=after + 1 if after and source is None and kind is None else None,
+            checkpoint=checkpoint,
+            problem=problem,
+            signed=await evidence.checkpoints(limit=CHECKPOINTS),
+            verified=await evidence.last_verified(),
+            verifiers=await evidence.verifiers(),
+            types=EVENT_TYPES,
+            rails=None,
+            data_url=f"/v1/events?after={after}",
+            csv_url=None,
+            cite=citation(visit, here.words.gettext(N_("log")), visit.position),
+        )
+
+    return await page.kept(visit, make)
+
+
+HANDLERS = [get_event, get_log]

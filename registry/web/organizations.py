@@ -1,0 +1,141 @@
+"""Organizations: their names, identifiers and parents over time, the deals they take part in, and search over everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, route
+
+from registry.api import http
+from registry.api.deals import READ
+from registry.domain import audit
+from registry.domain.history import ORGANIZATIONS
+from registry.errors import Moved, NotFound
+from registry.events.intake import as_uuid
+from registry.web import page, times
+from registry.web.deals import citation, named, rails
+from registry.web.page import Rendered, Request, Visit
+from registry.web.portfolio import Shown, listing, row_of
+from registry.web.shown import shown
+
+PAGE = 200
+
+
+@route("/organizations", http_method=READ)
+async def get_organizations(request: Request) -> Response[bytes]:
+    """Organizations as they are now."""
+    visit = await page.visit(request, {"q": http.text, "cursor": http.text})
+
+    async def make() -> Rendered:
+        raw = await visit.reader.organizations(visit.asked.get("cursor", ""), visit.asked.get("q"), PAGE + 1)
+        rows = [msgspec.json.decode(r) for r in raw]
+        return page.render(
+            visit,
+            "organizations.html",
+            rows=rows[:PAGE],
+            following=rows[PAGE - 1]["organization"] if len(rows) > PAGE else None,
+            rails=None,
+            data_url="/v1/organizations",
+            csv_url=None,
+            cite=None,
+        )
+
+    return await page.kept(visit, make)
+
+
+async def deals_of(visit: Visit, organization: str) -> list[Shown]:
+    """The deals in which an organization has a role, at the page's point in time."""
+    clocks = visit.clocks
+    if clocks.published_on is not None:
+        clocks = msgspec.structs.replace(clocks, recorded_at=None, position=None)
+    clock, known, _ = await visit.reader.known_at(clocks)
+    found = await visit.reader.deals(
+        clock, known, visit.times.effective_on, [f"organization:{organization}"], None, "", 500
+    )
+    return [row_of(listing(raw)) for raw in found.rows]
+
+
+@route("/organizations/{organization:str}", http_method=READ)
+async def get_organization(request: Request, organization: str) -> Response[bytes]:
+    """An organization at a point in time, with its deals. One that is only named in deals has no record of its own."""
+    visit = await page.visit(request)
+
+    async def make() -> Rendered:
+        deals = await deals_of(visit, organization)
+        history = await visit.reader.histories.current(visit.reader.reads(), f"organization/{organization}")
+        if history is None and not deals:
+            raise NotFound(f"There is no organization '{organization}'.")
+        state: Any = None
+        entries: list[Any] = []
+        if history is not None:
+            if history.record.merged_into is not None:
+                raise Moved(deal=organization, into=history.record.merged_into)
+            try:
+                _, state = await visit.reader.organization(organization, visit.clocks, visit.times.today)
+            except NotFound:
+                state = None
+            entries = audit.audit(history.events, visit.clocks, ORGANIZATIONS)
+        slugs = {organization} | {p.parent for p in (state.parents if state else ())}
+        names = await named(visit, slugs=slugs | {o for d in deals for o in d.row.organizations})
+        here = shown(visit.language)
+        return page.render(
+            visit,
+            "organization.html",
+            slug=organization,
+            state=state,
+            title=here.words.own(state.name, organization) if state else names.get(organization, organization),
+            deals=deals,
+            names=names,
+            entries=entries,
+            more=0,
+            rails=rails(visit, history) if history is not None else None,
+            data_url=visit.data(f"/v1/organizations/{organization}"),
+            csv_url=None,
+            cite=citation(visit, here.words.own(state.name if state else None, organization), visit.position),
+        )
+
+    return await page.kept(visit, make)
+
+
+@route("/search", http_method=READ)
+async def get_search(request: Request) -> Response[bytes]:
+    """Deals and organizations by a word of their names, and an event by its id."""
+    visit = await page.visit(request, {"q": http.text})
+    q = visit.asked.get("q")
+    if q and as_uuid(q.strip()) is not None:
+        raise page.Redirected(f"/events/{q.strip()}")
+
+    async def make() -> Rendered:
+        deals: list[Shown] = []
+        organizations: list[Any] = []
+        if q:
+            clock, known, _ = await visit.reader.known_at(times.Clocks(effective_on=visit.clocks.effective_on))
+            on = visit.times.effective_on
+            found = await visit.reader.deals(clock, known, on, [], q.strip(), "", 100)
+            deals = [row_of(listing(raw)) for raw in found.rows]
+            organizations = [msgspec.json.decode(r) for r in await visit.reader.organizations("", q.strip(), 100)]
+            seen = {d.row.deal for d in deals}
+            for organization in organizations[:10]:
+                # Who looks for a firm looks for what it does.
+                term = [f"organization:{organization['organization']}"]
+                more = await visit.reader.deals(clock, known, on, term, None, "", 50)
+                deals += [row_of(listing(r)) for r in more.rows if listing(r).deal not in seen]
+                seen |= {d.row.deal for d in deals}
+        return page.render(
+            visit,
+            "search.html",
+            q=q,
+            deals=deals,
+            organizations=organizations,
+            names=await named(visit, slugs={o for d in deals for o in d.row.organizations}),
+            rails=None,
+            data_url=visit.data("/v1/deals", q=q) if q else None,
+            csv_url=None,
+            cite=None,
+        )
+
+    return await page.kept(visit, make)
+
+
+HANDLERS = [get_organizations, get_organization, get_search]
