@@ -192,10 +192,13 @@ def settle(candidates: Mapping[Key, Candidate], relations: Relations, comparable
     inside_high, tops, more_equals = _contain(candidates, candidates.keys(), relations)
     equals |= more_equals
     members: dict[Key, list[Key]] = {}  # of an aggregate, those whose next larger whole it alone is
+    above = {key: set(wholes) for key, wholes in inside_high.items()}
     for key, wholes in inside_high.items():
-        nearest = [w for w in wholes if not any(w in inside_high.get(v, ()) for v in wholes)]
-        if len(nearest) == 1 and candidates[nearest[0]].column == candidates[key].column and key not in equals:
-            members.setdefault(nearest[0], []).append(key)
+        # The smallest whole is inside all the others; or there are several, and none of them gives way to this one.
+        nearest = max(wholes, key=lambda w: len(above.get(w, ())))
+        alone = above[key] - {nearest} <= above.get(nearest, set())
+        if alone and candidates[nearest].column == candidates[key].column and key not in equals:
+            members.setdefault(nearest, []).append(key)
     high: set[Key] = set()
     for key in tops:
         high |= _greater(key, candidates, members)[1]

@@ -186,9 +186,12 @@ def _as_stated(amount: Amount, currency: str) -> str:
 
 def _members(deal: Deal, known: Known) -> Iterator[Flag]:
     """A member that is as large as the aggregate it belongs to: the aggregate was very likely ascribed to it."""
+    every = {d.deal: d for d in (*known.neighbours, deal)}.values()
+    if not any(d.relations for d in every):
+        return
     relations = Relations()
     pledges: dict[Key, PledgeState] = {}
-    for each in {d.deal: d for d in (*known.neighbours, deal)}.values():
+    for each in every:
         relations.hold(each.deal, (p.pledge for p in each.pledges))
         pledges |= {(each.deal, p.pledge): p for p in each.pledges if p.status != "withdrawn"}
         for r in each.relations:

@@ -1,0 +1,720 @@
+"""Totals as intervals: nothing is counted twice, nothing is lost, and every pledge says by which rule it counts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.domain.rates import convert, reference_rates
+from registry.domain.totals import (
+    RULES,
+    Column,
+    DealRow,
+    Group,
+    GroupBy,
+    Line,
+    Node,
+    PledgeRow,
+    Question,
+    RelationRow,
+    Rule,
+    Totals,
+    add_up,
+    decode_row,
+    encode_row,
+    row_of,
+)
+from registry.events.types import (
+    Amount,
+    Currency,
+    DealsRelated,
+    Localized,
+    PartiesJoined,
+    Party,
+    PledgeAnnounced,
+    PledgeRevised,
+    PledgeWithdrawn,
+    Relation,
+    SiteAnnounced,
+    StageChanged,
+)
+from tests.domain.build import Log, day, usd
+
+BN = 10**9
+TN = 10**12
+
+
+def krw(value: int, **more: Any) -> Amount:
+    return Amount(value=str(value), currency="KRW", **more)
+
+
+def deal(slug: str, *events: Any, on: str = "2025-10-29") -> DealRow:
+    """A deal's row, by way of its events."""
+    log = Log(slug)
+    for event in events:
+        log.admit(event, on)
+    return decode_row(encode_row(row_of(log.state())))
+
+
+def pledged(amount: Amount | None, pledge: str = "total", **said: Any) -> PledgeAnnounced:
+    return PledgeAnnounced(pledge=pledge, amount=amount, **said)
+
+
+def total(rows: Iterable[DealRow], **asked: Any) -> Totals:
+    others = asked.pop("others", ())
+    return add_up(rows, Question(**asked), reference_rates(), others)
+
+
+def column(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> Column:
+    (found,) = [c for c in group.columns if (c.currency, c.nature, c.basis) == (currency, nature, basis)]
+    return found
+
+
+def interval(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> tuple[int, int]:
+    found = column(group, currency, nature, basis)
+    return int(found.low), int(found.high)
+
+
+def rules(group: Group) -> dict[str, str]:
+    return {f"{line.deal}/{line.pledge}": line.rule for line in group.lines}
+
+
+def line_of(group: Group, name: str) -> Line:
+    (found,) = [line for line in group.lines if f"{line.deal}/{line.pledge}" == name]
+    return found
+
+
+# --- the hard cases ---------------------------------------------------------------------------------------------------
+
+
+def test_additional_amounts_are_on_top_and_both_count() -> None:
+    """Hard case 1: a total that adds everything counts twice, one that drops the additional amount loses it."""
+    before = deal("aws-korea-2027", pledged(usd("5880000000")))
+    extra = pledged(usd("5000000000"), amount_basis="additional", additional_to="aws-korea-2027")
+    after = deal("aws-korea-2031", extra, DealsRelated(relation="additional_to", deal="aws-korea-2027", pledge="total"))
+    overall = total([before, after]).overall
+    assert interval(overall, "USD") == (10_880_000_000, 10_880_000_000)
+    assert rules(overall) == {"aws-korea-2027/total": "counted", "aws-korea-2031/total": "additional"}
+
+
+def test_what_may_overlap_counts_in_the_high_end_only() -> None:
+    wide = deal("aws-apec", pledged(usd("40000000000")))
+    narrow = deal(
+        "aws-korea",
+        pledged(usd("5000000000")),
+        DealsRelated(relation="overlaps", deal="aws-apec", pledge="total", other_pledge="total"),
+    )
+    overall = total([narrow, wide]).overall
+    assert interval(overall, "USD") == (40 * BN, 45 * BN)
+    assert line_of(overall, "aws-korea/total").rule == "overlaps"
+    assert line_of(overall, "aws-korea/total").because == ("aws-apec/total",)
+    assert line_of(overall, "aws-korea/total").events == (narrow.relations[0].source,)
+
+
+def test_separate_from_lifts_an_overlap_between_whole_deals() -> None:
+    one = deal(
+        "one",
+        pledged(usd("5000000000")),
+        DealsRelated(relation="overlaps", deal="other"),
+        DealsRelated(relation="separate_from", deal="other", pledge="total", other_pledge="total"),
+    )
+    other = deal("other", pledged(usd("4000000000")))
+    assert interval(total([one, other]).overall, "USD") == (9 * BN, 9 * BN)
+
+
+def seven_firms() -> list[DealRow]:
+    """USD 9bn announced by seven firms together, which one article ascribes to one of them."""
+    members = ("aws-korea-2031", "amkor-songdo", "corning-korea")
+    aggregate = deal(
+        "seven-firms-korea",
+        pledged(usd("9000000000"), by=("amazon-web-services", "amkor-technology", "corning")),
+        *(DealsRelated(relation="includes", deal=member, pledge="total") for member in members),
+    )
+    return [
+        aggregate,
+        deal("aws-korea-2031", pledged(usd("5000000000"), by=("amazon-web-services",))),
+        deal("amkor-songdo", pledged(usd("9000000000", qualifier="about"), by=("amkor-technology",))),
+        deal("corning-korea", PartiesJoined(parties=(Party(organization="corning", role="investor"),))),
+    ]
+
+
+def test_an_aggregate_ascribed_to_one_member_is_not_added_to_the_aggregate() -> None:
+    """Hard case 2: low, the seven firms' figure; high, their own figures, which add up to more; never both."""
+    overall = total(seven_firms()).overall
+    assert interval(overall, "USD") == (9 * BN, 14 * BN)
+    assert rules(overall) == {
+        "seven-firms-korea/total": "aggregate",
+        "aws-korea-2031/total": "members",
+        "amkor-songdo/total": "members",
+    }
+    assert line_of(overall, "seven-firms-korea/total").because == ("amkor-songdo/total", "aws-korea-2031/total")
+    assert column(overall, "USD").qualifiers == ("about",)
+
+
+def test_an_aggregate_larger_than_its_members_counts_in_their_place() -> None:
+    rows = [row for row in seven_firms() if row.deal != "amkor-songdo"]
+    overall = total(rows).overall
+    assert interval(overall, "USD") == (9 * BN, 9 * BN)
+    assert rules(overall) == {"seven-firms-korea/total": "counted", "aws-korea-2031/total": "part_of"}
+
+
+def ulsan() -> DealRow:
+    """KRW 7tn by two firms, including USD 4bn from one of them."""
+    return deal(
+        "sk-aws-ulsan",
+        pledged(krw(7 * TN), by=("sk-group", "amazon-web-services")),
+        pledged(usd("4000000000"), "aws-share", by=("amazon-web-services",)),
+        DealsRelated(relation="part_of", deal="sk-aws-ulsan", pledge="aws-share", other_pledge="total"),
+        on="2025-06-22",
+    )
+
+
+def test_a_part_reported_as_the_whole_counts_once() -> None:
+    """Hard case 3: USD 4bn inside KRW 7tn, in either currency's column and after conversion."""
+    overall = total([ulsan()]).overall
+    assert [(c.currency, c.low, c.high) for c in overall.columns] == [("KRW", str(7 * TN), str(7 * TN))]
+    assert rules(overall) == {"sk-aws-ulsan/total": "counted", "sk-aws-ulsan/aws-share": "part_of"}
+    converted = total([ulsan()], currency="KRW").overall
+    assert interval(converted, "KRW") == (7 * TN, 7 * TN)
+
+
+def test_an_annual_amount_is_never_multiplied() -> None:
+    """Hard case 4: KRW 100bn a year without an end stays KRW 100bn a year."""
+    alibaba = deal("alibaba-gmarket", pledged(krw(100 * BN), amount_basis="annual"))
+    overall = total([alibaba, deal("other", pledged(krw(3 * BN)))]).overall
+    assert interval(overall, "KRW", basis="annual") == (100 * BN, 100 * BN)
+    assert interval(overall, "KRW") == (3 * BN, 3 * BN)
+
+
+def test_intentions_stand_beside_commitments() -> None:
+    """Hard case 5: KRW 20tn of intention is never mixed with what was pledged, bound or budgeted."""
+    rows = [
+        deal("blackrock", pledged(krw(20 * TN), commitment="intention")),
+        deal("bound", pledged(krw(1 * TN), commitment="binding")),
+        deal("budget", pledged(krw(2 * TN), commitment="budget")),
+        deal("said", pledged(krw(4 * TN))),
+    ]
+    overall = total(rows).overall
+    assert interval(overall, "KRW", "intention") == (20 * TN, 20 * TN)
+    assert interval(overall, "KRW") == (7 * TN, 7 * TN)
+    by = {group.key: group for group in total(rows, group_by="commitment").groups}
+    assert set(by) == {"intention", "binding", "budget", None}
+
+
+def test_a_commitment_inside_an_intention_is_not_swallowed_by_it() -> None:
+    rows = [
+        deal("wide", pledged(krw(20 * TN), commitment="intention")),
+        deal("first", pledged(krw(2 * TN), commitment="binding"), DealsRelated(relation="part_of", deal="wide")),
+    ]
+    overall = total(rows).overall
+    assert interval(overall, "KRW", "intention") == (20 * TN, 20 * TN)
+    assert interval(overall, "KRW") == (2 * TN, 2 * TN)
+
+
+def test_qualifiers_survive_into_totals() -> None:
+    """Hard case 7: more than and at least open the high end, up to the low end; about and nearly are named."""
+    for qualifier, low_open, high_open in (
+        ("about", False, False),
+        ("nearly", False, False),
+        ("more_than", False, True),
+        ("at_least", False, True),
+        ("up_to", True, False),
+    ):
+        overall = total([deal("a", pledged(usd("5", qualifier=qualifier))), deal("b", pledged(usd("1")))]).overall
+        found = column(overall, "USD")
+        assert found.qualifiers == (qualifier,)
+        assert (found.low, found.high) == ("6", "6")
+        assert (found.low_open, found.high_open) == (low_open, high_open)
+    exact = column(total([deal("a", pledged(usd("5", qualifier="exact")))]).overall, "USD")
+    assert exact.qualifiers == ()
+
+
+def test_a_range_adds_its_ends_to_the_ends() -> None:
+    rows = [
+        deal("range", pledged(Amount(currency="USD", low="3", high="5"))),
+        deal("floor", pledged(Amount(currency="USD", low="10"))),
+        deal("ceiling", pledged(Amount(currency="USD", high="100"))),
+    ]
+    found = column(total(rows).overall, "USD")
+    assert (found.low, found.high, found.low_open, found.high_open) == ("13", "115", True, True)
+
+
+def test_unknown_is_not_zero_and_absence_is_not_withdrawal() -> None:
+    """Hard case 10: what was not stated is listed as that; what was withdrawn, as that; nothing else goes."""
+    rows = [
+        deal("silent", pledged(None)),
+        deal("worded", pledged(Amount(currency="KRW", wording="several trillion won"))),
+        deal("gone", pledged(usd("5")), PledgeWithdrawn(pledge="total")),
+        deal("ended", pledged(usd("7")), StageChanged(stage="cancelled")),
+        deal("asleep", pledged(usd("2")), StageChanged(stage="shelved")),
+        deal("nothing"),
+    ]
+    overall = total(rows).overall
+    assert overall.rules == {"not_stated": 2, "withdrawn": 1, "cancelled": 1, "counted": 1}
+    assert interval(overall, "USD") == (2, 2)
+    assert [c.currency for c in overall.columns] == ["USD"]
+
+
+def test_what_took_another_s_place_counts_in_its_stead() -> None:
+    rows = [
+        deal("plan", pledged(usd("5000000000"))),
+        deal("new-plan", pledged(usd("3000000000")), DealsRelated(relation="supersedes", deal="plan")),
+    ]
+    overall = total(rows).overall
+    assert interval(overall, "USD") == (3 * BN, 3 * BN)
+    assert line_of(overall, "plan/total").rule == "superseded"
+    assert line_of(overall, "plan/total").because == ("new-plan",)
+
+
+def test_two_that_supersede_each_other_are_both_kept() -> None:
+    rows = [
+        deal("one", pledged(usd("5")), DealsRelated(relation="supersedes", deal="two")),
+        deal("two", pledged(usd("3")), DealsRelated(relation="supersedes", deal="one")),
+    ]
+    assert interval(total(rows).overall, "USD") == (8, 8)
+
+
+def test_two_that_are_part_of_each_other_are_one() -> None:
+    rows = [
+        deal("one", pledged(usd("5")), DealsRelated(relation="part_of", deal="two")),
+        deal("two", pledged(usd("3")), DealsRelated(relation="part_of", deal="one")),
+    ]
+    overall = total(rows).overall
+    assert interval(overall, "USD") == (5, 5)
+    assert rules(overall) == {"one/total": "counted", "two/total": "part_of_each_other"}
+
+
+def test_two_aggregates_that_share_a_member_may_overlap() -> None:
+    rows = [
+        deal("seven", pledged(usd("9")), DealsRelated(relation="includes", deal="member")),
+        deal("ministry-list", pledged(usd("30")), DealsRelated(relation="includes", deal="member")),
+        deal("member"),
+    ]
+    overall = total(rows).overall
+    assert interval(overall, "USD") == (30, 39)
+    assert rules(overall) == {"ministry-list/total": "counted", "seven/total": "overlaps"}
+
+
+def test_several_parts_of_one_deal_are_not_parts_of_each_other() -> None:
+    phases = deal(
+        "campus",
+        pledged(usd("3"), "phase-1"),
+        pledged(usd("4"), "phase-2"),
+        DealsRelated(relation="part_of", deal="campus", pledge="phase-1"),
+        DealsRelated(relation="part_of", deal="campus", pledge="phase-2"),
+    )
+    assert interval(total([phases]).overall, "USD") == (7, 7)
+
+
+def test_what_is_part_of_a_part_is_part_of_the_whole_also_through_a_deal_without_an_amount() -> None:
+    rows = [
+        deal("whole", pledged(usd("9"))),
+        deal("middle", DealsRelated(relation="part_of", deal="whole")),
+        deal("inner", pledged(usd("2")), DealsRelated(relation="part_of", deal="middle")),
+    ]
+    assert interval(total(rows).overall, "USD") == (9, 9)
+    whole, middle, inner = rows
+    assert interval(total([whole, inner], others=[middle]).overall, "USD") == (9, 9), "others tell, but do not count"
+
+
+def test_a_part_counts_where_its_whole_is_not_asked_for() -> None:
+    aggregate, *members = seven_firms()
+    assert interval(total(members, others=[aggregate]).overall, "USD") == (14 * BN, 14 * BN)
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_joint_amount_is_certainly_nobody_s_and_possibly_each_one_s() -> None:
+    joint = deal("microsoft-kt", pledged(krw(2_400 * BN), by=("microsoft", "kt")))
+    own = deal("kt-own", pledged(krw(600 * BN), by=("kt",)))
+    answer = total([joint, own], group_by="organization")
+    by = {group.key: group for group in answer.groups}
+    assert interval(by["microsoft"], "KRW") == (0, 2_400 * BN)
+    assert interval(by["kt"], "KRW") == (600 * BN, 3_000 * BN)
+    assert rules(by["microsoft"]) == {"microsoft-kt/total": "shared"}
+    assert interval(answer.overall, "KRW") == (3_000 * BN, 3_000 * BN), "together they pledge it for certain"
+
+
+def test_one_s_own_part_of_a_joint_amount_is_certain_and_the_joint_amount_bounds_it() -> None:
+    by = {g.key: g for g in total([ulsan()], group_by="organization", currency="USD").groups}
+    aws, sk = by["amazon-web-services"], by["sk-group"]
+    assert column(aws, "USD").low == "4000000000"
+    assert Decimal(column(aws, "USD").high) > 5 * BN
+    assert rules(aws) == {"sk-aws-ulsan/total": "shared", "sk-aws-ulsan/aws-share": "contained"}
+    assert column(sk, "USD").low == "0"
+
+
+def test_an_aggregate_that_its_member_outweighs_adds_nothing_to_the_member() -> None:
+    by = {g.key: g for g in total(seven_firms(), group_by="organization").groups}
+    assert interval(by["amkor-technology"], "USD") == (9 * BN, 9 * BN)
+    assert interval(by["amazon-web-services"], "USD") == (5 * BN, 9 * BN)
+    assert interval(by["corning"], "USD") == (0, 9 * BN)
+
+
+def test_commitments_roll_up_to_the_parent_of_that_day() -> None:
+    rows = [
+        deal("gip-deal", pledged(usd("3"), by=("gip",))),
+        deal("joint-deal", pledged(usd("4"), by=("gip", "blackrock"))),
+    ]
+    apart = {g.key: g for g in total(rows, group_by="organization").groups}
+    assert interval(apart["gip"], "USD") == (3, 7)
+    together = {g.key: g for g in total(rows, group_by="organization", roll_up={"gip": "blackrock"}).groups}
+    assert list(together) == ["blackrock"]
+    assert interval(together["blackrock"], "USD") == (7, 7), "what a parent and its own firm pledge is the parent's"
+
+
+@pytest.mark.parametrize(
+    ("group_by", "expected"),
+    [
+        ("country", {"KR": (5, 5), "SG": (0, 3), "JP": (0, 3), None: (7, 7)}),
+        ("region", {"KR-28": (5, 5), "SG": (0, 3), "JP": (0, 3), None: (7, 7)}),
+        ("sector", {None: (15, 15)}),
+        ("stage", {"construction": (5, 5), None: (10, 10)}),
+        ("year", {"2025": (15, 15)}),
+        ("organization", {"amkor": (5, 5), None: (10, 10)}),
+    ],
+)
+def test_groups_say_what_is_theirs_and_what_was_not_said(
+    group_by: GroupBy, expected: dict[str | None, tuple[int, int]]
+) -> None:
+    rows = [
+        deal(
+            "in-korea",
+            pledged(usd("5")),
+            SiteAnnounced(site="a", place="KR-28"),
+            SiteAnnounced(site="b", place="KR-28"),
+            PartiesJoined(parties=(Party(organization="amkor", name=Localized(en="Amkor"), role="investor"),)),
+            StageChanged(stage="construction"),
+        ),
+        deal("in-two", pledged(usd("3")), SiteAnnounced(site="a", place="SG"), SiteAnnounced(site="b", place="JP")),
+        deal("somewhere", pledged(usd("7"))),
+    ]
+    answer = total(rows, group_by=group_by)
+    assert {group.key: interval(group, "USD") for group in answer.groups} == expected
+    assert interval(answer.overall, "USD") == (15, 15)
+
+
+# --- conversion -------------------------------------------------------------------------------------------------------
+
+
+def test_a_conversion_never_uses_a_rate_from_after_the_day_asked_for() -> None:
+    """Property 14. The amount's own day by default, another when asked; never a day after the one asked about."""
+    row = deal("aws-korea-2031", pledged(usd("5000000000")), on="2025-10-29")
+    (by_default,) = total([row], currency="KRW").rates
+    assert (by_default.asked, by_default.day) == (day("2025-10-29"), day("2025-10-29"))
+    (asked,) = total([row], currency="KRW", rates_of=day("2026-01-04"), asked_on=day("2026-02-01")).rates
+    assert (asked.asked, asked.day) == (day("2026-01-04"), day("2026-01-02")), "a Sunday: the Friday before"
+    (bounded,) = total([row], currency="KRW", rates_of=day("2026-01-04"), asked_on=day("2025-11-01")).rates
+    assert (bounded.asked, bounded.day) == (day("2025-11-01"), day("2025-10-31"))
+    (announced_ahead,) = total([row], currency="KRW", asked_on=day("2025-09-15")).rates
+    assert announced_ahead.day == day("2025-09-15")
+
+
+def test_what_cannot_be_converted_is_listed_with_the_reason() -> None:
+    overall = total([deal("taiwan", pledged(Amount(currency="TWD", value="5"))), ulsan()], currency="KRW").overall
+    assert overall.rules == {"no_rate": 1, "counted": 1, "part_of": 1}
+    assert "TWD" in (line_of(overall, "taiwan/total").reason or "")
+
+
+def test_an_amount_is_converted_at_the_day_it_was_stated() -> None:
+    log = Log("revised")
+    log.admit(pledged(usd("5")), "2024-01-08")
+    log.admit(PledgeRevised(pledge="total", amount=usd("6000000")), "2025-06-20")
+    log.admit(PledgeRevised(pledge="total", purpose=Localized(en="servers")), "2025-06-30")
+    (rate,) = total([row_of(log.state())], currency="KRW").rates
+    assert rate.day == day("2025-06-20"), "not of the announcement, nor of what was said of it later"
+
+
+def test_a_question_that_names_a_currency_needs_rates() -> None:
+    with pytest.raises(ValueError, match="needs rates"):
+        add_up([deal("a", pledged(usd("5")))], Question(currency="KRW"))
+
+
+# --- explaining -------------------------------------------------------------------------------------------------------
+
+
+def leaves(node: Node) -> list[Node]:
+    return [node] * (node.pledge is not None) + [leaf for child in node.children for leaf in leaves(child)]
+
+
+def test_the_derivation_of_a_total_can_be_followed() -> None:
+    rows = [*seven_firms(), ulsan(), deal("silent", pledged(None))]
+    tree = total(rows, currency="USD", explain=True).overall.explain
+    assert tree is not None
+    (summed, left_out) = tree.children
+    assert (summed.label, summed.operation) == ("commitment, once, USD", "add")
+    assert {leaf.label for leaf in leaves(tree)} == {
+        "seven-firms-korea/total",
+        "aws-korea-2031/total",
+        "amkor-songdo/total",
+        "sk-aws-ulsan/total",
+        "sk-aws-ulsan/aws-share",
+        "silent/total",
+    }
+    (won,) = [child for child in summed.children if child.label == "sk-aws-ulsan/total"]
+    assert [(child.label, child.operation) for child in won.children] == [
+        ("KRW to USD at the rate of 2025-06-20", "convert"),
+        ("sk-aws-ulsan/aws-share", "leave_out"),
+    ]
+    assert [child.why for child in left_out.children] == [RULES["not_stated"]]
+    assert total(rows, currency="USD").overall.explain is None
+
+
+def test_a_sum_in_the_derivation_is_the_sum_of_its_children() -> None:
+    tree = total([*seven_firms(), ulsan()], explain=True).overall.explain
+    assert tree is not None
+    for summed in (child for child in tree.children if child.operation == "add"):
+        parts = [leaf for child in summed.children for leaf in leaves(child) if leaf.currency == summed.currency]
+        assert sum(int(p.low or 0) for p in parts) == int(summed.low or 0)
+        assert sum(int(p.high or 0) for p in parts) == int(summed.high or 0)
+
+
+def test_a_long_list_is_cut_and_says_by_how_much() -> None:
+    rows = [deal(f"deal-{i}", pledged(usd("1"))) for i in range(5)]
+    overall = total(rows, lines=2, explain=True).overall
+    assert (len(overall.lines), overall.more) == (2, 3)
+    assert overall.rules == {"counted": 5}
+    assert interval(overall, "USD") == (5, 5)
+    assert overall.explain is not None
+    assert overall.explain.children[-1].label == "3 more pledges, not listed"
+
+
+def test_every_rule_is_explained() -> None:
+    assert set(RULES) == set(get_args(Rule))
+
+
+def test_an_answer_can_be_sent() -> None:
+    answer = total([*seven_firms(), ulsan()], currency="EUR", group_by="organization", explain=True)
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=Totals) == answer
+
+
+# --- random portfolios ------------------------------------------------------------------------------------------------
+
+SLUGS = [f"deal-{i}" for i in range(5)]
+PLEDGES = ["p", "q"]
+RELATIONS: list[Relation] = list(get_args(Relation))
+
+
+@st.composite
+def pledge_rows(draw: st.DrawFn, name: str, currencies: Sequence[Currency]) -> PledgeRow:
+    low = draw(st.integers(1, 50))
+    spread = draw(st.integers(1, 9) | st.none())
+    return PledgeRow(
+        name,
+        draw(st.sampled_from(["announced", "announced", "announced", "confirmed", "withdrawn"])),
+        draw(st.sampled_from(currencies)),
+        None if spread else Decimal(low * BN),
+        Decimal(low * BN) if spread else None,
+        Decimal((low + spread) * BN) if spread else None,
+        draw(st.sampled_from([None, "about", "more_than"])),
+        draw(st.sampled_from([None, "additional", "annual"])),
+        draw(st.sampled_from([None, "pledge", "intention"])),
+        tuple(draw(st.lists(st.sampled_from(["x", "y", "z"]), max_size=2, unique=True))),
+        draw(st.dates(date(2025, 1, 6), date(2025, 1, 12))),
+        None,
+    )
+
+
+@st.composite
+def portfolios(draw: st.DrawFn, currencies: Sequence[Currency] = ("USD", "KRW"), related: bool = True) -> list[DealRow]:
+    relation = st.builds(
+        RelationRow,
+        st.sampled_from(RELATIONS),
+        st.none() | st.sampled_from(PLEDGES),
+        st.sampled_from(SLUGS),
+        st.none() | st.sampled_from(PLEDGES),
+        st.sampled_from(["e1", "e2", "e3"]),
+    )
+    rows = []
+    for slug in draw(st.lists(st.sampled_from(SLUGS), max_size=5, unique=True)):
+        names = draw(st.lists(st.sampled_from(PLEDGES), max_size=2, unique=True))
+        said = draw(st.lists(relation, max_size=3)) if related else []
+        rows.append(
+            DealRow(
+                slug,
+                draw(st.sampled_from([None, "committed", "cancelled"])),
+                tuple(draw(st.lists(st.sampled_from(["ai", "chips"]), max_size=2, unique=True))),
+                tuple(draw(st.lists(st.sampled_from(["KR-28", "KR-31", "JP"]), max_size=2, unique=True))),
+                (),
+                tuple(r for r in said if (r.deal, r.other_pledge) != (slug, r.pledge)),
+                tuple(draw(pledge_rows(name, currencies)) for name in names),
+            )
+        )
+    return rows
+
+
+Node_ = tuple[str, str | None]
+
+
+def naive_wholes(rows: Sequence[DealRow]) -> dict[Node_, set[Node_]]:
+    """What each pledge is marked as part of, by brute force: declared edges closed over pledges and their deals."""
+    pledges = [(row.deal, p.pledge) for row in rows for p in row.pledges]
+    edges: set[tuple[Node_, Node_]] = set()
+    for row in rows:
+        for r in row.relations:
+            if r.relation == "part_of":
+                edges.add(((row.deal, r.pledge), (r.deal, r.other_pledge)))
+            elif r.relation == "includes":
+                edges.add(((r.deal, r.other_pledge), (row.deal, r.pledge)))
+    nodes = {node for edge in edges for node in edge} | set(pledges)
+    reach = {(a, b) for a in nodes for b in nodes if (a, b) in edges or ((a[0], None), b) in edges}
+    for _ in nodes:
+        reach |= {(a, d) for a, b in reach for c, d in reach if b == c}
+    return {
+        p: {
+            w
+            for w in pledges
+            if w != p and ((p, w) in reach or ((p, (w[0], None)) in reach and (w, (w[0], None)) not in edges))
+        }
+        for p in pledges
+    }
+
+
+def counted(group: Group) -> tuple[dict[Node_, Line], dict[Node_, Line]]:
+    low = {(line.deal, line.pledge): line for line in group.lines if line.low != "0"}
+    high = {(line.deal, line.pledge): line for line in group.lines if line.high != "0"}
+    return low, high  # type: ignore[return-value]
+
+
+def of_column(line: Line) -> tuple[str | None, str, str]:
+    return line.currency, line.nature, line.basis
+
+
+GROUPINGS: list[GroupBy | None] = [None, *get_args(GroupBy)]
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS))
+@settings(max_examples=200)
+def test_a_total_never_adds_what_is_marked_as_part_of_another(rows: list[DealRow], group_by: GroupBy | None) -> None:
+    """Property 14, for every group and both ends, whatever the relations are, circles included."""
+    wholes = naive_wholes(rows)
+    answer = total(rows, group_by=group_by)
+    for group in (answer.overall, *answer.groups):
+        for end in counted(group):
+            for part, whole in itertools.permutations(end, 2):
+                if of_column(end[part]) == of_column(end[whole]):
+                    assert whole not in wholes[part], f"{part} is part of {whole} in {group.key}"
+    low, high = counted(answer.overall)
+    for end in (low, high):
+        for part, whole in itertools.permutations(end, 2):
+            if whole in wholes[part]:
+                kept_apart = (end[part].nature, end[whole].nature) == ("commitment", "intention")
+                assert kept_apart, "in the portfolio, a part is in no column beside its whole but an intention's"
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+@settings(max_examples=200)
+def test_the_low_end_is_never_above_the_high_end(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    for group in (answer.overall, *answer.groups):
+        assert all(Decimal(c.low) <= Decimal(c.high) for c in group.columns)
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+def test_every_pledge_is_listed_once_and_the_lines_add_up(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    every = sorted((row.deal, p.pledge) for row in rows for p in row.pledges)
+    assert sorted((line.deal, line.pledge) for line in answer.overall.lines) == every
+    for group in (answer.overall, *answer.groups):
+        assert sum(group.rules.values()) == len(group.lines)
+        for found in group.columns:
+            lines = [x for x in group.lines if of_column(x) == (found.currency, found.nature, found.basis)]
+            assert sum(Decimal(x.low) for x in lines) == Decimal(found.low)
+            assert sum(Decimal(x.high) for x in lines) == Decimal(found.high)
+            assert (found.certain, found.pledges) == (
+                sum(x.low != "0" for x in lines),
+                sum(x.high != "0" for x in lines),
+            )
+
+
+@given(portfolios(), st.randoms())
+def test_the_order_of_deals_does_not_matter(rows: list[DealRow], random: Any) -> None:
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    one, other = total(rows, group_by="organization"), total(shuffled, group_by="organization")
+    assert one.overall.columns == other.overall.columns
+    assert [g.columns for g in one.groups] == [g.columns for g in other.groups]
+    assert sorted(map(msgspec.json.encode, one.overall.lines)) == sorted(map(msgspec.json.encode, other.overall.lines))
+
+
+@given(portfolios(), st.sampled_from(SLUGS), pledge_rows("new", ["USD", "KRW"]))
+def test_adding_a_part_of_what_counts_never_changes_the_low_end(
+    rows: list[DealRow], whole: str, part: PledgeRow
+) -> None:
+    part = msgspec.structs.replace(part, commitment="intention", status="announced")
+    before = total(rows).overall
+    counting = [line for line in before.lines if line.deal == whole and line.low != "0"]
+    if not counting:
+        return
+    relation = RelationRow("part_of", "new", whole, counting[0].pledge, "e9")
+    after = total([*rows, DealRow("part", None, (), (), (), (relation,), (part,))]).overall
+
+    def lows(group: Group) -> dict[tuple[str, str, str], str]:
+        return {(c.currency, c.nature, c.basis): c.low for c in group.columns if c.low != "0"}
+
+    assert lows(after) == lows(before)
+
+
+@given(portfolios())
+def test_nothing_declared_to_overlap_is_added_in_the_low_end(rows: list[DealRow]) -> None:
+    low, _ = counted(total(rows).overall)
+    for row in rows:
+        for r in row.relations:
+            one, other = (row.deal, r.pledge), (r.deal, r.other_pledge)
+            if r.relation == "overlaps" and one in low and other in low:
+                assert of_column(low[one])[1:] != of_column(low[other])[1:]
+
+
+@given(portfolios(currencies=("USD",), related=False))
+def test_without_relations_everything_stated_counts_in_both_ends(rows: list[DealRow]) -> None:
+    overall = total(rows).overall
+    for found in overall.columns:
+        expected = [
+            p
+            for row in rows
+            for p in row.pledges
+            if row.stage != "cancelled"
+            and p.status != "withdrawn"
+            and (p.basis == "annual") == (found.basis == "annual")
+            and (p.commitment == "intention") == (found.nature == "intention")
+        ]
+        assert Decimal(found.low) == sum(p.low or p.value or 0 for p in expected)
+        assert Decimal(found.high) == sum(p.high or p.value or 0 for p in expected)
+
+
+@given(portfolios(related=False), st.dates(date(2024, 12, 30), date(2025, 1, 20)))
+def test_a_converted_total_is_the_sum_of_amounts_converted_one_by_one(rows: list[DealRow], asked_on: date) -> None:
+    answer = total(rows, currency="EUR", asked_on=asked_on)
+    assert all(rate.day <= asked_on for rate in answer.rates)
+    for found in answer.overall.columns:
+        lines = [x for x in answer.overall.lines if of_column(x) == (found.currency, found.nature, found.basis)]
+        again = Decimal(0)
+        for x in (line for line in lines if line.low != "0" and line.stated is not None):
+            assert x.rate is not None
+            assert x.rate in answer.rates
+            assert x.stated is not None
+            again += convert(Decimal(x.stated.low or x.stated.value or 0), x.rate)
+        assert Decimal(found.low) == again
+
+
+def test_a_long_chain_of_parts_ends() -> None:
+    first = day("2025-01-01")
+    rows = []
+    for i in range(600):
+        pledge = PledgeRow("p", "announced", "USD", Decimal(i + 1), None, None, None, None, None, (), first, None)
+        above = (RelationRow("part_of", "p", f"deal-{i + 1}", "p", "e"),) if i < 599 else ()
+        rows.append(DealRow(f"deal-{i}", None, (), (), (), above, (pledge,)))
+    assert interval(total(rows).overall, "USD") == (600, 600)
