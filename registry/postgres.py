@@ -31,7 +31,7 @@ IDLE_SECONDS = 60
 EVIDENCE = ("events", "event_contents", "tiles", "checkpoints")
 """The tables to which the application may only add."""
 
-ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a server that is gone, or refuses, makes asyncpg raise."""
 
 GRANT_RIGHTS = """
@@ -77,7 +77,8 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, OSError):
         # A file that is missing has a name; a socket that is missing has none.
         return error.filename is None
-    return isinstance(error, asyncpg.InterfaceError)
+    # An idle connection that the server ended is told from a sound one only when it is used.
+    return isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
 async def pool(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from registry import postgres
 from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, from_row, stream_name
 from registry.events.heads import StreamHead
 from registry.events.merkle import (
@@ -254,12 +255,12 @@ class Stored(Struct, frozen=True):
 @asynccontextmanager
 async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A READ COMMITTED transaction that holds the log's lock: everything read in it is the log's true end."""
-    async with pool.acquire(timeout=PATIENCE) as connection, holding_the_log(connection):
+    async with pool.acquire(timeout=PATIENCE) as connection, holding_the_log(connection, PATIENCE):
         yield connection
 
 
 @asynccontextmanager
-async def holding_the_log(connection: Connection, patience: float = PATIENCE) -> AsyncIterator[None]:
+async def holding_the_log(connection: Connection, patience: float) -> AsyncIterator[None]:
     """The same on a connection that is there. `patience`: the seconds to wait for the lock.
 
     The lock is its own statement, before anything is read: positions must commit in order, or a feed reader skips one
@@ -269,13 +270,14 @@ async def holding_the_log(connection: Connection, patience: float = PATIENCE) ->
         await connection.execute(LOCK, timeout=patience)
         yield
         await connection.execute("COMMIT")
-    except (asyncio.CancelledError, TimeoutError):
-        # Who does not answer in time would not answer a ROLLBACK either: the server ends it with the connection.
-        connection.terminate()
-        raise
-    except BaseException:
-        if not connection.is_closed() and connection.is_in_transaction():
-            await connection.execute("ROLLBACK")
+    except BaseException as error:
+        # The pool takes a broken connection back at once, and what broke it is the error to tell.
+        with suppress(*postgres.ERRORS):
+            if isinstance(error, (asyncio.CancelledError, TimeoutError)):
+                # Who does not answer in time would not answer a ROLLBACK either: it ends with the connection.
+                connection.terminate()
+            elif not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
         raise
 
 
