@@ -1,0 +1,213 @@
+"""An organization's names, identifiers and owners over time; who may be the same twice; and who really commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.domain.deal import Happened, Refusal
+from registry.domain.names import comparable, suggest_duplicates
+from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, roll_up
+from registry.events.types import (
+    Event,
+    Localized,
+    OrganizationIdentified,
+    OrganizationMerged,
+    OrganizationNamed,
+    OrganizationRegistered,
+    ParentEnded,
+    ParentSet,
+)
+from tests.domain.build import day
+
+
+def organization(slug: str, ko: str | None = None, en: str | None = None, *events: Event) -> Organization:
+    state = register(slug, OrganizationRegistered(name=Localized(ko=ko, en=en)))
+    for event in events:
+        state = then(state, event)
+    return state
+
+
+def then(state: Organization, event: Event, on: str = "2024-10-01") -> Organization:
+    after = tried(state, event, on)
+    assert isinstance(after, Organization), after
+    return after
+
+
+def tried(state: Organization, event: Event, on: str = "2024-10-01") -> Organization | Refusal:
+    return evolve(state, Happened(UUID(int=1), event, day(on), day(on), ()))
+
+
+# --- the state --------------------------------------------------------------------------------------------------------
+
+
+def test_names_in_two_scripts_and_many_spellings_lead_to_one_organization() -> None:
+    """Hard case 9."""
+    aws = organization(
+        "amazon-web-services",
+        "아마존웹서비스",
+        "Amazon Web Services",
+        OrganizationNamed(name="AWS", language="en", kind="short"),
+        OrganizationNamed(name="AWS", language="en", kind="short"),
+        OrganizationNamed(name="Amazon Web Services, Inc.", language="en", kind="legal"),
+    )
+    assert list(aws.all_names()) == [
+        "amazon-web-services",
+        "아마존웹서비스",
+        "Amazon Web Services",
+        "AWS",
+        "Amazon Web Services, Inc.",
+    ]
+    assert aws.names[0].since == day("2024-10-01")
+
+
+def test_an_identifier_of_a_register_is_one() -> None:
+    kt = organization("kt", "KT", "KT", OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945"))
+    assert then(kt, OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945")) == kt
+    other = tried(kt, OrganizationIdentified(scheme="kr-brn", identifier="124-81-00998"))
+    assert isinstance(other, Refusal)
+    assert other.rule == "identifier-differs"
+
+
+def test_a_parent_holds_from_its_day_until_its_end() -> None:
+    gip = organization("gip", None, "Global Infrastructure Partners")
+    gip = then(gip, ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
+    assert parent_on(gip, day("2024-09-30")) is None
+    assert parent_on(gip, day("2024-10-01")) == "blackrock"
+    sold = then(gip, ParentEnded(parent="blackrock"), "2026-01-01")
+    assert parent_on(sold, day("2025-12-31")) == "blackrock"
+    assert parent_on(sold, day("2026-01-01")) is None
+    again = tried(sold, ParentEnded(parent="blackrock"))
+    assert isinstance(again, Refusal)
+    assert again.rule == "parent-unknown"
+
+
+def test_a_parent_that_is_set_anew_replaces_what_held() -> None:
+    unit = then(organization("unit"), ParentSet(parent="group", share="60"), "2024-01-01")
+    unit = then(unit, ParentSet(parent="group", share="80"), "2025-01-01")
+    assert [(p.share, p.until) for p in unit.parents] == [("60", day("2025-01-01")), ("80", None)]
+
+
+@pytest.mark.parametrize(
+    ("event", "rule"),
+    [
+        (ParentSet(parent="kt"), "parent-of-itself"),
+        (OrganizationRegistered(name=Localized(en="KT")), "already-registered"),
+    ],
+)
+def test_what_an_organization_cannot_carry_is_refused_by_name(event: Event, rule: str) -> None:
+    refused = tried(organization("kt", "KT"), event)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == rule
+
+
+def test_a_merge_changes_nothing_of_what_is_known() -> None:
+    kt = organization("kt", "KT")
+    assert then(kt, OrganizationMerged(into="kt-corp")) == kt
+
+
+def test_an_erased_registration_leaves_the_slug() -> None:
+    assert list(register("kt", None).all_names()) == ["kt"]
+
+
+# --- who really commits -----------------------------------------------------------------------------------------------
+
+
+def test_commitments_roll_up_through_owners_of_that_day() -> None:
+    vena = then(organization("vena-energy"), ParentSet(parent="gip", control="owns"), "2018-01-01")
+    gip = then(organization("gip"), ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
+    every = {o.organization: o for o in (vena, gip, organization("blackrock"))}
+    assert roll_up(every, day("2024-09-30")) == {"vena-energy": "gip"}
+    assert roll_up(every, day("2024-10-01")) == {"vena-energy": "blackrock", "gip": "blackrock"}
+
+
+def test_a_joint_venture_a_minority_and_a_manager_roll_up_to_nobody() -> None:
+    jv = organization("jv", None, None, ParentSet(parent="alibaba"), ParentSet(parent="shinsegae"))
+    half = organization("half", None, None, ParentSet(parent="one", share="50"))
+    run = organization("fund", None, None, ParentSet(parent="manager", control="manages"))
+    assert roll_up({o.organization: o for o in (jv, half, run)}, day("2025-01-01")) == {}
+
+
+def test_a_duplicate_counts_under_what_it_was_merged_into() -> None:
+    kt = then(organization("kt"), ParentSet(parent="holding"))
+    assert roll_up({"kt": kt}, day("2025-01-01"), {"kt-corp": "kt"}) == {"kt": "holding", "kt-corp": "holding"}
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde")),
+    st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde"), max_size=2),
+)
+def test_a_circle_of_owners_has_no_top(parents: Mapping[str, str], merged: Mapping[str, str]) -> None:
+    since = day("2020-01-01")
+    every = {
+        slug: Organization(organization=slug, name=None, parents=(ParentState(parent, None, None, since),))
+        for slug, parent in parents.items()
+    }
+    tops = roll_up(every, date(2025, 1, 1), merged)
+    for slug, top in tops.items():
+        assert slug != top
+        assert tops.get(top, top) == top, "who is on top counts under nobody"
+
+
+# --- who may be the same ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        ("아마존웹서비스", "Amazon Web Services, Inc.", "same name"),
+        ("AWS", "Amazon Web Services", "initials"),
+        ("앰코테크놀로지", "Amkor Technology Inc", "same name"),
+        ("지멘스 헬시니어스", "Siemens Healthineers AG", "same name"),
+        ("SK그룹", "SK Group", "same name"),
+        ("(주)케이티", "KT Corp.", "same name"),
+        ("Air Liquide", "Air Liquide SA", "same name"),
+        ("BlackRock", "Blackrok", "similar name"),
+        ("삼성전자 주식회사", "Samsung Electronics Co., Ltd.", "same name"),
+        ("G마켓", "Gmarket", "same name"),
+    ],
+)
+def test_the_same_organization_under_two_names_is_suggested(one: str, other: str, reason: str) -> None:
+    (found,) = suggest_duplicates(organization("a", one), [organization("b", other)])
+    assert (found.other, found.reason) == ("b", reason)
+    assert found.names == (one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Amazon", "Amazon Web Services"),
+        ("Samsung Electronics", "Samsung SDS"),
+        ("SK Telecom", "SK Broadband"),
+        ("Microsoft", "MicroStrategy"),
+        ("KT", "KT&G"),
+        ("한국전력", "한국가스"),
+    ],
+)
+def test_a_parent_or_a_namesake_is_not_suggested(one: str, other: str) -> None:
+    assert suggest_duplicates(organization("a", one), [organization("b", other)]) == ()
+
+
+def test_a_shared_identifier_outweighs_names_and_different_ones_rule_a_duplicate_out() -> None:
+    brn = OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945")
+    one = organization("kt", "KT", None, brn)
+    same = organization("korea-telecom", "한국통신", None, brn)
+    other = organization("kt-x", "KT", None, OrganizationIdentified(scheme="kr-brn", identifier="124-81-00998"))
+    (found,) = suggest_duplicates(one, [other, same, one])
+    assert (found.other, found.score, found.reason) == ("korea-telecom", 100.0, "same kr-brn")
+
+
+def test_the_likeliest_is_suggested_first() -> None:
+    others = [organization("c", "Blackrok"), organization("b", "Blackrock"), organization("d", "Renault")]
+    assert [s.other for s in suggest_duplicates(organization("a", "BlackRock"), others)] == ["b", "c"]
+
+
+@given(st.text(max_size=30))
+def test_any_name_can_be_compared(name: str) -> None:
+    assert comparable(name) == comparable(name.upper().lower()) or not name.isascii()
+    assert comparable(f"{name} Inc.") == comparable(name) or not comparable(name)

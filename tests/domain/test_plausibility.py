@@ -1,0 +1,227 @@
+"""What looks wrong is flagged with its rule and its evidence, and recorded all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from registry.domain.deal import Deal
+from registry.domain.plausibility import Flag, Known, flags, standing
+from registry.domain.rates import reference_rates
+from registry.events.types import (
+    Amount,
+    ClaimReported,
+    DealsRelated,
+    Event,
+    Horizon,
+    MilestoneScheduled,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+    SiteAnnounced,
+    SiteDropped,
+    Source,
+    StageChanged,
+    StatedAmount,
+)
+from tests.domain.build import Log, usd
+
+
+def krw(value: str, **more: Any) -> Amount:
+    return Amount(value=value, currency="KRW", **more)
+
+
+def raised(log: Log, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ...]:
+    """What the log's last event raises."""
+    steps, states = log.history().timeline.steps, log.history().timeline.states
+    at = next(i for i, step in enumerate(steps) if step.reading.recorded.id == log.events[-1].id)
+    before = states[at - 1] if at else log.history().record.base
+    earlier = tuple(step.happened for step in steps if step.reading.recorded.position < log.events[-1].position)
+    return flags(before, states[at], steps[at].happened, Known(reference_rates(), earlier, neighbours))
+
+
+def rules(found: tuple[Flag, ...]) -> list[str]:
+    return [flag.rule for flag in found]
+
+
+def announced(*events: Event, on: str = "2025-10-29") -> Log:
+    log = Log("amkor-songdo")
+    for event in events:
+        log.admit(event, on, published=on)  # type: ignore[arg-type]
+    return log
+
+
+def test_a_tenfold_slip_against_the_value_before() -> None:
+    """Hard case 8: 6.6억 달러 is not USD 6.6 billion."""
+    log = announced(PledgeAnnounced(pledge="total", amount=usd("660000000")))
+    log.admit(PledgeRevised(pledge="total", amount=usd("6600000000")), "2025-11-03", published="2025-11-03")
+    (flag,) = raised(log)
+    assert flag.rule == "tenfold-slip"
+    assert flag.field == "/pledges/total/amount"
+    assert flag.figures == {"amount": "USD 6600000000", "before": "USD 660000000", "ratio": "10"}
+    assert flag.events == (str(log.events[2].id), str(log.events[1].id))
+
+
+@pytest.mark.parametrize(
+    ("value", "slip"),
+    [
+        ("700000000", True),
+        ("70000000000000000", True),
+        ("7000000000", True),
+        ("35000000000", False),
+        ("14000000000000", False),
+    ],
+)
+def test_a_slip_between_jo_and_eok_is_ten_thousandfold(value: str, slip: bool) -> None:
+    log = announced(PledgeAnnounced(pledge="total", amount=krw("7000000000000")))
+    log.admit(PledgeRevised(pledge="total", amount=krw(value)), "2025-11-03", published="2025-11-03")
+    assert rules(raised(log)) == (["tenfold-slip"] if slip else [])
+
+
+def test_a_tenfold_slip_of_a_claim_in_another_currency() -> None:
+    log = announced(PledgeAnnounced(pledge="total", amount=krw("7000000000000")))
+    claim = ClaimReported(claim="paper", field="/pledges/total/amount", value=usd("51300000000"))
+    log.admit(claim, published="2025-10-30")
+    assert rules(raised(log)) == ["tenfold-slip"]
+
+
+def test_a_tenfold_slip_between_the_two_stated_amounts() -> None:
+    stated = (StatedAmount(value="700000000000", currency="KRW"),)
+    log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
+    (flag,) = raised(log)
+    assert flag.rule == "tenfold-slip"
+    assert flag.figures["also stated"] == "KRW 700000000000"
+
+
+def test_a_stale_conversion_is_flagged_on_the_day_it_is_repeated() -> None:
+    """Hard case 6: 2.4tn won were 1.8bn dollars in October 2024, not in October 2025."""
+    said = krw("2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
+    log = Log("microsoft-kt")
+    log.admit(PledgeAnnounced(pledge="joint", amount=said), "2024-10-10", published="2024-10-10")
+    assert raised(log) == ()
+    claim = ClaimReported(claim="repeated", field="/pledges/joint/amount", value=said)
+    log.admit(claim, published="2025-10-29")
+    (flag,) = raised(log)
+    assert flag.rule == "implied-rate"
+    assert (flag.figures["reference day"], flag.figures["off by"]) == ("2025-10-29", "0.0672")
+    assert flag.figures["implied rate"] == "0.00075"
+
+
+def test_a_conversion_of_the_day_is_not_flagged() -> None:
+    stated = (StatedAmount(value="7000000000000", currency="KRW", qualifier="about"),)
+    assert raised(announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))) == ()
+
+
+def amkor() -> Log:
+    return announced(PledgeAnnounced(pledge="packaging", amount=usd("9000000000", qualifier="about")))
+
+
+def seven_firms() -> Log:
+    log = Log("seven-firms-korea")
+    log.admit(PledgeAnnounced(pledge="total", amount=usd("9000000000")), "2025-10-29", published="2025-10-29")
+    return log
+
+
+def test_an_aggregate_ascribed_to_one_member_is_flagged() -> None:
+    """Hard case 2: the article gives the seven firms' USD 9bn to one of them."""
+    member, aggregate = amkor(), seven_firms()
+    assert raised(member, (aggregate.state(),)) == (), "nothing says yet that the one belongs to the other"
+    related = DealsRelated(relation="includes", deal="amkor-songdo", pledge="total")
+    aggregate.admit(related, "2025-10-29", published="2025-10-29")
+
+    (of_aggregate,) = raised(aggregate, (member.state(),))
+    (of_member,) = standing(member.state(), Known(reference_rates(), (), (aggregate.state(),)))
+
+    assert of_aggregate.rule == of_member.rule == "member-not-below-aggregate"
+    assert of_member.figures == {
+        "amkor-songdo/packaging": "about USD 9000000000",
+        "seven-firms-korea/total": "USD 9000000000",
+    }
+    assert of_member.events == (str(aggregate.events[-1].id),)
+    assert (of_aggregate.field, of_member.field) == ("/pledges/total/amount", "/pledges/packaging/amount")
+
+
+def test_a_member_below_its_aggregate_is_not_flagged_in_whatever_currency() -> None:
+    aggregate = seven_firms()
+    part = DealsRelated(relation="part_of", deal="seven-firms-korea", pledge="fdi", other_pledge="total")
+    small = announced(PledgeAnnounced(pledge="fdi", amount=krw("266100000000")), part)
+    assert raised(small, (aggregate.state(),)) == ()
+    large = announced(PledgeAnnounced(pledge="fdi", amount=krw("14000000000000")), part)
+    assert rules(raised(large, (aggregate.state(),))) == ["member-not-below-aggregate"]
+
+
+def test_a_flag_is_raised_by_the_event_that_brings_it_and_by_no_later_one() -> None:
+    aggregate = seven_firms()
+    aggregate.admit(DealsRelated(relation="includes", deal="amkor-songdo"), "2025-10-29", published="2025-10-29")
+    aggregate.admit(StageChanged(stage="committed"), "2025-11-01", published="2025-11-01")
+    assert raised(aggregate, (amkor().state(),)) == ()
+
+
+def test_a_horizon_in_the_past() -> None:
+    over = announced(PledgeAnnounced(pledge="total", horizon=Horizon(until="2024")))
+    assert rules(raised(over)) == ["horizon-past"]
+    over.admit(PledgeRevised(pledge="total", horizon=Horizon(until="2025-09")), "2025-11-03", published="2025-11-03")
+    assert rules(raised(over)) == ["horizon-past"]
+    within = announced(PledgeAnnounced(pledge="total", horizon=Horizon(until="2025")))
+    assert raised(within) == (), "the year is not over"
+    without = announced(PledgeAnnounced(pledge="total", horizon=Horizon(from_="2020")))
+    assert raised(without) == ()
+
+
+def test_a_plan_in_the_past() -> None:
+    log = announced(MilestoneScheduled(milestone="power", planned="2025-07/2025-09"))
+    assert rules(raised(log)) == ["planned-past"]
+
+
+def test_capacity_per_gpu_out_of_range() -> None:
+    plausible = announced(SiteAnnounced(site="mipo", power_mw="103", gpus=60000))
+    assert raised(plausible) == ()
+    slipped = announced(SiteAnnounced(site="mipo", power_mw="103", gpus=600000))
+    (flag,) = raised(slipped)
+    assert (flag.rule, flag.figures["kw_per_gpu"]) == ("power-per-gpu", "0.171667")
+    assert rules(raised(announced(SiteAnnounced(site="mipo", power_mw="1030", gpus=60000)))) == ["power-per-gpu"]
+    slipped.admit(SiteDropped(site="mipo"), "2025-11-03")
+    assert raised(slipped) == ()
+    assert standing(slipped.state(), Known()) == ()
+
+
+def test_the_same_announcement_recorded_twice() -> None:
+    same = (Source(url="https://example.org/a", published_on=None),)
+    log = Log()
+    first = log.admit(PledgeAnnounced(pledge="total", amount=usd("5000000000")), "2025-10-29", sources=same)
+    second = log.admit(PledgeAnnounced(pledge="capital", amount=usd("5000000000")), "2025-10-29", sources=same)
+    (flag,) = raised(log)
+    assert (flag.rule, flag.events) == ("recorded-twice", (str(second.id), str(first.id)))
+    log.admit(PledgeAnnounced(pledge="other", amount=usd("5000000000")), "2025-10-29", published="2025-10-29")
+    assert raised(log) == (), "another source saying the same is a second voice, not a second record"
+    log.admit(PledgeAnnounced(pledge="more", amount=usd("6000000000")), "2025-10-29", sources=same)
+    assert raised(log) == (), "the same source saying something else"
+
+
+def test_a_revision_published_before_its_own_pledge() -> None:
+    log = Log()
+    pledge = log.admit(PledgeAnnounced(pledge="total"), "2025-06-16", published="2025-06-16")
+    log.admit(PledgeConfirmed(pledge="total"), "2025-06-20", published="2025-06-10")
+    (flag,) = raised(log)
+    assert flag.rule == "published-before-its-pledge"
+    assert flag.events == (str(log.events[-1].id), str(pledge.id))
+
+
+def test_what_is_not_known_raises_nothing() -> None:
+    log = Log()
+    log.admit(PledgeAnnounced(pledge="total", amount=Amount(currency="KRW", wording="several trillion won")))
+    assert raised(log) == ()
+    log.admit(PledgeRevised(pledge="total", amount=Amount(currency="TWD", value="5")), "2026-01-01")
+    assert raised(log) == ()
+    ranged = Amount(currency="TWD", low="40", high="60")
+    log.admit(PledgeRevised(pledge="total", amount=ranged), "2026-01-02")
+    assert rules(raised(log)) == ["tenfold-slip"], "a range is compared by its middle"
+
+
+def test_flags_need_no_rates() -> None:
+    stated = (StatedAmount(value="1", currency="KRW"),)
+    log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
+    history = log.history()
+    happened = history.timeline.steps[-1].happened
+    assert flags(None, history.state, happened, Known()) == ()
