@@ -16,6 +16,8 @@ from msgspec import Struct
 from registry.domain.audit import Audited, Blamed, Caused, Comparison, Movement, movements
 from registry.domain.deal import Deal
 from registry.domain.history import Clocks, Reading, View
+from registry.domain.plausibility import Flag
+from registry.domain.remarks import Remarks
 from registry.events.store import Stored
 from registry.events.types import Localized, Source
 
@@ -71,6 +73,7 @@ class DealAnswer(Struct, frozen=True, kw_only=True):
     erased: int
     first_event: UUID
     last_event: UUID
+    remarks: Remarks | None
 
 
 def cited(seen: View[Any]) -> tuple[Cited, ...]:
@@ -85,8 +88,10 @@ def cited(seen: View[Any]) -> tuple[Cited, ...]:
     return tuple(Cited(**msgspec.structs.asdict(source), events=tuple(ids)) for source, ids in found.items())
 
 
-def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: date) -> DealAnswer:
-    """What `GET /v1/deals/{deal}` answers."""
+def deal_answer(
+    state: Deal, seen: View[Deal], clocks: Clocks, effective_on: date, remarks: Remarks | None = None
+) -> DealAnswer:
+    """What `GET /v1/deals/{deal}` answers; a certificate goes without remarks: it shows what the events alone make."""
     return DealAnswer(
         deal=state.deal,
         version=seen.version,
@@ -111,6 +116,7 @@ def deal_answer(state: Deal, seen: View[Deal], clocks: Clocks, effective_on: dat
         erased=sum(r.recorded.event is None for r in seen.readings),
         first_event=seen.readings[0].recorded.id,
         last_event=seen.readings[-1].recorded.id,
+        remarks=remarks,
     )
 
 
@@ -204,7 +210,9 @@ def reason_of(event: Any) -> str | None:
     return getattr(event, "reason", None)
 
 
-def audit_document(slug: str, clocks: Clocks, entries: Sequence[Audited]) -> dict[str, Any]:
+def audit_document(
+    slug: str, clocks: Clocks, entries: Sequence[Audited], flags: Mapping[UUID, Sequence[Flag]]
+) -> dict[str, Any]:
     """What `GET /v1/deals/{deal}/events` answers.
 
     Every event with what it changed, corrections beside what they correct.
@@ -231,11 +239,14 @@ def audit_document(slug: str, clocks: Clocks, entries: Sequence[Audited]) -> dic
         "effective_on": clocks.effective_on,
         "published_on": clocks.published_on,
         "recorded_at": clocks.recorded_at,
-        "events": [_audited(entry, beside.get(entry.reading.recorded.id, [])) for entry in entries],
+        "events": [
+            _audited(entry, beside.get(entry.reading.recorded.id, []), flags.get(entry.reading.recorded.id, ()))
+            for entry in entries
+        ],
     }
 
 
-def _audited(entry: Audited, beside: list[dict[str, Any]]) -> dict[str, Any]:
+def _audited(entry: Audited, beside: list[dict[str, Any]], flags: Sequence[Flag]) -> dict[str, Any]:
     reading, recorded = entry.reading, entry.reading.recorded
     document = whose(reading)
     document["id"] = document.pop("event")
@@ -248,6 +259,7 @@ def _audited(entry: Audited, beside: list[dict[str, Any]]) -> dict[str, Any]:
         "as_recorded": recorded.event if corrected else None,
         "erased": recorded.event is None,
         "changes": entry.changes,
+        "flags": flags,
         "visible": entry.public,
         "unapplied": entry.unapplied,
         "concerns": entry.concerns,

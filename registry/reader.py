@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,9 @@ from registry.domain.audit import Moment
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, ORGANIZATIONS, Clocks, History, Reading, View, view
 from registry.domain.organization import Organization
+from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
+from registry.domain.remarks import flags_by_event, remarks
 from registry.errors import Moved, NotFound
 from registry.events import store
 from registry.events.store import Head, Pool, Stored
@@ -160,10 +162,14 @@ class Reader:
         asked = _on(clocks, today)
         seen = view(slug, history.events, asked, DEALS)
         state = _known(slug, history, seen, asked)
-        answer = answers.deal_answer(state, seen, clocks, asked.effective_on or today)
+        day = asked.effective_on or today
+        concluded = remarks(seen, state, day, reference_rates())
+        answer = answers.deal_answer(state, seen, clocks, day, concluded)
         last = seen.readings[-1].recorded
-        ahead = any(_ahead(r, asked.effective_on or today) for r in seen.readings)
-        etag = f"{seen.version};{asked.effective_on}" if ahead else f"{seen.version}"
+        # What lies ahead makes the answer another one on another day, and so does silence where no day was asked for.
+        silent = clocks.effective_on is None and concluded.quiet is not None
+        passing = silent or any(_ahead(r, day) for r in seen.readings)
+        etag = f"{seen.version};{day}" if passing else f"{seen.version}"
         if answer.erased:
             etag += f";erased={answer.erased}"
         return Answer(
@@ -193,13 +199,15 @@ class Reader:
         first = (await self.history(slug)).events[0].recorded_at
         return msgspec.structs.replace(clocks, recorded_at=max(first, clocks.recorded_at or first))
 
-    async def expand(self, answer: Answer, wanted: Sequence[str], today: date) -> bytes:
+    async def expand(self, answer: Answer, clocks: Clocks, wanted: Sequence[str], today: date) -> bytes:
         """A deal's answer with what others say today: organizations' names, other deals' relations to this one."""
         document = msgspec.json.decode(answer.body)
         if "organizations" in wanted:
             document["organizations"] = await self.named(answers.organizations_in(document))
         if "incoming" in wanted:
             rows = await self.reads().fetch(INCOMING, today, document["deal"])
+            history, seen, _ = await self.seen(document["deal"], clocks, today)
+            document["remarks"]["flags"] = await self.flags(history, seen)
             document["incoming"] = answers.incoming(document["deal"], [msgspec.json.decode(r["row"]) for r in rows])
         return encode(document)
 
@@ -209,7 +217,21 @@ class Reader:
         entries = audit.audit(history.events, clocks, DEALS)
         if not entries:
             raise _not_yet(slug, history)
-        return encode(answers.audit_document(slug, clocks, entries))
+        seen = view(slug, history.events, clocks, DEALS)
+        flags = flags_by_event(seen, reference_rates(), await self.neighbours(history.state))
+        return encode(answers.audit_document(slug, clocks, entries, flags))
+
+    async def neighbours(self, deal: Deal) -> tuple[Deal, ...]:
+        """The deals that stand in a relation to this one, whoever declared it, as they are known now."""
+        rows = await self.reads().fetch(INCOMING, date.max - timedelta(days=1), deal.deal)
+        slugs = dict.fromkeys([*(r.deal for r in deal.relations), *(row["deal"] for row in rows)])
+        found = [await self.histories.current(self.reads(), f"deal/{slug}") for slug in slugs if slug != deal.deal]
+        return tuple(history.state for history in found if history is not None)
+
+    async def flags(self, history: History[Deal], seen: View[Deal]) -> tuple[Flag, ...]:
+        """What looks implausible about a deal as it is seen, also beside the deals that it is related to."""
+        state = seen.state or history.state
+        return remarks(seen, state, date.max, reference_rates(), await self.neighbours(state)).flags
 
     async def blame(self, slug: str, clocks: Clocks, today: date) -> bytes:
         """Every field of a deal's state with the event that set it."""

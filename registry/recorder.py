@@ -25,6 +25,9 @@ from registry import postgres
 from registry.domain.audit import Change, diff
 from registry.domain.deal import Refusal
 from registry.domain.history import DEALS, History, admit, complete
+from registry.domain.plausibility import Flag
+from registry.domain.rates import reference_rates
+from registry.domain.remarks import flags_raised
 from registry.errors import (
     DatabaseLost,
     IdConflict,
@@ -302,7 +305,8 @@ class Recorder:
         if _may_pass(error):
             log.warning("database lost", error=str(error) or type(error).__name__)
             arrived = await self._arrived(draft)
-            if arrived is False and again:
+            # Who has waited long enough once need not wait again.
+            if arrived is False and again and not isinstance(error, TimeoutError):
                 await self._commit(group, again=False)
             elif not arrived:
                 _fail(group, DatabaseLost())
@@ -465,6 +469,7 @@ class Recorder:
                 "position": history.events[-1].position,
                 "events": receipts,
                 "changes": _changes(before, history, sealed),
+                "flags": await self._flags(connection, draft, history, sealed),
             }
         )
         outcome = Outcome(
@@ -484,6 +489,20 @@ class Recorder:
             draft.answers[key] = (request.digest, answer)
             draft.remember.append((owner, name, request.digest, answer, request.stream, draft.recorded_at))
         return outcome
+
+    async def _flags(
+        self, connection: Connection, draft: _Draft, history: History[Any], sealed: Sequence[Sealed]
+    ) -> list[Flag]:
+        """What looks implausible in what is recorded: told, never refused. That sources err is recorded, too."""
+        if history.rules is not DEALS:
+            return []
+        slugs = dict.fromkeys(r.deal for r in history.timeline.at(None).relations if r.deal != history.slug)
+        related = [stream_name("deal", slug) for slug in slugs]
+        unread = [stream for stream in related if stream not in draft.histories]
+        if unread:
+            draft.histories |= await self._histories.load(connection, unread)
+        neighbours = tuple(draft.histories[s].state for s in related if draft.histories[s].events)
+        return flags_raised(history, (s.recorded.id for s in sealed), reference_rates(), neighbours)
 
     def _seal(
         self,

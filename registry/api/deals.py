@@ -143,7 +143,7 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
         headers.pop("ETag")
         return Response(certificate, media_type=CERTIFICATE, headers=headers)
     if asked.get("expand"):
-        expanded = await reader.expand(answer, asked["expand"], http.today())
+        expanded = await reader.expand(answer, clocks, asked["expand"], http.today())
         headers.pop("ETag")
         return http.json_response(expanded, 200, headers)
     if http.matches(request, answer.etag):

@@ -26,6 +26,8 @@ from registry.domain.deal import (
     StageState,
 )
 from registry.domain.organization import IdentifierState, NameState, ParentState
+from registry.domain.plausibility import Flag
+from registry.domain.remarks import Remarks
 from registry.domain.totals import Totals as Sums
 from registry.events.types import AnyEvent, DealKind, Localized, Source
 from registry.projections.deal_versions import ListedDeal
@@ -57,6 +59,7 @@ class RecordedAnswer(Shape, frozen=True, kw_only=True):
     position: int
     events: list[RecordedEvent]
     changes: list[Change]
+    flags: list[Flag]
 
 
 class Asked(Shape, frozen=True, kw_only=True):
@@ -102,6 +105,7 @@ class DealState(Asked, frozen=True, kw_only=True):
     erased: int
     first_event: UUID
     last_event: UUID
+    remarks: Remarks | None
     organizations: dict[str, Any] | UnsetType = UNSET
     incoming: list[Joined] | UnsetType = UNSET
 
@@ -143,6 +147,7 @@ class AuditedEvent(Whose, frozen=True, kw_only=True):
     as_recorded: AnyEvent | None
     erased: bool
     changes: list[Change]
+    flags: list[Flag]
     visible: bool
     unapplied: Refusal | None
     concerns: UUID | None

@@ -1,0 +1,103 @@
+"""What the registry concludes of a deal beside its state: flags, the ladder, silence, and others' names for its stage.
+
+Worked out when it is asked, from the same fold that gives the state, and stored nowhere: a conclusion is no
+announcement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from uuid import UUID
+
+from msgspec import Struct
+
+from registry.domain.deal import Deal
+from registry.domain.history import History, View
+from registry.domain.plausibility import Flag, Known, flags, standing
+from registry.domain.rates import Rates
+from registry.domain.stages import GEM, IATI, Crosswalk, GoneQuiet, Rung, Step, gone_quiet, ladder
+
+# An announcement is looked for among so many before it: enough to find one recorded twice, and a bound on the cost.
+REMEMBERED = 200
+
+
+class Elsewhere(Struct, frozen=True):
+    """The deal's stage as Global Energy Monitor and IATI would call it."""
+
+    gem: Crosswalk
+    iati: Crosswalk
+
+
+class Remarks(Struct, frozen=True):
+    """What is concluded of a deal at a point in time."""
+
+    flags: tuple[Flag, ...]
+    ladder: tuple[Rung, ...]
+    quiet: GoneQuiet | None
+    elsewhere: Elsewhere | None
+
+
+def remarks(seen: View[Deal], state: Deal, asked: date, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Remarks:
+    """What is concluded of the state that a view shows, on the day asked about."""
+    by_event = flags_by_event(seen, rates, neighbours)
+    found = [flag for raised in by_event.values() for flag in raised]
+    found += [f for f in standing(state, Known(rates, (), neighbours)) if f not in found]
+    stage = state.stage.value if state.stage else None
+    published = [p.reading.published_on for p in seen.steps]
+    if seen.registration is not None:
+        published.append(seen.registration.published_on)
+    return Remarks(
+        flags=tuple(_distinct(found)),
+        ladder=ladder(_stages(seen)),
+        quiet=gone_quiet(state.stage, max(published, default=None), asked),
+        elsewhere=Elsewhere(GEM[stage], IATI[stage]) if stage else None,
+    )
+
+
+def flags_by_event(seen: View[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()) -> dict[UUID, tuple[Flag, ...]]:
+    """The flags that each event of a view raises, by the event's id; events that raise none are left out."""
+    raised: dict[UUID, tuple[Flag, ...]] = {}
+    before = seen.base
+    for i, (placed, after) in enumerate(zip(seen.steps, seen.states, strict=True)):
+        earlier = tuple(p.happened for p in seen.steps[max(0, i - REMEMBERED) : i])
+        found = flags(before, after, placed.happened, Known(rates, earlier, neighbours))
+        if found:
+            raised[placed.happened.id] = found
+        before = after
+    return raised
+
+
+def flags_raised(
+    after: History[Deal], events: Iterable[UUID], rates: Rates, neighbours: tuple[Deal, ...]
+) -> list[Flag]:
+    """The flags that newly recorded events raise, each at its place in the history as it now reads."""
+    new = set(events)
+    steps = after.timeline.steps
+    found: list[Flag] = []
+    for i in range(len(steps) - 1, -1, -1):
+        placed = steps[i]
+        if not new:
+            break
+        if placed.happened.id not in new:
+            continue
+        new.discard(placed.happened.id)
+        state = after.timeline.states[i - 1] if i else after.record.base
+        earlier = tuple(p.happened for p in steps[max(0, i - REMEMBERED) : i])
+        found += flags(state, after.timeline.states[i], placed.happened, Known(rates, earlier, neighbours))
+    return _distinct(found)
+
+
+def _stages(seen: View[Deal]) -> list[Step]:
+    """Each stage the fold went through, from which day, by which event."""
+    steps: list[Step] = []
+    stage = None
+    for placed, state in zip(seen.steps, seen.states, strict=True):
+        if state.stage is not None and state.stage != stage:
+            stage = state.stage
+            steps.append(Step(stage.since, stage, placed.happened.id))
+    return steps
+
+
+def _distinct(found: Sequence[Flag]) -> list[Flag]:
+    return [flag for i, flag in enumerate(found) if flag not in found[:i]]
