@@ -105,6 +105,10 @@ SELECT deal, row
 """
 
 
+# The views' spans end before `date.max`, which stands for "for ever" (and which asyncpg writes as infinity).
+LAST_DAY = date.max - timedelta(days=1)
+
+
 class Answer(Struct, frozen=True):
     """An answer's bytes, with what its headers say.
 
@@ -205,11 +209,15 @@ class Reader:
         if "organizations" in wanted:
             document["organizations"] = await self.named(answers.organizations_in(document))
         if "incoming" in wanted:
-            rows = await self.reads().fetch(INCOMING, today, document["deal"])
             history, seen, _ = await self.seen(document["deal"], clocks, today)
             document["remarks"]["flags"] = await self.flags(history, seen)
-            document["incoming"] = answers.incoming(document["deal"], [msgspec.json.decode(r["row"]) for r in rows])
+            document["incoming"] = await self.incoming(document["deal"], today)
         return encode(document)
+
+    async def incoming(self, slug: str, today: date) -> list[dict[str, Any]]:
+        """The relations to a deal that other deals declare today."""
+        rows = await self.reads().fetch(INCOMING, today, slug)
+        return answers.incoming(slug, [msgspec.json.decode(row["row"]) for row in rows])
 
     async def audit(self, slug: str, clocks: Clocks) -> bytes:
         """Every event of a deal with what it changed, by whom, when, why, and on which source."""
@@ -282,7 +290,7 @@ class Reader:
         rows = await self.reads().fetch(
             PAGE_BACKWARDS if descending else PAGE,
             clock.encode(),
-            effective_on,
+            min(effective_on, LAST_DAY),
             known,
             list(terms) or None,
             like(q),
@@ -296,7 +304,9 @@ class Reader:
         self, clock: str, known: int, effective_on: date, terms: Sequence[str], q: str | None
     ) -> dict[str, dict[str, int]]:
         """How many deals of a list have each value of each facet."""
-        rows = await self.reads().fetch(FACETS, clock.encode(), effective_on, known, list(terms) or None, like(q))
+        rows = await self.reads().fetch(
+            FACETS, clock.encode(), min(effective_on, LAST_DAY), known, list(terms) or None, like(q)
+        )
         counted: dict[str, dict[str, int]] = {}
         for row in rows:
             facet, value = row["term"].split(":", 1)
@@ -306,7 +316,7 @@ class Reader:
 
     async def rows(self, clock: str, known: int, effective_on: date) -> list[tuple[str, bytes]]:
         """What totals need of every deal at a point in time, by deal."""
-        found = await self.reads().fetch(TOTALS, clock.encode(), effective_on, known)
+        found = await self.reads().fetch(TOTALS, clock.encode(), min(effective_on, LAST_DAY), known)
         return [(row["terms"], row["totals"]) for row in found]
 
     async def totals(
