@@ -89,6 +89,7 @@ HEADERS = {
 }
 
 # What every operation may refuse; and what those that take a body may.
+OPEN = ("bad_query", "failed")
 READING = ("bad_query", "unauthorized", "failed", "database_lost")
 WRITING = (
     *READING,
@@ -201,7 +202,7 @@ def _responses(operation: Operation, head: bool) -> dict[str, Any]:
         responses["304"] = {"description": "What you have still holds."}
     if "{" in operation.path and operation.scope is None and not operation.open:
         responses["308"] = {"description": "It was merged into another record: ask there."}
-    codes = () if operation.open else WRITING if operation.body is not None else READING
+    codes = OPEN if operation.open else WRITING if operation.body is not None else READING
     for status, told in _by_status((*codes, *operation.refuses)).items():
         if head:
             responses[status] = {"description": ", ".join(PROBLEMS[code].title for code in told) + "."}

@@ -477,7 +477,7 @@ class ClaimReported(Event, frozen=True, tag="claim_reported"):
 
     claim: Slug
     field: FieldPath
-    value: Amount | str | int
+    value: Amount | Line | Annotated[int, Meta(ge=0, le=10**9)]
     about: UUID | None = None
 
 

@@ -33,11 +33,11 @@ def revised(day: str, value: str, pledge: str = "total") -> dict[str, Any]:
     return announced(day, "pledge_revised", pledge=pledge, amount={"value": value, "currency": "USD"})
 
 
-def corrected(event: str, **replacement: Any) -> dict[str, Any]:
+def corrected(id: str, **replacement: Any) -> dict[str, Any]:
     """An event was written down wrongly."""
-    return {"event": {"type": "event_corrected", "corrects": event, "replacement": replacement, "reason": "a slip"}}
+    return {"event": {"type": "event_corrected", "corrects": id, "replacement": replacement, "reason": "a slip"}}
 
 
-def voided(event: str) -> dict[str, Any]:
+def voided(id: str) -> dict[str, Any]:
     """An event never should have been recorded."""
-    return {"event": {"type": "event_voided", "voids": event, "reason": "another deal's"}}
+    return {"event": {"type": "event_voided", "voids": id, "reason": "another deal's"}}

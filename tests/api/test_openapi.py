@@ -24,7 +24,7 @@ async def test_every_route_is_documented_and_every_documented_route_is_there(ser
         (re.sub(r":\w+}", "}", route.path), method)
         for route in service.app.routes
         for method in route.methods
-        if method != "OPTIONS" and route.path.startswith(("/v1", "/health", "/metrics", "/openapi", "/log"))
+        if method != "OPTIONS" and route.path.startswith(("/v1", "/health", "/metrics", "/openapi", "/log/"))
     }
     assert served - documented == set()
     assert {pair for pair in documented if not pair[0].startswith("/docs")} - served == set()
@@ -64,7 +64,7 @@ async def test_a_documented_parameter_is_read(
     url = re.sub(r"{\w+}", new_slug(), path)
     method = client.post if "dry_run" in name else client.get
     answer = await method(url, params={name: value})
-    assert answer.json().get("code") != "bad_query", answer.text
+    assert answer.status_code != 400 or answer.json()["parameter"] != name, answer.text
     refused = await method(url, params={name: "\n"})
     assert (refused.status_code, refused.json()["parameter"]) == (400, name)
 

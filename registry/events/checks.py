@@ -1,0 +1,194 @@
+"""What the types of announcements cannot say: real places, real dates, ranges the right way round, check digits.
+
+These checks hold for what comes in, never for what is stored: a code that a register withdraws must still be readable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import pycountry
+from msgspec import UNSET, Struct
+from stdnum import lei
+from stdnum.kr import brn
+
+from registry.errors import Fault
+from registry.events.edtf import first_day, last_day
+from registry.events.types import (
+    RECORDS_OWN,
+    Amount,
+    Announcement,
+    ClaimReported,
+    ClaimRetracted,
+    EventCorrected,
+    EventRedacted,
+    Horizon,
+    OrganizationAnnouncement,
+    OrganizationIdentified,
+    Source,
+)
+
+# A day outside of these is a slip; and no day is so late that none comes after it.
+FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
+
+# Longer lists inside of one event belong into several.
+LONGEST_LIST = 200
+
+
+def faults(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[Fault]:
+    """The faults of a well-shaped announcement. `at` is the pointer of the announcement in the body."""
+    event = announcement.event
+    undated = isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
+    if not undated and announcement.effective_on is None:
+        yield Fault(f"{at}/effective_on", "is missing: from which day is it so in the world? (a whole date)")
+    yield from _day(announcement.effective_on, f"{at}/effective_on")
+    yield from _sources(announcement.sources, at)
+    yield from _values(event, f"{at}/event")
+    match event:
+        case EventRedacted(also=also) if also:
+            yield Fault(f"{at}/event/also", "is the registry's to fill in: leave it out")
+        case EventCorrected():
+            yield from _replacement(event, f"{at}/event/replacement")
+        case ClaimReported():
+            yield from _claim(event, f"{at}/event/value")
+        case _:
+            pass
+
+
+def _replacement(event: EventCorrected, at: str) -> Iterator[Fault]:
+    replacement = event.replacement
+    if all(getattr(replacement, f) is UNSET for f in replacement.__struct_fields__):
+        yield Fault(at, "replaces nothing: give effective_on, sources or event")
+    if replacement.sources is not UNSET:
+        yield from _sources(replacement.sources, at)
+    if replacement.event is not UNSET:
+        yield from _values(replacement.event, f"{at}/event")
+    if replacement.effective_on is None and not isinstance(replacement.event, RECORDS_OWN):
+        yield Fault(f"{at}/effective_on", "may be null only where the event is the record's own")
+    if isinstance(replacement.effective_on, date):
+        yield from _day(replacement.effective_on, f"{at}/effective_on")
+
+
+def _claim(event: ClaimReported, at: str) -> Iterator[Fault]:
+    # Whether the field can be claimed at all, and takes this type, is the deal's to say.
+    check = _CHECKS.get(event.field.rsplit("/", 1)[1])
+    wrong = check(event.value) if check is not None and isinstance(event.value, str) else None
+    if wrong:
+        yield Fault(at, wrong)
+
+
+def _sources(sources: tuple[Source, ...], at: str) -> Iterator[Fault]:
+    for i, source in enumerate(sources):
+        if source.publisher is source.url is source.title is source.locator is None:
+            yield Fault(f"{at}/sources/{i}", "names nobody: give at least a publisher, url, title or locator")
+        yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
+
+
+def _day(day: date | None, at: str) -> Iterator[Fault]:
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        yield Fault(at, f"{day} lies outside of the years {FIRST_DAY.year} to {LAST_DAY.year}")
+
+
+def _values(value: Struct, at: str) -> Iterator[Fault]:
+    """Walks an event's fields and checks each value by its name or its type."""
+    if isinstance(value, EventCorrected):
+        return
+    for name, encoded in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+        yield from _value(name, getattr(value, name), f"{at}/{encoded}")
+    match value:
+        case Horizon(from_=str(begin), until=str(end)) if not (_edtf(begin) or _edtf(end)):
+            if first_day(begin) > last_day(end):
+                yield Fault(f"{at}/until", "lies before 'from'")
+        case OrganizationIdentified():
+            if not _SCHEMES[value.scheme](value.identifier):
+                yield Fault(f"{at}/identifier", f"'{value.identifier}' is no valid {value.scheme}: check its digits")
+        case _:
+            pass
+
+
+def _value(name: str, value: object, at: str) -> Iterator[Fault]:
+    match value:
+        case Amount():
+            yield from _amount(value, at)
+        case Struct():
+            yield from _values(value, at)
+        case tuple():
+            if len(value) > LONGEST_LIST:
+                yield Fault(at, f"has {len(value)} entries: {LONGEST_LIST} at most")
+            for i, item in enumerate(value):
+                if isinstance(item, Struct):
+                    yield from _values(item, f"{at}/{i}")
+        case str() if name in _CHECKS:
+            wrong = _CHECKS[name](value)
+            if wrong:
+                yield Fault(at, wrong)
+        case _:
+            pass
+
+
+def _amount(amount: Amount, at: str) -> Iterator[Fault]:
+    if amount.value is amount.low is amount.high is amount.wording is None:
+        yield Fault(
+            f"{at}/value",
+            "is missing: give value, or low and high, or the wording; leave the whole amount out if none was stated",
+        )
+    bounds = [(n, Decimal(b)) for n in ("low", "value", "high") if (b := getattr(amount, n)) is not None]
+    for (name, bound), (above, higher) in pairwise(bounds):
+        if bound > higher:
+            yield Fault(f"{at}/{above}", f"is less than {name}")
+    stated = [amount.currency, *(s.currency for s in amount.stated_as)]
+    if len(stated) != len(set(stated)):
+        yield Fault(f"{at}/stated_as", "states one currency twice")
+
+
+@lru_cache(maxsize=10_000)
+def _edtf(text: str) -> str | None:
+    try:
+        return None if first_day(text) <= last_day(text) else f"'{text}' ends before it begins"
+    except ValueError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=10_000)
+def _place(code: str) -> str | None:
+    codes: Any = pycountry.subdivisions if "-" in code else pycountry.countries
+    known = codes.get(code=code) if "-" in code else codes.get(alpha_2=code)
+    return None if known else f"'{code}' is no ISO 3166 country or subdivision"
+
+
+def _latitude(text: str) -> str | None:
+    return None if abs(Decimal(text)) <= 90 else "lies beyond ±90 degrees"
+
+
+def _longitude(text: str) -> str | None:
+    return None if abs(Decimal(text)) <= 180 else "lies beyond ±180 degrees"
+
+
+def _deal_or_pledge(text: str) -> str | None:
+    named = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)?", text, re.ASCII)
+    return None if named else "names neither DEAL nor DEAL/PLEDGE"
+
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "planned": _edtf,
+    "reached": _edtf,
+    "from_": _edtf,
+    "until": _edtf,
+    "place": _place,
+    "country": _place,
+    "latitude": _latitude,
+    "longitude": _longitude,
+    "additional_to": _deal_or_pledge,
+}
+
+_SCHEMES: dict[str, Callable[[str], bool]] = {
+    "lei": lei.is_valid,
+    "kr-brn": brn.is_valid,
+    "wikidata": lambda text: re.fullmatch(r"Q[1-9][0-9]*", text) is not None,
+}

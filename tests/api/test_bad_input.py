@@ -1,0 +1,459 @@
+"""Bad input is refused with a problem document that names the field; nothing is recorded, and the service goes on.
+
+Properties 24 of the input: never 500, at any size, nesting, encoding, or number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from registry.api import http
+from tests.api.announcements import SOURCE, announced, pledged, registered
+from tests.api.conftest import Service
+
+GOOD = json.dumps(pledged()).encode()
+
+
+def having(old: bytes | str, new: bytes | str) -> bytes:
+    """A good body with something else in one place."""
+    old, new = (text.encode() if isinstance(text, str) else text for text in (old, new))
+    assert GOOD.count(old) >= 1, old
+    return GOOD.replace(old, new, 1)
+
+
+def event(**fields: Any) -> bytes:
+    """A body with another event."""
+    return json.dumps({"effective_on": "2025-06-16", "event": fields}).encode()
+
+
+AMOUNT = "/event/amount"
+# Every case: the body, the status, and the field that the problem must name.
+CASES: dict[str, tuple[bytes, int, str]] = {
+    # shape
+    "an unknown field": (having('"pledge":', '"plegde":"a","pledge":'), 422, "/event/plegde"),
+    "an unknown field of the announcement": (having('{"effective_on"', '{"version":1,"effective_on"'), 422, "/version"),
+    "a wrong type": (having('"value": "5000000000"', '"value": ["5"]'), 422, f"{AMOUNT}/value"),
+    "a number for a string": (having('"value": "5000000000"', '"value": 5000000000'), 422, f"{AMOUNT}/value"),
+    "a string for a number": (event(type="site_announced", site="a", gpus="5"), 422, "/event/gpus"),
+    "1 for true": (event(type="site_announced", site="a", gpus=True), 422, "/event/gpus"),
+    "a float for a count": (event(type="site_announced", site="a", gpus=5.5), 422, "/event/gpus"),
+    "an unknown event type": (event(type="pledge_anounced", pledge="a"), 422, "/event/type"),
+    "no event type": (event(pledge="a"), 422, "/event/type"),
+    "no event": (b'{"effective_on":"2025-06-16"}', 422, "/event"),
+    "an event type of organizations": (event(type="organization_registered", name={"en": "A"}), 422, "/event/type"),
+    "no name of the pledge": (event(type="pledge_announced"), 422, "/event/pledge"),
+    "no day": (having('"effective_on": "2025-06-16", ', ""), 422, "/effective_on"),
+    "null": (b"null", 422, ""),
+    "a string": (b'"x"', 422, ""),
+    "an empty list": (b"[]", 422, ""),
+    "an empty object": (b"{}", 422, "/event"),
+    # JSON
+    "nothing": (b"", 400, ""),
+    "cut off": (GOOD[:-5], 400, "/event/amount/currency"),
+    "something behind": (GOOD + b" x", 400, ""),
+    "a duplicate key": (having('"value":', '"value": "7", "value":'), 422, f"{AMOUNT}/value"),
+    "a duplicate key of the announcement": (having('"event":', '"event": null, "event":'), 422, "/event"),
+    "a duplicate key with escapes": (having('"value":', '"v\\u0061lue": "7", "value":'), 422, f"{AMOUNT}/value"),
+    "NaN": (having('"5000000000"', "NaN"), 400, f"{AMOUNT}/value"),
+    "Infinity": (having('"5000000000"', "-Infinity"), 400, f"{AMOUNT}/value"),
+    "single quotes": (having('"USD"', "'USD'"), 400, f"{AMOUNT}/currency"),
+    "bad UTF-8": (having(b'"total"', b'"\xff\xfe"'), 400, "/event/pledge"),
+    "UTF-16": (GOOD.decode().encode("utf-16"), 400, ""),
+    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, 400, ""),
+    "half a surrogate pair": (having('"total"', '"\\ud800"'), 400, "/event/pledge"),
+    "100,000 lists": (having('"total"', "[" * 100_000 + "]" * 100_000), 400, "/event/pledge"),
+    "100,000 lists alone": (b"[" * 100_000, 400, "/0/0"),
+    "100,000 objects": (b'{"event":' * 100_000 + b"1" + b"}" * 100_000, 400, "/event/event/event/event"),
+    # numbers
+    "1E+400": (having('"5000000000"', '"1E+400"'), 422, f"{AMOUNT}/value"),
+    "1E+400 as a number": (having('"5000000000"', "1E+400"), 422, f"{AMOUNT}/value"),
+    "a negative amount": (having('"5000000000"', '"-5"'), 422, f"{AMOUNT}/value"),
+    "a comma": (having('"5000000000"', '"5,000"'), 422, f"{AMOUNT}/value"),
+    "too many digits": (having('"5000000000"', f'"{"9" * 19}"'), 422, f"{AMOUNT}/value"),
+    "5,000 digits": (having('"5000000000"', "9" * 5000), 422, f"{AMOUNT}/value"),
+    "digits of another script": (having('"5000000000"', '"５"'), 422, f"{AMOUNT}/value"),
+    "no value and no words": (having('"value": "5000000000", ', ""), 422, f"{AMOUNT}/value"),
+    "a range upside down": (having('"value": "5000000000"', '"low": "7", "high": "5"'), 422, f"{AMOUNT}/high"),
+    "a count beyond all counts": (event(type="site_announced", site="a", gpus=10**30), 422, "/event/gpus"),
+    "a claimed count beyond all counts": (
+        event(type="claim_reported", claim="a", field="/sites/a/gpus", value=2**64),
+        422,
+        "/event/value",
+    ),
+    "a latitude beyond the pole": (event(type="site_announced", site="a", latitude="91"), 422, "/event/latitude"),
+    # text
+    "a currency that does not exist": (having('"USD"', '"XXA"'), 422, f"{AMOUNT}/currency"),
+    "a newline behind a currency": (having('"USD"', '"USD\\n"'), 422, f"{AMOUNT}/currency"),
+    "a newline behind a name": (having('"total"', '"total\\n"'), 422, "/event/pledge"),
+    "a newline behind an amount": (having('"5000000000"', '"5\\n"'), 422, f"{AMOUNT}/value"),
+    "NUL in a name": (having('"total"', '"to\\u0000tal"'), 422, "/event/pledge"),
+    "NUL in a text": (having('"effective_on"', '"note": "a\\u0000", "effective_on"'), 422, "/note"),
+    "NUL in a title": (event(type="deal_revised", title={"en": "\x00"}), 422, "/event/title/en"),
+    "an empty text": (event(type="deal_revised", title={"en": " "}), 422, "/event/title/en"),
+    "too long a text": (having('"effective_on"', f'"note": "{"x" * 4001}", "effective_on"'), 422, "/note"),
+    "a capital in a name": (having('"total"', '"Total"'), 422, "/event/pledge"),
+    "too long a list": (
+        event(type="pledge_announced", pledge="a", by=[f"firm-{n}" for n in range(201)]),
+        422,
+        "/event/by",
+    ),
+    # sources
+    "a script as a source": (having(SOURCE["url"], "javascript:alert(1)"), 422, "/sources/0/url"),
+    "a file as a source": (having(SOURCE["url"], "file:///etc/passwd"), 422, "/sources/0/url"),
+    "a URL with markup": (having(SOURCE["url"], "https://news.example/<script>"), 422, "/sources/0/url"),
+    "a source that names nobody": (
+        json.dumps({**pledged(), "sources": [SOURCE, {"language": "en"}]}).encode(),
+        422,
+        "/sources/1",
+    ),
+    # dates
+    "a date of year 0": (having('"2025-06-16", "sources"', '"0000-01-01", "sources"'), 422, "/effective_on"),
+    "a day that there is not": (having('"2025-06-16", "sources"', '"2025-02-30", "sources"'), 422, "/effective_on"),
+    "a month for a day": (having('"2025-06-16", "sources"', '"2025-06", "sources"'), 422, "/effective_on"),
+    "an instant for a day": (
+        having('"2025-06-16", "sources"', '"2025-06-16T00:00:00Z", "sources"'),
+        422,
+        "/effective_on",
+    ),
+    "the last day there is": (having('"2025-06-16", "sources"', '"9999-12-31", "sources"'), 422, "/effective_on"),
+    "a source of year 1": (
+        having('"published_on": "2025-06-16"', '"published_on": "0001-01-01"'),
+        422,
+        "/sources/0/published_on",
+    ),
+    "a loose date of year 0": (event(type="milestone_scheduled", milestone="a", planned="0000"), 422, "/event/planned"),
+    "month 13": (event(type="milestone_scheduled", milestone="a", planned="2025-13"), 422, "/event/planned"),
+    "no date": (event(type="milestone_scheduled", milestone="a", planned="soon"), 422, "/event/planned"),
+    "an interval that ends before it begins": (
+        event(type="milestone_scheduled", milestone="a", planned="2025-09/2025-07"),
+        422,
+        "/event/planned",
+    ),
+    "a horizon that ends before it begins": (
+        event(type="pledge_announced", pledge="a", horizon={"from": "2030", "until": "2025"}),
+        422,
+        "/event/horizon/until",
+    ),
+    "a claimed date that is none": (
+        event(type="claim_reported", claim="a", field="/milestones/a/planned", value="2025-13"),
+        422,
+        "/event/value",
+    ),
+    # what a type cannot say
+    "a place that does not exist": (event(type="site_announced", site="a", place="KR-99"), 422, "/event/place"),
+    "an id that is none": (having('{"effective_on"', '{"id": "7", "effective_on"'), 422, "/id"),
+    "a field that no deal has": (
+        event(type="claim_reported", claim="a", field="/title", value="b"),
+        422,
+        "/event/field",
+    ),
+    "on top of nothing": (event(type="pledge_announced", pledge="a", additional_to="a b"), 422, "/event/additional_to"),
+    "a correction of nothing": (
+        event(type="event_corrected", corrects="00000000-0000-7000-8000-000000000000", replacement={}),
+        422,
+        "/event/replacement",
+    ),
+    "a correction with a wrong amount": (
+        event(
+            type="event_corrected",
+            corrects="00000000-0000-7000-8000-000000000000",
+            replacement={"event": {"type": "pledge_announced", "pledge": "a", "amount": {"currency": "USD"}}},
+        ),
+        422,
+        "/event/replacement/event/amount/value",
+    ),
+    # lists
+    "the second of a list": (b"[" + GOOD + b"," + having('"5000000000"', "5") + b"]", 422, f"/1{AMOUNT}/value"),
+    "a value of the second of a list": (
+        b"[" + GOOD + b"," + having('"USD"', '"USD", "high": "9"') + b"]",
+        422,
+        f"/1{AMOUNT}/high",
+    ),
+    "a duplicate key in the second": (
+        b"[" + GOOD + b"," + having('"USD"', '"USD", "currency": "KRW"') + b"]",
+        422,
+        f"/1{AMOUNT}/currency",
+    ),
+    "something else in a list": (b"[" + GOOD + b", 5]", 422, "/1"),
+    "two equal ids": (
+        json.dumps([{**pledged(pledge=name), "id": "01890a5d-ac96-774b-bcce-b302099a8057"} for name in "ab"]).encode(),
+        422,
+        "/1/id",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_bad_input_is_refused_and_the_field_is_named(service: Service, slug: str, case: str) -> None:
+    body, status, pointer = CASES[case]
+    url = f"/v1/deals/{slug}/events"
+    await service.client.post(url, json=registered())
+    size = await service.size()
+    answer = await service.client.post(url, content=body, headers={"Content-Type": "application/json"})
+    problem = answer.json()
+    assert answer.status_code == status, problem
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["errors"][0]["pointer"] == pointer, problem
+    assert problem["errors"][0]["detail"]
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= problem.keys()
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert await service.size() == size
+    assert (await service.client.post(url, json=pledged())).status_code == 201
+
+
+async def test_every_fault_is_named(client: httpx.AsyncClient, slug: str) -> None:
+    body = [
+        announced("2025-06-16", "site_announced", site="a", place="KR-99", latitude="91"),
+        announced("2025-06-16", "milestone_scheduled", milestone="a", planned="2025-13"),
+    ]
+    problem = (await client.post(f"/v1/deals/{slug}/events", json=body)).json()
+    assert [e["pointer"] for e in problem["errors"]] == ["/0/event/place", "/0/event/latitude", "/1/event/planned"]
+
+
+async def test_a_slip_is_answered_with_what_was_meant(client: httpx.AsyncClient, slug: str) -> None:
+    async def told(body: bytes) -> str:
+        answer = await client.post(
+            f"/v1/deals/{slug}/events", content=body, headers={"Content-Type": "application/json"}
+        )
+        return str(answer.json()["errors"][0]["detail"])
+
+    assert "is 'pledge_announced' meant?" in await told(event(type="pledge_anounced", pledge="a"))
+    assert "is 'amount' meant?" in await told(event(type="pledge_announced", pledge="a", amout={}))
+    assert "intention, pledge, binding, budget" in await told(
+        event(type="pledge_announced", pledge="a", commitment="x")
+    )
+    assert "exact, non-negative decimal" in await told(having('"5000000000"', '"-5"'))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding"),
+    [
+        ("text/plain", None),
+        ("application/x-www-form-urlencoded", None),
+        ("application/json-patch+json", None),
+        ("application/json; charset=iso-8859-1", None),
+        ("application/json", "gzip"),
+        (None, None),
+    ],
+)
+async def test_another_content_type_is_refused(
+    service: Service, slug: str, content_type: str | None, encoding: str | None
+) -> None:
+    size = await service.size()
+    headers = {"Content-Type": content_type} if content_type else {}
+    headers |= {"Content-Encoding": encoding} if encoding else {}
+    answer = await service.client.post(f"/v1/deals/{slug}/events", content=GOOD, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert await service.size() == size
+
+
+async def test_json_with_its_charset_is_taken(client: httpx.AsyncClient, slug: str) -> None:
+    headers = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
+    answer = await client.post(f"/v1/deals/{slug}/events", content=json.dumps(registered()).encode(), headers=headers)
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("name", ["A", "a b", "a--b", "-a", "a" * 81, "%00", "%FF", "a%0A", "é"])
+async def test_a_name_that_is_none_is_refused(service: Service, name: str) -> None:
+    size = await service.size()
+    for kind in ("deals", "organizations"):
+        answer = await service.client.post(f"/v1/{kind}/{name}/events", json=registered())
+        assert answer.status_code == 422, answer.text
+    assert await service.size() == size
+
+
+QUERIES = [
+    ("/v1/deals", "unknown=1", "unknown"),
+    ("/v1/deals", "effective_no=2025-01-01", "effective_no"),
+    ("/v1/deals", "effective_on=0000-01-01", "effective_on"),
+    ("/v1/deals", "effective_on=2025-02-30", "effective_on"),
+    ("/v1/deals", "effective_on=", "effective_on"),
+    ("/v1/deals", "effective_on=2025-01-01&effective_on=2025-01-02", "effective_on"),
+    ("/v1/deals", "effective_on=%D9%A2%D9%A0%D9%A2%D9%A5-01-01", "effective_on"),
+    ("/v1/deals", "recorded_at=2025-01-01", "recorded_at"),
+    ("/v1/deals", "recorded_at=2025-01-01T00:00:00", "recorded_at"),
+    ("/v1/deals", "recorded_at=0001-01-01T00:00:00%2B23:59", "recorded_at"),
+    ("/v1/deals", "position=-1", "position"),
+    ("/v1/deals", "position=1e3", "position"),
+    ("/v1/deals", "position=99999999999999999999", "position"),
+    ("/v1/deals", "limit=0", "limit"),
+    ("/v1/deals", "limit=1001", "limit"),
+    ("/v1/deals", "q=%00", "q"),
+    ("/v1/deals", "organization=A", "organization"),
+    ("/v1/deals", "stage=signd", "stage"),
+    ("/v1/deals", "currency=usd", "currency"),
+    ("/v1/deals", "region=korea", "region"),
+    ("/v1/deals", "sort=amount", "sort"),
+    ("/v1/deals", "facets=1", "facets"),
+    ("/v1/deals", "published_on=2025-01-01&position=1", "published_on"),
+    ("/v1/events", "limit=5000", "limit"),
+    ("/v1/events", "after=-1", "after"),
+    ("/v1/events", "type=nope", "type"),
+    ("/v1/events", "deal=%00", "deal"),
+    ("/v1/organizations", "effective_on=2025-01-01", "effective_on"),
+    ("/v1/totals", "group_by=nothing", "group_by"),
+    ("/v1/totals", "currency=XXA", "currency"),
+    ("/v1/compare", "from.position=1&from.published_on=2025-01-01", "from.published_on"),
+    ("/v1/compare", "since=2025", "since"),
+    ("/v1/deals/some-deal", "expand=everything", "expand"),
+    ("/v1/deals/some-deal", "dry_run=true", "dry_run"),
+    ("/v1/deals/some-deal/timemap", "position=1", "position"),
+    ("/openapi.json", "version=2", "version"),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "parameter"), QUERIES)
+async def test_a_question_that_cannot_be_read_is_refused(
+    client: httpx.AsyncClient, path: str, query: str, parameter: str
+) -> None:
+    answer = await client.get(f"{path}?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_query"), answer.text
+    assert answer.json()["parameter"] == parameter
+
+
+async def test_an_unknown_parameter_is_answered_with_the_nearest(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/deals?effectve_on=2025-01-01")
+    assert "is 'effective_on' meant?" in answer.json()["detail"]
+    long = await client.get(f"/v1/deals?{'x' * 10_000}=1")
+    assert (long.status_code, len(long.text) < 1000) == (400, True)
+
+
+async def test_the_edges_of_what_can_be_asked(client: httpx.AsyncClient, slug: str) -> None:
+    """Whatever can be written as a parameter of its kind is answered, too."""
+    await client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
+    for day in ("0001-01-01", "9999-12-31"):
+        for path in (
+            "/v1/deals",
+            "/v1/totals",
+            f"/v1/deals/{slug}",
+            f"/v1/deals/{slug}/events",
+            f"/v1/deals/{slug}/blame",
+        ):
+            for clock in ("effective_on", "published_on"):
+                answer = await client.get(path, params={clock: day})
+                assert answer.status_code in (200, 404), (path, clock, answer.text)
+    for instant in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2025-01-01T00:00:00 09:00"):
+        for path in ("/v1/deals", "/v1/totals", f"/v1/deals/{slug}"):
+            assert (await client.get(path, params={"recorded_at": instant})).status_code in (200, 404)
+    for position in (0, 2**53):
+        assert (await client.get("/v1/deals", params={"position": position})).status_code == 200
+        assert (await client.get("/v1/events", params={"after": position})).status_code == 200
+    far = await client.get(f"/v1/deals/{slug}/compare?from.effective_on=0001-01-01&to.effective_on=9999-12-31")
+    assert far.status_code == 200
+    assert slug in (await client.get("/v1/deals", params={"effective_on": "9999-12-31", "limit": 1000})).text
+
+
+async def test_unknown_paths_and_methods(client: httpx.AsyncClient, slug: str) -> None:
+    unknown = await client.get("/v1/nothing")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    method = await client.put(f"/v1/deals/{slug}", json={})
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert "GET" in method.headers["allow"]
+
+
+async def test_20_megabytes_are_read_and_refused(service: Service, slug: str) -> None:
+    size = await service.size()
+    body = b'{"note": "' + b"x" * (20 * 2**20) + b'"}'
+    headers = {"Content-Type": "application/json"}
+    answer = await service.client.post(f"/v1/deals/{slug}/events", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    # The connection is as good as before: what was sent has been read.
+    assert (await service.client.post(f"/v1/deals/{slug}/events", json=registered())).status_code == 201
+    assert await service.size() == size + 1
+
+
+async def test_a_body_just_below_the_limit_is_read(client: httpx.AsyncClient, slug: str) -> None:
+    body = b" " * (http.BODY_LIMIT - 500) + json.dumps(registered()).encode()
+    headers = {"Content-Type": "application/json"}
+    assert (await client.post(f"/v1/deals/{slug}/events", content=body, headers=headers)).status_code == 201
+
+
+async def raw(service: Service, *sent: bytes) -> bytes:
+    """Sends bytes over a connection of its own, then closes it; answers with what came back by then."""
+    place = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    for part in sent:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    writer.write_eof()
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def head(service: Service, slug: str, *headers: str) -> bytes:
+    """The head of a request that posts."""
+    lines = (
+        f"POST /v1/deals/{slug}/events HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {service.settings.admin_key}",
+        "Content-Type: application/json",
+        *headers,
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def test_a_body_that_breaks_off_records_nothing(
+    service: Service, slug: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = await service.size()
+    body = json.dumps(registered()).encode()
+    await raw(service, head(service, slug, f"Content-Length: {len(body)}"), body[:20])
+    await raw(service, head(service, slug, "Transfer-Encoding: chunked"), b"5\r\n{")
+    assert (await service.client.get("/health/live")).status_code == 200
+    assert await service.size() == size
+    assert "request failed" not in caplog.text
+
+
+async def test_a_slow_body_is_taken(service: Service, slug: str) -> None:
+    body = json.dumps(registered()).encode()
+    parts = [body[i : i + 10] for i in range(0, len(body), 10)]
+    answer = await raw(service, head(service, slug, f"Content-Length: {len(body)}", "Connection: close"), *parts)
+    assert answer.startswith(b"HTTP/1.1 201")
+
+
+async def test_a_body_that_never_ends_is_given_up(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    place = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    writer.write(head(service, slug, "Content-Length: 1000") + b"{")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"too_slow"' in answer
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /v1/deals?\xff HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+async def test_what_is_no_http_is_refused(service: Service, sent: bytes) -> None:
+    answer = await raw(service, sent)
+    assert answer == b"" or answer.split()[1].startswith(b"4"), answer
+    assert (await service.client.get("/health/live")).status_code == 200
+
+
+async def test_who_asks_and_goes_away_harms_nobody(service: Service, slug: str) -> None:
+    """What was sent by who is gone is recorded whole or not at all; the rest of its group is."""
+    place = urlsplit(service.url)
+    body = json.dumps(registered()).encode()
+    for _ in range(5):
+        with socket.create_connection((place.hostname, place.port)) as client:
+            client.sendall(head(service, slug, f"Content-Length: {len(body)}") + body)
+    answers = await asyncio.gather(
+        *(service.client.post(f"/v1/deals/{slug}-{n}/events", json=registered()) for n in range(5))
+    )
+    assert [answer.status_code for answer in answers] == [201] * 5
+    state = await service.client.get(f"/v1/deals/{slug}")
+    assert state.status_code == 404 or state.json()["version"] == 1
