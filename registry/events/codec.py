@@ -93,7 +93,10 @@ def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Co
         return _content.decode(data)
     raw = _untyped.decode(data)
     while schema < known.schema:
-        raw["event"] = UPCASTERS[type, schema](raw["event"])
+        step = UPCASTERS.get((type, schema))
+        if step is None:
+            raise UnknownEventType(position=position, type=type, schema=schema)
+        raw["event"] = step(raw["event"])
         schema += 1
     return msgspec.convert(raw, Content)
 

@@ -1,0 +1,264 @@
+"""Writes the golden file of an event type that has none yet: `python -m tests.golden.make`.
+
+A golden file is how an event of this type was stored, read and folded on its first day. It is written once; this
+program changes none that is there. A new schema version is a new file beside the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from registry.domain.history import DEALS, ORGANIZATIONS, History, admit, complete
+from registry.events import store
+from registry.events.codec import canonical, content_digest, published_on
+from registry.events.merkle import leaf_hash
+from registry.events.store import Sealed
+from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement
+
+HERE = Path(__file__).parent
+FIRST = datetime(2025, 10, 29, 1, 2, 3, 456789, tzinfo=UTC)
+
+SOURCE = {
+    "publisher": "한국경제 & Söhne",
+    "url": "https://news.example/한국?id=1",
+    "title": 'A "plant" <is> planned\u2028',
+    "language": "ko",
+    "published_on": "2025-10-28",
+    "archived_url": "https://archive.example/1",
+    "locator": "p. 3",
+    "content_hash": "sha256:" + "0f" * 32,
+}
+BOTH = {"ko": "울산\n데이터센터 😀", "en": "Ulsan \\ data centre"}
+AMOUNT = {
+    "value": "5000000000.25",
+    "currency": "USD",
+    "qualifier": "about",
+    "low": "4000000000",
+    "high": "6000000000",
+    "stated_as": [{"value": "7000000000000", "currency": "KRW", "qualifier": "more_than"}],
+    "wording": "약 50억 달러",
+}
+
+REGISTERED = {
+    "type": "deal_registered", "title": BOTH, "summary": BOTH, "kind": "investment", "sectors": ["ai", "cloud"],
+}  # fmt: skip
+PLEDGED = {
+    "type": "pledge_announced", "pledge": "total", "amount": AMOUNT, "amount_basis": "additional",
+    "commitment": "pledge", "additional_to": "other-deal/total", "by": ["amazon-web-services", "sk-group"],
+    "horizon": {"from": "2025", "until": "2031"}, "purpose": BOTH,
+}  # fmt: skip
+SITE = {
+    "type": "site_announced",
+    "site": "mipo",
+    "name": BOTH,
+    "place": "KR-31",
+    "latitude": "35.5",
+    "longitude": "129.375",
+    "precision": "locality",
+    "power_mw": "103.5",
+    "power_qualifier": "up_to",
+    "gpus": 60000,
+    "gpus_qualifier": "about",
+}
+MILESTONE = {
+    "type": "milestone_scheduled", "milestone": "first-phase", "kind": "power_on", "site": "mipo", "name": BOTH,
+    "planned": "2027-11~", "power_mw": "41",
+}  # fmt: skip
+PARTIES = {"type": "parties_joined", "parties": [{"organization": "sk-group", "name": BOTH, "role": "investor"}]}
+CONDITION = {"type": "condition_set", "condition": "data-stays", "text": BOTH, "authority": "kftc"}
+CLAIM = {
+    "type": "claim_reported", "claim": "upi", "field": "/pledges/total/amount",
+    "value": {"value": "5100000000", "currency": "USD"},
+}  # fmt: skip
+RELATED = {
+    "type": "deals_related", "relation": "part_of", "deal": "other-deal", "pledge": "total", "other_pledge": "whole",
+}  # fmt: skip
+MERGED = {"type": "deal_merged", "into": "other-deal", "reason": "The same deal."}
+ORGANIZATION = {"type": "organization_registered", "name": BOTH, "country": "KR"}
+PARENT = {"type": "parent_set", "parent": "sk-square", "control": "owns", "share": "20.07"}
+ORGANIZATION_MERGED = {"type": "organization_merged", "into": "sk-group", "reason": "The same."}
+
+# What leads up to an event of each type, and the event, with every field that it can have.
+STORIES: dict[str, list[dict[str, Any]]] = {
+    "deal_registered": [REGISTERED],
+    "deal_revised": [
+        REGISTERED,
+        {"type": "deal_revised", "title": {"en": "Renamed"}, "summary": None, "kind": "programme", "sectors": ["ai"]},
+    ],
+    "condition_set": [REGISTERED, CONDITION],
+    "condition_lifted": [REGISTERED, CONDITION, {"type": "condition_lifted", "condition": "data-stays"}],
+    "parties_joined": [REGISTERED, PARTIES],
+    "party_left": [REGISTERED, PARTIES, {"type": "party_left", "organization": "sk-group", "role": "investor"}],
+    "partnership_formed": [
+        REGISTERED,
+        {"type": "partnership_formed", "members": ["kt", "microsoft"], "instrument": "contract", "name": BOTH},
+    ],
+    "stage_changed": [REGISTERED, {"type": "stage_changed", "stage": "construction", "reason": "Ground was broken."}],
+    "pledge_announced": [REGISTERED, PLEDGED],
+    "pledge_revised": [
+        REGISTERED,
+        PLEDGED,
+        {"type": "pledge_revised", "pledge": "total", "amount": {"value": "6000000000", "currency": "USD"},
+         "amount_basis": None, "commitment": "binding", "additional_to": None, "by": ["sk-group"],
+         "horizon": {"until": "2032"}, "purpose": None},
+    ],
+    "pledge_confirmed": [
+        REGISTERED, PLEDGED, {"type": "pledge_confirmed", "pledge": "total", "commitment": "binding"},
+    ],
+    "pledge_withdrawn": [
+        REGISTERED, PLEDGED, {"type": "pledge_withdrawn", "pledge": "total", "reason": "The market."},
+    ],
+    "disbursement_reported": [
+        REGISTERED,
+        PLEDGED,
+        {"type": "disbursement_reported", "pledge": "total", "amount": {"value": "1", "currency": "USD"},
+         "by": ["sk-group"], "period": {"from": "2026-01", "until": "2026-03"}},
+    ],
+    "claim_reported": [REGISTERED, PLEDGED, CLAIM],
+    "claim_preferred": [
+        REGISTERED,
+        PLEDGED,
+        CLAIM,
+        {"type": "claim_preferred", "field": "/pledges/total/amount", "claim": "upi", "reason": "It is the city's."},
+    ],
+    "claim_retracted": [REGISTERED, PLEDGED, CLAIM, {"type": "claim_retracted", "claim": "upi", "reason": "An error."}],
+    "site_announced": [REGISTERED, SITE],
+    "site_revised": [
+        REGISTERED,
+        SITE,
+        {"type": "site_revised", "site": "mipo", "name": None, "place": "KR-28", "latitude": None, "longitude": None,
+         "precision": "region", "power_mw": "90", "power_qualifier": None, "gpus": 50000, "gpus_qualifier": "nearly"},
+    ],
+    "site_dropped": [REGISTERED, SITE, {"type": "site_dropped", "site": "mipo", "reason": "No grid."}],
+    "milestone_scheduled": [REGISTERED, SITE, MILESTONE],
+    "milestone_rescheduled": [
+        REGISTERED, SITE, MILESTONE,
+        {"type": "milestone_rescheduled", "milestone": "first-phase", "planned": "2028", "power_mw": None,
+         "reason": "Late."},
+    ],
+    "milestone_reached": [
+        REGISTERED, SITE, MILESTONE,
+        {"type": "milestone_reached", "milestone": "first-phase", "reached": "2025-10-29"},
+    ],
+    "milestone_cancelled": [
+        REGISTERED, SITE, MILESTONE,
+        {"type": "milestone_cancelled", "milestone": "first-phase", "reason": "Given up."},
+    ],
+    "deals_related": [REGISTERED, PLEDGED, RELATED],
+    "deals_unrelated": [REGISTERED, PLEDGED, RELATED, {**RELATED, "type": "deals_unrelated"}],
+    "deal_merged": [REGISTERED, MERGED],
+    "deal_unmerged": [REGISTERED, MERGED, {"type": "deal_unmerged", "reason": "Two deals after all."}],
+    "event_corrected": [
+        REGISTERED, PLEDGED,
+        {"type": "event_corrected", "corrects": str(UUID(int=2)), "reason": "A slip.",
+         "replacement": {"effective_on": "2025-10-27", "sources": [SOURCE],
+                         "event": {**PLEDGED, "amount": {"value": "500000000", "currency": "USD"}}}},
+    ],
+    "event_voided": [
+        REGISTERED, PLEDGED, {"type": "event_voided", "voids": str(UUID(int=2)), "reason": "Another deal's."},
+    ],
+    "event_redacted": [
+        REGISTERED, PLEDGED,
+        {"type": "event_corrected", "corrects": str(UUID(int=2)), "replacement": {"effective_on": "2025-10-27"}},
+        {"type": "event_redacted", "redacts": str(UUID(int=2)), "reason": "A court's order."},
+    ],
+    "organization_registered": [ORGANIZATION],
+    "organization_named": [
+        ORGANIZATION, {"type": "organization_named", "name": "SK텔레콤㈜", "language": "ko", "kind": "legal"},
+    ],
+    "organization_identified": [
+        ORGANIZATION, {"type": "organization_identified", "scheme": "wikidata", "identifier": "Q484131"},
+    ],
+    "parent_set": [ORGANIZATION, PARENT],
+    "parent_ended": [ORGANIZATION, PARENT, {"type": "parent_ended", "parent": "sk-square"}],
+    "organization_merged": [ORGANIZATION, ORGANIZATION_MERGED],
+    "organization_unmerged": [
+        ORGANIZATION, ORGANIZATION_MERGED, {"type": "organization_unmerged", "reason": "They are two."},
+    ],
+}  # fmt: skip
+
+
+def sealed(story: list[dict[str, Any]]) -> list[Sealed]:
+    """The story as the recorder would store it, with ids, instants and salts that are always the same."""
+    deal = not story[0]["type"].startswith("organization")
+    shape: Any = Announcement if deal else OrganizationAnnouncement
+    history: History[Any] = History("golden", DEALS if deal else ORGANIZATIONS)
+    found: list[Sealed] = []
+    for number, event in enumerate(story, 1):
+        said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape)
+        recorded_at = FIRST + timedelta(seconds=number)
+        one = store.seal(
+            kind="deal" if deal else "organization",
+            slug="golden",
+            position=number,
+            version=number,
+            id=UUID(int=number),
+            event=complete(history, said.event),
+            effective_on=date(2025, 10, 29),
+            published_on=published_on(said.sources, recorded_at),
+            sources=said.sources,
+            note="왜: because",
+            recorded_at=recorded_at,
+            recorded_by="k0123456789ab",
+            previous=history.leaf_hash,
+        )
+        one = salted(one, hashlib.sha256(b"salt %d" % number).digest())
+        after = admit(history, one.recorded)
+        assert isinstance(after, History), after
+        history = after
+        found.append(one)
+    return found
+
+
+def salted(one: Sealed, salt: bytes) -> Sealed:
+    """The same with another salt."""
+    entry = msgspec.json.decode(one.entry)
+    entry["content"] = content_digest(salt, one.content)
+    data = canonical(entry)
+    recorded = msgspec.structs.replace(one.recorded, leaf_hash=leaf_hash(data))
+    return Sealed(recorded, data, one.content, salt)
+
+
+def golden(type_: str) -> dict[str, Any]:
+    """The file's content."""
+    from tests.golden.test_golden import fold, rows
+
+    story = sealed(STORIES[type_])
+    stored = [
+        {
+            "position": one.recorded.position,
+            "entry": one.entry.decode(),
+            "content": one.content.decode(),
+            "salt": one.salt.hex(),
+            "leaf_hash": one.recorded.leaf_hash.hex(),
+        }
+        for one in story
+    ]
+    last = story[-1].recorded.event
+    assert last is not None
+    if type_ == "event_redacted":
+        for one in stored[1:3]:
+            one["content"] = one["salt"] = None
+    document: dict[str, Any] = {"type": type_, "schema": last.schema, "stored": stored}
+    events = rows(document)
+    document["reads"] = json.loads(msgspec.json.encode(events[-1]))
+    document["state"] = fold(events)
+    return document
+
+
+def main() -> None:
+    for type_, event in EVENT_TYPES.items():
+        path = HERE / f"{type_}.v{event.schema}.json"
+        if not path.exists():
+            path.write_text(json.dumps(golden(type_), ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

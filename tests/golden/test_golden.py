@@ -1,0 +1,152 @@
+"""Property 19: every stored form of every event that ever was decodes, folds and hashes as on its first day."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from registry.domain.history import DEALS, OPEN, ORGANIZATIONS, Rules, view
+from registry.errors import UnknownEventType
+from registry.events import codec, types
+from registry.events.codec import content_digest, decode_content, decode_entry, from_row
+from registry.events.merkle import leaf_hash
+from registry.events.types import EVENT_TYPES, Recorded
+
+FILES = sorted(Path(__file__).parent.glob("*.json"))
+
+
+def rows(document: dict[str, Any]) -> list[Recorded]:
+    """The stored events, read as a row of the database is."""
+    found = []
+    for stored in document["stored"]:
+        columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
+        content = stored["content"].encode() if stored["content"] is not None else None
+        leaf = bytes.fromhex(stored["leaf_hash"])
+        found.append(from_row({**columns, "position": stored["position"], "leaf_hash": leaf, "content": content}))
+    return found
+
+
+def fold(events: list[Recorded]) -> Any:
+    """The state that they make, with all clocks open, as JSON."""
+    rules: Rules[Any] = DEALS if events[0].kind == "deal" else ORGANIZATIONS
+    seen = view("golden", events, OPEN, rules)
+    return {
+        "state": json.loads(msgspec.json.encode(seen.state)),
+        "merged_into": seen.merged_into,
+        "unapplied": [reading.recorded.type for reading, _ in seen.unapplied],
+    }
+
+
+def holds(then: Any, now: Any) -> bool:
+    """Whether what was read then reads the same now. Fields that came later may stand beside it."""
+    if isinstance(then, dict):
+        return isinstance(now, dict) and all(name in now and holds(value, now[name]) for name, value in then.items())
+    if isinstance(then, list):
+        return isinstance(now, list) and len(then) == len(now) and all(map(holds, then, now))
+    return bool(then == now)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_was_stored_hashes_reads_and_folds_as_on_its_first_day(path: Path) -> None:
+    document = json.loads(path.read_text())
+    previous = None
+    for stored in document["stored"]:
+        entry = decode_entry(stored["entry"].encode())
+        assert leaf_hash(stored["entry"].encode()).hex() == stored["leaf_hash"]
+        assert codec.canonical(entry) == stored["entry"].encode()
+        assert entry.previous == previous
+        if stored["content"] is not None:
+            assert content_digest(bytes.fromhex(stored["salt"]), stored["content"].encode()) == entry.content
+        previous = stored["leaf_hash"]
+    events = rows(document)
+    assert (events[-1].type, events[-1].schema) == (document["type"], document["schema"])
+    assert holds(document["reads"], json.loads(msgspec.json.encode(events[-1])))
+    assert holds(document["state"], fold(events))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_is_stored_today_is_written_as_on_its_first_day(path: Path) -> None:
+    document = json.loads(path.read_text())
+    if document["schema"] == EVENT_TYPES[document["type"]].schema:
+        content = document["stored"][-1]["content"].encode()
+        assert codec.canonical(decode_content(content, document["type"], document["schema"])) == content
+
+
+def test_every_type_and_schema_version_that_ever_was_has_its_file() -> None:
+    wanted = {f"{name}.v{version}" for name, event in EVENT_TYPES.items() for version in range(1, event.schema + 1)}
+    assert {path.stem for path in FILES} == wanted
+
+
+def test_every_field_of_every_event_stands_in_its_file() -> None:
+    for name, event in EVENT_TYPES.items():
+        document = json.loads((Path(__file__).parent / f"{name}.v{event.schema}.json").read_text())
+        said = json.loads(document["stored"][-1]["content"])["event"]
+        assert set(said) == {*event.__struct_encode_fields__, "type"}, name
+
+
+# --- a shape that changed ---------------------------------------------------------------------------------------------
+
+
+class Renamed(types.Event, frozen=True, tag="condition_lifted"):
+    """`condition_lifted` as its third version might be: a field renamed, then one wrapped."""
+
+    schema = 3
+    conditions: tuple[str, ...]
+
+
+class RenamedContent(Struct, frozen=True, forbid_unknown_fields=True):
+    event: Renamed
+    sources: tuple[types.Source, ...] = ()
+    note: str | None = None
+
+
+def test_an_old_shape_is_read_one_version_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EVENT_TYPES, "condition_lifted", Renamed)
+    monkeypatch.setattr(codec, "Content", RenamedContent)
+    steps = []
+
+    def to_2(event: dict[str, Any]) -> dict[str, Any]:
+        steps.append(2)
+        return {"type": event["type"], "name": event["condition"]}
+
+    def to_3(event: dict[str, Any]) -> dict[str, Any]:
+        steps.append(3)
+        return {"type": event["type"], "conditions": [event["name"]]}
+
+    monkeypatch.setitem(codec.UPCASTERS, ("condition_lifted", 1), to_2)
+    monkeypatch.setitem(codec.UPCASTERS, ("condition_lifted", 2), to_3)
+    first = b'{"event":{"condition":"data-stays","type":"condition_lifted"},"note":"n"}'
+    read: Any = decode_content(first, "condition_lifted", 1)
+    assert (read.event, read.note, steps) == (Renamed(conditions=("data-stays",)), "n", [2, 3])
+    second = b'{"event":{"name":"data-stays","type":"condition_lifted"}}'
+    read = decode_content(second, "condition_lifted", 2)
+    assert (read.event, steps) == (Renamed(conditions=("data-stays",)), [2, 3, 3])
+
+
+def test_a_version_without_a_way_to_today_s_is_a_loud_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EVENT_TYPES, "condition_lifted", Renamed)
+    with pytest.raises(UnknownEventType):
+        decode_content(b'{"event":{"condition":"c","type":"condition_lifted"}}', "condition_lifted", 1)
+
+
+@pytest.mark.parametrize(("type_", "schema"), [("pledge_dreamt", 1), ("pledge_announced", 2), ("", 1)])
+def test_an_unknown_type_or_version_is_a_loud_error(type_: str, schema: int) -> None:
+    content = b'{"event":{"pledge":"total","type":"pledge_announced"}}'
+    with pytest.raises(UnknownEventType, match=r"event 7"):
+        decode_content(content, type_, schema, 7)
+
+
+def test_a_row_of_an_unknown_type_stops_whoever_reads_it() -> None:
+    document = json.loads((Path(__file__).parent / "condition_set.v1.json").read_text())
+    stored = document["stored"][-1]
+    columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
+    row = {**columns, "position": 9, "leaf_hash": b"", "content": stored["content"].encode(), "type": "pledge_dreamt"}
+    with pytest.raises(UnknownEventType):
+        from_row(row)
+    assert isinstance(columns["effective_on"], date)
