@@ -1,0 +1,117 @@
+"""The demo's totals for Korea are the ones that docs/totals.md works out by hand."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from registry.domain.overlap import Relations
+from registry.domain.plausibility import Known, standing
+from registry.domain.rates import reference_rates
+from registry.domain.totals import RULES, DealRow, Group, Line, Question, add_up, row_of
+from registry.events.types import Currency
+from tests.demo.files import deal, histories, seen
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "totals.md").read_text("utf-8")
+
+
+def rows(day: str) -> list[DealRow]:
+    return [row_of(state) for slug in histories() if (state := seen(slug, day).state) is not None]
+
+
+def korea(day: str, currency: Currency | None = None) -> Group:
+    every = rows(day)
+    here = [row for row in every if any(place.startswith("KR") for place in row.places)]
+    others = [row for row in every if row not in here]
+    question = Question(currency=currency, asked_on=date.fromisoformat(day))
+    return add_up(here, question, reference_rates(), others).overall
+
+
+def columns(group: Group) -> dict[tuple[str, str, str], tuple[str, str]]:
+    return {(c.currency, c.nature, c.basis): (c.low, c.high) for c in group.columns}
+
+
+def as_written(line: Line, currency: Currency | None) -> str:
+    assert line.stated is not None
+    assert line.stated.value is not None
+    name = f"`{line.deal}/{line.pledge}`"
+    cells = [name, f"{line.stated.currency} {Decimal(line.stated.value):,}"]
+    places = 0 if currency is None else 2
+    if currency is not None:
+        rate = line.rate
+        cells.append(f"{rate.from_per_eur} → {rate.to_per_eur} ({rate.day})" if rate else "–")
+    cells += [f"{Decimal(line.low):,.{places}f}", f"{Decimal(line.high):,.{places}f}", line.rule]
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("currency", [None, "USD"])
+def test_the_document_lists_each_pledge_in_korea_as_the_registry_counts_it(currency: Currency | None) -> None:
+    lines = [line for line in korea("2025-12-31", currency).lines if line.stated is not None]
+    written = DOCUMENT.splitlines()
+    assert [as_written(line, currency) for line in lines if as_written(line, currency) not in written] == []
+    assert len(lines) == 10
+
+
+def test_the_totals_of_korea_are_those_worked_out_by_hand() -> None:
+    assert columns(korea("2025-12-31")) == {
+        ("KRW", "commitment", "annual"): ("100000000000", "100000000000"),
+        ("KRW", "commitment", "once"): ("17250000000000", "17250000000000"),
+        ("KRW", "intention", "once"): ("20000000000000", "20000000000000"),
+        ("USD", "commitment", "once"): ("9000000000", "14000000000"),
+    }
+    assert columns(korea("2025-12-31", "USD")) == {
+        ("USD", "commitment", "annual"): ("70276734.27", "70276734.27"),
+        ("USD", "commitment", "once"): ("21754256606.5", "26935769627.09"),
+        ("USD", "intention", "once"): ("14055346853.97", "14055346853.97"),
+    }
+    for figure in ("17,250,000,000,000", "14,000,000,000", "21,754,256,606.50", "26,935,769,627.09", "70,276,734.27"):
+        assert f"**{figure}**" in DOCUMENT
+
+
+def test_the_totals_of_korea_before_the_autumn_of_2025() -> None:
+    """In June 2025 there were Ulsan, the programme to 2027, and Microsoft with KT; the rest was still to come."""
+    assert columns(korea("2025-06-23")) == {("KRW", "commitment", "once"): ("17250000000000", "17250000000000")}
+    before = columns(korea("2025-06-17"))
+    assert before[("USD", "commitment", "once")] == ("5100000000", "5100000000")
+    assert before[("KRW", "commitment", "once")] == ("10250000000000", "10250000000000")
+
+
+def test_the_worldwide_programme_and_what_it_may_include_are_not_added_in_the_low_end() -> None:
+    overall = add_up(rows("2025-12-31"), Question(currency="USD"), reference_rates()).overall
+    by = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
+    assert by["aws-apec-2028/total"] == "counted"
+    assert {name for name, rule in by.items() if rule == "overlaps"} == {
+        "aws-korea-2027/programme",
+        "seven-firms-korea-2030/total",
+        "sk-aws-ulsan/total",
+    }
+    (found,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
+    assert found.high_open, "it is more than 40bn"
+
+
+def test_the_article_s_amkor_figure_is_flagged() -> None:
+    neighbours = tuple(deal(slug) for slug in ("seven-firms-korea-2030", "aws-korea-2031"))
+    (flag,) = standing(deal("amkor-songdo"), Known(reference_rates(), (), neighbours))
+    assert flag.rule == "member-not-below-aggregate"
+    assert set(flag.figures) == {"amkor-songdo/packaging", "seven-firms-korea-2030/total"}
+    assert flag.events
+
+
+def test_every_rule_is_in_the_document() -> None:
+    assert [rule for rule in RULES if f"`{rule}`" not in DOCUMENT] == []
+
+
+def test_relations_of_the_demo_run_in_no_circle() -> None:
+    relations = Relations()
+    every = rows("2025-12-31")
+    for row in every:
+        relations.hold(row.deal, (p.pledge for p in row.pledges))
+        for r in row.relations:
+            relations.declare(r.relation, (row.deal, r.pledge), (r.deal, r.other_pledge), r.source)
+    for row in every:
+        for p in row.pledges:
+            key = (row.deal, p.pledge)
+            assert all(key not in relations.wholes(whole) for whole in relations.wholes(key))
