@@ -27,8 +27,23 @@ from registry.errors import (
     VersionConflict,
 )
 
-# The order in which help lists them.
-COMMANDS = ("demo", "serve", "migrate", "keys", "rebuild", "verify", "log", "doctor")
+# Each command with its module, in the order in which help lists them.
+COMMANDS = {
+    "demo": "demo",
+    "serve": "serve",
+    "show": "ask",
+    "list": "ask",
+    "history": "ask",
+    "blame": "ask",
+    "compare": "ask",
+    "totals": "ask",
+    "migrate": "migrate",
+    "keys": "keys",
+    "rebuild": "rebuild",
+    "verify": "verify",
+    "log": "log",
+    "doctor": "doctor",
+}
 
 USAGE, NOT_FOUND, CONFLICT, INVALID, PROOF = 2, 3, 4, 5, 6
 EXIT_CODES: dict[type[RegistryError], int] = {
@@ -56,8 +71,8 @@ def command(first: str = "") -> typer.Typer:
     )
     # Typer shows a lone command as if it were the program itself, unless there is a callback.
     app.callback()(lambda: None)
-    for name in [first] if first in COMMANDS else COMMANDS:
-        importlib.import_module(f"registry.cli.{name}").register(app)
+    for module in [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        importlib.import_module(f"registry.cli.{module}").register(app)
     return app
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.resources
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,8 @@ def register(app: typer.Typer) -> None:
 def demo(settings: Settings) -> None:
     """Starts the service with the demo deals and prints where to look, and a key."""
     service.log_to_stderr()
+    # A line for each of the demo's own requests would bury what is to be read.
+    logging.getLogger("registry.access").setLevel(logging.WARNING)
     try:
         listening = service.listen(settings.host, settings.port, next_free=True)
     except OSError as error:

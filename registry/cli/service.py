@@ -157,9 +157,17 @@ async def _serve(
     from registry.app import create_app
 
     await check(settings)
-    server = uvicorn.Server(
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Who listens would keep the service from ending for as long as it waits for answers to end.
+            app.state.registry.feed.end()
+            await super().shutdown(sockets)
+
+    server = Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             http="httptools",
             ws="none",
             lifespan="on",
