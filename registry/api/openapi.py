@@ -85,6 +85,7 @@ HEADERS = {
         "Names this request for at least 24 hours, so that sending it again records nothing twice.",
         "7f3c",
     ),
+    "Last-Event-ID": ("The position of the last event that was received: what lies behind it follows.", "104"),
     "Accept-Datetime": ("The past instant wanted (RFC 7089), as `recorded_at`.", "Wed, 29 Oct 2025 12:00:00 GMT"),
 }
 
