@@ -464,11 +464,14 @@ async def tiles(connection: Connection | Pool, wanted: Sequence[TileAt]) -> dict
 
     A full tile is stored; one at the right edge is made from the leaves, or from the roots of the tiles below it.
     """
-    partial = [at for at in wanted if at.width < TILE_WIDTH]
+    widest: dict[tuple[int, int], TileAt] = {}
+    for at in sorted(wanted):
+        widest[at.level, at.number] = at
+    partial = [at for at in widest.values() if at.width < TILE_WIDTH]
     rows = await connection.fetch(
         TILES,
-        [at.level for at in wanted],
-        [at.number for at in wanted],
+        [level for level, _ in widest],
+        [number for _, number in widest],
         [at.level for at in partial],
         [at.number for at in partial],
         [at.width for at in partial],
