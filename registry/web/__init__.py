@@ -5,13 +5,13 @@ from __future__ import annotations
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from registry.web import deals, events, files, organizations, portfolio
+from registry.web import deals, events, files, organizations, portfolio, recording
 from registry.web.page import ERRORS
 
 ROUTES: list[ControllerRouterHandler] = [
     Router(
         "/",
-        route_handlers=[*portfolio.HANDLERS, *deals.HANDLERS, *events.HANDLERS, *organizations.HANDLERS, *files.HANDLERS],
+        route_handlers=[*portfolio.HANDLERS, *deals.HANDLERS, *events.HANDLERS, *organizations.HANDLERS, *recording.HANDLERS, *files.HANDLERS],
         exception_handlers=ERRORS,
     )
 ]

@@ -18,6 +18,7 @@ from msgspec import Struct
 from registry.domain.audit import Audited
 from registry.domain.deal import Deal, StageState
 from registry.domain.history import DEALS, Clocks, History, View, view
+from registry.domain.totals import DealRow, PledgeRow
 from registry.events.edtf import first_day, last_day
 from registry.web.shown import LADDER
 
@@ -424,24 +425,39 @@ def _spread(values: Sequence[Any], place: Callable[[Any], float], apart: float) 
 # --- the stepped chart ------------------------------------------------------------------------------------------------
 
 
+def _firm(row: DealRow, pledge: PledgeRow) -> bool:
+    return pledge.commitment != "intention"
+
+
+# The areas of the chart, each inside the one before: what keeps a pledge in it.
+AREAS: dict[str, Callable[[DealRow, PledgeRow], bool]] = {
+    "intended": lambda row, pledge: True,
+    "pledged": _firm,
+    "confirmed": lambda row, pledge: _firm(row, pledge)
+    and (pledge.status == "confirmed" or pledge.commitment in ("binding", "budget")),
+    "construction": lambda row, pledge: _firm(row, pledge) and row.stage in ("construction", "operating"),
+    "operating": lambda row, pledge: _firm(row, pledge) and row.stage == "operating",
+}
+
+
 class Level(Struct, frozen=True):
-    """The totals at one turn: the low end by stage, and the high end of everything."""
+    """The totals at one turn: the certain amount of each area, and the high end of everything."""
 
     day: date
-    by_stage: dict[str, Decimal]
+    areas: dict[str, Decimal]
     high: Decimal
     href: str
 
 
 class Band(Struct, frozen=True):
-    """One stage's area, as a stepped path."""
+    """One area, as a stepped path from the floor."""
 
-    stage: str
+    area: str
     path: str
 
 
 class Stepped(Struct, frozen=True):
-    """Amounts through time, as steps: bands of certain amounts by stage, and the line of everything."""
+    """Amounts through time, as steps: an area for each firmness, and the line of everything."""
 
     bands: list[Band]
     line: str
@@ -455,7 +471,7 @@ def stepped(
     levels: Sequence[Level], until: date, on: date, write: Callable[[str], str], amount: Callable[[Decimal], str]
 ) -> Stepped | None:
     """The chart of the portfolio's amounts. None where nothing was ever stated."""
-    top = max((max(level.high, sum(level.by_stage.values(), Decimal(0))) for level in levels), default=Decimal(0))
+    top = max((max(level.high, *level.areas.values()) for level in levels), default=Decimal(0))
     if not levels or top == 0:
         return None
     left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 16.0
@@ -468,14 +484,12 @@ def stepped(
         return round(floor - float(value / highest) * (floor - ceiling), 1)
 
     ends = [*(scale.at(level.day) for level in levels[1:]), right]
-    base = [Decimal(0)] * len(levels)
-    bands: list[Band] = []
-    for stage in (*reversed(LADDER), ""):
-        tops = [low + level.by_stage.get(stage, Decimal(0)) for low, level in zip(base, levels, strict=True)]
-        if tops != base:
-            bands.append(Band(stage, _area([scale.at(level.day) for level in levels], ends, [y(t) for t in tops], [y(b) for b in base])))
-        base = tops
     xs = [scale.at(level.day) for level in levels]
+    bands = [
+        Band(area, _area(xs, ends, [y(level.areas[area]) for level in levels], floor))
+        for area in AREAS
+        if any(level.areas[area] for level in levels)
+    ]
     line = " ".join(
         f"{'M' if i == 0 else 'L'}{x} {y(level.high)}H{end}"
         for i, (x, end, level) in enumerate(zip(xs, ends, levels, strict=True))
@@ -486,11 +500,9 @@ def stepped(
     return Stepped(bands, line, scale.ticks(write), marks, doors, now)
 
 
-def _area(xs: list[float], ends: list[float], tops: list[float], bottoms: list[float]) -> str:
-    there = "".join(f"{'M' if i == 0 else 'L'}{x} {t}H{e}" for i, (x, e, t) in enumerate(zip(xs, ends, tops, strict=True)))
-    pairs = list(zip(xs, ends, bottoms, strict=True))[::-1]
-    back = "".join(f"L{e} {b}H{x}" for x, e, b in pairs)
-    return f"{there}{back}Z"
+def _area(xs: list[float], ends: list[float], tops: list[float], floor: float) -> str:
+    steps = "".join(f"L{x} {top}H{end}" for x, end, top in zip(xs, ends, tops, strict=True))
+    return f"M{xs[0]} {floor}{steps}V{floor}Z"
 
 
 def _round_step(top: Decimal) -> Decimal:

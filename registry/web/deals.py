@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from registry.domain import audit
 from registry.domain.audit import Audited, Blamed, Caused, Comparison
 from registry.domain.deal import ClaimState, Deal, PledgeState
 from registry.domain.history import DEALS, Clocks, History, Reading, View, view
+from registry.domain.stages import gone_quiet
 from registry.errors import Moved
 from registry.web import charts, page, times
 from registry.web.files import csv_response
@@ -151,7 +152,7 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         here.words.gettext(N_("Announcements")),
         lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
     )
-    incoming: list[Any] = []
+    incoming = await visit.reader.incoming(asked.slug, visit.times.today)
     return page.render(
         visit,
         "deal.html",
@@ -167,7 +168,8 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         chart_fields=fields,
         amounts={p.pledge: amount_steps(p, entries) for p in state.pledges},
         disputes=disputes(state),
-        flags=await flags(visit, asked),
+        flags=await visit.reader.flags(asked.history, asked.seen),
+        quiet=gone_quiet(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=incoming,
         entries=entries[-SHOWN_EVENTS:],
         more=max(0, len(entries) - SHOWN_EVENTS),
@@ -184,6 +186,11 @@ _PLAN = {
     "earlier": N_("was planned for %(date)s"),
     "reached": N_("reached on %(date)s"),
 }
+
+
+def last_published(seen: View[Deal]) -> date | None:
+    """The last day on which something that is seen of the deal was published."""
+    return max((placed.reading.published_on for placed in seen.steps), default=None)
 
 
 def main_field(state: Deal) -> str:
@@ -225,12 +232,6 @@ def disputes(state: Deal) -> list[Dispute]:
         for claim in item.claims:
             found.setdefault(claim.field, []).append(claim)
     return [Dispute(path, tuple(claims)) for path, claims in found.items()]
-
-
-async def flags(visit: Visit, asked: Asked) -> list[Any]:
-    """What looks implausible about the deal, each with its rule and its evidence."""
-    found: list[Any] = await visit.reader.flags(asked.history, asked.seen) if hasattr(visit.reader, "flags") else []
-    return found
 
 
 def citation(visit: Visit, title: str, position: int) -> str:
@@ -328,13 +329,6 @@ def plain(value: Any) -> str:
 # --- compare ----------------------------------------------------------------------------------------------------------
 
 
-class Told(Struct, frozen=True):
-    """A change between two points with the events that caused it."""
-
-    change: Caused
-    causes: list[Reading]
-
-
 @route("/deals/{deal:str}/compare", http_method=READ)
 async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at two points in time, side by side: what changed, and which kind of change it was."""
@@ -347,7 +341,6 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
         start = at if at != Clocks() else first_point(history)
         on = visit.times.today
         found = audit.compare(history.events, opened(start, on), opened(then, on), DEALS)
-        by_id = history.record.by_id
         return page.render(
             visit,
             "compare.html",
@@ -357,7 +350,8 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
             start=start,
             then=then,
             found=found,
-            kinds=by_kind(found, by_id),
+            kinds=by_kind(found),
+            readings=history.record.by_id,
             moments=moments(history),
             rails=None,
             data_url=visit.data(f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
@@ -379,13 +373,12 @@ def first_point(history: History[Any]) -> Clocks:
     return Clocks(effective_on=effective[0] if effective else None, published_on=published[0] if published else None)
 
 
-def by_kind(found: Comparison[Deal], by_id: Mapping[UUID, Reading]) -> dict[str, list[Told]]:
-    """Changes by the kind of change, without those that only mirror another (who declared a relation)."""
-    split: dict[str, list[Told]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
+def by_kind(found: Comparison[Deal]) -> dict[str, list[Caused]]:
+    """Changes by the kind of change, the world's first."""
+    split: dict[str, list[Caused]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
     for change in found.changes:
-        if change.path.endswith("/claims") or change.path == "/deal":
-            continue
-        split[change.kind].append(Told(change, [by_id[c] for c in change.causes if c in by_id]))
+        if not change.path.endswith("/claims"):
+            split[change.kind].append(change)
     return split
 
 

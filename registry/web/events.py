@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, route
+from litestar.params import FromPath
 
 from registry.answers import encode
 from registry.api import http
@@ -28,7 +29,7 @@ LOGGED = 50
 
 
 @route("/events/{id:str}", http_method=READ)
-async def get_event(request: Request, id: str) -> Response[bytes]:  # noqa: A002 - the path's own word
+async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:  # noqa: A002 - the path's own word
     """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
     visit = await page.visit(request)
     uuid = as_uuid(id)

@@ -26,7 +26,7 @@ KOREA = {
 }  # fmt: skip
 
 # Where the longitudes and latitudes of the map of Korea begin and end; far islands are cut off.
-_WEST, _EAST, _SOUTH, _NORTH = 125.7, 129.8, 33.0, 38.75
+_WEST, _EAST, _SOUTH, _NORTH = 125.2, 129.8, 33.0, 38.75
 _SCALE = 92.0
 _WORLD_SCALE = 2.6
 
@@ -120,13 +120,13 @@ def korea() -> Outline:
         largest = max(rings, key=_extent)
         xs, ys = [p[0] for p in map(korea_point, largest)], [p[1] for p in map(korea_point, largest)]
         label = (round((min(xs) + max(xs)) / 2, 1), round((min(ys) + max(ys)) / 2, 1))
-        provinces.append(Province(code, _path(rings, korea_point, 4), *_LABELS.get(code, label)))
+        provinces.append(Province(code, _path(rings, korea_point, 6), *_LABELS.get(code, label)))
     east, south = korea_point((_EAST, _SOUTH))
     return Outline(round(east), round(south), tuple(provinces))
 
 
 # Provinces that wrap around another, or are too small for their name: where the name stands instead.
-_LABELS: dict[str, Point] = {"KR-41": (136.0, 116.0), "KR-28": (52.0, 96.0), "KR-47": (228.0, 208.0), "KR-44": (92.0, 206.0)}
+_LABELS: dict[str, Point] = {"KR-41": (178, 138), "KR-28": (86, 124), "KR-47": (268, 208), "KR-44": (130, 206)}
 
 
 def _extent(ring: list[Point]) -> float:

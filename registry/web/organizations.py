@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, route
+from litestar.params import FromPath
 
 from registry.api import http
 from registry.api.deals import READ
@@ -57,7 +58,7 @@ async def deals_of(visit: Visit, organization: str) -> list[Shown]:
 
 
 @route("/organizations/{organization:str}", http_method=READ)
-async def get_organization(request: Request, organization: str) -> Response[bytes]:
+async def get_organization(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """An organization at a point in time, with its deals. One that is only named in deals has no record of its own."""
     visit = await page.visit(request)
 

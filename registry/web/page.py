@@ -175,6 +175,13 @@ async def visit(request: Request, known: Known | None = None, *, portfolio: bool
     )
 
 
+def bare(request: Request, asked: dict[str, Any], key: Key | None, token: str | None) -> Visit:
+    """A visit to a page that shows nothing of the registry, such as the one to sign in."""
+    language = asked.get("lang") or preferred(request.headers.get("accept-language"))
+    open_ = Times(Clocks(), http.today(), "published")
+    return Visit(request, language, open_, asked, dict(request.query_params.items()), key, token, 0, None)
+
+
 async def signed_in(request: Request) -> tuple[Key | None, str | None]:
     """The key of the session's cookie, and its token; nothing for one that is not known any more."""
     token = request.cookies.get(COOKIE)
@@ -265,6 +272,7 @@ def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Re
         "ETag": kept.etag,
         "Cache-Control": "private, no-cache" if private else "no-cache",
         "Vary": "Accept-Language, Accept-Encoding, Cookie",
+        "Link": f'<{static_address("style.css")}>; rel="preload"; as="style"',
     }
     if status == 200 and http.matches(request, kept.etag):
         return Response(b"", status_code=304, headers=headers, media_type="text/html; charset=utf-8")

@@ -14,7 +14,8 @@ from msgspec import Struct
 from registry.api import http
 from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
 from registry.domain.history import Clocks
-from registry.domain.totals import Column, GroupBy, Question, Totals
+from registry.domain.rates import reference_rates
+from registry.domain.totals import Column, DealRow, GroupBy, Question, Totals, add_up, decode_row
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
@@ -29,7 +30,7 @@ from registry.web.words import N_
 WHOLE = 1_000
 PAGE = 100
 # The chart asks for totals at so many turns, where the portfolio is small enough to be drawn at once.
-DRAWN_TURNS, DRAWN_DEALS = 24, 3_000
+DRAWN_TURNS, DRAWN_DEALS = 24, 400
 SHOWN_FACET_VALUES = 12
 LATEST = 8
 
@@ -250,34 +251,38 @@ async def drawing(
     """Amounts through time, in one currency; None where the portfolio is too large to draw at once, or unstated."""
     if deals >= DRAWN_DEALS:
         return None
-    currency = unit if unit != "stated" else ("KRW" if visit.language == "ko" else "USD")
-    turns = [d for d in await visit.reader.turns(clock, known, DRAWN_TURNS) if d <= max(visit.times.today, visit.times.effective_on)]
+    currency: Any = unit if unit != "stated" else ("KRW" if visit.language == "ko" else "USD")
+    end = max(visit.times.today, visit.times.effective_on)
+    turns = [day for day in await visit.reader.turns(clock, known, DRAWN_TURNS) if day <= end]
     levels = []
     for day in turns:
-        question = Question(currency=currency, group_by="stage", asked_on=day, lines=100_000)  # type: ignore[arg-type]
-        total: Totals = await visit.reader.totals(clock, known, day, wanted, question)
-        levels.append(level_of(total, day, visit.here(effective_on=day)))
+        chosen: list[DealRow] = []
+        others: list[DealRow] = []
+        for has, row in await visit.reader.rows(clock, known, day):
+            (chosen if set(wanted) <= set(has) else others).append(decode_row(row))
+        question = Question(currency=currency, asked_on=day, lines=0)
+        levels.append(level_of(chosen, others, question, day, visit.here(effective_on=day)))
     here = shown(visit.language).figures
     return charts.stepped(
-        levels,
-        max(visit.times.today, visit.times.effective_on),
-        visit.times.effective_on,
-        here.loosely,
-        lambda amount: here.sum(amount, currency),
+        levels, end, visit.times.effective_on, here.loosely, lambda amount: here.sum(amount, currency)
     )
 
 
-def level_of(total: Totals, day: date, href: str) -> charts.Level:
-    """The totals at one turn: certain amounts by stage as the whole counts them, so that the bands add up."""
-    stage_of = {(line.deal, line.pledge): group.key or "" for group in total.groups for line in group.lines}
-    by_stage: dict[str, Decimal] = {}
-    for line in total.overall.lines:
-        if line.basis != "once" or line.low == "0":
-            continue
-        stage = "intention" if line.nature == "intention" else stage_of.get((line.deal, line.pledge), "")
-        by_stage[stage] = by_stage.get(stage, Decimal(0)) + Decimal(line.low)
-    high = sum((Decimal(c.high) for c in total.overall.columns if c.basis == "once"), Decimal(0))
-    return charts.Level(day, by_stage, high, href)
+def level_of(chosen: list[DealRow], others: list[DealRow], question: Question, day: date, href: str) -> charts.Level:
+    """The amounts on a day that are at least so firm: each area holds the ones after it, so that none is added twice."""
+    areas: dict[str, Decimal] = {}
+    high = Decimal(0)
+    for area, keeps in charts.AREAS.items():
+        rows = [
+            msgspec.structs.replace(row, pledges=kept)
+            for row in chosen
+            if (kept := tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p)))
+        ]
+        total = add_up(rows, question, reference_rates(), others)
+        areas[area] = sum((Decimal(c.low) for c in total.overall.columns), Decimal(0))
+        if area == "intended":
+            high = sum((Decimal(c.high) for c in total.overall.columns), Decimal(0))
+    return charts.Level(day, areas, high, href)
 
 
 @route("/deals.csv", http_method=READ)

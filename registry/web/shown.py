@@ -5,7 +5,7 @@ Turns values into plain text in a language, and nothing else: templates escape i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -22,8 +22,37 @@ from registry.web.words import N_, Words, words
 
 Names = Mapping[str, str]
 
+
+class Line(Struct, frozen=True):
+    """A change in words: of a field, or of a whole thing that came or went. A side that is empty is None."""
+
+    label: str
+    path: str
+    before: str | None
+    after: str | None
+    causes: tuple[Any, ...] = ()
+
+
+# What an event's one line leaves out: its things' ids, which only machines need, and what is shown elsewhere.
+_KEYS = ("pledge", "site", "milestone", "condition", "claim")
+_UNSAID = frozenset(
+    {*_KEYS, "other_pledge", "amount", "amount_basis", "replacement", "summary", "corrects", "voids", "redacts", "about"}
+)
+
+# Fields of a thing that only repeat its name, its first day, or the event that a reader is looking at.
+_ECHOES = frozenset(
+    {
+        *("pledge", "site", "milestone", "condition", "organization", "relation", "deal", "other_pledge", "role"),
+        *("announced_on", "scheduled_on", "stated_on", "joined_on", "set_on", "since", "source", "claims"),
+    }
+)
+
 LADDER = ("intention", "signed", "committed", "construction", "operating")
 """The stages a deal climbs, in order. The others stop it."""
+
+def _causes(change: Any) -> tuple[Any, ...]:
+    return tuple(getattr(change, "causes", ()))
+
 
 # Which catalogue of tokens a field's values belong to.
 _TOKENS = {
@@ -141,6 +170,42 @@ class Shown:
         """One side of a change of a field."""
         return self.value(value, path.rsplit("/", 1)[1], names)
 
+    def lines(self, changes: Iterable[Any], names: Names | None = None) -> list[Line]:
+        """Changes in words, one line each; a thing that came or went with all its fields is one line."""
+        whole: dict[str, list[Any]] = {}
+        found: list[Line | str] = []
+        for change in changes:
+            parts = change.path.strip("/").split("/")
+            if change.path in ("/deal", "/organization") or parts[-1] in ("claims", "stated_on"):
+                continue
+            if len(parts) == 3 and parts[0] in _ITEM_KINDS:
+                thing = f"/{parts[0]}/{parts[1]}"
+                if thing in whole or self._names_thing(parts, change):
+                    if thing not in whole:
+                        whole[thing] = []
+                        found.append(thing)
+                    whole[thing].append(change)
+                    continue
+            sides = [None if v is None or v == () else self.change(change.path, v, names) for v in (change.before, change.after)]
+            found.append(Line(self.field(change.path, names), change.path, sides[0], sides[1], _causes(change)))
+        return [line if isinstance(line, Line) else self._thing(line, whole[line], names) for line in found]
+
+    def _names_thing(self, parts: list[str], change: Any) -> bool:
+        """Whether a change is of the field that names its thing: then the thing itself came or went."""
+        named = {"parties": "organization", "relations": "relation"}.get(parts[0], parts[0].removesuffix("s"))
+        return parts[2] == named and (change.before is None or change.after is None)
+
+    def _thing(self, path: str, changes: list[Any], names: Names | None) -> Line:
+        came = changes[0].before is None
+        said = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
+        parts = [] if "amount" not in said else [self.figures.money(said["amount"], said.get("amount_basis"))]
+        for name, value in said.items():
+            if name in _ECHOES or name in ("amount", "amount_basis") or (name == "status" and value in ("announced", "planned")):
+                continue
+            parts.append(self.value(value, name, names))
+        text = " · ".join(parts) or self._(N_("there"))
+        return Line(self.field(path, names), path, None if came else text, text if came else None, _causes(changes[0]))
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     def happened(self, event: Event | None, names: Names | None = None) -> str:
@@ -159,16 +224,11 @@ class Shown:
             parts += [also] if also else []
         for name in event.__struct_fields__:
             value = getattr(event, name)
-            if name in ("amount", "amount_basis", "replacement", "summary", "note") or value is UNSET:
-                continue
-            if value is None or value == ():
-                continue
-            if name in ("corrects", "voids", "redacts", "about"):
-                continue
-            if name in ("pledge", "site", "milestone", "condition", "claim") and len(event.__struct_fields__) > 1:
-                parts.append(str(value))
+            if name in _UNSAID or value is UNSET or value is None or value == ():
                 continue
             parts.append(self.value(value, name, names))
+        if not parts:
+            parts = [str(getattr(event, name)) for name in _KEYS if getattr(event, name, None)]
         return " · ".join(dict.fromkeys(p for p in parts if p))
 
     def _claimed(self, value: Any, field: str, names: Names | None) -> str:
@@ -254,13 +314,14 @@ def shown(language: str) -> Shown:
     return Shown(language)
 
 
-def helpers(language: str) -> dict[str, Callable[..., str]]:
+def helpers(language: str) -> dict[str, Callable[..., Any]]:
     """What templates call by name."""
     here = shown(language)
     return {
         "value": here.value,
         "field": here.field,
         "change": here.change,
+        "lines": here.lines,
         "happened": here.happened,
         "type_of": here.type_of,
         "money": here.figures.money,

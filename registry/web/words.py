@@ -295,6 +295,16 @@ LABELS: dict[str, dict[str, str]] = {
         "construction-reported": N_("the start of construction was reported"),
         "operations-reported": N_("the start of operation was reported"),
     },
+    "flag": {
+        "tenfold-slip": N_("A factor of ten: 조 and 억, or 억 and billion, may be confused"),
+        "implied-rate": N_("The stated conversion is far off the day's reference rate"),
+        "member-not-below-aggregate": N_("A part as large as the whole: the amount of all may have been ascribed to one"),
+        "horizon-past": N_("Its time was over when it was announced"),
+        "planned-past": N_("Planned for a time that was over when it was announced"),
+        "power-per-gpu": N_("Power for each GPU out of the usual range"),
+        "recorded-twice": N_("The same announcement may have been recorded twice"),
+        "published-before-its-pledge": N_("Published before the pledge that it changes"),
+    },
     "group": {
         "organization": N_("By organization"),
         "country": N_("By country"),

@@ -1,0 +1,439 @@
+"""Recording by form: choose what happened, fill in its fields, see what would change, and only then record it.
+
+A key is signed in with a cookie that scripts cannot read and other sites cannot send; every form carries a token that
+only the key's holder can make. What is recorded goes through the same intake and the same recorder as a POST to the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+from urllib.parse import parse_qsl, urlencode
+from uuid import uuid4
+
+import msgspec
+from litestar import Response, post, route
+from msgspec import UNSET, Struct
+
+from registry.api import http
+from registry.api.deals import READ, scope_of
+from registry.domain import money
+from registry.domain.deal import (
+    ConditionState,
+    Deal,
+    MilestoneState,
+    PartyState,
+    PledgeState,
+    RelationState,
+    SiteState,
+)
+from registry.domain.history import History, Reading
+from registry.domain.organization import Organization
+from registry.errors import BadQuery, Fault, Invalid, NotFound, RegistryError, RuleBroken, TooLarge, Unauthorized
+from registry.events import intake
+from registry.events.types import (
+    Announcement,
+    Event,
+    EventCorrected,
+    EventVoided,
+    OrganizationAnnouncement,
+    Replacement,
+)
+from registry.keys import Key
+from registry.recorder import Request as Record
+from registry.web import forms, page
+from registry.web.page import COOKIE, Redirected, Rendered, Request, Visit
+from registry.web.shown import shown
+from registry.web.words import LANGUAGES
+
+FORM_LIMIT = 256 * 1024
+FORM_FIELDS = 600
+SESSION_SECONDS = 12 * 60 * 60
+SUGGESTED = 500
+
+# What a form carries beside the announcement itself.
+_OWN = frozenset({"csrf", "step", "id", "version", "type", "corrects", "voids", "reason", "lang"})
+
+
+async def form(request: Request) -> dict[str, str]:
+    """A posted form's fields. Raises UnsupportedMediaType and TooLarge."""
+    body = await http.body(request, "application/x-www-form-urlencoded")
+    if len(body) > FORM_LIMIT:
+        raise TooLarge(limit=FORM_LIMIT)
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS))
+    except ValueError:
+        raise BadQuery(parameter="form", reason="it cannot be read") from None
+
+
+# --- signing in -------------------------------------------------------------------------------------------------------
+
+
+def local(target: str) -> str:
+    """An address of this site; the portfolio for any other."""
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not set(target) & set("\r\n\t\\")
+    return target if safe else "/"
+
+
+@route("/sign-in", http_method=READ)
+async def get_sign_in(request: Request) -> Response[bytes]:
+    """The form that takes a key."""
+    visit = await sign_in_visit(request)
+    return page.send(visit, signing_in(visit, local(visit.asked.get("then", "/")), None, 200))
+
+
+async def sign_in_visit(request: Request) -> Visit:
+    """A visit that needs no key even where reading does."""
+    asked = http.query(request, {"then": http.text, "lang": http.one_of(*LANGUAGES)})
+    key, token = await page.signed_in(request)
+    return page.bare(request, asked, key, token)
+
+
+def signing_in(visit: Visit, then: str, problem: str | None, status: int) -> Rendered:
+    return page.render(
+        visit, "sign_in.html", status, then=then, problem=problem, rails=None, data_url=None, csv_url=None, cite=None
+    )
+
+
+@post("/sign-in", status_code=303)
+async def post_sign_in(request: Request) -> Response[bytes]:
+    """Keeps a key that is known in a cookie for some hours."""
+    sent = await form(request)
+    page.guard(request, None, "")
+    token = sent.get("key", "").strip()
+    key = await request.app.state.registry.keys.find(token) if token else None
+    then = local(sent.get("then", "/"))
+    if key is None:
+        visit = await sign_in_visit(request)
+        return page.send(visit, signing_in(visit, then, shown(visit.language).words.gettext("This key is not known, or it was revoked."), 401))
+    secure = "; Secure" if request.url.scheme == "https" else ""
+    cookie = f"{COOKIE}={token}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+    return Response(b"", status_code=303, headers={"Location": then, "Set-Cookie": cookie, "Cache-Control": "no-store"})
+
+
+@post("/sign-out", status_code=303)
+async def post_sign_out(request: Request) -> Response[bytes]:
+    """Forgets the key."""
+    sent = await form(request)
+    _, token = await page.signed_in(request)
+    page.guard(request, token, sent.get("csrf", ""))
+    cookie = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+    return Response(b"", status_code=303, headers={"Location": "/", "Set-Cookie": cookie, "Cache-Control": "no-store"})
+
+
+# --- choosing what happened -------------------------------------------------------------------------------------------
+
+
+@route("/record", http_method=READ)
+async def get_record(request: Request) -> Response[bytes]:
+    """Which deal is it about, or is it a new one?"""
+    visit = await page.visit(request, {"deal": http.text, "new": http.text})
+    required(visit)
+    if "deal" in visit.asked or "new" in visit.asked:
+        new = "new" in visit.asked
+        slug = http.slug(visit.asked["new" if new else "deal"].strip())
+        query = {**({"type": "deal_registered"} if new else {}), **visit.speaking()}
+        raise Redirected(f"/deals/{slug}/record" + (f"?{urlencode(query)}" if query else ""))
+    return page.send(
+        visit,
+        page.render(
+            visit,
+            "record_choose.html",
+            known=await known(visit, None),
+            rails=None,
+            data_url=None,
+            csv_url=None,
+            cite=None,
+        ),
+    )
+
+
+def required(visit: Visit) -> Key:
+    """The signed-in key. Raises Unauthorized, which leads to the sign-in page."""
+    if visit.key is None:
+        raise Unauthorized("Sign in with a key to record.")
+    return visit.key
+
+
+async def known(visit: Visit, history: History[Any] | None) -> forms.Known:
+    """What a form offers to choose from."""
+    clock, at, _ = await visit.reader.known_at(visit.clocks)
+    deals = await visit.reader.deals(clock, at, visit.times.today, [], None, "", SUGGESTED)
+    organizations = await visit.reader.organizations("", None, SUGGESTED)
+    return forms.Known(
+        history.state if history is not None and hasattr(history.state, "pledges") else None,
+        tuple(msgspec.json.decode(o)["organization"] for o in organizations),
+        tuple(msgspec.json.decode(d)["deal"] for d in deals.rows),
+    )
+
+
+@route("/record/amount", http_method=READ)
+async def get_amount(request: Request) -> Response[bytes]:
+    """How an amount that somebody types is read, as a line of a page."""
+    given = dict(request.query_params.items())
+    text = next((v for k, v in given.items() if k != "lang"), "")[:300]
+    visit = page.bare(request, {k: v for k, v in given.items() if k == "lang" and v in LANGUAGES}, None, None)
+    reading, problem = "", ""
+    if text.strip():
+        try:
+            parsed = money.parse(text)
+            reading = reading_of(parsed.amount)
+        except money.AmountUnreadable as error:
+            problem = str(error)
+    return page.send(visit, page.render(visit, "amount.html", reading=reading, problem=problem))
+
+
+def reading_of(amount: Any) -> str:
+    """An amount as it was read, in full digits."""
+    parts = []
+    for stated in (amount, *amount.stated_as):
+        figure = stated.value or "–".join(filter(None, (getattr(stated, "low", None), getattr(stated, "high", None))))
+        digits = "–".join(f"{int(v):,}" if v.isdigit() else v for v in figure.split("–")) if figure else ""
+        qualifier = f", {stated.qualifier.replace('_', ' ')}" if stated.qualifier else ""
+        parts.append(f"{stated.currency} {digits}{qualifier}")
+    return " = ".join(parts)
+
+
+# --- the form ---------------------------------------------------------------------------------------------------------
+
+
+class Task(Struct):
+    """What a form is for: the stream, the event type, and what it corrects or voids."""
+
+    kind: str
+    slug: str
+    history: History[Any] | None
+    event: type[Event] | None
+    original: Reading | None = None
+    voids: Reading | None = None
+
+    @property
+    def version(self) -> int:
+        return self.history.version if self.history is not None else 0
+
+    @property
+    def home(self) -> str:
+        return f"/{self.kind}s/{self.slug}"
+
+
+async def task_of(visit: Visit, kind: str, slug: str, said: Mapping[str, str]) -> Task:
+    """Reads what a form is for. Raises NotFound for an event that is not this stream's."""
+    http.slug(slug)
+    history = await visit.reader.histories.current(visit.reader.reads(), f"{kind}/{slug}")
+    task = Task(kind, slug, history, forms.known_type(said.get("type")))
+    named = said.get("corrects") or said.get("voids")
+    if named:
+        uuid = intake.as_uuid(named)
+        reading = history.record.by_id.get(uuid) if history is not None and uuid is not None else None
+        if reading is None or reading.event is None:
+            raise NotFound(f"'{slug}' has no event {named[:80]} that could be changed.")
+        if said.get("corrects"):
+            task.original, task.event = reading, type(reading.event)
+        else:
+            task.voids = reading
+    elif history is None:
+        task.event = forms.known_type("deal_registered" if kind == "deal" else "organization_registered")
+    return task
+
+
+ASKED: page.Known = {"type": http.text, "corrects": http.text, "voids": http.text}
+
+
+@route("/deals/{deal:str}/record", http_method=READ)
+async def get_deal_form(request: Request, deal: str) -> Response[bytes]:
+    """What happened to this deal?"""
+    return await show_form(request, "deal", deal)
+
+
+@route("/organizations/{organization:str}/record", http_method=READ)
+async def get_organization_form(request: Request, organization: str) -> Response[bytes]:
+    """What became of this organization?"""
+    return await show_form(request, "organization", organization)
+
+
+async def show_form(request: Request, kind: str, slug: str) -> Response[bytes]:
+    """The form, empty or holding the record that is to be corrected."""
+    visit = await page.visit(request, ASKED)
+    required(visit)
+    task = await task_of(visit, kind, slug, visit.asked)
+    typed: dict[str, str] = {}
+    if task.original is not None:
+        assert task.original.event is not None
+        typed = forms.typed_of(task.original.event, task.original.effective_on, task.original.sources)
+    typed |= {"id": str(uuid4()), "version": str(task.version)}
+    return page.send(visit, await form_page(visit, task, typed, [], None, 200))
+
+
+async def form_page(
+    visit: Visit, task: Task, typed: dict[str, str], faults: list[Fault], problem: str | None, status: int
+) -> Rendered:
+    """The page with the form, what was typed in it, and what is wrong with it."""
+    offered = await known(visit, task.history)
+    sections = (
+        forms.sections(task.event, typed, offered, visit.language, correcting=task.original is not None)
+        if task.event is not None
+        else []
+    )
+    found = {f.name: fault for s in sections for f in s.fields if (fault := forms.fault_of(f, faults))}
+    told = {id(f) for f in faults for s in sections for field in s.fields if forms.fault_of(field, [f])}
+    return page.render(
+        visit,
+        "record.html",
+        status,
+        task=task,
+        title=shown(visit.language).words.own(getattr(task.history.state, "title", None) or getattr(task.history.state, "name", None), task.slug)
+        if task.history is not None
+        else task.slug,
+        groups=forms.GROUPS if task.kind == "deal" else forms.ORGANIZATION_GROUPS,
+        sections=sections,
+        typed=typed,
+        faults=found,
+        others=[f for f in faults if id(f) not in told],
+        problem=problem,
+        rails=None,
+        data_url=None,
+        csv_url=None,
+        cite=None,
+    )
+
+
+@post("/deals/{deal:str}/record", status_code=200)
+async def post_deal_form(request: Request, deal: str) -> Response[bytes]:
+    """Shows what would change, or records it."""
+    return await take_form(request, "deal", deal)
+
+
+@post("/organizations/{organization:str}/record", status_code=200)
+async def post_organization_form(request: Request, organization: str) -> Response[bytes]:
+    """Shows what would change, or records it."""
+    return await take_form(request, "organization", organization)
+
+
+async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
+    """A form that was sent: back with its faults, on with a preview, or recorded."""
+    sent = await form(request)
+    visit = await page.visit(request, ASKED)
+    key = required(visit)
+    page.guard(request, visit.token, sent.get("csrf", ""))
+    task = await task_of(visit, kind, slug, sent)
+    typed = {name: text for name, text in sent.items() if name not in _OWN or name in ("id", "version", "reason")}
+    step = sent.get("step", "preview")
+    if step == "edit":
+        return page.send(visit, await form_page(visit, task, typed, [], None, 200))
+    try:
+        announcement, readings = announced(task, typed)
+        http.allow(key, scope_of(announcement.event))
+        record = Record(
+            kind=task.kind,  # type: ignore[arg-type]
+            slug=slug,
+            announcements=[announcement],
+            by=key.id,
+            expected_version=int(typed["version"]) if typed.get("version", "").isdigit() else None,
+            dry_run=step != "record",
+        )
+        outcome = await visit.registry.recorder.record(record)
+    except Invalid as error:
+        return page.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
+    except RuleBroken as error:
+        return page.send(visit, await form_page(visit, task, typed, [], error.detail, 409))
+    except RegistryError as error:
+        if type(error).__name__ != "VersionConflict":
+            raise
+        typed["version"] = str(error.facts["actual"])
+        return page.send(visit, await form_page(visit, task, typed, [], str(error), 412))
+    if step == "record":
+        back = {"recorded": "true", **visit.speaking()} if task.kind == "deal" else visit.speaking()
+        return Response(
+            b"",
+            status_code=303,
+            headers={"Location": f"{task.home}?{urlencode(back)}#event-{announcement.id}", "Cache-Control": "no-store"},
+        )
+    answer = msgspec.json.decode(outcome.answer)
+    return page.send(
+        visit,
+        page.render(
+            visit,
+            "record_preview.html",
+            task=task,
+            announcement=announcement,
+            readings=[(name, reading_of(amount)) for name, amount in readings.items()],
+            changes=[typed_change(c) for c in answer["changes"]],
+            flags=answer.get("flags", []),
+            sent={k: v for k, v in sent.items() if k not in ("csrf", "step")},
+            names={},
+            rails=None,
+            data_url=None,
+            csv_url=None,
+            cite=None,
+        ),
+    )
+
+
+def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | OrganizationAnnouncement, dict[str, Any]]:
+    """The announcement that a form stands for. Raises Invalid, with each fault's place in the form."""
+    reader: Any = intake.announcements if task.kind == "deal" else intake.organization_announcements
+    id_ = typed.get("id") or str(uuid4())
+    reason = typed.get("reason", "").strip() or None
+    if task.voids is not None:
+        voided = EventVoided(voids=task.voids.recorded.id, reason=reason)
+        return reader.one(msgspec.json.encode({"id": id_, "event": voided})), {}
+    if task.event is None:
+        raise Invalid([Fault("", "choose what happened")])
+    found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
+    if found.faults:
+        raise Invalid(found.faults)
+    whole = reader.one(msgspec.json.encode({"id": id_, **found.announcement}))
+    if task.original is None:
+        return whole, found.readings
+    replacement = Replacement(
+        effective_on=whole.effective_on if whole.effective_on is not None else UNSET,
+        sources=whole.sources,
+        event=whole.event,
+    )
+    event = EventCorrected(corrects=task.original.recorded.id, replacement=replacement, reason=reason)
+    return reader.one(msgspec.json.encode({"id": id_, "event": event, "note": whole.note})), found.readings
+
+
+_THINGS: dict[str, type[Struct]] = {
+    "pledges": PledgeState,
+    "sites": SiteState,
+    "milestones": MilestoneState,
+    "conditions": ConditionState,
+    "parties": PartyState,
+    "relations": RelationState,
+}
+
+
+@cache
+def _hints(of: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(of)
+
+
+def type_of_field(path: str) -> Any:
+    """The type of a field of a deal's or an organization's state."""
+    _, name, *rest = path.split("/", 3)
+    if rest and name in _THINGS:
+        return _hints(_THINGS[name]).get(rest[1], Any)
+    return _hints(Deal).get(name) or _hints(Organization).get(name, Any)
+
+
+class Changed(Struct, frozen=True):
+    """A change of the dry run, its values read as what they are."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def typed_change(change: Mapping[str, Any]) -> Changed:
+    """A change as JSON has it, with amounts, texts and dates as such."""
+    shape = type_of_field(change["path"])
+    sides = [None if v is None else msgspec.convert(v, shape) for v in (change["before"], change["after"])]
+    return Changed(change["path"], *sides)
+
+
+HANDLERS = [
+    *(get_sign_in, post_sign_in, post_sign_out, get_record, get_amount),
+    *(get_deal_form, post_deal_form, get_organization_form, post_organization_form),
+]
