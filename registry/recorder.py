@@ -200,6 +200,7 @@ class Recorder:
         self._notified = asyncio.Event()
         self._notifier: asyncio.Task[None] | None = None
         self.committed: list[Callable[[Head], None]] = []
+        self.last_group = 0
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._run(), name="recorder")
@@ -370,6 +371,7 @@ class Recorder:
     def _adopt(self, draft: _Draft) -> None:
         self._head = draft.head()
         self._frontier = draft.frontier
+        self.last_group = len(draft.sealed)
         for stream, history in draft.histories.items():
             self._histories.put(stream, history)
         self._notified.set()

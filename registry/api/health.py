@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can answer."""
+"""Whether the service lives, whether it can answer, and its figures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, route
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from registry.api import http, shapes
 from registry.api.deals import READ
@@ -40,7 +41,23 @@ async def get_ready(request: Request) -> Response[bytes]:
     return http.json_response(msgspec.json.encode({"status": status, **checks}), 200 if ready else 503, headers)
 
 
+@route("/metrics", http_method=READ)
+async def get_metrics(request: Request) -> Response[bytes]:
+    """The process's figures, for Prometheus."""
+    http.query(request, {})
+    registry, metrics = request.app.state.registry, request.app.state.metrics
+    metrics.waiting.set(registry.recorder.waiting)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            metrics.position.set((await registry.reader.head()).position)
+    except Exception:
+        # The figures are wanted most when the database is away.
+        metrics.position.set(float("nan"))
+    return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
 OPERATIONS = (
+    Operation(handler=get_metrics, tag="Service", other={"text/plain": "Prometheus' text format."}, open=True),
     Operation(handler=get_live, tag="Service", answer=shapes.Live, open=True),
     Operation(handler=get_ready, tag="Service", answer=shapes.Ready, statuses=(200, 503), open=True),
 )

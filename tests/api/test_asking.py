@@ -246,7 +246,7 @@ async def test_a_named_point_counts_more_than_accept_datetime(client: httpx.Asyn
 )
 async def test_accept_datetime_that_is_none(client: httpx.AsyncClient, slug: str, header: str) -> None:
     await told(client, slug)
-    answer = await client.get(f"/v1/deals/{slug}", headers={"Accept-Datetime": header.encode()})
+    answer = await client.get(f"/v1/deals/{slug}", headers={b"Accept-Datetime": header.encode()})
     assert (answer.status_code, answer.json()["parameter"]) == (400, "Accept-Datetime")
 
 

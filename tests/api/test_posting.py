@@ -83,7 +83,7 @@ async def test_if_none_match_star_demands_a_new_deal(client: httpx.AsyncClient, 
 )
 async def test_a_header_that_counts_must_be_understood(service: Service, slug: str, header: str, value: str) -> None:
     size = await service.size()
-    headers = {header: value.encode()}
+    headers = {header.encode(): value.encode()}
     answer = await service.client.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)
     assert (answer.status_code, answer.json()["parameter"]) == (400, header)
     assert await service.size() == size

@@ -1,0 +1,118 @@
+"""What operators see of each request: an id, a line in the log, figures. Never a key, a body, or a question's words.
+
+It stands around the whole application, so that nothing is answered without it: not an unknown path, not a fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from litestar import Litestar
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+ACCESS = "registry.access"
+log = structlog.get_logger(ACCESS)
+_wanted = logging.getLogger(ACCESS)
+
+# Of what a proxy in front may send as X-Request-Id: no more than an id.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
+
+# Answers are data. Pages bring a policy of their own.
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Metrics:
+    """The figures of one process. `/metrics` reads the gauges that stand still when it is asked."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "registry_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "registry_http_request_seconds",
+            "Seconds until a request was answered whole.",
+            ("method", "route"),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("registry_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.waiting = Gauge("registry_recorder_waiting", "Requests waiting to be recorded.", registry=self.registry)
+        self.group = Histogram(
+            "registry_recorder_group_events",
+            "Events that one transaction of this process recorded.",
+            buckets=EVENTS,
+            registry=self.registry,
+        )
+        self.position = Gauge("registry_log_position", "The log's last position.", registry=self.registry)
+        self._known: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one request."""
+        known = self._known.get((method, route, status))
+        if known is None:
+            known = self.requests.labels(method, route, status), self.seconds.labels(method, route)
+            self._known[method, route, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
+
+
+class Observed(Litestar):
+    """The application, with each request observed."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        begun = perf_counter()
+        metrics: Metrics = self.state.metrics
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        id = given.decode() if _REQUEST_ID.match(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = id
+        status = 0
+
+        async def observed(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [*message.get("headers", ()), (b"x-request-id", id.encode()), *ALWAYS]
+                if not any(name == POLICY[0] for name, _ in headers):
+                    headers.append(POLICY)
+                message["headers"] = headers
+            await send(message)
+
+        metrics.in_flight.inc()
+        try:
+            await super().__call__(scope, receive, observed)
+        finally:
+            metrics.in_flight.dec()
+            seconds = perf_counter() - begun
+            # The route's template, not the path: there are as many paths as deals, and as many unknown ones as askers.
+            route = scope.get("path_template") or "unknown"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            metrics.answered(method, route, status, seconds)
+            # Asked first: a line that nobody wants costs as much as one that is written.
+            if _wanted.isEnabledFor(logging.INFO):
+                log.info(
+                    "answered",
+                    request_id=id,
+                    method=method,
+                    path=scope["path"][:200],
+                    status=status,
+                    milliseconds=round(seconds * 1000, 2),
+                )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
