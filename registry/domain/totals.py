@@ -159,7 +159,8 @@ class Question(Struct, frozen=True, kw_only=True):
 
     `currency` None adds up each currency by itself. Rates are those of the day an amount was stated, or of `rates_of`;
     never of a day after `asked_on`, the day the question is about. `roll_up` maps an organization to the one it counts
-    under: the record it was merged into, or its parent at that time. `lines` bounds the pledges listed in each group.
+    under: the record it was merged into, or its parent at that time. `lines` bounds the pledges that are listed, of the
+    whole and of all groups together.
     """
 
     currency: Currency | None = None
@@ -295,13 +296,13 @@ class _Sum:
         self.qualifiers: set[Qualifier] = set()
         self.certain = self.pledges = 0
 
-    def add(self, item: _Item, in_low: bool, in_high: bool) -> None:
+    def add(self, item: _Item, in_low: bool, in_high: bool, count: int) -> None:
         if in_low:
             self.low += item.low
-            self.certain += 1
+            self.certain += count
         if in_high:
             self.high += item.high
-            self.pledges += 1
+            self.pledges += count
         pledge = item.pledge
         if pledge.qualifier is not None and pledge.qualifier != "exact":
             self.qualifiers.add(pledge.qualifier)
@@ -326,13 +327,14 @@ class _Group:
         self.settled: list[Line] = []
         self.inside: dict[str, str] = {}
 
-    def take(self, item: _Item, rule: Rule, in_low: bool, in_high: bool) -> None:
+    def take(self, item: _Item, rule: Rule, in_low: bool, in_high: bool, count: int = 1) -> None:
+        """Adds a pledge, or so many alike with their figures in one."""
         if in_low or in_high:
             total = self.sums.get(item.column)
             if total is None:
                 total = self.sums[item.column] = _Sum()
-            total.add(item, in_low, in_high)
-        self.rules[rule] = self.rules.get(rule, 0) + 1
+            total.add(item, in_low, in_high, count)
+        self.rules[rule] = self.rules.get(rule, 0) + count
 
     def leave_out(self, line: Line) -> None:
         self.rules[line.rule] = self.rules.get(line.rule, 0) + 1
@@ -385,6 +387,10 @@ def add_up(
         return _Adding(question, rates).run(list(rows), others)
 
 
+_Alike = tuple[tuple[str | None, ...], str, bool, AmountBasis | None, Qualifier | None]
+"""What plain pledges have in common that are added at once: their groups, column and qualifier."""
+
+
 class _Adding:
     def __init__(self, question: Question, rates: Rates | None) -> None:
         self.question = question
@@ -392,7 +398,9 @@ class _Adding:
         self.relations = Relations()
         self.overall = _Group(None, question.lines)
         self.groups: dict[str | None, _Group] = {}
+        self.room = self.left = question.lines  # for the pledges that all groups together list
         self.used: dict[tuple[str, date], Rate | NoRate] = {}
+        self.alike: dict[_Alike, tuple[_Item, list[Decimal]]] = {}
 
     def run(self, rows: list[DealRow], others: Iterable[DealRow]) -> Totals:
         every = {row.deal: row for row in (*others, *rows)}
@@ -407,6 +415,7 @@ class _Adding:
                     self.relations.set_apart((deal, pledge.pledge), (base, part or None))
         for row in rows:
             self._place(row)
+        self._pour()
         groups = sorted(self.groups.values(), key=lambda g: (g.key is None, g.key or ""))
         for group in (self.overall, *groups):
             if group.related:
@@ -424,8 +433,11 @@ class _Adding:
         related = row.deal in self.relations.deals
         grouped = self.question.group_by is not None
         of_deal = self._keys_of_deal(row) if grouped else ()
+        full = not related and len(self.overall.listed) >= self.question.lines and (not grouped or self.room <= 0)
         for pledge in row.pledges:
             keys = of_deal if of_deal is not None else self._keys_of_pledge(row, pledge)
+            if full and self._set_aside(row, pledge, keys):
+                continue
             item = self._figure(row, pledge, related)
             groups = [self._group(key) for key in keys]
             if isinstance(item, Line):
@@ -439,15 +451,48 @@ class _Adding:
             for group in groups:
                 self._add(group, item, related)
 
-    @staticmethod
-    def _add(group: _Group, item: _Item, related: bool) -> None:
+    def _add(self, group: _Group, item: _Item, related: bool) -> None:
         if related:
             group.related[item.key] = item
             return
         rule: Rule = item.plainly if item.certain else "shared"
         group.take(item, rule, item.certain, True)
-        if len(group.listed) < group.limit:
+        if len(group.listed) < group.limit and (group is self.overall or self.room > 0):
             group.listed.append((rule, item))
+            self.room -= group is not self.overall
+
+    def _set_aside(self, row: DealRow, pledge: PledgeRow, keys: tuple[str | None, ...]) -> bool:
+        """Collects the plain pledges that no list has room for, alike with alike: a large portfolio is mostly these."""
+        value, currency = pledge.value, pledge.currency
+        if value is None or currency is None or pledge.low is not None or pledge.high is not None:
+            return False
+        if pledge.status == "withdrawn" or row.stage in ("cancelled", "withdrawn"):
+            return False
+        wanted = self.question.currency
+        if wanted is not None and wanted != currency:
+            found = self._rate(currency, wanted, pledge.stated_on)
+            if isinstance(found, NoRate):
+                return False
+            value, currency = convert(value, found), wanted
+        kind = (keys, currency, pledge.commitment == "intention", pledge.basis, pledge.qualifier)
+        known = self.alike.get(kind)
+        if known is None:
+            column = (currency, *_kind(pledge))
+            item = _Item((row.deal, None), column, _ZERO, _ZERO, pledge.stated_on, True, row, pledge, None)
+            self.alike[kind] = (item, [value])
+        else:
+            known[1].append(value)
+        return True
+
+    def _pour(self) -> None:
+        """Adds what was set aside, each kind at once."""
+        for (keys, *_), (one, values) in self.alike.items():
+            together = sum(values, _ZERO)
+            at_once = _Item(one.key, one.column, together, together, one.stated_on, True, one.deal, one.pledge, None)
+            self.overall.take(at_once, one.plainly, True, True, len(values))
+            alone = len(keys) == 1
+            for key in keys:
+                self._group(key).take(at_once, one.plainly if alone else "shared", alone, True, len(values))
 
     def _figure(self, row: DealRow, pledge: PledgeRow, related: bool) -> _Item | Line:
         """The pledge with its figures, or why it cannot count whatever else there is."""
@@ -523,7 +568,9 @@ class _Adding:
 
     def _finish(self, group: _Group) -> Group:
         plainly = (_line(item, rule, item.certain, True) for rule, item in group.listed)
-        lines = tuple((*group.settled, *group.left_out, *plainly)[: self.question.lines])
+        every = (*group.settled, *group.left_out, *plainly)
+        lines = every[: group.limit if group is self.overall else max(0, self.left)]
+        self.left -= 0 if group is self.overall else len(lines)
         columns = tuple(
             Column(
                 currency=currency,
