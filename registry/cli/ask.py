@@ -145,7 +145,7 @@ def history(
 
 def blame(
     deal: Deal,
-    field: Annotated[str | None, typer.Argument(help="Only fields that begin so, such as /pledges/total.")] = None,
+    field: Annotated[str | None, typer.Argument(help="Only this field and those below: /pledges/total.")] = None,
     effective_on: EffectiveOn = None,
     published_on: PublishedOn = None,
     recorded_at: RecordedAt = None,
@@ -163,7 +163,8 @@ def blame(
         recorded_at=recorded_at,
         position=position,
     )
-    found["fields"] = [f for f in found["fields"] if f["field"].startswith(field or "")]
+    below = f"{(field or '').rstrip('/')}/"
+    found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
     if _json(found, as_json, as_table):
         return
     rows = [
@@ -359,7 +360,7 @@ def short(value: Any) -> str:
         case list() if all(isinstance(item, str) for item in value):
             return ", ".join(value) or "–"
         case list():
-            return f"{len(value)} entries"
+            return "1 entry" if len(value) == 1 else f"{len(value)} entries"
         case _:
             return str(value)
 

@@ -1,0 +1,20 @@
+"""Every example of docs/three-clocks.md prints what the document says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.conftest import ADMIN_KEY, Service
+from tests.console import ROOT, Example, examples, fits, run
+
+EXAMPLES = list(examples(ROOT / "docs" / "three-clocks.md"))
+
+
+def test_the_document_has_examples() -> None:
+    assert len(EXAMPLES) == 10
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+async def test_an_example_prints_what_the_document_says(demo: Service, example: Example) -> None:
+    printed = await run(example, {"REGISTRY_URL": demo.url, "REGISTRY_KEY": ADMIN_KEY})
+    assert fits(printed, example.output), printed
