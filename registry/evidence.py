@@ -23,7 +23,7 @@ from registry.domain.history import Clocks
 from registry.errors import BadQuery, EvidenceUnavailable, NotFound, RegistryError
 from registry.events import store
 from registry.events.checkpoint import Checkpoint, CheckpointError, Proof, parse_note
-from registry.events.heads import Heads, extension
+from registry.events.heads import Heads
 from registry.events.merkle import (
     BundleAt,
     NotInTree,
@@ -50,13 +50,13 @@ log = structlog.get_logger(__name__)
 LEASE = "SELECT pg_advisory_xact_lock(5207184300166412947)"
 
 KEEP = """
-INSERT INTO checkpoints (size, verifier, note, signed_at)
-VALUES ($1, $2, $3, $4)
+INSERT INTO checkpoints (size, verifier, note, heads, signed_at)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
 
 NEWEST = """
-SELECT size, note
+SELECT size, note, heads
   FROM checkpoints
  ORDER BY size DESC, signed_at DESC
  LIMIT 1
@@ -71,7 +71,7 @@ SELECT note
 """
 
 ALL = """
-SELECT size, note, signed_at
+SELECT size, note, heads, signed_at
   FROM checkpoints
  WHERE size < $1
  ORDER BY size DESC, signed_at DESC
@@ -116,6 +116,15 @@ class Consistency(Struct, frozen=True, kw_only=True):
     to_root: Hex
     path: tuple[Hex, ...]
     checkpoint: str | None
+
+
+class Signed(Struct, frozen=True):
+    """A checkpoint that was signed, and the statement of heads that goes with it."""
+
+    size: int
+    note: str
+    heads: str
+    signed_at: datetime
 
 
 class Evidence:
@@ -202,9 +211,9 @@ class Evidence:
                 if newest is not None and not self._key.exists() and not _beside(self._key, ".pub").exists():
                     self._sound = True
                     return False
-                note = await self._signed(connection, head, newest["note"] if newest is not None else None)
+                note, heads = await self._signed(connection, head, newest["note"] if newest is not None else None)
                 verifier = await asyncio.to_thread(self._verifier_of, note)
-                await connection.execute(KEEP, head.position, verifier, note, self._clock())
+                await connection.execute(KEEP, head.position, verifier, note, heads, self._clock())
         except _UNSIGNABLE as error:
             self._sound = False
             log.error("the log's signer refuses", reason=str(error))
@@ -213,7 +222,7 @@ class Evidence:
         await self._export(head.position, note)
         return True
 
-    async def _signed(self, connection: Connection, head: store.Head, kept: str | None) -> str:
+    async def _signed(self, connection: Connection, head: store.Head, kept: str | None) -> tuple[str, str]:
         size = head.position
         copies = [note for note in (kept, await asyncio.to_thread(self._newest_copy)) if note is not None]
         signer = await asyncio.to_thread(Signer.open, self._key, self._origin, copies)
@@ -223,7 +232,8 @@ class Evidence:
         root = root_from_tiles(size, read)
         proofs = {old: consistency_proof(old, size, read) for old in olds}
         heads = await self._heads_of(connection, size, head.leaf_hash)
-        return await asyncio.to_thread(signer.sign, size, root, proofs, copies, (extension(heads.root()),))
+        note = await asyncio.to_thread(signer.sign, size, root, proofs, copies)
+        return note, await asyncio.to_thread(signer.sign_heads, heads.root())
 
     async def _heads_of(self, connection: Connection | Pool, size: int, leaf: bytes | None) -> Heads:
         """The last events of all streams in the log of this size. Under `_signing`."""
@@ -249,10 +259,14 @@ class Evidence:
             return [str(key) for key in await asyncio.to_thread(Signer(self._key, self._origin).verifiers)]
         return [row["verifier"] for row in await self._pool.fetch(VERIFIERS)]
 
-    async def checkpoints(self, before: int = 2**62, limit: int = 100) -> list[tuple[int, str, datetime]]:
-        """The checkpoints of fewer than `before` events, newest first: size, note, and when it was signed."""
-        rows = await self._pool.fetch(ALL, before, limit)
-        return [(row["size"], row["note"], row["signed_at"]) for row in rows]
+    async def heads(self) -> str:
+        """The signed statement of every stream's last event, for the newest checkpoint. Raises EvidenceUnavailable."""
+        await self.checkpoint()
+        return str((await self._pool.fetchrow(NEWEST))["heads"])
+
+    async def checkpoints(self, before: int = 2**62, limit: int = 100) -> list[Signed]:
+        """The checkpoints of fewer than `before` events, newest first."""
+        return [Signed(*row) for row in await self._pool.fetch(ALL, before, limit)]
 
     # --- copies -------------------------------------------------------------------------------------------------------
 
@@ -362,7 +376,7 @@ class Evidence:
         await self.checkpoint()
         async with self._signing:
             newest = await self._pool.fetchrow(NEWEST)
-            size, note = newest["size"], newest["note"]
+            size = newest["size"]
             last = await store.leaves(self._pool, size - 1, size)
             proof = (await self._heads_of(self._pool, size, last[0] if last else None)).prove(f"deal/{deal}")
         events = await store.feed(self._pool, 0, 2**31, until=size, stream=f"deal/{deal}")
@@ -385,8 +399,8 @@ class Evidence:
                 clocks=asked,
                 state=state_of(deal, [e.recorded for e in events], asked, size),
                 events=tuple(proven),
-                head=ProvenHead(proof.lines, _hex(proof.path)),
-                checkpoint=note,
+                head=ProvenHead(proof.lines, _hex(proof.path), newest["heads"]),
+                checkpoint=newest["note"],
             )
         )
 

@@ -22,7 +22,7 @@ from registry.errors import Corrupt
 from registry.events import store
 from registry.events.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.events.codec import Entry, canonical, content_digest, decode_content, decode_entry, from_row
-from registry.events.heads import Heads, StreamHead, committed, verify_head
+from registry.events.heads import Heads, StreamHead, open_heads, verify_head
 from registry.events.merkle import (
     HASH_SIZE,
     TILE_HEIGHT,
@@ -46,12 +46,12 @@ Hex = str
 class Known(Struct, frozen=True):
     """A checkpoint that the log must not contradict, and where it was found.
 
-    `heads`: whether its line of heads is to be recomputed too, which costs a look at every stream.
+    `heads` is the root of all streams' last events that was signed with it: None for one that is not to be recomputed.
     """
 
     where: str
     checkpoint: Checkpoint
-    heads: bool = True
+    heads: bytes | None = None
 
 
 class Verified(Struct, frozen=True, kw_only=True):
@@ -233,7 +233,7 @@ class _Walk:
                     detail=f"the first {size} events have another root than {known.where} commits to: one of positions "
                     f"{self.good + 1} to {size} is not what it was."
                 )
-            if known.heads and (root := committed(known.checkpoint)) is not None and root != self._heads().root():
+            if known.heads is not None and known.heads != self._heads().root():
                 raise Corrupt(detail=f"{known.where} commits to other last events of the streams than there were then.")
         self.good = size
 
@@ -293,10 +293,11 @@ class ProvenEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ProvenHead(Struct, frozen=True, forbid_unknown_fields=True):
-    """The proof of a stream's last event: the lines of its leaf in the tree of heads, and the leaf's audit path."""
+    """The proof of a stream's last event: its leaf in the tree of heads, the audit path, and the signed statement."""
 
     lines: str
     path: tuple[Hex, ...]
+    statement: str
 
 
 class Bundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="bundle"):
@@ -433,9 +434,9 @@ def _check_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> Ch
             raise Corrupt(detail=f"position {proven.position} is not the event {len(events) + 1} of {stream}.")
         events.append(recorded)
         previous = recorded
-    heads = committed(checkpoint)
-    if previous is None or heads is None:
-        raise Corrupt(detail="the bundle has no events, or a checkpoint that commits to no deal's last one.")
+    head, heads, _ = open_heads(bundle.head.statement, keys)
+    if previous is None or head != checkpoint:
+        raise Corrupt(detail="the bundle has no events, or a statement of heads that is of another checkpoint.")
     last = verify_head(stream, bundle.head.lines, _hashes(bundle.head.path), heads)
     if last != StreamHead(stream, previous.version, previous.leaf_hash):
         raise Corrupt(detail=f"the checkpoint has another last event of {stream} than the last that is shown.")

@@ -17,6 +17,7 @@ CREATE TABLE checkpoints (
     size      bigint      NOT NULL CHECK (size >= 0),
     verifier  text        COLLATE "C" NOT NULL,
     note      text        NOT NULL,
+    heads     text        NOT NULL,
     signed_at timestamptz NOT NULL,
     PRIMARY KEY (size, verifier)
 )

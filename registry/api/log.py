@@ -25,7 +25,7 @@ IMMUTABLE = "max-age=31536000, immutable"
 
 def _text(content: str) -> Response[str]:
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
-    return Response(content, media_type="text/plain; charset=utf-8", headers=headers)
+    return Response(content, media_type="text/plain", headers=headers)
 
 
 def _wants_text(request: Request) -> bool:
@@ -58,6 +58,17 @@ async def get_v1_checkpoint(request: Request) -> Response[str]:
     await http.may_read(request)
     http.query(request, {})
     return _text(await request.app.state.registry.evidence.checkpoint())
+
+
+@route("/v1/log/heads", http_method=READ)
+async def get_heads(request: Request) -> Response[str]:
+    """The signed statement of the last event of every deal and organization.
+
+    It goes with the newest checkpoint, and covers as much.
+    """
+    await http.may_read(request)
+    http.query(request, {})
+    return _text(await request.app.state.registry.evidence.heads())
 
 
 @route("/v1/log/keys", http_method=READ)
@@ -121,6 +132,12 @@ _CHECKPOINT = {"text/plain": "A checkpoint, as a signed note."}
 OPERATIONS = (
     Operation(handler=get_v1_checkpoint, tag="Log", other=_CHECKPOINT, refuses=("evidence_unavailable",)),
     Operation(handler=get_checkpoint, tag="Log", other=_CHECKPOINT, refuses=("evidence_unavailable",)),
+    Operation(
+        handler=get_heads,
+        tag="Log",
+        other={"text/plain": "A signed note: size and root of the log, and the root of the tree of heads."},
+        refuses=("evidence_unavailable",),
+    ),
     Operation(handler=get_keys, tag="Log", other={"text/plain": "`<name>+<key id>+<base64>`, one a line."}),
     Operation(
         handler=get_inclusion,

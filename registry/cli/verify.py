@@ -21,12 +21,13 @@ from registry.cli import service
 from registry.cli.options import AsJson, show, stderr, with_settings
 from registry.errors import Corrupt
 from registry.events.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
+from registry.events.heads import open_heads
 from registry.evidence import Evidence, exported
 from registry.settings import Settings
 from registry.verification import Known, Verified, verify_bundle, verify_log
 
-# To recompute a checkpoint's line of heads costs a look at every stream: of the database's own checkpoints the newest few
-# are worth it, all others are held against the tree alone. Copies that were kept elsewhere have both recomputed.
+# To recompute the heads that were signed with a checkpoint costs a look at every stream: of the database's checkpoints
+# the newest few are worth it, all others are held against the tree alone.
 HEADS_OF_NEWEST = 3
 
 
@@ -92,16 +93,10 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         evidence = Evidence(pool, settings.signing_key, settings.log_origin)
         kept = await evidence.checkpoints(limit=2**31)
         known = [
-            *_opened(
-                ((f"the database's checkpoint of {size}", note) for size, note, _ in kept[:HEADS_OF_NEWEST]), keys
-            ),
-            *_opened(
-                ((f"the database's checkpoint of {size}", note) for size, note, _ in kept[HEADS_OF_NEWEST:]),
-                keys,
-                False,
-            ),
-            *_opened(_elsewhere(settings, copies), keys),
+            _opened(f"the database's checkpoint of {one.size}", one.note, keys, one.heads if new else None)
+            for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(kept))
         ]
+        known += [_opened(where, note, keys) for where, note in _elsewhere(settings, copies)]
         started = time.perf_counter()
         with Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
@@ -123,9 +118,14 @@ def _elsewhere(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[str
             raise typer.BadParameter(f"{place}: {error.strerror}", param_hint="--checkpoint") from None
 
 
-def _opened(notes: Iterable[tuple[str, str]], keys: list[VerifierKey], heads: bool = True) -> Iterator[Known]:
-    for where, note in notes:
-        try:
-            yield Known(where, open_checkpoint(note, keys), heads)
-        except CheckpointError as error:
-            raise Corrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
+def _opened(where: str, note: str, keys: list[VerifierKey], heads: str | None = None) -> Known:
+    try:
+        checkpoint = open_checkpoint(note, keys)
+        if heads is None:
+            return Known(where, checkpoint)
+        head, root, _ = open_heads(heads, keys)
+    except CheckpointError as error:
+        raise Corrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
+    if head != checkpoint:
+        raise Corrupt(detail=f"{where} has a statement of heads that is of another checkpoint.")
+    return Known(where, checkpoint, root)

@@ -2,9 +2,10 @@
 
 An RFC 6962 tree of exactly 65,536 leaves. A stream's leaf is the one numbered by the first two bytes of SHA-256(its
 name); the leaf's data are the lines `<stream> <version> <leaf hash in hexadecimal>` of all streams that fall there, in
-the order of their names' bytes. The root stands in every checkpoint as the extension line `heads <base64>`. Whoever reads
-all entries can compute it. It is held in memory and moved forward by the signer, never by an append; nothing is read or
-written here.
+the order of their names' bytes. With each checkpoint the signer signs a statement beside it: the origin with `/heads`
+behind it, the size and root of the checkpoint, and `heads <base64>`. (Not a line of the checkpoint itself: there are
+verifiers that know none but the first three.) Whoever reads all entries can compute the same. It is held in memory and
+moved forward by the signer, never by an append; nothing is read or written here.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from registry.events.checkpoint import Checkpoint, CheckpointError
+from registry.events.checkpoint import Checkpoint, CheckpointError, VerifierKey, verify_note
 from registry.events.merkle import HASH_SIZE, ProofError, leaf_hash, node_hash, verify_inclusion
 
 DEPTH = 16
 BUCKETS = 1 << DEPTH
 """Leaves of the tree: few enough to hold all inner hashes in 4 MB, enough for a million streams at 15 lines a leaf."""
 
-_EXTENSION = "heads "
+_ORIGIN = "/heads"
+_LINE = "heads "
 
 
 class StreamHead(Struct, frozen=True):
@@ -100,23 +102,23 @@ class Heads:
         return bytes(self._nodes[number * HASH_SIZE : (number + 1) * HASH_SIZE])
 
 
-def extension(root: bytes) -> str:
-    """The checkpoint's line that commits to the last events of all streams."""
-    return _EXTENSION + base64.b64encode(root).decode()
+def statement(head: Checkpoint, root: bytes) -> Checkpoint:
+    """What the signer says of the heads of a tree: its text is that of a checkpoint with an origin of its own."""
+    return Checkpoint(f"{head.origin}{_ORIGIN}", head.size, head.root, (_LINE + base64.b64encode(root).decode(),))
 
 
-def committed(checkpoint: Checkpoint) -> bytes | None:
-    """The root that a checkpoint commits to; None for one without. Raises CheckpointError for a malformed line."""
-    lines = [line for line in checkpoint.extensions if line.startswith(_EXTENSION)]
-    if not lines:
-        return None
+def open_heads(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[Checkpoint, bytes, VerifierKey]:
+    """The tree that a signed statement is about, the root of its heads, and who signed. Raises CheckpointError."""
+    parsed, key = verify_note(note, keys)
+    said = Checkpoint.parse(parsed.text)
+    head = Checkpoint(key.name, said.size, said.root)
     try:
-        root = base64.b64decode(lines[0].removeprefix(_EXTENSION), validate=True)
-    except ValueError:
+        root = base64.b64decode(said.extensions[0].removeprefix(_LINE), validate=True)
+    except (IndexError, ValueError):
         root = b""
-    if len(lines) > 1 or len(root) != HASH_SIZE or extension(root) != lines[0]:
-        raise CheckpointError(reason="its line of heads is no SHA-256 hash in base64, or stands there twice.")
-    return root
+    if len(root) != HASH_SIZE or said != statement(head, root):
+        raise CheckpointError(reason="it is no statement of the last events of this log's streams.")
+    return head, root, key
 
 
 def verify_head(stream: str, lines: str, path: Sequence[bytes], root: bytes) -> StreamHead | None:

@@ -1,10 +1,10 @@
 """The log's signing key and its memory: what has been signed is never contradicted.
 
-The key lives in a file of its own, outside the database, with three files beside it: `.pub`, every verifier key the log
-ever had, oldest first; `.head`, the last checkpoint that was signed; `.lock`. The head is on disk before a signature is
-handed out, so neither a crash, nor a restored database, nor a second process makes this key sign a smaller or a
-different tree. Nothing is kept between calls and nothing is logged; it never asks the database: what must be proved is
-handed in.
+The key lives in a file of its own, outside the database, with files beside it: `.pub`, every verifier key the log ever
+had, oldest first; `.head`, the last checkpoint that was signed; `.heads`, the last statement of the streams' last
+events; `.lock`. What is signed is on disk before it is handed out, so neither a crash, nor a restored database, nor a
+second process makes this key sign a smaller or a different tree. Nothing is kept between calls or logged; it
+never asks the database: what must be proved is handed in.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from registry.events.checkpoint import (
     verify_follows,
     verify_note,
 )
+from registry.events.heads import open_heads, statement
 from registry.events.merkle import EMPTY_ROOT, ProofError
 
 _RECOVERY = (
@@ -48,7 +49,9 @@ class Signer:
     def __init__(self, path: Path, origin: str) -> None:
         self.path = path
         self.origin = origin
-        self._public, self._head, self._lock = (path.with_name(path.name + end) for end in (".pub", ".head", ".lock"))
+        self._public, self._head, self._heads, self._lock = (
+            path.with_name(path.name + end) for end in (".pub", ".head", ".heads", ".lock")
+        )
 
     @classmethod
     def open(cls, path: Path, origin: str, copies: Iterable[str] = ()) -> Signer:
@@ -91,23 +94,16 @@ class Signer:
         verifiers = self.verifiers()
         return (self.last(), *(open_checkpoint(copy, verifiers) for copy in copies))
 
-    def sign(
-        self,
-        size: int,
-        root: bytes,
-        proofs: Mapping[int, Sequence[bytes]],
-        copies: Sequence[str] = (),
-        extensions: tuple[str, ...] = (),
-    ) -> str:
+    def sign(self, size: int, root: bytes, proofs: Mapping[int, Sequence[bytes]], copies: Sequence[str] = ()) -> str:
         """The signed checkpoint of this tree, kept as the last one before it is given away.
 
-        `extensions` are its lines behind the root. `proofs` has, by size, the consistency proof from each head of `earlier(copies)` that is neither empty nor of
+        `proofs` has, by size, the consistency proof from each head of `earlier(copies)` that is neither empty nor of
         this size. Raises SignerRefused when the tree does not continue each of them, CheckpointError when a copy is not
         of this log, SignerBroken."""
         with self._locked():
             key = self._signing_key()
             note, last = self._last()
-            head = Checkpoint(self.origin, size, root, extensions)
+            head = Checkpoint(self.origin, size, root)
             for earlier in self.earlier(copies):
                 self._must_follow(earlier, head, proofs)
             if head == last and key.verifier == verify_note(note, self.verifiers())[1]:
@@ -115,6 +111,39 @@ class Signer:
             note = key.sign(head.body())
             write_durably(self._head, note, 0o644)
             return note
+
+    def sign_heads(self, heads: bytes) -> str:
+        """The signed statement of every stream's last event (heads.py) in the tree that was signed last.
+
+        Of one tree there is one such root. Raises SignerRefused for another one, SignerBroken."""
+        with self._locked():
+            key = self._signing_key()
+            last = self._last()[1]
+            said = self._last_heads()
+            if said is not None and said[1] == last:
+                if said[2] != heads:
+                    raise SignerRefused(
+                        size=last.size,
+                        reason="it has said before which are the last events of its streams, and these are others. The "
+                        "log's past was changed: find out by whom, and restore it.",
+                    )
+                if said[3] == key.verifier:
+                    return said[0]
+            note = key.sign(statement(last, heads).body())
+            write_durably(self._heads, note, 0o644)
+            return note
+
+    def _last_heads(self) -> tuple[str, Checkpoint, bytes, VerifierKey] | None:
+        try:
+            note = self._heads.read_text()
+            return (note, *open_heads(note, self.verifiers()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, CheckpointError) as error:
+            raise SignerBroken(
+                reason=f"{self._heads} is not the last statement of heads that was signed ({error}): restore it, or "
+                "remove it where no copy is left."
+            ) from error
 
     def rotate(self) -> VerifierKey:
         """Makes a new key, which signs from now on; checkpoints signed by the old one verify as before.

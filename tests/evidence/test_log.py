@@ -1,4 +1,4 @@
-"""Property 15: others' verifiers accept every proof, checkpoint and tile that is served, and nothing that was changed."""
+"""Property 15: others' verifiers accept every proof, checkpoint and tile as served, and nothing that was changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlog_scales.backend import HttpBackend
 from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
-from tlog_scales.tlog import ConsistencyProof, InclusionProof
+from tlog_scales.tlog import ConsistencyProof, ConsistencyProofInvalid, InclusionProof, InclusionProofInvalid
 
 from registry.events.checkpoint import Checkpoint, Proof, SigningKey
 from registry.events.merkle import EMPTY_ROOT, ProofError, leaf_hash, verify_consistency, verify_inclusion
@@ -49,7 +49,7 @@ def unhex(path: list[str]) -> list[bytes]:
 
 
 async def test_an_empty_log_has_a_checkpoint_of_size_0(service: Service) -> None:
-    assert await head(service) == Checkpoint("registry.example/log", 0, EMPTY_ROOT, (await head(service)).extensions)
+    assert await head(service) == Checkpoint("registry.example/log", 0, EMPTY_ROOT)
     assert (await service.visitor.get("/log/tile/0/000")).status_code == 404
 
 
@@ -108,7 +108,7 @@ async def test_every_one_bit_change_of_what_is_served_is_refused_by_others(servi
             leaf, other, *path = (flipped(p, bit) if at == number else p for at, p in enumerate(parts))
             with pytest.raises(metamorphic_log.VerifyError):
                 metamorphic_log.verify_inclusion(2, 11, leaf, path, other)
-            with pytest.raises(ValueError, match=r"."):
+            with pytest.raises((InclusionProofInvalid, ConsistencyProofInvalid)):
                 InclusionProof(2, 11, path).check(leaf, other)
             with pytest.raises(ProofError):
                 verify_inclusion(2, 11, leaf, path, other)
@@ -119,7 +119,7 @@ async def test_every_one_bit_change_of_what_is_served_is_refused_by_others(servi
             old, new, *path = (flipped(p, bit) if at == number else p for at, p in enumerate(parts))
             with pytest.raises(metamorphic_log.VerifyError):
                 metamorphic_log.verify_consistency(6, 11, path, old, new)
-            with pytest.raises(ValueError, match=r"."):
+            with pytest.raises((InclusionProofInvalid, ConsistencyProofInvalid)):
                 ConsistencyProof(6, 11, path).check(old, new)
             with pytest.raises(ProofError):
                 verify_consistency(6, 11, path, old, new)
