@@ -15,7 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from registry.events.types import Amount, Currency
 
@@ -38,7 +38,7 @@ class Rate(Struct, frozen=True, kw_only=True):
     reading; conversions use `to_per_eur / from_per_eur` unrounded.
     """
 
-    from_: Currency
+    from_: Currency = field(name="from")
     to: Currency
     asked: date
     day: date

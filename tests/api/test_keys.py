@@ -1,0 +1,130 @@
+"""Keys: nothing is written without one, and a key can do what its scopes say and no more (property 25)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, get_args
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from registry import keys
+from registry.keys import Scope
+from tests.api.announcements import SOURCE, registered, voided
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+
+NOTHING = "00000000-0000-7000-8000-000000000000"
+
+# What each event needs; what a key with the scope may do passes on to the deal's own rules.
+NEEDS: dict[str, tuple[dict[str, Any], Scope]] = {
+    "deal_registered": (registered(), "record"),
+    "event_voided": (voided(NOTHING), "correct"),
+    "event_corrected": (
+        {"event": {"type": "event_corrected", "corrects": NOTHING, "replacement": {"sources": [SOURCE]}}},
+        "correct",
+    ),
+    "claim_preferred": ({"event": {"type": "claim_preferred", "field": "/pledges/a/amount"}}, "correct"),
+    "deal_merged": ({"event": {"type": "deal_merged", "into": "another"}}, "correct"),
+    "event_redacted": ({"event": {"type": "event_redacted", "redacts": NOTHING, "reason": "by law"}}, "redact"),
+}
+
+
+@pytest.mark.parametrize("event", NEEDS)
+@pytest.mark.parametrize("scope", get_args(Scope))
+async def test_a_key_can_do_what_its_scope_says_and_no_more(
+    service: Service, slug: str, event: str, scope: Scope
+) -> None:
+    announcement, needed = NEEDS[event]
+    headers = await service.key(scope)
+    size = await service.size()
+    answer = await service.visitor.post(f"/v1/deals/{slug}/events", json=announcement, headers=headers)
+    if scope in (needed, "admin"):
+        assert answer.status_code in (201, 409), answer.text
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert f"'{needed}'" in answer.json()["detail"]
+        assert await service.size() == size
+
+
+async def test_one_event_of_a_list_that_is_not_allowed_refuses_all(service: Service, slug: str) -> None:
+    size = await service.size()
+    answer = await service.visitor.post(
+        f"/v1/deals/{slug}/events", json=[registered(), voided(NOTHING)], headers=await service.key("record")
+    )
+    assert answer.status_code == 403
+    assert await service.size() == size
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer reg_unknown"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Basic eDp5"},
+        {"Authorization": "Bearer a\u00e9"},
+    ],
+)
+async def test_nothing_is_written_without_a_key(service: Service, slug: str, headers: dict[str, str]) -> None:
+    size = await service.size()
+    encoded = {name.encode(): value.encode() for name, value in headers.items()}
+    for kind in ("deals", "organizations"):
+        for query in ("", "?dry_run=true"):
+            answer = await service.visitor.post(f"/v1/{kind}/{slug}/events{query}", json=registered(), headers=encoded)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert await service.size() == size
+
+
+async def test_a_revoked_key_ends(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "BELIEF", 0.0)
+    token = await keys.create(service.pool, "ends", ("record",))
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (
+        await service.visitor.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)
+    ).status_code == 201
+    recorded_by = (await service.client.get(f"/v1/deals/{slug}/events")).json()["events"][0]["recorded_by"]
+    await keys.revoke(service.pool, recorded_by)
+    answer = await service.visitor.post(f"/v1/deals/{slug}/events?dry_run=true", json=registered(), headers=headers)
+    assert answer.status_code == 401
+    listed = next(key for key in await keys.all_keys(service.pool) if key.id == recorded_by)
+    assert listed.revoked_at is not None
+
+
+async def test_a_wrong_key_is_told_even_where_reading_is_public(service: Service) -> None:
+    wrong = {"Authorization": "Bearer reg_unknown"}
+    assert (
+        await service.visitor.post("/v1/deals/some-deal/events", json=registered(), headers=wrong)
+    ).status_code == 401
+    assert (await service.visitor.get("/v1/deals")).status_code == 200
+
+
+@pytest_asyncio.fixture(scope="module")
+async def private(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service on which reading needs a key."""
+    name = server.template.replace("template", "private")
+    async with cloned(server, admin, name) as settings, running(replace(settings, public_read=False)) as service:
+        yield service
+
+
+async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug: str) -> None:
+    await private.client.post(f"/v1/deals/{slug}/events", json=registered())
+    paths = ["/v1/deals", f"/v1/deals/{slug}", f"/v1/deals/{slug}/events", f"/v1/deals/{slug}/blame", "/v1/events"]
+    paths += ["/v1/organizations", "/v1/totals", "/v1/compare", f"/v1/deals/{slug}/timemap", "/v1/log/checkpoint"]
+    for path in paths:
+        assert (await private.visitor.get(path)).status_code == 401, path
+        assert (await private.visitor.get(path, headers=await private.key("read"))).status_code == 200, path
+    for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs/problems"):
+        assert (await private.visitor.get(path)).status_code == 200, path
+
+
+async def test_private_answers_are_not_for_shared_caches(private: Service, new_slug: Callable[[], str]) -> None:
+    slug = new_slug()
+    first = await private.client.post(f"/v1/deals/{slug}/events", json=registered())
+    await private.client.post(f"/v1/deals/{new_slug()}/events", json=registered())
+    fixed = {"effective_on": "2025-12-31", "position": first.json()["position"]}
+    answer = await private.client.get(f"/v1/deals/{slug}", params=fixed)
+    assert "public" not in answer.headers["cache-control"]

@@ -1,0 +1,336 @@
+"""Lists: deals at any point in time with filters, facets and pages; the log; organizations; totals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.announcements import SOURCE, announced, corrected, pledged, registered, revised, voided
+from tests.api.conftest import Service
+
+
+async def tell(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dict[str, Any]:
+    """Records announcements about a deal."""
+    answer = await client.post(f"/v1/deals/{slug}/events", json=list(announcements))
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def party(organization: str, role: str) -> dict[str, Any]:
+    """Somebody joins on 16 June."""
+    return announced("2025-06-16", "parties_joined", parties=[{"organization": organization, "role": role}])
+
+
+async def portfolio(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> tuple[str, list[str]]:
+    """Three deals of one sector that no other test has; the sector's name, and the deals'."""
+    sector = new_slug()
+    first, second, third = (f"{sector}-{letter}" for letter in "abc")
+    await tell(
+        client,
+        first,
+        registered("Alpha works", sectors=[sector], kind="investment"),
+        party(f"{sector}-firm", "investor"),
+        announced("2025-06-16", "site_announced", site="a", place="KR-31"),
+        pledged(commitment="pledge"),
+    )
+    await tell(
+        client,
+        second,
+        registered("Beta 100%_works", sectors=[sector], kind="partnership"),
+        party(f"{sector}-firm", "partner"),
+        party(f"{sector}-other", "investor"),
+        announced("2025-07-01", "stage_changed", stage="signed"),
+    )
+    await tell(
+        client,
+        third,
+        registered("Gamma", sectors=[sector]),
+        announced("2025-08-01", "site_announced", site="a", place="JP-13"),
+    )
+    return sector, [first, second, third]
+
+
+async def names(client: httpx.AsyncClient, **asked: Any) -> list[str]:
+    """The names of a list's deals."""
+    answer = await client.get("/v1/deals", params=asked)
+    assert answer.status_code == 200, answer.text
+    return [deal["deal"] for deal in answer.json()["deals"]]
+
+
+async def test_every_filter(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, second, third) = await portfolio(client, new_slug)
+    firm = f"{sector}-firm"
+    expected: list[tuple[dict[str, str], list[str]]] = [
+        ({}, [first, second, third]),
+        ({"organization": firm}, [first, second]),
+        ({"organization": firm, "role": "partner"}, [second]),
+        ({"organization": firm, "role": "investor"}, [first]),
+        ({"role": "investor"}, [first, second]),
+        ({"region": "KR"}, [first]),
+        ({"region": "KR-31"}, [first]),
+        ({"region": "JP"}, [third]),
+        ({"stage": "signed"}, [second]),
+        ({"stage": "committed"}, [first]),
+        ({"commitment": "pledge"}, [first]),
+        ({"currency": "USD"}, [first]),
+        ({"currency": "KRW"}, []),
+        ({"kind": "partnership"}, [second]),
+        ({"q": "works"}, [first, second]),
+        ({"q": "WORKS"}, [first, second]),
+        ({"q": "100%_"}, [second]),
+        ({"q": "%"}, [second]),
+        ({"q": third}, [third]),
+        ({"effective_on": "2025-06-30", "stage": "signed"}, []),
+        ({"effective_on": "2025-06-30"}, [first, second, third]),
+        ({"published_on": "2025-06-15"}, []),
+    ]
+    for asked, deals in expected:
+        assert await names(client, sector=sector, **asked) == deals, asked
+
+
+async def test_facets_count_what_each_filter_would_leave(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    sector, _ = await portfolio(client, new_slug)
+    facets = (await client.get("/v1/deals", params={"sector": sector, "facets": "true"})).json()["facets"]
+    assert facets["organization"] == {f"{sector}-firm": 2, f"{sector}-other": 1}
+    assert facets["role"] == {"investor": 2, "partner": 1}
+    assert facets["region"] == {"JP": 1, "JP-13": 1, "KR": 1, "KR-31": 1}
+    assert facets["sector"] == {sector: 3}
+    assert facets["kind"] == {"investment": 1, "partnership": 1}
+    assert facets["currency"] == {"USD": 1}
+    for facet, values in facets.items():
+        for value, count in values.items():
+            assert len(await names(client, sector=sector, **({facet: value} if facet != "sector" else {}))) == count
+    narrowed = (
+        await client.get("/v1/deals", params={"sector": sector, "kind": "partnership", "facets": "true"})
+    ).json()
+    assert narrowed["facets"]["kind"] == {"partnership": 1}
+
+
+async def test_relations_are_no_facet(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, second, _) = await portfolio(client, new_slug)
+    await tell(client, first, announced("2025-06-16", "deals_related", relation="overlaps", deal=second))
+    facets = (await client.get("/v1/deals", params={"sector": sector, "facets": "true"})).json()["facets"]
+    assert set(facets) <= {"organization", "role", "region", "sector", "stage", "commitment", "currency", "kind"}
+
+
+async def pages(client: httpx.AsyncClient, url: str) -> AsyncIterator[dict[str, Any]]:
+    """A page, and those that it leads to."""
+    while url:
+        answer = await client.get(url)
+        assert answer.status_code == 200, answer.text
+        yield answer.json()
+        link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("link", ""))
+        url = link.group(1) if link else ""
+
+
+@pytest.mark.parametrize("sort", ["deal", "-deal"])
+async def test_pages_follow_each_other_whatever_is_recorded_between(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], sort: str
+) -> None:
+    sector = new_slug()
+    for n in range(7):
+        await tell(client, f"{sector}-{n}", registered(sectors=[sector]))
+    met: list[str] = []
+    positions = set()
+    async for page in pages(client, f"/v1/deals?sector={sector}&limit=3&sort={sort}"):
+        met += [deal["deal"] for deal in page["deals"]]
+        positions.add(page["position"])
+        await tell(client, f"{sector}-{len(met)}-late", registered(sectors=[sector]))
+    expected = [f"{sector}-{n}" for n in range(7)]
+    assert met == (expected if sort == "deal" else expected[::-1])
+    assert len(positions) == 1
+    assert len(await names(client, sector=sector)) == 10
+
+
+async def test_a_list_shows_what_is_looked_for_first(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, *_) = await portfolio(client, new_slug)
+    deal = (await client.get("/v1/deals", params={"sector": sector})).json()["deals"][0]
+    assert (deal["deal"], deal["title"], deal["organizations"]) == (first, {"en": "Alpha works"}, [f"{sector}-firm"])
+    assert deal["pledges"][0]["amount"] == {"value": "5000000000", "currency": "USD"}
+    assert deal["places"] == ["KR-31"]
+    assert deal["stage"]["value"] == "committed"
+
+
+async def test_the_portfolio_as_it_was_known(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, *_) = await portfolio(client, new_slug)
+    before = (await client.get("/v1/deals", params={"sector": sector})).json()
+    corrected_event = (await client.get(f"/v1/deals/{first}/events")).json()["events"][3]["id"]
+    await tell(client, first, voided(corrected_event))
+    assert await names(client, sector=sector, currency="USD") == []
+    assert await names(client, sector=sector, currency="USD", position=before["position"]) == [first]
+    again = (await client.get("/v1/deals", params={"sector": sector, "position": before["position"]})).json()
+    assert again["deals"] == before["deals"]
+    assert await names(client, sector=sector, recorded_at="2020-01-01T00:00:00Z") == []
+    assert await names(client, sector=sector, position=0) == []
+
+
+async def test_a_merged_deal_is_not_listed(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, second, third) = await portfolio(client, new_slug)
+    position = (await tell(client, third, {"event": {"type": "deal_merged", "into": first}}))["position"]
+    assert await names(client, sector=sector) == [first, second]
+    assert await names(client, sector=sector, position=position - 1) == [first, second, third]
+
+
+async def test_the_portfolios_comparison(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, *_) = await portfolio(client, new_slug)
+    start = (await client.get("/v1/deals")).json()["position"]
+    await tell(client, first, revised("2025-07-10", "9000000000"))
+    await tell(client, f"{sector}-d", registered("Delta", sectors=[sector]))
+    pledge = (await client.get(f"/v1/deals/{first}/events")).json()["events"][3]
+    await tell(client, first, corrected(pledge["id"], event={**pledge["event"], "purpose": {"en": "a hall"}}))
+    answer = await client.get("/v1/compare", params={"from.position": start})
+    changes = [c for c in answer.json()["changes"] if c["deal"].startswith(sector)]
+    assert {(c["deal"], c["what"]) for c in changes} >= {(first, "grew"), (f"{sector}-d", "appeared")}
+    grown = next(c for c in changes if c["what"] == "grew")
+    assert (grown["before"]["value"], grown["after"]["value"]) == ("5000000000", "9000000000")
+    assert (await client.get("/v1/compare")).json()["changes"] == []
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_is_read_in_order_and_resumed(service: Service, slug: str) -> None:
+    start = await service.size()
+    posted = await tell(
+        service.client, slug, registered(), pledged(), *(revised(f"2025-07-{d:02}", "7") for d in range(1, 6))
+    )
+    met: list[int] = []
+    async for page in pages(service.client, f"/v1/events?after={start}&limit=3"):
+        met += [event["position"] for event in page["events"]]
+    assert met == [event["position"] for event in posted["events"]]
+
+
+async def test_the_log_is_filtered(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    slug, firm = new_slug(), new_slug()
+    start = (await client.get("/v1/deals")).json()["position"]
+    url = f"https://www.news.example/{slug}/"
+    named = {**party(firm, "investor"), "sources": [{**SOURCE, "url": url}]}
+    posted = await tell(client, slug, registered(), named, pledged(by=[firm]))
+    await client.post(
+        f"/v1/organizations/{firm}/events", json={"event": {"type": "organization_registered", "name": {"en": "Firm"}}}
+    )
+    ids = [event["id"] for event in posted["events"]]
+
+    async def found(**asked: Any) -> list[str]:
+        answer = await client.get("/v1/events", params={"after": start, **asked})
+        return [event["id"] for event in answer.json()["events"]]
+
+    assert await found(deal=slug) == ids
+    assert await found(type="pledge_announced") == ids[2:]
+    assert (await found(organization=firm))[:2] == ids[1:]
+    assert len(await found(organization=firm)) == 3
+    assert await found(source=f"http://news.example/{slug}") == [ids[1]]
+    assert await found(organization=firm, deal=slug, type="pledge_announced") == [ids[2]]
+    assert await found(organization=new_slug()) == []
+
+
+async def test_an_event_is_shown_as_recorded_and_as_it_reads(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await tell(client, slug, registered(), {**pledged(), "note": "why"})
+    id = posted["events"][1]["id"]
+    event = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "6", "currency": "USD"}}
+    correction = await tell(client, slug, corrected(id, event=event))
+    shown = (await client.get(f"/v1/events/{id}")).json()
+    assert (shown["deal"], shown["version"], shown["position"]) == (slug, 2, posted["events"][1]["position"])
+    assert (shown["note"], shown["recorded_by"], shown["published_on"]) == ("why", "admin", "2025-06-16")
+    assert shown["event"]["amount"]["value"] == "5000000000"
+    assert shown["reads"]["event"]["amount"]["value"] == "6"
+    assert shown["corrected_by"] == [correction["events"][0]["id"]]
+    assert (await client.get(shown["proof"])).status_code == 200
+
+
+@pytest.mark.parametrize("id", ["x", "00000000-0000-7000-8000-000000000000", "%00"])
+async def test_an_event_that_there_is_not(client: httpx.AsyncClient, id: str) -> None:
+    answer = await client.get(f"/v1/events/{id}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+# --- organizations ----------------------------------------------------------------------------------------------------
+
+
+async def test_organizations(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    firm, parent = new_slug(), new_slug()
+    url = f"/v1/organizations/{firm}/events"
+    answer = await client.post(
+        url,
+        json=[
+            {
+                "event": {
+                    "type": "organization_registered",
+                    "name": {"en": f"Firm {firm}", "ko": "회사"},
+                    "country": "KR",
+                }
+            },
+            announced("2020-01-01", "organization_named", name="Old Firm", language="en", kind="former"),
+            announced("2024-01-01", "parent_set", parent=parent, control="owns", share="51"),
+        ],
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["etag"] == '"3"'
+    now = await client.get(f"/v1/organizations/{firm}")
+    assert now.json()["names"][0]["name"] == "Old Firm"
+    assert now.json()["parents"][0]["parent"] == parent
+    assert (await client.get(f"/v1/organizations/{firm}", headers={"If-None-Match": '"3"'})).status_code == 304
+    then = await client.get(f"/v1/organizations/{firm}", params={"effective_on": "2022-01-01"})
+    assert then.json()["parents"] == []
+    listed = (await client.get("/v1/organizations", params={"q": f"firm {firm}"})).json()["organizations"]
+    assert [o["organization"] for o in listed] == [firm]
+    assert (await client.get("/v1/organizations/no-such-firm")).status_code == 404
+    wrong = announced("2020-01-01", "organization_identified", scheme="lei", identifier="5493001KJTIIGC8Y1R13")
+    refused = await client.post(url, json=wrong)
+    assert refused.json()["errors"][0]["pointer"] == "/event/identifier"
+
+
+async def test_a_merged_organization_leads_to_the_other(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    firm, other = new_slug(), new_slug()
+    for slug in (firm, other):
+        event = {"type": "organization_registered", "name": {"en": f"Firm {firm}"}}
+        await client.post(f"/v1/organizations/{slug}/events", json={"event": event})
+    merged = await client.post(
+        f"/v1/organizations/{firm}/events", json={"event": {"type": "organization_merged", "into": other}}
+    )
+    assert merged.status_code == 201, merged.text
+    answer = await client.get(f"/v1/organizations/{firm}?effective_on=2025-01-01")
+    assert (answer.status_code, answer.headers["location"]) == (
+        308,
+        f"/v1/organizations/{other}?effective_on=2025-01-01",
+    )
+    listed = (await client.get("/v1/organizations", params={"q": f"firm {firm}"})).json()["organizations"]
+    assert [o["organization"] for o in listed] == [other]
+
+
+async def test_pages_of_organizations(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    prefix = new_slug()
+    for n in range(5):
+        event = {"type": "organization_registered", "name": {"en": f"Paged {prefix}"}}
+        await client.post(f"/v1/organizations/{prefix}-{n}/events", json={"event": event})
+    met: list[str] = []
+    async for page in pages(client, f"/v1/organizations?q=Paged+{prefix}&limit=2"):
+        met += [o["organization"] for o in page["organizations"]]
+    assert met == [f"{prefix}-{n}" for n in range(5)]
+
+
+# --- totals -----------------------------------------------------------------------------------------------------------
+
+
+async def test_totals_have_an_interval_and_reasons(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+    sector, (first, *_) = await portfolio(client, new_slug)
+    answer = await client.get("/v1/totals", params={"sector": sector, "group_by": "stage", "explain": "true"})
+    totals = answer.json()["totals"]
+    column = totals["overall"]["columns"][0]
+    assert (column["currency"], column["low"], column["high"]) == ("USD", "5000000000", "5000000000")
+    line = totals["overall"]["lines"][0]
+    assert (line["deal"], line["rule"]) == (first, "counted")
+    assert answer.json()["rules"]["counted"]
+    assert totals["overall"]["explain"]["operation"]
+    assert [group["key"] for group in totals["groups"]] == ["committed"]
+    won = (await client.get("/v1/totals", params={"sector": sector, "currency": "KRW"})).json()["totals"]
+    rate = won["rates"][0]
+    assert (rate["from"], rate["to"], rate["asked"]) == ("USD", "KRW", "2025-06-16")
+    assert won["overall"]["columns"][0]["currency"] == "KRW"
