@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import structlog
 from litestar import Litestar
@@ -12,9 +11,11 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from registry import api, postgres, web
+from registry.api.observe import Metrics, Observed
 from registry.api.problems import HANDLERS
 from registry.events.store import Pool
 from registry.evidence import Evidence
+from registry.feed import Feed
 from registry.keys import Keys
 from registry.reader import Reader
 from registry.recorder import Recorder
@@ -34,6 +35,7 @@ class Registry(Struct):
     recorder: Recorder
     reader: Reader
     keys: Keys
+    feed: Feed
     evidence: Evidence
 
     async def migrated(self) -> bool:
@@ -74,6 +76,8 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         )
         recorder.committed.append(evidence.committed)
         await stack.enter_async_context(evidence)
+        feed = await stack.enter_async_context(Feed(pool))
+        recorder.committed.append(feed.committed)
         yield Registry(
             settings=settings,
             pool=pool,
@@ -81,31 +85,28 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             reader=Reader(pool, replicas),
             keys=Keys(pool, settings.admin_key),
             evidence=evidence,
+            feed=feed,
         )
 
 
 def create_app(settings: Settings) -> Litestar:
     """The application. Its database must be there and migrated."""
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with opened(settings) as registry:
             app.state.registry = registry
+            registry.recorder.committed.append(lambda _: metrics.group.observe(registry.recorder.last_group))
             yield
 
-    async def say_request_id(message: Any, scope: Any) -> None:
-        if message["type"] == "http.response.start":
-            known = scope.get("state", {}).get("request_id")
-            if known:
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", known.encode())]
-
-    return Litestar(
+    return Observed(
         route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
-        before_send=[say_request_id],
         openapi_config=None,
-        state=State({"contract": api.CONTRACT}),
+        state=State({"contract": api.CONTRACT, "metrics": metrics}),
         request_max_body_size=None,
         logging_config=None,
     )
