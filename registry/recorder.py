@@ -156,9 +156,31 @@ class Outcome(Struct, frozen=True):
     new: bool
 
 
+class AtRequest(RegistryError):
+    """Request {number} of those that were to be recorded together: {error}"""
+
+    # `number` counts from 0; `error` is what that one was refused for. Nothing of them all was recorded.
+
+    def __init__(self, number: int, error: RegistryError) -> None:
+        super().__init__(number=number, error=error)
+        self.number = number
+        self.error = error
+
+
 class _Waiting(Struct):
-    request: Request
-    done: asyncio.Future[Outcome]
+    """Requests that stand or fall together; one, most of the time."""
+
+    requests: Sequence[Request]
+    done: asyncio.Future[list[Outcome]]
+    dry_run: bool = False
+
+    @property
+    def events(self) -> int:
+        return sum(len(request.announcements) for request in self.requests)
+
+    @property
+    def size(self) -> int:
+        return sum(request.size for request in self.requests)
 
 
 class _Draft:
@@ -175,6 +197,20 @@ class _Draft:
         self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self.remember: list[tuple[str, str, bytes, bytes, str, datetime]] = []
         self.by_id: dict[UUID, Recorded] = {}
+
+    def mark(self) -> Callable[[], None]:
+        """What takes the draft back to where it is now."""
+        position, frontier, histories = self.position, self.frontier.copy(), self.histories.copy()
+        answers, by_id = self.answers.copy(), self.by_id.copy()
+        lengths = [(items, len(items)) for items in (self.sealed, self.tiles, self.steps, self.remember)]
+
+        def reset() -> None:
+            self.position, self.frontier, self.histories = position, frontier, histories
+            self.answers, self.by_id = answers, by_id
+            for items, length in lengths:
+                del items[length:]
+
+        return reset
 
     def head(self) -> Head:
         return Head(self.position, self.sealed[-1].recorded.leaf_hash, self.recorded_at)
@@ -235,22 +271,38 @@ class Recorder:
         (nothing was recorded, try later), DatabaseLost (it may have been recorded whole, or not at all: a retry with
         the same idempotency key or event ids settles which).
         """
-        full = self._queue.full() or (self._queued_bytes > 0 and self._queued_bytes + request.size > QUEUE_BYTES)
+        return (await self.submit((request,)))[0]
+
+    async def record_together(self, requests: Sequence[Request], *, dry_run: bool = False) -> list[Outcome]:
+        """Records several requests, to one stream or to many: all of them or none.
+
+        Each is judged on what those before it make of the log. Raises what `record` does, and AtRequest for the one
+        that is refused.
+        """
+        return await self.submit(requests, dry_run=dry_run)
+
+    def submit(self, requests: Sequence[Request], *, dry_run: bool = False) -> asyncio.Future[list[Outcome]]:
+        """Puts requests that stand or fall together into the queue; what is submitted first is judged first.
+
+        Raises Overloaded at once; the future raises what `record_together` does.
+        """
+        waiting = _Waiting(requests, asyncio.get_running_loop().create_future(), dry_run)
+        size = waiting.size
+        full = self._queue.full() or (self._queued_bytes > 0 and self._queued_bytes + size > QUEUE_BYTES)
         if full or self._closing or not self.alive:
             raise Overloaded
-        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(waiting)
-        self._queued_bytes += request.size
-        return await waiting.done
+        self._queued_bytes += size
+        return waiting.done
 
     async def _run(self) -> None:
         while True:
             group = [await self._queue.get()]
-            events = len(group[0].request.announcements)
+            events = group[0].events
             while events < GROUP_LIMIT and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-                events += len(group[-1].request.announcements)
-            self._queued_bytes -= sum(waiting.request.size for waiting in group)
+                events += group[-1].events
+            self._queued_bytes -= sum(waiting.size for waiting in group)
             # Who went away before anything was done asks for nothing any more.
             present = [waiting for waiting in group if not waiting.done.done()]
             try:
@@ -269,7 +321,7 @@ class Recorder:
 
         What goes wrong rolls the group back; its members are then tried one by one: it reaches its author alone.
         """
-        erases = any(isinstance(a.event, EventRedacted) for w in group for a in w.request.announcements)
+        erases = any(isinstance(a.event, EventRedacted) for w in group for r in w.requests for a in r.announcements)
         if erases and len(group) > 1:
             await self._one_by_one(group)
             return
@@ -278,7 +330,7 @@ class Recorder:
             _fail(group, RedactionUnavailable())
             return
         draft: _Draft | None = None
-        results: list[Outcome | RegistryError] = []
+        results: list[list[Outcome] | RegistryError] = []
         try:
             async with log_transaction(pool) as connection:
                 draft = await self._begin(connection)
@@ -294,7 +346,7 @@ class Recorder:
         for waiting, result in zip(group, results, strict=True):
             if waiting.done.done():
                 continue
-            if isinstance(result, Outcome):
+            if isinstance(result, list):
                 waiting.done.set_result(result)
             else:
                 waiting.done.set_exception(result)
@@ -411,8 +463,8 @@ class Recorder:
 
     async def _judge(
         self, connection: Connection, draft: _Draft, group: Sequence[_Waiting]
-    ) -> list[Outcome | RegistryError]:
-        requests = [waiting.request for waiting in group]
+    ) -> list[list[Outcome] | RegistryError]:
+        requests = [request for waiting in group for request in waiting.requests]
         keyed = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
         if keyed:
             rows = await connection.fetch(KNOWN_ANSWERS, [o for o, _ in keyed], [k for _, k in keyed])
@@ -423,13 +475,31 @@ class Recorder:
             stored = {id: s.recorded for id, s in (await store.by_ids(connection, ids)).items()}
         draft.by_id = stored
         draft.histories = await self._histories.load(connection, {r.stream for r in requests})
-        results: list[Outcome | RegistryError] = []
-        for request in requests:
+        results: list[list[Outcome] | RegistryError] = []
+        for waiting in group:
             try:
-                results.append(await self._take(connection, draft, request))
+                if len(waiting.requests) == 1 and not waiting.dry_run:
+                    results.append([await self._take(connection, draft, waiting.requests[0])])
+                else:
+                    results.append(await self._take_together(connection, draft, waiting))
             except RegistryError as refused:
                 results.append(refused)
         return results
+
+    async def _take_together(self, connection: Connection, draft: _Draft, waiting: _Waiting) -> list[Outcome]:
+        """Judges requests that stand or fall together, each on what those before it make of the log."""
+        reset = draft.mark()
+        outcomes: list[Outcome] = []
+        for number, request in enumerate(waiting.requests):
+            try:
+                outcomes.append(await self._take(connection, draft, request))
+            except RegistryError as refused:
+                reset()
+                raise AtRequest(number, refused) from refused
+        if waiting.dry_run:
+            reset()
+            return [msgspec.structs.replace(outcome, new=False) for outcome in outcomes]
+        return outcomes
 
     async def _take(self, connection: Connection, draft: _Draft, request: Request) -> Outcome:
         """Judges one request on what the group has made of the log so far, and adds it to the draft if it stands."""
@@ -669,4 +739,4 @@ def uuid7(now: datetime) -> UUID:
     return UUID(int=bits)
 
 
-__all__ = ["RECORDS_OWN", "Outcome", "Receipt", "Recorder", "Refusal", "Request", "uuid7"]
+__all__ = ["RECORDS_OWN", "AtRequest", "Outcome", "Receipt", "Recorder", "Refusal", "Request", "uuid7"]

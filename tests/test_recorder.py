@@ -24,7 +24,7 @@ from registry.errors import (
     VersionConflict,
 )
 from registry.events.types import Recorded
-from registry.recorder import Outcome, Recorder
+from registry.recorder import AtRequest, Outcome, Recorder
 from tests.conftest import Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
 
@@ -402,3 +402,31 @@ async def test_keys_are_remembered_for_their_promised_life(database: Database, o
             while await pool.fetchval("SELECT count(*) FROM idempotency") > 1:  # noqa: ASYNC110 - another process's doing
                 await asyncio.sleep(0.02)
     assert await pool.fetchval("SELECT key FROM idempotency") == "new"
+
+
+async def test_requests_that_belong_together_are_recorded_all_or_none(
+    database: Database, pool: Pool, recorder: Recorder
+) -> None:
+    alone = asyncio.create_task(recorder.record(request("alone", REGISTERED)))
+    with pytest.raises(AtRequest) as refused:
+        await recorder.record_together(
+            [
+                request("one", REGISTERED),
+                request("two", REGISTERED),
+                request("one", pledged("a")),
+                request("three", pledged()),
+            ]
+        )
+    assert (refused.value.number, type(refused.value.error)) == (3, RuleBroken)
+    await alone
+    dry = await recorder.record_together([request("one", REGISTERED), request("one", pledged("a"))], dry_run=True)
+    assert [(outcome.version, outcome.new) for outcome in dry] == [(1, False), (2, False)]
+    assert await positions(pool) == [1]
+    together, other = await asyncio.gather(
+        recorder.record_together(
+            [request("one", REGISTERED), request("two", REGISTERED), request("one", pledged("a"))]
+        ),
+        recorder.record(request("one", pledged("b"))),
+    )
+    assert [(outcome.version, outcome.position) for outcome in (*together, other)] == [(1, 2), (1, 3), (2, 4), (3, 5)]
+    await assert_views_are_the_logs(database)
