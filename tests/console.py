@@ -1,8 +1,8 @@
 """Runs the examples of a document: every block marked `console`, command by command, against a running service.
 
 A block is read as a terminal: a line that begins with `$ ` is a command, lines that begin with `> ` go on with it, and
-what follows is what it prints. `…` stands there for any text within a line, a line of `…` alone for any lines: so is left
-out what is different at every run, such as instants.
+what follows is what it prints. `…` stands there for any text within a line, a line of `…` alone for any lines; so is
+left out what is different at every run, such as instants.
 """
 
 from __future__ import annotations
