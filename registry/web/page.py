@@ -191,15 +191,18 @@ async def signed_in(request: Request) -> tuple[Key | None, str | None]:
     return (key, token) if key is not None else (None, None)
 
 
+class ForeignForm(errors.RegistryError):
+    """The form is not of this session, or came from another site: open it here again and send it anew."""
+
+
 def guard(request: Request, token: str | None, sent: str) -> None:
-    """Refuses a form that another site sent, or that was not made for this session. Raises Forbidden's plain form."""
+    """Refuses a form that another site sent, or that was not made for this session. Raises ForeignForm."""
     origin = request.headers.get("origin")
-    if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
-        raise errors.Unauthorized("The form came from another site: open it here and send it again.")
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise errors.Unauthorized("The form came from another site: open it here and send it again.")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise ForeignForm
     if token is not None and not hmac.compare_digest(csrf_of(token), sent):
-        raise errors.Unauthorized("The form is not of this session: open it again and send it anew.")
+        raise ForeignForm
 
 
 class Redirected(Exception):  # noqa: N818 - an answer, not an error
@@ -327,6 +330,8 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
         query = request.scope["query_string"].decode("latin-1")
         path = request.url.path.replace(f"/{error.facts['deal']}", f"/{error.facts['into']}", 1)
         return Response(b"", status_code=308, headers={"Location": f"{path}?{query}" if query else path})
+    if isinstance(error, ForeignForm):
+        return error_page(request, 403, str(error))
     if isinstance(error, errors.RegistryError):
         answer = problems.on_registry_error(request, error)
     elif isinstance(error, HTTPException):

@@ -318,6 +318,7 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     page.guard(request, visit.token, sent.get("csrf", ""))
     task = await task_of(visit, kind, slug, sent)
     typed = {name: text for name, text in sent.items() if name not in _OWN or name in ("id", "version", "reason")}
+    typed = {"id": str(uuid4()), "version": str(task.version), **typed}
     step = sent.get("step", "preview")
     if step == "edit":
         return page.send(visit, await form_page(visit, task, typed, [], None, 200))
@@ -428,9 +429,9 @@ class Changed(Struct, frozen=True):
 
 def typed_change(change: Mapping[str, Any]) -> Changed:
     """A change as JSON has it, with amounts, texts and dates as such."""
-    shape = type_of_field(change["path"])
+    shape = type_of_field(change["field"])
     sides = [None if v is None else msgspec.convert(v, shape) for v in (change["before"], change["after"])]
-    return Changed(change["path"], *sides)
+    return Changed(change["field"], *sides)
 
 
 HANDLERS = [
