@@ -201,7 +201,7 @@ class _Walk:
     def _said(self, position: int, stream: str, id: UUID, type: str, schema: int, content: bytes) -> None:
         try:
             event = decode_content(content, type, schema, position).event
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(detail=f"position {position}: its content cannot be read ({error}).") from error
         if tag_of(event) != type:
             raise Corrupt(detail=f"position {position}: its content is of type {tag_of(event)}, its entry of {type}.")
@@ -272,7 +272,7 @@ class _Walk:
 def _entry(position: int, entry: bytes) -> Entry:
     try:
         return decode_entry(entry)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(detail=f"position {position}: its entry cannot be read ({error}).") from error
 
 
