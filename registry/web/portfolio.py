@@ -350,6 +350,7 @@ async def get_totals(request: Request) -> Response[bytes]:
             filters=filters,
             groups=get_args(GroupBy),
             names=await named(visit, slugs=slugs),
+            titles=await titles_of(visit, clock, known),
             rails=await portfolio_rails(visit, clock, known),
             data_url=visit.data("/v1/totals", **asked),
             csv_url=None,
@@ -357,6 +358,13 @@ async def get_totals(request: Request) -> Response[bytes]:
         )
 
     return await page.kept(visit, make)
+
+
+async def titles_of(visit: Visit, clock: str, known: int) -> dict[str, Localized | None]:
+    """The titles of the deals, as far as one page holds them."""
+    found = await visit.reader.deals(clock, known, visit.times.effective_on, [], None, "", WHOLE)
+    rows = map(listing, found.rows)
+    return {row.deal: row.title for row in rows}
 
 
 # --- compare ----------------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ class Shown:
         if field == "power_mw":
             return f"{self.figures.number(value)} MW"
         if field == "sectors":
-            return value.replace("-", " ")
+            return self.words.label("sector", value)
         return value
 
     def field(self, path: str, names: Names | None = None) -> str:

@@ -257,6 +257,23 @@ LABELS: dict[str, dict[str, str]] = {
         "published_on": N_("Published on"),
         "recorded_at": N_("Recorded at"),
     },
+    "sector": {
+        "ai-infrastructure": N_("AI infrastructure"),
+        "ai-models": N_("AI models"),
+        "automotive": N_("Automotive"),
+        "battery-materials": N_("Battery materials"),
+        "cloud": N_("Cloud"),
+        "data-centers": N_("Data centres"),
+        "displays": N_("Displays"),
+        "e-commerce": N_("E-commerce"),
+        "industrial-gases": N_("Industrial gases"),
+        "materials": N_("Materials"),
+        "medical-devices": N_("Medical devices"),
+        "networks": N_("Networks"),
+        "renewable-energy": N_("Renewable energy"),
+        "semiconductors": N_("Semiconductors"),
+        "smart-manufacturing": N_("Smart manufacturing"),
+    },
     "facet": {
         "organization": N_("Organization"),
         "role": N_("Role"),
@@ -343,7 +360,7 @@ class Words:
         if token is None:
             return self.gettext(N_("not stated"))
         name = LABELS.get(kind, {}).get(str(token))
-        return self.gettext(name) if name is not None else str(token).replace("_", " ")
+        return self.gettext(name) if name is not None else str(token).replace("_", " ").replace("-", " ")
 
     def own(self, text: Localized | dict[str, Any] | None, otherwise: str = "") -> str:
         """A text in the reader's language; in the other one where this is missing."""
