@@ -640,6 +640,22 @@ def test_every_pledge_is_listed_once_and_the_lines_add_up(
             )
 
 
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]), st.integers(0, 3))
+def test_how_many_pledges_are_listed_changes_no_figure(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None, lines: int
+) -> None:
+    """Pledges that no list has room for are added in another way."""
+    whole = total(rows, group_by=group_by, currency=currency)
+    cut = total(rows, group_by=group_by, currency=currency, lines=lines)
+    for one, other in zip((whole.overall, *whole.groups), (cut.overall, *cut.groups), strict=True):
+        assert one.key == other.key
+        assert one.columns == other.columns
+        assert one.rules == other.rules
+        assert len(other.lines) + other.more == len(one.lines) + one.more
+    assert len(cut.overall.lines) <= lines
+    assert sum(len(group.lines) for group in cut.groups) <= lines
+
+
 @given(portfolios(), st.randoms())
 def test_the_order_of_deals_does_not_matter(rows: list[DealRow], random: Any) -> None:
     shuffled = rows.copy()
