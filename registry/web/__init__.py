@@ -1,4 +1,4 @@
-"""Pages: the same reader as the API's, rendered on the server, in Korean and English; every page works without a script."""
+"""Pages: what the API's reader finds, rendered on the server in Korean and English; each works without a script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from registry.web.page import ERRORS
 ROUTES: list[ControllerRouterHandler] = [
     Router(
         "/",
-        route_handlers=[*portfolio.HANDLERS, *deals.HANDLERS, *events.HANDLERS, *organizations.HANDLERS, *recording.HANDLERS, *files.HANDLERS],
+        route_handlers=[
+            *portfolio.HANDLERS,
+            *deals.HANDLERS,
+            *events.HANDLERS,
+            *organizations.HANDLERS,
+            *recording.HANDLERS,
+            *files.HANDLERS,
+        ],
         exception_handlers=ERRORS,
     )
 ]

@@ -1,7 +1,7 @@
 """The charts, as geometry: where each mark stands and what it leads to. Templates draw them as SVG.
 
-Every mark is a door: it has an address. Nothing here is text from an announcement that could become markup; nothing here
-decides what is so, it only lays out what the fold, the audit and the totals say.
+Every mark is a door: it has an address. Nothing here makes markup, and nothing here decides what is so: it lays out what
+the fold, the audit and the totals say.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from msgspec import Struct
@@ -86,7 +87,7 @@ class Days:
                 if 1 <= year <= 9999:
                     day = date(year, m + 1, 1)
                     if self.first <= day <= self.last:
-                        text = str(year) if step >= 12 or m == 0 and step > 1 else f"{year}-{m + 1:02}"
+                        text = str(year) if step >= 12 or (m == 0 and step > 1) else f"{year}-{m + 1:02}"
                         found.append(Tick(self.at(day), write(text)))
         return found
 
@@ -165,14 +166,18 @@ def time_line(
         for text in texts:
             x, end = scale.at(first_day(text)), scale.at(last_day(text))
             kind = "planned" if text == milestone.planned else "earlier"
-            marks.append(Mark(kind, x, max(6.0, round(end - x, 1)), dated(kind, text), f"#milestone-{milestone.milestone}"))
+            marks.append(
+                Mark(kind, x, max(6.0, round(end - x, 1)), dated(kind, text), f"#milestone-{milestone.milestone}")
+            )
         if milestone.reached:
             text = milestone.reached
-            marks.append(Mark("reached", scale.at(last_day(text)), 0, dated("reached", text), f"#milestone-{milestone.milestone}"))
+            marks.append(
+                Mark(
+                    "reached", scale.at(last_day(text)), 0, dated("reached", text), f"#milestone-{milestone.milestone}"
+                )
+            )
         slips = [
-            (scale.at(last_day(a)), scale.at(last_day(b)))
-            for a, b in zip(texts, texts[1:], strict=False)
-            if last_day(a) != last_day(b)
+            (scale.at(last_day(a)), scale.at(last_day(b))) for a, b in pairwise(texts) if last_day(a) != last_day(b)
         ]
         rows.append(Row(name(milestone), 46 + 34 * (i + 1), marks, slips))
     return TimeLine(rows, scale.ticks(write), scale.at(on), 46 + 34 * len(rows) + 22, left)
@@ -187,9 +192,7 @@ def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
         key=lambda e: (e.reading.effective_on or e.reading.published_on, e.reading.recorded.position),
     )
     for entry in story:
-        for change in entry.changes:
-            if change.path == path and change.after is not None:
-                found.append(change.after)
+        found += [change.after for change in entry.changes if change.path == path and change.after is not None]
     return list(dict.fromkeys(found))
 
 
@@ -242,7 +245,7 @@ def two_axes(history: History[Deal], path: str, published: bool, clocks: Clocks,
         return None
     columns: list[list[tuple[date, Any]]] = []
     for moment in moments:
-        known = Clocks(published_on=moment) if published else Clocks(recorded_at=moment)  # type: ignore[arg-type]
+        known = Clocks(published_on=moment) if published else Clocks(recorded_at=moment)
         columns.append(_segments(view(history.slug, history.events, known, DEALS), path))
     turns = sorted({day for segments in columns for day, _ in segments})
     if not turns:
@@ -284,7 +287,9 @@ def _number(moment: date | datetime) -> float:
     """A day or an instant on one line: days since the common era, in UTC."""
     if isinstance(moment, datetime):
         utc = moment.astimezone(UTC)
-        return utc.toordinal() + (datetime.combine(date.min, utc.time()) - datetime.combine(date.min, time.min)) / timedelta(days=1)
+        return utc.toordinal() + (
+            datetime.combine(date.min, utc.time()) - datetime.combine(date.min, time.min)
+        ) / timedelta(days=1)
     return float(moment.toordinal())
 
 
@@ -293,7 +298,7 @@ class _Turns:
 
     def __init__(self, numbers: Iterable[float]) -> None:
         self.stops = sorted(set(numbers))
-        gaps = [1 + 0.45 * math.log1p(b - a) for a, b in zip(self.stops, self.stops[1:], strict=False)]
+        gaps = [1 + 0.45 * math.log1p(b - a) for a, b in pairwise(self.stops)]
         self.places = [0.0]
         for gap in gaps:
             self.places.append(self.places[-1] + gap)
@@ -363,29 +368,9 @@ def _at(segments: Sequence[tuple[date, Any]], day: date) -> Any:
     return segments[i - 1][1] if i else _UNKNOWN
 
 
-def _rectangles(
-    grid: list[list[Any]], turns: list[date], moments: list[Any], scale: _Turns
-) -> list[Held]:
+def _rectangles(grid: list[list[Any]], turns: list[date], moments: list[Any], scale: _Turns) -> list[Held]:
     """Cells of equal value joined: first upward, then to the right where the same run stands beside."""
-    runs: list[list[tuple[int, int, Any]]] = []
-    for column in grid:
-        found: list[tuple[int, int, Any]] = []
-        for j, value in enumerate(column):
-            if found and found[-1][2] == value:
-                found[-1] = (found[-1][0], j + 1, value)
-            else:
-                found.append((j, j + 1, value))
-        runs.append(found)
-    joined: list[tuple[int, int, int, int, Any]] = []
-    open_: dict[tuple[int, int], tuple[int, Any]] = {}
-    for i, found in enumerate([*runs, []]):
-        here = {(a, b): value for a, b, value in found}
-        for run, (start, value) in list(open_.items()):
-            if run not in here or here[run] != value:
-                joined.append((start, i, run[0], run[1], value))
-                del open_[run]
-        for run, value in here.items():
-            open_.setdefault(run, (i, value))
+    joined = _joined([_runs(column) for column in grid])
     shades: list[Any] = []
     rectangles: list[Held] = []
     for i, k, j, m, value in sorted(joined, key=lambda r: (r[0], r[2])):
@@ -413,6 +398,32 @@ def _rectangles(
     return rectangles
 
 
+def _runs(column: Sequence[Any]) -> list[tuple[int, int, Any]]:
+    """Equal neighbours as one: from, to before, the value."""
+    found: list[tuple[int, int, Any]] = []
+    for j, value in enumerate(column):
+        if found and found[-1][2] == value:
+            found[-1] = (found[-1][0], j + 1, value)
+        else:
+            found.append((j, j + 1, value))
+    return found
+
+
+def _joined(columns: list[list[tuple[int, int, Any]]]) -> list[tuple[int, int, int, int, Any]]:
+    """Equal runs of neighbouring columns as one rectangle: columns from and to before, rows from and to before."""
+    joined: list[tuple[int, int, int, int, Any]] = []
+    held: dict[tuple[int, int], tuple[int, Any]] = {}
+    for i, found in enumerate([*columns, []]):
+        here = {(a, b): value for a, b, value in found}
+        for run, (start, value) in list(held.items()):
+            if run not in here or here[run] != value:
+                joined.append((start, i, *run, value))
+                del held[run]
+        for run, value in here.items():
+            held.setdefault(run, (i, value))
+    return joined
+
+
 def _spread(values: Sequence[Any], place: Callable[[Any], float], apart: float) -> list[Any]:
     """Those of the values whose places are not too close for a label, the last first."""
     kept: list[Any] = []
@@ -433,8 +444,9 @@ def _firm(row: DealRow, pledge: PledgeRow) -> bool:
 AREAS: dict[str, Callable[[DealRow, PledgeRow], bool]] = {
     "intended": lambda row, pledge: True,
     "pledged": _firm,
-    "confirmed": lambda row, pledge: _firm(row, pledge)
-    and (pledge.status == "confirmed" or pledge.commitment in ("binding", "budget")),
+    "confirmed": lambda row, pledge: (
+        _firm(row, pledge) and (pledge.status == "confirmed" or pledge.commitment in ("binding", "budget"))
+    ),
     "construction": lambda row, pledge: _firm(row, pledge) and row.stage in ("construction", "operating"),
     "operating": lambda row, pledge: _firm(row, pledge) and row.stage == "operating",
 }
@@ -476,7 +488,9 @@ def stepped(
         return None
     left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 16.0
     first = levels[0].day
-    scale = Days(first - max(timedelta(days=10), (until - first) / 40), max(until, first + timedelta(days=30)), left, right)
+    scale = Days(
+        first - max(timedelta(days=10), (until - first) / 40), max(until, first + timedelta(days=30)), left, right
+    )
     step = _round_step(top)
     highest = step * math.ceil(top / step)
 

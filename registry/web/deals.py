@@ -16,7 +16,7 @@ from registry.api import http
 from registry.api.deals import READ, TWO_POINTS
 from registry.domain import audit
 from registry.domain.audit import Audited, Blamed, Caused, Comparison
-from registry.domain.deal import ClaimState, Deal, PledgeState
+from registry.domain.deal import ClaimState, Deal, Item, PledgeState
 from registry.domain.history import DEALS, Clocks, History, Reading, View, view
 from registry.domain.stages import gone_quiet
 from registry.errors import Moved
@@ -80,7 +80,9 @@ async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) ->
             continue
         names.update(names_in(deal, visit.language))
         wanted |= {slug for p in deal.pledges for slug in p.by} | {p.organization for p in deal.parties}
-        wanted |= {m for p in deal.partnerships for m in p.members} | {c.authority for c in deal.conditions if c.authority}
+        wanted |= {m for p in deal.partnerships for m in p.members} | {
+            c.authority for c in deal.conditions if c.authority
+        }
     missing = wanted - names.keys()
     if missing:
         spoken = words(visit.language)
@@ -228,7 +230,8 @@ def amount_steps(pledge: PledgeState, entries: Sequence[Audited]) -> list[Amount
 def disputes(state: Deal) -> list[Dispute]:
     """The fields of which more than one thing is said."""
     found: dict[str, list[ClaimState]] = {}
-    for item in (*state.pledges, *state.sites, *state.milestones):
+    items: tuple[Item, ...] = (*state.pledges, *state.sites, *state.milestones)
+    for item in items:
         for claim in item.claims:
             found.setdefault(claim.field, []).append(claim)
     return [Dispute(path, tuple(claims)) for path, claims in found.items()]
@@ -241,8 +244,12 @@ def citation(visit: Visit, title: str, position: int) -> str:
     if visit.clocks.published_on is not None:
         known = here.words.gettext(N_("published by %(date)s")) % {"date": here.figures.day(visit.clocks.published_on)}
     elif visit.clocks.recorded_at is not None:
-        known = here.words.gettext(N_("recorded by %(date)s")) % {"date": here.figures.instant(visit.clocks.recorded_at)}
-    return here.words.gettext(N_("Investment Registry (%(origin)s): %(title)s, as of %(date)s, as known %(known)s, position %(n)s.")) % {
+        known = here.words.gettext(N_("recorded by %(date)s")) % {
+            "date": here.figures.instant(visit.clocks.recorded_at)
+        }
+    return here.words.gettext(
+        N_("Investment Registry (%(origin)s): %(title)s, as of %(date)s, as known %(known)s, position %(n)s.")
+    ) % {
         "origin": visit.registry.settings.log_origin,
         "title": title,
         "date": here.figures.day(visit.times.effective_on),
@@ -315,7 +322,18 @@ async def get_fields(request: Request, deal: FromPath[str]) -> Response[bytes]:
         ]
         for rest in (rests(asked) if asked.seen.state is not None else [])
     ]
-    head = "field value before event type effective_on published_on recorded_at recorded_by sources".split()
+    head = [
+        "field",
+        "value",
+        "before",
+        "event",
+        "type",
+        "effective_on",
+        "published_on",
+        "recorded_at",
+        "recorded_by",
+        "sources",
+    ]
     return csv_response(f"{deal}.csv", head, rows)
 
 
@@ -354,7 +372,9 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
             readings=history.record.by_id,
             moments=moments(history),
             rails=None,
-            data_url=visit.data(f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
+            data_url=visit.data(
+                f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")
+            ),
             csv_url=None,
             cite=None,
         )

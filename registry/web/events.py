@@ -29,7 +29,7 @@ LOGGED = 50
 
 
 @route("/events/{id:str}", http_method=READ)
-async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:  # noqa: A002 - the path's own word
+async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
     """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
     visit = await page.visit(request)
     uuid = as_uuid(id)
@@ -41,7 +41,8 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:  # 
         recorded = stored.recorded
         deal = recorded.kind == "deal"
         history = await visit.reader.histories.current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
-        entries = audit.audit(history.events, visit.clocks, DEALS if deal else ORGANIZATIONS)
+        rules: Any = DEALS if deal else ORGANIZATIONS
+        entries = audit.audit(history.events, visit.clocks, rules)
         entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
         here = shown(visit.language)
         names = await named(visit, history.state) if deal else {}
@@ -103,7 +104,9 @@ async def get_log(request: Request) -> Response[bytes]:
             events = await visit.reader.events(after, min(LOGGED, end - 1 - after)) if end > 1 else []
         else:
             after = 0
-            events = [e for e in await visit.reader.events(0, 1000, type=kind, source=source) if e.recorded.position < end]
+            events = [
+                e for e in await visit.reader.events(0, 1000, type=kind, source=source) if e.recorded.position < end
+            ]
         evidence = visit.registry.evidence
         checkpoint, problem = None, None
         try:

@@ -212,7 +212,8 @@ class Figures:
 
 PROVINCES = {
     "KR-11": ("서울", "Seoul"), "KR-26": ("부산", "Busan"), "KR-27": ("대구", "Daegu"), "KR-28": ("인천", "Incheon"),
-    "KR-29": ("광주", "Gwangju"), "KR-30": ("대전", "Daejeon"), "KR-31": ("울산", "Ulsan"), "KR-41": ("경기", "Gyeonggi"),
+    "KR-29": ("광주", "Gwangju"), "KR-30": ("대전", "Daejeon"), "KR-31": ("울산", "Ulsan"),
+    "KR-41": ("경기", "Gyeonggi"),
     "KR-42": ("강원", "Gangwon"), "KR-43": ("충북", "North Chungcheong"), "KR-44": ("충남", "South Chungcheong"),
     "KR-45": ("전북", "North Jeolla"), "KR-46": ("전남", "South Jeolla"), "KR-47": ("경북", "North Gyeongsang"),
     "KR-48": ("경남", "South Gyeongsang"), "KR-49": ("제주", "Jeju"), "KR-50": ("세종", "Sejong"),
@@ -229,7 +230,7 @@ def _place(code: str, language: str) -> str:
             return Locale.parse(language).territories.get(code) or code
         except UnknownLocaleError:
             return code
-    found = subdivisions.get(code=code)
+    found: Any = subdivisions.get(code=code)  # type: ignore[no-untyped-call]
     if found is None:
         return code
     country = countries.get(alpha_2=code[:2])

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from registry.domain import money
-from registry.domain.deal import CLAIMABLE, Deal
+from registry.domain.deal import CLAIMABLE, Deal, Item
 from registry.errors import Fault
 from registry.events.types import EVENT_TYPES, Amount, Event, Horizon, Localized, Party, Source
 from registry.web.figures import figures
@@ -175,7 +175,13 @@ def sections(
         elif core is Horizon:
             for end, text in (("from", N_("Not before")), ("until", N_("Until"))):
                 fields.append(
-                    Field(f"{at}/{end}", here.words.gettext(text), typed.get(f"{at}/{end}", ""), hint=here.words.gettext(_HINTS[end]), **common)
+                    Field(
+                        f"{at}/{end}",
+                        here.words.gettext(text),
+                        typed.get(f"{at}/{end}", ""),
+                        hint=here.words.gettext(_HINTS[end]),
+                        **common,
+                    )
                 )
                 common = {}
         elif get_origin(core) is tuple and get_args(core)[0] is Party:
@@ -238,15 +244,14 @@ def _called(item: Any, key: str, here: Any) -> str:
 
 def claimable(deal: Deal) -> list[str]:
     """The fields of a deal that another source may say otherwise about."""
-    found = []
-    for (thing, field), _ in CLAIMABLE.items():
-        for item in getattr(deal, thing):
-            found.append(f"/{thing}/{getattr(item, thing.removesuffix('s'))}/{field}")
+    found: list[str] = []
+    for thing, field in CLAIMABLE:
+        found += [f"/{thing}/{getattr(item, thing.removesuffix('s'))}/{field}" for item in getattr(deal, thing)]
     return found
 
 
 def _claims(deal: Deal) -> list[str]:
-    items = (*deal.pledges, *deal.sites, *deal.milestones)
+    items: tuple[Item, ...] = (*deal.pledges, *deal.sites, *deal.milestones)
     return [c.claim for i in items for c in i.claims if c.claim]
 
 
@@ -267,10 +272,20 @@ def _party_rows(at: str, typed: Mapping[str, str], known: Known, language: str) 
     for i in range(rows):
         row = f"{at}/{i}"
         fields += [
-            Field(f"{row}/organization", here.words.label("field", "organization"), typed.get(f"{row}/organization", ""), required=i == 0, suggestions=known.organizations),
+            Field(
+                f"{row}/organization",
+                here.words.label("field", "organization"),
+                typed.get(f"{row}/organization", ""),
+                required=i == 0,
+                suggestions=known.organizations,
+            ),
             Field(f"{row}/role", here.words.label("field", "role"), typed.get(f"{row}/role", ""), options=roles),
-            Field(f"{row}/name/ko", here.words.gettext(N_("Name in Korean")), typed.get(f"{row}/name/ko", ""), lang="ko"),
-            Field(f"{row}/name/en", here.words.gettext(N_("Name in English")), typed.get(f"{row}/name/en", ""), lang="en"),
+            Field(
+                f"{row}/name/ko", here.words.gettext(N_("Name in Korean")), typed.get(f"{row}/name/ko", ""), lang="ko"
+            ),
+            Field(
+                f"{row}/name/en", here.words.gettext(N_("Name in English")), typed.get(f"{row}/name/en", ""), lang="en"
+            ),
         ]
     return fields
 
@@ -286,7 +301,12 @@ def _frame(typed: Mapping[str, str], language: str) -> list[Field]:
             Field(f"{at}/publisher", say(N_("Publisher")), typed.get(f"{at}/publisher", "")),
             Field(f"{at}/url", say(N_("Address of the source")), typed.get(f"{at}/url", ""), kind="url"),
             Field(f"{at}/title", say(N_("Title of the source")), typed.get(f"{at}/title", "")),
-            Field(f"{at}/language", say(N_("Language of the source")), typed.get(f"{at}/language", ""), suggestions=("ko", "en")),
+            Field(
+                f"{at}/language",
+                say(N_("Language of the source")),
+                typed.get(f"{at}/language", ""),
+                suggestions=("ko", "en"),
+            ),
             Field(f"{at}/published_on", say(N_("Published on")), typed.get(f"{at}/published_on", ""), kind="date"),
         ]
     fields.append(Field("note", say(N_("Why it is recorded (optional)")), typed.get("note", ""), kind="textarea"))
@@ -345,7 +365,9 @@ class Typed(Struct):
     faults: list[Fault]
 
 
-def read(kind: type[Event], typed: Mapping[str, str], original: Event | None = None) -> Typed:
+def read(  # noqa: C901 - one case a type of field
+    kind: type[Event], typed: Mapping[str, str], original: Event | None = None
+) -> Typed:
     """The announcement that a form holds. `original` is the event a correction started from: text that was not touched
     stays what it was, to the letter."""
     tag = str(kind.__struct_config__.tag)
@@ -360,7 +382,11 @@ def read(kind: type[Event], typed: Mapping[str, str], original: Event | None = N
         elif core is Amount:
             basis = _read_amount(at, encoded, typed, event, found, before, original) or basis
         elif core in (Localized, Horizon):
-            inner = {k: typed[f"{at}/{k}"].strip() for k in ("ko", "en", "from", "until") if typed.get(f"{at}/{k}", "").strip()}
+            inner = {
+                k: typed[f"{at}/{k}"].strip()
+                for k in ("ko", "en", "from", "until")
+                if typed.get(f"{at}/{k}", "").strip()
+            }
             if inner:
                 event[encoded] = inner
         elif get_origin(core) is tuple and get_args(core)[0] is Party:
@@ -421,7 +447,9 @@ def _read_parties(at: str, typed: Mapping[str, str]) -> list[dict[str, Any]]:
     parties = []
     for i in rows:
         row = f"{at}/{i}"
-        party: dict[str, Any] = {k: typed[f"{row}/{k}"].strip() for k in ("organization", "role") if typed.get(f"{row}/{k}", "").strip()}
+        party: dict[str, Any] = {
+            k: typed[f"{row}/{k}"].strip() for k in ("organization", "role") if typed.get(f"{row}/{k}", "").strip()
+        }
         name = {k: typed[f"{row}/name/{k}"].strip() for k in ("ko", "en") if typed.get(f"{row}/name/{k}", "").strip()}
         parties.append({**party, **({"name": name} if name else {})})
     return parties

@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pycountry
 from msgspec import Struct
 
 Point = tuple[float, float]
@@ -32,7 +34,7 @@ _WORLD_SCALE = 2.6
 
 
 class Province(Struct, frozen=True):
-    """A province's outline and where its label stands."""
+    """A province's or a country's outline, and where its label stands."""
 
     code: str
     path: str
@@ -89,7 +91,7 @@ def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least
         xs, ys = [p[0] for p in kept], [p[1] for p in kept]
         if len(kept) < 4 or max(max(xs) - min(xs), max(ys) - min(ys)) < least:
             continue
-        steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in zip(kept, kept[1:], strict=False)]
+        steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in pairwise(kept)]
         parts.append(f"M{kept[0][0]} {kept[0][1]}l{' '.join(steps)}z".replace(" -", "-"))
     return "".join(parts)
 
@@ -136,13 +138,18 @@ def _extent(ring: list[Point]) -> float:
 
 @cache
 def world() -> Outline:
-    """The world's land, without Antarctica."""
+    """The world's land, without Antarctica, and its countries by their ISO 3166-1 codes."""
     topology = _topology("world.topo.json")
     arcs = _arcs(topology)
-    rings = [
+    land = [
         ring
         for geometry in topology["objects"]["land"]["geometries"]
         for ring in _rings(geometry, arcs)
         if max(latitude for _, latitude in ring) > -58
     ]
-    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), (), _path(rings, world_point, 3))
+    lands = []
+    for geometry in topology["objects"]["countries"]["geometries"]:
+        country = pycountry.countries.get(numeric=geometry.get("id", "").zfill(3))
+        if country is not None:
+            lands.append(Province(country.alpha_2, _path(_rings(geometry, arcs), world_point, 1), 0, 0))
+    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(land, world_point, 3))

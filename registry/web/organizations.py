@@ -1,4 +1,4 @@
-"""Organizations: their names, identifiers and parents over time, the deals they take part in, and search over everything."""
+"""Organizations: their names, identifiers and parents over time, and their deals; and search over everything."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from litestar.params import FromPath
 from registry.api import http
 from registry.api.deals import READ
 from registry.domain import audit
-from registry.domain.history import ORGANIZATIONS
+from registry.domain.history import ORGANIZATIONS, Clocks
 from registry.errors import Moved, NotFound
 from registry.events.intake import as_uuid
-from registry.web import page, times
+from registry.web import page
 from registry.web.deals import citation, named, rails
 from registry.web.page import Rendered, Request, Visit
 from registry.web.portfolio import Shown, listing, row_of
@@ -111,7 +111,7 @@ async def get_search(request: Request) -> Response[bytes]:
         deals: list[Shown] = []
         organizations: list[Any] = []
         if q:
-            clock, known, _ = await visit.reader.known_at(times.Clocks(effective_on=visit.clocks.effective_on))
+            clock, known, _ = await visit.reader.known_at(Clocks(effective_on=visit.clocks.effective_on))
             on = visit.times.effective_on
             found = await visit.reader.deals(clock, known, on, [], q.strip(), "", 100)
             deals = [row_of(listing(raw)) for raw in found.rows]

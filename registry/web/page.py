@@ -1,4 +1,4 @@
-"""What every page has: a reader's language, its clocks, its signed-in key, its frame, and the headers that keep it safe.
+"""What every page has: a reader's language, its clocks, its signed-in key, its frame, and headers that keep it safe.
 
 Templates escape everything they are given; nothing here or elsewhere in `web/` marks text as markup. A page is kept,
 rendered, under the log's position it was made at: the same address at the same position is the same page.
@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -34,7 +34,7 @@ from registry.web.times import Times
 from registry.web.words import LANGUAGES, N_, preferred, words
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
-Known = dict[str, Callable[[str], Any]]
+Known: TypeAlias = Mapping[str, http.Parameter[Any]]
 
 COOKIE = "registry_key"
 
@@ -107,7 +107,7 @@ class Visit(Struct):
 
     def here(self, **changes: Any) -> str:
         """This page's own address with some parameters changed; one that is None is left out."""
-        query = {name: value for name, value in self.given.items() if name not in ("cursor",)}
+        query = {name: value for name, value in self.given.items() if name != "cursor"}
         for name, value in changes.items():
             key = name.replace("__", ".")
             if value is None:
@@ -161,7 +161,9 @@ async def visit(request: Request, known: Known | None = None, *, portfolio: bool
     if portfolio:
         one_axis(clocks)
     head = await request.app.state.registry.reader.head()
-    axis = asked.get("axis") or ("recorded" if clocks.recorded_at or clocks.position is not None else "published")
+    axis: times.Axis = asked.get("axis") or (
+        "recorded" if clocks.recorded_at or clocks.position is not None else "published"
+    )
     return Visit(
         request=request,
         language=asked.get("lang") or preferred(request.headers.get("accept-language")),
@@ -205,7 +207,7 @@ def guard(request: Request, token: str | None, sent: str) -> None:
         raise ForeignForm
 
 
-class Redirected(Exception):  # noqa: N818 - an answer, not an error
+class Redirected(Exception):
     """The page is at another address."""
 
     def __init__(self, to: str, status: int = 303) -> None:
@@ -392,5 +394,3 @@ def static_address(name: str) -> str:
     found = static_file(name)
     assert found is not None, name
     return f"/static/{name}?v={hashlib.sha256(found[0]).hexdigest()[:12]}"
-
-

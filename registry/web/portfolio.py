@@ -1,4 +1,4 @@
-"""The portfolio's pages: totals that say why, amounts through time, a table that filters, a map; totals derived; compare."""
+"""The portfolio's pages: totals that say why, amounts through time, a table, a map; how totals are made; compare."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
 from registry.web.deals import citation, named
-from registry.web.files import csv_response
 from registry.web.figures import PROVINCES
+from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
 from registry.web.shown import LADDER, shown
 from registry.web.words import N_
@@ -94,7 +94,7 @@ async def at(visit: Visit) -> tuple[str, int, int]:
 
 
 async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, times.Rail]:
-    """The slider's stops for the whole portfolio: days on which something came to be so, and was published or recorded."""
+    """The slider's stops for the whole portfolio: when something came to be so, and was published or recorded."""
     effective = await visit.reader.turns(clock, known, 400)
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
@@ -132,15 +132,19 @@ async def show_portfolio(visit: Visit) -> Rendered:
     rows = [row_of(listing(raw)) for raw in everything.rows]
     sorted_rows = rows if by_name else in_order(rows, sort)
     unit = visit.asked.get("unit") or ("KRW" if visit.language == "ko" else "USD")
-    currency = None if unit == "stated" else unit
+    currency: Any = None if unit == "stated" else unit
     question = Question(currency=currency, group_by="stage", asked_on=on, lines=0)
     total: Totals = await visit.reader.totals(clock, known, on, wanted, question)
     rails = await portfolio_rails(visit, clock, known)
     here = shown(visit.language)
     drawn = await drawing(visit, clock, known, wanted, unit, len(rows) + (DRAWN_DEALS if everything.next else 0))
     areas = places(rows)
-    names = await named(visit, slugs={o for r in rows[:PAGE] for o in r.row.organizations} | set(facets.get("organization", {})))
-    latest = [e for e in (await visit.reader.events(max(0, position - 40), 40)) if e.recorded.kind == "deal"][-LATEST:][::-1]
+    names = await named(
+        visit, slugs={o for r in rows[:PAGE] for o in r.row.organizations} | set(facets.get("organization", {}))
+    )
+    latest = [e for e in (await visit.reader.events(max(0, position - 40), 40)) if e.recorded.kind == "deal"][-LATEST:][
+        ::-1
+    ]
     return page.render(
         visit,
         "portfolio.html",
@@ -156,10 +160,14 @@ async def show_portfolio(visit: Visit) -> Rendered:
         chart=drawn,
         korea=maps.korea(),
         world=maps.world() if any(a.code[:2] != "KR" for a in areas) else None,
+        abroad=abroad(areas),
         areas=areas,
         by_code={a.code: a for a in areas},
         provinces=PROVINCES,
         latest=latest,
+        titles=await titles_of(visit, clock, known)
+        if wanted or q or cursor
+        else {r.row.deal: r.row.title for r in rows},
         rails=rails,
         data_url=visit.data("/v1/deals", **filters, facets="true"),
         csv_url=visit.link("/deals.csv", **filters),
@@ -220,13 +228,17 @@ def on_top(total: Totals, filters: dict[str, str]) -> list[Figure]:
             0,
             {**filters, "stage": "construction"},
         ),
-        Figure("intended", [c for c in total.overall.columns if c.nature == "intention" and c.basis == "once"], 0, filters),
+        Figure(
+            "intended", [c for c in total.overall.columns if c.nature == "intention" and c.basis == "once"], 0, filters
+        ),
         Figure("annual", [c for c in total.overall.columns if c.basis == "annual"], 0, filters),
     ]
     return [msgspec.structs.replace(f, pledges=sum(c.pledges for c in f.columns)) for f in found]
 
 
-def facet_list(facets: Mapping[str, Mapping[str, int]], filters: Mapping[str, str]) -> list[tuple[str, list[tuple[str, int]]]]:
+def facet_list(
+    facets: Mapping[str, Mapping[str, int]], filters: Mapping[str, str]
+) -> list[tuple[str, list[tuple[str, int]]]]:
     """The facets in their order, the commonest values first; a chosen one always stands."""
     found = []
     for name in ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"):
@@ -243,6 +255,15 @@ def places(rows: Sequence[Shown]) -> list[Area]:
         for code in row.row.places:
             counted[code] = counted.get(code, 0) + 1
     return [Area(code, n) for code, n in sorted(counted.items(), key=lambda c: (-c[1], c[0]))]
+
+
+def abroad(areas: Sequence[Area]) -> dict[str, int]:
+    """How many deals have a site in each country other than Korea, by its code."""
+    counted: dict[str, int] = {}
+    for area in areas:
+        if area.code[:2] != "KR":
+            counted[area.code[:2]] = counted.get(area.code[:2], 0) + area.deals
+    return counted
 
 
 async def drawing(
@@ -269,7 +290,7 @@ async def drawing(
 
 
 def level_of(chosen: list[DealRow], others: list[DealRow], question: Question, day: date, href: str) -> charts.Level:
-    """The amounts on a day that are at least so firm: each area holds the ones after it, so that none is added twice."""
+    """The amounts on a day, by how firm they are: each area holds the ones after it, so none is added twice."""
     areas: dict[str, Decimal] = {}
     high = Decimal(0)
     for area, keeps in charts.AREAS.items():
@@ -313,7 +334,11 @@ async def get_table(request: Request) -> Response[bytes]:
                 ]
             )
         cursor = found.next
-    return csv_response("deals.csv", "deal title_ko title_en kind stage organizations places sectors amounts".split(), rows)
+    return csv_response(
+        "deals.csv",
+        ["deal", "title_ko", "title_en", "kind", "stage", "organizations", "places", "sectors", "amounts"],
+        rows,
+    )
 
 
 # --- totals -----------------------------------------------------------------------------------------------------------
@@ -329,9 +354,10 @@ async def get_totals(request: Request) -> Response[bytes]:
     async def make() -> Rendered:
         clock, known, position = await at(visit)
         unit = visit.asked.get("unit") or "stated"
+        currency: Any = None if unit == "stated" else unit
         filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
         question = Question(
-            currency=None if unit == "stated" else unit,
+            currency=currency,
             group_by=visit.asked.get("group_by"),
             rates_of=visit.asked.get("rates_of"),
             asked_on=visit.times.effective_on,

@@ -1,7 +1,7 @@
 """Recording by form: choose what happened, fill in its fields, see what would change, and only then record it.
 
 A key is signed in with a cookie that scripts cannot read and other sites cannot send; every form carries a token that
-only the key's holder can make. What is recorded goes through the same intake and the same recorder as a POST to the API.
+only the key's holder can make. What is recorded goes through the intake and the recorder that a POST to the API meets.
 """
 
 from __future__ import annotations
@@ -106,7 +106,12 @@ async def post_sign_in(request: Request) -> Response[bytes]:
     then = local(sent.get("then", "/"))
     if key is None:
         visit = await sign_in_visit(request)
-        return page.send(visit, signing_in(visit, then, shown(visit.language).words.gettext("This key is not known, or it was revoked."), 401))
+        return page.send(
+            visit,
+            signing_in(
+                visit, then, shown(visit.language).words.gettext("This key is not known, or it was revoked."), 401
+            ),
+        )
     secure = "; Secure" if request.url.scheme == "https" else ""
     cookie = f"{COOKIE}={token}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}"
     return Response(b"", status_code=303, headers={"Location": then, "Set-Cookie": cookie, "Cache-Control": "no-store"})
@@ -282,7 +287,9 @@ async def form_page(
         "record.html",
         status,
         task=task,
-        title=shown(visit.language).words.own(getattr(task.history.state, "title", None) or getattr(task.history.state, "name", None), task.slug)
+        title=shown(visit.language).words.own(
+            getattr(task.history.state, "title", None) or getattr(task.history.state, "name", None), task.slug
+        )
         if task.history is not None
         else task.slug,
         groups=forms.GROUPS if task.kind == "deal" else forms.ORGANIZATION_GROUPS,

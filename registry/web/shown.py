@@ -1,4 +1,4 @@
-"""What the pages show of the domain's values: a field's name, a value in words, an event in one line, a deal in one sentence.
+"""What pages show of the domain's values: a field's name, a value in words, an event in a line, a deal in a sentence.
 
 Turns values into plain text in a language, and nothing else: templates escape it, handlers choose it.
 """
@@ -36,7 +36,18 @@ class Line(Struct, frozen=True):
 # What an event's one line leaves out: its things' ids, which only machines need, and what is shown elsewhere.
 _KEYS = ("pledge", "site", "milestone", "condition", "claim")
 _UNSAID = frozenset(
-    {*_KEYS, "other_pledge", "amount", "amount_basis", "replacement", "summary", "corrects", "voids", "redacts", "about"}
+    {
+        *_KEYS,
+        "other_pledge",
+        "amount",
+        "amount_basis",
+        "replacement",
+        "summary",
+        "corrects",
+        "voids",
+        "redacts",
+        "about",
+    }
 )
 
 # Fields of a thing that only repeat its name, its first day, or the event that a reader is looking at.
@@ -49,6 +60,7 @@ _ECHOES = frozenset(
 
 LADDER = ("intention", "signed", "committed", "construction", "operating")
 """The stages a deal climbs, in order. The others stop it."""
+
 
 def _causes(change: Any) -> tuple[Any, ...]:
     return tuple(getattr(change, "causes", ()))
@@ -85,7 +97,7 @@ class Shown:
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def value(self, value: Any, field: str = "", names: Names | None = None) -> str:
+    def value(self, value: Any, field: str = "", names: Names | None = None) -> str:  # noqa: C901 - one case a type
         """A value in words. `field` is the field's own name, which says what kind of text a string is."""
         match value:
             case None:
@@ -186,7 +198,10 @@ class Shown:
                         found.append(thing)
                     whole[thing].append(change)
                     continue
-            sides = [None if v is None or v == () else self.change(change.path, v, names) for v in (change.before, change.after)]
+            sides = [
+                None if v is None or v == () else self.change(change.path, v, names)
+                for v in (change.before, change.after)
+            ]
             found.append(Line(self.field(change.path, names), change.path, sides[0], sides[1], _causes(change)))
         return [line if isinstance(line, Line) else self._thing(line, whole[line], names) for line in found]
 
@@ -200,7 +215,11 @@ class Shown:
         said = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
         parts = [] if "amount" not in said else [self.figures.money(said["amount"], said.get("amount_basis"))]
         for name, value in said.items():
-            if name in _ECHOES or name in ("amount", "amount_basis") or (name == "status" and value in ("announced", "planned")):
+            if (
+                name in _ECHOES
+                or name in ("amount", "amount_basis")
+                or (name == "status" and value in ("announced", "planned"))
+            ):
                 continue
             parts.append(self.value(value, name, names))
         text = " · ".join(parts) or self._(N_("there"))
@@ -277,7 +296,9 @@ class Shown:
         time = self.figures.horizon(pledge.horizon)
         text = self._(verb) % {"who": who, "amount": amount, "time": f" {time}" if time else ""}
         if others:
-            more = self.words.ngettext("One more pledge stands beside it.", "%(n)s more pledges stand beside it.", others)
+            more = self.words.ngettext(
+                "One more pledge stands beside it.", "%(n)s more pledges stand beside it.", others
+            )
             text += " " + more % {"n": others}
         return text
 

@@ -1,8 +1,8 @@
 """The three clocks of a page: which point in time it shows, where its other points are, and how the URL says so.
 
-The parameters are the API's own (`effective_on`, `published_on`, `recorded_at`, `position`), so that every page's address
-is its question, and the same question asked of `/v1` gives the same answer as JSON. A form without JavaScript sends a day
-and an axis (`known`, `known_on`); that is answered with a redirect to the address it stands for.
+The parameters are the API's own (`effective_on`, `published_on`, `recorded_at`, `position`), so that a page's address
+is its question, and the same question asked of `/v1` gives the same answer as JSON. A form without JavaScript sends a
+day and an axis (`known`, `known_on`); that is answered with a redirect to the address it stands for.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ Axis = Literal["recorded", "published"]
 STOPS = 40
 # What is recorded within so short a time is one moment to a reader: a list that was posted, a file that was imported.
 ONE_MOMENT = timedelta(seconds=2)
-
-FORM = {"known": http.one_of("recorded", "published"), "known_on": str, "effective_on": str}
 
 
 class Stop(Struct, frozen=True):
@@ -113,7 +111,7 @@ def canonical(given: dict[str, str], today: date) -> dict[str, str]:
 
 
 def rail(moments: Iterable[date | datetime], at: date | datetime | None, name: str, query: dict[str, str]) -> Rail:
-    """The stops of one clock. `at` is the point shown, None where the clock is open; `query` the rest of the address."""
+    """The stops of one clock. `at` is the point shown, None: the clock is open; `query` is the rest of the address."""
     ordered = sorted(set(moments))
     here = len(ordered) - 1 if at is None else _last(ordered, at)
     stops = [Stop(value, urlencode({**query, name: _text(value)}), i == here) for i, value in enumerate(ordered)]

@@ -287,10 +287,10 @@ LABELS: dict[str, dict[str, str]] = {
     "rule": {
         "counted": N_("Counts in both ends."),
         "additional": N_("Counts in both ends: it was announced on top of something else."),
-        "aggregate": N_("Counts in the low end; in the high end its members do in its place, since they add up to more."),
-        "members": N_(
-            "Counts in the high end only, with the other members, in place of the amount they are part of."
+        "aggregate": N_(
+            "Counts in the low end; in the high end its members do in its place, since they add up to more."
         ),
+        "members": N_("Counts in the high end only, with the other members, in place of the amount they are part of."),
         "contained": N_("Counts in the low end; in the high end the amount that it is part of counts in its place."),
         "part_of": N_("Does not count: it is part of an amount that does."),
         "part_of_each_other": N_(
@@ -315,7 +315,9 @@ LABELS: dict[str, dict[str, str]] = {
     "flag": {
         "tenfold-slip": N_("A factor of ten: 조 and 억, or 억 and billion, may be confused"),
         "implied-rate": N_("The stated conversion is far off the day's reference rate"),
-        "member-not-below-aggregate": N_("A part as large as the whole: the amount of all may have been ascribed to one"),
+        "member-not-below-aggregate": N_(
+            "A part as large as the whole: the amount of all may have been ascribed to one"
+        ),
         "horizon-past": N_("Its time was over when it was announced"),
         "planned-past": N_("Planned for a time that was over when it was announced"),
         "power-per-gpu": N_("Power for each GPU out of the usual range"),
