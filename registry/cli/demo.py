@@ -28,6 +28,8 @@ FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
 """The demo's files, in the order in which they are posted, and the field that names an announcement's stream."""
 
 LINKS = (
+    ("the pages", "/"),
+    ("a deal as it was", "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
     ("what is so", "/v1/deals/sk-aws-ulsan"),
     ("what was so on a day", "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
     ("what changed, and why", "/v1/deals/sk-aws-ulsan/events"),
