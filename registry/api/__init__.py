@@ -7,12 +7,13 @@ from importlib.metadata import version
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, docs, events, health, log, openapi, organizations, stream, totals
+from registry.api import deals, docs, events, health, imports, log, openapi, organizations, stream, totals
 
 OPERATIONS = (
     *deals.OPERATIONS,
     *totals.OPERATIONS,
     *organizations.OPERATIONS,
+    *imports.OPERATIONS,
     *stream.OPERATIONS,
     *events.OPERATIONS,
     *log.OPERATIONS,

@@ -63,11 +63,13 @@ PARAMETERS = {
     "limit": "The most entries to answer with.",
     "facets": "Count the deals that each value of each filter would leave.",
     "group_by": "What to group the totals by.",
+    "roll_up": "Count an organization under the one that ultimately owned or controlled it (`parent`).",
     "rates_of": "Convert with the rates of this day, not of the day each amount was stated; never later ones.",
     "explain": "Add the derivation as a tree.",
     "lines": "The most pledges to list in each group.",
     "after": "Events behind this position.",
     "type": "Events of this type.",
+    "atomic": "Record all lines or none.",
     "source": "Events that rest on the source with this address.",
     "size": "The tree of the first so many events; that of the newest checkpoint when left out.",
     "from": "The earlier size.",
@@ -158,7 +160,7 @@ def _operation(operation: Operation, method: str) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": schema}
         if operation.examples:
             content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
-        said["requestBody"] = {"required": True, "content": {"application/json": content}}
+        said["requestBody"] = {"required": True, "content": {operation.body_type: content}}
     return said
 
 

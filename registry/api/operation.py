@@ -28,6 +28,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: Mapping[str, Parameter[Any]] = {}
     headers: tuple[str, ...] = ()
     body: Any = None
+    body_type: str = "application/json"
     examples: Mapping[str, Any] = {}
     statuses: tuple[int, ...] = (200,)
     refuses: tuple[str, ...] = ()

@@ -187,6 +187,11 @@ def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryErr
     code = code_of(error)
     if code == "failed":
         return on_failure(request, error)
+    return problem(request, code, str(error), **particulars(error))
+
+
+def particulars(error: errors.RegistryError) -> dict[str, Any]:
+    """What a problem document says beside the sentence, by the kind of error."""
     more: dict[str, Any] = {}
     match error:
         case errors.Invalid(faults=faults):
@@ -203,7 +208,7 @@ def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryErr
             more["version"] = error.facts["actual"]
         case _:
             pass
-    return problem(request, code, str(error), **more)
+    return more
 
 
 def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[None]:

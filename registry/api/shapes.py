@@ -25,11 +25,12 @@ from registry.domain.deal import (
     SiteState,
     StageState,
 )
+from registry.domain.names import Suggestion
 from registry.domain.organization import IdentifierState, NameState, ParentState
 from registry.domain.plausibility import Flag
 from registry.domain.remarks import Remarks
 from registry.domain.totals import Totals as Sums
-from registry.events.types import AnyEvent, DealKind, Localized, Source
+from registry.events.types import AnyEvent, Control, DealKind, Localized, Source
 from registry.projections.deal_versions import ListedDeal
 
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256, in hex.")]
@@ -289,6 +290,24 @@ class TotalsAnswer(Point, frozen=True, kw_only=True):
     rules: dict[str, str]
 
 
+class Child(Shape, frozen=True, kw_only=True):
+    """An organization that this one owns, controls or manages, from when until when; `share` in percent."""
+
+    organization: str
+    control: Control | None
+    share: str | None
+    since: date
+    until: date | None
+
+
+class PartInDeal(Shape, frozen=True, kw_only=True):
+    """A deal that the organization takes part in, and in which roles."""
+
+    deal: str
+    title: Localized | None
+    roles: list[str]
+
+
 class OrganizationState(Asked, frozen=True, kw_only=True):
     """An organization at a point in time."""
 
@@ -301,6 +320,16 @@ class OrganizationState(Asked, frozen=True, kw_only=True):
     version: int
     position: int
     sources: list[Cited]
+    children: list[Child]
+    duplicates: list[str]
+    deals: list[PartInDeal]
+
+
+class Similar(Shape, frozen=True, kw_only=True):
+    """Organizations that may be the same, the likeliest first. Nothing is merged unless somebody records it."""
+
+    organization: str
+    suggestions: list[Suggestion]
 
 
 class ListedOrganization(Shape, frozen=True, kw_only=True):
@@ -410,3 +439,4 @@ class ProblemDocument(Shape, frozen=True, kw_only=True):
     rule: str | UnsetType = UNSET
     events: list[str] | UnsetType = UNSET
     version: int | UnsetType = UNSET
+    line: int | UnsetType = UNSET

@@ -18,15 +18,28 @@ from msgspec import Meta, Struct
 from registry.errors import Fault, Invalid, NotJson
 from registry.events import checks, jsontext, types
 from registry.events.codec import canonical
-from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement
+from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
 
 A = TypeVar("A", Announcement, OrganizationAnnouncement)
 
 
-class ImportLine(Announcement, frozen=True):
+class ImportLine(Announcement, frozen=True, kw_only=True):
     """One line of an import: an announcement and the deal it is about."""
 
-    deal: str = msgspec.field(default="")
+    deal: types.Slug
+
+
+class OrganizationImportLine(OrganizationAnnouncement, frozen=True, kw_only=True):
+    """The same for an organization."""
+
+    organization: types.Slug
+
+
+class _Names(Struct):
+    """What a line says it is about, before anything else of it is looked at."""
+
+    deal: Any = None
+    organization: Any = None
 
 
 class Intake(Generic[A]):
@@ -193,6 +206,22 @@ def _patterns() -> dict[str, str]:
 announcements = Intake(Announcement)
 organization_announcements = Intake(OrganizationAnnouncement)
 import_lines: Intake[Any] = Intake(ImportLine)
+organization_import_lines: Intake[Any] = Intake(OrganizationImportLine)
+
+_names = msgspec.json.Decoder(_Names)
+
+
+def import_line(line: bytes) -> tuple[StreamKind, str, Announcement | OrganizationAnnouncement]:
+    """One line of an import: which stream it is for, and what is announced. Raises NotJson, or Invalid."""
+    try:
+        names = _names.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        names = _Names(deal="")
+    if names.organization is not None and names.deal is None:
+        about: OrganizationImportLine = organization_import_lines.one(line)
+        return "organization", about.organization, about
+    announcement: ImportLine = import_lines.one(line)
+    return "deal", announcement.deal, announcement
 
 
 def as_uuid(text: str) -> UUID | None:
