@@ -116,8 +116,9 @@ CREATE TABLE keys (
 )
 """
 
-# What lists need of every deal at every point in time: rectangles [effective) × [known). The known axis is the log's
-# position for the recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p').
+# Every deal at every point in time: rectangles [effective) × [known). The known axis is the log's position for the
+# recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p'). Narrow: what is listed
+# stands apart, once for the four or more rectangles in which a state holds.
 DEAL_VERSIONS = """
 CREATE TABLE deal_versions (
     clock          "char" NOT NULL,
@@ -126,15 +127,36 @@ CREATE TABLE deal_versions (
     effective_to   date   NOT NULL,
     known_from     bigint NOT NULL,
     known_to       bigint NOT NULL,
-    terms          text[] NOT NULL,
-    title          text   NOT NULL,
-    row            bytea  NOT NULL,
-    totals         bytea  NOT NULL,
+    state          bigint NOT NULL,
     PRIMARY KEY (clock, deal, effective_from, known_from),
     CHECK (effective_from < effective_to),
     CHECK (known_from < known_to)
 )
 """
+
+# What lists and totals need of a deal's state.
+DEAL_STATES = """
+CREATE TABLE deal_states (
+    deal   text   COLLATE "C" NOT NULL,
+    state  bigint NOT NULL,
+    terms  text[] NOT NULL,
+    title  text   NOT NULL,
+    row    bytea  NOT NULL,
+    totals bytea  NOT NULL,
+    PRIMARY KEY (deal, state)
+)
+"""
+
+# Every term and title that a deal ever had: which deals a filter can find at all.
+DEAL_TERMS = """
+CREATE TABLE deal_terms (
+    deal   text   COLLATE "C" PRIMARY KEY,
+    terms  text[] NOT NULL,
+    titles text   NOT NULL
+)
+"""
+
+DEAL_TERMS_BY_TERM = "CREATE INDEX deal_terms_terms ON deal_terms USING gin (terms)"
 
 # Which events name an organization or rest on a source.
 MENTIONS = """
@@ -181,6 +203,9 @@ def upgrade() -> None:
         IDEMPOTENCY_BY_STREAM,
         KEYS,
         DEAL_VERSIONS,
+        DEAL_STATES,
+        DEAL_TERMS,
+        DEAL_TERMS_BY_TERM,
         MENTIONS,
         MENTIONS_BY_POSITION,
         ORGANIZATIONS,

@@ -8,7 +8,7 @@ clock, no database.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Generic, TypeVar
@@ -274,10 +274,11 @@ class Timeline(Generic[S]):
         count = len(self._keys) if day is None else bisect_right(self._keys, day, key=lambda key: key[0])
         return self.states[count - 1] if count else self.base
 
-    def segments(self) -> list[tuple[date, S]]:
-        """Each day from which something else is so, with what is so from then on."""
+    def segments(self, since: date = date.min) -> list[tuple[date, S]]:
+        """Each day, from `since` on, from which something else is so, with what is so from then on."""
         days: list[tuple[date, S]] = []
-        for key, state in zip(self._keys, self.states, strict=True):
+        first = bisect_left(self._keys, since, key=lambda key: key[0])
+        for key, state in zip(self._keys[first:], self.states[first:], strict=True):
             if days and days[-1][0] == key[0]:
                 days[-1] = (key[0], state)
             else:
@@ -411,6 +412,9 @@ class History(Generic[S]):
 
     `clocks` fixes the public dates for those who follow what was so, or public, by then while the record grows.
     """
+
+    # What a view remembers of how it has drawn this very history, so that the next event costs it one step, too.
+    drawing: Any = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), clocks: Clocks = OPEN) -> None:
         self.slug = slug

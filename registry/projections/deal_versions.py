@@ -8,8 +8,9 @@ deal and clock never overlap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -19,42 +20,59 @@ from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Timeline, registered_by
 from registry.domain.totals import encode_row, row_of
 from registry.events.store import Connection
-from registry.events.types import RECORDS_OWN, Localized
+from registry.events.types import RECORDS_OWN, Localized, Recorded
 from registry.projections.projection import Step
 
 # `infinity` of the two axes: behind every date and every position.
 FOREVER = date.max
 OPEN = 2**62
 
-CLOSE = """
-UPDATE deal_versions AS v
-   SET known_to = c.known
-  FROM unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
- WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
-   AND v.known_to = 4611686018427387904
-   AND v.known_from < c.known
-"""
-
-# A rectangle that was opened on the very day (or position) on which it would close was never true.
-DROP = """
-DELETE FROM deal_versions AS v
- USING unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
- WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
-   AND v.known_to = 4611686018427387904
-   AND v.known_from >= c.known
-"""
-
-ADD = """
-INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
-SELECT clock, deal, effective_from, effective_to, known_from, known_to, string_to_array(terms, ' '), title, row, totals
-  FROM unnest($1::"char"[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-              $9::bytea[], $10::bytea[])
-       AS r (clock, deal, effective_from, effective_to, known_from, known_to, terms, title, row, totals)
+# One statement for all that a group of events changes: a lone client waits for each trip to the database and back. A
+# rectangle that was opened on the very day (or position) on which it would close was never true: it is dropped, before
+# another takes its place, which is what the count at the end waits for.
+WRITE = """
+WITH closing AS (
+    SELECT clock, deal, effective_from, known
+      FROM unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
+), dropped AS (
+    DELETE FROM deal_versions AS v
+     USING closing AS c
+     WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
+       AND v.known_to = 4611686018427387904 AND v.known_from >= c.known
+    RETURNING 1
+), closed AS (
+    UPDATE deal_versions AS v
+       SET known_to = c.known
+      FROM closing AS c
+     WHERE v.clock = c.clock AND v.deal = c.deal AND v.effective_from = c.effective_from
+       AND v.known_to = 4611686018427387904 AND v.known_from < c.known
+), stated AS (
+    INSERT INTO deal_states (deal, state, terms, title, row, totals)
+    SELECT deal, state, string_to_array(terms, ' '), title, row, totals
+      FROM unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
+           AS s (deal, state, terms, title, row, totals)
+    ON CONFLICT (deal, state) DO NOTHING
+), indexed AS (
+    INSERT INTO deal_terms AS t (deal, terms, titles)
+    SELECT deal, string_to_array(terms, ' '), titles
+      FROM unnest($11::text[], $12::text[], $13::text[]) AS i (deal, terms, titles)
+    ON CONFLICT (deal) DO UPDATE
+       SET terms = ARRAY(SELECT DISTINCT unnest(t.terms || excluded.terms) ORDER BY 1),
+           titles = array_to_string(ARRAY(
+               SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
+                ORDER BY 1), E'\n')
+)
+INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state)
+SELECT clock, deal, effective_from, effective_to, known_from, known_to, state
+  FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[])
+       AS r (clock, deal, effective_from, effective_to, known_from, known_to, state)
+ WHERE (SELECT count(*) FROM dropped) >= 0
 """
 
 FORGET = """
-DELETE FROM deal_versions
- WHERE deal = ANY ($1::text[]) AND clock = ANY ($2::"char"[])
+WITH versions AS (DELETE FROM deal_versions WHERE deal = ANY ($1::text[])),
+     states AS (DELETE FROM deal_states WHERE deal = ANY ($1::text[]))
+DELETE FROM deal_terms WHERE deal = ANY ($1::text[])
 """
 
 RECORDED, PUBLISHED = b"r", b"p"
@@ -87,8 +105,24 @@ class ListedDeal(Struct, frozen=True, omit_defaults=True):
     relations: Any
 
 
+class Listed(Struct, frozen=True):
+    """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
+
+    `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them.
+    """
+
+    terms: str
+    title: str
+    row: bytes
+    totals: bytes
+    state: int
+
+
 class Rectangle(Struct):
-    """What was so of a deal in [effective_from, effective_to), as known in [known_from, known_to)."""
+    """What was so of a deal for some days, as known for some time.
+
+    It was so from `effective_from` until before `effective_to`, as known from `known_from` until before `known_to`.
+    """
 
     clock: bytes
     deal: str
@@ -96,17 +130,10 @@ class Rectangle(Struct):
     effective_to: date
     known_from: int
     known_to: int
-    terms: str
-    title: str
-    row: bytes
-    totals: bytes
+    what: Listed
 
 
 _encode = msgspec.json.Encoder().encode
-
-
-# What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
-Listed = tuple[str, str, bytes, bytes]
 
 
 def listed(deal: Deal) -> Listed:
@@ -156,10 +183,17 @@ def listed(deal: Deal) -> Listed:
         deal.relations,
     )
     words = " ".join(t for t in (deal.deal, title and title.ko, title and title.en) if t)
-    return " ".join(sorted(terms)), words, _encode(row), encode_row(row_of(deal))
+    found = " ".join(sorted(terms)), words, _encode(row), encode_row(row_of(deal))
+    digest = blake2b(found[3], digest_size=8)
+    digest.update(found[2])
+    digest.update(f"{found[0]}\n{words}".encode())
+    return Listed(*found, int.from_bytes(digest.digest(), signed=True))
 
 
 Segment = tuple[date, Deal]
+
+# From which day what is listed; until the next one's day.
+Span = tuple[date, Listed]
 
 
 def segments(
@@ -177,21 +211,78 @@ def segments(
     return found
 
 
-def _spans(history: History[Deal], found: Sequence[Segment]) -> list[tuple[date, date, Listed]]:
-    """Segments as half-open spans with what is listed, equal neighbours joined."""
-    spans: list[tuple[date, date, Listed]] = []
+def _joined(history: History[Deal], spans: list[Span], found: Iterable[Segment]) -> list[Span]:
+    """The spans, gone on with by segments; equal neighbours are one."""
     for since, state in found:
         what = listed(history.shown(state))
-        if spans and spans[-1][2] == what:
-            continue
-        if spans:
-            spans[-1] = (spans[-1][0], since, spans[-1][2])
-        spans.append((since, FOREVER, what))
+        if not spans or spans[-1][1] != what:
+            spans.append((since, what))
     return spans
 
 
-def _known(history: History[Deal]) -> dict[tuple[date, date], Listed]:
-    return {(a, b): what for a, b, what in _spans(history, segments(history))}
+class _Drawing:
+    """How a deal's spans change from event to event: of a plain event only those that it can touch are drawn anew.
+
+    `spans` are the last ones, or all of them (`whole`). A drawing is one history's: the next event's begins with it.
+    """
+
+    __slots__ = ("latest", "spans", "whole")
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.whole = True
+        self.latest = date.min
+
+    def all(self, history: History[Deal]) -> list[Span]:
+        """All spans of the history that this is the drawing of."""
+        if not self.whole:
+            self.spans, self.whole = _joined(history, [], segments(history)), True
+        return self.spans
+
+    def before(self, day: date) -> int | None:
+        """Which span holds on the day before; None when that is not among those that are kept."""
+        return next((i for i in range(len(self.spans) - 1, -1, -1) if self.spans[i][0] < day), None)
+
+
+def _drawing_of(history: History[Deal]) -> _Drawing:
+    """What is remembered of how a history was drawn, or what it takes to draw it."""
+    if history.drawing is None:
+        drawing = history.drawing = _Drawing()
+        drawing.whole = not history.events
+        drawing.latest = max((p.reading.published_on for p in history.timeline.steps), default=date.min)
+        if history.record.registration is not None:
+            drawing.latest = max(drawing.latest, history.record.registration.published_on)
+    found: _Drawing = history.drawing
+    return found
+
+
+def _is_plain(event: Recorded) -> bool:
+    """Whether an event of the world was said: all that it can change holds from its own day on."""
+    return event.event is not None and not isinstance(event.event, RECORDS_OWN)
+
+
+def _day_of(history: History[Deal], event: Recorded) -> date | None:
+    """The day from which the history's event holds."""
+    return next((p.key[0] for p in reversed(history.timeline.steps) if p.happened.id == event.id), None)
+
+
+def _changed(before: History[Deal], after: History[Deal], event: Recorded) -> tuple[list[Span], list[Span]]:
+    """The spans that an event may have changed, as they were before it and as they are after it."""
+    old, new = _drawing_of(before), _Drawing()
+    new.latest = max(old.latest, event.published_on)
+    day = _day_of(after, event) if _is_plain(event) else None
+    kept = old.before(day) if day is not None else None
+    if kept is None or day is None:
+        was, now = old.all(before), _joined(after, [], segments(after))
+    else:
+        was = old.spans[kept:]
+        now = _joined(after, was[:1], after.timeline.segments(day))
+        new.whole = old.whole and kept == 0
+    # Two are enough for the next event of a later day, or of the same one; they are kept with every history in memory.
+    new.whole = new.whole and len(now) <= 2
+    new.spans = now[-2:]
+    after.drawing = new
+    return was, now
 
 
 class _Board:
@@ -207,101 +298,131 @@ class _Board:
         self._open: dict[date, Rectangle] = {}
         self.closed: list[tuple[date, int]] = []
 
-    def move(
-        self,
-        before: dict[tuple[date, date], Listed],
-        after: dict[tuple[date, date], Listed],
-        known: int,
-    ) -> None:
+    def move(self, before: Sequence[Span], after: Sequence[Span], known: int) -> None:
         """From `known` on, `after` holds instead of `before`."""
-        for span, what in before.items():
-            if after.get(span) == what:
+        held = {since: (until, what) for since, until, what in _ends(before)}
+        for since, until, what in _ends(after):
+            if held.get(since) == (until, what):
+                del held[since]
                 continue
-            mine = self._open.pop(span[0], None)
-            if mine is None:
-                self.closed.append((span[0], known))
-            elif mine.known_from >= known:
-                self.drawn.remove(mine)
-            else:
-                mine.known_to = known
-        for span, what in after.items():
-            if before.get(span) == what:
-                continue
-            terms, title, row, totals = what
-            opened = Rectangle(self.clock, self.deal, *span, known, OPEN, terms, title, row, totals)
-            self._open[span[0]] = opened
+            self._close(since, known, held.pop(since, None) is not None)
+            opened = Rectangle(self.clock, self.deal, since, until, known, OPEN, what)
+            self._open[since] = opened
             self.drawn.append(opened)
+        for since in held:
+            self._close(since, known, True)
+
+    def _close(self, since: date, known: int, held: bool) -> None:
+        if not held:
+            return
+        mine = self._open.pop(since, None)
+        if mine is None:
+            self.closed.append((since, known))
+        elif mine.known_from >= known:
+            self.drawn.remove(mine)
+        else:
+            mine.known_to = known
+
+
+def _ends(spans: Sequence[Span]) -> Iterator[tuple[date, date, Listed]]:
+    """Spans with the day before which each ends."""
+    for i, (since, what) in enumerate(spans, 1):
+        yield since, spans[i][0] if i < len(spans) else FOREVER, what
 
 
 def rectangles_recorded(history: History[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the registry came to know it, replayed from its events."""
     board = _Board(RECORDED, history.slug)
     replay: History[Deal] = History(history.slug, DEALS)
-    known: dict[tuple[date, date], Listed] = {}
+    drawing = _Drawing()
     for event in history.events:
         replay.append(event)
-        now = _known(replay)
-        board.move(known, now, event.position)
-        known = now
+        day = _day_of(replay, event) if _is_plain(event) else None
+        _redraw(board, drawing, event.position, replay, day, replay.timeline, None)
     return board.drawn
+
+
+def _redraw(
+    board: _Board,
+    drawing: _Drawing,
+    known: int,
+    history: History[Deal],
+    day: date | None,
+    timeline: Timeline[Deal],
+    published: date | None,
+) -> None:
+    """Draws what holds from `known` on, of which only what is so from `day` on may be new; None: anything may."""
+    kept = drawing.before(day) if day is not None else None
+    if kept is None or day is None:
+        was, now = drawing.spans, _joined(history, [], segments(history, published, timeline))
+        drawing.spans = now
+    else:
+        was = drawing.spans[kept:]
+        now = _joined(history, was[:1], timeline.segments(day))
+        drawing.spans[kept:] = now
+    board.move(was, now, known)
 
 
 def rectangles_published(history: History[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the public came to know it, for the log as it is now."""
     board = _Board(PUBLISHED, history.slug)
     record = history.record
+    if record.merged_into is not None:
+        return []
     facts = sorted(history.timeline.steps, key=lambda p: (p.reading.published_on, p.reading.recorded.position))
-    days = sorted(
-        {p.reading.published_on for p in facts} | ({record.registration.published_on} if record.registration else set())
-    )
+    registered = record.registration.published_on if record.registration else None
+    days = sorted({p.reading.published_on for p in facts} | ({registered} if registered else set()))
     timeline: Timeline[Deal] = Timeline(DEALS, record.base)
-    known: dict[tuple[date, date], Listed] = {}
+    drawing = _Drawing()
     waiting = iter(facts)
     fact = next(waiting, None)
-    for day in days:
-        arrived = []
-        while fact is not None and fact.reading.published_on <= day:
-            arrived.append(fact)
+    for known in days:
+        first: date | None = None
+        while fact is not None and fact.reading.published_on <= known:
+            timeline.insert(fact)
+            first = min(first or date.max, fact.key[0])
             fact = next(waiting, None)
-        timeline.extend(arrived)
-        now = {(a, b): what for a, b, what in _spans(history, segments(history, day, timeline))}
-        board.move(known, now, day.toordinal())
-        known = now
+        # The registration may stand before all that was public until then.
+        _redraw(board, drawing, known.toordinal(), history, None if known == registered else first, timeline, known)
     return board.drawn
-
-
-def _columns(rectangles: Sequence[Rectangle]) -> list[list[Any]]:
-    return [list(column) for column in zip(*(msgspec.structs.astuple(r) for r in rectangles), strict=True)]
 
 
 class DealVersions:
     """The view behind lists, facets and totals at any point in time."""
 
     name = "deal_versions"
-    tables = ("deal_versions",)
+    tables = ("deal_versions", "deal_states", "deal_terms")
 
     async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
         boards: dict[tuple[bytes, str], _Board] = {}
-        anew: dict[tuple[bytes, str], History[Deal]] = {}
+        anew: dict[str, History[Deal]] = {}
         for step in steps:
             if step.recorded.kind != "deal":
                 continue
             deal = step.recorded.slug
-            for clock, known, in_order in (
-                (RECORDED, step.recorded.position, True),
-                (PUBLISHED, step.recorded.published_on.toordinal(), _in_order(step)),
+            if deal in anew or step.erased or not _in_order(step):
+                boards.pop((RECORDED, deal), None)
+                boards.pop((PUBLISHED, deal), None)
+                anew[deal] = step.after
+                continue
+            was, now = _changed(step.before, step.after, step.recorded)
+            for clock, known in (
+                (RECORDED, step.recorded.position),
+                (PUBLISHED, step.recorded.published_on.toordinal()),
             ):
-                if (clock, deal) in anew or step.erased or not in_order:
-                    boards.pop((clock, deal), None)
-                    anew[clock, deal] = step.after
-                else:
-                    before, after = _changed(step.before, step.after, step.recorded)
-                    boards.setdefault((clock, deal), _Board(clock, deal)).move(before, after, known)
-        await _write(connection, list(boards.values()), anew)
+                board = boards.get((clock, deal))
+                if board is None:
+                    board = boards[clock, deal] = _Board(clock, deal)
+                board.move(was, now, known)
+        if anew:
+            await connection.execute(FORGET, list(anew))
+        drawn = [
+            r for history in anew.values() for r in (*rectangles_recorded(history), *rectangles_published(history))
+        ]
+        await _write(connection, list(boards.values()), drawn)
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        deals = [history.slug for history in histories if history.rules is DEALS]
-        await connection.execute(FORGET, deals, [RECORDED, PUBLISHED])
+        await connection.execute(FORGET, [history.slug for history in histories if history.rules is DEALS])
 
     async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         drawn = [
@@ -310,29 +431,7 @@ class DealVersions:
             if history.rules is DEALS
             for rectangle in (*rectangles_recorded(history), *rectangles_published(history))
         ]
-        if drawn:
-            await connection.execute(ADD, *_columns(drawn))
-
-
-def _changed(
-    before: History[Deal], after: History[Deal], event: Any
-) -> tuple[dict[tuple[date, date], Listed], dict[tuple[date, date], Listed]]:
-    """What was listed before and after an event.
-
-    The spans that end before a plain event's own day are the same in both: only the ones that it can touch are drawn,
-    so that a long history costs no more than a short one.
-    """
-    plain = not isinstance(event.event, RECORDS_OWN) and event.event is not None and len(before.events) > 0
-    if not plain:
-        return _known(before), _known(after)
-    position = next((p for p in reversed(after.timeline.steps) if p.happened.id == event.id), None)
-    since = position.key[0] if position else date.min
-    return _tail(before, since), _tail(after, since)
-
-
-def _tail(history: History[Deal], since: date) -> dict[tuple[date, date], Listed]:
-    """The spans from the one that holds on the day before `since`."""
-    return {span: what for span, what in _known(history).items() if span[1] >= since}
+        await _write(connection, [], drawn)
 
 
 def _in_order(step: Step) -> bool:
@@ -340,37 +439,47 @@ def _in_order(step: Step) -> bool:
 
     Then it closes and opens like a recorded one.
     """
-    if isinstance(step.recorded.event, RECORDS_OWN) or step.recorded.event is None:
+    if not _is_plain(step.recorded):
         return not step.before.events
-    latest = max((p.reading.published_on for p in step.before.timeline.steps), default=date.min)
-    registration = step.before.record.registration
-    if registration is not None:
-        latest = max(latest, registration.published_on)
-    return step.recorded.published_on >= latest
+    return step.recorded.published_on >= _drawing_of(step.before).latest
 
 
-async def _write(
-    connection: Connection, boards: Sequence[_Board], anew: dict[tuple[bytes, str], History[Deal]]
-) -> None:
-    drawn = [r for board in boards for r in board.drawn]
+async def _write(connection: Connection, boards: Sequence[_Board], anew: Sequence[Rectangle]) -> None:
+    drawn = [*anew, *(r for board in boards for r in board.drawn)]
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
-    if closed:
-        columns = [list(c) for c in zip(*closed, strict=True)]
-        await connection.execute(DROP, *columns)
-        await connection.execute(CLOSE, *columns)
-    if anew:
-        for clock in (RECORDED, PUBLISHED):
-            deals = [deal for c, deal in anew if c == clock]
-            if deals:
-                await connection.execute(FORGET, deals, [clock])
-        for (clock, _), history in anew.items():
-            drawn += rectangles_recorded(history) if clock == RECORDED else rectangles_published(history)
-    if drawn:
-        await connection.execute(ADD, *_columns(drawn))
+    if not drawn and not closed:
+        return
+    states = {(r.deal, r.what.state): r.what for r in drawn}
+    terms: dict[str, set[str]] = {}
+    titles: dict[str, set[str]] = {}
+    for (deal, _), what in states.items():
+        terms.setdefault(deal, set()).update(what.terms.split())
+        titles.setdefault(deal, set()).add(what.title)
+    await connection.execute(
+        WRITE,
+        *([list(column) for column in zip(*closed, strict=True)] or [[], [], [], []]),
+        [deal for deal, _ in states],
+        [state for _, state in states],
+        [what.terms for what in states.values()],
+        [what.title for what in states.values()],
+        [what.row for what in states.values()],
+        [what.totals for what in states.values()],
+        list(terms),
+        [" ".join(sorted(found)) for found in terms.values()],
+        ["\n".join(sorted(found)) for found in titles.values()],
+        [r.clock for r in drawn],
+        [r.deal for r in drawn],
+        [r.effective_from for r in drawn],
+        [r.effective_to for r in drawn],
+        [r.known_from for r in drawn],
+        [r.known_to for r in drawn],
+        [r.what.state for r in drawn],
+    )
 
 
 __all__ = [
     "DealVersions",
+    "Listed",
     "ListedDeal",
     "Rectangle",
     "listed",

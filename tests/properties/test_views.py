@@ -19,6 +19,7 @@ from registry.projections.deal_versions import (
     FOREVER,
     OPEN,
     DealVersions,
+    Listed,
     Rectangle,
     listed,
     rectangles_published,
@@ -30,8 +31,9 @@ from tests.properties.histories import logs
 
 ROWS = """
 SELECT clock, deal, effective_from, effective_to, known_from, known_to,
-       array_to_string(terms, ' ') AS terms, title, row, totals
+       array_to_string(terms, ' ') AS terms, title, row, totals, state
   FROM deal_versions
+  JOIN deal_states USING (deal, state)
 """
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,9 +70,14 @@ async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
     try:
         for group in groups(list(steps_of(log)), cuts):
             await DealVersions().apply(connection, group)
-        return [Rectangle(**dict(row)) for row in await connection.fetch(ROWS)]
+        return [_rectangle(row) for row in await connection.fetch(ROWS)]
     finally:
         await transaction.rollback()
+
+
+def _rectangle(row: Sequence[Any]) -> Rectangle:
+    clock, deal, effective_from, effective_to, known_from, known_to, *what = row
+    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, Listed(*what))
 
 
 def order(rectangles: Sequence[Rectangle]) -> list[tuple[Any, ...]]:
@@ -146,4 +153,4 @@ def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty
 
 
 def _held(rectangles: Sequence[Rectangle], day: date, known: int) -> list[Any]:
-    return [(r.terms, r.title, r.row, r.totals) for r in rectangles if covers(r, day, known)]
+    return [r.what for r in rectangles if covers(r, day, known)]
