@@ -7,11 +7,12 @@ from them.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -23,16 +24,17 @@ from registry.domain import audit, totals
 from registry.domain.audit import Moment
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, ORGANIZATIONS, Clocks, History, Reading, View, view
-from registry.domain.organization import Organization
+from registry.domain.names import Suggestion, suggest_duplicates
+from registry.domain.organization import Organization, roll_up
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
 from registry.domain.remarks import flags_by_event, remarks
 from registry.errors import Moved, NotFound
 from registry.events import store
 from registry.events.store import Head, Pool, Stored
-from registry.events.types import Recorded
+from registry.events.types import Control, Recorded, Role
 from registry.projections import mentions, organizations
-from registry.projections.histories import Histories
+from registry.projections.histories import Histories, history_of
 
 # The state of a deal that a clock shows at a point in time: one rectangle at most. Written so that it is looked up deal
 # by deal, in the order of the page, and no further than the page goes.
@@ -70,11 +72,11 @@ SELECT d.deal, s.row
   FROM (
       SELECT deal
         FROM deal_terms
-       WHERE terms @> $6::text[] AND titles ILIKE $7 AND deal > $4
+       WHERE terms @> $6::text[] AND titles ILIKE $7 AND ($8::text[] IS NULL OR terms && $8) AND deal > $4
        ORDER BY deal
   ) AS d
 {_AT_A_TIME}
- WHERE s.terms @> $6::text[] AND s.title ILIKE $7
+ WHERE s.terms @> $6::text[] AND s.title ILIKE $7 AND ($8::text[] IS NULL OR s.terms && $8)
  ORDER BY d.deal
  LIMIT $5
 """  # noqa: S608 - put together from constants
@@ -84,11 +86,11 @@ SELECT d.deal, s.row
   FROM (
       SELECT deal
         FROM deal_terms
-       WHERE terms @> $6::text[] AND titles ILIKE $7 AND ($4 = '' OR deal < $4)
+       WHERE terms @> $6::text[] AND titles ILIKE $7 AND ($8::text[] IS NULL OR terms && $8) AND ($4 = '' OR deal < $4)
        ORDER BY deal DESC
   ) AS d
 {_AT_A_TIME}
- WHERE s.terms @> $6::text[] AND s.title ILIKE $7
+ WHERE s.terms @> $6::text[] AND s.title ILIKE $7 AND ($8::text[] IS NULL OR s.terms && $8)
  ORDER BY d.deal DESC
  LIMIT $5
 """  # noqa: S608 - put together from constants
@@ -101,6 +103,7 @@ SELECT term, count(*) AS deals
    AND known_from <= $3 AND known_to > $3
    AND ($4::text[] IS NULL OR terms @> $4)
    AND ($5::text IS NULL OR title ILIKE $5)
+   AND ($6::text[] IS NULL OR terms && $6)
  GROUP BY term
  ORDER BY term
 """
@@ -111,6 +114,17 @@ SELECT terms, totals
  WHERE clock = $1::"char"
    AND effective_from <= $2 AND effective_to > $2
    AND known_from <= $3 AND known_to > $3
+"""
+
+ROLES = """
+SELECT terms, row
+  FROM deal_versions JOIN deal_states USING (deal, state)
+ WHERE clock = $1::"char"
+   AND effective_from <= $2 AND effective_to > $2
+   AND known_from <= $3 AND known_to > $3
+   AND terms && $4::text[]
+ ORDER BY deal
+ LIMIT $5
 """
 
 TURNS = """
@@ -169,7 +183,8 @@ class Reader:
         self.pool = pool
         self._replicas = replicas
         self.histories = Histories()
-        self._answers: OrderedDict[tuple[str, bytes, date], Answer] = OrderedDict()
+        # One answer a deal: what is erased by law must not linger behind a newer one.
+        self._answers: OrderedDict[str, tuple[bytes, date, Answer]] = OrderedDict()
 
     def reads(self) -> Pool:
         """Where reads go: any replica, else the primary."""
@@ -183,12 +198,12 @@ class Reader:
         head = await store.stream_head(pool, f"deal/{slug}")
         if head is None:
             raise no_deal(slug)
-        known = self._answers.get((slug, head[1], today))
-        if known is not None:
-            self._answers.move_to_end((slug, head[1], today))
-            return known
+        known = self._answers.get(slug)
+        if known is not None and known[:2] == (head[1], today):
+            self._answers.move_to_end(slug)
+            return known[2]
         answer = await self.deal(slug, Clocks(), today)
-        self._answers[slug, head[1], today] = answer
+        self._answers[slug] = (head[1], today, answer)
         if len(self._answers) > 10_000:
             self._answers.popitem(last=False)
         return answer
@@ -320,10 +335,11 @@ class Reader:
         descending: bool = False,
     ) -> Page:
         """A page of deals at a point in time, in the order of their slugs."""
+        terms, any_of = await self._led(clock, known, terms)
         point = (clock.encode(), min(effective_on, LAST_DAY), known, after, limit + 1)
-        if terms or q is not None:
+        if terms or any_of is not None or q is not None:
             found = FOUND_BACKWARDS if descending else FOUND
-            rows = await self.reads().fetch(found, *point, list(terms), like(q) or "%")
+            rows = await self.reads().fetch(found, *point, list(terms), like(q) or "%", any_of)
         else:
             rows = await self.reads().fetch(PAGE_BACKWARDS if descending else PAGE, *point)
         more = rows[limit - 1]["deal"] if len(rows) > limit else None
@@ -333,8 +349,9 @@ class Reader:
         self, clock: str, known: int, effective_on: date, terms: Sequence[str], q: str | None
     ) -> dict[str, dict[str, int]]:
         """How many deals of a list have each value of each facet."""
+        terms, any_of = await self._led(clock, known, terms)
         rows = await self.reads().fetch(
-            FACETS, clock.encode(), min(effective_on, LAST_DAY), known, list(terms) or None, like(q)
+            FACETS, clock.encode(), min(effective_on, LAST_DAY), known, list(terms) or None, like(q), any_of
         )
         counted: dict[str, dict[str, int]] = {}
         for row in rows:
@@ -349,14 +366,30 @@ class Reader:
         return [(row["terms"], row["totals"]) for row in found]
 
     async def totals(
-        self, clock: str, known: int, effective_on: date, terms: Sequence[str], question: totals.Question
+        self,
+        clock: str,
+        known: int,
+        effective_on: date,
+        terms: Sequence[str],
+        question: totals.Question,
+        by_parent: bool = False,
     ) -> totals.Totals:
-        """The portfolio's amounts at a point in time: intervals that say what counted, what did not, and why."""
+        """The portfolio's amounts at a point in time: intervals that say what counted, what did not, and why.
+
+        An organization's record that was merged by then counts under the one it leads to; with `by_parent` each counts
+        under its ultimate parent of that day.
+        """
+        if question.group_by == "organization":
+            tree = await self.tree(clock, known, effective_on)
+            held = tree.organizations if by_parent else {}
+            question = msgspec.structs.replace(question, roll_up=roll_up(held, effective_on, tree.merged))
+        terms, any_of = await self._led(clock, known, terms)
         wanted = set(terms)
         chosen: list[totals.DealRow] = []
         others: list[totals.DealRow] = []
         for has, row in await self.rows(clock, known, effective_on):
-            (chosen if wanted.issubset(has) else others).append(totals.decode_row(row))
+            fits = wanted.issubset(has) and (any_of is None or not set(any_of).isdisjoint(has))
+            (chosen if fits else others).append(totals.decode_row(row))
         rates = reference_rates() if question.currency is not None else None
         return totals.add_up(chosen, question, rates, others)
 
@@ -460,14 +493,135 @@ class Reader:
         return seen, seen.state
 
     async def organizations(self, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
-        """Organizations as they are now, in the order of their slugs."""
-        return await organizations.page(self.reads(), after, q, limit)
+        """Organizations as they are now, in the order of their slugs; `q` finds any of their names."""
+        return await organizations.page(self.reads(), after, like(q), limit)
+
+    async def tree(self, clock: str, known: int, effective_on: date) -> Tree:
+        """Which organizations stood under others at a point in time, and which records led to others."""
+        heads = await store.heads_of_streams_with(self.reads(), ("parent_set", "organization_merged"))
+        histories: dict[str, History[Organization]] = {}
+        for stream, (version, leaf_hash) in heads.items():
+            held = self.histories.get(stream)
+            if held is not None and (held.version, held.leaf_hash) == (version, leaf_hash):
+                histories[stream] = held
+        unread = sorted(heads.keys() - histories.keys())
+        for stream, events in (await store.streams(self.reads(), unread)).items() if unread else ():
+            histories[stream] = history_of(stream, events)
+            self.histories.put(stream, histories[stream])
+        axis = {"position": known} if clock == "r" else {"published_on": date.fromordinal(known)}
+        asked = Clocks(effective_on=effective_on, **axis)
+        found: dict[str, Organization] = {}
+        merged: dict[str, str] = {}
+        for history in histories.values():
+            seen = view(history.slug, history.events, asked, ORGANIZATIONS)
+            if seen.merged_into is not None:
+                merged[history.slug] = seen.merged_into
+            elif seen.state is not None:
+                found[history.slug] = seen.state
+        return Tree(found, merged)
+
+    async def kin(self, slug: str, clocks: Clocks, today: date) -> Kin:
+        """Whom an organization owned or controlled at a point in time, which records led to it, and its deals."""
+        if clocks.published_on is not None:
+            clocks = msgspec.structs.replace(clocks, recorded_at=None, position=None)
+        clock, known, _ = await self.known_at(clocks)
+        day = clocks.effective_on or today
+        tree = await self.tree(clock, known, day)
+        same = tree.leading_to(slug)
+        children = [
+            Child(other, parent.control, parent.share, parent.since, parent.until)
+            for other, held in sorted(tree.organizations.items())
+            for parent in held.parents
+            if parent.parent in same and other not in same
+        ]
+        rows = await self.reads().fetch(
+            ROLES, clock.encode(), min(day, LAST_DAY), known, [f"organization:{s}" for s in same], DEALS_OF_ONE
+        )
+        deals = []
+        for row in rows:
+            listed = msgspec.json.decode(row["row"])
+            pairs = (term.split(":", 1) for term in row["terms"])
+            roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
+            deals.append(Part(listed["deal"], listed["title"], tuple(roles)))
+        return Kin(tuple(children), tuple(sorted(same - {slug})), tuple(deals))
+
+    async def similar(self, slug: str, today: date) -> tuple[Suggestion, ...]:
+        """Which other organizations may be this one: suggestions for a person. Raises NotFound and Moved."""
+        _, organization = await self.organization(slug, Clocks(), today)
+        others: list[Organization] = []
+        after = ""
+        while page := await self.organizations(after, None, 1000):
+            others += [msgspec.json.decode(raw, type=Organization) for raw in page]
+            after = others[-1].organization
+        # Names by the thousand take a while, and nobody else shall wait for it.
+        return await asyncio.to_thread(suggest_duplicates, organization, others)
+
+    async def _led(self, clock: str, known: int, terms: Sequence[str]) -> tuple[Sequence[str], list[str] | None]:
+        """A list's terms, and terms of which one is enough: where an organization's record was merged into another, or
+        others into it, the deals of all of them are meant.
+        """
+        named = [term.split(":", 1) for term in terms if term.split(":", 1)[0] in ("organization", *ROLE_NAMES)]
+        slugs = {slug for _, slug in named}
+        if len(slugs) != 1:
+            return terms, None
+        (slug,) = slugs
+        same = (await self.tree(clock, known, LAST_DAY)).leading_to(slug)
+        if same == {slug}:
+            return terms, None
+        # To have a role in a deal is to be in it.
+        role = next((role for role, _ in named if role != "organization"), "organization")
+        rest = [term for term in terms if term.split(":", 1) not in named]
+        return rest, [f"{role}:{other}" for other in sorted(same)]
 
     async def named(self, slugs: Iterable[str]) -> dict[str, msgspec.Raw]:
         """Organizations as they are now, by slug."""
         return await organizations.named(self.reads(), list(slugs))
 
 
+class Tree(Struct, frozen=True):
+    """Organizations that ever stood under another, at a point in time, and where merged records lead."""
+
+    organizations: dict[str, Organization]
+    merged: dict[str, str]
+
+    def leading_to(self, slug: str) -> set[str]:
+        """Every record that is the same organization as this one, itself among them."""
+        while slug in self.merged:
+            slug = self.merged[slug]
+        same = {slug}
+        while more := {duplicate for duplicate, into in self.merged.items() if into in same} - same:
+            same |= more
+        return same
+
+
+class Child(Struct, frozen=True):
+    """An organization that another one owns, controls or manages, from when until when; `share` in percent."""
+
+    organization: str
+    control: Control | None
+    share: str | None
+    since: date
+    until: date | None
+
+
+class Part(Struct, frozen=True):
+    """A deal that an organization takes part in, and in which roles."""
+
+    deal: str
+    title: Any
+    roles: tuple[str, ...]
+
+
+class Kin(Struct, frozen=True):
+    """What others' records say of an organization. `duplicates` are the records that lead to it."""
+
+    children: tuple[Child, ...]
+    duplicates: tuple[str, ...]
+    deals: tuple[Part, ...]
+
+
+DEALS_OF_ONE = 1000
+ROLE_NAMES = get_args(Role)
 FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, post, route
 from litestar.params import FromPath
+from msgspec import Meta
 
 from registry.answers import cited, encode
 from registry.api import http, shapes
@@ -46,11 +48,13 @@ async def get_organizations(request: Request) -> Response[Any]:
 
 @route("/v1/organizations/{organization:str}", http_method=READ)
 async def get_organization(request: Request, organization: FromPath[str]) -> Response[Any]:
-    """An organization, now or at any point in time."""
+    """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates."""
     await http.may_read(request)
     http.known("organization", organization)
     clocks = http.clocks(http.query(request, CLOCKS))
-    seen, state = await request.app.state.registry.reader.organization(organization, clocks, http.today())
+    reader = request.app.state.registry.reader
+    seen, state = await reader.organization(organization, clocks, http.today())
+    kin = await reader.kin(organization, clocks, http.today())
     answer = {
         **msgspec.structs.asdict(state),
         "version": seen.version,
@@ -59,11 +63,25 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
         "published_on": clocks.published_on,
         "recorded_at": clocks.recorded_at,
         "sources": cited(seen),
+        **msgspec.structs.asdict(kin),
     }
-    headers = {"ETag": f'"{seen.version}"', "Cache-Control": "no-cache"}
+    body = encode(answer)
+    # Other records' events change the answer too: the version, for If-Match, is told apart from what it shows.
+    headers = {"ETag": f'"{seen.version};{hashlib.sha256(body).hexdigest()[:16]}"', "Cache-Control": "no-cache"}
     if http.matches(request, headers["ETag"]):
         return http.not_modified(headers)
-    return http.json_response(encode(answer), 200, headers)
+    return http.json_response(body, 200, headers)
+
+
+@route("/v1/organizations/{organization:str}/similar", http_method=READ)
+async def get_similar(request: Request, organization: FromPath[str]) -> Response[Any]:
+    """Organizations that may be this one under another name: suggestions for a person, never merged by themselves."""
+    await http.may_read(request)
+    http.known("organization", organization)
+    http.query(request, {})
+    found = await request.app.state.registry.reader.similar(organization, http.today())
+    answer = {"organization": organization, "suggestions": found}
+    return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
 OPERATIONS = (
@@ -72,7 +90,7 @@ OPERATIONS = (
         tag="Organizations",
         query=RECORD,
         headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-        body=OrganizationAnnouncement | list[OrganizationAnnouncement],
+        body=OrganizationAnnouncement | Annotated[list[OrganizationAnnouncement], Meta(min_length=1)],
         examples=ORGANIZATION_ANNOUNCEMENTS,
         answer=shapes.RecordedAnswer,
         statuses=(200, 201),
@@ -87,4 +105,5 @@ OPERATIONS = (
         answer=shapes.OrganizationState,
         refuses=("not_found",),
     ),
+    Operation(handler=get_similar, tag="Organizations", answer=shapes.Similar, refuses=("not_found",)),
 )

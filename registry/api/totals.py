@@ -12,12 +12,14 @@ from registry.api.deals import FILTERS, READ, one_axis, terms
 from registry.api.http import CLOCKS, Request
 from registry.api.operation import Operation
 from registry.domain.totals import RULES, GroupBy, Question
+from registry.errors import BadQuery
 from registry.events.types import Currency
 
 TOTALS = {
     **CLOCKS,
     **{name: read for name, read in FILTERS.items() if name != "currency"},
     "group_by": http.one_of(*get_args(GroupBy)),
+    "roll_up": http.one_of("parent"),
     "currency": http.one_of(*get_args(Currency)),
     "rates_of": http.day,
     "explain": http.flag,
@@ -27,7 +29,10 @@ TOTALS = {
 
 @route("/v1/totals", http_method=READ)
 async def get_totals(request: Request) -> Response[Any]:
-    """Amounts as intervals, from "without anything that may be counted twice" to "everything"."""
+    """Amounts as intervals, from "without anything that may be counted twice" to "everything".
+
+    With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
+    """
     await http.may_read(request)
     asked = http.query(request, TOTALS)
     reader = request.app.state.registry.reader
@@ -43,7 +48,10 @@ async def get_totals(request: Request) -> Response[Any]:
         lines=asked.get("lines", 1000),
     )
     asked.pop("currency", None)
-    found = await reader.totals(clock, known, effective_on, terms(asked), question)
+    by_parent = asked.get("roll_up") == "parent"
+    if by_parent and question.group_by != "organization":
+        raise BadQuery(parameter="roll_up", reason="only totals by organization roll up: add group_by=organization")
+    found = await reader.totals(clock, known, effective_on, terms(asked), question, by_parent)
     rules = {name: RULES[name] for group in (found.overall, *found.groups) for name in group.rules}
     answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
     return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})

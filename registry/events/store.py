@@ -126,6 +126,13 @@ BY_ID = f"""{_COLUMNS}
  WHERE e.id = ANY ($1::uuid[])
 """
 
+HEADS_OF_STREAMS_WITH = """
+SELECT DISTINCT ON (stream) stream, version, leaf_hash
+  FROM events
+ WHERE stream IN (SELECT stream FROM events WHERE type = ANY ($1::text[]))
+ ORDER BY stream, version DESC
+"""
+
 TOUCHED = """
 SELECT DISTINCT stream
   FROM events
@@ -499,6 +506,12 @@ async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
 async def frontier(connection: Connection | Pool, size: int) -> Frontier:
     """The right edge of the tree over the first `size` events."""
     return Frontier.restore(size, (await tiles(connection, frontier_tiles(size))).__getitem__)
+
+
+async def heads_of_streams_with(connection: Connection | Pool, types: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """Version and last leaf hash of every stream that ever had an event of one of these types."""
+    rows = await connection.fetch(HEADS_OF_STREAMS_WITH, list(types))
+    return {row["stream"]: (row["version"], row["leaf_hash"]) for row in rows}
 
 
 async def stream_heads(connection: Connection | Pool, after: int, until: int) -> list[StreamHead]:

@@ -28,12 +28,28 @@ SELECT organization, merged_into, state
 """
 
 PAGE = """
-SELECT organization, merged_into, state
+SELECT state
   FROM organizations
- WHERE organization > $1
-   AND ($2::text IS NULL OR EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE '%' || $2 || '%'))
+ WHERE organization > $1 AND merged_into IS NULL
  ORDER BY organization
- LIMIT $3
+ LIMIT $2
+"""
+
+# A name of a duplicate finds the record that the duplicate was merged into, over however many merges.
+FIND = """
+WITH RECURSIVE found (organization, merged_into) AS (
+    SELECT organization, merged_into
+      FROM organizations
+     WHERE EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE $3)
+     UNION
+    SELECT o.organization, o.merged_into
+      FROM found AS f JOIN organizations AS o ON o.organization = f.merged_into
+)
+SELECT state
+  FROM organizations
+ WHERE organization > $1 AND merged_into IS NULL AND organization IN (SELECT organization FROM found)
+ ORDER BY organization
+ LIMIT $2
 """
 
 _encode = msgspec.json.Encoder().encode
@@ -73,6 +89,10 @@ async def named(connection: Any, slugs: Sequence[str]) -> dict[str, msgspec.Raw]
     return {row["organization"]: msgspec.Raw(row["state"]) for row in await connection.fetch(NAMED, list(slugs))}
 
 
-async def page(connection: Any, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
-    """Organizations in the order of their slugs, behind `after`."""
-    return [msgspec.Raw(row["state"]) for row in await connection.fetch(PAGE, after, q, limit)]
+async def page(connection: Any, after: str, pattern: str | None, limit: int) -> list[msgspec.Raw]:
+    """Organizations in the order of their slugs, behind `after`, without those that were merged into another.
+
+    `pattern` is an ILIKE pattern for any of their names.
+    """
+    query = (PAGE, after, limit) if pattern is None else (FIND, after, limit, pattern)
+    return [msgspec.Raw(row["state"]) for row in await connection.fetch(*query)]
