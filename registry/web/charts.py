@@ -1,7 +1,7 @@
 """The charts, as geometry: where each mark stands and what it leads to. Templates draw them as SVG.
 
 Every mark is a door: it has an address. Nothing here makes markup or decides what is so: it only lays out
- what the fold, the audit and the totals say.
+what the fold, the audit and the totals say.
 """
 
 from __future__ import annotations

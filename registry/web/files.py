@@ -43,7 +43,7 @@ def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(b"\xef\xbb\xbf" + text.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(b"\xef\xbb\xbf" + text.getvalue().encode(), media_type="text/csv", headers=headers)
 
 
 def guarded(cell: str) -> str:

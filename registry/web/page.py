@@ -264,10 +264,10 @@ def render(visit: Visit, template: str, status: int = 200, **context: Any) -> Re
 
 def send(visit: Visit, rendered: Rendered) -> Response[bytes]:
     """A rendered page as an answer."""
-    return _response(visit.request, _packed(rendered.body), rendered.status, private=visit.key is not None)
+    return _response(visit.request, pack(rendered.body), rendered.status, private=visit.key is not None)
 
 
-def _packed(body: bytes) -> Kept:
+def pack(body: bytes) -> Kept:
     return Kept(body, gzip.compress(body, 5), f'W/"{hashlib.sha256(body).hexdigest()[:20]}"')
 
 
@@ -279,12 +279,12 @@ def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Re
         "Vary": "Accept-Language, Accept-Encoding, Cookie",
         "Link": f'<{static_address("style.css")}>; rel="preload"; as="style"',
     }
-    if status == 200 and http.matches(request, kept.etag):
-        return Response(b"", status_code=304, headers=headers, media_type="text/html; charset=utf-8")
+    if status == 200 and http.matches(request, kept.etag.removeprefix("W/")):
+        return Response(b"", status_code=304, headers=headers, media_type="text/html")
     body = kept.body
     if "gzip" in request.headers.get("accept-encoding", ""):
         body, headers["Content-Encoding"] = kept.packed, "gzip"
-    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
 _kept: OrderedDict[tuple[Any, ...], Kept] = OrderedDict()
@@ -301,7 +301,7 @@ async def kept(visit: Visit, make: Callable[[], Awaitable[Rendered]]) -> Respons
         made = await make()
         if made.status != 200 or len(made.body) > KEPT_BYTES:
             return send(visit, made)
-        found = _kept[question] = _packed(made.body)
+        found = _kept[question] = pack(made.body)
         while len(_kept) > KEPT_PAGES:
             _kept.popitem(last=False)
     else:
@@ -359,7 +359,7 @@ def error_page(request: Request, status: int, detail: str, headers: dict[str, st
     return Response(
         body.encode(),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
     )
 
@@ -374,7 +374,7 @@ ERRORS: dict[Any, Any] = {
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
-TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 @cache

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Response, post, route
+from litestar.params import FromPath
 from msgspec import UNSET, Struct
 
 from registry.api import http
@@ -246,13 +247,13 @@ ASKED: page.Known = {"type": http.text, "corrects": http.text, "voids": http.tex
 
 
 @route("/deals/{deal:str}/record", http_method=READ)
-async def get_deal_form(request: Request, deal: str) -> Response[bytes]:
+async def get_deal_form(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """What happened to this deal?"""
     return await show_form(request, "deal", deal)
 
 
 @route("/organizations/{organization:str}/record", http_method=READ)
-async def get_organization_form(request: Request, organization: str) -> Response[bytes]:
+async def get_organization_form(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """What became of this organization?"""
     return await show_form(request, "organization", organization)
 
@@ -306,13 +307,13 @@ async def form_page(
 
 
 @post("/deals/{deal:str}/record", status_code=200)
-async def post_deal_form(request: Request, deal: str) -> Response[bytes]:
+async def post_deal_form(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """Shows what would change, or records it."""
     return await take_form(request, "deal", deal)
 
 
 @post("/organizations/{organization:str}/record", status_code=200)
-async def post_organization_form(request: Request, organization: str) -> Response[bytes]:
+async def post_organization_form(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """Shows what would change, or records it."""
     return await take_form(request, "organization", organization)
 

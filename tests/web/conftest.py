@@ -1,0 +1,161 @@
+"""The pages as readers meet them: a service with the demo deals, and the system's Chromium to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from registry.cli.demo import announcements
+from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.conftest import Server
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
+
+_missing: list[str] = []
+
+
+@pytest_asyncio.fixture(scope="session")
+async def pages(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds the demo deals."""
+    name = server.template.replace("template", "pages")
+    async with cloned(server, admin, name) as settings, running(settings) as service:
+        for path, announcement in announcements():
+            answer = await service.client.post(path, json=announcement)
+            assert answer.status_code in (200, 201), answer.text
+        yield service
+
+
+@pytest_asyncio.fixture
+async def reader(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A reader without a browser and without a script, who reads English."""
+    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def editor(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A reader without a script who has signed in."""
+    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+        answer = await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
+        assert answer.status_code == 303
+        yield client
+
+
+def chromium() -> str | None:
+    """The system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests; each opens a window of its own."""
+    path = chromium()
+    if path is None:
+        _missing.append(NO_CHROMIUM)
+        pytest.skip(NO_CHROMIUM)
+    async with async_playwright() as playwright:
+        running_browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running_browser
+        await running_browser.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says loudly when no browser looked at the pages."""
+    if _missing:
+        terminalreporter.section("the pages", sep="!", red=True, bold=True)
+        terminalreporter.line(_missing[0], red=True, bold=True)
+
+
+class Window:
+    """A window of the browser, which notes what no page may do: complain, fail to load, or ask elsewhere."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.complaints: list[str] = []
+        page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "data:")):
+            self.complaints.append(f"asked elsewhere: {request.url}")
+
+    async def open(self, path: str) -> Page:
+        """Opens a page and waits until it is quiet."""
+        await self.page.goto(self.url + path)
+        await self.page.wait_for_load_state("networkidle")
+        return self.page
+
+
+Opens = Callable[..., Awaitable[Window]]
+
+
+@pytest_asyncio.fixture
+async def window(pages: Service, browser: Browser) -> AsyncIterator[Opens]:
+    """Opens windows; when the test is over none may have complained."""
+    windows: list[Window] = []
+    async with AsyncExitStack() as stack:
+
+        async def opens(language: str = "en-US", width: int = 1280, script: bool = True, dark: bool = False) -> Window:
+            context = await stack.enter_async_context(
+                _context(
+                    browser,
+                    viewport={"width": width, "height": 900},
+                    locale=language,
+                    timezone_id="Asia/Seoul",
+                    java_script_enabled=script,
+                    color_scheme="dark" if dark else "light",
+                )
+            )
+            windows.append(Window(await context.new_page(), pages.url))
+            return windows[-1]
+
+        yield opens
+    assert [complaint for each in windows for complaint in each.complaints] == []
+
+
+@asynccontextmanager
+async def _context(browser: Browser, **how: Any) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(**how)
+    context.set_default_timeout(15_000)
+    try:
+        yield context
+    finally:
+        await context.close()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the pages go: the documentation's folder when it is named, else a folder of this run."""
+    named = os.environ.get("REGISTRY_PICTURES")
+    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def settled(page: Page) -> None:
+    """Waits until what a script asked for is shown."""
+    await page.wait_for_load_state("networkidle")
+    await asyncio.sleep(0.05)

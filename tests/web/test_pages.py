@@ -1,0 +1,370 @@
+"""Pages over HTTP, without a browser and without a script: what they say, in both languages, at any point in time."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin
+
+import httpx
+import msgspec
+import pytest
+
+from registry.cli.demo import announcements
+from registry.web import page as web_page
+from tests.api.conftest import Service
+
+ULSAN = "/deals/sk-aws-ulsan"
+PAGES = (
+    "/",
+    "/?stage=construction&sort=-amount&unit=stated",
+    "/?effective_on=2025-06-21&published_on=2025-06-21",
+    "/totals",
+    "/totals?group_by=organization&unit=KRW",
+    "/compare",
+    "/compare?from.effective_on=2025-06-16&to.effective_on=2025-10-29",
+    ULSAN,
+    f"{ULSAN}?effective_on=2025-06-21",
+    f"{ULSAN}?published_on=2025-06-17",
+    f"{ULSAN}?axis=recorded&field=/stage",
+    f"{ULSAN}/blame",
+    f"{ULSAN}/blame?field=/pledges/total/amount",
+    f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-23",
+    "/deals/amkor-songdo",
+    "/deals/korea-ai-highway",
+    "/organizations",
+    "/organizations/amazon-web-services",
+    "/log",
+    "/log?type=pledge_revised",
+    "/search",
+    "/search?q=울산",
+    "/sign-in",
+)
+
+
+def text_of(html: str) -> str:
+    """What a page says, without its markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+
+
+def main_of(html: str) -> str:
+    return html[html.index("<main") : html.index("</main>")]
+
+
+async def test_every_page_answers_in_both_languages(reader: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        for language in ("en", "ko"):
+            answer = await reader.get(path, headers={"Accept-Language": language})
+            assert answer.status_code == 200, (path, answer.status_code)
+            assert f'<html lang="{language}">' in answer.text
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_a_page_and_its_assets_stay_under_150_kilobytes(reader: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        html = (await reader.get(path)).text
+        assets = {urljoin(path, a) for a in re.findall(r'(?:src|href)="(/static/[^"]+)"', html)}
+        sent = len(web_page.pack(html.encode()).packed) + sum([await sent_size(reader, a) for a in assets])
+        assert sent < 150_000, (path, sent)
+
+
+async def sent_size(reader: httpx.AsyncClient, path: str) -> int:
+    async with reader.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+        return sum([len(chunk) async for chunk in answer.aiter_raw()])
+
+
+async def test_no_page_holds_an_inline_script_or_style(reader: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        answer = await reader.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text), path
+        assert not re.search(r'(?:src|href)="(?:https?:)?//[^"]*"(?=[^>]*>)', head_of(answer.text)), path
+
+
+def head_of(html: str) -> str:
+    return html[: html.index("</head>")]
+
+
+async def test_what_is_so_is_said_in_a_sentence_made_from_the_state(reader: httpx.AsyncClient) -> None:
+    english = text_of((await reader.get("/deals/aws-korea-2031")).text)
+    assert "Amazon Web Services pledges about US$5bn more by 2031." in english
+    assert "+ about US$5bn" in english
+    assert "on top of what was not said" in english
+    korean = text_of((await reader.get("/deals/aws-korea-2031?lang=ko")).text)
+    assert "약 50억 달러" in korean
+    assert "AWS 수도권 AI 리전 추가 투자" in korean
+    assert "함께 밝힌 금액: 약 7조 원" in korean
+
+
+async def test_ulsan_has_four_states_on_four_days(reader: httpx.AsyncClient) -> None:
+    said = [state_of((await reader.get(f"{ULSAN}?effective_on={day}")).text) for day in DAYS]
+    assert "pledge US$5.1bn together" in said[0]
+    assert "pledge ₩7tn together" in said[1]
+    assert "+ US$4bn" not in said[1]
+    assert "+ US$4bn" in said[2]
+    assert "reached on 29 Aug 2025" not in said[2]
+    assert "reached on 29 Aug 2025" in said[3]
+
+
+def state_of(html: str) -> str:
+    """What a deal's page says before its audit, which also tells what was still to come."""
+    return text_of(main_of(html)[: main_of(html).index('class="audit"')])
+
+
+DAYS = ("2025-06-17", "2025-06-21", "2025-06-23", "2025-09-01")
+
+
+async def test_the_past_is_marked_and_leads_back_to_now(reader: httpx.AsyncClient) -> None:
+    past = (await reader.get(f"{ULSAN}?effective_on=2025-06-21&field=/stage")).text
+    assert "The past: how it was on 21 Jun 2025." in text_of(past)
+    back = re.search(r'<a href="([^"]*)">Back to now</a>', past)
+    assert back is not None
+    assert httpx.URL(back[1].replace("&amp;", "&")) == httpx.URL(f"{ULSAN}?field=%2Fstage")
+    assert "The past:" not in (await reader.get(ULSAN)).text
+
+
+async def test_a_clock_moves_without_a_script_and_ends_at_the_apis_own_address(reader: httpx.AsyncClient) -> None:
+    form = {"effective_on": "2025-06-21", "known": "published", "known_on": "2025-06-20", "lang": "ko"}
+    answer = await reader.get(ULSAN, params=form)
+    assert answer.status_code == 303
+    assert httpx.URL(answer.headers["location"]).params == httpx.QueryParams(
+        {"effective_on": "2025-06-21", "lang": "ko", "published_on": "2025-06-20"}
+    )
+    recorded = await reader.get(ULSAN, params={"effective_on": "", "known": "recorded", "known_on": "2025-06-20"})
+    assert recorded.headers["location"].endswith("recorded_at=2025-06-20T23%3A59%3A59.999999Z")
+    nonsense = await reader.get(ULSAN, params={"known": "recorded", "known_on": "tomorrow"})
+    assert nonsense.status_code == 400
+
+
+async def test_the_stops_of_the_slider_are_the_days_on_which_something_changed(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+    rail = html[html.index("data-rail") :]
+    rail = rail[: rail.index("</div>")]
+    days = re.findall(r"effective_on=([0-9-]+)", rail)
+    assert sorted(set(days)) == ["2025-06-16", "2025-06-20", "2025-06-22", "2025-08-29", "2025-10-29"]
+    before, *_, after = days
+    assert (before, after) == ("2025-06-20", "2025-06-22")
+
+
+async def test_before_it_was_known_a_deal_says_so_and_leads_on(reader: httpx.AsyncClient) -> None:
+    answer = await reader.get(f"{ULSAN}?published_on=2025-06-01")
+    assert answer.status_code == 404
+    assert "Nothing was known of this deal at that point in time." in answer.text
+    assert "published on 16 Jun 2025" in text_of(answer.text)
+    assert (await reader.get("/deals/never-heard-of")).status_code == 404
+    assert "never was one under this name" in (await reader.get("/deals/never-heard-of")).text
+
+
+async def test_every_field_leads_to_what_it_rests_on(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(ULSAN)).text
+    doors = {d.replace("&amp;", "&") for d in re.findall(r'class="why" href="([^"]*blame[^"]*)"', html)}
+    assert len(doors) > 10
+    for door in doors:
+        rests = await reader.get(door)
+        assert 'class="rest"' in rests.text, door
+    amount = text_of((await reader.get(f"{ULSAN}/blame?field=/pledges/total/amount")).text)
+    assert "₩7tn (US$5.13bn)" in amount
+    assert "Before US$5.1bn" in amount
+    assert "Korea JoongAng Daily 20 Jun 2025" in amount
+
+
+async def test_sources_that_disagree_stand_side_by_side(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(ULSAN)).text
+    table = html[html.index('aria-label="Pledge total · Amount"') :]
+    table = text_of(table[: table.index("</table>")])
+    for value in ("₩7tn (US$5.13bn)", "“several trillion won”", "US$5.1bn (₩7tn)", "The Korea Herald"):
+        assert value in table
+    assert table.count("followed here") == 1
+
+
+async def test_the_amkor_figure_is_flagged_with_its_evidence(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/deals/amkor-songdo")).text
+    flags = html[html.index('class="flags"') :]
+    flags = flags[: flags.index("</section>")]
+    assert "the amount of all may have been ascribed to one" in flags
+    assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
+
+
+async def test_a_total_opens_its_derivation(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?unit=USD")).text
+    door = re.search(r'href="(/totals[^"]*)"', html)
+    assert door is not None
+    derivation = text_of((await reader.get(door[1].replace("&amp;", "&"))).text)
+    assert "Counts in both ends." in derivation
+    assert "Does not count: it is part of an amount that does." in derivation
+    assert "the reference rate of" in derivation
+
+
+async def test_the_table_sorts_filters_and_keeps_its_state_in_the_address(reader: httpx.AsyncClient) -> None:
+    built = (await reader.get("/?stage=construction")).text
+    rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', built)
+    assert sorted(set(rows)) == ["amkor-songdo", "sk-aws-ulsan"]
+    dearest = (await reader.get("/?sort=-amount")).text
+    assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', dearest)[0] == "aws-apec-2028"
+    ulsan = (await reader.get("/?region=KR-31")).text
+    assert 'value="KR-31" selected' in ulsan
+
+
+async def test_the_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/")).text
+    assert 'aria-label="Ulsan: 2"' in html
+    assert 'aria-label="North Gyeongsang: 1"' in html
+    assert 'aria-label="Jeju' not in html
+
+
+async def test_compare_tells_the_world_from_the_record(reader: httpx.AsyncClient) -> None:
+    html = text_of((await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text)
+    assert "The world changed" in html
+    assert "US$5.1bn ₩7tn (US$5.13bn)" in html
+    assert "The record was corrected" not in html
+    same = await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
+    assert "Nothing differs" in same.text
+
+
+async def test_an_event_shows_its_bytes_and_a_proof_that_the_server_checked(
+    reader: httpx.AsyncClient, pages: Service
+) -> None:
+    audit = (await reader.get("/v1/deals/sk-aws-ulsan/events")).json()
+    revised = next(e for e in audit["events"] if e["type"] == "pledge_revised")
+    html = (await reader.get(f"/events/{revised['id']}")).text
+    assert "The server finds that it holds:" in html
+    assert revised["leaf_hash"] in html
+    assert "registry verify event.json --key log.keys" in html
+    assert f"position={revised['position']}" in html
+
+
+async def test_search_finds_by_either_language_and_by_an_events_id(reader: httpx.AsyncClient) -> None:
+    for word in ("울산", "Ulsan"):
+        assert "/deals/sk-aws-ulsan" in main_of((await reader.get("/search", params={"q": word})).text)
+    assert "/deals/aws-korea-2031" in main_of((await reader.get("/search", params={"q": "아마존웹서비스"})).text)
+    event = next(announcement["id"] for _, announcement in announcements())
+    found = await reader.get("/search", params={"q": event})
+    assert found.headers["location"] == f"/events/{event}"
+
+
+async def test_the_same_as_json_and_csv_is_the_same(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+    link = re.search(r'href="([^"]*)">This as JSON', html)
+    assert link is not None
+    state = (await reader.get(link[1].replace("&amp;", "&"))).json()
+    assert state["effective_on"] == "2025-06-21"
+    assert state["pledges"][0]["amount"]["value"] == "7000000000000"
+    link = re.search(r'href="([^"]*)">This as CSV', html)
+    assert link is not None
+    table = (await reader.get(link[1].replace("&amp;", "&"))).text
+    assert '/pledges/total/amount,"{""currency"":""KRW"",""value"":""7000000000000""' in table
+    rows = (await reader.get("/deals.csv")).text.splitlines()
+    assert len(rows) == 16
+
+
+async def test_a_page_not_changed_is_not_sent_again(reader: httpx.AsyncClient) -> None:
+    first = await reader.get(ULSAN)
+    again = await reader.get(ULSAN, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    korean = await reader.get(ULSAN, headers={"Accept-Language": "ko", "If-None-Match": first.headers["etag"]})
+    assert korean.status_code == 200
+    assert "Accept-Language" in first.headers["vary"]
+
+
+async def test_head_works_where_get_does(reader: httpx.AsyncClient) -> None:
+    for path in ("/", ULSAN, "/log"):
+        answer = await reader.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_wrong_addresses_are_told_in_words(reader: httpx.AsyncClient) -> None:
+    for path, status in (
+        ("/?colour=red", 400),
+        (f"{ULSAN}?effective_on=2025-02-30", 400),
+        ("/?published_on=2025-06-01&position=3", 400),
+        ("/events/nothing", 404),
+        ("/organizations/nobody", 404),
+        ("/static/nothing.css", 404),
+    ):
+        answer = await reader.get(path)
+        assert answer.status_code == status, path
+        assert answer.headers["content-type"].startswith("text/html"), path
+        assert "<h1>" in answer.text
+
+
+async def test_text_from_announcements_never_becomes_markup(pages: Service, reader: httpx.AsyncClient) -> None:
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</textarea>'
+    slug = "evil-words"
+    source = {"publisher": evil, "title": evil, "url": "https://example.com/a", "published_on": "2025-01-01"}
+    body = [
+        {
+            "effective_on": "2025-01-01",
+            "sources": [source],
+            "note": evil,
+            "event": {
+                "type": "deal_registered",
+                "title": {"ko": evil, "en": evil},
+                "summary": {"en": evil},
+            },
+        },
+        {
+            "effective_on": "2025-01-01",
+            "sources": [source],
+            "event": {
+                "type": "pledge_announced",
+                "pledge": "p",
+                "amount": {"currency": "KRW", "wording": evil},
+                "purpose": {"en": evil, "ko": evil},
+            },
+        },
+        {
+            "effective_on": "2025-01-01",
+            "event": {"type": "site_announced", "site": "s", "name": {"en": evil, "ko": evil}},
+        },
+        {
+            "effective_on": "2025-01-01",
+            "event": {"type": "milestone_scheduled", "milestone": "m", "name": {"en": evil}, "planned": "2027"},
+        },
+        {
+            "effective_on": "2025-01-01",
+            "event": {"type": "condition_set", "condition": "c", "text": {"ko": evil, "en": evil}},
+        },
+    ]
+    made = await pages.client.post(f"/v1/deals/{slug}/events", json=body)
+    assert made.status_code == 201, made.text
+    events = [e["id"] for e in made.json()["events"]]
+    for path in (
+        f"/deals/{slug}",
+        f"/deals/{slug}?field=/pledges/p/amount&axis=recorded",
+        f"/deals/{slug}/blame",
+        f"/deals/{slug}/compare?to.effective_on=2030-01-01",
+        f"/search?q={slug}",
+        f"/search?q={evil}",
+        "/",
+        "/log",
+        "/compare",
+        *(f"/events/{id}" for id in events),
+    ):
+        for language in ("ko", "en"):
+            html = (await reader.get(path, headers={"Accept-Language": language})).text
+            assert "<script>alert" not in html, path
+            assert "<img" not in html, path
+            assert "49" not in re.findall(r"onerror=alert\(2\)(..)", html), path
+
+
+async def test_reading_may_need_a_key(pages: Service, reader: httpx.AsyncClient) -> None:
+    registry = pages.app.state.registry
+    public = registry.settings
+    try:
+        registry.settings = msgspec.structs.replace(public, public_read=False)
+        answer = await reader.get(f"{ULSAN}?effective_on=2025-06-21")
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?then=")
+        assert (await reader.get("/sign-in")).status_code == 200
+        assert (await reader.get("/deals.csv")).status_code == 303
+    finally:
+        registry.settings = public
+
+
+@pytest.mark.parametrize("path", ["/deals/sk-aws-ulsan", "/"])
+async def test_a_language_chosen_in_the_address_stays_chosen(reader: httpx.AsyncClient, path: str) -> None:
+    html = (await reader.get(f"{path}?lang=ko")).text
+    inner = re.findall(r'<a[^>]* href="(/(?:deals|organizations|totals)[^"]*)"', main_of(html))
+    assert inner
+    assert all("lang=ko" in link or "/record" in link for link in inner), [i for i in inner if "lang=ko" not in i]
