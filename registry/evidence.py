@@ -98,7 +98,7 @@ SELECT verified_at, size, root, seconds
  LIMIT 1
 """
 
-# Seconds to wait for the checkpoint of another process, where this one has no key.
+# Seconds to wait for the checkpoint of another process, where this one has no key; beside what that one lets pass.
 PATIENCE = 5.0
 
 # Events whose proofs are made at once: each has a tile of 8 kB of its own.
@@ -148,6 +148,7 @@ class Evidence:
         self._clock = clock
         self._signing = asyncio.Lock()
         self._sound = False
+        self._told = ""
         self._heads = Heads()
         self._heads_at: tuple[int, bytes | None] = (0, None)
         self._changed = asyncio.Event()
@@ -170,14 +171,14 @@ class Evidence:
 
     async def _run(self) -> None:
         while True:
-            await self._changed.wait()
+            # What other processes record wakes nobody here: it is found by looking.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(self._seconds, 1))
             self._changed.clear()
             try:
                 await self.checkpoint()
             except (RegistryError, *postgres.ERRORS) as error:
                 log.warning("no checkpoint after a change", error=type(error).__name__)
-                self._changed.set()
-                await asyncio.sleep(max(self._seconds, 5))
             await asyncio.sleep(self._seconds)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ class Evidence:
         Raises EvidenceUnavailable.
         """
         position = (await store.head(self._pool)).position
-        deadline = asyncio.get_running_loop().time() + PATIENCE
+        deadline = asyncio.get_running_loop().time() + PATIENCE + self._seconds
         while True:
             async with self._signing:
                 newest = await self._pool.fetchrow(NEWEST)
@@ -216,9 +217,11 @@ class Evidence:
                 await connection.execute(KEEP, head.position, verifier, note, heads, self._clock())
         except _UNSIGNABLE as error:
             self._sound = False
-            log.error("the log's signer refuses", reason=str(error))
+            if str(error) != self._told:  # once is enough: it is asked every few seconds
+                self._told = str(error)
+                log.error("the log's signer refuses", reason=self._told)
             raise EvidenceUnavailable from error
-        self._sound = True
+        self._sound, self._told = True, ""
         await self._export(head.position, note)
         return True
 
