@@ -49,7 +49,7 @@ def examples(document: Path) -> Iterator[Example]:
 
 async def run(example: Example, environment: Mapping[str, str]) -> str:
     """What the command prints on standard output and standard error, in the project's folder."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{ROOT / 'tests' / 'standins'}"
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import HttpMethod, Response, post, route
 from litestar.params import FromPath
+from msgspec import Meta
 from msgspec.structs import replace
 
 from registry.answers import encode
@@ -300,7 +301,7 @@ OPERATIONS = (
         tag="Deals",
         query=RECORD,
         headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-        body=Announcement | list[Announcement],
+        body=Announcement | Annotated[list[Announcement], Meta(min_length=1)],
         examples=ANNOUNCEMENTS,
         answer=shapes.RecordedAnswer,
         statuses=(200, 201),

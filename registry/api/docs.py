@@ -10,6 +10,7 @@ import html
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from litestar import Response, route
 from litestar.params import FromPath
@@ -137,7 +138,7 @@ def _digest(content: bytes) -> str:
 
 
 OPERATIONS = (
-    Operation(handler=get_openapi, tag="Service", other={"application/json": "OpenAPI 3.1."}, open=True),
+    Operation(handler=get_openapi, tag="Service", answer=dict[str, Any], open=True),
     Operation(handler=get_docs, tag="Service", other={"text/html": "A page."}, open=True),
     Operation(handler=get_problems, tag="Service", other={"text/html": "A page."}, open=True),
 )
