@@ -10,8 +10,7 @@ import importlib
 import signal
 import sys
 from types import FrameType
-
-import typer
+from typing import TYPE_CHECKING
 
 from registry.errors import (
     BadQuery,
@@ -26,6 +25,9 @@ from registry.errors import (
     RuleBroken,
     VersionConflict,
 )
+
+if TYPE_CHECKING:
+    import typer
 
 # Each command with its module, in the order in which help lists them.
 COMMANDS = {
@@ -63,6 +65,9 @@ EXIT_CODES: dict[type[RegistryError], int] = {
 
 def command(first: str = "") -> typer.Typer:
     """The whole command; only `first` of it where that is one of its words, so that nobody waits for the others."""
+    # Imported here, where Ctrl-C is already answered.
+    import typer
+
     app = typer.Typer(
         name="registry",
         help="A registry of investment commitments whose every answer can be dated, explained and proved.",
@@ -82,6 +87,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     try:
         command(sys.argv[1] if len(sys.argv) > 1 else "")()
+    except KeyboardInterrupt:
+        # Typer answers this while a command runs, not while its modules are loaded.
+        sys.exit(130)
     except RegistryError as error:
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
