@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from registry import api, postgres, web
-from registry.api.observe import Metrics, Observed
+from registry.api.observe import Lines, Metrics, Observed
 from registry.api.problems import HANDLERS
 from registry.events.store import Pool
 from registry.evidence import Evidence
@@ -92,7 +92,7 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
 def create_app(settings: Settings) -> Litestar:
     """The application. Its database must be there and migrated."""
 
-    metrics = Metrics()
+    metrics, lines = Metrics(), Lines()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -100,13 +100,14 @@ def create_app(settings: Settings) -> Litestar:
             app.state.registry = registry
             registry.recorder.committed.append(lambda _: metrics.group.observe(registry.recorder.last_group))
             yield
+        lines.write()
 
     return Observed(
         route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
         openapi_config=None,
-        state=State({"contract": api.CONTRACT, "metrics": metrics}),
+        state=State({"contract": api.CONTRACT, "metrics": metrics, "lines": lines}),
         request_max_body_size=None,
         logging_config=None,
     )

@@ -53,13 +53,20 @@ async def test_the_service_says_that_it_lives_and_is_ready(visitor: httpx.AsyncC
 
 
 @pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+def logged(
+    service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[], str]]:
     """What the service logs as `serve` sets it up, but to the test instead of standard error."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     log_to_stderr()
     root.handlers[:] = handlers
-    yield lambda: caplog.text
+
+    def told() -> str:
+        service.app.state.lines.write()
+        return caplog.text + capsys.readouterr().err
+
+    yield told
     root.setLevel(level)
     structlog.reset_defaults()
 
@@ -76,8 +83,8 @@ async def test_a_request_is_one_line_without_key_or_question(
     told = logged()
     lines = [line for line in told.splitlines() if "answered" in line]
     assert len(lines) == 3
-    assert "'path': '/v1/deals'," in told
-    assert "'status': 201," in told
+    assert '"path":"/v1/deals",' in told
+    assert '"status":201,' in told
     assert "secret" not in told
     assert service.settings.admin_key is not None
     assert service.settings.admin_key not in told
