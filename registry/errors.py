@@ -168,5 +168,12 @@ class RedactionUnavailable(RegistryError):
     """Redaction needs the database's owner: start the service with REGISTRY_OWNER_URL."""
 
 
+class NotAcceptable(RegistryError):
+    """{detail}"""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail=detail)
+
+
 class DatabaseUnusable(RegistryError):
     """The registry cannot start on its database: {reason}"""

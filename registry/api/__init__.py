@@ -7,13 +7,14 @@ from importlib.metadata import version
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, docs, events, health, imports, log, openapi, organizations, stream, totals
+from registry.api import deals, docs, events, exports, health, imports, log, openapi, organizations, stream, totals
 
 OPERATIONS = (
     *deals.OPERATIONS,
     *totals.OPERATIONS,
     *organizations.OPERATIONS,
     *imports.OPERATIONS,
+    *exports.OPERATIONS,
     *stream.OPERATIONS,
     *events.OPERATIONS,
     *log.OPERATIONS,

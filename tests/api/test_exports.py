@@ -1,0 +1,148 @@
+"""What the registry holds as files: every form has the same rows, and they are those of the lists."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import openpyxl
+import pytest
+import pytest_asyncio
+
+from registry import tables
+from registry.api import exports
+from tests.api.announcements import announced, pledged, registered, revised
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+
+FORMS = ["csv", "ndjson", "xlsx", "parquet"]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
+    """A service of which everything is known: deals with and without amounts, formulas, Korean, many deals."""
+    database = server.template.replace("template", "exports")
+    async with cloned(server, admin, database) as settings, running(settings) as service:
+        korean = {"deal": "ulsan", **registered()}
+        korean["event"]["title"] = {"ko": "울산 AI 데이터센터", "en": '=HYPERLINK("http://evil.example")'}
+        annual = pledged(pledge="more", amount_basis="annual", by=["aws", "sk"])
+        annual["event"]["amount"] = {"low": "3", "high": "5", "currency": "KRW", "qualifier": "about"}
+        joined = announced("2025-06-20", "parties_joined", parties=[{"organization": "aws", "role": "investor"}])
+        lines = [
+            korean,
+            *({"deal": "ulsan", **a} for a in (pledged(), annual, joined, revised("2025-07-01", "6000000000"))),
+            *({"deal": f"plant-{n:04}", **registered(f"Plant {n}")} for n in range(25)),
+        ]
+        body = b"\n".join(json.dumps(line).encode() for line in lines)
+        answer = await service.client.post(
+            "/v1/import?atomic=true", content=body, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert answer.status_code == 200, answer.text
+        yield service
+
+
+async def rows(visitor: httpx.AsyncClient, path: str, **asked: Any) -> list[dict[str, Any]]:
+    """A file's rows, as text, empty cells as None; read as others would read it."""
+    answer = await visitor.get(path, params=asked)
+    assert answer.status_code == 200, answer.text
+    form = path.rpartition(".")[2]
+    assert answer.headers["Content-Type"].partition(";")[0] == tables.MEDIA[form]
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+    match form:
+        case "csv":
+            found: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(answer.content.decode())))
+        case "ndjson":
+            return [json.loads(line) for line in answer.text.splitlines()]
+        case "xlsx":
+            book = openpyxl.load_workbook(io.BytesIO(answer.content))
+            head, *cells = [[cell.value for cell in row] for sheet in book.worksheets for row in sheet.iter_rows()]
+            found = [dict(zip(map(str, head), row, strict=True)) for row in cells if row != head]
+        case _:
+            from pyarrow import BufferReader, parquet
+
+            found = parquet.read_table(BufferReader(answer.content)).to_pylist()
+    return [{name: None if v in (None, "") else str(v) for name, v in row.items()} for row in found]
+
+
+async def test_every_form_has_the_same_rows(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they come in several pages, and where a sheet is full."""
+    monkeypatch.setattr(exports, "PAGE", 7)
+    monkeypatch.setattr(tables, "SHEET_ROWS", 10)
+    # Parquet needs a library that is not always there, and says so.
+    there = [form for form in FORMS if form != "parquet" or tables.has_parquet()]
+    for kind, count in (("deals", 26), ("pledges", 2), ("events", 30)):
+        found = {form: await rows(filled.visitor, f"/v1/export/{kind}.{form}") for form in there}
+        assert {form: len(those) for form, those in found.items()} == dict.fromkeys(there, count)
+        harmless = [{n: v and v.removeprefix("'") for n, v in row.items()} for row in found["csv"]]
+        for form in there[2:]:
+            assert found[form] == harmless
+
+
+async def test_a_row_says_what_the_list_says(filled: Service) -> None:
+    listed = (await filled.visitor.get("/v1/deals?limit=1000")).json()["deals"]
+    assert await rows(filled.visitor, "/v1/export/deals.ndjson") == listed
+    [ulsan] = [row for row in await rows(filled.visitor, "/v1/export/deals.csv") if row["deal"] == "ulsan"]
+    assert ulsan["title_ko"] == "울산 AI 데이터센터"
+    assert ulsan["organizations"] == "aws"
+    assert ulsan["amounts"] == "more: about KRW 3 to 5 annual; total: USD 6000000000"
+    pledges = await rows(filled.visitor, "/v1/export/pledges.csv", organization="aws")
+    assert [
+        (p["pledge"], p["value"], p["low"], p["high"], p["currency"], p["qualifier"], p["by"]) for p in pledges
+    ] == [
+        ("more", None, "3", "5", "KRW", "about", "aws; sk"),
+        ("total", "6000000000", None, None, "USD", None, None),
+    ]
+
+
+async def test_a_file_shows_any_point_in_time_and_takes_the_filters_of_the_list(filled: Service) -> None:
+    [then] = await rows(filled.visitor, "/v1/export/deals.csv", effective_on="2025-06-30", organization="aws")
+    assert then["amounts"].endswith("total: USD 5000000000")
+    assert await rows(filled.visitor, "/v1/export/deals.csv", position=1) != []
+    assert await rows(filled.visitor, "/v1/export/deals.csv", q="Plant 24") == [
+        row for row in await rows(filled.visitor, "/v1/export/deals.csv") if row["deal"] == "plant-0024"
+    ]
+    events = await rows(filled.visitor, "/v1/export/events.csv", deal="ulsan", type="pledge_announced")
+    assert [event["position"] for event in events] == ["2", "3"]
+    assert json.loads(events[0]["event"])["amount"]["value"] == "5000000000"
+    behind = await rows(filled.visitor, "/v1/export/events.ndjson", after=28)
+    assert behind == (await filled.visitor.get("/v1/events?after=28")).json()["events"]
+
+
+async def test_no_text_becomes_a_formula(filled: Service) -> None:
+    [row] = await rows(filled.visitor, "/v1/export/deals.csv", organization="aws")
+    assert row["title_en"].startswith("'=HYPERLINK")
+    answer = await filled.visitor.get("/v1/export/deals.xlsx?organization=aws")
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
+    assert sheet is not None
+    cells = {cell.value: cell.data_type for row in sheet.iter_rows() for cell in row}
+    assert cells['=HYPERLINK("http://evil.example")'] == "s"
+
+
+async def test_an_empty_file_still_has_its_columns(filled: Service) -> None:
+    answer = await filled.visitor.get("/v1/export/deals.csv?organization=nobody")
+    assert answer.text == ",".join(tables.COLUMNS["deals"]) + "\r\n"
+    assert await rows(filled.visitor, "/v1/export/deals.xlsx", organization="nobody") == []
+    assert (await filled.visitor.get("/v1/export/deals.ndjson?organization=nobody")).content == b""
+
+
+async def test_what_is_not_there_is_said(filled: Service) -> None:
+    answer = await filled.visitor.get("/v1/export/deals.parquet")
+    if tables.has_parquet():
+        assert answer.content.startswith(b"PAR1")
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+    assert (await filled.visitor.get("/v1/export/deals.pdf")).status_code == 404
+    refused = await filled.visitor.get("/v1/export/events.csv?stage=signed")
+    assert (refused.status_code, refused.json()["parameter"]) == (400, "stage")
+    head = await filled.visitor.head("/v1/export/deals.csv")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_download_that_is_given_up_leaves_nothing_open(filled: Service) -> None:
+    for form in ("csv", "xlsx"):
+        async with filled.visitor.stream("GET", f"/v1/export/events.{form}") as answer:
+            assert answer.status_code == 200
