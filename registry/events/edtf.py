@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from functools import lru_cache
 from time import struct_time
 
 from edtf import EDTFParseException, parse_edtf
+
+# Levels 0 and 1, for years of four digits: a season is a month from 21 to 24; only what stands last may be unspecified.
+_DATE = r"(?:[0-9]{4}(?:-[0-9]{2}(?:-(?:[0-9]{2}|XX))?|-XX(?:-XX)?)?|[0-9]{3}X|[0-9]{2}XX)[?~%]?"
+_LEVEL_1 = re.compile(rf"{_DATE}|(?:{_DATE}|\.\.)?/(?:{_DATE}|\.\.)?")
 
 
 @lru_cache(maxsize=10_000)
@@ -26,6 +31,9 @@ def first_day(text: str) -> date:
 
 def _bound(text: str, which: str, open_end: date) -> date:
     try:
+        # Asked first: the library goes further, and talks on standard output when it fails there.
+        if not _LEVEL_1.fullmatch(text):
+            raise ValueError
         bound: struct_time | float = getattr(parse_edtf(text), which)()
         if isinstance(bound, float):
             return open_end
