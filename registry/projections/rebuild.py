@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import asyncpg
@@ -252,7 +252,8 @@ async def _rebuild_streams(
 ) -> None:
     streams = await store.streams(connection, names)
     histories = [history_of(name, events) for name, events in streams.items() if events]
-    async with connection.transaction():
+    # Under the log's lock there is a transaction already, which was begun by hand.
+    async with nullcontext() if connection.is_in_transaction() else connection.transaction():
         for view in views:
             if forget:
                 await view.forget(connection, histories)

@@ -1,0 +1,268 @@
+"""Rebuilding the views while the registry goes on: what is switched in is what the log says, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from itertools import count
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from registry.domain.history import Clocks, History
+from registry.events import intake
+from registry.events.store import Connection
+from registry.projections import VIEWS
+from registry.projections import rebuild as module
+from registry.projections.projection import Step
+from registry.projections.rebuild import RebuildRunning, TablesInUse, differences, rebuild
+from registry.reader import Reader
+from registry.recorder import Recorder, Request
+from tests.conftest import Database
+from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, recording, request
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+TABLES = [table for view in VIEWS for table in view.tables]
+
+SHAPE = """
+SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
+       (SELECT array_agg(pg_get_indexdef(indexrelid) ORDER BY indexrelid::regclass::text)
+          FROM pg_index WHERE indrelid = c.oid),
+       (SELECT array_agg(conname || ' ' || pg_get_constraintdef(oid) ORDER BY conname)
+          FROM pg_constraint WHERE conrelid = c.oid),
+       (SELECT array_agg((attname, atttypid::regtype, attnotnull, attcollation::regcollation, attstorage)::text
+                         ORDER BY attnum)
+          FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)
+  FROM pg_class AS c
+ WHERE c.oid = ANY ($1::regclass[])
+ ORDER BY 1
+"""
+
+
+@pytest.fixture
+async def recorder(database: Database) -> AsyncIterator[Recorder]:
+    async with recording(database.app_url, database.owner_url) as recorder:
+        yield recorder
+
+
+async def history(recorder: Recorder, slug: str) -> None:
+    """A deal with something of everything: backdated, corrected, voided, redacted, in both clocks."""
+    given = [str(uuid4()) for _ in range(3)]
+    source = {"publisher": "The Example Times", "url": f"https://news.example/{slug}", "published_on": "2025-06-20"}
+    joined = {"type": "parties_joined", "parties": [{"organization": "aws", "role": "investor"}]}
+    moved = {"effective_on": "2025-07-01"}
+    for announcement in (
+        REGISTERED,
+        pledged("one", id=given[0], sources=[source]),
+        {"effective_on": "2025-05-01", "event": joined, "sources": [source]},
+        pledged("two", day="2025-01-01", id=given[1]),
+        pledged("three", id=given[2]),
+        {"event": {"type": "event_corrected", "corrects": given[0], "replacement": moved, "reason": "a slip"}},
+        {"event": {"type": "event_voided", "voids": given[1], "reason": "another deal's"}},
+        {"event": {"type": "event_redacted", "redacts": given[2], "reason": "a court's order"}},
+    ):
+        await recorder.record(request(slug, announcement))
+
+
+async def contents(owner: Owner) -> dict[str, list[Any]]:
+    """Every row of every view."""
+    return {t: sorted(str(tuple(row)) for row in await owner.fetch(f"SELECT * FROM {t}")) for t in TABLES}
+
+
+async def side_tables(owner: Owner) -> int:
+    found = await owner.fetchval(
+        "SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('rebuilding')::oid"
+    )
+    return int(found)
+
+
+async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 10)
+    await asyncio.gather(*(history(recorder, f"old-{n}") for n in range(10)))
+    reader = Reader(pool)
+    stop = asyncio.Event()
+
+    async def write(name: str) -> int:
+        async with recording(database.app_url, database.owner_url) as other:
+            for n in count():
+                await asyncio.gather(
+                    history(other, f"{name}-{n}"), other.record(request("old-0", pledged(f"{name}-{n}")))
+                )
+                if stop.is_set():
+                    return n
+        return 0
+
+    async def ask() -> int:
+        # Connections that asked before the switch ask the same after it.
+        for n in count():
+            clock, known, _ = await reader.known_at(Clocks())
+            page = await reader.deals(clock, known, date(2026, 1, 1), (), None, "", 1000)
+            assert len(page.rows) >= 10
+            if stop.is_set():
+                return n
+            await asyncio.sleep(0.01)
+        return 0
+
+    work = [asyncio.create_task(write("a")), asyncio.create_task(write("b")), asyncio.create_task(ask())]
+    oids = await owner.fetch("SELECT $1::regclass[]::oid[]", TABLES)
+    for _ in range(3):
+        await rebuild(database.owner_url)
+        await asyncio.sleep(0.1)
+    assert await owner.fetch("SELECT $1::regclass[]::oid[]", TABLES) != oids
+    stop.set()
+    assert min(await asyncio.gather(*work)) > 0
+    before = await contents(owner)
+    await assert_views_are_the_logs(database)
+    await rebuild(database.owner_url)
+    assert await contents(owner) == before
+    await history(recorder, "later")
+    await assert_views_are_the_logs(database)
+
+
+async def test_what_is_switched_in_has_the_same_shape_and_the_same_rights(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder
+) -> None:
+    await history(recorder, "plant")
+    before = await owner.fetch(SHAPE, TABLES)
+    assert len(before) == len(TABLES)
+    await rebuild(database.owner_url)
+    assert await owner.fetch(SHAPE, TABLES) == before
+    assert await side_tables(owner) == 0
+
+
+@pytest.mark.parametrize("events", [0, 8, 16])
+async def test_cancelled_at_any_moment_the_old_views_serve(
+    events: int, database: Database, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 8)
+    for n in range(4):
+        await history(recorder, f"plant-{n}")
+    before = await contents(owner)
+    begun = asyncio.Event()
+
+    def told(done: int, total: int) -> None:
+        assert total == 32
+        if done >= events:
+            begun.set()
+
+    async def interrupted() -> None:
+        running = asyncio.create_task(rebuild(database.owner_url, told))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    await interrupted()
+    assert await contents(owner) == before
+    await history(recorder, "later")
+    await assert_views_are_the_logs(database)
+    await rebuild(database.owner_url)
+    assert await side_tables(owner) == 0
+
+
+async def test_a_rebuild_that_dies_in_the_switch_changes_nothing(
+    database: Database, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await history(recorder, "plant")
+    before = await contents(owner)
+    monkeypatch.setattr(module, "SWITCH", module.SWITCH + "SELECT pg_terminate_backend(pg_backend_pid());")
+    with pytest.raises(asyncpg.PostgresError):
+        await rebuild(database.owner_url)
+    monkeypatch.undo()
+    assert await contents(owner) == before
+    assert await side_tables(owner) > 0
+    await rebuild(database.owner_url)
+    assert (await contents(owner), await side_tables(owner)) == (before, 0)
+
+
+async def test_check_names_each_difference(database: Database, owner: Owner, recorder: Recorder) -> None:
+    for name in ("plant", "other"):
+        await history(recorder, name)
+    table = "mentions"
+    key = list(await owner.fetchrow(f"SELECT term, position FROM {table} WHERE position < 9 ORDER BY 1, 2 LIMIT 1"))
+    await owner.execute(f"DELETE FROM {table} WHERE (term, position) = ($1, $2)", *key)
+    await owner.execute(f"INSERT INTO {table} VALUES ('organization:nobody', 3)")
+    found = [(d.table, d.key, d.live is None, d.anew is None) async for d in differences(database.owner_url)]
+    assert found == sorted([(table, key, True, False), (table, ["organization:nobody", 3], False, True)], key=str)
+    await rebuild(database.owner_url)
+    assert [d async for d in differences(database.owner_url)] == []
+
+
+async def test_check_names_the_columns_that_differ(database: Database, owner: Owner, recorder: Recorder) -> None:
+    registered = b'{"event": {"type": "organization_registered", "name": {"en": "A firm"}}}'
+    read = intake.organization_announcements.some(registered)
+    await recorder.record(Request(kind="organization", slug="firm", announcements=read, by="test"))
+    await owner.execute("UPDATE organizations SET names = '{x}', version = 7")
+    [found] = [d async for d in differences(database.owner_url)]
+    assert (found.table, found.key, found.columns) == ("organizations", ["firm"], ["names", "version"])
+
+
+async def test_one_rebuild_at_a_time(database: Database, owner: Owner) -> None:
+    assert await owner.fetchval(module.TAKE_TURNS)
+    with pytest.raises(RebuildRunning):
+        await rebuild(database.owner_url)
+    await owner.execute("SELECT pg_advisory_unlock_all()")
+    assert await rebuild(database.owner_url) == 0
+
+
+async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
+    monkeypatch.setattr(module, "PAUSE", 0.05)
+    await history(recorder, "plant")
+    reading = owner.transaction()
+    await reading.start()
+    await owner.fetch(f"SELECT * FROM {TABLES[0]}")
+    running = asyncio.create_task(rebuild(database.owner_url))
+    for n in range(5):
+        await recorder.record(request("plant", pledged(f"p{n}")))
+        await asyncio.sleep(0.1)
+    assert not running.done()
+    await reading.rollback()
+    assert await running >= 13
+    await assert_views_are_the_logs(database)
+    monkeypatch.setattr(module, "TRIES", 2)
+    reading = owner.transaction()
+    await reading.start()
+    await owner.fetch(f"SELECT * FROM {TABLES[0]}")
+    with pytest.raises(TablesInUse):
+        await rebuild(database.owner_url)
+    await reading.rollback()
+    await assert_views_are_the_logs(database)
+
+
+class Lengths:
+    """A view as somebody would add it: how many events each stream has."""
+
+    name = "lengths"
+    tables = ("lengths",)
+
+    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+        raise NotImplementedError
+
+    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        await connection.execute("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
+
+    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
+        await connection.executemany("INSERT INTO lengths VALUES ($1, $2)", [(h.slug, h.version) for h in histories])
+
+
+async def test_a_view_that_was_added_is_filled_from_the_log(
+    database: Database, owner: Owner, recorder: Recorder
+) -> None:
+    await history(recorder, "plant")
+    await recorder.record(request("other", REGISTERED))
+    await owner.execute("CREATE TABLE lengths (slug text PRIMARY KEY, version int NOT NULL)")
+    assert await rebuild(database.owner_url, views=[Lengths()]) == 9
+    assert [tuple(row) for row in await owner.fetch("SELECT * FROM lengths ORDER BY slug")] == [
+        ("other", 1),
+        ("plant", 8),
+    ]
