@@ -45,12 +45,9 @@ from registry.events.store import Connection, Head, Pool, Sealed, log_transactio
 from registry.events.types import (
     RECORDS_OWN,
     Announcement,
-    AnyEvent,
-    DealMerged,
     EventCorrected,
     EventRedacted,
     OrganizationAnnouncement,
-    OrganizationMerged,
     Recorded,
     StreamKind,
 )
@@ -524,12 +521,12 @@ class Recorder:
             if announcement.id is not None and replay:
                 receipts.append(_receipt(draft.by_id[announcement.id]))
                 continue
-            await self._check_merge(connection, draft, request, announcement.event)
             one = self._seal(draft, request, history, announcement, len(sealed))
             after = admit(history, one.recorded)
             if not isinstance(after, History):
                 refusal, stranded = after
                 raise RuleBroken(refusal.rule, refusal.detail, tuple(str(id) for id in stranded))
+            await self._check_merge(connection, draft, history, after)
             steps.append(Step(one.recorded, history, after))
             sealed.append(one)
             receipts.append(_receipt(one.recorded))
@@ -626,27 +623,23 @@ class Recorder:
             raise IdConflict(id=known.id, stream=stream_name(known.kind, known.slug), version=known.version)
         return True
 
-    async def _check_merge(self, connection: Connection, draft: _Draft, request: Request, event: AnyEvent) -> None:
-        """A merge needs somewhere to lead to, and must not lead back."""
-        if not isinstance(event, (DealMerged, OrganizationMerged)):
-            return
-        into: str | None = event.into
-        while into is not None:
-            if into == request.slug and into != event.into:
-                raise RuleBroken(
-                    "merge-cycle", f"'{event.into}' leads back to '{request.slug}': unmerge it there first."
-                )
-            stream = stream_name(request.kind, into)
+    async def _check_merge(
+        self, connection: Connection, draft: _Draft, before: History[Any], after: History[Any]
+    ) -> None:
+        """A merge needs somewhere to lead to, and must not lead back, whichever event made it hold: a void may, too."""
+        into = after.record.merged_into
+        at = into if into != before.record.merged_into else None
+        while at is not None:
+            if at == after.slug:
+                raise RuleBroken("merge-cycle", f"'{into}' leads back to '{at}': unmerge it there first.")
+            kind = after.events[-1].kind
+            stream = stream_name(kind, at)
             if stream not in draft.histories:
                 draft.histories |= await self._histories.load(connection, {stream})
             other = draft.histories[stream]
             if not other.events:
-                raise RuleBroken(
-                    "merge-target-unknown", f"There is no {request.kind} '{into}' to merge into: register it first."
-                )
-            if into == request.slug:
-                return
-            into = other.record.merged_into
+                raise RuleBroken("merge-target-unknown", f"There is no {kind} '{at}' to merge into: register it first.")
+            at = other.record.merged_into
 
     async def _notify(self) -> None:
         """Tells other processes that the log has grown, at most once for all that waits.

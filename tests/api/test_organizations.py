@@ -157,6 +157,35 @@ async def test_merges_do_not_run_in_a_circle(client: httpx.AsyncClient, new_slug
     assert (back.status_code, back.json()["rule"]) == (409, "merge-cycle")
 
 
+@pytest.mark.parametrize(
+    ("kind", "registration"), [("deal", {"title": {"en": "A deal"}}), ("organization", {"name": {"en": "A firm"}})]
+)
+async def test_no_void_closes_a_circle_of_merges(
+    client: httpx.AsyncClient, new_slug: Callable[[], str], kind: str, registration: dict[str, Any]
+) -> None:
+    one, two = new_slug(), new_slug()
+
+    async def tell(slug: str, **event: Any) -> httpx.Response:
+        return await client.post(f"/v1/{kind}s/{slug}/events", json={"effective_on": "2025-01-01", "event": event})
+
+    async def told(slug: str, **event: Any) -> str:
+        answer = await tell(slug, **event)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["events"][0]["id"])
+
+    for slug in (one, two):
+        await told(slug, type=f"{kind}_registered", **registration)
+    void = await told(one, type="event_voided", voids=await told(one, type=f"{kind}_merged", into=two), reason="a slip")
+    await told(two, type=f"{kind}_merged", into=one)
+    restored = await tell(one, type="event_voided", voids=void, reason="it was right")
+    assert (restored.status_code, restored.json()["rule"]) == (409, "merge-cycle")
+
+    await told(two, type=f"{kind}_unmerged")
+    await told(one, type="event_voided", voids=void, reason="it was right")
+    moved = await client.get(f"/v1/{kind}s/{one}")
+    assert (moved.status_code, moved.headers["location"]) == (308, f"/v1/{kind}s/{two}")
+
+
 async def test_every_name_in_any_script_finds_an_organization(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
