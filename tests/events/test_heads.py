@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import metamorphic_log
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from registry.events.checkpoint import Checkpoint, CheckpointError, SigningKey, open_checkpoint
 from registry.events.heads import BUCKETS, Heads, StreamHead, bucket_of, open_heads, statement, verify_head
-from registry.events.merkle import ProofError, leaf_hash, tree_root
+from registry.events.merkle import EMPTY_ROOT, ProofError, leaf_hash, tree_root
+from registry.events.signer import Signer, SignerBroken, SignerRefused
 
 NAMES = [f"deal/d-{number}" for number in range(200)] + ["organization/d-1"]
 KEY = SigningKey.generate("registry.example/log")
@@ -129,3 +132,36 @@ def test_a_statement_is_signed_about_one_tree_and_never_taken_for_a_checkpoint()
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CheckpointError):
             open_heads(bytes(flipped), [KEY.verifier])
+
+
+# --- what the signer says of them -------------------------------------------------------------------------------------
+
+
+def test_of_one_tree_there_is_one_statement(tmp_path: Path) -> None:
+    signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
+    first, second = bytes(32), bytes(range(32))
+    for size, root in ((0, EMPTY_ROOT), (1, first)):
+        signer.sign(size, root, {})
+        note = signer.sign_heads(second)
+        assert open_heads(note, signer.verifiers())[:2] == (Checkpoint("registry.example/log", size, root), second)
+        assert signer.sign_heads(second) == note
+        for again in (signer, Signer.open(tmp_path / "signing.key", "registry.example/log")):
+            with pytest.raises(SignerRefused, match="these are others"):
+                again.sign_heads(first)
+    # A new key says the same.
+    key = signer.rotate()
+    assert open_heads(signer.sign_heads(second), [key])[1] == second
+    with pytest.raises(SignerRefused):
+        signer.sign_heads(first)
+
+
+def test_a_broken_memory_of_the_statement_is_told_and_a_lost_one_made_anew(tmp_path: Path) -> None:
+    signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
+    note = signer.sign_heads(bytes(32))
+    kept = tmp_path / "signing.key.heads"
+    for broken in (note[:-9], "", note.replace("heads ", "HEADS "), "\0"):
+        kept.write_text(broken)
+        with pytest.raises(SignerBroken, match=r"signing\.key\.heads"):
+            signer.sign_heads(bytes(32))
+    kept.unlink()
+    assert signer.sign_heads(bytes(32)) == note
