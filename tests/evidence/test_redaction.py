@@ -134,6 +134,42 @@ async def test_redacted_content_is_gone_everywhere(service: Service, owner: asyn
         assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"][0]["site"] == "mill"
 
 
+def addresses(service: Service, ids: list[str]) -> list[str]:
+    """Every page, answer and export that the service has: whatever it shows some day is found here by itself."""
+    known = {"{deal:str}": [DEAL], "{id:str}": ids, "{organization:str}": [SECRET.lower(), "another"]}
+    found = []
+    for route in service.app.routes:
+        paths = [route.path] if "GET" in getattr(route, "methods", ()) else []
+        for name, values in known.items():
+            paths = [path.replace(name, value) for path in paths for value in (values if name in path else [""])]
+        found += [path for path in paths if "{" not in path and not path.endswith("/stream")]
+    return found
+
+
+async def test_every_address_of_the_service_forgets(service: Service) -> None:
+    receipts = await secretive(service)
+    paths = addresses(service, [receipt["id"] for receipt in receipts])
+    assert len(paths) > 30
+
+    async def shown() -> set[str]:
+        async with httpx.AsyncClient(base_url=service.url, timeout=30) as browser:
+            answers = {path: await browser.get(path) for path in paths}
+        assert max(answer.status_code for answer in answers.values()) < 500
+        # An address that is asked for may be repeated in the answer.
+        return {path for path, a in answers.items() if SECRET.lower() not in path and not hides(a.content)}
+
+    assert {"/v1/events", f"/v1/deals/{DEAL}", f"/v1/deals/{DEAL}/events"} <= await shown()
+    await post(service, DEAL, redaction(receipts[1]["id"]))
+    assert await shown() == set()
+    chunks = b""
+    async with service.visitor.stream("GET", "/v1/events/stream", headers={"Last-Event-ID": "0"}) as answer:
+        async for chunk in answer.aiter_raw():
+            chunks += chunk
+            if b"event_redacted" in chunks:
+                break
+    assert hides(chunks)
+
+
 async def test_a_cached_answer_is_not_confirmed_after_a_redaction(service: Service) -> None:
     receipts = await secretive(service)
     path = f"/v1/deals/{DEAL}?effective_on=2025-06-19&position=4"
