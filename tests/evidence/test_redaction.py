@@ -272,7 +272,7 @@ async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(s
     receipts = await secretive(service)
     path, body = f"/v1/deals/{DEAL}/events", redaction(receipts[1]["id"])
     for scope in ("read", "record", "correct"):
-        headers = await service.key(scope)  # type: ignore[arg-type]
+        headers = await service.key(scope)
         assert (await service.client.post(path, json=body, headers=headers)).status_code == 403
     body["event"]["also"] = [receipts[4]["id"]]
     answer = await service.client.post(path, json=body)

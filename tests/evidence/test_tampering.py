@@ -274,7 +274,8 @@ async def test_two_events_at_one_position_are_caught(log: Log) -> None:
 async def rewrite(log: Log, position: int, *, tiles: bool) -> None:
     """Changes what an event says as its owner can: the digest, the entry, all that follows in its stream, the tiles."""
     rows = await log.owner.fetch("SELECT * FROM events LEFT JOIN event_contents USING (position) ORDER BY position")
-    statements, frontier, last = [], Frontier(), {}
+    statements, frontier = [], Frontier()
+    last: dict[str, str] = {}
     for row in rows:
         entry, content = msgspec.json.decode(row["entry"]), row["content"]
         if row["position"] == position:
