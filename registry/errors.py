@@ -152,6 +152,14 @@ class BadSetting(RegistryError):
     # A setting the registry cannot start with. `setting` names the environment's variable and the flag.
 
 
+class UnreadableSheet(RegistryError):
+    """{file} cannot be read as a spreadsheet: {why}"""
+
+
+class BadMapping(RegistryError):
+    """The mapping cannot be used: {reason}"""
+
+
 class NoPostgres(RegistryError):
     """The registry's own Postgres cannot run: {reason}"""
 

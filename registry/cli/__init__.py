@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from registry.errors import (
+    BadMapping,
     BadQuery,
     BadSetting,
     Corrupt,
@@ -23,6 +24,7 @@ from registry.errors import (
     NotJson,
     RegistryError,
     RuleBroken,
+    UnreadableSheet,
     VersionConflict,
 )
 
@@ -39,6 +41,10 @@ COMMANDS = {
     "blame": "ask",
     "compare": "ask",
     "totals": "ask",
+    "record": "send",
+    "import": "send",
+    "export": "take",
+    "tail": "take",
     "migrate": "migrate",
     "keys": "keys",
     "rebuild": "rebuild",
@@ -58,6 +64,8 @@ EXIT_CODES: dict[type[RegistryError], int] = {
     IdConflict: CONFLICT,
     Invalid: INVALID,
     NotJson: INVALID,
+    UnreadableSheet: INVALID,
+    BadMapping: INVALID,
     Corrupt: PROOF,
 }
 """What a command ends with when an error ends it; 1 for every other."""

@@ -12,14 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from registry.errors import RegistryError
+from registry.errors import BadMapping
 from registry.events.types import DealKind, MilestoneKind, Place, Precision, Relation, Role, Slug, Source
 
 Names = tuple[str, ...]
-
-
-class BadMapping(RegistryError):
-    """The mapping cannot be used: {reason}"""
 
 
 class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ import openpyxl
 from msgspec import Struct
 from openpyxl.utils import get_column_letter
 
-from registry.errors import RegistryError
+from registry.errors import RegistryError, UnreadableSheet
 
 FILE_LIMIT = 50 * 2**20
 """A file may have this many bytes, and ten times as many when it is unpacked."""
@@ -37,10 +37,6 @@ class CellFault(Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.at}: {self.detail}"
-
-
-class UnreadableSheet(RegistryError):
-    """{file} cannot be read as a spreadsheet: {why}"""
 
 
 class SheetFaults(RegistryError):
