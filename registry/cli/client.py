@@ -19,6 +19,9 @@ from registry.cli.options import stderr
 Url = Annotated[str, typer.Option("--url", help="Where the service is. [REGISTRY_URL]", show_default=False)]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
+# A service on this machine is asked directly, whatever proxy the environment names.
+DIRECT = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
+
 # What a command ends with, by the status of the answer (see EXIT_CODES for what happens without a service).
 EXITS = {400: 2, 404: 3, 409: 4, 412: 4, 413: 5, 415: 5, 422: 5}
 
@@ -29,15 +32,21 @@ def client(url: str = "") -> Iterator[httpx.Client]:
 
     With the key of REGISTRY_KEY if there is one.
     """
-    base = url or os.environ.get("REGISTRY_URL", "") or DEFAULT_URL
-    key = os.environ.get("REGISTRY_KEY", "")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with httpx.Client(base_url=base, headers=headers, timeout=60, follow_redirects=True) as made:
+    with connection(url) as made:
         try:
             yield made
         except httpx.TransportError as error:
+            base = str(made.base_url).rstrip("/")
             stderr.print(f"registry: no service answers at {base} ({type(error).__name__}): start one, or give --url")
             raise typer.Exit(1) from None
+
+
+def connection(url: str = "") -> httpx.Client:
+    """The same for those who know what to do when no service answers."""
+    base = url or os.environ.get("REGISTRY_URL", "") or DEFAULT_URL
+    key = os.environ.get("REGISTRY_KEY", "")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.Client(base_url=base, headers=headers, timeout=60, follow_redirects=True, mounts=DIRECT)
 
 
 def answer(response: httpx.Response) -> Any:
