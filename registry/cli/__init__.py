@@ -42,7 +42,7 @@ COMMANDS = {
     "compare": "ask",
     "totals": "ask",
     "record": "send",
-    "import": "send",
+    "import": "imports",
     "export": "take",
     "tail": "take",
     "migrate": "migrate",

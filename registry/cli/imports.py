@@ -1,26 +1,29 @@
-"""`registry import`: many announcements from a file, by its ending: NDJSON, a line each; CSV or XLSX, a row each.
+"""`registry import`: many announcements from files, by their endings: CSV and XLSX sheets, else one a line (NDJSON).
 
-NDJSON is streamed to the service and its results are read as they come; sheets are `sheets.py`'s. Records nothing by
-itself.
+Chooses who reads them, `sheets.py` or `send.py`, and nothing else.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated
 
-import httpx
-import msgspec
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from registry.cli import sheets
-from registry.cli.client import EXITS, Url, answer, client
-from registry.cli.options import AsJson, stderr
+from registry.cli import send
+from registry.cli.client import Url
+from registry.cli.options import AsJson
 
-PIECE = 2**18
+SHEETS = (".csv", ".tsv", ".xlsx")
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE|-…", help="Lines (NDJSON), '-' for standard input, or sheets.", show_default=False),
+]
+Mapping = Annotated[Path | None, typer.Option(help="How to read a tracker's sheets: a TOML file.", show_default=False)]
+PublishedOn = Annotated[str | None, typer.Option(help="The day a tracker's sheets are of.", show_default=False)]
+Template = Annotated[Path | None, typer.Option(help="Write an empty sheet (.csv, .xlsx) to this file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what sheets would change, record nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,81 +32,37 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE…", help="One .ndjson, or .csv and .xlsx sheets.", show_default=False),
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="A tracker's sheets, read as this TOML file says.", show_default=False)
-    ] = None,
-    published_on: Annotated[
-        str | None, typer.Option(help="The day a tracker's sheets are of.", show_default=False)
-    ] = None,
-    template: Annotated[
-        Path | None, typer.Option(help="Write an empty sheet to this file.", show_default=False)
-    ] = None,
-    atomic: Annotated[
-        bool, typer.Option("--atomic", help="All lines of an .ndjson, or none. (Sheets always.)")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would change, record nothing.")] = False,
+    files: Files = None,
+    mapping: Mapping = None,
+    published_on: PublishedOn = None,
+    template: Template = None,
+    dry_run: DryRun = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Records the announcements of a file; what is recorded already stays as it is."""
-    if template is not None:
-        sheets.write_template(template)
+    """Records the announcements of files. What is recorded already is known again: a second import changes nothing.
+
+    Of lines (NDJSON, each best with an 'id') what is refused is told, and the rest goes on. Of sheets all is recorded,
+    or nothing is.
+    """
+    of_sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
+    if template is not None or of_sheets:
+        # Imported here: who imports lines need not wait for what reads spreadsheets.
+        from registry.cli import sheets
+
+        if template is not None:
+            sheets.write_template(template)
+        elif len(of_sheets) != len(files or ()):
+            raise typer.BadParameter("sheets and lines are imported by themselves", param_hint="FILE")
+        else:
+            paths = [Path(file) for file in of_sheets]
+            sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
         return
+    if mapping is not None or published_on is not None or dry_run:
+        raise typer.BadParameter(
+            "--mapping, --published-on and --dry-run are for sheets (.csv, .xlsx)", param_hint="FILE"
+        )
     if not files:
         raise typer.BadParameter("name a file", param_hint="FILE")
-    if all(file.suffix.lower() in (".ndjson", ".jsonl") for file in files):
-        for file in files:
-            _lines(file, url, atomic=atomic or dry_run, dry_run=dry_run, as_json=as_json)
-    else:
-        sheets.import_sheets(files, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
-
-
-def _lines(file: Path, url: str, *, atomic: bool, dry_run: bool, as_json: bool) -> None:
-    """Sends a file of lines; ends the command with the exit code of the first line that is refused, if one is."""
-    asked = {name: "true" for name, given in (("atomic", atomic), ("dry_run", dry_run)) if given}
-    worst = 0
-    counted = {200: 0, 201: 0}
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from None
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with opened, client(url) as service, Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task(file.name, total=os.fstat(opened.fileno()).st_size)
-        with service.stream(
-            "POST",
-            "/v1/import",
-            params=asked,
-            content=_pieces(opened, progress, task),
-            headers={"Content-Type": "application/x-ndjson"},
-            timeout=httpx.Timeout(60, read=None),
-        ) as response:
-            if not response.is_success:
-                response.read()
-                answer(response)
-            for text in response.iter_lines():
-                result: dict[str, Any] = msgspec.json.decode(text)
-                if as_json:
-                    typer.echo(text)
-                if result["status"] in counted:
-                    counted[result["status"]] += 1
-                else:
-                    worst = worst or EXITS.get(result["status"], 1)
-                    progress.print(f"line {result['line']}: {result['detail']}", markup=False)
-    if not as_json:
-        if dry_run:
-            typer.echo(f"{sum(counted.values())} can be recorded")
-        else:
-            typer.echo(f"{counted[201]} recorded, {counted[200]} known already")
-    if worst:
-        raise typer.Exit(worst)
-
-
-def _pieces(opened: BinaryIO, progress: Progress, task: TaskID) -> Iterator[bytes]:
-    while piece := opened.read(PIECE):
-        yield piece
-        progress.advance(task, len(piece))
+    for file in files:
+        send.import_(file, url, as_json)
