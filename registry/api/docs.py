@@ -122,7 +122,7 @@ def _marked(text: str) -> str:
 def _page(title: str, head: str, body: str, attributes: str = "") -> Response[str]:
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     content = PAGE.format(title=title, head=head, body=body, attributes=attributes)
-    return Response(content, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(content, media_type="text/html", headers=headers)
 
 
 def _unchanged(request: Request, content: bytes, media_type: str) -> Response[bytes | None]:

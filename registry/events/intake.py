@@ -163,7 +163,8 @@ def _fault(message: str) -> Fault:
 
 
 def _unknown(what: str, given: str, known: Any) -> str:
-    near = difflib.get_close_matches(given[:100], known, 1, 0.7)
+    # What is known, but elsewhere, was meant as it is written.
+    near = [] if given in known else difflib.get_close_matches(given[:100], known, 1, 0.7)
     hint = f"; is '{near[0]}' meant?" if near else ""
     return f"there is no {what} '{given[:100]}'{hint}"
 

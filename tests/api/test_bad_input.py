@@ -108,6 +108,9 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "a script as a source": (having(SOURCE["url"], "javascript:alert(1)"), 422, "/sources/0/url"),
     "a file as a source": (having(SOURCE["url"], "file:///etc/passwd"), 422, "/sources/0/url"),
     "a URL with markup": (having(SOURCE["url"], "https://news.example/<script>"), 422, "/sources/0/url"),
+    "a source whose host is none": (having(SOURCE["url"], "https://["), 422, "/sources/0/url"),
+    "a source without a host": (having(SOURCE["url"], "https:///plant"), 422, "/sources/0/url"),
+    "a source with a port that is none": (having(SOURCE["url"], "https://a:99999/"), 422, "/sources/0/url"),
     "a source that names nobody": (
         json.dumps({**pledged(), "sources": [SOURCE, {"language": "en"}]}).encode(),
         422,
@@ -227,6 +230,7 @@ async def test_a_slip_is_answered_with_what_was_meant(client: httpx.AsyncClient,
 
     assert "is 'pledge_announced' meant?" in await told(event(type="pledge_anounced", pledge="a"))
     assert "is 'amount' meant?" in await told(event(type="pledge_announced", pledge="a", amout={}))
+    assert "meant?" not in await told(event(type="stage_changed", stage="signed", published_on="2025-01-01"))
     assert "intention, pledge, binding, budget" in await told(
         event(type="pledge_announced", pledge="a", commitment="x")
     )
@@ -297,6 +301,7 @@ QUERIES = [
     ("/v1/events", "limit=5000", "limit"),
     ("/v1/events", "after=-1", "after"),
     ("/v1/events", "type=nope", "type"),
+    ("/v1/events", "source=%00", "source"),
     ("/v1/events", "deal=%00", "deal"),
     ("/v1/organizations", "effective_on=2025-01-01", "effective_on"),
     ("/v1/totals", "group_by=nothing", "group_by"),

@@ -94,7 +94,8 @@ def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]
 
 def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with started("demo", "--port", "0", "--data-dir", data) as first:
+    # A proxy that does not answer: what is posted to this machine's own service does not go through one.
+    with started("demo", "--port", "0", "--data-dir", data, HTTP_PROXY="http://127.0.0.1:1") as first:
         url = first.url()
         first.wait_for("Ctrl-C stops it.")
         assert httpx.get(f"{url}/v1/deals/aws-korea-2031").status_code == 200
@@ -114,6 +115,8 @@ def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tm
         again = httpx.get(f"{second.url()}/v1/events", params={"limit": 1000}).json()["events"]
         assert [event["leaf_hash"] for event in again] == [event["leaf_hash"] for event in logged]
         second.wait_for(key)
+        listed = run("list", "--url", second.out[0].split()[1], HTTP_PROXY="http://127.0.0.1:1")
+        assert listed.returncode == 0, listed.stderr
         postmaster = Embedded(data).pid
         assert postmaster is not None
         assert second.end(signal.SIGINT) in (0, 130)
