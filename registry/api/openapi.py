@@ -183,7 +183,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     for name, parameter in operation.query.items():
         clock = name.removeprefix("from.").removeprefix("to.")
-        found.append({"name": name, "in": "query", "description": PARAMETERS[clock], "schema": parameter.schema})
+        said = {"name": name, "in": "query", "description": PARAMETERS[clock], "schema": parameter.schema}
+        found.append({**said, "required": True} if name in operation.needs else said)
     for name in operation.headers:
         text, example = HEADERS[name]
         schema = {"type": "string", "examples": [example]}

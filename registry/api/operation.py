@@ -16,8 +16,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One handler, and its part of the API's contract; the handler's docstring is the summary, then the description.
 
     `answer` is the shape of the JSON answered, or None where there is none; `other` maps other media types to what they
-    hold. `headers` names the request's headers that count. `body` is what is posted, `examples` some of it by name.
-    `refuses` lists the codes of problems beside those that all have in common. `scope` is what a key needs; None:
+    hold. `needs` names the parameters that must be given, `headers` the request's headers that count. `body` is what is
+    posted, `examples` some of it by name. `refuses` lists the codes of problems beside those that all have in common. `scope` is what a key needs; None:
     reading, which is public unless the operator says otherwise. What is `open` never needs a key.
     """
 
@@ -26,6 +26,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer: Any = None
     other: Mapping[str, str] = {}
     query: Mapping[str, Parameter[Any]] = {}
+    needs: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     body: Any = None
     body_type: str = "application/json"

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import pycountry
 from msgspec import UNSET, Struct
@@ -87,7 +88,19 @@ def _sources(sources: tuple[Source, ...], at: str) -> Iterator[Fault]:
     for i, source in enumerate(sources):
         if source.publisher is source.url is source.title is source.locator is None:
             yield Fault(f"{at}/sources/{i}", "names nobody: give at least a publisher, url, title or locator")
+        for name in ("url", "archived_url"):
+            address = getattr(source, name)
+            if address is not None and not _is_address(address):
+                yield Fault(f"{at}/sources/{i}/{name}", f"'{address[:100]}' is no address: check its host")
         yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _day(day: date | None, at: str) -> Iterator[Fault]:

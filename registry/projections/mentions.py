@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from registry.domain.history import History
 from registry.events.store import Connection
 from registry.events.types import Party, Recorded, Source
 from registry.projections.projection import Step
+
+TERM_BYTES = 1000
 
 ADD = """
 INSERT INTO mentions (term, position)
@@ -38,12 +41,22 @@ def source_term(source: Source | str) -> str | None:
     """
     if isinstance(source, Source) and source.url is None:
         named = [part for part in (source.publisher, source.title, source.locator) if part]
-        return f"source:{' '.join(named).casefold()}" if named else None
+        return _bounded(f"source:{' '.join(named).casefold()}") if named else None
     url = source if isinstance(source, str) else source.url or ""
-    parts = urlsplit(url if "//" in url else f"//{url}")
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+    except ValueError:
+        # No address at all, such as "https://[": it is known by its text.
+        return _bounded(f"source:{url}")
     host = (parts.hostname or "").removeprefix("www.")
     query = f"?{parts.query}" if parts.query else ""
-    return f"source:{host}{parts.path.rstrip('/')}{query}"
+    return _bounded(f"source:{host}{parts.path.rstrip('/')}{query}")
+
+
+def _bounded(term: str) -> str:
+    """The term, or its digest where it is too long for an index (Postgres takes 2,704 bytes)."""
+    data = term.encode()
+    return term if len(data) <= TERM_BYTES else f"source:sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def terms(recorded: Recorded) -> Iterator[str]:

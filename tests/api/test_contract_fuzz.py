@@ -19,7 +19,7 @@ from schemathesis import GenerationMode, checks
 from registry import api
 from tests.api.conftest import Service
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "8"))
 
 DOCUMENT = msgspec.json.decode(api.CONTRACT)
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)

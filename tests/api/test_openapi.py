@@ -54,6 +54,10 @@ def parameters() -> list[tuple[str, str, str, dict[str, Any]]]:
     return [(o.methods[0], o.path, name, p.schema) for o in api.OPERATIONS for name, p in o.query.items()]
 
 
+# What a parameter means nothing without.
+WITH = {"roll_up": {"group_by": "organization"}}
+
+
 async def ask(client: httpx.AsyncClient, method: str, url: str, **parameters: str) -> httpx.Response:
     """The answer, of which only a refusal is read: a feed has no end."""
     async with client.stream(method, url, params=parameters) as answer:
@@ -72,10 +76,21 @@ async def test_a_documented_parameter_is_read(
     assert openapi.PARAMETERS[name.removeprefix("from.").removeprefix("to.")]
     value = (schema.get("examples") or schema.get("enum") or [schema.get("minimum", "true")])[0]
     url = re.sub(r"{\w+}", new_slug(), path)
-    answer = await ask(client, method, url, **{name: value})
+    answer = await ask(client, method, url, **{name: value, **WITH.get(name, {})})
     assert answer.status_code != 400 or answer.json().get("parameter") != name, answer.text
     refused = await ask(client, method, url, **{name: "\n"})
     assert (refused.status_code, refused.json()["parameter"]) == (400, name)
+
+
+async def test_what_is_required_is_demanded(visitor: httpx.AsyncClient) -> None:
+    contract = (await visitor.get("/openapi.json")).json()
+    demanded = [(o.path, name) for o in api.OPERATIONS for name in o.needs]
+    assert demanded
+    for path, name in demanded:
+        parameters = {p["name"]: p for p in contract["paths"][path]["get"]["parameters"]}
+        assert parameters[name]["required"] is True
+        answer = await visitor.get(path)
+        assert (answer.status_code, answer.json()["parameter"]) == (400, name)
 
 
 async def test_every_example_can_be_posted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
