@@ -73,7 +73,7 @@ def ask(service: Service, method: str, path: str, mode: GenerationMode, examples
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "mode"), cases(), ids=lambda value: str(getattr(value, "name", value)).lower()
+    ("method", "path", "mode"), list(cases()), ids=lambda value: str(getattr(value, "name", value)).lower()
 )
 async def test_fuzz(service: Service, method: str, path: str, mode: GenerationMode) -> None:
     met = await asyncio.to_thread(ask, service, method, path, mode, EXAMPLES)
