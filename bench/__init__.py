@@ -1,1 +1,1 @@
-"""What the registry's figures are made with: every measure against the bare thing and the peer, as ratios within one run."""
+"""What the registry's figures are made with: each measure against the bare thing and the peer, as ratios of one run."""

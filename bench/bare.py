@@ -1,6 +1,6 @@
-"""The bare thing: a Litestar application that does the least of its kind, on the server and the pool that the registry has.
+"""The bare thing: a Litestar application that does the least of its kind, on the registry's own server and pool.
 
-`python -m bench.bare DATABASE_URL` serves it on a free port and prints `ready URL`. No rules, no tree, no views, no keys.
+`python -m bench.bare DATABASE_URL` serves it on a free port and prints `ready URL`. No rules, tree, views or keys.
 """
 
 from __future__ import annotations

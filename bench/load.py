@@ -1,8 +1,8 @@
 """The load: so many connections, each sending its next request when the last is answered, from a process of its own.
 
-Requests come ready-made from a file, so that making them costs nothing while it counts: wrk sends them where it is installed (one
-thread, `wrk.lua`), else this module's own client. Both give the rate of answers, their latencies, and how many were not
-as wanted; `python -m bench.load` is that client.
+Requests come ready-made from a file, so that making them costs nothing while it counts: wrk sends them where it is
+installed (one thread, `wrk.lua`), else this module's own client. Both give the rate of answers, their latencies, and
+how many were not as wanted; `python -m bench.load` is that client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARK = b"\x1e\n"
 
 
 class Load(Struct, frozen=True):
-    """What a run of requests came to: answers per second, latencies in milliseconds, answers that were no 2xx or 3xx."""
+    """What a run of requests came to: answers a second, latencies in milliseconds, answers that were no 2xx or 3xx."""
 
     rate: float
     p50: float
@@ -119,14 +119,16 @@ class _Client(asyncio.Protocol):
 
 async def _send_all(url: str, path: Path, connections: int, seconds: float, repeat: bool) -> Load:
     parts = urlsplit(url)
-    requests = path.read_bytes().split(MARK)[:-1]
+    requests = path.read_bytes().split(MARK)[:-1]  # noqa: ASYNC240 - before anything is sent
     source = cycle(requests) if repeat else iter(requests)
     latencies: list[float] = []
     stop = [False]
     loop = asyncio.get_running_loop()
     start = time.perf_counter()
     clients = [
-        (await loop.create_connection(lambda: _Client(source, latencies, stop), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: _Client(source, latencies, stop), parts.hostname or "", parts.port or 0))[
+            1
+        ]
         for _ in range(connections)
     ]
     everybody = asyncio.gather(*(client.done for client in clients))

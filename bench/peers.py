@@ -1,4 +1,4 @@
-"""The peer, `eventsourcing` with its Postgres recorder, and the bare statements: what the same rows cost without a registry."""
+"""The peer, `eventsourcing` with its Postgres recorder, and the bare statements: what the same rows cost alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is measured with: histories of made-up deals, and the requests that post them. The same numbers give the same bytes.
+"""What is measured with: histories of made-up deals, and the requests that post them. Equal numbers, equal bytes.
 
-A history has ten kinds of announcement in an order that a deal's rules take, each with one source; names are numbers, so
-that nobody takes them for somebody's. Knows nothing of how they are recorded.
+A history has ten kinds of announcement in an order that a deal's rules take, each with one source; names are numbers,
+so that nobody takes them for somebody's. Knows nothing of how they are recorded.
 """
 
 from __future__ import annotations

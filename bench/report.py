@@ -59,7 +59,8 @@ def table(rows: Sequence[Row]) -> str:
         must, aim = (f"{sign} {bound:g}{row.unit}" if bound is not None else "" for bound in (row.must, row.aim))
         spread = " · ".join(f"{ratio:.3g}" for ratio in row.ratios)
         lines.append(
-            f"| {row.measure} | {must} | {aim} | **{row.value:.3g}{row.unit}** | {spread} | {row.verdict} | {row.figures} |"
+            f"| {row.measure} | {must} | {aim} | **{row.value:.3g}{row.unit}** | {spread} | {row.verdict} "
+            f"| {row.figures} |"
         )
     return "\n".join(lines)
 
@@ -87,9 +88,10 @@ def document(rows: Sequence[Row], settings: dict[str, str], load: str, sizes: st
     server = ", ".join(f"{name} {value}" for name, value in settings.items())
     return f"""# What the registry does in a second
 
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of its repetitions' **ratios**;
-in a repetition the registry and what it is measured against run one after the other, on one machine, with service, load and
-database sharing its processors. A ratio says more than a rate: rates are the machine's. `docs/scale.md` says what follows.
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of its
+repetitions' **ratios**; in a repetition the registry and what it is measured against run one after the other, on one
+machine, with service, load and database sharing its processors. A ratio says more than a rate: rates are the machine's.
+`docs/scale.md` says what follows.
 
 - Machine: {machine()}; load average when it began: {busy:.1f}
 - Python {platform.python_version()}; {libraries}

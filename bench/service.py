@@ -1,4 +1,4 @@
-"""What is measured: the registry as an operator runs it and the bare application, each in a process of its own, on one Postgres."""
+"""What is measured: the registry as an operator runs it, and the bare application, each a process on one Postgres."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -83,6 +84,8 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
+        # A line a request is written, as for an operator who keeps them; where they go costs nothing here.
+        stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
     assert process.stdout is not None
@@ -101,8 +104,15 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
 async def registry(made: Database) -> AsyncIterator[Process]:
     """`registry serve` on a database."""
     command = ("-c", "from registry.cli import main; main()", "serve", "--port", "0")
-    async with _running(*command, REGISTRY_DATABASE_URL=made.app_url, REGISTRY_OWNER_URL=made.owner_url) as process:
-        yield process
+    # Its own folder: a signing key remembers the log that it has signed.
+    with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
+        async with _running(
+            *command,
+            REGISTRY_DATABASE_URL=made.app_url,
+            REGISTRY_OWNER_URL=made.owner_url,
+            REGISTRY_DATA_DIR=folder,
+        ) as process:
+            yield process
 
 
 @asynccontextmanager

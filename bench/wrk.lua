@@ -16,7 +16,14 @@ function init(args)
    again = args[2] == "repeat"
 end
 
+-- wrk asks for one request before it begins, to look at it, and does not send it.
+local shown = false
+
 function request()
+   if not shown then
+      shown = true
+      return requests[1]
+   end
    at = at + 1
    if at > #requests then
       if not again then error("the plan is at its end: more requests were sent than it holds") end

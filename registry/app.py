@@ -62,7 +62,12 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         ]
         # Its own connections: readers, however many and slow, must not keep it waiting.
         writing = await postgres.pool(
-            settings.database_url, name="registry recorder", min_size=1, max_size=3, timeout=STATEMENT_SECONDS
+            settings.database_url,
+            name="registry recorder",
+            min_size=1,
+            max_size=3,
+            timeout=STATEMENT_SECONDS,
+            by_key=True,
         )
         recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(writing), owner))
         # Its own too, and patient: the first look at all streams takes as long as the log is long.

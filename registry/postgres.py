@@ -89,10 +89,13 @@ async def pool(
     max_size: int = 10,
     timeout: float | None = None,  # noqa: ASYNC109 - a statement's, enforced by asyncpg
     read_only: bool = False,
+    by_key: bool = False,
 ) -> asyncpg.Pool[asyncpg.Record]:
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
-    `timeout` is the most seconds a statement may take; `read_only` is for replicas. A lost connection is made again by
+    `timeout` is the most seconds a statement may take; `read_only` is for replicas; `by_key` is for statements that all
+    look up a few rows by their key, and whose plans must not depend on how large a table happened to be when they
+    were made. A lost connection is made again by
     the pool when it is next needed, in `CONNECT_SECONDS` or not at all. A transaction in which nothing is asked for
     `IDLE_SECONDS` is ended by the server: a process that froze while it held the log's lock stops nobody for longer.
     Raises what asyncpg raises when the server does not answer (`OSError`,
@@ -105,6 +108,11 @@ async def pool(
     }
     if read_only:
         settings["default_transaction_read_only"] = "on"
+    if by_key:
+        # A plan made on an almost empty table reads all of it until the table is next analyzed: in the minutes after an
+        # import began, each group of it took four times as long.
+        settings |= {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+        settings["plan_cache_mode"] = "force_generic_plan"
     made = await asyncpg.create_pool(
         url,
         min_size=min_size,
@@ -112,6 +120,7 @@ async def pool(
         timeout=CONNECT_SECONDS,
         command_timeout=timeout,
         server_settings=settings,
+        reset=_nothing_to_reset,
     )
     async with made.acquire() as connection:
         found = connection.get_server_version()
@@ -119,6 +128,14 @@ async def pool(
         await made.close()
         raise PostgresTooOld(found=f"{found.major}.{found.minor}", oldest=OLDEST_MAJOR)
     return made
+
+
+async def _nothing_to_reset(connection: object) -> None:
+    """What an open transaction leaves behind is undone without asking; nobody here changes a session.
+
+    The default is one more trip to the server whenever a connection is given back: a quarter of what a lone lookup
+    takes.
+    """
 
 
 def role_of(url: str) -> str:

@@ -33,10 +33,11 @@ CREATE TABLE events (
 
 EVENTS_BY_TYPE = "CREATE INDEX events_type ON events (type, position)"
 
-# What was said. Only redact_event() may empty a row: the entry keeps a salted digest of it.
+# What was said. Only redact_event() may empty a row: the entry keeps a salted digest of it. No reference to the event that
+# the same statement writes: it would look each one up once more.
 CONTENTS = """
 CREATE TABLE event_contents (
-    position bigint PRIMARY KEY REFERENCES events (position),
+    position bigint PRIMARY KEY,
     content  bytea,
     salt     bytea,
     CHECK ((content IS NULL) = (salt IS NULL))

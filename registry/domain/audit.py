@@ -53,7 +53,7 @@ ChangeOf = Literal["world", "record", "source"]
 Kind = Literal["world", "record", "source", "learned_late"]
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """A field's value before and after; None where there was or is nothing. In JSON the path is called `field`."""
 
     path: str = field(name="field")

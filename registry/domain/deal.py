@@ -81,7 +81,7 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-class StageState(Struct, frozen=True):
+class StageState(Struct, frozen=True, gc=False):
     """The stage, since when, and its basis: somebody declared it, or the registry inferred it by the named rule."""
 
     value: Stage
@@ -90,7 +90,7 @@ class StageState(Struct, frozen=True):
     rule: str | None = None
 
 
-class PartyState(Struct, frozen=True):
+class PartyState(Struct, frozen=True, gc=False):
     organization: str
     name: Localized | None
     role: Role | None
@@ -98,14 +98,14 @@ class PartyState(Struct, frozen=True):
     left_on: date | None = None
 
 
-class PartnershipState(Struct, frozen=True):
+class PartnershipState(Struct, frozen=True, gc=False):
     members: tuple[str, ...]
     instrument: Instrument | None
     name: Localized | None
     formed_on: date
 
 
-class ConditionState(Struct, frozen=True):
+class ConditionState(Struct, frozen=True, gc=False):
     condition: str
     text: Localized | None
     authority: str | None
@@ -113,7 +113,7 @@ class ConditionState(Struct, frozen=True):
     lifted_on: date | None = None
 
 
-class ClaimState(Struct, frozen=True, kw_only=True):
+class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
     """What one source says of one field. `claim` is None for what the deal's own event says, beside which others stand.
 
     `status` is standing, superseded (the world has set the field anew since) or retracted. `followed` says whether the
@@ -133,14 +133,14 @@ class ClaimState(Struct, frozen=True, kw_only=True):
     rule: str | None = None
 
 
-class Disbursed(Struct, frozen=True):
+class Disbursed(Struct, frozen=True, gc=False):
     amount: Amount | None
     by: tuple[str, ...]
     period: Horizon | None
     reported_on: date
 
 
-class PledgeState(Struct, frozen=True, kw_only=True):
+class PledgeState(Struct, frozen=True, kw_only=True, gc=False):
     """`status` is announced, confirmed or withdrawn. Two or more in `by` pledge jointly; their split was not said.
 
     `stated_on` is the day from which the amount holds as it is.
@@ -161,7 +161,7 @@ class PledgeState(Struct, frozen=True, kw_only=True):
     disbursed: tuple[Disbursed, ...] = ()
 
 
-class SiteState(Struct, frozen=True, kw_only=True):
+class SiteState(Struct, frozen=True, kw_only=True, gc=False):
     """A place with its planned capacity: MW as an exact decimal, GPUs as a count. `status` is announced or dropped."""
 
     site: str
@@ -179,7 +179,7 @@ class SiteState(Struct, frozen=True, kw_only=True):
     claims: tuple[ClaimState, ...] = ()
 
 
-class MilestoneState(Struct, frozen=True, kw_only=True):
+class MilestoneState(Struct, frozen=True, kw_only=True, gc=False):
     """A dated step. `planned` and `reached` keep their source's precision (EDTF).
 
     `status` is planned, reached or cancelled.
@@ -197,7 +197,7 @@ class MilestoneState(Struct, frozen=True, kw_only=True):
     claims: tuple[ClaimState, ...] = ()
 
 
-class RelationState(Struct, frozen=True):
+class RelationState(Struct, frozen=True, gc=False):
     """This deal (or its `pledge`) is `relation` to `deal` (or its `other_pledge`), as the event `source` says."""
 
     relation: Relation
@@ -208,7 +208,7 @@ class RelationState(Struct, frozen=True):
     source: UUID
 
 
-class Deal(Struct, frozen=True, kw_only=True):
+class Deal(Struct, frozen=True, kw_only=True, gc=False):
     """What is so of a deal: the fold of its events. Unknown is None or empty, never zero.
 
     Its lists stand in an order of their items' own (`ORDER`), not in that of their arrival.
@@ -229,7 +229,7 @@ class Deal(Struct, frozen=True, kw_only=True):
     conditions: tuple[ConditionState, ...] = ()
 
 
-class Happened(Struct, frozen=True):
+class Happened(Struct, frozen=True, gc=False):
     """An event as it reads (after corrections), with what the fold needs to know of its record."""
 
     id: UUID

@@ -76,7 +76,7 @@ class Clocks(Struct, frozen=True, kw_only=True):
 OPEN = Clocks()
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """An event as it reads once corrections and voids are applied. `in_force` is the record that gives its words."""
 
     recorded: Recorded
@@ -171,7 +171,7 @@ Place = tuple[int, ...]
 Key = tuple[date, Place]
 
 
-class Placed(Struct, frozen=True):
+class Placed(Struct, frozen=True, gc=False):
     """A reading at its place in the fold. `about` is the event that a claim speaks of."""
 
     key: Key
@@ -447,7 +447,9 @@ class History(Generic[S]):
 
     def shown(self, state: S) -> S:
         """A state of the fold with its disputed fields showing the followed claims."""
-        own = {p.happened.id: p.happened for p in self.timeline.steps} if self.record.claims else {}
+        if not self.record.claims:
+            return state
+        own = {p.happened.id: p.happened for p in self.timeline.steps}
         return self.rules.follow(state, self.record.preferred, own)
 
     def copy(self) -> History[S]:

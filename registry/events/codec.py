@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 SALT_BYTES = 32
 
 
-class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What was said: the event, who said so, and why the registry recorded it."""
 
     event: AnyEvent
@@ -36,7 +36,7 @@ class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     note: Text | None = None
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Entry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
     """The envelope that is hashed into the tree.
 
     `content` and `previous` are hex SHA-256; `previous` is the stream's last leaf.

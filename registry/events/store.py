@@ -241,7 +241,7 @@ class Head(Struct, frozen=True):
     recorded_at: datetime | None
 
 
-class Sealed(Struct, frozen=True):
+class Sealed(Struct, frozen=True, gc=False):
     """An event ready to be stored: as it will be read back, with the bytes that are kept."""
 
     recorded: Recorded
@@ -250,7 +250,7 @@ class Sealed(Struct, frozen=True):
     salt: bytes
 
 
-class Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True, gc=False):
     """An event with the bytes that prove it. `content` and `salt` are None where they were erased by law."""
 
     recorded: Recorded

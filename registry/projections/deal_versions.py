@@ -78,7 +78,7 @@ DELETE FROM deal_terms WHERE deal = ANY ($1::text[])
 RECORDED, PUBLISHED = b"r", b"p"
 
 
-class ListedPledge(Struct, frozen=True, omit_defaults=True):
+class ListedPledge(Struct, frozen=True, omit_defaults=True, gc=False):
     """A pledge as lists and totals need it."""
 
     pledge: str
@@ -91,7 +91,7 @@ class ListedPledge(Struct, frozen=True, omit_defaults=True):
     until: str | None = None
 
 
-class ListedDeal(Struct, frozen=True, omit_defaults=True):
+class ListedDeal(Struct, frozen=True, omit_defaults=True, gc=False):
     """A deal as a list shows it."""
 
     deal: str
@@ -105,7 +105,7 @@ class ListedDeal(Struct, frozen=True, omit_defaults=True):
     relations: Any
 
 
-class Listed(Struct, frozen=True):
+class Listed(Struct, frozen=True, gc=False):
     """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
 
     `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them.
@@ -118,7 +118,7 @@ class Listed(Struct, frozen=True):
     state: int
 
 
-class Rectangle(Struct):
+class Rectangle(Struct, gc=False):
     """What was so of a deal for some days, as known for some time.
 
     It was so from `effective_from` until before `effective_to`, as known from `known_from` until before `known_to`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,15 +35,8 @@ SELECT position
 """
 
 
-def source_term(source: Source | str) -> str | None:
-    """What one source is known by.
-
-    Its address without scheme, `www.` and trailing slash, else publisher and title or locator.
-    """
-    if isinstance(source, Source) and source.url is None:
-        named = [part for part in (source.publisher, source.title, source.locator) if part]
-        return _bounded(f"source:{' '.join(named).casefold()}") if named else None
-    url = source if isinstance(source, str) else source.url or ""
+@lru_cache(maxsize=10_000)
+def _address(url: str) -> str:
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
     except ValueError:
@@ -51,6 +45,17 @@ def source_term(source: Source | str) -> str | None:
     host = (parts.hostname or "").removeprefix("www.")
     query = f"?{parts.query}" if parts.query else ""
     return _bounded(f"source:{host}{parts.path.rstrip('/')}{query}")
+
+
+def source_term(source: Source | str) -> str | None:
+    """What one source is known by.
+
+    Its address without scheme, `www.` and trailing slash, else publisher and title or locator.
+    """
+    if isinstance(source, Source) and source.url is None:
+        named = [part for part in (source.publisher, source.title, source.locator) if part]
+        return _bounded(f"source:{' '.join(named).casefold()}") if named else None
+    return _address(source if isinstance(source, str) else source.url or "")
 
 
 def _bounded(term: str) -> str:
