@@ -48,6 +48,8 @@ COMMANDS = {
     "migrate": "migrate",
     "keys": "keys",
     "rebuild": "rebuild",
+    "backup": "backup",
+    "restore": "backup",
     "verify": "verify",
     "log": "log",
     "doctor": "doctor",

@@ -345,7 +345,7 @@ def seal(
     return Sealed(recorded, entry, content, salt)
 
 
-async def append(connection: Connection, events: Sequence[Sealed], tiles: Sequence[Tile]) -> None:
+async def append(connection: Connection, events: Sequence[Sealed | Stored], tiles: Sequence[Tile]) -> None:
     """Adds events, and the tiles that they complete, at the log's end.
 
     The caller holds the lock and gave the positions.

@@ -1,0 +1,63 @@
+"""`registry backup` and `registry restore`: everything in one file, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from registry import backup as files
+from registry.cli import service
+from registry.cli.options import stderr, with_settings
+from registry.errors import DatabaseUnusable
+from registry.settings import Settings
+
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as registry.backup.gz.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(backup)
+    app.command()(restore)
+
+
+@with_settings("database_url", "owner_url", "data_dir")
+def backup(settings: Settings, file: File) -> None:
+    """Writes the whole registry, as it is now, to a file; the service may go on meanwhile."""
+    with service.database(settings) as ready:
+        assert ready.database_url is not None
+        header = _run("Writing", files.backup, ready.database_url, file)
+    typer.echo(f"{header.size} events, root {header.root}: {file}")
+
+
+@with_settings("database_url", "owner_url", "data_dir")
+def restore(settings: Settings, file: File) -> None:
+    """Fills an empty registry from a backup, whole or not at all, after checking that its events give its root."""
+    with service.database(settings) as ready:
+        if ready.owner_url is None:
+            raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
+        header = _run("Restoring", files.restore, ready.owner_url, file)
+    typer.echo(f"{header.size} events, root {header.root}: restored as of {header.made_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _run(
+    said: str, work: Callable[[str, Path, files.Progress], Coroutine[Any, Any, files.Header]], url: str, file: Path
+) -> files.Header:
+    with Progress(*COLUMNS, console=stderr) as progress:
+        task = progress.add_task(said, total=None)
+
+        def told(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        try:
+            file.open("rb" if work is files.restore else "ab").close()
+        except OSError as error:
+            raise typer.BadParameter(f"{file}: {error.strerror}") from None
+        with service.said_plainly():
+            return asyncio.run(work(url, file, told))
