@@ -55,9 +55,11 @@ def _run(
         def told(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        try:
-            file.open("rb" if work is files.restore else "ab").close()
-        except OSError as error:
-            raise typer.BadParameter(f"{file}: {error.strerror}") from None
         with service.said_plainly():
-            return asyncio.run(work(url, file, told))
+            try:
+                return asyncio.run(work(url, file, told))
+            except OSError as error:
+                # The database's have no file's name.
+                if error.filename is None:
+                    raise
+                raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None

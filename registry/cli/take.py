@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,7 +92,7 @@ def _line(event: dict[str, Any], as_json: bool) -> str:
     return f"{event['position']:>8}  {event['recorded_at'][:19]}  {event['type']:<22}  {about}\n"
 
 
-def _feed(url: str, after: int, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _feed(url: str, after: int, wanted: dict[str, str]) -> Generator[dict[str, Any], None, None]:
     """Every event behind a position, for ever; a line that breaks is taken up where it broke."""
     last = str(after)
     while True:
