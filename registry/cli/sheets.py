@@ -91,7 +91,8 @@ def _refuse(faults: Sequence[CellFault]) -> None:
     if faults:
         for fault in faults:
             stderr.print(str(fault), soft_wrap=True, markup=False)
-        stderr.print(f"registry: {len(faults)} cells are wrong: nothing was sent")
+        count = "1 cell is" if len(faults) == 1 else f"{len(faults)} cells are"
+        stderr.print(f"registry: {count} wrong: nothing was sent")
         raise typer.Exit(INVALID)
 
 

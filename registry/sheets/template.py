@@ -27,8 +27,11 @@ from registry.events import intake
 from registry.events.codec import Content, canonical
 from registry.events.types import (
     EVENT_TYPES,
+    RECORDS_OWN,
     Amount,
     Announcement,
+    ClaimReported,
+    ClaimRetracted,
     DealFact,
     Event,
     OrganizationAnnouncement,
@@ -323,23 +326,36 @@ class _Row:
             self.fault(name, f"'{text}' is called {parsed.basis}, and amount_basis is {said or 'not known here'}")
 
     def _decoded(self, kind: StreamKind, body: dict[str, Any]) -> Any:
-        """The announcement, with every cell that is wrong in it told: what was told is taken out, and the rest read."""
+        """The announcement; where it is none, every cell that is wrong in it is told."""
         taker: Any = intake.announcements if kind == "deal" else intake.organization_announcements
+        try:
+            return taker.one(msgspec.json.encode(body))
+        except NotJson as error:
+            self.fault("type", str(error))
+        except Invalid:
+            # One after the other: the decoder stops at the first, so what was told makes way for the next.
+            type_ = EVENT_TYPES[body["event"]["type"]]
+            undated = issubclass(type_, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
+            some_day = {"effective_on": "2000-01-01"} if undated else {}
+            self._tell(taker, {**some_day, **body, "event": _INNOCENT[kind]})
+            self._tell(taker, {"event": body["event"], "effective_on": "2000-01-01"})
+        return None
+
+    def _tell(self, taker: Any, body: dict[str, Any]) -> None:
         told: set[str] = set()
         while True:
             try:
-                return taker.one(msgspec.json.encode(body))
-            except NotJson as error:
-                self.fault("type", str(error))
-                return None
+                taker.one(msgspec.json.encode(body))
             except Invalid as error:
-                more = [f for f in error.faults if not any(f.pointer.startswith(t) for t in told)]
+                more = [fault for fault in error.faults if fault.pointer not in told]
                 for fault in more:
-                    self.fault(self._column(fault.pointer), f"{_said(fault.pointer)}{fault.detail}")
-                removed = [f.pointer for f in more if _take(body, f.pointer)]
-                told |= {f.pointer for f in more}
-                if not removed:
-                    return None
+                    detail = "is no day such as 2025-10-29" if "RFC3339" in fault.detail else fault.detail
+                    self.fault(self._column(fault.pointer), f"{_said(fault.pointer)}{detail}")
+                    _clear(body, fault.pointer)
+                    told.add(fault.pointer)
+                if more:
+                    continue
+            return
 
     def _column(self, pointer: str) -> str:
         """The column that a pointer into the announcement leads to; the row's type where it is missing."""
@@ -373,15 +389,26 @@ def _put(target: dict[str, Any], path: str, value: Any) -> None:
     target[last] = value
 
 
-def _take(target: Any, pointer: str) -> bool:
-    """Takes what a pointer leads to out; False where there is nothing."""
+_INNOCENT: dict[StreamKind, dict[str, Any]] = {
+    "deal": {"type": "site_dropped", "site": "x"},
+    "organization": {"type": "parent_ended", "parent": "x"},
+}
+
+# What names a thing is required: it is not taken out, but given a name that is one.
+_NAMES = {"pledge", "site", "milestone", "claim", "condition", "organization", "deal", "parent", "into"}
+
+
+def _clear(target: Any, pointer: str) -> None:
+    """Takes out what a pointer leads to, so that what comes behind it can be looked at."""
     *outer, last = pointer.split("/")[1:] or [""]
     for name in outer:
-        target = target[int(name)] if isinstance(target, list) and name.isdecimal() else target.get(name, {})
-    if isinstance(target, dict) and last in target and last != "event":
-        del target[last]
-        return True
-    return False
+        target = target[int(name)] if isinstance(target, list) else target.get(name, {})
+    if isinstance(target, list):
+        target[int(last)] = "x"
+    elif last in _NAMES:
+        target[last] = "x"
+    else:
+        target.pop(last, None)
 
 
 # --- the template -----------------------------------------------------------------------------------------------------
