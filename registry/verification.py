@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from registry import answers
 from registry.domain.history import DEALS, Clocks, view
-from registry.errors import Corrupt
+from registry.errors import Corrupt, UnknownEventType
 from registry.events import store
 from registry.events.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.events.codec import Entry, canonical, content_digest, decode_content, decode_entry, from_row
@@ -34,7 +34,7 @@ from registry.events.merkle import (
     verify_inclusion,
 )
 from registry.events.store import Connection, Pool
-from registry.events.types import EventRedacted, Recorded, tag_of
+from registry.events.types import EVENT_TYPES, EventRedacted, Recorded
 
 # Positions read at once. A multiple of a tile's width, so that each page has its tiles.
 PAGE = 16 * TILE_WIDTH
@@ -108,6 +108,17 @@ async def _page(connection: Connection, start: int) -> tuple[list[Any], dict[int
     return rows, {tile.number: tile for tile in tiles}
 
 
+class _Tagged(Struct, frozen=True):
+    type: str
+
+
+class _Said(Struct, frozen=True):
+    event: _Tagged
+
+
+_said = msgspec.json.Decoder(_Said).decode
+
+
 class _Walk:
     """What is known of the log up to the last position that was taken."""
 
@@ -165,7 +176,7 @@ class _Walk:
         if leaf != stored_leaf:
             raise Corrupt(detail=f"position {position}: its leaf hash is not that of its entry.")
         if content is not None:
-            self._said(position, stream, id, type, schema, content)
+            self._said(position, stream, type, schema, content)
         self.streams[stream] = (version, leaf.hex())
         return leaf
 
@@ -198,14 +209,20 @@ class _Walk:
             raise Corrupt(detail=f"position {position}: version {entry.version} of {entry.stream} is out of order.")
         raise Corrupt(detail=f"position {position}: its entry is not written canonically.")
 
-    def _said(self, position: int, stream: str, id: UUID, type: str, schema: int, content: bytes) -> None:
+    def _said(self, position: int, stream: str, type: str, schema: int, content: bytes) -> None:
+        """What the content is, as far as evidence needs it: whether it can be folded, `rebuild --check` tells."""
         try:
-            event = decode_content(content, type, schema, position).event
+            said = _said(content).event.type
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(detail=f"position {position}: its content cannot be read ({error}).") from error
-        if tag_of(event) != type:
-            raise Corrupt(detail=f"position {position}: its content is of type {tag_of(event)}, its entry of {type}.")
-        if isinstance(event, EventRedacted):
+        if said != type:
+            raise Corrupt(detail=f"position {position}: its content is of type {said}, its entry of {type}.")
+        known = EVENT_TYPES.get(type)
+        if known is None or schema > known.schema:
+            raise UnknownEventType(position=position, type=type, schema=schema)
+        if known is EventRedacted:
+            event = decode_content(content, type, schema, position).event
+            assert isinstance(event, EventRedacted)
             for gone in (event.redacts, *event.also):
                 self.redacted[gone] = (position, stream)
 

@@ -20,7 +20,7 @@ import pytest_asyncio
 from msgspec import Struct
 
 from registry import postgres
-from registry.errors import Corrupt
+from registry.errors import Corrupt, UnknownEventType
 from registry.events.checkpoint import VerifierKey, open_checkpoint
 from registry.events.codec import canonical, content_digest
 from registry.events.heads import open_heads
@@ -263,7 +263,7 @@ async def test_rows_that_are_removed_swapped_inserted_or_cut_off_are_missed(
 
 async def test_two_events_at_one_position_are_caught(log: Log) -> None:
     await log.tamper(
-        "ALTER TABLE event_contents DROP CONSTRAINT event_contents_position_fkey",
+        "ALTER TABLE event_contents DROP CONSTRAINT IF EXISTS event_contents_position_fkey",
         "ALTER TABLE events DROP CONSTRAINT events_pkey CASCADE",
         "INSERT INTO events SELECT position, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
         "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 42",
@@ -342,7 +342,9 @@ async def test_a_content_of_an_unreadable_kind_is_caught(log: Log) -> None:
         "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
     )
     for content, told in (
-        (b'{"event":{"type":"x"}}', "cannot be read"),
+        (b'{"event":[]}', "cannot be read"),
+        (b'{"event":{"type":"\xff"}}', "cannot be read"),
+        (b'{"event":{"type":"pledge_dreamt"}}', "is of type"),
         (b'{"event":{"condition":"a","type":"condition_lifted"}}', "is of type"),
     ):
         entry = msgspec.json.decode(row["entry"])
@@ -354,3 +356,20 @@ async def test_a_content_of_an_unreadable_kind_is_caught(log: Log) -> None:
             f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = 290",
         )
         await log.caught(f"position 290: .*{told}")
+
+
+async def test_an_event_of_an_unknown_type_is_a_loud_error(log: Log) -> None:
+    row = await log.owner.fetchrow(
+        "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
+    )
+    content = b'{"event":{"type":"pledge_dreamt"}}'
+    entry = msgspec.json.decode(row["entry"]) | {"type": "pledge_dreamt"}
+    entry["content"] = content_digest(row["salt"], content)
+    data = canonical(entry)
+    await log.tamper(
+        f"UPDATE events SET type = 'pledge_dreamt', entry = '\\x{data.hex()}', "
+        f"leaf_hash = '\\x{leaf_hash(data).hex()}' WHERE position = 290",
+        f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = 290",
+    )
+    with pytest.raises(UnknownEventType, match="event 290 has the unknown type 'pledge_dreamt'"):
+        await log.verify()
