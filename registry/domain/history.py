@@ -676,6 +676,12 @@ def _admit_preference(history: History[S], event: ClaimPreferred) -> Refusal | N
         )
     if chosen == claim.recorded.id:
         return Refusal("already-preferred", f"The claim '{event.claim}' is preferred already.")
+    retracted = any(
+        isinstance(placed.happened.event, ClaimRetracted) and placed.happened.event.claim == event.claim
+        for placed in history.timeline.steps
+    )
+    if retracted:
+        return Refusal("claim-retracted", f"The claim '{event.claim}' was taken back by its source: prefer another.")
     return None
 
 

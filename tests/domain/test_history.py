@@ -366,12 +366,15 @@ def test_a_preference_can_be_corrected_to_a_claim_that_came_later() -> None:
         (ClaimPreferred(field="/sites/mipo/gpus", claim="herald"), "claim-unknown"),
         (ClaimPreferred(field="/sites/mipo/gpus"), "no-preference"),
         (ClaimPreferred(field=FIELD, claim="herald"), "already-preferred"),
+        (ClaimPreferred(field=FIELD, claim="joongang"), "claim-retracted"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_preference_for_what_is_not_there_or_is_so_already_is_refused(preference: ClaimPreferred, rule: str) -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
+    log.admit(ClaimRetracted(claim="joongang"))
     assert refused(log, preference).rule == rule
 
 
