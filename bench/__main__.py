@@ -39,7 +39,7 @@ async def run(sizes: Sizes, only: list[str], *, own_load: bool = False) -> tuple
         raise SystemExit(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
     with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
         # Postgres may run as another user than this process.
-        Path(folder).chmod(0o711)  # noqa: ASYNC240
+        Path(folder).chmod(0o711)
         with Embedded(Path(folder) / "data", settings={"max_connections": "300"}) as server:
             connection = await asyncpg.connect(server.url(OWNER_ROLE, "postgres"))
             settings = {name: await connection.fetchval(f"SHOW {name}") for name in ASKED}

@@ -119,7 +119,7 @@ class _Client(asyncio.Protocol):
 
 async def _send_all(url: str, path: Path, connections: int, seconds: float, repeat: bool) -> Load:
     parts = urlsplit(url)
-    requests = path.read_bytes().split(MARK)[:-1]  # noqa: ASYNC240 - before anything is sent
+    requests = path.read_bytes().split(MARK)[:-1]
     source = cycle(requests) if repeat else iter(requests)
     latencies: list[float] = []
     stop = [False]

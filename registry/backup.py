@@ -186,7 +186,9 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         except (msgspec.ValidationError, ValueError) as error:
             raise Corrupt(detail=f"behind position {after}, an event of {file} is none: {error}") from None
         tiles: list[Tile] = [tile for event in events for tile in tree.append(event.recorded.leaf_hash)]
-        await store.append(connection, events, tiles)
+        writes = store.Writes()
+        store.append(writes, events, tiles)
+        await writes.execute(connection)
         progress(after + count, header.size)
     if tree.root().hex() != header.root:
         raise Corrupt(detail=f"the events of {file} do not give the root that it names")

@@ -41,7 +41,7 @@ from registry.errors import (
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, stream_name
 from registry.events.merkle import Frontier, Tile
-from registry.events.store import Connection, Head, Pool, Sealed, log_transaction
+from registry.events.store import Connection, Head, Pool, Sealed, Writes, log_transaction
 from registry.events.types import (
     RECORDS_OWN,
     Announcement,
@@ -77,15 +77,22 @@ NOTIFY_PAUSE = 0.05
 # Beyond this many events by others, the tree's edge is read anew rather than grown.
 NEAR = 10_000
 
-KNOWN_ANSWERS = """
-SELECT owner, key, request, answer
-  FROM idempotency
- WHERE (owner, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-"""
+# The log's last event, and what was answered to the keys of a group: one trip to the database for both.
+LOOK = f"""
+SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answer
+  FROM (SELECT) AS always
+       LEFT JOIN ({store.HEAD}) AS h ON true
+       LEFT JOIN (
+           SELECT owner, key, request, answer
+             FROM unnest($1::text[], $2::text[]) AS k (owner, key) JOIN idempotency USING (owner, key)
+       ) AS i ON true
+"""  # noqa: S608 - put together from constants
 
 REMEMBER = """
-INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+remembered AS (
+    INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+)
 """
 
 FORGET_OLD = """
@@ -330,7 +337,7 @@ class Recorder:
         results: list[list[Outcome] | RegistryError] = []
         try:
             async with log_transaction(pool) as connection:
-                draft = await self._begin(connection)
+                draft = await self._begin(connection, group)
                 results = await self._judge(connection, draft, group)
                 if draft.sealed:
                     await self._write(connection, draft)
@@ -373,12 +380,17 @@ class Recorder:
         for waiting in group:
             await self._commit([waiting])
 
-    async def _begin(self, connection: Connection) -> _Draft:
+    async def _begin(self, connection: Connection, group: Sequence[_Waiting]) -> _Draft:
         """Makes sure, under the lock, that what is held in memory is the log's true end."""
-        head = await store.head(connection)
+        keyed = [(r.by, r.idempotency_key) for w in group for r in w.requests if r.idempotency_key is not None]
+        rows = await connection.fetch(LOOK, [owner for owner, _ in keyed], [key for _, key in keyed])
+        head = Head(rows[0]["position"] or 0, rows[0]["leaf_hash"], rows[0]["recorded_at"])
         if self._head is None or head != self._head:
             await self._catch_up(connection, head)
-        return _Draft(head, self._frontier.copy(), self._clock())
+        draft = _Draft(head, self._frontier.copy(), self._clock())
+        if rows[0]["key"] is not None:
+            draft.answers = {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows}
+        return draft
 
     async def _catch_up(self, connection: Connection, head: Head) -> None:
         """Another process has written (or this one has just begun, or the database was restored)."""
@@ -432,14 +444,17 @@ class Recorder:
                 log.exception("a listener failed")
 
     async def _write(self, connection: Connection, draft: _Draft) -> None:
-        await store.append(connection, draft.sealed, draft.tiles)
+        writes = Writes()
+        store.append(writes, draft.sealed, draft.tiles)
         for index, step in enumerate(draft.steps):
             if isinstance(step.recorded.event, EventRedacted):
+                await writes.execute(connection)
                 draft.steps[index] = await self._erase(connection, draft, step, step.recorded.event)
         for view in VIEWS:
-            await view.apply(connection, draft.steps)
+            await view.apply(connection, draft.steps, writes)
         if draft.remember:
-            await connection.execute(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
+            writes.add(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
+        await writes.execute(connection)
 
     async def _erase(self, connection: Connection, draft: _Draft, step: Step, event: EventRedacted) -> Step:
         """Erases the event's content, and that of what quotes it, wherever it is kept."""
@@ -462,10 +477,6 @@ class Recorder:
         self, connection: Connection, draft: _Draft, group: Sequence[_Waiting]
     ) -> list[list[Outcome] | RegistryError]:
         requests = [request for waiting in group for request in waiting.requests]
-        keyed = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
-        if keyed:
-            rows = await connection.fetch(KNOWN_ANSWERS, [o for o, _ in keyed], [k for _, k in keyed])
-            draft.answers = {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows}
         ids = [a.id for r in requests for a in r.announcements if a.id is not None]
         stored: dict[UUID, Recorded] = {}
         if ids:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
+from functools import cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -54,8 +56,9 @@ SELECT position, leaf_hash, recorded_at
  LIMIT 1
 """
 
+# Parts of one statement (see `Writes`): each a name and what it writes.
 APPEND = """
-WITH written AS (
+written AS (
     INSERT INTO events (position, stream, version, id, type, schema, effective_on, published_on,
                         recorded_at, recorded_by, entry, leaf_hash)
     SELECT position, stream, version, id, type, schema, effective_on, published_on,
@@ -64,16 +67,19 @@ WITH written AS (
                   $9::timestamptz[], $10::text[], $11::bytea[], $12::bytea[])
            AS e (position, stream, version, id, type, schema, effective_on, published_on,
                  recorded_at, recorded_by, entry, leaf_hash)
+), said AS (
+    INSERT INTO event_contents (position, content, salt)
+    SELECT position, content, salt
+      FROM unnest($1::bigint[], $13::bytea[], $14::bytea[]) AS c (position, content, salt)
 )
-INSERT INTO event_contents (position, content, salt)
-SELECT position, content, salt
-  FROM unnest($1::bigint[], $13::bytea[], $14::bytea[]) AS c (position, content, salt)
 """
 
 ADD_TILES = """
-INSERT INTO tiles (level, number, hashes, root)
-SELECT level, number, hashes, root
-  FROM unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::bytea[]) AS t (level, number, hashes, root)
+tiled AS (
+    INSERT INTO tiles (level, number, hashes, root)
+    SELECT level, number, hashes, root
+      FROM unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::bytea[]) AS t (level, number, hashes, root)
+)
 """
 
 _COLUMNS = """
@@ -356,13 +362,43 @@ def seal(
     return Sealed(recorded, entry, content, salt)
 
 
-async def append(connection: Connection, events: Sequence[Sealed | Stored], tiles: Sequence[Tile]) -> None:
+class Writes:
+    """What a group of events writes into tables that do not concern each other: one statement, one trip.
+
+    A client that is alone waits for each trip: with a statement for each table it waited for nine of them, and for one
+    disk. Parts are data-modifying CTEs, whole and numbered from $1 in the module whose tables they write; Postgres
+    executes them all, in no order, on what was there before.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._arguments: list[Any] = []
+
+    def add(self, part: str, *arguments: Any) -> None:
+        """One part more, with its arguments."""
+        self._parts.append(_numbered(part, len(self._arguments)))
+        self._arguments += arguments
+
+    async def execute(self, connection: Connection) -> None:
+        """Writes all of it."""
+        if self._parts:
+            await connection.execute(f"WITH {', '.join(self._parts)} SELECT", *self._arguments)
+            self._parts, self._arguments = [], []
+
+
+@cache
+def _numbered(part: str, offset: int) -> str:
+    """The part with its arguments numbered behind so many others."""
+    return re.sub(r"\$(\d+)", lambda found: f"${int(found.group(1)) + offset}", part)
+
+
+def append(writes: Writes, events: Sequence[Sealed | Stored], tiles: Sequence[Tile]) -> None:
     """Adds events, and the tiles that they complete, at the log's end.
 
-    The caller holds the lock and gave the positions.
+    Whoever executes it holds the lock and gave the positions.
     """
     r = [sealed.recorded for sealed in events]
-    await connection.execute(
+    writes.add(
         APPEND,
         [e.position for e in r],
         [f"{e.kind}/{e.slug}" for e in r],
@@ -380,7 +416,7 @@ async def append(connection: Connection, events: Sequence[Sealed | Stored], tile
         [sealed.salt for sealed in events],
     )
     if tiles:
-        await connection.execute(
+        writes.add(
             ADD_TILES,
             [t.level for t in tiles],
             [t.number for t in tiles],

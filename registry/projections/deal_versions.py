@@ -19,7 +19,7 @@ from msgspec import Struct
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Timeline, registered_by
 from registry.domain.totals import encode_row, row_of
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
 from registry.projections.projection import Step
 
@@ -27,11 +27,10 @@ from registry.projections.projection import Step
 FOREVER = date.max
 OPEN = 2**62
 
-# One statement for all that a group of events changes: a lone client waits for each trip to the database and back. A
-# rectangle that was opened on the very day (or position) on which it would close was never true: it is dropped, before
-# another takes its place, which is what the count at the end waits for.
+# A rectangle that was opened on the very day (or position) on which it would close was never true: it is dropped,
+# before another takes its place, which is what the count at the end waits for.
 WRITE = """
-WITH closing AS (
+closing AS (
     SELECT clock, deal, effective_from, known
       FROM unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
 ), dropped AS (
@@ -61,12 +60,13 @@ WITH closing AS (
            titles = array_to_string(ARRAY(
                SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
                 ORDER BY 1), E'\n')
+), opened AS (
+    INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state)
+    SELECT clock, deal, effective_from, effective_to, known_from, known_to, state
+      FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[])
+           AS r (clock, deal, effective_from, effective_to, known_from, known_to, state)
+     WHERE (SELECT count(*) FROM dropped) >= 0
 )
-INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state)
-SELECT clock, deal, effective_from, effective_to, known_from, known_to, state
-  FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[])
-       AS r (clock, deal, effective_from, effective_to, known_from, known_to, state)
- WHERE (SELECT count(*) FROM dropped) >= 0
 """
 
 FORGET = """
@@ -393,7 +393,7 @@ class DealVersions:
     name = "deal_versions"
     tables = ("deal_versions", "deal_states", "deal_terms")
 
-    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
         boards: dict[tuple[bytes, str], _Board] = {}
         anew: dict[str, History[Deal]] = {}
         for step in steps:
@@ -419,7 +419,7 @@ class DealVersions:
         drawn = [
             r for history in anew.values() for r in (*rectangles_recorded(history), *rectangles_published(history))
         ]
-        await _write(connection, list(boards.values()), drawn)
+        _write(writes, list(boards.values()), drawn)
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         await connection.execute(FORGET, [history.slug for history in histories if history.rules is DEALS])
@@ -431,7 +431,9 @@ class DealVersions:
             if history.rules is DEALS
             for rectangle in (*rectangles_recorded(history), *rectangles_published(history))
         ]
-        await _write(connection, [], drawn)
+        writes = Writes()
+        _write(writes, [], drawn)
+        await writes.execute(connection)
 
 
 def _in_order(step: Step) -> bool:
@@ -444,7 +446,7 @@ def _in_order(step: Step) -> bool:
     return step.recorded.published_on >= _drawing_of(step.before).latest
 
 
-async def _write(connection: Connection, boards: Sequence[_Board], anew: Sequence[Rectangle]) -> None:
+def _write(writes: Writes, boards: Sequence[_Board], anew: Sequence[Rectangle]) -> None:
     drawn = [*anew, *(r for board in boards for r in board.drawn)]
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
@@ -455,7 +457,7 @@ async def _write(connection: Connection, boards: Sequence[_Board], anew: Sequenc
     for (deal, _), what in states.items():
         terms.setdefault(deal, set()).update(what.terms.split())
         titles.setdefault(deal, set()).add(what.title)
-    await connection.execute(
+    writes.add(
         WRITE,
         *([list(column) for column in zip(*closed, strict=True)] or [[], [], [], []]),
         [deal for deal, _ in states],

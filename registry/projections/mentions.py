@@ -11,17 +11,19 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from registry.domain.history import History
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
 from registry.events.types import Party, Recorded, Source
 from registry.projections.projection import Step
 
 TERM_BYTES = 1000
 
 ADD = """
-INSERT INTO mentions (term, position)
-SELECT term, position
-  FROM unnest($1::text[], $2::bigint[]) AS m (term, position)
-ON CONFLICT DO NOTHING
+mentioned AS (
+    INSERT INTO mentions (term, position)
+    SELECT term, position
+      FROM unnest($1::text[], $2::bigint[]) AS m (term, position)
+    ON CONFLICT DO NOTHING
+)
 """
 
 FORGET = "DELETE FROM mentions WHERE position = ANY ($1::bigint[])"
@@ -99,23 +101,25 @@ class Mentions:
     name = "mentions"
     tables = ("mentions",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
         erased = [e.position for s in steps if s.erased for e in s.after.events if e.event is None]
         if erased:
             await connection.execute(FORGET, erased)
-        await _add(connection, (step.recorded for step in steps))
+        _add(writes, (step.recorded for step in steps))
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         await connection.execute(FORGET, [event.position for history in histories for event in history.events])
 
     async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await _add(connection, (event for history in histories for event in history.events))
+        writes = Writes()
+        _add(writes, (event for history in histories for event in history.events))
+        await writes.execute(connection)
 
 
-async def _add(connection: Connection, events: Iterable[Recorded]) -> None:
+def _add(writes: Writes, events: Iterable[Recorded]) -> None:
     found = [(term, event.position) for event in events for term in dict.fromkeys(terms(event))]
     if found:
-        await connection.execute(ADD, [t for t, _ in found], [p for _, p in found])
+        writes.add(ADD, [t for t, _ in found], [p for _, p in found])
 
 
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from registry.domain.history import ORGANIZATIONS, History
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
 from registry.projections.projection import Step
 
 PUT = """
@@ -61,7 +61,7 @@ class Organizations:
     name = "organizations"
     tables = ("organizations",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
         last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
         await self.rebuild(connection, list(last.values()))
 

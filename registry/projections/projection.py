@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from registry.domain.history import History
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
 from registry.events.types import Recorded
 
 
@@ -42,8 +42,11 @@ class View(Protocol):
         """The tables it keeps, each of which can be emptied."""
         ...
 
-    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
-        """Writes what these events change, inside the transaction that records them."""
+    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
+        """Writes what these events change, inside the transaction that records them.
+
+        What need not be there before anything else goes into `writes`, to be written with all the rest.
+        """
         ...
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, Clocks, History, view
+from registry.events.store import Writes
 from registry.events.types import EventRedacted
 from registry.projections.deal_versions import (
     FOREVER,
@@ -69,7 +70,9 @@ async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
     await transaction.start()
     try:
         for group in groups(list(steps_of(log)), cuts):
-            await DealVersions().apply(connection, group)
+            writes = Writes()
+            await DealVersions().apply(connection, group, writes)
+            await writes.execute(connection)
         return [_rectangle(row) for row in await connection.fetch(ROWS)]
     finally:
         await transaction.rollback()
