@@ -183,7 +183,7 @@ SELECT DISTINCT stream
  ORDER BY stream
 """
 
-# Full tiles, and what the partial ones at the right edge are made of, in one round trip. OFFSET 0 keeps each a look into
+# Full tiles, and what partial ones at the right edge are made of, in one round trip. OFFSET 0 keeps each a look into
 # an index, whatever the planner thinks of the arrays.
 TILES = """
 SELECT w.level, w.number, 0 AS place, t.hashes
