@@ -310,7 +310,8 @@ class Embedded:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.data_dir, os.R_OK | os.W_OK | os.X_OK):
                 owner = self.data_dir.stat().st_uid
-                raise NoPostgres(reason=f"{self.data_dir} belongs to user {owner}: give another data directory")
+                why = "cannot be written to" if owner == os.geteuid() else f"belongs to user {owner}"
+                raise NoPostgres(reason=f"{self.data_dir} {why}: give another data directory")
         except OSError as error:
             raise NoPostgres(reason=f"{self.data_dir} cannot be used: {error.strerror}") from error
 
