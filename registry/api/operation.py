@@ -17,8 +17,9 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `answer` is the shape of the JSON answered, or None where there is none; `other` maps other media types to what they
     hold. `needs` names the parameters that must be given, `headers` the request's headers that count. `body` is what is
-    posted, `examples` some of it by name. `refuses` lists the codes of problems beside those that all have in common. `scope` is what a key needs; None:
-    reading, which is public unless the operator says otherwise. What is `open` never needs a key.
+    posted, `examples` some of it by name. `refuses` lists the codes of problems beside those that all have in common.
+    `scope` is what a key needs; None: reading, which is public unless the operator says otherwise. What is `open` never
+    needs a key.
     """
 
     handler: HTTPRouteHandler

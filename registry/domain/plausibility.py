@@ -145,7 +145,9 @@ def _amount(
 
 
 def _slip(ratio: Decimal) -> Decimal | None:
-    """The power of ten that a ratio is near to, up or down; None when it is near to none."""
+    """The power of ten that a ratio is near to, up or down; None when it is near to none, or too small to tell."""
+    if not ratio:
+        return None
     up = ratio if ratio >= 1 else _RATIO.divide(Decimal(1), ratio)
     return next((power for power in _SLIPS if abs(up / power - 1) <= _NEAR), None)
 

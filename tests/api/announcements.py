@@ -18,7 +18,7 @@ def registered(title: str = "A plant", **more: Any) -> dict[str, Any]:
     return {"sources": [SOURCE], "event": {"type": "deal_registered", "title": {"en": title}, **more}}
 
 
-def announced(day: str, type: str, *, sources: list[Any] | None = None, **fields: Any) -> dict[str, Any]:
+def announced(day: str, type: str, *, sources: Any = None, **fields: Any) -> dict[str, Any]:
     """Something happened on a day."""
     return {"effective_on": day, "sources": sources or [SOURCE], "event": {"type": type, **fields}}
 

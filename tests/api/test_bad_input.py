@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -210,6 +212,120 @@ async def test_bad_input_is_refused_and_the_field_is_named(service: Service, slu
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert await service.size() == size
     assert (await service.client.post(url, json=pledged())).status_code == 201
+
+
+# Values that have broken services before, wherever they may stand.
+NASTY: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    1.5,
+    "",
+    " ",
+    "x" * 5000,
+    "\x00",
+    "\ud7ff\ue000\U0010ffff",
+    "\u202e\u2028\ufeff",
+    "가" * 300,
+    "0000-00-00",
+    "9999-12-31",
+    "0001-01-01",
+    "9999",
+    "../..",
+    "https://[",
+    "https://a.example/" + "가" * 1900,
+    "https://℀.example/",
+    "'; DROP TABLE events; --",
+    "%s{0}$1",
+    [],
+    [[]],
+    {},
+    {"type": "deal_registered"},
+    {"": ""},
+]
+
+RICH = [
+    {"sources": [SOURCE], **registered(summary={"ko": "요약"}, kind="investment", sectors=["chips"]), "note": "why"},
+    announced(
+        "2025-06-16",
+        "pledge_announced",
+        pledge="total",
+        amount={
+            "value": "5",
+            "currency": "USD",
+            "qualifier": "about",
+            "stated_as": [{"value": "7", "currency": "KRW", "qualifier": "exact"}],
+        },
+        amount_basis="additional",
+        additional_to="other/total",
+        commitment="pledge",
+        by=["firm"],
+        horizon={"from": "2025", "until": "2031"},
+        purpose={"en": "a hall"},
+    ),
+    announced(
+        "2025-06-16",
+        "site_announced",
+        site="north",
+        name={"en": "North"},
+        place="KR-31",
+        latitude="35.5",
+        longitude="129.3",
+        precision="district",
+        power_mw="103",
+        gpus=60000,
+    ),
+    announced("2025-06-16", "milestone_scheduled", milestone="power", kind="power_on", site="north", planned="2027-11"),
+    announced("2025-06-17", "claim_reported", claim="herald", field="/milestones/power/planned", value="2028"),
+    announced("2025-06-18", "deals_related", relation="overlaps", deal="another", pledge="total", other_pledge="total"),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to every value within a value."""
+    yield path
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from places(part, (*path, key))
+
+
+def with_value(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """The value with another one in a place."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = with_value(value[path[0]], path[1:], new)
+    return copy
+
+
+async def test_the_rich_history_is_recorded_as_it_is(client: httpx.AsyncClient, slug: str) -> None:
+    assert (await client.post(f"/v1/deals/{slug}/events", json=RICH)).status_code == 201
+
+
+# How many values each place gets: all of them take minutes.
+ROUNDS = int(os.environ.get("NASTY_ROUNDS", "3"))
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+async def test_no_value_in_any_place_breaks_the_service(
+    service: Service, new_slug: Callable[[], str], turn: int
+) -> None:
+    """Each place of a rich history in turn: recorded whole, or refused with nothing recorded; shown if recorded."""
+    for n, path in enumerate(places(RICH)):
+        slug, size = new_slug(), await service.size()
+        body = json.dumps(with_value(RICH, path, NASTY[(n + turn * 5) % len(NASTY)])).encode()
+        answer = await service.client.post(
+            f"/v1/deals/{slug}/events", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code in (201, 409, 422), (path, answer.text)
+        recorded = len(answer.json()["events"]) if answer.status_code == 201 else 0
+        assert await service.size() == size + recorded, path
+        if recorded:
+            assert (await service.client.get(f"/v1/deals/{slug}/blame")).status_code in (200, 404), path
+    for url in ("/v1/totals?group_by=sector", "/v1/totals?currency=EUR&explain=true", "/v1/compare?from.position=0"):
+        assert (await service.client.get(url)).status_code == 200, url
 
 
 async def test_every_fault_is_named(client: httpx.AsyncClient, slug: str) -> None:

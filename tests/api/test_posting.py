@@ -282,3 +282,37 @@ async def test_another_deals_event_cannot_be_corrected(client: httpx.AsyncClient
     await client.post(f"/v1/deals/{slug}/events", json=registered())
     refused = await client.post(f"/v1/deals/{slug}/events", json=voided(first.json()["events"][0]["id"]))
     assert refused.status_code == 409
+
+
+async def snapshot(service: Service) -> dict[str, str]:
+    """A digest of every table."""
+    names = await service.pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    return {
+        name: await service.pool.fetchval(
+            f"""SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM "{name}" AS t"""
+        )
+        for name in (row["tablename"] for row in names)
+    }
+
+
+async def test_a_refused_request_changes_nothing(service: Service, slug: str) -> None:
+    """Property 24, over every table, views and idempotency keys included."""
+    url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
+    await service.client.post(url, json=[registered(), pledged()], headers=key)
+    reader = await service.key("read")
+    before = await snapshot(service)
+    new = {"Idempotency-Key": str(uuid4())}
+    refusals = [
+        (409, await service.client.post(url, json=pledged(), headers=new)),
+        (409, await service.client.post(url, json=[revised("2025-07-01", "7"), pledged()], headers=new)),
+        (412, await service.client.post(url, json=revised("2025-07-01", "7"), headers={**new, "If-Match": '"1"'})),
+        (422, await service.client.post(url, json={"event": {}}, headers=new)),
+        (422, await service.client.post(url, json=revised("2025-07-01", "7"), headers=key)),
+        (400, await service.client.post(url + "?dry=true", json=revised("2025-07-01", "7"), headers=new)),
+        (401, await service.visitor.post(url, json=revised("2025-07-01", "7"), headers=new)),
+        (403, await service.visitor.post(url, json=revised("2025-07-01", "7"), headers={**new, **reader})),
+        (200, await service.client.post(url + "?dry_run=true", json=revised("2025-07-01", "7"), headers=new)),
+        (200, await service.client.post(url, json=[registered(), pledged()], headers=key)),
+    ]
+    assert [answer.status_code for _, answer in refusals] == [status for status, _ in refusals]
+    assert await snapshot(service) == before
