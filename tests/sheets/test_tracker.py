@@ -276,7 +276,7 @@ async def test_an_older_sheet_on_top_of_a_newer_one_is_refused(service: Service,
     await plants.on("2026-05-20", "A,100,,")
     ran = await plants.on("2025-12-15", "A,90,,")
     assert (ran.code, await power(service, "t-a")) == (5, "100")
-    assert ran.err.startswith(
+    assert ran.err.lstrip().startswith(
         "plants!A2: 'A' is recorded from a later day: import the older sheets of a tracker first\n"
     )
 
