@@ -1,4 +1,4 @@
-"""The primary of a synchronous cluster is killed under load: what was acknowledged is on the standby that takes over."""
+"""The primary of a synchronous cluster is killed under load: nothing that was acknowledged is lost."""
 
 from __future__ import annotations
 

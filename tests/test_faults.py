@@ -91,7 +91,7 @@ async def test_killed_at_any_statement_the_view_and_its_event_are_both_there_or_
             line.cut(at=n, deliver=deliver, stay_down=True)
             answer: Any = (await asyncio.gather(recorder.record(asked), return_exceptions=True))[0]
             events = await pool.fetchval("SELECT count(*) FROM events WHERE stream = 'deal/plant'")
-            listed = await pool.fetchval("SELECT count(*) FROM deal_versions WHERE row LIKE $1", f'%"p{n}"%'.encode())
+            listed = await pool.fetchval("SELECT count(*) FROM deal_states WHERE row LIKE $1", f'%"p{n}"%'.encode())
             kept = await pool.fetchval("SELECT count(*) FROM idempotency WHERE key = $1", f"k{n}")
             assert (events, listed > 0, kept) in ((n, False, 0), (n + 1, True, 1))
             if isinstance(answer, Outcome):

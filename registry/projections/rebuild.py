@@ -88,9 +88,11 @@ EVENTS_AT_ONCE = 5_000
 FEW = 500
 
 # Whoever reads a live table for long makes the switch wait, and nothing is recorded meanwhile: it tries briefly, often.
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
-TRIES = 60
-PAUSE = 1.0
+# So briefly that whoever holds one table and waits for another is let through before Postgres calls it a deadlock (1 s).
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
+LOCK = "LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"
+TRIES = 120
+PAUSE = 0.5
 
 Progress = Callable[[int, int], None]
 """Is told how many events are done, and how many there are."""
@@ -136,6 +138,8 @@ async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequ
                 async with store.holding_the_log(connection, patience=60):
                     reached = await _catch_up(connection, views, known)
                     await connection.execute(LOCK_TIMEOUT)
+                    live = ", ".join(f"public.{table}" for table in _tables(views))
+                    await connection.execute(LOCK.format(tables=live))
                     for table in _tables(views):
                         await connection.execute(SWITCH.format(table=table))
                 return reached
