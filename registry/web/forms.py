@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from registry.domain import money
 from registry.domain.deal import CLAIMABLE, Deal, Item
 from registry.errors import Fault
-from registry.events.types import EVENT_TYPES, Amount, Event, Horizon, Localized, Party, Source
+from registry.events.types import EVENT_TYPES, Amount, ClaimReported, Event, Horizon, Localized, Party, Source
 from registry.web.figures import figures
 from registry.web.shown import shown
 from registry.web.words import LABELS, N_
@@ -396,7 +396,7 @@ def read(  # noqa: C901 - one case a type of field
         elif text := typed.get(at, "").strip():
             event[encoded] = _plain(core, text)
     if tag == "claim_reported" and "value" in event:
-        _read_claimed(event, found)
+        _read_claimed(event, found, original if before.get("event/value") == event["value"] else None)
     if basis and not event.get("amount_basis") and any(n == "amount_basis" for n, *_ in event_fields(kind)):
         event["amount_basis"] = basis
     found.announcement = {"event": event, **_read_frame(typed)}
@@ -428,8 +428,11 @@ def _read_amount(
     return parsed.basis
 
 
-def _read_claimed(event: dict[str, Any], found: Typed) -> None:
+def _read_claimed(event: dict[str, Any], found: Typed, untouched: Event | None) -> None:
     """The claimed value in the type of the field that it is claimed of."""
+    if isinstance(untouched, ClaimReported):
+        event["value"] = msgspec.to_builtins(untouched.value)
+        return
     _, thing, _, field = [*str(event.get("field", "")).split("/"), "", "", "", ""][:4]
     shape = CLAIMABLE.get((thing, field))
     text = str(event["value"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,9 +102,8 @@ class Window:
             self.complaints.append(f"asked elsewhere: {request.url}")
 
     async def open(self, path: str) -> Page:
-        """Opens a page and waits until it is quiet."""
-        await self.page.goto(self.url + path)
-        await self.page.wait_for_load_state("networkidle")
+        """Opens a page, with all that it loads."""
+        await self.page.goto(self.url + path, wait_until="load")
         return self.page
 
 
@@ -153,9 +151,3 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-async def settled(page: Page) -> None:
-    """Waits until what a script asked for is shown."""
-    await page.wait_for_load_state("networkidle")
-    await asyncio.sleep(0.05)

@@ -2,14 +2,15 @@
 // a link is copied. It builds no text from announcements and stores nothing.
 "use strict";
 (() => {
+  let at = location.pathname + location.search;
   const go = (href) => {
     const swapped = document.querySelector("#page") && window.htmx && new URL(href, location.href).pathname === location.pathname;
     if (!swapped) { location.href = href; return; }
     htmx.ajax("GET", href, { target: "#page", select: "#page", swap: "outerHTML show:none" })
-      .then(() => history.pushState({ page: true }, "", href));
+      .then(() => { history.pushState({ page: true }, "", href); at = location.pathname + location.search; });
   };
   // Pages that were swapped are loaded anew when the reader goes back to them.
-  addEventListener("popstate", () => location.reload());
+  addEventListener("popstate", () => { if (location.pathname + location.search !== at) location.reload(); });
 
   const slide = (rail) => {
     const stops = [...rail.querySelectorAll(".ticks a")], range = rail.querySelector("input[type=range]");
@@ -64,13 +65,14 @@
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const url = new URL(link.getAttribute("href"), location.href);  // links in drawings have no plain .href
     if (link.matches("[data-copy]")) {
       event.preventDefault();
-      navigator.clipboard.writeText(link.href).then(() => { link.textContent = "✓ " + link.textContent.replace(/^✓ /, ""); }, () => { location.href = link.href; });
+      navigator.clipboard.writeText(url.href).then(() => { link.textContent = "✓ " + link.textContent.replace(/^✓ /, ""); }, () => { location.href = url.href; });
     } else if (link.matches("[data-panel]") && window.htmx) {
       event.preventDefault(); panel(link);
-    } else if (link.closest(".clocks, .axes, .past, .stepped") && link.pathname === location.pathname && !(link.hash && link.search === location.search)) {
-      event.preventDefault(); go(link.href);
+    } else if (link.closest(".clocks, .axes, .past, .stepped") && url.pathname === location.pathname && !url.hash) {
+      event.preventDefault(); go(url.href);
     }
   });
   document.addEventListener("submit", (event) => {

@@ -1,0 +1,143 @@
+"""The charts' geometry follows the fold: rectangles that cover what was held, a diagonal that is as it happened."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.domain.history import DEALS, Clocks, view
+from registry.web import charts, maps
+from registry.web.charts import BOTTOM, LEFT, RIGHT, TOP, Level, field_of, stepped, two_axes
+from registry.web.figures import PROVINCES
+from tests.demo.files import RECORDED_AT, histories
+
+TODAY = date(2026, 1, 6)
+AMOUNT = "/pledges/total/amount"
+
+
+def test_the_rectangles_hold_what_the_registry_held_at_every_corner() -> None:
+    history = histories()["sk-aws-ulsan"]
+    for path in (AMOUNT, "/stage", "/milestones/groundbreaking/reached"):
+        chart = two_axes(history, path, True, Clocks(), TODAY)
+        assert chart is not None
+        for r in chart.rectangles:
+            known = r.known_since
+            assert isinstance(known, date)
+            seen = view(history.slug, history.events, Clocks(effective_on=r.since, published_on=known), DEALS)
+            assert seen.state is not None
+            assert field_of(seen.state, path) == r.value
+            if r.until is not None:
+                eve = Clocks(effective_on=r.until - timedelta(days=1), published_on=known)
+                before = view(history.slug, history.events, eve, DEALS)
+                assert before.state is not None
+                assert field_of(before.state, path) == r.value
+
+
+def test_rectangles_are_disjoint_and_stay_inside_the_plot() -> None:
+    for history in histories().values():
+        for published in (True, False):
+            chart = two_axes(history, "/stage", published, Clocks(), TODAY)
+            assert chart is not None
+            drawn = chart.rectangles
+            for i, a in enumerate(drawn):
+                assert a.width > 0
+                assert a.height > 0
+                assert a.x >= LEFT
+                assert a.x + a.width <= RIGHT + 0.2
+                assert a.y >= TOP
+                assert a.y + a.height <= BOTTOM + 0.2
+                for b in drawn[i + 1 :]:
+                    apart = a.x + a.width <= b.x + 0.2 or b.x + b.width <= a.x + 0.2
+                    above = a.y + a.height <= b.y + 0.2 or b.y + b.height <= a.y + 0.2
+                    assert apart or above
+
+
+def test_both_axes_share_one_scale_so_the_diagonal_is_as_it_happened() -> None:
+    chart = two_axes(histories()["sk-aws-ulsan"], AMOUNT, True, Clocks(), TODAY)
+    assert chart is not None
+    days = {text: x for x, text in chart.x_stops}
+    for y, text in chart.y_stops:
+        if text in days:
+            across = (days[text] - LEFT) / (RIGHT - LEFT)
+            up = (BOTTOM - y) / (BOTTOM - TOP)
+            assert abs(across - up) < 0.001
+
+
+def test_the_crosshair_stands_at_the_clocks() -> None:
+    history = histories()["sk-aws-ulsan"]
+    asked = Clocks(effective_on=date(2025, 6, 20), published_on=date(2025, 6, 22))
+    chart = two_axes(history, AMOUNT, True, asked, TODAY)
+    assert chart is not None
+    across, up = {t: x for x, t in chart.x_stops}, {t: y for y, t in chart.y_stops}
+    assert chart.cross == (across["2025-06-20"], up["2025-06-22"])
+    now = two_axes(history, AMOUNT, False, Clocks(recorded_at=RECORDED_AT), TODAY)
+    assert now is not None
+    assert now.cross[1] > TOP
+
+
+def test_a_field_that_was_never_said_has_no_value() -> None:
+    chart = two_axes(histories()["korea-ai-highway"], "/pledges/none/amount", True, Clocks(), TODAY)
+    assert chart is not None
+    assert {r.value for r in chart.rectangles} == {None}
+
+
+def test_a_ladder_has_hollow_marks_where_nobody_said_so() -> None:
+    history = histories()["sk-aws-ulsan"]
+    rungs = charts.ladder(view(history.slug, history.events, Clocks(), DEALS))
+    said = {r.stage: r.reached.since if r.reached else None for r in rungs}
+    assert said == {
+        "intention": None,
+        "signed": None,
+        "committed": date(2025, 6, 16),
+        "construction": date(2025, 10, 29),
+        "operating": None,
+    }
+    assert [r.stage for r in rungs if r.current] == ["construction"]
+
+
+amounts = st.lists(st.integers(0, 10**15), min_size=1, max_size=12)
+
+
+@given(amounts)
+@settings(max_examples=50)
+def test_the_steps_never_leave_the_chart(values: list[int]) -> None:
+    first = date(2024, 1, 1)
+    levels = [
+        Level(
+            first + timedelta(days=31 * i),
+            {
+                "intended": Decimal(v),
+                "pledged": Decimal(v // 2),
+                "confirmed": Decimal(0),
+                "construction": Decimal(0),
+                "operating": Decimal(0),
+            },
+            Decimal(v),
+            "#",
+        )
+        for i, v in enumerate(values)
+    ]
+    chart = stepped(levels, first + timedelta(days=500), first, str, str)
+    if not any(values):
+        assert chart is None
+        return
+    assert chart is not None
+    ys = [float(y) for y, _ in chart.levels]
+    assert max(ys) == 300.0
+    assert min(ys) >= 16.0
+    assert len(chart.levels) <= 8
+    assert all(width >= 0 for _, width, _ in chart.doors)
+
+
+def test_the_map_has_every_province_and_places_lie_on_it() -> None:
+    outline = maps.korea()
+    assert {p.code for p in outline.provinces} == set(PROVINCES)
+    for province in outline.provinces:
+        assert 0 < province.x < outline.width
+        assert 0 < province.y < outline.height
+        assert province.path.startswith("M")
+    codes = {p.code for p in maps.world().provinces}
+    assert {"KR", "US", "JP", "FR", "DE", "AE"} <= codes
