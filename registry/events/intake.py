@@ -20,7 +20,7 @@ from registry.events import checks, jsontext, types
 from registry.events.codec import canonical
 from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
 
-A = TypeVar("A", Announcement, OrganizationAnnouncement)
+A = TypeVar("A", bound=Announcement | OrganizationAnnouncement)
 
 
 class ImportLine(Announcement, frozen=True, kw_only=True):
@@ -206,8 +206,8 @@ def _patterns() -> dict[str, str]:
 
 announcements = Intake(Announcement)
 organization_announcements = Intake(OrganizationAnnouncement)
-import_lines: Intake[Any] = Intake(ImportLine)
-organization_import_lines: Intake[Any] = Intake(OrganizationImportLine)
+import_lines = Intake(ImportLine)
+organization_import_lines = Intake(OrganizationImportLine)
 
 _names = msgspec.json.Decoder(_Names)
 
