@@ -88,7 +88,7 @@ EVENTS_AT_ONCE = 5_000
 FEW = 500
 
 # Whoever reads a live table for long makes the switch wait, and nothing is recorded meanwhile: it tries briefly, often.
-# So briefly that whoever holds one table and waits for another is let through before Postgres calls it a deadlock (1 s).
+# Briefly enough that whoever holds one table and waits for another goes on before Postgres calls it a deadlock (1 s).
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
 LOCK = "LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"
 TRIES = 120
