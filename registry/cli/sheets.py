@@ -105,9 +105,8 @@ def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.
     prefix = mapping.deal.slug
     slugs = [slug for slug in _slugs(service, then) if slug.startswith(prefix)]
     known = [slug for slug in _slugs(service, {"effective_on": FAR}) if slug.startswith(prefix)]
-    held = [
-        _held(service, slug, then) for slug in track(slugs, "Reading what is recorded", console=stderr, transient=True)
-    ]
+    shown = track(slugs, "Reading", console=stderr, transient=True, disable=not stderr.is_terminal)
+    held = [_held(service, slug, then) for slug in shown]
     plan = tracker.plan(sheets, mapping, on, held, known)
     if plan.faults:
         _questions(plan.questions)
