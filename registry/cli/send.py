@@ -32,9 +32,8 @@ File = Annotated[str, typer.Argument(metavar="FILE|-", help="A file, or '-' for 
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the command; `imports.py` has the other."""
     app.command()(record)
-    app.command("import")(import_)
 
 
 def record(
