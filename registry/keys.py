@@ -37,8 +37,8 @@ class Key(Struct, frozen=True):
     scopes: frozenset[str]
 
     def may(self, scope: Scope) -> bool:
-        """admin may do everything; whoever may do anything may read."""
-        return scope in self.scopes or "admin" in self.scopes or scope == "read"
+        """What its scopes say and no more; admin may do everything."""
+        return scope in self.scopes or "admin" in self.scopes
 
 
 class Listed(Struct, frozen=True):

@@ -23,7 +23,6 @@ from msgspec import UNSET, Struct
 
 from registry import postgres
 from registry.domain.audit import Change, diff
-from registry.domain.deal import Refusal
 from registry.domain.history import DEALS, History, admit, complete
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
@@ -43,7 +42,6 @@ from registry.events.codec import Content, canonical, published_on, stream_name
 from registry.events.merkle import Frontier, Tile
 from registry.events.store import Connection, Head, Pool, Sealed, Writes, log_transaction
 from registry.events.types import (
-    RECORDS_OWN,
     Announcement,
     EventCorrected,
     EventRedacted,
@@ -741,6 +739,3 @@ def uuid7(now: datetime) -> UUID:
     bits = bits & ~(0xF << 76) | 7 << 76
     bits = bits & ~(0x3 << 62) | 2 << 62
     return UUID(int=bits)
-
-
-__all__ = ["RECORDS_OWN", "AtRequest", "Outcome", "Receipt", "Recorder", "Refusal", "Request", "uuid7"]

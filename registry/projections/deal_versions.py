@@ -182,7 +182,10 @@ def listed(deal: Deal) -> Listed:
         tuple(pledges),
         deal.relations,
     )
-    words = " ".join(t for t in (deal.deal, title and title.ko, title and title.en) if t)
+    names = [p.name for p in deal.parties if p.name is not None and p.left_on is None]
+    words = " ".join(
+        dict.fromkeys(t for t in (deal.deal, *(w for n in (title, *names) if n for w in (n.ko, n.en))) if t)
+    )
     found = " ".join(sorted(terms)), words, _encode(row), encode_row(row_of(deal))
     digest = blake2b(found[3], digest_size=8)
     digest.update(found[2])
