@@ -6,7 +6,7 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from registry.web import deals, events, files, organizations, portfolio, recording
-from registry.web.page import ERRORS
+from registry.web.page import ERRORS, LOST
 
 ROUTES: list[ControllerRouterHandler] = [
     Router(
@@ -22,3 +22,5 @@ ROUTES: list[ControllerRouterHandler] = [
         exception_handlers=ERRORS,
     )
 ]
+
+__all__ = ["LOST", "ROUTES"]

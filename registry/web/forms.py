@@ -201,7 +201,7 @@ def sections(
                     **common,
                 )
             )
-    found = [Section(here.type_of(tag), fields)] if fields else []
+    found = [Section(here.words.gettext(N_("What was said")), fields)] if fields else []
     found.append(Section(here.words.gettext(N_("Since when, and who said so")), _frame(typed, language)))
     return found
 

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import jinja2
 from litestar import Request as LitestarRequest
 from litestar import Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from msgspec import Struct
 
 from registry import errors
@@ -363,6 +363,17 @@ def error_page(request: Request, status: int, detail: str, headers: dict[str, st
         headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
     )
 
+
+def on_lost(request: Request, error: NotFoundException) -> Response[Any]:
+    """An address that leads nowhere: a page for who reads pages, a problem document for everybody else."""
+    machine = request.url.path.startswith(("/v1", "/log/", "/health")) or request.method not in ("GET", "HEAD")
+    if machine or "text/html" not in request.headers.get("accept", ""):
+        return problems.on_http_exception(request, error)
+    return error_page(request, 404, "")
+
+
+LOST: dict[Any, Any] = {NotFoundException: on_lost}
+"""For the application as a whole."""
 
 ERRORS: dict[Any, Any] = {
     Redirected: on_error,

@@ -288,6 +288,17 @@ async def test_wrong_addresses_are_told_in_words(reader: httpx.AsyncClient) -> N
         assert "<h1>" in answer.text
 
 
+async def test_an_address_that_leads_nowhere_is_a_page_for_readers_and_a_problem_for_machines(
+    reader: httpx.AsyncClient,
+) -> None:
+    page = await reader.get("/nowhere/at/all", headers={"Accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "Nothing is here" in page.text
+    for path, accept in (("/nowhere/at/all", "*/*"), ("/v1/nowhere", "text/html")):
+        problem = await reader.get(path, headers={"Accept": accept})
+        assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+
+
 async def test_text_from_announcements_never_becomes_markup(pages: Service, reader: httpx.AsyncClient) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</textarea>'
     slug = "evil-words"
