@@ -152,6 +152,10 @@ SELECT deal, row
 """
 
 
+# The events that put an organization under another, or make its record lead to another.
+MERGES = ("organization_merged",)
+KINSHIP = ("parent_set", *MERGES)
+
 # The views' spans end before `date.max`, which stands for "for ever" (and which asyncpg writes as infinity).
 LAST_DAY = date.max - timedelta(days=1)
 
@@ -496,9 +500,12 @@ class Reader:
         """Organizations as they are now, in the order of their slugs; `q` finds any of their names."""
         return await organizations.page(self.reads(), after, like(q), limit)
 
-    async def tree(self, clock: str, known: int, effective_on: date) -> Tree:
-        """Which organizations stood under others at a point in time, and which records led to others."""
-        heads = await store.heads_of_streams_with(self.reads(), ("parent_set", "organization_merged"))
+    async def tree(self, clock: str, known: int, effective_on: date, of: Sequence[str] = KINSHIP) -> Tree:
+        """Which organizations stood under others at a point in time, and which records led to others.
+
+        Only organizations with an event of one of the types `of` are looked at.
+        """
+        heads = await store.heads_of_streams_with(self.reads(), of)
         histories: dict[str, History[Organization]] = {}
         for stream, (version, leaf_hash) in heads.items():
             held = self.histories.get(stream)
@@ -565,7 +572,7 @@ class Reader:
         if len(slugs) != 1:
             return terms, None
         (slug,) = slugs
-        same = (await self.tree(clock, known, LAST_DAY)).leading_to(slug)
+        same = (await self.tree(clock, known, LAST_DAY, MERGES)).leading_to(slug)
         if same == {slug}:
             return terms, None
         # To have a role in a deal is to be in it.

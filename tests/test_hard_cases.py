@@ -232,3 +232,21 @@ async def test_a_correction_of_a_hard_case_is_no_growth(registry: Service) -> No
     asked = {"from.position": str(done["position"]), "to.effective_on": DAY, "from.effective_on": DAY}
     compared = await got(registry, "/v1/deals/ours/compare", **asked)
     assert (compared["world"], [c["field"] for c in compared["record"]]) == ([], ["/pledges/p/amount"])
+
+
+async def test_totals_by_parent_say_who_really_commits(registry: Service) -> None:
+    """In the demo AWS is Amazon's, and GIP has been BlackRock's since October 2024, as their sources say."""
+    asked = {"group_by": "organization", "effective_on": DAY}
+    plain = (await got(registry, "/v1/totals", **asked))["totals"]["groups"]
+    rolled = (await got(registry, "/v1/totals", roll_up="parent", **asked))["totals"]["groups"]
+    by = {group["key"]: group["columns"] for group in plain}
+    by_parent = {group["key"]: group["columns"] for group in rolled}
+    assert ("amazon-web-services" in by, "amazon" in by) == (True, False)
+    assert ("amazon-web-services" in by_parent, "amazon" in by_parent) == (False, True)
+    assert by_parent["amazon"] == by["amazon-web-services"]
+    children = (await got(registry, "/v1/organizations/blackrock"))["children"]
+    assert [(c["organization"], c["control"], c["since"]) for c in children] == [
+        ("global-infrastructure-partners", "owns", "2024-10-01")
+    ]
+    before = await got(registry, "/v1/organizations/blackrock", effective_on="2025-09-30", published_on="2025-09-30")
+    assert [c["organization"] for c in before["children"]] == ["global-infrastructure-partners"]

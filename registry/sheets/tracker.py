@@ -292,9 +292,9 @@ class _Comparison:
                 code = str(pycountry.countries.lookup(text).alpha_2)
             except LookupError:
                 code = text
-        wrong = checks._place(code)
-        if wrong:
-            raise ValueError(f"{wrong}: name it under [places]")
+        places: Any = pycountry.subdivisions if "-" in code else pycountry.countries
+        if (places.get(code=code) if "-" in code else places.get(alpha_2=code)) is None:
+            raise ValueError(f"'{code}' is no ISO 3166 country or subdivision: name it under [places]")
         return code
 
     def _day(self, text: str) -> date | None:
