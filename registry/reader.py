@@ -199,7 +199,7 @@ class Reader:
     async def deal_now(self, slug: str, today: date) -> Answer:
         """A deal as it is today, as far as is known. One look at the stream's head, and the answer that it had then."""
         pool = self.reads()
-        head = await store.stream_head(pool, f"deal/{slug}")
+        head = await self.histories.heads(pool).of_stream(f"deal/{slug}")
         if head is None:
             raise no_deal(slug)
         known = self._answers.get(slug)
@@ -216,7 +216,7 @@ class Reader:
         """A deal as of a point in time. Raises NotFound, in words, and Moved for a merged one."""
         history = await self.history(slug)
         asked = _on(clocks, today)
-        seen = view(slug, history.events, asked, DEALS)
+        seen = history.view(asked)
         state = _known(slug, history, seen, asked)
         day = asked.effective_on or today
         concluded = remarks(seen, state, day, reference_rates())
@@ -247,7 +247,7 @@ class Reader:
         """A deal's history, and the view of it at a point in time."""
         history = await self.history(slug)
         asked = _on(clocks, today)
-        found = view(slug, history.events, asked, DEALS)
+        found = history.view(asked)
         return history, found, _known(slug, history, found, asked)
 
     async def first_memento(self, slug: str, clocks: Clocks) -> Clocks:
@@ -321,7 +321,7 @@ class Reader:
 
     async def known_at(self, clocks: Clocks) -> tuple[str, int, int]:
         """Which clock a list is read by, the point on its axis, and the log's position the answer stands for."""
-        head = await store.head(self.reads())
+        head = await self.head()
         position = await self._end(clocks, head)
         if clocks.published_on is not None:
             return "p", clocks.published_on.toordinal(), head.position
@@ -410,7 +410,7 @@ class Reader:
     async def compare_portfolio(self, at: Clocks, then: Clocks, today: date) -> dict[str, Any]:
         """What appeared, grew, shrank, slipped, was corrected or learned late between two points, over all deals."""
         a, b = _on(at, today), _on(then, today)
-        head = await store.head(self.reads())
+        head = await self.head()
         ends = [await self._end(clocks, head) for clocks in (a, b)]
         streams = await store.moved(
             self.reads(),
@@ -442,7 +442,7 @@ class Reader:
     # --- the log ------------------------------------------------------------------------------------------------------
 
     async def head(self) -> Head:
-        return await store.head(self.reads())
+        return await self.histories.heads(self.reads()).of_log()
 
     async def events(
         self,

@@ -271,8 +271,12 @@ class Timeline(Generic[S]):
 
     def at(self, day: date | None) -> S:
         """What is so on a day; None: when all that is announced has come to hold."""
-        count = len(self._keys) if day is None else bisect_right(self._keys, day, key=lambda key: key[0])
+        count = self.count(day)
         return self.states[count - 1] if count else self.base
+
+    def count(self, day: date | None) -> int:
+        """How many steps hold on a day."""
+        return len(self._keys) if day is None else bisect_right(self._keys, day, key=lambda key: key[0])
 
     def segments(self, since: date = date.min) -> list[tuple[date, S]]:
         """Each day, from `since` on, from which something else is so, with what is so from then on."""
@@ -301,6 +305,8 @@ class View(Struct, Generic[S], frozen=True, kw_only=True):
     unapplied: list[tuple[Reading, Refusal]]
     merged_into: str | None
     preferred: dict[str, UUID | None]
+    # What is concluded of each step of a history that is kept, by whoever concludes it; None where none is kept.
+    concluded: dict[UUID, Any] | None = None
 
     @property
     def own(self) -> dict[UUID, Happened]:
@@ -375,23 +381,32 @@ def view(slug: str, events: Sequence[Recorded], clocks: Clocks, rules: Rules[S])
     written = [event for event in events if clocks.recorded(event)]
     record = study(slug, written, rules)
     timeline = Timeline(rules, record.base).extend(placed for placed in record.facts() if clocks.public(placed))
-    known = bool(timeline.steps) or record.registered_by(clocks)
-    own = {placed.happened.id: placed.happened for placed in timeline.steps}
+    return _view(written, record, timeline, len(timeline.steps), clocks)
+
+
+def _view(written: Sequence[Recorded], record: Record[S], timeline: Timeline[S], count: int, clocks: Clocks) -> View[S]:
+    """What the first `count` steps of a timeline make of a record."""
+    steps, states = timeline.steps[:count], timeline.states[:count]
+    state = states[-1] if states else record.base
+    own = {placed.happened.id: placed.happened for placed in steps} if record.claims else {}
+    known = bool(steps) or record.registered_by(clocks)
     return View(
-        state=rules.follow(timeline.at(None), record.preferred, own) if known else None,
+        state=timeline.rules.follow(state, record.preferred, own) if known else None,
         version=written[-1].version if written else 0,
         position=written[-1].position if written else 0,
         recorded_at=written[-1].recorded_at if written else None,
         readings=record.readings,
-        steps=timeline.steps,
-        states=timeline.states,
+        steps=steps,
+        states=states,
         base=record.base,
         registration=record.registration,
         unapplied=[
             (placed.reading, timeline.refusals[placed.happened.id])
-            for placed in timeline.steps
+            for placed in steps
             if placed.happened.id in timeline.refusals
-        ],
+        ]
+        if timeline.refusals
+        else [],
         merged_into=record.merged_into,
         preferred=record.preferred,
     )
@@ -415,6 +430,7 @@ class History(Generic[S]):
 
     # What a view remembers of how it has drawn this very history, so that the next event costs it one step, too.
     drawing: Any = None
+    concluded: dict[UUID, Any] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), clocks: Clocks = OPEN) -> None:
         self.slug = slug
@@ -452,6 +468,23 @@ class History(Generic[S]):
         own = {p.happened.id: p.happened for p in self.timeline.steps}
         return self.rules.follow(state, self.record.preferred, own)
 
+    def view(self, clocks: Clocks) -> View[S]:
+        """The stream at a point in time, as `view` has it, from what is folded already where that is the same.
+
+        It is, where every event was recorded by then and no date of publishing is asked for: the events in effect by a
+        day are the first ones of the fold, and what they make is kept.
+        """
+        if (
+            self.clocks != OPEN
+            or clocks.published_on is not None
+            or not (self.events and clocks.recorded(self.events[-1]))
+        ):
+            return view(self.slug, self.events, clocks, self.rules)
+        if self.concluded is None:
+            self.concluded = {}
+        count = self.timeline.count(clocks.effective_on)
+        return replace(_view(self.events, self.record, self.timeline, count, clocks), concluded=self.concluded)
+
     def copy(self) -> History[S]:
         """The same history, to go on with tentatively."""
         twin: History[S] = object.__new__(History)
@@ -469,6 +502,7 @@ class History(Generic[S]):
 
     def append(self, recorded: Recorded) -> None:
         """Takes the stream's next event in. A correction, or the like, makes it read the whole record anew."""
+        self.drawing = self.concluded = None
         self.events.append(recorded)
         event = recorded.event
         if isinstance(event, EventRedacted):

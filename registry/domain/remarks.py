@@ -59,9 +59,13 @@ def flags_by_event(seen: View[Deal], rates: Rates, neighbours: tuple[Deal, ...] 
     """The flags that each event of a view raises, by the event's id; events that raise none are left out."""
     raised: dict[UUID, tuple[Flag, ...]] = {}
     before = seen.base
+    # Of a history that is kept, and by itself, each step's flags are always the same: half of a past state's cost.
+    known = seen.concluded if seen.concluded is not None and not neighbours else {}
     for i, (placed, after) in enumerate(zip(seen.steps, seen.states, strict=True)):
-        earlier = tuple(p.happened for p in seen.steps[max(0, i - REMEMBERED) : i])
-        found = flags(before, after, placed.happened, Known(rates, earlier, neighbours))
+        found = known.get(placed.happened.id)
+        if found is None:
+            earlier = tuple(p.happened for p in seen.steps[max(0, i - REMEMBERED) : i])
+            found = known[placed.happened.id] = flags(before, after, placed.happened, Known(rates, earlier, neighbours))
         if found:
             raised[placed.happened.id] = found
         before = after

@@ -107,12 +107,16 @@ SELECT stream, max(version) AS version
  LIMIT $2
 """
 
-STREAM_HEAD = """
-SELECT version, leaf_hash, position
-  FROM events
- WHERE stream = $1
- ORDER BY version DESC
- LIMIT 1
+STREAM_ENDS = """
+SELECT s.stream, e.version, e.leaf_hash, e.position
+  FROM unnest($1::text[]) AS s (stream)
+       CROSS JOIN LATERAL (
+           SELECT version, leaf_hash, position
+             FROM events
+            WHERE stream = s.stream
+            ORDER BY version DESC
+            LIMIT 1
+       ) AS e
 """
 
 FEED = f"""{_COLUMNS}
@@ -454,10 +458,10 @@ async def stream_sizes(connection: Connection | Pool, after: str, limit: int) ->
     return [(row["stream"], row["version"]) for row in await connection.fetch(STREAM_SIZES, after, limit)]
 
 
-async def stream_head(connection: Connection | Pool, name: str) -> tuple[int, bytes, int] | None:
-    """A stream's version, last leaf hash and last position; None when there is no such stream."""
-    row = await connection.fetchrow(STREAM_HEAD, name)
-    return (row["version"], row["leaf_hash"], row["position"]) if row else None
+async def ends(connection: Connection | Pool, names: Sequence[str]) -> dict[str, tuple[int, bytes, int]]:
+    """The version, last leaf hash and last position of these streams, those that there are."""
+    rows = await connection.fetch(STREAM_ENDS, list(names))
+    return {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
 
 
 async def touched(connection: Connection | Pool, after: int, until: int) -> set[str]:

@@ -55,6 +55,21 @@ def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(lo
 
 
 @quick
+@given(logs(most=20), st.data())
+def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: Log, data: st.DataObject) -> None:
+    whole: History[Any] = History(log.slug, DEALS, log.events)
+    grown: History[Any] = History(log.slug, DEALS)
+    for event in log.events:
+        grown.append(event)
+    for _ in range(6):
+        asked = clocks(data.draw(corners(log)))
+        for at in (asked, replace(asked, position=None), replace(asked, position=None, published_on=None)):
+            expected = view(log.slug, log.events, at, DEALS)
+            assert replace(whole.view(at), concluded=None) == expected
+            assert replace(grown.view(at), concluded=None) == expected
+
+
+@quick
 @given(logs(), st.data())
 def test_6_a_backdated_event_changes_the_past_from_its_own_position_on_and_never_before(
     log: Log, data: st.DataObject
