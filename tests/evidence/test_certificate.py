@@ -43,7 +43,7 @@ async def plain(service: Service, query: str = "") -> Any:
     return {**(await service.visitor.get(f"/v1/deals/{DEAL}?{query}")).json(), "remarks": None}
 
 
-def refused(data: bytes | dict[str, Any], verifiers: list[VerifierKey], match: str = "") -> None:
+def refused(data: bytes | dict[str, Any], verifiers: list[VerifierKey], match: str | None = None) -> None:
     with pytest.raises(Corrupt, match=match):
         verify_bundle(data if isinstance(data, bytes) else json.dumps(data).encode(), verifiers)
 
