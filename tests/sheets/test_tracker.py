@@ -15,10 +15,10 @@ from registry.sheets.tracker import one_factor, slugified
 from tests.api.conftest import Service
 from tests.sheets.conftest import DECEMBER, EXCERPT, MAPPING, MAY, Import, Ran
 
-WHOLE = Path(__file__).parents[3] / "shared" / "data" / "epoch"
-"""The tracker's whole files, where somebody has put them beside the checkout."""
+# The tracker's whole files, where somebody has put them in a folder beside the checkout.
+WHOLE = [found.parent for found in Path(__file__).parents[3].glob(f"*/data/epoch/{DECEMBER[:7]}_centers.csv")]
 
-FOLDERS = [EXCERPT, *([WHOLE] if WHOLE.is_dir() else [])]
+FOLDERS = [EXCERPT, *WHOLE]
 
 MADE_UP = """
 [source]
