@@ -20,6 +20,7 @@ from registry.keys import Keys
 from registry.reader import Reader
 from registry.recorder import Recorder
 from registry.settings import Settings
+from registry.webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Registry(Struct):
     reader: Reader
     keys: Keys
     feed: Feed
+    webhooks: Webhooks
     evidence: Evidence
 
     async def migrated(self) -> bool:
@@ -83,6 +85,8 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         await stack.enter_async_context(evidence)
         feed = await stack.enter_async_context(Feed(pool))
         recorder.committed.append(feed.committed)
+        webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
+        recorder.committed.append(webhooks.committed)
         yield Registry(
             settings=settings,
             pool=pool,
@@ -91,6 +95,7 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             keys=Keys(pool, settings.admin_key),
             evidence=evidence,
             feed=feed,
+            webhooks=webhooks,
         )
 
 
@@ -110,7 +115,7 @@ def create_app(settings: Settings) -> Litestar:
     return Observed(
         route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, **web.LOST},
         openapi_config=None,
         state=State({"contract": api.CONTRACT, "metrics": metrics, "lines": lines}),
         request_max_body_size=None,

@@ -6,17 +6,20 @@ out.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
 SECRET = frozenset({"admin_key"})
@@ -38,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     signing_key: Path
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
+    webhook_networks: tuple[Network, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -130,6 +134,10 @@ def _postgres_urls(text: str) -> tuple[str, ...]:
     return tuple(_postgres_url(url) for url in text.split())
 
 
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in text.split())
+
+
 def _admin_key(text: str) -> str:
     if len(text) < ADMIN_KEY_LENGTH:
         raise ValueError(f"an admin key has {ADMIN_KEY_LENGTH} characters or more, this one has {len(text)}")
@@ -171,5 +179,9 @@ SETTINGS = {
         "A file or directory, best on another machine, for a copy of every checkpoint; never contradicted.",
     ),
     "checkpoint_seconds": Setting(_seconds, "The most seconds between a change and the next checkpoint."),
+    "webhook_networks": Setting(
+        _networks,
+        "Networks of your own that webhooks may send to, separated by spaces; else public addresses only.",
+    ),
 }
 """Every setting there is, by the name of its field; `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

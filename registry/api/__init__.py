@@ -7,7 +7,20 @@ from importlib.metadata import version
 import msgspec
 from litestar.types import ControllerRouterHandler
 
-from registry.api import deals, docs, events, exports, health, imports, log, openapi, organizations, stream, totals
+from registry.api import (
+    deals,
+    docs,
+    events,
+    exports,
+    health,
+    imports,
+    log,
+    openapi,
+    organizations,
+    stream,
+    totals,
+    webhooks,
+)
 
 OPERATIONS = (
     *deals.OPERATIONS,
@@ -17,6 +30,7 @@ OPERATIONS = (
     *exports.OPERATIONS,
     *stream.OPERATIONS,
     *events.OPERATIONS,
+    *webhooks.OPERATIONS,
     *log.OPERATIONS,
     *health.OPERATIONS,
     *docs.OPERATIONS,

@@ -74,6 +74,7 @@ PARAMETERS = {
     "size": "The tree of the first so many events; that of the newest checkpoint when left out.",
     "from": "The earlier size.",
     "to": "The later size; that of the newest checkpoint when left out.",
+    "webhook": "A webhook's id.",
     "tile": "A path of C2SP tlog-tiles behind `tile/`.",
 }
 

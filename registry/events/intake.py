@@ -51,7 +51,7 @@ class Intake(Generic[A]):
 
     def one(self, body: bytes) -> A:
         """One announcement. Raises NotJson, or Invalid with each fault's pointer."""
-        announcement: A = _decode(self._one, body)
+        announcement: A = decode(self._one, body)
         faults = list(checks.faults(announcement, ""))
         if faults:
             raise Invalid(faults)
@@ -61,7 +61,7 @@ class Intake(Generic[A]):
         """The announcements of a body that is one object or a non-empty list. Raises NotJson, or Invalid."""
         if not body.lstrip(b" \t\r\n").startswith(b"["):
             return [self.one(body)]
-        announcements: list[A] = _decode(self._list, body)
+        announcements: list[A] = decode(self._list, body)
         if not announcements:
             raise Invalid([Fault("", "the list is empty: give at least one announcement")])
         faults = [fault for i, a in enumerate(announcements) for fault in checks.faults(a, f"/{i}")]
@@ -78,7 +78,8 @@ def _repeated_ids(announcements: list[A]) -> Iterator[Fault]:
             yield Fault(f"/{i}/id", f"stands at {first[announcement.id]} already: an id names one event")
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    """A body, strictly. Raises NotJson, or Invalid with the fault's pointer."""
     try:
         decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
