@@ -155,6 +155,7 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
     )
     incoming = await visit.reader.incoming(asked.slug, visit.times.today)
+    related = await visit.reader.neighbours(state)
     return page.render(
         visit,
         "deal.html",
@@ -172,7 +173,8 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         disputes=disputes(state),
         flags=await visit.reader.flags(asked.history, asked.seen),
         quiet=gone_quiet(state.stage, last_published(asked.seen), visit.times.effective_on),
-        incoming=incoming,
+        incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
+        titles={deal.deal: deal.title for deal in related},
         entries=entries[-SHOWN_EVENTS:],
         more=max(0, len(entries) - SHOWN_EVENTS),
         readings=readings,

@@ -24,13 +24,14 @@ Names = Mapping[str, str]
 
 
 class Line(Struct, frozen=True):
-    """A change in words: of a field, or of a whole thing that came or went. A side that is empty is None."""
+    """A change in words: of a field, or of a whole thing that came or went (`came`). A side that is empty is None."""
 
     label: str
     path: str
     before: str | None
     after: str | None
     causes: tuple[Any, ...] = ()
+    came: bool = False
 
 
 # What an event's one line leaves out: its things' ids, which only machines need, and what is shown elsewhere.
@@ -223,7 +224,8 @@ class Shown:
                 continue
             parts.append(self.value(value, name, names))
         text = " · ".join(parts) or self._(N_("there"))
-        return Line(self.field(path, names), path, None if came else text, text if came else None, _causes(changes[0]))
+        sides = (None, text) if came else (text, None)
+        return Line(self.field(path, names), path, *sides, _causes(changes[0]), came)
 
     # --- events -------------------------------------------------------------------------------------------------------
 

@@ -165,6 +165,7 @@ LABELS: dict[str, dict[str, str]] = {
         "record": N_("The record was corrected"),
         "source": N_("A source said otherwise"),
         "learned_late": N_("Learned late"),
+        "own": N_("The record itself"),
     },
     "what": {
         "appeared": N_("Appeared"),
