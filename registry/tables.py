@@ -320,6 +320,12 @@ def _pledges_of(page: Sequence[Any]) -> list[Row]:
     ]
 
 
+def _forget(done: asyncio.Future[Any], table: Table) -> None:
+    if not done.cancelled():
+        done.exception()  # looked at, since nobody else will
+    table.drop()
+
+
 async def file(kind: Kind, form: str, pages: AsyncIterator[Sequence[Any]]) -> AsyncIterator[bytes]:
     """The file's parts, as its pages come. NDJSON is the JSON itself, a line each."""
     if form == "ndjson":
@@ -328,15 +334,25 @@ async def file(kind: Kind, form: str, pages: AsyncIterator[Sequence[Any]]) -> As
             yield b"".join(encode(one) + b"\n" for one in lines)
         return
     table = _TABLES[form](kind)
+    working: asyncio.Future[Any] | None = None
     try:
         async for page in pages:
             # Through JSON, so that every form shows the same values in the same spelling. In a thread: a page takes
             # some milliseconds and the end of a large file seconds, for which nobody else should wait.
             found = rows(kind, msgspec.json.decode(encode(page)))
-            if part := await asyncio.to_thread(table.write, found):
+            working = asyncio.ensure_future(asyncio.to_thread(table.write, found))
+            if part := await asyncio.shield(working):
                 yield part
         parts = table.end()
-        while part := await asyncio.to_thread(next, parts, b""):
+        while True:
+            working = asyncio.ensure_future(asyncio.to_thread(next, parts, b""))
+            part = await asyncio.shield(working)
+            if not part:
+                break
             yield part
     finally:
-        table.drop()
+        # Who asked may have gone while a thread is at work, and a thread cannot be stopped: it drops the file itself.
+        if working is None or working.done():
+            table.drop()
+        else:
+            working.add_done_callback(lambda done: _forget(done, table))
