@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -23,7 +24,10 @@ from bench.importing import Imported
 from bench.load import Load, Plan
 from bench.report import Row
 from bench.service import Database, Process
+from registry import postgres
 from registry.embedded import Embedded
+from registry.events import store
+from registry.projections.rebuild import rebuild
 
 CONNECTIONS = 64
 
@@ -39,13 +43,32 @@ class Sizes(Struct, frozen=True, kw_only=True):
     huge: int
     long_deal: int
     listeners: int
+    flood: int
 
 
 FULL = Sizes(
-    name="full", seconds=5, repetitions=3, small=1_000, large=100_000, huge=500_000, long_deal=10_000, listeners=1_000
+    name="full",
+    seconds=5,
+    repetitions=3,
+    small=1_000,
+    large=100_000,
+    huge=500_000,
+    long_deal=10_000,
+    listeners=1_000,
+    flood=6_000,
 )
-QUICK = Sizes(name="quick", seconds=2, repetitions=3, small=1_000, large=10_000, huge=0, long_deal=2_000, listeners=200)
-TINY = Sizes(name="tiny", seconds=0.3, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5)
+QUICK = Sizes(
+    name="quick",
+    seconds=2,
+    repetitions=3,
+    small=1_000,
+    large=10_000,
+    huge=0,
+    long_deal=2_000,
+    listeners=200,
+    flood=6_000,
+)
+TINY = Sizes(name="tiny", seconds=0.3, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5, flood=20)
 
 
 class Bench(Struct):
@@ -468,7 +491,30 @@ async def _timed(url: str, query: str) -> float:
 
 
 async def _rebuilding(bench: Bench, big: Database) -> list[Row]:
-    return []
+    """Every view made anew, against reading the same events as whoever follows the log reads them."""
+    events = bench.sizes.large * plan.ROUNDS
+    # Half an hour of rebuilding says no more than some minutes of it.
+    read, rebuilt = [], []
+    for _ in range(min(2, bench.sizes.repetitions)):
+        start = time.perf_counter()
+        async with await postgres.pool(big.app_url, name="bench") as pool:
+            after = 0
+            while found := await store.feed(pool, after, 1000):
+                after = found[-1].recorded.position
+        read.append(events / (time.perf_counter() - start))
+        start = time.perf_counter()
+        await rebuild(big.owner_url)
+        rebuilt.append(events / (time.perf_counter() - start))
+        bench.tell(f"{rebuilt[-1]:,.0f} events/s rebuilt, {read[-1]:,.0f} events/s read")
+    return [
+        Row(
+            measure="rebuild of all views ÷ merely reading the log (decoded, in pages of 1,000)",
+            ratios=[a / b for a, b in zip(rebuilt, read, strict=True)],
+            must=0.15,
+            aim=0.3,
+            figures=f"{_mid(rebuilt)} events/s ÷ {_mid(read)} events/s",
+        )
+    ]
 
 
 async def _flatness(bench: Bench, small: Database, big: Database) -> list[Row]:
@@ -519,9 +565,139 @@ async def _costs(bench: Bench, database: Database, deals: int) -> dict[str, floa
     return found
 
 
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _listening(process: Process, count: int) -> AsyncIterator[None]:
+    """So many listeners of the feed to whom nothing happens."""
+    parts = urlsplit(process.url)
+    request = plan.http("GET", "/v1/events/stream?deal=nothing-happens-here", Accept="text/event-stream")
+    writers: list[asyncio.StreamWriter] = []
+    try:
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            writer.write(request)
+            writers.append(writer)
+            if b" 200 " not in await reader.readline():
+                raise RuntimeError("a listener was refused")
+        yield
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+async def listeners(bench: Bench) -> list[Row]:
+    """Appends while many listen to a feed in which nothing happens for them."""
+    without, listened = [], []
+    async with service.database(bench.server) as database, service.registry(database) as registry:
+        key = await service.key(database)
+        await bench.load(registry, bench.posts(key, 12_000, 9_000_000))
+        for repetition in range(bench.sizes.repetitions):
+            without.append(await bench.load(registry, bench.posts(key, 12_000, repetition * 1_000_000)))
+            async with _listening(registry, bench.sizes.listeners):
+                posts = bench.posts(key, 12_000, repetition * 1_000_000 + 500_000)
+                listened.append(await bench.load(registry, posts))
+    return [
+        Row(
+            measure=f"{bench.sizes.listeners:,} idle feed listeners: append throughput with ÷ without",
+            ratios=[a.rate / b.rate for a, b in zip(listened, without, strict=True)],
+            must=0.8,
+            aim=0.95,
+            figures=f"{_mid([a.rate for a in listened])}/s ÷ {_mid([b.rate for b in without])}/s",
+        )
+    ]
+
+
+async def processes(bench: Bench) -> list[Row]:
+    """Two services on one database: what they read together, and whether what they record together is in order."""
+    alone, together, written = [], [], []
+    deals = bench.sizes.small
+    async with service.database(bench.server) as database:
+        await importing.histories(database, deals)
+        states = Plan(plan.http("GET", f"/v1/deals/{plan.slug(deal)}") for deal in range(deals))
+        async with service.registry(database) as one, service.registry(database) as two:
+            key = await service.key(database)
+            for repetition in range(bench.sizes.repetitions + 1):
+                alone.append((await bench.load(one, states)).rate)
+                both = await asyncio.gather(*(bench.load(p, states, CONNECTIONS // 2) for p in (one, two)))
+                together.append(sum(found.rate for found in both))
+                firsts = (1_000_000 * (2 * repetition + 1), 1_000_000 * (2 * repetition + 2))
+                posts = [bench.posts(key, 12_000, first) for first in firsts]
+                both = await asyncio.gather(
+                    *(bench.load(p, plan_, CONNECTIONS // 2) for p, plan_ in zip((one, two), posts, strict=True))
+                )
+                written.append(sum(found.rate for found in both))
+        if disorder := await _one(database.owner_url, DISORDER):
+            raise RuntimeError(f"{disorder} events are out of order")
+    return [
+        Row(
+            measure="two services on one database and two processors: GETs together ÷ by one of them",
+            ratios=[a / b for a, b in zip(together[1:], alone[1:], strict=True)],
+            must=None,
+            aim=None,
+            figures=f"{_mid(together[1:])}/s ÷ {_mid(alone[1:])}/s; POSTs together {_mid(written[1:])}/s, all in order",
+        )
+    ]
+
+
+# Gaps, times that go back, and streams whose versions are not in the order of the log.
+DISORDER = """
+SELECT count(*)
+  FROM (
+      SELECT position, lag(position, 1, 0::bigint) OVER log AS before,
+             recorded_at, lag(recorded_at) OVER log AS earlier,
+             version, row_number() OVER (PARTITION BY stream ORDER BY position) AS number
+        FROM events
+      WINDOW log AS (ORDER BY position)
+  ) AS e
+ WHERE position <> before + 1 OR recorded_at < earlier OR version <> number
+"""
+
+
+async def flood(bench: Bench) -> list[Row]:
+    """Far more clients than can be served: what is not taken is refused at once, and memory stays."""
+    async with service.database(bench.server) as database, service.registry(database) as registry:
+        key = await service.key(database)
+        await bench.load(registry, bench.posts(key, 12_000, 9_000_000))
+        before = registry.megabytes
+        posts = bench.posts(key, 40_000, 0)
+        running = asyncio.create_task(
+            load.run(registry.url, posts, bench.sizes.flood, 2 * bench.sizes.seconds, own=bench.own_load)
+        )
+        peak = before
+        while not running.done():
+            peak = max(peak, registry.megabytes)
+            await asyncio.sleep(0.05)
+        found = await running
+        bench.tell(
+            f"{found.rate:,.0f}/s answered, {found.errors} refused, {before:.0f} MB before, {peak:.0f} MB at most"
+        )
+        # What was taken is worked off first.
+        async with httpx.AsyncClient(base_url=registry.url, timeout=120) as client:
+            said = plan.announcement(1, 0)
+            headers = {"Authorization": f"Bearer {key}"}
+            (await client.post("/v1/deals/after-the-flood/events", json=said, headers=headers)).raise_for_status()
+        after = await bench.load(registry, bench.posts(key, 12_000, 5_000_000))
+    return [
+        Row(
+            measure=f"a flood of {bench.sizes.flood:,} clients: memory at most",
+            ratios=[peak],
+            must=None,
+            aim=None,
+            unit=" MB",
+            figures=f"{before:.0f} MB before; {found.rate:,.0f} answers/s, {found.errors:,} of them refusals; "
+            f"{after.rate:,.0f}/s when it was over",
+        )
+    ]
+
+
 MEASURES: dict[str, Measure] = {
     "posting": posting,
     "reading": reading,
     "long-deal": long_deal,
+    "listeners": listeners,
+    "processes": processes,
+    "flood": flood,
     "large": large,
 }
