@@ -33,8 +33,8 @@ CREATE TABLE events (
 
 EVENTS_BY_TYPE = "CREATE INDEX events_type ON events (type, position)"
 
-# What was said. Only redact_event() may empty a row: the entry keeps a salted digest of it. No reference to the event that
-# the same statement writes: it would look each one up once more.
+# What was said. Only redact_event() may empty a row: the entry keeps a salted digest of it. No reference to the event
+# that the same statement writes: it would look each one up once more.
 CONTENTS = """
 CREATE TABLE event_contents (
     position bigint PRIMARY KEY,

@@ -224,8 +224,8 @@ class Shown:
                 continue
             parts.append(self.value(value, name, names))
         text = " · ".join(parts) or self._(N_("there"))
-        sides = (None, text) if came else (text, None)
-        return Line(self.field(path, names), path, *sides, _causes(changes[0]), came)
+        before, after = (None, text) if came else (text, None)
+        return Line(self.field(path, names), path, before, after, _causes(changes[0]), came)
 
     # --- events -------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 
 from registry.domain.history import Clocks, History
 from registry.events import intake
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
 from registry.projections import VIEWS
 from registry.projections import rebuild as module
 from registry.projections.projection import Step
@@ -245,7 +245,7 @@ class Lengths:
     name = "lengths"
     tables = ("lengths",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step]) -> None:
+    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
         raise NotImplementedError
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
