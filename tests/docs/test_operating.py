@@ -1,0 +1,32 @@
+"""Every example of docs/operating.md prints what the document says, on a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.conftest import Server
+from tests.console import ROOT, Example, examples, fits, run
+
+EXAMPLES = list(examples(ROOT / "docs" / "operating.md"))
+
+
+@pytest_asyncio.fixture(scope="module")
+async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    async with cloned(server, admin, "operating") as settings, running(settings) as service:
+        yield service
+
+
+def test_the_document_has_examples() -> None:
+    assert len(EXAMPLES) == 4
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+async def test_an_example_prints_what_the_document_says(service: Service, example: Example) -> None:
+    environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "KEY": ADMIN_KEY}
+    printed = await run(example, environment)
+    assert fits(printed, example.output), printed
