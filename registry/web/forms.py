@@ -6,6 +6,7 @@ strict intake finds leads to its field. Amounts are typed as the press writes th
 
 from __future__ import annotations
 
+import re
 import types as python_types
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -263,9 +264,19 @@ def _suggestions(tag: str, name: str, known: Known) -> tuple[str, ...]:
     return ()
 
 
+def _rows(at: str, typed: Mapping[str, str]) -> list[int]:
+    """The rows of a list in which something was typed; a form has no more than a hundred."""
+    tails = (
+        name.removeprefix(f"{at}/").partition("/")[0]
+        for name, text in typed.items()
+        if text.strip() and name.startswith(f"{at}/")
+    )
+    return sorted({int(row) for row in tails if re.fullmatch(r"[0-9]{1,2}", row)})
+
+
 def _party_rows(at: str, typed: Mapping[str, str], known: Known, language: str) -> list[Field]:
     here = shown(language)
-    filled = {int(name.split("/")[2]) for name in typed if name.startswith(f"{at}/") and typed[name]}
+    filled = _rows(at, typed)
     rows = max(ROWS, max(filled, default=-1) + 2)
     roles = tuple((r, n) for r, n in ((r, here.words.label("role", r)) for r in LABELS["role"]))
     fields: list[Field] = []
@@ -293,7 +304,7 @@ def _party_rows(at: str, typed: Mapping[str, str], known: Known, language: str) 
 def _frame(typed: Mapping[str, str], language: str) -> list[Field]:
     here = shown(language)
     say = here.words.gettext
-    rows = 1 + max((int(n.split("/")[1]) for n in typed if n.startswith("sources/") and typed[n]), default=0)
+    rows = 1 + max(_rows("sources", typed), default=0)
     fields = [Field("effective_on", say(N_("True in the world from")), typed.get("effective_on", ""), kind="date")]
     for i in range(rows):
         at = f"sources/{i}"
@@ -446,7 +457,7 @@ def _read_claimed(event: dict[str, Any], found: Typed, untouched: Event | None) 
 
 
 def _read_parties(at: str, typed: Mapping[str, str]) -> list[dict[str, Any]]:
-    rows = sorted({int(n.split("/")[2]) for n in typed if n.startswith(f"{at}/") and typed[n].strip()})
+    rows = _rows(at, typed)
     parties = []
     for i in rows:
         row = f"{at}/{i}"
@@ -471,7 +482,7 @@ def _read_frame(typed: Mapping[str, str]) -> dict[str, Any]:
     frame: dict[str, Any] = {}
     if typed.get("effective_on", "").strip():
         frame["effective_on"] = typed["effective_on"].strip()
-    rows = sorted({int(n.split("/")[1]) for n in typed if n.startswith("sources/") and typed[n].strip()})
+    rows = _rows("sources", typed)
     sources = [
         {n.split("/")[2]: text.strip() for n, text in typed.items() if n.startswith(f"sources/{i}/") and text.strip()}
         for i in rows

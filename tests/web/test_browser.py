@@ -250,6 +250,9 @@ async def test_pictures_are_taken(window: Opens, pictures: Path) -> None:
         page = await reader.open(path)
         taken = await page.screenshot(path=pictures / f"{name}.png")
         assert taken.startswith(b"\x89PNG")
+    reader = await window()
+    page = await reader.open(f"{ULSAN}?published_on=2025-06-22")
+    assert (await page.locator("svg.axes").screenshot(path=pictures / "two-axes.png")).startswith(b"\x89PNG")
 
 
 async def test_a_printed_page_carries_its_address_and_no_controls(window: Opens) -> None:

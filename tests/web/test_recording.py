@@ -1,0 +1,201 @@
+"""Recording by form, without a script: who may, what is shown before, and what is recorded, once."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import httpx
+import pytest
+
+from tests.api.conftest import ADMIN_KEY, Service
+
+HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
+
+
+def hidden(html: str) -> dict[str, str]:
+    """The hidden fields of the page's last form."""
+    main = html[html.index("<main") : html.index("</main>")]
+    form = main[main.rindex("<form") :]
+    return {unescape(name): unescape(value) for name, value in HIDDEN.findall(form)}
+
+
+async def opened(editor: httpx.AsyncClient, path: str) -> dict[str, str]:
+    page = await editor.get(path)
+    assert page.status_code == 200, page.text
+    return hidden(page.text)
+
+
+async def record(editor: httpx.AsyncClient, path: str, typed: dict[str, str]) -> str:
+    """Previews and records; the address that the form leads to."""
+    preview = await editor.post(path.partition("?")[0], data={**await opened(editor, path), **typed, "step": "preview"})
+    assert preview.status_code == 200, preview.text
+    done = await editor.post(path.partition("?")[0], data={**hidden(preview.text), "step": "record"})
+    assert done.status_code == 303, done.text
+    return done.headers["location"]
+
+
+async def test_the_key_is_kept_in_a_cookie_that_scripts_and_other_sites_cannot_use(reader: httpx.AsyncClient) -> None:
+    answer = await reader.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/record")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    out = await reader.get("/record")
+    token = hidden_of_sign_out(out.text)
+    gone = await reader.post("/sign-out", data={"csrf": token})
+    assert "Max-Age=0" in gone.headers["set-cookie"]
+
+
+def hidden_of_sign_out(html: str) -> str:
+    found = re.search(r'action="/sign-out"><input type="hidden" name="csrf" value="([0-9a-f]{64})"', html)
+    assert found is not None
+    return found[1]
+
+
+async def test_a_wrong_key_is_told_and_nothing_is_kept(reader: httpx.AsyncClient) -> None:
+    answer = await reader.post("/sign-in", data={"key": "nonsense", "then": "/record"})
+    assert answer.status_code == 401
+    assert "This key is not known" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert "nonsense" not in answer.text
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+async def test_signing_in_never_leads_to_another_site(reader: httpx.AsyncClient, target: str) -> None:
+    answer = await reader.post("/sign-in", data={"key": ADMIN_KEY, "then": target})
+    assert answer.headers["location"] == "/"
+
+
+async def test_without_a_key_a_form_leads_to_sign_in(reader: httpx.AsyncClient) -> None:
+    for path in ("/record", "/deals/sk-aws-ulsan/record?type=pledge_announced"):
+        answer = await reader.get(path)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/sign-in?then=")
+    refused = await reader.post("/deals/sk-aws-ulsan/record", data={"type": "stage_changed", "step": "record"})
+    assert refused.status_code == 401
+
+
+async def test_a_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
+    path = "/deals/sk-aws-ulsan/record"
+    size = await pages.size()
+    fields = await opened(editor, f"{path}?type=stage_changed")
+    typed = {**fields, "event/stage": "operating", "effective_on": "2026-01-01", "step": "record"}
+    for forged, headers in (
+        ({**typed, "csrf": "0" * 64}, {}),
+        ({**typed, "csrf": ""}, {}),
+        (typed, {"Origin": "https://evil.example"}),
+        (typed, {"Sec-Fetch-Site": "cross-site"}),
+        (typed, {"Origin": "null"}),
+    ):
+        answer = await editor.post(path, data=forged, headers=headers)
+        assert answer.status_code == 403, answer.text
+    assert await pages.size() == size
+
+
+async def test_a_key_may_do_by_form_what_its_scopes_say(pages: Service, reader: httpx.AsyncClient) -> None:
+    token = (await pages.key("record"))["Authorization"].removeprefix("Bearer ")
+    await reader.post("/sign-in", data={"key": token, "then": "/"})
+    await record(reader, "/deals/scoped/record", {"event/title/en": "Scoped"})
+    event = (await reader.get("/v1/deals/scoped/events")).json()["events"][0]["id"]
+    fields = await opened(reader, f"/deals/scoped/record?corrects={event}")
+    typed = {**fields, "event/title/en": "Corrected", "reason": "because", "step": "record"}
+    refused = await reader.post("/deals/scoped/record", data=typed)
+    assert refused.status_code == 403
+    assert "correct" in refused.text
+
+
+async def test_a_preview_records_nothing_and_sending_twice_records_once(
+    editor: httpx.AsyncClient, pages: Service
+) -> None:
+    size = await pages.size()
+    path = "/deals/once/record"
+    fields = {**await opened(editor, path), "event/title/ko": "한 번만", "effective_on": "2025-01-01"}
+    preview = await editor.post(path, data={**fields, "step": "preview"})
+    assert "Deal registered: 한 번만" in preview.text
+    assert await pages.size() == size
+    again = await editor.post(path, data={**hidden(preview.text), "step": "edit"})
+    assert 'value="한 번만"' in again.text
+    for _ in range(2):
+        done = await editor.post(path, data={**hidden(preview.text), "step": "record"})
+        assert done.status_code == 303, done.text
+    assert await pages.size() == size + 1
+
+
+async def test_a_form_that_was_overtaken_is_shown_again(editor: httpx.AsyncClient) -> None:
+    await record(editor, "/deals/overtaken/record", {"event/title/en": "Overtaken"})
+    path = "/deals/overtaken/record?type=stage_changed"
+    fields = await opened(editor, path)
+    await record(editor, path, {"event/stage": "signed", "effective_on": "2025-01-01"})
+    late = {**fields, "event/stage": "committed", "effective_on": "2025-01-02", "step": "record"}
+    answer = await editor.post("/deals/overtaken/record", data=late)
+    assert answer.status_code == 412
+    assert hidden(answer.text)["version"] == "2"
+    assert "Read it again" in answer.text
+
+
+async def test_a_slip_of_ten_is_flagged_before_it_is_recorded(editor: httpx.AsyncClient) -> None:
+    await record(editor, "/deals/slipped/record", {"event/title/en": "Slipped"})
+    amount = {"event/pledge": "p", "event/amount": "50억 달러", "effective_on": "2025-01-01"}
+    await record(editor, "/deals/slipped/record?type=pledge_announced", amount)
+    path = "/deals/slipped/record?type=pledge_revised"
+    typed = {"event/pledge": "p", "event/amount": "500억 달러", "effective_on": "2025-02-01", "step": "preview"}
+    preview = await editor.post("/deals/slipped/record", data={**await opened(editor, path), **typed})
+    assert "A factor of ten" in preview.text
+    assert "US$5bn" in preview.text
+    assert "US$50bn" in preview.text
+
+
+async def test_a_record_is_voided_with_its_reason(editor: httpx.AsyncClient) -> None:
+    await record(editor, "/deals/voided/record", {"event/title/en": "Voided"})
+    stage = {"event/stage": "operating", "effective_on": "2025-01-01"}
+    await record(editor, "/deals/voided/record?type=stage_changed", stage)
+    event = (await editor.get("/v1/deals/voided/events")).json()["events"][-1]["id"]
+    await record(editor, f"/deals/voided/record?voids={event}", {"reason": "It was another deal."})
+    state = (await editor.get("/v1/deals/voided")).json()
+    assert state["stage"] is None
+    page = (await editor.get(f"/events/{event}")).text
+    assert "This record was voided:" in page
+    assert "It was another deal." in page
+
+
+async def test_an_organization_is_recorded_by_form_too(editor: httpx.AsyncClient) -> None:
+    path = "/organizations/a-new-firm/record"
+    await record(editor, path, {"event/name/ko": "새 회사", "event/name/en": "A New Firm", "event/country": "KR"})
+    named = {"event/name": "New Firm Inc.", "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
+    await record(editor, f"{path}?type=organization_named", named)
+    page = (await editor.get("/organizations/a-new-firm")).text
+    assert "New Firm Inc." in page
+    assert "새 회사" in page
+
+
+async def test_bad_forms_are_refused_in_words(editor: httpx.AsyncClient, pages: Service) -> None:
+    size = await pages.size()
+    path = "/deals/sk-aws-ulsan/record"
+    token = (await opened(editor, f"{path}?type=pledge_announced"))["csrf"]
+    for typed, status in (
+        ({"type": "nonsense", "step": "record"}, 422),
+        ({"type": "event_redacted", "step": "record"}, 422),
+        ({"type": "pledge_announced", "step": "record"}, 422),
+        ({"type": "pledge_announced", "event/pledge": "\u0000", "step": "record"}, 422),
+        ({"type": "pledge_announced", "event/pledge": "p", "effective_on": "0000-01-01", "step": "record"}, 422),
+        ({"type": "parties_joined", "event/parties/x/organization": "a", "step": "record"}, 422),
+        ({"type": "stage_changed", "event/stage": "dreaming", "effective_on": "2025-01-01", "step": "record"}, 422),
+        ({"corrects": "nothing", "step": "record"}, 404),
+        ({"voids": "01977609-0000-7000-8000-000000000000", "step": "record"}, 404),
+    ):
+        answer = await editor.post(path, data={"csrf": token, **typed})
+        assert answer.status_code == status, (typed, answer.status_code)
+        assert "<h1>" in answer.text
+    json_body = await editor.post(path, json={"csrf": token})
+    assert json_body.status_code == 415
+    large = await editor.post(path, data={"csrf": token, "note": "x" * 300_000})
+    assert large.status_code == 413
+    assert await pages.size() == size
+
+
+async def test_an_amount_is_read_back_while_it_is_typed(reader: httpx.AsyncClient) -> None:
+    read = await reader.get("/record/amount", params={"event/amount": "약 2조4천억 원"})
+    assert "KRW 2,400,000,000,000, about" in read.text
+    unread = await reader.get("/record/amount", params={"event/amount": "<b>a lot</b>"})
+    assert "cannot be read" in unread.text
+    assert "<b>" not in unread.text
