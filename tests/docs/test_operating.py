@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import Server
@@ -28,5 +29,6 @@ def test_the_document_has_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 async def test_an_example_prints_what_the_document_says(service: Service, example: Example) -> None:
     environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "KEY": ADMIN_KEY}
+    example = replace(example, command=example.command.replace("http://127.0.0.1:8000", service.url))
     printed = await run(example, environment)
     assert fits(printed, example.output), printed
