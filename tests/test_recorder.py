@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from registry.api.imports import Import, Line
 from registry.domain import history
 from registry.domain.deal import Deal
 from registry.errors import (
@@ -24,6 +25,7 @@ from registry.errors import (
     VersionConflict,
 )
 from registry.events.types import Recorded
+from registry.keys import Key
 from registry.recorder import AtRequest, Outcome, Recorder
 from tests.conftest import Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
@@ -102,7 +104,22 @@ async def redaction(held: Recorder, first: str) -> object:
     )
 
 
-@pytest.mark.parametrize("way", [single, several, correction, redaction])
+async def together(held: Recorder, first: str) -> object:
+    return await held.record_together([request("plant", pledged("held")), request("another", REGISTERED)])
+
+
+async def imported(held: Recorder, first: str) -> object:
+    async def lines() -> AsyncIterator[Line]:
+        for n in range(3):
+            yield Line(n + 1, msgspec.json.encode({"deal": f"imported-{n}", **REGISTERED}))
+
+    key = Key("test", "test", frozenset({"record"}))
+    results = b"".join([piece async for piece in Import(held, key).answer(lines())])
+    assert results.count(b'"status":201') == 3
+    return results
+
+
+@pytest.mark.parametrize("way", [single, several, together, imported, correction, redaction])
 async def test_a_reader_that_polls_misses_nothing(
     way: Way, database: Database, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
