@@ -208,5 +208,7 @@ def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[Implied, ...]
         exact = _EXACT.divide(reference.to_per_eur, reference.from_per_eur)
         off_by = _EXACT.subtract(_EXACT.divide(implied, exact), Decimal(1))
         shown = Context(prec=12).plus(implied)
-        found.append(Implied(implied=shown, reference=reference, off_by=off_by.quantize(Decimal("0.0001"), context=_EXACT)))
+        found.append(
+            Implied(implied=shown, reference=reference, off_by=off_by.quantize(Decimal("0.0001"), context=_EXACT))
+        )
     return tuple(found)
