@@ -132,6 +132,24 @@ async def test_a_server_that_does_not_answer_counts_as_lost(
     assert await positions(pool) == [1, 2]
 
 
+async def test_a_process_that_freezes_with_the_lock_stops_nobody_for_long(
+    database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction is ended by the server, and what it had begun is not there."""
+    monkeypatch.setattr(postgres, "IDLE_SECONDS", 1)
+    frozen = await postgres.pool(database.app_url, min_size=1, max_size=1)
+
+    async def freeze() -> None:
+        async with store.log_transaction(frozen) as connection, recording(database.app_url) as recorder:
+            await connection.execute("INSERT INTO mentions (term, position) VALUES ('begun', 1)")
+            assert (await recorder.record(request("plant", REGISTERED))).position == 1
+
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        await freeze()
+    frozen.terminate()
+    assert await pool.fetchval("SELECT count(*) FROM mentions WHERE term = 'begun'") == 0
+
+
 # --- the server -------------------------------------------------------------------------------------------------------
 
 

@@ -170,6 +170,11 @@ class Import:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            while not self._window.empty():
+                # What is on its way will be recorded or refused, though nobody is left to be told.
+                told = self._window.get_nowait()
+                if told is not None and isinstance(told.outcome, asyncio.Future):
+                    told.outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._spool.close()
 
     async def _take(self, lines: AsyncIterator[Line]) -> None:
