@@ -661,7 +661,7 @@ class DealUnmerged(Event, frozen=True, tag="deal_unmerged"):
     reason: Text | None = None
 
 
-Correctable = (
+_OfDeals = (
     DealRegistered
     | DealRevised
     | ConditionSet
@@ -687,12 +687,11 @@ Correctable = (
     | MilestoneCancelled
     | DealsRelated
     | DealsUnrelated
-    | OrganizationRegistered
-    | OrganizationNamed
-    | OrganizationIdentified
-    | ParentSet
-    | ParentEnded
 )
+_OfOrganizations = OrganizationRegistered | OrganizationNamed | OrganizationIdentified | ParentSet | ParentEnded
+
+# What can be written down wrongly, and so corrected.
+Correctable = _OfDeals | _OfOrganizations
 
 
 class Replacement(Part, frozen=True):
@@ -734,45 +733,9 @@ class EventRedacted(Event, frozen=True, tag="event_redacted"):
 
 
 OfRecord = EventCorrected | EventVoided | EventRedacted
-DealFact = (
-    DealRegistered
-    | DealRevised
-    | ConditionSet
-    | ConditionLifted
-    | PartiesJoined
-    | PartyLeft
-    | PartnershipFormed
-    | StageChanged
-    | PledgeAnnounced
-    | PledgeRevised
-    | PledgeConfirmed
-    | PledgeWithdrawn
-    | DisbursementReported
-    | ClaimReported
-    | ClaimPreferred
-    | ClaimRetracted
-    | SiteAnnounced
-    | SiteRevised
-    | SiteDropped
-    | MilestoneScheduled
-    | MilestoneRescheduled
-    | MilestoneReached
-    | MilestoneCancelled
-    | DealsRelated
-    | DealsUnrelated
-    | DealMerged
-    | DealUnmerged
-)
+DealFact = _OfDeals | DealMerged | DealUnmerged
 DealEvent = DealFact | OfRecord
-OrganizationFact = (
-    OrganizationRegistered
-    | OrganizationNamed
-    | OrganizationIdentified
-    | ParentSet
-    | ParentEnded
-    | OrganizationMerged
-    | OrganizationUnmerged
-)
+OrganizationFact = _OfOrganizations | OrganizationMerged | OrganizationUnmerged
 OrganizationEvent = OrganizationFact | OfRecord
 AnyEvent = DealFact | OrganizationFact | OfRecord
 
