@@ -315,7 +315,7 @@ BARE_AMOUNTS = """
 CREATE TABLE amounts AS
 SELECT n AS deal,
        ARRAY['USD', 'KRW', 'EUR', 'JPY']::text[] AS names, (ARRAY['USD', 'KRW', 'EUR', 'JPY'])[n % 4 + 1] AS currency,
-       (n * 37 % 900 * 10000000)::numeric AS value, n % 10 AS known_from, n % 10 + 1 AS known_to,
+       (n % 900 * 10000000::bigint)::numeric AS value, n % 10 AS known_from, n % 10 + 1 AS known_to,
        date '2020-01-01' + n % 2000 AS effective_from, date '2020-01-01' + n % 2000 + 200 AS effective_to
   FROM generate_series(1, $1::int) AS n
 """

@@ -119,7 +119,8 @@ CREATE TABLE keys (
 
 # Every deal at every point in time: rectangles [effective) × [known). The known axis is the log's position for the
 # recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p'). Narrow: what is listed
-# stands apart, once for the four or more rectangles in which a state holds.
+# stands apart, once for the four or more rectangles in which a state holds; but the sum of a deal that adds up by itself
+# (`kind` says of what) stands here, so that totals are one look through the rectangles.
 DEAL_VERSIONS = """
 CREATE TABLE deal_versions (
     clock          "char" NOT NULL,
@@ -129,11 +130,17 @@ CREATE TABLE deal_versions (
     known_from     bigint NOT NULL,
     known_to       bigint NOT NULL,
     state          bigint NOT NULL,
+    kind           text   COLLATE "C",
+    amount         numeric,
+    pledges        integer,
     PRIMARY KEY (clock, deal, effective_from, known_from),
     CHECK (effective_from < effective_to),
     CHECK (known_from < known_to)
 )
 """
+
+# The deals that totals have to look at.
+DEAL_VERSIONS_APART = "CREATE INDEX deal_versions_apart ON deal_versions (clock, deal) WHERE kind IS NULL"
 
 # What lists and totals need of a deal's state.
 DEAL_STATES = """
@@ -204,6 +211,7 @@ def upgrade() -> None:
         IDEMPOTENCY_BY_STREAM,
         KEYS,
         DEAL_VERSIONS,
+        DEAL_VERSIONS_APART,
         DEAL_STATES,
         DEAL_TERMS,
         DEAL_TERMS_BY_TERM,

@@ -147,6 +147,36 @@ encode_row: Callable[[DealRow], bytes] = msgspec.json.Encoder().encode
 decode_row: Callable[[bytes], DealRow] = msgspec.json.Decoder(DealRow).decode
 
 
+class Plain(Struct, frozen=True, gc=False):
+    """What a deal's pledges come to, where each counts in both ends by itself: so many, all of one `kind`.
+
+    `kind` is their currency, nature, basis and qualifier; empty where there are none. Deals of one kind are added by
+    adding their sums: a view keeps them, so that a database can.
+    """
+
+    kind: str
+    amount: Decimal
+    pledges: int
+
+
+def plain_of(row: DealRow) -> Plain | None:
+    """A deal's sum; None where it has to be looked at: for relations, what was withdrawn or unsaid, or two kinds."""
+    if row.relations or row.stage in ("cancelled", "withdrawn"):
+        return None
+    kind = ""
+    total = _ZERO
+    for pledge in row.pledges:
+        if pledge.value is None or pledge.low is not None or pledge.high is not None or pledge.status == "withdrawn":
+            return None
+        nature = "intention" if pledge.commitment == "intention" else ""
+        own = f"{pledge.currency} {nature} {pledge.basis or ''} {pledge.qualifier or ''}"
+        if kind not in ("", own):
+            return None
+        kind = own
+        total = _EXACT.add(total, pledge.value)
+    return Plain(kind, total, len(row.pledges))
+
+
 def _decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
 
@@ -376,15 +406,25 @@ def _rule(key: Key, item: _Item, settled: Settled, members: Mapping[Key, list[Ke
 
 
 def add_up(
-    rows: Iterable[DealRow], question: Question, rates: Rates | None = None, others: Iterable[DealRow] = ()
+    rows: Iterable[DealRow],
+    question: Question,
+    rates: Rates | None = None,
+    others: Iterable[DealRow] = (),
+    plains: Iterable[Plain] = (),
 ) -> Totals:
     """The totals of these deals.
 
     `others` are deals outside the selection whose relations still tell what is part of what; they are not added.
-    `rates` must be given when the question names a currency.
+    `plains` are sums of deals that nobody has to look at; they are added, and not listed. `takes_plains` says for which
+    questions. `rates` must be given when the question names a currency.
     """
     with localcontext(_EXACT):
-        return _Adding(question, rates).run(list(rows), others)
+        return _Adding(question, rates).run(list(rows), others, plains)
+
+
+def takes_plains(question: Question) -> bool:
+    """Whether sums say enough: a conversion needs the day that each amount is of, a group what each belongs to."""
+    return question.currency is None and question.group_by is None
 
 
 _Alike = tuple[tuple[str | None, ...], str, bool, AmountBasis | None, Qualifier | None]
@@ -402,7 +442,7 @@ class _Adding:
         self.used: dict[tuple[str, date], Rate | NoRate] = {}
         self.alike: dict[_Alike, tuple[_Item, list[Decimal]]] = {}
 
-    def run(self, rows: list[DealRow], others: Iterable[DealRow]) -> Totals:
+    def run(self, rows: list[DealRow], others: Iterable[DealRow], plains: Iterable[Plain]) -> Totals:
         every = {row.deal: row for row in (*others, *rows)}
         for row in every.values():
             for r in row.relations:
@@ -416,6 +456,8 @@ class _Adding:
         for row in rows:
             self._place(row)
         self._pour()
+        for sums in plains:
+            self._add_plain(sums)
         groups = sorted(self.groups.values(), key=lambda g: (g.key is None, g.key or ""))
         for group in (self.overall, *groups):
             if group.related:
@@ -493,6 +535,28 @@ class _Adding:
             alone = len(keys) == 1
             for key in keys:
                 self._group(key).take(at_once, one.plainly if alone else "shared", alone, True, len(values))
+
+    def _add_plain(self, sums: Plain) -> None:
+        currency, nature, basis, qualifier = sums.kind.split(" ")
+        pledge = PledgeRow(
+            "",
+            "announced",
+            currency,  # type: ignore[arg-type]
+            sums.amount,
+            None,
+            None,
+            qualifier or None,  # type: ignore[arg-type]
+            basis or None,  # type: ignore[arg-type]
+            nature or None,  # type: ignore[arg-type]
+            (),
+            date.min,
+            None,
+        )
+        row = DealRow("", None, (), (), (), (), ())
+        item = _Item(
+            ("", None), (currency, *_kind(pledge)), sums.amount, sums.amount, date.min, True, row, pledge, None
+        )
+        self.overall.take(item, item.plainly, True, True, sums.pledges)
 
     def _figure(self, row: DealRow, pledge: PledgeRow, related: bool) -> _Item | Line:
         """The pledge with its figures, or why it cannot count whatever else there is."""

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Timeline, registered_by
-from registry.domain.totals import encode_row, row_of
+from registry.domain.totals import Plain, encode_row, plain_of, row_of
 from registry.events.store import Connection, Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
 from registry.projections.projection import Step
@@ -61,10 +61,12 @@ closing AS (
                SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
                 ORDER BY 1), E'\n')
 ), opened AS (
-    INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state)
-    SELECT clock, deal, effective_from, effective_to, known_from, known_to, state
-      FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[])
-           AS r (clock, deal, effective_from, effective_to, known_from, known_to, state)
+    INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state,
+                               kind, amount, pledges)
+    SELECT clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount::numeric, pledges
+      FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[],
+                  $21::text[], $22::text[], $23::int[])
+           AS r (clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount, pledges)
      WHERE (SELECT count(*) FROM dropped) >= 0
 )
 """
@@ -108,7 +110,8 @@ class ListedDeal(Struct, frozen=True, omit_defaults=True, gc=False):
 class Listed(Struct, frozen=True, gc=False):
     """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
 
-    `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them.
+    `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them. `plain`
+    is the deal's sum, where nobody has to look at it to add it up.
     """
 
     terms: str
@@ -116,6 +119,7 @@ class Listed(Struct, frozen=True, gc=False):
     row: bytes
     totals: bytes
     state: int
+    plain: Plain | None
 
 
 class Rectangle(Struct, gc=False):
@@ -186,11 +190,12 @@ def listed(deal: Deal) -> Listed:
     words = " ".join(
         dict.fromkeys(t for t in (deal.deal, *(w for n in (title, *names) if n for w in (n.ko, n.en))) if t)
     )
-    found = " ".join(sorted(terms)), words, _encode(row), encode_row(row_of(deal))
+    sums = row_of(deal)
+    found = " ".join(sorted(terms)), words, _encode(row), encode_row(sums)
     digest = blake2b(found[3], digest_size=8)
     digest.update(found[2])
     digest.update(f"{found[0]}\n{words}".encode())
-    return Listed(*found, int.from_bytes(digest.digest(), signed=True))
+    return Listed(*found, int.from_bytes(digest.digest(), signed=True), plain_of(sums))
 
 
 Segment = tuple[date, Deal]
@@ -479,6 +484,9 @@ def _write(writes: Writes, boards: Sequence[_Board], anew: Sequence[Rectangle]) 
         [r.known_from for r in drawn],
         [r.known_to for r in drawn],
         [r.what.state for r in drawn],
+        [r.what.plain.kind if r.what.plain else None for r in drawn],
+        [str(r.what.plain.amount) if r.what.plain else None for r in drawn],
+        [r.what.plain.pledges if r.what.plain else None for r in drawn],
     )
 
 

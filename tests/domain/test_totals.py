@@ -30,6 +30,7 @@ from registry.domain.totals import (
     add_up,
     decode_row,
     encode_row,
+    plain_of,
     row_of,
 )
 from registry.events.types import (
@@ -734,3 +735,18 @@ def test_a_long_chain_of_parts_ends() -> None:
         above = (RelationRow("part_of", "p", f"deal-{i + 1}", "p", "e"),) if i < 599 else ()
         rows.append(DealRow(f"deal-{i}", None, (), (), (), above, (pledge,)))
     assert interval(total(rows).overall, "USD") == (600, 600)
+
+
+@given(portfolios(), st.sets(st.integers(0, 20)))
+@settings(max_examples=200)
+def test_a_sum_of_what_nobody_has_to_look_at_is_that_of_its_pledges(rows: list[DealRow], set_aside: set[int]) -> None:
+    named = {relation.deal for row in rows for relation in row.relations}
+    plains = {i: plain_of(row) for i, row in enumerate(rows) if i in set_aside and row.deal not in named}
+    aside = {i: sums for i, sums in plains.items() if sums is not None and sums.kind}
+    looked_at = [row for i, row in enumerate(rows) if i not in aside]
+
+    whole = add_up(rows, Question(lines=0)).overall
+    found = add_up(looked_at, Question(lines=0), plains=aside.values()).overall
+
+    assert found.columns == whole.columns
+    assert found.rules == whole.rules
