@@ -161,6 +161,8 @@ TURNS = """
 SELECT DISTINCT effective_from AS day
   FROM deal_versions
  WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2
+   -- A registration without a day holds from ever: that is no day on which something came to be so.
+   AND effective_from > '0001-01-01'
  ORDER BY day DESC
  LIMIT $3
 """

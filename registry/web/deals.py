@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -377,11 +378,31 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
             data_url=visit.data(
                 f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")
             ),
-            csv_url=None,
+            csv_url=f"/deals/{deal}/compare.csv?{between(start, then)}",
             cite=None,
         )
 
     return await page.kept(visit, make)
+
+
+@route("/deals/{deal:str}/compare.csv", http_method=READ)
+async def get_compare_table(request: Request, deal: FromPath[str]) -> Response[bytes]:
+    """A deal's comparison as CSV: a row for each change of a field."""
+    visit = await page.visit(request, {**TWO_POINTS})
+    history = (await look(visit, deal)).history
+    at, then = http.clocks(visit.asked, "from."), http.clocks(visit.asked, "to.")
+    found = audit.compare(history.events, opened(at, visit.times.today), opened(then, visit.times.today), DEALS)
+    rows = [
+        [c.kind, c.path, plain(c.before), plain(c.after), " ".join(map(str, c.causes))]
+        for changes in by_kind(found).values()
+        for c in changes
+    ]
+    return csv_response(f"{deal}-compare.csv", ["kind", "field", "before", "after", "causes"], rows)
+
+
+def between(start: Clocks, then: Clocks) -> str:
+    """Two points in time as a query."""
+    return urlencode({**times.parameters(start, "from."), **times.parameters(then, "to.")})
 
 
 def opened(clocks: Clocks, today: date) -> Clocks:
@@ -410,4 +431,4 @@ def moments(history: History[Any]) -> dict[str, list[Any]]:
     return {"effective": effective, "published": published, "recorded": recorded}
 
 
-HANDLERS = [get_deal, get_blame, get_fields, get_compare]
+HANDLERS = [get_deal, get_blame, get_fields, get_compare, get_compare_table]

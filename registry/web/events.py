@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, route
@@ -19,8 +20,9 @@ from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
 from registry.verification import verify_bundle
 from registry.web import page
-from registry.web.deals import citation, named
+from registry.web.deals import citation, named, rails
 from registry.web.page import Rendered, Request, Visit
+from registry.web.portfolio import everything
 from registry.web.shown import shown
 from registry.web.words import N_
 
@@ -62,9 +64,9 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
             proof=proof,
             verdict=verdict,
             verifier=keys,
-            rails=None,
+            rails=rails(visit, history),
             data_url=f"/v1/events/{uuid}",
-            csv_url=None,
+            csv_url=f"/v1/export/events.csv?{urlencode({recorded.kind: recorded.slug})}",
             cite=citation(visit, f"{here.type_of(recorded.type)}, {recorded.slug}", recorded.position),
         )
 
@@ -99,6 +101,7 @@ async def get_log(request: Request) -> Response[bytes]:
     async def make() -> Rendered:
         end = visit.asked.get("before", visit.position + 1)
         source, kind = visit.asked.get("source"), visit.asked.get("type")
+        only = {name: text for name, text in (("type", kind), ("source", source)) if text}
         if source is None and kind is None:
             after = max(0, end - 1 - LOGGED)
             events = await visit.reader.events(after, min(LOGGED, end - 1 - after)) if end > 1 else []
@@ -125,9 +128,9 @@ async def get_log(request: Request) -> Response[bytes]:
             verified=await evidence.last_verified(),
             verifiers=await evidence.verifiers(),
             types=EVENT_TYPES,
-            rails=None,
+            rails=await everything(visit),
             data_url=f"/v1/events?after={after}",
-            csv_url=None,
+            csv_url=f"/v1/export/events.csv?{urlencode({'after': after, **only})}",
             cite=citation(visit, here.words.gettext(N_("log")), visit.position),
         )
 

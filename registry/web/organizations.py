@@ -16,8 +16,9 @@ from registry.errors import Moved, NotFound
 from registry.events.intake import as_uuid
 from registry.web import page
 from registry.web.deals import citation, named, rails
+from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
-from registry.web.portfolio import Shown, listing, row_of
+from registry.web.portfolio import Shown, everything, listing, row_of
 from registry.web.shown import shown
 
 PAGE = 200
@@ -36,13 +37,32 @@ async def get_organizations(request: Request) -> Response[bytes]:
             "organizations.html",
             rows=rows[:PAGE],
             following=rows[PAGE - 1]["organization"] if len(rows) > PAGE else None,
-            rails=None,
+            rails=await everything(visit),
             data_url="/v1/organizations",
-            csv_url=None,
+            csv_url="/organizations.csv",
             cite=None,
         )
 
     return await page.kept(visit, make)
+
+
+@route("/organizations.csv", http_method=READ)
+async def get_organizations_table(request: Request) -> Response[bytes]:
+    """Organizations as they are now, as CSV."""
+    visit = await page.visit(request)
+    rows: list[list[str]] = []
+    after = ""
+    while found := [msgspec.json.decode(r) for r in await visit.reader.organizations(after, None, 1000)]:
+        after = found[-1]["organization"]
+        for o in found:
+            name = o["name"] or {}
+            others = "; ".join(n["name"] for n in o["names"])
+            identifiers = "; ".join(f"{i['scheme']} {i['identifier']}" for i in o["identifiers"])
+            row = [o["organization"], name.get("ko", ""), name.get("en", ""), others, o["country"] or "", identifiers]
+            rows.append(row)
+    return csv_response(
+        "organizations.csv", ["organization", "name_ko", "name_en", "names", "country", "identifiers"], rows
+    )
 
 
 async def deals_of(visit: Visit, organization: str) -> list[Shown]:
@@ -92,7 +112,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
             more=0,
             rails=rails(visit, history) if history is not None else None,
             data_url=visit.data(f"/v1/organizations/{organization}"),
-            csv_url=None,
+            csv_url=visit.data("/v1/export/deals.csv", organization=organization),
             cite=citation(visit, here.words.own(state.name if state else None, organization), visit.position),
         )
 
@@ -130,13 +150,13 @@ async def get_search(request: Request) -> Response[bytes]:
             deals=deals,
             organizations=organizations,
             names=await named(visit, slugs={o for d in deals for o in d.row.organizations}),
-            rails=None,
+            rails=await everything(visit),
             data_url=visit.data("/v1/deals", q=q) if q else None,
-            csv_url=None,
+            csv_url=visit.data("/v1/export/deals.csv", q=q) if q else None,
             cite=None,
         )
 
     return await page.kept(visit, make)
 
 
-HANDLERS = [get_organizations, get_organization, get_search]
+HANDLERS = [get_organizations, get_organizations_table, get_organization, get_search]

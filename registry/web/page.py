@@ -120,6 +120,10 @@ class Visit(Struct):
         """The language as a parameter, where the address has chosen one."""
         return {"lang": self.given["lang"]} if "lang" in self.given else {}
 
+    def here_as(self, path: str) -> str:
+        """Another form of this very page, such as a table, at another path."""
+        return f"{path}?{urlencode(self.given)}" if self.given else path
+
     def link_fields(self) -> list[tuple[str, str]]:
         """The point in time and the language as a form's hidden fields."""
         return list({**self.times.query(), **self.speaking()}.items())

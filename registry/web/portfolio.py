@@ -19,7 +19,7 @@ from registry.domain.totals import Column, DealRow, GroupBy, Question, Totals, a
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
-from registry.web.deals import citation, named
+from registry.web.deals import between, citation, named, plain
 from registry.web.figures import PROVINCES
 from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
@@ -112,6 +112,11 @@ async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, tim
     }
 
 
+async def everything(visit: Visit) -> dict[str, times.Rail]:
+    """The slider's stops on pages that are about no deal: those of the whole portfolio, as it is known now."""
+    return await portfolio_rails(visit, "r", visit.position)
+
+
 @route("/", http_method=READ)
 async def get_portfolio(request: Request) -> Response[bytes]:
     """The portfolio at a point in time."""
@@ -170,7 +175,7 @@ async def show_portfolio(visit: Visit) -> Rendered:
         else {r.row.deal: r.row.title for r in rows},
         rails=rails,
         data_url=visit.data("/v1/deals", **filters, facets="true"),
-        csv_url=visit.link("/deals.csv", **filters),
+        csv_url=visit.data("/v1/export/deals.csv", **filters, q=q),
         cite=citation(visit, here.words.gettext(N_("portfolio")), position),
     )
 
@@ -306,65 +311,61 @@ def level_of(chosen: list[DealRow], others: list[DealRow], question: Question, d
     return charts.Level(day, areas, high, href)
 
 
-@route("/deals.csv", http_method=READ)
-async def get_table(request: Request) -> Response[bytes]:
-    """The portfolio's table as CSV."""
-    visit = await page.visit(request, KNOWN, portfolio=True)
-    clock, known, _ = await at(visit)
-    rows: list[list[str]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        found = await visit.reader.deals(
-            clock, known, visit.times.effective_on, terms(visit.asked), visit.asked.get("q"), cursor, WHOLE, False
-        )
-        for raw in found.rows:
-            row = row_of(listing(raw))
-            title = row.row.title
-            rows.append(
-                [
-                    row.row.deal,
-                    (title and title.ko) or "",
-                    (title and title.en) or "",
-                    row.row.kind or "",
-                    row.row.stage["value"] if row.row.stage else "",
-                    " ".join(row.row.organizations),
-                    " ".join(row.row.places),
-                    " ".join(row.row.sectors),
-                    msgspec.json.encode([a for a, _ in row.amounts]).decode(),
-                ]
-            )
-        cursor = found.next
-    return csv_response(
-        "deals.csv",
-        ["deal", "title_ko", "title_en", "kind", "stage", "organizations", "places", "sectors", "amounts"],
-        rows,
-    )
-
-
 # --- totals -----------------------------------------------------------------------------------------------------------
+
+
+ADDED: page.Known = {**KNOWN, "group_by": http.one_of(*get_args(GroupBy)), "rates_of": http.day}
+
+
+async def added_up(visit: Visit, clock: str, known: int) -> tuple[Question, Totals]:
+    """The totals that a page asks for."""
+    unit = visit.asked.get("unit", "stated")
+    question = Question(
+        currency=None if unit == "stated" else unit,
+        group_by=visit.asked.get("group_by"),
+        rates_of=visit.asked.get("rates_of"),
+        asked_on=visit.times.effective_on,
+        explain=True,
+        lines=500,
+    )
+    total: Totals = await visit.reader.totals(clock, known, visit.times.effective_on, terms(visit.asked), question)
+    return question, total
+
+
+@route("/totals.csv", http_method=READ)
+async def get_totals_table(request: Request) -> Response[bytes]:
+    """How a total is made, as CSV: a row for each pledge and group, with its rule."""
+    visit = await page.visit(request, ADDED, portfolio=True)
+    clock, known, _ = await at(visit)
+    _, total = await added_up(visit, clock, known)
+    head = "group deal pledge rule low high currency nature basis because events"
+    rows = [
+        [
+            *(
+                "" if group is total.overall else group.key or "?",
+                line.deal,
+                line.pledge,
+                line.rule,
+                line.low,
+                line.high,
+            ),
+            *(line.currency or "", line.nature, line.basis, " ".join(line.because), " ".join(line.events)),
+        ]
+        for group in (total.overall, *total.groups)
+        for line in group.lines
+    ]
+    return csv_response("totals.csv", head.split(), rows)
 
 
 @route("/totals", http_method=READ)
 async def get_totals(request: Request) -> Response[bytes]:
     """How a total is made: what counted, what did not, and by which rule."""
-    visit = await page.visit(
-        request, {**KNOWN, "group_by": http.one_of(*get_args(GroupBy)), "rates_of": http.day}, portfolio=True
-    )
+    visit = await page.visit(request, ADDED, portfolio=True)
 
     async def make() -> Rendered:
         clock, known, position = await at(visit)
-        unit = visit.asked.get("unit") or "stated"
-        currency: Any = None if unit == "stated" else unit
         filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
-        question = Question(
-            currency=currency,
-            group_by=visit.asked.get("group_by"),
-            rates_of=visit.asked.get("rates_of"),
-            asked_on=visit.times.effective_on,
-            explain=True,
-            lines=500,
-        )
-        total: Totals = await visit.reader.totals(clock, known, visit.times.effective_on, terms(visit.asked), question)
+        question, total = await added_up(visit, clock, known)
         here = shown(visit.language)
         slugs = {g.key for g in total.groups if g.key and total.group_by == "organization"}
         asked = {"currency": question.currency, "group_by": question.group_by, "explain": "true", **filters}
@@ -372,14 +373,14 @@ async def get_totals(request: Request) -> Response[bytes]:
             visit,
             "totals.html",
             total=total,
-            unit=unit,
+            unit=question.currency or "stated",
             filters=filters,
             groups=get_args(GroupBy),
             names=await named(visit, slugs=slugs),
             titles=await titles_of(visit, clock, known),
             rails=await portfolio_rails(visit, clock, known),
             data_url=visit.data("/v1/totals", **asked),
-            csv_url=None,
+            csv_url=visit.here_as("/totals.csv"),
             cite=citation(visit, here.words.gettext(N_("totals")), position),
         )
 
@@ -434,11 +435,28 @@ async def get_compare(request: Request) -> Response[bytes]:
             },
             rails=None,
             data_url=visit.data("/v1/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
-            csv_url=None,
+            csv_url=f"/compare.csv?{between(start, then)}",
             cite=None,
         )
 
     return await page.kept(visit, make)
 
 
-HANDLERS = [get_portfolio, get_table, get_totals, get_compare]
+@route("/compare.csv", http_method=READ)
+async def get_compare_table(request: Request) -> Response[bytes]:
+    """The portfolio's comparison as CSV: a row for each thing that happened to a deal."""
+    visit = await page.visit(request, {**TWO_POINTS}, portfolio=True)
+    start = one_axis(http.clocks(visit.asked, "from."), "from.")
+    then = one_axis(http.clocks(visit.asked, "to."), "to.")
+    found = await visit.reader.compare_portfolio(start, then, visit.times.today)
+    rows = [
+        [
+            *(change["deal"], change["what"], change["kind"], change["field"] or ""),
+            *(plain(change["before"]), plain(change["after"]), " ".join(map(str, change["causes"]))),
+        ]
+        for change in found["changes"]
+    ]
+    return csv_response("compare.csv", ["deal", "what", "kind", "field", "before", "after", "causes"], rows)
+
+
+HANDLERS = [get_portfolio, get_totals, get_totals_table, get_compare, get_compare_table]

@@ -45,6 +45,27 @@ async def violations(page: Page) -> list[str]:
     return [f"{v['id']}: {[node['target'] for node in v['nodes']][:3]}" for v in found]
 
 
+PICTURES = {
+    "portfolio": ("/?lang=en", "en-US", 1280, False),
+    "deal": (f"{ULSAN}?lang=en&effective_on=2025-06-21", "en-US", 1280, False),
+    "deal-ko-dark": ("/deals/aws-korea-2031?lang=ko", "ko-KR", 1280, True),
+    "totals": ("/totals?lang=en&unit=USD", "en-US", 1280, False),
+    "phone": (f"{ULSAN}?lang=ko", "ko-KR", 390, False),
+}
+
+
+async def test_pictures_are_taken(window: Opens, pictures: Path) -> None:
+    """The pictures of the documentation, of nothing but the demo deals: kept where REGISTRY_PICTURES says."""
+    for name, (path, language, width, dark) in PICTURES.items():
+        reader = await window(language, width, dark=dark)
+        page = await reader.open(path)
+        taken = await page.screenshot(path=pictures / f"{name}.png")
+        assert taken.startswith(b"\x89PNG")
+    reader = await window()
+    page = await reader.open(f"{ULSAN}?published_on=2025-06-22")
+    assert (await page.locator("svg.axes").screenshot(path=pictures / "two-axes.png")).startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("language", "width", "dark", "some"), [("ko-KR", 390, False, EVERY_PAGE), ("en-US", 1280, True, EVERY_PAGE[:6])]
 )
@@ -232,27 +253,6 @@ async def test_the_crosshair_can_be_dragged_to_another_point_in_time(window: Ope
     await expect(page.locator(".lead")).to_contain_text("pledge US$5.1bn together")
     await page.go_back()
     await expect(page.locator(".past")).to_contain_text("as published by 29 Oct 2025")
-
-
-PICTURES = {
-    "portfolio": ("/?lang=en", "en-US", 1280, False),
-    "deal": (f"{ULSAN}?lang=en&effective_on=2025-06-21", "en-US", 1280, False),
-    "deal-ko-dark": ("/deals/aws-korea-2031?lang=ko", "ko-KR", 1280, True),
-    "totals": ("/totals?lang=en&unit=USD", "en-US", 1280, False),
-    "phone": (f"{ULSAN}?lang=ko", "ko-KR", 390, False),
-}
-
-
-async def test_pictures_are_taken(window: Opens, pictures: Path) -> None:
-    """The pictures of the documentation: kept where REGISTRY_PICTURES says."""
-    for name, (path, language, width, dark) in PICTURES.items():
-        reader = await window(language, width, dark=dark)
-        page = await reader.open(path)
-        taken = await page.screenshot(path=pictures / f"{name}.png")
-        assert taken.startswith(b"\x89PNG")
-    reader = await window()
-    page = await reader.open(f"{ULSAN}?published_on=2025-06-22")
-    assert (await page.locator("svg.axes").screenshot(path=pictures / "two-axes.png")).startswith(b"\x89PNG")
 
 
 async def test_a_printed_page_carries_its_address_and_no_controls(window: Opens) -> None:

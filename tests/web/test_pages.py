@@ -254,8 +254,40 @@ async def test_the_same_as_json_and_csv_is_the_same(reader: httpx.AsyncClient) -
     assert link is not None
     table = (await reader.get(link[1].replace("&amp;", "&"))).text
     assert '/pledges/total/amount,"{""currency"":""KRW"",""value"":""7000000000000""' in table
-    rows = (await reader.get("/deals.csv")).text.splitlines()
-    assert len(rows) == 16
+
+
+async def test_every_page_of_data_offers_its_link_its_json_and_its_csv(reader: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        if path in ("/sign-in", "/search"):
+            continue
+        html = (await reader.get(path)).text
+        assert "data-copy>Copy link" in html, path
+        for name in ("JSON", "CSV"):
+            link = re.search(rf'href="([^"]*)">This as {name}', html)
+            assert link is not None, (path, name)
+            data = await reader.get(link[1].replace("&amp;", "&"))
+            assert data.status_code == 200, (path, link[1])
+            assert name.lower() in data.headers["content-type"]
+
+
+async def test_no_cell_of_a_table_is_a_formula(pages: Service, reader: httpx.AsyncClient) -> None:
+    event = {"type": "deal_registered", "title": {"en": "=HYPERLINK(1)"}}
+    await pages.client.post("/v1/deals/a-formula/events", json={"event": event})
+    fields = (await reader.get("/deals/a-formula/fields.csv")).text
+    assert "=HYPERLINK" in fields
+    assert not re.search(r'(?m)(^|,)"?[=+@-]', fields)
+
+
+async def test_the_clocks_stand_on_every_page(reader: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        if path.startswith("/sign-in"):
+            continue
+        html = (await reader.get(path)).text
+        if "compare" in path:
+            assert html.count("True on") == 2
+            continue
+        assert 'aria-label="True on"' in html, path
+        assert 'aria-label="As known on"' in html, path
 
 
 async def test_a_page_not_changed_is_not_sent_again(reader: httpx.AsyncClient) -> None:
@@ -368,7 +400,7 @@ async def test_reading_may_need_a_key(pages: Service, reader: httpx.AsyncClient)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?then=")
         assert (await reader.get("/sign-in")).status_code == 200
-        assert (await reader.get("/deals.csv")).status_code == 303
+        assert (await reader.get("/totals.csv")).status_code == 303
     finally:
         registry.settings = public
 
