@@ -19,10 +19,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from msgspec import Struct
 
 from registry import postgres
 from registry.embedded import OWNER_ROLE, Embedded, User, find_binaries
+
+# No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
+settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("registry")
 
 IMAGE = "postgres:18-alpine"
 APP_ROLE = "registry_test_app"
