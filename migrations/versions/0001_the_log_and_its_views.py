@@ -119,8 +119,8 @@ CREATE TABLE keys (
 
 # Every deal at every point in time: rectangles [effective) × [known). The known axis is the log's position for the
 # recorded clock ('r'), and the day number (date - 0001-01-01 + 1) for the published one ('p'). Narrow: what is listed
-# stands apart, once for the four or more rectangles in which a state holds; but the sum of a deal that adds up by itself
-# (`kind` says of what) stands here, so that totals are one look through the rectangles.
+# stands apart, once for the four or more rectangles in which a state holds; but the sum of a deal that adds up by
+# itself (`kind` says of what) stands here, so that totals are one look through the rectangles.
 DEAL_VERSIONS = """
 CREATE TABLE deal_versions (
     clock          "char" NOT NULL,
