@@ -14,7 +14,6 @@ from typing import Any
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal, get_currency_name, get_currency_symbol
 from pycountry import countries, subdivisions
 
@@ -43,6 +42,7 @@ class Figures:
         self.language = language
         self.words: Words = words(language)
         self.locale = Locale.parse("ko_KR" if language == "ko" else "en")
+        self._months: dict[int, str] = dict(self.locale.months["format"]["abbreviated"])
 
     # --- money --------------------------------------------------------------------------------------------------------
 
@@ -135,13 +135,13 @@ class Figures:
             return "–"
         if self.language == "ko":
             return f"{value.year}년 {value.month}월 {value.day}일"
-        return format_date(value, "d MMM y", locale=self.locale)
+        return f"{value.day} {self._months[value.month]} {value.year}"
 
     def short_day(self, value: date) -> str:
         """A whole day where there is little room."""
         if self.language == "ko":
             return f"{value.year}. {value.month}. {value.day}."
-        return format_date(value, "d MMM yy", locale=self.locale)
+        return f"{value.day} {self._months[value.month]} {value.year % 100:02}"
 
     def as_day(self, text: str | date) -> date:
         """A day as JSON writes it."""
@@ -156,7 +156,7 @@ class Figures:
         if value is None:
             return "–"
         moment = value.astimezone(UTC)
-        return f"{self.day(moment.date())} {format_datetime(moment, 'HH:mm:ss', locale=self.locale)} UTC"
+        return f"{self.day(moment.date())} {moment:%H:%M:%S} UTC"
 
     def loosely(self, edtf: str | None) -> str:
         """A date as loosely as its source gave it (EDTF level 0 and 1)."""
@@ -182,7 +182,7 @@ class Figures:
             year, month = int(text[:4]), int(text[5:])
             if self.language == "ko":
                 return f"{year}년 {month}월"
-            return format_date(date(year, month, 1), "MMM y", locale=self.locale)
+            return f"{self._months[month]} {year}"
         if re.fullmatch(r"\d{4}", text):
             return f"{text}년" if self.language == "ko" else text
         return text

@@ -232,14 +232,13 @@ def environment(language: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+        extensions=["jinja2.ext.do"],
         auto_reload=False,
     )
     spoken, figured = words(language), figures(language)
-    made.install_gettext_callables(  # type: ignore[attr-defined]
-        spoken.gettext, spoken.ngettext, newstyle=True
-    )
     made.globals.update(
+        _=spoken.say,
+        ngettext=spoken.count,
         language=language,
         languages=LANGUAGES,
         label=spoken.label,
@@ -298,14 +297,18 @@ async def kept(visit: Visit, make: Callable[[], Awaitable[Rendered]]) -> Respons
     """The page as it was made at this position of the log, for readers who are not signed in; else made now."""
     if visit.key is not None:
         return send(visit, await make())
-    log = id(visit.registry)
-    question = (log, visit.path, tuple(sorted(visit.given.items())), visit.language, visit.position, visit.times.today)
+    log = (id(visit.registry), visit.position)
+    if _kept and next(iter(_kept))[0] != log:
+        _kept.clear()  # what another position said may have been erased since: it is not only unused, it is gone
+    question = (log, visit.path, tuple(sorted(visit.given.items())), visit.language, visit.times.today)
     found = _kept.get(question)
     if found is None:
         made = await make()
         if made.status != 200 or len(made.body) > KEPT_BYTES:
             return send(visit, made)
-        found = _kept[question] = pack(made.body)
+        found = pack(made.body)
+        if not _kept or next(iter(_kept))[0] == log:
+            _kept[question] = found
         while len(_kept) > KEPT_PAGES:
             _kept.popitem(last=False)
     else:

@@ -351,6 +351,15 @@ class Words:
         found = self._messages.get(message)
         return found if isinstance(found, str) else message
 
+    def say(self, message: str, **values: object) -> str:
+        """The message with its values, as plain text: templates escape the whole."""
+        text = self.gettext(message)
+        return text % values if values else text
+
+    def count(self, one: str, many: str, n: int) -> str:
+        """The message about a number, as plain text."""
+        return self.ngettext(one, many, n) % {"num": n}
+
     def ngettext(self, one: str, many: str, n: int) -> str:
         """The message in the form that the number asks for. Korean has one form."""
         found = self._messages.get(one)

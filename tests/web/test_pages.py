@@ -411,3 +411,25 @@ async def test_a_language_chosen_in_the_address_stays_chosen(reader: httpx.Async
     inner = re.findall(r'<a[^>]* href="(/(?:deals|organizations|totals)[^"]*)"', main_of(html))
     assert inner
     assert all("lang=ko" in link or "/record" in link for link in inner), [i for i in inner if "lang=ko" not in i]
+
+
+async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, reader: httpx.AsyncClient) -> None:
+    secret = "a-name-that-must-go"
+    said = {"effective_on": "2025-01-01", "event": {"type": "deal_registered", "title": {"en": "Erased"}}}
+    named = {
+        "effective_on": "2025-01-01",
+        "event": {"type": "pledge_announced", "pledge": "p", "purpose": {"en": secret, "ko": secret}},
+    }
+    made = await pages.client.post("/v1/deals/erased/events", json=[said, named])
+    event = made.json()["events"][1]["id"]
+    paths = ("/deals/erased", "/deals/erased/blame", f"/events/{event}", "/log", "/")
+    assert secret in (await reader.get(paths[0])).text
+    for path in paths:
+        await reader.get(path)
+    erased = {"event": {"type": "event_redacted", "redacts": event, "reason": "a court's order"}}
+    assert (await pages.client.post("/v1/deals/erased/events", json=erased)).status_code == 201
+    for path in paths:
+        assert secret not in (await reader.get(path)).text, path
+    assert not any(secret.encode() in kept.body for kept in web_page._kept.values())
+    assert "Its content was erased by law." in (await reader.get(f"/events/{event}")).text
+    assert "a court&#39;s order" in (await reader.get("/deals/erased")).text
