@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -38,15 +40,13 @@ class Plan:
     """A file of requests. One that is repeated is for reads; one that is not must hold more than a run can send."""
 
     def __init__(self, requests: Iterable[bytes], repeat: bool = True) -> None:
-        self._file = tempfile.NamedTemporaryFile(prefix="bench-", suffix=".http")  # noqa: SIM115 - closed with the plan
-        for request in requests:
-            self._file.write(request + MARK)
-        self._file.flush()
-        self.path = Path(self._file.name)
+        number, name = tempfile.mkstemp(prefix="bench-", suffix=".http")
+        with os.fdopen(number, "wb") as file:
+            file.writelines(request + MARK for request in requests)
+        self.path = Path(name)
         self.repeat = repeat
-
-    def close(self) -> None:
-        self._file.close()
+        # A run makes hundreds of megabytes of them: each goes with its plan.
+        self.close = weakref.finalize(self, os.unlink, name)
 
 
 def has_wrk() -> bool:

@@ -68,7 +68,7 @@ QUICK = Sizes(
     listeners=200,
     flood=6_000,
 )
-TINY = Sizes(name="tiny", seconds=0.3, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5, flood=20)
+TINY = Sizes(name="tiny", seconds=0.1, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5, flood=20)
 
 
 class Bench(Struct):
@@ -557,7 +557,7 @@ async def _costs(bench: Bench, database: Database, deals: int) -> dict[str, floa
         pages = [plan.http("GET", f"/v1/events?after={at}&limit=100") for at in range(0, log, max(1, log // 997))]
         found["feed page"] = (await bench.load(registry, Plan(pages), 1)).p50
         proof = f"/v1/log/proof/inclusion?position={{}}&size={log}"
-        async with httpx.AsyncClient(base_url=registry.url) as client:
+        async with httpx.AsyncClient(base_url=registry.url, timeout=600) as client:
             served = (await client.get(proof.format(1))).status_code == 200
         if served:
             proofs = [plan.http("GET", proof.format(at)) for at in range(1, log, max(1, log // 997))]

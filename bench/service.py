@@ -24,11 +24,12 @@ ROOT = Path(__file__).parent.parent
 
 
 class Database(Struct, frozen=True):
-    """A database of the run's server, by the URLs of its owner and of the application."""
+    """A database of the run's server, by the URLs of its owner and of the application; the folder is its services'."""
 
     name: str
     owner_url: str
     app_url: str
+    folder: str
 
 
 @asynccontextmanager
@@ -37,13 +38,15 @@ async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[
     name = f"bench_{next(_serial)}"
     admin = server.url(OWNER_ROLE, "postgres")
     await _execute(admin, f"CREATE DATABASE {name}")
-    made = Database(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name))
     try:
-        if migrated:
-            await postgres.migrate(made.owner_url, APP_ROLE)
-        else:
-            await _execute(made.owner_url, f"GRANT ALL ON SCHEMA public TO {APP_ROLE}")
-        yield made
+        # A signing key remembers the log that it has signed: one folder for each.
+        with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
+            made = Database(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
+            if migrated:
+                await postgres.migrate(made.owner_url, APP_ROLE)
+            else:
+                await _execute(made.owner_url, f"GRANT ALL ON SCHEMA public TO {APP_ROLE}")
+            yield made
     finally:
         await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -104,15 +107,13 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
 async def registry(made: Database) -> AsyncIterator[Process]:
     """`registry serve` on a database."""
     command = ("-c", "from registry.cli import main; main()", "serve", "--port", "0")
-    # Its own folder: a signing key remembers the log that it has signed.
-    with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
-        async with _running(
-            *command,
-            REGISTRY_DATABASE_URL=made.app_url,
-            REGISTRY_OWNER_URL=made.owner_url,
-            REGISTRY_DATA_DIR=folder,
-        ) as process:
-            yield process
+    async with _running(
+        *command,
+        REGISTRY_DATABASE_URL=made.app_url,
+        REGISTRY_OWNER_URL=made.owner_url,
+        REGISTRY_DATA_DIR=made.folder,
+    ) as process:
+        yield process
 
 
 @asynccontextmanager
