@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import importing, load, peers, plan, service
+from bench import partitions as partitioning
 from bench.importing import Imported
 from bench.load import Load, Plan
 from bench.report import Row
@@ -44,6 +45,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     long_deal: int
     listeners: int
     flood: int
+    partitioned: int
 
 
 FULL = Sizes(
@@ -56,6 +58,7 @@ FULL = Sizes(
     long_deal=10_000,
     listeners=1_000,
     flood=6_000,
+    partitioned=2_000_000,
 )
 QUICK = Sizes(
     name="quick",
@@ -67,8 +70,20 @@ QUICK = Sizes(
     long_deal=2_000,
     listeners=200,
     flood=6_000,
+    partitioned=200_000,
 )
-TINY = Sizes(name="tiny", seconds=0.1, repetitions=1, small=20, large=40, huge=0, long_deal=30, listeners=5, flood=20)
+TINY = Sizes(
+    name="tiny",
+    seconds=0.1,
+    repetitions=1,
+    small=20,
+    large=40,
+    huge=0,
+    long_deal=30,
+    listeners=5,
+    flood=20,
+    partitioned=1_000,
+)
 
 
 class Bench(Struct):
@@ -692,6 +707,27 @@ async def flood(bench: Bench) -> list[Row]:
     ]
 
 
+async def partitions(bench: Bench) -> list[Row]:
+    """The log in one table, and in ten."""
+    async with service.database(bench.server) as database:
+        whole, parted = await partitioning.costs(database.owner_url, bench.sizes.partitioned)
+    return [
+        Row(
+            measure=f"{what} of {bench.sizes.partitioned:,}, in the database: ten partitions ÷ one table",
+            ratios=[b / a],
+            must=None,
+            aim=None,
+            figures=f"{b:.3g} ms ÷ {a:.3g} ms",
+        )
+        for what, a, b in (
+            ("1,000 events appended to a log", whole.append, parted.append),
+            ("a stream's end in a log", whole.stream, parted.stream),
+            ("an event by its id in a log", whole.id, parted.id),
+            ("a page of 1,000 from a log", whole.page, parted.page),
+        )
+    ]
+
+
 MEASURES: dict[str, Measure] = {
     "posting": posting,
     "reading": reading,
@@ -699,5 +735,6 @@ MEASURES: dict[str, Measure] = {
     "listeners": listeners,
     "processes": processes,
     "flood": flood,
+    "partitions": partitions,
     "large": large,
 }
