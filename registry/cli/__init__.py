@@ -103,6 +103,10 @@ def main() -> None:
     except RegistryError as error:
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
+    except OSError as error:
+        # A full disk, a file that may not be read: not ours to mend, and no bug.
+        print(f"registry: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

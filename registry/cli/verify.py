@@ -6,6 +6,7 @@ Ends with 6 when something is not what it was, and names the first bad position.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -73,7 +74,7 @@ def _read(path: Path) -> bytes:
 
 def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
     beside = settings.signing_key.with_name(settings.signing_key.name + ".pub")
-    if not given and not beside.exists():
+    if not given and not os.access(beside, os.R_OK):
         raise typer.BadParameter(f"give the log's verifier key: there is none at {beside}", param_hint="--key")
     try:
         return [VerifierKey.parse(line) for one in given or [str(beside)] for line in _lines(one)]

@@ -257,3 +257,12 @@ def test_a_wrong_use_ends_with_2(words: tuple[str, ...]) -> None:
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    for words in (("keys", "list"), ("serve", "--port", "0")):
+        done = run(*words, "--data-dir", tmp_path / "data")
+        assert done.returncode == 1
+        assert done.stderr.startswith("registry: ")
+        assert "Traceback" not in done.stderr
