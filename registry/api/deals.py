@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import HttpMethod, Response, post, route
 from litestar.params import FromPath
-from msgspec import Meta
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from registry.answers import encode
@@ -66,6 +66,21 @@ def scope_of(event: Event) -> Scope:
 RECORD = {"dry_run": http.flag}
 
 
+class _Named(Struct):
+    """Of an event that was recorded, what names it."""
+
+    id: str
+
+
+class _Recorded(Struct):
+    """Of the recorder's answer, what the headers repeat."""
+
+    events: tuple[_Named, ...]
+
+
+_first = msgspec.json.Decoder(_Recorded)
+
+
 async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes], list[Any]]) -> Response[bytes]:
     """Records what a request's body announces, in one stream."""
     key = await http.identify(request) or await http.authorize(request, "record")
@@ -92,7 +107,7 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
     )
     headers = {"ETag": f'"{outcome.version}"', "Cache-Control": "no-store"}
     if not asked.get("dry_run", False):
-        first = msgspec.json.decode(outcome.answer)["events"][0]["id"] if len(announcements) == 1 else None
+        first = _first.decode(outcome.answer).events[0].id if len(announcements) == 1 else None
         headers["Location"] = f"/v1/events/{first}" if first else f"/v1/{kind}s/{slug}/events"
     return http.json_response(outcome.answer, 201 if outcome.new else 200, headers)
 

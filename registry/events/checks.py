@@ -95,6 +95,7 @@ def _sources(sources: tuple[Source, ...], at: str) -> Iterator[Fault]:
         yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
 
 
+@lru_cache(maxsize=10_000)
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
