@@ -119,7 +119,8 @@ class Feed:
 
     def committed(self, head: Head) -> None:
         """This process has recorded something."""
-        self._wake.set()
+        if self._listeners:
+            self._wake.set()
 
     def end(self) -> None:
         """Lets everybody who listens go; they come back with the position they have reached."""

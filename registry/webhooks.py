@@ -180,6 +180,7 @@ class Webhooks:
         self._allowed = tuple(allowed)
         self._guarded = Guarded(allowed)
         self._wake = asyncio.Event()
+        self._wanted = True
         self._task: asyncio.Task[None] | None = None
         self._client = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(), network_backend=self._guarded, max_connections=RECEIVERS_AT_ONCE
@@ -198,7 +199,8 @@ class Webhooks:
 
     def committed(self, head: Head) -> None:
         """This process has recorded something."""
-        self._wake.set()
+        if self._wanted:
+            self._wake.set()
 
     # --- the list -----------------------------------------------------------------------------------------------------
 
@@ -277,7 +279,7 @@ class Webhooks:
     async def _run(self) -> None:
         while True:
             try:
-                if await self._pool.fetchval("SELECT EXISTS (SELECT FROM webhooks)"):
+                if await self._any():
                     async with self._turn() as mine:
                         while mine and await self._deliver():
                             await self._pause()
@@ -314,7 +316,12 @@ class Webhooks:
                 await self._catch_up(row)
 
         await asyncio.gather(*(one(row) for row in rows))
-        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM webhooks)"))
+        return await self._any()
+
+    async def _any(self) -> bool:
+        """Whether there is a webhook at all; while there is none, what is recorded wakes nobody."""
+        self._wanted = bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM webhooks)"))
+        return self._wanted
 
     async def _catch_up(self, row: Any) -> None:
         """Sends a webhook the next page of events, in order, until one is not taken."""

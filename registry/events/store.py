@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date, datetime
 from functools import cache
 from typing import Any, TypeAlias
@@ -40,14 +40,23 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionPr
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 # Any number will do, as long as every process that appends takes the same one ('registry' in ASCII).
+THE_LOG = 8243105007150424697
+
 # The isolation is said: under any other, what is read once the lock has come would be what was so before.
-LOCK = """
+LOCK = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SELECT pg_advisory_xact_lock(8243105007150424697);
+SELECT pg_advisory_xact_lock({THE_LOG});
 """
 
 # Seconds to wait for a connection, and for the lock, before the database counts as lost.
 PATIENCE = 8.0
+
+# Takes the log's lock where it is free, and fails where it is not or where the log has another event at its end.
+# Whatever the statement's snapshot missed stands at the position behind it, where the primary key refuses a second one.
+AT_THE_END = f"""
+SELECT 1 / (pg_try_advisory_xact_lock({THE_LOG})
+            AND EXISTS (SELECT FROM events WHERE position = $1 AND leaf_hash = $2))::int
+"""  # noqa: S608 - put together from a constant
 
 HEAD = """
 SELECT position, leaf_hash, recorded_at
@@ -254,6 +263,10 @@ SELECT position
 ERASE = "SELECT redact_event($1, $2)"
 
 
+class NotTheEnd(Exception):
+    """The log does not end where the writer thought, or another writer is at work: nothing was written."""
+
+
 class Head(Struct, frozen=True):
     """The log's last event: its position (0: the log is empty), leaf hash and instant of recording."""
 
@@ -287,6 +300,16 @@ async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
+@contextmanager
+def _ended_when_late(connection: Connection) -> Iterator[None]:
+    """Who does not answer in time would not answer a ROLLBACK either: it ends with the connection."""
+    try:
+        yield
+    except (asyncio.CancelledError, TimeoutError):
+        connection.terminate()
+        raise
+
+
 @asynccontextmanager
 async def holding_the_log(connection: Connection, patience: float) -> AsyncIterator[None]:
     """The same on a connection that is there. `patience`: the seconds to wait for the lock.
@@ -295,16 +318,14 @@ async def holding_the_log(connection: Connection, patience: float) -> AsyncItera
     (tests/test_recorder.py::test_a_reader_that_polls_misses_nothing).
     """
     try:
-        await connection.execute(LOCK, timeout=patience)
-        yield
-        await connection.execute("COMMIT")
-    except BaseException as error:
+        with _ended_when_late(connection):
+            await connection.execute(LOCK, timeout=patience)
+            yield
+            await connection.execute("COMMIT")
+    except BaseException:
         # The pool takes a broken connection back at once, and what broke it is the error to tell.
         with suppress(*postgres.ERRORS):
-            if isinstance(error, (asyncio.CancelledError, TimeoutError)):
-                # Who does not answer in time would not answer a ROLLBACK either: it ends with the connection.
-                connection.terminate()
-            elif not connection.is_closed() and connection.is_in_transaction():
+            if not connection.is_closed() and connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
         raise
 
@@ -375,8 +396,13 @@ class Writes:
     """
 
     def __init__(self) -> None:
+        self._first: list[tuple[str, Sequence[Any]]] = []
         self._parts: list[str] = []
         self._arguments: list[Any] = []
+
+    def first(self, statement: str, *arguments: Any) -> None:
+        """A statement that must be done before the parts: they find nothing of what it deletes."""
+        self._first.append((statement, arguments))
 
     def add(self, part: str, *arguments: Any) -> None:
         """One part more, with its arguments."""
@@ -384,10 +410,33 @@ class Writes:
         self._arguments += arguments
 
     async def execute(self, connection: Connection) -> None:
-        """Writes all of it."""
+        """Writes all of it, in a transaction of the caller's."""
+        for statement, arguments in self._first:
+            await connection.execute(statement, *arguments)
         if self._parts:
             await connection.execute(f"WITH {', '.join(self._parts)} SELECT", *self._arguments)
-            self._parts, self._arguments = [], []
+        self._first, self._parts, self._arguments = [], [], []
+
+    async def execute_behind(self, end: Head, pool: Pool) -> None:
+        """Writes all of it behind the log's end, its commit included: in one trip where one statement is enough.
+
+        Raises NotTheEnd, and has written nothing, where the log ends elsewhere or another writer is at work.
+        """
+        try:
+            if self._first:
+                async with log_transaction(pool) as connection:
+                    if await head(connection) != end:
+                        raise NotTheEnd
+                    await self.execute(connection)
+            else:
+                at_the_end = _numbered(AT_THE_END, len(self._arguments))
+                statement = f"WITH {', '.join(self._parts)} {at_the_end}"
+                async with pool.acquire(timeout=PATIENCE) as connection:
+                    with _ended_when_late(connection):
+                        arguments = (*self._arguments, end.position, end.leaf_hash)
+                        await connection.execute(statement, *arguments, timeout=PATIENCE)
+        except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
+            raise NotTheEnd from error
 
 
 @cache

@@ -401,7 +401,7 @@ class DealVersions:
     name = "deal_versions"
     tables = ("deal_versions", "deal_states", "deal_terms")
 
-    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
+    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
         boards: dict[tuple[bytes, str], _Board] = {}
         anew: dict[str, History[Deal]] = {}
         for step in steps:
@@ -423,7 +423,7 @@ class DealVersions:
                     board = boards[clock, deal] = _Board(clock, deal)
                 board.move(was, now, known)
         if anew:
-            await connection.execute(FORGET, list(anew))
+            writes.first(FORGET, list(anew))
         drawn = [
             r for history in anew.values() for r in (*rectangles_recorded(history), *rectangles_published(history))
         ]

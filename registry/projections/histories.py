@@ -115,7 +115,7 @@ class Histories:
         self._held.clear()
         self._events = 0
 
-    async def load(self, connection: store.Connection, streams: Iterable[str]) -> dict[str, History[Any]]:
+    async def load(self, connection: store.Connection | store.Pool, streams: Iterable[str]) -> dict[str, History[Any]]:
         """These streams, from memory or from the log. Only for who knows that what is held is current."""
         found = {stream: history for stream in streams if (history := self.get(stream)) is not None}
         missing = [stream for stream in streams if stream not in found]

@@ -101,10 +101,10 @@ class Mentions:
     name = "mentions"
     tables = ("mentions",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
-        erased = [e.position for s in steps if s.erased for e in s.after.events if e.event is None]
+    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
+        erased = [e.position for s in steps if s.erased for e in s.after.events if e.erased]
         if erased:
-            await connection.execute(FORGET, erased)
+            writes.first(FORGET, erased)
         _add(writes, (step.recorded for step in steps))
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:

@@ -11,12 +11,17 @@ from registry.domain.history import ORGANIZATIONS, History
 from registry.events.store import Connection, Writes
 from registry.projections.projection import Step
 
+# The names of each come as one text, a line each: unnest takes arrays of arrays apart.
 PUT = """
-INSERT INTO organizations (organization, version, position, merged_into, names, state)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (organization) DO UPDATE
-   SET version = excluded.version, position = excluded.position, merged_into = excluded.merged_into,
-       names = excluded.names, state = excluded.state
+registered AS (
+    INSERT INTO organizations (organization, version, position, merged_into, names, state)
+    SELECT organization, version, position, merged_into, string_to_array(names, E'\n'), state
+      FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
+           AS o (organization, version, position, merged_into, names, state)
+    ON CONFLICT (organization) DO UPDATE
+       SET version = excluded.version, position = excluded.position, merged_into = excluded.merged_into,
+           names = excluded.names, state = excluded.state
+)
 """
 
 FORGET = "DELETE FROM organizations WHERE organization = ANY ($1::text[])"
@@ -61,27 +66,30 @@ class Organizations:
     name = "organizations"
     tables = ("organizations",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
+    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
         last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
-        await self.rebuild(connection, list(last.values()))
+        _put(writes, list(last.values()))
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         await connection.execute(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
 
     async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        for history in histories:
-            if history.rules is not ORGANIZATIONS:
-                continue
-            state = history.state
-            await connection.execute(
-                PUT,
-                history.slug,
-                history.version,
-                history.events[-1].position,
-                history.record.merged_into,
-                list(state.all_names()),
-                _encode(state),
-            )
+        writes = Writes()
+        _put(writes, [history for history in histories if history.rules is ORGANIZATIONS])
+        await writes.execute(connection)
+
+
+def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:
+    if histories:
+        writes.add(
+            PUT,
+            [history.slug for history in histories],
+            [history.version for history in histories],
+            [history.events[-1].position for history in histories],
+            [history.record.merged_into for history in histories],
+            ["\n".join(history.state.all_names()) for history in histories],
+            [_encode(history.state) for history in histories],
+        )
 
 
 async def named(connection: Any, slugs: Sequence[str]) -> dict[str, msgspec.Raw]:

@@ -42,11 +42,8 @@ class View(Protocol):
         """The tables it keeps, each of which can be emptied."""
         ...
 
-    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
-        """Writes what these events change, inside the transaction that records them.
-
-        What need not be there before anything else goes into `writes`, to be written with all the rest.
-        """
+    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
+        """Adds what these events change to what the transaction that records them writes."""
         ...
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:

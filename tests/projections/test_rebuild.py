@@ -245,7 +245,7 @@ class Lengths:
     name = "lengths"
     tables = ("lengths",)
 
-    async def apply(self, connection: Connection, steps: Sequence[Step], writes: Writes) -> None:
+    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
         raise NotImplementedError
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:

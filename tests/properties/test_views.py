@@ -72,7 +72,7 @@ async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
     try:
         for group in groups(list(steps_of(log)), cuts):
             writes = Writes()
-            await DealVersions().apply(connection, group, writes)
+            DealVersions().apply(group, writes)
             await writes.execute(connection)
         return [_rectangle(row) for row in await connection.fetch(ROWS)]
     finally:
