@@ -116,8 +116,16 @@ def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
     last = min(port + PORTS_TRIED, 65_535) if next_free and port else port
     for tried in range(port, last):
         with suppress(OSError):
-            return socket.create_server((host, tried), family=family, backlog=2048)
-    return socket.create_server((host, last), family=family, backlog=2048)
+            return _server(host, tried, family)
+    return _server(host, last, family)
+
+
+def _server(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    listening = socket.create_server((host, port), family=family, backlog=2048)
+    # Connections inherit it. asyncio's own loop sets it only on sockets whose protocol is named, which accepted ones'
+    # is not: each answer's body would wait 40 ms for its head to be acknowledged. uvloop sets it always.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def address(settings: Settings, listening: socket.socket) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from msgspec import Struct
 
 from registry import api, keys
 from registry.app import create_app
+from registry.cli.service import listen
 from registry.settings import Settings
 from tests.conftest import APP_ROLE, Server, at
 
@@ -99,7 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     server = uvicorn.Server(config)
     # Signals are the test run's own to handle.
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listen("127.0.0.1", 0) as listening:
         serving = asyncio.create_task(server._serve([listening]))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
