@@ -2,7 +2,8 @@
 
 The server is, in this order: the one that REGISTRY_TEST_DATABASE_URL names (as a superuser), one in Docker where an
 engine answers, else the embedded one, from the programs in REGISTRY_TEST_POSTGRES_BIN if that is set. The run's header
-says which.
+says which. Where the tests are spread over several processes each has a server of its own, but for one that is named:
+nothing on a server, neither a database nor a role, has the same name in two processes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -21,27 +23,36 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry import postgres
+from registry.cli.demo import announcements
 from registry.embedded import OWNER_ROLE, Embedded, User, find_binaries
 
 # No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("registry")
 
+# Tests, and what they start, talk to this machine alone: a proxy that the environment names has no part in it.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost", "::1"]))
+
 IMAGE = "postgres:18-alpine"
-APP_ROLE = "registry_test_app"
+APP_ROLE = "_".join(filter(None, ["registry_test_app", os.environ.get("PYTEST_XDIST_WORKER")]))
+
+NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
 
 # Tests kill processes, never the machine: nothing is lost without fsync, and a database is made three times as fast.
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 class Server(Struct, frozen=True):
-    """Where the tests' databases are made."""
+    """Where the tests' databases are made, and what of: `keys` is the folder of the keys that signed the template."""
 
     admin_url: str
     template: str
     app_password: str
+    keys: Path | None = None
 
 
 class Database(Struct, frozen=True):
@@ -85,6 +96,13 @@ def pytest_report_header() -> str:
     if installation() is None and docker_answers():
         return f"postgres: {IMAGE} in Docker"
     return f"postgres: embedded {find_binaries(User.fitting(), installation()).version}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says loudly when no browser looked at the pages."""
+    if any(NO_CHROMIUM in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.section("the pages", sep="!", red=True, bold=True)
+        terminalreporter.line(NO_CHROMIUM, red=True, bold=True)
 
 
 def at(url: str, database: str, role: str | None = None, password: str = "") -> str:
@@ -140,6 +158,20 @@ async def admin(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Reco
     connection = await asyncpg.connect(server.admin_url)
     yield connection
     await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Server]:
+    """The server with a template that holds the demo's deals: they are posted once, for all who begin with them."""
+    # Imported here: it imports this module.
+    from tests.api.conftest import cloned, running
+
+    async with cloned(server, admin, "demo") as settings:
+        async with running(settings) as service:
+            for path, announcement in announcements():
+                answer = await service.client.post(path, json=announcement)
+                assert answer.status_code == 201, answer.text
+        yield replace(server, template=f"{server.template}_demo", keys=settings.data_dir)
 
 
 serial = itertools.count(1)

@@ -8,9 +8,8 @@ from typing import Any
 import asyncpg
 import pytest_asyncio
 
-from registry.cli.demo import post_all
 from tests.api.announcements import announced, pledged, registered, revised
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
 # The day that the demo's totals are worked out for by hand (docs/totals.md).
@@ -20,11 +19,9 @@ Columns = dict[tuple[str, str, str], dict[str, Any]]
 
 
 @pytest_asyncio.fixture(scope="module")
-async def registry(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+async def registry(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """A registry with the demo's deals."""
-    name = server.template.replace("template", "hard")
-    async with cloned(server, admin, name) as settings, running(settings) as service:
-        await post_all(service.url, ADMIN_KEY)
+    async with cloned(demo_server, admin, "hard") as settings, running(settings) as service:
         yield service
 
 

@@ -79,7 +79,7 @@ async def service(server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch)
 @asynccontextmanager
 async def serving(server: Server, admin: Admin, **more: Any) -> AsyncIterator[Service]:
     async with (
-        cloned(server, admin, server.template.replace("template", "webhooks")) as settings,
+        cloned(server, admin, "webhooks") as settings,
         running(replace(settings, **{"webhook_networks": LOOPBACK, **more})) as service,
     ):
         yield service
@@ -213,7 +213,7 @@ async def test_a_restarted_service_sends_on_from_where_it_was(
     server: Server, admin: Admin, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "POLL", 0.02)
-    async with cloned(server, admin, server.template.replace("template", "webhooks")) as settings:
+    async with cloned(server, admin, "webhooks") as settings:
         settings = replace(settings, webhook_networks=LOOPBACK)
         async with running(settings) as service:
             await hook(service, receiver)
@@ -295,10 +295,7 @@ async def test_an_address_that_can_never_be_sent_to_is_refused_at_once(refusing:
 @pytest_asyncio.fixture(scope="module")
 async def refusing(server: Server, admin: Admin) -> AsyncIterator[httpx.AsyncClient]:
     """A service that may send to public addresses only."""
-    async with (
-        cloned(server, admin, server.template.replace("template", "refusing")) as settings,
-        running(settings) as service,
-    ):
+    async with cloned(server, admin, "refusing") as settings, running(settings) as service:
         yield service.client
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -120,9 +121,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name: str) -> AsyncIterator[Settings]:
-    """Settings for a service on a fresh database, with redaction possible."""
+    """Settings for a service on a database of its own, a copy of the server's template, with redaction possible."""
+    name = f"{server.template}_{name}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
     with tempfile.TemporaryDirectory() as directory:
+        if server.keys is not None:
+            shutil.copytree(server.keys, directory, dirs_exist_ok=True)
         yield Settings(
             database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
             owner_url=at(server.admin_url, name),
@@ -136,10 +140,7 @@ async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name
 @pytest_asyncio.fixture(scope="session")
 async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """One service for all tests of the API: each works on deals of its own."""
-    async with (
-        cloned(server, admin, server.template.replace("template", "api")) as settings,
-        running(settings) as service,
-    ):
+    async with cloned(server, admin, "api") as settings, running(settings) as service:
         yield service
 
 

@@ -27,8 +27,7 @@ FORMS = ["csv", "ndjson", "xlsx", "parquet"]
 @pytest_asyncio.fixture(scope="module")
 async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
     """A service of which everything is known: deals with and without amounts, formulas, Korean, many deals."""
-    database = server.template.replace("template", "exports")
-    async with cloned(server, admin, database) as settings, running(settings) as service:
+    async with cloned(server, admin, "exports") as settings, running(settings) as service:
         korean = {"deal": "ulsan", **registered()}
         korean["event"]["title"] = {"ko": "울산 AI 데이터센터", "en": '=HYPERLINK("http://evil.example")'}
         annual = pledged(pledge="more", amount_basis="annual", by=["aws", "sk"])

@@ -105,8 +105,7 @@ async def test_a_wrong_key_is_told_even_where_reading_is_public(service: Service
 @pytest_asyncio.fixture(scope="module")
 async def private(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """A service on which reading needs a key."""
-    name = server.template.replace("template", "private")
-    async with cloned(server, admin, name) as settings, running(replace(settings, public_read=False)) as service:
+    async with cloned(server, admin, "private") as settings, running(replace(settings, public_read=False)) as service:
         yield service
 
 

@@ -40,8 +40,7 @@ Run = Callable[..., Awaitable[Ended]]
 
 @pytest_asyncio.fixture(scope="module")
 async def service(server: Server, admin: Admin) -> AsyncIterator[Service]:
-    database = server.template.replace("template", "cli")
-    async with cloned(server, admin, database) as settings, running(settings) as service:
+    async with cloned(server, admin, "cli") as settings, running(settings) as service:
         yield service
 
 

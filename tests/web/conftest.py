@@ -15,9 +15,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from registry.cli.demo import announcements
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import NO_CHROMIUM, Server
 
 FLAGS = [
     "--no-sandbox",
@@ -28,19 +27,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
-
-_missing: list[str] = []
 
 
 @pytest_asyncio.fixture(scope="session")
-async def pages(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+async def pages(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
     """A service that holds the demo deals."""
-    name = server.template.replace("template", "pages")
-    async with cloned(server, admin, name) as settings, running(settings) as service:
-        for path, announcement in announcements():
-            answer = await service.client.post(path, json=announcement)
-            assert answer.status_code in (200, 201), answer.text
+    async with cloned(demo_server, admin, "pages") as settings, running(settings) as service:
         yield service
 
 
@@ -71,19 +63,11 @@ async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests; each opens a window of its own."""
     path = chromium()
     if path is None:
-        _missing.append(NO_CHROMIUM)
         pytest.skip(NO_CHROMIUM)
     async with async_playwright() as playwright:
         running_browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running_browser
         await running_browser.close()
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says loudly when no browser looked at the pages."""
-    if _missing:
-        terminalreporter.section("the pages", sep="!", red=True, bold=True)
-        terminalreporter.line(_missing[0], red=True, bold=True)
 
 
 class Window:
