@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from registry.errors import MigrationFailed, PostgresTooOld
+
+# Imported where they are used: alembic and SQLAlchemy take longer than the rest of a command's start, and only a
+# migration needs them.
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
 
 OLDEST_MAJOR = 14
 
@@ -153,6 +154,10 @@ async def migrate(owner_url: str, app_role: str) -> str:
     Processes that migrate at once wait for each other. Raises `MigrationFailed` where the role is missing or Postgres
     refuses a step, and one of `ERRORS` where it does not answer.
     """
+    from sqlalchemy import NullPool
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     engine = create_async_engine(
         "postgresql+asyncpg://",
         # asyncpg reads the URL itself: SQLAlchemy's reading of it differs in sockets and quoting.
@@ -170,6 +175,9 @@ async def migrate(owner_url: str, app_role: str) -> str:
 
 
 def _upgrade(connection: Connection, app_role: str) -> None:
+    from alembic import command
+    from sqlalchemy import text
+
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
     # The lock belongs to the session, not to this transaction: each migration has its own.
     connection.commit()
@@ -198,6 +206,8 @@ def migrations() -> Path:
 
 def alembic_config() -> Config:
     """What alembic needs to know; alembic.ini says the same to its own command."""
+    from alembic.config import Config
+
     config = Config()
     # A '%' in a path would be read as an interpolation.
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
@@ -207,10 +217,11 @@ def alembic_config() -> Config:
 @cache
 def head() -> str:
     """The newest version of the schema that this program knows."""
-    found = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    if found is None:
+    # They are numbered, and their files are named after their numbers.
+    found = [path.name.partition("_")[0] for path in (migrations() / "versions").glob("[0-9]*.py")]
+    if not found:
         raise MigrationFailed(reason=f"no migrations were found in {migrations()}")
-    return found
+    return max(found)
 
 
 async def migration_head_matches(connections: asyncpg.Pool[asyncpg.Record]) -> bool:

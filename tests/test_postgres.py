@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 
 from registry import postgres
 from registry.errors import MigrationFailed
@@ -34,6 +35,11 @@ async def test_the_application_may_add_to_the_log_and_nothing_else(pool: asyncpg
 
 async def test_a_migrated_database_is_at_the_head(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     assert await postgres.migration_head_matches(pool)
+
+
+def test_the_newest_migration_is_the_one_with_the_highest_number() -> None:
+    """`head` goes by the files' names; alembic goes from each migration to the one before it."""
+    assert postgres.head() == ScriptDirectory.from_config(postgres.alembic_config()).get_current_head()
 
 
 async def test_a_connection_is_named_and_lives_in_utc(database: Database) -> None:
