@@ -102,7 +102,7 @@ def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for
 
 def announcement(deal: int, step: int) -> Announcement:
     """One announcement. Dates rise with the step, so that a history can be asked for at each of them."""
-    day = date(2020, 1, 1) + timedelta(days=deal % 700 + step * 120 if step < ROUNDS else 1200 + step % 800)
+    day = date(2020, 1, 1) + timedelta(days=deal % 700 + step * 120 if step < ROUNDS else 1900 + step // 8)
     source = {
         "publisher": f"Publisher {deal % 23}",
         "url": f"https://publisher-{deal % 23}.example/{deal // 3}/{step}",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from litestar import Litestar
@@ -135,7 +135,7 @@ class Observed(Litestar):
         begun = perf_counter()
         metrics: Metrics = self.state.metrics
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        id = given.decode() if _REQUEST_ID.match(given) else uuid4().hex
+        id = given.decode() if _REQUEST_ID.match(given) else os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = id
         status = 0
 

@@ -63,8 +63,10 @@ class Known(Struct, frozen=True):
 
 def flags(before: Deal | None, after: Deal, happened: Happened, known: Known) -> tuple[Flag, ...]:
     """What an event raises: what is odd about it, and what it makes odd about the deal."""
-    stood = {(f.rule, f.field, tuple(f.figures.items())) for f in standing(before, known)} if before else set()
-    new = [f for f in standing(after, known) if (f.rule, f.field, tuple(f.figures.items())) not in stood]
+    new = standing(after, known)
+    if new and before:
+        stood = {(f.rule, f.field, tuple(f.figures.items())) for f in standing(before, known)}
+        new = tuple(f for f in new if (f.rule, f.field, tuple(f.figures.items())) not in stood)
     return (*_of_event(before, happened, known), *new)
 
 
@@ -246,10 +248,11 @@ def _power(deal: Deal) -> Iterator[Flag]:
 
 def _twice(happened: Happened, known: Known) -> Iterator[Flag]:
     """The same announcement recorded before: the same source saying the same, under whatever id."""
+    alike = [e for e in known.earlier if type(e.event) is type(happened.event) and e.id != happened.id]
+    if not alike:
+        return
     sources = {mark for source in happened.sources if (mark := _mark(source))}
-    for other in known.earlier:
-        if other.id == happened.id or type(other.event) is not type(happened.event):
-            continue
+    for other in alike:
         common = sources & {_mark(source) for source in other.sources}
         if common and _content(other.event) == _content(happened.event):
             yield Flag(
