@@ -50,7 +50,7 @@ from registry.events.types import (
     StreamKind,
 )
 from registry.projections import VIEWS
-from registry.projections.histories import Histories, history_of
+from registry.projections.histories import Histories
 from registry.projections.projection import Step
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from registry import answers
-from registry.domain.history import DEALS, Clocks, view
+from registry.domain.history import DEALS, Clocks, revived, view
 from registry.errors import Corrupt, UnknownEventType
 from registry.events import store
 from registry.events.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
@@ -407,7 +407,7 @@ def _check_inclusion(bundle: Inclusion, keys: tuple[VerifierKey, ...]) -> Checke
     recorded = _check_event(proven, checkpoint)
     if recorded.leaf_hash.hex() != bundle.leaf_hash:
         raise Corrupt(detail="its leaf hash is not that of its entry.")
-    said = "its content is not in this bundle" if recorded.event is None else "and this is what was said"
+    said = "its content is not in this bundle" if recorded.erased else "and this is what was said"
     return Checked(
         proves=f"{recorded.type}, version {recorded.version} of {recorded.kind}/{recorded.slug}, is the log's event "
         f"{recorded.position}; {said}",
@@ -467,7 +467,7 @@ def _check_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> Ch
         position=bundle.clocks.position or 0,
         size=checkpoint.size,
         origin=checkpoint.origin,
-        erased=sum(event.event is None for event in events),
+        erased=sum(event.erased for event in events),
     )
 
 
@@ -475,7 +475,7 @@ def _nothing_hidden(events: Sequence[Recorded]) -> None:
     """Content may be absent only where a redaction that is shown says that it was erased."""
     gone = {id for e in events if isinstance(e.event, EventRedacted) for id in (e.event.redacts, *e.event.also)}
     for event in events:
-        if event.event is None and event.id not in gone:
+        if event.erased and event.id not in gone:
             raise Corrupt(detail=f"position {event.position}: its content was left out, and no redaction says so.")
 
 
@@ -483,7 +483,7 @@ def state_of(deal: str, events: Sequence[Recorded], clocks: Clocks, size: int) -
     """A deal's state as a certificate shows it. Raises Corrupt when the point in time is not fixed in the log."""
     if clocks.position is None or clocks.effective_on is None or clocks.position > size:
         raise Corrupt(detail="the bundle does not fix the point in time that its state is of.")
-    seen = view(deal, events, clocks, DEALS)
+    seen = view(deal, revived(events), clocks, DEALS)
     if seen.state is None:
         raise Corrupt(detail="the deal was not known there.")
     return answers.deal_answer(seen.state, seen, clocks, clocks.effective_on)

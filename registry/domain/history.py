@@ -24,6 +24,7 @@ from registry.domain.organization import Organization
 from registry.events.codec import published_on
 from registry.events.types import (
     RECORDS_OWN,
+    Act,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
@@ -31,6 +32,7 @@ from registry.events.types import (
     DealMerged,
     DealRegistered,
     DealUnmerged,
+    Effect,
     EventCorrected,
     EventRedacted,
     EventVoided,
@@ -77,7 +79,10 @@ OPEN = Clocks()
 
 
 class Reading(Struct, frozen=True, kw_only=True, gc=False):
-    """An event as it reads once corrections and voids are applied. `in_force` is the record that gives its words."""
+    """An event as it reads once corrections and voids are applied. `in_force` is the record that gives its words.
+
+    `event` is None where these were erased by law; of what acts on others that stays.
+    """
 
     recorded: Recorded
     event: AnyEvent | None
@@ -90,14 +95,28 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def stands(self) -> bool:
-        """Neither voided nor erased."""
+        """Not voided, and with something to say, or to do to others, that was not erased."""
         return self.voided_by is None and self.event is not None
+
+
+def revived(events: Sequence[Recorded]) -> list[Recorded]:
+    """The events, the erased ones with what their redactions say that they go on doing to others.
+
+    Whatever was asked: what was voided stays voided, from the void on, wherever the redaction of the void stands.
+    """
+    effects = {
+        effect.event: effect.does for e in events if isinstance(e.event, EventRedacted) for effect in e.event.effects
+    }
+    if not effects:
+        return list(events)
+    return [replace(e, event=effects[e.id]) if e.erased and e.id in effects else e for e in events]
 
 
 def read(events: Sequence[Recorded]) -> list[Reading]:
     """Every event as it reads, in the order of the log.
 
-    Corrections belong to the original event; the latest that is not voided wins.
+    Corrections belong to the original event; the latest that is not voided wins. Where that one was erased by law, the
+    event says nothing: what was called wrong does not become true again.
     """
     voided: dict[UUID, Recorded] = {}
     for recorded in reversed(events):  # a void can only name what was there before it, so later ones are settled first
@@ -124,17 +143,21 @@ def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mappin
         voided_by=voided.get(original.id),
     )
     for correction in reversed(corrections):
-        if correction.id not in voided and isinstance(correction.event, EventCorrected) and original.event is not None:
-            new = correction.event.replacement
-            sources = original.sources if new.sources is UNSET else new.sources
-            return replace(
-                plain,
-                event=original.event if new.event is UNSET else new.event,
-                effective_on=original.effective_on if new.effective_on is UNSET else new.effective_on,
-                published_on=published_on(sources, original.recorded_at),
-                sources=sources,
-                in_force=correction,
-            )
+        # No correction brings back what was erased.
+        if correction.id in voided or (original.erased and not correction.erased):
+            continue
+        new = correction.event.replacement  # type: ignore[union-attr]
+        if correction.erased:
+            return replace(plain, event=None if new.event is UNSET else new.event, sources=(), in_force=correction)
+        sources = original.sources if new.sources is UNSET else new.sources
+        return replace(
+            plain,
+            event=original.event if new.event is UNSET else new.event,
+            effective_on=original.effective_on if new.effective_on is UNSET else new.effective_on,
+            published_on=published_on(sources, original.recorded_at),
+            sources=sources,
+            in_force=correction,
+        )
     return plain
 
 
@@ -436,7 +459,7 @@ class History(Generic[S]):
         self.slug = slug
         self.rules = rules
         self.clocks = clocks
-        self.events: list[Recorded] = list(events)
+        self.events: list[Recorded] = revived(events)
         self._study()
 
     def _study(self) -> None:
@@ -507,7 +530,7 @@ class History(Generic[S]):
         event = recorded.event
         if isinstance(event, EventRedacted):
             gone = {event.redacts, *event.also}
-            self.events = [_erased(e) if e.id in gone else e for e in self.events]
+            self.events = revived([erase(e) if e.id in gone else e for e in self.events])
         if (
             event is None
             or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
@@ -523,9 +546,9 @@ class History(Generic[S]):
             self.timeline.insert(placed)
 
 
-def _erased(recorded: Recorded) -> Recorded:
+def erase(recorded: Recorded) -> Recorded:
     """What the log keeps of an event whose content was erased."""
-    return replace(recorded, event=None, sources=(), note=None)
+    return replace(recorded, event=None, sources=(), note=None, erased=True)
 
 
 # --- the strict door --------------------------------------------------------------------------------------------------
@@ -551,8 +574,33 @@ def complete(history: History[S], event: AnyEvent) -> AnyEvent:
         setter = _setter(history, event.field)
         return replace(event, about=setter) if setter else event
     if isinstance(event, EventRedacted):
-        return replace(event, also=_quoting(history, event.redacts))
+        also = _quoting(history, event.redacts)
+        erased = (history.record.by_id.get(id) for id in (event.redacts, *also))
+        return replace(
+            event,
+            also=also,
+            effects=tuple(
+                Effect(event=reading.recorded.id, does=does)
+                for reading in erased
+                if reading is not None and (does := _effect(reading.recorded.event)) is not None
+            ),
+        )
     return event
+
+
+def _effect(event: AnyEvent | None) -> Act | None:
+    """What an event goes on doing to others when its words are gone; None: nothing."""
+    match event:
+        case EventCorrected(replacement=Replacement(event=ClaimPreferred() | ClaimRetracted() as new)):
+            return replace(event, replacement=Replacement(event=replace(new, reason=None)), reason=None)
+        case EventCorrected():
+            return replace(event, replacement=Replacement(), reason=None)
+        case EventVoided() | ClaimPreferred() | ClaimRetracted() | DealMerged() | DealUnmerged():
+            return replace(event, reason=None)
+        case OrganizationMerged() | OrganizationUnmerged():
+            return replace(event, reason=None)
+        case _:
+            return None
 
 
 def _quoting(history: History[S], event: UUID) -> tuple[UUID, ...]:
@@ -562,7 +610,7 @@ def _quoting(history: History[S], event: UUID) -> tuple[UUID, ...]:
     if original is None or named is None:
         return ()
     after = named.recorded.position
-    return tuple(c.id for c in original.corrections if c.position > after and c.event is not None)
+    return tuple(c.id for c in original.corrections if c.position > after and not c.erased)
 
 
 def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | History[S]:
@@ -645,22 +693,27 @@ def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | N
     reading = history.record.by_id.get(_root(history, event.corrects))
     if reading is None:
         return _absent(history, event.corrects)
-    if reading.event is None:
+    original = reading.recorded
+    if original.erased:
         return Refusal("event-redacted", "The event's content was erased by law: there is nothing to correct.")
     if isinstance(
-        reading.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)
+        original.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)
     ):
-        return Refusal(
-            "not-correctable", f"A record of type {reading.recorded.type} says nothing to correct: void it instead."
-        )
+        return Refusal("not-correctable", f"A record of type {original.type} says nothing to correct: void it instead.")
     if reading.voided_by is not None:
         return Refusal(
             "event-voided", f"The event was voided by {reading.voided_by.id}: void that first to restore it."
         )
     new = event.replacement
-    if new.event is not UNSET and type(new.event) is not type(reading.event):
+    if new.event is UNSET:
         return Refusal(
-            "type-changed", f"A correction keeps the event's type, {reading.recorded.type}: void it and record it anew."
+            "event-redacted",
+            f"What the event says was erased by law with its correction {reading.in_force.id}: give the event whole, "
+            "or void that correction.",
+        )
+    if type(new.event) is not type(original.event):
+        return Refusal(
+            "type-changed", f"A correction keeps the event's type, {original.type}: void it and record it anew."
         )
     if isinstance(new.event, ClaimReported) and new.event.about is None:
         return Refusal("claim-about-missing", "The corrected claim names no event: give `about`.")
@@ -688,7 +741,7 @@ def _admit_redaction(history: History[S], event: EventRedacted) -> Refusal | Non
     reading = history.record.by_id.get(event.redacts)
     if reading is None:
         return _absent(history, event.redacts)
-    if reading.recorded.event is None:
+    if reading.recorded.erased:
         return Refusal("already-redacted", "The event's content was erased before.")
     if isinstance(reading.recorded.event, EventRedacted):
         return Refusal("redaction-redacted", "A redaction cannot be erased: it is the trace of what was.")

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import pycountry
@@ -42,18 +42,22 @@ FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
 LONGEST_LIST = 200
 
 
+_UNDATED = (*RECORDS_OWN, ClaimReported, ClaimRetracted)
+
+
 def faults(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[Fault]:
     """The faults of a well-shaped announcement. `at` is the pointer of the announcement in the body."""
     event = announcement.event
-    undated = isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
-    if not undated and announcement.effective_on is None:
+    if announcement.effective_on is None and not isinstance(event, _UNDATED):
         yield Fault(f"{at}/effective_on", "is missing: from which day is it so in the world? (a whole date)")
     yield from _day(announcement.effective_on, f"{at}/effective_on")
     yield from _sources(announcement.sources, at)
     yield from _values(event, f"{at}/event")
     match event:
-        case EventRedacted(also=also) if also:
-            yield Fault(f"{at}/event/also", "is the registry's to fill in: leave it out")
+        case EventRedacted():
+            for name in ("also", "effects"):
+                if getattr(event, name):
+                    yield Fault(f"{at}/event/{name}", "is the registry's to fill in: leave it out")
         case EventCorrected():
             yield from _replacement(event, f"{at}/event/replacement")
         case ClaimReported():
@@ -113,8 +117,10 @@ def _values(value: Struct, at: str) -> Iterator[Fault]:
     """Walks an event's fields and checks each value by its name or its type."""
     if isinstance(value, EventCorrected):
         return
-    for name, encoded in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
-        yield from _value(name, getattr(value, name), f"{at}/{encoded}")
+    for name, encoded in _checked(type(value)):
+        found = getattr(value, name)
+        if found is not None and found != ():
+            yield from _value(name, found, f"{at}/{encoded}")
     match value:
         case Horizon(from_=str(begin), until=str(end)) if not (_edtf(begin) or _edtf(end)):
             if first_day(begin) > last_day(end):
@@ -124,6 +130,20 @@ def _values(value: Struct, at: str) -> Iterator[Fault]:
                 yield Fault(f"{at}/identifier", f"'{value.identifier}' is no valid {value.scheme}: check its digits")
         case _:
             pass
+
+
+@cache
+def _checked(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
+    """The fields of a type, with their names in JSON, of which there may be something to check."""
+    hints = get_type_hints(kind)
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return tuple((name, encoded) for name, encoded in names if name in _CHECKS or _has_parts(hints[name]))
+
+
+def _has_parts(hint: Any) -> bool:
+    """Whether a value of this type is, or has, a struct or a list."""
+    kind = get_origin(hint) or hint
+    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple))) or any(map(_has_parts, get_args(hint)))
 
 
 def _value(name: str, value: object, at: str) -> Iterator[Fault]:

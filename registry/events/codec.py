@@ -115,7 +115,7 @@ def published_on(sources: tuple[Source, ...], recorded_at: datetime) -> date:
 def from_row(row: Any) -> Recorded:
     """A stored row (the columns of `events`, and `content` of `event_contents`) as a Recorded.
 
-    Erased content gives event None.
+    Erased content gives event None; what it goes on doing to others, its redaction says (`history.revived`).
     """
     kind, slug = row["stream"].split("/", 1)
     content = row["content"]
@@ -136,4 +136,5 @@ def from_row(row: Any) -> Recorded:
         sources=said.sources if said else (),
         note=said.note if said else None,
         leaf_hash=row["leaf_hash"],
+        erased=content is None,
     )

@@ -720,16 +720,41 @@ class EventVoided(Event, frozen=True, tag="event_voided"):
     reason: Text | None = None
 
 
+# What acts on other events: it goes on doing so when its words are erased by law, or what it took out would come back.
+Act = (
+    EventVoided
+    | EventCorrected
+    | ClaimPreferred
+    | ClaimRetracted
+    | DealMerged
+    | DealUnmerged
+    | OrganizationMerged
+    | OrganizationUnmerged
+)
+
+
+class Effect(Part, frozen=True):
+    """What an erased event goes on doing to others: the event without its words, ids alone.
+
+    Of a correction only what it corrects stays (and, where that acts on others, what it does): never what it said.
+    """
+
+    event: UUID
+    does: Act
+
+
 class EventRedacted(Event, frozen=True, tag="event_redacted"):
     """An event's content was erased by law. Its leaf hash stays, so every proof stays valid.
 
-    `also` names what was erased with it, because it quotes it: its corrections; of a correction the later ones. The
-    recorder fills it in, so that nothing can vanish without a word in the log.
+    `also` names what was erased with it, because it quotes it: its corrections; of a correction the later ones.
+    `effects` are what the erased go on doing to other events. The recorder fills both in, so that nothing can vanish,
+    and nothing come back, without a word in the log.
     """
 
     redacts: UUID
     reason: Text
     also: tuple[UUID, ...] = ()
+    effects: tuple[Effect, ...] = ()
 
 
 OfRecord = EventCorrected | EventVoided | EventRedacted
@@ -789,7 +814,9 @@ class OrganizationAnnouncement(Part, frozen=True):
 
 
 class Recorded(Struct, frozen=True, kw_only=True, gc=False):
-    """An event as the log holds it. `event` is None where its content was erased by law.
+    """An event as the log holds it.
+
+    Where its content was erased by law (`erased`), `event` is None, or what it goes on doing to others.
 
     `position` counts the whole log from 1 without gaps, `version` the stream. `published_on` is the earliest dated
     source's day, else the UTC day of recording. `recorded_at` is UTC and set by the registry alone.
@@ -810,3 +837,4 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     sources: tuple[Source, ...]
     note: str | None
     leaf_hash: bytes
+    erased: bool = False

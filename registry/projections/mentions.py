@@ -102,10 +102,10 @@ class Mentions:
     tables = ("mentions",)
 
     def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        erased = [e.position for s in steps if s.erased for e in s.after.events if e.erased]
+        erased = {e.position for s in steps if s.erased for e in s.after.events if e.erased}
         if erased:
-            writes.first(FORGET, erased)
-        _add(writes, (step.recorded for step in steps))
+            writes.first(FORGET, list(erased))
+        _add(writes, (step.recorded for step in steps if step.recorded.position not in erased))
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         await connection.execute(FORGET, [event.position for history in histories for event in history.events])

@@ -47,6 +47,8 @@ _UNSAID = frozenset(
         "corrects",
         "voids",
         "redacts",
+        "also",
+        "effects",
         "about",
     }
 )

@@ -10,10 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from registry.domain.deal import Deal, Refusal
-from registry.domain.history import DEALS, Clocks, History, admit, complete, view
+from registry.domain.history import DEALS, Clocks, History, admit, complete, erase, revived, view
 from registry.events.codec import published_on
 from registry.events.types import (
     Amount,
@@ -108,7 +106,7 @@ class Log:
         self.events.append(recorded)
         if isinstance(recorded.event, EventRedacted):
             gone = {recorded.event.redacts, *recorded.event.also}
-            self.events = [replace(e, event=None, sources=(), note=None) if e.id in gone else e for e in self.events]
+            self.events = revived([erase(e) if e.id in gone else e for e in self.events])
         self.now += timedelta(days=1)
         return recorded
 

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, OPEN, ORGANIZATIONS, Clocks, History, admit, view
 from registry.domain.organization import Organization
 from registry.events.types import (
+    AnyEvent,
     ClaimPreferred,
     ClaimReported,
     ClaimRetracted,
@@ -487,10 +489,90 @@ def test_no_correction_brings_an_erased_event_back() -> None:
     assert refused(log, EventCorrected(corrects=announced.id, replacement=change)).rule == "event-redacted"
 
 
-def test_an_erased_correction_says_nothing_any_more() -> None:
+def test_what_an_erased_correction_called_wrong_does_not_become_true_again() -> None:
     log, announced = pledged("50")
-    log.redact(log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5"))))
+    correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
+    log.redact(correction)
+    assert log.state().pledges == ()
+    assert log.state(position=correction.position).pledges == ()
+    assert amount(log, position=announced.position) == "50"
+    reading = log.history().record.by_id[announced.id]
+    assert (reading.event, reading.sources, reading.in_force.id) == (None, (), correction.id)
+    later = Replacement(effective_on=day("2025-01-01"))
+    refusal = refused(log, EventCorrected(corrects=announced.id, replacement=later))
+    assert (refusal.rule, str(correction.id) in refusal.detail) == ("event-redacted", True)
+    log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
+    assert amount(log) == "6"
+
+
+def test_the_void_of_an_erased_correction_lets_the_original_read_again() -> None:
+    log, announced = pledged("50")
+    correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
+    log.correct(announced, effective_on=day("2025-01-02"))
+    log.redact(correction)
+    log.void(correction)
+    assert log.state().pledges == ()  # the later one quoted it, and stands
+    log.void(log.events[3])
     assert amount(log) == "50"
+
+
+def test_what_was_voided_stays_voided_when_the_void_is_erased() -> None:
+    log, announced = pledged()
+    void = log.void(announced)
+    restored = log.void(void)
+    again = log.void(restored)
+    later = log.admit(StageChanged(stage="signed"), "2025-07-01")
+    states = [log.state(position=n) for n in range(1, later.position + 1)]
+    for erased in (void, again, restored):
+        held = log.history()
+        redaction = log.redact(erased)
+        held.append(redaction)
+        assert [log.state(position=n) for n in range(1, later.position + 1)] == states
+        assert log.state() == held.state == states[-1]
+        reading = log.history().record.by_id[erased.id]
+        assert (reading.recorded.erased, reading.event) == (True, EventVoided(voids=erased.event.voids))  # type: ignore[union-attr]
+    assert refused(log, EventVoided(voids=announced.id)).rule == "already-voided"
+
+
+def test_a_merge_a_choice_and_a_retraction_hold_when_their_words_are_erased() -> None:
+    log, _ = pledged()
+    log.admit(ClaimReported(claim="daily", field="/pledges/total/amount", value=usd("6")))
+    log.admit(ClaimReported(claim="weekly", field="/pledges/total/amount", value=usd("7")))
+    acts: list[AnyEvent] = [
+        ClaimPreferred(field="/pledges/total/amount", claim="weekly", reason="words"),
+        ClaimRetracted(claim="daily", reason="words"),
+        DealMerged(into="aws-korea-2031", reason="words"),
+    ]
+    recorded = [log.admit(event) for event in acts]
+    before = log.history().view(OPEN)
+    assert before.merged_into == "aws-korea-2031"
+    for one in recorded:
+        log.redact(one)
+    after = log.history().view(OPEN)
+    assert (after.state, after.merged_into) == (before.state, before.merged_into)
+    assert amount(log) == "7"
+    for number, event in enumerate(log.events[4:7]):
+        assert (event.erased, event.event) == (True, replace(acts[number], reason=None))
+
+
+def test_a_corrected_choice_holds_as_corrected_when_it_is_erased() -> None:
+    log, _ = pledged()
+    log.admit(ClaimReported(claim="daily", field="/pledges/total/amount", value=usd("6")))
+    log.admit(ClaimReported(claim="weekly", field="/pledges/total/amount", value=usd("7")))
+    chosen = log.admit(ClaimPreferred(field="/pledges/total/amount", claim="weekly"))
+    slip = log.correct(chosen, event=ClaimPreferred(field="/pledges/total/amount", claim="daily", reason="words"))
+    log.redact(chosen)
+    assert amount(log, position=chosen.position) == "7"
+    assert amount(log, position=slip.position) == "6"
+    assert amount(log) == "6"
+
+
+def test_a_redaction_of_before_effects_were_kept_still_reads() -> None:
+    log, announced = pledged()
+    void = log.void(announced)
+    log.add(log.make(EventRedacted(redacts=void.id, reason="By law.")))
+    assert log.history().record.by_id[void.id].event is None
+    assert amount(log) == "5"
 
 
 def test_the_refusals_of_erasing() -> None:

@@ -252,7 +252,7 @@ async def test_the_audit_shows_that_when_by_whom_and_why_something_was_redacted(
     assert told["recorded_by"] == await service.pool.fetchval("SELECT max(id) FROM keys")
 
 
-async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_leaves_the_original(
+async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_what_it_called_wrong_stays_so(
     service: Service,
 ) -> None:
     await post(service, DEAL, registered())
@@ -263,9 +263,70 @@ async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_leav
     (told,) = await post(service, DEAL, redaction(wrong["id"]))
     found = (await service.visitor.get(f"/v1/events/{told['id']}")).json()
     assert (found["event"]["redacts"], found["event"]["also"]) == (wrong["id"], [later["id"]])
+    assert [effect["event"] for effect in found["event"]["effects"]] == [wrong["id"], later["id"]]
     state = await service.visitor.get(f"/v1/deals/{DEAL}")
-    assert state.json()["sites"][0]["name"] == {"en": "A mill"}
-    assert hides(state.content)
+    assert (state.json()["sites"], state.json()["erased"]) == ([], 2)
+    audit = (await service.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
+    assert (audit[1]["erased"], audit[1]["event"]) == (True, None)
+    assert audit[1]["as_recorded"]["name"]["en"] == "A mill"
+    assert [by["event"] for by in audit[1]["corrections"]] == [wrong["id"], later["id"], told["id"]]
+    assert hides(msgspec.json.encode(audit))
+    (again,) = await post(service, DEAL, corrected(first["id"], event={"type": "site_announced", "site": "mill"}))
+    state = await service.visitor.get(f"/v1/deals/{DEAL}")
+    assert [site["site"] for site in state.json()["sites"]] == ["mill"]
+    assert again["version"] == told["version"] + 1
+
+
+async def test_a_redacted_void_gives_its_words_away_and_not_what_it_took_out(service: Service) -> None:
+    await post(service, DEAL, registered())
+    (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", place="KR-31"))
+    (void,) = await post(
+        service, DEAL, {"event": {"type": "event_voided", "voids": first["id"], "reason": f"So {SECRET} said."}}
+    )
+    await post(service, DEAL, announced("2025-06-20", "stage_changed", stage="signed"))
+    paths = [f"/v1/deals/{DEAL}?position={position}" for position in range(1, 5)]
+    before = [(await service.visitor.get(path)).json() for path in paths]
+    (told,) = await post(service, DEAL, redaction(void["id"]))
+    assert [len(state["sites"]) for state in before] == [0, 1, 0, 0]
+    for path, then in zip(paths, before, strict=True):
+        now = (await service.visitor.get(path)).json()
+        assert {**now, "erased": 0} == then
+        assert now["erased"] == (1 if now["version"] >= void["version"] else 0)
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"] == []
+    async with running(service.settings) as other:  # which reads it from the log, and has never seen the words
+        for position in (void["position"], told["position"]):
+            answer = await other.visitor.get(f"/v1/deals/{DEAL}?position={position}&certificate=true")
+            assert answer.json()["state"]["sites"] == []
+            assert verify_bundle(answer.content, await keys(service)).erased == 1
+        for position, deals in ((2, 1), (3, 0), (5, 0)):
+            listed = (await other.visitor.get(f"/v1/deals?region=KR-31&position={position}")).json()["deals"]
+            assert len(listed) == deals
+        shown = (await other.visitor.get(f"/v1/events/{void['id']}")).json()
+        assert (shown["event"], shown["erased"]) == (None, True)
+        assert shown["reads"]["event"] == {"type": "event_voided", "voids": first["id"]}
+        audit = (await other.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
+        assert (audit[1]["voided_by"], audit[2]["erased"], audit[2]["reason"]) == (void["id"], True, None)
+        assert hides(msgspec.json.encode(audit))
+
+
+async def test_what_is_recorded_and_redacted_in_one_request_is_gone_at_once(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await post(service, DEAL, registered())
+    id = "01977609-2412-7a5d-a669-772cb045fb95"
+    said = {**announced("2025-06-16", "partnership_formed", sources=[SOURCE], members=[SECRET.lower()]), "id": id}
+    await post(service, DEAL, said, redaction(id))
+    assert await held(owner) == set()
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["partnerships"] == []
+
+
+async def test_what_is_recorded_together_with_a_redaction_is_there_after_it(service: Service) -> None:
+    receipts = await secretive(service)
+    both = [redaction(receipts[1]["id"]), announced("2025-06-21", "stage_changed", stage="signed")]
+    await post(service, DEAL, *both)
+    (next_,) = await post(service, DEAL, announced("2025-06-22", "stage_changed", stage="construction"))
+    assert next_["version"] == len(receipts) + 3
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["stage"]["value"] == "construction"
 
 
 async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(service: Service) -> None:
@@ -277,6 +338,11 @@ async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(s
     body["event"]["also"] = [receipts[4]["id"]]
     answer = await service.client.post(path, json=body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/event/also")
+    del body["event"]["also"]
+    body["event"]["effects"] = [{"event": receipts[4]["id"], "does": {"type": "deal_unmerged"}}]
+    answer = await service.client.post(path, json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/event/effects")
+    del body["event"]["effects"]
     without_reason = {"event": {"type": "event_redacted", "redacts": receipts[1]["id"]}}
     assert (await service.client.post(path, json=without_reason)).status_code == 422
 

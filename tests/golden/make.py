@@ -1,7 +1,8 @@
 """Writes the golden file of an event type that has none yet: `python -m tests.golden.make`.
 
 A golden file is how an event of this type was stored, read and folded on its first day. It is written once; this
-program changes none that is there. A new schema version is a new file beside the old one.
+program changes none that is there. A new schema version is a new file beside the old one, and so is an optional field
+that came later (`LATER`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from registry.events import store
 from registry.events.codec import canonical, content_digest, published_on
 from registry.events.merkle import leaf_hash
 from registry.events.store import Sealed
-from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement
+from registry.events.types import EVENT_TYPES, Announcement, EventRedacted, OrganizationAnnouncement
 
 HERE = Path(__file__).parent
 FIRST = datetime(2025, 10, 29, 1, 2, 3, 456789, tzinfo=UTC)
@@ -185,6 +186,17 @@ STORIES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
+# Stories of fields that came after the type's first day, by the file's name.
+LATER: dict[str, list[dict[str, Any]]] = {
+    "event_redacted.v1.effects": [
+        REGISTERED, PLEDGED,
+        {"type": "event_corrected", "corrects": str(UUID(int=2)), "replacement": {"effective_on": "2025-10-27"}},
+        {"type": "event_corrected", "corrects": str(UUID(int=3)), "replacement": {"effective_on": "2025-10-26"}},
+        {"type": "event_redacted", "redacts": str(UUID(int=3)), "reason": "A court's order."},
+    ],
+}  # fmt: skip
+
+
 def sealed(story: list[dict[str, Any]]) -> list[Sealed]:
     """The story as the recorder would store it, with ids, instants and salts that are always the same."""
     deal = not story[0]["type"].startswith("organization")
@@ -226,11 +238,11 @@ def salted(one: Sealed, salt: bytes) -> Sealed:
     return Sealed(recorded, data, one.content, salt)
 
 
-def golden(type_: str) -> dict[str, Any]:
+def golden(type_: str, events: list[dict[str, Any]]) -> dict[str, Any]:
     """The file's content."""
     from tests.golden.test_golden import fold, rows
 
-    story = sealed(STORIES[type_])
+    story = sealed(events)
     stored = [
         {
             "position": one.recorded.position,
@@ -243,21 +255,24 @@ def golden(type_: str) -> dict[str, Any]:
     ]
     last = story[-1].recorded.event
     assert last is not None
-    if type_ == "event_redacted":
-        for one in stored[1:3]:
-            one["content"] = one["salt"] = None
+    if isinstance(last, EventRedacted):
+        for one, made in zip(stored, story, strict=True):
+            if made.recorded.id in (last.redacts, *last.also):
+                one["content"] = one["salt"] = None
     document: dict[str, Any] = {"type": type_, "schema": last.schema, "stored": stored}
-    events = rows(document)
-    document["reads"] = json.loads(msgspec.json.encode(events[-1]))
-    document["state"] = fold(events)
+    recorded = rows(document)
+    document["reads"] = json.loads(msgspec.json.encode(recorded[-1]))
+    document["state"] = fold(recorded)
     return document
 
 
 def main() -> None:
-    for type_, event in EVENT_TYPES.items():
-        path = HERE / f"{type_}.v{event.schema}.json"
+    first = {f"{type_}.v{event.schema}": STORIES[type_] for type_, event in EVENT_TYPES.items()}
+    for name, story in (first | LATER).items():
+        path = HERE / f"{name}.json"
         if not path.exists():
-            path.write_text(json.dumps(golden(type_), ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+            document = golden(name.split(".")[0], story)
+            path.write_text(json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def original_of(events: Sequence[Recorded], correction: Recorded) -> UUID:
 
 
 def as_it_reads(events: Sequence[Recorded], one: Recorded) -> Words:
-    """An event's words: those of its latest correction that is not voided, else its own."""
+    """An event's words: those of its latest correction that is not voided, else its own; none where they are erased."""
     words: Words = {
         "id": one.id,
         "type": one.type,
@@ -65,19 +65,21 @@ def as_it_reads(events: Sequence[Recorded], one: Recorded) -> Words:
         "effective_on": one.effective_on,
         "published_on": one.published_on,
         "sources": one.sources,
-        "stands": one.event is not None and not is_voided(events, one.id),
     }
-    if one.event is None:
-        return words
     for e in events:
         if e.type == "event_corrected" and e.event is not None and not is_voided(events, e.id):
-            if original_of(events, e) != one.id:
+            if original_of(events, e) != one.id or (one.erased and not e.erased):
                 continue
             new = e.event.replacement  # type: ignore[union-attr]
+            if e.erased:
+                words["event"] = None if new.event is UNSET else new.event
+                words["effective_on"], words["published_on"], words["sources"] = one.effective_on, one.published_on, ()
+                continue
             words["event"] = one.event if new.event is UNSET else new.event
             words["effective_on"] = one.effective_on if new.effective_on is UNSET else new.effective_on
             words["sources"] = one.sources if new.sources is UNSET else new.sources
             words["published_on"] = known_to_the_public(words["sources"], one.recorded_at)
+    words["stands"] = words["event"] is not None and not is_voided(events, one.id)
     return words
 
 

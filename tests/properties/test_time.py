@@ -6,14 +6,18 @@ from datetime import date, timedelta
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from registry.domain.audit import apply, audit, blame, compare, diff, moments, movements
-from registry.domain.history import DEALS, OPEN, Clocks, History, Timeline, study, view
+from registry.domain.history import DEALS, OPEN, Clocks, History, Timeline, erase, study, view
 from registry.events.types import (
+    ClaimPreferred,
+    ClaimRetracted,
+    DealMerged,
+    DealUnmerged,
     EventCorrected,
     EventRedacted,
     EventVoided,
@@ -186,11 +190,46 @@ def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: Log,
     redaction = log.record(EventRedacted(redacts=erased.id, reason="By law.")).event
     assert isinstance(redaction, EventRedacted)
     gone = {erased.id, *redaction.also}  # its corrections quote it
-    blanked = [replace(e, event=None, sources=(), note=None) if e.id in gone else e for e in before]
+    does = {effect.event: effect.does for effect in redaction.effects}
+    blanked = [replace(erase(e), event=does.get(e.id)) if e.id in gone else e for e in before]
     asked = Clocks(position=position)
     assert view(log.slug, log.events, asked, DEALS) == view(log.slug, blanked, asked, DEALS)
     if all(e.position > position for e in before if e.id in gone):
         assert view(log.slug, log.events, asked, DEALS) == view(log.slug, before, asked, DEALS)
+
+
+@quick
+@given(logs(most=16, erasing=False), st.data())
+def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_erased(
+    log: Log, data: st.DataObject
+) -> None:
+    acting = (EventVoided, ClaimPreferred, ClaimRetracted, DealMerged, DealUnmerged)
+    acts = [e for e in log.events if isinstance(e.event, acting)]
+    assume(acts)
+    erased = data.draw(st.sampled_from(acts))
+    assume(
+        not any(c for r in study(log.slug, log.events, DEALS).readings if r.recorded == erased for c in r.corrections)
+    )
+    corner = data.draw(corners(log))
+    corner["position"] = corner["position"] or len(log.events)
+    before = view(log.slug, log.events, clocks(corner), DEALS)
+    log.record(EventRedacted(redacts=erased.id, reason="By law."))
+    after = view(log.slug, log.events, clocks(corner), DEALS)
+    assert (after.state, after.merged_into, after.preferred) == (before.state, before.merged_into, before.preferred)
+
+
+@quick
+@given(logs(most=16, erasing=False), st.data())
+def test_10_what_a_correction_called_wrong_is_not_shown_when_the_correction_is_erased(
+    log: Log, data: st.DataObject
+) -> None:
+    corrected = [r for r in study(log.slug, log.events, DEALS).readings if r.in_force is not r.recorded]
+    assume(corrected)
+    chosen = data.draw(st.sampled_from(corrected))
+    log.record(EventRedacted(redacts=chosen.in_force.id, reason="By law."))
+    (now,) = [r for r in study(log.slug, log.events, DEALS).readings if r.recorded.id == chosen.recorded.id]
+    assert now.in_force.id == chosen.in_force.id
+    assert now.event is None or isinstance(now.event, (ClaimPreferred, ClaimRetracted))
 
 
 @quick
