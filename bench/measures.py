@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import importing, load, peers, plan, service
+from bench import pages as page_costs
 from bench import partitions as partitioning
 from bench.importing import Imported
 from bench.load import Load, Plan
@@ -728,9 +729,27 @@ async def partitions(bench: Bench) -> list[Row]:
     ]
 
 
+async def pages(bench: Bench) -> list[Row]:
+    """Pages beside the same as JSON, none of either made before."""
+    async with service.database(bench.server) as database:
+        found = await page_costs.costs(database, bench.load, bench.sizes.seconds, bench.sizes.repetitions)
+    return [
+        Row(
+            measure=f"a page never asked for before, {name}, by one client alone ÷ the same as JSON",
+            ratios=[cost.page / cost.answers for cost in costs],
+            must=3,
+            aim=2,
+            more=False,
+            figures=f"{_mid([c.page for c in costs])} ms ÷ {_mid([c.answers for c in costs])} ms",
+        )
+        for name, costs in found.items()
+    ]
+
+
 MEASURES: dict[str, Measure] = {
     "posting": posting,
     "reading": reading,
+    "pages": pages,
     "long-deal": long_deal,
     "listeners": listeners,
     "processes": processes,

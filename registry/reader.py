@@ -12,6 +12,9 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, get_args
 from uuid import UUID
 
@@ -157,6 +160,28 @@ SELECT kind, sum(amount) AS amount, sum(pledges)::int AS pledges
  GROUP BY kind
 """
 
+# What was so at any time, as known at a point: of every deal, or (`$3`) only of those that sums say too little of.
+SPANS = """
+SELECT effective_from, effective_to, terms, totals
+  FROM deal_versions JOIN deal_states USING (deal, state)
+ WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2 AND (kind IS NULL OR NOT $3)
+ LIMIT $4
+"""
+
+# How the sums of all the others change up to each of some days: one look through the rectangles, however many days.
+STEPS = """
+SELECT step, kind, sum(amount) AS amount, sum(pledges)::int AS pledges
+  FROM deal_versions AS v,
+       LATERAL (
+           VALUES (width_bucket(effective_from - 1, $4::date[]), v.amount, v.pledges),
+                  (width_bucket(effective_to - 1, $4::date[]), -v.amount, -v.pledges)
+       ) AS s (step, amount, pledges)
+ WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2 AND kind LIKE $3
+   AND step < cardinality($4::date[])
+ GROUP BY step, kind
+ ORDER BY step
+"""
+
 TURNS = """
 SELECT DISTINCT effective_from AS day
   FROM deal_versions
@@ -210,6 +235,15 @@ class Page(Struct, frozen=True):
 
     rows: list[msgspec.Raw]
     next: str | None
+
+
+class Span(Struct, frozen=True):
+    """What totals need of a deal from a day until before another."""
+
+    since: date
+    until: date
+    terms: list[str]
+    row: totals.DealRow
 
 
 class Reader:
@@ -400,6 +434,29 @@ class Reader:
         """What totals need of every deal at a point in time, by deal."""
         found = await self.reads().fetch(TOTALS, clock.encode(), min(effective_on, LAST_DAY), known)
         return [(row["terms"], row["totals"]) for row in found]
+
+    async def spans(self, clock: str, known: int, limit: int, *, apart: bool = False) -> list[Span] | None:
+        """What totals need of every deal at any time, as known at a point; None where that is more than `limit`.
+
+        `apart`: only of the deals that sums say too little of.
+        """
+        rows = await self.reads().fetch(SPANS, clock.encode(), known, apart, limit + 1)
+        if len(rows) > limit:
+            return None
+        return [Span(r["effective_from"], r["effective_to"], r["terms"], totals.decode_row(r["totals"])) for r in rows]
+
+    async def sums(self, clock: str, known: int, currency: str, days: Sequence[date]) -> list[list[totals.Plain]]:
+        """The sums of all other deals' amounts in a currency on each of these days, which rise."""
+        rows = await self.reads().fetch(STEPS, clock.encode(), known, f"{currency} %", days)
+        held: dict[str, tuple[Decimal, int]] = {}
+        found: list[list[totals.Plain]] = []
+        steps = {step: list(changes) for step, changes in groupby(rows, key=itemgetter("step"))}
+        for step in range(len(days)):
+            for change in steps.get(step, ()):
+                amount, pledges = held.get(change["kind"], (Decimal(0), 0))
+                held[change["kind"]] = (amount + change["amount"], pledges + change["pledges"])
+            found.append([totals.Plain(kind, *sums) for kind, sums in held.items() if sums[1]])
+        return found
 
     async def _add_up(self, clock: str, known: int, day: date, question: totals.Question) -> totals.Totals:
         """The whole portfolio's amounts: a hundred thousand deals are added where they are, not fetched one by one."""

@@ -440,8 +440,9 @@ def _firm(row: DealRow, pledge: PledgeRow) -> bool:
     return pledge.commitment != "intention"
 
 
+Keeps = Callable[[DealRow, PledgeRow], bool]
 # The areas of the chart, each inside the one before: what keeps a pledge in it.
-AREAS: dict[str, Callable[[DealRow, PledgeRow], bool]] = {
+AREAS: dict[str, Keeps] = {
     "intended": lambda row, pledge: True,
     "pledged": _firm,
     "confirmed": lambda row, pledge: (
@@ -458,7 +459,6 @@ class Level(Struct, frozen=True):
     day: date
     areas: dict[str, Decimal]
     high: Decimal
-    href: str
 
 
 class Band(Struct, frozen=True):
@@ -475,14 +475,19 @@ class Stepped(Struct, frozen=True):
     line: str
     ticks: list[Tick]
     levels: list[tuple[float, str]]
-    doors: list[tuple[float, float, Level]]
+    doors: list[tuple[float, float, Level, str]]
     now: float | None
 
 
 def stepped(
-    levels: Sequence[Level], until: date, on: date, write: Callable[[str], str], amount: Callable[[Decimal], str]
+    levels: Sequence[Level],
+    until: date,
+    on: date,
+    write: Callable[[str], str],
+    amount: Callable[[Decimal], str],
+    link: Callable[[date], str],
 ) -> Stepped | None:
-    """The chart of the portfolio's amounts. None where nothing was ever stated."""
+    """The chart of the portfolio's amounts, each level a door to its day. None where nothing was ever stated."""
     top = max((max(level.high, *level.areas.values()) for level in levels), default=Decimal(0))
     if not levels or top == 0:
         return None
@@ -509,7 +514,7 @@ def stepped(
         for i, (x, end, level) in enumerate(zip(xs, ends, levels, strict=True))
     )
     marks = [(y(step * i), amount(step * i)) for i in range(int(highest / step) + 1)]
-    doors = [(x, round(end - x, 1), level) for x, end, level in zip(xs, ends, levels, strict=True)]
+    doors = [(x, round(end - x, 1), level, link(level.day)) for x, end, level in zip(xs, ends, levels, strict=True)]
     now = scale.at(on) if on <= scale.last else None
     return Stepped(bands, line, scale.ticks(write), marks, doors, now)
 

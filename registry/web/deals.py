@@ -277,6 +277,36 @@ def rests(asked: Asked) -> list[Rest]:
     return [Rest(b, by_id[b.event]) for b in audit.blame(asked.seen, DEALS)]
 
 
+class Told(Struct, frozen=True):
+    """A field in words: its name, its value, the one before, and the event that chose it among several claims."""
+
+    label: str
+    after: str
+    before: str | None
+    chosen: UUID | None
+
+
+class Setter(Struct, frozen=True):
+    """An event with the fields that it set, in words."""
+
+    reading: Reading
+    lines: list[Told]
+
+
+def set_by(visit: Visit, asked: Asked, wanted: str | None) -> list[Setter]:
+    """What set the shown fields, or the wanted one: each event once, in the order of recording."""
+    here, names = shown(visit.language), asked.names
+    found: dict[UUID, Setter] = {}
+    for rest in rests(asked):
+        b = rest.blamed
+        if wanted is not None and b.path != wanted:
+            continue
+        before = None if b.before is None else here.change(b.path, b.before, names)
+        told = Told(here.field(b.path, names), here.change(b.path, b.value, names), before, b.preferred_by)
+        found.setdefault(b.event, Setter(rest.reading, [])).lines.append(told)
+    return sorted(found.values(), key=lambda setter: setter.reading.recorded.position)
+
+
 @route("/deals/{deal:str}/blame", http_method=READ)
 async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """What a deal's fields rest on: one of them, or all."""
@@ -287,15 +317,13 @@ async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
         if asked.seen.state is None:
             return unknown(visit, asked)
         wanted = visit.asked.get("field")
-        fields = [r for r in rests(asked) if wanted is None or r.blamed.path == wanted]
         return page.render(
             visit,
             "blame.html",
             deal=asked.state,
             slug=asked.slug,
-            fields=fields,
+            events=set_by(visit, asked, wanted),
             wanted=wanted,
-            names=asked.names,
             rails=rails(visit, asked.history),
             data_url=visit.data(f"/v1/deals/{asked.slug}/blame"),
             csv_url=visit.link(f"/deals/{asked.slug}/fields.csv"),

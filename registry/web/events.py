@@ -82,7 +82,6 @@ async def proved(visit: Visit, position: int) -> tuple[Any, tuple[bool, str], li
     """The proof of a position, whether the server finds that it holds, in its words, and the log's verifier keys."""
     evidence = visit.registry.evidence
     try:
-        await evidence.checkpoint()
         proof = await evidence.inclusion(position)
         keys: list[str] = await evidence.verifiers()
         found = verify_bundle(encode(proof), [VerifierKey.parse(key) for key in keys])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from babel import Locale
@@ -32,6 +32,9 @@ _QUALIFIED = {
     "nearly": N_("nearly %(amount)s"),
     "up_to": N_("up to %(amount)s"),
 }
+# The same few figures stand on every page: so many are remembered as they were written.
+_REMEMBERED = 10_000
+
 _BASES = {"additional": N_("+ %(amount)s"), "annual": N_("%(amount)s a year")}
 
 
@@ -46,6 +49,7 @@ class Figures:
 
     # --- money --------------------------------------------------------------------------------------------------------
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def sum(self, value: str | Decimal, currency: str, digits: int | None = None) -> str:
         """A sum in its currency. `digits` rounds it to so many significant ones; without, it is exact."""
         number = Decimal(value)
@@ -77,6 +81,7 @@ class Figures:
             parts.append(self.number(rest))
         return " ".join(parts)
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def number(self, value: str | int | Decimal) -> str:
         """A plain number with its groups of three."""
         exact = Decimal(value)
@@ -123,12 +128,14 @@ class Figures:
         text = f"{self.sum(low, currency, 4)} – {self.sum(high, currency, 4)}"
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def currency(self, code: str) -> str:
         """A currency's name."""
         return get_currency_name(code, locale=self.locale)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def day(self, value: date | None) -> str:
         """A whole day."""
         if value is None:
@@ -151,6 +158,7 @@ class Figures:
         """An instant, in UTC, where there is little room."""
         return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M}"
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def instant(self, value: datetime | None) -> str:
         """An instant, in UTC, to the second."""
         if value is None:

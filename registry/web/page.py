@@ -18,6 +18,9 @@ from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import jinja2
+from jinja2 import nodes
+from jinja2.runtime import Context, Macro
+from jinja2.visitor import NodeTransformer
 from litestar import Request as LitestarRequest
 from litestar import Response
 from litestar.exceptions import HTTPException, NotFoundException
@@ -54,12 +57,18 @@ KEPT_PAGES = 500
 KEPT_BYTES = 400_000
 
 
-class Kept(Struct, frozen=True):
-    """A rendered page."""
+class Kept(Struct):
+    """A rendered page; compressed when somebody first wants it so."""
 
     body: bytes
-    packed: bytes
     etag: str
+    _packed: bytes | None = None
+
+    @property
+    def packed(self) -> bytes:
+        if self._packed is None:
+            self._packed = gzip.compress(self.body, 3)
+        return self._packed
 
 
 class Visit(Struct):
@@ -74,6 +83,7 @@ class Visit(Struct):
     token: str | None
     position: int
     recorded_at: datetime | None
+    _standing: str | None = None
 
     @property
     def registry(self) -> Any:
@@ -98,6 +108,10 @@ class Visit(Struct):
 
     def link(self, path: str, **more: Any) -> str:
         """An address at the same point in time and in the same language; a parameter that is None is left out."""
+        if self._standing is None:
+            self._standing = urlencode({**self.times.query(), **self.speaking()})
+        if not more:
+            return f"{path}?{self._standing}" if self._standing else path
         query = {**self.times.query(), **self.speaking()}
         query.update({name.replace("__", "."): str(value) for name, value in more.items() if value is not None})
         for name, value in more.items():
@@ -223,10 +237,44 @@ class Redirected(Exception):
 # --- rendering --------------------------------------------------------------------------------------------------------
 
 
+class _Called(Context):
+    """Calls a template's functions as they are: of what templates call here, only macros ask for their surroundings."""
+
+    def call(self, function: Any, /, *args: Any, _loop_vars: Any = None, _block_vars: Any = None, **named: Any) -> Any:
+        if type(function) is Macro:
+            return function(self.eval_ctx, *args, **named)
+        return function(*args, **named)
+
+
+class _Spoken(NodeTransformer):
+    """Puts a language's words into a template when it is compiled, not each time it is rendered."""
+
+    def __init__(self, say: Callable[[str], str]) -> None:
+        self._say = say
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 - named after the node
+        self.generic_visit(node)
+        match node:
+            case nodes.Call(node=nodes.Name(name="_"), args=[nodes.Const(value=str(message))], kwargs=[]):
+                return nodes.Const(self._say(message), lineno=node.lineno, environment=node.environment)
+        return node
+
+
+class _Templates(jinja2.Environment):
+    """Templates of one language."""
+
+    context_class = _Called
+    say: Callable[[str], str]
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        parsed: nodes.Template = _Spoken(self.say).visit(super()._parse(source, name, filename))
+        return parsed
+
+
 @cache
 def environment(language: str) -> jinja2.Environment:
     """The templates in one language: they escape everything, and refuse a name that they were not given."""
-    made = jinja2.Environment(
+    made = _Templates(
         loader=jinja2.PackageLoader("registry.web"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -236,6 +284,7 @@ def environment(language: str) -> jinja2.Environment:
         auto_reload=False,
     )
     spoken, figured = words(language), figures(language)
+    made.say = spoken.gettext
     made.globals.update(
         _=spoken.say,
         ngettext=spoken.count,
@@ -271,7 +320,7 @@ def send(visit: Visit, rendered: Rendered) -> Response[bytes]:
 
 
 def pack(body: bytes) -> Kept:
-    return Kept(body, gzip.compress(body, 3), f'W/"{hashlib.sha256(body).hexdigest()[:20]}"')
+    return Kept(body, f'W/"{hashlib.sha256(body).hexdigest()[:20]}"')
 
 
 def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Response[bytes]:

@@ -15,7 +15,7 @@ from registry.api import http
 from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
 from registry.domain.history import Clocks
 from registry.domain.rates import reference_rates
-from registry.domain.totals import Column, DealRow, GroupBy, Question, Totals, add_up, decode_row
+from registry.domain.totals import Column, GroupBy, Plain, Question, Totals, add_up
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
@@ -24,13 +24,14 @@ from registry.web.figures import PROVINCES
 from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
 from registry.web.shown import LADDER, shown
+from registry.web.shown import Shown as InWords
 from registry.web.words import N_
 
 # The most deals that are sorted and mapped on one page; beyond, they come page by page in the order of their names.
 WHOLE = 1_000
 PAGE = 100
-# The chart asks for totals at so many turns, where the portfolio is small enough to be drawn at once.
-DRAWN_TURNS, DRAWN_DEALS = 24, 400
+# The chart shows so many turns; it looks at so many spans one by one, and beyond at their sums. The slider's turns.
+DRAWN_TURNS, DRAWN_SPANS, TURNS = 24, 2_000, 400
 SHOWN_FACET_VALUES = 12
 LATEST = 8
 
@@ -71,11 +72,23 @@ class Figure(Struct, frozen=True):
     door: dict[str, str]
 
 
+class Drawing(Struct, frozen=True):
+    """The chart through time in its currency; None where there is nothing to draw, or (`large`) too much."""
+
+    chart: charts.Stepped | None
+    currency: str
+    large: bool
+
+
 class Area(Struct, frozen=True):
     """A place with the deals that have a site in it."""
 
     code: str
     deals: int
+
+    @property
+    def shade(self) -> int:
+        return min(self.deals, 3)
 
 
 KNOWN: page.Known = {
@@ -95,7 +108,7 @@ async def at(visit: Visit) -> tuple[str, int, int]:
 
 async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, times.Rail]:
     """The slider's stops for the whole portfolio: when something came to be so, and was published or recorded."""
-    effective = await visit.reader.turns(clock, known, 400)
+    effective = await visit.reader.turns(clock, known, TURNS)
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
     if visit.times.axis == "published":
@@ -136,20 +149,18 @@ async def show_portfolio(visit: Visit) -> Rendered:
     everything = await visit.reader.deals(clock, known, on, wanted, q, cursor, WHOLE, sort == "-deal")
     rows = [row_of(listing(raw)) for raw in everything.rows]
     sorted_rows = rows if by_name else in_order(rows, sort)
-    unit = visit.asked.get("unit") or ("KRW" if visit.language == "ko" else "USD")
+    unit = visit.asked.get("unit") or own_currency(visit)
     currency: Any = None if unit == "stated" else unit
     question = Question(currency=currency, group_by="stage", asked_on=on, lines=0)
     total: Totals = await visit.reader.totals(clock, known, on, wanted, question)
     rails = await portfolio_rails(visit, clock, known)
     here = shown(visit.language)
-    drawn = await drawing(visit, clock, known, wanted, unit, len(rows) + (DRAWN_DEALS if everything.next else 0))
+    drawn = await drawing(visit, clock, known, wanted, own_currency(visit) if unit == "stated" else unit)
     areas = places(rows)
     names = await named(
         visit, slugs={o for r in rows[:PAGE] for o in r.row.organizations} | set(facets.get("organization", {}))
     )
-    latest = [e for e in (await visit.reader.events(max(0, position - 40), 40)) if e.recorded.kind == "deal"][-LATEST:][
-        ::-1
-    ]
+    latest = await latest_of(visit, position)
     return page.render(
         visit,
         "portfolio.html",
@@ -157,12 +168,13 @@ async def show_portfolio(visit: Visit) -> Rendered:
         rows=sorted_rows[:PAGE] if by_name else sorted_rows,
         count=len(rows),
         following=sorted_rows[PAGE - 1].row.deal if by_name and len(sorted_rows) > PAGE else everything.next,
-        facets=facet_list(facets, filters),
+        facets=facet_list(facets, filters, here, names),
         filters=filters,
         names=names,
         unit=unit,
         sort=sort,
-        chart=drawn,
+        chart=drawn.chart,
+        drawn=drawn,
         korea=maps.korea(),
         world=maps.world() if any(a.code[:2] != "KR" for a in areas) else None,
         abroad=abroad(areas),
@@ -178,6 +190,22 @@ async def show_portfolio(visit: Visit) -> Rendered:
         csv_url=visit.data("/v1/export/deals.csv", **filters, q=q),
         cite=citation(visit, here.words.gettext(N_("portfolio")), position),
     )
+
+
+async def latest_of(visit: Visit, position: int) -> list[Any]:
+    """The latest events of deals, the last first; where others came after them, as many as are among the last ones."""
+    found: list[Any] = []
+    for looked_at in (LATEST, 5 * LATEST):
+        events = await visit.reader.events(max(0, position - looked_at), looked_at)
+        found = [e for e in events if e.recorded.kind == "deal"][-LATEST:][::-1]
+        if len(found) == LATEST:
+            break
+    return found
+
+
+def own_currency(visit: Visit) -> str:
+    """The currency that a reader's language thinks in."""
+    return "KRW" if visit.language == "ko" else "USD"
 
 
 def row_of(row: Listing) -> Shown:
@@ -242,14 +270,25 @@ def on_top(total: Totals, filters: dict[str, str]) -> list[Figure]:
 
 
 def facet_list(
-    facets: Mapping[str, Mapping[str, int]], filters: Mapping[str, str]
-) -> list[tuple[str, list[tuple[str, int]]]]:
-    """The facets in their order, the commonest values first; a chosen one always stands."""
+    facets: Mapping[str, Mapping[str, int]], filters: Mapping[str, str], here: InWords, names: Mapping[str, str]
+) -> list[tuple[str, list[tuple[str, int, str]]]]:
+    """The facets in their order, the commonest values first, each with its name; a chosen one always stands."""
+
+    def said(facet: str, value: str) -> str:
+        match facet:
+            case "organization":
+                return names.get(value, value)
+            case "region":
+                return here.figures.place(value)
+            case "currency":
+                return here.figures.currency(value)
+        return here.words.label(facet, value)
+
     found = []
     for name in ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind"):
         values = sorted(facets.get(name, {}).items(), key=lambda v: (v[0] != filters.get(name), -v[1], v[0]))
         if values:
-            found.append((name, values[:SHOWN_FACET_VALUES]))
+            found.append((name, [(value, n, said(name, value)) for value, n in values[:SHOWN_FACET_VALUES]]))
     return found
 
 
@@ -271,44 +310,69 @@ def abroad(areas: Sequence[Area]) -> dict[str, int]:
     return counted
 
 
-async def drawing(
-    visit: Visit, clock: str, known: int, wanted: Sequence[str], unit: str, deals: int
-) -> charts.Stepped | None:
-    """Amounts through time, in one currency; None where the portfolio is too large to draw at once, or unstated."""
-    if deals >= DRAWN_DEALS:
-        return None
-    currency: Any = unit if unit != "stated" else ("KRW" if visit.language == "ko" else "USD")
+async def drawing(visit: Visit, clock: str, known: int, wanted: Sequence[str], currency: Any) -> Drawing:
+    """Amounts through time, in one currency, on the latest days on which something came to be so.
+
+    A large portfolio is drawn from sums: only what was stated in the currency, and only intended or pledged.
+    """
     end = max(visit.times.today, visit.times.effective_on)
-    turns = [day for day in await visit.reader.turns(clock, known, DRAWN_TURNS) if day <= end]
-    levels = []
-    for day in turns:
-        chosen: list[DealRow] = []
-        others: list[DealRow] = []
-        for has, row in await visit.reader.rows(clock, known, day):
-            (chosen if set(wanted) <= set(has) else others).append(decode_row(row))
-        question = Question(currency=currency, asked_on=day, lines=0)
-        levels.append(level_of(chosen, others, question, day, visit.here(effective_on=day)))
+    spans = await visit.reader.spans(clock, known, DRAWN_SPANS)
+    if spans is not None:
+        days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
+        levels = [level_of(day, spans, wanted, Question(currency=currency, asked_on=day, lines=0)) for day in days]
+    else:
+        apart = None if wanted else await visit.reader.spans(clock, known, DRAWN_SPANS, apart=True)
+        if apart is None:
+            return Drawing(None, currency, True)
+        turns = [day for day in await visit.reader.turns(clock, known, TURNS) if day <= end]
+        days = turns[:: -(-len(turns) // DRAWN_TURNS) or 1]
+        sums = await visit.reader.sums(clock, known, currency, days)
+        levels = [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)]
     here = shown(visit.language).figures
-    return charts.stepped(
-        levels, end, visit.times.effective_on, here.loosely, lambda amount: here.sum(amount, currency)
+    chart = charts.stepped(
+        levels,
+        end,
+        visit.times.effective_on,
+        here.loosely,
+        lambda amount: here.sum(amount, currency),
+        lambda day: visit.here(effective_on=day),
     )
+    return Drawing(chart, currency, spans is None)
 
 
-def level_of(chosen: list[DealRow], others: list[DealRow], question: Question, day: date, href: str) -> charts.Level:
+def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Question) -> charts.Level:
     """The amounts on a day, by how firm they are: each area holds the ones after it, so none is added twice."""
-    areas: dict[str, Decimal] = {}
-    high = Decimal(0)
-    for area, keeps in charts.AREAS.items():
-        rows = [
-            msgspec.structs.replace(row, pledges=kept)
-            for row in chosen
-            if (kept := tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p)))
-        ]
-        total = add_up(rows, question, reference_rates(), others)
-        areas[area] = sum((Decimal(c.low) for c in total.overall.columns), Decimal(0))
-        if area == "intended":
-            high = sum((Decimal(c.high) for c in total.overall.columns), Decimal(0))
-    return charts.Level(day, areas, high, href)
+    so = [span for span in spans if span.since <= day < span.until]
+    chosen = [span.row for span in so if set(wanted) <= set(span.terms)]
+    others = [span.row for span in so if not set(wanted) <= set(span.terms)] if wanted else []
+    added: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {(): (Decimal(0), Decimal(0))}
+
+    def added_up(keeps: charts.Keeps) -> tuple[Decimal, Decimal]:
+        kept = {row.deal: tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p)) for row in chosen}
+        key = tuple((deal, p.pledge) for deal, pledges in kept.items() for p in pledges)
+        if key not in added:
+            rows = [msgspec.structs.replace(row, pledges=kept[row.deal]) for row in chosen]
+            added[key] = ends_of(add_up(rows, question, reference_rates(), others), question.currency)
+        return added[key]
+
+    found = {area: added_up(keeps) for area, keeps in charts.AREAS.items()}
+    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1])
+
+
+def sum_level(day: date, apart: Sequence[Any], plains: Sequence[Plain], currency: str) -> charts.Level:
+    """The amounts stated in a currency on a day, from sums: intended or firmer, and pledged or firmer."""
+    rows = [span.row for span in apart if span.since <= day < span.until]
+    total = add_up(rows, Question(lines=0), None, (), plains)
+    (low, high), (pledged, _) = ends_of(total, currency), ends_of(total, currency, "commitment")
+    return charts.Level(day, {**dict.fromkeys(charts.AREAS, Decimal(0)), "intended": low, "pledged": pledged}, high)
+
+
+def ends_of(total: Totals, currency: str | None, nature: str | None = None) -> tuple[Decimal, Decimal]:
+    """The low and the high end of what is stated once in a currency, of one nature or of both together."""
+    columns = [
+        c for c in total.overall.columns if c.currency == currency and c.basis == "once" and nature in (None, c.nature)
+    ]
+    return sum((Decimal(c.low) for c in columns), Decimal(0)), sum((Decimal(c.high) for c in columns), Decimal(0))
 
 
 # --- totals -----------------------------------------------------------------------------------------------------------

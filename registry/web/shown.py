@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Struct
-from msgspec.structs import fields
 
 from registry.domain.deal import ClaimState, Deal, Disbursed, PledgeState, StageState
 from registry.events.types import Amount, ClaimReported, Event, Horizon, Localized, Party, StatedAmount, tag_of
@@ -102,6 +102,8 @@ class Shown:
 
     def value(self, value: Any, field: str = "", names: Names | None = None) -> str:  # noqa: C901 - one case a type
         """A value in words. `field` is the field's own name, which says what kind of text a string is."""
+        if type(value) is str:
+            return self._text(value, field, names or {})
         match value:
             case None:
                 return self._(N_("not stated"))
@@ -133,13 +135,11 @@ class Shown:
             case UUID():
                 return str(value)
             case Struct():
-                said = ((f.encode_name, getattr(value, f.name)) for f in fields(value))
+                said = zip(value.__struct_encode_fields__, msgspec.structs.astuple(value), strict=True)
                 parts = [self.value(v, n, names) for n, v in said if v is not None and v != () and v is not UNSET]
                 return " · ".join(parts)
             case tuple() | list():
                 return ", ".join(self.value(item, field, names) for item in value) or self._(N_("none"))
-            case str():
-                return self._text(value, field, names or {})
             case _:
                 return str(value)
 
@@ -228,6 +228,10 @@ class Shown:
         text = " · ".join(parts) or self._(N_("there"))
         before, after = (None, text) if came else (text, None)
         return Line(self.field(path, names), path, before, after, _causes(changes[0]), came)
+
+    def moment(self, value: date | datetime) -> str:
+        """A day or an instant."""
+        return self.figures.instant(value) if isinstance(value, datetime) else self.figures.day(value)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -353,6 +357,7 @@ def helpers(language: str) -> dict[str, Callable[..., Any]]:
         "also": here.figures.also,
         "day": here.figures.day,
         "instant": here.figures.instant,
+        "moment": here.moment,
         "loosely": here.figures.loosely,
         "horizon": here.figures.horizon,
         "place": here.figures.place,

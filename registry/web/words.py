@@ -298,6 +298,7 @@ LABELS: dict[str, dict[str, str]] = {
             "Does not count: it and another amount are each marked part of the other; that one counts."
         ),
         "overlaps": N_("Counts in the high end only: it may overlap with an amount that counts in the low end."),
+        "outweighed": N_("Does not count: it is no more certain than its members, which do and add up to more."),
         "shared": N_("Counts in the high end only: it belongs to several groups, and how it is split was not said."),
         "superseded": N_("Does not count: a later deal or pledge took its place."),
         "withdrawn": N_("Does not count: it was withdrawn."),

@@ -116,11 +116,10 @@ def test_the_steps_never_leave_the_chart(values: list[int]) -> None:
                 "operating": Decimal(0),
             },
             Decimal(v),
-            "#",
         )
         for i, v in enumerate(values)
     ]
-    chart = stepped(levels, first + timedelta(days=500), first, str, str)
+    chart = stepped(levels, first + timedelta(days=500), first, str, str, str)
     if not any(values):
         assert chart is None
         return
@@ -129,7 +128,7 @@ def test_the_steps_never_leave_the_chart(values: list[int]) -> None:
     assert max(ys) == 300.0
     assert min(ys) >= 16.0
     assert len(chart.levels) <= 8
-    assert all(width >= 0 for _, width, _ in chart.doors)
+    assert all(width >= 0 for _, width, _, _ in chart.doors)
 
 
 def test_the_map_has_every_province_and_places_lie_on_it() -> None:
