@@ -8,6 +8,7 @@ nothing on a server, neither a database nor a role, has the same name in two pro
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import secrets
@@ -32,6 +33,10 @@ from registry.embedded import OWNER_ROLE, Embedded, User, find_binaries
 # No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("registry")
+
+# Seconds after which what a test waits for is not coming. So long because nothing follows from how fast it comes: on a
+# machine that does much else it comes late.
+PATIENCE = 60.0
 
 # Tests, and what they start, talk to this machine alone: a proxy that the environment names has no part in it.
 for _name in ("NO_PROXY", "no_proxy"):
@@ -112,6 +117,32 @@ def at(url: str, database: str, role: str | None = None, password: str = "") -> 
     netloc = parts.netloc if role is None else f"{quote(role)}:{quote(password, safe='')}@{place}"
     # Not urlunsplit alone: it drops the empty host of a socket's URL.
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: a tenth of the run would go into looking through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+# The files that take longest come first, where several processes share the tests: the others fill up what is left.
+LONGEST = (
+    "test_bench.py",
+    "test_browser.py",
+    "test_service.py",
+    "test_document.py",
+    "test_tracker.py",
+    "test_faults.py",
+    "test_signing.py",
+    "test_pages.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order in which the processes take them, file by file."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,7 @@ import pytest
 from registry import embedded, postgres
 from registry.embedded import APP_ROLE, OWNER_ROLE, Embedded, User
 from registry.errors import NoPostgres
-
-PATIENCE = 60.0
+from tests.conftest import PATIENCE
 
 SERVICE = """
 import sys, threading

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from registry.events import store
 from registry.recorder import Outcome
 from registry.settings import Settings
 from tests.api.conftest import ADMIN_KEY, running
-from tests.conftest import Database
+from tests.conftest import PATIENCE, Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
 from tests.wire import Wire, wire
 
@@ -121,12 +122,12 @@ async def test_a_terminated_connection_is_replaced_unseen(database: Database, po
 async def test_a_server_that_does_not_answer_counts_as_lost(
     database: Database, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.events.store.PATIENCE", 0.3)
     async with pool.acquire() as other, recording(database.app_url) as recorder:
         await recorder.record(request("plant", REGISTERED))
         # Whoever holds the lock for too long looks like a server that does not answer.
-        async with store.holding_the_log(other, patience=5):
-            with pytest.raises(DatabaseLost):
+        async with store.holding_the_log(other, patience=PATIENCE):
+            with monkeypatch.context() as impatient, pytest.raises(DatabaseLost):
+                impatient.setattr(store, "PATIENCE", 0.3)
                 await recorder.record(request("plant", pledged("one")))
         assert (await recorder.record(request("plant", pledged("two")))).version == 2
     assert await positions(pool) == [1, 2]
@@ -215,8 +216,15 @@ async def test_everything_runs_on_each_postgres_that_is_installed(tmp_path: Path
 
 
 def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port for a service that is not always there.
+
+    Not one of those that the system gives out: while nobody listens there another process could get it, or one of the
+    writers that knock, who would then be connected to itself and keep the service from it.
+    """
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 @asynccontextmanager
@@ -234,7 +242,7 @@ async def serving(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert (await process.stdout.readline()).startswith(b"ready ")
         yield process
     finally:
@@ -246,7 +254,7 @@ async def serving(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
 async def post_until_stopped(url: str, name: str, acknowledged: dict[str, int], stop: asyncio.Event) -> None:
     """Records one pledge after the other; what is not acknowledged is sent again, with its id and its key."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
         todo = {**REGISTERED, "id": str(uuid4())}
         while True:
             with contextlib.suppress(httpx.TransportError):
@@ -278,7 +286,7 @@ async def test_killed_under_load_every_acknowledged_event_is_there_and_a_retry_s
         while len(acknowledged) < enough:  # noqa: ASYNC110 - the writers are another's clients
             await asyncio.sleep(0.01)
 
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(4 * PATIENCE):
         writers: list[asyncio.Task[None]] = []
         for round_ in range(3):
             async with serving(tmp_path, port) as process:
@@ -297,7 +305,7 @@ async def test_killed_under_load_every_acknowledged_event_is_there_and_a_retry_s
                     continue
                 stop.set()
                 await asyncio.gather(*writers)
-                async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
                     while page := (await client.get("/v1/events", params={"after": len(events), "limit": 1000})).json()[
                         "events"
                     ]:

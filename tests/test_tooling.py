@@ -49,6 +49,16 @@ def test_make_demo_passes_the_port_and_the_directory_on() -> None:
     assert '--port "1234" --data-dir "some where"' in said
 
 
+def test_make_test_spreads_the_tests_unless_it_is_told_otherwise() -> None:
+    said = subprocess.run(
+        ["make", "-C", TOP, "-n", "-o", ".venv/dev", "test", "ARGS=-k ulsan -n 0"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.search(r"pytest -n logical --maxprocesses 4 .* -k ulsan -n 0$", said, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", REQUIREMENTS)
 def test_what_is_installed_is_pinned_by_hash_and_names_no_index(name: str) -> None:
     text = (TOP / name).read_text()

@@ -22,7 +22,7 @@ from registry import webhooks as module
 from registry.webhooks import Guarded, sign
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import PATIENCE, Server
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -52,7 +52,7 @@ class Receiver:
 
     async def has(self, count: int) -> list[Any]:
         """The first so many messages, when they have come."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(self.got) < count:
                 self.news.clear()
                 await self.news.wait()
@@ -105,7 +105,7 @@ async def deliveries(service: Service, made: dict[str, Any]) -> list[dict[str, A
 
 async def listed(service: Service, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The one webhook, as soon as it is as wanted."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             [found] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
             if until(found):

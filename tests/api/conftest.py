@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 import shutil
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,11 +24,14 @@ from msgspec import Struct
 
 from registry import api, keys
 from registry.app import create_app
-from registry.cli.service import listen
+from registry.cli.service import GRACE_SECONDS, listen
 from registry.settings import Settings
-from tests.conftest import APP_ROLE, Server, at
+from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
+
+# Nothing here is asked over TLS: the authorities that a client loads by default would take as long as a service's start.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 numbers = itertools.count(1)
 
@@ -95,7 +99,15 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service with these settings."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A test that fails may leave a connection open.
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
     # Signals are the test run's own to handle.
@@ -110,8 +122,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
         hooks = {"response": [Contract(msgspec.json.decode(api.CONTRACT)).check]}
         async with (
-            httpx.AsyncClient(base_url=url, headers=admin, timeout=30, event_hooks=hooks) as client,
-            httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as visitor,
+            httpx.AsyncClient(
+                base_url=url, headers=admin, timeout=PATIENCE, event_hooks=hooks, verify=NO_TLS
+            ) as client,
+            httpx.AsyncClient(base_url=url, timeout=PATIENCE, event_hooks=hooks, verify=NO_TLS) as visitor,
         ):
             registry = app.state.registry
             yield Service(url, settings, client, visitor, registry.pool, app)

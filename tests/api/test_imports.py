@@ -14,6 +14,7 @@ import pytest
 from registry.api import http, imports
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
+from tests.conftest import PATIENCE
 
 TYPE = {"Content-Type": "application/x-ndjson"}
 
@@ -133,7 +134,7 @@ async def test_results_come_while_lines_are_still_being_sent(
         found: dict[str, Any] = json.loads(line)
         return found
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for version, announcement in enumerate((registered(), pledged(), pledged(pledge="more")), 1):
             line = ndjson({"deal": slug, **announcement})
             # A line may come in pieces.
@@ -192,7 +193,7 @@ async def test_a_connection_that_breaks_has_recorded_what_arrived(
     before = await service.size()
     with pytest.raises(Broken):
         await client.post("/v1/import", content=lines(), headers=TYPE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await service.size() < before + 2:  # noqa: ASYNC110 - the service has no event for it
             await asyncio.sleep(0.01)
     assert (await client.get(f"/v1/deals/{slug}")).json()["version"] == 2

@@ -18,7 +18,7 @@ from registry import cli
 from registry.cli import take
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
-from tests.conftest import Server
+from tests.conftest import PATIENCE, Server
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -124,7 +124,7 @@ async def test_tail_shows_the_end_of_the_log_and_follows_it_over_broken_lines(
     service.app.state.registry.feed.end()
     service.app.state.registry.feed._ending = False
     await run("record", "-", input=ndjson({"deal": "tailed-5", **registered()}))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-5"
     feed.close()
 

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from registry import evidence
 from registry.events.checkpoint import Checkpoint, open_checkpoint, parse_note, verify_follows
 from registry.events.signer import Signer
 from registry.settings import Settings
@@ -105,7 +106,9 @@ async def test_a_process_without_the_key_makes_none_and_serves_what_the_other_si
     assert files(without) == []
 
 
-async def test_a_process_without_the_key_says_so_when_nobody_signs(settings: Settings) -> None:
+async def test_a_process_without_the_key_says_so_when_nobody_signs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(settings) as one:
         await fill(one, 5)
         await head(one)
@@ -113,6 +116,7 @@ async def test_a_process_without_the_key_says_so_when_nobody_signs(settings: Set
     async with running(replace(settings, signing_key=elsewhere, checkpoint_seconds=0)) as two:
         await head(two)  # what was signed is there
         await fill(two, 6)
+        monkeypatch.setattr(evidence, "PATIENCE", 0.2)
         await unavailable(two)
         assert (await two.visitor.get("/v1/deals")).status_code == 200
 
