@@ -179,7 +179,7 @@ async def test_dropped_connections_delay_and_never_lose(
                     except StopAsyncIteration:
                         listening = feed.listen(found[-1] if found else 0, Filter())
                 # The feed looks again and again: the cut comes, if only when everything has been delivered.
-                while line.armed:
+                while line.armed:  # noqa: ASYNC110 - nobody tells that it came
                     await asyncio.sleep(0.01)
             assert line.cuts == 3
             await listening.aclose()  # type: ignore[attr-defined]

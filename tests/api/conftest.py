@@ -30,7 +30,7 @@ from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
 
-# Nothing here is asked over TLS: the authorities that a client loads by default would take as long as a service's start.
+# Nothing is asked over TLS here: a client need not load the authorities that it has by default, which is slow.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 numbers = itertools.count(1)
@@ -121,12 +121,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
         hooks = {"response": [Contract(msgspec.json.decode(api.CONTRACT)).check]}
-        async with (
-            httpx.AsyncClient(
-                base_url=url, headers=admin, timeout=PATIENCE, event_hooks=hooks, verify=NO_TLS
-            ) as client,
-            httpx.AsyncClient(base_url=url, timeout=PATIENCE, event_hooks=hooks, verify=NO_TLS) as visitor,
-        ):
+        how: dict[str, Any] = {"base_url": url, "timeout": PATIENCE, "event_hooks": hooks, "verify": NO_TLS}
+        async with httpx.AsyncClient(headers=admin, **how) as client, httpx.AsyncClient(**how) as visitor:
             registry = app.state.registry
             yield Service(url, settings, client, visitor, registry.pool, app)
         server.should_exit = True
