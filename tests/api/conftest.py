@@ -10,6 +10,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ class Contract:
         return self._validators[key]
 
 
+@cache
+def contract() -> Contract:
+    """The contract, read once."""
+    return Contract(msgspec.json.decode(api.CONTRACT))
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service with these settings."""
@@ -110,9 +117,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
-    # Signals are the test run's own to handle.
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     with listen("127.0.0.1", 0) as listening:
+        # Not `serve`, which handles signals: those are the test run's own.
         serving = asyncio.create_task(server._serve([listening]))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
@@ -120,7 +126,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             await serving
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
-        hooks = {"response": [Contract(msgspec.json.decode(api.CONTRACT)).check]}
+        hooks = {"response": [contract().check]}
         how: dict[str, Any] = {"base_url": url, "timeout": PATIENCE, "event_hooks": hooks, "verify": NO_TLS}
         async with httpx.AsyncClient(headers=admin, **how) as client, httpx.AsyncClient(**how) as visitor:
             registry = app.state.registry
