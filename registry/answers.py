@@ -18,24 +18,30 @@ from registry.domain.deal import Deal
 from registry.domain.history import Clocks, Reading, View
 from registry.domain.plausibility import Flag
 from registry.domain.remarks import Remarks
+from registry.domain.whole import whole
 from registry.events.store import Stored
 from registry.events.types import Localized, Source
 
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
-class Cited(Struct, frozen=True, kw_only=True, omit_defaults=True):
+def encode(answer: Any) -> bytes:
+    """An answer as JSON: null says that nothing was stated. The words of events stand in it as they were said."""
+    return _encode(whole(answer))
+
+
+class Cited(Struct, frozen=True, kw_only=True):
     """A source, with the events of the answer that rest on it."""
 
-    publisher: str | None = None
-    url: str | None = None
-    title: str | None = None
-    language: str | None = None
-    published_on: date | None = None
-    archived_url: str | None = None
-    locator: str | None = None
-    content_hash: str | None = None
-    events: tuple[UUID, ...] = ()
+    publisher: str | None
+    url: str | None
+    title: str | None
+    language: str | None
+    published_on: date | None
+    archived_url: str | None
+    locator: str | None
+    content_hash: str | None
+    events: tuple[UUID, ...]
 
 
 class Unapplied(Struct, frozen=True):

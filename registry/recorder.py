@@ -27,6 +27,7 @@ from registry.domain.history import DEALS, History, admit, complete
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
 from registry.domain.remarks import flags_raised
+from registry.domain.whole import whole
 from registry.errors import (
     DatabaseLost,
     IdConflict,
@@ -555,7 +556,7 @@ class Recorder:
                 "version": history.version,
                 "position": history.events[-1].position,
                 "events": receipts,
-                "changes": _changes(before, history, sealed),
+                "changes": whole(_changes(before, history, sealed)),
                 "flags": await self._flags(connection, draft, history, sealed),
             }
         )

@@ -17,8 +17,6 @@ from typing import Any, Literal, Protocol
 import msgspec
 import xlsxwriter
 
-from registry.answers import encode
-
 Kind = Literal["deals", "pledges", "events"]
 Row = dict[str, Any]
 Page = Sequence[Row]
@@ -28,6 +26,9 @@ SHEET_ROWS = 1_048_576
 CELL = 32_767
 
 PIECE = 2**16
+
+# As it is: of the log's events a file shows what was said, and nothing beside it.
+encode = msgspec.json.Encoder().encode
 
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "deals": (

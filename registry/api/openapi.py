@@ -16,6 +16,7 @@ import msgspec
 from registry.api.operation import Operation
 from registry.api.problems import PROBLEMS
 from registry.api.shapes import ProblemDocument
+from registry.domain.whole import whole_type
 
 REF = "#/components/schemas/{name}"
 
@@ -117,7 +118,7 @@ WRITING = (
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     """The whole contract."""
     operations = list(operations)
-    shapes = [shape for o in operations for shape in (o.answer, o.body) if shape is not None]
+    shapes = [shape for o in operations for shape in (whole_type(o.answer), o.body) if shape is not None]
     _, schemas = msgspec.json.schema_components([ProblemDocument, *shapes], ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in sorted(operations, key=lambda o: (list(TAGS).index(o.tag), o.path)):
@@ -196,7 +197,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, head: bool) -> dict[str, Any]:
     media: dict[str, Any] = {}
     if operation.answer is not None:
-        media["application/json"] = {"schema": _schema(operation.answer)}
+        media["application/json"] = {"schema": _schema(whole_type(operation.answer))}
     for name, text in operation.other.items():
         media[name] = {"schema": {"type": "string", "description": text}}
     success: dict[str, Any] = {"description": "The answer."}

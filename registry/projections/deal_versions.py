@@ -19,6 +19,7 @@ from msgspec import Struct
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Timeline, registered_by
 from registry.domain.totals import Plain, encode_row, plain_of, row_of
+from registry.domain.whole import whole
 from registry.events.store import Connection, Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
 from registry.projections.projection import Step
@@ -80,7 +81,7 @@ DELETE FROM deal_terms WHERE deal = ANY ($1::text[])
 RECORDED, PUBLISHED = b"r", b"p"
 
 
-class ListedPledge(Struct, frozen=True, omit_defaults=True, gc=False):
+class ListedPledge(Struct, frozen=True, gc=False):
     """A pledge as lists and totals need it."""
 
     pledge: str
@@ -90,10 +91,10 @@ class ListedPledge(Struct, frozen=True, omit_defaults=True, gc=False):
     status: str
     by: tuple[str, ...]
     announced_on: date
-    until: str | None = None
+    until: str | None
 
 
-class ListedDeal(Struct, frozen=True, omit_defaults=True, gc=False):
+class ListedDeal(Struct, frozen=True, gc=False):
     """A deal as a list shows it."""
 
     deal: str
@@ -191,7 +192,7 @@ def listed(deal: Deal) -> Listed:
         dict.fromkeys(t for t in (deal.deal, *(w for n in (title, *names) if n for w in (n.ko, n.en))) if t)
     )
     sums = row_of(deal)
-    found = " ".join(sorted(terms)), words, _encode(row), encode_row(sums)
+    found = " ".join(sorted(terms)), words, _encode(whole(row)), encode_row(sums)
     digest = blake2b(found[3], digest_size=8)
     digest.update(found[2])
     digest.update(f"{found[0]}\n{words}".encode())

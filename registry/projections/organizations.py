@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from registry.domain.history import ORGANIZATIONS, History
+from registry.domain.whole import whole
 from registry.events.store import Connection, Writes
 from registry.projections.projection import Step
 
@@ -88,7 +89,7 @@ def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:
             [history.events[-1].position for history in histories],
             [history.record.merged_into for history in histories],
             ["\n".join(history.state.all_names()) for history in histories],
-            [_encode(history.state) for history in histories],
+            [_encode(whole(history.state)) for history in histories],
         )
 
 

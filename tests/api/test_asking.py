@@ -354,10 +354,10 @@ async def test_names_of_today_and_others_relations_are_joined(
     await client.post(f"/v1/deals/{other}/events", json=[registered("Another"), related])
     answer = await client.get(f"/v1/deals/{slug}", params={"expand": "organizations,incoming"})
     state = answer.json()
-    assert state["organizations"][firm]["name"] == {"ko": "회사"}
-    assert state["parties"][0]["name"] == {"en": "Firm"}
+    assert state["organizations"][firm]["name"] == {"ko": "회사", "en": None}
+    assert state["parties"][0]["name"] == {"ko": None, "en": "Firm"}
     assert [(r["deal"], r["relation"], r["title"]) for r in state["incoming"]] == [
-        (other, "part_of", {"en": "Another"})
+        (other, "part_of", {"ko": None, "en": "Another"})
     ]
     assert "etag" not in answer.headers
     assert "incoming" not in (await client.get(f"/v1/deals/{slug}")).json()

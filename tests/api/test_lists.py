@@ -152,8 +152,17 @@ async def test_pages_follow_each_other_whatever_is_recorded_between(
 async def test_a_list_shows_what_is_looked_for_first(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     deal = (await client.get("/v1/deals", params={"sector": sector})).json()["deals"][0]
-    assert (deal["deal"], deal["title"], deal["organizations"]) == (first, {"en": "Alpha works"}, [f"{sector}-firm"])
-    assert deal["pledges"][0]["amount"] == {"value": "5000000000", "currency": "USD"}
+    assert (deal["deal"], deal["title"], deal["organizations"]) == (
+        first,
+        {"ko": None, "en": "Alpha works"},
+        [f"{sector}-firm"],
+    )
+    assert deal["pledges"][0]["amount"] == {
+        "value": "5000000000",
+        "currency": "USD",
+        "stated_as": [],
+        **dict.fromkeys(("qualifier", "low", "high", "wording")),
+    }
     assert deal["places"] == ["KR-31"]
     assert deal["stage"]["value"] == "committed"
 

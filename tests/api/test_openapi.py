@@ -112,6 +112,15 @@ async def test_the_contract_names_unions_and_refuses_unknown_fields(visitor: htt
     assert schemas["Amount"]["properties"]["value"]["anyOf"][0]["pattern"]
 
 
+async def test_what_is_posted_may_leave_out_what_an_answer_shows_as_null(visitor: httpx.AsyncClient) -> None:
+    schemas = (await visitor.get("/openapi.json")).json()["components"]["schemas"]
+    for name, needed in (("Amount", ["currency"]), ("Localized", []), ("Source", []), ("Horizon", [])):
+        assert schemas[name].get("required", []) == needed
+        assert schemas[f"Shown{name}"]["required"] == list(schemas[name]["properties"])
+    assert {"$ref": "#/components/schemas/ShownLocalized"} in schemas["DealState"]["properties"]["title"]["anyOf"]
+    assert "until" in schemas["ListedPledge"]["required"]
+
+
 async def test_every_problem_is_explained_where_its_type_leads(client: httpx.AsyncClient, slug: str) -> None:
     problem = (await client.get(f"/v1/deals/{slug}")).json()
     page = await client.get(problem["type"])

@@ -83,7 +83,7 @@ async def test_an_organization_shows_its_parents_children_and_deals(
     state = (await client.get(f"/v1/organizations/{child}")).json()
     held = {"control": "owns", "share": "60", "since": "2020-01-01", "until": "2025-03-01"}
     assert state["parents"] == [{"parent": parent, **held}]
-    assert state["deals"] == [{"deal": deal, "title": {"en": "A plant"}, "roles": ["investor"]}]
+    assert state["deals"] == [{"deal": deal, "title": {"ko": None, "en": "A plant"}, "roles": ["investor"]}]
     assert (await client.get(f"/v1/organizations/{parent}")).json()["children"] == [{"organization": child, **held}]
     earlier = await client.get(f"/v1/organizations/{child}", params={"effective_on": "2024-01-01"})
     assert (earlier.json()["deals"], earlier.json()["parents"][0]["until"]) == ([], None)

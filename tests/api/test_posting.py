@@ -22,7 +22,7 @@ async def test_an_announcement_is_recorded(client: httpx.AsyncClient, slug: str)
     assert answer.headers["etag"] == '"1"'
     event = body["events"][0]
     assert body["position"] == event["position"]
-    assert {"field": "/title", "before": None, "after": {"en": "A plant"}} in body["changes"]
+    assert {"field": "/title", "before": None, "after": {"ko": None, "en": "A plant"}} in body["changes"]
     assert answer.headers["location"] == f"/v1/events/{event['id']}"
     assert (await client.get(answer.headers["location"])).json()["position"] == event["position"]
 
