@@ -160,9 +160,10 @@ note = "Built as its expansion; Microsoft took it over."
     assert not [q for q in asked(second) if "the same?" in q or "split?" in q]
 
     colossus = await state(service, "epoch-xai-colossus-1")
-    assert (colossus["title"], colossus["sites"][0]["power_mw"]) == ({"en": "Colossus 1"}, "442")
+    assert (colossus["title"], colossus["sites"][0]["power_mw"]) == ({"en": "Colossus 1", "ko": None}, "442")
     assert (await state(service, "epoch-xai-colossus-1", effective_on="2026-05-19"))["title"] == {
-        "en": "xAI Colossus 1"
+        "en": "xAI Colossus 1",
+        "ko": None,
     }
     [relation] = (await state(service, "epoch-crusoe-abilene-expansion"))["relations"]
     assert (relation["relation"], relation["deal"]) == ("separate_from", "epoch-openai-stargate-abilene")
