@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from litestar import Request as LitestarRequest
 from litestar import Response
-from litestar.exceptions import InternalServerException
 from msgspec import Struct
 
 from registry.domain.history import Clocks
@@ -100,18 +99,19 @@ async def body(request: Request, content_type: str = "application/json") -> byte
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            more = True
+            while more and size <= 4 * BODY_LIMIT:
+                message: Any = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Incomplete
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size <= BODY_LIMIT:
                     chunks.append(chunk)
                 else:
                     chunks.clear()
-                if size > 4 * BODY_LIMIT:
-                    break
     except TimeoutError:
         raise TooSlow(seconds=BODY_SECONDS) from None
-    except InternalServerException:
-        raise Incomplete from None
     if size > BODY_LIMIT:
         raise TooLarge(limit=BODY_LIMIT)
     return b"".join(chunks)

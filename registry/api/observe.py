@@ -58,7 +58,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.in_flight = Gauge("registry_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.in_flight = 0
+        in_flight = Gauge("registry_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        in_flight.set_function(lambda: self.in_flight)
         self.waiting = Gauge("registry_recorder_waiting", "Requests waiting to be recorded.", registry=self.registry)
         self.group = Histogram(
             "registry_recorder_group_events",
@@ -149,11 +151,11 @@ class Observed(Litestar):
                 message["headers"] = headers
             await send(message)
 
-        metrics.in_flight.inc()
+        metrics.in_flight += 1
         try:
             await super().__call__(scope, receive, observed)
         finally:
-            metrics.in_flight.dec()
+            metrics.in_flight -= 1
             seconds = perf_counter() - begun
             # The route's template, not the path: there are as many paths as deals, and as many unknown ones as askers.
             route = scope.get("path_template") or "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -37,8 +38,17 @@ SELECT position
 """
 
 
+# Most addresses, which taking apart by the rules of all URLs takes five times as long.
+_PLAIN = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[^?#]*|)(\?[^#]+|\?|)(?:#.*)?", re.DOTALL)
+
+
 @lru_cache(maxsize=10_000)
 def _address(url: str) -> str:
+    plain = _PLAIN.fullmatch(url)
+    if plain is not None:
+        host, path, query = plain.groups()
+        query = query if len(query) > 1 else ""
+        return _bounded(f"source:{host.removeprefix('www.')}{path.rstrip('/')}{query}")
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
     except ValueError:
