@@ -24,6 +24,7 @@ from registry.errors import (
     RuleBroken,
     VersionConflict,
 )
+from registry.events import store
 from registry.events.types import Recorded
 from registry.keys import Key
 from registry.recorder import AtRequest, Outcome, Recorder
@@ -406,6 +407,43 @@ async def test_a_serializable_default_does_not_make_the_log_stale(database: Data
     assert await positions(pool) == list(range(1, 41))
 
 
+async def test_who_finds_the_log_in_other_hands_waits_for_its_turn(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder
+) -> None:
+    """What is drafted before the lock is written only where the lock is free and the log ends as it was then."""
+    await recorder.record(request("deal", REGISTERED))
+    await owner.execute(f"SELECT pg_advisory_lock({store.THE_LOG})")
+    waiting = asyncio.create_task(recorder.record(request("deal", pledged("late"))))
+    while not await owner.fetchval(  # noqa: ASYNC110 - the database has no event for it
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+    ):
+        await asyncio.sleep(0.01)
+    assert await positions(pool) == [1]
+    await owner.execute(f"SELECT pg_advisory_unlock({store.THE_LOG})")
+    assert (await waiting).version == 2
+    async with recording(database.app_url, name="another") as other:
+        for n in range(3):
+            assert (await other.record(request("deal", pledged(f"other-{n}")))).version == 2 * n + 3
+            assert (await recorder.record(request("deal", pledged(f"own-{n}")))).version == 2 * n + 4
+    assert await positions(pool) == list(range(1, 9))
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_retry_that_would_be_taken_again_is_answered_as_before(pool: Pool, recorder: Recorder) -> None:
+    await recorder.record_together([request("deal", REGISTERED), request("deal", pledged("total"))])
+    moved = {
+        "effective_on": "2025-07-01",
+        "event": {"type": "pledge_revised", "pledge": "total", "amount": {"value": "1", "currency": "USD"}},
+    }
+    first = await recorder.record(request("deal", moved, idempotency_key="once"))
+    await recorder.record(request("deal", {**moved, "effective_on": "2025-07-02"}))
+    again = await recorder.record(request("deal", moved, idempotency_key="once"))
+    assert (first.new, again.new, again.answer) == (True, False, first.answer)
+    named = {**moved, "id": ids(first)[0]}
+    assert not (await recorder.record(request("deal", named))).new
+    assert await positions(pool) == [1, 2, 3, 4]
+
+
 async def test_keys_are_remembered_for_their_promised_life(database: Database, owner: Owner, pool: Pool) -> None:
     now = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -415,7 +453,7 @@ async def test_keys_are_remembered_for_their_promised_life(database: Database, o
         assert not (await recorder.record(request("old", REGISTERED, idempotency_key="old"))).new
         now += timedelta(hours=30)
         await recorder.record(request("new", REGISTERED, idempotency_key="new"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await pool.fetchval("SELECT count(*) FROM idempotency") > 1:  # noqa: ASYNC110 - another process's doing
                 await asyncio.sleep(0.02)
     assert await pool.fetchval("SELECT key FROM idempotency") == "new"
