@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, get_args
@@ -53,50 +54,32 @@ _AT_A_TIME = """
        JOIN deal_states AS s ON s.deal = d.deal AND s.state = v.state
 """
 
-PAGE = f"""
+
+@cache
+def listing(*, filtered: bool = False, searched: bool = False, descending: bool = False) -> str:
+    """The statement of a page of deals.
+
+    Behind $1 to $5 (clock, day, known, the deal before the page, limit) come the terms and their alternatives where it
+    is filtered, and last the pattern where it is searched. A statement for each: one that fits all asks no index.
+    """
+    ever, now = ["($4 = '' OR deal < $4)" if descending else "deal > $4"], []
+    if filtered:
+        ever.append("terms @> $6::text[] AND ($7::text[] IS NULL OR terms && $7)")
+        now.append("s.terms @> $6::text[] AND ($7::text[] IS NULL OR s.terms && $7)")
+    if searched:
+        pattern = "$8" if filtered else "$6"
+        ever.append(f"titles ILIKE {pattern}")
+        now.append(f"s.title ILIKE {pattern}")
+    order = "DESC" if descending else "ASC"
+    return f"""
 SELECT d.deal, s.row
-  FROM (SELECT deal FROM deal_terms WHERE deal > $4 ORDER BY deal) AS d
+  FROM (SELECT deal FROM deal_terms WHERE {" AND ".join(ever)} ORDER BY deal {order}) AS d
 {_AT_A_TIME}
- ORDER BY d.deal
+ WHERE {" AND ".join(now) or "true"}
+ ORDER BY d.deal {order}
  LIMIT $5
 """  # noqa: S608 - put together from constants
 
-PAGE_BACKWARDS = f"""
-SELECT d.deal, s.row
-  FROM (SELECT deal FROM deal_terms WHERE $4 = '' OR deal < $4 ORDER BY deal DESC) AS d
-{_AT_A_TIME}
- ORDER BY d.deal DESC
- LIMIT $5
-"""  # noqa: S608 - put together from constants
-
-# A filter looks first for deals that ever had its terms: a hundred thousand deals have a million states.
-FOUND = f"""
-SELECT d.deal, s.row
-  FROM (
-      SELECT deal
-        FROM deal_terms
-       WHERE terms @> $6::text[] AND titles ILIKE $7 AND ($8::text[] IS NULL OR terms && $8) AND deal > $4
-       ORDER BY deal
-  ) AS d
-{_AT_A_TIME}
- WHERE s.terms @> $6::text[] AND s.title ILIKE $7 AND ($8::text[] IS NULL OR s.terms && $8)
- ORDER BY d.deal
- LIMIT $5
-"""  # noqa: S608 - put together from constants
-
-FOUND_BACKWARDS = f"""
-SELECT d.deal, s.row
-  FROM (
-      SELECT deal
-        FROM deal_terms
-       WHERE terms @> $6::text[] AND titles ILIKE $7 AND ($8::text[] IS NULL OR terms && $8) AND ($4 = '' OR deal < $4)
-       ORDER BY deal DESC
-  ) AS d
-{_AT_A_TIME}
- WHERE s.terms @> $6::text[] AND s.title ILIKE $7 AND ($8::text[] IS NULL OR s.terms && $8)
- ORDER BY d.deal DESC
- LIMIT $5
-"""  # noqa: S608 - put together from constants
 
 FACETS = """
 SELECT term, count(*) AS deals
@@ -160,23 +143,24 @@ SELECT kind, sum(amount) AS amount, sum(pledges)::int AS pledges
  GROUP BY kind
 """
 
-# What was so at any time, as known at a point: of every deal, or (`$3`) only of those that sums say too little of.
+# What was so at any time, as known at a point: of every deal, or (`$3`) only where sums say too little, and of these.
 SPANS = """
 SELECT effective_from, effective_to, terms, totals
   FROM deal_versions JOIN deal_states USING (deal, state)
- WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2 AND (kind IS NULL OR NOT $3)
- LIMIT $4
+ WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2
+   AND (NOT $3 OR kind IS NULL OR deal = ANY ($4::text[]))
+ LIMIT $5
 """
 
 # How the sums of all the others change up to each of some days: one look through the rectangles, however many days.
 STEPS = """
-SELECT step, kind, sum(amount) AS amount, sum(pledges)::int AS pledges
+SELECT step, kind, sum(more) AS amount, sum(many)::int AS pledges
   FROM deal_versions AS v,
        LATERAL (
-           VALUES (width_bucket(effective_from - 1, $4::date[]), v.amount, v.pledges),
-                  (width_bucket(effective_to - 1, $4::date[]), -v.amount, -v.pledges)
-       ) AS s (step, amount, pledges)
- WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2 AND kind LIKE $3
+           VALUES (width_bucket(effective_from - 1, $4::date[]), amount, pledges),
+                  (width_bucket(effective_to - 1, $4::date[]), -amount, -pledges)
+       ) AS s (step, more, many)
+ WHERE clock = $1::"char" AND known_from <= $2 AND known_to > $2 AND kind LIKE $3 AND deal <> ALL ($5::text[])
    AND step < cardinality($4::date[])
  GROUP BY step, kind
  ORDER BY step
@@ -407,11 +391,10 @@ class Reader:
         """A page of deals at a point in time, in the order of their slugs."""
         terms, any_of = await self._led(clock, known, terms)
         point = (clock.encode(), min(effective_on, LAST_DAY), known, after, limit + 1)
-        if terms or any_of is not None or q is not None:
-            found = FOUND_BACKWARDS if descending else FOUND
-            rows = await self.reads().fetch(found, *point, list(terms), like(q) or "%", any_of)
-        else:
-            rows = await self.reads().fetch(PAGE_BACKWARDS if descending else PAGE, *point)
+        filtered, searched = bool(terms) or any_of is not None, q is not None
+        wanted = [*([list(terms), any_of] if filtered else []), *([like(q)] if searched else [])]
+        statement = listing(filtered=filtered, searched=searched, descending=descending)
+        rows = await self.reads().fetch(statement, *point, *wanted)
         more = rows[limit - 1]["deal"] if len(rows) > limit else None
         return Page([msgspec.Raw(row["row"]) for row in rows[:limit]], more)
 
@@ -435,19 +418,27 @@ class Reader:
         found = await self.reads().fetch(TOTALS, clock.encode(), min(effective_on, LAST_DAY), known)
         return [(row["terms"], row["totals"]) for row in found]
 
-    async def spans(self, clock: str, known: int, limit: int, *, apart: bool = False) -> list[Span] | None:
-        """What totals need of every deal at any time, as known at a point; None where that is more than `limit`.
+    async def spans(self, clock: str, known: int, limit: int) -> list[Span] | None:
+        """What totals need of every deal at any time, as known at a point; None where that is more than `limit`."""
+        return await self._spans(clock, known, False, [], limit)
 
-        `apart`: only of the deals that sums say too little of.
-        """
-        rows = await self.reads().fetch(SPANS, clock.encode(), known, apart, limit + 1)
+    async def spans_apart(self, clock: str, known: int, limit: int) -> list[Span] | None:
+        """The same of the deals that sums say too little of, and of those that they stand in relations to."""
+        found = await self._spans(clock, known, True, [], limit)
+        named = related(found) if found is not None else []
+        return await self._spans(clock, known, True, named, limit) if named else found
+
+    async def _spans(self, clock: str, known: int, apart: bool, named: list[str], limit: int) -> list[Span] | None:
+        rows = await self.reads().fetch(SPANS, clock.encode(), known, apart, named, limit + 1)
         if len(rows) > limit:
             return None
         return [Span(r["effective_from"], r["effective_to"], r["terms"], totals.decode_row(r["totals"])) for r in rows]
 
-    async def sums(self, clock: str, known: int, currency: str, days: Sequence[date]) -> list[list[totals.Plain]]:
-        """The sums of all other deals' amounts in a currency on each of these days, which rise."""
-        rows = await self.reads().fetch(STEPS, clock.encode(), known, f"{currency} %", days)
+    async def sums(
+        self, clock: str, known: int, currency: str, days: Sequence[date], apart: Sequence[Span]
+    ) -> list[list[totals.Plain]]:
+        """The sums of the deals' amounts in a currency on each of these days, which rise, without those set apart."""
+        rows = await self.reads().fetch(STEPS, clock.encode(), known, f"{currency} %", days, related(apart))
         held: dict[str, tuple[Decimal, int]] = {}
         found: list[list[totals.Plain]] = []
         steps = {step: list(changes) for step, changes in groupby(rows, key=itemgetter("step"))}
@@ -744,6 +735,11 @@ class Kin(Struct, frozen=True):
 DEALS_OF_ONE = 1000
 ROLE_NAMES = get_args(Role)
 FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
+
+
+def related(spans: Iterable[Span]) -> list[str]:
+    """The deals that these declare relations to."""
+    return sorted({relation.deal for span in spans for relation in span.row.relations})
 
 
 def like(q: str | None) -> str | None:

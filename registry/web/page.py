@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import jinja2
@@ -36,6 +36,7 @@ from registry.web.figures import figures
 from registry.web.times import Times
 from registry.web.words import LANGUAGES, N_, preferred, words
 
+T = TypeVar("T")
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 Known: TypeAlias = Mapping[str, http.Parameter[Any]]
 
@@ -55,6 +56,8 @@ HEADERS = {
 # Rendered pages that are kept, and the size beyond which one is not.
 KEPT_PAGES = 500
 KEPT_BYTES = 400_000
+# Parts of pages that are kept: the slider's stops, and the chart through time.
+KEPT_PARTS = 12
 
 
 class Kept(Struct):
@@ -339,29 +342,63 @@ def _response(request: Request, kept: Kept, status: int, *, private: bool) -> Re
     return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
-_kept: OrderedDict[tuple[Any, ...], Kept] = OrderedDict()
+class OfLog:
+    """What holds as long as the log stays where it is, the least recently used going first.
+
+    What another position said may have been erased since: it is not only unused, it is gone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._log: tuple[int, int] | None = None
+        self._held: OrderedDict[Any, Any] = OrderedDict()
+
+    def get(self, visit: Visit, key: Any) -> Any:
+        """What was put there at the visit's position; None for nothing."""
+        log = (id(visit.registry), visit.position)
+        if log != self._log:
+            self._held.clear()
+            self._log = log
+        if key in self._held:
+            self._held.move_to_end(key)
+        return self._held.get(key)
+
+    def put(self, visit: Visit, key: Any, value: Any) -> None:
+        """Keeps a value, unless the log has moved since it was asked for."""
+        if (id(visit.registry), visit.position) == self._log:
+            self._held[key] = value
+            if len(self._held) > self._limit:
+                self._held.popitem(last=False)
+
+    def values(self) -> list[Any]:
+        return list(self._held.values())
+
+
+_kept = OfLog(KEPT_PAGES)
+_parts = OfLog(KEPT_PARTS)
+
+
+async def part(visit: Visit, key: tuple[Any, ...], make: Callable[[], Awaitable[T]]) -> T:
+    """A part that many pages of this position of the log share, made once; `key` is all else that it depends on."""
+    found: T | None = _parts.get(visit, key)
+    if found is None:
+        found = await make()
+        _parts.put(visit, key, found)
+    return found
 
 
 async def kept(visit: Visit, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
     """The page as it was made at this position of the log, for readers who are not signed in; else made now."""
     if visit.key is not None:
         return send(visit, await make())
-    log = (id(visit.registry), visit.position)
-    if _kept and next(iter(_kept))[0] != log:
-        _kept.clear()  # what another position said may have been erased since: it is not only unused, it is gone
-    question = (log, visit.path, tuple(sorted(visit.given.items())), visit.language, visit.times.today)
-    found = _kept.get(question)
+    question = (visit.path, tuple(sorted(visit.given.items())), visit.language, visit.times.today)
+    found: Kept | None = _kept.get(visit, question)
     if found is None:
         made = await make()
         if made.status != 200 or len(made.body) > KEPT_BYTES:
             return send(visit, made)
         found = pack(made.body)
-        if not _kept or next(iter(_kept))[0] == log:
-            _kept[question] = found
-        while len(_kept) > KEPT_PAGES:
-            _kept.popitem(last=False)
-    else:
-        _kept.move_to_end(question)
+        _kept.put(visit, question, found)
     return _response(visit.request, found, 200, private=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -30,8 +30,8 @@ from registry.web.words import N_
 # The most deals that are sorted and mapped on one page; beyond, they come page by page in the order of their names.
 WHOLE = 1_000
 PAGE = 100
-# The chart shows so many turns; it looks at so many spans one by one, and beyond at their sums. The slider's turns.
-DRAWN_TURNS, DRAWN_SPANS, TURNS = 24, 2_000, 400
+# The chart shows so many turns; it looks at so many spans one by one, and beyond at their sums.
+DRAWN_TURNS, DRAWN_SPANS, TURNS, LOOKED_AT = 24, 2_000, 400, 500
 SHOWN_FACET_VALUES = 12
 LATEST = 8
 
@@ -108,13 +108,13 @@ async def at(visit: Visit) -> tuple[str, int, int]:
 
 async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, times.Rail]:
     """The slider's stops for the whole portfolio: when something came to be so, and was published or recorded."""
-    effective = await visit.reader.turns(clock, known, TURNS)
+    effective = await turns(visit, clock, known)
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
     if visit.times.axis == "published":
-        moments = await visit.reader.public_turns(400)
+        moments = await page.part(visit, ("public turns",), lambda: visit.reader.public_turns(TURNS))
     else:
-        moments = times.of_log(await visit.reader.events(max(0, visit.position - 500), 500))
+        moments = await page.part(visit, ("moments",), lambda: moments_of(visit))
     rest = {k: v for k, v in visit.given.items() if k not in ("effective_on", "cursor")}
     other = {
         k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis", "cursor")
@@ -123,6 +123,16 @@ async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, tim
         "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest),
         "known": times.rail(moments, getattr(visit.clocks, name), name, other),
     }
+
+
+async def turns(visit: Visit, clock: str, known: int) -> list[date]:
+    """The latest days on which something of the portfolio came to be so, as known at a point."""
+    return await page.part(visit, ("turns", clock, known), lambda: visit.reader.turns(clock, known, TURNS))
+
+
+async def moments_of(visit: Visit) -> list[datetime]:
+    """The latest moments at which something was recorded."""
+    return times.of_log(await visit.reader.events(max(0, visit.position - LOOKED_AT), LOOKED_AT))
 
 
 async def everything(visit: Visit) -> dict[str, times.Rail]:
@@ -316,18 +326,9 @@ async def drawing(visit: Visit, clock: str, known: int, wanted: Sequence[str], c
     A large portfolio is drawn from sums: only what was stated in the currency, and only intended or pledged.
     """
     end = max(visit.times.today, visit.times.effective_on)
-    spans = await visit.reader.spans(clock, known, DRAWN_SPANS)
-    if spans is not None:
-        days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
-        levels = [level_of(day, spans, wanted, Question(currency=currency, asked_on=day, lines=0)) for day in days]
-    else:
-        apart = None if wanted else await visit.reader.spans(clock, known, DRAWN_SPANS, apart=True)
-        if apart is None:
-            return Drawing(None, currency, True)
-        turns = [day for day in await visit.reader.turns(clock, known, TURNS) if day <= end]
-        days = turns[:: -(-len(turns) // DRAWN_TURNS) or 1]
-        sums = await visit.reader.sums(clock, known, currency, days)
-        levels = [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)]
+    levels, large = await through_time(visit, clock, known, wanted, currency, end)
+    if levels is None:
+        return Drawing(None, currency, True)
     here = shown(visit.language).figures
     chart = charts.stepped(
         levels,
@@ -337,7 +338,34 @@ async def drawing(visit: Visit, clock: str, known: int, wanted: Sequence[str], c
         lambda amount: here.sum(amount, currency),
         lambda day: visit.here(effective_on=day),
     )
-    return Drawing(chart, currency, spans is None)
+    return Drawing(chart, currency, large)
+
+
+async def through_time(
+    visit: Visit, clock: str, known: int, wanted: Sequence[str], currency: Any, end: date
+) -> tuple[list[charts.Level] | None, bool]:
+    """The levels of the chart until a day, and whether they are from sums; no levels where sums say too little."""
+    spans, held = await page.part(
+        visit, ("spans", clock, known, tuple(wanted), currency), lambda: spans_of(visit, clock, known)
+    )
+    if spans is not None:
+        days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
+        for day in days:
+            if day not in held:
+                held[day] = level_of(day, spans, wanted, Question(currency=currency, asked_on=day, lines=0))
+        return [held[day] for day in days], False
+    apart = None if wanted else await visit.reader.spans_apart(clock, known, DRAWN_SPANS)
+    if apart is None:
+        return None, True
+    turned = [day for day in await turns(visit, clock, known) if day <= end]
+    days = turned[:: -(-len(turned) // DRAWN_TURNS) or 1]
+    sums = await visit.reader.sums(clock, known, currency, days, apart)
+    return [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)], True
+
+
+async def spans_of(visit: Visit, clock: str, known: int) -> tuple[list[Any] | None, dict[date, charts.Level]]:
+    """The spans of a portfolio that is small enough, and room for the levels that are made of them."""
+    return await visit.reader.spans(clock, known, DRAWN_SPANS), {}
 
 
 def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Question) -> charts.Level:
@@ -348,10 +376,10 @@ def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Q
     added: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {(): (Decimal(0), Decimal(0))}
 
     def added_up(keeps: charts.Keeps) -> tuple[Decimal, Decimal]:
-        kept = {row.deal: tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p)) for row in chosen}
-        key = tuple((deal, p.pledge) for deal, pledges in kept.items() for p in pledges)
+        kept = [(row, tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p))) for row in chosen]
+        key = tuple((row.deal, p.pledge) for row, pledges in kept for p in pledges)
         if key not in added:
-            rows = [msgspec.structs.replace(row, pledges=kept[row.deal]) for row in chosen]
+            rows = [msgspec.structs.replace(row, pledges=p) for row, p in kept if p or row.relations]
             added[key] = ends_of(add_up(rows, question, reference_rates(), others), question.currency)
         return added[key]
 
