@@ -61,6 +61,8 @@ closing AS (
            titles = array_to_string(ARRAY(
                SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
                 ORDER BY 1), E'\n')
+     WHERE NOT (t.terms @> excluded.terms
+                AND string_to_array(t.titles, E'\n') @> string_to_array(excluded.titles, E'\n'))
 ), opened AS (
     INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state,
                                kind, amount, pledges)
