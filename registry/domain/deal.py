@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar, assert_never
 from uuid import UUID
 
@@ -230,13 +230,17 @@ class Deal(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Happened(Struct, frozen=True, gc=False):
-    """An event as it reads (after corrections), with what the fold needs to know of its record."""
+    """An event as it reads (after corrections), with what the fold and the flags need to know of its record.
+
+    `recorded_at` is when its words, as they read, were written down.
+    """
 
     id: UUID
     event: Event
     effective_on: date
     published_on: date
     sources: tuple[Source, ...]
+    recorded_at: datetime
 
 
 Item = PledgeState | SiteState | MilestoneState

@@ -219,7 +219,14 @@ def place(reading: Reading, readings: Mapping[UUID, Reading], claims: Mapping[st
     else:
         spoken_of = place(about, readings, claims).key
         key = (spoken_of[0], spoken_of[1] + own)
-    happened = Happened(reading.recorded.id, event, key[0], reading.published_on, reading.sources)  # type: ignore[arg-type]
+    happened = Happened(
+        reading.recorded.id,
+        event,  # type: ignore[arg-type]
+        key[0],
+        reading.published_on,
+        reading.sources,
+        reading.in_force.recorded_at,
+    )
     return Placed(key, happened, reading, event.about if isinstance(event, ClaimReported) else None)
 
 

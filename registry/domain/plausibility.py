@@ -7,9 +7,10 @@ earlier events come by argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from uuid import UUID
 
 from msgspec import UNSET, Struct
 
@@ -36,6 +37,9 @@ RATE_TOLERANCE = Decimal("0.05")
 
 POWER_PER_GPU_KW = (Decimal("0.5"), Decimal(5))
 """Power of a whole site per GPU, in kW. An accelerator draws 0.4 to 1.4 kW; servers, network and cooling add to it."""
+
+EASTERNMOST = timedelta(hours=14)
+"""How far the first zone to see a new day is ahead of UTC."""
 
 # Between 억 (10^8) and billion (10^9) lies a factor of ten, between 조 (10^12) and 억 one of ten thousand.
 _SLIPS = tuple(Decimal(10) ** power for power in (1, 2, 3, 4))
@@ -96,6 +100,7 @@ def _of_event(before: Deal | None, happened: Happened, known: Known) -> Iterator
             pass
     yield from _twice(happened, known)
     yield from _early(happened, known)
+    yield from of_sources(happened.id, happened.sources, happened.recorded_at)
 
 
 # --- amounts ----------------------------------------------------------------------------------------------------------
@@ -291,6 +296,21 @@ def _early(happened: Happened, known: Known) -> Iterator[Flag]:
                 {"published": happened.published_on.isoformat(), "pledge published": other.published_on.isoformat()},
                 (str(happened.id), str(other.id)),
             )
+
+
+def of_sources(event: UUID, sources: Sequence[Source], recorded_at: datetime) -> Iterator[Flag]:
+    """What is odd about who said so, whichever event they said it of: a registration has sources, too."""
+    days = [source.published_on for source in sources if source.published_on is not None]
+    # A source's day is its own local one: the newest is a day ahead of UTC's wherever it is late enough.
+    if days and max(days) > (recorded_at + EASTERNMOST).date():
+        recorded = recorded_at.date().isoformat()
+        yield Flag(
+            "published-after-recorded",
+            f"A source is dated {max(days)}, and it was recorded on {recorded}: nobody could have read it yet.",
+            "",
+            {"published": max(days).isoformat(), "recorded": recorded},
+            (str(event),),
+        )
 
 
 def _events_on(field: str, known: Known) -> tuple[str, ...]:

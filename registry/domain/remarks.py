@@ -13,8 +13,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.history import History, View
-from registry.domain.plausibility import Flag, Known, flags, standing
+from registry.domain.history import History, Reading, View
+from registry.domain.plausibility import Flag, Known, flags, of_sources, standing
 from registry.domain.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, GoneQuiet, Rung, Step, gone_quiet, ladder
 
@@ -58,16 +58,18 @@ def remarks(seen: View[Deal], state: Deal, asked: date, rates: Rates, neighbours
 def flags_by_event(seen: View[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()) -> dict[UUID, tuple[Flag, ...]]:
     """The flags that each event of a view raises, by the event's id; events that raise none are left out."""
     raised: dict[UUID, tuple[Flag, ...]] = {}
+    if seen.registration is not None and (found := _of_registration(seen.registration)):
+        raised[seen.registration.recorded.id] = found
     before = seen.base
     # Of a history that is kept, and by itself, each step's flags are always the same: half of a past state's cost.
     known = seen.concluded if seen.concluded is not None and not neighbours else {}
     for i, (placed, after) in enumerate(zip(seen.steps, seen.states, strict=True)):
-        found = known.get(placed.happened.id)
-        if found is None:
+        told = known.get(placed.happened.id)
+        if told is None:
             earlier = tuple(p.happened for p in seen.steps[max(0, i - REMEMBERED) : i])
-            found = known[placed.happened.id] = flags(before, after, placed.happened, Known(rates, earlier, neighbours))
-        if found:
-            raised[placed.happened.id] = found
+            told = known[placed.happened.id] = flags(before, after, placed.happened, Known(rates, earlier, neighbours))
+        if told:
+            raised[placed.happened.id] = told
         before = after
     return raised
 
@@ -79,6 +81,9 @@ def flags_raised(
     new = set(events)
     steps = after.timeline.steps
     found: list[Flag] = []
+    if after.record.registration is not None and after.record.registration.recorded.id in new:
+        found += _of_registration(after.record.registration)
+        new.discard(after.record.registration.recorded.id)
     for i in range(len(steps) - 1, -1, -1):
         placed = steps[i]
         if not new:
@@ -90,6 +95,11 @@ def flags_raised(
         earlier = tuple(p.happened for p in steps[max(0, i - REMEMBERED) : i])
         found += flags(state, after.timeline.states[i], placed.happened, Known(rates, earlier, neighbours))
     return _distinct(found)
+
+
+def _of_registration(registration: Reading) -> tuple[Flag, ...]:
+    recorded_at = registration.in_force.recorded_at
+    return tuple(of_sources(registration.recorded.id, registration.sources, recorded_at))
 
 
 def _stages(seen: View[Deal]) -> list[Step]:

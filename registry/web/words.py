@@ -325,6 +325,7 @@ LABELS: dict[str, dict[str, str]] = {
         "power-per-gpu": N_("Power for each GPU out of the usual range"),
         "recorded-twice": N_("The same announcement may have been recorded twice"),
         "published-before-its-pledge": N_("Published before the pledge that it changes"),
+        "published-after-recorded": N_("A source is dated after the day of recording"),
     },
     "group": {
         "organization": N_("By organization"),

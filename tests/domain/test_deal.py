@@ -41,7 +41,7 @@ from registry.events.types import (
     SiteRevised,
     StageChanged,
 )
-from tests.domain.build import Log, Refused, day, usd
+from tests.domain.build import FIRST_INSTANT, Log, Refused, day, usd
 
 ANNOUNCED = "2025-06-16"
 LATER = "2025-06-22"
@@ -389,7 +389,9 @@ def test_what_a_deal_cannot_carry_is_refused_by_a_rule_with_a_name_and_changes_n
 def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
     deal = ulsan().state()
     for event, rule in REFUSED:
-        answer = evolve(deal, Happened(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), ()))
+        answer = evolve(
+            deal, Happened(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), (), FIRST_INSTANT)
+        )
         assert isinstance(answer, Refusal)
         assert answer.rule == rule
 
@@ -401,7 +403,9 @@ def test_every_type_of_event_has_its_case() -> None:
     assert set(get_args(DealEvent)) <= tried
     deal = register("d", None)
     for event in (StageChanged(stage="signed"), DealRevised(), PartiesJoined(parties=()), PartnershipFormed()):
-        assert isinstance(evolve(deal, Happened(ulsan().events[0].id, event, date.max, date.max, ())), Deal)
+        assert isinstance(
+            evolve(deal, Happened(ulsan().events[0].id, event, date.max, date.max, (), FIRST_INSTANT)), Deal
+        )
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------

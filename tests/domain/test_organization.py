@@ -23,7 +23,7 @@ from registry.events.types import (
     ParentEnded,
     ParentSet,
 )
-from tests.domain.build import day
+from tests.domain.build import FIRST_INSTANT, day
 
 
 def organization(slug: str, ko: str | None = None, en: str | None = None, *events: Event) -> Organization:
@@ -40,7 +40,7 @@ def then(state: Organization, event: Event, on: str = "2024-10-01") -> Organizat
 
 
 def tried(state: Organization, event: Event, on: str = "2024-10-01") -> Organization | Refusal:
-    return evolve(state, Happened(UUID(int=1), event, day(on), day(on), ()))
+    return evolve(state, Happened(UUID(int=1), event, day(on), day(on), (), FIRST_INSTANT))
 
 
 # --- the state --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,12 +10,15 @@ import pytest
 from registry.domain.deal import Deal
 from registry.domain.plausibility import Flag, Known, flags, standing
 from registry.domain.rates import reference_rates
+from registry.domain.remarks import flags_by_event, flags_raised
 from registry.events.types import (
     Amount,
     ClaimReported,
+    DealRegistered,
     DealsRelated,
     Event,
     Horizon,
+    Localized,
     MilestoneScheduled,
     PledgeAnnounced,
     PledgeConfirmed,
@@ -25,7 +29,7 @@ from registry.events.types import (
     StageChanged,
     StatedAmount,
 )
-from tests.domain.build import Log, usd
+from tests.domain.build import Log, day, usd
 
 
 def krw(value: str, **more: Any) -> Amount:
@@ -45,8 +49,15 @@ def rules(found: tuple[Flag, ...]) -> list[str]:
     return [flag.rule for flag in found]
 
 
+def begun(slug: str = "sk-aws-ulsan") -> Log:
+    """A log that goes on when all of the announcements are out."""
+    log = Log(slug)
+    log.now = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
+    return log
+
+
 def announced(*events: Event, on: str = "2025-10-29") -> Log:
-    log = Log("amkor-songdo")
+    log = begun("amkor-songdo")
     for event in events:
         log.admit(event, on, published=on)  # type: ignore[arg-type]
     return log
@@ -97,7 +108,7 @@ def test_a_tenfold_slip_between_the_two_stated_amounts() -> None:
 def test_a_stale_conversion_is_flagged_on_the_day_it_is_repeated() -> None:
     """Hard case 6: 2.4tn won were 1.8bn dollars in October 2024, not in October 2025."""
     said = krw("2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
-    log = Log("microsoft-kt")
+    log = begun("microsoft-kt")
     log.admit(PledgeAnnounced(pledge="joint", amount=said), "2024-10-10", published="2024-10-10")
     assert raised(log) == ()
     claim = ClaimReported(claim="repeated", field="/pledges/joint/amount", value=said)
@@ -118,7 +129,7 @@ def amkor() -> Log:
 
 
 def seven_firms() -> Log:
-    log = Log("seven-firms-korea")
+    log = begun("seven-firms-korea")
     log.admit(PledgeAnnounced(pledge="total", amount=usd("9000000000")), "2025-10-29", published="2025-10-29")
     return log
 
@@ -188,7 +199,7 @@ def test_capacity_per_gpu_out_of_range() -> None:
 
 def test_the_same_announcement_recorded_twice() -> None:
     same = (Source(url="https://example.org/a", published_on=None),)
-    log = Log()
+    log = begun()
     first = log.admit(PledgeAnnounced(pledge="total", amount=usd("5000000000")), "2025-10-29", sources=same)
     second = log.admit(PledgeAnnounced(pledge="capital", amount=usd("5000000000")), "2025-10-29", sources=same)
     (flag,) = raised(log)
@@ -200,7 +211,7 @@ def test_the_same_announcement_recorded_twice() -> None:
 
 
 def test_a_revision_published_before_its_own_pledge() -> None:
-    log = Log()
+    log = begun()
     pledge = log.admit(PledgeAnnounced(pledge="total"), "2025-06-16", published="2025-06-16")
     log.admit(PledgeConfirmed(pledge="total"), "2025-06-20", published="2025-06-10")
     (flag,) = raised(log)
@@ -225,3 +236,26 @@ def test_flags_need_no_rates() -> None:
     history = log.history()
     happened = history.timeline.steps[-1].happened
     assert flags(None, history.state, happened, Known()) == ()
+
+
+def test_a_source_of_after_the_day_of_recording() -> None:
+    log = begun()
+    log.admit(StageChanged(stage="signed"), "2026-01-01", published="2026-01-03")
+    (flag,) = raised(log)
+    assert (flag.rule, flag.events) == ("published-after-recorded", (str(log.events[-1].id),))
+    assert flag.figures == {"published": "2026-01-03", "recorded": "2026-01-01"}
+    log.now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)  # when it is the next day in the east already
+    log.admit(StageChanged(stage="committed"), "2026-01-02", published="2026-01-02")
+    assert raised(log) == ()
+
+
+def test_a_source_of_the_registration_of_after_the_day_of_recording() -> None:
+    log = Log(registered=False)
+    registered = log.admit(DealRegistered(title=Localized(en="A deal")), "2024-12-01", published="2025-01-03")
+    signed = log.admit(StageChanged(stage="signed"), "2025-01-02", published="2025-01-02")
+    history = log.history()
+    (flag,) = flags_raised(history, [registered.id, signed.id], reference_rates(), ())
+    assert (flag.rule, flag.events) == ("published-after-recorded", (str(registered.id),))
+    assert flags_by_event(history.view(log.at()), reference_rates()) == {registered.id: (flag,)}
+    log.correct(registered, sources=(Source(publisher="The Korea Herald", published_on=day("2024-12-31")),))
+    assert flags_by_event(log.history().view(log.at()), reference_rates()) == {}
