@@ -24,6 +24,8 @@ from registry.events.edtf import first_day, last_day
 from registry.web.shown import LADDER
 
 WIDTH = 960
+# The days that a linear scale has room for; what lies beyond stands at its ends.
+FIRST_DRAWN, LAST_DRAWN = date(1900, 1, 1), date(2200, 12, 31)
 
 
 class Tick(Struct, frozen=True):
@@ -62,6 +64,11 @@ def ladder(seen: View[Deal]) -> list[Rung]:
 
 
 # --- the time line ----------------------------------------------------------------------------------------------------
+
+
+def drawn(day: date) -> date:
+    """A day, or the nearest one that a linear scale has room for."""
+    return min(max(day, FIRST_DRAWN), LAST_DRAWN)
 
 
 class Days:
@@ -139,10 +146,10 @@ def time_line(
     for milestone in seen.state.milestones:
         for text in (*plans[milestone.milestone], milestone.reached or ""):
             if text:
-                days += [max(first_day(text), date(1900, 1, 1)), min(last_day(text), date(2200, 12, 31))]
+                days += [first_day(text), last_day(text)]
     if not days:
         return None
-    first, last = min(*days, on), max(*days, on)
+    first, last = drawn(min(*days, on)), drawn(max(*days, on))
     pad = max(timedelta(days=20), (last - first) / 30)
     left = 170.0
     scale = Days(first - pad, last + pad, left, WIDTH - 16)
@@ -492,7 +499,7 @@ def stepped(
     if not levels or top == 0:
         return None
     left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 16.0
-    first = levels[0].day
+    first, until = drawn(levels[0].day), drawn(until)
     scale = Days(
         first - max(timedelta(days=10), (until - first) / 40), max(until, first + timedelta(days=30)), left, right
     )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry.domain import audit
 from registry.domain.history import DEALS, Clocks, view
 from registry.web import charts, maps
 from registry.web.charts import BOTTOM, LEFT, RIGHT, TOP, Level, field_of, stepped, two_axes
@@ -140,3 +141,24 @@ def test_the_map_has_every_province_and_places_lie_on_it() -> None:
         assert province.path.startswith("M")
     codes = {p.code for p in maps.world().provinces}
     assert {"KR", "US", "JP", "FR", "DE", "AE"} <= codes
+
+
+@given(st.lists(st.dates(), min_size=1, max_size=5), st.dates(), st.dates())
+def test_a_level_of_any_day_stands_inside_the_chart(days: list[date], until: date, on: date) -> None:
+    levels = [Level(day, dict.fromkeys(charts.AREAS, Decimal(1)), Decimal(1)) for day in sorted(set(days))]
+    chart = stepped(levels, until, on, str, str, str)
+    assert chart is not None
+    assert all(0 <= x <= x + width <= charts.WIDTH for x, width, _, _ in chart.doors)
+    assert len(chart.ticks) <= 10
+
+
+@given(st.dates())
+@settings(max_examples=20)
+def test_a_deal_asked_for_on_any_day_has_its_time_line(on: date) -> None:
+    history = histories()["sk-aws-ulsan"]
+    entries = audit.audit(history.events, Clocks(), DEALS)
+    seen = view(history.slug, history.events, Clocks(), DEALS)
+    line = charts.time_line(seen, entries, on, str, str, str, "", lambda kind, text: text)
+    assert line is not None
+    assert 0 <= line.now <= charts.WIDTH
+    assert all(0 <= mark.x <= charts.WIDTH for row in line.rows for mark in row.marks)

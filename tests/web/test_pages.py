@@ -61,6 +61,30 @@ async def test_every_page_answers_in_both_languages(reader: httpx.AsyncClient) -
             assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
+@pytest.mark.parametrize(
+    ("day", "known"),
+    [("0001-01-01", 404), ("0001-01-02", 404), ("1899-12-31", 404)]
+    + [(day, 200) for day in ("9998-12-31", "9999-12-30", "9999-12-31")],
+)
+async def test_no_day_is_too_far_away_to_be_asked_for(reader: httpx.AsyncClient, day: str, known: int) -> None:
+    """Nothing is known of a deal yet, or all is as it is today: that is an answer, as a page and as JSON."""
+    for path, status in (
+        *((path, 200) for path in ("/", "/totals", "/totals.csv", "/organizations", "/log", "/search?q=aws")),
+        *((path, known) for path in (ULSAN, f"{ULSAN}/blame", f"/v1{ULSAN}", f"/v1{ULSAN}/blame")),
+        *((path, 200) for path in (f"{ULSAN}/fields.csv", f"/v1{ULSAN}/events", "/organizations/amazon-web-services")),
+        *((path, 200) for path in ("/v1/deals?facets=true", "/v1/totals?currency=USD", "/v1/export/deals.csv")),
+        ("/v1/organizations/amazon-web-services", known),
+    ):
+        for clocks in (f"effective_on={day}", f"published_on={day}", f"effective_on={day}&published_on={day}"):
+            asked = f"{path}{'&' if '?' in path else '?'}{clocks}"
+            assert (await reader.get(asked)).status_code == status, asked
+    start, end = sorted((day, "2025-06-23"))
+    for path in ("/compare", "/compare.csv", "/v1/compare", f"{ULSAN}/compare", f"{ULSAN}/compare.csv"):
+        for clock in ("effective_on", "published_on"):
+            asked = f"{path}?from.{clock}={start}&to.{clock}={end}"
+            assert (await reader.get(asked)).status_code == 200, asked
+
+
 async def test_a_page_and_its_assets_stay_under_150_kilobytes_even_uncompressed(reader: httpx.AsyncClient) -> None:
     sizes: dict[str, int] = {}
     event = re.search(r"/events/[0-9a-f-]{36}", (await reader.get(ULSAN)).text)
