@@ -71,10 +71,15 @@ class RuleBroken(RegistryError):
 
 
 class VersionConflict(RegistryError):
-    """The {kind} '{slug}' is at version {actual}, not {expected}.
+    """The {kind} '{slug}' {found}."""
 
-    Read it again, then decide whether your change still holds.
-    """
+    # A stream at another version than was demanded; `actual` is 0 where there is none.
+
+    def __init__(self, kind: str, slug: str, actual: int, expected: int | None) -> None:
+        found = f"is at version {actual}, not {expected}. Read it again, then decide whether your change still holds"
+        if not actual:
+            found = "does not exist: check its name, or register it first"
+        super().__init__(kind=kind, slug=slug, actual=actual, expected=expected, found=found)
 
 
 class IdempotencyConflict(RegistryError):

@@ -88,8 +88,9 @@ PROBLEMS: dict[str, Problem] = {
     "version_conflict": Problem(
         412,
         "The deal has changed",
-        "`If-Match` named another version than the deal has, or `If-None-Match: *` met a deal that exists. `version` "
-        "is the one it has. Read the deal again and decide whether what you send still holds.",
+        "`If-Match` named another version than the deal has, or any of a deal that does not exist, or `If-None-Match: "
+        "*` met a deal that exists. `version` is the one it has, 0 for none. Read the deal again and decide whether "
+        "what you send still holds.",
     ),
     "too_large": Problem(413, "The body is too large", "Send the announcements in several requests, or import them."),
     "entry_too_large": Problem(
@@ -211,14 +212,15 @@ def particulars(error: errors.RegistryError) -> dict[str, Any]:
     return more
 
 
-def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[None]:
+def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[bytes]:
     """308 to the record that a duplicate was merged into, with the same question."""
     parts = request.url.path.split("/")
     at = next(i for i, part in enumerate(parts) if part in ("deals", "organizations")) + 1
     parts[at] = error.facts["into"]
     query = request.scope["query_string"].decode("latin-1")
     location = "/".join(parts) + (f"?{query}" if query else "")
-    return Response(None, status_code=308, headers={"Location": location, "Cache-Control": "no-cache"})
+    headers = {"Location": location, "Cache-Control": "no-cache"}
+    return Response(b"", status_code=308, media_type="text/plain", headers=headers)
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -94,8 +94,9 @@ def _sources(sources: tuple[Source, ...], at: str) -> Iterator[Fault]:
             yield Fault(f"{at}/sources/{i}", "names nobody: give at least a publisher, url, title or locator")
         for name in ("url", "archived_url"):
             address = getattr(source, name)
-            if address is not None and not _is_address(address):
-                yield Fault(f"{at}/sources/{i}/{name}", f"'{address[:100]}' is no address: check its host")
+            wrong = _address(address) if address is not None else None
+            if wrong:
+                yield Fault(f"{at}/sources/{i}/{name}", wrong)
         yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
 
 
@@ -104,14 +105,18 @@ _PLAIN = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)*(?:[/?#]|\Z)")
 
 
 @lru_cache(maxsize=10_000)
-def _is_address(url: str) -> bool:
+def _address(url: str) -> str | None:
     if _PLAIN.match(url):
-        return True
+        return None
+    no_address = f"'{url[:100]}' is no address: check its host"
     try:
         parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
+        if "@" in parts.netloc:
+            # What is recorded is published: the refusal does not repeat it either.
+            return "names a user, perhaps with a password: leave out what stands before the host, up to '@'"
+        return None if parts.hostname and parts.port != 0 else no_address
     except ValueError:
-        return False
+        return no_address
 
 
 def _day(day: date | None, at: str) -> Iterator[Fault]:

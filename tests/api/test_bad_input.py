@@ -113,6 +113,8 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "a source whose host is none": (having(SOURCE["url"], "https://["), 422, "/sources/0/url"),
     "a source without a host": (having(SOURCE["url"], "https:///plant"), 422, "/sources/0/url"),
     "a source with a port that is none": (having(SOURCE["url"], "https://a:99999/"), 422, "/sources/0/url"),
+    "a source with a user": (having(SOURCE["url"], "https://me@a.example/"), 422, "/sources/0/url"),
+    "a source with a password": (having(SOURCE["url"], "https://me:secret@a.example/"), 422, "/sources/0/url"),
     "a source that names nobody": (
         json.dumps({**pledged(), "sources": [SOURCE, {"language": "en"}]}).encode(),
         422,
