@@ -216,10 +216,8 @@ def reason_of(event: Any) -> str | None:
     return getattr(event, "reason", None)
 
 
-def audit_document(
-    slug: str, clocks: Clocks, entries: Sequence[Audited], flags: Mapping[UUID, Sequence[Flag]]
-) -> dict[str, Any]:
-    """What `GET /v1/deals/{deal}/events` answers.
+def audit_document(clocks: Clocks, entries: Sequence[Audited], flags: Mapping[UUID, Sequence[Flag]]) -> dict[str, Any]:
+    """What `/events` of a deal or an organization answers, of which there is one entry at least.
 
     Every event with what it changed, corrections beside what they correct.
     """
@@ -238,10 +236,11 @@ def audit_document(
                     "in_force": entry.reading.voided_by is None and entry.superseded_by is None,
                 }
             )
+    last = entries[-1].reading.recorded
     return {
-        "deal": slug,
-        "version": entries[-1].reading.recorded.version if entries else 0,
-        "position": entries[-1].reading.recorded.position if entries else 0,
+        last.kind: last.slug,
+        "version": last.version,
+        "position": last.position,
         "effective_on": clocks.effective_on,
         "published_on": clocks.published_on,
         "recorded_at": clocks.recorded_at,

@@ -329,7 +329,7 @@ class Reader:
             raise _not_yet(slug, history)
         seen = view(slug, history.events, clocks, DEALS)
         flags = flags_by_event(seen, reference_rates(), await self.neighbours(history.state))
-        return encode(answers.audit_document(slug, clocks, entries, flags))
+        return encode(answers.audit_document(clocks, entries, flags))
 
     async def neighbours(self, deal: Deal) -> tuple[Deal, ...]:
         """The deals that stand in a relation to this one, whoever declared it, as they are known now."""
@@ -590,16 +590,28 @@ class Reader:
 
     async def organization(self, slug: str, clocks: Clocks, today: date) -> tuple[View[Organization], Organization]:
         """An organization at a point in time. Raises NotFound, and Moved for a merged one."""
-        history = await self.histories.current(self.reads(), f"organization/{slug}")
-        if history is None:
-            raise NotFound(f"There is no organization '{slug}'.")
+        history = await self._organization(slug)
         asked = _on(clocks, today)
         seen = view(slug, history.events, asked, ORGANIZATIONS)
         if seen.merged_into is not None:
             raise Moved(deal=slug, into=seen.merged_into)
         if seen.state is None:
-            raise NotFound(f"The organization '{slug}' was not known there yet.")
+            raise _no_organization_yet(slug)
         return seen, seen.state
+
+    async def organization_audit(self, slug: str, clocks: Clocks) -> bytes:
+        """Every event of an organization's record, with what it changed. Raises NotFound."""
+        history = await self._organization(slug)
+        entries = audit.audit(history.events, clocks, ORGANIZATIONS)
+        if not entries:
+            raise _no_organization_yet(slug)
+        return encode(answers.audit_document(clocks, entries, {}))
+
+    async def _organization(self, slug: str) -> History[Organization]:
+        history = await self.histories.current(self.reads(), f"organization/{slug}")
+        if history is None:
+            raise NotFound(f"There is no organization '{slug}'.")
+        return history
 
     async def organizations(self, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
         """Organizations as they are now, in the order of their slugs; `q` finds any of their names."""
@@ -779,6 +791,10 @@ def _not_yet(slug: str, history: History[Deal]) -> NotFound:
         f"{first.effective_on or first.published_on}. Ask for a later point.",
         first_recorded_at=first.recorded_at,
     )
+
+
+def _no_organization_yet(slug: str) -> NotFound:
+    return NotFound(f"The organization '{slug}' was not known there yet.")
 
 
 def _on(clocks: Clocks, today: date) -> Clocks:

@@ -336,9 +336,10 @@ OPERATIONS = (
         answer=shapes.DealState,
         other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
         refuses=("not_found", "evidence_unavailable"),
+        moves=True,
     ),
     Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=shapes.Audit, refuses=("not_found",)),
-    Operation(handler=get_blame, tag="Deals", query=CLOCKS, answer=shapes.Blame, refuses=("not_found",)),
+    Operation(handler=get_blame, tag="Deals", query=CLOCKS, answer=shapes.Blame, refuses=("not_found",), moves=True),
     Operation(handler=get_compare, tag="Deals", query=TWO_POINTS, answer=shapes.Comparison, refuses=("not_found",)),
     Operation(
         handler=get_timemap,

@@ -206,7 +206,7 @@ def _responses(operation: Operation, head: bool) -> dict[str, Any]:
     responses: dict[str, Any] = {str(status): success for status in operation.statuses}
     if "ETag" in _answered(operation):
         responses["304"] = {"description": "What you have still holds."}
-    if "{" in operation.path and operation.scope is None and not operation.open:
+    if operation.moves:
         responses["308"] = {"description": "It was merged into another record: ask there."}
     codes = OPEN if operation.open else WRITING if operation.body is not None else READING
     for status, told in _by_status((*codes, *operation.refuses)).items():

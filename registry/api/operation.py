@@ -18,6 +18,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     `answer` is the shape of the JSON answered, or None where there is none; `other` maps other media types to what they
     hold. `needs` names the parameters that must be given, `headers` the request's headers that count. `body` is what is
     posted, `examples` some of it by name. `refuses` lists the codes of problems beside those that all have in common.
+    What `moves` leads on from a merged record (308) instead of answering for it.
     `scope` is what a key needs; None: reading, which is public unless the operator says otherwise. What is `open` never
     needs a key.
     """
@@ -34,6 +35,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     examples: Mapping[str, Any] = {}
     statuses: tuple[int, ...] = (200,)
     refuses: tuple[str, ...] = ()
+    moves: bool = False
     scope: Scope | None = None
     open: bool = False
 

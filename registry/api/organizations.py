@@ -73,6 +73,19 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
     return http.json_response(body, 200, headers)
 
 
+@route("/v1/organizations/{organization:str}/events", http_method=READ)
+async def get_organization_events(request: Request, organization: FromPath[str]) -> Response[Any]:
+    """The audit of an organization's record: every event with what it changed, who recorded it, when, on which source.
+
+    A merged record answers its own.
+    """
+    await http.may_read(request)
+    http.known("organization", organization)
+    clocks = http.clocks(http.query(request, CLOCKS))
+    body = await request.app.state.registry.reader.organization_audit(organization, clocks)
+    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+
+
 @route("/v1/organizations/{organization:str}/similar", http_method=READ)
 async def get_similar(request: Request, organization: FromPath[str]) -> Response[Any]:
     """Organizations that may be this one under another name: suggestions for a person, never merged by themselves."""
@@ -104,6 +117,14 @@ OPERATIONS = (
         headers=("If-None-Match",),
         answer=shapes.OrganizationState,
         refuses=("not_found",),
+        moves=True,
     ),
-    Operation(handler=get_similar, tag="Organizations", answer=shapes.Similar, refuses=("not_found",)),
+    Operation(
+        handler=get_organization_events,
+        tag="Organizations",
+        query=CLOCKS,
+        answer=shapes.OrganizationAudit,
+        refuses=("not_found",),
+    ),
+    Operation(handler=get_similar, tag="Organizations", answer=shapes.Similar, refuses=("not_found",), moves=True),
 )

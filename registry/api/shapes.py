@@ -167,6 +167,15 @@ class Audit(Asked, frozen=True, kw_only=True):
     events: list[AuditedEvent]
 
 
+class OrganizationAudit(Asked, frozen=True, kw_only=True):
+    """Every event of an organization's record that was recorded by then, in the order of the log; none is flagged."""
+
+    organization: str
+    version: int
+    position: int
+    events: list[AuditedEvent]
+
+
 class BlamedField(Whose, frozen=True, kw_only=True):
     """A field with the event that set it, and the value before."""
 

@@ -121,6 +121,13 @@ async def test_what_is_posted_may_leave_out_what_an_answer_shows_as_null(visitor
     assert "until" in schemas["ListedPledge"]["required"]
 
 
+async def test_what_leads_on_from_a_merged_record_says_so(visitor: httpx.AsyncClient) -> None:
+    paths = (await visitor.get("/openapi.json")).json()["paths"]
+    deal, organization = "/v1/deals/{deal}", "/v1/organizations/{organization}"
+    leading = {path for path, item in paths.items() if "308" in item.get("get", {}).get("responses", {})}
+    assert leading == {deal, f"{deal}/blame", organization, f"{organization}/similar"}
+
+
 async def test_every_problem_is_explained_where_its_type_leads(client: httpx.AsyncClient, slug: str) -> None:
     problem = (await client.get(f"/v1/deals/{slug}")).json()
     page = await client.get(problem["type"])

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from registry.api import shapes
+from registry.domain.whole import whole_type
 from tests.api.announcements import announced, pledged, registered
 
 
@@ -155,6 +158,40 @@ async def test_merges_do_not_run_in_a_circle(client: httpx.AsyncClient, new_slug
     assert (await client.post(f"/v1/organizations/{one}/events", json=merged(two))).status_code == 201
     back = await client.post(f"/v1/organizations/{two}/events", json=merged(one))
     assert (back.status_code, back.json()["rule"]) == (409, "merge-cycle")
+
+
+async def test_the_audit_of_a_record_that_was_corrected_and_merged(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    one, two = new_slug(), new_slug()
+    url = f"/v1/organizations/{two}/events"
+    await organization(client, one)
+    first = {"event": {"type": "organization_registered", "name": {"en": "Velum Works"}}}
+    posted = await client.post(url, json=[first, owned("2024-10-01", one, control="owns", share="60")])
+    assert posted.headers["location"] == url
+    registration, under = (event["id"] for event in posted.json()["events"])
+    right = {"type": "organization_registered", "name": {"en": "Vellum Works"}}
+    correction = {"type": "event_corrected", "corrects": registration, "reason": "l", "replacement": {"event": right}}
+    for event in ({"event": correction}, merged(one)):
+        assert (await client.post(url, json=event)).status_code == 201
+
+    answer = await client.get(url)
+    assert answer.status_code == 200, "a merged record answers its own"
+    found = msgspec.json.decode(answer.content, type=whole_type(shapes.OrganizationAudit))
+    assert (found.organization, found.version, len(found.events)) == (two, 4, 4)
+    events = answer.json()["events"]
+    assert [event["kind"] for event in events] == ["record", "world", "record", "record"]
+    assert events[0]["event"] == right
+    assert events[0]["as_recorded"] == first["event"]
+    assert [made["event"] for made in events[0]["corrections"]] == [events[2]["id"]]
+    assert (events[1]["id"], [change["field"] for change in events[1]["changes"]]) == (under, ["/parents"])
+    assert events[3]["changes"] == [{"field": "/merged_into", "before": None, "after": one}]
+
+    early = (await client.get(url, params={"position": posted.json()["position"], "published_on": "2024-01-01"})).json()
+    assert [event["visible"] for event in early["events"]] == [True, False]
+    assert early["events"][0]["event"] == first["event"]
+    assert (await client.get(url, params={"position": posted.json()["events"][0]["position"] - 1})).status_code == 404
+    assert (await client.get("/v1/organizations/nobody-at-all/events")).status_code == 404
 
 
 @pytest.mark.parametrize(
