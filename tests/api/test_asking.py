@@ -196,8 +196,14 @@ async def test_a_merged_deal_leads_to_the_other_with_the_same_question(
         assert (answer.status_code, answer.content) == (308, b"")
         assert not answer.headers["content-type"].startswith("application/json"), "what is empty is no JSON"
         assert answer.headers["location"] == f"/v1/deals/{other}{path}?effective_on=2025-07-15"
-    then = await client.get(f"/v1/deals/{slug}", params={"position": merged.json()["position"] - 1})
-    assert then.status_code == 200
+    assert (await client.get(f"/v1/deals/{slug}/events")).json()["deal"] == slug
+    timemap = await client.get(f"/v1/deals/{slug}/timemap", headers={"Accept": "application/json"})
+    assert timemap.json()["mementos"][-1]["position"] == merged.json()["position"]
+    before = {"position": merged.json()["position"] - 1}
+    for path in ("", "/blame"):
+        assert (await client.get(f"/v1/deals/{slug}{path}", params=before)).status_code == 200
+    compared = await client.get(f"/v1/deals/{slug}/compare", params={"from.position": before["position"]})
+    assert compared.json()["merged_into"] == {"field": "/merged_into", "before": None, "after": other}
     undone = await client.post(f"/v1/deals/{slug}/events", json={"event": {"type": "deal_unmerged"}})
     assert undone.status_code == 201, undone.text
     assert (await client.get(f"/v1/deals/{slug}")).status_code == 200
