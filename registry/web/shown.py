@@ -5,6 +5,7 @@ Turns values into plain text in a language, and nothing else: templates escape i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +19,8 @@ from msgspec import UNSET, Struct
 from registry.domain.deal import ClaimState, Deal, Disbursed, PledgeState, StageState
 from registry.events.types import Amount, ClaimReported, Event, Horizon, Localized, Party, StatedAmount, tag_of
 from registry.web.figures import Figures, figures
-from registry.web.words import N_, Words, words
+from registry.web.sentences import message_of
+from registry.web.words import LABELS, N_, Words, words
 
 Names = Mapping[str, str]
 
@@ -87,6 +89,25 @@ _TOKENS = {
 _DATES = frozenset({"planned", "reached", "until", "from"})
 _ORGANIZATIONS = frozenset({"by", "members", "organization", "authority", "parent"})
 _PLACES = frozenset({"place", "country"})
+
+# What varies in the registry's sentences, by the kind of thing that it is. A nested one is a sentence in its turn.
+_NESTED = frozenset({"detail", "fault", "why"})
+_SAID_NUMBERS = frozenset({"expected", "factor", "high", "kw", "limit", "low", "position", "size", "version"})
+_SAID_DAYS = frozenset({"day", "other_day"})
+_SAID_TOKENS = {
+    "type": "event",
+    "thing": "field",
+    "same": "field",
+    "relation": "relation",
+    "role": "role",
+    "scheme": "scheme",
+}
+
+# What a flag compares: amounts, days and numbers, as the domain writes them.
+_STATED = re.compile(r"(?:([a-z_]+) )?([A-Z]{3}) (\d+(?:\.\d+)?)(?:–(\d+(?:\.\d+)?))?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
 _ITEM_KINDS = ("pledges", "sites", "milestones", "parties", "relations", "conditions")
 
 
@@ -233,6 +254,63 @@ class Shown:
         """A day or an instant."""
         return self.figures.instant(value) if isinstance(value, datetime) else self.figures.day(value)
 
+    # --- the registry's own sentences ---------------------------------------------------------------------------------
+
+    def told(self, sentence: str) -> str | None:
+        """A sentence of the registry's in the reader's language; None where it has none, and the English one stands."""
+        if self.words.language == "en":
+            return sentence
+        found = message_of(sentence)
+        if found is None:
+            return None
+        message, said = found
+        values = {name: self._varying(name, text) for name, text in said.items()}
+        return None if None in values.values() else self.words.say(message, **values)
+
+    def _varying(self, name: str, text: str) -> str | None:
+        if name in _NESTED:
+            return self.told(text)
+        if name in _SAID_TOKENS:
+            kind = _SAID_TOKENS[name]
+            return self.words.label(kind, text) if text in LABELS[kind] else text
+        if name == "field":
+            return self.field(text)
+        if name == "moment":
+            return self._dated(text, datetime)
+        if name == "until":
+            return self.figures.loosely(text)
+        if name in _SAID_DAYS:
+            return self._dated(text, date)
+        return self.figures.number(text) if name in _SAID_NUMBERS and _NUMBER.fullmatch(text) else text
+
+    def _dated(self, text: str, kind: type[date]) -> str:
+        try:
+            return self.moment(kind.fromisoformat(text))
+        except ValueError:
+            return text
+
+    def compared(self, figures: Mapping[str, str]) -> list[tuple[str, str]]:
+        """What a flag compared: the name of each figure, and the figure."""
+        return [
+            (self.words.label("figure", name) if name in LABELS["figure"] else name, self._figure(name, text))
+            for name, text in figures.items()
+        ]
+
+    def _figure(self, name: str, text: str) -> str:
+        if name == "source":
+            return text
+        if name == "until":
+            return self.figures.loosely(text)
+        if _DAY.fullmatch(text):
+            return self._dated(text, date)
+        if _NUMBER.fullmatch(text):
+            return self.figures.number(text)
+        if found := _STATED.fullmatch(text):
+            qualifier, currency, figure, high = found.groups()
+            ends = {"low": figure, "high": high} if high else {"value": figure}
+            return self.figures.money(Amount(currency=currency, qualifier=qualifier, **ends))  # type: ignore[arg-type]
+        return text
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     def happened(self, event: Event | None, names: Names | None = None) -> str:
@@ -358,6 +436,8 @@ def helpers(language: str) -> dict[str, Callable[..., Any]]:
         "day": here.figures.day,
         "instant": here.figures.instant,
         "moment": here.moment,
+        "in_words": here.told,
+        "compared": here.compared,
         "loosely": here.figures.loosely,
         "horizon": here.figures.horizon,
         "place": here.figures.place,

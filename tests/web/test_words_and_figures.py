@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib.resources import files
 from io import BytesIO
+from itertools import product
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,8 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
-from registry.domain import money
+from registry import errors, reader, recorder, verification
+from registry.api import http
+from registry.domain import deal, history, money, organization, plausibility
+from registry.events import checkpoint, intake, merkle
 from registry.events.types import EVENT_TYPES, Amount, Horizon, Localized, StatedAmount
+from registry.web import events, organizations, page, recording
+from registry.web import files as web_files
 from registry.web.figures import figures
 from registry.web.shown import shown
 from registry.web.words import LABELS, LANGUAGES, preferred, words
@@ -175,3 +185,189 @@ def test_names_stand_in_the_readers_language_with_the_other_beside() -> None:
 def test_the_language_that_a_browser_likes_best_is_spoken(header: str | None, language: str) -> None:
     assert preferred(header) == language
     assert language in LANGUAGES
+
+
+# --- the registry's own sentences -------------------------------------------------------------------------------------
+
+# Where sentences that pages show are made: the call, and which of its arguments is the sentence.
+SAID_BY: list[tuple[ModuleType, str, int | str]] = [
+    (plausibility, "Flag", 1),
+    (deal, "Refusal", 1),
+    (history, "Refusal", 1),
+    (organization, "Refusal", 1),
+    (recorder, "RuleBroken", 1),
+    (money, "refuse", 1),
+    (reader, "NotFound", 0),
+    (events, "NotFound", 0),
+    (web_files, "NotFound", 0),
+    (organizations, "NotFound", 0),
+    (recording, "NotFound", 0),
+    (recording, "BadQuery", "reason"),
+    (http, "ValueError", 0),
+    (verification, "Checked", "proves"),
+    (verification, "Corrupt", "detail"),
+    (checkpoint, "CheckpointError", "reason"),
+    (merkle, "ProofError", "reason"),
+]
+
+# No page checks the whole log, a deal's certificate, that one tree follows another, or a proof as text.
+UNSHOWN = re.compile(
+    r"_Walk|verify_log|verify_bundle|_check_proof|_check_certificate|_nothing_hidden|_hash|state_of|verify_(consistency|follows)"
+)
+ERROR = "is missing"
+"""What stands for another sentence, which is said in Korean by itself."""
+
+
+def written(node: ast.expr | None, local: dict[str, list[ast.expr]]) -> Iterator[str]:
+    """What an expression can be as text: each of its branches, and x1 for what is only known when it runs."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield from map("".join, product(*(list(written(part, local)) for part in parts)))
+        case ast.IfExp(body=one, orelse=other):
+            yield from written(one, local)
+            yield from written(other, local)
+        case ast.FormattedValue(value=value):
+            yield from written(value, local)
+        case ast.Name(id="error"):
+            yield ERROR
+        case ast.Name(id=name) if name in local:
+            for each in local[name]:
+                yield from written(each, local)
+        case _:
+            yield "x1"
+
+
+def sentences(module: ModuleType, call: str, argument: int | str) -> Iterator[str]:
+    """Every sentence that a module can say by a call, found in its source."""
+    for outer in ast.parse(inspect.getsource(module)).body:
+        if UNSHOWN.match(getattr(outer, "name", "")):
+            continue
+        for where in (n for n in ast.walk(outer) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            local: dict[str, list[ast.expr]] = {}
+            for node in ast.walk(where):
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant() | ast.JoinedStr() | ast.IfExp()):
+                        local.setdefault(name, []).append(node.value)
+            for node in ast.walk(where):
+                match node:
+                    case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name == call:
+                        named = {k.arg: k.value for k in node.keywords}
+                        given = node.args[argument] if isinstance(argument, int) else named[argument]
+                        yield from written(given, local)
+
+
+def spoken(sentence: str) -> bool:
+    said = shown("ko").told(sentence)
+    return said is not None and re.search("[가-힣]", said) is not None
+
+
+@pytest.mark.parametrize(("module", "call", "argument"), SAID_BY, ids=[f"{m.__name__}.{c}" for m, c, _ in SAID_BY])
+def test_every_sentence_of_flags_refusals_and_verdicts_is_said_in_korean(
+    module: ModuleType, call: str, argument: int | str
+) -> None:
+    found = set(sentences(module, call, argument)) - {"x1", ERROR}
+    assert found
+    assert {sentence for sentence in found if not spoken(sentence)} == set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"event": {"type": "pledge_announced"}}',
+        b'{"event": {"type": "pledge_anounced", "pledge": "total"}}',
+        b'{"event": {"type": "xyz"}}',
+        b'{"event": {"type": "deal_registered", "titel": {"ko": "x"}}}',
+        b'{"event": {"type": "deal_registered", "zzzzzz": 1}}',
+        b'{"event": {"type": "deal_registered", "kind": "gift"}}',
+        b'{"event": {"type": "pledge_announced", "pledge": "A b"}}',
+        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"value": "5", "currency": "ZZZ"}}}',
+        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"value": "-5", "currency": "USD"}}}',
+        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"currency": "USD"}}, "sources": []}',
+        b'{"effective_on": "2025-02-31", "event": {"type": "site_dropped", "site": "a"}}',
+        b'{"effective_on": "1025-02-01", "event": {"type": "site_dropped", "site": "a"}}',
+        b'{"id": "no", "event": {"type": "site_dropped", "site": "a"}}',
+        b'{"effective_on": "2025-01-01", "sources": [{}], "event": {"type": "site_dropped", "site": "a"}}',
+        b'{"effective_on": "2025-01-01", "sources": [{"url": "ftp"}], "event": {"type": "site_dropped", "site": "a"}}',
+        b'{"effective_on": "2025-01-01", "sources": [{"url": "http://[::"}], "event": {"type": "site_dropped",'
+        b' "site": "a"}}',
+        b'{"effective_on": "2025-01-01", "sources": [{"url": "http://me@x.org"}], "event": {"type": "site_dropped",'
+        b' "site": "a"}}',
+        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "place": "KR-99",'
+        b' "latitude": "91", "longitude": "181"}}',
+        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "gpus": -1}}',
+        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "gpus": "many"}}',
+        b'{"effective_on": "2025-01-01", "event": {"type": "milestone_scheduled", "milestone": "a",'
+        b' "kind": "approval", "planned": "2027-13"}}',
+        b'{"effective_on": "2025-01-01", "event": {"type": "pledge_announced", "pledge": "a",'
+        b' "horizon": {"from": "2027", "until": "2026"}, "additional_to": "A", "amount": {"low": "2", "high": "1",'
+        b' "currency": "USD", "stated_as": [{"currency": "USD", "value": "1"}]}}}',
+        b"[]",
+    ],
+)
+def test_what_is_wrong_with_a_field_is_said_in_korean(body: bytes) -> None:
+    with pytest.raises(errors.Invalid) as refused:
+        intake.announcements.some(body)
+    assert [fault.detail for fault in refused.value.faults if not spoken(fault.detail)] == []
+
+
+FAULTS = [errors.Fault("/event/site", "is missing"), errors.Fault("/id", "is missing")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Invalid(FAULTS[:1]),
+        errors.Invalid(FAULTS),
+        errors.VersionConflict("deal", "ulsan", 3, 2),
+        errors.VersionConflict("deal", "ulsan", 0, 2),
+        errors.IdConflict(id="1", stream="deal/ulsan", version=3),
+        errors.Overloaded(),
+        errors.DatabaseLost(),
+        errors.Forbidden(has="record", needs="redact"),
+        errors.TooLarge(limit=262144),
+        errors.Incomplete(),
+        errors.TooSlow(seconds=30),
+        errors.UnsupportedMediaType(given="text/plain", expected="application/x-www-form-urlencoded in UTF-8"),
+        errors.EvidenceUnavailable(),
+        errors.RedactionUnavailable(),
+        merkle.NotInTree(what="Position 5", size=4),
+        merkle.EntryTooLarge(size=70000, limit=65535),
+        page.ForeignForm(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_goes_wrong_is_said_in_korean(error: errors.RegistryError) -> None:
+    assert spoken(str(error))
+
+
+def test_every_figure_of_a_flag_has_its_name() -> None:
+    made = [n for n in ast.walk(ast.parse(inspect.getsource(plausibility))) if isinstance(n, ast.Dict)]
+    names = {k.value for n in made for k in n.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+    assert {"ratio", "reference rate", "kw_per_gpu"} <= names
+    assert names <= set(LABELS["figure"])
+
+
+def test_a_sentence_is_told_with_what_varies_in_the_readers_words() -> None:
+    sentence = "The condition 'permit' was lifted on 2025-10-29."
+    assert shown("en").told(sentence) == sentence
+    assert shown("ko").told(sentence) == "조건 ‘permit’ 건은 2025년 10월 29일에 해제되었습니다."
+    assert shown("ko").told("Nothing that the registry says.") is None
+    assert shown("ko").told("'x' cannot be read as one amount: nothing that it says") is None
+    assert shown("ko").told("The condition 'permit' was lifted on 2025-99-99.") is not None
+
+
+def test_what_a_flag_compared_reads_like_all_figures() -> None:
+    compared = {"amount": "about USD 5000000000", "ulsan/total": "KRW 1–2", "off by": "0.25", "until": "2021"}
+    assert shown("en").compared(compared) == [
+        ("Amount", "about US$5bn"),
+        ("ulsan/total", "₩1 – ₩2"),
+        ("Off by", "0.25"),
+        ("Until", "2021"),
+    ]
+    assert shown("ko").compared(compared)[0] == ("금액", "약 50억 달러")
+    assert shown("ko").compared({"source": "2025", "before": "2025-10-29"}) == [
+        ("출처", "2025"),
+        ("이전", "2025년 10월 29일"),
+    ]
