@@ -556,7 +556,7 @@ class Recorder:
                 "version": history.version,
                 "position": history.events[-1].position,
                 "events": receipts,
-                "changes": whole(_changes(before, history, sealed)),
+                "changes": whole(_changes(before, history, () if request.dry_run else sealed)),
                 "flags": await self._flags(connection, draft, history, sealed),
             }
         )
@@ -724,7 +724,7 @@ def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement
 
 
 def _changes(before: History[Any], after: History[Any], sealed: Sequence[Sealed]) -> list[Change]:
-    """What a request changes in a deal's state. What it erases it does not repeat: the answer is kept with its key."""
+    """What a request changes in a deal's state. What `sealed` erases is not repeated: an answer is kept by its key."""
     if after.rules is not DEALS:
         return []
     changes = diff(before.state if before.events else None, after.state)

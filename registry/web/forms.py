@@ -324,6 +324,14 @@ def _frame(typed: Mapping[str, str], language: str) -> list[Field]:
     return fields
 
 
+def because(typed: Mapping[str, str], language: str, *, for_ever: bool) -> Section:
+    """Why another record is corrected, voided or, `for_ever`, erased."""
+    say = shown(language).words.gettext
+    hint = say(N_("It stays in the log for ever: write nothing in it that has to go.")) if for_ever else ""
+    label, value = say(N_("Why (kept in the audit)")), typed.get("reason", "")
+    return Section(say(N_("The record")), [Field("reason", label, value, kind="textarea", required=True, hint=hint)])
+
+
 def typed_of(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:
     """An event as it would have been typed: what a correction starts from."""
     typed: dict[str, str] = {"effective_on": str(effective_on or "")}

@@ -29,17 +29,30 @@ from registry.domain.deal import (
     RelationState,
     SiteState,
 )
-from registry.domain.history import History, Reading
+from registry.domain.history import History, Reading, complete
 from registry.domain.organization import Organization
-from registry.errors import BadQuery, Fault, Invalid, NotFound, RegistryError, RuleBroken, TooLarge, Unauthorized
+from registry.errors import (
+    BadQuery,
+    Fault,
+    Invalid,
+    NotFound,
+    RedactionUnavailable,
+    RegistryError,
+    RuleBroken,
+    TooLarge,
+    Unauthorized,
+)
 from registry.events import intake
 from registry.events.types import (
     Announcement,
     Event,
     EventCorrected,
+    EventRedacted,
     EventVoided,
     OrganizationAnnouncement,
+    Recorded,
     Replacement,
+    tag_of,
 )
 from registry.keys import Key
 from registry.recorder import Request as Record
@@ -54,7 +67,7 @@ SESSION_SECONDS = 12 * 60 * 60
 SUGGESTED = 500
 
 # What a form carries beside the announcement itself.
-_OWN = frozenset({"csrf", "step", "id", "version", "type", "corrects", "voids", "reason", "lang"})
+_OWN = frozenset({"csrf", "step", "id", "version", "type", "corrects", "voids", "redacts", "reason", "lang"})
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -205,7 +218,7 @@ def reading_of(amount: Any) -> str:
 
 
 class Task(Struct):
-    """What a form is for: the stream, the event type, and what it corrects or voids."""
+    """What a form is for: the stream, the event type, and what it corrects, voids or redacts."""
 
     kind: str
     slug: str
@@ -213,6 +226,21 @@ class Task(Struct):
     event: type[Event] | None
     original: Reading | None = None
     voids: Reading | None = None
+    redacts: Reading | None = None
+
+    @property
+    def of_record(self) -> bool:
+        """Whether it is about another record, and so says why."""
+        return any((self.original, self.voids, self.redacts))
+
+    @property
+    def quoting(self) -> list[Recorded]:
+        """What is erased with the event that it redacts: the corrections that quote it."""
+        if self.history is None or self.redacts is None:
+            return []
+        whole = complete(self.history, EventRedacted(redacts=self.redacts.recorded.id, reason=""))
+        assert isinstance(whole, EventRedacted)
+        return [self.history.record.by_id[id].recorded for id in whole.also]
 
     @property
     def version(self) -> int:
@@ -224,26 +252,33 @@ class Task(Struct):
 
 
 async def task_of(visit: Visit, kind: str, slug: str, said: Mapping[str, str]) -> Task:
-    """Reads what a form is for. Raises NotFound for an event that is not this stream's."""
+    """Reads what a form is for. Raises NotFound for an event that is not this stream's, and Forbidden for an erasure by
+    a key that may not erase: that is said before anything is filled in.
+    """
     http.slug(slug)
     history = await visit.reader.histories.current(visit.reader.reads(), f"{kind}/{slug}")
     task = Task(kind, slug, history, forms.known_type(said.get("type")))
-    named = said.get("corrects") or said.get("voids")
-    if named:
-        uuid = intake.as_uuid(named)
+    way = next((way for way in ("corrects", "voids", "redacts") if said.get(way)), None)
+    if way == "redacts":
+        http.allow(required(visit), "redact")
+    if way is not None:
+        uuid = intake.as_uuid(said[way])
         reading = history.record.by_id.get(uuid) if history is not None and uuid is not None else None
-        if reading is None or reading.event is None:
-            raise NotFound(f"'{slug}' has no event {named[:80]} that could be changed.")
-        if said.get("corrects"):
-            task.original, task.event = reading, type(reading.event)
-        else:
-            task.voids = reading
+        if reading is None or (reading.recorded.erased if way == "redacts" else reading.event is None):
+            raise NotFound(f"'{slug}' has no event {said[way][:80]} that could be changed.")
+        match way:
+            case "corrects":
+                task.original, task.event = reading, type(reading.event)
+            case "voids":
+                task.voids, task.event = reading, None
+            case _:
+                task.redacts, task.event = reading, None
     elif history is None:
         task.event = forms.known_type("deal_registered" if kind == "deal" else "organization_registered")
     return task
 
 
-ASKED: page.Known = {"type": http.text, "corrects": http.text, "voids": http.text}
+ASKED: page.Known = {"type": http.text, "corrects": http.text, "voids": http.text, "redacts": http.text}
 
 
 @route("/deals/{deal:str}/record", http_method=READ)
@@ -281,6 +316,8 @@ async def form_page(
         if task.event is not None
         else []
     )
+    if task.of_record:
+        sections.append(forms.because(typed, visit.language, for_ever=task.redacts is not None))
     found = {f.name: fault for s in sections for f in s.fields if (fault := forms.fault_of(f, faults))}
     told = {id(f) for f in faults for s in sections for field in s.fields if forms.fault_of(field, [f])}
     return page.render(
@@ -346,6 +383,8 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
         return page.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
     except RuleBroken as error:
         return page.send(visit, await form_page(visit, task, typed, [], error.detail, 409))
+    except RedactionUnavailable as error:
+        return page.send(visit, await form_page(visit, task, typed, [], str(error), 503))
     except RegistryError as error:
         if type(error).__name__ != "VersionConflict":
             raise
@@ -384,24 +423,34 @@ def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | Orga
     reader: Any = intake.announcements if task.kind == "deal" else intake.organization_announcements
     id_ = typed.get("id") or str(uuid4())
     reason = typed.get("reason", "").strip() or None
-    if task.voids is not None:
-        voided = EventVoided(voids=task.voids.recorded.id, reason=reason)
-        return reader.one(msgspec.json.encode({"id": id_, "event": voided})), {}
-    if task.event is None:
+    readings: dict[str, Any] = {}
+    whole: Any = {"id": id_}
+    if task.redacts is not None:
+        named = {"type": tag_of(EventRedacted), "redacts": task.redacts.recorded.id}
+        whole["event"] = named if reason is None else {**named, "reason": reason}
+    elif task.voids is not None:
+        whole["event"] = EventVoided(voids=task.voids.recorded.id, reason=reason)
+    elif task.event is None:
         raise Invalid([Fault("", "choose what happened")])
-    found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
-    if found.faults:
-        raise Invalid(found.faults)
-    whole = reader.one(msgspec.json.encode({"id": id_, **found.announcement}))
-    if task.original is None:
-        return whole, found.readings
-    replacement = Replacement(
-        effective_on=whole.effective_on if whole.effective_on is not None else UNSET,
-        sources=whole.sources,
-        event=whole.event,
-    )
-    event = EventCorrected(corrects=task.original.recorded.id, replacement=replacement, reason=reason)
-    return reader.one(msgspec.json.encode({"id": id_, "event": event, "note": whole.note})), found.readings
+    else:
+        found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
+        if found.faults:
+            raise Invalid(found.faults)
+        said, readings = reader.one(msgspec.json.encode({"id": id_, **found.announcement})), found.readings
+        if task.original is None:
+            return said, readings
+        replacement = Replacement(
+            effective_on=said.effective_on if said.effective_on is not None else UNSET,
+            sources=said.sources,
+            event=said.event,
+        )
+        whole["event"] = EventCorrected(corrects=task.original.recorded.id, replacement=replacement, reason=reason)
+        whole["note"] = said.note
+    try:
+        return reader.one(msgspec.json.encode(whole)), readings
+    except Invalid as error:
+        # What is corrected can have a reason of its own: this one has a field that is named otherwise.
+        raise Invalid([Fault(f.pointer.replace("/event/reason", "/reason"), f.detail) for f in error.faults]) from None
 
 
 _THINGS: dict[str, type[Struct]] = {

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import asyncpg
 import httpx
 import pytest
+from msgspec.structs import replace
 
-from tests.api.conftest import ADMIN_KEY, Service
+from registry.keys import Scope
+from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.conftest import Server
 
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 
@@ -18,6 +22,14 @@ def hidden(html: str) -> dict[str, str]:
     main = html[html.index("<main") : html.index("</main>")]
     form = main[main.rindex("<form") :]
     return {unescape(name): unescape(value) for name, value in HIDDEN.findall(form)}
+
+
+def as_typed(html: str) -> dict[str, str]:
+    """What stands in the form's fields and choices."""
+    fields = re.findall(r'<input id="f-[^"]*" name="([^"]*)" type="[^"]*" value="([^"]*)"', html)
+    for name, options in re.findall(r'<select id="f-[^"]*" name="([^"]*)"[^>]*>(.*?)</select>', html):
+        fields += [(name, value) for value in re.findall(r'<option value="([^"]*)" selected', options)]
+    return {unescape(name): unescape(value) for name, value in fields}
 
 
 async def opened(editor: httpx.AsyncClient, path: str) -> dict[str, str]:
@@ -156,6 +168,133 @@ async def test_a_record_is_voided_with_its_reason(editor: httpx.AsyncClient) -> 
     page = (await editor.get(f"/events/{event}")).text
     assert "This record was voided:" in page
     assert "It was another deal." in page
+
+
+SECRET = "a-name-to-erase"
+
+
+async def erasable(service: Service, deal: str) -> tuple[str, str]:
+    """A deal with a pledge that names somebody, and a correction of it that names them again; the ids of both."""
+    said = {"effective_on": "2025-01-01", "event": {"type": "deal_registered", "title": {"en": "To be erased"}}}
+    pledge = {"type": "pledge_announced", "pledge": "p", "purpose": {"en": SECRET}}
+    made = await service.client.post(f"/v1/deals/{deal}/events", json=[said, {**said, "event": pledge}])
+    event = made.json()["events"][1]["id"]
+    again = {"event": {**pledge, "commitment": "binding"}}
+    corrected = {"event": {"type": "event_corrected", "corrects": event, "replacement": again, "reason": "binding"}}
+    made = await service.client.post(f"/v1/deals/{deal}/events", json=corrected)
+    assert made.status_code == 201, made.text
+    return event, made.json()["events"][0]["id"]
+
+
+async def sign_in(service: Service, client: httpx.AsyncClient, *scopes: Scope) -> None:
+    token = (await service.key(*scopes))["Authorization"].removeprefix("Bearer ")
+    answer = await client.post("/sign-in", data={"key": token, "then": "/"})
+    assert answer.status_code == 303
+
+
+async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Service, reader: httpx.AsyncClient) -> None:
+    path = "/deals/erased-by-form"
+    event, correction = await erasable(pages, "erased-by-form")
+    await sign_in(pages, reader, "redact")
+    way = f"{path}/record?redacts={event}"
+    for shown in (f"/events/{event}", path):
+        assert f'href="{way}"' in (await reader.get(shown)).text, shown
+    size = await pages.size()
+    form = await reader.get(way)
+    assert SECRET in form.text
+    assert "Nobody can undo this." in form.text
+    assert "so that every proof holds" in form.text
+    assert f'href="/events/{correction}"' in form.text
+    korean = await reader.get(f"{way}&lang=ko")
+    assert "누구도 되돌릴 수 없습니다." in korean.text
+    fields = hidden(form.text)
+    for reason, fault in (("", "is missing"), ("x" * 4001, "4000")):
+        back = await reader.post(f"{path}/record", data={**fields, "reason": reason, "step": "preview"})
+        assert back.status_code == 422
+        assert fault in back.text[back.text.index('id="f-reason-fault"') :][:200]
+        assert 'role="alert"' not in back.text
+    preview = await reader.post(f"{path}/record", data={**fields, "reason": "a court's order", "step": "preview"})
+    assert preview.status_code == 200
+    assert "Nobody can undo this." in preview.text
+    assert "Erase it for ever" in preview.text
+    assert re.search(f"<del>[^<]*{SECRET}", preview.text)
+    assert await pages.size() == size
+    assert SECRET in (await reader.get(path)).text
+    changed = await reader.post(f"{path}/record", data={**hidden(preview.text), "step": "edit"})
+    assert "a court&#39;s order</textarea>" in changed.text
+    done = await reader.post(f"{path}/record", data={**hidden(preview.text), "step": "record"})
+    assert done.status_code == 303
+    assert await pages.size() == size + 1
+    for gone in (path, f"/events/{event}", f"/events/{correction}"):
+        page = (await reader.get(gone)).text
+        assert SECRET not in page
+        assert f"redacts={event}" not in page
+    envelope = (await reader.get(f"/events/{event}")).text
+    assert "Its content was erased by law." in envelope
+    assert "The server finds that it holds:" in envelope
+    assert "a court&#39;s order" in (await reader.get(path)).text
+    assert (await reader.get(way)).status_code == 404
+
+
+async def test_who_may_not_erase_sees_no_way_to_and_is_refused(pages: Service, reader: httpx.AsyncClient) -> None:
+    path = "/deals/not-erased"
+    event, _ = await erasable(pages, "not-erased")
+    await sign_in(pages, reader, "record", "correct")
+    for shown in (f"/events/{event}", path):
+        page = (await reader.get(shown)).text
+        assert f"corrects={event}" in page
+        assert "redacts=" not in page
+    fields = {**await opened(reader, f"{path}/record?voids={event}"), "redacts": event, "reason": "a court's order"}
+    del fields["voids"]
+    size = await pages.size()
+    for step in ("preview", "record", "edit"):
+        refused = await reader.post(f"{path}/record", data={**fields, "step": step})
+        assert refused.status_code == 403
+        assert "<h1>The key does not allow this</h1>" in refused.text
+    assert (await reader.get(f"{path}/record?redacts={event}")).status_code == 403
+    assert await pages.size() == size
+    assert SECRET in (await reader.get(path)).text
+
+
+async def test_where_nothing_can_be_erased_the_form_says_so(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    async with (
+        cloned(demo_server, admin, "ownerless") as settings,
+        running(replace(settings, owner_url=None)) as service,
+        httpx.AsyncClient(base_url=service.url, headers={"Accept-Language": "en"}, timeout=30) as client,
+    ):
+        path = "/deals/kept/record"
+        event, _ = await erasable(service, "kept")
+        await sign_in(service, client, "redact")
+        fields = {**await opened(client, f"{path}?redacts={event}"), "reason": "a court's order"}
+        for step in ("preview", "record"):
+            answer = await client.post(path, data={**fields, "step": step})
+            assert answer.status_code == 503
+            assert "Redaction needs the database&#39;s owner" in answer.text
+            assert "a court&#39;s order</textarea>" in answer.text
+        assert SECRET in (await client.get("/deals/kept")).text
+
+
+async def test_an_organizations_record_is_erased_by_form_too(editor: httpx.AsyncClient, pages: Service) -> None:
+    path = "/organizations/an-erased-firm/record"
+    await record(editor, path, {"event/name/en": "An Erased Firm", "event/country": "KR"})
+    named = {"event/name": SECRET, "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
+    await record(editor, f"{path}?type=organization_named", named)
+    events = (await editor.get("/v1/organizations/an-erased-firm/events")).json()["events"]
+    await record(editor, f"{path}?redacts={events[-1]['id']}", {"reason": "a court's order"})
+    assert SECRET not in (await editor.get("/organizations/an-erased-firm")).text
+
+
+async def test_a_fault_in_the_reason_for_a_change_of_the_record_stands_at_its_field(editor: httpx.AsyncClient) -> None:
+    event = (await editor.get("/v1/deals/sk-aws-ulsan/events")).json()["events"][1]["id"]
+    for way in ("corrects", "voids", "redacts"):
+        fields = await opened(editor, f"/deals/sk-aws-ulsan/record?{way}={event}")
+        page = await editor.get(f"/deals/sk-aws-ulsan/record?{way}={event}")
+        typed = {**as_typed(page.text), **fields, "reason": "x" * 4001, "step": "preview"}
+        answer = await editor.post("/deals/sk-aws-ulsan/record", data=typed)
+        assert answer.status_code == 422, answer.text
+        assert re.findall(r'id="f-([a-z0-9-]+)-fault"', answer.text) == ["reason"]
 
 
 async def test_an_organization_is_recorded_by_form_too(editor: httpx.AsyncClient) -> None:
