@@ -282,7 +282,11 @@ async def test_an_organizations_record_is_erased_by_form_too(editor: httpx.Async
     named = {"event/name": SECRET, "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
     await record(editor, f"{path}?type=organization_named", named)
     events = (await editor.get("/v1/organizations/an-erased-firm/events")).json()["events"]
-    await record(editor, f"{path}?redacts={events[-1]['id']}", {"reason": "a court's order"})
+    way = f"{path}?redacts={events[-1]['id']}"
+    preview = await editor.post(path, data={**await opened(editor, way), "reason": "a court's order"})
+    assert "Nobody can undo this." in preview.text
+    assert "Nothing that is shown changes" not in preview.text
+    await record(editor, way, {"reason": "a court's order"})
     assert SECRET not in (await editor.get("/organizations/an-erased-firm")).text
 
 
