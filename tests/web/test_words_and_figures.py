@@ -13,6 +13,7 @@ from itertools import product
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 from babel.messages.extract import extract_python
 from hypothesis import given
@@ -371,3 +372,32 @@ def test_what_a_flag_compared_reads_like_all_figures() -> None:
         ("출처", "2025"),
         ("이전", "2025년 10월 29일"),
     ]
+
+
+async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
+    reader: httpx.AsyncClient, editor: httpx.AsyncClient
+) -> None:
+    """A flag, a verdict, an address that cannot be read, what is not there, an amount, and a field's fault."""
+    flagged = (await reader.get("/deals/amkor-songdo?lang=ko")).text
+    flags = flagged[flagged.index('class="flags"') :].split("</section>")[0]
+    assert "모두를 합한 금액을 한 곳의 금액으로 적었을 수 있습니다." in flags
+    event = re.search(r'href="(/events/[0-9a-f-]{36})', flags)
+    assert event is not None
+    verdict = (await reader.get(f"{event[1]}?lang=ko")).text
+    said = verdict[verdict.index("서버가 확인했습니다:") :].split("</p>")[0]
+    assert re.search(r"deal/[a-z0-9-]+의 \d+번째 기록\([^)]+\)이 로그의 \d+번째 기록이고", said), said
+    lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
+    assert "‘never-heard-of’라는 투자 건은 지금도 없고 전에도 없었습니다." in lost
+    amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
+    assert "숫자가 없는 표현입니다." in amount
+    form = (await editor.get("/deals/amkor-songdo/record?type=site_dropped&lang=ko")).text
+    hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
+    sent = {**hidden, "event/site": "no-such-site", "effective_on": "2025-02-31", "step": "preview"}
+    fault = (await editor.post("/deals/amkor-songdo/record?lang=ko", data=sent)).text
+    assert "날짜가 아닙니다." in fault
+    refused = (
+        await editor.post("/deals/amkor-songdo/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})
+    ).text
+    assert "‘no-such-site’라는 장소 항목이 없습니다." in refused
+    for page_of in (flagged, verdict, lost, amount, fault, refused):
+        assert '<span lang="en">' not in page_of
