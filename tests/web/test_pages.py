@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -13,7 +14,8 @@ from registry.cli.demo import announcements
 from registry.domain.totals import Question
 from registry.web import page as web_page
 from registry.web import portfolio
-from tests.api.conftest import Service
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
 
 ULSAN = "/deals/sk-aws-ulsan"
 PAGES = (
@@ -83,6 +85,32 @@ async def test_no_day_is_too_far_away_to_be_asked_for(reader: httpx.AsyncClient,
         for clock in ("effective_on", "published_on"):
             asked = f"{path}?from.{clock}={start}&to.{clock}={end}"
             assert (await reader.get(asked)).status_code == 200, asked
+
+
+async def test_what_is_said_of_the_first_and_the_last_day_has_its_pages(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    amount = {"currency": "USD", "value": "1000000"}
+    async with (
+        cloned(demo_server, admin, "far") as settings,
+        running(settings) as service,
+        httpx.AsyncClient(base_url=service.url, timeout=30) as reader,
+    ):
+        for day, slug in (("1800-01-01", "first-day"), ("2999-12-31", "last-day")):
+            said: tuple[dict[str, object], ...] = (
+                {"type": "deal_registered", "title": {"en": slug}},
+                {"type": "pledge_announced", "pledge": "p", "amount": amount, "commitment": "binding"},
+                {"type": "milestone_scheduled", "milestone": "m", "kind": "power_on", "planned": day},
+                {"type": "milestone_reached", "milestone": "m", "reached": day},
+            )
+            events = [{"effective_on": day, "event": event} for event in said]
+            made = await service.client.post(f"/v1/deals/{slug}/events", json=events)
+            assert made.status_code == 201, made.text
+            deal = f"/deals/{slug}"
+            for on in ("0001-01-01", "2025-06-21", "9999-12-31"):
+                for path in ("/", "/totals", "/compare", deal, f"{deal}/blame", f"{deal}/compare"):
+                    known = 404 if path in (deal, f"{deal}/blame") and on < day else 200
+                    assert (await reader.get(f"{path}?effective_on={on}")).status_code == known, (path, on)
 
 
 async def test_a_page_and_its_assets_stay_under_150_kilobytes_even_uncompressed(reader: httpx.AsyncClient) -> None:
