@@ -387,7 +387,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     said = verdict[verdict.index("서버가 확인했습니다:") :].split("</p>")[0]
     assert re.search(r"deal/[a-z0-9-]+의 \d+번째 기록\([^)]+\)이 로그의 \d+번째 기록이고", said), said
     lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
-    assert "‘never-heard-of’라는 투자 건은 지금도 없고 전에도 없었습니다." in lost
+    assert "이름이 ‘never-heard-of’인 투자 건은 지금도 없고 전에도 없었습니다." in lost
     amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
     assert "숫자가 없는 표현입니다." in amount
     form = (await editor.get("/deals/amkor-songdo/record?type=site_dropped&lang=ko")).text
@@ -398,6 +398,6 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     refused = (
         await editor.post("/deals/amkor-songdo/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})
     ).text
-    assert "‘no-such-site’라는 장소 항목이 없습니다." in refused
+    assert "이름이 ‘no-such-site’인 장소 항목이 없습니다." in refused
     for page_of in (flagged, verdict, lost, amount, fault, refused):
         assert '<span lang="en">' not in page_of
