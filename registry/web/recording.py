@@ -197,19 +197,19 @@ async def get_amount(request: Request) -> Response[bytes]:
     if text.strip():
         try:
             parsed = money.parse(text)
-            reading = reading_of(parsed.amount)
+            reading = reading_of(parsed.amount, visit.language)
         except money.AmountUnreadable as error:
             problem = str(error)
     return page.send(visit, page.render(visit, "amount.html", reading=reading, problem=problem))
 
 
-def reading_of(amount: Any) -> str:
+def reading_of(amount: Any, language: str) -> str:
     """An amount as it was read, in full digits."""
     parts = []
     for stated in (amount, *amount.stated_as):
         figure = stated.value or "–".join(filter(None, (getattr(stated, "low", None), getattr(stated, "high", None))))
         digits = "–".join(f"{int(v):,}" if v.isdigit() else v for v in figure.split("–")) if figure else ""
-        qualifier = f", {stated.qualifier.replace('_', ' ')}" if stated.qualifier else ""
+        qualifier = f", {shown(language).words.label('qualifier', stated.qualifier)}" if stated.qualifier else ""
         parts.append(f"{stated.currency} {digits}{qualifier}")
     return " = ".join(parts)
 
@@ -405,7 +405,7 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
             "record_preview.html",
             task=task,
             announcement=announcement,
-            readings=[(name, reading_of(amount)) for name, amount in readings.items()],
+            readings=[(name, reading_of(amount, visit.language)) for name, amount in readings.items()],
             changes=[typed_change(c) for c in answer["changes"]],
             flags=answer.get("flags", []),
             sent={k: v for k, v in sent.items() if k not in ("csrf", "step")},
