@@ -209,6 +209,24 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
     reader.complaints = [c for c in reader.complaints if "422" not in c and "409" not in c]
 
 
+async def test_the_form_that_erases_warns_before_it_is_sent(window: Opens, pages: Service) -> None:
+    reader = await window("ko-KR", 390)
+    page = reader.page
+    await page.goto(f"{pages.url}/sign-in?lang=en")
+    await page.get_by_label("Key", exact=True).fill(ADMIN_KEY)
+    await page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    await reader.open(ULSAN)
+    await page.locator(".events > li").first.get_by_role("link", name="내용 삭제").click()
+    await expect(page.locator(".verdict.bad")).to_contain_text("누구도 되돌릴 수 없습니다.")
+    assert await violations(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.get_by_label("이유").fill("법원의 명령")
+    await page.get_by_role("button", name="바뀔 내용 보기").click()
+    await expect(page.get_by_role("button", name="영구히 삭제")).to_be_visible()
+    await expect(page.locator(".verdict.bad")).to_contain_text("누구도 되돌릴 수 없습니다.")
+    assert await violations(page) == []
+
+
 async def test_by_keyboard_alone(window: Opens) -> None:
     """Skip to the content, move a clock with the arrow keys, open and close what a figure rests on."""
     reader = await window()
