@@ -59,7 +59,8 @@ def comparable(name: str) -> str:
         if korean in text:
             text = text.replace(korean, f" {_ACROSS[korean]} ")
     words = re.findall(r"\w+", text.replace(".", "").replace("&", " and "))
-    return " ".join(sorted(w for w in words if w not in _LEGAL_FORMS) or sorted(words))
+    # A name that is nothing but legal forms ("PTY Inc.") is its first word.
+    return " ".join(sorted(w for w in words if w not in _LEGAL_FORMS) or words[:1])
 
 
 def suggest_duplicates(
