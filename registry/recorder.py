@@ -1,17 +1,18 @@
 """The only writer: takes announcements, gives them positions, and commits them in groups.
 
-Everything that waits when the recorder is free is committed as one transaction under the log's lock: under load one
-fsync serves hundreds of requests; alone, a request waits for nobody. Each member of a group is judged on its own, in
-order, on the log's true end; one that is refused fails alone. What is acknowledged is committed, with the views that
-show it. It never answers questions, and never records what the deal's rules refuse.
+Everything that comes while a group is on its way to the disk is the next group, judged meanwhile and committed as one
+transaction under the log's lock: under load one fsync serves hundreds of requests; alone, a request waits for nobody.
+Each member of a group is judged on its own, in order, on the log's true end; one that is refused fails alone. What is
+acknowledged is committed, with the views that show it. It never answers questions, and never records what the deal's
+rules refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -39,7 +40,7 @@ from registry.errors import (
     VersionConflict,
 )
 from registry.events import store
-from registry.events.codec import Content, canonical, published_on, stream_name
+from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
 from registry.events.merkle import Frontier, Tile
 from registry.events.store import Connection, Head, NotTheEnd, Pool, Sealed, Writes, log_transaction
 from registry.events.types import (
@@ -117,7 +118,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
     `by` is the id of the key that asks. `expected_version` is what If-Match demanded; for If-None-Match: * it is 0, and
     for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key. `size` is that
-    of its body, in bytes.
+    of its body, in bytes. Who asks in brief is told what was recorded, and not what that changes.
     """
 
     kind: StreamKind
@@ -129,6 +130,7 @@ class Request(Struct, frozen=True, kw_only=True):
     digest: bytes = b""
     dry_run: bool = False
     size: int = 0
+    brief: bool = False
 
     @property
     def stream(self) -> str:
@@ -151,12 +153,23 @@ class Receipt(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of a request. `answer` is its JSON; `new` is False for a replay or a dry run."""
+    """What became of a request. `answer` is its JSON, empty in brief; `new` is False for a replay or a dry run."""
 
     version: int
     position: int
+    events: Sequence[Receipt]
+    flags: Sequence[Flag]
     answer: bytes
     new: bool
+
+
+class _Answer(Struct, frozen=True):
+    """Of an answer that was kept under its key, what an outcome repeats. After an erasure it tells no flags."""
+
+    version: int
+    position: int
+    events: tuple[Receipt, ...]
+    flags: tuple[Flag, ...] = ()
 
 
 class AtRequest(RegistryError):
@@ -187,11 +200,16 @@ class _Waiting(Struct):
 
 
 class _Draft:
-    """What a group is about to write: nothing of it is believed until its commit is answered."""
+    """What a group is about to write: nothing of it is believed until its commit is answered.
 
-    def __init__(self, head: Head, frontier: Frontier, now: datetime) -> None:
+    `head` is the log's end that it was begun on; `ahead` the draft on its way whose last event that is, if any.
+    """
+
+    def __init__(self, head: Head, frontier: Frontier, ahead: _Draft | None = None) -> None:
+        self.head = head
+        self.ahead = ahead
         self.position = head.position
-        self.recorded_at = max(now, head.recorded_at) if head.recorded_at else now
+        self.recorded_at = head.recorded_at or datetime.min.replace(tzinfo=UTC)
         self.frontier = frontier
         self.histories: dict[str, History[Any]] = {}
         self.sealed: list[Sealed] = []
@@ -216,8 +234,19 @@ class _Draft:
 
         return reset
 
-    def head(self) -> Head:
-        return Head(self.position, self.sealed[-1].recorded.leaf_hash, self.recorded_at)
+    def end(self) -> Head:
+        """Where the log ends once this is written."""
+        if not self.sealed:
+            return self.head
+        last = self.sealed[-1].recorded
+        return Head(last.position, last.leaf_hash, last.recorded_at)
+
+
+class _Flight(Struct):
+    """A group on its way: the task that sends and settles it, and the draft that the next one may be begun on."""
+
+    task: asyncio.Task[None]
+    draft: _Draft | None
 
 
 class Recorder:
@@ -229,8 +258,10 @@ class Recorder:
         self._pool = pool
         self._owner = owner
         self._clock = clock
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_LIMIT)
+        self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
+        # Set by whatever the recorder may have waited for: a request, or the end of a flight.
+        self._stirred = asyncio.Event()
         self._closing = False
         self._histories = Histories()
         self._head: Head | None = None
@@ -252,18 +283,18 @@ class Recorder:
     async def __aexit__(self, *exc: object) -> None:
         """Commits what waits, then stops."""
         self._closing = True
-        if self.alive:
-            await self._queue.join()
-        for task in (self._task, self._notifier):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        self._stirred.set()
+        if self._task is not None:
+            await self._task
+        if self._notifier is not None:
+            self._notifier.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._notifier
 
     @property
     def waiting(self) -> int:
         """How many requests wait to be recorded."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     @property
     def alive(self) -> bool:
@@ -294,40 +325,92 @@ class Recorder:
         """
         waiting = _Waiting(requests, asyncio.get_running_loop().create_future(), dry_run)
         size = waiting.size
-        full = self._queue.full() or (self._queued_bytes > 0 and self._queued_bytes + size > QUEUE_BYTES)
+        full = len(self._queue) >= QUEUE_LIMIT or (self._queued_bytes > 0 and self._queued_bytes + size > QUEUE_BYTES)
         if full or self._closing or not self.alive:
             raise Overloaded
-        self._queue.put_nowait(waiting)
+        self._queue.append(waiting)
         self._queued_bytes += size
+        self._stirred.set()
         return waiting.done
 
     async def _run(self) -> None:
+        """Judges what comes while the group before it is on its way, and sends it behind that one."""
+        flight: _Flight | None = None
         while True:
-            group = [await self._queue.get()]
-            events = group[0].events
-            while events < GROUP_LIMIT and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-                events += group[-1].events
-            self._queued_bytes -= sum(waiting.size for waiting in group)
-            # Who went away before anything was done asks for nothing any more.
-            present = [waiting for waiting in group if not waiting.done.done()]
-            try:
-                if present:
-                    await self._commit(present)
-            except Exception as error:
-                log.exception("recording failed", members=len(group))
-                self._lose_faith()
-                _fail(group, error)
-            finally:
-                for _ in group:
-                    self._queue.task_done()
+            while not self._queue and not self._closing:
+                await self._stir()
+            if not self._queue:
+                break
+            flight = await self._depart(flight)
+        if flight is not None:
+            await flight.task
 
-    async def _commit(self, group: Sequence[_Waiting], *, again: bool = True) -> None:
+    async def _stir(self) -> None:
+        await self._stirred.wait()
+        self._stirred.clear()
+
+    async def _depart(self, before: _Flight | None) -> _Flight:
+        """Gathers the next group until the one before it has landed, and sends it."""
+        group: list[_Waiting] = []
+        draft: _Draft | None = None
+        room = GROUP_LIMIT
+        try:
+            while True:
+                fresh = self._fetch(room)
+                known = draft is not None or not group
+                group += fresh
+                room -= sum(waiting.events for waiting in fresh)
+                draft = await self._ahead(draft, fresh, before) if known else None
+                if room <= 0 or before is None or before.task.done():
+                    break
+                await self._stir()
+            writes = _shown(draft, _appended(draft)) if draft is not None else None
+        except Exception as error:
+            # A fault of ours, or a lost database: under the lock it reaches its author alone.
+            log.warning("nothing was drafted", error=str(error) or type(error).__name__)
+            draft = writes = None
+        if before is not None:
+            await before.task
+        if draft is not None:
+            # It has landed, and is held below.
+            draft.ahead = None
+        task = asyncio.create_task(self._fly(group, draft, writes), name="a group")
+        task.add_done_callback(lambda _: self._stirred.set())
+        return _Flight(task, draft)
+
+    def _fetch(self, room: int) -> list[_Waiting]:
+        """What waits, up to so many events. Who went away before anything was done asks for nothing any more."""
+        fetched: list[_Waiting] = []
+        while self._queue and room > 0:
+            waiting = self._queue.popleft()
+            self._queued_bytes -= waiting.size
+            if not waiting.done.done():
+                fetched.append(waiting)
+                room -= waiting.events
+        return fetched
+
+    async def _fly(self, group: Sequence[_Waiting], draft: _Draft | None, writes: Writes | None) -> None:
+        try:
+            if group:
+                await self._commit(group, draft, writes)
+        except Exception as error:
+            log.exception("recording failed", members=len(group))
+            self._lose_faith()
+            _fail(group, error)
+
+    async def _commit(
+        self,
+        group: Sequence[_Waiting],
+        draft: _Draft | None = None,
+        writes: Writes | None = None,
+        *,
+        again: bool = True,
+    ) -> None:
         """One transaction for the group, and its answers once that is settled.
 
         What goes wrong rolls the group back; its members are then tried one by one: it reaches its author alone.
         """
-        erases = any(isinstance(a.event, EventRedacted) for w in group for r in w.requests for a in r.announcements)
+        erases = any(map(_erases, group))
         if erases and len(group) > 1:
             await self._one_by_one(group)
             return
@@ -335,11 +418,8 @@ class Recorder:
         if pool is None:
             _fail(group, RedactionUnavailable())
             return
-        draft: _Draft | None = None
         try:
-            if self._alone and not erases:
-                draft = await self._drafted(pool, group)
-            if draft is None or not await self._written_behind(pool, draft):
+            if draft is None or writes is None or not await self._written_behind(pool, draft, writes):
                 async with log_transaction(pool) as connection:
                     draft = await self._begin(connection, group)
                     await self._judge(connection, draft, group)
@@ -379,26 +459,42 @@ class Recorder:
         for waiting in group:
             await self._commit([waiting])
 
-    async def _drafted(self, pool: Pool, group: Sequence[_Waiting]) -> _Draft | None:
-        """The group judged on what is held in memory, before the lock; None where that is not enough.
+    async def _ahead(self, draft: _Draft | None, fresh: Sequence[_Waiting], before: _Flight | None) -> _Draft | None:
+        """The draft with what has come, judged on what is held in memory and on its way; None where that is not enough.
 
         A refusal must be founded on the log's true end, and so must an answer that was given before.
         """
-        if self._head is None or self._head.position == 0 or any(waiting.dry_run for waiting in group):
+        if any(waiting.dry_run or _erases(waiting) for waiting in fresh):
             return None
-        draft = _Draft(self._head, self._frontier.copy(), self._clock())
-        await self._judge(pool, draft, group)
-        granted = draft.sealed and all(isinstance(result, list) for result in draft.results)
+        if draft is None:
+            draft = self._begun(before)
+        if draft is None:
+            return None
+        judged = len(draft.results)
+        await self._judge(self._pool, draft, fresh)
+        granted = all(
+            isinstance(result, list) and all(outcome.new for outcome in result) for result in draft.results[judged:]
+        )
         return draft if granted else None
 
-    async def _written_behind(self, pool: Pool, draft: _Draft) -> bool:
+    def _begun(self, before: _Flight | None) -> _Draft | None:
+        """An empty draft behind the log's end; behind what is on its way where something is. None: nobody knows it."""
+        if before is not None and not before.task.done():
+            ahead = before.draft
+            return _Draft(ahead.end(), ahead.frontier.copy(), ahead) if ahead is not None else None
+        if not self._alone or self._head is None or self._head.position == 0:
+            return None
+        return _Draft(self._head, self._frontier.copy())
+
+    async def _written_behind(self, pool: Pool, draft: _Draft, writes: Writes) -> bool:
         """Whether a draft that was made before the lock could be written: nobody else wrote, no key or id is known.
 
         The usual case by far, and a quarter of the trips; the database checks all of it (`Writes.execute_behind`).
         """
-        assert self._head is not None
+        if not draft.sealed or draft.head != self._head:
+            return False
         try:
-            await _shown(draft, _appended(draft)).execute_behind(self._head, pool)
+            await writes.execute_behind(draft.head, pool)
         except NotTheEnd:
             self._alone = False
         return self._alone
@@ -411,7 +507,7 @@ class Recorder:
         self._alone = head == self._head
         if not self._alone:
             await self._catch_up(connection, head)
-        draft = _Draft(head, self._frontier.copy(), self._clock())
+        draft = _Draft(head, self._frontier.copy())
         if rows[0]["key"] is not None:
             draft.answers = {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows}
         ids = [a.id for w in group for r in w.requests for a in r.announcements if a.id is not None]
@@ -458,7 +554,7 @@ class Recorder:
             raise
 
     def _adopt(self, draft: _Draft) -> None:
-        self._head = draft.head()
+        self._head = draft.end()
         self._frontier = draft.frontier
         self.last_group = len(draft.sealed)
         for stream, history in draft.histories.items():
@@ -492,7 +588,9 @@ class Recorder:
     # --- judging one request -----------------------------------------------------------------------------------------
 
     async def _judge(self, connection: Connection | Pool, draft: _Draft, group: Sequence[_Waiting]) -> None:
-        draft.histories = await self._histories.load(connection, {r.stream for w in group for r in w.requests})
+        # Not the draft's first moment: what is judged later has come later.
+        draft.recorded_at = max(self._clock(), draft.recorded_at)
+        await self._load(connection, draft, (r.stream for w in group for r in w.requests))
         for waiting in group:
             try:
                 if len(waiting.requests) == 1 and not waiting.dry_run:
@@ -501,6 +599,16 @@ class Recorder:
                     draft.results.append(await self._take_together(connection, draft, waiting))
             except RegistryError as refused:
                 draft.results.append(refused)
+
+    async def _load(self, connection: Connection | Pool, draft: _Draft, streams: Iterable[str]) -> None:
+        """Makes sure that the draft has these streams, as they will be when what is on its way has landed."""
+        missing = {stream for stream in streams if stream not in draft.histories}
+        if draft.ahead is not None:
+            known = draft.ahead.histories
+            draft.histories |= {stream: known[stream] for stream in missing & known.keys()}
+            missing -= known.keys()
+        if missing:
+            draft.histories |= await self._histories.load(connection, missing)
 
     async def _take_together(self, connection: Connection | Pool, draft: _Draft, waiting: _Waiting) -> list[Outcome]:
         """Judges requests that stand or fall together, each on what those before it make of the log."""
@@ -550,19 +658,10 @@ class Recorder:
             sealed.append(one)
             receipts.append(_receipt(one.recorded))
             history = after
-        answer = _encode(
-            {
-                request.kind: request.slug,
-                "version": history.version,
-                "position": history.events[-1].position,
-                "events": receipts,
-                "changes": whole(_changes(before, history, () if request.dry_run else sealed)),
-                "flags": await self._flags(connection, draft, history, sealed),
-            }
-        )
-        outcome = Outcome(
-            history.version, history.events[-1].position, answer, new=bool(sealed) and not request.dry_run
-        )
+        flags = await self._flags(connection, draft, history, sealed)
+        told = _told(request, before, history, sealed, receipts, flags)
+        place = (history.version, history.events[-1].position)
+        outcome = Outcome(*place, receipts, flags, told, new=bool(sealed) and not request.dry_run)
         if request.dry_run or not sealed:
             return outcome
         for one in sealed:
@@ -574,8 +673,8 @@ class Recorder:
         draft.histories[request.stream] = history
         if key is not None:
             owner, name = key
-            draft.answers[key] = (request.digest, answer)
-            draft.remember.append((owner, name, request.digest, answer, request.stream, draft.recorded_at))
+            draft.answers[key] = (request.digest, told)
+            draft.remember.append((owner, name, request.digest, told, request.stream, draft.recorded_at))
         return outcome
 
     async def _flags(
@@ -586,9 +685,8 @@ class Recorder:
             return []
         slugs = dict.fromkeys(r.deal for r in history.timeline.at(None).relations if r.deal != history.slug)
         related = [stream_name("deal", slug) for slug in slugs]
-        unread = [stream for stream in related if stream not in draft.histories]
-        if unread:
-            draft.histories |= await self._histories.load(connection, unread)
+        if related:
+            await self._load(connection, draft, related)
         neighbours = tuple(draft.histories[s].state for s in related if draft.histories[s].events)
         return flags_raised(history, (s.recorded.id for s in sealed), reference_rates(), neighbours)
 
@@ -653,8 +751,7 @@ class Recorder:
                 raise RuleBroken("merge-cycle", f"'{into}' leads back to '{at}': unmerge it there first.")
             kind = after.events[-1].kind
             stream = stream_name(kind, at)
-            if stream not in draft.histories:
-                draft.histories |= await self._histories.load(connection, {stream})
+            await self._load(connection, draft, (stream,))
             other = draft.histories[stream]
             if not other.events:
                 raise RuleBroken("merge-target-unknown", f"There is no {kind} '{at}' to merge into: register it first.")
@@ -723,6 +820,29 @@ def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement
     return canonical(posted) == canonical(Content(event=said, sources=known.sources, note=known.note))
 
 
+def _told(
+    request: Request,
+    before: History[Any],
+    after: History[Any],
+    sealed: Sequence[Sealed],
+    receipts: Sequence[Receipt],
+    flags: Sequence[Flag],
+) -> bytes:
+    """The answer to a request, as it is kept under its key."""
+    if request.brief and request.idempotency_key is None:
+        return b""
+    return _encode(
+        {
+            request.kind: request.slug,
+            "version": after.version,
+            "position": after.events[-1].position,
+            "events": receipts,
+            "changes": whole(_changes(before, after, () if request.dry_run else sealed)),
+            "flags": flags,
+        }
+    )
+
+
 def _changes(before: History[Any], after: History[Any], sealed: Sequence[Sealed]) -> list[Change]:
     """What a request changes in a deal's state. What `sealed` erases is not repeated: an answer is kept by its key."""
     if after.rules is not DEALS:
@@ -737,9 +857,16 @@ def _receipt(recorded: Recorded) -> Receipt:
     return Receipt(recorded.id, recorded.version, recorded.position, recorded.recorded_at)
 
 
+_answer = msgspec.json.Decoder(_Answer)
+
+
 def _replayed(answer: bytes) -> Outcome:
-    known = msgspec.json.decode(answer)
-    return Outcome(known["version"], known["position"], answer, new=False)
+    known = _answer.decode(answer)
+    return Outcome(known.version, known.position, known.events, known.flags, answer, new=False)
+
+
+def _erases(waiting: _Waiting) -> bool:
+    return any(isinstance(a.event, EventRedacted) for r in waiting.requests for a in r.announcements)
 
 
 def _may_pass(error: Exception) -> bool:
@@ -771,7 +898,7 @@ def _fail(group: Sequence[_Waiting], error: Exception) -> None:
 def uuid7(now: datetime) -> UUID:
     """A time-ordered id: 48 bits of Unix milliseconds, then random bits (RFC 9562 §5.7)."""
     milliseconds = int(now.timestamp() * 1000)
-    bits = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    bits = (milliseconds << 80) | int.from_bytes(random_bytes(10))
     bits = bits & ~(0xF << 76) | 7 << 76
     bits = bits & ~(0x3 << 62) | 2 << 62
     return UUID(int=bits)

@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
-import msgspec
 from litestar import HttpMethod, Response, post, route
 from litestar.params import FromPath
-from msgspec import Meta, Struct
+from msgspec import Meta
 from msgspec.structs import replace
 
 from registry.answers import encode
@@ -66,21 +65,6 @@ def scope_of(event: Event) -> Scope:
 RECORD = {"dry_run": http.flag}
 
 
-class _Named(Struct):
-    """Of an event that was recorded, what names it."""
-
-    id: str
-
-
-class _Recorded(Struct):
-    """Of the recorder's answer, what the headers repeat."""
-
-    events: tuple[_Named, ...]
-
-
-_first = msgspec.json.Decoder(_Recorded)
-
-
 async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes], list[Any]]) -> Response[bytes]:
     """Records what a request's body announces, in one stream."""
     key = await http.identify(request) or await http.authorize(request, "record")
@@ -107,7 +91,7 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
     )
     headers = {"ETag": f'"{outcome.version}"', "Cache-Control": "no-store"}
     if not asked.get("dry_run", False):
-        first = _first.decode(outcome.answer).events[0].id if len(announcements) == 1 else None
+        first = outcome.events[0].id if len(announcements) == 1 else None
         headers["Location"] = f"/v1/events/{first}" if first else f"/v1/{kind}s/{slug}/events"
     return http.json_response(outcome.answer, 201 if outcome.new else 200, headers)
 

@@ -41,14 +41,15 @@ from registry.errors import (
 )
 from registry.events import intake
 from registry.keys import Key
-from registry.recorder import AtRequest, Outcome, Receipt, Recorder
+from registry.recorder import AtRequest, Outcome, Recorder
 from registry.recorder import Request as Record
 
 log = structlog.get_logger(__name__)
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
-WINDOW = 1_000
+# Two of the recorder's groups, of which one is judged while the other is written, and what is read meanwhile.
+WINDOW = 2_500
 
 # Seconds between two tries while the recorder's queue is full: single posts go before an import.
 PAUSE = 0.01
@@ -142,13 +143,13 @@ async def _lines(request: Request) -> AsyncIterator[Line]:
         yield Line(number, text)
 
 
-def read(line: Line, key: Key) -> Record:
+def read(line: Line, key: Key, *, brief: bool = True) -> Record:
     """A line as a request of the recorder. Raises what a single post is refused for."""
     if line.text is None:
         raise TooLarge(limit=http.BODY_LIMIT)
     kind, slug, announcement = intake.import_line(line.text)
     http.allow(key, scope_of(announcement.event))
-    return Record(kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text))
+    return Record(kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text), brief=brief)
 
 
 class Import:
@@ -227,19 +228,16 @@ async def _result(told: _Told) -> dict[str, Any]:
 
 
 class _Answer(Struct, frozen=True):
-    """Of the answer to a single post, what a result repeats."""
+    """Of the answer to a single post, what a dry run repeats."""
 
-    events: tuple[Receipt, ...]
     changes: msgspec.Raw
-    flags: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 _answer = msgspec.json.Decoder(_Answer)
 
 
-def _done(number: int, request: Record, outcome: Outcome, *, with_changes: bool = False) -> dict[str, Any]:
-    answer = _answer.decode(outcome.answer)
-    [event] = answer.events
+def _done(number: int, request: Record, outcome: Outcome) -> dict[str, Any]:
+    [event] = outcome.events
     result: dict[str, Any] = {
         "line": number,
         "status": 201 if outcome.new else 200,
@@ -249,10 +247,10 @@ def _done(number: int, request: Record, outcome: Outcome, *, with_changes: bool 
         "position": event.position,
         "recorded_at": event.recorded_at,
     }
-    if with_changes:
-        result["changes"] = answer.changes
-    if bytes(answer.flags) != b"[]":
-        result["flags"] = answer.flags
+    if not request.brief:
+        result["changes"] = _answer.decode(outcome.answer).changes
+    if outcome.flags:
+        result["flags"] = outcome.flags
     return result
 
 
@@ -328,7 +326,7 @@ async def _together(
     faults: list[Fault] = []
     for line in lines:
         try:
-            requests.append(read(line, key))
+            requests.append(read(line, key, brief=not dry_run))
         except Invalid as error:
             faults += [Fault(f"/{line.number - 1}{fault.pointer}", fault.detail) for fault in error.faults]
         except NotJson as error:
@@ -344,7 +342,7 @@ async def _together(
         more = {**particulars(refused.error), "line": line.number}
         return problem(asked, code_of(refused.error), f"Line {line.number}: {refused.error}", **more)
     text = b"".join(
-        encode(_done(line.number, request, outcome, with_changes=dry_run)) + b"\n"
+        encode(_done(line.number, request, outcome)) + b"\n"
         for line, request, outcome in zip(lines, requests, outcomes, strict=True)
     )
     return Response(text, status_code=200, media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})

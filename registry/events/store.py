@@ -8,7 +8,6 @@ may be recorded, and nothing here changes or deletes a row; `erase` asks the dat
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,7 +20,16 @@ import asyncpg
 from msgspec import Struct
 
 from registry import postgres
-from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, from_row, stream_name
+from registry.events.codec import (
+    SALT_BYTES,
+    Content,
+    Entry,
+    canonical,
+    content_digest,
+    from_row,
+    random_bytes,
+    stream_name,
+)
 from registry.events.heads import StreamHead
 from registry.events.merkle import (
     HASH_SIZE,
@@ -344,7 +352,7 @@ def seal(
 ) -> Sealed:
     """The event with its canonical bytes and leaf hash. Raises EntryTooLarge beyond the tile format's limit."""
     content = canonical(Content(event=event, sources=sources, note=note))
-    salt = os.urandom(SALT_BYTES)
+    salt = random_bytes(SALT_BYTES)
     type_ = tag_of(event)
     entry = canonical(
         Entry(

@@ -9,16 +9,18 @@ deal and clock never overlap.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from hashlib import blake2b
+from operator import attrgetter, is_
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Timeline, registered_by
-from registry.domain.totals import Plain, encode_row, plain_of, row_of
+from registry.domain.totals import DealRow, encode_row, plain_of, row_of
 from registry.domain.whole import whole
 from registry.events.store import Connection, Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
@@ -27,6 +29,8 @@ from registry.projections.projection import Step
 # `infinity` of the two axes: behind every date and every position.
 FOREVER = date.max
 OPEN = 2**62
+
+ONE_DAY = timedelta(days=1)
 
 # A rectangle that was opened on the very day (or position) on which it would close was never true: it is dropped,
 # before another takes its place, which is what the count at the end waits for.
@@ -113,16 +117,18 @@ class ListedDeal(Struct, frozen=True, gc=False):
 class Listed(Struct, frozen=True, gc=False):
     """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
 
-    `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them. `plain`
-    is the deal's sum, where nobody has to look at it to add it up.
+    `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them. The last
+    three are the deal's sum (`Plain`), where nobody has to look at it to add it up.
     """
 
+    state: int
     terms: str
     title: str
     row: bytes
     totals: bytes
-    state: int
-    plain: Plain | None
+    kind: str | None
+    amount: str | None
+    pledges: int | None
 
 
 class Rectangle(Struct, gc=False):
@@ -193,12 +199,18 @@ def listed(deal: Deal) -> Listed:
     words = " ".join(
         dict.fromkeys(t for t in (deal.deal, *(w for n in (title, *names) if n for w in (n.ko, n.en))) if t)
     )
-    sums = row_of(deal)
-    found = " ".join(sorted(terms)), words, _encode(whole(row)), encode_row(sums)
+    return _listed(" ".join(sorted(terms)), words, row, row_of(deal))
+
+
+def _listed(terms: str, words: str, row: ListedDeal, sums: DealRow) -> Listed:
+    found = terms, words, _encode(whole(row)), encode_row(sums)
     digest = blake2b(found[3], digest_size=8)
     digest.update(found[2])
-    digest.update(f"{found[0]}\n{words}".encode())
-    return Listed(*found, int.from_bytes(digest.digest(), signed=True), plain_of(sums))
+    digest.update(f"{terms}\n{words}".encode())
+    state, plain = int.from_bytes(digest.digest(), signed=True), plain_of(sums)
+    if plain is None:
+        return Listed(state, *found, None, None, None)
+    return Listed(state, *found, plain.kind, str(plain.amount), plain.pledges)
 
 
 Segment = tuple[date, Deal]
@@ -222,12 +234,21 @@ def segments(
     return found
 
 
-def _joined(history: History[Deal], spans: list[Span], found: Iterable[Segment]) -> list[Span]:
-    """The spans, gone on with by segments; equal neighbours are one."""
-    for since, state in found:
-        what = listed(history.shown(state))
-        if not spans or spans[-1][1] != what:
-            spans.append((since, what))
+# What lists and totals look at: of two states with the very same of all these, the same is listed.
+_looked_at = attrgetter("title", "kind", "stage", "sectors", "parties", "sites", "pledges", "relations")
+
+
+def _joined(
+    history: History[Deal], spans: list[Span], found: Iterable[Segment], last: Deal | None = None
+) -> list[Span]:
+    """The spans, gone on with by segments; equal neighbours are one. `last` is the state of the last span, if known."""
+    for since, folded in found:
+        state = history.shown(folded)
+        if last is None or not all(map(is_, _looked_at(last), _looked_at(state))):
+            what = listed(state)
+            if not spans or spans[-1][1] != what:
+                spans.append((since, what))
+        last = state
     return spans
 
 
@@ -267,14 +288,20 @@ def _drawing_of(history: History[Deal]) -> _Drawing:
     return found
 
 
+_OWN = frozenset(RECORDS_OWN)
+
+
 def _is_plain(event: Recorded) -> bool:
     """Whether an event of the world was said: all that it can change holds from its own day on."""
-    return event.event is not None and not isinstance(event.event, RECORDS_OWN)
+    return event.event is not None and type(event.event) not in _OWN
 
 
 def _day_of(history: History[Deal], event: Recorded) -> date | None:
     """The day from which the history's event holds."""
-    return next((p.key[0] for p in reversed(history.timeline.steps) if p.happened.id == event.id), None)
+    for placed in reversed(history.timeline.steps):
+        if placed.reading.recorded.position == event.position:
+            return placed.key[0]
+    return None
 
 
 def _changed(before: History[Deal], after: History[Deal], event: Recorded) -> tuple[list[Span], list[Span]]:
@@ -287,7 +314,7 @@ def _changed(before: History[Deal], after: History[Deal], event: Recorded) -> tu
         was, now = old.all(before), _joined(after, [], segments(after))
     else:
         was = old.spans[kept:]
-        now = _joined(after, was[:1], after.timeline.segments(day))
+        now = _joined(after, was[:1], after.timeline.segments(day), after.at(day - ONE_DAY))
         new.whole = old.whole and kept == 0
     # Two are enough for the next event of a later day, or of the same one; they are kept with every history in memory.
     new.whole = new.whole and len(now) <= 2
@@ -369,7 +396,7 @@ def _redraw(
         drawing.spans = now
     else:
         was = drawing.spans[kept:]
-        now = _joined(history, was[:1], timeline.segments(day))
+        now = _joined(history, was[:1], timeline.segments(day), history.shown(timeline.at(day - ONE_DAY)))
         drawing.spans[kept:] = now
     board.move(was, now, known)
 
@@ -405,45 +432,37 @@ class DealVersions:
     tables = ("deal_versions", "deal_states", "deal_terms")
 
     def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        boards: dict[tuple[bytes, str], _Board] = {}
+        boards: dict[str, tuple[_Board, _Board]] = {}
+        fresh: dict[str, _Fresh] = {}
         anew: dict[str, History[Deal]] = {}
         for step in steps:
             if step.recorded.kind != "deal":
                 continue
             deal = step.recorded.slug
             if deal in anew or step.erased or not _in_order(step):
-                boards.pop((RECORDED, deal), None)
-                boards.pop((PUBLISHED, deal), None)
+                boards.pop(deal, None)
+                fresh.pop(deal, None)
                 anew[deal] = step.after
                 continue
+            if deal not in boards:
+                boards[deal] = _Board(RECORDED, deal), _Board(PUBLISHED, deal)
+                fresh[deal] = _Fresh()
             was, now = _changed(step.before, step.after, step.recorded)
-            for clock, known in (
-                (RECORDED, step.recorded.position),
-                (PUBLISHED, step.recorded.published_on.toordinal()),
-            ):
-                board = boards.get((clock, deal))
-                if board is None:
-                    board = boards[clock, deal] = _Board(clock, deal)
-                board.move(was, now, known)
+            recorded, published = boards[deal]
+            recorded.move(was, now, step.recorded.position)
+            published.move(was, now, step.recorded.published_on.toordinal())
+            fresh[deal].take([what for _, what in now], [what for _, what in was])
         if anew:
             writes.first(FORGET, list(anew))
-        drawn = [
-            r for history in anew.values() for r in (*rectangles_recorded(history), *rectangles_published(history))
-        ]
-        _write(writes, list(boards.values()), drawn)
+        drawn = [board for both in boards.values() for board in both]
+        _write(writes, drawn, fresh, list(anew.values()))
 
     async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
         await connection.execute(FORGET, [history.slug for history in histories if history.rules is DEALS])
 
     async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        drawn = [
-            rectangle
-            for history in histories
-            if history.rules is DEALS
-            for rectangle in (*rectangles_recorded(history), *rectangles_published(history))
-        ]
         writes = Writes()
-        _write(writes, [], drawn)
+        _write(writes, [], {}, [history for history in histories if history.rules is DEALS])
         await writes.execute(connection)
 
 
@@ -457,40 +476,60 @@ def _in_order(step: Step) -> bool:
     return step.recorded.published_on >= _drawing_of(step.before).latest
 
 
-def _write(writes: Writes, boards: Sequence[_Board], anew: Sequence[Rectangle]) -> None:
-    drawn = [*anew, *(r for board in boards for r in board.drawn)]
+class _Fresh:
+    """States of a deal that the view may not hold yet, and the terms and titles that came with them."""
+
+    __slots__ = ("states", "terms", "titles")
+
+    def __init__(self) -> None:
+        self.states: dict[int, Listed] = {}
+        self.terms: set[str] = set()
+        self.titles: set[str] = set()
+
+    def take(self, now: Iterable[Listed], held: Sequence[Listed] = ()) -> None:
+        """What is listed now, where `held` was before."""
+        for what in now:
+            if what in held:
+                continue
+            self.states[what.state] = what
+            if not any(what.terms == known.terms and what.title == known.title for known in held):
+                self.terms.update(what.terms.split())
+                self.titles.add(what.title)
+
+
+def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], anew: Sequence[History[Deal]]) -> None:
+    """What was drawn from event to event, and the deals that are drawn anew."""
+    drawn = [r for board in boards for r in board.drawn]
+    for history in anew:
+        rectangles = [*rectangles_recorded(history), *rectangles_published(history)]
+        fresh[history.slug] = _Fresh()
+        fresh[history.slug].take(r.what for r in rectangles)
+        drawn += rectangles
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
         return
-    states = {(r.deal, r.what.state): r.what for r in drawn}
-    terms: dict[str, set[str]] = {}
-    titles: dict[str, set[str]] = {}
-    for (deal, _), what in states.items():
-        terms.setdefault(deal, set()).update(what.terms.split())
-        titles.setdefault(deal, set()).add(what.title)
+    stated = [(deal, *astuple(what)) for deal, found in fresh.items() for what in found.states.values()]
+    indexed = [
+        (deal, " ".join(sorted(found.terms)), "\n".join(sorted(found.titles)))
+        for deal, found in fresh.items()
+        if found.titles
+    ]
+    *opened, shown = _columns(map(astuple, drawn), 7)
     writes.add(
         WRITE,
-        *([list(column) for column in zip(*closed, strict=True)] or [[], [], [], []]),
-        [deal for deal, _ in states],
-        [state for _, state in states],
-        [what.terms for what in states.values()],
-        [what.title for what in states.values()],
-        [what.row for what in states.values()],
-        [what.totals for what in states.values()],
-        list(terms),
-        [" ".join(sorted(found)) for found in terms.values()],
-        ["\n".join(sorted(found)) for found in titles.values()],
-        [r.clock for r in drawn],
-        [r.deal for r in drawn],
-        [r.effective_from for r in drawn],
-        [r.effective_to for r in drawn],
-        [r.known_from for r in drawn],
-        [r.known_to for r in drawn],
-        [r.what.state for r in drawn],
-        [r.what.plain.kind if r.what.plain else None for r in drawn],
-        [str(r.what.plain.amount) if r.what.plain else None for r in drawn],
-        [r.what.plain.pledges if r.what.plain else None for r in drawn],
+        *_columns(closed, 4),
+        *_columns(stated, 9)[:6],
+        *_columns(indexed, 3),
+        *opened,
+        [what.state for what in shown],
+        [what.kind for what in shown],
+        [what.amount for what in shown],
+        [what.pledges for what in shown],
     )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 __all__ = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import fields
 
 from registry.domain.history import History
 from registry.events.store import Connection, Writes
@@ -89,13 +90,17 @@ def terms(recorded: Recorded) -> Iterator[str]:
         yield f"organization:{recorded.slug}"
 
 
+_NAMING = ("organization", "authority", "parent")
+_LISTING = ("by", "members")
+
+
 def organizations(value: Struct) -> Iterator[str]:
     """The organizations that an event names, wherever they stand in it."""
-    for name in value.__struct_fields__:
+    for name in _may_name(type(value)):
         field = getattr(value, name)
-        if name in ("organization", "authority", "parent") and isinstance(field, str):
+        if name in _NAMING and isinstance(field, str):
             yield field
-        elif name in ("by", "members") and isinstance(field, tuple):
+        elif name in _LISTING and isinstance(field, tuple):
             yield from field
         elif isinstance(field, tuple):
             for item in field:
@@ -103,6 +108,19 @@ def organizations(value: Struct) -> Iterator[str]:
                     yield item.organization
         elif isinstance(field, Struct):
             yield from organizations(field)
+
+
+@cache
+def _may_name(kind: type[Struct]) -> tuple[str, ...]:
+    """The fields of a type in which organizations are, or may be, named: most events have none."""
+    return tuple(f.name for f in fields(kind) if f.name in (*_NAMING, *_LISTING) or _holds(f.type, frozenset({kind})))
+
+
+def _holds(hint: Any, above: frozenset[type]) -> bool:
+    """Whether a value of this type may be, or hold, one that names organizations."""
+    if isinstance(hint, type) and issubclass(hint, Struct) and hint not in above:
+        return hint is Party or bool(_may_name(hint))
+    return any(_holds(part, above) for part in get_args(hint))
 
 
 class Mentions:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, Clocks, History, view
-from registry.domain.totals import Plain
 from registry.events.store import Writes
 from registry.events.types import EventRedacted
 from registry.projections.deal_versions import (
@@ -33,7 +32,7 @@ from tests.properties.histories import logs
 
 ROWS = """
 SELECT clock, deal, effective_from, effective_to, known_from, known_to,
-       array_to_string(terms, ' ') AS terms, title, row, totals, state, kind, amount, pledges
+       state, array_to_string(terms, ' ') AS terms, title, row, totals, kind, amount::text, pledges
   FROM deal_versions
   JOIN deal_states USING (deal, state)
 """
@@ -80,9 +79,8 @@ async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
 
 
 def _rectangle(row: Sequence[Any]) -> Rectangle:
-    clock, deal, effective_from, effective_to, known_from, known_to, terms, title, shown, totals, state, *plain = row
-    what = Listed(terms, title, shown, totals, state, None if plain[0] is None else Plain(*plain))
-    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, what)
+    clock, deal, effective_from, effective_to, known_from, known_to, *what = row
+    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, Listed(*what))
 
 
 def order(rectangles: Sequence[Rectangle]) -> list[tuple[Any, ...]]:
