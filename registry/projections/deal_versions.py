@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
+from itertools import pairwise
 from operator import attrgetter, is_
 from typing import Any
 
@@ -19,10 +20,10 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, History, Timeline, registered_by
+from registry.domain.history import DEALS, History, Reading, Timeline, registered_by
 from registry.domain.totals import DealRow, encode_row, plain_of, row_of
 from registry.domain.whole import whole
-from registry.events.store import Connection, Writes
+from registry.events.store import Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
 from registry.projections.projection import Step
 
@@ -228,7 +229,7 @@ def segments(
     found = (timeline or history.timeline).segments()
     registration = history.record.registration
     if registration is not None and registered_by(registration, None, published):
-        since = registration.effective_on or date.min
+        since = _since(registration)
         if not found or since < found[0][0]:
             found.insert(0, (since, history.record.base))
     return found
@@ -368,6 +369,59 @@ def _ends(spans: Sequence[Span]) -> Iterator[tuple[date, date, Listed]]:
         yield since, spans[i][0] if i < len(spans) else FOREVER, what
 
 
+def rectangles(history: History[Deal]) -> list[Rectangle]:
+    """All rectangles of a deal on both clocks."""
+    if came_in_order(history):
+        return _rectangles_in_order(history)
+    return [*rectangles_recorded(history), *rectangles_published(history)]
+
+
+def came_in_order(history: History[Deal]) -> bool:
+    """Whether what happened was recorded, published and in effect in one and the same order: most deals' histories.
+
+    Then what is so once an event is recorded, or public, is what the fold makes of it and of those before it.
+    """
+    registration, steps = history.record.registration, history.timeline.steps
+    if registration is None or history.record.claims or not all(map(_is_plain, history.events[1:])):
+        return False
+    places = [(p.key[0], p.reading.published_on, p.reading.recorded.position) for p in steps]
+    return (
+        not registration.recorded.erased
+        and len(steps) == len(history.events) - 1
+        and all(one[0] <= two[0] and one[1] <= two[1] and one[2] < two[2] for one, two in pairwise(places))
+        and (not steps or (_since(registration) < places[0][0] and registration.published_on <= places[0][1]))
+    )
+
+
+def _since(registration: Reading) -> date:
+    """The day from which a registration alone is known."""
+    return registration.effective_on or date.min
+
+
+def _rectangles_in_order(history: History[Deal]) -> list[Rectangle]:
+    """The same on both clocks, but for the axis: drawn once, from the fold that is there."""
+    registration = history.record.registration
+    assert registration is not None
+    recorded, published = _Board(RECORDED, history.slug), _Board(PUBLISHED, history.slug)
+    drawing = _Drawing()
+    drawing.spans = _joined(history, [], [(_since(registration), history.record.base)])
+    recorded.move([], drawing.spans, registration.recorded.position)
+    published.move([], drawing.spans, registration.published_on.toordinal())
+    before = now = history.record.base
+    today = date.min
+    for placed, state in zip(history.timeline.steps, history.timeline.states, strict=True):
+        day = placed.key[0]
+        if day > today:
+            before, today = now, day
+        now = state
+        kept = drawing.before(day)
+        was = drawing.spans[kept:]
+        drawing.spans[kept:] = _joined(history, was[:1], [(day, state)], before)
+        recorded.move(was, drawing.spans[kept:], placed.reading.recorded.position)
+        published.move(was, drawing.spans[kept:], placed.reading.published_on.toordinal())
+    return [*recorded.drawn, *published.drawn]
+
+
 def rectangles_recorded(history: History[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the registry came to know it, replayed from its events."""
     board = _Board(RECORDED, history.slug)
@@ -457,13 +511,11 @@ class DealVersions:
         drawn = [board for both in boards.values() for board in both]
         _write(writes, drawn, fresh, list(anew.values()))
 
-    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await connection.execute(FORGET, [history.slug for history in histories if history.rules is DEALS])
+    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        writes.first(FORGET, [history.slug for history in histories if history.rules is DEALS])
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        writes = Writes()
+    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         _write(writes, [], {}, [history for history in histories if history.rules is DEALS])
-        await writes.execute(connection)
 
 
 def _in_order(step: Step) -> bool:
@@ -489,7 +541,7 @@ class _Fresh:
     def take(self, now: Iterable[Listed], held: Sequence[Listed] = ()) -> None:
         """What is listed now, where `held` was before."""
         for what in now:
-            if what in held:
+            if what in held or what.state in self.states:
                 continue
             self.states[what.state] = what
             if not any(what.terms == known.terms and what.title == known.title for known in held):
@@ -501,18 +553,16 @@ def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], a
     """What was drawn from event to event, and the deals that are drawn anew."""
     drawn = [r for board in boards for r in board.drawn]
     for history in anew:
-        rectangles = [*rectangles_recorded(history), *rectangles_published(history)]
+        found = rectangles(history)
         fresh[history.slug] = _Fresh()
-        fresh[history.slug].take(r.what for r in rectangles)
-        drawn += rectangles
+        fresh[history.slug].take(r.what for r in found)
+        drawn += found
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
         return
-    stated = [(deal, *astuple(what)) for deal, found in fresh.items() for what in found.states.values()]
+    stated = [(deal, *astuple(what)) for deal, new in fresh.items() for what in new.states.values()]
     indexed = [
-        (deal, " ".join(sorted(found.terms)), "\n".join(sorted(found.titles)))
-        for deal, found in fresh.items()
-        if found.titles
+        (deal, " ".join(sorted(new.terms)), "\n".join(sorted(new.titles))) for deal, new in fresh.items() if new.titles
     ]
     *opened, shown = _columns(map(astuple, drawn), 7)
     writes.add(
@@ -537,7 +587,9 @@ __all__ = [
     "Listed",
     "ListedDeal",
     "Rectangle",
+    "came_in_order",
     "listed",
+    "rectangles",
     "rectangles_published",
     "rectangles_recorded",
     "segments",

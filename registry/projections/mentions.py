@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from registry.domain.history import History
-from registry.events.store import Connection, Writes
+from registry.events.store import Writes
 from registry.events.types import Party, Recorded, Source
 from registry.projections.projection import Step
 
@@ -135,13 +135,11 @@ class Mentions:
             writes.first(FORGET, list(erased))
         _add(writes, (step.recorded for step in steps if step.recorded.position not in erased))
 
-    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await connection.execute(FORGET, [event.position for history in histories for event in history.events])
+    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        writes.first(FORGET, [event.position for history in histories for event in history.events])
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        writes = Writes()
+    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         _add(writes, (event for history in histories for event in history.events))
-        await writes.execute(connection)
 
 
 def _add(writes: Writes, events: Iterable[Recorded]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from registry.domain.history import ORGANIZATIONS, History
 from registry.domain.whole import whole
-from registry.events.store import Connection, Writes
+from registry.events.store import Writes
 from registry.projections.projection import Step
 
 # The names of each come as one text, a line each: unnest takes arrays of arrays apart.
@@ -71,13 +71,11 @@ class Organizations:
         last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
         _put(writes, list(last.values()))
 
-    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await connection.execute(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
+    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        writes.first(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        writes = Writes()
+    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         _put(writes, [history for history in histories if history.rules is ORGANIZATIONS])
-        await writes.execute(connection)
 
 
 def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:

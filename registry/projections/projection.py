@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from registry.domain.history import History
-from registry.events.store import Connection, Writes
+from registry.events.store import Writes
 from registry.events.types import Recorded
 
 
@@ -46,10 +46,10 @@ class View(Protocol):
         """Adds what these events change to what the transaction that records them writes."""
         ...
 
-    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        """Deletes the rows of these streams."""
+    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        """Adds that the rows of these streams go, before anything else is written."""
         ...
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        """Writes the rows of these streams, of which there are none."""
+    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        """Adds the rows of these streams, of which there are none."""
         ...

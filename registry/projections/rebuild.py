@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from registry.errors import RegistryError
 from registry.events import store
-from registry.events.store import Connection
+from registry.events.store import Connection, Writes
+from registry.events.types import Recorded
 from registry.projections import VIEWS
 from registry.projections.histories import history_of
 from registry.projections.projection import View
@@ -132,7 +133,7 @@ async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequ
     Raises RebuildRunning, TablesInUse, and what asyncpg raises. Whatever happens, the live views stay whole.
     """
     async with _beside(owner_url, views) as connection:
-        known = await _build(connection, views, progress)
+        known = await _build(owner_url, connection, views, progress)
         for _ in range(TRIES):
             try:
                 async with store.holding_the_log(connection, patience=60):
@@ -153,7 +154,7 @@ async def differences(
 ) -> AsyncIterator[Difference]:
     """Makes the views anew beside the live ones and names each row in which they differ; changes nothing."""
     async with _beside(owner_url, views) as connection:
-        known = await _build(connection, views, progress)
+        known = await _build(owner_url, connection, views, progress)
         other = await asyncpg.connect(owner_url)
         try:
             snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
@@ -198,25 +199,45 @@ async def _beside(owner_url: str, views: Sequence[View]) -> AsyncIterator[Connec
 
 
 async def _create(connection: Connection, table: str) -> None:
-    """An empty table like the live one, with the same indexes by the same names, and the same rights."""
+    """An empty table like the live one, with the same keys, options and rights."""
     await connection.execute(CREATE.format(table=table))
     for statements in (CONSTRAINTS, OPTIONS, RIGHTS):
         for row in await connection.fetch(statements, table, SCHEMA):
             await connection.execute(row[0])
+
+
+async def _index(connection: Connection, table: str) -> None:
+    """The live table's other indexes by the same names: quicker made of a full table than grown with it."""
     for row in await connection.fetch(INDEXES, table):
         await connection.execute(re.sub(rf" ON public\.{table} ", f" ON {SCHEMA}.{table} ", row[0], count=1))
 
 
-async def _build(connection: Connection, views: Sequence[View], progress: Progress) -> int:
+async def _build(owner_url: str, connection: Connection, views: Sequence[View], progress: Progress) -> int:
     """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
     known = (await store.head(connection)).position
     total, done, after = known, 0, ""
-    while sizes := await store.stream_sizes(connection, after, STREAMS_AT_ONCE):
-        after = sizes[-1][0]
-        for names, events in _parts(sizes):
-            await _rebuild_streams(connection, views, names)
-            done += events
-            progress(min(done, total), total)
+    reading = await asyncpg.connect(owner_url)
+    writing: asyncio.Future[None] | None = None
+    try:
+        # One part is drawn while the one before it is written.
+        while sizes := await store.stream_sizes(reading, after, STREAMS_AT_ONCE):
+            after = sizes[-1][0]
+            for names, events in _parts(sizes):
+                writes = _drawn(views, await store.streams(reading, names))
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(writes.execute(connection))
+                done += events
+                progress(min(done, total), total)
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None and not writing.done():
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        await reading.close()
+    for table in _tables(views):
+        await _index(connection, table)
     while True:
         reached = await _catch_up(connection, views, known)
         if reached - known < FEW:
@@ -247,18 +268,19 @@ async def _catch_up(connection: Connection, views: Sequence[View], known: int) -
     head = (await store.head(connection)).position
     names = sorted(await store.touched(connection, known, head))
     for start in range(0, len(names), STREAMS_AT_ONCE):
-        await _rebuild_streams(connection, views, names[start : start + STREAMS_AT_ONCE], forget=True)
+        streams = await store.streams(connection, names[start : start + STREAMS_AT_ONCE])
+        # Under the log's lock there is a transaction already, which was begun by hand.
+        async with nullcontext() if connection.is_in_transaction() else connection.transaction():
+            await _drawn(views, streams, forget=True).execute(connection)
     return head
 
 
-async def _rebuild_streams(
-    connection: Connection, views: Sequence[View], names: Sequence[str], *, forget: bool = False
-) -> None:
-    streams = await store.streams(connection, names)
+def _drawn(views: Sequence[View], streams: Mapping[str, Sequence[Recorded]], *, forget: bool = False) -> Writes:
+    """What the views hold of these streams."""
     histories = [history_of(name, events) for name, events in streams.items() if events]
-    # Under the log's lock there is a transaction already, which was begun by hand.
-    async with nullcontext() if connection.is_in_transaction() else connection.transaction():
-        for view in views:
-            if forget:
-                await view.forget(connection, histories)
-            await view.rebuild(connection, histories)
+    writes = Writes()
+    for view in views:
+        if forget:
+            view.forget(histories, writes)
+        view.rebuild(histories, writes)
+    return writes

@@ -15,7 +15,7 @@ import pytest
 
 from registry.domain.history import Clocks, History
 from registry.events import intake
-from registry.events.store import Connection, Writes
+from registry.events.store import Writes
 from registry.projections import VIEWS
 from registry.projections import rebuild as module
 from registry.projections.projection import Step
@@ -252,11 +252,12 @@ class Lengths:
     def apply(self, steps: Sequence[Step], writes: Writes) -> None:
         raise NotImplementedError
 
-    async def forget(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await connection.execute("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
+    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        writes.first("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
 
-    async def rebuild(self, connection: Connection, histories: Sequence[History[Any]]) -> None:
-        await connection.executemany("INSERT INTO lengths VALUES ($1, $2)", [(h.slug, h.version) for h in histories])
+    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+        add = "measured AS (INSERT INTO lengths (slug, version) SELECT * FROM unnest($1::text[], $2::int[]))"
+        writes.add(add, [h.slug for h in histories], [h.version for h in histories])
 
 
 async def test_a_view_that_was_added_is_filled_from_the_log(

@@ -8,6 +8,7 @@ at the door unless `admitted` is asked for: the fold has to take whatever stands
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
@@ -274,6 +275,20 @@ def logs(draw: st.DrawFn, *, most: int = 14, admitted: bool = False, erasing: bo
             log.admit(event, chance.effective, published=chance.published)
         except Refused:
             log.now += timedelta(days=1)
+    return log
+
+
+@st.composite
+def logs_in_order(draw: st.DrawFn, *, most: int = 14) -> Log:
+    """A deal's log whose events were in effect, published and recorded in one order, some of them on the same days."""
+    log = Log()
+    day = published = date(2024, 1, 2)
+    events = [*draw(st.lists(st.sampled_from(GROUND), unique_by=id)), *draw(st.lists(announcements, max_size=most))]
+    for event in events:
+        day += timedelta(days=draw(st.integers(0, 2)))
+        published += timedelta(days=draw(st.integers(0, 2)))
+        with suppress(Refused):
+            log.admit(event, day, published=published)
     return log
 
 

@@ -22,13 +22,15 @@ from registry.projections.deal_versions import (
     DealVersions,
     Listed,
     Rectangle,
+    came_in_order,
     listed,
+    rectangles,
     rectangles_published,
     rectangles_recorded,
 )
 from registry.projections.projection import Step
 from tests.domain.build import Log
-from tests.properties.histories import logs
+from tests.properties.histories import logs, logs_in_order
 
 ROWS = """
 SELECT clock, deal, effective_from, effective_to, known_from, known_to,
@@ -123,6 +125,19 @@ async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
     history: History[Deal] = History(log.slug, DEALS, log.events)
     assert order(rows_by_clock(found, b"r")) == order(rectangles_recorded(history))
     assert order(rows_by_clock(found, b"p")) == order(rectangles_published(history))
+    assert order(found) == order(rectangles(history))
+
+
+@QUICK
+@given(log=logs_in_order(), cuts=st.sets(st.integers(1, 13)))
+async def test_whatcame_in_order_is_drawn_once_and_the_same(
+    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+) -> None:
+    history: History[Deal] = History(log.slug, DEALS, log.events)
+    assert came_in_order(history)
+    found = order(rectangles(history))
+    assert found == order([*rectangles_recorded(history), *rectangles_published(history)])
+    assert found == order(await drawn(owner, log, cuts))
 
 
 @QUICK
@@ -146,11 +161,11 @@ def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: Log) -> No
 @given(log=logs(admitted=True))
 def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty(log: Log) -> None:
     history: History[Deal] = History(log.slug, DEALS, log.events)
-    for rectangles in (rectangles_recorded(history), rectangles_published(history)):
-        for r in rectangles:
+    for drawn_ in (rectangles_recorded(history), rectangles_published(history)):
+        for r in drawn_:
             assert r.effective_from < r.effective_to
             assert r.known_from < r.known_to
-        for a, b in combinations(rectangles, 2):
+        for a, b in combinations(drawn_, 2):
             apart = a.effective_to <= b.effective_from or b.effective_to <= a.effective_from
             assert apart or a.known_to <= b.known_from or b.known_to <= a.known_from
 
