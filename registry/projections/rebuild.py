@@ -9,6 +9,7 @@ ones serve; what was left behind goes with the next rebuild. Needs the role that
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -218,6 +219,9 @@ async def _build(owner_url: str, connection: Connection, views: Sequence[View], 
     total, done, after = known, 0, ""
     reading = await asyncpg.connect(owner_url)
     writing: asyncio.Future[None] | None = None
+    # Histories are in no cycle, and gone when they are drawn: the collector would only look through them.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         # One part is drawn while the one before it is written.
         while sizes := await store.stream_sizes(reading, after, STREAMS_AT_ONCE):
@@ -232,6 +236,8 @@ async def _build(owner_url: str, connection: Connection, views: Sequence[View], 
         if writing is not None:
             await writing
     finally:
+        if collects:
+            gc.enable()
         if writing is not None and not writing.done():
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
