@@ -206,11 +206,26 @@ class Import:
                 return _Told(line.number, request, outcome)
 
     async def _tell(self) -> None:
+        """Writes results as they are settled: many at once, and none waits for one that is not."""
+        settled: list[bytes] = []
+        told: _Told | None
         try:
-            while (told := await self._window.get()) is not None:
-                self._spool.write(encode(await _result(told)) + b"\n")
+            while True:
+                if self._window.empty():
+                    self._flush(settled)
+                if (told := await self._window.get()) is None:
+                    break
+                if isinstance(told.outcome, asyncio.Future) and not told.outcome.done():
+                    self._flush(settled)
+                settled.append(encode(await _result(told)))
         finally:
+            self._flush(settled)
             self._spool.end()
+
+    def _flush(self, settled: list[bytes]) -> None:
+        if settled:
+            self._spool.write(b"\n".join([*settled, b""]))
+            settled.clear()
 
 
 async def _result(told: _Told) -> dict[str, Any]:

@@ -216,14 +216,33 @@ async def _index(connection: Connection, table: str) -> None:
 async def _build(owner_url: str, connection: Connection, views: Sequence[View], progress: Progress) -> int:
     """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
     known = (await store.head(connection)).position
-    total, done, after = known, 0, ""
-    reading = await asyncpg.connect(owner_url)
-    writing: asyncio.Future[None] | None = None
     # Histories are in no cycle, and gone when they are drawn: the collector would only look through them.
     collects = gc.isenabled()
     gc.disable()
     try:
-        # One part is drawn while the one before it is written.
+        await _fill(owner_url, connection, views, known, progress)
+    finally:
+        if collects:
+            gc.enable()
+    for table in _tables(views):
+        await _index(connection, table)
+    while True:
+        reached = await _catch_up(connection, views, known)
+        if reached - known < FEW:
+            break
+        known = reached
+    for table in _tables(views):
+        # A table without statistics is asked along the wrong way.
+        await connection.execute(f"ANALYZE {SCHEMA}.{table}")
+    return reached
+
+
+async def _fill(owner_url: str, connection: Connection, views: Sequence[View], total: int, progress: Progress) -> None:
+    """Every stream, part by part: one is read and drawn while the one before it is written."""
+    done, after = 0, ""
+    writing: asyncio.Future[None] | None = None
+    reading = await asyncpg.connect(owner_url)
+    try:
         while sizes := await store.stream_sizes(reading, after, STREAMS_AT_ONCE):
             after = sizes[-1][0]
             for names, events in _parts(sizes):
@@ -236,23 +255,10 @@ async def _build(owner_url: str, connection: Connection, views: Sequence[View], 
         if writing is not None:
             await writing
     finally:
-        if collects:
-            gc.enable()
         if writing is not None and not writing.done():
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
         await reading.close()
-    for table in _tables(views):
-        await _index(connection, table)
-    while True:
-        reached = await _catch_up(connection, views, known)
-        if reached - known < FEW:
-            break
-        known = reached
-    for table in _tables(views):
-        # A table without statistics is asked along the wrong way.
-        await connection.execute(f"ANALYZE {SCHEMA}.{table}")
-    return reached
 
 
 def _parts(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
