@@ -1,7 +1,10 @@
-"""An import as a client sends it: NDJSON over HTTP in one long request, and a result a line."""
+"""An import as a client sends it: NDJSON over HTTP in one long request, and a result a line; or with the command."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -57,3 +60,24 @@ async def into(process: Process, key: str, deals: int, first: int = 0) -> Import
     if recorded != deals * plan.ROUNDS:
         raise RuntimeError(f"{recorded} of {deals * plan.ROUNDS} lines were recorded")
     return Imported(recorded / took, before, max(peaks))
+
+
+async def by_command(database: Database, deals: int, first: int = 0) -> float:
+    """Events per second of `registry import`, its own start included. Raises when one line was refused."""
+    key = await service.key(database)
+    async with service.registry(database) as process:
+        with tempfile.NamedTemporaryFile(suffix=".ndjson") as lines:
+            for line in plan.lines(deals, first):
+                lines.write(line + b"\n")
+            lines.flush()
+            start = time.perf_counter()
+            command = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-c", "from registry.cli import main; main()", "import", lines.name, "--url", process.url),
+                env={**os.environ, "REGISTRY_KEY": key},
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            if await command.wait() != 0:
+                raise RuntimeError("lines were refused")
+            return deals * plan.ROUNDS / (time.perf_counter() - start)

@@ -377,12 +377,12 @@ async def _importing(bench: Bench, big: Database, bare: Database) -> list[Row]:
         last = len(ours) == bench.sizes.repetitions
         ours.append(await importing.histories(big, deals - first if last else part, first))
         bench.tell(f"{ours[-1].rate:,.0f} events/s imported, {ours[-1].peak:.0f} MB")
-    await peers.bare_tables(bare.owner_url, big.owner_url, (*peers.LOG, *peers.VIEWS))
+    await peers.bare_tables(bare.owner_url, big.owner_url, (*peers.LOG, *peers.OF_VIEWS))
     count = deals * plan.ROUNDS
     log, everything, batches = [], [], []
     for _ in range(bench.sizes.repetitions):
         of_log = await peers.copied(big.owner_url, bare.owner_url, peers.LOG)
-        of_views = await peers.copied(big.owner_url, bare.owner_url, peers.VIEWS)
+        of_views = await peers.copied(big.owner_url, bare.owner_url, peers.OF_VIEWS)
         log.append(count / of_log)
         everything.append(count / (of_log + of_views))
         batches.append(await asyncio.to_thread(peers.peer_appends, bare.owner_url, 1, bench.sizes.seconds, batch=500))

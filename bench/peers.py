@@ -20,6 +20,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 
 from bench import plan
 from registry.embedded import User, find_binaries
+from registry.projections import VIEWS
 
 
 def _datastore(url: str, connections: int, functions: bool) -> PostgresDatastore:
@@ -120,9 +121,9 @@ async def execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-# What an import writes, table by table.
+# What an import of deals writes, table by table.
 LOG = ("events", "event_contents", "tiles")
-VIEWS = ("deal_versions", "mentions")
+OF_VIEWS = tuple(table for view in VIEWS for table in view.tables if table != "organizations")
 
 
 async def copied(source: str, target: str, tables: Sequence[str]) -> float:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from registry import postgres
+from registry.draft import Request
 from registry.events import intake, store
 from registry.projections.rebuild import differences
-from registry.recorder import Recorder, Request
+from registry.recorder import Recorder
 from tests.conftest import Database
 
 REGISTERED = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}

@@ -18,9 +18,10 @@ import asyncpg
 import pytest
 
 from registry import embedded, postgres
+from registry.draft import Request
 from registry.embedded import APP_ROLE, OWNER_ROLE, Embedded, User, find_binaries
 from registry.errors import RegistryError
-from registry.recorder import Recorder, Request
+from registry.recorder import Recorder
 from tests.conftest import Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
 

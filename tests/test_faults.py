@@ -20,10 +20,10 @@ import httpx
 import pytest
 
 from registry import embedded, postgres
+from registry.draft import Outcome
 from registry.embedded import APP_ROLE, Embedded
 from registry.errors import DatabaseLost
 from registry.events import store
-from registry.recorder import Outcome
 from registry.settings import Settings
 from tests.api.conftest import ADMIN_KEY, running
 from tests.conftest import PATIENCE, Database

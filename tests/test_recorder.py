@@ -17,6 +17,7 @@ import pytest
 from registry.api.imports import Import, Line
 from registry.domain import history
 from registry.domain.deal import Deal
+from registry.draft import AtRequest, Outcome
 from registry.errors import (
     IdConflict,
     IdempotencyConflict,
@@ -27,7 +28,7 @@ from registry.errors import (
 from registry.events import store
 from registry.events.types import Recorded
 from registry.keys import Key
-from registry.recorder import AtRequest, Outcome, Recorder
+from registry.recorder import Recorder
 from tests.conftest import Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, positions, recording, request
 
@@ -206,7 +207,7 @@ async def test_a_fault_in_judging_one_request_reaches_its_author_alone(
             raise ZeroDivisionError
         return judge(known, recorded)
 
-    monkeypatch.setattr("registry.recorder.admit", breaks)
+    monkeypatch.setattr("registry.draft.admit", breaks)
     answers = await asyncio.gather(
         *(recorder.record(request(slug, REGISTERED)) for slug in ("one", "bad", "two")), return_exceptions=True
     )

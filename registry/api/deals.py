@@ -19,6 +19,7 @@ from registry.api.examples import ANNOUNCEMENTS
 from registry.api.http import CLOCKS, Request
 from registry.api.operation import Operation
 from registry.domain.history import Clocks
+from registry.draft import Request as Record
 from registry.errors import BadQuery
 from registry.events import intake
 from registry.events.types import (
@@ -40,7 +41,6 @@ from registry.events.types import (
 )
 from registry.keys import Scope
 from registry.reader import Answer
-from registry.recorder import Request as Record
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 

@@ -18,6 +18,7 @@ from litestar import Response
 from msgspec import Struct
 
 from registry.domain.history import Clocks
+from registry.draft import ANY_VERSION
 from registry.errors import (
     BadQuery,
     Fault,
@@ -31,7 +32,6 @@ from registry.errors import (
     UnsupportedMediaType,
 )
 from registry.keys import Key, Scope
-from registry.recorder import ANY_VERSION
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 T = TypeVar("T")

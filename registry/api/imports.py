@@ -28,6 +28,8 @@ from registry.api.deals import scope_of
 from registry.api.http import Request
 from registry.api.operation import Operation
 from registry.api.problems import PROBLEMS, code_of, particulars, problem
+from registry.draft import AtRequest, Outcome
+from registry.draft import Request as Record
 from registry.errors import (
     DatabaseLost,
     Fault,
@@ -41,8 +43,7 @@ from registry.errors import (
 )
 from registry.events import intake
 from registry.keys import Key
-from registry.recorder import AtRequest, Outcome, Recorder
-from registry.recorder import Request as Record
+from registry.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 

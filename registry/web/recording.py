@@ -31,6 +31,7 @@ from registry.domain.deal import (
 )
 from registry.domain.history import History, Reading, complete
 from registry.domain.organization import Organization
+from registry.draft import Request as Record
 from registry.errors import (
     BadQuery,
     Fault,
@@ -55,7 +56,6 @@ from registry.events.types import (
     tag_of,
 )
 from registry.keys import Key
-from registry.recorder import Request as Record
 from registry.web import forms, page
 from registry.web.page import COOKIE, Redirected, Rendered, Request, Visit
 from registry.web.shown import shown

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from registry.domain.history import Clocks, History
+from registry.draft import Request
 from registry.events import intake
 from registry.events.store import Writes
 from registry.projections import VIEWS
@@ -21,7 +22,7 @@ from registry.projections import rebuild as module
 from registry.projections.projection import Step
 from registry.projections.rebuild import RebuildRunning, TablesInUse, differences, rebuild
 from registry.reader import Reader
-from registry.recorder import Recorder, Request
+from registry.recorder import Recorder
 from tests.conftest import Database
 from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, recording, request
 

@@ -1,0 +1,419 @@
+"""What a group is about to write: each request judged in its order, on the log's end and on those before it.
+
+A draft gives positions, versions, ids and hashes, and asks the deal's rules. Nothing of it is so until the recorder has
+it committed; what is refused leaves no trace in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from registry.domain.audit import Change, diff
+from registry.domain.history import DEALS, History, admit, complete
+from registry.domain.plausibility import Flag
+from registry.domain.rates import reference_rates
+from registry.domain.remarks import flags_raised
+from registry.domain.whole import whole
+from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
+from registry.events import store
+from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
+from registry.events.merkle import Frontier, Tile
+from registry.events.store import Connection, Head, Pool, Sealed
+from registry.events.types import (
+    Announcement,
+    EventCorrected,
+    EventRedacted,
+    OrganizationAnnouncement,
+    Recorded,
+    StreamKind,
+)
+from registry.projections.histories import Histories
+from registry.projections.projection import Step
+
+# What If-Match: * demands: that the stream exists.
+ANY_VERSION = -1
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What somebody asks to be recorded in one stream: all of it or none.
+
+    `by` is the id of the key that asks. `expected_version` is what If-Match demanded; for If-None-Match: * it is 0, and
+    for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key. `size` is that
+    of its body, in bytes. Who asks in brief is told what was recorded, and not what that changes.
+    """
+
+    kind: StreamKind
+    slug: str
+    announcements: Sequence[Announcement | OrganizationAnnouncement]
+    by: str
+    expected_version: int | None = None
+    idempotency_key: str | None = None
+    digest: bytes = b""
+    dry_run: bool = False
+    size: int = 0
+    brief: bool = False
+
+    @property
+    def stream(self) -> str:
+        return stream_name(self.kind, self.slug)
+
+    def expects(self, version: int) -> bool:
+        """Whether a stream at this version is what the request is meant for."""
+        if self.expected_version == ANY_VERSION:
+            return version > 0
+        return self.expected_version is None or self.expected_version == version
+
+
+class Receipt(Struct, frozen=True):
+    """One recorded event's place in the log."""
+
+    id: UUID
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class Outcome(Struct, frozen=True):
+    """What became of a request. `answer` is its JSON, empty in brief; `new` is False for a replay or a dry run."""
+
+    version: int
+    position: int
+    events: Sequence[Receipt]
+    flags: Sequence[Flag]
+    answer: bytes
+    new: bool
+
+
+class _Answer(Struct, frozen=True):
+    """Of an answer that was kept under its key, what an outcome repeats. After an erasure it tells no flags."""
+
+    version: int
+    position: int
+    events: tuple[Receipt, ...]
+    flags: tuple[Flag, ...] = ()
+
+
+class AtRequest(RegistryError):
+    """Request {number} of those that were to be recorded together: {error}"""
+
+    # `number` counts from 0; `error` is what that one was refused for. Nothing of them all was recorded.
+
+    def __init__(self, number: int, error: RegistryError) -> None:
+        super().__init__(number=number, error=error)
+        self.number = number
+        self.error = error
+
+
+class Together(Struct):
+    """Requests that stand or fall together; one, most of the time."""
+
+    requests: Sequence[Request]
+    dry_run: bool = False
+
+    @property
+    def events(self) -> int:
+        return sum(len(request.announcements) for request in self.requests)
+
+    @property
+    def size(self) -> int:
+        return sum(request.size for request in self.requests)
+
+    @property
+    def erases(self) -> bool:
+        return any(isinstance(a.event, EventRedacted) for r in self.requests for a in r.announcements)
+
+
+class Draft:
+    """What a group is about to write: nothing of it is believed until its commit is answered.
+
+    `head` is the log's end that it was begun on, `frontier` the tree's edge there, `held` the streams in memory;
+    `ahead` is the draft on its way whose last event that end is, if any.
+    """
+
+    def __init__(self, head: Head, frontier: Frontier, held: Histories, ahead: Draft | None = None) -> None:
+        self.head = head
+        self._held = held
+        self.ahead = ahead
+        self.position = head.position
+        self.recorded_at = head.recorded_at or datetime.min.replace(tzinfo=UTC)
+        self.frontier = frontier
+        self.histories: dict[str, History[Any]] = {}
+        self.sealed: list[Sealed] = []
+        self.tiles: list[Tile] = []
+        self.steps: list[Step] = []
+        self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        self.remember: list[tuple[str, str, bytes, bytes, str, datetime]] = []
+        self.by_id: dict[UUID, Recorded] = {}
+        self.results: list[list[Outcome] | RegistryError] = []
+
+    def _mark(self) -> Callable[[], None]:
+        """What takes the draft back to where it is now."""
+        position, frontier, histories = self.position, self.frontier.copy(), self.histories.copy()
+        answers, by_id = self.answers.copy(), self.by_id.copy()
+        lengths = [(items, len(items)) for items in (self.sealed, self.tiles, self.steps, self.remember)]
+
+        def reset() -> None:
+            self.position, self.frontier, self.histories = position, frontier, histories
+            self.answers, self.by_id = answers, by_id
+            for items, length in lengths:
+                del items[length:]
+
+        return reset
+
+    def end(self) -> Head:
+        """Where the log ends once this is written."""
+        if not self.sealed:
+            return self.head
+        last = self.sealed[-1].recorded
+        return Head(last.position, last.leaf_hash, last.recorded_at)
+
+    # --- judging one request -----------------------------------------------------------------------------------------
+
+    async def judge(self, connection: Connection | Pool, group: Sequence[Together], now: datetime) -> None:
+        """Judges what is asked, each by itself and in order; `results` tells what became of each."""
+        # Not the draft's first moment: what is judged later has come later.
+        self.recorded_at = max(now, self.recorded_at)
+        await self._load(connection, (r.stream for w in group for r in w.requests))
+        for waiting in group:
+            try:
+                if len(waiting.requests) == 1 and not waiting.dry_run:
+                    self.results.append([await self._take(connection, waiting.requests[0])])
+                else:
+                    self.results.append(await self._take_together(connection, waiting))
+            except RegistryError as refused:
+                self.results.append(refused)
+
+    async def _load(self, connection: Connection | Pool, streams: Iterable[str]) -> None:
+        """Makes sure that the draft has these streams, as they will be when what is on its way has landed."""
+        missing = {stream for stream in streams if stream not in self.histories}
+        if self.ahead is not None:
+            known = self.ahead.histories
+            self.histories |= {stream: known[stream] for stream in missing & known.keys()}
+            missing -= known.keys()
+        if missing:
+            self.histories |= await self._held.load(connection, missing)
+
+    async def _take_together(self, connection: Connection | Pool, asked: Together) -> list[Outcome]:
+        """Judges requests that stand or fall together, each on what those before it make of the log."""
+        reset = self._mark()
+        outcomes: list[Outcome] = []
+        for number, request in enumerate(asked.requests):
+            try:
+                outcomes.append(await self._take(connection, request))
+            except RegistryError as refused:
+                reset()
+                raise AtRequest(number, refused) from refused
+        if asked.dry_run:
+            reset()
+            return [msgspec.structs.replace(outcome, new=False) for outcome in outcomes]
+        return outcomes
+
+    async def _take(self, connection: Connection | Pool, request: Request) -> Outcome:
+        """Judges one request on what the group has made of the log so far, and adds it to the draft if it stands."""
+        key = (request.by, request.idempotency_key) if request.idempotency_key is not None else None
+        if key is not None and key in self.answers:
+            digest, answer = self.answers[key]
+            if digest not in (request.digest, b""):
+                raise IdempotencyConflict(key=key[1])
+            return _replayed(answer)
+        history = self.histories[request.stream]
+        before = history
+        replays = [self._is_replay(request, before, a) for a in request.announcements]
+        fresh = not all(replays)
+        if fresh and not request.expects(history.version):
+            raise VersionConflict(
+                kind=request.kind, slug=request.slug, actual=history.version, expected=request.expected_version
+            )
+        sealed: list[Sealed] = []
+        steps: list[Step] = []
+        receipts: list[Receipt] = []
+        for announcement, replay in zip(request.announcements, replays, strict=True):
+            if announcement.id is not None and replay:
+                receipts.append(_receipt(self.by_id[announcement.id]))
+                continue
+            one = self._seal(request, history, announcement, len(sealed))
+            after = admit(history, one.recorded)
+            if not isinstance(after, History):
+                refusal, stranded = after
+                raise RuleBroken(refusal.rule, refusal.detail, tuple(str(id) for id in stranded))
+            await self._check_merge(connection, history, after)
+            steps.append(Step(one.recorded, history, after))
+            sealed.append(one)
+            receipts.append(_receipt(one.recorded))
+            history = after
+        flags = await self._flags(connection, history, sealed)
+        told = _told(request, before, history, sealed, receipts, flags)
+        place = (history.version, history.events[-1].position)
+        outcome = Outcome(*place, receipts, flags, told, new=bool(sealed) and not request.dry_run)
+        if request.dry_run or not sealed:
+            return outcome
+        for one in sealed:
+            self.tiles += self.frontier.append(one.recorded.leaf_hash)
+            self.by_id[one.recorded.id] = one.recorded
+        self.position += len(sealed)
+        self.sealed += sealed
+        self.steps += steps
+        self.histories[request.stream] = history
+        if key is not None:
+            owner, name = key
+            self.answers[key] = (request.digest, told)
+            self.remember.append((owner, name, request.digest, told, request.stream, self.recorded_at))
+        return outcome
+
+    async def _flags(
+        self, connection: Connection | Pool, history: History[Any], sealed: Sequence[Sealed]
+    ) -> list[Flag]:
+        """What looks implausible in what is recorded: told, never refused. That sources err is recorded, too."""
+        if history.rules is not DEALS:
+            return []
+        slugs = dict.fromkeys(r.deal for r in history.timeline.at(None).relations if r.deal != history.slug)
+        related = [stream_name("deal", slug) for slug in slugs]
+        if related:
+            await self._load(connection, related)
+        neighbours = tuple(self.histories[s].state for s in related if self.histories[s].events)
+        return flags_raised(history, (s.recorded.id for s in sealed), reference_rates(), neighbours)
+
+    def _seal(
+        self,
+        request: Request,
+        history: History[Any],
+        announcement: Announcement | OrganizationAnnouncement,
+        ahead: int,
+    ) -> Sealed:
+        return store.seal(
+            kind=request.kind,
+            slug=request.slug,
+            position=self.position + ahead + 1,
+            version=history.version + 1,
+            id=announcement.id or uuid7(self.recorded_at),
+            event=complete(history, announcement.event),
+            effective_on=announcement.effective_on,
+            published_on=published_on(announcement.sources, self.recorded_at),
+            sources=announcement.sources,
+            note=announcement.note,
+            recorded_at=self.recorded_at,
+            recorded_by=request.by,
+            previous=history.leaf_hash,
+        )
+
+    def _is_replay(
+        self,
+        request: Request,
+        history: History[Any],
+        announcement: Announcement | OrganizationAnnouncement,
+    ) -> bool:
+        """Whether the announcement's id is in the log with this very content.
+
+        Raises IdConflict when it is another event.
+        """
+        if announcement.id is None:
+            return False
+        known = self.by_id.get(announcement.id)
+        if known is None:
+            return False
+        same = (
+            (known.kind, known.slug) == (request.kind, request.slug)
+            and known.event is not None
+            and known.effective_on == announcement.effective_on
+            and _same(known, announcement)
+        )
+        if not same:
+            raise IdConflict(id=known.id, stream=stream_name(known.kind, known.slug), version=known.version)
+        return True
+
+    async def _check_merge(self, connection: Connection | Pool, before: History[Any], after: History[Any]) -> None:
+        """A merge needs somewhere to lead to, and must not lead back, whichever event made it hold: a void may, too."""
+        into = after.record.merged_into
+        at = into if into != before.record.merged_into else None
+        while at is not None:
+            if at == after.slug:
+                raise RuleBroken("merge-cycle", f"'{into}' leads back to '{at}': unmerge it there first.")
+            kind = after.events[-1].kind
+            stream = stream_name(kind, at)
+            await self._load(connection, (stream,))
+            other = self.histories[stream]
+            if not other.events:
+                raise RuleBroken("merge-target-unknown", f"There is no {kind} '{at}' to merge into: register it first.")
+            at = other.record.merged_into
+
+
+def _same(known: Recorded, announcement: Announcement | OrganizationAnnouncement) -> bool:
+    """Whether an announcement says what is recorded, apart from what the recorder filled in."""
+    said, event = known.event, announcement.event
+    if isinstance(event, EventCorrected) and isinstance(said, EventCorrected):
+        new, old = event.replacement, said.replacement
+        event = msgspec.structs.replace(
+            event,
+            replacement=msgspec.structs.replace(
+                new, **{f: getattr(old, f) for f in new.__struct_fields__ if getattr(new, f) is UNSET}
+            ),
+        )
+    elif isinstance(event, EventRedacted) and isinstance(said, EventRedacted):
+        event = msgspec.structs.replace(event, also=said.also, effects=said.effects)
+    elif hasattr(event, "about") and event.about is None and type(said) is type(event):
+        event = msgspec.structs.replace(event, about=said.about)  # type: ignore[union-attr]
+    assert said is not None
+    posted = Content(event=event, sources=announcement.sources, note=announcement.note)
+    return canonical(posted) == canonical(Content(event=said, sources=known.sources, note=known.note))
+
+
+def _told(
+    request: Request,
+    before: History[Any],
+    after: History[Any],
+    sealed: Sequence[Sealed],
+    receipts: Sequence[Receipt],
+    flags: Sequence[Flag],
+) -> bytes:
+    """The answer to a request, as it is kept under its key."""
+    if request.brief and request.idempotency_key is None:
+        return b""
+    return _encode(
+        {
+            request.kind: request.slug,
+            "version": after.version,
+            "position": after.events[-1].position,
+            "events": receipts,
+            "changes": whole(_changes(before, after, () if request.dry_run else sealed)),
+            "flags": flags,
+        }
+    )
+
+
+def _changes(before: History[Any], after: History[Any], sealed: Sequence[Sealed]) -> list[Change]:
+    """What a request changes in a deal's state. What `sealed` erases is not repeated: an answer is kept by its key."""
+    if after.rules is not DEALS:
+        return []
+    changes = diff(before.state if before.events else None, after.state)
+    if any(isinstance(one.recorded.event, EventRedacted) for one in sealed):
+        return [msgspec.structs.replace(change, before=None) for change in changes]
+    return changes
+
+
+def _receipt(recorded: Recorded) -> Receipt:
+    return Receipt(recorded.id, recorded.version, recorded.position, recorded.recorded_at)
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+def _replayed(answer: bytes) -> Outcome:
+    known = _answer.decode(answer)
+    return Outcome(known.version, known.position, known.events, known.flags, answer, new=False)
+
+
+def uuid7(now: datetime) -> UUID:
+    """A time-ordered id: 48 bits of Unix milliseconds, then random bits (RFC 9562 §5.7)."""
+    milliseconds = int(now.timestamp() * 1000)
+    bits = (milliseconds << 80) | int.from_bytes(random_bytes(10))
+    bits = bits & ~(0xF << 76) | 7 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    return UUID(int=bits)
