@@ -59,6 +59,19 @@ CREATE TRIGGER break BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.stream = 'de
 """
 
 
+# The registration of a bad deal waits, then fails, wherever it stands in its group.
+BREAK_LATE = """
+CREATE FUNCTION break_late() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1);
+    RAISE EXCEPTION 'this one breaks';
+END
+$$;
+CREATE TRIGGER break_late BEFORE INSERT ON events
+FOR EACH ROW WHEN (NEW.stream = 'deal/bad' AND NEW.version = 1) EXECUTE FUNCTION break_late();
+"""
+
+
 @pytest.fixture
 async def recorder(database: Database) -> AsyncIterator[Recorder]:
     """A recorder with the application's rights, and the owner's for redaction."""
@@ -347,6 +360,77 @@ async def test_a_request_cancelled_while_its_group_commits_is_recorded(
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Outcome, asyncio.CancelledError, Outcome]
     assert await positions(pool) == [1, 2, 3]
+
+
+async def test_what_comes_while_a_group_is_on_its_way_is_judged_on_what_it_will_make(
+    database: Database, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+
+    def admit(known: history.History[Deal], recorded: Recorded) -> object:
+        judged.append(recorded.version)
+        return judge(known, recorded)
+
+    judge = history.admit
+    monkeypatch.setattr("registry.draft.admit", admit)
+    await holding(owner)
+    await owner.execute("SELECT pg_advisory_unlock(1)")
+    async with recording(database.app_url, name="held") as held:
+        await held.record(request("plant", REGISTERED))
+        await owner.execute("SELECT pg_advisory_lock(1)")
+        first = asyncio.create_task(held.record(request("plant", pledged("first"))))
+        await is_held(owner)
+        asked_at = datetime.now(UTC)
+        later = [asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(3)]
+        refused = asyncio.create_task(held.record(request("plant", pledged("first"))))
+        await asyncio.sleep(0.05)
+        assert judged == [1, 2, 3, 4, 5, 6]
+        assert not any(task.done() for task in (first, refused, *later))
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        assert [outcome.version for outcome in await asyncio.gather(first, *later)] == [2, 3, 4, 5]
+        with pytest.raises(RuleBroken, match="first"):
+            await refused
+        assert (await later[0]).events[0].recorded_at >= asked_at
+    assert await positions(pool) == [1, 2, 3, 4, 5]
+    await assert_views_are_the_logs(database)
+
+
+async def test_what_was_built_on_a_group_that_came_to_nothing_is_judged_anew(
+    database: Database, owner: Owner, pool: Pool, recorder: Recorder
+) -> None:
+    await owner.execute(BREAK_LATE)
+    await recorder.record(request("plant", REGISTERED))
+    await owner.execute("SELECT pg_advisory_lock(1)")
+    bad = asyncio.create_task(recorder.record(request("bad", REGISTERED)))
+    await is_held(owner)
+    after = [
+        asyncio.create_task(recorder.record(asked))
+        for asked in (request("bad", pledged()), request("plant", pledged()), request("good", REGISTERED))
+    ]
+    await asyncio.sleep(0.05)
+    await owner.execute("SELECT pg_advisory_unlock(1)")
+    answers = await asyncio.gather(bad, *after, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [asyncpg.RaiseError, RuleBroken, Outcome, Outcome]
+    assert await positions(pool) == [1, 2, 3]
+    await assert_views_are_the_logs(database)
+
+
+async def test_who_ends_the_recorder_waits_for_all_that_was_asked(database: Database, owner: Owner, pool: Pool) -> None:
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        asked = [asyncio.create_task(held.record(request("first", REGISTERED)))]
+        await is_held(owner)
+        asked += [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(3)]
+        await asyncio.sleep(0)
+        ending = asyncio.create_task(held.__aexit__(None, None, None))
+        await asyncio.sleep(0.05)
+        assert not ending.done()
+        with pytest.raises(Overloaded):
+            await held.record(request("late", REGISTERED))
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await ending
+        assert all(task.done() for task in asked)
+    assert await positions(pool) == [1, 2, 3, 4]
 
 
 async def test_a_full_queue_sheds_load_at_once(
