@@ -356,6 +356,8 @@ async def large(bench: Bench) -> list[Row]:
         rows += await _portfolio(bench, big, bare)
         rows += await _rebuilding(bench, big)
         rows += await _flatness(bench, small, big)
+        if bench.sizes.huge:
+            rows += await _at_its_largest(bench, small, big)
     return rows
 
 
@@ -377,8 +379,13 @@ async def _importing(bench: Bench, big: Database, bare: Database) -> list[Row]:
         last = len(ours) == bench.sizes.repetitions
         ours.append(await importing.histories(big, deals - first if last else part, first))
         bench.tell(f"{ours[-1].rate:,.0f} events/s imported, {ours[-1].peak:.0f} MB")
+    file = max(1, deals * 3 // 100)
+    commanded = [
+        await importing.by_command(big, file, 8_000_000 + repetition * file)
+        for repetition in range(bench.sizes.repetitions)
+    ]
     await peers.bare_tables(bare.owner_url, big.owner_url, (*peers.LOG, *peers.OF_VIEWS))
-    count = deals * plan.ROUNDS
+    count = await _one(big.owner_url, "SELECT count(*) FROM events")
     log, everything, batches = [], [], []
     for _ in range(bench.sizes.repetitions):
         of_log = await peers.copied(big.owner_url, bare.owner_url, peers.LOG)
@@ -397,6 +404,13 @@ async def _importing(bench: Bench, big: Database, bare: Database) -> list[Row]:
             figures=f"{rate} events/s ÷ {_mid(everything)} events/s",
         ),
         Row(
+            measure="import (`registry import` of a file) ÷ the same",
+            ratios=[o / c for o, c in zip(commanded, everything, strict=True)],
+            must=0.4,
+            aim=0.65,
+            figures=f"{_mid(commanded)} events/s ÷ {_mid(everything)} events/s",
+        ),
+        Row(
             measure="import (NDJSON over HTTP) ÷ bare COPY of the log's rows alone",
             ratios=[o / c for o, c in zip(rates, log, strict=True)],
             must=None,
@@ -411,7 +425,7 @@ async def _importing(bench: Bench, big: Database, bare: Database) -> list[Row]:
             figures=f"{rate} events/s ÷ {_mid(batches)} events/s",
         ),
         Row(
-            measure=f"memory while importing {count:,} events",
+            measure=f"memory while importing {deals * plan.ROUNDS:,} events",
             ratios=[o.peak for o in ours],
             must=300,
             aim=None,
@@ -510,7 +524,7 @@ async def _timed(url: str, query: str) -> float:
 
 async def _rebuilding(bench: Bench, big: Database) -> list[Row]:
     """Every view made anew, against reading the same events as whoever follows the log reads them."""
-    events = bench.sizes.large * plan.ROUNDS
+    events = await _one(big.owner_url, "SELECT count(*) FROM events")
     read, rebuilt = [], []
     # Each takes as long as an import: of a million events one says enough.
     for _ in range(1 if events >= 1_000_000 else bench.sizes.repetitions):
@@ -537,18 +551,49 @@ async def _rebuilding(bench: Bench, big: Database) -> list[Row]:
 
 async def _flatness(bench: Bench, small: Database, big: Database) -> list[Row]:
     """What costs the same in a long log as in a short one."""
-    costs: dict[str, tuple[list[float], list[float]]] = {}
-    for _ in range(bench.sizes.repetitions):
-        for at, database in enumerate((small, big)):
-            deals = (bench.sizes.small, bench.sizes.large)[at]
-            for name, cost in (await _costs(bench, database, deals)).items():
-                costs.setdefault(name, ([], []))[at].append(cost)
+    costs = await _costs_of_both(bench, (small, bench.sizes.small), (big, bench.sizes.large))
+    return _flat(costs, bench.sizes.large, bench.sizes.small, must=1.3, aim=1.1)
+
+
+async def _at_its_largest(bench: Bench, small: Database, big: Database) -> list[Row]:
+    """The same in a log five times as long."""
+    more = bench.sizes.huge - bench.sizes.large
+    grown = await importing.histories(big, more, bench.sizes.large)
+    bench.tell(f"{grown.rate:,.0f} events/s imported, {grown.peak:.0f} MB")
+    await _settle(big)
+    costs = await _costs_of_both(bench, (small, bench.sizes.small), (big, bench.sizes.huge))
     return [
         Row(
-            measure=f"{name}: cost at {bench.sizes.large * 10:,} events ÷ at {bench.sizes.small * 10:,}",
+            measure=f"import into a log of {bench.sizes.large * plan.ROUNDS:,} to {bench.sizes.huge * plan.ROUNDS:,}",
+            ratios=[grown.rate],
+            must=None,
+            aim=None,
+            unit=" events/s",
+            figures=f"{grown.peak:.0f} MB at most",
+        ),
+        *_flat(costs, bench.sizes.huge, bench.sizes.small, must=None, aim=None),
+    ]
+
+
+Costs = dict[str, tuple[list[float], list[float]]]
+
+
+async def _costs_of_both(bench: Bench, short: tuple[Database, int], long: tuple[Database, int]) -> Costs:
+    costs: Costs = {}
+    for _ in range(bench.sizes.repetitions):
+        for at, (database, deals) in enumerate((short, long)):
+            for name, cost in (await _costs(bench, database, deals)).items():
+                costs.setdefault(name, ([], []))[at].append(cost)
+    return costs
+
+
+def _flat(costs: Costs, deals: int, few: int, must: float | None, aim: float | None) -> list[Row]:
+    return [
+        Row(
+            measure=f"{name}: cost at {deals * plan.ROUNDS:,} events ÷ at {few * plan.ROUNDS:,}",
             ratios=[b / a for a, b in zip(*pair, strict=True)],
-            must=1.3,
-            aim=1.1,
+            must=must,
+            aim=aim,
             more=False,
             figures=f"{_mid(pair[1])} ms ÷ {_mid(pair[0])} ms",
         )
