@@ -261,7 +261,8 @@ class Recorder:
 
         What goes wrong rolls the group back; its members are then tried one by one: it reaches its author alone.
         """
-        erases = any(waiting.erases for waiting in group)
+        # What was drafted ahead erases nothing.
+        erases = draft is None and any(waiting.erases for waiting in group)
         if erases and len(group) > 1:
             await self._one_by_one(group)
             return

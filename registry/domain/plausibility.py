@@ -195,9 +195,9 @@ def _as_stated(amount: Amount, currency: str) -> str:
 
 def _members(deal: Deal, known: Known) -> Iterator[Flag]:
     """A member that is as large as the aggregate it belongs to: the aggregate was very likely ascribed to it."""
-    every = {d.deal: d for d in (*known.neighbours, deal)}.values()
-    if not any(d.relations for d in every):
+    if not deal.relations and not any(d.relations for d in known.neighbours):
         return
+    every = {d.deal: d for d in (*known.neighbours, deal)}.values()
     relations = Relations()
     pledges: dict[Key, PledgeState] = {}
     for each in every:
@@ -253,7 +253,8 @@ def _power(deal: Deal) -> Iterator[Flag]:
 
 def _twice(happened: Happened, known: Known) -> Iterator[Flag]:
     """The same announcement recorded before: the same source saying the same, under whatever id."""
-    alike = [e for e in known.earlier if type(e.event) is type(happened.event) and e.id != happened.id]
+    kind = type(happened.event)
+    alike = [e for e in known.earlier if type(e.event) is kind and e.id != happened.id]
     if not alike:
         return
     sources = {mark for source in happened.sources if (mark := _mark(source))}

@@ -92,7 +92,7 @@ def flags_raised(
             continue
         new.discard(placed.happened.id)
         state = after.timeline.states[i - 1] if i else after.record.base
-        earlier = tuple(p.happened for p in steps[max(0, i - REMEMBERED) : i])
+        earlier = tuple([p.happened for p in steps[max(0, i - REMEMBERED) : i]])
         found += flags(state, after.timeline.states[i], placed.happened, Known(rates, earlier, neighbours))
     return _distinct(found)
 
