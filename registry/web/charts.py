@@ -99,6 +99,10 @@ class Days:
         return found
 
 
+# The room that a date beside its marks may need.
+SAID_WIDTH = 130.0
+
+
 class Mark(Struct, frozen=True):
     """A mark of the time line: a day or a span of days, drawn as its kind, leading somewhere."""
 
@@ -110,12 +114,16 @@ class Mark(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """A row of the time line, with the arrows from an earlier plan to a later one."""
+    """A row of the time line, with the arrows from an earlier plan to a later one.
+
+    `said` is written beside its marks: the text, where it stands, and which end of it stands there.
+    """
 
     label: str
     y: float
     marks: list[Mark]
     slips: list[tuple[float, float]]
+    said: tuple[str, float, str] | None = None
 
 
 class TimeLine(Struct, frozen=True):
@@ -132,7 +140,7 @@ def time_line(
     seen: View[Deal],
     entries: Sequence[Audited],
     on: date,
-    write: Callable[[str], str],
+    write: Callable[[str | None], str],
     tell: Callable[[Audited], str],
     name: Callable[[Any], str],
     announcements: str,
@@ -186,8 +194,17 @@ def time_line(
         slips = [
             (scale.at(last_day(a)), scale.at(last_day(b))) for a, b in pairwise(texts) if last_day(a) != last_day(b)
         ]
-        rows.append(Row(name(milestone), 46 + 34 * (i + 1), marks, slips))
+        said = _beside(marks, write(milestone.reached or milestone.planned)) if marks else None
+        rows.append(Row(name(milestone), 46 + 34 * (i + 1), marks, slips, said))
     return TimeLine(rows, scale.ticks(write), scale.at(on), 46 + 34 * len(rows) + 22, left)
+
+
+def _beside(marks: Sequence[Mark], text: str) -> tuple[str, float, str]:
+    """A text after the last of some marks, or before the first where there is no room."""
+    end = max(mark.x + max(mark.width, 8) for mark in marks)
+    if end + 8 + SAID_WIDTH <= WIDTH:
+        return text, end + 8, "start"
+    return text, min(mark.x for mark in marks) - 10, "end"
 
 
 def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
@@ -209,7 +226,11 @@ def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
 MOMENTS = 60
 
 # The plot inside the chart, in the units of its drawing.
-LEFT, TOP, RIGHT, BOTTOM = 118.0, 14.0, WIDTH - 18.0, 396.0
+LEFT, TOP, RIGHT, BOTTOM = 140.0, 14.0, WIDTH - 18.0, 396.0
+
+
+# The room that it takes to say that nothing was known.
+UNKNOWN_HEIGHT = 40.0
 
 
 class Held(Struct, frozen=True):
@@ -231,12 +252,18 @@ class Held(Struct, frozen=True):
 
 
 class TwoAxes(Struct, frozen=True):
-    """The chart of one field: the values held, both axes, the diagonal, and the crosshair at the page's clocks."""
+    """The chart of one field: the values held, both axes, the diagonal, and the crosshair at the page's clocks.
+
+    `here` is what those are: the day, and the moment of knowing, None for now. `unknown`: below the first moment of
+    knowing there is room to say that nothing was known there.
+    """
 
     rectangles: list[Held]
     x_ticks: list[tuple[float, date]]
     y_ticks: list[tuple[float, datetime | date]]
     cross: tuple[float, float]
+    here: tuple[date, datetime | date | None]
+    unknown: bool
     x_stops: list[tuple[float, str]]
     y_stops: list[tuple[float, str]]
 
@@ -261,19 +288,19 @@ def two_axes(history: History[Deal], path: str, published: bool, clocks: Clocks,
     grid = [[_at(segments, day) for segments in columns] for day in turns]
     rectangles = _rectangles(grid, turns, moments, scale)
     at = _number(clocks.effective_on or today)
-    if published:
-        known_at = None if clocks.published_on is None else _number(clocks.published_on)
-    else:
-        known_at = None if clocks.recorded_at is None else _number(clocks.recorded_at)
-        if known_at is None and clocks.position is not None:
-            written = [e.recorded_at for e in history.events if e.position <= clocks.position]
-            known_at = _number(written[-1]) if written else None
-    cross = (scale.x(at), scale.y(known_at) if known_at is not None else TOP)
+    known_at: date | datetime | None = clocks.published_on if published else clocks.recorded_at
+    if not published and known_at is None and clocks.position is not None:
+        written = [e.recorded_at for e in history.events if e.position <= clocks.position]
+        known_at = written[-1] if written else None
+    cross = (scale.x(at), scale.y(_number(known_at)) if known_at is not None else TOP)
     return TwoAxes(
         rectangles,
-        [(scale.x(_number(day)), day) for day in _spread(turns, lambda d: scale.x(_number(d)), 92)],
-        [(scale.y(_number(m)), m) for m in _spread(moments, lambda m: scale.y(_number(m)), 20)],
+        # No label where the crosshair has its own.
+        [(x, day) for x, day in _labelled(turns, scale.x, 92) if abs(x - cross[0]) >= 92],
+        [(y, m) for y, m in _labelled(moments, scale.y, 20) if abs(y - cross[1]) >= 20],
         cross,
+        (clocks.effective_on or today, known_at),
+        BOTTOM - scale.y(_number(moments[0])) > UNKNOWN_HEIGHT,
         [(scale.x(_number(day)), str(day)) for day in turns],
         [(scale.y(_number(m)), _written(m)) for m in moments],
     )
@@ -431,12 +458,13 @@ def _joined(columns: list[list[tuple[int, int, Any]]]) -> list[tuple[int, int, i
     return joined
 
 
-def _spread(values: Sequence[Any], place: Callable[[Any], float], apart: float) -> list[Any]:
-    """Those of the values whose places are not too close for a label, the last first."""
-    kept: list[Any] = []
-    for value in reversed(values):
-        if not kept or abs(place(kept[-1]) - place(value)) >= apart:
-            kept.append(value)
+def _labelled(moments: Sequence[Any], place: Callable[[float], float], apart: float) -> list[tuple[float, Any]]:
+    """Those of the moments whose places are not too close for a label, with them, the last before the others."""
+    kept: list[tuple[float, Any]] = []
+    for moment in reversed(moments):
+        at = place(_number(moment))
+        if not kept or abs(kept[-1][0] - at) >= apart:
+            kept.append((at, moment))
     return kept[::-1]
 
 
@@ -447,13 +475,21 @@ def _firm(row: DealRow, pledge: PledgeRow) -> bool:
     return pledge.commitment != "intention"
 
 
+# Marks on the line closer than this are one; an area's amount is written into it where it is so wide and so high.
+FLAGS_APART, CAPTION_WIDTH, CAPTION_HEIGHT = 26.0, 150.0, 18.0
+
 Keeps = Callable[[DealRow, PledgeRow], bool]
-# The areas of the chart, each inside the one before: what keeps a pledge in it.
+# The areas of the chart, each inside the one before: what keeps a pledge in it. To build is to confirm.
 AREAS: dict[str, Keeps] = {
     "intended": lambda row, pledge: True,
     "pledged": _firm,
     "confirmed": lambda row, pledge: (
-        _firm(row, pledge) and (pledge.status == "confirmed" or pledge.commitment in ("binding", "budget"))
+        _firm(row, pledge)
+        and (
+            pledge.status == "confirmed"
+            or pledge.commitment in ("binding", "budget")
+            or row.stage in ("construction", "operating")
+        )
     ),
     "construction": lambda row, pledge: _firm(row, pledge) and row.stage in ("construction", "operating"),
     "operating": lambda row, pledge: _firm(row, pledge) and row.stage == "operating",
@@ -461,11 +497,12 @@ AREAS: dict[str, Keeps] = {
 
 
 class Level(Struct, frozen=True):
-    """The totals at one turn: the certain amount of each area, and the high end of everything."""
+    """The totals at one turn: the certain amount of each area, the high end of everything, and the deals that moved."""
 
     day: date
     areas: dict[str, Decimal]
     high: Decimal
+    deals: tuple[str, ...] = ()
 
 
 class Band(Struct, frozen=True):
@@ -475,15 +512,54 @@ class Band(Struct, frozen=True):
     path: str
 
 
+class Step(Struct, frozen=True):
+    """A turn of the chart: what was so from a day on, and where that stands.
+
+    `number` counts the steps at which amounts moved, None: none did; `grew` is by how much the high end did.
+    """
+
+    x: float
+    width: float
+    level: Level
+    href: str
+    number: int | None
+    grew: Decimal
+
+
+class Flag(Struct, frozen=True):
+    """Where steps are marked on the line: the first and the last of those that stand too close to be told apart."""
+
+    x: float
+    y: float
+    first: int
+    last: int
+    href: str
+
+
+class Caption(Struct, frozen=True):
+    """What an area amounts to today, written into it where there is room: its end, its middle, and the amount."""
+
+    area: str
+    x: float
+    y: float
+    amount: Decimal
+
+
 class Stepped(Struct, frozen=True):
-    """Amounts through time, as steps: an area for each firmness, and the line of everything."""
+    """Amounts through time, as steps: an area for each firmness, the line of everything, and what moved them.
+
+    `shown` is the level of the day that the page shows, None where nothing was so yet.
+    """
 
     bands: list[Band]
     line: str
     ticks: list[Tick]
     levels: list[tuple[float, str]]
-    doors: list[tuple[float, float, Level, str]]
+    steps: list[Step]
+    flags: list[Flag]
+    captions: list[Caption]
     now: float | None
+    shown: Level | None
 
 
 def stepped(
@@ -498,7 +574,7 @@ def stepped(
     top = max((max(level.high, *level.areas.values()) for level in levels), default=Decimal(0))
     if not levels or top == 0:
         return None
-    left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 16.0
+    left, right, floor, ceiling = 92.0, WIDTH - 16.0, 300.0, 26.0
     first, until = drawn(levels[0].day), drawn(until)
     scale = Days(
         first - max(timedelta(days=10), (until - first) / 40), max(until, first + timedelta(days=30)), left, right
@@ -521,9 +597,64 @@ def stepped(
         for i, (x, end, level) in enumerate(zip(xs, ends, levels, strict=True))
     )
     marks = [(y(step * i), amount(step * i)) for i in range(int(highest / step) + 1)]
-    doors = [(x, round(end - x, 1), level, link(level.day)) for x, end, level in zip(xs, ends, levels, strict=True)]
-    now = scale.at(on) if on <= scale.last else None
-    return Stepped(bands, line, scale.ticks(write), marks, doors, now)
+    steps = _steps(levels, xs, ends, link)
+    return Stepped(
+        bands,
+        line,
+        scale.ticks(write),
+        marks,
+        steps,
+        _flags(steps, y),
+        _captions(levels[-1], right, ends[-1] - xs[-1], y) if levels else [],
+        scale.at(on) if on <= scale.last else None,
+        next((level for level in reversed(levels) if level.day <= on), None),
+    )
+
+
+def _steps(
+    levels: Sequence[Level], xs: Sequence[float], ends: Sequence[float], link: Callable[[date], str]
+) -> list[Step]:
+    found: list[Step] = []
+    number = 0
+    before: Level | None = None
+    for level, x, end in zip(levels, xs, ends, strict=True):
+        moved = level.high or any(level.areas.values()) if before is None else _amounts(level) != _amounts(before)
+        number += bool(moved)
+        grew = level.high - (before.high if before else 0)
+        found.append(Step(x, round(end - x, 1), level, link(level.day), number if moved else None, grew))
+        before = level
+    return found
+
+
+def _amounts(level: Level) -> tuple[Decimal, ...]:
+    return (level.high, *level.areas.values())
+
+
+def _flags(steps: Sequence[Step], y: Callable[[Decimal], float]) -> list[Flag]:
+    """The numbered steps as marks on the line, those that would cover each other as one."""
+    found: list[Flag] = []
+    for step in steps:
+        if step.number is None:
+            continue
+        if found and step.x - found[-1].x < FLAGS_APART:
+            # Several in one place stand where the last of them led.
+            found[-1] = Flag(found[-1].x, y(step.level.high), found[-1].first, step.number, step.href)
+        else:
+            found.append(Flag(step.x, y(step.level.high), step.number, step.number, step.href))
+    return found
+
+
+def _captions(last: Level, right: float, width: float, y: Callable[[Decimal], float]) -> list[Caption]:
+    """What stands in the areas at the end of the chart, where the last step leaves room for it."""
+    if width < CAPTION_WIDTH:
+        return []
+    drawn_areas = [area for area in AREAS if last.areas[area]]
+    found: list[Caption] = []
+    for area, inside in zip(drawn_areas, [*drawn_areas[1:], None], strict=True):
+        upper, lower = y(last.areas[area]), y(last.areas[inside] if inside else Decimal(0))
+        if lower - upper >= CAPTION_HEIGHT:
+            found.append(Caption(area, right - 10, (upper + lower) / 2 + 4, last.areas[area]))
+    return found
 
 
 def _area(xs: list[float], ends: list[float], tops: list[float], floor: float) -> str:

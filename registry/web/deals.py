@@ -68,8 +68,25 @@ async def look(visit: Visit, slug: str) -> Asked:
     seen = view(slug, history.events, clocks, DEALS)
     if seen.merged_into is not None:
         raise Moved(deal=slug, into=seen.merged_into)
-    names = await named(visit, history.state)
-    return Asked(slug, history, seen, names)
+    return Asked(slug, history, seen, await called(visit, history.state, seen.state))
+
+
+async def called(visit: Visit, state: Deal, seen: Deal | None = None) -> dict[str, str]:
+    """What everything that a page about a deal speaks of is called: organizations, related deals, its own things.
+
+    `state` is the deal as all its events have it, `seen` as the page shows it: that may know relations which ended.
+    """
+    spoken = words(visit.language)
+    names = await named(visit, state)
+    ever = (*state.relations, *(seen.relations if seen is not None else ()))
+    for deal in await visit.reader.neighbours(msgspec.structs.replace(state, relations=ever)):
+        names[f"deal/{deal.deal}"] = spoken.own(deal.title, deal.deal)
+    names[f"deal/{state.deal}"] = spoken.gettext(N_("this deal"))
+    for thing, items in (("milestones", state.milestones), ("sites", state.sites)):
+        for item in items:
+            if name := spoken.own(item.name):
+                names[f"{thing}/{getattr(item, thing.removesuffix('s'))}"] = name
+    return names
 
 
 async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) -> dict[str, str]:
@@ -156,7 +173,6 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
     )
     incoming = await visit.reader.incoming(asked.slug, visit.times.today)
-    related = await visit.reader.neighbours(state)
     return page.render(
         visit,
         "deal.html",
@@ -175,7 +191,6 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         flags=await visit.reader.flags(asked.history, asked.seen),
         quiet=gone_quiet(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
-        titles={deal.deal: deal.title for deal in related},
         entries=entries[-SHOWN_EVENTS:],
         more=max(0, len(entries) - SHOWN_EVENTS),
         readings=readings,
@@ -240,25 +255,29 @@ def disputes(state: Deal) -> list[Dispute]:
     return [Dispute(path, tuple(claims)) for path, claims in found.items()]
 
 
-def citation(visit: Visit, title: str, position: int) -> str:
-    """How to cite a page: what, as of when, as known when, and at which position of the log."""
+def citation(visit: Visit, title: str, position: int, between: tuple[Clocks, Clocks] | None = None) -> str:
+    """How to cite a page: what, as of when, as known when (or between which two points), and at which position."""
     here = shown(visit.language)
-    known = here.words.gettext(N_("today"))
-    if visit.clocks.published_on is not None:
-        known = here.words.gettext(N_("published by %(date)s")) % {"date": here.figures.day(visit.clocks.published_on)}
-    elif visit.clocks.recorded_at is not None:
-        known = here.words.gettext(N_("recorded by %(date)s")) % {
-            "date": here.figures.instant(visit.clocks.recorded_at)
-        }
-    return here.words.gettext(
-        N_("Investment Registry (%(origin)s): %(title)s, as of %(date)s, as known %(known)s, position %(n)s.")
-    ) % {
-        "origin": visit.registry.settings.log_origin,
-        "title": title,
-        "date": here.figures.day(visit.times.effective_on),
-        "known": known,
-        "n": position,
-    }
+    said = {"origin": visit.registry.settings.log_origin, "title": title, "n": position}
+    points = [_point(visit, clocks) for clocks in (between or (visit.clocks,))]
+    if between is not None:
+        text = N_("Investment Registry (%(origin)s): %(title)s, from %(start)s to %(end)s, position %(n)s.")
+        return here.words.say(text, start=points[0], end=points[1], **said)
+    text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, position %(n)s.")
+    return here.words.say(text, point=points[0], **said)
+
+
+def _point(visit: Visit, clocks: Clocks) -> str:
+    """A point in time, as a citation has it."""
+    here = shown(visit.language)
+    date = here.figures.day(clocks.effective_on or visit.times.today)
+    if clocks.published_on is not None:
+        known = here.figures.day(clocks.published_on)
+        return here.words.say(N_("as of %(date)s, as published by %(known)s"), date=date, known=known)
+    if clocks.recorded_at is not None:
+        known = here.figures.instant(clocks.recorded_at)
+        return here.words.say(N_("as of %(date)s, as recorded by %(known)s"), date=date, known=known)
+    return here.words.say(N_("as of %(date)s, as known today"), date=date)
 
 
 # --- blame ------------------------------------------------------------------------------------------------------------
@@ -387,7 +406,8 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
     async def make() -> Rendered:
         asked = await look(visit, deal)
         history = asked.history
-        start = at if at != Clocks() else first_point(history)
+        # From what is asked; else from what the reader was looking at; else from the deal's first day.
+        start = next((clocks for clocks in (at, visit.clocks) if clocks != Clocks()), first_point(history))
         on = visit.times.today
         found = audit.compare(history.events, opened(start, on), opened(then, on), DEALS)
         return page.render(
@@ -407,7 +427,12 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
                 f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")
             ),
             csv_url=f"/deals/{deal}/compare.csv?{between(start, then)}",
-            cite=None,
+            cite=citation(
+                visit,
+                shown(visit.language).words.own(history.state.title, deal),
+                history.events[-1].position,
+                between=(start, then),
+            ),
         )
 
     return await page.kept(visit, make)

@@ -20,10 +20,10 @@ from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
 from registry.verification import verify_bundle
 from registry.web import page
-from registry.web.deals import citation, named, rails
+from registry.web.deals import called, citation, named, rails
 from registry.web.page import Rendered, Request, Visit
 from registry.web.portfolio import everything
-from registry.web.shown import shown
+from registry.web.shown import organizations_in, shown
 from registry.web.words import N_
 
 CHECKPOINTS = 20
@@ -47,7 +47,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
         entries = audit.audit(history.events, visit.clocks, rules)
         entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
         here = shown(visit.language)
-        names = await named(visit, history.state) if deal else {}
+        names = await called(visit, history.state) if deal else {}
         proof, verdict, keys = await proved(visit, recorded.position)
         return page.render(
             visit,
@@ -120,6 +120,7 @@ async def get_log(request: Request) -> Response[bytes]:
             visit,
             "log.html",
             events=events[::-1],
+            names=await named(visit, slugs=organizations_in(e.recorded.event for e in events)),
             earlier=after + 1 if after and source is None and kind is None else None,
             checkpoint=checkpoint,
             problem=problem,

@@ -14,7 +14,7 @@ from typing import Any
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.numbers import format_decimal, get_currency_name, get_currency_symbol
+from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 from pycountry import countries, subdivisions
 
 from registry.events.types import Amount, Horizon, StatedAmount
@@ -88,6 +88,10 @@ class Figures:
         places = max(0, -int(exact.as_tuple().exponent)) if exact.is_finite() else 0
         return format_decimal(exact, f"#,##0.{'#' * places}" if places else "#,##0", locale=self.locale)
 
+    def percent(self, value: str | Decimal) -> str:
+        """A share as percent, to one place, with its sign."""
+        return format_percent(Decimal(value), "+#,##0.#%;-#,##0.#%", locale=self.locale)
+
     def money(self, amount: Amount | StatedAmount | None, basis: str | None = None) -> str:
         """An amount as it was stated: qualifier, figure or range, currency, and what it is an amount of."""
         if amount is None:
@@ -148,7 +152,7 @@ class Figures:
         """A whole day where there is little room."""
         if self.language == "ko":
             return f"{value.year}. {value.month}. {value.day}."
-        return f"{value.day} {self._months[value.month]} {value.year % 100:02}"
+        return self.day(value)
 
     def as_day(self, text: str | date) -> date:
         """A day as JSON writes it."""
@@ -205,15 +209,19 @@ class Figures:
             return self.words.gettext(N_("from %(date)s")) % {"date": self.loosely(horizon.from_)}
         return f"{self.loosely(horizon.from_)} – {self.loosely(horizon.until)}"
 
-    # --- places -------------------------------------------------------------------------------------------------------
+    # --- places and languages -----------------------------------------------------------------------------------------
 
     def place(self, code: str | None) -> str:
         """A country or a province by its name."""
         return _place(code, self.language) if code else self.words.gettext(N_("not stated"))
 
+    def tongue(self, code: str) -> str:
+        """A language's name; its code, where it has none."""
+        return self.locale.languages.get(code) or code
+
     def measure(self, value: Any, qualifier: str | None, unit: str) -> str:
         """A capacity with its unit and qualifier."""
-        text = f"{self.number(value)} {unit}"
+        text = f"{self.number(value)} {unit}{'s' if unit == 'GPU' and self.language == 'en' else ''}"
         pattern = _QUALIFIED.get(qualifier or "", "")
         return self.words.gettext(pattern) % {"amount": text} if pattern else text
 

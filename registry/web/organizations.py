@@ -20,6 +20,7 @@ from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
 from registry.web.portfolio import Shown, everything, listing, row_of
 from registry.web.shown import shown
+from registry.web.words import N_
 
 PAGE = 200
 
@@ -40,7 +41,7 @@ async def get_organizations(request: Request) -> Response[bytes]:
             rails=await everything(visit),
             data_url="/v1/organizations",
             csv_url="/organizations.csv",
-            cite=None,
+            cite=citation(visit, shown(visit.language).words.gettext(N_("organizations")), visit.position),
         )
 
     return await page.kept(visit, make)
@@ -65,12 +66,16 @@ async def get_organizations_table(request: Request) -> Response[bytes]:
     )
 
 
+def one_axis_of(clocks: Clocks) -> Clocks:
+    """The clocks that a list can look at: what was published goes before what was recorded."""
+    if clocks.published_on is None:
+        return clocks
+    return msgspec.structs.replace(clocks, recorded_at=None, position=None)
+
+
 async def deals_of(visit: Visit, organization: str) -> list[Shown]:
     """The deals in which an organization has a role, at the page's point in time."""
-    clocks = visit.clocks
-    if clocks.published_on is not None:
-        clocks = msgspec.structs.replace(clocks, recorded_at=None, position=None)
-    clock, known, _ = await visit.reader.known_at(clocks)
+    clock, known, _ = await visit.reader.known_at(one_axis_of(visit.clocks))
     found = await visit.reader.deals(
         clock, known, visit.times.effective_on, [f"organization:{organization}"], None, "", 500
     )
@@ -125,13 +130,13 @@ async def get_search(request: Request) -> Response[bytes]:
     visit = await page.visit(request, {"q": http.text})
     q = visit.asked.get("q")
     if q and as_uuid(q.strip()) is not None:
-        raise page.Redirected(f"/events/{q.strip()}")
+        raise page.Redirected(visit.link(f"/events/{q.strip()}"))
 
     async def make() -> Rendered:
         deals: list[Shown] = []
         organizations: list[Any] = []
         if q:
-            clock, known, _ = await visit.reader.known_at(Clocks(effective_on=visit.clocks.effective_on))
+            clock, known, _ = await visit.reader.known_at(one_axis_of(visit.clocks))
             on = visit.times.effective_on
             found = await visit.reader.deals(clock, known, on, [], q.strip(), "", 100)
             deals = [row_of(listing(raw)) for raw in found.rows]
@@ -153,7 +158,9 @@ async def get_search(request: Request) -> Response[bytes]:
             rails=await everything(visit),
             data_url=visit.data("/v1/deals", q=q) if q else None,
             csv_url=visit.data("/v1/export/deals.csv", q=q) if q else None,
-            cite=None,
+            cite=citation(visit, shown(visit.language).words.say(N_("search for “%(q)s”"), q=q), visit.position)
+            if q
+            else None,
         )
 
     return await page.kept(visit, make)

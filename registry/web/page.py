@@ -112,10 +112,10 @@ class Visit(Struct):
     def link(self, path: str, **more: Any) -> str:
         """An address at the same point in time and in the same language; a parameter that is None is left out."""
         if self._standing is None:
-            self._standing = urlencode({**self.times.query(), **self.speaking()})
+            self._standing = urlencode(self.standing())
         if not more:
             return f"{path}?{self._standing}" if self._standing else path
-        query = {**self.times.query(), **self.speaking()}
+        query = self.standing()
         query.update({name.replace("__", "."): str(value) for name, value in more.items() if value is not None})
         for name, value in more.items():
             if value is None:
@@ -137,13 +137,18 @@ class Visit(Struct):
         """The language as a parameter, where the address has chosen one."""
         return {"lang": self.given["lang"]} if "lang" in self.given else {}
 
+    def standing(self) -> dict[str, str]:
+        """What stays as it is from page to page: the point in time, the axis of the known clock, and the language."""
+        axis = {"axis": self.given["axis"]} if "axis" in self.given else {}
+        return {**self.times.query(), **axis, **self.speaking()}
+
     def here_as(self, path: str) -> str:
         """Another form of this very page, such as a table, at another path."""
         return f"{path}?{urlencode(self.given)}" if self.given else path
 
     def link_fields(self) -> list[tuple[str, str]]:
-        """The point in time and the language as a form's hidden fields."""
-        return list({**self.times.query(), **self.speaking()}.items())
+        """What stays as it is, as a form's hidden fields."""
+        return list(self.standing().items())
 
     def data(self, path: str, **more: Any) -> str:
         """The API's address of the same answer."""

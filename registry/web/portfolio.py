@@ -23,7 +23,7 @@ from registry.web.deals import between, citation, named, plain
 from registry.web.figures import PROVINCES
 from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
-from registry.web.shown import LADDER, shown
+from registry.web.shown import LADDER, organizations_in, shown
 from registry.web.shown import Shown as InWords
 from registry.web.words import N_
 
@@ -167,10 +167,12 @@ async def show_portfolio(visit: Visit) -> Rendered:
     here = shown(visit.language)
     drawn = await drawing(visit, clock, known, wanted, own_currency(visit) if unit == "stated" else unit)
     areas = places(rows)
-    names = await named(
-        visit, slugs={o for r in rows[:PAGE] for o in r.row.organizations} | set(facets.get("organization", {}))
-    )
     latest = await latest_of(visit, position)
+    told = organizations_in(e.recorded.event for e in latest)
+    listed = {o for r in rows[:PAGE] for o in r.row.organizations}
+    names = await named(visit, slugs=listed | told | set(facets.get("organization", {})))
+    titles = await titles_of(visit, clock, known) if wanted or q or cursor else {r.row.deal: r.row.title for r in rows}
+    names |= {f"deal/{slug}": here.words.own(title, slug) for slug, title in titles.items()}
     return page.render(
         visit,
         "portfolio.html",
@@ -192,11 +194,9 @@ async def show_portfolio(visit: Visit) -> Rendered:
         by_code={a.code: a for a in areas},
         provinces=PROVINCES,
         latest=latest,
-        titles=await titles_of(visit, clock, known)
-        if wanted or q or cursor
-        else {r.row.deal: r.row.title for r in rows},
+        titles=titles,
         rails=rails,
-        data_url=visit.data("/v1/deals", **filters, facets="true"),
+        data_url=visit.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=visit.data("/v1/export/deals.csv", **filters, q=q),
         cite=citation(visit, here.words.gettext(N_("portfolio")), position),
     )
@@ -228,8 +228,7 @@ def row_of(row: Listing) -> Shown:
         amount = msgspec.convert(pledge.amount, Amount) if pledge.amount else None
         amounts.append((amount, pledge.amount_basis))
         if amount is not None:
-            rate = Decimal(1400) if amount.currency in ("USD", "EUR", "GBP") else Decimal(1)
-            size = max(size, Decimal(amount.value or amount.high or amount.low or 0) * rate)
+            size = max(size, Decimal(amount.value or amount.high or amount.low or 0) * _rough(amount.currency))
     return Shown(row, amounts, size)
 
 
@@ -384,7 +383,25 @@ def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Q
         return added[key]
 
     found = {area: added_up(keeps) for area, keeps in charts.AREAS.items()}
-    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1])
+    moved = moved_on(day, [span for span in spans if set(wanted) <= set(span.terms)])
+    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1], moved)
+
+
+def moved_on(day: date, spans: Sequence[Any]) -> tuple[str, ...]:
+    """The deals of which amounts, or the stage of an amount, came to be otherwise on a day, the largest first."""
+    before = {span.row.deal: span.row for span in spans if span.until == day}
+    sizes: dict[str, Decimal] = {}
+    for row in (span.row for span in spans if span.since == day):
+        old = before.get(row.deal)
+        if row.pledges and (old is None or (old.pledges, old.stage) != (row.pledges, row.stage)):
+            known = [(p.value or p.high or p.low or Decimal(0)) * _rough(p.currency) for p in row.pledges]
+            sizes[row.deal] = max(known)
+    return tuple(sorted(sizes, key=lambda deal: (-sizes[deal], deal)))
+
+
+def _rough(currency: str | None) -> Decimal:
+    """A currency's size in won, only good for putting amounts in order."""
+    return Decimal(1400) if currency in ("USD", "EUR", "GBP") else Decimal(1)
 
 
 def sum_level(day: date, apart: Sequence[Any], plains: Sequence[Plain], currency: str) -> charts.Level:
@@ -498,8 +515,11 @@ async def get_compare(request: Request) -> Response[bytes]:
         start = one_axis(http.clocks(visit.asked, "from."), "from.")
         then = one_axis(http.clocks(visit.asked, "to."), "to.")
         effective = await visit.reader.turns("r", visit.position, 400)
-        if start == Clocks() and effective:
-            start = Clocks(effective_on=effective[max(0, len(effective) - 3)])
+        if start == Clocks():
+            # From what the reader was looking at; else from a little while ago.
+            start = visit.clocks
+            if start == Clocks() and effective:
+                start = Clocks(effective_on=effective[max(0, len(effective) - 3)])
         found = await visit.reader.compare_portfolio(start, then, visit.times.today)
         grouped: dict[str, list[dict[str, Any]]] = {}
         titles: dict[str, Any] = {}
@@ -508,6 +528,7 @@ async def get_compare(request: Request) -> Response[bytes]:
                 continue
             grouped.setdefault(change["deal"], []).append(change)
             titles[change["deal"]] = change["title"]
+        here = shown(visit.language)
         counted: dict[str, int] = {}
         for change in found["changes"]:
             counted[change["what"]] = counted.get(change["what"], 0) + 1
@@ -519,7 +540,7 @@ async def get_compare(request: Request) -> Response[bytes]:
             grouped=grouped,
             titles=titles,
             counted=counted,
-            names={},
+            names={f"deal/{slug}": here.words.own(title, slug) for slug, title in titles.items()},
             moments={
                 "effective": effective,
                 "published": await visit.reader.public_turns(400),
@@ -528,7 +549,7 @@ async def get_compare(request: Request) -> Response[bytes]:
             rails=None,
             data_url=visit.data("/v1/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
             csv_url=f"/compare.csv?{between(start, then)}",
-            cite=None,
+            cite=citation(visit, here.words.gettext(N_("portfolio")), visit.position, between=(start, then)),
         )
 
     return await page.kept(visit, make)

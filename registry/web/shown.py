@@ -17,12 +17,25 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from registry.domain.deal import ClaimState, Deal, Disbursed, PledgeState, StageState
-from registry.events.types import Amount, ClaimReported, Event, Horizon, Localized, Party, StatedAmount, tag_of
+from registry.events.types import (
+    Amount,
+    ClaimReported,
+    DealsRelated,
+    DealsUnrelated,
+    Event,
+    Horizon,
+    Localized,
+    Party,
+    StatedAmount,
+    tag_of,
+)
 from registry.web.figures import Figures, figures
 from registry.web.sentences import message_of
 from registry.web.words import LABELS, N_, Words, words
 
 Names = Mapping[str, str]
+"""What things are called in the reader's language: organizations by their slugs, deals by `deal/SLUG`, and the things
+of the deal that a page is about by their paths, such as `milestones/first-phase`."""
 
 
 class Line(Struct, frozen=True):
@@ -86,9 +99,15 @@ _TOKENS = {
     "gpus_qualifier": "qualifier",
     "status": "status",
 }
-_DATES = frozenset({"planned", "reached", "until", "from"})
 _ORGANIZATIONS = frozenset({"by", "members", "organization", "authority", "parent"})
-_PLACES = frozenset({"place", "country"})
+# What the text of a field names, where that has another name for readers.
+_NAMED = {
+    **dict.fromkeys(("planned", "reached", "until", "from"), "date"),
+    **dict.fromkeys(("place", "country"), "place"),
+    **dict.fromkeys(("additional_to", "into", "merged_into"), "deal"),
+    **dict.fromkeys(_ORGANIZATIONS, "organization"),
+    "language": "language",
+}
 
 # What varies in the registry's sentences, by the kind of thing that it is. A nested one is a sentence in its turn.
 _NESTED = frozenset({"detail", "fault", "why"})
@@ -167,12 +186,8 @@ class Shown:
     def _text(self, value: str, field: str, names: Names) -> str:
         if field in _TOKENS:
             return self.words.label(_TOKENS[field], value)
-        if field in _DATES:
-            return self.figures.loosely(value)
-        if field in _ORGANIZATIONS:
-            return names.get(value, value)
-        if field in _PLACES:
-            return self.figures.place(value)
+        if field in _NAMED:
+            return self._name(value, _NAMED[field], names)
         if field == "kind":
             for kind in ("kind", "milestone", "name_kind"):
                 if self.words.label(kind, value) != value.replace("_", " "):
@@ -183,31 +198,58 @@ class Shown:
             return self.words.label("sector", value)
         return value
 
+    def _name(self, value: str, kind: str, names: Names) -> str:
+        match kind:
+            case "date":
+                return self.figures.loosely(value)
+            case "place":
+                return self.figures.place(value)
+            case "language":
+                return self.figures.tongue(value)
+            case "deal":
+                deal, _, pledge = value.partition("/")
+                name = names.get(f"deal/{deal}") or names.get(deal, deal)
+                return f"{name} / {pledge}" if pledge else name
+            case _:
+                return names.get(value, value)
+
     def field(self, path: str, names: Names | None = None) -> str:
         """A field's name, with the thing it belongs to: `/pledges/total/amount` is "Pledge total · Amount"."""
         parts = path.strip("/").split("/")
         if len(parts) == 1:
             return self.words.label("field", parts[0])
         thing, key, *rest = parts
+        head = f"{self.words.label('field', thing)} {self.called(thing, key, names)}"
+        return " · ".join([head, *(self.words.label("field", name) for name in rest)])
+
+    def called(self, thing: str, key: str, names: Names | None = None) -> str:
+        """What one of a deal's things is called: `parties`, `aws:investor:…` is "AWS (Investor)"."""
         if thing == "parties":
             organization, _, tail = key.partition(":")
-            key = (names or {}).get(organization, organization)
             role = tail.split(":")[0]
-            key += f" ({self.words.label('role', role)})" if role else ""
-        elif thing == "relations":
+            name = (names or {}).get(organization, organization)
+            return f"{name} ({self.words.label('role', role)})" if role else name
+        if thing == "relations":
             relation, pledge, deal, other = [*key.split(":"), "", "", ""][:4]
-            key = " ".join(
-                part for part in (pledge, self.words.label("relation", relation), deal, other and f"/ {other}") if part
-            )
-        head = f"{self.words.label('field', thing)} {key}"
-        return " · ".join([head, *(self.words.label("field", name) for name in rest)])
+            return self.related(relation, pledge, deal, other, names)
+        return (names or {}).get(f"{thing}/{key}", key)
+
+    def related(self, relation: str, pledge: str | None, deal: str, other: str | None, names: Names | None) -> str:
+        """A relation in words: what stands in it, how, and to which deal or pledge."""
+        this = self._(N_("this deal"))
+        named = (names or {}).get(f"deal/{deal}", deal)
+        to = other if other and named == this else f"{named} / {other}" if other else named
+        return f"{pledge or self._(N_('This deal'))} {self.words.label('relation', relation)} {to}"
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""
         return self.value(value, path.rsplit("/", 1)[1], names)
 
-    def lines(self, changes: Iterable[Any], names: Names | None = None) -> list[Line]:
-        """Changes in words, one line each; a thing that came or went with all its fields is one line."""
+    def lines(self, changes: Iterable[Any], names: Names | None = None, apart: bool = False) -> list[Line]:
+        """Changes in words, one line each; a thing that came or went with all its fields is one line.
+
+        `apart`: of a list only what was added and what was taken out.
+        """
         whole: dict[str, list[Any]] = {}
         found: list[Line | str] = []
         for change in changes:
@@ -222,10 +264,11 @@ class Shown:
                         found.append(thing)
                     whole[thing].append(change)
                     continue
-            sides = [
-                None if v is None or v == () else self.change(change.path, v, names)
-                for v in (change.before, change.after)
-            ]
+            before, after = change.before, change.after
+            if apart and isinstance(before, tuple) and isinstance(after, tuple):
+                gone, new = [tuple(v for v in a if v not in b) for a, b in ((before, after), (after, before))]
+                before, after = (gone, new) if gone or new else (before, after)
+            sides = [None if v is None or v == () else self.change(change.path, v, names) for v in (before, after)]
             found.append(Line(self.field(change.path, names), change.path, sides[0], sides[1], _causes(change)))
         return [line if isinstance(line, Line) else self._thing(line, whole[line], names) for line in found]
 
@@ -237,6 +280,10 @@ class Shown:
     def _thing(self, path: str, changes: list[Any], names: Names | None) -> Line:
         came = changes[0].before is None
         said = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
+        if path.startswith("/relations/"):
+            text = self.called("relations", path.split("/")[2], names)
+            before, after = (None, text) if came else (text, None)
+            return Line(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), came)
         parts = [] if "amount" not in said else [self.figures.money(said["amount"], said.get("amount_basis"))]
         for name, value in said.items():
             if (
@@ -289,10 +336,13 @@ class Shown:
         except ValueError:
             return text
 
-    def compared(self, figures: Mapping[str, str]) -> list[tuple[str, str]]:
-        """What a flag compared: the name of each figure, and the figure."""
+    def compared(self, figures: Mapping[str, str], names: Names | None = None) -> list[tuple[str, str]]:
+        """What a flag compared: the name of each figure, or of the deal and pledge that it is of, and the figure."""
         return [
-            (self.words.label("figure", name) if name in LABELS["figure"] else name, self._figure(name, text))
+            (
+                self.words.label("figure", name) if name in LABELS["figure"] else self._name(name, "deal", names or {}),
+                self._figure(name, text),
+            )
             for name, text in figures.items()
         ]
 
@@ -303,6 +353,8 @@ class Shown:
             return self.figures.loosely(text)
         if _DAY.fullmatch(text):
             return self._dated(text, date)
+        if name == "off by" and _NUMBER.fullmatch(text):
+            return self.figures.percent(text)
         if _NUMBER.fullmatch(text):
             return self.figures.number(text)
         if found := _STATED.fullmatch(text):
@@ -320,6 +372,8 @@ class Shown:
         if isinstance(event, ClaimReported):
             field = event.field.rsplit("/", 1)[1]
             return f"{self.field(event.field, names)}: {self._claimed(event.value, field, names)}"
+        if isinstance(event, DealsRelated | DealsUnrelated):
+            return self.related(event.relation, event.pledge, event.deal, event.other_pledge, names)
         amount = getattr(event, "amount", None)
         parts: list[str] = []
         if isinstance(amount, Amount):
@@ -413,6 +467,16 @@ class Shown:
         if self.words.language == "ko" or len(items) < 2:
             return " · ".join(items) if self.words.language == "ko" else ", ".join(items)
         return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def organizations_in(events: Iterable[Event | None]) -> set[str]:
+    """The organizations that events speak of by their slugs alone."""
+    found: set[str] = set()
+    for event in events:
+        for name in _ORGANIZATIONS & set(event.__struct_fields__) if event is not None else ():
+            value = getattr(event, name)
+            found.update((value,) if isinstance(value, str) else value or () if value is not UNSET else ())
+    return found
 
 
 @cache

@@ -59,6 +59,11 @@ class Times(Struct, frozen=True):
         return self.clocks != Clocks()
 
     @property
+    def ahead(self) -> bool:
+        """Whether what it shows lies in the future: what will be so, as far as it is known."""
+        return self.effective_on > self.today
+
+    @property
     def known_on(self) -> date | None:
         """The day of the known clock; None: open."""
         if self.axis == "published":
@@ -94,19 +99,30 @@ def end_of(day: date) -> datetime:
 
 
 def canonical(given: dict[str, str], today: date) -> dict[str, str]:
-    """What a form sent, as the parameters it stands for: empty fields open a clock, today is left open too."""
+    """What a form sent, as the parameters it stands for: empty fields open a clock, today is left open too.
+
+    A form knows days only. The moment or the position that the page was at stays, unless another day was chosen.
+    """
     query = {name: value for name, value in given.items() if value != "" and name not in ("known", "known_on")}
     if query.get("effective_on") == str(today):
         query.pop("effective_on")
     known_on = given.get("known_on", "")
-    if known_on:
-        day = http.day(known_on)
-        if given.get("known") == "published":
+    if not known_on and "known" not in given:
+        return query
+    recorded_at, position = query.pop("recorded_at", None), query.pop("position", None)
+    day = http.day(known_on) if known_on else None
+    if given.get("known") == "published":
+        if day not in (None, today):
             query["published_on"] = str(day)
-        elif day != today:
-            query["recorded_at"] = _text(end_of(day))
-    elif "known" in given:
-        query["axis"] = given["known"]
+        return query
+    if recorded_at is not None and day == datetime.fromisoformat(recorded_at).astimezone(UTC).date():
+        query["recorded_at"] = recorded_at
+    elif day not in (None, today):
+        query["recorded_at"] = _text(end_of(day))
+    if position is not None and (day is None or "recorded_at" in query):
+        query["position"] = position
+    if not {"recorded_at", "position"} & query.keys():
+        query["axis"] = "recorded"
     return query
 
 

@@ -129,7 +129,7 @@ def test_the_steps_never_leave_the_chart(values: list[int]) -> None:
     assert max(ys) == 300.0
     assert min(ys) >= 16.0
     assert len(chart.levels) <= 8
-    assert all(width >= 0 for _, width, _, _ in chart.doors)
+    assert all(step.width >= 0 for step in chart.steps)
 
 
 def test_the_map_has_every_province_and_places_lie_on_it() -> None:
@@ -148,7 +148,7 @@ def test_a_level_of_any_day_stands_inside_the_chart(days: list[date], until: dat
     levels = [Level(day, dict.fromkeys(charts.AREAS, Decimal(1)), Decimal(1)) for day in sorted(set(days))]
     chart = stepped(levels, until, on, str, str, str)
     assert chart is not None
-    assert all(0 <= x <= x + width <= charts.WIDTH for x, width, _, _ in chart.doors)
+    assert all(0 <= step.x <= step.x + step.width <= charts.WIDTH for step in chart.steps)
     assert len(chart.ticks) <= 10
 
 

@@ -363,11 +363,12 @@ def test_what_a_flag_compared_reads_like_all_figures() -> None:
     compared = {"amount": "about USD 5000000000", "ulsan/total": "KRW 1–2", "off by": "0.25", "until": "2021"}
     assert shown("en").compared(compared) == [
         ("Amount", "about US$5bn"),
-        ("ulsan/total", "₩1 – ₩2"),
-        ("Off by", "0.25"),
+        ("ulsan / total", "₩1 – ₩2"),
+        ("Off by", "+25%"),
         ("Until", "2021"),
     ]
     assert shown("ko").compared(compared)[0] == ("금액", "약 50억 달러")
+    assert shown("ko").compared(compared, {"deal/ulsan": "울산"})[1] == ("울산 / total", "1 원 – 2 원")
     assert shown("ko").compared({"source": "2025", "before": "2025-10-29"}) == [
         ("출처", "2025"),
         ("이전", "2025년 10월 29일"),
