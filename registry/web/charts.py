@@ -226,7 +226,7 @@ def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
 MOMENTS = 60
 
 # The plot inside the chart, in the units of its drawing.
-LEFT, TOP, RIGHT, BOTTOM = 140.0, 14.0, WIDTH - 18.0, 396.0
+LEFT, TOP, RIGHT, BOTTOM = 156.0, 14.0, WIDTH - 18.0, 396.0
 
 
 # The room that it takes to say that nothing was known.
@@ -605,7 +605,7 @@ def stepped(
         marks,
         steps,
         _flags(steps, y),
-        _captions(levels[-1], right, ends[-1] - xs[-1], y) if levels else [],
+        _captions(levels[-1], right, ends[-1] - xs[-1], y),
         scale.at(on) if on <= scale.last else None,
         next((level for level in reversed(levels) if level.day <= on), None),
     )
@@ -648,13 +648,14 @@ def _captions(last: Level, right: float, width: float, y: Callable[[Decimal], fl
     """What stands in the areas at the end of the chart, where the last step leaves room for it."""
     if width < CAPTION_WIDTH:
         return []
-    drawn_areas = [area for area in AREAS if last.areas[area]]
     found: list[Caption] = []
-    for area, inside in zip(drawn_areas, [*drawn_areas[1:], None], strict=True):
-        upper, lower = y(last.areas[area]), y(last.areas[inside] if inside else Decimal(0))
+    lower = y(Decimal(0))
+    for area in reversed(AREAS):
+        upper = y(last.areas[area])
         if lower - upper >= CAPTION_HEIGHT:
             found.append(Caption(area, right - 10, (upper + lower) / 2 + 4, last.areas[area]))
-    return found
+        lower = min(lower, upper)
+    return found[::-1]
 
 
 def _area(xs: list[float], ends: list[float], tops: list[float], floor: float) -> str:

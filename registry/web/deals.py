@@ -46,12 +46,17 @@ class Asked(Struct, frozen=True):
 
 
 class AmountStep(Struct, frozen=True):
-    """One step of an amount's history: what it became, when, by which event, and as which kind of change."""
+    """One step of an amount's history: what it became, when, by which event, and as which kind of change.
+
+    `correction` is the event that corrected how the step was written down, `written` what had been written before.
+    """
 
     on: date
     amount: Any
     kind: str
     event: UUID
+    correction: UUID | None = None
+    written: Any = None
 
 
 class Dispute(Struct, frozen=True):
@@ -231,18 +236,17 @@ def chart_fields(state: Deal) -> list[str]:
 def amount_steps(pledge: PledgeState, entries: Sequence[Audited]) -> list[AmountStep]:
     """How a pledge's amount came to be what it is: announced, revised, corrected."""
     path = f"/pledges/{pledge.pledge}/amount"
-    found = [
-        AmountStep(
-            entry.reading.effective_on or entry.reading.published_on,
-            change.after,
-            entry.change_of,
-            entry.reading.recorded.id,
-        )
-        for entry in entries
-        for change in entry.changes
-        if change.path == path
-    ]
-    return sorted(found, key=lambda step: step.on)
+    found: dict[UUID, AmountStep] = {}
+    for entry in entries:
+        for change in (change for change in entry.changes if change.path == path):
+            event, of = entry.reading.recorded.id, entry.concerns
+            if entry.change_of == "record" and of in found:
+                # A correction is no step of its own: it never looks like growth.
+                found[of] = msgspec.structs.replace(found[of], correction=event, written=change.before)
+            else:
+                on = entry.reading.effective_on or entry.reading.published_on
+                found[event] = AmountStep(on, change.after, entry.change_of, event)
+    return sorted(found.values(), key=lambda step: step.on)
 
 
 def disputes(state: Deal) -> list[Dispute]:
@@ -261,7 +265,7 @@ def citation(visit: Visit, title: str, position: int, between: tuple[Clocks, Clo
     said = {"origin": visit.registry.settings.log_origin, "title": title, "n": position}
     points = [_point(visit, clocks) for clocks in (between or (visit.clocks,))]
     if between is not None:
-        text = N_("Investment Registry (%(origin)s): %(title)s, from %(start)s to %(end)s, position %(n)s.")
+        text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; position %(n)s.")
         return here.words.say(text, start=points[0], end=points[1], **said)
     text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, position %(n)s.")
     return here.words.say(text, point=points[0], **said)

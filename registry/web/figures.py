@@ -160,7 +160,7 @@ class Figures:
 
     def short_moment(self, value: datetime) -> str:
         """An instant, in UTC, where there is little room."""
-        return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M}"
+        return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}"
 
     @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def instant(self, value: datetime | None) -> str:

@@ -159,7 +159,7 @@ async def get_record(request: Request) -> Response[bytes]:
         page.render(
             visit,
             "record_choose.html",
-            known=await known(visit, None),
+            deals=await suggested(visit),
             rails=None,
             data_url=None,
             csv_url=None,
@@ -175,15 +175,21 @@ def required(visit: Visit) -> Key:
     return visit.key
 
 
+async def suggested(visit: Visit) -> list[tuple[str, str]]:
+    """The deals that a form offers: their slugs, and what they are called."""
+    clock, at, _ = await visit.reader.known_at(visit.clocks)
+    found = await visit.reader.deals(clock, at, visit.times.today, [], None, "", SUGGESTED)
+    own = shown(visit.language).words.own
+    return [(row["deal"], own(row.get("title"), row["deal"])) for row in map(msgspec.json.decode, found.rows)]
+
+
 async def known(visit: Visit, history: History[Any] | None) -> forms.Known:
     """What a form offers to choose from."""
-    clock, at, _ = await visit.reader.known_at(visit.clocks)
-    deals = await visit.reader.deals(clock, at, visit.times.today, [], None, "", SUGGESTED)
     organizations = await visit.reader.organizations("", None, SUGGESTED)
     return forms.Known(
         history.state if history is not None and hasattr(history.state, "pledges") else None,
         tuple(msgspec.json.decode(o)["organization"] for o in organizations),
-        tuple(msgspec.json.decode(d)["deal"] for d in deals.rows),
+        tuple(slug for slug, _ in await suggested(visit)),
     )
 
 

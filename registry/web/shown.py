@@ -171,7 +171,7 @@ class Shown:
             case bool():
                 return self._(N_("yes")) if value else self._(N_("no"))
             case int() | Decimal():
-                return self.figures.number(value)
+                return self.figures.measure(value, None, "GPU") if field == "gpus" else self.figures.number(value)
             case UUID():
                 return str(value)
             case Struct():

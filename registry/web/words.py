@@ -209,6 +209,7 @@ LABELS: dict[str, dict[str, str]] = {
         "horizon": N_("Time for it"),
         "purpose": N_("Purpose"),
         "announced_on": N_("Announced on"),
+        "stated_on": N_("Stated on"),
         "claims": N_("Claims"),
         "disbursed": N_("Spent"),
         "name": N_("Name"),

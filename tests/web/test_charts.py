@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.domain import audit
 from registry.domain.history import DEALS, Clocks, view
+from registry.domain.totals import row_of
 from registry.web import charts, maps
 from registry.web.charts import BOTTOM, LEFT, RIGHT, TOP, Level, field_of, stepped, two_axes
 from registry.web.figures import PROVINCES
@@ -130,6 +132,61 @@ def test_the_steps_never_leave_the_chart(values: list[int]) -> None:
     assert min(ys) >= 16.0
     assert len(chart.levels) <= 8
     assert all(step.width >= 0 for step in chart.steps)
+
+
+def _levels(*highs: tuple[date, int]) -> list[Level]:
+    return [
+        Level(day, dict.fromkeys(charts.AREAS, Decimal(0)) | {"intended": Decimal(v)}, Decimal(v)) for day, v in highs
+    ]
+
+
+def test_steps_that_moved_an_amount_are_numbered_and_marked_once_where_they_stand_together() -> None:
+    days = [date(2024, 1, 1), date(2025, 6, 16), date(2025, 6, 20), date(2025, 6, 22), date(2026, 1, 1)]
+    levels = _levels(*zip(days, (5, 10, 10, 12, 7), strict=True))
+    chart = stepped(levels, date(2027, 1, 1), date(2025, 6, 21), str, str, str)
+    assert chart is not None
+    assert [step.number for step in chart.steps] == [1, 2, None, 3, 4]
+    assert [int(step.grew) for step in chart.steps] == [5, 5, 0, 2, -5]
+    assert [(flag.first, flag.last) for flag in chart.flags] == [(1, 1), (2, 3), (4, 4)]
+    assert all(b.x - a.x >= charts.FLAGS_APART for a, b in pairwise(chart.flags))
+    assert chart.shown is levels[2]
+    assert stepped(levels, date(2027, 1, 1), date(2023, 1, 1), str, str, str).shown is None  # type: ignore[union-attr]
+
+
+def test_an_areas_amount_is_written_into_it_where_there_is_room() -> None:
+    areas = dict(zip(charts.AREAS, map(Decimal, (100, 60, 59, 20, 0)), strict=True))
+    wide = stepped([Level(date(2025, 1, 1), areas, Decimal(100))], date(2026, 1, 1), date(2026, 1, 1), str, str, str)
+    assert wide is not None
+    # The second one shows as a line only: almost all of it is confirmed.
+    assert [(c.area, int(c.amount)) for c in wide.captions] == [
+        ("intended", 100),
+        ("confirmed", 59),
+        ("construction", 20),
+    ]
+    levels = [Level(date(2020, 1, 1), areas, Decimal(100)), Level(date(2025, 12, 1), areas, Decimal(100))]
+    narrow = stepped(levels, date(2026, 1, 1), date(2026, 1, 1), str, str, str)
+    assert narrow is not None
+    assert narrow.captions == []
+
+
+def test_what_is_being_built_is_confirmed_so_that_the_areas_lie_in_each_other() -> None:
+    for history in histories().values():
+        row = row_of(view(history.slug, history.events, Clocks(), DEALS).state or history.state)
+        for pledge in row.pledges:
+            kept = [area for area, keeps in charts.AREAS.items() if keeps(row, pledge)]
+            assert kept == list(charts.AREAS)[: len(kept)], (row.deal, pledge.pledge)
+
+
+def test_a_date_stands_beside_its_marks_inside_the_time_line() -> None:
+    history = histories()["sk-aws-ulsan"]
+    entries = audit.audit(history.events, Clocks(), DEALS)
+    seen = view(history.slug, history.events, Clocks(), DEALS)
+    line = charts.time_line(seen, entries, TODAY, str, str, str, "", "{0} {1}".format)
+    assert line is not None
+    said = {row.said[0]: row.said for row in line.rows if row.said}
+    assert set(said) == {"2027", "2029", "2025-08-29"}
+    assert said["2027"][2] == "start"
+    assert said["2029"][2] == "end"
 
 
 def test_the_map_has_every_province_and_places_lie_on_it() -> None:

@@ -260,6 +260,77 @@ async def test_the_table_sorts_filters_and_keeps_its_state_in_the_address(reader
     assert 'value="KR-31" selected' in ulsan
 
 
+async def test_the_chart_through_time_names_what_moved_it(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?effective_on=2025-06-18")).text
+    legend = text_of(html[html.index('class="legend"') : html.index('class="chart latest-first"')])
+    assert "On 18 Jun 2025:" in legend
+    for area in (
+        "intended or firmer US$",
+        "confirmed, binding or being built none yet",
+        "realised: operating none yet",
+    ):
+        assert area in legend
+    moves = html[html.index('class="moves"') :]
+    moves = moves[: moves.index("</ol>")]
+    assert "16 Jun 2025 +US$5.1bn SK and AWS: AI data centre in Ulsan" in text_of(moves)
+    assert 'href="/?effective_on=2025-06-16"' in moves
+    assert html.count('class="flag"') <= moves.count("<li>")
+
+
+async def test_deals_are_called_by_their_names_wherever_they_are_spoken_of(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/")).text
+    latest = text_of(html[html.index('class="latest"') : html.index("</ol>", html.index('class="latest"'))])
+    assert "Amkor Technology: chip packaging in Songdo" in latest
+    assert "amkor-songdo" not in latest
+    audit = main_of((await reader.get(ULSAN)).text)
+    audit = text_of(audit[audit.index('id="h-audit"') :])
+    assert "aws-share comes on top of AWS cloud infrastructure in Korea, 2023–2027 / programme" in audit
+    assert "aws-share is part of total" in audit
+    assert "Milestone first phase" in audit
+
+
+async def test_a_list_carries_its_choice_into_its_data_and_its_forms(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
+    data = re.search(r'href="([^"]*)">This as JSON', html)
+    assert data is not None
+    assert "q=AWS" in data[1]
+    found = (await reader.get(data[1].replace("&amp;", "&"))).json()["deals"]
+    assert {d["deal"] for d in found} == set(re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html))
+    assert '<input type="hidden" name="sort" value="-amount">' in html
+    assert '<input type="hidden" name="unit" value="EUR">' in html
+
+
+async def test_a_search_looks_at_the_point_in_time_that_the_page_shows(reader: httpx.AsyncClient) -> None:
+    now = main_of((await reader.get("/search?q=AWS")).text)
+    then = main_of((await reader.get("/search?q=AWS&published_on=2025-06-21")).text)
+    assert "/deals/aws-korea-2031" in now
+    assert "/deals/aws-korea-2031" not in then
+    assert "/deals/sk-aws-ulsan" in then
+
+
+async def test_the_axis_of_knowing_stays_from_page_to_page(reader: httpx.AsyncClient) -> None:
+    html = main_of((await reader.get("/?axis=recorded")).text)
+    assert re.search(r'href="/deals/sk-aws-ulsan\?axis=recorded"', html)
+
+
+async def test_the_future_is_not_called_the_past(reader: httpx.AsyncClient) -> None:
+    band = text_of((await reader.get("/?effective_on=2099-01-01")).text)
+    assert "The future: how it will be on 1 Jan 2099, as far as it is known" in band
+    assert "The past:" not in band
+
+
+@pytest.mark.parametrize("path", ["/compare", f"{ULSAN}/compare"])
+async def test_a_comparison_starts_from_what_was_looked_at_and_can_be_cited(
+    reader: httpx.AsyncClient, path: str
+) -> None:
+    html = (await reader.get(f"{path}?effective_on=2025-06-17")).text
+    assert 'name="from.effective_on" value="2025-06-17"' in html
+    assert 'class="past"' not in html
+    assert "compared: as of 17 Jun 2025, as known today; as of " in text_of(html)
+    at = "from.recorded_at=2026-01-01T00:00:00.5Z"
+    assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
+
+
 async def test_the_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/")).text
     assert 'aria-label="Ulsan: 2"' in html

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from io import BytesIO
@@ -25,7 +26,7 @@ from registry.api import http
 from registry.domain import deal, history, money, organization, plausibility
 from registry.events import checkpoint, intake, merkle
 from registry.events.types import EVENT_TYPES, Amount, Horizon, Localized, StatedAmount
-from registry.web import events, organizations, page, recording
+from registry.web import events, organizations, page, recording, times
 from registry.web import files as web_files
 from registry.web.figures import figures
 from registry.web.shown import shown
@@ -404,3 +405,33 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     assert "이름이 ‘no-such-site’인 장소 항목이 없습니다." in refused
     for page_of in (flagged, verdict, lost, amount, fault, refused):
         assert '<span lang="en">' not in page_of
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"effective_on": "2026-01-06"}, {}),
+        ({"known": "published", "known_on": "2026-01-06"}, {}),
+        ({"known": "published", "known_on": "2025-06-21"}, {"published_on": "2025-06-21"}),
+        ({"known": "recorded", "known_on": "2026-01-06"}, {"axis": "recorded"}),
+        ({"known": "recorded", "known_on": "2025-06-21"}, {"recorded_at": "2025-06-21T23:59:59.999999Z"}),
+        # The moment, and the position, that a page was at stay until another day is chosen.
+        (
+            {"known": "recorded", "known_on": "2025-06-21", "recorded_at": "2025-06-21T10:00:00Z"},
+            {"recorded_at": "2025-06-21T10:00:00Z"},
+        ),
+        (
+            {"known": "recorded", "known_on": "2025-06-22", "recorded_at": "2025-06-21T10:00:00Z"},
+            {"recorded_at": "2025-06-22T23:59:59.999999Z"},
+        ),
+        (
+            {"known": "published", "known_on": "2025-06-21", "recorded_at": "2025-06-21T10:00:00Z"},
+            {"published_on": "2025-06-21"},
+        ),
+        ({"known": "recorded", "known_on": "", "position": "7"}, {"position": "7"}),
+        ({"known": "recorded", "known_on": "2026-01-06", "position": "7"}, {"axis": "recorded"}),
+        ({"known": "published", "known_on": "", "position": "7"}, {}),
+    ],
+)
+def test_what_the_form_of_the_clocks_means(sent: dict[str, str], meant: dict[str, str]) -> None:
+    assert times.canonical({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
