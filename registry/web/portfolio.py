@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from registry.api import http
 from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
 from registry.domain.history import Clocks
 from registry.domain.rates import reference_rates
-from registry.domain.totals import Column, GroupBy, Plain, Question, Totals, add_up
+from registry.domain.totals import Column, DealRow, GroupBy, Plain, Question, Totals, add_up
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
@@ -349,10 +349,10 @@ async def through_time(
     )
     if spans is not None:
         days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
-        for day in days:
-            if day not in held:
-                held[day] = level_of(day, spans, wanted, Question(currency=currency, asked_on=day, lines=0))
-        return [held[day] for day in days], False
+        if tuple(days) not in held:
+            memo = await page.part(visit, ("levels", clock, tuple(wanted), currency), no_levels)
+            held[tuple(days)] = levels_of(days, spans, wanted, currency, memo)
+        return held[tuple(days)], False
     apart = None if wanted else await visit.reader.spans_apart(clock, known, DRAWN_SPANS)
     if apart is None:
         return None, True
@@ -362,16 +362,61 @@ async def through_time(
     return [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)], True
 
 
-async def spans_of(visit: Visit, clock: str, known: int) -> tuple[list[Any] | None, dict[date, charts.Level]]:
+async def spans_of(visit: Visit, clock: str, known: int) -> tuple[list[Any] | None, dict[Any, list[charts.Level]]]:
     """The spans of a portfolio that is small enough, and room for the levels that are made of them."""
     return await visit.reader.spans(clock, known, DRAWN_SPANS), {}
 
 
-def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Question) -> charts.Level:
+class Counted(Struct, frozen=True):
+    """What the chart counts of a deal on a day; `chosen`: it is among those that a page is about."""
+
+    row: DealRow
+    chosen: bool
+
+    @property
+    def counts(self) -> tuple[Any, ...]:
+        return self.row.stage, self.row.pledges, self.row.relations, self.chosen
+
+
+# What counted on a day by the last look at it, and its level.
+Memo = dict[date, tuple[dict[str, tuple[Any, ...]], charts.Level]]
+
+
+async def no_levels() -> Memo:
+    """Room for levels, whatever was known."""
+    return {}
+
+
+def levels_of(
+    days: Sequence[date], spans: Sequence[Any], wanted: Sequence[str], currency: Any, memo: Memo
+) -> list[charts.Level]:
+    """The levels of some days, which rise. One is added up only where what counts is not what counted there before."""
+    counting = [
+        (span.since, span.until, Counted(span.row, set(wanted) <= set(span.terms)))
+        for span in spans
+        if span.row.pledges or span.row.relations
+    ]
+
+    def on(day: date) -> dict[str, Counted]:
+        return {deal.row.deal: deal for since, until, deal in counting if since <= day < until}
+
+    found: list[charts.Level] = []
+    before = on(days[0] - timedelta(days=1)) if days else {}
+    for day in days:
+        here = on(day)
+        counts = {slug: deal.counts for slug, deal in here.items()}
+        if day not in memo or memo[day][0] != counts:
+            question = Question(currency=currency, asked_on=day, lines=0)
+            memo[day] = counts, level_of(day, list(here.values()), question)
+        found.append(msgspec.structs.replace(memo[day][1], deals=moved(before, here)))
+        before = here
+    return found
+
+
+def level_of(day: date, deals: Sequence[Counted], question: Question) -> charts.Level:
     """The amounts on a day, by how firm they are: each area holds the ones after it, so none is added twice."""
-    so = [span for span in spans if span.since <= day < span.until]
-    chosen = [span.row for span in so if set(wanted) <= set(span.terms)]
-    others = [span.row for span in so if not set(wanted) <= set(span.terms)] if wanted else []
+    chosen = [deal.row for deal in deals if deal.chosen]
+    others = [deal.row for deal in deals if not deal.chosen]
     added: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {(): (Decimal(0), Decimal(0))}
 
     def added_up(keeps: charts.Keeps) -> tuple[Decimal, Decimal]:
@@ -383,20 +428,17 @@ def level_of(day: date, spans: Sequence[Any], wanted: Sequence[str], question: Q
         return added[key]
 
     found = {area: added_up(keeps) for area, keeps in charts.AREAS.items()}
-    moved = moved_on(day, [span for span in spans if set(wanted) <= set(span.terms)])
-    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1], moved)
+    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1])
 
 
-def moved_on(day: date, spans: Sequence[Any]) -> tuple[str, ...]:
-    """The deals of which amounts, or the stage of an amount, came to be otherwise on a day, the largest first."""
-    before = {span.row.deal: span.row for span in spans if span.until == day}
-    sizes: dict[str, Decimal] = {}
-    for row in (span.row for span in spans if span.since == day):
-        old = before.get(row.deal)
-        if row.pledges and (old is None or (old.pledges, old.stage) != (row.pledges, row.stage)):
-            known = [(p.value or p.high or p.low or Decimal(0)) * _rough(p.currency) for p in row.pledges]
-            sizes[row.deal] = max(known)
-    return tuple(sorted(sizes, key=lambda deal: (-sizes[deal], deal)))
+def moved(before: Mapping[str, Counted], after: Mapping[str, Counted]) -> tuple[str, ...]:
+    """The chosen deals of which amounts, or the stage of an amount, are otherwise than before, the largest first."""
+    sizes = {
+        slug: max((p.value or p.high or p.low or Decimal(0)) * _rough(p.currency) for p in deal.row.pledges)
+        for slug, deal in after.items()
+        if deal.chosen and deal.row.pledges and (slug not in before or before[slug].counts[:2] != deal.counts[:2])
+    }
+    return tuple(sorted(sizes, key=lambda slug: (-sizes[slug], slug)))
 
 
 def _rough(currency: str | None) -> Decimal:
