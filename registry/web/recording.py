@@ -57,8 +57,9 @@ from registry.events.types import (
 )
 from registry.keys import Key
 from registry.web import forms, page
+from registry.web.deals import called, named
 from registry.web.page import COOKIE, Redirected, Rendered, Request, Visit
-from registry.web.shown import shown
+from registry.web.shown import organizations_in, shown
 from registry.web.words import LANGUAGES
 
 FORM_LIMIT = 256 * 1024
@@ -331,6 +332,7 @@ async def form_page(
         "record.html",
         status,
         task=task,
+        names=await names_for(visit, task, None),
         title=shown(visit.language).words.own(
             getattr(task.history.state, "title", None) or getattr(task.history.state, "name", None), task.slug
         )
@@ -415,13 +417,31 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
             changes=[typed_change(c) for c in answer["changes"]],
             flags=answer.get("flags", []),
             sent={k: v for k, v in sent.items() if k not in ("csrf", "step")},
-            names={},
+            said=announced_last(announcement),
+            names=await names_for(visit, task, announcement),
             rails=None,
             data_url=None,
             csv_url=None,
             cite=None,
         ),
     )
+
+
+async def names_for(
+    visit: Visit, task: Task, announcement: Announcement | OrganizationAnnouncement | None
+) -> dict[str, str]:
+    """What the things are called that a form and its preview speak of."""
+    event = announced_last(announcement).event if announcement is not None else None
+    about = [r.event for r in (task.original, task.voids, task.redacts) if r is not None]
+    names = await named(visit, slugs=organizations_in([event, *about]))
+    deal = task.history is not None and task.kind == "deal"
+    return names | await called(visit, task.history.state) if deal and task.history else names
+
+
+def announced_last(announcement: Announcement | OrganizationAnnouncement) -> Any:
+    """What an announcement says in the end: a correction's replacement, else itself."""
+    event = announcement.event
+    return event.replacement if isinstance(event, EventCorrected) else announcement
 
 
 def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | OrganizationAnnouncement, dict[str, Any]]:
