@@ -15,7 +15,7 @@ from registry.api import http
 from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
 from registry.domain.history import Clocks
 from registry.domain.rates import reference_rates
-from registry.domain.totals import Column, DealRow, GroupBy, Plain, Question, Totals, add_up
+from registry.domain.totals import Column, DealRow, GroupBy, Node, Plain, Question, Totals, add_up
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import charts, maps, page, times
@@ -527,6 +527,7 @@ async def get_totals(request: Request) -> Response[bytes]:
             unit=question.currency or "stated",
             filters=filters,
             groups=get_args(GroupBy),
+            parts_in_order=parts_in_order,
             names=await named(visit, slugs=slugs),
             titles=await titles_of(visit, clock, known),
             rails=await portfolio_rails(visit, clock, known),
@@ -536,6 +537,15 @@ async def get_totals(request: Request) -> Response[bytes]:
         )
 
     return await page.kept(visit, make)
+
+
+def parts_in_order(explained: Node) -> list[Node]:
+    """The sums that a total is made of: amounts given once before yearly ones, the firm before the intended."""
+
+    def place(part: Node) -> tuple[bool, bool, str]:
+        return part.operation != "add", ", annual, " in part.label, part.label
+
+    return sorted(explained.children, key=place)
 
 
 async def titles_of(visit: Visit, clock: str, known: int) -> dict[str, Localized | None]:
