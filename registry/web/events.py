@@ -94,21 +94,29 @@ async def proved(visit: Visit, position: int) -> tuple[Any, tuple[bool, str], li
 async def get_log(request: Request) -> Response[bytes]:
     """The log: its size, its signed heads, when it was last verified, and its latest events."""
     visit = await page.visit(
-        request, {"before": http.whole(1, 2**53), "type": http.one_of(*EVENT_TYPES), "source": http.text}
+        request,
+        {
+            "before": http.whole(1, 2**53),
+            "after": http.whole(0, 2**53),
+            "type": http.one_of(*EVENT_TYPES),
+            "source": http.text,
+        },
     )
 
     async def make() -> Rendered:
-        end = visit.asked.get("before", visit.position + 1)
-        source, kind = visit.asked.get("source"), visit.asked.get("type")
-        only = {name: text for name, text in (("type", kind), ("source", source)) if text}
-        if source is None and kind is None:
-            after = max(0, end - 1 - LOGGED)
-            events = await visit.reader.events(after, min(LOGGED, end - 1 - after)) if end > 1 else []
+        only = {name: visit.asked[name] for name in ("type", "source") if visit.asked.get(name)}
+        later: int | None = None
+        if only:
+            # Where they are chosen, from the first one on: nobody knows how far apart they are.
+            after = visit.asked.get("after", 0)
+            events = await visit.reader.events(after, LOGGED + 1, **only)
+            if len(events) > LOGGED:
+                events = events[:LOGGED]
+                later = events[-1].recorded.position
         else:
-            after = 0
-            events = [
-                e for e in await visit.reader.events(0, 1000, type=kind, source=source) if e.recorded.position < end
-            ]
+            end = visit.asked.get("before", visit.position + 1)
+            after = max(0, end - 1 - LOGGED)
+            events = (await visit.reader.events(after, min(LOGGED, end - 1 - after)))[::-1] if end > 1 else []
         evidence = visit.registry.evidence
         checkpoint, problem = None, None
         try:
@@ -119,9 +127,10 @@ async def get_log(request: Request) -> Response[bytes]:
         return page.render(
             visit,
             "log.html",
-            events=events[::-1],
+            events=events,
             names=await named(visit, slugs=organizations_in(e.recorded.event for e in events)),
-            earlier=after + 1 if after and source is None and kind is None else None,
+            earlier=after + 1 if after and not only else None,
+            later=later,
             checkpoint=checkpoint,
             problem=problem,
             signed=await evidence.checkpoints(limit=CHECKPOINTS),
@@ -129,7 +138,7 @@ async def get_log(request: Request) -> Response[bytes]:
             verifiers=await evidence.verifiers(),
             types=EVENT_TYPES,
             rails=await everything(visit),
-            data_url=f"/v1/events?after={after}",
+            data_url=f"/v1/events?{urlencode({'after': after, 'limit': LOGGED, **only})}",
             csv_url=f"/v1/export/events.csv?{urlencode({'after': after, **only})}",
             cite=citation(visit, here.words.gettext(N_("log")), visit.position),
         )

@@ -12,6 +12,7 @@ import pytest
 
 from registry.cli.demo import announcements
 from registry.domain.totals import Question
+from registry.web import events as web_events
 from registry.web import page as web_page
 from registry.web import portfolio
 from tests.api.conftest import Service, cloned, running
@@ -591,3 +592,27 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
     drawn = (await reader.get("/?published_on=2026-11-02&unit=KRW")).text
     assert 'class="stepped"' in drawn
     assert "the amounts that were stated in" in drawn
+
+
+async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_json(
+    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_events, "LOGGED", 3)
+    seen: list[str] = []
+    path = "/log?type=pledge_announced&effective_on=2026-11-01"
+    for _ in range(20):
+        html = (await reader.get(path)).text
+        shown = re.findall(r'<td class="num" data-l="Position">(\d+)</td>', html)
+        data = re.search(r'href="([^"]*)">This as JSON', html)
+        assert data is not None
+        said = (await reader.get(data[1].replace("&amp;", "&"))).json()["events"]
+        assert [str(e["position"]) for e in said] == shown
+        assert {e["type"] for e in said} == {"pledge_announced"}
+        seen += shown
+        later = re.search(r'href="([^"]*)">Later events', html)
+        if later is None:
+            break
+        path = later[1].replace("&amp;", "&")
+    everything = (await reader.get("/v1/events?type=pledge_announced&limit=1000")).json()["events"]
+    assert seen == [str(e["position"]) for e in everything]
+    assert len(seen) > 6
