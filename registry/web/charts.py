@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -99,8 +100,8 @@ class Days:
         return found
 
 
-# The room that a date beside its marks may need.
-SAID_WIDTH = 130.0
+# The room that a date beside its marks may need; marks closer than this are one, which tells so many things at most.
+SAID_WIDTH, MARKS_APART, TOLD = 130.0, 12.0, 6
 
 
 class Mark(Struct, frozen=True):
@@ -145,6 +146,7 @@ def time_line(
     name: Callable[[Any], str],
     announcements: str,
     dated: Callable[[str, str], str],
+    door: Callable[[UUID], str],
 ) -> TimeLine | None:
     """A deal's announcements, and its milestones as planned, moved and reached. None where there is no day to show."""
     assert seen.state is not None
@@ -167,12 +169,12 @@ def time_line(
     top = [
         Mark(
             "source" if all(e.change_of == "source" for e in group) else "world",
-            scale.at(day),
+            x,
             min(11.0, 4.0 + len(group)),
-            "; ".join(dict.fromkeys(tell(e) for e in group)),
-            f"#event-{group[0].reading.recorded.id}",
+            "; ".join(list(dict.fromkeys(tell(e) for e in group))[:TOLD]),
+            door(group[0].reading.recorded.id),
         )
-        for day, group in sorted(grouped.items())
+        for x, group in _close(sorted(grouped.items()), scale)
     ]
     rows = [Row(announcements, 46, top, [])]
     for i, milestone in enumerate(seen.state.milestones):
@@ -199,6 +201,18 @@ def time_line(
     return TimeLine(rows, scale.ticks(write), scale.at(on), 46 + 34 * len(rows) + 22, left)
 
 
+def _close(days: Sequence[tuple[date, list[Audited]]], scale: Days) -> list[tuple[float, list[Audited]]]:
+    """What happened on some days at its place, as one where the places are too close to be told apart."""
+    found: list[tuple[float, list[Audited]]] = []
+    for day, group in days:
+        x = scale.at(day)
+        if found and x - found[-1][0] < MARKS_APART:
+            found[-1][1].extend(group)
+        else:
+            found.append((x, list(group)))
+    return found
+
+
 def _beside(marks: Sequence[Mark], text: str) -> tuple[str, float, str]:
     """A text after the last of some marks, or before the first where there is no room."""
     end = max(mark.x + max(mark.width, 8) for mark in marks)
@@ -222,8 +236,8 @@ def _plans(milestone: str, entries: Sequence[Audited]) -> list[str]:
 
 # --- the two-axis chart -----------------------------------------------------------------------------------------------
 
-# At most so many moments of knowing are drawn; beyond, the latest.
-MOMENTS = 60
+# At most so many moments of knowing, and days at which something came to be so, are drawn: the latest.
+MOMENTS = 40
 
 # The plot inside the chart, in the units of its drawing.
 LEFT, TOP, RIGHT, BOTTOM = 156.0, 14.0, WIDTH - 18.0, 396.0
@@ -281,7 +295,7 @@ def two_axes(history: History[Deal], path: str, published: bool, clocks: Clocks,
     for moment in moments:
         known = Clocks(published_on=moment) if published else Clocks(recorded_at=moment)
         columns.append(_segments(view(history.slug, history.events, known, DEALS), path))
-    turns = sorted({day for segments in columns for day, _ in segments})
+    turns = sorted({day for segments in columns for day, _ in segments})[-MOMENTS:]
     if not turns:
         return None
     scale = _Turns([*map(_number, turns), *map(_number, moments), _number(clocks.effective_on or today)])

@@ -27,8 +27,30 @@ from registry.web.page import Rendered, Request, Visit
 from registry.web.shown import names_in, shown
 from registry.web.words import N_, words
 
-# The most events of an audit that one page shows; the rest is in the API's answer.
-SHOWN_EVENTS = 400
+# The most events of an audit, and the most steps of an amount, that one page shows.
+SHOWN_EVENTS = 40
+SHOWN_STEPS = 12
+
+
+BEFORE: page.Known = {"before": http.whole(1, 2**53)}
+
+
+class Part(Struct, frozen=True):
+    """The events of an audit that a page shows, how many came before them, and the address of those."""
+
+    entries: Sequence[Audited]
+    more: int
+    earlier: str | None
+
+
+def part_of(visit: Visit, entries: Sequence[Audited]) -> Part:
+    """The latest events of an audit, or the latest before the version that the address names."""
+    before = visit.asked.get("before")
+    wanted = [e for e in entries if before is None or e.reading.recorded.version < before]
+    shown_here = wanted[-SHOWN_EVENTS:]
+    more = len(wanted) - len(shown_here)
+    earlier = visit.here(before=shown_here[0].reading.recorded.version, recorded=None) if more else None
+    return Part(shown_here, more, earlier)
 
 
 class Asked(Struct, frozen=True):
@@ -149,7 +171,7 @@ def unknown(visit: Visit, asked: Asked) -> Rendered:
 @route("/deals/{deal:str}", http_method=READ)
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at a point in time."""
-    visit = await page.visit(request, {"field": http.text, "recorded": http.flag})
+    visit = await page.visit(request, {"field": http.text, "recorded": http.flag, **BEFORE})
 
     async def make() -> Rendered:
         asked = await look(visit, deal)
@@ -163,6 +185,12 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
     here, state = shown(visit.language), asked.state
     entries = audit.audit(asked.history.events, visit.clocks, DEALS)
     readings = {r.recorded.id: r for r in asked.seen.readings}
+    told = part_of(visit, entries)
+    here_told = {e.reading.recorded.id for e in told.entries}
+
+    def door(event: UUID) -> str:
+        return f"#event-{event}" if event in here_told else visit.link(f"/events/{event}")
+
     published = visit.times.axis == "published"
     path = visit.asked.get("field") or main_field(state)
     fields = chart_fields(state)
@@ -176,6 +204,7 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         lambda m: here.words.own(m.name) or here.words.label("milestone", m.kind),
         here.words.gettext(N_("Announcements")),
         lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
+        door,
     )
     incoming = await visit.reader.incoming(asked.slug, visit.times.today)
     return page.render(
@@ -196,8 +225,9 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         flags=await visit.reader.flags(asked.history, asked.seen),
         quiet=gone_quiet(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
-        entries=entries[-SHOWN_EVENTS:],
-        more=max(0, len(entries) - SHOWN_EVENTS),
+        told=told,
+        door=door,
+        steps_shown=SHOWN_STEPS,
         readings=readings,
         rails=rails(visit, asked.history),
         data_url=visit.data(f"/v1/deals/{asked.slug}"),

@@ -15,7 +15,7 @@ from registry.domain.history import ORGANIZATIONS, Clocks
 from registry.errors import Moved, NotFound
 from registry.events.intake import as_uuid
 from registry.web import page
-from registry.web.deals import citation, named, rails
+from registry.web.deals import BEFORE, citation, named, part_of, rails
 from registry.web.files import csv_response
 from registry.web.page import Rendered, Request, Visit
 from registry.web.portfolio import Shown, everything, listing, row_of
@@ -85,7 +85,7 @@ async def deals_of(visit: Visit, organization: str) -> list[Shown]:
 @route("/organizations/{organization:str}", http_method=READ)
 async def get_organization(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """An organization at a point in time, with its deals. One that is only named in deals has no record of its own."""
-    visit = await page.visit(request)
+    visit = await page.visit(request, BEFORE)
 
     async def make() -> Rendered:
         deals = await deals_of(visit, organization)
@@ -113,8 +113,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
             title=here.words.own(state.name, organization) if state else names.get(organization, organization),
             deals=deals,
             names=names,
-            entries=entries,
-            more=0,
+            told=part_of(visit, entries),
             rails=rails(visit, history) if history is not None else None,
             data_url=visit.data(f"/v1/organizations/{organization}"),
             csv_url=visit.data("/v1/export/deals.csv", organization=organization),

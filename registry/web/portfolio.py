@@ -27,9 +27,9 @@ from registry.web.shown import LADDER, organizations_in, shown
 from registry.web.shown import Shown as InWords
 from registry.web.words import N_
 
-# The most deals that are sorted and mapped on one page; beyond, they come page by page in the order of their names.
+# The most deals that are sorted and mapped; beyond, they come in the order of their names alone.
 WHOLE = 1_000
-PAGE = 100
+PAGE = 50
 # The chart shows so many turns; it looks at so many spans one by one, and beyond at their sums.
 DRAWN_TURNS, DRAWN_SPANS, TURNS, LOOKED_AT = 24, 2_000, 400, 500
 SHOWN_FACET_VALUES = 12
@@ -156,9 +156,17 @@ async def show_portfolio(visit: Visit) -> Rendered:
     sort, cursor = visit.asked.get("sort", "deal"), visit.asked.get("cursor", "")
     by_name = sort in ("deal", "-deal")
     facets = await visit.reader.facets(clock, known, on, wanted, q)
-    everything = await visit.reader.deals(clock, known, on, wanted, q, cursor, WHOLE, sort == "-deal")
-    rows = [row_of(listing(raw)) for raw in everything.rows]
-    sorted_rows = rows if by_name else in_order(rows, sort)
+    whole = await visit.reader.deals(clock, known, on, wanted, q, "", WHOLE, sort == "-deal")
+    rows = [row_of(listing(raw)) for raw in whole.rows]
+    ordered = rows if by_name else in_order(rows, sort)
+    start = next((i for i, r in enumerate(ordered, 1) if r.row.deal == cursor), 0)
+    if by_name and whole.next is not None and cursor and start in (0, len(ordered)):
+        beyond = await visit.reader.deals(clock, known, on, wanted, q, cursor, PAGE, sort == "-deal")
+        on_page, following = [row_of(listing(raw)) for raw in beyond.rows], beyond.next
+    else:
+        on_page, following = ordered[start : start + PAGE], whole.next if by_name else None
+        if len(ordered) > start + PAGE:
+            following = on_page[-1].row.deal
     unit = visit.asked.get("unit") or own_currency(visit)
     currency: Any = None if unit == "stated" else unit
     question = Question(currency=currency, group_by="stage", asked_on=on, lines=0)
@@ -169,17 +177,18 @@ async def show_portfolio(visit: Visit) -> Rendered:
     areas = places(rows)
     latest = await latest_of(visit, position)
     told = organizations_in(e.recorded.event for e in latest)
-    listed = {o for r in rows[:PAGE] for o in r.row.organizations}
+    listed = {o for r in on_page for o in r.row.organizations}
     names = await named(visit, slugs=listed | told | set(facets.get("organization", {})))
-    titles = await titles_of(visit, clock, known) if wanted or q or cursor else {r.row.deal: r.row.title for r in rows}
+    titles = await titles_of(visit, clock, known) if wanted or q else {r.row.deal: r.row.title for r in rows}
     names |= {f"deal/{slug}": here.words.own(title, slug) for slug, title in titles.items()}
     return page.render(
         visit,
         "portfolio.html",
         figures_on_top=on_top(total, filters),
-        rows=sorted_rows[:PAGE] if by_name else sorted_rows,
+        rows=on_page,
         count=len(rows),
-        following=sorted_rows[PAGE - 1].row.deal if by_name and len(sorted_rows) > PAGE else everything.next,
+        uncounted=whole.next is not None,
+        following=following,
         facets=facet_list(facets, filters, here, names),
         filters=filters,
         names=names,

@@ -109,6 +109,7 @@ async def window(pages: Service, browser: Browser) -> AsyncIterator[Opens]:
                     timezone_id="Asia/Seoul",
                     java_script_enabled=script,
                     color_scheme="dark" if dark else "light",
+                    reduced_motion="reduce",
                 )
             )
             windows.append(Window(await context.new_page(), pages.url))

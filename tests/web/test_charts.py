@@ -181,7 +181,7 @@ def test_a_date_stands_beside_its_marks_inside_the_time_line() -> None:
     history = histories()["sk-aws-ulsan"]
     entries = audit.audit(history.events, Clocks(), DEALS)
     seen = view(history.slug, history.events, Clocks(), DEALS)
-    line = charts.time_line(seen, entries, TODAY, str, str, str, "", "{0} {1}".format)
+    line = charts.time_line(seen, entries, TODAY, str, str, str, "", "{0} {1}".format, str)
     assert line is not None
     said = {row.said[0]: row.said for row in line.rows if row.said}
     assert set(said) == {"2027", "2029", "2025-08-29"}
@@ -215,7 +215,7 @@ def test_a_deal_asked_for_on_any_day_has_its_time_line(on: date) -> None:
     history = histories()["sk-aws-ulsan"]
     entries = audit.audit(history.events, Clocks(), DEALS)
     seen = view(history.slug, history.events, Clocks(), DEALS)
-    line = charts.time_line(seen, entries, on, str, str, str, "", lambda kind, text: text)
+    line = charts.time_line(seen, entries, on, str, str, str, "", lambda kind, text: text, str)
     assert line is not None
     assert 0 <= line.now <= charts.WIDTH
     assert all(0 <= mark.x <= charts.WIDTH for row in line.rows for mark in row.marks)

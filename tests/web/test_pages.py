@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 from urllib.parse import urljoin
 
 import asyncpg
@@ -616,3 +617,58 @@ async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_jso
     everything = (await reader.get("/v1/events?type=pledge_announced&limit=1000")).json()["events"]
     assert seen == [str(e["position"]) for e in everything]
     assert len(seen) > 6
+
+
+async def test_the_page_of_a_long_history_shows_a_part_of_it_and_leads_to_the_rest(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    first = date(2020, 1, 1)
+    said: list[object] = [{"type": "deal_registered", "title": {"en": "Long"}}]
+    said.append({"type": "pledge_announced", "pledge": "p", "amount": won(1)})
+    said += [{"type": "pledge_revised", "pledge": "p", "amount": won(i)} for i in range(2, 200)]
+    events = [{"effective_on": str(first + timedelta(days=7 * i)), "event": event} for i, event in enumerate(said)]
+    assert (await pages.client.post("/v1/deals/long-history/events", json=events)).status_code == 201
+    told: list[str] = []
+    path = "/deals/long-history"
+    for _ in range(10):
+        html = (await reader.get(path)).text
+        assert len(html.encode()) < 110_000
+        # No mark and no step leads to an event that this page does not have.
+        anchors = set(re.findall(r'id="(event-[0-9a-f-]{36})"', html))
+        assert set(re.findall(r'href="#(event-[^"]*)"', html)) <= anchors
+        assert html.count("<li", html.index('class="steps"'), html.index("</ol>", html.index('class="steps"'))) <= 13
+        told += re.findall(r'<li id="event-([0-9a-f-]{36})"', html)
+        earlier = re.search(r'href="([^"#]*)#h-audit">[^<]*earlier event', html)
+        if earlier is None:
+            break
+        path = earlier[1].replace("&amp;", "&")
+    assert len(told) == len(set(told)) == len(events)
+
+
+def won(millions: int) -> dict[str, str]:
+    return {"currency": "KRW", "value": str(millions * 10**6)}
+
+
+async def test_the_table_of_deals_comes_page_by_page_in_any_order(
+    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = (await reader.get("/?sort=-amount&effective_on=2026-10-01")).text
+    whole = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', everything)
+    monkeypatch.setattr(portfolio, "PAGE", 4)
+    for limit in (1_000, 6):
+        monkeypatch.setattr(portfolio, "WHOLE", limit)
+        for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
+            found: list[str] = []
+            path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"
+            for _ in range(30):
+                html = (await reader.get(path)).text
+                rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html)
+                assert len(rows) <= 4
+                found += rows
+                assert ("More than 6 deals" in html) == (limit == 6)
+                following = re.search(r'href="([^"]*)">More deals', html)
+                if following is None:
+                    break
+                path = following[1].replace("&amp;", "&")
+            assert sorted(found) == sorted(whole), (limit, sort)
+            assert len(found) == len(set(found))
