@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
-from registry import errors, reader, recorder, verification
+from registry import draft, errors, reader, verification
 from registry.api import http
 from registry.domain import deal, history, money, organization, plausibility
 from registry.events import checkpoint, intake, merkle
@@ -197,7 +197,7 @@ SAID_BY: list[tuple[ModuleType, str, int | str]] = [
     (deal, "Refusal", 1),
     (history, "Refusal", 1),
     (organization, "Refusal", 1),
-    (recorder, "RuleBroken", 1),
+    (draft, "RuleBroken", 1),
     (money, "refuse", 1),
     (reader, "NotFound", 0),
     (events, "NotFound", 0),
