@@ -291,6 +291,15 @@ async def test_deals_are_called_by_their_names_wherever_they_are_spoken_of(reade
     assert "Milestone first phase" in audit
 
 
+async def test_what_was_never_said_is_not_drawn_and_not_denied(reader: httpx.AsyncClient) -> None:
+    html = main_of((await reader.get("/deals/corning-korea")).text)
+    assert 'class="axes"' not in html
+    assert "Nothing was held of this field" in html
+    ladder = text_of(html[html.index('class="ladder"') : html.index("</ol>", html.index('class="ladder"'))])
+    assert "not yet" not in ladder
+    assert ladder.count("not declared") == 5
+
+
 async def test_a_list_carries_its_choice_into_its_data_and_its_forms(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
     data = re.search(r'href="([^"]*)">This as JSON', html)
