@@ -157,6 +157,33 @@ async def test_a_slip_of_ten_is_flagged_before_it_is_recorded(editor: httpx.Asyn
     assert "US$50bn" in preview.text
 
 
+async def test_a_likely_duplicate_is_shown_with_what_was_recorded_before(
+    editor: httpx.AsyncClient, pages: Service
+) -> None:
+    audit = (await pages.client.get("/v1/deals/sk-aws-ulsan/events")).json()["events"]
+    before = next(e for e in audit if e["type"] == "pledge_announced" and e["event"]["pledge"] == "aws-share")
+    path = "/deals/sk-aws-ulsan/record"
+    typed = {
+        "event/pledge": "aws-share-again",
+        "event/amount": "US$4bn",
+        "event/amount_basis": "additional",
+        "event/by": "amazon-web-services",
+        "effective_on": before["effective_on"],
+        "sources/0/publisher": "The Korea Herald",
+        "sources/0/url": before["sources"][0]["url"],
+        "sources/0/published_on": before["sources"][0]["published_on"],
+    }
+    form = await opened(editor, f"{path}?type=pledge_announced")
+    preview = (await editor.post(path, data={**form, **typed, "step": "preview"})).text
+    flags = preview[preview.index('class="flags"') : preview.index("</section>", preview.index('class="flags"'))]
+    assert "The same announcement may have been recorded twice" in flags
+    assert f'href="/events/{before["id"]}"' in flags
+    # What is not recorded yet has no page to lead to.
+    assert f"/events/{form['id']}" not in flags
+    # What it rests on stands beside it.
+    assert "The Korea Herald" in preview[preview.index('class="facts"') : preview.index('class="flags"')]
+
+
 async def test_a_record_is_voided_with_its_reason(editor: httpx.AsyncClient) -> None:
     await record(editor, "/deals/voided/record", {"event/title/en": "Voided"})
     stage = {"event/stage": "operating", "effective_on": "2025-01-01"}
