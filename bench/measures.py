@@ -490,18 +490,25 @@ async def _page(big: Database, known: int, terms: list[str], pattern: str | None
     """Milliseconds that the database takes for a page."""
     from datetime import date
 
-    from registry.reader import listing
+    from registry.reader import FOUND, FOUND_AT_MOST, page_of
 
     connection = await asyncpg.connect(big.app_url)
     try:
-        asked: list[Any] = [b"r", date(2023, 6, 1), known, "", 51]
-        asked += [pattern] if pattern else [terms, None]
-        statement = listing(filtered=bool(terms), searched=pattern is not None)
-        plan_ = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *asked)
-        found = msgspec.json.decode(plan_)[0]
-        return float(found["Planning Time"]) + float(found["Execution Time"])
+        took, found = 0.0, None
+        if pattern is not None:
+            took += await _explained(connection, FOUND, pattern)
+            found = [row["deal"] for row in await connection.fetch(FOUND, pattern)]
+            found = found if len(found) <= FOUND_AT_MOST else None
+        statement, arguments = page_of((b"r", date(2023, 6, 1), known), "", 51, terms, None, found, pattern)
+        return took + await _explained(connection, statement, *arguments)
     finally:
         await connection.close()
+
+
+async def _explained(connection: Any, statement: str, *arguments: Any) -> float:
+    """Milliseconds that the database takes to plan and to run a statement."""
+    told = msgspec.json.decode(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments))[0]
+    return float(told["Planning Time"]) + float(told["Execution Time"])
 
 
 async def _one(url: str, query: str) -> Any:

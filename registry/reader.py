@@ -44,41 +44,89 @@ from registry.projections.histories import Histories, history_of
 # by deal, in the order of the page, and no further than the page goes.
 _AT_A_TIME = """
        JOIN LATERAL (
-           SELECT state, kind
-             FROM deal_versions
+           SELECT kind, terms, title, row, totals
+             FROM deal_versions JOIN deal_states USING (deal, state)
             WHERE clock = $1::"char" AND deal = d.deal
               AND effective_from <= $2 AND effective_to > $2
               AND known_from <= $3 AND known_to > $3
             LIMIT 1
-       ) AS v ON true
-       JOIN deal_states AS s ON s.deal = d.deal AND s.state = v.state
+       ) AS s ON true
 """
+
+# Whether it is of use to look at that time whether a deal has a term.
+_SINCE = """effective_from <= $2
+           AND CASE $1::"char" WHEN 'r' THEN recorded_from ELSE published_from END <= $3"""
+
+# Which deals a search can find at any time. More are not listed: a page of them is soon full.
+FOUND = """
+SELECT deal FROM deal_titles WHERE titles ILIKE $1 LIMIT 2001
+"""
+FOUND_AT_MOST = 2000
+
+# What narrows further among which deals is looked, where it can be said: by alternatives of which one is enough, by the
+# deals that a search found, or by whether a deal's titles would be found, which is looked up deal by deal.
+_ONE_OF = "deal = ANY (ARRAY(SELECT deal FROM deal_terms WHERE term = ANY ($7)))"
+_FOUND = "deal = ANY ($8)"
+_LOOKED_UP = "(SELECT titles ILIKE $9 FROM deal_titles WHERE deal = d.deal)"
 
 
 @cache
-def listing(*, filtered: bool = False, searched: bool = False, descending: bool = False) -> str:
-    """The statement of a page of deals.
+def listing(*, descending: bool, any_of: bool, found: bool, searched: bool) -> str:
+    """The statement of a page of deals, whose arguments `page_of` knows.
 
-    Behind $1 to $5 (clock, day, known, the deal before the page, limit) come the terms and their alternatives where it
-    is filtered, and last the pattern where it is searched. A statement for each: one that fits all asks no index.
+    Deals are looked through in the order of the page until it is full, those that ever had one of the terms: the one
+    whose deals are furthest apart there; all where no term is asked for. A statement for each way to narrow them: one
+    that fits all asks no index.
     """
-    ever, now = ["($4 = '' OR deal < $4)" if descending else "deal > $4"], []
-    if filtered:
-        ever.append("terms @> $6::text[] AND ($7::text[] IS NULL OR terms && $7)")
-        now.append("s.terms @> $6::text[] AND ($7::text[] IS NULL OR s.terms && $7)")
-    if searched:
-        pattern = "$8" if filtered else "$6"
-        ever.append(f"titles ILIKE {pattern}")
-        now.append(f"s.title ILIKE {pattern}")
-    order = "DESC" if descending else "ASC"
+    beyond, order, last = ("deal < $4", "DESC", "ASC") if descending else ("deal > $4", "ASC", "DESC")
+    among = [beyond, _SINCE, *([_ONE_OF] if any_of else []), *([_FOUND] if found else [])]
     return f"""
 SELECT d.deal, s.row
-  FROM (SELECT deal FROM deal_terms WHERE {" AND ".join(ever)} ORDER BY deal {order}) AS d
+  FROM (
+        SELECT deal
+          FROM deal_terms
+         WHERE term = coalesce((
+                   SELECT term
+                     FROM unnest($6::text[]) AS w (term)
+                    ORDER BY (SELECT deal FROM deal_terms WHERE term = w.term AND {beyond}
+                               ORDER BY deal {order} OFFSET 100 LIMIT 1) {last} NULLS FIRST
+                    LIMIT 1), 'deal')
+           AND {" AND ".join(among)}
+         ORDER BY deal {order}
+       ) AS d
 {_AT_A_TIME}
- WHERE {" AND ".join(now) or "true"}
+ WHERE (SELECT count(*) FROM deal_terms WHERE term = ANY ($6) AND deal = d.deal) = cardinality($6)
+   AND {_LOOKED_UP if searched and not found else "true"}
+   AND s.terms @> $6
+   AND ($7::text[] IS NULL OR s.terms && $7)
+   AND ($8::text[] IS NULL OR d.deal = ANY ($8))
+   AND ($9::text IS NULL OR s.title ILIKE $9)
  ORDER BY d.deal {order}
  LIMIT $5
 """  # noqa: S608 - put together from constants
+
+
+def page_of(
+    point: tuple[bytes, date, int],
+    after: str,
+    limit: int,
+    terms: Sequence[str] = (),
+    any_of: Sequence[str] | None = None,
+    found: Sequence[str] | None = None,
+    pattern: str | None = None,
+    *,
+    descending: bool = False,
+) -> tuple[str, tuple[Any, ...]]:
+    """The statement of a page of deals, and its arguments.
+
+    The deals are those behind `after` that have all of the terms, and one of `any_of`; and a title that fits the
+    pattern, among the `found` ones where they are listed.
+    """
+    statement = listing(
+        descending=descending, any_of=any_of is not None, found=found is not None, searched=pattern is not None
+    )
+    # Behind every slug comes '~'.
+    return statement, (*point, after or ("~" if descending else ""), limit, terms, any_of, found, pattern)
 
 
 FACETS = """
@@ -102,16 +150,19 @@ SELECT terms, totals
    AND known_from <= $3 AND known_to > $3
 """
 
-ROLES = """
-SELECT terms, row
-  FROM deal_versions JOIN deal_states USING (deal, state)
- WHERE clock = $1::"char"
-   AND effective_from <= $2 AND effective_to > $2
-   AND known_from <= $3 AND known_to > $3
-   AND terms && $4::text[]
- ORDER BY deal
+ROLES = f"""
+SELECT s.terms, s.row
+  FROM (
+        SELECT DISTINCT deal
+          FROM deal_terms
+         WHERE term = ANY ($4::text[]) AND {_SINCE}
+         ORDER BY deal
+       ) AS d
+{_AT_A_TIME}
+ WHERE s.terms && $4
+ ORDER BY d.deal
  LIMIT $5
-"""
+"""  # noqa: S608 - put together from constants
 
 # The same in three looks, where sums say enough: the deals that have to be looked at, the first of the others, which
 # are listed, and the sums of all the rest, a look through the rectangles alone.
@@ -126,9 +177,9 @@ SELECT deal, totals
 
 TOTALS_FIRST = f"""
 SELECT d.deal, s.totals
-  FROM (SELECT deal FROM deal_terms ORDER BY deal) AS d
+  FROM (SELECT deal FROM deal_terms WHERE term = 'deal' AND {_SINCE} ORDER BY deal) AS d
 {_AT_A_TIME}
- WHERE v.kind > '' AND d.deal <> ALL ($4::text[])
+ WHERE s.kind > '' AND d.deal <> ALL ($4::text[])
  ORDER BY d.deal
  LIMIT $5
 """  # noqa: S608 - put together from constants
@@ -184,21 +235,23 @@ SELECT DISTINCT known_from AS day
  LIMIT $1
 """
 
-INCOMING = """
-SELECT deal, row
-  FROM deal_versions JOIN deal_states USING (deal, state)
- WHERE clock = 'r' AND effective_from <= $1 AND effective_to > $1 AND known_to = 4611686018427387904
-   AND terms @> ARRAY['related:' || $2]
- ORDER BY deal
-"""
+INCOMING = f"""
+SELECT d.deal, s.row
+  FROM (SELECT deal FROM deal_terms WHERE term = 'related:' || $4 ORDER BY deal) AS d
+{_AT_A_TIME}
+ WHERE s.terms @> ARRAY['related:' || $4]
+ ORDER BY d.deal
+"""  # noqa: S608 - put together from constants
 
 
 # The events that put an organization under another, or make its record lead to another.
 MERGES = ("organization_merged",)
 KINSHIP = ("parent_set", *MERGES)
 
-# The views' spans end before `date.max`, which stands for "for ever" (and which asyncpg writes as infinity).
+# The views' spans end before `date.max` and before 2**62, which stand for "for ever" (asyncpg writes the first as
+# infinity).
 LAST_DAY = date.max - timedelta(days=1)
+LAST_POSITION = 2**62 - 1
 
 
 class Answer(Struct, frozen=True):
@@ -318,7 +371,7 @@ class Reader:
 
     async def incoming(self, slug: str, today: date) -> list[dict[str, Any]]:
         """The relations to a deal that other deals declare today."""
-        rows = await self.reads().fetch(INCOMING, today, slug)
+        rows = await self.reads().fetch(INCOMING, b"r", today, LAST_POSITION, slug)
         return answers.incoming(slug, [msgspec.json.decode(row["row"]) for row in rows])
 
     async def audit(self, slug: str, clocks: Clocks) -> bytes:
@@ -333,7 +386,7 @@ class Reader:
 
     async def neighbours(self, deal: Deal) -> tuple[Deal, ...]:
         """The deals that stand in a relation to this one, whoever declared it, as they are known now."""
-        rows = await self.reads().fetch(INCOMING, date.max - timedelta(days=1), deal.deal)
+        rows = await self.reads().fetch(INCOMING, b"r", LAST_DAY, LAST_POSITION, deal.deal)
         slugs = dict.fromkeys([*(r.deal for r in deal.relations), *(row["deal"] for row in rows)])
         found = [await self.histories.current(self.reads(), f"deal/{slug}") for slug in slugs if slug != deal.deal]
         return tuple(history.state for history in found if history is not None)
@@ -390,11 +443,20 @@ class Reader:
     ) -> Page:
         """A page of deals at a point in time, in the order of their slugs."""
         terms, any_of = await self._led(clock, known, terms)
-        point = (clock.encode(), min(effective_on, LAST_DAY), known, after, limit + 1)
-        filtered, searched = bool(terms) or any_of is not None, q is not None
-        wanted = [*([list(terms), any_of] if filtered else []), *([like(q)] if searched else [])]
-        statement = listing(filtered=filtered, searched=searched, descending=descending)
-        rows = await self.reads().fetch(statement, *point, *wanted)
+        found = None
+        if (pattern := like(q)) is not None:
+            found = [row["deal"] for row in await self.reads().fetch(FOUND, pattern)]
+        statement, arguments = page_of(
+            (clock.encode(), min(effective_on, LAST_DAY), known),
+            after,
+            limit + 1,
+            terms,
+            any_of,
+            found if found is not None and len(found) <= FOUND_AT_MOST else None,
+            pattern,
+            descending=descending,
+        )
+        rows = await self.reads().fetch(statement, *arguments)
         more = rows[limit - 1]["deal"] if len(rows) > limit else None
         return Page([msgspec.Raw(row["row"]) for row in rows[:limit]], more)
 

@@ -57,35 +57,51 @@ closing AS (
       FROM unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
            AS s (deal, state, terms, title, row, totals)
     ON CONFLICT (deal, state) DO NOTHING
-), indexed AS (
-    INSERT INTO deal_terms AS t (deal, terms, titles)
-    SELECT deal, string_to_array(terms, ' '), titles
-      FROM unnest($11::text[], $12::text[], $13::text[]) AS i (deal, terms, titles)
+), termed AS (
+    INSERT INTO deal_terms AS t (term, deal, effective_from, recorded_from, published_from)
+    SELECT term, deal, min(effective_from), min(recorded_from), min(published_from)
+      FROM unnest($11::text[], $12::text[], $13::date[], $14::bigint[], $15::bigint[])
+           AS i (deal, terms, effective_from, recorded_from, published_from),
+           unnest(string_to_array(terms, ' ')) AS u (term)
+     GROUP BY term, deal
+    ON CONFLICT (term, deal) DO UPDATE
+       SET effective_from = least(t.effective_from, excluded.effective_from),
+           recorded_from = least(t.recorded_from, excluded.recorded_from)
+     WHERE excluded.effective_from < t.effective_from OR excluded.recorded_from < t.recorded_from
+), titled AS (
+    INSERT INTO deal_titles AS t (deal, titles)
+    SELECT deal, titles
+      FROM unnest($16::text[], $17::text[]) AS i (deal, titles)
     ON CONFLICT (deal) DO UPDATE
-       SET terms = ARRAY(SELECT DISTINCT unnest(t.terms || excluded.terms) ORDER BY 1),
-           titles = array_to_string(ARRAY(
+       SET titles = array_to_string(ARRAY(
                SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
                 ORDER BY 1), E'\n')
-     WHERE NOT (t.terms @> excluded.terms
-                AND string_to_array(t.titles, E'\n') @> string_to_array(excluded.titles, E'\n'))
+     WHERE NOT string_to_array(t.titles, E'\n') @> string_to_array(excluded.titles, E'\n')
 ), opened AS (
     INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state,
                                kind, amount, pledges)
     SELECT clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount::numeric, pledges
-      FROM unnest($14::"char"[], $15::text[], $16::date[], $17::date[], $18::bigint[], $19::bigint[], $20::bigint[],
-                  $21::text[], $22::text[], $23::int[])
+      FROM unnest($18::"char"[], $19::text[], $20::date[], $21::date[], $22::bigint[], $23::bigint[], $24::bigint[],
+                  $25::text[], $26::text[], $27::int[])
            AS r (clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount, pledges)
      WHERE (SELECT count(*) FROM dropped) >= 0
 )
 """
 
+# Terms lie by term: which of them are a deal's is known from its states.
 FORGET = """
 WITH versions AS (DELETE FROM deal_versions WHERE deal = ANY ($1::text[])),
-     states AS (DELETE FROM deal_states WHERE deal = ANY ($1::text[]))
-DELETE FROM deal_terms WHERE deal = ANY ($1::text[])
+     titles AS (DELETE FROM deal_titles WHERE deal = ANY ($1::text[])),
+     states AS (DELETE FROM deal_states WHERE deal = ANY ($1::text[]) RETURNING deal, terms)
+DELETE FROM deal_terms AS t
+ USING (SELECT DISTINCT deal, unnest(terms || 'deal'::text) AS term FROM states) AS s
+ WHERE t.term = s.term AND t.deal = s.deal
 """
 
 RECORDED, PUBLISHED = b"r", b"p"
+
+# The term that every deal has.
+EVERY = "deal"
 
 
 class ListedPledge(Struct, frozen=True, gc=False):
@@ -259,11 +275,13 @@ class _Drawing:
     `spans` are the last ones, or all of them (`whole`). A drawing is one history's: the next event's begins with it.
     """
 
-    __slots__ = ("latest", "spans", "whole")
+    __slots__ = ("first", "latest", "spans", "whole")
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.whole = True
+        # The days on which something of the deal was public first, and last.
+        self.first = FOREVER
         self.latest = date.min
 
     def all(self, history: History[Deal]) -> list[Span]:
@@ -282,9 +300,10 @@ def _drawing_of(history: History[Deal]) -> _Drawing:
     if history.drawing is None:
         drawing = history.drawing = _Drawing()
         drawing.whole = not history.events
-        drawing.latest = max((p.reading.published_on for p in history.timeline.steps), default=date.min)
+        days = [p.reading.published_on for p in history.timeline.steps]
         if history.record.registration is not None:
-            drawing.latest = max(drawing.latest, history.record.registration.published_on)
+            days.append(history.record.registration.published_on)
+        drawing.first, drawing.latest = min(days, default=FOREVER), max(days, default=date.min)
     found: _Drawing = history.drawing
     return found
 
@@ -308,7 +327,7 @@ def _day_of(history: History[Deal], event: Recorded) -> date | None:
 def _changed(before: History[Deal], after: History[Deal], event: Recorded) -> tuple[list[Span], list[Span]]:
     """The spans that an event may have changed, as they were before it and as they are after it."""
     old, new = _drawing_of(before), _Drawing()
-    new.latest = max(old.latest, event.published_on)
+    new.first, new.latest = min(old.first, event.published_on), max(old.latest, event.published_on)
     day = _day_of(after, event) if _is_plain(event) else None
     kept = old.before(day) if day is not None else None
     if kept is None or day is None:
@@ -483,7 +502,7 @@ class DealVersions:
     """The view behind lists, facets and totals at any point in time."""
 
     name = "deal_versions"
-    tables = ("deal_versions", "deal_states", "deal_terms")
+    tables = ("deal_versions", "deal_states", "deal_terms", "deal_titles")
 
     def apply(self, steps: Sequence[Step], writes: Writes) -> None:
         boards: dict[str, tuple[_Board, _Board]] = {}
@@ -500,12 +519,12 @@ class DealVersions:
                 continue
             if deal not in boards:
                 boards[deal] = _Board(RECORDED, deal), _Board(PUBLISHED, deal)
-                fresh[deal] = _Fresh()
+                fresh[deal] = _Fresh(step.after)
             was, now = _changed(step.before, step.after, step.recorded)
             recorded, published = boards[deal]
             recorded.move(was, now, step.recorded.position)
             published.move(was, now, step.recorded.published_on.toordinal())
-            fresh[deal].take([what for _, what in now], [what for _, what in was])
+            fresh[deal].take(now, was, step.recorded.position)
         if anew:
             writes.first(FORGET, list(anew))
         drawn = [board for both in boards.values() for board in both]
@@ -529,24 +548,46 @@ def _in_order(step: Step) -> bool:
 
 
 class _Fresh:
-    """States of a deal that the view may not hold yet, and the terms and titles that came with them."""
+    """States of a deal that the view may not hold yet, and the titles and terms that came with them.
 
-    __slots__ = ("states", "terms", "titles")
+    Terms (parted by spaces) come with the first day from which they hold, and the position from which that is known.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("history", "states", "terms", "titles")
+
+    def __init__(self, history: History[Deal]) -> None:
+        self.history = history
         self.states: dict[int, Listed] = {}
-        self.terms: set[str] = set()
+        self.terms: dict[str, tuple[date, int]] = {}
         self.titles: set[str] = set()
 
-    def take(self, now: Iterable[Listed], held: Sequence[Listed] = ()) -> None:
-        """What is listed now, where `held` was before."""
-        for what in now:
-            if what in held or what.state in self.states:
+    def take(self, now: Sequence[Span], held: Sequence[Span], known: int) -> None:
+        """What is listed now, as recorded from `known` on, where `held` was before."""
+        for span in now:
+            if span in held:
                 continue
-            self.states[what.state] = what
-            if not any(what.terms == known.terms and what.title == known.title for known in held):
-                self.terms.update(what.terms.split())
-                self.titles.add(what.title)
+            since, what = span
+            if not any(what == other for _, other in held):
+                self.states[what.state] = what
+                if not any(what.title == other.title for _, other in held):
+                    self.titles.add(what.title)
+            earlier = [other.terms for day, other in held if day <= since]
+            if what.terms in earlier:
+                continue
+            kept = {EVERY, *" ".join(earlier).split()} if earlier else ()
+            self._since(" ".join(term for term in (EVERY, *what.terms.split()) if term not in kept), since, known)
+
+    def draw(self, rectangles: Iterable[Rectangle]) -> None:
+        """All that is listed of the deal at any time."""
+        for r in rectangles:
+            self.states[r.what.state] = r.what
+            self.titles.add(r.what.title)
+            self._since(r.what.terms, r.effective_from, r.known_from if r.clock == RECORDED else OPEN)
+        self.terms = {" ".join((EVERY, *terms.split())): since for terms, since in self.terms.items()}
+
+    def _since(self, terms: str, day: date, known: int) -> None:
+        first, position = self.terms.get(terms, (day, known))
+        self.terms[terms] = min(first, day), min(position, known)
 
 
 def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], anew: Sequence[History[Deal]]) -> None:
@@ -554,22 +595,26 @@ def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], a
     drawn = [r for board in boards for r in board.drawn]
     for history in anew:
         found = rectangles(history)
-        fresh[history.slug] = _Fresh()
-        fresh[history.slug].take(r.what for r in found)
+        fresh[history.slug] = _Fresh(history)
+        fresh[history.slug].draw(found)
         drawn += found
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
         return
     stated = [(deal, *astuple(what)) for deal, new in fresh.items() for what in new.states.values()]
-    indexed = [
-        (deal, " ".join(sorted(new.terms)), "\n".join(sorted(new.titles))) for deal, new in fresh.items() if new.titles
+    termed = [
+        (deal, terms, *since, _drawing_of(new.history).first.toordinal())
+        for deal, new in fresh.items()
+        for terms, since in new.terms.items()
     ]
+    titled = [(deal, "\n".join(sorted(new.titles))) for deal, new in fresh.items() if new.titles]
     *opened, shown = _columns(map(astuple, drawn), 7)
     writes.add(
         WRITE,
         *_columns(closed, 4),
         *_columns(stated, 9)[:6],
-        *_columns(indexed, 3),
+        *_columns(termed, 5),
+        *_columns(titled, 2),
         *opened,
         [what.state for what in shown],
         [what.kind for what in shown],

@@ -67,6 +67,7 @@ SELECT array_agg(quote_ident(a.attname) ORDER BY k.place)
   FROM pg_index AS i, unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
        JOIN pg_attribute AS a ON a.attnum = k.number
  WHERE i.indrelid = ('public.' || $1)::regclass AND i.indisprimary AND a.attrelid = i.indrelid
+   AND k.place <= i.indnkeyatts
 """
 
 DIFFERENCES = f"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from itertools import combinations
 from typing import Any
@@ -39,6 +40,11 @@ SELECT clock, deal, effective_from, effective_to, known_from, known_to,
   JOIN deal_states USING (deal, state)
 """
 
+INDEXES = """
+SELECT array(SELECT t FROM deal_terms AS t ORDER BY t) AS terms,
+       array(SELECT t FROM deal_titles AS t ORDER BY t) AS titles
+"""
+
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -68,16 +74,27 @@ def groups(steps: Sequence[Step], cuts: set[int]) -> Iterator[list[Step]]:
 
 async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
     """The table's rows after the log was applied group by group; the table is as it was afterwards."""
+    async with undone(connection):
+        await apply(connection, log, cuts)
+        return [_rectangle(row) for row in await connection.fetch(ROWS)]
+
+
+@asynccontextmanager
+async def undone(connection: Any) -> AsyncIterator[None]:
+    """Whatever is done meanwhile is undone."""
     transaction = connection.transaction()
     await transaction.start()
     try:
-        for group in groups(list(steps_of(log)), cuts):
-            writes = Writes()
-            DealVersions().apply(group, writes)
-            await writes.execute(connection)
-        return [_rectangle(row) for row in await connection.fetch(ROWS)]
+        yield
     finally:
         await transaction.rollback()
+
+
+async def apply(connection: Any, log: Log, cuts: set[int]) -> None:
+    for group in groups(list(steps_of(log)), cuts):
+        writes = Writes()
+        DealVersions().apply(group, writes)
+        await writes.execute(connection)
 
 
 def _rectangle(row: Sequence[Any]) -> Rectangle:
@@ -138,6 +155,28 @@ async def test_whatcame_in_order_is_drawn_once_and_the_same(
     found = order(rectangles(history))
     assert found == order([*rectangles_recorded(history), *rectangles_published(history)])
     assert found == order(await drawn(owner, log, cuts))
+
+
+@QUICK
+@given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
+async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_whole(
+    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+) -> None:
+    history: History[Deal] = History(log.slug, DEALS, log.events)
+    anew, gone = Writes(), Writes()
+    DealVersions().forget([history], gone)
+    DealVersions().rebuild([history], anew)
+    async with undone(owner):
+        await apply(owner, log, cuts)
+        found = await owner.fetchrow(INDEXES)
+        await gone.execute(owner)
+        forgotten = await owner.fetchrow(INDEXES)
+        await anew.execute(owner)
+        rebuilt = await owner.fetchrow(INDEXES)
+
+    assert found == rebuilt
+    assert forgotten is not None
+    assert not any(forgotten)
 
 
 @QUICK
