@@ -302,22 +302,24 @@ class Reader:
     async def deal_now(self, slug: str, today: date) -> Answer:
         """A deal as it is today, as far as is known. One look at the stream's head, and the answer that it had then."""
         pool = self.reads()
-        head = await self.histories.heads(pool).of_stream(f"deal/{slug}")
-        if head is None:
+        end, _ = await self.histories.heads(pool).of_stream(f"deal/{slug}")
+        if end is None:
             raise no_deal(slug)
         known = self._answers.get(slug)
-        if known is not None and known[:2] == (head[1], today):
+        if known is not None and known[0] == end[1] and known[1] == today:
             self._answers.move_to_end(slug)
             return known[2]
         answer = await self.deal(slug, Clocks(), today)
-        self._answers[slug] = (head[1], today, answer)
+        self._answers[slug] = (end[1], today, answer)
         if len(self._answers) > 10_000:
             self._answers.popitem(last=False)
         return answer
 
-    async def deal(self, slug: str, clocks: Clocks, today: date, head: Head | None = None) -> Answer:
+    async def deal(self, slug: str, clocks: Clocks, today: date) -> Answer:
         """A deal as of a point in time. Raises NotFound, in words, and Moved for a merged one."""
-        history = await self.history(slug)
+        history, log = await self.histories.current(self.reads(), f"deal/{slug}")
+        if history is None:
+            raise no_deal(slug)
         asked = _on(clocks, today)
         seen = history.view(asked)
         state = _known(slug, history, seen, asked)
@@ -334,14 +336,14 @@ class Reader:
         return Answer(
             encode(answer),
             f'"{etag}"',
-            clocks.effective_on is not None and head is not None and fixed(clocks, head),
+            clocks.effective_on is not None and fixed(clocks, log),
             last.position,
             last.recorded_at,
         )
 
     async def history(self, slug: str) -> History[Deal]:
         """A deal's events, folded. Raises NotFound."""
-        history = await self.histories.current(self.reads(), f"deal/{slug}")
+        history, _ = await self.histories.current(self.reads(), f"deal/{slug}")
         if history is None:
             raise no_deal(slug)
         return history
@@ -389,7 +391,7 @@ class Reader:
         rows = await self.reads().fetch(INCOMING, b"r", LAST_DAY, LAST_POSITION, deal.deal)
         slugs = dict.fromkeys([*(r.deal for r in deal.relations), *(row["deal"] for row in rows)])
         found = [await self.histories.current(self.reads(), f"deal/{slug}") for slug in slugs if slug != deal.deal]
-        return tuple(history.state for history in found if history is not None)
+        return tuple(history.state for history, _ in found if history is not None)
 
     async def flags(self, history: History[Deal], seen: View[Deal]) -> tuple[Flag, ...]:
         """What looks implausible about a deal as it is seen, also beside the deals that it is related to."""
@@ -587,7 +589,7 @@ class Reader:
         )
         found: list[dict[str, Any]] = []
         for stream in streams:
-            history = await self.histories.current(self.reads(), stream)
+            history, _ = await self.histories.current(self.reads(), stream)
             if history is None:
                 continue
             comparison = audit.compare(history.events, a, b, DEALS)
@@ -644,7 +646,7 @@ class Reader:
         stored = (await store.by_ids(self.reads(), [id])).get(id)
         if stored is None:
             raise NotFound(f"There is no event {id}.")
-        history = await self.histories.current(self.reads(), f"{stored.recorded.kind}/{stored.recorded.slug}")
+        history, _ = await self.histories.current(self.reads(), f"{stored.recorded.kind}/{stored.recorded.slug}")
         assert history is not None
         return stored, history.record.by_id[id]
 
@@ -670,7 +672,7 @@ class Reader:
         return encode(answers.audit_document(clocks, entries, {}))
 
     async def _organization(self, slug: str) -> History[Organization]:
-        history = await self.histories.current(self.reads(), f"organization/{slug}")
+        history, _ = await self.histories.current(self.reads(), f"organization/{slug}")
         if history is None:
             raise NotFound(f"There is no organization '{slug}'.")
         return history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
@@ -102,18 +103,22 @@ async def post_events(request: Request, deal: FromPath[str]) -> Response[bytes]:
     return await record(request, "deal", deal, intake.announcements.some)
 
 
-def memento(slug: str, recorded_at: datetime | None) -> dict[str, str]:
+@lru_cache(10_000)
+def memento(slug: str, recorded_at: datetime | None) -> http.RawHeaders:
     """The headers of a past state (RFC 7089): which moment it stands for, and where the others are."""
     path = f"/v1/deals/{slug}"
     links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="application/link-format"'
     headers = {"Link": links, "Vary": "Accept-Datetime"}
     if recorded_at is not None:
         headers["Memento-Datetime"] = http.http_date(recorded_at)
-    return headers
+    return http.raw(headers)
 
 
 # A document of its own kind, which holds a state and what proves it.
 CERTIFICATE = "application/vnd.investment-registry.certificate+json"
+
+REVALIDATED = (b"cache-control", b"no-cache")
+PUBLIC = (b"cache-control", b"public, no-cache")
 
 STATE = {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
 
@@ -130,25 +135,22 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     if clocks.recorded_at is None and clocks.position is None and (instant := http.accept_datetime(request)):
         clocks = await reader.first_memento(deal, replace(clocks, recorded_at=instant))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None
-    if clocks == Clocks():
+    if clocks == http.NOW:
         answer: Answer = await reader.deal_now(deal, http.today())
     else:
-        answer = await reader.deal(deal, clocks, http.today(), await reader.head() if fixes_log else None)
-    headers = memento(deal, answer.recorded_at if fixes_log else None)
-    headers["ETag"] = answer.etag
+        answer = await reader.deal(deal, clocks, http.today())
     # A redaction may come: even what is final is asked for again before it is shown.
-    headers["Cache-Control"] = "public, no-cache" if answer.final and registry.settings.public_read else "no-cache"
+    cached = PUBLIC if answer.final and registry.settings.public_read else REVALIDATED
+    headers = (*memento(deal, answer.recorded_at if fixes_log else None), cached)
     if asked.get("certificate"):
         certificate = await registry.evidence.certificate(deal, clocks, http.today())
-        headers.pop("ETag")
-        return Response(certificate, media_type=CERTIFICATE, headers=headers)
+        return http.Ready(certificate, 200, headers, CERTIFICATE.encode())
     if asked.get("expand"):
-        expanded = await reader.expand(answer, clocks, asked["expand"], http.today())
-        headers.pop("ETag")
-        return http.json_response(expanded, 200, headers)
+        return http.Ready(await reader.expand(answer, clocks, asked["expand"], http.today()), 200, headers, http.JSON)
+    headers = (*headers, (b"etag", answer.etag.encode()))
     if http.matches(request, answer.etag):
-        return http.not_modified(headers)
-    return http.json_response(answer.body, 200, headers)
+        return http.Ready(b"", 304, headers)
+    return http.Ready(answer.body, 200, headers, http.JSON)
 
 
 @route("/v1/deals/{deal:str}/events", http_method=READ)

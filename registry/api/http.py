@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -48,6 +48,14 @@ _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d
 _ETAG = re.compile(r'\s*(?:W/)?"(\d{1,9})(?:;[^"]*)?"\s*\Z')
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """A header of a request, by its name in small letters. The framework would make a mapping of all of them first."""
+    for other, value in request.scope["headers"]:
+        if other == name:
+            return value.decode("latin-1")
+    return None
+
+
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
@@ -62,10 +70,10 @@ async def authorize(request: Request, scope: Scope) -> Key:
 
 async def identify(request: Request) -> Key | None:
     """The key that asks, or None when there is none. Raises Unauthorized for one that is not known."""
-    header = request.headers.get("authorization")
-    if header is None:
+    given = header(request, b"authorization")
+    if given is None:
         return None
-    kind, _, token = header.partition(" ")
+    kind, _, token = given.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise Unauthorized("The Authorization header is not understood: send 'Authorization: Bearer KEY'.")
     key = await request.app.state.registry.keys.find(token.strip())
@@ -119,12 +127,12 @@ async def body(request: Request, content_type: str = "application/json") -> byte
 
 def expect(request: Request, content_type: str) -> None:
     """Raises UnsupportedMediaType unless the body says that it is this, in UTF-8 and not compressed."""
-    given = request.headers.get("content-type", "")
+    given = header(request, b"content-type") or ""
     kind, _, parameters = given.partition(";")
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
     if kind.strip().lower() != content_type or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
         raise UnsupportedMediaType(given=given[:100] or "(none)", expected=f"{content_type} in UTF-8")
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding = header(request, b"content-encoding") or "identity"
     if encoding.lower() != "identity":
         raise UnsupportedMediaType(given=f"{content_type}, {encoding[:100]}", expected="it uncompressed")
 
@@ -279,8 +287,13 @@ CLOCKS: dict[str, Parameter[Any]] = {
 }
 
 
+NOW = Clocks()
+
+
 def clocks(asked: Mapping[str, Any], prefix: str = "") -> Clocks:
     """The clocks among a query's parameters."""
+    if not asked:
+        return NOW
     return Clocks(**{name: asked.get(prefix + name) for name in CLOCKS})
 
 
@@ -291,13 +304,13 @@ def today() -> date:
 
 def accept_datetime(request: Request) -> datetime | None:
     """What Accept-Datetime asks for: the end of that second (RFC 7089 §2.1.1). Raises BadQuery."""
-    header = request.headers.get("accept-datetime")
-    if header is None:
+    given = header(request, b"accept-datetime")
+    if given is None:
         return None
     try:
-        if not _HTTP_DATE.match(header):
+        if not _HTTP_DATE.match(given):
             raise ValueError
-        return parsedate_to_datetime(header).astimezone(UTC) + timedelta(seconds=1) - timedelta(microseconds=1)
+        return parsedate_to_datetime(given).astimezone(UTC) + timedelta(seconds=1) - timedelta(microseconds=1)
     except (ValueError, OverflowError):
         raise BadQuery(
             parameter="Accept-Datetime", reason="an HTTP date is expected, such as Wed, 29 Oct 2025 12:00:00 GMT"
@@ -314,7 +327,7 @@ def http_date(moment: datetime) -> str:
 
 def expected_version(request: Request) -> int | None:
     """The version that If-Match demands; 0 for If-None-Match: *, ANY_VERSION for If-Match: *. Raises BadQuery."""
-    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    match, none_match = header(request, b"if-match"), header(request, b"if-none-match")
     if none_match is not None:
         if none_match.strip() != "*" or match is not None:
             raise BadQuery(parameter="If-None-Match", reason="for a new deal only '*' is understood, without If-Match")
@@ -331,7 +344,7 @@ def expected_version(request: Request) -> int | None:
 
 def idempotency_key(request: Request) -> str | None:
     """The Idempotency-Key, if there is one. Raises BadQuery."""
-    key = request.headers.get("idempotency-key")
+    key = header(request, b"idempotency-key")
     if key is not None and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", key):
         raise BadQuery(parameter="Idempotency-Key", reason="1 to 255 visible ASCII characters are expected")
     return key
@@ -339,21 +352,30 @@ def idempotency_key(request: Request) -> str | None:
 
 def matches(request: Request, etag: str) -> bool:
     """Whether the client has this answer (If-None-Match, RFC 9110 §13.1.2)."""
-    header = request.headers.get("if-none-match")
-    if header is None:
+    given = header(request, b"if-none-match")
+    if given is None:
         return False
-    return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return given.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in given.split(",")]
 
 
 def not_modified(headers: dict[str, str]) -> Response[bytes]:
     """304: what the client has still holds."""
-    return Ready(b"", 304, headers)
+    return Ready(b"", 304, raw(headers))
 
 
 def json_response(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
     """Encoded JSON as a response."""
-    size = (b"content-length", str(len(content)).encode())
-    return Ready(content, status, headers or {}, [(b"content-type", b"application/json"), size])
+    return Ready(content, status, raw(headers or {}), JSON)
+
+
+def raw(headers: Mapping[str, str]) -> RawHeaders:
+    """Headers as they are sent."""
+    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+
+
+RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+JSON = b"application/json"
 
 
 class Ready(Response[bytes]):
@@ -363,20 +385,18 @@ class Ready(Response[bytes]):
     elsewhere, was a sixth of the time of a POST.
     """
 
-    def __init__(
-        self, content: bytes, status: int, headers: dict[str, str], own: Iterable[tuple[bytes, bytes]] = ()
-    ) -> None:
+    def __init__(self, content: bytes, status: int, headers: RawHeaders, media_type: bytes | None = None) -> None:
         self.content = content
         self.status_code = status
-        self.headers = headers
         self.cookies = []
         self.background = None
-        self._own = own
+        self._headers = list(headers)
+        if media_type is not None:
+            self._headers += ((b"content-type", media_type), (b"content-length", str(len(content)).encode()))
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         return self._send
 
     async def _send(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = [*self._own, *((k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items())]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self._headers})
         await send({"type": "http.response.body", "body": self.content})

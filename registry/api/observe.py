@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -18,6 +17,8 @@ import msgspec
 from litestar import Litestar
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from registry.events.codec import random_bytes
 
 # Its level says whether lines are wanted.
 access = logging.getLogger("registry.access")
@@ -110,13 +111,11 @@ class Lines:
     def write(self) -> None:
         """Writes what waits."""
         lines, self._waiting = self._waiting, []
-        written = map(_as_text, lines) if sys.stderr.isatty() else map(_as_json, lines)
-        sys.stderr.write("".join(written))
+        if sys.stderr.isatty():
+            sys.stderr.write("".join(map(_as_text, lines)))
+        else:
+            sys.stderr.write(_encode(lines).decode())
         sys.stderr.flush()
-
-
-def _as_json(line: Line) -> str:
-    return f"{_encode(line).decode()}\n"
 
 
 def _as_text(line: Line) -> str:
@@ -124,7 +123,7 @@ def _as_text(line: Line) -> str:
     return f"{line.timestamp:%H:%M:%S} {line.method} {path} {line.status} {line.milliseconds} ms\n"
 
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode_lines
 
 
 class Observed(Litestar):
@@ -136,8 +135,7 @@ class Observed(Litestar):
             return
         begun = perf_counter()
         metrics: Metrics = self.state.metrics
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        id = given.decode() if _REQUEST_ID.match(given) else os.urandom(16).hex()
+        id = _id_of(scope)
         scope.setdefault("state", {})["request_id"] = id
         status = 0
 
@@ -146,7 +144,10 @@ class Observed(Litestar):
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", id.encode()), *ALWAYS]
-                if not any(name == POLICY[0] for name, _ in headers):
+                for name, _ in headers:
+                    if name == POLICY[0]:
+                        break
+                else:
                     headers.append(POLICY)
                 message["headers"] = headers
             await send(message)
@@ -164,6 +165,14 @@ class Observed(Litestar):
             if access.isEnabledFor(logging.INFO):
                 told = Line(id, method, scope["path"][:200], status, round(seconds * 1000, 2), datetime.now(UTC))
                 self.state.lines.add(told)
+
+
+def _id_of(scope: Any) -> str:
+    """A request's id: what a proxy in front gave it, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.match(value):
+            return str(value.decode())
+    return random_bytes(16).hex()
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -160,6 +160,15 @@ BY_ID = f"""{_COLUMNS}
  WHERE e.id = ANY ($1::uuid[])
 """
 
+# The log from a known end on, that end itself among it.
+FROM_THE_END = """
+SELECT position, stream, version, leaf_hash, recorded_at
+  FROM events
+ WHERE position >= $1
+ ORDER BY position
+ LIMIT $2
+"""
+
 HEADS_OF_STREAMS_WITH = """
 SELECT DISTINCT ON (stream) stream, version, leaf_hash
   FROM events
@@ -511,8 +520,27 @@ async def stream_sizes(connection: Connection | Pool, after: str, limit: int) ->
     return [(row["stream"], row["version"]) for row in await connection.fetch(STREAM_SIZES, after, limit)]
 
 
-async def ends(connection: Connection | Pool, names: Sequence[str]) -> dict[str, tuple[int, bytes, int]]:
-    """The version, last leaf hash and last position of these streams, those that there are."""
+# A stream's version, last leaf hash and last position.
+End: TypeAlias = tuple[int, bytes, int]
+
+
+async def moved_on(connection: Connection | Pool, end: Head, limit: int) -> tuple[Head, dict[str, End]] | None:
+    """Where the log ends now, and the ends of the streams that have got events since it ended at `end`.
+
+    None where they are more than `limit`, or where this log has not `end` in it: after a failover it may be another.
+    """
+    rows = await connection.fetch(FROM_THE_END, end.position, limit + 1)
+    if end.position and (not rows or rows[0]["leaf_hash"] != end.leaf_hash):
+        return None
+    if len(rows) > limit:
+        return None
+    for row in rows:
+        end = Head(row["position"], row["leaf_hash"], row["recorded_at"])
+    return end, {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
+
+
+async def ends(connection: Connection | Pool, names: Sequence[str]) -> dict[str, End]:
+    """The ends of these streams, those that there are."""
     rows = await connection.fetch(STREAM_ENDS, list(names))
     return {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
 

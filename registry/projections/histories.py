@@ -26,45 +26,51 @@ def history_of(stream: str, events: Sequence[Recorded]) -> History[Any]:
     return History(stream.split("/", 1)[1], rules_of(stream), events)
 
 
+# Ends of streams that are remembered, and events behind the last look that are told one by one: beyond them it is less
+# work to ask anew.
+ENDS_KEPT = 20_000
+MISSED_AT_MOST = 1_000
+
+
 class Heads:
     """Where the log, and single streams, end: asked for by many at once, answered with one question at a time.
 
     Whoever asks while a question is on its way shares the next one, so an answer is never older than what was asked;
-    at 64 connections one trip to the database then serves thirty of them.
+    at 64 connections one trip to the database then serves thirty of them. The question is what has come since the last
+    one: of a stream whose end was once looked up and that got no event since, nothing more has to be asked.
     """
 
     def __init__(self, pool: store.Pool) -> None:
         self._pool = pool
+        self._log = store.Head(0, None, None)
+        self._ends: dict[str, store.End] = {}
         self._asked: dict[str | None, list[asyncio.Future[Any]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def of_stream(self, stream: str) -> tuple[int, bytes, int] | None:
-        """A stream's version, last leaf hash and last position; None when there is no such stream."""
-        found: tuple[int, bytes, int] | None = await self._share(stream)
-        return found
+    async def of_stream(self, stream: str) -> tuple[store.End | None, store.Head]:
+        """A stream's end, None when there is no such stream, and the log's last event."""
+        return await self._share(stream)
 
     async def of_log(self) -> store.Head:
         """The log's last event."""
-        found: store.Head = await self._share(None)
-        return found
+        _, log = await self._share(None)
+        return log
 
-    async def _share(self, key: str | None) -> Any:
+    async def _share(self, key: str | None) -> tuple[store.End | None, store.Head]:
         answer = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
-        return await answer
+        found: tuple[store.End | None, store.Head] = await answer
+        return found
 
     async def _ask(self) -> None:
         while self._asked:
             asked, self._asked = self._asked, {}
-            found: dict[str | None, Any] = {}
+            found: dict[str, store.End] = {}
             failed: Exception | None = None
             try:
-                if None in asked:
-                    found[None] = await store.head(self._pool)
-                if streams := [key for key in asked if key is not None]:
-                    found.update(await store.ends(self._pool, streams))
+                found = await self._look([key for key in asked if key is not None])
             except Exception as error:
                 failed = error
             for key, waiting in asked.items():
@@ -73,10 +79,28 @@ class Heads:
                     if answer.done():
                         continue
                     if failed is None:
-                        answer.set_result(found.get(key))
+                        answer.set_result((found.get(key) if key is not None else None, self._log))
                     else:
                         answer.set_exception(failed)
         self._asking = None
+
+    async def _look(self, streams: Sequence[str]) -> dict[str, store.End]:
+        """The ends of these streams."""
+        moved = await store.moved_on(self._pool, self._log, MISSED_AT_MOST)
+        if moved is None:
+            self._ends.clear()
+            self._log = await store.head(self._pool)
+        else:
+            self._log, fresh = moved
+            self._ends.update((stream, end) for stream, end in fresh.items() if stream in self._ends)
+        found = {stream: self._ends[stream] for stream in streams if stream in self._ends}
+        if len(found) < len(streams):
+            unknown = await store.ends(self._pool, [stream for stream in streams if stream not in found])
+            found.update(unknown)
+            self._ends.update(unknown)
+            while len(self._ends) > ENDS_KEPT:
+                del self._ends[next(iter(self._ends))]
+        return found
 
 
 class Histories:
@@ -131,19 +155,19 @@ class Histories:
             found = self._heads[pool] = Heads(pool)
         return found
 
-    async def current(self, pool: store.Pool, stream: str) -> History[Any] | None:
-        """A stream as the log has it now; None when there is none.
+    async def current(self, pool: store.Pool, stream: str) -> tuple[History[Any] | None, store.Head]:
+        """A stream as the log has it now, None when there is none; and where the log ended before it was read.
 
-        One look at its head tells whether what is held still holds.
+        One look at its end tells whether what is held still holds.
         """
-        head = await self.heads(pool).of_stream(stream)
-        if head is None:
-            return None
-        version, leaf_hash, _ = head
+        end, log = await self.heads(pool).of_stream(stream)
+        if end is None:
+            return None, log
+        version, leaf_hash, _ = end
         held = self.get(stream)
         if held is not None and held.version == version and held.leaf_hash == leaf_hash:
-            return held
+            return held, log
         events = (await store.streams(pool, [stream]))[stream]
         history = history_of(stream, events)
         self.put(stream, history)
-        return history
+        return history, log

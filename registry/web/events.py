@@ -42,7 +42,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
         stored, reading = await visit.reader.event(uuid)
         recorded = stored.recorded
         deal = recorded.kind == "deal"
-        history = await visit.reader.histories.current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
+        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
         rules: Any = DEALS if deal else ORGANIZATIONS
         entries = audit.audit(history.events, visit.clocks, rules)
         entry = next((e for e in entries if e.reading.recorded.id == uuid), None)

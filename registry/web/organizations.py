@@ -89,7 +89,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
 
     async def make() -> Rendered:
         deals = await deals_of(visit, organization)
-        history = await visit.reader.histories.current(visit.reader.reads(), f"organization/{organization}")
+        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"organization/{organization}")
         if history is None and not deals:
             raise NotFound(f"There is no organization '{organization}'.")
         state: Any = None

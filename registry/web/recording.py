@@ -263,7 +263,7 @@ async def task_of(visit: Visit, kind: str, slug: str, said: Mapping[str, str]) -
     a key that may not erase: that is said before anything is filled in.
     """
     http.slug(slug)
-    history = await visit.reader.histories.current(visit.reader.reads(), f"{kind}/{slug}")
+    history, _ = await visit.reader.histories.current(visit.reader.reads(), f"{kind}/{slug}")
     task = Task(kind, slug, history, forms.known_type(said.get("type")))
     way = next((way for way in ("corrects", "voids", "redacts") if said.get(way)), None)
     if way == "redacts":
