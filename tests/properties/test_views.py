@@ -30,6 +30,7 @@ from registry.projections.deal_versions import (
     rectangles_recorded,
 )
 from registry.projections.projection import Step
+from registry.reader import FOUND, like, page_of
 from tests.domain.build import Log
 from tests.properties.histories import logs, logs_in_order
 
@@ -177,6 +178,52 @@ async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_
     assert found == rebuilt
     assert forgotten is not None
     assert not any(forgotten)
+
+
+@QUICK
+@given(told=st.lists(logs(admitted=True), min_size=1, max_size=4), data=st.data())
+async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
+    owner: asyncpg.Connection[asyncpg.Record], told: list[Log], data: st.DataObject
+) -> None:
+    histories: list[History[Deal]] = [
+        History(slug, DEALS, [msgspec.structs.replace(event, slug=slug) for event in log.events])
+        for slug, log in ((f"deal-{number}", log) for number, log in enumerate(told))
+    ]
+    clock = data.draw(st.sampled_from([b"r", b"p"]))
+    every = [r for history in histories for r in rectangles(history)]
+    terms = sorted({term for r in every for term in r.what.terms.split()} | {"sector:none"})
+    day, known = data.draw(st.sampled_from(sorted(set(corners(rows_by_clock(every, clock))))))
+    wanted = data.draw(st.lists(st.sampled_from(terms), unique=True, max_size=2))
+    any_of = data.draw(st.none() | st.lists(st.sampled_from(terms), unique=True, min_size=1, max_size=2))
+    text = data.draw(st.none() | st.sampled_from(["DEAL-1", "a deal", "nothing"]))
+    descending, listed_first = data.draw(st.booleans()), data.draw(st.booleans())
+
+    def fits(what: Listed) -> bool:
+        held = set(what.terms.split())
+        return (
+            held.issuperset(wanted)
+            and (any_of is None or not held.isdisjoint(any_of))
+            and (text is None or text.lower() in what.title.lower())
+        )
+
+    anew = Writes()
+    DealVersions().rebuild(histories, anew)
+    deals: list[str] = []
+    async with undone(owner):
+        await anew.execute(owner)
+        found = None
+        if text is not None and listed_first:
+            found = [row["deal"] for row in await owner.fetch(FOUND, like(text))]
+        page: Sequence[Any] = [None]
+        while page:
+            after = deals[-1] if deals else ""
+            point = (clock, day, known)
+            statement, arguments = page_of(point, after, 2, wanted, any_of, found, like(text), descending=descending)
+            page = await owner.fetch(statement, *arguments)
+            deals += [row["deal"] for row in page]
+
+    held = {r.deal: r.what for r in rows_by_clock(every, clock) if covers(r, day, known)}
+    assert deals == sorted((deal for deal, what in held.items() if fits(what)), reverse=descending)
 
 
 @QUICK
