@@ -21,9 +21,10 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry import answers
-from registry.answers import encode
+from registry.answers import encode, encode_ready, ready
 from registry.domain import audit, totals
 from registry.domain.audit import Moment
 from registry.domain.deal import Deal
@@ -32,7 +33,8 @@ from registry.domain.names import Suggestion, suggest_duplicates
 from registry.domain.organization import Organization, roll_up
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
-from registry.domain.remarks import flags_by_event, remarks
+from registry.domain.remarks import flags_by_event, last_published, remarks
+from registry.domain.stages import gone_quiet
 from registry.errors import Moved, NotFound
 from registry.events import store
 from registry.events.store import Head, Pool, Stored
@@ -267,6 +269,20 @@ class Answer(Struct, frozen=True):
     recorded_at: datetime | None
 
 
+class Lasting(Struct, frozen=True):
+    """A deal's state as it is answered, but for the day that was asked for and what follows from it.
+
+    `of` is what it is the state of: a stream's end, and how many of its events are in effect; None where it is no use
+    to keep it. With the last day on which something of it was published, and the furthest from which an event holds.
+    """
+
+    of: tuple[bytes | None, int] | None
+    answer: Any
+    remarks: Any
+    published: date | None
+    ahead: date | None
+
+
 class Page(Struct, frozen=True):
     """A page of deals: the rows as JSON, and where the next page begins."""
 
@@ -292,6 +308,8 @@ class Reader:
         self.histories = Histories()
         # One answer a deal: what is erased by law must not linger behind a newer one.
         self._answers: OrderedDict[str, tuple[bytes, date, Answer]] = OrderedDict()
+        # And one state a deal, the one asked for last, as it is answered on any of the days in which it holds.
+        self._lasting: OrderedDict[str, Lasting] = OrderedDict()
 
     def reads(self) -> Pool:
         """Where reads go: any replica, else the primary."""
@@ -324,22 +342,52 @@ class Reader:
         seen = history.view(asked)
         state = _known(slug, history, seen, asked)
         day = asked.effective_on or today
-        concluded = remarks(seen, state, day, reference_rates())
-        answer = answers.deal_answer(state, seen, clocks, day, concluded)
+        lasting = self._lasting_of(history, seen, state, clocks, day)
+        quiet = gone_quiet(state.stage, lasting.published, day)
+        answer = replace(
+            lasting.answer,
+            effective_on=day,
+            published_on=clocks.published_on,
+            recorded_at=clocks.recorded_at,
+            remarks=replace(lasting.remarks, quiet=quiet),
+        )
         last = seen.readings[-1].recorded
         # What lies ahead makes the answer another one on another day, and so does silence where no day was asked for.
-        silent = clocks.effective_on is None and concluded.quiet is not None
-        passing = silent or any(_ahead(r, day) for r in seen.readings)
+        silent = clocks.effective_on is None and quiet is not None
+        passing = silent or (lasting.ahead is not None and lasting.ahead > day)
         etag = f"{seen.version};{day}" if passing else f"{seen.version}"
         if answer.erased:
             etag += f";erased={answer.erased}"
         return Answer(
-            encode(answer),
+            encode_ready(answer),
             f'"{etag}"',
             clocks.effective_on is not None and fixed(clocks, log),
             last.position,
             last.recorded_at,
         )
+
+    def _lasting_of(self, history: History[Deal], seen: View[Deal], state: Deal, clocks: Clocks, day: date) -> Lasting:
+        """What is answered of a state: the fold of the same events of a history that is kept is always the same."""
+        of = (history.leaf_hash, len(seen.steps)) if seen.concluded is not None else None
+        known = self._lasting.get(history.slug)
+        if of is not None and known is not None and known.of == of:
+            self._lasting.move_to_end(history.slug)
+            return known
+        concluded = remarks(seen, state, reference_rates())
+        # What lies ahead makes the answer another one on another day.
+        ahead = [r.effective_on for r in seen.readings if r.stands and r.effective_on is not None]
+        found = Lasting(
+            of,
+            ready(answers.deal_answer(state, seen, clocks, day)),
+            ready(concluded),
+            last_published(seen),
+            max(ahead, default=None),
+        )
+        if of is not None:
+            self._lasting[history.slug] = found
+            if len(self._lasting) > 10_000:
+                self._lasting.popitem(last=False)
+        return found
 
     async def history(self, slug: str) -> History[Deal]:
         """A deal's events, folded. Raises NotFound."""
@@ -358,7 +406,7 @@ class Reader:
     async def first_memento(self, slug: str, clocks: Clocks) -> Clocks:
         """The clocks, not before the deal's first event was recorded: RFC 7089 §4.5.3 gives the first memento there."""
         first = (await self.history(slug)).events[0].recorded_at
-        return msgspec.structs.replace(clocks, recorded_at=max(first, clocks.recorded_at or first))
+        return replace(clocks, recorded_at=max(first, clocks.recorded_at or first))
 
     async def expand(self, answer: Answer, clocks: Clocks, wanted: Sequence[str], today: date) -> bytes:
         """A deal's answer with what others say today: organizations' names, other deals' relations to this one."""
@@ -396,7 +444,7 @@ class Reader:
     async def flags(self, history: History[Deal], seen: View[Deal]) -> tuple[Flag, ...]:
         """What looks implausible about a deal as it is seen, also beside the deals that it is related to."""
         state = seen.state or history.state
-        return remarks(seen, state, date.max, reference_rates(), await self.neighbours(state)).flags
+        return remarks(seen, state, reference_rates(), await self.neighbours(state)).flags
 
     async def blame(self, slug: str, clocks: Clocks, today: date) -> bytes:
         """Every field of a deal's state with the event that set it."""
@@ -553,7 +601,7 @@ class Reader:
         if question.group_by == "organization":
             tree = await self.tree(clock, known, effective_on)
             held = tree.organizations if by_parent else {}
-            question = msgspec.structs.replace(question, roll_up=roll_up(held, effective_on, tree.merged))
+            question = replace(question, roll_up=roll_up(held, effective_on, tree.merged))
         if not terms and totals.takes_plains(question):
             return await self._add_up(clock, known, min(effective_on, LAST_DAY), question)
         terms, any_of = await self._led(clock, known, terms)
@@ -711,7 +759,7 @@ class Reader:
     async def kin(self, slug: str, clocks: Clocks, today: date) -> Kin:
         """Whom an organization owned or controlled at a point in time, which records led to it, and its deals."""
         if clocks.published_on is not None:
-            clocks = msgspec.structs.replace(clocks, recorded_at=None, position=None)
+            clocks = replace(clocks, recorded_at=None, position=None)
         clock, known, _ = await self.known_at(clocks)
         day = clocks.effective_on or today
         tree = await self.tree(clock, known, day)
@@ -862,15 +910,11 @@ def _no_organization_yet(slug: str) -> NotFound:
 
 
 def _on(clocks: Clocks, today: date) -> Clocks:
-    return msgspec.structs.replace(clocks, effective_on=clocks.effective_on or today)
+    return replace(clocks, effective_on=clocks.effective_on or today)
 
 
 def _rising(one: Any, other: Any) -> tuple[Any, Any]:
     return (one, other) if one <= other else (other, one)
-
-
-def _ahead(reading: Reading, day: date) -> bool:
-    return reading.stands and reading.effective_on is not None and reading.effective_on > day
 
 
 def _cites(recorded: Recorded, source: str) -> bool:

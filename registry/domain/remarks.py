@@ -16,7 +16,7 @@ from registry.domain.deal import Deal
 from registry.domain.history import History, Reading, View
 from registry.domain.plausibility import Flag, Known, flags, of_sources, standing
 from registry.domain.rates import Rates
-from registry.domain.stages import GEM, IATI, Crosswalk, GoneQuiet, Rung, Step, gone_quiet, ladder
+from registry.domain.stages import GEM, IATI, Crosswalk, GoneQuiet, Rung, Step, ladder
 
 # An announcement is looked for among so many before it: enough to find one recorded twice, and a bound on the cost.
 REMEMBERED = 200
@@ -38,21 +38,26 @@ class Remarks(Struct, frozen=True):
     elsewhere: Elsewhere | None
 
 
-def remarks(seen: View[Deal], state: Deal, asked: date, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Remarks:
-    """What is concluded of the state that a view shows, on the day asked about."""
+def remarks(seen: View[Deal], state: Deal, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Remarks:
+    """What is concluded of the state that a view shows, on whichever day: silence is the day's (`gone_quiet`)."""
     by_event = flags_by_event(seen, rates, neighbours)
     found = [flag for raised in by_event.values() for flag in raised]
     found += [f for f in standing(state, Known(rates, (), neighbours)) if f not in found]
     stage = state.stage.value if state.stage else None
-    published = [p.reading.published_on for p in seen.steps]
-    if seen.registration is not None:
-        published.append(seen.registration.published_on)
     return Remarks(
         flags=tuple(_distinct(found)),
         ladder=ladder(_stages(seen)),
-        quiet=gone_quiet(state.stage, max(published, default=None), asked),
+        quiet=None,
         elsewhere=Elsewhere(GEM[stage], IATI[stage]) if stage else None,
     )
+
+
+def last_published(seen: View[Deal]) -> date | None:
+    """The last day on which something that a view rests on was published."""
+    published = [p.reading.published_on for p in seen.steps]
+    if seen.registration is not None:
+        published.append(seen.registration.published_on)
+    return max(published, default=None)
 
 
 def flags_by_event(seen: View[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()) -> dict[UUID, tuple[Flag, ...]]:
