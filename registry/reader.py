@@ -43,17 +43,23 @@ from registry.projections import mentions, organizations
 from registry.projections.histories import Histories, history_of
 
 # The state of a deal that a clock shows at a point in time: one rectangle at most. Written so that it is looked up deal
-# by deal, in the order of the page, and no further than the page goes.
-_AT_A_TIME = """
+# by deal, in the order of the page, and no further than the page goes; and the rectangle before the state.
+_STATE = """
+              SELECT state
+                FROM deal_versions
+               WHERE clock = $1::"char" AND deal = d.deal
+                 AND effective_from <= $2 AND effective_to > $2
+                 AND known_from <= $3 AND known_to > $3"""
+
+_AT_A_TIME = f"""
        JOIN LATERAL (
-           SELECT kind, terms, title, row, totals
-             FROM deal_versions JOIN deal_states USING (deal, state)
-            WHERE clock = $1::"char" AND deal = d.deal
-              AND effective_from <= $2 AND effective_to > $2
-              AND known_from <= $3 AND known_to > $3
+           SELECT terms, title, row
+             FROM deal_states
+            WHERE deal = d.deal AND state = ({_STATE}
+                LIMIT 1)
             LIMIT 1
        ) AS s ON true
-"""
+"""  # noqa: S608 - put together from constants
 
 # Whether it is of use to look at that time whether a deal has a term.
 _SINCE = """effective_from <= $2
@@ -180,8 +186,15 @@ SELECT deal, totals
 TOTALS_FIRST = f"""
 SELECT d.deal, s.totals
   FROM (SELECT deal FROM deal_terms WHERE term = 'deal' AND {_SINCE} ORDER BY deal) AS d
-{_AT_A_TIME}
- WHERE s.kind > '' AND d.deal <> ALL ($4::text[])
+       JOIN LATERAL (
+           SELECT totals
+             FROM deal_states
+            WHERE deal = d.deal AND state = ({_STATE}
+                 AND kind > ''
+                LIMIT 1)
+            LIMIT 1
+       ) AS s ON true
+ WHERE d.deal <> ALL ($4::text[])
  ORDER BY d.deal
  LIMIT $5
 """  # noqa: S608 - put together from constants
