@@ -6,6 +6,7 @@ it committed; what is refused leaves no trace in it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,9 @@ from registry.events.types import (
 )
 from registry.projections.histories import Histories
 from registry.projections.projection import Step
+
+# Requests judged before others get their turn: some milliseconds.
+AT_ONCE = 50
 
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
@@ -178,16 +182,22 @@ class Draft:
     # --- judging one request -----------------------------------------------------------------------------------------
 
     async def judge(self, connection: Connection | Pool, group: Sequence[Together], now: datetime) -> None:
-        """Judges what is asked, each by itself and in order; `results` tells what became of each."""
+        """Judges what is asked, each by itself and in order; `results` tells what became of each.
+
+        In between others get their turn, the bytes of the group before among them: held back until a whole group was
+        judged, they left the database with nothing to do.
+        """
         # Not the draft's first moment: what is judged later has come later.
         self.recorded_at = max(now, self.recorded_at)
         await self._load(connection, (r.stream for w in group for r in w.requests))
-        for waiting in group:
+        for number, asked in enumerate(group, 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
-                if len(waiting.requests) == 1 and not waiting.dry_run:
-                    self.results.append([await self._take(connection, waiting.requests[0])])
+                if len(asked.requests) == 1 and not asked.dry_run:
+                    self.results.append([await self._take(connection, asked.requests[0])])
                 else:
-                    self.results.append(await self._take_together(connection, waiting))
+                    self.results.append(await self._take_together(connection, asked))
             except RegistryError as refused:
                 self.results.append(refused)
 
