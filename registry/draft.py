@@ -37,8 +37,8 @@ from registry.events.types import (
 from registry.projections.histories import Histories
 from registry.projections.projection import Step
 
-# Requests judged before others get their turn: some milliseconds.
-AT_ONCE = 50
+# Requests judged before others get their turn: a millisecond.
+AT_ONCE = 20
 
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
@@ -51,7 +51,8 @@ class Request(Struct, frozen=True, kw_only=True):
 
     `by` is the id of the key that asks. `expected_version` is what If-Match demanded; for If-None-Match: * it is 0, and
     for If-Match: * ANY_VERSION. `digest` identifies the whole request, for its idempotency key. `size` is that
-    of its body, in bytes. Who asks in brief is told what was recorded, and not what that changes.
+    of its body, in bytes. `bulk` is one of very many: it lets others go first, and is told what was recorded, but not
+    what that changes.
     """
 
     kind: StreamKind
@@ -63,7 +64,7 @@ class Request(Struct, frozen=True, kw_only=True):
     digest: bytes = b""
     dry_run: bool = False
     size: int = 0
-    brief: bool = False
+    bulk: bool = False
 
     @property
     def stream(self) -> str:
@@ -86,7 +87,7 @@ class Receipt(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of a request. `answer` is its JSON, empty in brief; `new` is False for a replay or a dry run."""
+    """What became of a request. `answer` is its JSON, empty in a bulk; `new` is False for a replay or a dry run."""
 
     version: int
     position: int
@@ -129,6 +130,10 @@ class Together(Struct):
     @property
     def size(self) -> int:
         return sum(request.size for request in self.requests)
+
+    @property
+    def bulk(self) -> bool:
+        return all(request.bulk for request in self.requests)
 
     @property
     def erases(self) -> bool:
@@ -384,7 +389,7 @@ def _told(
     flags: Sequence[Flag],
 ) -> bytes:
     """The answer to a request, as it is kept under its key."""
-    if request.brief and request.idempotency_key is None:
+    if request.bulk and request.idempotency_key is None:
         return b""
     return _encode(
         {

@@ -419,6 +419,24 @@ async def test_what_was_built_on_a_group_that_came_to_nothing_is_judged_anew(
     await assert_views_are_the_logs(database)
 
 
+async def test_single_requests_go_before_those_of_a_bulk(
+    database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.recorder.GROUP_LIMIT", 2)
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await is_held(owner)
+        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, bulk=True))) for n in range(5)]
+        await asyncio.sleep(0.05)
+        single = asyncio.create_task(held.record(request("single", REGISTERED)))
+        await asyncio.sleep(0)
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        outcomes = await asyncio.gather(first, *bulk[:2], single, *bulk[2:])
+    assert [outcome.position for outcome in outcomes] == [1, 2, 3, 4, 5, 6, 7]
+    assert [outcome.answer == b"" for outcome in outcomes] == [False, True, True, False, True, True, True]
+
+
 async def test_who_ends_the_recorder_waits_for_all_that_was_asked(database: Database, owner: Owner, pool: Pool) -> None:
     await holding(owner)
     async with recording(database.app_url, name="held") as held:

@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 # Two of the recorder's groups, of which one is judged while the other is written, and what is read meanwhile.
-WINDOW = 2_500
+WINDOW = 700
 
 # Seconds between two tries while the recorder's queue is full: single posts go before an import.
 PAUSE = 0.01
@@ -144,13 +144,13 @@ async def _lines(request: Request) -> AsyncIterator[Line]:
         yield Line(number, text)
 
 
-def read(line: Line, key: Key, *, brief: bool = True) -> Record:
+def read(line: Line, key: Key, *, bulk: bool = True) -> Record:
     """A line as a request of the recorder. Raises what a single post is refused for."""
     if line.text is None:
         raise TooLarge(limit=http.BODY_LIMIT)
     kind, slug, announcement = intake.import_line(line.text)
     http.allow(key, scope_of(announcement.event))
-    return Record(kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text), brief=brief)
+    return Record(kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text), bulk=bulk)
 
 
 class Import:
@@ -263,7 +263,7 @@ def _done(number: int, request: Record, outcome: Outcome) -> dict[str, Any]:
         "position": event.position,
         "recorded_at": event.recorded_at,
     }
-    if not request.brief:
+    if not request.bulk:
         result["changes"] = _answer.decode(outcome.answer).changes
     if outcome.flags:
         result["flags"] = outcome.flags
@@ -342,7 +342,7 @@ async def _together(
     faults: list[Fault] = []
     for line in lines:
         try:
-            requests.append(read(line, key, brief=not dry_run))
+            requests.append(read(line, key, bulk=not dry_run))
         except Invalid as error:
             faults += [Fault(f"/{line.number - 1}{fault.pointer}", fault.detail) for fault in error.faults]
         except NotJson as error:
