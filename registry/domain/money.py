@@ -223,20 +223,34 @@ class _Reading:
                 self.refuse("unit_missing", "so small a figure has lost its unit (million, billion, 억, 조)")
             return figure, None
         separators = (joined_by,) if joined_by else ("~", " to ", "에서", "-")
+        refused: AmountUnreadable | None = None
         for at in (match for s in separators for match in re.finditer(re.escape(s), core)):
-            low, high = self.figure(core[: at.start()].strip()), self.figure(core[at.end() :].strip())
-            if low is None or high is None:
+            try:
+                ends = self.ends(core[: at.start()].strip(), core[at.end() :].strip())
+            except AmountUnreadable as error:
+                # A hyphen may stand inside of an end, too ("1.125-billion-2 billion").
+                refused = refused or error
                 continue
-            if high.scaled and not low.scaled:
-                if high.unit is None:
-                    self.refuse("range_unit", "the low end of the range has no unit, and the high end has several")
-                low = _Figure(low.value * high.unit, high.unit, True, low.currency, low.qualifier)
-            if low.scaled and not high.scaled:
-                self.refuse("range_unit", "the high end of the range has no unit")
-            if not high.scaled and low.value < 10_000:
-                self.refuse("unit_missing", "so small a figure has lost its unit (million, billion, 억, 조)")
-            return low, high
+            if ends is not None:
+                return ends
+        if refused is not None:
+            raise refused
         return self.explain(core)
+
+    def ends(self, from_: str, to: str) -> tuple[_Figure, _Figure] | None:
+        """The two ends of a range, if that is what both are."""
+        low, high = self.figure(from_), self.figure(to)
+        if low is None or high is None:
+            return None
+        if high.scaled and not low.scaled:
+            if high.unit is None:
+                self.refuse("range_unit", "the low end of the range has no unit, and the high end has several")
+            low = _Figure(low.value * high.unit, high.unit, True, low.currency, low.qualifier)
+        if low.scaled and not high.scaled:
+            self.refuse("range_unit", "the high end of the range has no unit")
+        if not high.scaled and low.value < 10_000:
+            self.refuse("unit_missing", "so small a figure has lost its unit (million, billion, 억, 조)")
+        return low, high
 
     def explain(self, core: str) -> NoReturn:
         if _VAGUE.search(core):

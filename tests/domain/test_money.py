@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from registry.domain.money import AmountUnreadable, Parsed, parse, plain
@@ -277,6 +277,12 @@ def _around(
 
 
 @given(written_amounts())
+@example(
+    (
+        "annual about €1.125-billion-1125.5 million",
+        Parsed(Amount(currency="EUR", low="1125000000", high="1125500000", qualifier="about"), "annual"),
+    )
+)
 def test_what_the_grammar_writes_is_read_back(written: tuple[str, Parsed]) -> None:
     text, meant = written
     assert parse(text) == meant

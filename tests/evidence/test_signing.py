@@ -280,7 +280,8 @@ async def test_the_signing_key_is_neither_logged_nor_stored_nor_served(
     assert any(event["event"] == "the log's signer refuses" for event in told)
     secret = settings.signing_key.read_text().strip()
     shown = f"{told}{caplog.text}{note.text}{settings!r}"
-    for part in (secret, secret.rpartition("+")[2]):
+    # PRIVATE+KEY+name+id+data: what stands behind the fourth sign is base64, in which it may stand too.
+    for part in (secret, secret.split("+", 4)[4]):
         assert part not in shown
         for table in ("checkpoints", "events", "keys", "idempotency"):
             assert not await owner.fetchval(
