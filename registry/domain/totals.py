@@ -56,7 +56,7 @@ RULES: dict[Rule, str] = {
     "part_of": "Does not count: it is part of an amount that does.",
     "part_of_each_other": "Does not count: it and another amount are each marked part of the other; that one counts.",
     "overlaps": "Counts in the high end only: it may overlap with an amount that counts in the low end.",
-    "outweighed": "Does not count: it is no more certain than its members, which do and add up to more.",
+    "outweighed": "Does not count: it is not certain, and in the high end its members, which add up to more, count in its place.",
     "shared": "Counts in the high end only: it belongs to several groups, and how it is split was not said.",
     "superseded": "Does not count: a later deal or pledge took its place.",
     "withdrawn": "Does not count: it was withdrawn.",
@@ -396,13 +396,13 @@ def _rule(key: Key, item: _Item, settled: Settled, members: Mapping[Key, list[Ke
     wholes = settled.inside_low.get(key) or settled.inside_high.get(key) or ()
     if in_low:
         return ("contained", wholes) if wholes else ("aggregate", tuple(sorted(members[key], key=name_of)))
-    if key in settled.beside and not (wholes and not in_high):
-        return "overlaps", settled.beside[key]
+    beside = settled.beside.get(key, ())
     if in_high:
-        return ("members", wholes) if wholes else ("shared", ())
+        return ("overlaps", beside) if beside else ("members", wholes) if wholes else ("shared", ())
     if wholes:
         return ("part_of_each_other" if key in settled.equals else "part_of"), wholes
-    return "outweighed", tuple(sorted(members.get(key, ()), key=name_of))
+    # What keeps it out of the one end, and what stands for it in the other.
+    return "outweighed", tuple(sorted({*beside, *members.get(key, ())}, key=name_of))
 
 
 def add_up(

@@ -83,11 +83,9 @@ def test_the_worldwide_programme_and_what_it_may_include_are_not_added_in_the_lo
     overall = add_up(rows("2025-12-31"), Question(currency="USD"), reference_rates()).overall
     by = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
     assert by["aws-apec-2028/total"] == "counted"
-    assert {name for name, rule in by.items() if rule == "overlaps"} == {
-        "aws-korea-2027/programme",
-        "seven-firms-korea-2030/total",
-        "sk-aws-ulsan/total",
-    }
+    assert {n for n, rule in by.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
+    # It may overlap too, and where that does not matter, in the high end, its members stand for it.
+    assert by["seven-firms-korea-2030/total"] == "outweighed"
     (found,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
     assert found.high_open, "it is more than 40bn"
 

@@ -160,6 +160,19 @@ def test_an_aggregate_ascribed_to_one_member_is_not_added_to_the_aggregate() -> 
     assert column(overall, "USD").qualifiers == ("about",)
 
 
+def test_an_aggregate_that_overlaps_and_gives_way_to_its_members_counts_in_neither_end_and_says_so() -> None:
+    aggregate, *members = seven_firms()
+    wider = deal(
+        "fourteen-economies", pledged(usd("40000000000")), DealsRelated(relation="overlaps", deal="seven-firms-korea")
+    )
+    overall = total([aggregate, wider, *members]).overall
+    assert interval(overall, "USD") == (40 * BN, 54 * BN)
+    line = line_of(overall, "seven-firms-korea/total")
+    assert (line.rule, line.low, line.high) == ("outweighed", "0", "0")
+    assert line.because == ("amkor-songdo/total", "aws-korea-2031/total", "fourteen-economies/total")
+    assert wider.relations[0].source in line.events
+
+
 def test_an_aggregate_larger_than_its_members_counts_in_their_place() -> None:
     rows = [row for row in seven_firms() if row.deal != "amkor-songdo"]
     overall = total(rows).overall
@@ -639,6 +652,28 @@ def test_every_pledge_is_listed_once_and_the_lines_add_up(
                 sum(x.low != "0" for x in lines),
                 sum(x.high != "0" for x in lines),
             )
+
+
+ENDS = {
+    "Counts in both ends": (True, True),
+    "Counts in the low end": (True, False),
+    "Counts in the high end": (False, True),
+}
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+@settings(max_examples=200)
+def test_a_pledge_counts_in_the_ends_that_its_rule_says(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    for group in (answer.overall, *answer.groups):
+        for line in group.lines:
+            low, high = next((ends for said, ends in ENDS.items() if RULES[line.rule].startswith(said)), (False, False))
+            # Half a range may add nothing to an end that it counts in.
+            assert low or line.low == "0", line
+            assert high or line.high == "0", line
+            assert (line.high != "0") == high or line.rule in ("counted", "additional"), line
 
 
 @given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]), st.integers(0, 3))
