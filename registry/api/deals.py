@@ -190,7 +190,7 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[Any]:
 
 @route("/v1/compare", http_method=READ)
 async def get_portfolio_compare(request: Request) -> Response[Any]:
-    """What appeared, grew, shrank, slipped, was corrected between two points, over all deals."""
+    """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
     await http.may_read(request)
     asked = http.query(request, TWO_POINTS)
     answer = await request.app.state.registry.reader.compare_portfolio(

@@ -643,6 +643,8 @@ What = Literal[
     "vanished",
     "grew",
     "shrank",
+    "stated",
+    "unstated",
     "restated",
     "slipped",
     "brought_forward",
@@ -665,8 +667,10 @@ class Movement(Struct, frozen=True):
 def movements(comparison: Comparison[S]) -> list[Movement]:
     """What happened to a deal between two points. Only the world makes an amount grow: a correction never does.
 
-    A change learned late counts as what it is, and as learned late. `restated`: an amount is another one that cannot be
-    measured against the one before (another currency, a range, none stated).
+    A change learned late counts as what it is, and as learned late. `stated`: a pledge's amount that was not stated
+    before, whether the pledge is new or had none: unknown is not 0, and did not grow. `unstated`: it is stated no
+    longer. `restated`: an amount is another one that cannot be measured against the one before (another currency, a
+    range).
     """
     if comparison.before is None or comparison.after is None:
         sight = next((c for c in comparison.changes if c.path in _STATES), None)
@@ -706,14 +710,11 @@ def _moved(change: Caused, before: Struct, after: Struct) -> What | None:
 def _grown(change: Caused, pledge: str, before: Struct, after: Struct) -> What | None:
     was, now = change.before, change.after
     if was is None or now is None:
-        # A new pledge adds its amount. That an amount is stated at last, or no longer, is no growth: unknown is not 0.
-        there = any(p.pledge == pledge for p in getattr(after if was is None else before, "pledges", ()))
-        other = any(p.pledge == pledge for p in getattr(before if was is None else after, "pledges", ()))
-        if not there or other:
-            return "restated"
-        if _is_part(pledge, after if was is None else before):
+        with_it, without = (after, before) if was is None else (before, after)
+        known = any(p.pledge == pledge for p in getattr(without, "pledges", ()))
+        if not known and _is_part(pledge, with_it):
             return None
-        return "grew" if was is None else "shrank"
+        return "stated" if was is None else "unstated"
     signs = _signs(was, now)
     if signs == {1} or signs == {0, 1}:
         return "grew"

@@ -172,6 +172,8 @@ LABELS: dict[str, dict[str, str]] = {
         "vanished": N_("No longer known"),
         "grew": N_("Grew"),
         "shrank": N_("Shrank"),
+        "stated": N_("Stated for the first time"),
+        "unstated": N_("No longer stated"),
         "restated": N_("Restated"),
         "slipped": N_("Slipped"),
         "brought_forward": N_("Brought forward"),
@@ -299,7 +301,9 @@ LABELS: dict[str, dict[str, str]] = {
             "Does not count: it and another amount are each marked part of the other; that one counts."
         ),
         "overlaps": N_("Counts in the high end only: it may overlap with an amount that counts in the low end."),
-        "outweighed": N_("Does not count: it is no more certain than its members, which do and add up to more."),
+        "outweighed": N_(
+            "Does not count: it is not certain, and in the high end its members, which add up to more, count in its place."
+        ),
         "shared": N_("Counts in the high end only: it belongs to several groups, and how it is split was not said."),
         "superseded": N_("Does not count: a later deal or pledge took its place."),
         "withdrawn": N_("Does not count: it was withdrawn."),

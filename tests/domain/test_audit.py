@@ -471,8 +471,8 @@ def test_two_points_of_nothing_compare_to_nothing() -> None:
         (usd("7"), usd("5"), "shrank"),
         (usd("5"), usd("5", qualifier="about"), "restated"),
         (usd("5"), Amount(value="7", currency="KRW"), "restated"),
-        (usd("5"), None, "restated"),
-        (None, usd("5"), "restated"),
+        (usd("5"), None, "unstated"),
+        (None, usd("5"), "stated"),
         (Amount(currency="USD", low="1", high="2"), Amount(currency="USD", low="1", high="3"), "grew"),
         (Amount(currency="USD", low="1", high="2"), Amount(currency="USD", low="0", high="3"), "restated"),
         (Amount(currency="USD", wording="several billion"), usd("5"), "restated"),
@@ -490,11 +490,12 @@ def test_an_amount_grew_or_shrank_only_where_that_can_be_measured(
     assert [m.what for m in movements(made) if m.change and m.change.path == FIELD] == [what]
 
 
-def test_a_new_pledge_makes_a_deal_grow_and_a_withdrawn_one_makes_it_shrink() -> None:
+def test_a_new_pledge_states_its_amount_and_grows_not_at_all_and_a_withdrawn_one_makes_a_deal_shrink() -> None:
     log, _ = pledged()
     log.admit(PledgeAnnounced(pledge="more", amount=usd("1")), "2024-06-20")
     log.admit(PledgeWithdrawn(pledge="more"), "2024-06-30")
-    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["grew"]
+    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["stated"]
+    assert whats(compared(log, {"effective_on": "2024-06-20"}, {"effective_on": "2024-06-16"})) == ["unstated"]
     assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
 
 
