@@ -56,7 +56,7 @@ RULES: dict[Rule, str] = {
     "part_of": "Does not count: it is part of an amount that does.",
     "part_of_each_other": "Does not count: it and another amount are each marked part of the other; that one counts.",
     "overlaps": "Counts in the high end only: it may overlap with an amount that counts in the low end.",
-    "outweighed": "Does not count: it is not certain, and in the high end its members, which add up to more, count in its place.",
+    "outweighed": "Does not count: it is not certain, and in the high end its members, which add up to more, do.",
     "shared": "Counts in the high end only: it belongs to several groups, and how it is split was not said.",
     "superseded": "Does not count: a later deal or pledge took its place.",
     "withdrawn": "Does not count: it was withdrawn.",

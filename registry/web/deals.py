@@ -136,6 +136,17 @@ async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) ->
     return names
 
 
+async def titled(visit: Visit, slugs: Iterable[str]) -> dict[str, str]:
+    """The titles of deals, as they are known now, in the reader's language, under `deal/SLUG`."""
+    spoken = words(visit.language)
+    names: dict[str, str] = {}
+    for slug in slugs:
+        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"deal/{slug}")
+        if history is not None:
+            names[f"deal/{slug}"] = spoken.own(history.state.title, slug)
+    return names
+
+
 def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
     """The slider's stops of a stream's page, for the world's clock and the known one."""
     effective, published, recorded = times.of_history(history)

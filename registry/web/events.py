@@ -20,10 +20,10 @@ from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
 from registry.verification import verify_bundle
 from registry.web import page
-from registry.web.deals import called, citation, named, rails
+from registry.web.deals import called, citation, named, rails, titled
 from registry.web.page import Rendered, Request, Visit
 from registry.web.portfolio import everything
-from registry.web.shown import organizations_in, shown
+from registry.web.shown import deals_in, organizations_in, shown
 from registry.web.words import N_
 
 CHECKPOINTS = 20
@@ -124,11 +124,16 @@ async def get_log(request: Request) -> Response[bytes]:
         except RegistryError as error:
             problem = str(error)
         here = shown(visit.language)
+        said = [e.recorded.event for e in events]
+        streams: dict[str, set[str]] = {"deal": deals_in(said), "organization": organizations_in(said)}
+        for e in events:
+            streams[e.recorded.kind].add(e.recorded.slug)
+        names = await named(visit, slugs=streams["organization"]) | await titled(visit, streams["deal"])
         return page.render(
             visit,
             "log.html",
             events=events,
-            names=await named(visit, slugs=organizations_in(e.recorded.event for e in events)),
+            names=names,
             earlier=after + 1 if after and not only else None,
             later=later,
             checkpoint=checkpoint,

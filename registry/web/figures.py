@@ -17,6 +17,7 @@ from babel.core import UnknownLocaleError
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 from pycountry import countries, subdivisions
 
+from registry.domain.rates import Rate
 from registry.events.types import Amount, Horizon, StatedAmount
 from registry.web.words import N_, Words, words
 
@@ -131,6 +132,18 @@ class Figures:
             return self.words.gettext(_QUALIFIED[mark]) % {"amount": text} if mark else text
         text = f"{self.sum(low, currency, 4)} – {self.sum(high, currency, 4)}"
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
+
+    def rate(self, rate: Rate) -> str:
+        """A rate as people quote it, the dearer currency at one: "US$1 = ₩1,422.95"."""
+        one, other, worth = rate.from_, rate.to, rate.to_per_eur / rate.from_per_eur
+        if worth < 1:
+            one, other, worth = other, one, rate.from_per_eur / rate.to_per_eur
+        places = Decimal("0.01") if worth >= 10 else Decimal("0.0001")
+        return f"{self.sum('1', one)} = {self.sum(worth.quantize(places, ROUND_HALF_EVEN), other)}"
+
+    def exact_rate(self, rate: Rate) -> str:
+        """A rate as the answer has it: what one unit of the first currency is worth."""
+        return f"1 {rate.from_} = {self.number(rate.rate)} {rate.to}"
 
     @lru_cache(_REMEMBERED)  # noqa: B019 - one a language, for as long as the process
     def currency(self, code: str) -> str:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from difflib import SequenceMatcher
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -112,6 +113,7 @@ _NAMED = {
 # What varies in the registry's sentences, by the kind of thing that it is. A nested one is a sentence in its turn.
 _NESTED = frozenset({"detail", "fault", "why"})
 _SAID_NUMBERS = frozenset({"expected", "factor", "high", "kw", "limit", "low", "position", "size", "version"})
+_SAID_DEALS = frozenset({"part", "whole"})
 _SAID_DAYS = frozenset({"day", "other_day"})
 _SAID_TOKENS = {
     "type": "event",
@@ -303,20 +305,30 @@ class Shown:
 
     # --- the registry's own sentences ---------------------------------------------------------------------------------
 
-    def told(self, sentence: str) -> str | None:
+    def told(self, sentence: str, names: Names | None = None) -> str | None:
         """A sentence of the registry's in the reader's language; None where it has none, and the English one stands."""
-        if self.words.language == "en":
-            return sentence
-        found = message_of(sentence)
+        english = self.words.language == "en"
+        found = None if english and not names else message_of(sentence)
         if found is None:
-            return None
+            return sentence if english else None
         message, said = found
-        values = {name: self._varying(name, text) for name, text in said.items()}
+        if english:
+            # Its words are what they are; only the deals that it speaks of have names.
+            return message % {n: self._of_deal(t, names) if n in _SAID_DEALS else t for n, t in said.items()}
+        values = {name: self._varying(name, text, names) for name, text in said.items()}
         return None if None in values.values() else self.words.say(message, **values)
 
-    def _varying(self, name: str, text: str) -> str | None:
+    def _of_deal(self, text: str, names: Names | None) -> str:
+        """A deal or a pledge of it, as `DEAL/PLEDGE`, by the deal's name; a pledge of the page's own by itself."""
+        deal, _, pledge = text.partition("/")
+        own = (names or {}).get(f"deal/{deal}") == self._(N_("this deal"))
+        return pledge if own and pledge else self._name(text, "deal", names or {})
+
+    def _varying(self, name: str, text: str, names: Names | None) -> str | None:
         if name in _NESTED:
-            return self.told(text)
+            return self.told(text, names)
+        if name in _SAID_DEALS:
+            return self._of_deal(text, names)
         if name in _SAID_TOKENS:
             kind = _SAID_TOKENS[name]
             return self.words.label(kind, text) if text in LABELS[kind] else text
@@ -340,7 +352,7 @@ class Shown:
         """What a flag compared: the name of each figure, or of the deal and pledge that it is of, and the figure."""
         return [
             (
-                self.words.label("figure", name) if name in LABELS["figure"] else self._name(name, "deal", names or {}),
+                self.words.label("figure", name) if name in LABELS["figure"] else self._of_deal(name, names),
                 self._figure(name, text),
             )
             for name, text in figures.items()
@@ -479,6 +491,44 @@ def organizations_in(events: Iterable[Event | None]) -> set[str]:
     return found
 
 
+def deals_in(events: Iterable[Event | None]) -> set[str]:
+    """The deals that events speak of by their slugs alone."""
+    found: set[str] = set()
+    for event in events:
+        for name in ("deal", "additional_to", "into"):
+            value = getattr(event, name, None)
+            if isinstance(value, str):
+                found.add(value.partition("/")[0])
+    return found
+
+
+Marked = tuple[tuple[bool, str], ...]
+"""A text in pieces, each with whether the other text lacks it."""
+
+_WORDS = re.compile(r"\s+|\S+")
+# So many pairs of words are laid side by side; longer texts are marked as a whole.
+_PAIRS = 250_000
+
+
+@lru_cache(1_000)
+def marked(before: str | None, after: str | None) -> tuple[Marked, Marked]:
+    """Two texts with the words that differ marked; texts with no word in common as a whole, one that is not as none."""
+    old, new = _WORDS.findall(before or ""), _WORDS.findall(after or "")
+    sides: tuple[list[tuple[bool, str]], list[tuple[bool, str]]] = ([], [])
+    if 0 < len(old) * len(new) <= _PAIRS:
+        for how, i, j, k, m in SequenceMatcher(str.isspace, old, new, autojunk=False).get_opcodes():
+            # Two words that differ with a gap between them are one piece that differs.
+            differs = how != "equal" or (all(map(str.isspace, old[i:j])) and 0 < i < j < len(old))
+            for side, text in zip(sides, ("".join(old[i:j]), "".join(new[k:m])), strict=True):
+                if text and side and side[-1][0] == differs:
+                    side[-1] = (differs, side[-1][1] + text)
+                elif text:
+                    side.append((differs, text))
+    if all(differs or text.isspace() for side in sides for differs, text in side):
+        return (((True, before),) if before else ()), (((True, after),) if after else ())
+    return tuple(sides[0]), tuple(sides[1])
+
+
 @cache
 def shown(language: str) -> Shown:
     """A language's way to show values."""
@@ -501,6 +551,7 @@ def helpers(language: str) -> dict[str, Callable[..., Any]]:
         "instant": here.figures.instant,
         "moment": here.moment,
         "in_words": here.told,
+        "marked": marked,
         "compared": here.compared,
         "loosely": here.figures.loosely,
         "horizon": here.figures.horizon,

@@ -302,7 +302,7 @@ LABELS: dict[str, dict[str, str]] = {
         ),
         "overlaps": N_("Counts in the high end only: it may overlap with an amount that counts in the low end."),
         "outweighed": N_(
-            "Does not count: it is not certain, and in the high end its members, which add up to more, count in its place."
+            "Does not count: it is not certain, and in the high end its members, which add up to more, do."
         ),
         "shared": N_("Counts in the high end only: it belongs to several groups, and how it is split was not said."),
         "superseded": N_("Does not count: a later deal or pledge took its place."),

@@ -239,6 +239,8 @@ async def test_the_amkor_figure_is_flagged_with_its_evidence(reader: httpx.Async
     flags = html[html.index('class="flags"') :]
     flags = flags[: flags.index("</section>")]
     assert "the amount of all may have been ascribed to one" in flags
+    assert "packaging is part of Seven foreign firms: investment in Korea / total" in text_of(flags)
+    assert "seven-firms-korea-2030" not in text_of(flags)
     assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
 
 
@@ -626,6 +628,15 @@ async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_jso
     everything = (await reader.get("/v1/events?type=pledge_announced&limit=1000")).json()["events"]
     assert seen == [str(e["position"]) for e in everything]
     assert len(seen) > 6
+
+
+async def test_the_log_calls_deals_and_organizations_by_their_names(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/log?type=deals_related&effective_on=2026-10-02")).text
+    table = html[html.index('class="stack log"') :]
+    assert "SK and AWS: AI data centre in Ulsan</a>" in table
+    assert not re.search(r'href="/(deals|organizations)/([a-z0-9-]+)[^"]*">\2<', table)
+    # What is related to what goes by names too.
+    assert "seven-firms-korea-2030" not in text_of(table)
 
 
 async def test_the_page_of_a_long_history_shows_a_part_of_it_and_leads_to_the_rest(

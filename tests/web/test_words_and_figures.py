@@ -24,12 +24,13 @@ from jinja2.ext import babel_extract
 from registry import draft, errors, reader, verification
 from registry.api import http
 from registry.domain import deal, history, money, organization, plausibility
+from registry.domain.rates import Rate, reference_rates
 from registry.events import checkpoint, intake, merkle
-from registry.events.types import EVENT_TYPES, Amount, Horizon, Localized, StatedAmount
+from registry.events.types import EVENT_TYPES, Amount, Currency, Horizon, Localized, StatedAmount
 from registry.web import events, organizations, page, recording, times
 from registry.web import files as web_files
 from registry.web.figures import figures
-from registry.web.shown import shown
+from registry.web.shown import marked, shown
 from registry.web.words import LABELS, LANGUAGES, preferred, words
 
 KO, EN = figures("ko"), figures("en")
@@ -155,6 +156,19 @@ def test_totals_are_rounded_and_say_what_is_open() -> None:
     assert EN.interval("41780112345.5", "66940000000", "USD", high_open=True) == "US$41.78bn – US$66.94bn or more"
     assert KO.interval("20000000000000", "20000000000000", "KRW") == "20조 원"
     assert EN.interval("5", "5", "USD", low_open=True) == "up to US$5"
+
+
+def test_a_rate_reads_as_people_quote_it_whichever_way_it_converts() -> None:
+    assert EN.rate(rate("USD", "KRW")) == EN.rate(rate("KRW", "USD")) == "US$1 = ₩1,422.95"
+    assert KO.rate(rate("KRW", "USD")) == "1 달러 = 1,422.95 원"
+    assert EN.exact_rate(rate("KRW", "USD")) == "1 KRW = 0.000702767342699 USD"
+    assert EN.rate(rate("USD", "EUR")) == "€1 = US$1.1636"
+
+
+def rate(one: Currency, other: Currency) -> Rate:
+    found = reference_rates().rate(one, other, date(2025, 10, 29))
+    assert isinstance(found, Rate)
+    return found
 
 
 def test_a_horizon_reads_like_a_sentences_end() -> None:
@@ -358,6 +372,44 @@ def test_a_sentence_is_told_with_what_varies_in_the_readers_words() -> None:
     assert shown("ko").told("Nothing that the registry says.") is None
     assert shown("ko").told("'x' cannot be read as one amount: nothing that it says") is None
     assert shown("ko").told("The condition 'permit' was lifted on 2025-99-99.") is not None
+
+
+def test_the_words_that_differ_are_marked_and_the_others_are_not() -> None:
+    old, new = marked("약 2조 4,000억 원", "약 2조 5,000억 원")
+    assert old == ((False, "약 2조 "), (True, "4,000억"), (False, " 원"))
+    assert new == ((False, "약 2조 "), (True, "5,000억"), (False, " 원"))
+    assert marked("US$5bn", "about US$5bn") == (((False, "US$5bn"),), ((True, "about "), (False, "US$5bn")))
+    assert marked("a hall of one", "a hall for two")[0] == ((False, "a hall "), (True, "of one"))
+    # Nothing in common but a gap, and nothing at all.
+    assert marked("US$5.1bn here", "₩7tn there") == (((True, "US$5.1bn here"),), ((True, "₩7tn there"),))
+    assert marked(None, "x y") == ((), ((True, "x y"),))
+    long = "word " * 1_000
+    assert marked(long, long + "more") == (((True, long),), ((True, long + "more"),))
+
+
+@given(st.text("ab \n", max_size=30), st.text("ab \n", max_size=30))
+def test_marking_loses_no_word(before: str, after: str) -> None:
+    for text, side in zip((before, after), marked(before, after), strict=True):
+        assert "".join(piece for _, piece in side) == text
+    for one, other in (marked(before, after), marked(after, before)):
+        assert [t for differs, t in one if not differs and not t.isspace()] == [
+            t for differs, t in other if not differs and not t.isspace()
+        ] or before.split() != after.split()
+
+
+def test_a_flag_calls_deals_by_their_names() -> None:
+    sentence = (
+        "amkor-songdo/packaging is part of seven-firms/total, and not smaller than it: the amount of all "
+        "together may have been ascribed to one."
+    )
+    names = {"deal/amkor-songdo": "this deal", "deal/seven-firms": "Seven firms"}
+    told = shown("en").told(sentence, names)
+    assert told is not None
+    assert told.startswith("packaging is part of Seven firms / total, and not")
+    korean = shown("ko").told(sentence, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
+    assert korean is not None
+    assert "seven-firms" not in korean
+    assert "일곱 기업 / total" in korean
 
 
 def test_what_a_flag_compared_reads_like_all_figures() -> None:
