@@ -7,7 +7,7 @@ day and an axis (`known`, `known_on`); that is answered with a redirect to the a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -149,11 +149,12 @@ def _thinned(stops: list[Stop], here: int) -> list[Stop]:
     return [stops[i] for i in sorted(kept | {min(here + 1, len(stops) - 1)})]
 
 
-def batched(instants: Iterable[datetime]) -> list[datetime]:
-    """Instants of recording, those of one moment as its last."""
+def batched(instants: Iterable[datetime], mended: Collection[datetime] = ()) -> list[datetime]:
+    """Instants of recording, those of one moment as its last; of a record and its correction, both: they compare."""
     found: list[datetime] = []
     for instant in sorted(instants):
-        if found and instant - found[-1] < ONE_MOMENT:
+        alike = found and (instant in mended) == (found[-1] in mended)
+        if alike and instant - found[-1] < ONE_MOMENT:
             found[-1] = instant
         else:
             found.append(instant)
@@ -167,7 +168,8 @@ def of_history(history: History[Any]) -> tuple[list[date], list[date], list[date
     if registration is not None and registration.effective_on is not None:
         effective.add(registration.effective_on)
     published = {r.published_on for r in history.record.readings if r.stands}
-    return sorted(effective), sorted(published), batched(e.recorded_at for e in history.events)
+    mended = {e.recorded_at for e in history.events if e.type in ("event_corrected", "event_voided")}
+    return sorted(effective), sorted(published), batched((e.recorded_at for e in history.events), mended)
 
 
 def of_log(events: Iterable[Stored]) -> list[datetime]:

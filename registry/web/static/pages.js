@@ -6,8 +6,18 @@
   const go = (href) => {
     const swapped = document.querySelector("#page") && window.htmx && new URL(href, location.href).pathname === location.pathname;
     if (!swapped) { location.href = href; return; }
+    const held = document.activeElement;
+    hold = held && held.type === "range" ? held.getAttribute("aria-label") : "";
     htmx.ajax("GET", href, { target: "#page", select: "#page", swap: "outerHTML show:none" })
       .then(() => { history.pushState({ page: true }, "", href); at = location.pathname + location.search; });
+  };
+  // Who moves by keys goes on where he was: in the same slider, else at the content, which is now another.
+  let hold = null;
+  const handBack = () => {
+    if (hold === null || document.activeElement !== document.body) return;
+    const ranges = [...document.querySelectorAll("#page input[type=range]")];
+    (ranges.find((range) => !range.hidden && range.getAttribute("aria-label") === hold) || document.querySelector("#content")).focus({ preventScroll: true });
+    hold = null;
   };
   // Pages that were swapped are loaded anew when the reader goes back to them.
   addEventListener("popstate", () => { if (location.pathname + location.search !== at) location.reload(); });
@@ -90,7 +100,7 @@
     root.querySelectorAll("[data-axes]").forEach(cross);
   };
   addEventListener("DOMContentLoaded", () => wake(document));
-  document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "page" || event.detail.elt.id === "page") wake(document.querySelector("#page")); });
+  document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "page" || event.detail.elt.id === "page") { wake(document.querySelector("#page")); handBack(); } });
 })();
 
 // The proof, computed in front of the reader: leaf, path, root (RFC 6962 §2.1), and the checkpoint's signature (Ed25519).
