@@ -137,6 +137,14 @@ class TimeLine(Struct, frozen=True):
     left: float
 
 
+# A mark says so much of its events; the page has them in full.
+BRIEF = 120
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…"
+
+
 def time_line(
     seen: View[Deal],
     entries: Sequence[Audited],
@@ -171,7 +179,7 @@ def time_line(
             "source" if all(e.change_of == "source" for e in group) else "world",
             x,
             min(11.0, 4.0 + len(group)),
-            "; ".join(list(dict.fromkeys(tell(e) for e in group))[:TOLD]),
+            "; ".join(list(dict.fromkeys(_brief(tell(e)) for e in group))[:TOLD]),
             door(group[0].reading.recorded.id),
         )
         for x, group in _close(sorted(grouped.items()), scale)

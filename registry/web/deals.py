@@ -156,7 +156,7 @@ def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
     at: Any = visit.clocks.published_on if visit.times.axis == "published" else visit.clocks.recorded_at
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     return {
-        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest),
+        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
         "known": times.rail(on_axis, at, name, known),
     }
 
@@ -164,6 +164,9 @@ def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
 def unknown(visit: Visit, asked: Asked) -> Rendered:
     """The page of a deal that was not known at the point asked for: in words, with the way to where it is."""
     first = asked.history.events[0]
+    days, _, _ = times.of_history(asked.history)
+    effective = days[0] if days else first.published_on
+    published_on = visit.clocks.published_on
     return page.render(
         visit,
         "unknown.html",
@@ -171,7 +174,12 @@ def unknown(visit: Visit, asked: Asked) -> Rendered:
         deal=asked.slug,
         title=asked.history.state.title,
         first=first,
-        effective=asked.history.timeline.steps[0].key[0] if asked.history.timeline.steps else first.effective_on,
+        effective=effective,
+        # It is known, and only begins later.
+        ahead=visit.times.effective_on < effective
+        and visit.clocks.position is None
+        and visit.clocks.recorded_at is None
+        and (published_on is None or published_on >= first.published_on),
         rails=rails(visit, asked.history),
         data_url=visit.data(f"/v1/deals/{asked.slug}"),
         csv_url=None,

@@ -82,12 +82,16 @@ def _rings(geometry: dict[str, Any], arcs: list[list[Point]]) -> Iterator[list[P
             yield points
 
 
-def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least: float) -> str:
+def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least: float, thin: int = 0) -> str:
     """Rings as one path in whole units, without what is smaller than `least` units across."""
     parts: list[str] = []
     for ring in rings:
         points = [(round(x), round(y)) for x, y in map(project, ring)]
-        kept = [p for i, p in enumerate(points) if i == 0 or p != points[i - 1]]
+        kept: list[tuple[int, int]] = []
+        for x, y in points:
+            # What is no further than `thin` from the point before shows in no drawing of this size.
+            if not kept or max(abs(x - kept[-1][0]), abs(y - kept[-1][1])) > thin:
+                kept.append((x, y))
         xs, ys = [p[0] for p in kept], [p[1] for p in kept]
         if len(kept) < 4 or max(max(xs) - min(xs), max(ys) - min(ys)) < least:
             continue
@@ -151,5 +155,5 @@ def world() -> Outline:
     for geometry in topology["objects"]["countries"]["geometries"]:
         country = pycountry.countries.get(numeric=geometry.get("id", "").zfill(3))
         if country is not None:
-            lands.append(Province(country.alpha_2, _path(_rings(geometry, arcs), world_point, 1), 0, 0))
-    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(land, world_point, 3))
+            lands.append(Province(country.alpha_2, _path(_rings(geometry, arcs), world_point, 1, 1), 0, 0))
+    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(land, world_point, 4, 1))

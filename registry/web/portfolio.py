@@ -120,7 +120,7 @@ async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, tim
         k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis", "cursor")
     }
     return {
-        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest),
+        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
         "known": times.rail(moments, getattr(visit.clocks, name), name, other),
     }
 

@@ -126,10 +126,20 @@ def canonical(given: dict[str, str], today: date) -> dict[str, str]:
     return query
 
 
-def rail(moments: Iterable[date | datetime], at: date | datetime | None, name: str, query: dict[str, str]) -> Rail:
-    """The stops of one clock. `at` is the point shown, None: the clock is open; `query` is the rest of the address."""
+def rail(
+    moments: Iterable[date | datetime],
+    at: date | datetime | None,
+    name: str,
+    query: dict[str, str],
+    today: date | None = None,
+) -> Rail:
+    """The stops of one clock. `at` is the point shown, None: the clock is open, on `today` if something lies ahead.
+
+    `query` is the rest of the address.
+    """
     ordered = sorted(set(moments))
-    here = len(ordered) - 1 if at is None else _last(ordered, at)
+    now = at if at is not None else today
+    here = len(ordered) - 1 if now is None else _last(ordered, now)
     stops = [Stop(value, urlencode({**query, name: _text(value)}), i == here) for i, value in enumerate(ordered)]
     exact = at is None or (here >= 0 and ordered[here] == at)
     before = stops[here - 1 if exact else here] if here >= (1 if exact else 0) else None

@@ -128,6 +128,54 @@ async def test_a_page_and_its_assets_stay_under_150_kilobytes_even_uncompressed(
         assert len(html.encode()) + sum(sizes[a] for a in assets) < 150_000, path
 
 
+async def test_every_page_of_the_demo_is_sent_in_less_than_150_kilobytes_with_its_assets(
+    reader: httpx.AsyncClient,
+) -> None:
+    """Every deal, organization and event, as a browser is sent them: compressed."""
+    listed = [("deals", "deal"), ("organizations", "organization"), ("events", "id")]
+    every = list(PAGES)
+    for name, key in listed:
+        found = (await reader.get(f"/v1/{name}", params={"limit": 1000} if name != "deals" else {})).json()[name]
+        every += [f"/{name}/{each[key]}" for each in found[:: 1 if name == "deals" else 9]]
+        if name == "deals":
+            every += [f"/deals/{each[key]}/{part}" for each in found for part in ("blame", "compare")]
+    sent: dict[str, int] = {}
+
+    async def weigh(path: str) -> str:
+        async with reader.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert answer.headers["content-encoding"] == "gzip", path
+            text = b"".join([part async for part in answer.aiter_bytes()]).decode()
+            sent[path] = answer.num_bytes_downloaded
+            return text
+
+    assets: set[str] = set()
+    for path in every:
+        assets |= set(re.findall(r'(?:src|href)="(/static/[^"]+)"', await weigh(path)))
+    largest = max(sent, key=lambda path: sent[path])
+    for asset in assets:
+        await weigh(asset)
+    assert sent[largest] + sum(sent[asset] for asset in assets) < 150_000, largest
+
+
+async def test_a_deal_of_the_future_is_announced_and_its_page_leads_ahead(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    said = [
+        {"effective_on": "2031-01-01", "event": {"type": "deal_registered", "title": {"en": "Ahead"}}},
+        {"effective_on": "2032-01-01", "event": {"type": "pledge_announced", "pledge": "p"}},
+    ]
+    assert (await pages.client.post("/v1/deals/of-the-future/events", json=said)).status_code == 201
+    answer = await reader.get("/deals/of-the-future")
+    assert answer.status_code == 404
+    assert "It is announced, and holds only from 1 Jan 2031 on." in answer.text
+    rail = answer.text[answer.text.index("data-rail") :]
+    assert "effective_on=2031-01-01" in rail[: rail.index("the change after:")]
+    assert "the change before:" not in rail[: rail.index("the change after:")]
+    assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
+    unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
+    assert "Nothing was known of this deal at that point in time." in unpublished
+
+
 async def test_no_page_holds_an_inline_script_or_style(reader: httpx.AsyncClient) -> None:
     for path in PAGES:
         answer = await reader.get(path)

@@ -85,6 +85,7 @@ async def test_without_a_key_a_form_leads_to_sign_in(reader: httpx.AsyncClient) 
         assert answer.headers["location"].startswith("/sign-in?then=")
     refused = await reader.post("/deals/sk-aws-ulsan/record", data={"type": "stage_changed", "step": "record"})
     assert refused.status_code == 401
+    assert "Nothing that you typed is lost" in refused.text
 
 
 async def test_a_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
