@@ -82,6 +82,23 @@ def _rings(geometry: dict[str, Any], arcs: list[list[Point]]) -> Iterator[list[P
             yield points
 
 
+def _around(rings: Iterable[list[Point]]) -> Iterator[list[Point]]:
+    """Rings that cross the date line go on beyond it, and come in again on the other side of the map."""
+    for ring in rings:
+        turned, unbroken = 0, ring[:1]
+        for (before, _), (longitude, latitude) in pairwise(ring):
+            if abs(longitude - before) > 180:
+                turned += 360 if longitude < before else -360
+            unbroken.append((longitude + turned, latitude))
+        yield unbroken
+        for beyond in (360, -360):
+            inside = [-180 < longitude + beyond < 180 for longitude, _ in unbroken]
+            if any(inside):
+                # Of what lies outside, only where it is left and reached: lines between those stay outside.
+                near = (any(inside[max(0, i - 1) : i + 2]) for i in range(len(inside)))
+                yield [(x + beyond, y) for (x, y), shown in zip(unbroken, near, strict=True) if shown]
+
+
 def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least: float, thin: int = 0) -> str:
     """Rings as one path in whole units, without what is smaller than `least` units across."""
     parts: list[str] = []
@@ -155,5 +172,7 @@ def world() -> Outline:
     for geometry in topology["objects"]["countries"]["geometries"]:
         country = pycountry.countries.get(numeric=geometry.get("id", "").zfill(3))
         if country is not None:
-            lands.append(Province(country.alpha_2, _path(_rings(geometry, arcs), world_point, 1, 1), 0, 0))
-    return Outline(round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(land, world_point, 4, 1))
+            lands.append(Province(country.alpha_2, _path(_around(_rings(geometry, arcs)), world_point, 1, 1), 0, 0))
+    return Outline(
+        round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(_around(land), world_point, 4, 1)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -196,8 +197,13 @@ def test_the_map_has_every_province_and_places_lie_on_it() -> None:
         assert 0 < province.x < outline.width
         assert 0 < province.y < outline.height
         assert province.path.startswith("M")
-    codes = {p.code for p in maps.world().provinces}
-    assert {"KR", "US", "JP", "FR", "DE", "AE"} <= codes
+    world = maps.world()
+    assert {"KR", "US", "JP", "FR", "DE", "AE"} <= {p.code for p in world.provinces}
+    assert len(world.land) < 15_000
+    # Where land crosses the date line no edge runs back across the whole map.
+    for ring in "".join([world.land, *(p.path for p in world.provinces)]).split("M")[1:]:
+        steps = [int(n) for n in re.findall(r"-?\d+", ring)][2:]
+        assert all(abs(step) < world.width / 4 for step in steps[::2])
 
 
 @given(st.lists(st.dates(), min_size=1, max_size=5), st.dates(), st.dates())
