@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import importing, load, peers, plan, service
+from bench import judging as event_costs
 from bench import pages as page_costs
 from bench import partitions as partitioning
 from bench.importing import Imported
@@ -801,6 +802,26 @@ async def pages(bench: Bench) -> list[Row]:
     ]
 
 
+async def judging(bench: Bench) -> list[Row]:
+    """What an event costs one processor, whatever the disk."""
+    found = [await event_costs.costs(bench.sizes.small, n * bench.sizes.small) for n in range(bench.sizes.repetitions)]
+    return [
+        Row(
+            measure=f"processor time of an event in process, {what}",
+            ratios=times,
+            must=None,
+            aim=None,
+            unit=" µs",
+            figures=f"{bench.sizes.small * plan.ROUNDS:,} events, no database",
+        )
+        for what, times in (
+            ("reading its line strictly", [f.reading for f in found]),
+            ("judging it (rules, fold, flags, canonical bytes, hashes)", [f.judging for f in found]),
+            ("drawing the views", [f.drawing for f in found]),
+        )
+    ]
+
+
 MEASURES: dict[str, Measure] = {
     "posting": posting,
     "reading": reading,
@@ -809,6 +830,7 @@ MEASURES: dict[str, Measure] = {
     "listeners": listeners,
     "processes": processes,
     "flood": flood,
+    "judging": judging,
     "partitions": partitions,
     "large": large,
 }

@@ -38,9 +38,10 @@ log = structlog.get_logger(__name__)
 QUEUE_LIMIT = 5_000
 QUEUE_BYTES = 64 * 2**20
 
-# Events of one transaction: enough to share an fsync widely, few enough that nobody waits long for it to be judged. An
-# import takes no longer than with groups of a thousand, and a post beside it a third of the time.
-GROUP_LIMIT = 250
+# Events of one transaction: long enough to share an fsync widely, short enough to keep its lock briefly. Fewer where an
+# import's lines are among them: it takes no longer for that, and whoever posts meanwhile waits a third of the time.
+GROUP_LIMIT = 1_000
+BULK_LIMIT = 250
 
 # Idempotency keys are promised for 24 hours. What is older goes some rows at a time, apart from the appends.
 IDEMPOTENCY_LIFE = timedelta(hours=48)
@@ -208,15 +209,16 @@ class Recorder:
         """Gathers the next group until the one before it has landed, and sends it."""
         group: list[_Waiting] = []
         draft: Draft | None = None
-        room = GROUP_LIMIT
+        events = 0
         try:
             while True:
-                fresh = self._fetch(room)
+                fresh = self._fetch(events)
                 known = draft is not None or not group
                 group += fresh
-                room -= sum(waiting.events for waiting in fresh)
+                events += sum(waiting.events for waiting in fresh)
                 draft = await self._ahead(draft, fresh, before) if known else None
-                if room <= 0 or before is None or before.task.done():
+                full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
+                if full or before is None or before.task.done():
                     break
                 await self._stir()
             writes = _shown(draft, _appended(draft)) if draft is not None else None
@@ -233,15 +235,19 @@ class Recorder:
         task.add_done_callback(lambda _: self._stirred.set())
         return _Flight(task, draft)
 
-    def _fetch(self, room: int) -> list[_Waiting]:
-        """What waits, up to so many events. Who went away before anything was done asks for nothing any more."""
+    def _fetch(self, events: int) -> list[_Waiting]:
+        """What waits, for a group that has so many events: first what is of no bulk.
+
+        Who went away before anything was done asks for nothing any more.
+        """
         fetched: list[_Waiting] = []
-        while self.waiting and room > 0:
-            waiting = (self._queue or self._bulk).popleft()
-            self._queued_bytes -= waiting.size
-            if not waiting.done.done():
-                fetched.append(waiting)
-                room -= waiting.events
+        for queue, limit in ((self._queue, GROUP_LIMIT), (self._bulk, BULK_LIMIT)):
+            while queue and events < limit:
+                waiting = queue.popleft()
+                self._queued_bytes -= waiting.size
+                if not waiting.done.done():
+                    fetched.append(waiting)
+                    events += waiting.events
         return fetched
 
     async def _fly(self, group: Sequence[_Waiting], draft: Draft | None, writes: Writes | None) -> None:

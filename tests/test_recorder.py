@@ -422,7 +422,7 @@ async def test_what_was_built_on_a_group_that_came_to_nothing_is_judged_anew(
 async def test_single_requests_go_before_those_of_a_bulk(
     database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.recorder.GROUP_LIMIT", 2)
+    monkeypatch.setattr("registry.recorder.BULK_LIMIT", 2)
     await holding(owner)
     async with recording(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))

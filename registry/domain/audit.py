@@ -667,10 +667,10 @@ class Movement(Struct, frozen=True):
 def movements(comparison: Comparison[S]) -> list[Movement]:
     """What happened to a deal between two points. Only the world makes an amount grow: a correction never does.
 
-    A change learned late counts as what it is, and as learned late. `stated`: a pledge's amount that was not stated
-    before, whether the pledge is new or had none: unknown is not 0, and did not grow. `unstated`: it is stated no
-    longer. `restated`: an amount is another one that cannot be measured against the one before (another currency, a
-    range).
+    A change learned late counts as what it is, and as learned late. A further pledge makes a deal grow whose amount
+    was stated before. `stated`: an amount where none was, of the pledge or of the deal: unknown is not 0, and did not
+    grow. `unstated`: it is stated no longer. `restated`: an amount is another one that cannot be measured against the
+    one before (another currency, a range).
     """
     if comparison.before is None or comparison.after is None:
         sight = next((c for c in comparison.changes if c.path in _STATES), None)
@@ -714,6 +714,8 @@ def _grown(change: Caused, pledge: str, before: Struct, after: Struct) -> What |
         known = any(p.pledge == pledge for p in getattr(without, "pledges", ()))
         if not known and _is_part(pledge, with_it):
             return None
+        if not known and any(p.amount for p in getattr(without, "pledges", ()) if p.status != "withdrawn"):
+            return "grew" if was is None else "shrank"
         return "stated" if was is None else "unstated"
     signs = _signs(was, now)
     if signs == {1} or signs == {0, 1}:

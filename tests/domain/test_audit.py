@@ -490,12 +490,20 @@ def test_an_amount_grew_or_shrank_only_where_that_can_be_measured(
     assert [m.what for m in movements(made) if m.change and m.change.path == FIELD] == [what]
 
 
-def test_a_new_pledge_states_its_amount_and_grows_not_at_all_and_a_withdrawn_one_makes_a_deal_shrink() -> None:
+def test_the_first_amount_of_a_deal_is_stated_and_no_growth() -> None:
+    log = Log()
+    log.admit(PledgeAnnounced(pledge="silent"), "2024-06-10")
+    log.admit(PledgeAnnounced(pledge="first", amount=usd("5")), "2024-06-16")
+    assert whats(compared(log, {"effective_on": "2024-06-10"}, {"effective_on": "2024-06-16"})) == ["stated"]
+    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-10"})) == ["unstated"]
+
+
+def test_a_further_pledge_makes_a_deal_grow_and_a_withdrawn_one_makes_it_shrink() -> None:
     log, _ = pledged()
     log.admit(PledgeAnnounced(pledge="more", amount=usd("1")), "2024-06-20")
     log.admit(PledgeWithdrawn(pledge="more"), "2024-06-30")
-    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["stated"]
-    assert whats(compared(log, {"effective_on": "2024-06-20"}, {"effective_on": "2024-06-16"})) == ["unstated"]
+    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["grew"]
+    assert whats(compared(log, {"effective_on": "2024-06-20"}, {"effective_on": "2024-06-16"})) == ["shrank"]
     assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
 
 
