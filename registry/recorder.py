@@ -223,8 +223,8 @@ class Recorder:
                 await self._stir()
             writes = _shown(draft, _appended(draft)) if draft is not None else None
         except Exception as error:
-            # A lost database, or a fault of ours, which is told whole: it may not show again. Under the lock it reaches its
-            # author alone.
+            # A lost database, or a fault of ours, which is told whole: it may not show again. Under the lock it reaches
+            # its author alone.
             cause = None if _may_pass(error) else error
             log.warning("nothing was drafted", error=str(error) or type(error).__name__, exc_info=cause)
             draft = writes = None
