@@ -39,7 +39,7 @@ from registry.projections.histories import Histories
 from registry.projections.projection import Step
 
 # Seconds that requests are judged for before others get their turn; as long as these took, where that is longer.
-TURN = 0.002
+TURN = 0.00025
 
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
