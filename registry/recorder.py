@@ -96,9 +96,10 @@ class _Waiting(Together):
 
 
 class _Flight(Struct):
-    """A group on its way: the task that sends and settles it, and the draft that the next one may be begun on."""
+    """A group on its way: the task that sends and settles it, its members, and its draft, on which the next may begin."""
 
     task: asyncio.Task[None]
+    members: int
     draft: Draft | None
 
 
@@ -212,7 +213,8 @@ class Recorder:
         events = 0
         try:
             while True:
-                fresh = self._fetch(events)
+                flying = before.members if before is not None and not before.task.done() else 0
+                fresh = self._fetch(len(group), events, flying)
                 known = draft is not None or not group
                 group += fresh
                 events += sum(waiting.events for waiting in fresh)
@@ -235,16 +237,19 @@ class Recorder:
             draft.ahead = None
         task = asyncio.create_task(self._fly(group, draft, writes), name="a group")
         task.add_done_callback(lambda _: self._stirred.set())
-        return _Flight(task, draft)
+        return _Flight(task, len(group), draft)
 
-    def _fetch(self, events: int) -> list[_Waiting]:
-        """What waits, for a group that has so many events: first what is of no bulk.
+    def _fetch(self, members: int, events: int, flying: int) -> list[_Waiting]:
+        """What waits, for a group that has so many members and events: first what is of no bulk.
 
-        Who went away before anything was done asks for nothing any more.
+        Half of all that are here, those on their way among them, and no more: answers wake their clients together, who
+        come back together, and processor and disk would work by turns again. Who went away before anything was done
+        asks for nothing any more.
         """
         fetched: list[_Waiting] = []
+        share = (members + self.waiting + flying + 1) // 2
         for queue, limit in ((self._queue, GROUP_LIMIT), (self._bulk, BULK_LIMIT)):
-            while queue and events < limit:
+            while queue and events < limit and members + len(fetched) < share:
                 waiting = queue.popleft()
                 self._queued_bytes -= waiting.size
                 if not waiting.done.done():
