@@ -57,12 +57,17 @@ async def costs(deals: int, first: int) -> Costs:
             begun = time.process_time()
             draft = Draft(head, frontier, held)
             await draft.judge(None, asked[at : at + GROUP], datetime.now(UTC))
-            judged = time.process_time()
-            writes = Writes()
+            draft.written(Writes())
+            done = time.process_time()
+            # Drawn once more, to know what of it that is.
             for view in VIEWS:
-                view.apply(draft.steps, writes)
-            drawing += time.process_time() - judged
-            judging += judged - begun
+                pending = view.begin()
+                for step in draft.steps:
+                    pending.take(step)
+                pending.write(Writes())
+            drawn = time.process_time() - done
+            drawing += drawn
+            judging += done - begun - drawn
             head, frontier = draft.end(), draft.frontier
             for stream, history in draft.histories.items():
                 held.put(stream, history)

@@ -1,7 +1,7 @@
 """What a group is about to write: each request judged in its order, on the log's end and on those before it.
 
-A draft gives positions, versions, ids and hashes, and asks the deal's rules. Nothing of it is so until the recorder has
-it committed; what is refused leaves no trace in it.
+A draft gives positions, versions, ids and hashes, asks the deal's rules, and has each event drawn into the views while
+others are judged. Nothing of it is so until the recorder has it committed; what is refused leaves no trace in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from registry.errors import IdConflict, IdempotencyConflict, RegistryError, Rule
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
 from registry.events.merkle import Frontier, Tile
-from registry.events.store import Connection, Head, Pool, Sealed
+from registry.events.store import Connection, Head, Pool, Sealed, Writes
 from registry.events.types import (
     Announcement,
     EventCorrected,
@@ -35,11 +35,18 @@ from registry.events.types import (
     Recorded,
     StreamKind,
 )
+from registry.projections import VIEWS, Step
 from registry.projections.histories import Histories
-from registry.projections.projection import Step
 
 # Seconds that requests are judged for before others get their turn; as long as these took, where that is longer.
 TURN = 0.00025
+
+REMEMBER = """
+remembered AS (
+    INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+)
+"""
 
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
@@ -141,6 +148,26 @@ class Together(Struct):
         return any(isinstance(a.event, EventRedacted) for r in self.requests for a in r.announcements)
 
 
+class _Turn:
+    """What others must not wait for longer than TURN, or than these took when it was theirs.
+
+    The bytes of the group before are among them: held back until a whole group was judged, they left the database with
+    nothing to do. In a flood of others it is half of the time.
+    """
+
+    def __init__(self) -> None:
+        self._begun, self._length = perf_counter(), TURN
+
+    def over(self) -> bool:
+        return perf_counter() - self._begun > self._length
+
+    async def give(self) -> None:
+        left = perf_counter()
+        await asyncio.sleep(0)
+        self._begun = perf_counter()
+        self._length = max(TURN, self._begun - left)
+
+
 class Draft:
     """What a group is about to write: nothing of it is believed until its commit is answered.
 
@@ -159,6 +186,9 @@ class Draft:
         self.sealed: list[Sealed] = []
         self.tiles: list[Tile] = []
         self.steps: list[Step] = []
+        # What the views make of the steps, so many of which they have taken.
+        self._shown = [view.begin() for view in VIEWS]
+        self._taken = 0
         self.answers: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self.remember: list[tuple[str, str, bytes, bytes, str, datetime]] = []
         self.by_id: dict[UUID, Recorded] = {}
@@ -188,20 +218,17 @@ class Draft:
     # --- judging one request -----------------------------------------------------------------------------------------
 
     async def judge(self, connection: Connection | Pool, group: Sequence[Together], now: datetime) -> None:
-        """Judges what is asked, each by itself and in order; `results` tells what became of each.
+        """Judges what is asked, each by itself and in order, and draws it; `results` tells what became of each.
 
-        In between others get their turn, the bytes of the group before among them: held back until a whole group was
-        judged, they left the database with nothing to do. In a flood of others it still gets its half of the time.
+        One after the other, not by turns: the processor's caches hold the code of either.
         """
         # Not the draft's first moment: what is judged later has come later.
         self.recorded_at = max(now, self.recorded_at)
         await self._load(connection, (r.stream for w in group for r in w.requests))
-        begun, turn = perf_counter(), TURN
+        turn = _Turn()
         for asked in group:
-            if (left := perf_counter()) - begun > turn:
-                await asyncio.sleep(0)
-                begun = perf_counter()
-                turn = max(TURN, begun - left)
+            if turn.over():
+                await turn.give()
             try:
                 if len(asked.requests) == 1 and not asked.dry_run:
                     self.results.append([await self._take(connection, asked.requests[0])])
@@ -209,6 +236,28 @@ class Draft:
                     self.results.append(await self._take_together(connection, asked))
             except RegistryError as refused:
                 self.results.append(refused)
+        # What erases has yet to tell what it took away.
+        erases = any(asked.erases for asked in group)
+        while self._taken < len(self.steps) and not erases:
+            if turn.over():
+                await turn.give()
+            self._draw()
+
+    def _draw(self) -> None:
+        step = self.steps[self._taken]
+        for view in self._shown:
+            view.take(step)
+        self._taken += 1
+
+    def written(self, writes: Writes) -> Writes:
+        """With what the views show, and what is answered to a key that comes again."""
+        while self._taken < len(self.steps):
+            self._draw()
+        for view in self._shown:
+            view.write(writes)
+        if self.remember:
+            writes.add(REMEMBER, *(list(c) for c in zip(*self.remember, strict=True)))
+        return writes
 
     async def _load(self, connection: Connection | Pool, streams: Iterable[str]) -> None:
         """Makes sure that the draft has these streams, as they will be when what is on its way has landed."""

@@ -28,7 +28,6 @@ from registry.events.codec import stream_name
 from registry.events.merkle import Frontier
 from registry.events.store import Connection, Head, NotTheEnd, Pool, Writes, log_transaction
 from registry.events.types import EventRedacted
-from registry.projections import VIEWS
 from registry.projections.histories import Histories
 from registry.projections.projection import Step
 
@@ -64,13 +63,6 @@ SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answ
        ) AS i ON true
 """  # noqa: S608 - put together from constants
 
-REMEMBER = """
-remembered AS (
-    INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
-)
-"""
-
 FORGET_OLD = """
 DELETE FROM idempotency
  WHERE (owner, key) IN (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)
@@ -96,7 +88,7 @@ class _Waiting(Together):
 
 
 class _Flight(Struct):
-    """A group on its way: the task that sends and settles it, its members, and its draft, on which the next may begin."""
+    """A group on its way: the task that sends and settles it, how many are in it, and the draft to begin on."""
 
     task: asyncio.Task[None]
     members: int
@@ -223,7 +215,7 @@ class Recorder:
                 if full or before is None or before.task.done():
                     break
                 await self._stir()
-            writes = _shown(draft, _appended(draft)) if draft is not None else None
+            writes = draft.written(_appended(draft)) if draft is not None else None
         except Exception as error:
             # A lost database, or a fault of ours, which is told whole: it may not show again. Under the lock it reaches
             # its author alone.
@@ -443,7 +435,7 @@ class Recorder:
                 # An erasure looks for the event that demands it.
                 await writes.execute(connection)
                 draft.steps[index] = await self._erase(connection, step, step.recorded.event)
-        await _shown(draft, writes).execute(connection)
+        await draft.written(writes).execute(connection)
 
     async def _erase(self, connection: Connection, step: Step, event: EventRedacted) -> Step:
         """Erases the event's content, and that of what quotes it, wherever it is kept."""
@@ -485,15 +477,6 @@ def _appended(draft: Draft) -> Writes:
     """What the log gets."""
     writes = Writes()
     store.append(writes, draft.sealed, draft.tiles)
-    return writes
-
-
-def _shown(draft: Draft, writes: Writes) -> Writes:
-    """With what the views show, and what is answered to a key that comes again."""
-    for view in VIEWS:
-        view.apply(draft.steps, writes)
-    if draft.remember:
-        writes.add(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
     return writes
 
 

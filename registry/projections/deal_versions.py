@@ -25,7 +25,7 @@ from registry.domain.totals import DealRow, encode_row, plain_of, row_of
 from registry.domain.whole import whole
 from registry.events.store import Writes
 from registry.events.types import RECORDS_OWN, Localized, Recorded
-from registry.projections.projection import Step
+from registry.projections.projection import Pending, Step
 
 # `infinity` of the two axes: behind every date and every position.
 FOREVER = date.max
@@ -504,37 +504,48 @@ class DealVersions:
     name = "deal_versions"
     tables = ("deal_versions", "deal_states", "deal_terms", "deal_titles")
 
-    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        boards: dict[str, tuple[_Board, _Board]] = {}
-        fresh: dict[str, _Fresh] = {}
-        anew: dict[str, History[Deal]] = {}
-        for step in steps:
-            if step.recorded.kind != "deal":
-                continue
-            deal = step.recorded.slug
-            if deal in anew or step.erased or not _in_order(step):
-                boards.pop(deal, None)
-                fresh.pop(deal, None)
-                anew[deal] = step.after
-                continue
-            if deal not in boards:
-                boards[deal] = _Board(RECORDED, deal), _Board(PUBLISHED, deal)
-                fresh[deal] = _Fresh(step.after)
-            was, now = _changed(step.before, step.after, step.recorded)
-            recorded, published = boards[deal]
-            recorded.move(was, now, step.recorded.position)
-            published.move(was, now, step.recorded.published_on.toordinal())
-            fresh[deal].take(now, was, step.recorded.position)
-        if anew:
-            writes.first(FORGET, list(anew))
-        drawn = [board for both in boards.values() for board in both]
-        _write(writes, drawn, fresh, list(anew.values()))
+    def begin(self) -> Pending:
+        return _Pending()
 
     def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         writes.first(FORGET, [history.slug for history in histories if history.rules is DEALS])
 
     def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         _write(writes, [], {}, [history for history in histories if history.rules is DEALS])
+
+
+class _Pending:
+    """The boards of the deals of a group, and what the view may not hold yet; or that a deal is drawn anew."""
+
+    def __init__(self) -> None:
+        self._boards: dict[str, tuple[_Board, _Board]] = {}
+        self._fresh: dict[str, _Fresh] = {}
+        self._anew: dict[str, History[Deal]] = {}
+
+    def take(self, step: Step) -> None:
+        if step.recorded.kind != "deal":
+            return
+        deal = step.recorded.slug
+        if deal in self._anew or step.erased or not _in_order(step):
+            self._boards.pop(deal, None)
+            self._fresh.pop(deal, None)
+            self._anew[deal] = step.after
+            return
+        boards = self._boards.get(deal)
+        if boards is None:
+            boards = self._boards[deal] = _Board(RECORDED, deal), _Board(PUBLISHED, deal)
+            self._fresh[deal] = _Fresh(step.after)
+        recorded, published = boards
+        was, now = _changed(step.before, step.after, step.recorded)
+        recorded.move(was, now, step.recorded.position)
+        published.move(was, now, step.recorded.published_on.toordinal())
+        self._fresh[deal].take(now, was, step.recorded.position)
+
+    def write(self, writes: Writes) -> None:
+        if self._anew:
+            writes.first(FORGET, list(self._anew))
+        drawn = [board for both in self._boards.values() for board in both]
+        _write(writes, drawn, self._fresh, list(self._anew.values()))
 
 
 def _in_order(step: Step) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from msgspec.structs import fields
 from registry.domain.history import History
 from registry.events.store import Writes
 from registry.events.types import Party, Recorded, Source
-from registry.projections.projection import Step
+from registry.projections.projection import Pending, Step
 
 TERM_BYTES = 1000
 
@@ -129,21 +129,39 @@ class Mentions:
     name = "mentions"
     tables = ("mentions",)
 
-    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        erased = {e.position for s in steps if s.erased for e in s.after.events if e.erased}
-        if erased:
-            writes.first(FORGET, list(erased))
-        _add(writes, (step.recorded for step in steps if step.recorded.position not in erased))
+    def begin(self) -> Pending:
+        return _Pending()
 
     def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         writes.first(FORGET, [event.position for history in histories for event in history.events])
 
     def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
-        _add(writes, (event for history in histories for event in history.events))
+        _add(writes, [one for history in histories for event in history.events for one in _named(event)])
 
 
-def _add(writes: Writes, events: Iterable[Recorded]) -> None:
-    found = [(term, event.position) for event in events for term in dict.fromkeys(terms(event))]
+class _Pending:
+    """What the events of a group name, and those that an erasure among them left without content."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, int]] = []
+        self._erased: set[int] = set()
+
+    def take(self, step: Step) -> None:
+        self._found += _named(step.recorded)
+        if step.erased:
+            self._erased |= {e.position for e in step.after.events if e.erased}
+
+    def write(self, writes: Writes) -> None:
+        if self._erased:
+            writes.first(FORGET, list(self._erased))
+        _add(writes, [(term, position) for term, position in self._found if position not in self._erased])
+
+
+def _named(event: Recorded) -> list[tuple[str, int]]:
+    return [(term, event.position) for term in dict.fromkeys(terms(event))]
+
+
+def _add(writes: Writes, found: Sequence[tuple[str, int]]) -> None:
     if found:
         writes.add(ADD, [t for t, _ in found], [p for _, p in found])
 

@@ -10,7 +10,7 @@ import msgspec
 from registry.domain.history import ORGANIZATIONS, History
 from registry.domain.whole import whole
 from registry.events.store import Writes
-from registry.projections.projection import Step
+from registry.projections.projection import Pending, Step
 
 # The names of each come as one text, a line each: unnest takes arrays of arrays apart.
 PUT = """
@@ -67,15 +67,28 @@ class Organizations:
     name = "organizations"
     tables = ("organizations",)
 
-    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        last = {step.after.slug: step.after for step in steps if step.recorded.kind == "organization"}
-        _put(writes, list(last.values()))
+    def begin(self) -> Pending:
+        return _Pending()
 
     def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         writes.first(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
 
     def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
         _put(writes, [history for history in histories if history.rules is ORGANIZATIONS])
+
+
+class _Pending:
+    """The organizations of a group, as its last events of them left them."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, History[Any]] = {}
+
+    def take(self, step: Step) -> None:
+        if step.recorded.kind == "organization":
+            self._last[step.after.slug] = step.after
+
+    def write(self, writes: Writes) -> None:
+        _put(writes, list(self._last.values()))
 
 
 def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:

@@ -1,6 +1,6 @@
 """What a view is: rows that follow from the log, written in the transaction of the event that changes them.
 
-A view has one function for what an event changes, and one that makes a stream's rows anew; both must give the same
+A view has one way for what events change, one by one, and one that makes a stream's rows anew; both must give the same
 rows. To add a view: its module, one line in `projections.VIEWS`, its migration. Its SQL names its tables without a
 schema: `rebuild.py` runs the same statements on tables that stand beside the live ones.
 """
@@ -29,6 +29,18 @@ class Step(Struct, frozen=True):
     erased: bool = False
 
 
+class Pending(Protocol):
+    """What a view makes of a group's events, until it is written with them."""
+
+    def take(self, step: Step) -> None:
+        """One event more."""
+        ...
+
+    def write(self, writes: Writes) -> None:
+        """Adds what the events changed to what the transaction that records them writes."""
+        ...
+
+
 class View(Protocol):
     """A table (or more) that can be thrown away and made anew from the log."""
 
@@ -42,8 +54,8 @@ class View(Protocol):
         """The tables it keeps, each of which can be emptied."""
         ...
 
-    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
-        """Adds what these events change to what the transaction that records them writes."""
+    def begin(self) -> Pending:
+        """For a group's events, in their order."""
         ...
 
     def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:

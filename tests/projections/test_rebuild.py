@@ -17,9 +17,8 @@ from registry.domain.history import Clocks, History
 from registry.draft import Request
 from registry.events import intake
 from registry.events.store import Writes
-from registry.projections import VIEWS
+from registry.projections import VIEWS, Pending
 from registry.projections import rebuild as module
-from registry.projections.projection import Step
 from registry.projections.rebuild import RebuildRunning, TablesInUse, differences, rebuild
 from registry.reader import Reader
 from registry.recorder import Recorder
@@ -250,7 +249,7 @@ class Lengths:
     name = "lengths"
     tables = ("lengths",)
 
-    def apply(self, steps: Sequence[Step], writes: Writes) -> None:
+    def begin(self) -> Pending:
         raise NotImplementedError
 
     def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:

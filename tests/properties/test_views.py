@@ -93,8 +93,10 @@ async def undone(connection: Any) -> AsyncIterator[None]:
 
 async def apply(connection: Any, log: Log, cuts: set[int]) -> None:
     for group in groups(list(steps_of(log)), cuts):
-        writes = Writes()
-        DealVersions().apply(group, writes)
+        writes, pending = Writes(), DealVersions().begin()
+        for step in group:
+            pending.take(step)
+        pending.write(writes)
         await writes.execute(connection)
 
 
