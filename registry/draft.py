@@ -126,26 +126,25 @@ class AtRequest(RegistryError):
 
 
 class Together(Struct):
-    """Requests that stand or fall together; one, most of the time."""
+    """Requests that stand or fall together; one, most of the time.
+
+    With what they come to: how many events and bytes, whether all are of a bulk, and whether any erases.
+    """
 
     requests: Sequence[Request]
     dry_run: bool = False
+    events: int = 0
+    size: int = 0
+    bulk: bool = True
+    erases: bool = False
 
-    @property
-    def events(self) -> int:
-        return sum(len(request.announcements) for request in self.requests)
-
-    @property
-    def size(self) -> int:
-        return sum(request.size for request in self.requests)
-
-    @property
-    def bulk(self) -> bool:
-        return all(request.bulk for request in self.requests)
-
-    @property
-    def erases(self) -> bool:
-        return any(isinstance(a.event, EventRedacted) for r in self.requests for a in r.announcements)
+    def __post_init__(self) -> None:
+        for request in self.requests:
+            self.events += len(request.announcements)
+            self.size += request.size
+            self.bulk = self.bulk and request.bulk
+            for announcement in request.announcements:
+                self.erases = self.erases or isinstance(announcement.event, EventRedacted)
 
 
 class _Turn:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
-import msgspec
 import structlog
 from msgspec import Struct
 
@@ -79,12 +78,10 @@ UPDATE idempotency
 NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('registry', $1)"
 
 
-class _Waiting(Together):
+class _Waiting(Together, kw_only=True):
     """What is asked, and who waits for its outcome."""
 
-    done: asyncio.Future[list[Outcome]] = msgspec.field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    done: asyncio.Future[list[Outcome]]
 
 
 class _Flight(Struct):
@@ -172,10 +169,11 @@ class Recorder:
         What is submitted first is judged first, but for what is of a bulk: that comes behind all others, in its order.
         Raises Overloaded at once; the future raises what `record_together` does.
         """
-        waiting = _Waiting(requests, dry_run)
+        if self._task is None or self._closing or not self.alive:
+            raise Overloaded
+        waiting = _Waiting(requests, dry_run, done=self._task.get_loop().create_future())
         size = waiting.size
-        full = self.waiting >= QUEUE_LIMIT or (self._queued_bytes > 0 and self._queued_bytes + size > QUEUE_BYTES)
-        if full or self._closing or not self.alive:
+        if self.waiting >= QUEUE_LIMIT or (self._queued_bytes > 0 and self._queued_bytes + size > QUEUE_BYTES):
             raise Overloaded
         (self._bulk if waiting.bulk else self._queue).append(waiting)
         self._queued_bytes += size
