@@ -85,11 +85,12 @@ class _Waiting(Together, kw_only=True):
 
 
 class _Flight(Struct):
-    """A group on its way: the task that sends and settles it, how many are in it, and the draft to begin on."""
+    """A group on its way: what the next one's draft is begun on, until it is in the log, or is known not to be."""
 
-    task: asyncio.Task[None]
-    members: int
+    group: Sequence[_Waiting]
     draft: Draft | None
+    landed: bool = False
+    task: asyncio.Task[None] | None = None
 
 
 class Recorder:
@@ -107,6 +108,8 @@ class Recorder:
         self._queued_bytes = 0
         # Set by whatever the recorder may have waited for: a request, or the end of a flight.
         self._stirred = asyncio.Event()
+        # How many are in the group that is being judged.
+        self._gathered = 0
         self._closing = False
         self._histories = Histories()
         self._head: Head | None = None
@@ -189,7 +192,7 @@ class Recorder:
             if not self.waiting:
                 break
             flight = await self._depart(flight)
-        if flight is not None:
+        if flight is not None and flight.task is not None:
             await flight.task
 
     async def _stir(self) -> None:
@@ -203,14 +206,15 @@ class Recorder:
         events = 0
         try:
             while True:
-                flying = before.members if before is not None and not before.task.done() else 0
+                flying = len(before.group) if before is not None and not before.landed else 0
                 fresh = self._fetch(len(group), events, flying)
                 known = draft is not None or not group
                 group += fresh
+                self._gathered = len(group)
                 events += sum(waiting.events for waiting in fresh)
                 draft = await self._ahead(draft, fresh, before) if known else None
                 full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
-                if full or before is None or before.task.done():
+                if full or before is None or before.landed:
                     break
                 await self._stir()
             writes = draft.written(_appended(draft)) if draft is not None else None
@@ -220,14 +224,15 @@ class Recorder:
             cause = None if _may_pass(error) else error
             log.warning("nothing was drafted", error=str(error) or type(error).__name__, exc_info=cause)
             draft = writes = None
-        if before is not None:
-            await before.task
+        while before is not None and not before.landed:
+            await self._stir()
         if draft is not None:
             # It has landed, and is held below.
             draft.ahead = None
-        task = asyncio.create_task(self._fly(group, draft, writes), name="a group")
-        task.add_done_callback(lambda _: self._stirred.set())
-        return _Flight(task, len(group), draft)
+        self._gathered = 0
+        flight = _Flight(group, draft)
+        flight.task = asyncio.create_task(self._fly(flight, writes), name="a group")
+        return flight
 
     def _fetch(self, members: int, events: int, flying: int) -> list[_Waiting]:
         """What waits, for a group that has so many members and events: first what is of no bulk.
@@ -247,14 +252,22 @@ class Recorder:
                     events += waiting.events
         return fetched
 
-    async def _fly(self, group: Sequence[_Waiting], draft: Draft | None, writes: Writes | None) -> None:
+    async def _fly(self, flight: _Flight, writes: Writes | None) -> None:
+        group, settled = flight.group, None
         try:
             if group:
-                await self._commit(group, draft, writes)
+                settled = await self._commit(group, flight.draft, writes)
         except Exception as error:
             log.exception("recording failed", members=len(group))
             self._lose_faith()
             _fail(group, error)
+        flight.landed = True
+        self._stirred.set()
+        if self._gathered:
+            # The next group goes first: those who are answered would keep it, and the disk, waiting.
+            await asyncio.sleep(0)
+        if settled is not None:
+            _settle(group, settled.results)
 
     async def _commit(
         self,
@@ -263,8 +276,8 @@ class Recorder:
         writes: Writes | None = None,
         *,
         again: bool = True,
-    ) -> None:
-        """One transaction for the group, and its answers once that is settled.
+    ) -> Draft | None:
+        """One transaction for the group, and the draft that is in the log then; None where its members were answered.
 
         What goes wrong rolls the group back; its members are then tried one by one: it reaches its author alone.
         """
@@ -272,11 +285,11 @@ class Recorder:
         erases = draft is None and any(waiting.erases for waiting in group)
         if erases and len(group) > 1:
             await self._one_by_one(group)
-            return
+            return None
         pool = self._owner if erases else self._pool
         if pool is None:
             _fail(group, RedactionUnavailable())
-            return
+            return None
         try:
             if draft is None or writes is None or not await self._written_behind(pool, draft, writes):
                 async with log_transaction(pool) as connection:
@@ -287,11 +300,11 @@ class Recorder:
         except Exception as error:
             self._lose_faith()
             if not await self._recovered(group, draft, error, again=again):
-                return
+                return None
         assert draft is not None
         if draft.sealed:
             self._adopt(draft)
-        _settle(group, draft.results)
+        return draft
 
     async def _recovered(
         self, group: Sequence[_Waiting], draft: Draft | None, error: Exception, *, again: bool
@@ -302,7 +315,7 @@ class Recorder:
             arrived = await self._arrived(draft)
             # Who has waited long enough once need not wait again.
             if arrived is False and again and not isinstance(error, TimeoutError):
-                await self._commit(group, again=False)
+                await self._answer(group, again=False)
             elif not arrived:
                 _fail(group, DatabaseLost())
             return bool(arrived)
@@ -316,7 +329,12 @@ class Recorder:
 
     async def _one_by_one(self, group: Sequence[_Waiting]) -> None:
         for waiting in group:
-            await self._commit([waiting])
+            await self._answer([waiting])
+
+    async def _answer(self, group: Sequence[_Waiting], *, again: bool = True) -> None:
+        settled = await self._commit(group, again=again)
+        if settled is not None:
+            _settle(group, settled.results)
 
     async def _ahead(self, draft: Draft | None, fresh: Sequence[_Waiting], before: _Flight | None) -> Draft | None:
         """The draft with what has come, judged on what is held in memory and on its way; None where that is not enough.
@@ -338,7 +356,7 @@ class Recorder:
 
     def _begun(self, before: _Flight | None) -> Draft | None:
         """An empty draft behind the log's end; behind what is on its way where something is. None: nobody knows it."""
-        if before is not None and not before.task.done():
+        if before is not None and not before.landed:
             ahead = before.draft
             return Draft(ahead.end(), ahead.frontier.copy(), self._histories, ahead) if ahead is not None else None
         if not self._alone or self._head is None or self._head.position == 0:
