@@ -128,7 +128,8 @@ class AtRequest(RegistryError):
 class Together(Struct):
     """Requests that stand or fall together; one, most of the time.
 
-    With what they come to: how many events and bytes, whether all are of a bulk, and whether any erases.
+    With what they come to: how many events and bytes, whether all are of a bulk, whether any erases, and whether any
+    can be known again, by a key or an id.
     """
 
     requests: Sequence[Request]
@@ -137,14 +138,17 @@ class Together(Struct):
     size: int = 0
     bulk: bool = True
     erases: bool = False
+    named: bool = False
 
     def __post_init__(self) -> None:
         for request in self.requests:
             self.events += len(request.announcements)
             self.size += request.size
             self.bulk = self.bulk and request.bulk
+            self.named = self.named or request.idempotency_key is not None
             for announcement in request.announcements:
                 self.erases = self.erases or isinstance(announcement.event, EventRedacted)
+                self.named = self.named or announcement.id is not None
 
 
 class _Turn:

@@ -202,30 +202,42 @@ class Recorder:
     async def _depart(self, before: _Flight | None) -> _Flight:
         """Gathers the next group until the one before it has landed, and sends it."""
         group: list[_Waiting] = []
-        draft: Draft | None = None
+        unjudged: list[_Waiting] = []
         events = 0
+        draft: Draft | None = None
+        writes: Writes | None = None
+        # Whether somebody asks for what is only known under the lock.
+        doubtful = False
+        landed = before is None
         try:
             while True:
-                flying = len(before.group) if before is not None and not before.landed else 0
-                fresh = self._fetch(len(group), events, flying)
-                known = draft is not None or not group
-                group += fresh
-                self._gathered = len(group)
-                events += sum(waiting.events for waiting in fresh)
-                draft = await self._ahead(draft, fresh, before) if known else None
                 full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
-                if full or before is None or before.landed:
+                fresh = self._fetch(len(group), events, before) if not full else []
+                group += fresh
+                unjudged += fresh
+                events += sum(waiting.events for waiting in fresh)
+                self._gathered = len(group)
+                if unjudged and not doubtful:
+                    draft = draft or self._begun(before)
+                    if draft is not None:
+                        doubtful = not await _judged(draft, self._pool, unjudged, self._clock())
+                        unjudged, writes = [], None
+                landed = before is None or before.landed
+                if draft is not None and not doubtful and writes is None and (full or landed):
+                    writes = draft.written(_appended(draft))
+                if landed:
                     break
                 await self._stir()
-            writes = draft.written(_appended(draft)) if draft is not None else None
         except Exception as error:
             # A lost database, or a fault of ours, which is told whole: it may not show again. Under the lock it reaches
             # its author alone.
             cause = None if _may_pass(error) else error
             log.warning("nothing was drafted", error=str(error) or type(error).__name__, exc_info=cause)
-            draft = writes = None
+            doubtful = True
         while before is not None and not before.landed:
             await self._stir()
+        if doubtful:
+            draft = None
         if draft is not None:
             # It has landed, and is held below.
             draft.ahead = None
@@ -234,7 +246,7 @@ class Recorder:
         flight.task = asyncio.create_task(self._fly(flight, writes), name="a group")
         return flight
 
-    def _fetch(self, members: int, events: int, flying: int) -> list[_Waiting]:
+    def _fetch(self, members: int, events: int, before: _Flight | None) -> list[_Waiting]:
         """What waits, for a group that has so many members and events: first what is of no bulk.
 
         Half of all that are here, those on their way among them, and no more: answers wake their clients together, who
@@ -242,6 +254,7 @@ class Recorder:
         asks for nothing any more.
         """
         fetched: list[_Waiting] = []
+        flying = len(before.group) if before is not None and not before.landed else 0
         share = (members + self.waiting + flying + 1) // 2
         for queue, limit in ((self._queue, GROUP_LIMIT), (self._bulk, BULK_LIMIT)):
             while queue and events < limit and members + len(fetched) < share:
@@ -335,24 +348,6 @@ class Recorder:
         settled = await self._commit(group, again=again)
         if settled is not None:
             _settle(group, settled.results)
-
-    async def _ahead(self, draft: Draft | None, fresh: Sequence[_Waiting], before: _Flight | None) -> Draft | None:
-        """The draft with what has come, judged on what is held in memory and on its way; None where that is not enough.
-
-        A refusal must be founded on the log's true end, and so must an answer that was given before.
-        """
-        if any(waiting.dry_run or waiting.erases for waiting in fresh):
-            return None
-        if draft is None:
-            draft = self._begun(before)
-        if draft is None:
-            return None
-        judged = len(draft.results)
-        await draft.judge(self._pool, fresh, self._clock())
-        granted = all(
-            isinstance(result, list) and all(outcome.new for outcome in result) for result in draft.results[judged:]
-        )
-        return draft if granted else None
 
     def _begun(self, before: _Flight | None) -> Draft | None:
         """An empty draft behind the log's end; behind what is on its way where something is. None: nobody knows it."""
@@ -487,6 +482,22 @@ class Recorder:
         """Drops the idempotency keys that have outlived their promise."""
         while (await self._pool.execute(FORGET_OLD, before, FORGOTTEN_AT_ONCE)) == f"DELETE {FORGOTTEN_AT_ONCE}":
             pass
+
+
+async def _judged(draft: Draft, pool: Pool, fresh: Sequence[_Waiting], now: datetime) -> bool:
+    """Judges what has come on what is held in memory and on its way. Whether that is enough.
+
+    A refusal must be founded on the log's true end, which the group's commit proves; but what has a key or an id may
+    have been recorded before, and only a look tells. So it is with what an erasure finds, and what nothing commits.
+    """
+    if any(waiting.dry_run or waiting.erases for waiting in fresh):
+        return False
+    judged = len(draft.results)
+    await draft.judge(pool, fresh, now)
+    return all(
+        isinstance(result, list) or not waiting.named
+        for waiting, result in zip(fresh, draft.results[judged:], strict=True)
+    )
 
 
 def _appended(draft: Draft) -> Writes:

@@ -383,8 +383,8 @@ async def test_what_comes_while_a_group_is_on_its_way_is_judged_on_what_it_will_
         first = asyncio.create_task(held.record(request("plant", pledged("first"))))
         await is_held(owner)
         asked_at = datetime.now(UTC)
-        later = [asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(3)]
         refused = asyncio.create_task(held.record(request("plant", pledged("first"))))
+        later = [asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(3)]
         await asyncio.sleep(0.05)
         ahead = judged.copy()
         assert not any(task.done() for task in (first, refused, *later))
@@ -393,8 +393,39 @@ async def test_what_comes_while_a_group_is_on_its_way_is_judged_on_what_it_will_
         with pytest.raises(RuleBroken, match="first"):
             await refused
         assert (await later[0]).events[0].recorded_at >= asked_at
-    assert ahead == [1, 1, 2, 3, 4, 5, 6]
+    # Of those that are here, one on its way, half are judged; the rest while that half is on its way.
+    assert ahead == [1, 1, 2, 3, 3, 4]
+    # The commit behind the log's true end is what a refusal is founded on, too: nobody was judged twice.
+    assert judged == [*ahead, 5]
     assert await positions(pool) == [1, 2, 3, 4, 5, 6]
+    await assert_views_are_the_logs(database)
+
+
+async def test_a_group_behind_one_that_needed_the_lock_needs_it_no_more(
+    database: Database, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind: list[int] = []
+
+    async def execute_behind(writes: store.Writes, end: store.Head, pool: store.Pool) -> None:
+        behind.append(end.position)
+        await execute(writes, end, pool)
+
+    execute = store.Writes.execute_behind
+    monkeypatch.setattr("registry.events.store.Writes.execute_behind", execute_behind)
+    await holding(owner)
+    await owner.execute("SELECT pg_advisory_unlock(1)")
+    async with recording(database.app_url, name="held") as held:
+        await held.record(request("plant", REGISTERED))
+        await owner.execute("SELECT pg_advisory_lock(1)")
+        # Whether a key is known must be looked up before it is refused.
+        refused = asyncio.create_task(held.record(request("plant", REGISTERED, idempotency_key="again")))
+        first, *later = (asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(4))
+        await is_held(owner)
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        assert [outcome.position for outcome in await asyncio.gather(first, *later)] == [2, 3, 4, 5]
+        with pytest.raises(RuleBroken):
+            await refused
+    assert behind == [3]
     await assert_views_are_the_logs(database)
 
 
