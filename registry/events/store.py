@@ -427,7 +427,8 @@ class Writes:
         for statement, arguments in self._first:
             await connection.execute(statement, *arguments)
         if self._parts:
-            await connection.execute(f"WITH {', '.join(self._parts)} SELECT", *self._arguments)
+            # Not of no column: asyncpg 0.32 writes 8 bytes behind the end of a record that has none.
+            await connection.execute(f"WITH {', '.join(self._parts)} SELECT 1", *self._arguments)
         self._first, self._parts, self._arguments = [], [], []
 
     async def execute_behind(self, end: Head, pool: Pool) -> None:
