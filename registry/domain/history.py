@@ -193,6 +193,9 @@ _OF_CLAIMS = (ClaimReported, ClaimRetracted)
 Place = tuple[int, ...]
 Key = tuple[date, Place]
 
+# Behind every place of a day.
+_LAST: Place = (2**63,)
+
 
 class Placed(Struct, frozen=True, gc=False):
     """A reading at its place in the fold. `about` is the event that a claim speaks of."""
@@ -248,7 +251,8 @@ class Timeline(Generic[S]):
 
     def copy(self) -> Timeline[S]:
         """The same timeline, to go on with tentatively."""
-        twin: Timeline[S] = Timeline(self.rules, self.base)
+        twin: Timeline[S] = object.__new__(Timeline)
+        twin.rules, twin.base = self.rules, self.base
         twin.steps, twin.states, twin._keys = self.steps.copy(), self.states.copy(), self._keys.copy()
         twin.refusals, twin._speakable = self.refusals.copy(), self._speakable.copy()
         return twin
@@ -306,12 +310,12 @@ class Timeline(Generic[S]):
 
     def count(self, day: date | None) -> int:
         """How many steps hold on a day."""
-        return len(self._keys) if day is None else bisect_right(self._keys, day, key=lambda key: key[0])
+        return len(self._keys) if day is None else bisect_right(self._keys, (day, _LAST))
 
     def segments(self, since: date = date.min) -> list[tuple[date, S]]:
         """Each day, from `since` on, from which something else is so, with what is so from then on."""
         days: list[tuple[date, S]] = []
-        first = bisect_left(self._keys, since, key=lambda key: key[0])
+        first = bisect_left(self._keys, (since, ()))
         for key, state in zip(self._keys[first:], self.states[first:], strict=True):
             if days and days[-1][0] == key[0]:
                 days[-1] = (key[0], state)

@@ -356,30 +356,35 @@ class _Board:
         self._open: dict[date, Rectangle] = {}
         self.closed: list[tuple[date, int]] = []
 
-    def move(self, before: Sequence[Span], after: Sequence[Span], known: int) -> None:
-        """From `known` on, `after` holds instead of `before`."""
-        held = {since: (until, what) for since, until, what in _ends(before)}
-        for since, until, what in _ends(after):
-            if held.get(since) == (until, what):
-                del held[since]
-                continue
-            self._close(since, known, held.pop(since, None) is not None)
-            opened = Rectangle(self.clock, self.deal, since, until, known, OPEN, what)
-            self._open[since] = opened
+    def move(self, moved: _Moved, known: int) -> None:
+        """From `known` on, this holds instead."""
+        gone, new = moved
+        for since in gone:
+            mine = self._open.pop(since, None)
+            if mine is None:
+                self.closed.append((since, known))
+            elif mine.known_from >= known:
+                self.drawn.remove(mine)
+            else:
+                mine.known_to = known
+        for since, until, what in new:
+            opened = self._open[since] = Rectangle(self.clock, self.deal, since, until, known, OPEN, what)
             self.drawn.append(opened)
-        for since in held:
-            self._close(since, known, True)
 
-    def _close(self, since: date, known: int, held: bool) -> None:
-        if not held:
-            return
-        mine = self._open.pop(since, None)
-        if mine is None:
-            self.closed.append((since, known))
-        elif mine.known_from >= known:
-            self.drawn.remove(mine)
+
+# The days from which something no longer holds, and what holds instead, with the day before which that ends.
+_Moved = tuple[list[date], list[tuple[date, date, Listed]]]
+
+
+def _moved(before: Sequence[Span], after: Sequence[Span]) -> _Moved:
+    held = {since: (until, what) for since, until, what in _ends(before)}
+    new = []
+    for since, until, what in _ends(after):
+        if held.get(since) == (until, what):
+            del held[since]
         else:
-            mine.known_to = known
+            new.append((since, until, what))
+    return list(held), new
 
 
 def _ends(spans: Sequence[Span]) -> Iterator[tuple[date, date, Listed]]:
@@ -424,8 +429,9 @@ def _rectangles_in_order(history: History[Deal]) -> list[Rectangle]:
     recorded, published = _Board(RECORDED, history.slug), _Board(PUBLISHED, history.slug)
     drawing = _Drawing()
     drawing.spans = _joined(history, [], [(_since(registration), history.record.base)])
-    recorded.move([], drawing.spans, registration.recorded.position)
-    published.move([], drawing.spans, registration.published_on.toordinal())
+    moved = _moved([], drawing.spans)
+    recorded.move(moved, registration.recorded.position)
+    published.move(moved, registration.published_on.toordinal())
     before = now = history.record.base
     today = date.min
     for placed, state in zip(history.timeline.steps, history.timeline.states, strict=True):
@@ -436,8 +442,9 @@ def _rectangles_in_order(history: History[Deal]) -> list[Rectangle]:
         kept = drawing.before(day)
         was = drawing.spans[kept:]
         drawing.spans[kept:] = _joined(history, was[:1], [(day, state)], before)
-        recorded.move(was, drawing.spans[kept:], placed.reading.recorded.position)
-        published.move(was, drawing.spans[kept:], placed.reading.published_on.toordinal())
+        moved = _moved(was, drawing.spans[kept:])
+        recorded.move(moved, placed.reading.recorded.position)
+        published.move(moved, placed.reading.published_on.toordinal())
     return [*recorded.drawn, *published.drawn]
 
 
@@ -471,7 +478,7 @@ def _redraw(
         was = drawing.spans[kept:]
         now = _joined(history, was[:1], timeline.segments(day), history.shown(timeline.at(day - ONE_DAY)))
         drawing.spans[kept:] = now
-    board.move(was, now, known)
+    board.move(_moved(was, now), known)
 
 
 def rectangles_published(history: History[Deal]) -> list[Rectangle]:
@@ -537,8 +544,9 @@ class _Pending:
             self._fresh[deal] = _Fresh(step.after)
         recorded, published = boards
         was, now = _changed(step.before, step.after, step.recorded)
-        recorded.move(was, now, step.recorded.position)
-        published.move(was, now, step.recorded.published_on.toordinal())
+        moved = _moved(was, now)
+        recorded.move(moved, step.recorded.position)
+        published.move(moved, step.recorded.published_on.toordinal())
         self._fresh[deal].take(now, was, step.recorded.position)
 
     def write(self, writes: Writes) -> None:
