@@ -7,7 +7,7 @@ others are judged. Nothing of it is so until the recorder has it committed; what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -29,14 +29,16 @@ from registry.events.merkle import Frontier, Tile
 from registry.events.store import Connection, Head, Pool, Sealed, Writes
 from registry.events.types import (
     Announcement,
+    DealRegistered,
     EventCorrected,
     EventRedacted,
     OrganizationAnnouncement,
+    OrganizationRegistered,
     Recorded,
     StreamKind,
 )
 from registry.projections import VIEWS, Step
-from registry.projections.histories import Histories
+from registry.projections.histories import Histories, history_of
 
 # Seconds that requests are judged for before others get their turn; as long as these took, where that is longer.
 TURN = 0.00025
@@ -77,6 +79,13 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def stream(self) -> str:
         return stream_name(self.kind, self.slug)
+
+    @property
+    def begins(self) -> bool:
+        """Whether it says that there is no such stream yet."""
+        return bool(self.announcements) and isinstance(
+            self.announcements[0].event, (DealRegistered, OrganizationRegistered)
+        )
 
     def expects(self, version: int) -> bool:
         """Whether a stream at this version is what the request is meant for."""
@@ -176,10 +185,17 @@ class Draft:
 
     `head` is the log's end that it was begun on, `frontier` the tree's edge there, `held` the streams in memory;
     `ahead` is the draft on its way whose last event that end is, if any.
+
+    One that is `made_ahead` of the lock does not look for a stream that a request begins, and that is not in memory: it
+    takes it for new. If it is there, the database refuses it a second first version (`Writes.execute_behind`).
     """
 
-    def __init__(self, head: Head, frontier: Frontier, held: Histories, ahead: Draft | None = None) -> None:
+    def __init__(
+        self, head: Head, frontier: Frontier, held: Histories, ahead: Draft | None = None, *, made_ahead: bool = False
+    ) -> None:
         self.head = head
+        self._guesses = made_ahead
+        self._guessed: set[str] = set()
         self._held = held
         self.ahead = ahead
         self.position = head.position
@@ -227,7 +243,8 @@ class Draft:
         """
         # Not the draft's first moment: what is judged later has come later.
         self.recorded_at = max(now, self.recorded_at)
-        await self._load(connection, (r.stream for w in group for r in w.requests))
+        requests = [request for asked in group for request in asked.requests]
+        await self._load(connection, (r.stream for r in requests), {r.stream for r in requests if r.begins})
         turn = _Turn()
         for asked in group:
             if turn.over():
@@ -262,15 +279,32 @@ class Draft:
             writes.add(REMEMBER, *(list(c) for c in zip(*self.remember, strict=True)))
         return writes
 
-    async def _load(self, connection: Connection | Pool, streams: Iterable[str]) -> None:
+    async def _load(self, connection: Connection | Pool, streams: Iterable[str], begun: Container[str] = ()) -> None:
         """Makes sure that the draft has these streams, as they will be when what is on its way has landed."""
-        missing = {stream for stream in streams if stream not in self.histories}
-        if self.ahead is not None:
-            known = self.ahead.histories
-            self.histories |= {stream: known[stream] for stream in missing & known.keys()}
-            missing -= known.keys()
-        if missing:
-            self.histories |= await self._held.load(connection, missing)
+        unknown: list[str] = []
+        for stream in streams:
+            if stream in self.histories:
+                continue
+            history = self.ahead.histories.get(stream) if self.ahead is not None else None
+            history = history or self._held.get(stream)
+            if history is None and self._guesses and stream in begun:
+                history = history_of(stream, [])
+                self._guessed.add(stream)
+            if history is not None:
+                self.histories[stream] = history
+            else:
+                unknown.append(stream)
+        if unknown:
+            self.histories |= await self._held.load(connection, dict.fromkeys(unknown))
+
+    def founds(self, asked: Together, result: list[Outcome] | RegistryError) -> bool:
+        """Whether the commit of what is drafted proves what became of a request.
+
+        It proves the log's true end, which is enough for what it refuses; but what has a key or an id may have been
+        recorded before, and what begins a stream that was not looked for is told the wrong reason if there is one.
+        """
+        known_again = asked.named or any(request.stream in self._guessed for request in asked.requests)
+        return isinstance(result, list) or not known_again
 
     async def _take_together(self, connection: Connection | Pool, asked: Together) -> list[Outcome]:
         """Judges requests that stand or fall together, each on what those before it make of the log."""

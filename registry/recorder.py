@@ -353,10 +353,12 @@ class Recorder:
         """An empty draft behind the log's end; behind what is on its way where something is. None: nobody knows it."""
         if before is not None and not before.landed:
             ahead = before.draft
-            return Draft(ahead.end(), ahead.frontier.copy(), self._histories, ahead) if ahead is not None else None
+            if ahead is None:
+                return None
+            return Draft(ahead.end(), ahead.frontier.copy(), self._histories, ahead, made_ahead=True)
         if not self._alone or self._head is None or self._head.position == 0:
             return None
-        return Draft(self._head, self._frontier.copy(), self._histories)
+        return Draft(self._head, self._frontier.copy(), self._histories, made_ahead=True)
 
     async def _written_behind(self, pool: Pool, draft: Draft, writes: Writes) -> bool:
         """Whether a draft that was made before the lock could be written: nobody else wrote, no key or id is known.
@@ -487,17 +489,13 @@ class Recorder:
 async def _judged(draft: Draft, pool: Pool, fresh: Sequence[_Waiting], now: datetime) -> bool:
     """Judges what has come on what is held in memory and on its way. Whether that is enough.
 
-    A refusal must be founded on the log's true end, which the group's commit proves; but what has a key or an id may
-    have been recorded before, and only a look tells. So it is with what an erasure finds, and what nothing commits.
+    Where it is not, a look under the lock tells; so it does what an erasure finds, and what nothing commits.
     """
     if any(waiting.dry_run or waiting.erases for waiting in fresh):
         return False
     judged = len(draft.results)
     await draft.judge(pool, fresh, now)
-    return all(
-        isinstance(result, list) or not waiting.named
-        for waiting, result in zip(fresh, draft.results[judged:], strict=True)
-    )
+    return all(map(draft.founds, fresh, draft.results[judged:]))
 
 
 def _appended(draft: Draft) -> Writes:

@@ -429,6 +429,38 @@ async def test_a_group_behind_one_that_needed_the_lock_needs_it_no_more(
     await assert_views_are_the_logs(database)
 
 
+async def test_what_is_said_to_begin_is_not_looked_for_and_yet_begins_once(
+    database: Database, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    async def streams(connection: Pool, names: list[str]) -> dict[str, list[Recorded]]:
+        looked.extend(names)
+        return await look(connection, names)
+
+    look = store.streams
+    monkeypatch.setattr("registry.events.store.streams", streams)
+    await recorder.record(request("there", REGISTERED))
+    async with recording(database.app_url, name="another") as another:
+        # Who has found the log as it left it draws up what comes next before it asks.
+        for slug in ("first", "second"):
+            await another.record(request(slug, REGISTERED))
+        looked.clear()
+        await another.record(request("fresh", REGISTERED, pledged()))
+        assert looked == []
+        # It does not hold this one: that it is there already, the database tells.
+        together = [request("there", REGISTERED), request("third", REGISTERED), request("there", pledged())]
+        asked = [asyncio.create_task(another.record(one)) for one in together]
+        refused, third, pledge = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(refused, RuleBroken)
+    assert refused.rule == "already-registered"
+    assert isinstance(third, Outcome)
+    assert isinstance(pledge, Outcome)
+    assert (third.version, pledge.version) == (1, 2)
+    assert await positions(pool) == [1, 2, 3, 4, 5, 6, 7]
+    await assert_views_are_the_logs(database)
+
+
 async def test_what_was_built_on_a_group_that_came_to_nothing_is_judged_anew(
     database: Database, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
