@@ -58,6 +58,12 @@ async def test_the_key_is_kept_in_a_cookie_that_scripts_and_other_sites_cannot_u
     assert "Max-Age=0" in gone.headers["set-cookie"]
 
 
+async def test_behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone(reader: httpx.AsyncClient) -> None:
+    for scheme, secure in (("https", True), ("http", False)):
+        answer = await reader.post("/sign-in", data={"key": ADMIN_KEY}, headers={"X-Forwarded-Proto": scheme})
+        assert answer.headers["set-cookie"].endswith("; Secure") is secure
+
+
 def hidden_of_sign_out(html: str) -> str:
     found = re.search(r'action="/sign-out"><input type="hidden" name="csrf" value="([0-9a-f]{64})"', html)
     assert found is not None
