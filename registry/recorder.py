@@ -41,6 +41,9 @@ QUEUE_BYTES = 64 * 2**20
 GROUP_LIMIT = 1_000
 BULK_LIMIT = 250
 
+# Of a group that single requests fill, so many events are an import's all the same: it goes on, slowly.
+BULK_SHARE = 20
+
 # Idempotency keys are promised for 24 hours. What is older goes some rows at a time, apart from the appends.
 IDEMPOTENCY_LIFE = timedelta(hours=48)
 FORGOTTEN_AT_ONCE = 5_000
@@ -256,7 +259,10 @@ class Recorder:
         fetched: list[_Waiting] = []
         flying = len(before.group) if before is not None and not before.landed else 0
         share = (members + self.waiting + flying + 1) // 2
-        for queue, limit in ((self._queue, GROUP_LIMIT), (self._bulk, BULK_LIMIT)):
+        for queue in (self._queue, self._bulk):
+            limit = GROUP_LIMIT
+            if queue is self._bulk:
+                limit = BULK_LIMIT if events < BULK_LIMIT else events + BULK_SHARE
             while queue and events < limit and members + len(fetched) < share:
                 waiting = queue.popleft()
                 self._queued_bytes -= waiting.size

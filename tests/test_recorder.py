@@ -500,6 +500,23 @@ async def test_single_requests_go_before_those_of_a_bulk(
     assert [outcome.answer == b"" for outcome in outcomes] == [False, True, True, False, True, True, True]
 
 
+async def test_a_bulk_goes_on_however_many_single_requests_there_are(
+    database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, events in (("GROUP_LIMIT", 4), ("BULK_LIMIT", 2), ("BULK_SHARE", 1)):
+        monkeypatch.setattr(f"registry.recorder.{limit}", events)
+    await holding(owner)
+    async with recording(database.app_url, name="held") as held:
+        first = asyncio.create_task(held.record(request("first", REGISTERED)))
+        await is_held(owner)
+        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, bulk=True))) for n in range(2)]
+        single = [asyncio.create_task(held.record(request(f"single-{n}", REGISTERED))) for n in range(12)]
+        await asyncio.sleep(0.05)
+        await owner.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.gather(first, *single)
+        assert [(await one).position for one in bulk] == [6, 11]
+
+
 async def test_who_ends_the_recorder_waits_for_all_that_was_asked(database: Database, owner: Owner, pool: Pool) -> None:
     await holding(owner)
     async with recording(database.app_url, name="held") as held:
