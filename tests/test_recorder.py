@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ import pytest
 from registry.api.imports import Import, Line
 from registry.domain import history
 from registry.domain.deal import Deal
-from registry.draft import AtRequest, Outcome
+from registry.draft import AtRequest, Outcome, Request
 from registry.errors import (
     IdConflict,
     IdempotencyConflict,
@@ -26,7 +27,7 @@ from registry.errors import (
     VersionConflict,
 )
 from registry.events import store
-from registry.events.types import Recorded
+from registry.events.types import PledgeAnnounced, Recorded
 from registry.keys import Key
 from registry.recorder import Recorder
 from tests.conftest import Database
@@ -515,6 +516,78 @@ async def test_a_bulk_goes_on_however_many_single_requests_there_are(
         await owner.execute("SELECT pg_advisory_unlock(1)")
         await asyncio.gather(first, *single)
         assert [(await one).position for one in bulk] == [6, 11]
+
+
+KNOWN = [uuid4() for _ in range(10)]
+
+
+def anything(chance: random.Random, name: str) -> Request:
+    """Something that is asked of one of a dozen deals: new, or asked before, and more or less likely to be refused."""
+    slug, number, bulk = f"plant-{chance.randrange(12)}", chance.randrange(10), chance.random() < 0.3
+    match chance.randrange(8):
+        case 0 | 1:
+            return request(slug, REGISTERED, bulk=bulk)
+        case 2:
+            return request(slug, REGISTERED, pledged(name), bulk=bulk)
+        case 3:
+            return request(f"plant-{number}", pledged(f"same-{number}", id=str(KNOWN[number])), bulk=bulk)
+        case 4:
+            return request(f"plant-{number}", pledged(f"kept-{number}"), bulk=bulk, idempotency_key=f"key-{number}")
+        case 5:
+            return request(slug, pledged(name), bulk=bulk, expected_version=chance.randrange(1, 20))
+        case _:
+            return request(slug, pledged(name), bulk=bulk)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_of_a_wild_mix_each_is_recorded_once_or_not_at_all(
+    database: Database, pool: Pool, recorder: Recorder, seed: int
+) -> None:
+    chance = random.Random(seed)
+    names = count()
+    granted: dict[str, Outcome] = {}
+    refused: set[str] = set()
+    answers: dict[str, set[bytes]] = {}
+
+    async def ask(writer: Recorder) -> None:
+        await asyncio.sleep(chance.random() / 4)
+        name = f"p{next(names)}"
+        asked = anything(chance, name)
+        try:
+            if chance.random() < 0.05:
+                await writer.record_together([asked], dry_run=True)
+                refused.add(name)
+                return
+            outcome = await asyncio.wait_for(writer.record(asked), 0.002 if chance.random() < 0.1 else None)
+        except (RuleBroken, VersionConflict, AtRequest):
+            refused.add(name)
+        except TimeoutError:
+            pass
+        else:
+            granted[name] = outcome
+            if asked.idempotency_key is not None:
+                answers.setdefault(asked.idempotency_key, set()).add(outcome.answer)
+
+    async with recording(database.app_url) as other:
+        # Alone, then by turns with another process.
+        await asyncio.gather(*(ask(recorder) for _ in range(150)))
+        await asyncio.gather(*(ask(writer) for _ in range(75) for writer in (recorder, other)))
+    assert granted
+    assert refused
+    assert all(len(same) == 1 for same in answers.values())
+    log = await store.feed(pool, 0, 1_000)
+    assert [stored.recorded.position for stored in log] == list(range(1, len(log) + 1))
+    versions: dict[str, int] = {}
+    for stored in log:
+        assert stored.recorded.version == versions.get(stored.recorded.slug, 0) + 1
+        versions[stored.recorded.slug] = stored.recorded.version
+    there = {stored.recorded.id: stored.recorded for stored in log}
+    for outcome in granted.values():
+        assert all(there[event.id].position == event.position for event in outcome.events)
+    said = [stored.recorded.event.pledge for stored in log if isinstance(stored.recorded.event, PledgeAnnounced)]
+    assert len(set(said)) == len(said)
+    assert refused.isdisjoint(said)
+    await assert_views_are_the_logs(database)
 
 
 async def test_who_ends_the_recorder_waits_for_all_that_was_asked(database: Database, owner: Owner, pool: Pool) -> None:
