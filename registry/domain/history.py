@@ -247,14 +247,13 @@ class Timeline(Generic[S]):
         self.states: list[S] = []
         self.refusals: dict[UUID, Refusal] = {}
         self._keys: list[Key] = []
-        self._speakable: set[UUID] = set()
 
     def copy(self) -> Timeline[S]:
         """The same timeline, to go on with tentatively."""
         twin: Timeline[S] = object.__new__(Timeline)
         twin.rules, twin.base = self.rules, self.base
         twin.steps, twin.states, twin._keys = self.steps.copy(), self.states.copy(), self._keys.copy()
-        twin.refusals, twin._speakable = self.refusals.copy(), self._speakable.copy()
+        twin.refusals = self.refusals.copy()
         return twin
 
     def extend(self, placed: Iterable[Placed]) -> Timeline[S]:
@@ -262,7 +261,6 @@ class Timeline(Generic[S]):
         self.steps.extend(placed)
         self.steps.sort(key=lambda p: p.key)
         self._keys = [p.key for p in self.steps]
-        self._speakable = {p.happened.id for p in self.steps if _is_speakable(p)}
         self._fold(0)
         return self
 
@@ -271,8 +269,6 @@ class Timeline(Generic[S]):
         at = bisect_right(self._keys, placed.key)
         self.steps.insert(at, placed)
         self._keys.insert(at, placed.key)
-        if _is_speakable(placed):
-            self._speakable.add(placed.happened.id)
         self._fold(at)
         return at
 
@@ -281,7 +277,6 @@ class Timeline(Generic[S]):
         at = next(i for i, placed in enumerate(self.steps) if placed.happened.id == event)
         del self.steps[at], self._keys[at]
         self.refusals.pop(event, None)
-        self._speakable.discard(event)
         self._fold(at)
 
     def _fold(self, start: int) -> None:
@@ -289,7 +284,7 @@ class Timeline(Generic[S]):
         del self.states[start:]
         for placed in self.steps[start:]:
             self.refusals.pop(placed.happened.id, None)
-            if placed.about is not None and placed.about not in self._speakable:
+            if placed.about is not None and not self._has_what_is_spoken_of(placed):
                 after: S | Refusal = Refusal(
                     "event-unknown",
                     f"It speaks of the event {placed.about}, which is no event of the world that stands there: "
@@ -302,6 +297,15 @@ class Timeline(Generic[S]):
             else:
                 state = after
             self.states.append(state)
+
+    def _has_what_is_spoken_of(self, claim: Placed) -> bool:
+        """Whether the event that a claim speaks of stands there: its place is what the claim's own was made of."""
+        day, own = claim.key
+        key = (day, own[:-1])
+        at = bisect_left(self._keys, key)
+        if at == len(self._keys) or self._keys[at] != key:
+            return False
+        return self.steps[at].happened.id == claim.about and _is_speakable(self.steps[at])
 
     def at(self, day: date | None) -> S:
         """What is so on a day; None: when all that is announced has come to hold."""
@@ -524,13 +528,8 @@ class History(Generic[S]):
         twin: History[S] = object.__new__(History)
         twin.slug, twin.rules, twin.clocks, twin.events = self.slug, self.rules, self.clocks, self.events.copy()
         record = self.record
-        twin.record = replace(
-            record,
-            readings=record.readings.copy(),
-            by_id=record.by_id.copy(),
-            claims=record.claims.copy(),
-            preferred=record.preferred.copy(),
-        )
+        # Claims and preferences are never added to, but studied anew.
+        twin.record = replace(record, readings=record.readings.copy(), by_id=record.by_id.copy())
         twin.timeline = self.timeline.copy()
         return twin
 
