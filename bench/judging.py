@@ -57,7 +57,7 @@ async def costs(deals: int, first: int) -> Costs:
             begun = time.process_time()
             draft = Draft(head, frontier, held)
             await draft.judge(None, asked[at : at + GROUP], datetime.now(UTC))
-            draft.written(Writes())
+            draft.show(Writes())
             done = time.process_time()
             # Drawn once more, to know what of it that is.
             for view in VIEWS:

@@ -43,13 +43,6 @@ from registry.projections.histories import Histories, history_of
 # Seconds that requests are judged for before others get their turn; as long as these took, where that is longer.
 TURN = 0.00025
 
-REMEMBER = """
-remembered AS (
-    INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
-)
-"""
-
 # What If-Match: * demands: that the stream exists.
 ANY_VERSION = -1
 
@@ -194,7 +187,7 @@ class Draft:
         self, head: Head, frontier: Frontier, held: Histories, ahead: Draft | None = None, *, made_ahead: bool = False
     ) -> None:
         self.head = head
-        self._guesses = made_ahead
+        self._made_ahead = made_ahead
         self._guessed: set[str] = set()
         self._held = held
         self.ahead = ahead
@@ -269,15 +262,12 @@ class Draft:
             view.take(step)
         self._taken += 1
 
-    def written(self, writes: Writes) -> Writes:
-        """With what the views show, and what is answered to a key that comes again."""
+    def show(self, writes: Writes) -> None:
+        """Adds what the views show."""
         while self._taken < len(self.steps):
             self._draw()
         for view in self._shown:
             view.write(writes)
-        if self.remember:
-            writes.add(REMEMBER, *(list(c) for c in zip(*self.remember, strict=True)))
-        return writes
 
     async def _load(self, connection: Connection | Pool, streams: Iterable[str], begun: Container[str] = ()) -> None:
         """Makes sure that the draft has these streams, as they will be when what is on its way has landed."""
@@ -287,7 +277,7 @@ class Draft:
                 continue
             history = self.ahead.histories.get(stream) if self.ahead is not None else None
             history = history or self._held.get(stream)
-            if history is None and self._guesses and stream in begun:
+            if history is None and self._made_ahead and stream in begun:
                 history = history_of(stream, [])
                 self._guessed.add(stream)
             if history is not None:

@@ -65,6 +65,13 @@ SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answ
        ) AS i ON true
 """  # noqa: S608 - put together from constants
 
+REMEMBER = """
+remembered AS (
+    INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+)
+"""
+
 FORGET_OLD = """
 DELETE FROM idempotency
  WHERE (owner, key) IN (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)
@@ -211,7 +218,6 @@ class Recorder:
         writes: Writes | None = None
         # Whether somebody asks for what is only known under the lock.
         doubtful = False
-        landed = before is None
         try:
             while True:
                 full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
@@ -227,7 +233,7 @@ class Recorder:
                         unjudged, writes = [], None
                 landed = before is None or before.landed
                 if draft is not None and not doubtful and writes is None and (full or landed):
-                    writes = draft.written(_appended(draft))
+                    writes = _shown(draft, _appended(draft))
                 if landed:
                     break
                 await self._stir()
@@ -454,7 +460,7 @@ class Recorder:
                 # An erasure looks for the event that demands it.
                 await writes.execute(connection)
                 draft.steps[index] = await self._erase(connection, step, step.recorded.event)
-        await draft.written(writes).execute(connection)
+        await _shown(draft, writes).execute(connection)
 
     async def _erase(self, connection: Connection, step: Step, event: EventRedacted) -> Step:
         """Erases the event's content, and that of what quotes it, wherever it is kept."""
@@ -508,6 +514,14 @@ def _appended(draft: Draft) -> Writes:
     """What the log gets."""
     writes = Writes()
     store.append(writes, draft.sealed, draft.tiles)
+    return writes
+
+
+def _shown(draft: Draft, writes: Writes) -> Writes:
+    """With what the views show, and what is answered to a key that comes again."""
+    draft.show(writes)
+    if draft.remember:
+        writes.add(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
     return writes
 
 
