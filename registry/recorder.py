@@ -68,7 +68,8 @@ SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answ
 REMEMBER = """
 remembered AS (
     INSERT INTO idempotency (owner, key, request, answer, stream, created_at)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+    SELECT owner, key, request, answer, stream, created_at
+      FROM unnest($1::new_answer[])
 )
 """
 
@@ -521,7 +522,7 @@ def _shown(draft: Draft, writes: Writes) -> Writes:
     """With what the views show, and what is answered to a key that comes again."""
     draft.show(writes)
     if draft.remember:
-        writes.add(REMEMBER, *(list(c) for c in zip(*draft.remember, strict=True)))
+        writes.add(REMEMBER, draft.remember)
     return writes
 
 

@@ -73,21 +73,18 @@ SELECT position, leaf_hash, recorded_at
  LIMIT 1
 """
 
-# Parts of one statement (see `Writes`): each a name and what it writes.
+# Parts of one statement (see `Writes`): each a name and what it writes, from an array of rows.
 APPEND = """
 written AS (
     INSERT INTO events (position, stream, version, id, type, schema, effective_on, published_on,
                         recorded_at, recorded_by, entry, leaf_hash)
     SELECT position, stream, version, id, type, schema, effective_on, published_on,
            recorded_at, recorded_by, entry, leaf_hash
-      FROM unnest($1::bigint[], $2::text[], $3::int[], $4::uuid[], $5::text[], $6::smallint[], $7::date[], $8::date[],
-                  $9::timestamptz[], $10::text[], $11::bytea[], $12::bytea[])
-           AS e (position, stream, version, id, type, schema, effective_on, published_on,
-                 recorded_at, recorded_by, entry, leaf_hash)
+      FROM unnest($1::new_event[])
 ), said AS (
     INSERT INTO event_contents (position, content, salt)
     SELECT position, content, salt
-      FROM unnest($1::bigint[], $13::bytea[], $14::bytea[]) AS c (position, content, salt)
+      FROM unnest($1::new_event[])
 )
 """
 
@@ -95,7 +92,7 @@ ADD_TILES = """
 tiled AS (
     INSERT INTO tiles (level, number, hashes, root)
     SELECT level, number, hashes, root
-      FROM unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::bytea[]) AS t (level, number, hashes, root)
+      FROM unnest($1::new_tile[])
 )
 """
 
@@ -464,32 +461,30 @@ def append(writes: Writes, events: Sequence[Sealed | Stored], tiles: Sequence[Ti
 
     Whoever executes it holds the lock and gave the positions.
     """
-    r = [sealed.recorded for sealed in events]
-    writes.add(
-        APPEND,
-        [e.position for e in r],
-        [f"{e.kind}/{e.slug}" for e in r],
-        [e.version for e in r],
-        [e.id for e in r],
-        [e.type for e in r],
-        [e.schema for e in r],
-        [e.effective_on for e in r],
-        [e.published_on for e in r],
-        [e.recorded_at for e in r],
-        [e.recorded_by for e in r],
-        [sealed.entry for sealed in events],
-        [e.leaf_hash for e in r],
-        [sealed.content for sealed in events],
-        [sealed.salt for sealed in events],
-    )
+    writes.add(APPEND, [_row(sealed) for sealed in events])
     if tiles:
-        writes.add(
-            ADD_TILES,
-            [t.level for t in tiles],
-            [t.number for t in tiles],
-            [t.hashes for t in tiles],
-            [t.root for t in tiles],
-        )
+        writes.add(ADD_TILES, [(t.level, t.number, t.hashes, t.root) for t in tiles])
+
+
+def _row(sealed: Sealed | Stored) -> tuple[Any, ...]:
+    """An event as `new_event` has it."""
+    e = sealed.recorded
+    return (
+        e.position,
+        f"{e.kind}/{e.slug}",
+        e.version,
+        e.id,
+        e.type,
+        e.schema,
+        e.effective_on,
+        e.published_on,
+        e.recorded_at,
+        e.recorded_by,
+        sealed.entry,
+        e.leaf_hash,
+        sealed.content,
+        sealed.salt,
+    )
 
 
 async def erase(connection: Connection, redaction: int, target: int) -> None:

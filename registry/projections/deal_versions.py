@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, Reading, Timeline, registered_by
@@ -38,7 +37,7 @@ ONE_DAY = timedelta(days=1)
 WRITE = """
 closing AS (
     SELECT clock, deal, effective_from, known
-      FROM unnest($1::"char"[], $2::text[], $3::date[], $4::bigint[]) AS c (clock, deal, effective_from, known)
+      FROM unnest($1::closed_deal_version[])
 ), dropped AS (
     DELETE FROM deal_versions AS v
      USING closing AS c
@@ -54,14 +53,12 @@ closing AS (
 ), stated AS (
     INSERT INTO deal_states (deal, state, terms, title, row, totals)
     SELECT deal, state, string_to_array(terms, ' '), title, row, totals
-      FROM unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
-           AS s (deal, state, terms, title, row, totals)
+      FROM unnest($2::new_deal_state[])
     ON CONFLICT (deal, state) DO NOTHING
 ), termed AS (
     INSERT INTO deal_terms AS t (term, deal, effective_from, recorded_from, published_from)
     SELECT term, deal, min(effective_from), min(recorded_from), min(published_from)
-      FROM unnest($11::text[], $12::text[], $13::date[], $14::bigint[], $15::bigint[])
-           AS i (deal, terms, effective_from, recorded_from, published_from),
+      FROM unnest($3::new_deal_terms[]),
            unnest(string_to_array(terms, ' ')) AS u (term)
      GROUP BY term, deal
     ON CONFLICT (term, deal) DO UPDATE
@@ -71,7 +68,7 @@ closing AS (
 ), titled AS (
     INSERT INTO deal_titles AS t (deal, titles)
     SELECT deal, titles
-      FROM unnest($16::text[], $17::text[]) AS i (deal, titles)
+      FROM unnest($4::new_deal_titles[])
     ON CONFLICT (deal) DO UPDATE
        SET titles = array_to_string(ARRAY(
                SELECT DISTINCT unnest(string_to_array(t.titles, E'\n') || string_to_array(excluded.titles, E'\n'))
@@ -81,9 +78,7 @@ closing AS (
     INSERT INTO deal_versions (clock, deal, effective_from, effective_to, known_from, known_to, state,
                                kind, amount, pledges)
     SELECT clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount::numeric, pledges
-      FROM unnest($18::"char"[], $19::text[], $20::date[], $21::date[], $22::bigint[], $23::bigint[], $24::bigint[],
-                  $25::text[], $26::text[], $27::int[])
-           AS r (clock, deal, effective_from, effective_to, known_from, known_to, state, kind, amount, pledges)
+      FROM unnest($5::new_deal_version[])
      WHERE (SELECT count(*) FROM dropped) >= 0
 )
 """
@@ -620,30 +615,33 @@ def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], a
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
         return
-    stated = [(deal, *astuple(what)) for deal, new in fresh.items() for what in new.states.values()]
+    stated = [
+        (deal, what.state, what.terms, what.title, what.row, what.totals)
+        for deal, new in fresh.items()
+        for what in new.states.values()
+    ]
     termed = [
         (deal, terms, *since, _drawing_of(new.history).first.toordinal())
         for deal, new in fresh.items()
         for terms, since in new.terms.items()
     ]
     titled = [(deal, "\n".join(sorted(new.titles))) for deal, new in fresh.items() if new.titles]
-    *opened, shown = _columns(map(astuple, drawn), 7)
-    writes.add(
-        WRITE,
-        *_columns(closed, 4),
-        *_columns(stated, 9)[:6],
-        *_columns(termed, 5),
-        *_columns(titled, 2),
-        *opened,
-        [what.state for what in shown],
-        [what.kind for what in shown],
-        [what.amount for what in shown],
-        [what.pledges for what in shown],
-    )
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True)) or [()] * width
+    opened = [
+        (
+            r.clock,
+            r.deal,
+            r.effective_from,
+            r.effective_to,
+            r.known_from,
+            r.known_to,
+            r.what.state,
+            r.what.kind,
+            r.what.amount,
+            r.what.pledges,
+        )
+        for r in drawn
+    ]
+    writes.add(WRITE, closed, stated, termed, titled, opened)
 
 
 __all__ = [

@@ -23,7 +23,7 @@ ADD = """
 mentioned AS (
     INSERT INTO mentions (term, position)
     SELECT term, position
-      FROM unnest($1::text[], $2::bigint[]) AS m (term, position)
+      FROM unnest($1::new_mention[])
     ON CONFLICT DO NOTHING
 )
 """
@@ -163,7 +163,7 @@ def _named(event: Recorded) -> list[tuple[str, int]]:
 
 def _add(writes: Writes, found: Sequence[tuple[str, int]]) -> None:
     if found:
-        writes.add(ADD, [t for t, _ in found], [p for _, p in found])
+        writes.add(ADD, found)
 
 
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:

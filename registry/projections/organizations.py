@@ -12,13 +12,11 @@ from registry.domain.whole import whole
 from registry.events.store import Writes
 from registry.projections.projection import Pending, Step
 
-# The names of each come as one text, a line each: unnest takes arrays of arrays apart.
 PUT = """
 registered AS (
     INSERT INTO organizations (organization, version, position, merged_into, names, state)
-    SELECT organization, version, position, merged_into, string_to_array(names, E'\n'), state
-      FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
-           AS o (organization, version, position, merged_into, names, state)
+    SELECT organization, version, position, merged_into, names, state
+      FROM unnest($1::new_organization[])
     ON CONFLICT (organization) DO UPDATE
        SET version = excluded.version, position = excluded.position, merged_into = excluded.merged_into,
            names = excluded.names, state = excluded.state
@@ -95,12 +93,17 @@ def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:
     if histories:
         writes.add(
             PUT,
-            [history.slug for history in histories],
-            [history.version for history in histories],
-            [history.events[-1].position for history in histories],
-            [history.record.merged_into for history in histories],
-            ["\n".join(history.state.all_names()) for history in histories],
-            [_encode(whole(history.state)) for history in histories],
+            [
+                (
+                    history.slug,
+                    history.version,
+                    history.events[-1].position,
+                    history.record.merged_into,
+                    list(history.state.all_names()),
+                    _encode(whole(history.state)),
+                )
+                for history in histories
+            ],
         )
 
 
