@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from registry.domain.audit import Change, diff
+from registry.domain.deal import Deal
 from registry.domain.history import DEALS, History, admit, complete
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
@@ -369,12 +370,13 @@ class Draft:
         """What looks implausible in what is recorded: told, never refused. That sources err is recorded, too."""
         if history.rules is not DEALS:
             return []
-        slugs = dict.fromkeys(r.deal for r in history.timeline.at(None).relations if r.deal != history.slug)
-        related = [stream_name("deal", slug) for slug in slugs]
-        if related:
+        neighbours: tuple[Deal, ...] = ()
+        if relations := history.timeline.at(None).relations:
+            slugs = dict.fromkeys(r.deal for r in relations if r.deal != history.slug)
+            related = [stream_name("deal", slug) for slug in slugs]
             await self._load(connection, related)
-        neighbours = tuple(self.histories[s].state for s in related if self.histories[s].events)
-        return flags_raised(history, (s.recorded.id for s in sealed), reference_rates(), neighbours)
+            neighbours = tuple(self.histories[s].state for s in related if self.histories[s].events)
+        return flags_raised(history, [s.recorded.id for s in sealed], reference_rates(), neighbours)
 
     def _seal(
         self,

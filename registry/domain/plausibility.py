@@ -76,7 +76,9 @@ def flags(before: Deal | None, after: Deal, happened: Happened, known: Known) ->
 
 def standing(deal: Deal, known: Known) -> tuple[Flag, ...]:
     """What is odd about a deal as it stands."""
-    return (*_members(deal, known), *_power(deal))
+    related = deal.relations or any(d.relations for d in known.neighbours)
+    members = tuple(_members(deal, known)) if related else ()
+    return (*members, *_power(deal)) if deal.sites else members
 
 
 def _of_event(before: Deal | None, happened: Happened, known: Known) -> Iterator[Flag]:
@@ -99,7 +101,8 @@ def _of_event(before: Deal | None, happened: Happened, known: Known) -> Iterator
         case _:
             pass
     yield from _twice(happened, known)
-    yield from _early(happened, known)
+    if isinstance(event, _OF_PLEDGES):
+        yield from _early(event, happened, known)
     yield from of_sources(happened.id, happened.sources, happened.recorded_at)
 
 
@@ -195,8 +198,6 @@ def _as_stated(amount: Amount, currency: str) -> str:
 
 def _members(deal: Deal, known: Known) -> Iterator[Flag]:
     """A member that is as large as the aggregate it belongs to: the aggregate was very likely ascribed to it."""
-    if not deal.relations and not any(d.relations for d in known.neighbours):
-        return
     every = {d.deal: d for d in (*known.neighbours, deal)}.values()
     relations = Relations()
     pledges: dict[Key, PledgeState] = {}
@@ -282,11 +283,13 @@ def _content(event: Event) -> object:
     return event
 
 
-def _early(happened: Happened, known: Known) -> Iterator[Flag]:
+_OF_PLEDGES = (PledgeRevised, PledgeConfirmed, PledgeWithdrawn)
+
+
+def _early(
+    event: PledgeRevised | PledgeConfirmed | PledgeWithdrawn, happened: Happened, known: Known
+) -> Iterator[Flag]:
     """Published before the pledge it speaks of was: one of the two dates, or the order, is likely wrong."""
-    event = happened.event
-    if not isinstance(event, PledgeRevised | PledgeConfirmed | PledgeWithdrawn):
-        return
     for other in known.earlier:
         announced = isinstance(other.event, PledgeAnnounced) and other.event.pledge == event.pledge
         if announced and happened.published_on < other.published_on:

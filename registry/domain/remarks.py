@@ -89,17 +89,17 @@ def flags_raised(
     if after.record.registration is not None and after.record.registration.recorded.id in new:
         found += _of_registration(after.record.registration)
         new.discard(after.record.registration.recorded.id)
-    for i in range(len(steps) - 1, -1, -1):
+    i = len(steps)
+    while new and i:
+        i -= 1
         placed = steps[i]
-        if not new:
-            break
         if placed.happened.id not in new:
             continue
         new.discard(placed.happened.id)
         state = after.timeline.states[i - 1] if i else after.record.base
         earlier = tuple([p.happened for p in steps[max(0, i - REMEMBERED) : i]])
         found += flags(state, after.timeline.states[i], placed.happened, Known(rates, earlier, neighbours))
-    return _distinct(found)
+    return _distinct(found) if found else found
 
 
 def _of_registration(registration: Reading) -> tuple[Flag, ...]:

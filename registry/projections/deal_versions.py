@@ -163,26 +163,26 @@ _encode = msgspec.json.Encoder().encode
 
 def listed(deal: Deal) -> Listed:
     """A deal's state as the view keeps it."""
-    terms = {f"sector:{s}" for s in deal.sectors}
-    organizations = dict.fromkeys(p.organization for p in deal.parties if p.left_on is None)
-    for party in deal.parties:
-        if party.left_on is None:
-            terms |= {f"organization:{party.organization}", f"role:{party.role}", f"{party.role}:{party.organization}"}
-    places = tuple(dict.fromkeys(s.place for s in deal.sites if s.place and s.status != "dropped"))
+    terms = [f"sector:{s}" for s in deal.sectors]
+    parties = [p for p in deal.parties if p.left_on is None]
+    for party in parties:
+        terms += (f"organization:{party.organization}", f"role:{party.role}", f"{party.role}:{party.organization}")
+    places = tuple(dict.fromkeys([s.place for s in deal.sites if s.place and s.status != "dropped"]))
     for place in places:
-        terms |= {f"region:{place}", f"region:{place[:2]}"}
+        terms += (f"region:{place}", f"region:{place[:2]}")
     if deal.stage is not None:
-        terms |= {f"stage:{deal.stage.value}"}
+        terms.append(f"stage:{deal.stage.value}")
     if deal.kind is not None:
-        terms |= {f"kind:{deal.kind}"}
-    terms |= {f"related:{relation.deal}" for relation in deal.relations}
+        terms.append(f"kind:{deal.kind}")
+    for relation in deal.relations:
+        terms.append(f"related:{relation.deal}")
     pledges = []
     for pledge in deal.pledges:
         if pledge.status != "withdrawn":
             if pledge.commitment:
-                terms.add(f"commitment:{pledge.commitment}")
+                terms.append(f"commitment:{pledge.commitment}")
             if pledge.amount:
-                terms.add(f"currency:{pledge.amount.currency}")
+                terms.append(f"currency:{pledge.amount.currency}")
         pledges.append(
             ListedPledge(
                 pledge.pledge,
@@ -202,24 +202,22 @@ def listed(deal: Deal) -> Listed:
         deal.kind,
         deal.stage,
         deal.sectors,
-        tuple(organizations),
+        tuple(dict.fromkeys([p.organization for p in parties])),
         places,
         tuple(pledges),
         deal.relations,
     )
-    names = [p.name for p in deal.parties if p.name is not None and p.left_on is None]
-    words = " ".join(
-        dict.fromkeys(t for t in (deal.deal, *(w for n in (title, *names) if n for w in (n.ko, n.en))) if t)
-    )
-    return _listed(" ".join(sorted(terms)), words, row, row_of(deal))
+    words = [deal.deal]
+    for name in (title, *[p.name for p in parties]):
+        if name is not None:
+            words += [word for word in (name.ko, name.en) if word]
+    return _listed(" ".join(sorted(set(terms))), " ".join(dict.fromkeys(words)), row, row_of(deal))
 
 
 def _listed(terms: str, words: str, row: ListedDeal, sums: DealRow) -> Listed:
     found = terms, words, _encode(whole(row)), encode_row(sums)
-    digest = blake2b(found[3], digest_size=8)
-    digest.update(found[2])
-    digest.update(f"{terms}\n{words}".encode())
-    state, plain = int.from_bytes(digest.digest(), signed=True), plain_of(sums)
+    hashed = b"%b%b%b" % (found[3], found[2], f"{terms}\n{words}".encode())
+    state, plain = int.from_bytes(blake2b(hashed, digest_size=8).digest(), signed=True), plain_of(sums)
     if plain is None:
         return Listed(state, *found, None, None, None)
     return Listed(state, *found, plain.kind, str(plain.amount), plain.pledges)
@@ -287,7 +285,10 @@ class _Drawing:
 
     def before(self, day: date) -> int | None:
         """Which span holds on the day before; None when that is not among those that are kept."""
-        return next((i for i in range(len(self.spans) - 1, -1, -1) if self.spans[i][0] < day), None)
+        for i in range(len(self.spans) - 1, -1, -1):
+            if self.spans[i][0] < day:
+                return i
+        return None
 
 
 def _drawing_of(history: History[Deal]) -> _Drawing:
@@ -539,6 +540,8 @@ class _Pending:
             self._fresh[deal] = _Fresh(step.after)
         recorded, published = boards
         was, now = _changed(step.before, step.after, step.recorded)
+        if was == now:
+            return
         moved = _moved(was, now)
         recorded.move(moved, step.recorded.position)
         published.move(moved, step.recorded.published_on.toordinal())
