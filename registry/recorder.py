@@ -218,14 +218,14 @@ class Recorder:
         draft: Draft | None = None
         writes: Writes | None = None
         # Whether somebody asks for what is only known under the lock.
-        doubtful = False
+        doubtful = full = False
         try:
             while True:
-                full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
                 fresh = self._fetch(len(group), events, before) if not full else []
                 group += fresh
                 unjudged += fresh
                 events += sum(waiting.events for waiting in fresh)
+                full = events >= (BULK_LIMIT if self._bulk else GROUP_LIMIT)
                 self._gathered = len(group)
                 if unjudged and not doubtful:
                     draft = draft or self._begun(before)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal
+from registry.domain.deal import Deal, PartyState
 from registry.domain.history import DEALS, History, Reading, Timeline, registered_by
 from registry.domain.totals import DealRow, encode_row, plain_of, row_of
 from registry.domain.whole import whole
@@ -163,42 +163,24 @@ _encode = msgspec.json.Encoder().encode
 
 def listed(deal: Deal) -> Listed:
     """A deal's state as the view keeps it."""
-    terms = [f"sector:{s}" for s in deal.sectors]
     parties = [p for p in deal.parties if p.left_on is None]
-    for party in parties:
-        terms += (f"organization:{party.organization}", f"role:{party.role}", f"{party.role}:{party.organization}")
     places = tuple(dict.fromkeys([s.place for s in deal.sites if s.place and s.status != "dropped"]))
-    for place in places:
-        terms += (f"region:{place}", f"region:{place[:2]}")
-    if deal.stage is not None:
-        terms.append(f"stage:{deal.stage.value}")
-    if deal.kind is not None:
-        terms.append(f"kind:{deal.kind}")
-    for relation in deal.relations:
-        terms.append(f"related:{relation.deal}")
-    pledges = []
-    for pledge in deal.pledges:
-        if pledge.status != "withdrawn":
-            if pledge.commitment:
-                terms.append(f"commitment:{pledge.commitment}")
-            if pledge.amount:
-                terms.append(f"currency:{pledge.amount.currency}")
-        pledges.append(
-            ListedPledge(
-                pledge.pledge,
-                pledge.amount,
-                pledge.amount_basis,
-                pledge.commitment,
-                pledge.status,
-                pledge.by,
-                pledge.announced_on,
-                pledge.horizon.until if pledge.horizon else None,
-            )
+    pledges = [
+        ListedPledge(
+            pledge.pledge,
+            pledge.amount,
+            pledge.amount_basis,
+            pledge.commitment,
+            pledge.status,
+            pledge.by,
+            pledge.announced_on,
+            pledge.horizon.until if pledge.horizon else None,
         )
-    title = deal.title
+        for pledge in deal.pledges
+    ]
     row = ListedDeal(
         deal.deal,
-        title,
+        deal.title,
         deal.kind,
         deal.stage,
         deal.sectors,
@@ -207,11 +189,35 @@ def listed(deal: Deal) -> Listed:
         tuple(pledges),
         deal.relations,
     )
+    return _listed(_terms(deal, parties, places), _words(deal, parties), row, row_of(deal))
+
+
+def _terms(deal: Deal, parties: Sequence[PartyState], places: Sequence[str]) -> str:
+    terms = [f"sector:{sector}" for sector in deal.sectors]
+    for party in parties:
+        terms += (f"organization:{party.organization}", f"role:{party.role}", f"{party.role}:{party.organization}")
+    for place in places:
+        terms += (f"region:{place}", f"region:{place[:2]}")
+    if deal.stage is not None:
+        terms.append(f"stage:{deal.stage.value}")
+    if deal.kind is not None:
+        terms.append(f"kind:{deal.kind}")
+    terms += [f"related:{relation.deal}" for relation in deal.relations]
+    for pledge in deal.pledges:
+        if pledge.status != "withdrawn":
+            if pledge.commitment:
+                terms.append(f"commitment:{pledge.commitment}")
+            if pledge.amount:
+                terms.append(f"currency:{pledge.amount.currency}")
+    return " ".join(sorted(set(terms)))
+
+
+def _words(deal: Deal, parties: Sequence[PartyState]) -> str:
     words = [deal.deal]
-    for name in (title, *[p.name for p in parties]):
+    for name in (deal.title, *[p.name for p in parties]):
         if name is not None:
             words += [word for word in (name.ko, name.en) if word]
-    return _listed(" ".join(sorted(set(terms))), " ".join(dict.fromkeys(words)), row, row_of(deal))
+    return " ".join(dict.fromkeys(words))
 
 
 def _listed(terms: str, words: str, row: ListedDeal, sums: DealRow) -> Listed:
