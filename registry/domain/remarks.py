@@ -99,7 +99,7 @@ def flags_raised(
         state = after.timeline.states[i - 1] if i else after.record.base
         earlier = tuple([p.happened for p in steps[max(0, i - REMEMBERED) : i]])
         found += flags(state, after.timeline.states[i], placed.happened, Known(rates, earlier, neighbours))
-    return _distinct(found) if found else found
+    return _distinct(found)
 
 
 def _of_registration(registration: Reading) -> tuple[Flag, ...]:
