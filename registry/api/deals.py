@@ -14,14 +14,13 @@ from litestar.params import FromPath
 from msgspec import Meta
 from msgspec.structs import replace
 
-from registry.answers import encode
-from registry.api import http, shapes
+from registry.api import parameters, schemas
 from registry.api.examples import ANNOUNCEMENTS
-from registry.api.http import CLOCKS, Request
 from registry.api.operation import Operation
-from registry.domain.history import Clocks
-from registry.draft import Request as Record
-from registry.errors import BadQuery
+from registry.api.parameters import CLOCKS, Request
+from registry.append.batch import AppendRequest as Record
+from registry.domain.history import AsOf
+from registry.errors import InvalidParameter
 from registry.events import intake
 from registry.events.types import (
     Announcement,
@@ -40,8 +39,9 @@ from registry.events.types import (
     Role,
     Stage,
 )
-from registry.keys import Scope
-from registry.reader import Answer
+from registry.infra.keys import Scope
+from registry.queries.answers import encode
+from registry.queries.deals import EncodedResponse
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
@@ -56,27 +56,27 @@ _CORRECTIONS = (
 )
 
 
-def scope_of(event: Event) -> Scope:
+def required_scope(event: Event) -> Scope:
     """The scope that recording an event needs."""
     if isinstance(event, EventRedacted):
         return "redact"
     return "correct" if isinstance(event, _CORRECTIONS) else "record"
 
 
-RECORD = {"dry_run": http.flag}
+RECORD = {"dry_run": parameters.flag}
 
 
 async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes], list[Any]]) -> Response[bytes]:
     """Records what a request's body announces, in one stream."""
-    key = await http.identify(request) or await http.authorize(request, "record")
-    asked = http.query(request, RECORD)
-    expected = http.expected_version(request)
-    idempotency_key = http.idempotency_key(request)
-    http.slug(slug)
-    body = await http.body(request)
+    key = await parameters.authenticate(request) or await parameters.authorize(request, "record")
+    asked = parameters.query(request, RECORD)
+    expected = parameters.expected_version(request)
+    idempotency_key = parameters.idempotency_key(request)
+    parameters.slug(slug)
+    body = await parameters.body(request)
     announcements = read(body)
     for announcement in announcements:
-        http.allow(key, scope_of(announcement.event))
+        parameters.require_scope(key, required_scope(announcement.event))
     outcome = await request.app.state.registry.recorder.record(
         Record(
             kind=kind,
@@ -94,24 +94,24 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
     if not asked.get("dry_run", False):
         first = outcome.events[0].id if len(announcements) == 1 else None
         headers["Location"] = f"/v1/events/{first}" if first else f"/v1/{kind}s/{slug}/events"
-    return http.json_response(outcome.answer, 201 if outcome.new else 200, headers)
+    return parameters.json_response(outcome.answer, 201 if outcome.new else 200, headers)
 
 
 @post("/v1/deals/{deal:str}/events")
 async def post_events(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """Record one announcement, or a list of them: all or none."""
-    return await record(request, "deal", deal, intake.announcements.some)
+    return await record(request, "deal", deal, intake.announcements.decode_many)
 
 
 @lru_cache(10_000)
-def memento(slug: str, recorded_at: datetime | None) -> http.RawHeaders:
+def memento(slug: str, recorded_at: datetime | None) -> parameters.RawHeaders:
     """The headers of a past state (RFC 7089): which moment it stands for, and where the others are."""
     path = f"/v1/deals/{slug}"
     links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="application/link-format"'
     headers = {"Link": links, "Vary": "Accept-Datetime"}
     if recorded_at is not None:
-        headers["Memento-Datetime"] = http.http_date(recorded_at)
-    return http.raw(headers)
+        headers["Memento-Datetime"] = parameters.http_date(recorded_at)
+    return parameters.raw_headers(headers)
 
 
 # A document of its own kind, which holds a state and what proves it.
@@ -120,57 +120,59 @@ CERTIFICATE = "application/vnd.investment-registry.certificate+json"
 REVALIDATED = (b"cache-control", b"no-cache")
 PUBLIC = (b"cache-control", b"public, no-cache")
 
-STATE = {**CLOCKS, "expand": http.some_of("organizations", "incoming"), "certificate": http.flag}
+STATE = {**CLOCKS, "expand": parameters.choices("organizations", "incoming"), "certificate": parameters.flag}
 
 
 @route("/v1/deals/{deal:str}", http_method=READ)
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     """A deal's state, now or at any point in time."""
-    await http.may_read(request)
-    http.known("deal", deal)
-    asked = http.query(request, STATE)
+    await parameters.may_read(request)
+    parameters.require_valid_slug("deal", deal)
+    asked = parameters.query(request, STATE)
     registry = request.app.state.registry
     reader = registry.reader
-    clocks = http.clocks(asked)
-    if clocks.recorded_at is None and clocks.position is None and (instant := http.accept_datetime(request)):
+    clocks = parameters.clocks(asked)
+    if clocks.recorded_at is None and clocks.position is None and (instant := parameters.accept_datetime(request)):
         clocks = await reader.first_memento(deal, replace(clocks, recorded_at=instant))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None
-    if clocks == http.NOW:
-        answer: Answer = await reader.deal_now(deal, http.today())
+    if clocks == parameters.NOW:
+        answer: EncodedResponse = await reader.deal_now(deal, parameters.today())
     else:
-        answer = await reader.deal(deal, clocks, http.today())
+        answer = await reader.deal(deal, clocks, parameters.today())
     # A redaction may come: even what is final is asked for again before it is shown.
     cached = PUBLIC if answer.final and registry.settings.public_read else REVALIDATED
     headers = (*memento(deal, answer.recorded_at if fixes_log else None), cached)
     if asked.get("certificate"):
-        certificate = await registry.evidence.certificate(deal, clocks, http.today())
-        return http.Ready(certificate, 200, headers, CERTIFICATE.encode())
+        certificate = await registry.evidence.certificate(deal, clocks, parameters.today())
+        return parameters.RawResponse(certificate, 200, headers, CERTIFICATE.encode())
     if asked.get("expand"):
-        return http.Ready(await reader.expand(answer, clocks, asked["expand"], http.today()), 200, headers, http.JSON)
+        return parameters.RawResponse(
+            await reader.expand(answer, clocks, asked["expand"], parameters.today()), 200, headers, parameters.JSON
+        )
     headers = (*headers, (b"etag", answer.etag.encode()))
-    if http.matches(request, answer.etag):
-        return http.Ready(b"", 304, headers)
-    return http.Ready(answer.body, 200, headers, http.JSON)
+    if parameters.matches(request, answer.etag):
+        return parameters.RawResponse(b"", 304, headers)
+    return parameters.RawResponse(answer.body, 200, headers, parameters.JSON)
 
 
 @route("/v1/deals/{deal:str}/events", http_method=READ)
 async def get_deal_events(request: Request, deal: FromPath[str]) -> Response[Any]:
     """The audit: every event with what it changed, who recorded it, when, why, on which source."""
-    await http.may_read(request)
-    http.known("deal", deal)
-    clocks = http.clocks(http.query(request, CLOCKS))
+    await parameters.may_read(request)
+    parameters.require_valid_slug("deal", deal)
+    clocks = parameters.clocks(parameters.query(request, CLOCKS))
     body = await request.app.state.registry.reader.audit(deal, clocks)
-    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+    return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
 @route("/v1/deals/{deal:str}/blame", http_method=READ)
 async def get_blame(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every field of a deal with the event that set it."""
-    await http.may_read(request)
-    http.known("deal", deal)
-    clocks = http.clocks(http.query(request, CLOCKS))
-    body = await request.app.state.registry.reader.blame(deal, clocks, http.today())
-    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+    await parameters.may_read(request)
+    parameters.require_valid_slug("deal", deal)
+    clocks = parameters.clocks(parameters.query(request, CLOCKS))
+    body = await request.app.state.registry.reader.blame(deal, clocks, parameters.today())
+    return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
 TWO_POINTS = {f"{end}.{name}": read for end in ("from", "to") for name, read in CLOCKS.items()}
@@ -179,32 +181,34 @@ TWO_POINTS = {f"{end}.{name}": read for end in ("from", "to") for name, read in 
 @route("/v1/deals/{deal:str}/compare", http_method=READ)
 async def get_compare(request: Request, deal: FromPath[str]) -> Response[Any]:
     """What changed between two points: in the world, in the record, at a source, or learned late."""
-    await http.may_read(request)
-    http.known("deal", deal)
-    asked = http.query(request, TWO_POINTS)
+    await parameters.may_read(request)
+    parameters.require_valid_slug("deal", deal)
+    asked = parameters.query(request, TWO_POINTS)
     body = await request.app.state.registry.reader.compare(
-        deal, http.clocks(asked, "from."), http.clocks(asked, "to."), http.today()
+        deal, parameters.clocks(asked, "from."), parameters.clocks(asked, "to."), parameters.today()
     )
-    return http.json_response(body, 200, {"Cache-Control": "no-cache"})
+    return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
 @route("/v1/compare", http_method=READ)
 async def get_portfolio_compare(request: Request) -> Response[Any]:
     """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
-    await http.may_read(request)
-    asked = http.query(request, TWO_POINTS)
+    await parameters.may_read(request)
+    asked = parameters.query(request, TWO_POINTS)
     answer = await request.app.state.registry.reader.compare_portfolio(
-        one_axis(http.clocks(asked, "from."), "from."), one_axis(http.clocks(asked, "to."), "to."), http.today()
+        require_single_axis(parameters.clocks(asked, "from."), "from."),
+        require_single_axis(parameters.clocks(asked, "to."), "to."),
+        parameters.today(),
     )
-    return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
+    return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
 @route("/v1/deals/{deal:str}/timemap", http_method=READ)
 async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     """Every moment at which the deal's state changed (RFC 7089 §5)."""
-    await http.may_read(request)
-    http.known("deal", deal)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.require_valid_slug("deal", deal)
+    parameters.query(request, {})
     moments = await request.app.state.registry.reader.moments(deal)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
     path = f"/v1/deals/{deal}"
@@ -212,38 +216,38 @@ async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     if "application/json" in request.headers.get("accept", ""):
         listed = [{"uri": uri, "position": m.position, "recorded_at": m.recorded_at} for uri, m in mementos]
         timemap = {"original": path, "timegate": path, "mementos": listed}
-        return http.json_response(encode(timemap), 200, headers)
+        return parameters.json_response(encode(timemap), 200, headers)
     links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="application/link-format"']
     last = len(mementos) - 1
     for i, (uri, moment) in enumerate(mementos):
         ends = ("first " if i == 0 else "") + ("last " if i == last else "")
-        links.append(f'<{uri}>; rel="{ends}memento"; datetime="{http.http_date(moment.recorded_at)}"')
+        links.append(f'<{uri}>; rel="{ends}memento"; datetime="{parameters.http_date(moment.recorded_at)}"')
     return Response(",\n".join(links), media_type="application/link-format", headers=headers)
 
 
-FILTERS: dict[str, http.Parameter[Any]] = {
-    "organization": http.name,
-    "role": http.one_of(*get_args(Role)),
-    "region": http.place,
-    "sector": http.name,
-    "stage": http.one_of(*get_args(Stage)),
-    "commitment": http.one_of(*get_args(Commitment)),
-    "currency": http.one_of(*get_args(Currency)),
-    "kind": http.one_of(*get_args(DealKind)),
+FILTERS: dict[str, parameters.Parameter[Any]] = {
+    "organization": parameters.name,
+    "role": parameters.choice(*get_args(Role)),
+    "region": parameters.place,
+    "sector": parameters.name,
+    "stage": parameters.choice(*get_args(Stage)),
+    "commitment": parameters.choice(*get_args(Commitment)),
+    "currency": parameters.choice(*get_args(Currency)),
+    "kind": parameters.choice(*get_args(DealKind)),
 }
 
 
-def one_axis(clocks: Clocks, prefix: str = "") -> Clocks:
+def require_single_axis(clocks: AsOf, prefix: str = "") -> AsOf:
     """For lists the public and the recorded clock are not combined. Raises BadQuery."""
     if clocks.published_on is not None and (clocks.recorded_at is not None or clocks.position is not None):
-        raise BadQuery(
+        raise InvalidParameter(
             parameter=f"{prefix}published_on",
             reason="for lists and totals it looks at the log as it is now: leave recorded_at and position out",
         )
     return clocks
 
 
-def terms(asked: dict[str, Any]) -> list[str]:
+def filter_terms(asked: dict[str, Any]) -> list[str]:
     """The filters of a list as terms of its view; an organization with a role means that it has this role."""
     found = [f"{name}:{asked[name]}" for name in FILTERS if name in asked]
     if "organization" in asked and "role" in asked:
@@ -254,25 +258,25 @@ def terms(asked: dict[str, Any]) -> list[str]:
 LIST = {
     **CLOCKS,
     **FILTERS,
-    "q": http.text,
-    "sort": http.one_of("deal", "-deal"),
-    "cursor": http.text,
-    "limit": http.whole(1, 1000, 50),
-    "facets": http.flag,
+    "q": parameters.text,
+    "sort": parameters.choice("deal", "-deal"),
+    "cursor": parameters.text,
+    "limit": parameters.integer(1, 1000, 50),
+    "facets": parameters.flag,
 }
 
 
 @route("/v1/deals", http_method=READ)
 async def get_deals(request: Request) -> Response[Any]:
     """Deals at any point in time, filtered, with the number of deals of each facet."""
-    await http.may_read(request)
-    asked = http.query(request, LIST)
+    await parameters.may_read(request)
+    asked = parameters.query(request, LIST)
     reader = request.app.state.registry.reader
-    clocks = one_axis(http.clocks(asked))
-    effective_on = clocks.effective_on or http.today()
-    clock, known, position = await reader.known_at(clocks)
+    clocks = require_single_axis(parameters.clocks(asked))
+    effective_on = clocks.effective_on or parameters.today()
+    clock, known, position = await reader.known_axis(clocks)
     limit = asked.get("limit", 50)
-    wanted = terms(asked)
+    wanted = filter_terms(asked)
     page = await reader.deals(
         clock, known, effective_on, wanted, asked.get("q"), asked.get("cursor", ""), limit, asked.get("sort") == "-deal"
     )
@@ -293,7 +297,7 @@ async def get_deals(request: Request) -> Response[Any]:
         pinned = {} if clock == "p" else {"position": str(position)}
         following = {**given, **pinned, "effective_on": str(effective_on), "cursor": page.next}
         headers["Link"] = f'</v1/deals?{urlencode(following)}>; rel="next"'
-    return http.json_response(encode(answer), 200, headers)
+    return parameters.json_response(encode(answer), 200, headers)
 
 
 OPERATIONS = (
@@ -304,7 +308,7 @@ OPERATIONS = (
         headers=("If-Match", "If-None-Match", "Idempotency-Key"),
         body=Announcement | Annotated[list[Announcement], Meta(min_length=1)],
         examples=ANNOUNCEMENTS,
-        answer=shapes.RecordedAnswer,
+        answer=schemas.RecordedAnswer,
         statuses=(200, 201),
         scope="record",
     ),
@@ -312,27 +316,29 @@ OPERATIONS = (
         handler=get_deals,
         tag="Portfolio",
         query=LIST,
-        answer=shapes.Deals,
+        answer=schemas.Deals,
     ),
     Operation(
         handler=get_deal,
         tag="Deals",
         query=STATE,
         headers=("If-None-Match", "Accept-Datetime"),
-        answer=shapes.DealState,
+        answer=schemas.DealState,
         other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
         refuses=("not_found", "evidence_unavailable"),
         moves=True,
     ),
-    Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=shapes.Audit, refuses=("not_found",)),
-    Operation(handler=get_blame, tag="Deals", query=CLOCKS, answer=shapes.Blame, refuses=("not_found",), moves=True),
-    Operation(handler=get_compare, tag="Deals", query=TWO_POINTS, answer=shapes.Comparison, refuses=("not_found",)),
+    Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=schemas.Audit, refuses=("not_found",)),
+    Operation(
+        handler=get_blame, tag="Deals", query=CLOCKS, answer=schemas.Provenance, refuses=("not_found",), moves=True
+    ),
+    Operation(handler=get_compare, tag="Deals", query=TWO_POINTS, answer=schemas.Comparison, refuses=("not_found",)),
     Operation(
         handler=get_timemap,
         tag="Deals",
-        answer=shapes.Timemap,
+        answer=schemas.Timemap,
         other={"application/link-format": "As links (RFC 7089 §5): the answer unless JSON is asked for."},
         refuses=("not_found",),
     ),
-    Operation(handler=get_portfolio_compare, tag="Portfolio", query=TWO_POINTS, answer=shapes.PortfolioComparison),
+    Operation(handler=get_portfolio_compare, tag="Portfolio", query=TWO_POINTS, answer=schemas.PortfolioComparison),
 )

@@ -15,10 +15,10 @@ from typing import Any
 from litestar import Response, route
 from litestar.params import FromPath
 
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ
-from registry.api.http import Request
 from registry.api.operation import Operation
+from registry.api.parameters import Request
 from registry.api.problems import PROBLEMS
 from registry.errors import NotFound
 
@@ -57,14 +57,14 @@ PAGE = """\
 @route("/openapi.json", http_method=READ)
 async def get_openapi(request: Request) -> Response[bytes | None]:
     """This contract."""
-    http.query(request, {})
+    parameters.query(request, {})
     return _unchanged(request, request.app.state.contract, "application/json")
 
 
 @route("/docs", http_method=READ)
 async def get_docs(request: Request) -> Response[str]:
     """The contract as a page, on which each operation can be tried."""
-    http.query(request, {})
+    parameters.query(request, {})
     head = (
         '<link rel="stylesheet" href="/docs/static/swagger-ui.css">\n'
         '<link rel="stylesheet" href="/docs/static/docs.css">\n'
@@ -79,7 +79,7 @@ async def get_docs(request: Request) -> Response[str]:
 @route("/docs/problems", http_method=READ)
 async def get_problems(request: Request) -> Response[str]:
     """Each kind of problem: what it means, and what to do."""
-    http.query(request, {})
+    parameters.query(request, {})
     return _page("Problems", '<link rel="stylesheet" href="/docs/static/docs.css">', problems_page())
 
 
@@ -110,12 +110,12 @@ def problems_page() -> str:
     for code, problem in PROBLEMS.items():
         parts.append(
             f'<h2 id="{code}">{html.escape(problem.title)}</h2>\n'
-            f'<p class="status"><code>{code}</code>, status {problem.status}</p>\n<p>{_marked(problem.meaning)}</p>'
+            f'<p class="status"><code>{code}</code>, status {problem.status}</p>\n<p>{_render_inline(problem.meaning)}</p>'
         )
     return "\n".join(parts)
 
 
-def _marked(text: str) -> str:
+def _render_inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
@@ -127,7 +127,7 @@ def _page(title: str, head: str, body: str, attributes: str = "") -> Response[st
 
 def _unchanged(request: Request, content: bytes, media_type: str) -> Response[bytes | None]:
     headers = {"ETag": f'"{_digest(content)}"', "Cache-Control": "no-cache"}
-    if http.matches(request, headers["ETag"]):
+    if parameters.matches(request, headers["ETag"]):
         return Response(None, status_code=304, headers=headers)
     return Response(content, media_type=media_type, headers=headers)
 
@@ -142,4 +142,4 @@ OPERATIONS = (
     Operation(handler=get_docs, tag="Service", other={"text/html": "A page."}, open=True),
     Operation(handler=get_problems, tag="Service", other={"text/html": "A page."}, open=True),
 )
-UNLISTED = (get_file,)
+UNDOCUMENTED_ROUTES = (get_file,)

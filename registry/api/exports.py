@@ -8,23 +8,23 @@ from typing import Any, get_args
 from litestar import Response, route
 from litestar.response import Stream
 
-from registry import tables
-from registry.answers import logged
-from registry.api import deals, events, http
+from registry import exports
+from registry.api import deals, events, parameters
 from registry.api.deals import READ
-from registry.api.http import Request
 from registry.api.operation import Operation
+from registry.api.parameters import Request
 from registry.errors import NotAcceptable
-from registry.tables import Kind
+from registry.exports import Kind
+from registry.queries.answers import log_entry
 
 PAGE = 1_000
 
-PORTFOLIO = {**http.CLOCKS, **deals.FILTERS, "q": http.text}
+PORTFOLIO = {**parameters.CLOCKS, **deals.FILTERS, "q": parameters.text}
 LOG = {name: parameter for name, parameter in events.FEED.items() if name != "limit"}
 
 Pages = AsyncIterator[Sequence[Any]]
 
-WHAT = {
+EXPORTABLE = {
     "deals": "Deals at any point in time as a file: a row each.",
     "pledges": "What was pledged, at any point in time, as a file: a row for each pledge.",
     "events": "The log as a file: a row for each event, in order.",
@@ -33,14 +33,16 @@ WHAT = {
 
 async def _portfolio(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
     reader = request.app.state.registry.reader
-    clocks = deals.one_axis(http.clocks(asked))
-    effective_on = clocks.effective_on or http.today()
-    clock, known, position = await reader.known_at(clocks)
+    clocks = deals.require_single_axis(parameters.clocks(asked))
+    effective_on = clocks.effective_on or parameters.today()
+    clock, known, position = await reader.known_axis(clocks)
 
     async def pages() -> Pages:
         after: str | None = ""
         while after is not None:
-            page = await reader.deals(clock, known, effective_on, deals.terms(asked), asked.get("q"), after, PAGE)
+            page = await reader.deals(
+                clock, known, effective_on, deals.filter_terms(asked), asked.get("q"), after, PAGE
+            )
             yield page.rows
             after = page.next
 
@@ -56,7 +58,7 @@ async def _log(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
         after = asked.pop("after", 0)
         while found := await reader.events(after, PAGE, **asked):
             after = found[-1].recorded.position
-            yield [logged(event) for event in found if event.recorded.position <= last]
+            yield [log_entry(event) for event in found if event.recorded.position <= last]
             if len(found) < PAGE or after >= last:
                 break
 
@@ -69,9 +71,9 @@ def _operation(kind: Kind, form: str) -> Operation:
     pages_of: Callable[..., Any] = _log if kind == "events" else _portfolio
 
     async def get_file(request: Request) -> Response[Any] | Stream:
-        await http.may_read(request)
-        asked = http.query(request, known)
-        if form == "parquet" and not tables.has_parquet():
+        await parameters.may_read(request)
+        asked = parameters.query(request, known)
+        if form == "parquet" and not exports.has_parquet():
             raise NotAcceptable("Parquet needs the library pyarrow, which is not here: ask for csv or ndjson.")
         pages, position = await pages_of(request, asked)
         headers = {
@@ -79,18 +81,18 @@ def _operation(kind: Kind, form: str) -> Operation:
             "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
         }
         if request.method == "HEAD":
-            return Response(None, media_type=tables.MEDIA[form], headers=headers)
-        return Stream(tables.file(kind, form, pages), media_type=tables.MEDIA[form], headers=headers)
+            return Response(None, media_type=exports.MEDIA[form], headers=headers)
+        return Stream(exports.file(kind, form, pages), media_type=exports.MEDIA[form], headers=headers)
 
     get_file.__name__ = get_file.__qualname__ = f"get_{kind}_{form}"
-    get_file.__doc__ = WHAT[kind]
+    get_file.__doc__ = EXPORTABLE[kind]
     return Operation(
         handler=route(f"/v1/export/{kind}.{form}", http_method=READ)(get_file),
         tag="Log" if kind == "events" else "Portfolio",
         query=known,
-        other={tables.MEDIA[form]: f"Columns: {', '.join(tables.COLUMNS[kind])}."},
+        other={exports.MEDIA[form]: f"Columns: {', '.join(exports.COLUMNS[kind])}."},
         refuses=("not_acceptable",) if form == "parquet" else (),
     )
 
 
-OPERATIONS = tuple(_operation(kind, form) for kind in get_args(Kind) for form in tables.MEDIA)
+OPERATIONS = tuple(_operation(kind, form) for kind in get_args(Kind) for form in exports.MEDIA)

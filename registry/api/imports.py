@@ -21,29 +21,29 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from msgspec import Struct
 
-from registry import postgres
-from registry.answers import encode
-from registry.api import http
-from registry.api.deals import scope_of
-from registry.api.http import Request
+from registry.api import parameters
+from registry.api.deals import required_scope
 from registry.api.operation import Operation
-from registry.api.problems import PROBLEMS, code_of, particulars, problem
-from registry.draft import AtRequest, Outcome
-from registry.draft import Request as Record
+from registry.api.parameters import Request
+from registry.api.problems import PROBLEMS, code_of, extension_members, problem
+from registry.append.batch import AppendRequest as Record
+from registry.append.batch import AppendResult, SubmissionError
+from registry.append.recorder import Recorder
 from registry.errors import (
-    DatabaseLost,
-    Fault,
-    Incomplete,
+    BodyTimeout,
+    DatabaseUnavailable,
+    FieldError,
+    IncompleteBody,
     Invalid,
     NotJson,
     Overloaded,
     RegistryError,
     TooLarge,
-    TooSlow,
 )
 from registry.events import intake
-from registry.keys import Key
-from registry.recorder import Recorder
+from registry.infra import postgres
+from registry.infra.keys import Key
+from registry.queries.answers import encode
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,8 @@ WINDOW = 700
 
 # Lines that are read, and told, before others get their turn: a quarter of a millisecond of either. Among them are the
 # bytes of the group that is being written, which wait for each turn to go on.
-READ_AT_ONCE = 16
-TOLD_AT_ONCE = 64
+MAX_LINES_PER_READ = 16
+MAX_RESULTS_PER_WRITE = 64
 
 # Seconds between two tries while the recorder's queue is full: single posts go before an import.
 PAUSE = 0.01
@@ -65,22 +65,22 @@ IN_MEMORY = 2**20
 
 PIECE = 2**16
 
-ASKED = {"atomic": http.flag, "dry_run": http.flag}
+ASKED = {"atomic": parameters.flag, "dry_run": parameters.flag}
 
 
-class Line(Struct, frozen=True):
+class NumberedLine(Struct, frozen=True):
     """A line's number, from 1, and its bytes; None where it is larger than a body may be."""
 
     number: int
     text: bytes | None
 
 
-class _Told(Struct, frozen=True):
+class _PendingLine(Struct, frozen=True):
     """What a line was read as, and what becomes of it: on its way, or refused."""
 
     line: int
     request: Record | None
-    outcome: asyncio.Future[list[Outcome]] | RegistryError
+    outcome: asyncio.Future[list[AppendResult]] | RegistryError
 
 
 @post("/v1/import", status_code=200)
@@ -91,16 +91,16 @@ async def post_import(request: Request) -> ASGIResponse:
     by itself. What is refused is told and the rest goes on. With `atomic=true` all are recorded or none, a refusal
     answers for them all, and the body may have 8 MiB; `dry_run=true` is atomic and records nothing.
     """
-    key = await http.identify(request) or await http.authorize(request, "record")
-    asked = http.query(request, ASKED)
+    key = await parameters.authenticate(request) or await parameters.authorize(request, "record")
+    asked = parameters.query(request, ASKED)
     recorder = request.app.state.registry.recorder
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    http.expect(request, kind if kind in NDJSON else NDJSON[0])
+    parameters.require_content_type(request, kind if kind in NDJSON else NDJSON[0])
     if asked.get("atomic") or asked.get("dry_run"):
-        answer = await _together(request, recorder, key, kind, dry_run=asked.get("dry_run", False))
+        answer = await _import_atomically(request, recorder, key, kind, dry_run=asked.get("dry_run", False))
         return answer.to_asgi_response(None, request)
-    running = Import(recorder, key)
-    return _Duplex(
+    running = ImportSession(recorder, key)
+    return _DuplexResponse(
         iterator=running.answer(_lines(request)),
         media_type="application/x-ndjson",
         status_code=200,
@@ -108,14 +108,14 @@ async def post_import(request: Request) -> ASGIResponse:
     )
 
 
-class _Duplex(ASGIStreamingResponse):
+class _DuplexResponse(ASGIStreamingResponse):
     """A streamed answer that leaves what the client sends to whoever makes it."""
 
     async def send_body(self, send: Any, receive: Any) -> None:
         await self._stream(send)
 
 
-async def _lines(request: Request) -> AsyncIterator[Line]:
+async def _lines(request: Request) -> AsyncIterator[NumberedLine]:
     """The body's lines as they arrive; empty ones count but are left out. Raises Incomplete and TooSlow."""
     number = 1
     pending: list[bytes] = []
@@ -123,53 +123,55 @@ async def _lines(request: Request) -> AsyncIterator[Line]:
     chunks = aiter(request.stream())
     while True:
         try:
-            async with asyncio.timeout(http.BODY_SECONDS):
+            async with asyncio.timeout(parameters.BODY_SECONDS):
                 chunk = await anext(chunks, b"")
         except TimeoutError:
-            raise TooSlow(seconds=http.BODY_SECONDS) from None
+            raise BodyTimeout(seconds=parameters.BODY_SECONDS) from None
         except InternalServerException:
-            raise Incomplete from None
+            raise IncompleteBody from None
         *whole, rest = chunk.split(b"\n")
         for part in whole:
             size += len(part)
-            if size > http.BODY_LIMIT:
-                yield Line(number, None)
+            if size > parameters.BODY_LIMIT:
+                yield NumberedLine(number, None)
             elif text := b"".join([*pending, part]).strip():
-                yield Line(number, text)
+                yield NumberedLine(number, text)
             number += 1
             pending, size = [], 0
         size += len(rest)
         # Of what is too large no more is kept than that it is.
-        pending = [*pending, rest] if size <= http.BODY_LIMIT else []
+        pending = [*pending, rest] if size <= parameters.BODY_LIMIT else []
         if not chunk:
             break
-    if size > http.BODY_LIMIT:
-        yield Line(number, None)
+    if size > parameters.BODY_LIMIT:
+        yield NumberedLine(number, None)
     elif text := b"".join(pending).strip():
-        yield Line(number, text)
+        yield NumberedLine(number, text)
 
 
-def read(line: Line, key: Key, *, bulk: bool = True) -> Record:
+def read(line: NumberedLine, key: Key, *, bulk: bool = True) -> Record:
     """A line as a request of the recorder. Raises what a single post is refused for."""
     if line.text is None:
-        raise TooLarge(limit=http.BODY_LIMIT)
+        raise TooLarge(limit=parameters.BODY_LIMIT)
     kind, slug, announcement = intake.import_line(line.text)
-    http.allow(key, scope_of(announcement.event))
-    return Record(kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text), bulk=bulk)
+    parameters.require_scope(key, required_scope(announcement.event))
+    return Record(
+        kind=kind, slug=slug, announcements=(announcement,), by=key.id, size=len(line.text), low_priority=bulk
+    )
 
 
-class Import:
+class ImportSession:
     """One import while it runs."""
 
     def __init__(self, recorder: Recorder, key: Key) -> None:
         self._recorder = recorder
         self._key = key
-        self._window: asyncio.Queue[_Told | None] = asyncio.Queue(WINDOW)
-        self._spool = _Spool()
+        self._window: asyncio.Queue[_PendingLine | None] = asyncio.Queue(WINDOW)
+        self._spool = _ResultBuffer()
 
-    async def answer(self, lines: AsyncIterator[Line]) -> AsyncIterator[bytes]:
+    async def answer(self, lines: AsyncIterator[NumberedLine]) -> AsyncIterator[bytes]:
         """Takes the lines in while it gives their results out: neither waits for the other."""
-        tasks = [asyncio.create_task(self._take(lines)), asyncio.create_task(self._tell())]
+        tasks = [asyncio.create_task(self._take(lines)), asyncio.create_task(self._write_results())]
         try:
             async for piece in self._spool.read():
                 yield piece
@@ -184,39 +186,39 @@ class Import:
                     told.outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._spool.close()
 
-    async def _take(self, lines: AsyncIterator[Line]) -> None:
+    async def _take(self, lines: AsyncIterator[NumberedLine]) -> None:
         number = 0
         try:
             async for line in lines:
                 number = line.number
                 await self._window.put(await self._submit(line))
-                if number % READ_AT_ONCE == 0:
+                if number % MAX_LINES_PER_READ == 0:
                     await asyncio.sleep(0)
         except RegistryError as error:
             # What has arrived was taken; what is told of the rest is why there is none.
-            await self._window.put(_Told(number + 1, None, error))
+            await self._window.put(_PendingLine(number + 1, None, error))
         finally:
             await self._window.put(None)
 
-    async def _submit(self, line: Line) -> _Told:
+    async def _submit(self, line: NumberedLine) -> _PendingLine:
         try:
             request = read(line, self._key)
         except RegistryError as refused:
-            return _Told(line.number, None, refused)
+            return _PendingLine(line.number, None, refused)
         while True:
             try:
                 outcome = self._recorder.submit((request,))
             except Overloaded as error:
-                if not self._recorder.alive:
-                    return _Told(line.number, request, error)
+                if not self._recorder.is_running:
+                    return _PendingLine(line.number, request, error)
                 await asyncio.sleep(PAUSE)
             else:
-                return _Told(line.number, request, outcome)
+                return _PendingLine(line.number, request, outcome)
 
-    async def _tell(self) -> None:
+    async def _write_results(self) -> None:
         """Writes results as they are settled: many at once, and none waits for one that is not."""
         settled: list[bytes] = []
-        told: _Told | None
+        told: _PendingLine | None
         try:
             while True:
                 if self._window.empty():
@@ -226,7 +228,7 @@ class Import:
                 if isinstance(told.outcome, asyncio.Future) and not told.outcome.done():
                     self._flush(settled)
                 settled.append(encode(await _result(told)))
-                if told.line % TOLD_AT_ONCE == 0:
+                if told.line % MAX_RESULTS_PER_WRITE == 0:
                     await asyncio.sleep(0)
         finally:
             self._flush(settled)
@@ -238,7 +240,7 @@ class Import:
             settled.clear()
 
 
-async def _result(told: _Told) -> dict[str, Any]:
+async def _result(told: _PendingLine) -> dict[str, Any]:
     """What is told of a line, once that is settled."""
     try:
         if isinstance(told.outcome, RegistryError):
@@ -249,19 +251,19 @@ async def _result(told: _Told) -> dict[str, Any]:
     except RegistryError as refused:
         return _refused(told.line, told.request, refused)
     except Exception as error:
-        return _refused(told.line, told.request, _of_ours(error))
+        return _refused(told.line, told.request, _is_internal_error(error))
 
 
-class _Answer(Struct, frozen=True):
+class _DryRunResponse(Struct, frozen=True):
     """Of the answer to a single post, what a dry run repeats."""
 
     changes: msgspec.Raw
 
 
-_answer = msgspec.json.Decoder(_Answer)
+_answer = msgspec.json.Decoder(_DryRunResponse)
 
 
-def _done(number: int, request: Record, outcome: Outcome) -> dict[str, Any]:
+def _done(number: int, request: Record, outcome: AppendResult) -> dict[str, Any]:
     [event] = outcome.events
     result: dict[str, Any] = {
         "line": number,
@@ -272,7 +274,7 @@ def _done(number: int, request: Record, outcome: Outcome) -> dict[str, Any]:
         "position": event.position,
         "recorded_at": event.recorded_at,
     }
-    if not request.bulk:
+    if not request.low_priority:
         result["changes"] = _answer.decode(outcome.answer).changes
     if outcome.flags:
         result["flags"] = outcome.flags
@@ -288,19 +290,19 @@ def _refused(number: int, request: Record | None, error: RegistryError) -> dict[
         **known,
         "code": code,
         "detail": str(error),
-        **particulars(error),
+        **extension_members(error),
     }
 
 
-def _of_ours(error: Exception) -> RegistryError:
+def _is_internal_error(error: Exception) -> RegistryError:
     """A fault that is not the line's: a lost database, or one of ours, which is logged."""
-    if postgres.is_lost(error):
-        return DatabaseLost()
+    if postgres.is_connection_lost(error):
+        return DatabaseUnavailable()
     log.error("a line failed", exc_info=error)
     return RegistryError()
 
 
-class _Spool:
+class _ResultBuffer:
     """Results between the import and whoever reads them, in order: in memory while they are few."""
 
     def __init__(self) -> None:
@@ -341,30 +343,30 @@ class _Spool:
                 await self._news.wait()
 
 
-async def _together(
+async def _import_atomically(
     asked: Request, recorder: Recorder, key: Key, content_type: str, *, dry_run: bool
 ) -> Response[bytes]:
     """All lines as one: recorded whole, or refused with the number of the line that is in the way."""
-    body = await http.body(asked, content_type)
-    lines = [Line(n, text) for n, line in enumerate(body.split(b"\n"), 1) if (text := line.strip())]
+    body = await parameters.body(asked, content_type)
+    lines = [NumberedLine(n, text) for n, line in enumerate(body.split(b"\n"), 1) if (text := line.strip())]
     requests: list[Record] = []
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     for line in lines:
         try:
             requests.append(read(line, key, bulk=not dry_run))
         except Invalid as error:
-            faults += [Fault(f"/{line.number - 1}{fault.pointer}", fault.detail) for fault in error.faults]
+            faults += [FieldError(f"/{line.number - 1}{fault.pointer}", fault.detail) for fault in error.faults]
         except NotJson as error:
             raise NotJson(**{**error.facts, "reason": f"line {line.number}: {error.facts['reason']}"}) from None
     if not lines:
-        faults = [Fault("", "there is no line: give at least one announcement")]
+        faults = [FieldError("", "there is no line: give at least one announcement")]
     if faults:
         raise Invalid(faults)
     try:
-        outcomes = await recorder.record_together(requests, dry_run=dry_run)
-    except AtRequest as refused:
+        outcomes = await recorder.record_all(requests, dry_run=dry_run)
+    except SubmissionError as refused:
         line = lines[refused.number]
-        more = {**particulars(refused.error), "line": line.number}
+        more = {**extension_members(refused.error), "line": line.number}
         return problem(asked, code_of(refused.error), f"Line {line.number}: {refused.error}", **more)
     text = b"".join(
         encode(_done(line.number, request, outcome)) + b"\n"

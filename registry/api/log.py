@@ -7,18 +7,18 @@ from typing import Any
 from litestar import Response, route
 from litestar.params import FromPath
 
-from registry.answers import encode
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ
-from registry.api.http import Request
 from registry.api.operation import Operation
-from registry.errors import BadQuery
-from registry.evidence import Consistency
-from registry.verification import Inclusion
+from registry.api.parameters import Request
+from registry.errors import InvalidParameter
+from registry.queries.answers import encode
+from registry.transparency.evidence import Consistency
+from registry.transparency.verify import Inclusion
 
-WHOLE = http.whole(0, 2**53)
-INCLUSION = {"position": WHOLE, "size": WHOLE}
-CONSISTENCY = {"from": WHOLE, "to": WHOLE}
+SIZE_PARAMETER = parameters.integer(0, 2**53)
+INCLUSION = {"position": SIZE_PARAMETER, "size": SIZE_PARAMETER}
+CONSISTENCY = {"from": SIZE_PARAMETER, "to": SIZE_PARAMETER}
 
 IMMUTABLE = "max-age=31536000, immutable"
 
@@ -34,10 +34,10 @@ def _wants_text(request: Request) -> bool:
     return first.strip().lower() == "text/plain"
 
 
-def _asked(request: Request, known: dict[str, http.Parameter[Any]], needed: str) -> dict[str, Any]:
-    asked = http.query(request, known)
+def _query_with_required(request: Request, known: dict[str, parameters.Parameter[Any]], needed: str) -> dict[str, Any]:
+    asked = parameters.query(request, known)
     if needed not in asked:
-        raise BadQuery(parameter=needed, reason="it is missing")
+        raise InvalidParameter(parameter=needed, reason="it is missing")
     return asked
 
 
@@ -47,16 +47,16 @@ async def get_checkpoint(request: Request) -> Response[str]:
 
     It covers every event that was acknowledged before it was asked for. A log without events has size 0.
     """
-    await http.may_read(request)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.query(request, {})
     return _text(await request.app.state.registry.evidence.checkpoint())
 
 
 @route("/v1/log/checkpoint", http_method=READ)
 async def get_v1_checkpoint(request: Request) -> Response[str]:
     """The signed tree head, as at /log/checkpoint."""
-    await http.may_read(request)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.query(request, {})
     return _text(await request.app.state.registry.evidence.checkpoint())
 
 
@@ -66,8 +66,8 @@ async def get_heads(request: Request) -> Response[str]:
 
     It goes with the newest checkpoint, and covers as much.
     """
-    await http.may_read(request)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.query(request, {})
     return _text(await request.app.state.registry.evidence.heads())
 
 
@@ -77,8 +77,8 @@ async def get_keys(request: Request) -> Response[str]:
 
     Get them once, by a way you trust more than this one, and keep them.
     """
-    await http.may_read(request)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.query(request, {})
     return _text("".join(f"{key}\n" for key in await request.app.state.registry.evidence.verifiers()))
 
 
@@ -88,13 +88,13 @@ async def get_inclusion(request: Request) -> Response[Any]:
 
     In the tree of `size` events; without it in that of the newest checkpoint.
     """
-    await http.may_read(request)
-    asked = _asked(request, INCLUSION, "position")
+    await parameters.may_read(request)
+    asked = _query_with_required(request, INCLUSION, "position")
     evidence = request.app.state.registry.evidence
     if _wants_text(request):
         return _text(await evidence.inclusion_text(asked["position"], asked.get("size")))
     found = await evidence.inclusion(asked["position"], asked.get("size"))
-    return http.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
+    return parameters.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
 @route("/v1/log/proof/consistency", http_method=READ)
@@ -103,13 +103,13 @@ async def get_consistency(request: Request) -> Response[Any]:
 
     Without `to` up to the newest checkpoint.
     """
-    await http.may_read(request)
-    asked = _asked(request, CONSISTENCY, "from")
+    await parameters.may_read(request)
+    asked = _query_with_required(request, CONSISTENCY, "from")
     evidence = request.app.state.registry.evidence
     if _wants_text(request):
         return _text(await evidence.consistency_text(asked["from"], asked.get("to")))
     found = await evidence.consistency(asked["from"], asked.get("to"))
-    return http.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
+    return parameters.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
 @route("/log/tile/{tile:path}", http_method=READ)
@@ -118,8 +118,8 @@ async def get_tile(request: Request, tile: FromPath[str]) -> Response[bytes]:
 
     What is covered by a checkpoint never changes, partial tiles included; what is not is not there yet.
     """
-    await http.may_read(request)
-    http.query(request, {})
+    await parameters.may_read(request)
+    parameters.query(request, {})
     registry = request.app.state.registry
     found = await registry.evidence.tile(f"tile{tile}")
     scope = "public" if registry.settings.public_read else "private"

@@ -15,8 +15,8 @@ import msgspec
 
 from registry.api.operation import Operation
 from registry.api.problems import PROBLEMS
-from registry.api.shapes import ProblemDocument
-from registry.domain.whole import whole_type
+from registry.api.schemas import ProblemDocument
+from registry.domain.explicit_nulls import all_required_type
 
 REF = "#/components/schemas/{name}"
 
@@ -118,7 +118,7 @@ WRITING = (
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     """The whole contract."""
     operations = list(operations)
-    shapes = [shape for o in operations for shape in (whole_type(o.answer), o.body) if shape is not None]
+    shapes = [shape for o in operations for shape in (all_required_type(o.answer), o.body) if shape is not None]
     _, schemas = msgspec.json.schema_components([ProblemDocument, *shapes], ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in sorted(operations, key=lambda o: (list(TAGS).index(o.tag), o.path)):
@@ -137,7 +137,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {name: _tidied(schema) for name, schema in sorted(schemas.items())},
+            "schemas": {name: _dedent(schema) for name, schema in sorted(schemas.items())},
             "responses": {code: _problem(code) for code in sorted(PROBLEMS)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of the registry."}},
         },
@@ -197,14 +197,14 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, head: bool) -> dict[str, Any]:
     media: dict[str, Any] = {}
     if operation.answer is not None:
-        media["application/json"] = {"schema": _schema(whole_type(operation.answer))}
+        media["application/json"] = {"schema": _schema(all_required_type(operation.answer))}
     for name, text in operation.other.items():
         media[name] = {"schema": {"type": "string", "description": text}}
     success: dict[str, Any] = {"description": "The answer."}
     if media and not head:
         success["content"] = media
     responses: dict[str, Any] = {str(status): success for status in operation.statuses}
-    if "ETag" in _answered(operation):
+    if "ETag" in _success_response(operation):
         responses["304"] = {"description": "What you have still holds."}
     if operation.moves:
         responses["308"] = {"description": "It was merged into another record: ask there."}
@@ -219,7 +219,7 @@ def _responses(operation: Operation, head: bool) -> dict[str, Any]:
     return responses
 
 
-def _answered(operation: Operation) -> set[str]:
+def _success_response(operation: Operation) -> set[str]:
     return {"ETag"} if operation.scope is None and "If-None-Match" in operation.headers else set()
 
 
@@ -243,7 +243,7 @@ def _schema(shape: Any) -> dict[str, Any]:
     return dict(schemas[0])
 
 
-def _tidied(schema: dict[str, Any]) -> dict[str, Any]:
+def _dedent(schema: dict[str, Any]) -> dict[str, Any]:
     """Descriptions without the indentation of the source."""
     if "description" in schema:
         return {**schema, "description": inspect.cleandoc(schema["description"])}

@@ -8,8 +8,8 @@ from typing import Any
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from registry.api.http import Parameter
-from registry.keys import Scope
+from registry.api.parameters import Parameter
+from registry.infra.keys import Scope
 
 
 class Operation(Struct, frozen=True, kw_only=True):

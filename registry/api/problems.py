@@ -14,7 +14,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
-from registry import errors, postgres
+from registry import errors
+from registry.infra import postgres
 
 log = structlog.get_logger(__name__)
 
@@ -187,11 +188,11 @@ def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryErr
     """What the registry refuses on purpose."""
     code = code_of(error)
     if code == "failed":
-        return on_failure(request, error)
-    return problem(request, code, str(error), **particulars(error))
+        return on_internal_error(request, error)
+    return problem(request, code, str(error), **extension_members(error))
 
 
-def particulars(error: errors.RegistryError) -> dict[str, Any]:
+def extension_members(error: errors.RegistryError) -> dict[str, Any]:
     """What a problem document says beside the sentence, by the kind of error."""
     more: dict[str, Any] = {}
     match error:
@@ -203,7 +204,7 @@ def particulars(error: errors.RegistryError) -> dict[str, Any]:
             more["rule"] = rule
             if events:
                 more["events"] = list(events)
-        case errors.BadQuery():
+        case errors.InvalidParameter():
             more["parameter"] = error.facts["parameter"]
         case errors.VersionConflict():
             more["version"] = error.facts["actual"]
@@ -212,7 +213,7 @@ def particulars(error: errors.RegistryError) -> dict[str, Any]:
     return more
 
 
-def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[bytes]:
+def on_merged(request: Request[Any, Any, Any], error: errors.MergedInto) -> Response[bytes]:
     """308 to the record that a duplicate was merged into, with the same question."""
     parts = request.url.path.split("/")
     at = next(i for i, part in enumerate(parts) if part in ("deals", "organizations")) + 1
@@ -226,7 +227,7 @@ def on_moved(request: Request[Any, Any, Any], error: errors.Moved) -> Response[b
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refuses: unknown paths and methods."""
     if error.status_code >= 500:
-        return on_failure(request, error)
+        return on_internal_error(request, error)
     path = request.url.path[:200]
     details = {404: f"There is nothing at '{path}'.", 405: f"'{path}' does not take {request.method}."}
     allowed = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
@@ -234,19 +235,19 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     return problem(request, _OF_HTTP.get(error.status_code, "bad_request"), detail, allowed)
 
 
-def on_failure(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def on_internal_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: logged whole, told in one sentence. A lost database is none: it will be there again."""
-    if postgres.is_lost(error):
+    if postgres.is_connection_lost(error):
         log.warning("database lost", request_id=request_id(request), error=str(error) or type(error).__name__)
-        return on_registry_error(request, errors.DatabaseLost())
+        return on_registry_error(request, errors.DatabaseUnavailable())
     known = {"request_id": request_id(request), "method": request.method, "path": request.url.path}
     log.error("request failed", exc_info=error, **known)
     return problem(request, "failed", "The registry failed to answer; the fault is logged under this request_id.")
 
 
 HANDLERS: dict[Any, Any] = {
-    errors.Moved: on_moved,
+    errors.MergedInto: on_merged,
     errors.RegistryError: on_registry_error,
     HTTPException: on_http_exception,
-    Exception: on_failure,
+    Exception: on_internal_error,
 }

@@ -6,24 +6,24 @@ from typing import Any, get_args
 
 from litestar import Response, route
 
-from registry.answers import encode, point
-from registry.api import http, shapes
-from registry.api.deals import FILTERS, READ, one_axis, terms
-from registry.api.http import CLOCKS, Request
+from registry.api import parameters, schemas
+from registry.api.deals import FILTERS, READ, filter_terms, require_single_axis
 from registry.api.operation import Operation
-from registry.domain.totals import RULES, GroupBy, Question
-from registry.errors import BadQuery
+from registry.api.parameters import CLOCKS, Request
+from registry.domain.totals import RULES, GroupBy, TotalsQuery
+from registry.errors import InvalidParameter
 from registry.events.types import Currency
+from registry.queries.answers import encode, point
 
 TOTALS = {
     **CLOCKS,
     **{name: read for name, read in FILTERS.items() if name != "currency"},
-    "group_by": http.one_of(*get_args(GroupBy)),
-    "roll_up": http.one_of("parent"),
-    "currency": http.one_of(*get_args(Currency)),
-    "rates_of": http.day,
-    "explain": http.flag,
-    "lines": http.whole(0, 10_000, 1000),
+    "group_by": parameters.choice(*get_args(GroupBy)),
+    "roll_up": parameters.choice("parent"),
+    "currency": parameters.choice(*get_args(Currency)),
+    "rates_of": parameters.day,
+    "explain": parameters.flag,
+    "lines": parameters.integer(0, 10_000, 1000),
 }
 
 
@@ -33,13 +33,13 @@ async def get_totals(request: Request) -> Response[Any]:
 
     With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
     """
-    await http.may_read(request)
-    asked = http.query(request, TOTALS)
+    await parameters.may_read(request)
+    asked = parameters.query(request, TOTALS)
     reader = request.app.state.registry.reader
-    clocks = one_axis(http.clocks(asked))
-    effective_on = clocks.effective_on or http.today()
-    clock, known, position = await reader.known_at(clocks)
-    question = Question(
+    clocks = require_single_axis(parameters.clocks(asked))
+    effective_on = clocks.effective_on or parameters.today()
+    clock, known, position = await reader.known_axis(clocks)
+    question = TotalsQuery(
         currency=asked.get("currency"),
         group_by=asked.get("group_by"),
         rates_of=asked.get("rates_of"),
@@ -50,11 +50,13 @@ async def get_totals(request: Request) -> Response[Any]:
     asked.pop("currency", None)
     by_parent = asked.get("roll_up") == "parent"
     if by_parent and question.group_by != "organization":
-        raise BadQuery(parameter="roll_up", reason="only totals by organization roll up: add group_by=organization")
-    found = await reader.totals(clock, known, effective_on, terms(asked), question, by_parent)
+        raise InvalidParameter(
+            parameter="roll_up", reason="only totals by organization roll up: add group_by=organization"
+        )
+    found = await reader.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
     rules = {name: RULES[name] for group in (found.overall, *found.groups) for name in group.rules}
     answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
-    return http.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
+    return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
-OPERATIONS = (Operation(handler=get_totals, tag="Portfolio", query=TOTALS, answer=shapes.TotalsAnswer),)
+OPERATIONS = (Operation(handler=get_totals, tag="Portfolio", query=TOTALS, answer=schemas.TotalsAnswer),)

@@ -9,14 +9,14 @@ from litestar import Response, delete, post, route
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from registry.answers import encode
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ
-from registry.api.http import Request
 from registry.api.operation import Operation
+from registry.api.parameters import Request
+from registry.delivery.webhooks import Delivery, Webhook, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Slug, Url
-from registry.webhooks import Delivery, Webhook, Webhooks
+from registry.queries.answers import encode
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
 EventType: Any = Literal[tuple(EVENT_TYPES)]
@@ -36,7 +36,7 @@ class NewWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     after: Position | None = None
 
 
-class Resend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class ResendRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which event to send again."""
 
     position: Position
@@ -61,9 +61,9 @@ class Deliveries(Struct, frozen=True):
 
 
 _new = msgspec.json.Decoder(NewWebhook)
-_resend = msgspec.json.Decoder(Resend)
+_resend = msgspec.json.Decoder(ResendRequest)
 
-PAGE = {"limit": http.whole(1, 1000, 100)}
+PAGE = {"limit": parameters.integer(1, 1000, 100)}
 
 
 def _webhooks(request: Request) -> Webhooks:
@@ -72,7 +72,7 @@ def _webhooks(request: Request) -> Webhooks:
 
 
 def _answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
-    return http.json_response(encode(content), status, {"Cache-Control": "no-store", **(headers or {})})
+    return parameters.json_response(encode(content), status, {"Cache-Control": "no-store", **(headers or {})})
 
 
 @post("/v1/webhooks")
@@ -82,9 +82,9 @@ async def post_webhook(request: Request) -> Response[bytes]:
     Messages are signed with the secret that is answered here and nowhere else, sent in the order of the log, and again,
     longer and longer after one another, until they are answered with a success; `webhook-id` is the event's id.
     """
-    key = await http.authorize(request, "admin")
-    http.query(request, {})
-    asked: NewWebhook = intake.decode(_new, await http.body(request))
+    key = await parameters.authorize(request, "admin")
+    parameters.query(request, {})
+    asked: NewWebhook = intake.decode(_new, await parameters.body(request))
     wanted = {name: getattr(asked, name) for name in ("type", "deal", "organization", "source")}
     made, secret = await _webhooks(request).create(asked.url, key.id, asked.after, **wanted)
     headers = {"Location": f"/v1/webhooks/{made.id}/deliveries"}
@@ -94,41 +94,41 @@ async def post_webhook(request: Request) -> Response[bytes]:
 @route("/v1/webhooks", http_method=READ)
 async def get_webhooks(request: Request) -> Response[bytes]:
     """Every webhook, how far it has come, and whether it is disabled."""
-    await http.authorize(request, "admin")
-    http.query(request, {})
+    await parameters.authorize(request, "admin")
+    parameters.query(request, {})
     return _answer(ListedWebhooks(await _webhooks(request).all()))
 
 
 @delete("/v1/webhooks/{webhook:str}", status_code=204)
 async def delete_webhook(request: Request, webhook: FromPath[str]) -> None:
     """End a webhook."""
-    await http.authorize(request, "admin")
-    http.query(request, {})
+    await parameters.authorize(request, "admin")
+    parameters.query(request, {})
     await _webhooks(request).delete(webhook)
 
 
 @route("/v1/webhooks/{webhook:str}/deliveries", http_method=READ)
 async def get_deliveries(request: Request, webhook: FromPath[str]) -> Response[bytes]:
     """What became of the latest messages: each attempt, and what it was answered."""
-    await http.authorize(request, "admin")
-    asked = http.query(request, PAGE)
+    await parameters.authorize(request, "admin")
+    asked = parameters.query(request, PAGE)
     return _answer(Deliveries(await _webhooks(request).deliveries(webhook, asked.get("limit", 100))))
 
 
 @post("/v1/webhooks/{webhook:str}/resend", status_code=200)
 async def post_resend(request: Request, webhook: FromPath[str]) -> Response[bytes]:
     """Send an event again, now; if it is taken, a disabled webhook goes on where it stopped."""
-    await http.authorize(request, "admin")
-    http.query(request, {})
-    asked: Resend = intake.decode(_resend, await http.body(request))
+    await parameters.authorize(request, "admin")
+    parameters.query(request, {})
+    asked: ResendRequest = intake.decode(_resend, await parameters.body(request))
     return _answer(await _webhooks(request).resend(webhook, asked.position))
 
 
 @post("/v1/webhooks/{webhook:str}/test", status_code=200)
 async def post_test(request: Request, webhook: FromPath[str]) -> Response[bytes]:
     """Send a message that says nothing but that it came, and tell how it was answered."""
-    await http.authorize(request, "admin")
-    http.query(request, {})
+    await parameters.authorize(request, "admin")
+    parameters.query(request, {})
     return _answer(await _webhooks(request).test(webhook))
 
 
@@ -144,6 +144,8 @@ OPERATIONS = (
         scope="admin",
         refuses=("forbidden", "not_found"),
     ),
-    Operation(handler=post_resend, tag="Log", body=Resend, answer=Delivery, scope="admin", refuses=("not_found",)),
+    Operation(
+        handler=post_resend, tag="Log", body=ResendRequest, answer=Delivery, scope="admin", refuses=("not_found",)
+    ),
     Operation(handler=post_test, tag="Log", answer=Delivery, scope="admin", refuses=("forbidden", "not_found")),
 )

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from registry.errors import (
     BadMapping,
-    BadQuery,
     BadSetting,
-    Corrupt,
     IdConflict,
     IdempotencyConflict,
     Invalid,
+    InvalidParameter,
+    LogCorrupt,
     NotFound,
     NotJson,
     RegistryError,
@@ -58,7 +58,7 @@ COMMANDS = {
 USAGE, NOT_FOUND, CONFLICT, INVALID, PROOF = 2, 3, 4, 5, 6
 EXIT_CODES: dict[type[RegistryError], int] = {
     BadSetting: USAGE,
-    BadQuery: USAGE,
+    InvalidParameter: USAGE,
     NotFound: NOT_FOUND,
     VersionConflict: CONFLICT,
     RuleBroken: CONFLICT,
@@ -68,7 +68,7 @@ EXIT_CODES: dict[type[RegistryError], int] = {
     NotJson: INVALID,
     UnreadableSheet: INVALID,
     BadMapping: INVALID,
-    Corrupt: PROOF,
+    LogCorrupt: PROOF,
 }
 """What a command ends with when an error ends it; 1 for every other."""
 
@@ -94,7 +94,7 @@ def command(first: str = "") -> typer.Typer:
 def main() -> None:
     """Runs the command of this process's arguments, and ends the process."""
     # As with Ctrl-C, everything that was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         command(sys.argv[1] if len(sys.argv) > 1 else "")()
     except KeyboardInterrupt:
@@ -109,5 +109,5 @@ def main() -> None:
         sys.exit(1)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)

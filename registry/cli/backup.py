@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from registry import backup as files
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import stderr, with_settings
 from registry.errors import DatabaseUnusable
-from registry.settings import Settings
+from registry.infra.settings import Settings
+from registry.maintenance import backup as files
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def backup(settings: Settings, file: File) -> None:
     """Writes the whole registry, as it is now, to a file; the service may go on meanwhile."""
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         assert ready.database_url is not None
         header = _run("Writing", files.backup, ready.database_url, file)
     typer.echo(f"{header.size} events, root {header.root}: {file}")
@@ -39,7 +39,7 @@ def backup(settings: Settings, file: File) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def restore(settings: Settings, file: File) -> None:
     """Fills an empty registry from a backup, whole or not at all, after checking that its events give its root."""
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
         header = _run("Restoring", files.restore, ready.owner_url, file)
@@ -55,7 +55,7 @@ def _run(
         def told(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        with service.said_plainly():
+        with server.readable_errors():
             try:
                 return asyncio.run(work(url, file, told))
             except OSError as error:

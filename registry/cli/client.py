@@ -20,10 +20,10 @@ Url = Annotated[str, typer.Option("--url", help="Where the service is. [REGISTRY
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 # A service on this machine is asked directly, whatever proxy the environment names.
-DIRECT = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
+NO_PROXY_HOSTS = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
 
 # What a command ends with, by the status of the answer (see EXIT_CODES for what happens without a service).
-EXITS = {400: 2, 404: 3, 409: 4, 412: 4, 413: 5, 415: 5, 422: 5}
+EXIT_CODE_BY_STATUS = {400: 2, 404: 3, 409: 4, 412: 4, 413: 5, 415: 5, 422: 5}
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def connection(url: str = "") -> httpx.Client:
     base = url or os.environ.get("REGISTRY_URL", "") or DEFAULT_URL
     key = os.environ.get("REGISTRY_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.Client(base_url=base, headers=headers, timeout=60, follow_redirects=True, mounts=DIRECT)
+    return httpx.Client(base_url=base, headers=headers, timeout=60, follow_redirects=True, mounts=NO_PROXY_HOSTS)
 
 
 def answer(response: httpx.Response) -> Any:
@@ -60,7 +60,7 @@ def answer(response: httpx.Response) -> Any:
     stderr.print(f"registry: {problem['detail']}", soft_wrap=True, markup=False)
     for wrong in problem.get("errors", ()):
         stderr.print(f"  {wrong['pointer'] or '/'}: {wrong['detail']}", soft_wrap=True, markup=False)
-    raise typer.Exit(EXITS.get(response.status_code, 1))
+    raise typer.Exit(EXIT_CODE_BY_STATUS.get(response.status_code, 1))
 
 
 def get(url: str, path: str, **parameters: Any) -> Any:

@@ -19,10 +19,10 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from registry import keys, postgres
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import stderr, with_settings
-from registry.settings import Settings
+from registry.infra import keys, postgres
+from registry.infra.settings import Settings
 
 FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
 """The demo's files, in the order in which they are posted, and the field that names an announcement's stream."""
@@ -46,27 +46,27 @@ def register(app: typer.Typer) -> None:
 @with_settings()
 def demo(settings: Settings) -> None:
     """Starts the service with the demo deals and prints where to look, and a key."""
-    service.log_to_stderr()
+    server.log_to_stderr()
     # A line for each of the demo's own requests would bury what is to be read.
     logging.getLogger("registry.access").setLevel(logging.WARNING)
     try:
-        listening = service.listen(settings.host, settings.port, next_free=True)
+        listening = server.listen(settings.host, settings.port, next_free=True)
     except OSError as error:
         stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
         raise typer.Exit(1) from None
     taken = listening.getsockname()[1]
     if settings.port not in (0, taken):
         stderr.print(f"Port {settings.port} is taken: using {taken}.")
-    with listening, service.database(settings) as ready:
+    with listening, server.database(settings) as ready:
         if settings.database_url is not None and settings.owner_url is not None:
-            asyncio.run(service.migrate(settings))
-        asyncio.run(service.check(ready))
+            asyncio.run(server.migrate(settings))
+        asyncio.run(server.check(ready))
         key = settings.admin_key or asyncio.run(_key(ready))
 
         async def load(url: str) -> None:
-            await post_all(url, key)
+            await post_announcements(url, key)
 
-        service.run(ready, listening, load, lambda url: _links(url, key))
+        server.run(ready, listening, load, lambda url: _links(url, key))
 
 
 def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -78,7 +78,7 @@ def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"/v1/{names}s/{announcement.pop(names)}/events", announcement
 
 
-async def post_all(url: str, key: str) -> None:
+async def post_announcements(url: str, key: str) -> None:
     """Posts the demo's announcements; one that is refused is told, and the rest go on."""
     todo = list(announcements())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

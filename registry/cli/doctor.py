@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 import typer
 from msgspec.structs import replace
 
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
-from registry.embedded import Embedded, User, find_binaries
 from registry.errors import RegistryError
-from registry.settings import Settings
+from registry.infra.embedded.server import Embedded, User, find_binaries
+from registry.infra.settings import Settings
 
-LITTLE_SPACE = 1_000_000_000
+MIN_FREE_BYTES = 1_000_000_000
 
 Check = Callable[[Settings], str]
 
 
-class Trouble(Exception):
+class CheckFailed(Exception):
     """What is wrong, and what to do about it."""
 
 
@@ -33,13 +33,13 @@ def register(app: typer.Typer) -> None:
 @with_settings()
 def doctor(settings: Settings, as_json: AsJson = False) -> None:
     """Checks this machine and the settings, one line a check; ends with 1 if something is wrong."""
-    rows = list(_examine(settings))
+    rows = list(_run_checks(settings))
     show(rows, as_json=as_json)
     if any(row["found"] == "wrong" for row in rows):
         raise typer.Exit(1)
 
 
-def _examine(settings: Settings) -> Iterator[dict[str, str]]:
+def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
     checks: dict[str, Check] = {"Python": _python, "data directory": _data_dir}
     if settings.database_url is None:
         checks["Postgres"] = _own_postgres
@@ -47,7 +47,7 @@ def _examine(settings: Settings) -> Iterator[dict[str, str]]:
     for name, check in checks.items():
         try:
             yield {"check": name, "found": "fine", "detail": check(settings)}
-        except (Trouble, RegistryError, OSError) as error:
+        except (CheckFailed, RegistryError, OSError) as error:
             yield {"check": name, "found": "wrong", "detail": str(error)}
 
 
@@ -58,33 +58,33 @@ def _python(settings: Settings) -> str:
 def _data_dir(settings: Settings) -> str:
     existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    if free < LITTLE_SPACE:
-        raise Trouble(f"{existing} has {free // 1_000_000} MB left: make room, or give another --data-dir")
+    if free < MIN_FREE_BYTES:
+        raise CheckFailed(f"{existing} has {free // 1_000_000} MB left: make room, or give another --data-dir")
     state = "" if existing == settings.data_dir else ", made on first use"
     return f"{settings.data_dir}{state}; {free // 1_000_000_000} GB free"
 
 
 def _own_postgres(settings: Settings) -> str:
-    found = find_binaries(User.fitting())
+    found = find_binaries(User.for_data_dir())
     return f"{found.version} in {found.bin}"
 
 
 def _database(settings: Settings) -> str:
     if settings.database_url is not None:
-        asyncio.run(service.check(settings))
+        asyncio.run(server.check(settings))
         return "answers, and has this version's schema"
     if not (settings.data_dir / "postgres").exists():
         return "made on first use"
-    with Embedded(settings.data_dir) as server:
-        asyncio.run(service.check(replace(settings, database_url=server.app_url)))
-        return f"Postgres {server.version} starts, and has this version's schema"
+    with Embedded(settings.data_dir) as postgres:
+        asyncio.run(server.check(replace(settings, database_url=postgres.app_url)))
+        return f"Postgres {postgres.version} starts, and has this version's schema"
 
 
 def _port(settings: Settings) -> str:
     try:
-        service.listen(settings.host, settings.port).close()
+        server.listen(settings.host, settings.port).close()
     except OSError as error:
-        raise Trouble(f"{settings.host}:{settings.port}: {error.strerror}; give another --port") from None
+        raise CheckFailed(f"{settings.host}:{settings.port}: {error.strerror}; give another --port") from None
     return f"{settings.host}:{settings.port} is free"
 
 

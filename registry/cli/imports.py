@@ -1,6 +1,6 @@
 """`registry import`: many announcements from files, by their endings: CSV and XLSX sheets, else one a line (NDJSON).
 
-Chooses who reads them, `sheets.py` or `send.py`, and nothing else.
+Chooses who reads them, `import_sheets.py` or `record.py`, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from registry.cli import send
+from registry.cli import record
 from registry.cli.client import Url
 from registry.cli.options import AsJson
 
@@ -48,15 +48,15 @@ def import_(
     of_sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
     if template is not None or of_sheets:
         # Imported here: who imports lines need not wait for what reads spreadsheets.
-        from registry.cli import sheets
+        from registry.cli import import_sheets
 
         if template is not None:
-            sheets.write_template(template)
+            import_sheets.write_template(template)
         elif len(of_sheets) != len(files or ()):
             raise typer.BadParameter("sheets and lines are imported by themselves", param_hint="FILE")
         else:
             paths = [Path(file) for file in of_sheets]
-            sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
+            import_sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
         return
     if mapping is not None or published_on is not None or dry_run:
         raise typer.BadParameter(
@@ -65,4 +65,4 @@ def import_(
     if not files:
         raise typer.BadParameter("name a file", param_hint="FILE")
     for file in files:
-        send.import_(file, url, as_json)
+        record.import_(file, url, as_json)

@@ -12,11 +12,11 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from msgspec import structs
 
-from registry import keys as store
-from registry import postgres
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
-from registry.settings import Settings
+from registry.infra import keys as store
+from registry.infra import postgres
+from registry.infra.settings import Settings
 
 T = TypeVar("T")
 
@@ -63,11 +63,11 @@ def _in(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
     """Does some work with a pool on the settings' database."""
 
     async def connected(url: str) -> T:
-        with service.said_plainly():
+        with server.readable_errors():
             pool = await postgres.pool(url, name="registry keys", min_size=1, max_size=1)
             async with pool:
                 return await work(pool)
 
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         assert ready.database_url is not None
         return asyncio.run(connected(ready.database_url))

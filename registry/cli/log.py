@@ -9,13 +9,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from registry import postgres
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import with_settings
-from registry.events.checkpoint import Checkpoint, parse_note
-from registry.events.signer import Signer
-from registry.evidence import Evidence, export
-from registry.settings import Settings
+from registry.infra import postgres
+from registry.infra.settings import Settings
+from registry.transparency.checkpoint import Checkpoint, parse_note
+from registry.transparency.evidence import Evidence, export_checkpoint
+from registry.transparency.signer import Signer
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def checkpoint(
     """Signs the log as it is, and writes the checkpoint; with --to also there, as a schedule may want it."""
     note = _in(settings, lambda evidence: evidence.checkpoint())
     if to is not None:
-        export(to, Checkpoint.parse(parse_note(note).text).size, note)
+        export_checkpoint(to, Checkpoint.parse(parse_note(note).text).size, note)
     typer.echo(note, nl=False)
 
 
@@ -62,10 +62,10 @@ def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
 
     async def connected(ready: Settings) -> T:
         assert ready.database_url is not None
-        with service.said_plainly():
+        with server.readable_errors():
             pool = await postgres.pool(ready.database_url, name="registry log", min_size=1, max_size=2)
         async with pool:
             return await work(Evidence(pool, ready.signing_key, ready.log_origin, export=ready.checkpoint_export))
 
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         return asyncio.run(connected(ready))

@@ -6,9 +6,9 @@ import asyncio
 
 import typer
 
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import with_settings
-from registry.settings import Settings
+from registry.infra.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -19,5 +19,5 @@ def register(app: typer.Typer) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def migrate(settings: Settings) -> None:
     """Brings the database to this version's schema and gives the application's role its rights."""
-    with service.database(settings) as ready:
-        typer.echo(f"schema {asyncio.run(service.migrate(ready))}")
+    with server.database(settings) as ready:
+        typer.echo(f"schema {asyncio.run(server.migrate(ready))}")

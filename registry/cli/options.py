@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from registry.settings import SETTINGS, Settings, flag, variable
+from registry.infra.settings import SETTINGS, Settings, flag, variable
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")]
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import AsJson, show, stderr, with_settings
 from registry.errors import DatabaseUnusable
+from registry.infra.settings import Settings
 from registry.projections import rebuild as views
-from registry.settings import Settings
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -29,10 +29,10 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Makes every view anew from the log, and switches; with --check only compares, and ends with 1 on a difference."""
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
-        with Progress(*COLUMNS, console=stderr) as progress, service.said_plainly():
+        with Progress(*COLUMNS, console=stderr) as progress, server.readable_errors():
             task = progress.add_task("Reading the log", total=None)
 
             def told(done: int, total: int) -> None:
@@ -53,15 +53,15 @@ async def _differences(owner_url: str, told: views.Progress) -> list[dict[str, s
         {
             "table": difference.table,
             "row": ", ".join(map(str, difference.key)),
-            "difference": _what(difference),
+            "difference": _describe_difference(difference),
         }
-        async for difference in views.differences(owner_url, told)
+        async for difference in views.compare(owner_url, told)
     ]
 
 
-def _what(difference: views.Difference) -> str:
-    if difference.live is None:
+def _describe_difference(difference: views.Difference) -> str:
+    if difference.actual is None:
         return "is missing"
-    if difference.anew is None:
+    if difference.expected is None:
         return "is not what the log says"
     return f"differs in {', '.join(difference.columns)}"

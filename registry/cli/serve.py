@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import stderr, with_settings
-from registry.settings import Settings
+from registry.infra.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -17,11 +17,11 @@ def register(app: typer.Typer) -> None:
 @with_settings()
 def serve(settings: Settings) -> None:
     """Starts the service; without a database URL on a Postgres of its own, which it migrates."""
-    service.log_to_stderr()
+    server.log_to_stderr()
     try:
-        listening = service.listen(settings.host, settings.port)
+        listening = server.listen(settings.host, settings.port)
     except OSError as error:
         stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
         raise typer.Exit(1) from None
-    with listening, service.database(settings) as ready:
-        service.run(ready, listening)
+    with listening, server.database(settings) as ready:
+        server.run(ready, listening)

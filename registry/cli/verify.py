@@ -17,15 +17,15 @@ import typer
 from msgspec.structs import asdict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from registry import postgres
-from registry.cli import service
+from registry.cli import server
 from registry.cli.options import AsJson, show, stderr, with_settings
-from registry.errors import Corrupt
-from registry.events.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
-from registry.events.heads import open_heads
-from registry.evidence import Evidence, exported
-from registry.settings import Settings
-from registry.verification import Known, Verified, verify_bundle, verify_log
+from registry.errors import LogCorrupt
+from registry.infra import postgres
+from registry.infra.settings import Settings
+from registry.transparency.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
+from registry.transparency.evidence import Evidence, read_exported
+from registry.transparency.heads import open_heads
+from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_bundle, verify_log
 
 # To recompute the heads that were signed with a checkpoint costs a look at every stream: of the database's checkpoints
 # the newest few are worth it, all others are held against the tree alone.
@@ -60,7 +60,7 @@ def verify(
         data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
         show([asdict(verify_bundle(data, keys))], as_json=as_json)
         return
-    with service.database(settings) as ready:
+    with server.database(settings) as ready:
         found, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
     show([{**asdict(found), "seconds": round(seconds, 1)}], as_json=as_json)
 
@@ -86,9 +86,9 @@ def _lines(key: str) -> list[str]:
     return [key] if "+" in key and not Path(key).exists() else Path(key).read_text().split()
 
 
-async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]) -> tuple[Verified, float]:
+async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]) -> tuple[LogVerification, float]:
     assert settings.database_url is not None
-    with service.said_plainly():
+    with server.readable_errors():
         pool = await postgres.pool(settings.database_url, name="registry verify", min_size=1, max_size=2)
     async with pool:
         evidence = Evidence(pool, settings.signing_key, settings.log_origin)
@@ -97,7 +97,7 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
             _opened(f"the database's checkpoint of {one.size}", one.note, keys, one.heads if new else None)
             for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(kept))
         ]
-        known += [_opened(where, note, keys) for where, note in _elsewhere(settings, copies)]
+        known += [_opened(where, note, keys) for where, note in _external_checkpoints(settings, copies)]
         started = time.perf_counter()
         with Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
@@ -105,28 +105,28 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
             task = bar.add_task("Verifying the log")
             found = await verify_log(pool, known, lambda done, size: bar.update(task, completed=done, total=size))
         seconds = time.perf_counter() - started
-        await evidence.verified(found, seconds)
+        await evidence.record_verification(found, seconds)
         return found, seconds
 
 
-def _elsewhere(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
+def _external_checkpoints(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
     memory = settings.signing_key.with_name(settings.signing_key.name + ".head")
     exports = [settings.checkpoint_export] if settings.checkpoint_export is not None else []
     for place in (memory, *exports, *copies):
         try:
-            yield from ((f"the checkpoint in {place}", note) for note in exported(place))
+            yield from ((f"the checkpoint in {place}", note) for note in read_exported(place))
         except OSError as error:
             raise typer.BadParameter(f"{place}: {error.strerror}", param_hint="--checkpoint") from None
 
 
-def _opened(where: str, note: str, keys: list[VerifierKey], heads: str | None = None) -> Known:
+def _opened(where: str, note: str, keys: list[VerifierKey], heads: str | None = None) -> TrustedCheckpoint:
     try:
         checkpoint = open_checkpoint(note, keys)
         if heads is None:
-            return Known(where, checkpoint)
+            return TrustedCheckpoint(where, checkpoint)
         head, root, _ = open_heads(heads, keys)
     except CheckpointError as error:
-        raise Corrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
+        raise LogCorrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
     if head != checkpoint:
-        raise Corrupt(detail=f"{where} has a statement of heads that is of another checkpoint.")
-    return Known(where, checkpoint, root)
+        raise LogCorrupt(detail=f"{where} has a statement of heads that is of another checkpoint.")
+    return TrustedCheckpoint(where, checkpoint, root)

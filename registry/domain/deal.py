@@ -133,7 +133,7 @@ class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
     rule: str | None = None
 
 
-class Disbursed(Struct, frozen=True, gc=False):
+class Disbursement(Struct, frozen=True, gc=False):
     amount: Amount | None
     by: tuple[str, ...]
     period: Horizon | None
@@ -158,7 +158,7 @@ class PledgeState(Struct, frozen=True, kw_only=True, gc=False):
     announced_on: date
     stated_on: date
     claims: tuple[ClaimState, ...] = ()
-    disbursed: tuple[Disbursed, ...] = ()
+    disbursed: tuple[Disbursement, ...] = ()
 
 
 class SiteState(Struct, frozen=True, kw_only=True, gc=False):
@@ -229,7 +229,7 @@ class Deal(Struct, frozen=True, kw_only=True, gc=False):
     conditions: tuple[ConditionState, ...] = ()
 
 
-class Happened(Struct, frozen=True, gc=False):
+class AppliedEvent(Struct, frozen=True, gc=False):
     """An event as it reads (after corrections), with what the fold and the flags need to know of its record.
 
     `recorded_at` is when its words, as they read, were written down.
@@ -294,7 +294,7 @@ def register(slug: str, event: DealRegistered | None) -> Deal:
     return Deal(deal=slug, title=event.title, kind=event.kind, summary=event.summary, sectors=event.sectors)
 
 
-def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - one case for each event type
+def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 - one case for each event type
     """The deal after an event, or why it cannot carry it.
 
     The record's own events change no deal here: history.py reads them.
@@ -314,28 +314,28 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - on
                 return _unknown("pledge", event.pledge, "pledge_announced")
             if pledge.status == "withdrawn":
                 return _withdrawn(event.pledge)
-            return _put(deal, "pledges", pledge, replace(pledge, status="withdrawn"))
+            return _replace_item(deal, "pledges", pledge, replace(pledge, status="withdrawn"))
         case DisbursementReported():
             pledge = _find(deal.pledges, "pledge", event.pledge)
             if pledge is None:
                 return _unknown("pledge", event.pledge, "pledge_announced")
-            spent = Disbursed(event.amount, event.by, event.period, on)
-            return _put(deal, "pledges", pledge, replace(pledge, disbursed=(*pledge.disbursed, spent)))
+            spent = Disbursement(event.amount, event.by, event.period, on)
+            return _replace_item(deal, "pledges", pledge, replace(pledge, disbursed=(*pledge.disbursed, spent)))
         case DealRevised():
             return _revise(deal, event)
         case StageChanged():
             return replace(deal, stage=StageState(event.stage, "declared", on))
         case PartiesJoined():
-            return _join(deal, event.parties, on)
+            return _join_parties(deal, event.parties, on)
         case PartyLeft():
             return _leave(deal, event, on)
         case PartnershipFormed():
             formed = PartnershipState(event.members, event.instrument, event.name, on)
             signed = replace(deal, partnerships=(*deal.partnerships, formed))
-            return _infer(signed, ("signed", "instrument-signed"), on) if event.instrument else signed
+            return _infer_stage(signed, ("signed", "instrument-signed"), on) if event.instrument else signed
         case ConditionSet():
             if _find(deal.conditions, "condition", event.condition) is not None:
-                return _used("condition", event.condition)
+                return _id_used("condition", event.condition)
             condition = ConditionState(event.condition, event.text, event.authority, on)
             return _add(deal, "conditions", condition)
         case ConditionLifted():
@@ -344,7 +344,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - on
                 return _unknown("condition", event.condition, "condition_set")
             if held.lifted_on is not None:
                 return Refusal("condition-lifted", f"The condition '{event.condition}' was lifted on {held.lifted_on}.")
-            return _put(deal, "conditions", held, replace(held, lifted_on=on))
+            return _replace_item(deal, "conditions", held, replace(held, lifted_on=on))
         case SiteAnnounced():
             return _announce_site(deal, event, on)
         case SiteRevised():
@@ -355,20 +355,20 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - on
                 return _unknown("site", event.site, "site_announced")
             if site.status == "dropped":
                 return Refusal("site-dropped", f"The site '{event.site}' was dropped before.")
-            return _put(deal, "sites", site, replace(site, status="dropped"))
+            return _replace_item(deal, "sites", site, replace(site, status="dropped"))
         case MilestoneScheduled():
             return _schedule(deal, event, on)
         case MilestoneRescheduled():
             return _reschedule(deal, event)
         case MilestoneReached():
-            return _reach(deal, event, on)
+            return _reach_milestone(deal, event, on)
         case MilestoneCancelled():
             step = _find(deal.milestones, "milestone", event.milestone)
             if step is None:
                 return _unknown("milestone", event.milestone, "milestone_scheduled")
             if step.status == "reached":
-                return _reached(step)
-            return _put(deal, "milestones", step, replace(step, status="cancelled"))
+                return _already_reached(step)
+            return _replace_item(deal, "milestones", step, replace(step, status="cancelled"))
         case DealsRelated():
             return _relate(deal, event, on, happened.id)
         case DealsUnrelated():
@@ -392,7 +392,7 @@ def evolve(deal: Deal, happened: Happened) -> Deal | Refusal:  # noqa: C901 - on
             assert_never(event)
 
 
-def follow(deal: Deal, preferred: dict[str, UUID | None], own: dict[UUID, Happened]) -> Deal:
+def apply_preferred_claims(deal: Deal, preferred: dict[str, UUID | None], own: dict[UUID, AppliedEvent]) -> Deal:
     """The deal with each disputed field showing the claim that is followed, and every claim marked.
 
     The rule, `as_announced`, follows the event that set the field; `preferred` maps a field to the claim event chosen
@@ -405,7 +405,7 @@ def follow(deal: Deal, preferred: dict[str, UUID | None], own: dict[UUID, Happen
     return deal
 
 
-def _follow(name: str, item: Item, preferred: dict[str, UUID | None], own: dict[UUID, Happened]) -> Item:
+def _follow(name: str, item: Item, preferred: dict[str, UUID | None], own: dict[UUID, AppliedEvent]) -> Item:
     claims: list[ClaimState] = []
     values: dict[str, Any] = {}
     for path in dict.fromkeys(claim.field for claim in item.claims):
@@ -440,7 +440,7 @@ def _follow(name: str, item: Item, preferred: dict[str, UUID | None], own: dict[
 
 def _announce_pledge(deal: Deal, event: PledgeAnnounced, on: date) -> Deal | Refusal:
     if _find(deal.pledges, "pledge", event.pledge) is not None:
-        return _used("pledge", event.pledge)
+        return _id_used("pledge", event.pledge)
     pledge = PledgeState(
         pledge=event.pledge,
         amount=event.amount,
@@ -454,7 +454,7 @@ def _announce_pledge(deal: Deal, event: PledgeAnnounced, on: date) -> Deal | Ref
         announced_on=on,
         stated_on=on,
     )
-    return _infer(_add(deal, "pledges", pledge), _BY_COMMITMENT.get(event.commitment or ""), on)
+    return _infer_stage(_add(deal, "pledges", pledge), _BY_COMMITMENT.get(event.commitment or ""), on)
 
 
 _PLEDGE_FIELDS = ("amount", "amount_basis", "commitment", "additional_to", "by", "horizon", "purpose")
@@ -471,7 +471,7 @@ _SITE_FIELDS = (
 )
 
 
-def _given(event: Event, fields: tuple[str, ...]) -> dict[str, Any]:
+def _changed_fields(event: Event, fields: tuple[str, ...]) -> dict[str, Any]:
     """The fields a revision speaks of: absent ones stay, null unsays (a list becomes empty)."""
     said = {name: value for name in fields if (value := getattr(event, name)) is not UNSET}
     return {name: () if value is None and name in ("by", "sectors") else value for name, value in said.items()}
@@ -483,11 +483,13 @@ def _revise_pledge(deal: Deal, event: PledgeRevised, on: date) -> Deal | Refusal
         return _unknown("pledge", event.pledge, "pledge_announced")
     if pledge.status == "withdrawn":
         return _withdrawn(event.pledge)
-    said = _given(event, _PLEDGE_FIELDS)
+    said = _changed_fields(event, _PLEDGE_FIELDS)
     if "amount" in said:
         said["stated_on"] = on
-    revised = replace(pledge, claims=_supersede(pledge.claims, said), **said)
-    return _infer(_put(deal, "pledges", pledge, revised), _BY_COMMITMENT.get(said.get("commitment") or ""), on)
+    revised = replace(pledge, claims=_supersede_claims(pledge.claims, said), **said)
+    return _infer_stage(
+        _replace_item(deal, "pledges", pledge, revised), _BY_COMMITMENT.get(said.get("commitment") or ""), on
+    )
 
 
 def _confirm_pledge(deal: Deal, event: PledgeConfirmed, on: date) -> Deal | Refusal:
@@ -496,18 +498,20 @@ def _confirm_pledge(deal: Deal, event: PledgeConfirmed, on: date) -> Deal | Refu
         return _unknown("pledge", event.pledge, "pledge_announced")
     if pledge.status == "withdrawn":
         return _withdrawn(event.pledge)
-    said = _given(event, ("commitment",))
-    confirmed = replace(pledge, status="confirmed", claims=_supersede(pledge.claims, said), **said)
-    return _infer(_put(deal, "pledges", pledge, confirmed), _BY_COMMITMENT.get(said.get("commitment") or ""), on)
+    said = _changed_fields(event, ("commitment",))
+    confirmed = replace(pledge, status="confirmed", claims=_supersede_claims(pledge.claims, said), **said)
+    return _infer_stage(
+        _replace_item(deal, "pledges", pledge, confirmed), _BY_COMMITMENT.get(said.get("commitment") or ""), on
+    )
 
 
 def _revise(deal: Deal, event: DealRevised) -> Deal:
-    return replace(deal, **_given(event, ("title", "summary", "kind", "sectors")))
+    return replace(deal, **_changed_fields(event, ("title", "summary", "kind", "sectors")))
 
 
 def _announce_site(deal: Deal, event: SiteAnnounced, on: date) -> Deal | Refusal:
     if _find(deal.sites, "site", event.site) is not None:
-        return _used("site", event.site)
+        return _id_used("site", event.site)
     said = {name: getattr(event, name) for name in _SITE_FIELDS}
     return _add(deal, "sites", SiteState(site=event.site, status="announced", announced_on=on, **said))
 
@@ -518,13 +522,13 @@ def _revise_site(deal: Deal, event: SiteRevised) -> Deal | Refusal:
         return _unknown("site", event.site, "site_announced")
     if site.status == "dropped":
         return Refusal("site-dropped", f"The site '{event.site}' was dropped: announce a new site under a new id.")
-    said = _given(event, _SITE_FIELDS)
-    return _put(deal, "sites", site, replace(site, claims=_supersede(site.claims, said), **said))
+    said = _changed_fields(event, _SITE_FIELDS)
+    return _replace_item(deal, "sites", site, replace(site, claims=_supersede_claims(site.claims, said), **said))
 
 
 def _schedule(deal: Deal, event: MilestoneScheduled, on: date) -> Deal | Refusal:
     if _find(deal.milestones, "milestone", event.milestone) is not None:
-        return _used("milestone", event.milestone)
+        return _id_used("milestone", event.milestone)
     if event.site is not None and _find(deal.sites, "site", event.site) is None:
         return _unknown("site", event.site, "site_announced")
     step = MilestoneState(
@@ -546,32 +550,32 @@ def _reschedule(deal: Deal, event: MilestoneRescheduled) -> Deal | Refusal:
     if step is None:
         return _unknown("milestone", event.milestone, "milestone_scheduled")
     if step.status == "reached":
-        return _reached(step)
-    said = _given(event, ("planned", "power_mw"))
-    moved = replace(step, status="planned", claims=_supersede(step.claims, said), **said)
-    return _put(deal, "milestones", step, moved)
+        return _already_reached(step)
+    said = _changed_fields(event, ("planned", "power_mw"))
+    moved = replace(step, status="planned", claims=_supersede_claims(step.claims, said), **said)
+    return _replace_item(deal, "milestones", step, moved)
 
 
-def _reach(deal: Deal, event: MilestoneReached, on: date) -> Deal | Refusal:
+def _reach_milestone(deal: Deal, event: MilestoneReached, on: date) -> Deal | Refusal:
     step = _find(deal.milestones, "milestone", event.milestone)
     if step is None:
         return _unknown("milestone", event.milestone, "milestone_scheduled")
     reached = event.reached or on.isoformat()
     if step.status == "reached":
         # The same step reported twice is one step; another date for it is a disagreement, not a second step.
-        return deal if step.reached == reached else _reached(step)
-    done = replace(step, status="reached", reached=reached, claims=_supersede(step.claims, {"reached": reached}))
-    return _infer(_put(deal, "milestones", step, done), _BY_MILESTONE.get(step.kind or ""), on)
+        return deal if step.reached == reached else _already_reached(step)
+    done = replace(step, status="reached", reached=reached, claims=_supersede_claims(step.claims, {"reached": reached}))
+    return _infer_stage(_replace_item(deal, "milestones", step, done), _BY_MILESTONE.get(step.kind or ""), on)
 
 
-def _join(deal: Deal, joining: tuple[Party, ...], on: date) -> Deal:
+def _join_parties(deal: Deal, joining: tuple[Party, ...], on: date) -> Deal:
     for party in joining:
         same = [p for p in deal.parties if (p.organization, p.role) == (party.organization, party.role)]
         if any(p.left_on is None for p in same):
             continue
         again = next((p for p in same if p.joined_on == on), None)
         if again is not None:  # it left on the day it had joined, and is back: one membership
-            deal = _put(deal, "parties", again, replace(again, name=party.name or again.name, left_on=None))
+            deal = _replace_item(deal, "parties", again, replace(again, name=party.name or again.name, left_on=None))
         else:
             deal = _add(deal, "parties", PartyState(party.organization, party.name, party.role, on))
     return deal
@@ -608,7 +612,7 @@ def _relate(deal: Deal, event: DealsRelated, on: date, source: UUID) -> Deal | R
     return _add(deal, "relations", related)
 
 
-def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refusal:
+def _claim(deal: Deal, event: ClaimReported, happened: AppliedEvent) -> Deal | Refusal:
     _, name, key, field = event.field.split("/")
     items: tuple[Item, ...] = getattr(deal, name)
     item = _find(items, name.removesuffix("s"), key)
@@ -627,7 +631,7 @@ def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refus
     if any(
         c.claim == event.claim for n in ("pledges", "sites", "milestones") for i in getattr(deal, n) for c in i.claims
     ):
-        return _used("claim", event.claim)
+        return _id_used("claim", event.claim)
     claim = ClaimState(
         claim=event.claim,
         field=event.field,
@@ -637,7 +641,7 @@ def _claim(deal: Deal, event: ClaimReported, happened: Happened) -> Deal | Refus
         published_on=happened.published_on,
         sources=happened.sources,
     )
-    return _put(deal, name, item, replace(item, claims=(*item.claims, claim)))
+    return _replace_item(deal, name, item, replace(item, claims=(*item.claims, claim)))
 
 
 def _retract(deal: Deal, event: ClaimRetracted) -> Deal | Refusal:
@@ -650,11 +654,11 @@ def _retract(deal: Deal, event: ClaimRetracted) -> Deal | Refusal:
             if claim.status == "retracted":
                 return Refusal("claim-retracted", f"The claim '{event.claim}' was retracted before.")
             taken_back = tuple(replace(c, status="retracted") if c is claim else c for c in item.claims)
-            return _put(deal, name, item, replace(item, claims=taken_back))
+            return _replace_item(deal, name, item, replace(item, claims=taken_back))
     return _unknown("claim", event.claim, "claim_reported")
 
 
-def _supersede(claims: tuple[ClaimState, ...], said: dict[str, Any]) -> tuple[ClaimState, ...]:
+def _supersede_claims(claims: tuple[ClaimState, ...], said: dict[str, Any]) -> tuple[ClaimState, ...]:
     """Claims about a value that the world has now set anew speak of the past."""
     if not claims:
         return claims
@@ -664,7 +668,7 @@ def _supersede(claims: tuple[ClaimState, ...], said: dict[str, Any]) -> tuple[Cl
     )
 
 
-def _infer(deal: Deal, conclusion: tuple[Stage, str] | None, on: date) -> Deal:
+def _infer_stage(deal: Deal, conclusion: tuple[Stage, str] | None, on: date) -> Deal:
     if conclusion is None:
         return deal
     stage, rule = conclusion
@@ -686,7 +690,7 @@ def _add(deal: Deal, name: str, new: Struct) -> Deal:
     return replace(deal, **{name: (*items[:at], new, *items[at:])})
 
 
-def _put(deal: Deal, name: str, old: Struct, new: Struct) -> Deal:
+def _replace_item(deal: Deal, name: str, old: Struct, new: Struct) -> Deal:
     return replace(deal, **{name: tuple(new if item is old else item for item in getattr(deal, name))})
 
 
@@ -706,7 +710,7 @@ def _unknown(thing: str, key: str, by: str) -> Refusal:
     )
 
 
-def _used(thing: str, key: str) -> Refusal:
+def _id_used(thing: str, key: str) -> Refusal:
     return Refusal(
         f"{thing}-id-used",
         f"The {thing} id '{key}' is used in this deal; an id is never used twice: choose another one.",
@@ -717,7 +721,7 @@ def _withdrawn(pledge: str) -> Refusal:
     return Refusal("pledge-withdrawn", f"The pledge '{pledge}' was withdrawn: announce a new pledge under a new id.")
 
 
-def _reached(step: MilestoneState) -> Refusal:
+def _already_reached(step: MilestoneState) -> Refusal:
     return Refusal(
         "milestone-reached",
         f"The milestone '{step.milestone}' was reached on {step.reached}: if that is wrong, correct the event; "

@@ -19,12 +19,11 @@ from msgspec.structs import replace
 
 from registry.domain import deal as deals
 from registry.domain import organization as organizations
-from registry.domain.deal import Deal, Happened, Refusal
+from registry.domain.deal import AppliedEvent, Deal, Refusal
 from registry.domain.organization import Organization
 from registry.events.codec import published_on
 from registry.events.types import (
-    RECORDS_OWN,
-    Act,
+    BOOKKEEPING_TYPES,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
@@ -43,6 +42,7 @@ from registry.events.types import (
     PledgeConfirmed,
     PledgeRevised,
     Recorded,
+    RedactedEffect,
     Replacement,
     SiteRevised,
     Source,
@@ -51,7 +51,7 @@ from registry.events.types import (
 S = TypeVar("S")
 
 
-class Clocks(Struct, frozen=True, kw_only=True):
+class AsOf(Struct, frozen=True, kw_only=True):
     """A point in time on each axis, each meaning "no later than"; None leaves it open.
 
     `position` counts the whole log.
@@ -68,17 +68,17 @@ class Clocks(Struct, frozen=True, kw_only=True):
             self.recorded_at is None or event.recorded_at <= self.recorded_at
         )
 
-    def public(self, placed: Placed) -> bool:
+    def public(self, placed: OrderedEvent) -> bool:
         """Whether an event of the world was published and in effect by then."""
         return (self.published_on is None or placed.reading.published_on <= self.published_on) and (
             self.effective_on is None or placed.key[0] <= self.effective_on
         )
 
 
-OPEN = Clocks()
+UNBOUNDED = AsOf()
 
 
-class Reading(Struct, frozen=True, kw_only=True, gc=False):
+class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event as it reads once corrections and voids are applied. `in_force` is the record that gives its words.
 
     `event` is None where these were erased by law; of what acts on others that stays.
@@ -89,17 +89,17 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     effective_on: date | None
     published_on: date
     sources: tuple[Source, ...]
-    in_force: Recorded
+    source_record: Recorded
     corrections: tuple[Recorded, ...] = ()
     voided_by: Recorded | None = None
 
     @property
-    def stands(self) -> bool:
+    def is_in_force(self) -> bool:
         """Not voided, and with something to say, or to do to others, that was not erased."""
         return self.voided_by is None and self.event is not None
 
 
-def revived(events: Sequence[Recorded]) -> list[Recorded]:
+def keep_redacted_effects(events: Sequence[Recorded]) -> list[Recorded]:
     """The events, the erased ones with what their redactions say that they go on doing to others.
 
     Whatever was asked: what was voided stays voided, from the void on, wherever the redaction of the void stands.
@@ -112,7 +112,7 @@ def revived(events: Sequence[Recorded]) -> list[Recorded]:
     return [replace(e, event=effects[e.id]) if e.erased and e.id in effects else e for e in events]
 
 
-def read(events: Sequence[Recorded]) -> list[Reading]:
+def apply_corrections(events: Sequence[Recorded]) -> list[EffectiveEvent]:
     """Every event as it reads, in the order of the log.
 
     Corrections belong to the original event; the latest that is not voided wins. Where that one was erased by law, the
@@ -131,14 +131,14 @@ def read(events: Sequence[Recorded]) -> list[Reading]:
     return [_reading(recorded, corrections.get(recorded.id, ()), voided) for recorded in events]
 
 
-def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mapping[UUID, Recorded]) -> Reading:
-    plain = Reading(
+def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mapping[UUID, Recorded]) -> EffectiveEvent:
+    plain = EffectiveEvent(
         recorded=original,
         event=original.event,
         effective_on=original.effective_on,
         published_on=original.published_on,
         sources=original.sources,
-        in_force=original,
+        source_record=original,
         corrections=tuple(corrections),
         voided_by=voided.get(original.id),
     )
@@ -170,12 +170,14 @@ class Rules(Struct, Generic[S], frozen=True):
     registered: type[AnyEvent]
     merged: type[AnyEvent]
     unmerged: type[AnyEvent]
-    begin: Callable[[str, Any], S]
-    evolve: Callable[[S, Happened], S | Refusal]
-    follow: Callable[[S, dict[str, UUID | None], dict[UUID, Happened]], S]
+    create: Callable[[str, Any], S]
+    evolve: Callable[[S, AppliedEvent], S | Refusal]
+    follow: Callable[[S, dict[str, UUID | None], dict[UUID, AppliedEvent]], S]
 
 
-DEALS: Rules[Deal] = Rules(DealRegistered, DealMerged, DealUnmerged, deals.register, deals.evolve, deals.follow)
+DEALS: Rules[Deal] = Rules(
+    DealRegistered, DealMerged, DealUnmerged, deals.register, deals.evolve, deals.apply_preferred_claims
+)
 ORGANIZATIONS: Rules[Organization] = Rules(
     OrganizationRegistered,
     OrganizationMerged,
@@ -190,26 +192,28 @@ _OF_CLAIMS = (ClaimReported, ClaimRetracted)
 
 # Where an event stands in the fold: its effective date, then its place. An event's place is its position; a claim's is
 # right behind the event that it speaks of, a retraction's right behind its claim.
-Place = tuple[int, ...]
-Key = tuple[date, Place]
+FoldPosition = tuple[int, ...]
+Key = tuple[date, FoldPosition]
 
 # Behind every place of a day.
-_LAST: Place = (2**63,)
+_LAST: FoldPosition = (2**63,)
 
 
-class Placed(Struct, frozen=True, gc=False):
+class OrderedEvent(Struct, frozen=True, gc=False):
     """A reading at its place in the fold. `about` is the event that a claim speaks of."""
 
     key: Key
-    happened: Happened
-    reading: Reading
+    happened: AppliedEvent
+    reading: EffectiveEvent
     about: UUID | None
 
 
-def place(reading: Reading, readings: Mapping[UUID, Reading], claims: Mapping[str, Reading]) -> Placed:
+def fold_order_of(
+    reading: EffectiveEvent, readings: Mapping[UUID, EffectiveEvent], claims: Mapping[str, EffectiveEvent]
+) -> OrderedEvent:
     """Where a reading stands. A claim holds from the date of the event it speaks of, whenever it was made."""
     event = reading.event
-    about: Reading | None = None
+    about: EffectiveEvent | None = None
     if isinstance(event, ClaimReported):
         about = readings.get(event.about) if event.about else None
         if about is not None and isinstance(about.event, _OF_CLAIMS):
@@ -220,20 +224,20 @@ def place(reading: Reading, readings: Mapping[UUID, Reading], claims: Mapping[st
     if about is None:
         key: Key = (reading.effective_on or reading.published_on, own)
     else:
-        spoken_of = place(about, readings, claims).key
+        spoken_of = fold_order_of(about, readings, claims).key
         key = (spoken_of[0], spoken_of[1] + own)
-    happened = Happened(
+    happened = AppliedEvent(
         reading.recorded.id,
         event,  # type: ignore[arg-type]
         key[0],
         reading.published_on,
         reading.sources,
-        reading.in_force.recorded_at,
+        reading.source_record.recorded_at,
     )
-    return Placed(key, happened, reading, event.about if isinstance(event, ClaimReported) else None)
+    return OrderedEvent(key, happened, reading, event.about if isinstance(event, ClaimReported) else None)
 
 
-def _is_speakable(placed: Placed) -> bool:
+def _accepts_claims(placed: OrderedEvent) -> bool:
     return not isinstance(placed.happened.event, _OF_CLAIMS)
 
 
@@ -243,7 +247,7 @@ class Timeline(Generic[S]):
     def __init__(self, rules: Rules[S], base: S) -> None:
         self.rules = rules
         self.base = base
-        self.steps: list[Placed] = []
+        self.steps: list[OrderedEvent] = []
         self.states: list[S] = []
         self.refusals: dict[UUID, Refusal] = {}
         self._keys: list[Key] = []
@@ -256,7 +260,7 @@ class Timeline(Generic[S]):
         twin.refusals = self.refusals.copy()
         return twin
 
-    def extend(self, placed: Iterable[Placed]) -> Timeline[S]:
+    def extend(self, placed: Iterable[OrderedEvent]) -> Timeline[S]:
         """Takes many in, in any order, and folds once."""
         self.steps.extend(placed)
         self.steps.sort(key=lambda p: p.key)
@@ -264,7 +268,7 @@ class Timeline(Generic[S]):
         self._fold(0)
         return self
 
-    def insert(self, placed: Placed) -> int:
+    def insert(self, placed: OrderedEvent) -> int:
         """Takes one in; answers with the index from which states may have changed."""
         at = bisect_right(self._keys, placed.key)
         self.steps.insert(at, placed)
@@ -284,7 +288,7 @@ class Timeline(Generic[S]):
         del self.states[start:]
         for placed in self.steps[start:]:
             self.refusals.pop(placed.happened.id, None)
-            if placed.about is not None and not self._has_what_is_spoken_of(placed):
+            if placed.about is not None and not self._has_target(placed):
                 after: S | Refusal = Refusal(
                     "event-unknown",
                     f"It speaks of the event {placed.about}, which is no event of the world that stands there: "
@@ -298,14 +302,14 @@ class Timeline(Generic[S]):
                 state = after
             self.states.append(state)
 
-    def _has_what_is_spoken_of(self, claim: Placed) -> bool:
+    def _has_target(self, claim: OrderedEvent) -> bool:
         """Whether the event that a claim speaks of stands there: its place is what the claim's own was made of."""
         day, own = claim.key
         key = (day, own[:-1])
         at = bisect_left(self._keys, key)
         if at == len(self._keys) or self._keys[at] != key:
             return False
-        return self.steps[at].happened.id == claim.about and _is_speakable(self.steps[at])
+        return self.steps[at].happened.id == claim.about and _accepts_claims(self.steps[at])
 
     def at(self, day: date | None) -> S:
         """What is so on a day; None: when all that is announced has come to hold."""
@@ -328,71 +332,71 @@ class Timeline(Generic[S]):
         return days
 
 
-class View(Struct, Generic[S], frozen=True, kw_only=True):
+class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True):
     """A stream at a point in time. `state` is None where nothing was known of it; `steps` are what it rests on."""
 
     state: S | None
     version: int
     position: int
     recorded_at: datetime | None
-    readings: list[Reading]
-    steps: list[Placed]
+    readings: list[EffectiveEvent]
+    steps: list[OrderedEvent]
     states: list[S]
     base: S
-    registration: Reading | None
-    unapplied: list[tuple[Reading, Refusal]]
+    registration: EffectiveEvent | None
+    unapplied: list[tuple[EffectiveEvent, Refusal]]
     merged_into: str | None
     preferred: dict[str, UUID | None]
     # What is concluded of each step of a history that is kept, by whoever concludes it; None where none is kept.
-    concluded: dict[UUID, Any] | None = None
+    assessment_cache: dict[UUID, Any] | None = None
 
     @property
-    def own(self) -> dict[UUID, Happened]:
+    def applied_event(self) -> dict[UUID, AppliedEvent]:
         """What happened, by the event's id."""
         return {placed.happened.id: placed.happened for placed in self.steps}
 
 
-class Record(Struct, Generic[S], frozen=True, kw_only=True):
+class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
     """What corrections, preferences and merges make of a list of events, before any public clock is looked at."""
 
-    readings: list[Reading]
-    by_id: dict[UUID, Reading]
-    claims: dict[str, Reading]
-    registration: Reading | None
+    readings: list[EffectiveEvent]
+    by_id: dict[UUID, EffectiveEvent]
+    claims: dict[str, EffectiveEvent]
+    registration: EffectiveEvent | None
     preferred: dict[str, UUID | None]
     merged_into: str | None
     base: S
 
-    def facts(self) -> list[Placed]:
+    def facts(self) -> list[OrderedEvent]:
         """The events of the world that stand, each at its place."""
         return [
-            place(reading, self.by_id, self.claims)
+            fold_order_of(reading, self.by_id, self.claims)
             for reading in self.readings
-            if reading.stands and not isinstance(reading.event, RECORDS_OWN)
+            if reading.is_in_force and not isinstance(reading.event, BOOKKEEPING_TYPES)
         ]
 
-    def registered_by(self, clocks: Clocks) -> bool:
+    def registered_by(self, clocks: AsOf) -> bool:
         """Whether the stream is known there by its registration's own dates, with nothing else to show for it."""
         return self.registration is not None and registered_by(
             self.registration, clocks.effective_on, clocks.published_on
         )
 
 
-def study(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> Record[S]:
+def resolve_record(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> RecordState[S]:
     """Reads a stream's record: who corrected what, which claim is preferred, where the stream was merged to."""
-    readings = read(events)
+    readings = apply_corrections(events)
     by_id = {reading.recorded.id: reading for reading in readings}
-    claims: dict[str, Reading] = {}
+    claims: dict[str, EffectiveEvent] = {}
     for reading in readings:  # before all else: a preference may have been corrected to a claim of later
-        if reading.stands and isinstance(reading.event, ClaimReported):
+        if reading.is_in_force and isinstance(reading.event, ClaimReported):
             claims.setdefault(reading.event.claim, reading)
     preferred: dict[str, UUID | None] = {}
     merged_into: str | None = None
-    registration: Reading | None = None
+    registration: EffectiveEvent | None = None
     for reading in readings:
         if reading.recorded.version == 1:
             registration = reading
-        if not reading.stands:
+        if not reading.is_in_force:
             continue
         event = reading.event
         if isinstance(event, ClaimPreferred):
@@ -403,32 +407,34 @@ def study(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> Record[S]:
         elif isinstance(event, (DealUnmerged, OrganizationUnmerged)):
             merged_into = None
     content = registration.event if registration and isinstance(registration.event, rules.registered) else None
-    return Record(
+    return RecordState(
         readings=readings,
         by_id=by_id,
         claims=claims,
         registration=registration,
         preferred=preferred,
         merged_into=merged_into,
-        base=rules.begin(slug, content),
+        base=rules.create(slug, content),
     )
 
 
-def view(slug: str, events: Sequence[Recorded], clocks: Clocks, rules: Rules[S]) -> View[S]:
+def state_as_of(slug: str, events: Sequence[Recorded], clocks: AsOf, rules: Rules[S]) -> StateAsOf[S]:
     """The stream at a point in time: the rule at the head of this module, in four steps."""
     written = [event for event in events if clocks.recorded(event)]
-    record = study(slug, written, rules)
+    record = resolve_record(slug, written, rules)
     timeline = Timeline(rules, record.base).extend(placed for placed in record.facts() if clocks.public(placed))
     return _view(written, record, timeline, len(timeline.steps), clocks)
 
 
-def _view(written: Sequence[Recorded], record: Record[S], timeline: Timeline[S], count: int, clocks: Clocks) -> View[S]:
+def _view(
+    written: Sequence[Recorded], record: RecordState[S], timeline: Timeline[S], count: int, clocks: AsOf
+) -> StateAsOf[S]:
     """What the first `count` steps of a timeline make of a record."""
     steps, states = timeline.steps[:count], timeline.states[:count]
     state = states[-1] if states else record.base
     own = {placed.happened.id: placed.happened for placed in steps} if record.claims else {}
     known = bool(steps) or record.registered_by(clocks)
-    return View(
+    return StateAsOf(
         state=timeline.rules.follow(state, record.preferred, own) if known else None,
         version=written[-1].version if written else 0,
         position=written[-1].position if written else 0,
@@ -450,7 +456,7 @@ def _view(written: Sequence[Recorded], record: Record[S], timeline: Timeline[S],
     )
 
 
-def registered_by(registration: Reading, effective: date | None, published: date | None) -> bool:
+def registered_by(registration: EffectiveEvent, effective: date | None, published: date | None) -> bool:
     """Whether a registration is known there by its own dates, with nothing else to show for the deal."""
     return (published is None or registration.published_on <= published) and (
         effective is None or registration.effective_on is None or registration.effective_on <= effective
@@ -460,25 +466,25 @@ def registered_by(registration: Reading, effective: date | None, published: date
 # --- a stream that goes on --------------------------------------------------------------------------------------------
 
 
-class History(Generic[S]):
+class FoldedStream(Generic[S]):
     """A stream kept folded so that the next event costs one step; with all clocks open it is what the recorder holds.
 
     `clocks` fixes the public dates for those who follow what was so, or public, by then while the record grows.
     """
 
     # What a view remembers of how it has drawn this very history, so that the next event costs it one step, too.
-    drawing: Any = None
-    concluded: dict[UUID, Any] | None = None
+    projection_state: Any = None
+    assessment_cache: dict[UUID, Any] | None = None
 
-    def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), clocks: Clocks = OPEN) -> None:
+    def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), clocks: AsOf = UNBOUNDED) -> None:
         self.slug = slug
         self.rules = rules
         self.clocks = clocks
-        self.events: list[Recorded] = revived(events)
+        self.events: list[Recorded] = keep_redacted_effects(events)
         self._study()
 
     def _study(self) -> None:
-        self.record = study(self.slug, self.events, self.rules)
+        self.record = resolve_record(self.slug, self.events, self.rules)
         facts = (placed for placed in self.record.facts() if self.clocks.public(placed))
         self.timeline = Timeline(self.rules, self.record.base).extend(facts)
 
@@ -497,35 +503,35 @@ class History(Generic[S]):
 
     def at(self, day: date | None) -> S:
         """What is so on a day, as far as it is recorded now."""
-        return self.shown(self.timeline.at(day))
+        return self.with_preferred_claims(self.timeline.at(day))
 
-    def shown(self, state: S) -> S:
+    def with_preferred_claims(self, state: S) -> S:
         """A state of the fold with its disputed fields showing the followed claims."""
         if not self.record.claims:
             return state
         own = {p.happened.id: p.happened for p in self.timeline.steps}
         return self.rules.follow(state, self.record.preferred, own)
 
-    def view(self, clocks: Clocks) -> View[S]:
+    def state_as_of(self, clocks: AsOf) -> StateAsOf[S]:
         """The stream at a point in time, as `view` has it, from what is folded already where that is the same.
 
         It is, where every event was recorded by then and no date of publishing is asked for: the events in effect by a
         day are the first ones of the fold, and what they make is kept.
         """
         if (
-            self.clocks != OPEN
+            self.clocks != UNBOUNDED
             or clocks.published_on is not None
             or not (self.events and clocks.recorded(self.events[-1]))
         ):
-            return view(self.slug, self.events, clocks, self.rules)
-        if self.concluded is None:
-            self.concluded = {}
+            return state_as_of(self.slug, self.events, clocks, self.rules)
+        if self.assessment_cache is None:
+            self.assessment_cache = {}
         count = self.timeline.count(clocks.effective_on)
-        return replace(_view(self.events, self.record, self.timeline, count, clocks), concluded=self.concluded)
+        return replace(_view(self.events, self.record, self.timeline, count, clocks), concluded=self.assessment_cache)
 
-    def copy(self) -> History[S]:
+    def copy(self) -> FoldedStream[S]:
         """The same history, to go on with tentatively."""
-        twin: History[S] = object.__new__(History)
+        twin: FoldedStream[S] = object.__new__(FoldedStream)
         twin.slug, twin.rules, twin.clocks, twin.events = self.slug, self.rules, self.clocks, self.events.copy()
         record = self.record
         # Claims and preferences are never added to, but studied anew.
@@ -535,15 +541,15 @@ class History(Generic[S]):
 
     def append(self, recorded: Recorded) -> None:
         """Takes the stream's next event in. A correction, or the like, makes it read the whole record anew."""
-        self.drawing = self.concluded = None
+        self.projection_state = self.assessment_cache = None
         self.events.append(recorded)
         event = recorded.event
         if isinstance(event, EventRedacted):
             gone = {event.redacts, *event.also}
-            self.events = revived([erase(e) if e.id in gone else e for e in self.events])
+            self.events = keep_redacted_effects([without_content(e) if e.id in gone else e for e in self.events])
         if (
             event is None
-            or isinstance(event, (*RECORDS_OWN, ClaimReported, ClaimRetracted))
+            or isinstance(event, (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted))
             or not self.record.readings
         ):
             self._study()
@@ -551,12 +557,12 @@ class History(Generic[S]):
         reading = _reading(recorded, (), {})
         self.record.readings.append(reading)
         self.record.by_id[recorded.id] = reading
-        placed = place(reading, self.record.by_id, self.record.claims)
+        placed = fold_order_of(reading, self.record.by_id, self.record.claims)
         if self.clocks.public(placed):
             self.timeline.insert(placed)
 
 
-def erase(recorded: Recorded) -> Recorded:
+def without_content(recorded: Recorded) -> Recorded:
     """What the log keeps of an event whose content was erased."""
     return replace(recorded, event=None, sources=(), note=None, erased=True)
 
@@ -564,13 +570,13 @@ def erase(recorded: Recorded) -> Recorded:
 # --- the strict door --------------------------------------------------------------------------------------------------
 
 
-def complete(history: History[S], event: AnyEvent) -> AnyEvent:
+def fill_defaults(history: FoldedStream[S], event: AnyEvent) -> AnyEvent:
     """The event with what its announcement left for the registry to fill in, so that it is stored whole.
 
     A correction takes what it leaves out from the event as it then reads; a claim names the event that set its field.
     """
     if isinstance(event, EventCorrected):
-        reading = history.record.by_id.get(_root(history, event.corrects))
+        reading = history.record.by_id.get(_original_of(history, event.corrects))
         if reading is None or reading.event is None or isinstance(reading.event, (EventCorrected, EventVoided)):
             return event
         new = event.replacement
@@ -581,10 +587,10 @@ def complete(history: History[S], event: AnyEvent) -> AnyEvent:
         )
         return replace(event, replacement=whole)
     if isinstance(event, ClaimReported) and event.about is None:
-        setter = _setter(history, event.field)
+        setter = _last_setter(history, event.field)
         return replace(event, about=setter) if setter else event
     if isinstance(event, EventRedacted):
-        also = _quoting(history, event.redacts)
+        also = _corrections_quoting(history, event.redacts)
         erased = (history.record.by_id.get(id) for id in (event.redacts, *also))
         return replace(
             event,
@@ -598,7 +604,7 @@ def complete(history: History[S], event: AnyEvent) -> AnyEvent:
     return event
 
 
-def _effect(event: AnyEvent | None) -> Act | None:
+def _effect(event: AnyEvent | None) -> RedactedEffect | None:
     """What an event goes on doing to others when its words are gone; None: nothing."""
     match event:
         case EventCorrected(replacement=Replacement(event=ClaimPreferred() | ClaimRetracted() as new)):
@@ -613,9 +619,9 @@ def _effect(event: AnyEvent | None) -> Act | None:
             return None
 
 
-def _quoting(history: History[S], event: UUID) -> tuple[UUID, ...]:
+def _corrections_quoting(history: FoldedStream[S], event: UUID) -> tuple[UUID, ...]:
     """What repeats an event's content: its corrections, as each is stored whole; of a correction the later ones."""
-    original = history.record.by_id.get(_root(history, event))
+    original = history.record.by_id.get(_original_of(history, event))
     named = history.record.by_id.get(event)
     if original is None or named is None:
         return ()
@@ -623,7 +629,7 @@ def _quoting(history: History[S], event: UUID) -> tuple[UUID, ...]:
     return tuple(c.id for c in original.corrections if c.position > after and not c.erased)
 
 
-def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | History[S]:
+def admit(history: FoldedStream[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID, ...]] | FoldedStream[S]:
     """The history with the event, or why it is refused, with the events that it would leave without ground.
 
     Strict where the fold is tolerant: with all clocks open, nothing may be left unapplied that was applied before. An
@@ -649,7 +655,7 @@ def admit(history: History[S], recorded: Recorded) -> tuple[Refusal, tuple[UUID,
     )
 
 
-def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:  # noqa: C901 - one line a rule
+def _admit_of_record(history: FoldedStream[S], recorded: Recorded) -> Refusal | None:  # noqa: C901 - one line a rule
     event = recorded.event
     first = isinstance(event, history.rules.registered)
     if not history.events:
@@ -686,7 +692,7 @@ def _admit_of_record(history: History[S], recorded: Recorded) -> Refusal | None:
     return None
 
 
-def _root(history: History[S], event: UUID) -> UUID:
+def _original_of(history: FoldedStream[S], event: UUID) -> UUID:
     """The original that a chain of corrections belongs to."""
     reading = history.record.by_id.get(event)
     while reading is not None and isinstance(reading.recorded.event, EventCorrected):
@@ -695,14 +701,14 @@ def _root(history: History[S], event: UUID) -> UUID:
     return event
 
 
-def _absent(history: History[S], event: UUID) -> Refusal:
+def _unknown_event(history: FoldedStream[S], event: UUID) -> Refusal:
     return Refusal("event-unknown", f"The event {event} is not one of '{history.slug}': name an event of this stream.")
 
 
-def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | None:
-    reading = history.record.by_id.get(_root(history, event.corrects))
+def _admit_correction(history: FoldedStream[S], event: EventCorrected) -> Refusal | None:
+    reading = history.record.by_id.get(_original_of(history, event.corrects))
     if reading is None:
-        return _absent(history, event.corrects)
+        return _unknown_event(history, event.corrects)
     original = reading.recorded
     if original.erased:
         return Refusal("event-redacted", "The event's content was erased by law: there is nothing to correct.")
@@ -718,7 +724,7 @@ def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | N
     if new.event is UNSET:
         return Refusal(
             "event-redacted",
-            f"What the event says was erased by law with its correction {reading.in_force.id}: give the event whole, "
+            f"What the event says was erased by law with its correction {reading.source_record.id}: give the event whole, "
             "or void that correction.",
         )
     if type(new.event) is not type(original.event):
@@ -732,10 +738,10 @@ def _admit_correction(history: History[S], event: EventCorrected) -> Refusal | N
     return None
 
 
-def _admit_void(history: History[S], event: EventVoided) -> Refusal | None:
+def _admit_void(history: FoldedStream[S], event: EventVoided) -> Refusal | None:
     reading = history.record.by_id.get(event.voids)
     if reading is None:
-        return _absent(history, event.voids)
+        return _unknown_event(history, event.voids)
     if reading.recorded.version == 1:
         return Refusal(
             "registration-voided", "A registration cannot be voided: correct it, or merge the deal into another."
@@ -747,10 +753,10 @@ def _admit_void(history: History[S], event: EventVoided) -> Refusal | None:
     return None
 
 
-def _admit_redaction(history: History[S], event: EventRedacted) -> Refusal | None:
+def _admit_redaction(history: FoldedStream[S], event: EventRedacted) -> Refusal | None:
     reading = history.record.by_id.get(event.redacts)
     if reading is None:
-        return _absent(history, event.redacts)
+        return _unknown_event(history, event.redacts)
     if reading.recorded.erased:
         return Refusal("already-redacted", "The event's content was erased before.")
     if isinstance(reading.recorded.event, EventRedacted):
@@ -758,7 +764,7 @@ def _admit_redaction(history: History[S], event: EventRedacted) -> Refusal | Non
     return None
 
 
-def _admit_preference(history: History[S], event: ClaimPreferred) -> Refusal | None:
+def _admit_preference(history: FoldedStream[S], event: ClaimPreferred) -> Refusal | None:
     chosen = history.record.preferred.get(event.field)
     if event.claim is None:
         if chosen is None:
@@ -782,7 +788,7 @@ def _admit_preference(history: History[S], event: ClaimPreferred) -> Refusal | N
     return None
 
 
-def _setter(history: History[S], path: str) -> UUID | None:
+def _last_setter(history: FoldedStream[S], path: str) -> UUID | None:
     """The event that last set a field of the fold, with all clocks open; to say the same value again is to set it."""
     _, name, key, field = path.split("/")
     id_field = name.removesuffix("s")

@@ -13,7 +13,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.deal import Happened, Refusal
+from registry.domain.deal import AppliedEvent, Refusal
 from registry.events.types import (
     Control,
     Decimal,
@@ -86,7 +86,7 @@ def register(slug: str, event: OrganizationRegistered | None) -> Organization:
     return Organization(organization=slug, name=event.name, country=event.country)
 
 
-def evolve(organization: Organization, happened: Happened) -> Organization | Refusal:  # noqa: C901 - one case an event
+def evolve(organization: Organization, happened: AppliedEvent) -> Organization | Refusal:  # noqa: C901 - one case an event
     """The organization after an event, or why it cannot carry it."""
     event: OrganizationEvent = happened.event  # type: ignore[assignment]
     on = happened.effective_on
@@ -140,7 +140,7 @@ def parent_on(organization: Organization, day: date) -> str | None:
     return parents[0].parent if len(parents) == 1 else None
 
 
-def roll_up(
+def ultimate_parents(
     organizations: Mapping[str, Organization], day: date, merged: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """For each organization that counts under another on a day, its ultimate parent; `merged` leads from duplicates."""

@@ -14,10 +14,10 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct
 
-from registry.domain.deal import Deal, Happened, PledgeState
-from registry.domain.money import plain
-from registry.domain.overlap import Key, Relations, name_of
-from registry.domain.rates import NoRate, Rates, convert, implied_rates
+from registry.domain.deal import AppliedEvent, Deal, PledgeState
+from registry.domain.money import format_decimal
+from registry.domain.rates import Rates, RateUnavailable, convert, implied_rates
+from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day
 from registry.events.types import (
     Amount,
@@ -57,31 +57,31 @@ class Flag(Struct, frozen=True):
     events: tuple[str, ...] = ()
 
 
-class Known(Struct, frozen=True):
+class FlagContext(Struct, frozen=True):
     """What else is known: reference rates, the deal's earlier events as they read, and the deals that relate to it."""
 
     rates: Rates | None = None
-    earlier: tuple[Happened, ...] = ()
+    earlier: tuple[AppliedEvent, ...] = ()
     neighbours: tuple[Deal, ...] = ()
 
 
-def flags(before: Deal | None, after: Deal, happened: Happened, known: Known) -> tuple[Flag, ...]:
+def event_flags(before: Deal | None, after: Deal, happened: AppliedEvent, known: FlagContext) -> tuple[Flag, ...]:
     """What an event raises: what is odd about it, and what it makes odd about the deal."""
-    new = standing(after, known)
+    new = state_flags(after, known)
     if new and before:
-        stood = {(f.rule, f.field, tuple(f.figures.items())) for f in standing(before, known)}
+        stood = {(f.rule, f.field, tuple(f.figures.items())) for f in state_flags(before, known)}
         new = tuple(f for f in new if (f.rule, f.field, tuple(f.figures.items())) not in stood)
     return (*_of_event(before, happened, known), *new)
 
 
-def standing(deal: Deal, known: Known) -> tuple[Flag, ...]:
+def state_flags(deal: Deal, known: FlagContext) -> tuple[Flag, ...]:
     """What is odd about a deal as it stands."""
     related = deal.relations or any(d.relations for d in known.neighbours)
     members = tuple(_members(deal, known)) if related else ()
     return (*members, *_power(deal)) if deal.sites else members
 
 
-def _of_event(before: Deal | None, happened: Happened, known: Known) -> Iterator[Flag]:
+def _of_event(before: Deal | None, happened: AppliedEvent, known: FlagContext) -> Iterator[Flag]:
     event = happened.event
     match event:
         case PledgeAnnounced() | PledgeRevised():
@@ -91,19 +91,21 @@ def _of_event(before: Deal | None, happened: Happened, known: Known) -> Iterator
                 others = _said(old) if old is not None else []
                 yield from _amount(event.amount, f"{field}/amount", others, happened.effective_on, happened, known)
             if event.horizon is not UNSET and event.horizon is not None and event.horizon.until is not None:
-                yield from _past(event.horizon.until, f"{field}/horizon", "horizon-past", happened)
+                yield from _expired_horizons(event.horizon.until, f"{field}/horizon", "horizon-past", happened)
         case ClaimReported() if isinstance(event.value, Amount):
             old = _pledge(before, event.field.split("/")[2])
             others = _said(old) if old is not None else []
             yield from _amount(event.value, event.field, others, happened.published_on, happened, known)
         case MilestoneScheduled() | MilestoneRescheduled() if isinstance(event.planned, str):
-            yield from _past(event.planned, f"/milestones/{event.milestone}/planned", "planned-past", happened)
+            yield from _expired_horizons(
+                event.planned, f"/milestones/{event.milestone}/planned", "planned-past", happened
+            )
         case _:
             pass
-    yield from _twice(happened, known)
+    yield from _duplicates(happened, known)
     if isinstance(event, _OF_PLEDGES):
         yield from _early(event, happened, known)
-    yield from of_sources(happened.id, happened.sources, happened.recorded_at)
+    yield from source_flags(happened.id, happened.sources, happened.recorded_at)
 
 
 # --- amounts ----------------------------------------------------------------------------------------------------------
@@ -117,44 +119,44 @@ def _said(pledge: PledgeState) -> list[tuple[str, Amount]]:
 
 
 def _amount(
-    amount: Amount, field: str, others: list[tuple[str, Amount]], on: date, happened: Happened, known: Known
+    amount: Amount, field: str, others: list[tuple[str, Amount]], on: date, happened: AppliedEvent, known: FlagContext
 ) -> Iterator[Flag]:
     slipped = False
     for name, other in others:
         ratio = _ratio(amount, other, on, known.rates)
-        if ratio is not None and (factor := _slip(ratio)):
+        if ratio is not None and (factor := _power_of_ten(ratio)):
             slipped = True
             yield Flag(
                 "tenfold-slip",
-                f"The amount and another that is said of the pledge are a factor of about {plain(factor)} apart: "
+                f"The amount and another that is said of the pledge are a factor of about {format_decimal(factor)} apart: "
                 "억 and billion, or 조 and 억, may be confused.",
                 field,
-                {"amount": _words(amount), name: _words(other), "ratio": plain(ratio)},
+                {"amount": _words(amount), name: _words(other), "ratio": format_decimal(ratio)},
                 (str(happened.id), *_events_on(field, known)),
             )
     for implied in implied_rates(amount, on, known.rates) if known.rates else ():
-        ratio = _RATIO.plus(1 + implied.off_by)
+        ratio = _RATIO.plus(1 + implied.deviation)
         reference = implied.reference
         figures = {
             "stated": _words(amount),
             "also stated": _as_stated(amount, reference.to),
-            "implied rate": plain(implied.implied),
-            "reference rate": plain(reference.rate),
+            "implied rate": format_decimal(implied.implied),
+            "reference rate": format_decimal(reference.rate),
             "reference day": reference.day.isoformat(),
-            "off by": plain(implied.off_by),
+            "off by": format_decimal(implied.deviation),
         }
-        if (factor := _slip(ratio)) and not slipped:
-            detail = f"The two stated amounts are a factor of about {plain(factor)} apart at the day's reference rate."
+        if (factor := _power_of_ten(ratio)) and not slipped:
+            detail = f"The two stated amounts are a factor of about {format_decimal(factor)} apart at the day's reference rate."
             yield Flag("tenfold-slip", detail, field, figures, (str(happened.id),))
-        elif abs(implied.off_by) > RATE_TOLERANCE:
+        elif abs(implied.deviation) > RATE_TOLERANCE:
             detail = (
-                f"The stated conversion is {abs(implied.off_by):.1%} off the reference rate of {reference.day}: "
+                f"The stated conversion is {abs(implied.deviation):.1%} off the reference rate of {reference.day}: "
                 "it may be of another day, or not of this amount."
             )
             yield Flag("implied-rate", detail, field, figures, (str(happened.id),))
 
 
-def _slip(ratio: Decimal) -> Decimal | None:
+def _power_of_ten(ratio: Decimal) -> Decimal | None:
     """The power of ten that a ratio is near to, up or down; None when it is near to none, or too small to tell."""
     if not ratio:
         return None
@@ -164,18 +166,18 @@ def _slip(ratio: Decimal) -> Decimal | None:
 
 def _ratio(amount: Amount, other: Amount, on: date, rates: Rates | None) -> Decimal | None:
     """One amount over the other, at the reference rate of the day where the currencies differ."""
-    one, two = _middle(amount), _middle(other)
+    one, two = _midpoint(amount), _midpoint(other)
     if one is None or two is None or not one or not two:
         return None
     if amount.currency != other.currency:
         rate = rates.rate(other.currency, amount.currency, on) if rates else None
-        if rate is None or isinstance(rate, NoRate):
+        if rate is None or isinstance(rate, RateUnavailable):
             return None
         two = convert(two, rate)
     return _RATIO.divide(one, two) if two else None
 
 
-def _middle(amount: Amount) -> Decimal | None:
+def _midpoint(amount: Amount) -> Decimal | None:
     if amount.value is not None:
         return Decimal(amount.value)
     if amount.low is not None and amount.high is not None:
@@ -196,18 +198,18 @@ def _as_stated(amount: Amount, currency: str) -> str:
 # --- members and aggregates -------------------------------------------------------------------------------------------
 
 
-def _members(deal: Deal, known: Known) -> Iterator[Flag]:
+def _members(deal: Deal, known: FlagContext) -> Iterator[Flag]:
     """A member that is as large as the aggregate it belongs to: the aggregate was very likely ascribed to it."""
     every = {d.deal: d for d in (*known.neighbours, deal)}.values()
     relations = Relations()
     pledges: dict[Key, PledgeState] = {}
     for each in every:
-        relations.hold(each.deal, (p.pledge for p in each.pledges))
+        relations.add_pledges(each.deal, (p.pledge for p in each.pledges))
         pledges |= {(each.deal, p.pledge): p for p in each.pledges if p.status != "withdrawn"}
         for r in each.relations:
             relations.declare(r.relation, (each.deal, r.pledge), (r.deal, r.other_pledge), str(r.source))
     for key, member in pledges.items():
-        for whole in sorted(relations.wholes(key), key=name_of):
+        for whole in sorted(relations.containers(key), key=name_of):
             aggregate = pledges.get(whole)
             if aggregate is None or deal.deal not in (key[0], whole[0]) or not member.amount or not aggregate.amount:
                 continue
@@ -226,7 +228,7 @@ def _members(deal: Deal, known: Known) -> Iterator[Flag]:
 # --- dates, capacity, repetition --------------------------------------------------------------------------------------
 
 
-def _past(until: str, field: str, rule: str, happened: Happened) -> Iterator[Flag]:
+def _expired_horizons(until: str, field: str, rule: str, happened: AppliedEvent) -> Iterator[Flag]:
     if last_day(until) < happened.effective_on:
         yield Flag(
             rule,
@@ -246,21 +248,21 @@ def _power(deal: Deal) -> Iterator[Flag]:
         if not low <= each <= high:
             yield Flag(
                 "power-per-gpu",
-                f"{plain(each)} kW for each GPU lies outside {plain(low)} to {plain(high)} kW.",
+                f"{format_decimal(each)} kW for each GPU lies outside {format_decimal(low)} to {format_decimal(high)} kW.",
                 f"/sites/{site.site}/gpus",
-                {"power_mw": site.power_mw, "gpus": str(site.gpus), "kw_per_gpu": plain(each)},
+                {"power_mw": site.power_mw, "gpus": str(site.gpus), "kw_per_gpu": format_decimal(each)},
             )
 
 
-def _twice(happened: Happened, known: Known) -> Iterator[Flag]:
+def _duplicates(happened: AppliedEvent, known: FlagContext) -> Iterator[Flag]:
     """The same announcement recorded before: the same source saying the same, under whatever id."""
     kind = type(happened.event)
     alike = [e for e in known.earlier if type(e.event) is kind and e.id != happened.id]
     if not alike:
         return
-    sources = {mark for source in happened.sources if (mark := _mark(source))}
+    sources = {mark for source in happened.sources if (mark := _source_key(source))}
     for other in alike:
-        common = sources & {_mark(source) for source in other.sources}
+        common = sources & {_source_key(source) for source in other.sources}
         if common and _content(other.event) == _content(happened.event):
             yield Flag(
                 "recorded-twice",
@@ -271,7 +273,7 @@ def _twice(happened: Happened, known: Known) -> Iterator[Flag]:
             )
 
 
-def _mark(source: Source) -> str:
+def _source_key(source: Source) -> str:
     """What makes a source the same wherever it is cited."""
     return source.url or source.locator or source.title or ""
 
@@ -287,7 +289,7 @@ _OF_PLEDGES = (PledgeRevised, PledgeConfirmed, PledgeWithdrawn)
 
 
 def _early(
-    event: PledgeRevised | PledgeConfirmed | PledgeWithdrawn, happened: Happened, known: Known
+    event: PledgeRevised | PledgeConfirmed | PledgeWithdrawn, happened: AppliedEvent, known: FlagContext
 ) -> Iterator[Flag]:
     """Published before the pledge it speaks of was: one of the two dates, or the order, is likely wrong."""
     for other in known.earlier:
@@ -302,7 +304,7 @@ def _early(
             )
 
 
-def of_sources(event: UUID, sources: Sequence[Source], recorded_at: datetime) -> Iterator[Flag]:
+def source_flags(event: UUID, sources: Sequence[Source], recorded_at: datetime) -> Iterator[Flag]:
     """What is odd about who said so, whichever event they said it of: a registration has sources, too."""
     days = [source.published_on for source in sources if source.published_on is not None]
     # A source's day is its own local one: the newest is a day ahead of UTC's wherever it is late enough.
@@ -317,7 +319,7 @@ def of_sources(event: UUID, sources: Sequence[Source], recorded_at: datetime) ->
         )
 
 
-def _events_on(field: str, known: Known) -> tuple[str, ...]:
+def _events_on(field: str, known: FlagContext) -> tuple[str, ...]:
     """The earlier events that gave this field a value."""
     pledge = field.split("/")[2]
     return tuple(

@@ -48,7 +48,7 @@ class Rate(Struct, frozen=True, kw_only=True):
     source: str = SOURCE
 
 
-class NoRate(Struct, frozen=True):
+class RateUnavailable(Struct, frozen=True):
     """Why there is no rate for a day."""
 
     from_: Currency
@@ -72,7 +72,7 @@ class Implied(Struct, frozen=True, kw_only=True):
 
     implied: Decimal
     reference: Rate
-    off_by: Decimal
+    deviation: Decimal
 
 
 class Rates:
@@ -84,9 +84,9 @@ class Rates:
         self._days: list[date] = []
         self._columns: dict[str, int] = {}
         self._series: dict[str, tuple[list[date], list[Decimal]]] = {}
-        self._found: dict[tuple[str, str, date], Rate | NoRate] = {}
+        self._found: dict[tuple[str, str, date], Rate | RateUnavailable] = {}
 
-    def rate(self, from_: Currency, to: Currency, on: date) -> Rate | NoRate:
+    def rate(self, from_: Currency, to: Currency, on: date) -> Rate | RateUnavailable:
         """The rate on `on`, or on the last day before it that has one, at most MAX_AGE_DAYS back; never from later."""
         key = (from_, to, on)
         found = self._found.get(key)
@@ -96,17 +96,17 @@ class Rates:
             found = self._found[key] = self._rate(from_, to, on)
         return found
 
-    def convert(self, value: Decimal, from_: Currency, to: Currency, on: date) -> Converted | NoRate:
+    def convert(self, value: Decimal, from_: Currency, to: Currency, on: date) -> Converted | RateUnavailable:
         """`value` in the currency `to`, at the rate of `on`."""
         rate = self.rate(from_, to, on)
-        return rate if isinstance(rate, NoRate) else Converted(convert(value, rate), rate)
+        return rate if isinstance(rate, RateUnavailable) else Converted(convert(value, rate), rate)
 
     def last_day(self) -> date:
         """The newest day that the file has rates of."""
         self._read()
         return self._days[0]
 
-    def _rate(self, from_: Currency, to: Currency, on: date) -> Rate | NoRate:
+    def _rate(self, from_: Currency, to: Currency, on: date) -> Rate | RateUnavailable:
         if from_ == to:
             return Rate(
                 from_=from_,
@@ -119,18 +119,20 @@ class Rates:
                 source="stated",
             )
         if missing := [c for c in (from_, to) if c != "EUR" and not self._column(c)[0]]:
-            return NoRate(from_, to, on, f"the European Central Bank publishes no rate of {' or '.join(missing)}")
+            return RateUnavailable(
+                from_, to, on, f"the European Central Bank publishes no rate of {' or '.join(missing)}"
+            )
         day = on
         while True:
             # A cross rate is of one day: go back until both currencies were quoted.
             one, other = self._last(from_, day), self._last(to, day)
             if one is None or other is None:
-                return NoRate(from_, to, on, f"there is no rate of {from_} and {to} on or before {on}")
+                return RateUnavailable(from_, to, on, f"there is no rate of {from_} and {to} on or before {on}")
             day = min(one[0], other[0])
             if one[0] == other[0] or from_ == "EUR" or to == "EUR":
                 break
         if (on - day).days > MAX_AGE_DAYS:
-            return NoRate(
+            return RateUnavailable(
                 from_,
                 to,
                 on,
@@ -202,13 +204,13 @@ def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[Implied, ...]
         if not amount.value or not Decimal(amount.value) or not Decimal(stated.value):
             continue
         reference = rates.rate(amount.currency, stated.currency, on)
-        if isinstance(reference, NoRate) or stated.currency == amount.currency:
+        if isinstance(reference, RateUnavailable) or stated.currency == amount.currency:
             continue
         implied = _EXACT.divide(Decimal(stated.value), Decimal(amount.value))
         exact = _EXACT.divide(reference.to_per_eur, reference.from_per_eur)
         off_by = _EXACT.subtract(_EXACT.divide(implied, exact), Decimal(1))
         shown = Context(prec=12).plus(implied)
         found.append(
-            Implied(implied=shown, reference=reference, off_by=off_by.quantize(Decimal("0.0001"), context=_EXACT))
+            Implied(implied=shown, reference=reference, deviation=off_by.quantize(Decimal("0.0001"), context=_EXACT))
         )
     return tuple(found)

@@ -20,14 +20,14 @@ from registry.events.types import Stage
 
 LADDER: tuple[Stage, ...] = ("intention", "signed", "committed", "construction", "operating")
 
-QUIET_MONTHS = 18
-QUIET_RULE = f"gone-quiet-{QUIET_MONTHS}-months"
+INACTIVITY_MONTHS = 18
+QUIET_RULE = f"gone-quiet-{INACTIVITY_MONTHS}-months"
 
 # Where the deal has arrived, or somebody said that it stopped, there is nothing to be quiet about.
 _SETTLED: frozenset[Stage] = frozenset({"operating", "suspended", "shelved", "withdrawn", "cancelled"})
 
 
-class Step(Struct, frozen=True):
+class StageChange(Struct, frozen=True):
     """The stage from `on`, and the event that set it."""
 
     on: date
@@ -35,7 +35,7 @@ class Step(Struct, frozen=True):
     event: UUID | None = None
 
 
-class Rung(Struct, frozen=True):
+class LadderStep(Struct, frozen=True):
     """A step of the ladder: the first day it was reached, on what basis, by which event; `on` None: nobody said so."""
 
     stage: Stage
@@ -45,7 +45,7 @@ class Rung(Struct, frozen=True):
     event: UUID | None = None
 
 
-class GoneQuiet(Struct, frozen=True):
+class Inactivity(Struct, frozen=True):
     """Nothing has been published about the deal since `last_published`; `since` is the day on which that became a sign.
 
     Inferred by `rule` for the day asked about; the declared stage stays what it is.
@@ -57,25 +57,25 @@ class GoneQuiet(Struct, frozen=True):
     rule: str = QUIET_RULE
 
 
-def ladder(steps: Iterable[Step]) -> tuple[Rung, ...]:
+def ladder(steps: Iterable[StageChange]) -> tuple[LadderStep, ...]:
     """When each of the five steps was first reached. One that nobody spoke of stays empty, even before later ones."""
-    first: dict[Stage, Step] = {}
+    first: dict[Stage, StageChange] = {}
     for step in sorted(steps, key=lambda s: s.on):
         first.setdefault(step.stage.value, step)
     return tuple(
-        Rung(stage, reached.on, reached.stage.basis, reached.stage.rule, reached.event)
+        LadderStep(stage, reached.on, reached.stage.basis, reached.stage.rule, reached.event)
         if (reached := first.get(stage))
-        else Rung(stage)
+        else LadderStep(stage)
         for stage in LADDER
     )
 
 
-def gone_quiet(stage: StageState | None, last_published: date | None, asked: date) -> GoneQuiet | None:
+def inactivity(stage: StageState | None, last_published: date | None, asked: date) -> Inactivity | None:
     """Whether the deal had gone quiet by `asked`: nothing published for 18 months, and not operating yet."""
     if last_published is None or (stage is not None and stage.value in _SETTLED):
         return None
-    since = _later(last_published, QUIET_MONTHS)
-    return GoneQuiet(since, last_published) if since <= asked else None
+    since = _later(last_published, INACTIVITY_MONTHS)
+    return Inactivity(since, last_published) if since <= asked else None
 
 
 def _later(day: date, months: int) -> date:

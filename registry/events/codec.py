@@ -64,7 +64,7 @@ UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 
 _content = msgspec.json.Decoder(Content)
 _entry = msgspec.json.Decoder(Entry)
-_untyped = msgspec.json.Decoder()
+_raw_content = msgspec.json.Decoder()
 
 
 def canonical(value: Any) -> bytes:
@@ -72,7 +72,7 @@ def canonical(value: Any) -> bytes:
     return _encode(value)
 
 
-_RANDOM_AT_ONCE = 4096
+_RANDOM_BUFFER_BYTES = 4096
 _random = bytearray()
 
 
@@ -82,7 +82,7 @@ def random_bytes(count: int) -> bytes:
     Fetched some at a time: two calls of the system for each event took a fifth of judging it.
     """
     if len(_random) < count:
-        _random.extend(os.urandom(max(count, _RANDOM_AT_ONCE)))
+        _random.extend(os.urandom(max(count, _RANDOM_BUFFER_BYTES)))
     given = bytes(_random[-count:])
     del _random[-count:]
     return given
@@ -108,7 +108,7 @@ def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Co
         raise UnknownEventType(position=position, type=type, schema=schema)
     if schema == known.schema:
         return _content.decode(data)
-    raw = _untyped.decode(data)
+    raw = _raw_content.decode(data)
     while schema < known.schema:
         step = UPCASTERS.get((type, schema))
         if step is None:

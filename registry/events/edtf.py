@@ -20,16 +20,16 @@ def last_day(text: str) -> date:
 
     An open end never ends. Raises ValueError when it is no EDTF.
     """
-    return _bound(text, "upper_strict", date.max)
+    return _last_or_first_day(text, "upper_strict", date.max)
 
 
 @lru_cache(maxsize=10_000)
 def first_day(text: str) -> date:
     """The first day that the date can mean ("2031" is 2031-01-01). Raises ValueError when it is no EDTF."""
-    return _bound(text, "lower_strict", date.min)
+    return _last_or_first_day(text, "lower_strict", date.min)
 
 
-def _bound(text: str, which: str, open_end: date) -> date:
+def _last_or_first_day(text: str, which: str, open_end: date) -> date:
     try:
         # Asked first: the library goes further, and talks on standard output when it fails there.
         if not _LEVEL_1.fullmatch(text):

@@ -1,6 +1,6 @@
 """What is posted, from bytes to announcements: strict, with every fault named by its place (RFC 6901 pointer).
 
-Shape is msgspec's to check, values are `checks.py`'s; what a lenient reader of JSON would let pass is refused here.
+Shape is msgspec's to check, values are `validation.py`'s; what a lenient reader of JSON would let pass is refused here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from registry.errors import Fault, Invalid, NotJson
-from registry.events import checks, jsontext, types
+from registry.errors import FieldError, Invalid, NotJson
+from registry.events import json_scan, types, validation
 from registry.events.codec import canonical
 from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
 
@@ -42,40 +42,40 @@ class _Names(Struct):
     organization: Any = None
 
 
-class Intake(Generic[A]):
+class AnnouncementDecoder(Generic[A]):
     """Decodes one body into one announcement, or a list of them."""
 
     def __init__(self, shape: type[A]) -> None:
         self._one: msgspec.json.Decoder[A] = msgspec.json.Decoder(shape)
         self._list: msgspec.json.Decoder[list[A]] = msgspec.json.Decoder(list[shape])  # type: ignore[valid-type]
 
-    def one(self, body: bytes) -> A:
+    def decode_one(self, body: bytes) -> A:
         """One announcement. Raises NotJson, or Invalid with each fault's pointer."""
         announcement: A = decode(self._one, body)
-        faults = list(checks.faults(announcement, ""))
+        faults = list(validation.validate(announcement, ""))
         if faults:
             raise Invalid(faults)
         return announcement
 
-    def some(self, body: bytes) -> list[A]:
+    def decode_many(self, body: bytes) -> list[A]:
         """The announcements of a body that is one object or a non-empty list. Raises NotJson, or Invalid."""
         if not body.lstrip(b" \t\r\n").startswith(b"["):
-            return [self.one(body)]
+            return [self.decode_one(body)]
         announcements: list[A] = decode(self._list, body)
         if not announcements:
-            raise Invalid([Fault("", "the list is empty: give at least one announcement")])
-        faults = [fault for i, a in enumerate(announcements) for fault in checks.faults(a, f"/{i}")]
+            raise Invalid([FieldError("", "the list is empty: give at least one announcement")])
+        faults = [fault for i, a in enumerate(announcements) for fault in validation.validate(a, f"/{i}")]
         faults += _repeated_ids(announcements)
         if faults:
             raise Invalid(faults)
         return announcements
 
 
-def _repeated_ids(announcements: list[A]) -> Iterator[Fault]:
+def _repeated_ids(announcements: list[A]) -> Iterator[FieldError]:
     first: dict[UUID, int] = {}
     for i, announcement in enumerate(announcements):
         if announcement.id is not None and first.setdefault(announcement.id, i) != i:
-            yield Fault(f"/{i}/id", f"stands at {first[announcement.id]} already: an id names one event")
+            yield FieldError(f"/{i}/id", f"stands at {first[announcement.id]} already: an id names one event")
 
 
 def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
@@ -84,7 +84,7 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
         _refuse_duplicates(body)
-        raise Invalid([_fault(str(error))]) from None
+        raise Invalid([_to_field_error(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(body, error) from None
     # Of two equal keys the decoder keeps the last, and the other's text would vanish unseen. Without escapes, every
@@ -97,10 +97,10 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
 
 def _refuse_duplicates(body: bytes) -> None:
     try:
-        jsontext.refuse_duplicates(body)
-    except jsontext.TwiceError:
-        pointer = jsontext.repeated(body)
-        raise Invalid([Fault(pointer, "the key stands twice in one object: which of them is meant?")]) from None
+        json_scan.refuse_duplicates(body)
+    except json_scan.DuplicateKeyError:
+        pointer = json_scan.duplicate_key_pointer(body)
+        raise Invalid([FieldError(pointer, "the key stands twice in one object: which of them is meant?")]) from None
     except (ValueError, RecursionError) as error:
         raise _not_json(body, error) from None
 
@@ -112,20 +112,20 @@ _CHARACTER = re.compile(r"^(.*): line \d+ column \d+ \(char (\d+)\)$")
 def _not_json(body: bytes, error: BaseException) -> NotJson:
     """Why a body is no JSON, and where reading it ended."""
     if isinstance(error, RecursionError):
-        return NotJson(reason="it is nested without end", pointer=jsontext.too_deep(body))
+        return NotJson(reason="it is nested without end", pointer=json_scan.deepest_pointer(body))
     try:
         text = body.decode()
     except UnicodeDecodeError as undecodable:
         at = undecodable.start
-        return NotJson(reason=f"byte {at} is not UTF-8", pointer=jsontext.place(body, at))
+        return NotJson(reason=f"byte {at} is not UTF-8", pointer=json_scan.pointer_at(body, at))
     found = _BYTE.match(str(error))
     if found:
         reason, at = found.group(1), int(found.group(2))
     elif found := _CHARACTER.match(str(error)):
         reason, at = found.group(1).lower(), len(text[: int(found.group(2))].encode())
     else:
-        return NotJson(reason=str(error).lower(), pointer=jsontext.place(body, len(body) - 1))
-    return NotJson(reason=f"{reason} at byte {at}", pointer=jsontext.place(body, at))
+        return NotJson(reason=str(error).lower(), pointer=json_scan.pointer_at(body, len(body) - 1))
+    return NotJson(reason=f"{reason} at byte {at}", pointer=json_scan.pointer_at(body, at))
 
 
 # --- msgspec's messages in the words of the field ---------------------------------------------------------------------
@@ -138,29 +138,29 @@ _VALUE = re.compile(r"^Invalid (?:enum )?value '((?:.|\n)*)'$")
 _PATTERN = re.compile(r"^Expected `str` matching regex (.*)$")
 
 
-def _fault(message: str) -> Fault:
+def _to_field_error(message: str) -> FieldError:
     """msgspec's message as a fault: its path as a pointer, with the field that it names at the end."""
     at = _AT.search(message)
     pointer = ""
     if at:
         message = message[: at.start()]
-        pointer = "".join(f"/{jsontext.escape(name or index)}" for name, index in _STEP.findall(at.group(1)))
+        pointer = "".join(f"/{json_scan.escape(name or index)}" for name, index in _STEP.findall(at.group(1)))
     if found := _FIELD.match(message):
-        pointer += f"/{jsontext.escape(found.group(2))}"
-        return Fault(
+        pointer += f"/{json_scan.escape(found.group(2))}"
+        return FieldError(
             pointer, "is missing" if "missing" in found.group(1) else _unknown("field", found.group(2), _fields())
         )
     name = pointer.rsplit("/", 1)[-1]
     if found := _VALUE.match(message):
         value = found.group(1)
         if name == "type":
-            return Fault(pointer, _unknown("event type", value, EVENT_TYPES))
+            return FieldError(pointer, _unknown("event type", value, EVENT_TYPES))
         if name == "currency":
-            return Fault(pointer, f"{value!r:.50} is no ISO 4217 currency")
-        return Fault(pointer, f"{value!r:.50} is none of {', '.join(_choices().get(name, ('the known values',)))}")
+            return FieldError(pointer, f"{value!r:.50} is no ISO 4217 currency")
+        return FieldError(pointer, f"{value!r:.50} is none of {', '.join(_choices().get(name, ('the known values',)))}")
     if found := _PATTERN.match(message):
-        return Fault(pointer, f"does not fit: {_patterns().get(found.group(1), found.group(1))}")
-    return Fault(pointer, message[0].lower() + message[1:])
+        return FieldError(pointer, f"does not fit: {_patterns().get(found.group(1), found.group(1))}")
+    return FieldError(pointer, message[0].lower() + message[1:])
 
 
 def _unknown(what: str, given: str, known: Any) -> str:
@@ -205,24 +205,24 @@ def _patterns() -> dict[str, str]:
     return found
 
 
-announcements = Intake(Announcement)
-organization_announcements = Intake(OrganizationAnnouncement)
-import_lines = Intake(ImportLine)
-organization_import_lines = Intake(OrganizationImportLine)
+announcements = AnnouncementDecoder(Announcement)
+organization_announcements = AnnouncementDecoder(OrganizationAnnouncement)
+import_lines = AnnouncementDecoder(ImportLine)
+organization_import_lines = AnnouncementDecoder(OrganizationImportLine)
 
-_names = msgspec.json.Decoder(_Names)
+_target = msgspec.json.Decoder(_Names)
 
 
 def import_line(line: bytes) -> tuple[StreamKind, str, Announcement | OrganizationAnnouncement]:
     """One line of an import: which stream it is for, and what is announced. Raises NotJson, or Invalid."""
     try:
-        names = _names.decode(line)
+        names = _target.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         names = _Names(deal="")
     if names.organization is not None and names.deal is None:
-        about: OrganizationImportLine = organization_import_lines.one(line)
+        about: OrganizationImportLine = organization_import_lines.decode_one(line)
         return "organization", about.organization, about
-    announcement: ImportLine = import_lines.one(line)
+    announcement: ImportLine = import_lines.decode_one(line)
     return "deal", announcement.deal, announcement
 
 

@@ -19,7 +19,6 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from registry import postgres
 from registry.events.codec import (
     SALT_BYTES,
     Content,
@@ -30,39 +29,40 @@ from registry.events.codec import (
     random_bytes,
     stream_name,
 )
-from registry.events.heads import StreamHead
-from registry.events.merkle import (
+from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
+from registry.infra import postgres
+from registry.transparency.heads import StreamHead
+from registry.transparency.merkle import (
     HASH_SIZE,
     MAX_ENTRY,
     TILE_WIDTH,
     EntryTooLarge,
     Frontier,
     Tile,
-    TileAt,
+    TileRef,
     frontier_tiles,
     leaf_hash,
 )
-from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 # Any number will do, as long as every process that appends takes the same one ('registry' in ASCII).
-THE_LOG = 8243105007150424697
+LOG_LOCK_KEY = 8243105007150424697
 
 # The isolation is said: under any other, what is read once the lock has come would be what was so before.
 LOCK = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SELECT pg_advisory_xact_lock({THE_LOG});
+SELECT pg_advisory_xact_lock({LOG_LOCK_KEY});
 """
 
 # Seconds to wait for a connection, and for the lock, before the database counts as lost.
-PATIENCE = 8.0
+LOCK_TIMEOUT_SECONDS = 8.0
 
 # Takes the log's lock where it is free, and fails where it is not or where the log has another event at its end.
 # Whatever the statement's snapshot missed stands at the position behind it, where the primary key refuses a second one.
-AT_THE_END = f"""
-SELECT 1 / (pg_try_advisory_xact_lock({THE_LOG})
+ASSERT_HEAD = f"""
+SELECT 1 / (pg_try_advisory_xact_lock({LOG_LOCK_KEY})
             AND EXISTS (SELECT FROM events WHERE position = $1 AND leaf_hash = $2))::int
 """  # noqa: S608 - put together from a constant
 
@@ -158,7 +158,7 @@ BY_ID = f"""{_COLUMNS}
 """
 
 # The log from a known end on, that end itself among it.
-FROM_THE_END = """
+FROM_LATEST = """
 SELECT position, stream, version, leaf_hash, recorded_at
   FROM events
  WHERE position >= $1
@@ -173,7 +173,7 @@ SELECT DISTINCT ON (stream) stream, version, leaf_hash
  ORDER BY stream, version DESC
 """
 
-TOUCHED = """
+SELECT_STREAMS_CHANGED = """
 SELECT DISTINCT stream
   FROM events
  WHERE position > $1 AND position <= $2
@@ -195,7 +195,7 @@ SELECT entry
 
 # Streams that may differ between two points in time: something was recorded, took effect or was published between, or
 # was corrected (which may have moved any of its dates).
-MOVED = """
+SELECT_DEALS_CHANGED = """
 SELECT DISTINCT stream
   FROM events
  WHERE stream LIKE 'deal/%'
@@ -237,7 +237,7 @@ SELECT DISTINCT ON (stream) stream, version, leaf_hash
 """
 
 # As it stands, for whoever trusts nothing: also rows that the log could not have written.
-AS_STORED = """
+SELECT_RAW_ROWS = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
        e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.position AS content_position, c.content, c.salt
   FROM events AS e
@@ -246,7 +246,7 @@ SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, 
  ORDER BY e.position
 """
 
-OUTLIERS = """
+SELECT_ANOMALIES = """
 SELECT (SELECT min(position) FROM events WHERE position < 1) AS below,
        (SELECT max(position) FROM events) AS last,
        (SELECT min(c.position) FROM event_contents AS c LEFT JOIN events AS e USING (position) WHERE e.position IS NULL
@@ -273,7 +273,7 @@ SELECT position
 ERASE = "SELECT redact_event($1, $2)"
 
 
-class NotTheEnd(Exception):
+class HeadMoved(Exception):
     """The log does not end where the writer thought, or another writer is at work: nothing was written."""
 
 
@@ -285,7 +285,7 @@ class Head(Struct, frozen=True):
     recorded_at: datetime | None
 
 
-class Sealed(Struct, frozen=True, gc=False):
+class SealedEvent(Struct, frozen=True, gc=False):
     """An event ready to be stored: as it will be read back, with the bytes that are kept."""
 
     recorded: Recorded
@@ -294,7 +294,7 @@ class Sealed(Struct, frozen=True, gc=False):
     salt: bytes
 
 
-class Stored(Struct, frozen=True, gc=False):
+class StoredEvent(Struct, frozen=True, gc=False):
     """An event with the bytes that prove it. `content` and `salt` are None where they were erased by law."""
 
     recorded: Recorded
@@ -306,12 +306,15 @@ class Stored(Struct, frozen=True, gc=False):
 @asynccontextmanager
 async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A READ COMMITTED transaction that holds the log's lock: everything read in it is the log's true end."""
-    async with pool.acquire(timeout=PATIENCE) as connection, holding_the_log(connection, PATIENCE):
+    async with (
+        pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection,
+        hold_log_lock(connection, LOCK_TIMEOUT_SECONDS),
+    ):
         yield connection
 
 
 @contextmanager
-def _ended_when_late(connection: Connection) -> Iterator[None]:
+def _terminate_on_timeout(connection: Connection) -> Iterator[None]:
     """Who does not answer in time would not answer a ROLLBACK either: it ends with the connection."""
     try:
         yield
@@ -321,14 +324,14 @@ def _ended_when_late(connection: Connection) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def holding_the_log(connection: Connection, patience: float) -> AsyncIterator[None]:
+async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterator[None]:
     """The same on a connection that is there. `patience`: the seconds to wait for the lock.
 
     The lock is its own statement, before anything is read: positions must commit in order, or a feed reader skips one
     (tests/test_recorder.py::test_a_reader_that_polls_misses_nothing).
     """
     try:
-        with _ended_when_late(connection):
+        with _terminate_on_timeout(connection):
             await connection.execute(LOCK, timeout=patience)
             yield
             await connection.execute("COMMIT")
@@ -355,7 +358,7 @@ def seal(
     recorded_at: datetime,
     recorded_by: str,
     previous: bytes | None,
-) -> Sealed:
+) -> SealedEvent:
     """The event with its canonical bytes and leaf hash. Raises EntryTooLarge beyond the tile format's limit."""
     content = canonical(Content(event=event, sources=sources, note=note))
     salt = random_bytes(SALT_BYTES)
@@ -394,10 +397,10 @@ def seal(
         note=note,
         leaf_hash=leaf_hash(entry),
     )
-    return Sealed(recorded, entry, content, salt)
+    return SealedEvent(recorded, entry, content, salt)
 
 
-class Writes:
+class WriteBatch:
     """What a group of events writes into tables that do not concern each other: one statement, one trip.
 
     A client that is alone waits for each trip: with a statement for each table it waited for nine of them, and for one
@@ -410,7 +413,7 @@ class Writes:
         self._parts: list[str] = []
         self._arguments: list[Any] = []
 
-    def first(self, statement: str, *arguments: Any) -> None:
+    def add_prerequisite(self, statement: str, *arguments: Any) -> None:
         """A statement that must be done before the parts: they find nothing of what it deletes."""
         self._first.append((statement, arguments))
 
@@ -428,7 +431,7 @@ class Writes:
             await connection.execute(f"WITH {', '.join(self._parts)} SELECT 1", *self._arguments)
         self._first, self._parts, self._arguments = [], [], []
 
-    async def execute_behind(self, end: Head, pool: Pool) -> None:
+    async def execute_if_head_is(self, end: Head, pool: Pool) -> None:
         """Writes all of it behind the log's end, its commit included: in one trip where one statement is enough.
 
         Raises NotTheEnd, and has written nothing, where the log ends elsewhere or another writer is at work.
@@ -437,17 +440,17 @@ class Writes:
             if self._first:
                 async with log_transaction(pool) as connection:
                     if await head(connection) != end:
-                        raise NotTheEnd
+                        raise HeadMoved
                     await self.execute(connection)
             else:
-                at_the_end = _numbered(AT_THE_END, len(self._arguments))
+                at_the_end = _numbered(ASSERT_HEAD, len(self._arguments))
                 statement = f"WITH {', '.join(self._parts)} {at_the_end}"
-                async with pool.acquire(timeout=PATIENCE) as connection:
-                    with _ended_when_late(connection):
+                async with pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection:
+                    with _terminate_on_timeout(connection):
                         arguments = (*self._arguments, end.position, end.leaf_hash)
-                        await connection.execute(statement, *arguments, timeout=PATIENCE)
+                        await connection.execute(statement, *arguments, timeout=LOCK_TIMEOUT_SECONDS)
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
-            raise NotTheEnd from error
+            raise HeadMoved from error
 
 
 @cache
@@ -456,7 +459,7 @@ def _numbered(part: str, offset: int) -> str:
     return re.sub(r"\$(\d+)", lambda found: f"${int(found.group(1)) + offset}", part)
 
 
-def append(writes: Writes, events: Sequence[Sealed | Stored], tiles: Sequence[Tile]) -> None:
+def append(writes: WriteBatch, events: Sequence[SealedEvent | StoredEvent], tiles: Sequence[Tile]) -> None:
     """Adds events, and the tiles that they complete, at the log's end.
 
     Whoever executes it holds the lock and gave the positions.
@@ -466,7 +469,7 @@ def append(writes: Writes, events: Sequence[Sealed | Stored], tiles: Sequence[Ti
         writes.add(ADD_TILES, [(t.level, t.number, t.hashes, t.root) for t in tiles])
 
 
-def _row(sealed: Sealed | Stored) -> tuple[Any, ...]:
+def _row(sealed: SealedEvent | StoredEvent) -> tuple[Any, ...]:
     """An event as `new_event` has it."""
     e = sealed.recorded
     return (
@@ -517,15 +520,17 @@ async def stream_sizes(connection: Connection | Pool, after: str, limit: int) ->
 
 
 # A stream's version, last leaf hash and last position.
-End: TypeAlias = tuple[int, bytes, int]
+StreamHeadRow: TypeAlias = tuple[int, bytes, int]
 
 
-async def moved_on(connection: Connection | Pool, end: Head, limit: int) -> tuple[Head, dict[str, End]] | None:
+async def stream_heads_since(
+    connection: Connection | Pool, end: Head, limit: int
+) -> tuple[Head, dict[str, StreamHeadRow]] | None:
     """Where the log ends now, and the ends of the streams that have got events since it ended at `end`.
 
     None where they are more than `limit`, or where this log has not `end` in it: after a failover it may be another.
     """
-    rows = await connection.fetch(FROM_THE_END, end.position, limit + 1)
+    rows = await connection.fetch(FROM_LATEST, end.position, limit + 1)
     if end.position and (not rows or rows[0]["leaf_hash"] != end.leaf_hash):
         return None
     if len(rows) > limit:
@@ -535,29 +540,29 @@ async def moved_on(connection: Connection | Pool, end: Head, limit: int) -> tupl
     return end, {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
 
 
-async def ends(connection: Connection | Pool, names: Sequence[str]) -> dict[str, End]:
+async def current_stream_heads(connection: Connection | Pool, names: Sequence[str]) -> dict[str, StreamHeadRow]:
     """The ends of these streams, those that there are."""
     rows = await connection.fetch(STREAM_ENDS, list(names))
     return {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
 
 
-async def touched(connection: Connection | Pool, after: int, until: int) -> set[str]:
+async def streams_changed(connection: Connection | Pool, after: int, until: int) -> set[str]:
     """The streams that got events in (after, until]."""
-    return {row["stream"] for row in await connection.fetch(TOUCHED, after, until)}
+    return {row["stream"] for row in await connection.fetch(SELECT_STREAMS_CHANGED, after, until)}
 
 
-async def moved(
+async def deals_changed(
     connection: Connection | Pool,
     positions: tuple[int, int],
     effective: tuple[date, date],
     published: tuple[date, date],
 ) -> list[str]:
     """The deals' streams that may differ between two points; each pair is (after, until), in rising order."""
-    return [row["stream"] for row in await connection.fetch(MOVED, *positions, *effective, *published)]
+    return [row["stream"] for row in await connection.fetch(SELECT_DEALS_CHANGED, *positions, *effective, *published)]
 
 
-def _stored(row: Any) -> Stored:
-    return Stored(from_row(row), row["entry"], row["content"], row["salt"])
+def _stored(row: Any) -> StoredEvent:
+    return StoredEvent(from_row(row), row["entry"], row["content"], row["salt"])
 
 
 async def feed(
@@ -568,7 +573,7 @@ async def feed(
     until: int = 2**62,
     type: str | None = None,
     stream: str | None = None,
-) -> list[Stored]:
+) -> list[StoredEvent]:
     """The events behind a position, in order."""
     if stream is not None:
         rows = await connection.fetch(FEED_OF_STREAM, after, until, limit, type, stream)
@@ -579,12 +584,12 @@ async def feed(
     return [_stored(row) for row in rows]
 
 
-async def at_positions(connection: Connection | Pool, positions: Sequence[int]) -> list[Stored]:
+async def events_at(connection: Connection | Pool, positions: Sequence[int]) -> list[StoredEvent]:
     """The events at these positions, in order."""
     return [_stored(row) for row in await connection.fetch(AT_POSITIONS, list(positions))]
 
 
-async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, Stored]:
+async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:
     """The events with these ids, those that there are."""
     stored = [_stored(row) for row in await connection.fetch(BY_ID, list(ids))]
     return {s.recorded.id: s for s in stored}
@@ -600,12 +605,12 @@ async def entries(connection: Connection | Pool, after: int, until: int) -> list
     return [row["entry"] for row in await connection.fetch(ENTRIES, after, until)]
 
 
-async def tiles(connection: Connection | Pool, wanted: Sequence[TileAt]) -> dict[TileAt, bytes]:
+async def tiles(connection: Connection | Pool, wanted: Sequence[TileRef]) -> dict[TileRef, bytes]:
     """Several tiles by their place, those that there are, each cut to its width.
 
     A full tile is stored; one at the right edge is made from the leaves, or from the roots of the tiles below it.
     """
-    widest: dict[tuple[int, int], TileAt] = {}
+    widest: dict[tuple[int, int], TileRef] = {}
     for at in sorted(wanted):
         widest[at.level, at.number] = at
     partial = [at for at in widest.values() if at.width < TILE_WIDTH]
@@ -632,7 +637,7 @@ async def tiles(connection: Connection | Pool, wanted: Sequence[TileAt]) -> dict
     return found
 
 
-async def tile(connection: Connection | Pool, at: TileAt) -> bytes | None:
+async def tile(connection: Connection | Pool, at: TileRef) -> bytes | None:
     """The first `width` hashes of a tile; None where the log is not that long."""
     return (await tiles(connection, [at])).get(at)
 
@@ -654,14 +659,14 @@ async def stream_heads(connection: Connection | Pool, after: int, until: int) ->
     return [StreamHead(row["stream"], row["version"], row["leaf_hash"]) for row in rows]
 
 
-async def as_stored(connection: Connection | Pool, after: int, until: int) -> list[Any]:
+async def raw_rows(connection: Connection | Pool, after: int, until: int) -> list[Any]:
     """The rows of the positions in (after, until] as they stand, not decoded and not believed."""
-    return list(await connection.fetch(AS_STORED, after, until))
+    return list(await connection.fetch(SELECT_RAW_ROWS, after, until))
 
 
-async def outliers(connection: Connection | Pool) -> tuple[int | None, int, int | None]:
+async def find_anomalies(connection: Connection | Pool) -> tuple[int | None, int, int | None]:
     """A position below the first, the last position (0: none), and one with content but without an event."""
-    row = await connection.fetchrow(OUTLIERS)
+    row = await connection.fetchrow(SELECT_ANOMALIES)
     return row["below"], row["last"] or 0, row["orphan"]
 
 

@@ -281,18 +281,18 @@ Control = Literal["owns", "controls", "manages"]
 
 # gc=False, here and in what is made of events: what is frozen, and holds only what was there before it, is in no cycle.
 # A collector that looks through a hundred thousand of them again and again took a third of the recorder's time.
-class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class EventPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A value inside an event. What was not said is left out, so that equal statements have equal bytes."""
 
 
-class Localized(Part, frozen=True):
+class Localized(EventPart, frozen=True):
     """The same text in the languages it was given in; at least one is expected."""
 
     ko: Text | None = None
     en: Text | None = None
 
 
-class StatedAmount(Part, frozen=True):
+class StatedAmount(EventPart, frozen=True):
     """The same amount as the source also stated it, in another currency. Stated, not converted by us."""
 
     value: Decimal
@@ -300,7 +300,7 @@ class StatedAmount(Part, frozen=True):
     qualifier: Qualifier | None = None
 
 
-class Amount(Part, frozen=True):
+class Amount(EventPart, frozen=True):
     """Money as it was stated: an exact decimal in units of `currency` (ISO 4217), not in thousands or minor units.
 
     `low` and `high` bound a stated range. `wording` keeps words that give no figure ("several trillion won"), with
@@ -316,14 +316,14 @@ class Amount(Part, frozen=True):
     wording: Line | None = None
 
 
-class Horizon(Part, frozen=True):
+class Horizon(EventPart, frozen=True):
     """The time within which an amount is to be spent."""
 
     from_: Edtf | None = field(default=None, name="from")
     until: Edtf | None = None
 
 
-class Party(Part, frozen=True):
+class Party(EventPart, frozen=True):
     """An organization in a role, with the name it was announced under."""
 
     organization: Slug
@@ -331,7 +331,7 @@ class Party(Part, frozen=True):
     role: Role | None = None
 
 
-class Source(Part, frozen=True):
+class Source(EventPart, frozen=True):
     """Who said so. `published_on` is the day the public could read it; `locator` the page or paragraph."""
 
     publisher: Line | None = None
@@ -344,7 +344,7 @@ class Source(Part, frozen=True):
     content_hash: Hash | None = None
 
 
-class Event(Part, frozen=True, tag_field="type"):
+class Event(EventPart, frozen=True, tag_field="type"):
     """Something that happened, or something the registry did to its own record."""
 
     schema: ClassVar[int] = 1
@@ -694,7 +694,7 @@ _OfOrganizations = OrganizationRegistered | OrganizationNamed | OrganizationIden
 Correctable = _OfDeals | _OfOrganizations
 
 
-class Replacement(Part, frozen=True):
+class Replacement(EventPart, frozen=True):
     """How the corrected event should have been written.
 
     What is left out is completed from the event as it then reads.
@@ -721,7 +721,7 @@ class EventVoided(Event, frozen=True, tag="event_voided"):
 
 
 # What acts on other events: it goes on doing so when its words are erased by law, or what it took out would come back.
-Act = (
+RedactedEffect = (
     EventVoided
     | EventCorrected
     | ClaimPreferred
@@ -733,14 +733,14 @@ Act = (
 )
 
 
-class Effect(Part, frozen=True):
+class Effect(EventPart, frozen=True):
     """What an erased event goes on doing to others: the event without its words, ids alone.
 
     Of a correction only what it corrects stays (and, where that acts on others, what it does): never what it said.
     """
 
     event: UUID
-    does: Act
+    does: RedactedEffect
 
 
 class EventRedacted(Event, frozen=True, tag="event_redacted"):
@@ -757,15 +757,15 @@ class EventRedacted(Event, frozen=True, tag="event_redacted"):
     effects: tuple[Effect, ...] = ()
 
 
-OfRecord = EventCorrected | EventVoided | EventRedacted
+BookkeepingEvent = EventCorrected | EventVoided | EventRedacted
 DealFact = _OfDeals | DealMerged | DealUnmerged
-DealEvent = DealFact | OfRecord
+DealEvent = DealFact | BookkeepingEvent
 OrganizationFact = _OfOrganizations | OrganizationMerged | OrganizationUnmerged
-OrganizationEvent = OrganizationFact | OfRecord
-AnyEvent = DealFact | OrganizationFact | OfRecord
+OrganizationEvent = OrganizationFact | BookkeepingEvent
+AnyEvent = DealFact | OrganizationFact | BookkeepingEvent
 
 # The record's own events: our filing was never public knowledge, so no published or effective date hides them.
-RECORDS_OWN = (
+BOOKKEEPING_TYPES = (
     DealRegistered,
     ClaimPreferred,
     DealMerged,
@@ -789,7 +789,7 @@ EVENT_TYPES: dict[str, type[Event]] = {tag_of(t): t for t in get_args(AnyEvent)}
 StreamKind = Literal["deal", "organization"]
 
 
-class Announcement(Part, frozen=True):
+class Announcement(EventPart, frozen=True):
     """What is posted to a deal: an event, from when it is so in the world, and who said so.
 
     `effective_on` is a whole local date, never shifted by a time zone. `id` may be given so that sending again is
@@ -803,7 +803,7 @@ class Announcement(Part, frozen=True):
     note: Text | None = None
 
 
-class OrganizationAnnouncement(Part, frozen=True):
+class OrganizationAnnouncement(EventPart, frozen=True):
     """What is posted to an organization."""
 
     event: OrganizationEvent

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from registry.projections.deal_versions import DealVersions
-from registry.projections.mentions import Mentions
-from registry.projections.organizations import Organizations
-from registry.projections.projection import Pending, Step, View
+from registry.projections.event_index import EventIndex
+from registry.projections.organizations import OrganizationsProjection
+from registry.projections.projection import AppliedChange, BatchProjector, Projection
 
-VIEWS: tuple[View, ...] = (DealVersions(), Mentions(), Organizations())
+PROJECTIONS: tuple[Projection, ...] = (DealVersions(), EventIndex(), OrganizationsProjection())
 
-__all__ = ["VIEWS", "Pending", "Step", "View"]
+__all__ = ["PROJECTIONS", "AppliedChange", "BatchProjector", "Projection"]

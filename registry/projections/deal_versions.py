@@ -19,16 +19,16 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal, PartyState
-from registry.domain.history import DEALS, History, Reading, Timeline, registered_by
-from registry.domain.totals import DealRow, encode_row, plain_of, row_of
-from registry.domain.whole import whole
-from registry.events.store import Writes
-from registry.events.types import RECORDS_OWN, Localized, Recorded
-from registry.projections.projection import Pending, Step
+from registry.domain.explicit_nulls import with_explicit_nulls
+from registry.domain.history import DEALS, EffectiveEvent, FoldedStream, Timeline, registered_by
+from registry.domain.totals import DealRow, encode_row, row_of, simple_sum
+from registry.events.store import WriteBatch
+from registry.events.types import BOOKKEEPING_TYPES, Localized, Recorded
+from registry.projections.projection import AppliedChange, BatchProjector
 
 # `infinity` of the two axes: behind every date and every position.
-FOREVER = date.max
-OPEN = 2**62
+END_OF_TIME = date.max
+MAX_POSITION = 2**62
 
 ONE_DAY = timedelta(days=1)
 
@@ -96,7 +96,7 @@ DELETE FROM deal_terms AS t
 RECORDED, PUBLISHED = b"r", b"p"
 
 # The term that every deal has.
-EVERY = "deal"
+ANY_DEAL_TERM = "deal"
 
 
 class ListedPledge(Struct, frozen=True, gc=False):
@@ -112,7 +112,7 @@ class ListedPledge(Struct, frozen=True, gc=False):
     until: str | None
 
 
-class ListedDeal(Struct, frozen=True, gc=False):
+class DealListItem(Struct, frozen=True, gc=False):
     """A deal as a list shows it."""
 
     deal: str
@@ -126,7 +126,7 @@ class ListedDeal(Struct, frozen=True, gc=False):
     relations: Any
 
 
-class Listed(Struct, frozen=True, gc=False):
+class ListRow(Struct, frozen=True, gc=False):
     """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
 
     `state` is what the four are known by among the states of their deal: the first 64 bits of a hash of them. The last
@@ -155,13 +155,13 @@ class Rectangle(Struct, gc=False):
     effective_to: date
     known_from: int
     known_to: int
-    what: Listed
+    what: ListRow
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def listed(deal: Deal) -> Listed:
+def listed(deal: Deal) -> ListRow:
     """A deal's state as the view keeps it."""
     parties = [p for p in deal.parties if p.left_on is None]
     places = tuple(dict.fromkeys([s.place for s in deal.sites if s.place and s.status != "dropped"]))
@@ -178,7 +178,7 @@ def listed(deal: Deal) -> Listed:
         )
         for pledge in deal.pledges
     ]
-    row = ListedDeal(
+    row = DealListItem(
         deal.deal,
         deal.title,
         deal.kind,
@@ -220,23 +220,23 @@ def _words(deal: Deal, parties: Sequence[PartyState]) -> str:
     return " ".join(dict.fromkeys(words))
 
 
-def _listed(terms: str, words: str, row: ListedDeal, sums: DealRow) -> Listed:
-    found = terms, words, _encode(whole(row)), encode_row(sums)
+def _listed(terms: str, words: str, row: DealListItem, sums: DealRow) -> ListRow:
+    found = terms, words, _encode(with_explicit_nulls(row)), encode_row(sums)
     hashed = b"%b%b%b" % (found[3], found[2], f"{terms}\n{words}".encode())
-    state, plain = int.from_bytes(blake2b(hashed, digest_size=8).digest(), signed=True), plain_of(sums)
+    state, plain = int.from_bytes(blake2b(hashed, digest_size=8).digest(), signed=True), simple_sum(sums)
     if plain is None:
-        return Listed(state, *found, None, None, None)
-    return Listed(state, *found, plain.kind, str(plain.amount), plain.pledges)
+        return ListRow(state, *found, None, None, None)
+    return ListRow(state, *found, plain.kind, str(plain.amount), plain.pledges)
 
 
 Segment = tuple[date, Deal]
 
 # From which day what is listed; until the next one's day.
-Span = tuple[date, Listed]
+Span = tuple[date, ListRow]
 
 
 def segments(
-    history: History[Deal], published: date | None = None, timeline: Timeline[Deal] | None = None
+    history: FoldedStream[Deal], published: date | None = None, timeline: Timeline[Deal] | None = None
 ) -> list[Segment]:
     """From which day which state of the deal holds. A registration alone is known from its own date."""
     if history.record.merged_into is not None:
@@ -244,7 +244,7 @@ def segments(
     found = (timeline or history.timeline).segments()
     registration = history.record.registration
     if registration is not None and registered_by(registration, None, published):
-        since = _since(registration)
+        since = _registered_since(registration)
         if not found or since < found[0][0]:
             found.insert(0, (since, history.record.base))
     return found
@@ -254,12 +254,12 @@ def segments(
 _looked_at = attrgetter("title", "kind", "stage", "sectors", "parties", "sites", "pledges", "relations")
 
 
-def _joined(
-    history: History[Deal], spans: list[Span], found: Iterable[Segment], last: Deal | None = None
+def _merge_spans(
+    history: FoldedStream[Deal], spans: list[Span], found: Iterable[Segment], last: Deal | None = None
 ) -> list[Span]:
     """The spans, gone on with by segments; equal neighbours are one. `last` is the state of the last span, if known."""
     for since, folded in found:
-        state = history.shown(folded)
+        state = history.with_preferred_claims(folded)
         if last is None or not all(map(is_, _looked_at(last), _looked_at(state))):
             what = listed(state)
             if not spans or spans[-1][1] != what:
@@ -268,7 +268,7 @@ def _joined(
     return spans
 
 
-class _Drawing:
+class _SegmentCache:
     """How a deal's spans change from event to event: of a plain event only those that it can touch are drawn anew.
 
     `spans` are the last ones, or all of them (`whole`). A drawing is one history's: the next event's begins with it.
@@ -280,13 +280,13 @@ class _Drawing:
         self.spans: list[Span] = []
         self.whole = True
         # The days on which something of the deal was public first, and last.
-        self.first = FOREVER
+        self.first = END_OF_TIME
         self.latest = date.min
 
-    def all(self, history: History[Deal]) -> list[Span]:
+    def all(self, history: FoldedStream[Deal]) -> list[Span]:
         """All spans of the history that this is the drawing of."""
         if not self.whole:
-            self.spans, self.whole = _joined(history, [], segments(history)), True
+            self.spans, self.whole = _merge_spans(history, [], segments(history)), True
         return self.spans
 
     def before(self, day: date) -> int | None:
@@ -297,28 +297,28 @@ class _Drawing:
         return None
 
 
-def _drawing_of(history: History[Deal]) -> _Drawing:
+def _drawing_of(history: FoldedStream[Deal]) -> _SegmentCache:
     """What is remembered of how a history was drawn, or what it takes to draw it."""
-    if history.drawing is None:
-        drawing = history.drawing = _Drawing()
+    if history.projection_state is None:
+        drawing = history.projection_state = _SegmentCache()
         drawing.whole = not history.events
         days = [p.reading.published_on for p in history.timeline.steps]
         if history.record.registration is not None:
             days.append(history.record.registration.published_on)
-        drawing.first, drawing.latest = min(days, default=FOREVER), max(days, default=date.min)
-    found: _Drawing = history.drawing
+        drawing.first, drawing.latest = min(days, default=END_OF_TIME), max(days, default=date.min)
+    found: _SegmentCache = history.projection_state
     return found
 
 
-_OWN = frozenset(RECORDS_OWN)
+_BOOKKEEPING_EVENTS = frozenset(BOOKKEEPING_TYPES)
 
 
 def _is_plain(event: Recorded) -> bool:
     """Whether an event of the world was said: all that it can change holds from its own day on."""
-    return event.event is not None and type(event.event) not in _OWN
+    return event.event is not None and type(event.event) not in _BOOKKEEPING_EVENTS
 
 
-def _day_of(history: History[Deal], event: Recorded) -> date | None:
+def _day_of(history: FoldedStream[Deal], event: Recorded) -> date | None:
     """The day from which the history's event holds."""
     for placed in reversed(history.timeline.steps):
         if placed.reading.recorded.position == event.position:
@@ -326,26 +326,26 @@ def _day_of(history: History[Deal], event: Recorded) -> date | None:
     return None
 
 
-def _changed(before: History[Deal], after: History[Deal], event: Recorded) -> tuple[list[Span], list[Span]]:
+def _changed(before: FoldedStream[Deal], after: FoldedStream[Deal], event: Recorded) -> tuple[list[Span], list[Span]]:
     """The spans that an event may have changed, as they were before it and as they are after it."""
-    old, new = _drawing_of(before), _Drawing()
+    old, new = _drawing_of(before), _SegmentCache()
     new.first, new.latest = min(old.first, event.published_on), max(old.latest, event.published_on)
     day = _day_of(after, event) if _is_plain(event) else None
     kept = old.before(day) if day is not None else None
     if kept is None or day is None:
-        was, now = old.all(before), _joined(after, [], segments(after))
+        was, now = old.all(before), _merge_spans(after, [], segments(after))
     else:
         was = old.spans[kept:]
-        now = _joined(after, was[:1], after.timeline.segments(day), after.at(day - ONE_DAY))
+        now = _merge_spans(after, was[:1], after.timeline.segments(day), after.at(day - ONE_DAY))
         new.whole = old.whole and kept == 0
     # Two are enough for the next event of a later day, or of the same one; they are kept with every history in memory.
     new.whole = new.whole and len(now) <= 2
     new.spans = now[-2:]
-    after.drawing = new
+    after.projection_state = new
     return was, now
 
 
-class _Board:
+class _RectangleWriter:
     """The rectangles of one deal and clock while they are drawn.
 
     Opens and closes, remembering only what must be written.
@@ -358,7 +358,7 @@ class _Board:
         self._open: dict[date, Rectangle] = {}
         self.closed: list[tuple[date, int]] = []
 
-    def move(self, moved: _Moved, known: int) -> None:
+    def advance(self, moved: _RectangleDelta, known: int) -> None:
         """From `known` on, this holds instead."""
         gone, new = moved
         for since in gone:
@@ -370,15 +370,15 @@ class _Board:
             else:
                 mine.known_to = known
         for since, until, what in new:
-            opened = self._open[since] = Rectangle(self.clock, self.deal, since, until, known, OPEN, what)
+            opened = self._open[since] = Rectangle(self.clock, self.deal, since, until, known, MAX_POSITION, what)
             self.drawn.append(opened)
 
 
 # The days from which something no longer holds, and what holds instead, with the day before which that ends.
-_Moved = tuple[list[date], list[tuple[date, date, Listed]]]
+_RectangleDelta = tuple[list[date], list[tuple[date, date, ListRow]]]
 
 
-def _moved(before: Sequence[Span], after: Sequence[Span]) -> _Moved:
+def _rectangle_delta(before: Sequence[Span], after: Sequence[Span]) -> _RectangleDelta:
     held = {since: (until, what) for since, until, what in _ends(before)}
     new = []
     for since, until, what in _ends(after):
@@ -389,20 +389,20 @@ def _moved(before: Sequence[Span], after: Sequence[Span]) -> _Moved:
     return list(held), new
 
 
-def _ends(spans: Sequence[Span]) -> Iterator[tuple[date, date, Listed]]:
+def _ends(spans: Sequence[Span]) -> Iterator[tuple[date, date, ListRow]]:
     """Spans with the day before which each ends."""
     for i, (since, what) in enumerate(spans, 1):
-        yield since, spans[i][0] if i < len(spans) else FOREVER, what
+        yield since, spans[i][0] if i < len(spans) else END_OF_TIME, what
 
 
-def rectangles(history: History[Deal]) -> list[Rectangle]:
+def rectangles(history: FoldedStream[Deal]) -> list[Rectangle]:
     """All rectangles of a deal on both clocks."""
-    if came_in_order(history):
+    if is_chronological(history):
         return _rectangles_in_order(history)
     return [*rectangles_recorded(history), *rectangles_published(history)]
 
 
-def came_in_order(history: History[Deal]) -> bool:
+def is_chronological(history: FoldedStream[Deal]) -> bool:
     """Whether what happened was recorded, published and in effect in one and the same order: most deals' histories.
 
     Then what is so once an event is recorded, or public, is what the fold makes of it and of those before it.
@@ -415,25 +415,27 @@ def came_in_order(history: History[Deal]) -> bool:
         not registration.recorded.erased
         and len(steps) == len(history.events) - 1
         and all(one[0] <= two[0] and one[1] <= two[1] and one[2] < two[2] for one, two in pairwise(places))
-        and (not steps or (_since(registration) < places[0][0] and registration.published_on <= places[0][1]))
+        and (
+            not steps or (_registered_since(registration) < places[0][0] and registration.published_on <= places[0][1])
+        )
     )
 
 
-def _since(registration: Reading) -> date:
+def _registered_since(registration: EffectiveEvent) -> date:
     """The day from which a registration alone is known."""
     return registration.effective_on or date.min
 
 
-def _rectangles_in_order(history: History[Deal]) -> list[Rectangle]:
+def _rectangles_in_order(history: FoldedStream[Deal]) -> list[Rectangle]:
     """The same on both clocks, but for the axis: drawn once, from the fold that is there."""
     registration = history.record.registration
     assert registration is not None
-    recorded, published = _Board(RECORDED, history.slug), _Board(PUBLISHED, history.slug)
-    drawing = _Drawing()
-    drawing.spans = _joined(history, [], [(_since(registration), history.record.base)])
-    moved = _moved([], drawing.spans)
-    recorded.move(moved, registration.recorded.position)
-    published.move(moved, registration.published_on.toordinal())
+    recorded, published = _RectangleWriter(RECORDED, history.slug), _RectangleWriter(PUBLISHED, history.slug)
+    drawing = _SegmentCache()
+    drawing.spans = _merge_spans(history, [], [(_registered_since(registration), history.record.base)])
+    moved = _rectangle_delta([], drawing.spans)
+    recorded.advance(moved, registration.recorded.position)
+    published.advance(moved, registration.published_on.toordinal())
     before = now = history.record.base
     today = date.min
     for placed, state in zip(history.timeline.steps, history.timeline.states, strict=True):
@@ -443,30 +445,30 @@ def _rectangles_in_order(history: History[Deal]) -> list[Rectangle]:
         now = state
         kept = drawing.before(day)
         was = drawing.spans[kept:]
-        drawing.spans[kept:] = _joined(history, was[:1], [(day, state)], before)
-        moved = _moved(was, drawing.spans[kept:])
-        recorded.move(moved, placed.reading.recorded.position)
-        published.move(moved, placed.reading.published_on.toordinal())
+        drawing.spans[kept:] = _merge_spans(history, was[:1], [(day, state)], before)
+        moved = _rectangle_delta(was, drawing.spans[kept:])
+        recorded.advance(moved, placed.reading.recorded.position)
+        published.advance(moved, placed.reading.published_on.toordinal())
     return [*recorded.drawn, *published.drawn]
 
 
-def rectangles_recorded(history: History[Deal]) -> list[Rectangle]:
+def rectangles_recorded(history: FoldedStream[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the registry came to know it, replayed from its events."""
-    board = _Board(RECORDED, history.slug)
-    replay: History[Deal] = History(history.slug, DEALS)
-    drawing = _Drawing()
+    board = _RectangleWriter(RECORDED, history.slug)
+    replay: FoldedStream[Deal] = FoldedStream(history.slug, DEALS)
+    drawing = _SegmentCache()
     for event in history.events:
         replay.append(event)
         day = _day_of(replay, event) if _is_plain(event) else None
-        _redraw(board, drawing, event.position, replay, day, replay.timeline, None)
+        _recompute_from(board, drawing, event.position, replay, day, replay.timeline, None)
     return board.drawn
 
 
-def _redraw(
-    board: _Board,
-    drawing: _Drawing,
+def _recompute_from(
+    board: _RectangleWriter,
+    drawing: _SegmentCache,
     known: int,
-    history: History[Deal],
+    history: FoldedStream[Deal],
     day: date | None,
     timeline: Timeline[Deal],
     published: date | None,
@@ -474,18 +476,20 @@ def _redraw(
     """Draws what holds from `known` on, of which only what is so from `day` on may be new; None: anything may."""
     kept = drawing.before(day) if day is not None else None
     if kept is None or day is None:
-        was, now = drawing.spans, _joined(history, [], segments(history, published, timeline))
+        was, now = drawing.spans, _merge_spans(history, [], segments(history, published, timeline))
         drawing.spans = now
     else:
         was = drawing.spans[kept:]
-        now = _joined(history, was[:1], timeline.segments(day), history.shown(timeline.at(day - ONE_DAY)))
+        now = _merge_spans(
+            history, was[:1], timeline.segments(day), history.with_preferred_claims(timeline.at(day - ONE_DAY))
+        )
         drawing.spans[kept:] = now
-    board.move(_moved(was, now), known)
+    board.advance(_rectangle_delta(was, now), known)
 
 
-def rectangles_published(history: History[Deal]) -> list[Rectangle]:
+def rectangles_published(history: FoldedStream[Deal]) -> list[Rectangle]:
     """All rectangles of a deal as the public came to know it, for the log as it is now."""
-    board = _Board(PUBLISHED, history.slug)
+    board = _RectangleWriter(PUBLISHED, history.slug)
     record = history.record
     if record.merged_into is not None:
         return []
@@ -493,7 +497,7 @@ def rectangles_published(history: History[Deal]) -> list[Rectangle]:
     registered = record.registration.published_on if record.registration else None
     days = sorted({p.reading.published_on for p in facts} | ({registered} if registered else set()))
     timeline: Timeline[Deal] = Timeline(DEALS, record.base)
-    drawing = _Drawing()
+    drawing = _SegmentCache()
     waiting = iter(facts)
     fact = next(waiting, None)
     for known in days:
@@ -503,7 +507,9 @@ def rectangles_published(history: History[Deal]) -> list[Rectangle]:
             first = min(first or date.max, fact.key[0])
             fact = next(waiting, None)
         # The registration may stand before all that was public until then.
-        _redraw(board, drawing, known.toordinal(), history, None if known == registered else first, timeline, known)
+        _recompute_from(
+            board, drawing, known.toordinal(), history, None if known == registered else first, timeline, known
+        )
     return board.drawn
 
 
@@ -513,25 +519,25 @@ class DealVersions:
     name = "deal_versions"
     tables = ("deal_versions", "deal_states", "deal_terms", "deal_titles")
 
-    def begin(self) -> Pending:
-        return _Pending()
+    def start_batch(self) -> BatchProjector:
+        return _DealRows()
 
-    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
-        writes.first(FORGET, [history.slug for history in histories if history.rules is DEALS])
+    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite(FORGET, [history.slug for history in histories if history.rules is DEALS])
 
-    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         _write(writes, [], {}, [history for history in histories if history.rules is DEALS])
 
 
-class _Pending:
+class _DealRows:
     """The boards of the deals of a group, and what the view may not hold yet; or that a deal is drawn anew."""
 
     def __init__(self) -> None:
-        self._boards: dict[str, tuple[_Board, _Board]] = {}
-        self._fresh: dict[str, _Fresh] = {}
-        self._anew: dict[str, History[Deal]] = {}
+        self._boards: dict[str, tuple[_RectangleWriter, _RectangleWriter]] = {}
+        self._fresh: dict[str, _NewListRows] = {}
+        self._anew: dict[str, FoldedStream[Deal]] = {}
 
-    def take(self, step: Step) -> None:
+    def apply(self, step: AppliedChange) -> None:
         if step.recorded.kind != "deal":
             return
         deal = step.recorded.slug
@@ -542,25 +548,25 @@ class _Pending:
             return
         boards = self._boards.get(deal)
         if boards is None:
-            boards = self._boards[deal] = _Board(RECORDED, deal), _Board(PUBLISHED, deal)
-            self._fresh[deal] = _Fresh(step.after)
+            boards = self._boards[deal] = _RectangleWriter(RECORDED, deal), _RectangleWriter(PUBLISHED, deal)
+            self._fresh[deal] = _NewListRows(step.after)
         recorded, published = boards
         was, now = _changed(step.before, step.after, step.recorded)
         if was == now:
             return
-        moved = _moved(was, now)
-        recorded.move(moved, step.recorded.position)
-        published.move(moved, step.recorded.published_on.toordinal())
-        self._fresh[deal].take(now, was, step.recorded.position)
+        moved = _rectangle_delta(was, now)
+        recorded.advance(moved, step.recorded.position)
+        published.advance(moved, step.recorded.published_on.toordinal())
+        self._fresh[deal].apply(now, was, step.recorded.position)
 
-    def write(self, writes: Writes) -> None:
+    def write(self, writes: WriteBatch) -> None:
         if self._anew:
-            writes.first(FORGET, list(self._anew))
+            writes.add_prerequisite(FORGET, list(self._anew))
         drawn = [board for both in self._boards.values() for board in both]
         _write(writes, drawn, self._fresh, list(self._anew.values()))
 
 
-def _in_order(step: Step) -> bool:
+def _in_order(step: AppliedChange) -> bool:
     """Whether the event is public last of all that is known of its deal.
 
     Then it closes and opens like a recorded one.
@@ -570,7 +576,7 @@ def _in_order(step: Step) -> bool:
     return step.recorded.published_on >= _drawing_of(step.before).latest
 
 
-class _Fresh:
+class _NewListRows:
     """States of a deal that the view may not hold yet, and the titles and terms that came with them.
 
     Terms (parted by spaces) come with the first day from which they hold, and the position from which that is known.
@@ -578,13 +584,13 @@ class _Fresh:
 
     __slots__ = ("history", "states", "terms", "titles")
 
-    def __init__(self, history: History[Deal]) -> None:
+    def __init__(self, history: FoldedStream[Deal]) -> None:
         self.history = history
-        self.states: dict[int, Listed] = {}
+        self.states: dict[int, ListRow] = {}
         self.terms: dict[str, tuple[date, int]] = {}
         self.titles: set[str] = set()
 
-    def take(self, now: Sequence[Span], held: Sequence[Span], known: int) -> None:
+    def apply(self, now: Sequence[Span], held: Sequence[Span], known: int) -> None:
         """What is listed now, as recorded from `known` on, where `held` was before."""
         for span in now:
             if span in held:
@@ -597,29 +603,36 @@ class _Fresh:
             earlier = [other.terms for day, other in held if day <= since]
             if what.terms in earlier:
                 continue
-            kept = {EVERY, *" ".join(earlier).split()} if earlier else ()
-            self._since(" ".join(term for term in (EVERY, *what.terms.split()) if term not in kept), since, known)
+            kept = {ANY_DEAL_TERM, *" ".join(earlier).split()} if earlier else ()
+            self._since(
+                " ".join(term for term in (ANY_DEAL_TERM, *what.terms.split()) if term not in kept), since, known
+            )
 
-    def draw(self, rectangles: Iterable[Rectangle]) -> None:
+    def add_all(self, rectangles: Iterable[Rectangle]) -> None:
         """All that is listed of the deal at any time."""
         for r in rectangles:
             self.states[r.what.state] = r.what
             self.titles.add(r.what.title)
-            self._since(r.what.terms, r.effective_from, r.known_from if r.clock == RECORDED else OPEN)
-        self.terms = {" ".join((EVERY, *terms.split())): since for terms, since in self.terms.items()}
+            self._since(r.what.terms, r.effective_from, r.known_from if r.clock == RECORDED else MAX_POSITION)
+        self.terms = {" ".join((ANY_DEAL_TERM, *terms.split())): since for terms, since in self.terms.items()}
 
     def _since(self, terms: str, day: date, known: int) -> None:
         first, position = self.terms.get(terms, (day, known))
         self.terms[terms] = min(first, day), min(position, known)
 
 
-def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], anew: Sequence[History[Deal]]) -> None:
+def _write(
+    writes: WriteBatch,
+    boards: Sequence[_RectangleWriter],
+    fresh: dict[str, _NewListRows],
+    anew: Sequence[FoldedStream[Deal]],
+) -> None:
     """What was drawn from event to event, and the deals that are drawn anew."""
     drawn = [r for board in boards for r in board.drawn]
     for history in anew:
         found = rectangles(history)
-        fresh[history.slug] = _Fresh(history)
-        fresh[history.slug].draw(found)
+        fresh[history.slug] = _NewListRows(history)
+        fresh[history.slug].add_all(found)
         drawn += found
     closed = [(board.clock, board.deal, since, known) for board in boards for since, known in board.closed]
     if not drawn and not closed:
@@ -654,11 +667,11 @@ def _write(writes: Writes, boards: Sequence[_Board], fresh: dict[str, _Fresh], a
 
 
 __all__ = [
+    "DealListItem",
     "DealVersions",
-    "Listed",
-    "ListedDeal",
+    "ListRow",
     "Rectangle",
-    "came_in_order",
+    "is_chronological",
     "listed",
     "rectangles",
     "rectangles_published",

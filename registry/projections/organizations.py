@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.history import ORGANIZATIONS, History
-from registry.domain.whole import whole
-from registry.events.store import Writes
-from registry.projections.projection import Pending, Step
+from registry.domain.explicit_nulls import with_explicit_nulls
+from registry.domain.history import ORGANIZATIONS, FoldedStream
+from registry.events.store import WriteBatch
+from registry.projections.projection import AppliedChange, BatchProjector
 
 PUT = """
 registered AS (
@@ -59,37 +59,37 @@ SELECT state
 _encode = msgspec.json.Encoder().encode
 
 
-class Organizations:
+class OrganizationsProjection:
     """The view behind `GET /v1/organizations`."""
 
     name = "organizations"
     tables = ("organizations",)
 
-    def begin(self) -> Pending:
-        return _Pending()
+    def start_batch(self) -> BatchProjector:
+        return _OrganizationRows()
 
-    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
-        writes.first(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
+    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
 
-    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         _put(writes, [history for history in histories if history.rules is ORGANIZATIONS])
 
 
-class _Pending:
+class _OrganizationRows:
     """The organizations of a group, as its last events of them left them."""
 
     def __init__(self) -> None:
-        self._last: dict[str, History[Any]] = {}
+        self._last: dict[str, FoldedStream[Any]] = {}
 
-    def take(self, step: Step) -> None:
+    def apply(self, step: AppliedChange) -> None:
         if step.recorded.kind == "organization":
             self._last[step.after.slug] = step.after
 
-    def write(self, writes: Writes) -> None:
+    def write(self, writes: WriteBatch) -> None:
         _put(writes, list(self._last.values()))
 
 
-def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:
+def _put(writes: WriteBatch, histories: Sequence[FoldedStream[Any]]) -> None:
     if histories:
         writes.add(
             PUT,
@@ -100,7 +100,7 @@ def _put(writes: Writes, histories: Sequence[History[Any]]) -> None:
                     history.events[-1].position,
                     history.record.merged_into,
                     list(history.state.all_names()),
-                    _encode(whole(history.state)),
+                    _encode(with_explicit_nulls(history.state)),
                 )
                 for history in histories
             ],

@@ -12,36 +12,36 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from registry.domain.history import History
-from registry.events.store import Writes
+from registry.domain.history import FoldedStream
+from registry.events.store import WriteBatch
 from registry.events.types import Recorded
 
 
-class Step(Struct, frozen=True):
+class AppliedChange(Struct, frozen=True):
     """One event, and its stream before and after it with all clocks open.
 
     `erased` says that the event's redaction took content away: what views hold of the stream is to be made anew.
     """
 
     recorded: Recorded
-    before: History[Any]
-    after: History[Any]
+    before: FoldedStream[Any]
+    after: FoldedStream[Any]
     erased: bool = False
 
 
-class Pending(Protocol):
+class BatchProjector(Protocol):
     """What a view makes of a group's events, until it is written with them."""
 
-    def take(self, step: Step) -> None:
+    def apply(self, step: AppliedChange) -> None:
         """One event more."""
         ...
 
-    def write(self, writes: Writes) -> None:
+    def write(self, writes: WriteBatch) -> None:
         """Adds what the events changed to what the transaction that records them writes."""
         ...
 
 
-class View(Protocol):
+class Projection(Protocol):
     """A table (or more) that can be thrown away and made anew from the log."""
 
     @property
@@ -54,14 +54,14 @@ class View(Protocol):
         """The tables it keeps, each of which can be emptied."""
         ...
 
-    def begin(self) -> Pending:
+    def start_batch(self) -> BatchProjector:
         """For a group's events, in their order."""
         ...
 
-    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         """Adds that the rows of these streams go, before anything else is written."""
         ...
 
-    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         """Adds the rows of these streams, of which there are none."""
         ...

@@ -21,16 +21,16 @@ from msgspec import Struct
 
 from registry.errors import RegistryError
 from registry.events import store
-from registry.events.store import Connection, Writes
+from registry.events.store import Connection, WriteBatch
 from registry.events.types import Recorded
-from registry.projections import VIEWS
-from registry.projections.histories import history_of
-from registry.projections.projection import View
+from registry.projections import PROJECTIONS
+from registry.projections.projection import Projection
+from registry.projections.stream_cache import fold_stream
 
 SCHEMA = "rebuilding"
 
 # One rebuild at a time; the number is arbitrary and must never change.
-TAKE_TURNS = "SELECT pg_try_advisory_lock(5211960233814370061)"
+TRY_REBUILD_LOCK = "SELECT pg_try_advisory_lock(5211960233814370061)"
 
 CLEAR = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
 
@@ -78,7 +78,7 @@ SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(anew)
  ORDER BY {{key}}
 """  # noqa: S608 - the names are the views' own
 
-SWITCH = f"""
+SWAP_TABLES = f"""
 DROP TABLE public.{{table}};
 ALTER TABLE {SCHEMA}.{{table}} SET SCHEMA public;
 """
@@ -88,7 +88,7 @@ STREAMS_AT_ONCE = 500
 EVENTS_AT_ONCE = 5_000
 
 # So few events left are caught up with under the log's lock.
-FEW = 500
+FINAL_CATCH_UP_EVENTS = 500
 
 # Whoever reads a live table for long makes the switch wait, and nothing is recorded meanwhile: it tries briefly, often.
 # Briefly enough that whoever holds one table and waits for another goes on before Postgres calls it a deadlock (1 s).
@@ -114,54 +114,54 @@ class Difference(Struct, frozen=True):
 
     table: str
     key: list[Any]
-    live: dict[str, Any] | None
-    anew: dict[str, Any] | None
+    actual: dict[str, Any] | None
+    expected: dict[str, Any] | None
 
     @property
     def columns(self) -> list[str]:
         """The columns that differ."""
-        if self.live is None or self.anew is None:
+        if self.actual is None or self.expected is None:
             return []
-        return [name for name, value in self.anew.items() if self.live[name] != value]
+        return [name for name, value in self.expected.items() if self.actual[name] != value]
 
 
 def _no_progress(done: int, total: int) -> None:
     pass
 
 
-async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequence[View] = VIEWS) -> int:
+async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequence[Projection] = PROJECTIONS) -> int:
     """Makes the views anew and puts them in the place of the live ones; answers with the log's position at that moment.
 
     Raises RebuildRunning, TablesInUse, and what asyncpg raises. Whatever happens, the live views stay whole.
     """
-    async with _beside(owner_url, views) as connection:
+    async with _shadow_tables(owner_url, views) as connection:
         known = await _build(owner_url, connection, views, progress)
         for _ in range(TRIES):
             try:
-                async with store.holding_the_log(connection, patience=60):
+                async with store.hold_log_lock(connection, patience=60):
                     reached = await _catch_up(connection, views, known)
                     await connection.execute(LOCK_TIMEOUT)
                     live = ", ".join(f"public.{table}" for table in _tables(views))
                     await connection.execute(LOCK.format(tables=live))
                     for table in _tables(views):
-                        await connection.execute(SWITCH.format(table=table))
+                        await connection.execute(SWAP_TABLES.format(table=table))
                 return reached
             except asyncpg.LockNotAvailableError:
                 await asyncio.sleep(PAUSE)
         raise TablesInUse
 
 
-async def differences(
-    owner_url: str, progress: Progress = _no_progress, views: Sequence[View] = VIEWS
+async def compare(
+    owner_url: str, progress: Progress = _no_progress, views: Sequence[Projection] = PROJECTIONS
 ) -> AsyncIterator[Difference]:
     """Makes the views anew beside the live ones and names each row in which they differ; changes nothing."""
-    async with _beside(owner_url, views) as connection:
+    async with _shadow_tables(owner_url, views) as connection:
         known = await _build(owner_url, connection, views, progress)
         other = await asyncpg.connect(owner_url)
         try:
             snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
             # Nothing is recorded from before the last event is caught up with until both sides are looked at as one.
-            async with store.holding_the_log(other, patience=60):
+            async with store.hold_log_lock(other, patience=60):
                 await _catch_up(connection, views, known)
                 await snapshot.start()
                 await store.head(connection)
@@ -176,17 +176,17 @@ async def differences(
             await snapshot.rollback()
 
 
-def _tables(views: Sequence[View]) -> Iterator[str]:
+def _tables(views: Sequence[Projection]) -> Iterator[str]:
     return (table for view in views for table in view.tables)
 
 
 @asynccontextmanager
-async def _beside(owner_url: str, views: Sequence[View]) -> AsyncIterator[Connection]:
+async def _shadow_tables(owner_url: str, views: Sequence[Projection]) -> AsyncIterator[Connection]:
     """A connection on which the views' names mean empty tables beside the live ones; they are dropped in the end."""
     settings = {"application_name": "registry rebuild", "timezone": "UTC", "search_path": f"{SCHEMA}, public"}
     connection = await asyncpg.connect(owner_url, server_settings=settings)
     try:
-        if not await connection.fetchval(TAKE_TURNS):
+        if not await connection.fetchval(TRY_REBUILD_LOCK):
             raise RebuildRunning
         await connection.execute(CLEAR)
         async with connection.transaction():
@@ -214,7 +214,7 @@ async def _index(connection: Connection, table: str) -> None:
         await connection.execute(re.sub(rf" ON public\.{table} ", f" ON {SCHEMA}.{table} ", row[0], count=1))
 
 
-async def _build(owner_url: str, connection: Connection, views: Sequence[View], progress: Progress) -> int:
+async def _build(owner_url: str, connection: Connection, views: Sequence[Projection], progress: Progress) -> int:
     """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
     known = (await store.head(connection)).position
     # Histories are in no cycle, and gone when they are drawn: the collector would only look through them.
@@ -229,7 +229,7 @@ async def _build(owner_url: str, connection: Connection, views: Sequence[View], 
         await _index(connection, table)
     while True:
         reached = await _catch_up(connection, views, known)
-        if reached - known < FEW:
+        if reached - known < FINAL_CATCH_UP_EVENTS:
             break
         known = reached
     for table in _tables(views):
@@ -238,7 +238,9 @@ async def _build(owner_url: str, connection: Connection, views: Sequence[View], 
     return reached
 
 
-async def _fill(owner_url: str, connection: Connection, views: Sequence[View], total: int, progress: Progress) -> None:
+async def _fill(
+    owner_url: str, connection: Connection, views: Sequence[Projection], total: int, progress: Progress
+) -> None:
     """Every stream, part by part: one is read and drawn while the one before it is written."""
     done, after = 0, ""
     writing: asyncio.Future[None] | None = None
@@ -246,8 +248,8 @@ async def _fill(owner_url: str, connection: Connection, views: Sequence[View], t
     try:
         while sizes := await store.stream_sizes(reading, after, STREAMS_AT_ONCE):
             after = sizes[-1][0]
-            for names, events in _parts(sizes):
-                writes = _drawn(views, await store.streams(reading, names))
+            for names, events in _chunks(sizes):
+                writes = _project(views, await store.streams(reading, names))
                 if writing is not None:
                     await writing
                 writing = asyncio.ensure_future(writes.execute(connection))
@@ -262,7 +264,7 @@ async def _fill(owner_url: str, connection: Connection, views: Sequence[View], t
         await reading.close()
 
 
-def _parts(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
+def _chunks(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
     """Streams in parts that have few events together; a long stream is a part of its own."""
     names: list[str] = []
     events = 0
@@ -276,24 +278,26 @@ def _parts(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
         yield names, events
 
 
-async def _catch_up(connection: Connection, views: Sequence[View], known: int) -> int:
+async def _catch_up(connection: Connection, views: Sequence[Projection], known: int) -> int:
     """Makes the streams anew that have got events since; answers with the position up to which."""
     head = (await store.head(connection)).position
-    names = sorted(await store.touched(connection, known, head))
+    names = sorted(await store.streams_changed(connection, known, head))
     for start in range(0, len(names), STREAMS_AT_ONCE):
         streams = await store.streams(connection, names[start : start + STREAMS_AT_ONCE])
         # Under the log's lock there is a transaction already, which was begun by hand.
         async with nullcontext() if connection.is_in_transaction() else connection.transaction():
-            await _drawn(views, streams, forget=True).execute(connection)
+            await _project(views, streams, forget=True).execute(connection)
     return head
 
 
-def _drawn(views: Sequence[View], streams: Mapping[str, Sequence[Recorded]], *, forget: bool = False) -> Writes:
+def _project(
+    views: Sequence[Projection], streams: Mapping[str, Sequence[Recorded]], *, forget: bool = False
+) -> WriteBatch:
     """What the views hold of these streams."""
-    histories = [history_of(name, events) for name, events in streams.items() if events]
-    writes = Writes()
+    histories = [fold_stream(name, events) for name, events in streams.items() if events]
+    writes = WriteBatch()
     for view in views:
         if forget:
-            view.forget(histories, writes)
+            view.delete_rows(histories, writes)
         view.rebuild(histories, writes)
     return writes

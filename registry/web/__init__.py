@@ -5,8 +5,8 @@ from __future__ import annotations
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from registry.web import deals, events, files, organizations, portfolio, recording
-from registry.web.page import ERRORS, LOST
+from registry.web import assets, deals, events, organizations, portfolio, recording
+from registry.web.render import ERRORS, LOST
 
 ROUTES: list[ControllerRouterHandler] = [
     Router(
@@ -17,7 +17,7 @@ ROUTES: list[ControllerRouterHandler] = [
             *events.HANDLERS,
             *organizations.HANDLERS,
             *recording.HANDLERS,
-            *files.HANDLERS,
+            *assets.HANDLERS,
         ],
         exception_handlers=ERRORS,
     )

@@ -13,52 +13,52 @@ from litestar import Response, route
 from litestar.params import FromPath
 from msgspec import Struct
 
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ, TWO_POINTS
 from registry.domain import audit
-from registry.domain.audit import Audited, Blamed, Caused, Comparison
+from registry.domain.audit import AttributedChange, AuditEntry, Comparison, FieldProvenance
 from registry.domain.deal import ClaimState, Deal, Item, PledgeState
-from registry.domain.history import DEALS, Clocks, History, Reading, View, view
-from registry.domain.stages import gone_quiet
-from registry.errors import Moved
-from registry.web import charts, page, times
-from registry.web.files import csv_response
-from registry.web.page import Rendered, Request, Visit
-from registry.web.shown import names_in, shown
-from registry.web.words import N_, words
+from registry.domain.history import DEALS, AsOf, EffectiveEvent, FoldedStream, StateAsOf, state_as_of
+from registry.domain.stages import inactivity
+from registry.errors import MergedInto
+from registry.web import as_of, charts, render
+from registry.web.assets import csv_response
+from registry.web.format import names_in, shown
+from registry.web.i18n import N_, words
+from registry.web.render import PageRequest, Rendered, Request
 
 # The most events of an audit, and the most steps of an amount, that one page shows.
 SHOWN_EVENTS = 40
 SHOWN_STEPS = 12
 
 
-BEFORE: page.Known = {"before": http.whole(1, 2**53)}
+BEFORE: render.Known = {"before": parameters.integer(1, 2**53)}
 
 
-class Part(Struct, frozen=True):
+class HistoryPage(Struct, frozen=True):
     """The events of an audit that a page shows, how many came before them, and the address of those."""
 
-    entries: Sequence[Audited]
+    entries: Sequence[AuditEntry]
     more: int
     earlier: str | None
 
 
-def part_of(visit: Visit, entries: Sequence[Audited]) -> Part:
+def audit_page(visit: PageRequest, entries: Sequence[AuditEntry]) -> HistoryPage:
     """The latest events of an audit, or the latest before the version that the address names."""
     before = visit.asked.get("before")
     wanted = [e for e in entries if before is None or e.reading.recorded.version < before]
     shown_here = wanted[-SHOWN_EVENTS:]
     more = len(wanted) - len(shown_here)
     earlier = visit.here(before=shown_here[0].reading.recorded.version, recorded=None) if more else None
-    return Part(shown_here, more, earlier)
+    return HistoryPage(shown_here, more, earlier)
 
 
-class Asked(Struct, frozen=True):
+class DealPage(Struct, frozen=True):
     """A deal as a page shows it: its history, what is seen of it at the page's clocks, and the names in it."""
 
     slug: str
-    history: History[Deal]
-    seen: View[Deal]
+    history: FoldedStream[Deal]
+    seen: StateAsOf[Deal]
     names: dict[str, str]
 
     @property
@@ -88,17 +88,17 @@ class Dispute(Struct, frozen=True):
     claims: tuple[ClaimState, ...]
 
 
-async def look(visit: Visit, slug: str) -> Asked:
+async def load_deal(visit: PageRequest, slug: str) -> DealPage:
     """A deal at the page's clocks; its state may be unknown there. Raises NotFound and Moved."""
     history = await visit.reader.history(slug)
     clocks = msgspec.structs.replace(visit.clocks, effective_on=visit.times.effective_on)
-    seen = view(slug, history.events, clocks, DEALS)
+    seen = state_as_of(slug, history.events, clocks, DEALS)
     if seen.merged_into is not None:
-        raise Moved(deal=slug, into=seen.merged_into)
-    return Asked(slug, history, seen, await called(visit, history.state, seen.state))
+        raise MergedInto(deal=slug, into=seen.merged_into)
+    return DealPage(slug, history, seen, await display_names(visit, history.state, seen.state))
 
 
-async def called(visit: Visit, state: Deal, seen: Deal | None = None) -> dict[str, str]:
+async def display_names(visit: PageRequest, state: Deal, seen: Deal | None = None) -> dict[str, str]:
     """What everything that a page about a deal speaks of is called: organizations, related deals, its own things.
 
     `state` is the deal as all its events have it, `seen` as the page shows it: that may know relations which ended.
@@ -106,17 +106,17 @@ async def called(visit: Visit, state: Deal, seen: Deal | None = None) -> dict[st
     spoken = words(visit.language)
     names = await named(visit, state)
     ever = (*state.relations, *(seen.relations if seen is not None else ()))
-    for deal in await visit.reader.neighbours(msgspec.structs.replace(state, relations=ever)):
-        names[f"deal/{deal.deal}"] = spoken.own(deal.title, deal.deal)
+    for deal in await visit.reader.related_deals(msgspec.structs.replace(state, relations=ever)):
+        names[f"deal/{deal.deal}"] = spoken.localized(deal.title, deal.deal)
     names[f"deal/{state.deal}"] = spoken.gettext(N_("this deal"))
     for thing, items in (("milestones", state.milestones), ("sites", state.sites)):
         for item in items:
-            if name := spoken.own(item.name):
+            if name := spoken.localized(item.name):
                 names[f"{thing}/{getattr(item, thing.removesuffix('s'))}"] = name
     return names
 
 
-async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) -> dict[str, str]:
+async def named(visit: PageRequest, *deals: Deal | None, slugs: Iterable[str] = ()) -> dict[str, str]:
     """The names of the organizations in some deals: as announced, else as the registry knows them today."""
     names: dict[str, str] = {}
     wanted = set(slugs)
@@ -132,42 +132,42 @@ async def named(visit: Visit, *deals: Deal | None, slugs: Iterable[str] = ()) ->
     if missing:
         spoken = words(visit.language)
         for slug, raw in (await visit.reader.named(missing)).items():
-            names[slug] = spoken.own(msgspec.json.decode(raw).get("name"), slug)
+            names[slug] = spoken.localized(msgspec.json.decode(raw).get("name"), slug)
     return names
 
 
-async def titled(visit: Visit, slugs: Iterable[str]) -> dict[str, str]:
+async def titled(visit: PageRequest, slugs: Iterable[str]) -> dict[str, str]:
     """The titles of deals, as they are known now, in the reader's language, under `deal/SLUG`."""
     spoken = words(visit.language)
     names: dict[str, str] = {}
     for slug in slugs:
-        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"deal/{slug}")
+        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"deal/{slug}")
         if history is not None:
-            names[f"deal/{slug}"] = spoken.own(history.state.title, slug)
+            names[f"deal/{slug}"] = spoken.localized(history.state.title, slug)
     return names
 
 
-def rails(visit: Visit, history: History[Any]) -> dict[str, times.Rail]:
+def time_sliders(visit: PageRequest, history: FoldedStream[Any]) -> dict[str, as_of.TimeSlider]:
     """The slider's stops of a stream's page, for the world's clock and the known one."""
-    effective, published, recorded = times.of_history(history)
+    effective, published, recorded = as_of.of_history(history)
     rest = {k: v for k, v in visit.given.items() if k != "effective_on"}
     known = {k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis")}
     on_axis: Sequence[Any] = published if visit.times.axis == "published" else recorded
     at: Any = visit.clocks.published_on if visit.times.axis == "published" else visit.clocks.recorded_at
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     return {
-        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
-        "known": times.rail(on_axis, at, name, known),
+        "effective": as_of.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
+        "known": as_of.rail(on_axis, at, name, known),
     }
 
 
-def unknown(visit: Visit, asked: Asked) -> Rendered:
+def not_known_page(visit: PageRequest, asked: DealPage) -> Rendered:
     """The page of a deal that was not known at the point asked for: in words, with the way to where it is."""
     first = asked.history.events[0]
-    days, _, _ = times.of_history(asked.history)
+    days, _, _ = as_of.of_history(asked.history)
     effective = days[0] if days else first.published_on
     published_on = visit.clocks.published_on
-    return page.render(
+    return render.render(
         visit,
         "unknown.html",
         404,
@@ -180,7 +180,7 @@ def unknown(visit: Visit, asked: Asked) -> Rendered:
         and visit.clocks.position is None
         and visit.clocks.recorded_at is None
         and (published_on is None or published_on >= first.published_on),
-        rails=rails(visit, asked.history),
+        rails=time_sliders(visit, asked.history),
         data_url=visit.data(f"/v1/deals/{asked.slug}"),
         csv_url=None,
         cite=None,
@@ -190,21 +190,21 @@ def unknown(visit: Visit, asked: Asked) -> Rendered:
 @route("/deals/{deal:str}", http_method=READ)
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at a point in time."""
-    visit = await page.visit(request, {"field": http.text, "recorded": http.flag, **BEFORE})
+    visit = await render.visit(request, {"field": parameters.text, "recorded": parameters.flag, **BEFORE})
 
     async def make() -> Rendered:
-        asked = await look(visit, deal)
-        return unknown(visit, asked) if asked.seen.state is None else await show_deal(visit, asked)
+        asked = await load_deal(visit, deal)
+        return not_known_page(visit, asked) if asked.seen.state is None else await show_deal(visit, asked)
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
-async def show_deal(visit: Visit, asked: Asked) -> Rendered:
+async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
     """The page of a deal that is known."""
     here, state = shown(visit.language), asked.state
     entries = audit.audit(asked.history.events, visit.clocks, DEALS)
     readings = {r.recorded.id: r for r in asked.seen.readings}
-    told = part_of(visit, entries)
+    told = audit_page(visit, entries)
     here_told = {e.reading.recorded.id for e in told.entries}
 
     def door(event: UUID) -> str:
@@ -218,22 +218,22 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         asked.seen,
         entries,
         visit.times.effective_on,
-        here.figures.loosely,
-        lambda e: f"{here.type_of(e.reading.recorded.type)}: {here.happened(e.reading.event, asked.names)}",
-        lambda m: here.words.own(m.name) or here.words.label("milestone", m.kind),
+        here.figures.edtf_date,
+        lambda e: f"{here.type_of(e.reading.recorded.type)}: {here.summarize_event(e.reading.event, asked.names)}",
+        lambda m: here.words.localized(m.name) or here.words.label("milestone", m.kind),
         here.words.gettext(N_("Announcements")),
-        lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.loosely(text)},
+        lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.edtf_date(text)},
         door,
     )
     incoming = await visit.reader.incoming(asked.slug, visit.times.today)
-    return page.render(
+    return render.render(
         visit,
         "deal.html",
         deal=state,
         slug=asked.slug,
         seen=asked.seen,
         names=asked.names,
-        sentence=here.sentence(state, asked.names),
+        sentence=here.deal_summary(state, asked.names),
         ladder=charts.ladder(asked.seen),
         line=line,
         chart=chart,
@@ -242,16 +242,16 @@ async def show_deal(visit: Visit, asked: Asked) -> Rendered:
         amounts={p.pledge: amount_steps(p, entries) for p in state.pledges},
         disputes=disputes(state),
         flags=await visit.reader.flags(asked.history, asked.seen),
-        quiet=gone_quiet(state.stage, last_published(asked.seen), visit.times.effective_on),
+        quiet=inactivity(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
         told=told,
         door=door,
         steps_shown=SHOWN_STEPS,
         readings=readings,
-        rails=rails(visit, asked.history),
+        rails=time_sliders(visit, asked.history),
         data_url=visit.data(f"/v1/deals/{asked.slug}"),
         csv_url=visit.link(f"/deals/{asked.slug}/fields.csv"),
-        cite=citation(visit, here.words.own(state.title, asked.slug), asked.seen.position),
+        cite=citation(visit, here.words.localized(state.title, asked.slug), asked.seen.position),
     )
 
 
@@ -262,7 +262,7 @@ _PLAN = {
 }
 
 
-def last_published(seen: View[Deal]) -> date | None:
+def last_published(seen: StateAsOf[Deal]) -> date | None:
     """The last day on which something that is seen of the deal was published."""
     return max((placed.reading.published_on for placed in seen.steps), default=None)
 
@@ -282,7 +282,7 @@ def chart_fields(state: Deal) -> list[str]:
     return found
 
 
-def amount_steps(pledge: PledgeState, entries: Sequence[Audited]) -> list[AmountStep]:
+def amount_steps(pledge: PledgeState, entries: Sequence[AuditEntry]) -> list[AmountStep]:
     """How a pledge's amount came to be what it is: announced, revised, corrected."""
     path = f"/pledges/{pledge.pledge}/amount"
     found: dict[UUID, AmountStep] = {}
@@ -308,48 +308,48 @@ def disputes(state: Deal) -> list[Dispute]:
     return [Dispute(path, tuple(claims)) for path, claims in found.items()]
 
 
-def citation(visit: Visit, title: str, position: int, between: tuple[Clocks, Clocks] | None = None) -> str:
+def citation(visit: PageRequest, title: str, position: int, between: tuple[AsOf, AsOf] | None = None) -> str:
     """How to cite a page: what, as of when, as known when (or between which two points), and at which position."""
     here = shown(visit.language)
     said = {"origin": visit.registry.settings.log_origin, "title": title, "n": position}
     points = [_point(visit, clocks) for clocks in (between or (visit.clocks,))]
     if between is not None:
         text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; position %(n)s.")
-        return here.words.say(text, start=points[0], end=points[1], **said)
+        return here.words.translate(text, start=points[0], end=points[1], **said)
     text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, position %(n)s.")
-    return here.words.say(text, point=points[0], **said)
+    return here.words.translate(text, point=points[0], **said)
 
 
-def _point(visit: Visit, clocks: Clocks) -> str:
+def _point(visit: PageRequest, clocks: AsOf) -> str:
     """A point in time, as a citation has it."""
     here = shown(visit.language)
     date = here.figures.day(clocks.effective_on or visit.times.today)
     if clocks.published_on is not None:
         known = here.figures.day(clocks.published_on)
-        return here.words.say(N_("as of %(date)s, as published by %(known)s"), date=date, known=known)
+        return here.words.translate(N_("as of %(date)s, as published by %(known)s"), date=date, known=known)
     if clocks.recorded_at is not None:
         known = here.figures.instant(clocks.recorded_at)
-        return here.words.say(N_("as of %(date)s, as recorded by %(known)s"), date=date, known=known)
-    return here.words.say(N_("as of %(date)s, as known today"), date=date)
+        return here.words.translate(N_("as of %(date)s, as recorded by %(known)s"), date=date, known=known)
+    return here.words.translate(N_("as of %(date)s, as known today"), date=date)
 
 
 # --- blame ------------------------------------------------------------------------------------------------------------
 
 
-class Rest(Struct, frozen=True):
+class FieldBasis(Struct, frozen=True):
     """A field and all that it rests on."""
 
-    blamed: Blamed
-    reading: Reading
+    blamed: FieldProvenance
+    reading: EffectiveEvent
 
 
-def rests(asked: Asked) -> list[Rest]:
+def field_provenance(asked: DealPage) -> list[FieldBasis]:
     """Every field of the shown state with the event that set it."""
     by_id = {r.recorded.id: r for r in asked.seen.readings}
-    return [Rest(b, by_id[b.event]) for b in audit.blame(asked.seen, DEALS)]
+    return [FieldBasis(b, by_id[b.event]) for b in audit.provenance(asked.seen, DEALS)]
 
 
-class Told(Struct, frozen=True):
+class DescribedField(Struct, frozen=True):
     """A field in words: its name, its value, the one before, and the event that chose it among several claims."""
 
     label: str
@@ -358,58 +358,60 @@ class Told(Struct, frozen=True):
     chosen: UUID | None
 
 
-class Setter(Struct, frozen=True):
+class SettingEvent(Struct, frozen=True):
     """An event with the fields that it set, in words."""
 
-    reading: Reading
-    lines: list[Told]
+    reading: EffectiveEvent
+    lines: list[DescribedField]
 
 
-def set_by(visit: Visit, asked: Asked, wanted: str | None) -> list[Setter]:
+def set_by(visit: PageRequest, asked: DealPage, wanted: str | None) -> list[SettingEvent]:
     """What set the shown fields, or the wanted one: each event once, in the order of recording."""
     here, names = shown(visit.language), asked.names
-    found: dict[UUID, Setter] = {}
-    for rest in rests(asked):
+    found: dict[UUID, SettingEvent] = {}
+    for rest in field_provenance(asked):
         b = rest.blamed
         if wanted is not None and b.path != wanted:
             continue
         before = None if b.before is None else here.change(b.path, b.before, names)
-        told = Told(here.field(b.path, names), here.change(b.path, b.value, names), before, b.preferred_by)
-        found.setdefault(b.event, Setter(rest.reading, [])).lines.append(told)
+        told = DescribedField(here.field(b.path, names), here.change(b.path, b.value, names), before, b.preferred_by)
+        found.setdefault(b.event, SettingEvent(rest.reading, [])).lines.append(told)
     return sorted(found.values(), key=lambda setter: setter.reading.recorded.position)
 
 
 @route("/deals/{deal:str}/blame", http_method=READ)
 async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """What a deal's fields rest on: one of them, or all."""
-    visit = await page.visit(request, {"field": http.text})
+    visit = await render.visit(request, {"field": parameters.text})
 
     async def make() -> Rendered:
-        asked = await look(visit, deal)
+        asked = await load_deal(visit, deal)
         if asked.seen.state is None:
-            return unknown(visit, asked)
+            return not_known_page(visit, asked)
         wanted = visit.asked.get("field")
-        return page.render(
+        return render.render(
             visit,
             "blame.html",
             deal=asked.state,
             slug=asked.slug,
             events=set_by(visit, asked, wanted),
             wanted=wanted,
-            rails=rails(visit, asked.history),
+            rails=time_sliders(visit, asked.history),
             data_url=visit.data(f"/v1/deals/{asked.slug}/blame"),
             csv_url=visit.link(f"/deals/{asked.slug}/fields.csv"),
-            cite=citation(visit, shown(visit.language).words.own(asked.state.title, asked.slug), asked.seen.position),
+            cite=citation(
+                visit, shown(visit.language).words.localized(asked.state.title, asked.slug), asked.seen.position
+            ),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 @route("/deals/{deal:str}/fields.csv", http_method=READ)
 async def get_fields(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal's fields with what each rests on, as CSV."""
-    visit = await page.visit(request)
-    asked = await look(visit, deal)
+    visit = await render.visit(request)
+    asked = await load_deal(visit, deal)
     rows = [
         [
             rest.blamed.path,
@@ -423,7 +425,7 @@ async def get_fields(request: Request, deal: FromPath[str]) -> Response[bytes]:
             rest.reading.recorded.recorded_by,
             " ".join(s.url for s in rest.reading.sources if s.url),
         ]
-        for rest in (rests(asked) if asked.seen.state is not None else [])
+        for rest in (field_provenance(asked) if asked.seen.state is not None else [])
     ]
     head = [
         "field",
@@ -453,17 +455,17 @@ def plain(value: Any) -> str:
 @route("/deals/{deal:str}/compare", http_method=READ)
 async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at two points in time, side by side: what changed, and which kind of change it was."""
-    visit = await page.visit(request, {**TWO_POINTS})
-    at, then = http.clocks(visit.asked, "from."), http.clocks(visit.asked, "to.")
+    visit = await render.visit(request, {**TWO_POINTS})
+    at, then = parameters.clocks(visit.asked, "from."), parameters.clocks(visit.asked, "to.")
 
     async def make() -> Rendered:
-        asked = await look(visit, deal)
+        asked = await load_deal(visit, deal)
         history = asked.history
         # From what is asked; else from what the reader was looking at; else from the deal's first day.
-        start = next((clocks for clocks in (at, visit.clocks) if clocks != Clocks()), first_point(history))
+        start = next((clocks for clocks in (at, visit.clocks) if clocks != AsOf()), first_point(history))
         on = visit.times.today
-        found = audit.compare(history.events, opened(start, on), opened(then, on), DEALS)
-        return page.render(
+        found = audit.compare(history.events, with_today(start, on), with_today(then, on), DEALS)
+        return render.render(
             visit,
             "compare.html",
             slug=deal,
@@ -477,27 +479,27 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
             moments=moments(history),
             rails=None,
             data_url=visit.data(
-                f"/v1/deals/{deal}/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")
+                f"/v1/deals/{deal}/compare", **as_of.as_parameters(start, "from."), **as_of.as_parameters(then, "to.")
             ),
             csv_url=f"/deals/{deal}/compare.csv?{between(start, then)}",
             cite=citation(
                 visit,
-                shown(visit.language).words.own(history.state.title, deal),
+                shown(visit.language).words.localized(history.state.title, deal),
                 history.events[-1].position,
                 between=(start, then),
             ),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 @route("/deals/{deal:str}/compare.csv", http_method=READ)
 async def get_compare_table(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal's comparison as CSV: a row for each change of a field."""
-    visit = await page.visit(request, {**TWO_POINTS})
-    history = (await look(visit, deal)).history
-    at, then = http.clocks(visit.asked, "from."), http.clocks(visit.asked, "to.")
-    found = audit.compare(history.events, opened(at, visit.times.today), opened(then, visit.times.today), DEALS)
+    visit = await render.visit(request, {**TWO_POINTS})
+    history = (await load_deal(visit, deal)).history
+    at, then = parameters.clocks(visit.asked, "from."), parameters.clocks(visit.asked, "to.")
+    found = audit.compare(history.events, with_today(at, visit.times.today), with_today(then, visit.times.today), DEALS)
     rows = [
         [c.kind, c.path, plain(c.before), plain(c.after), " ".join(map(str, c.causes))]
         for changes in by_kind(found).values()
@@ -506,34 +508,34 @@ async def get_compare_table(request: Request, deal: FromPath[str]) -> Response[b
     return csv_response(f"{deal}-compare.csv", ["kind", "field", "before", "after", "causes"], rows)
 
 
-def between(start: Clocks, then: Clocks) -> str:
+def between(start: AsOf, then: AsOf) -> str:
     """Two points in time as a query."""
-    return urlencode({**times.parameters(start, "from."), **times.parameters(then, "to.")})
+    return urlencode({**as_of.as_parameters(start, "from."), **as_of.as_parameters(then, "to.")})
 
 
-def opened(clocks: Clocks, today: date) -> Clocks:
+def with_today(clocks: AsOf, today: date) -> AsOf:
     """The clocks with the world's one at today where it was left open."""
     return clocks if clocks.effective_on else msgspec.structs.replace(clocks, effective_on=today)
 
 
-def first_point(history: History[Any]) -> Clocks:
+def first_point(history: FoldedStream[Any]) -> AsOf:
     """Where a comparison begins when nothing is asked: the first day on which the deal was so."""
-    effective, published, _ = times.of_history(history)
-    return Clocks(effective_on=effective[0] if effective else None, published_on=published[0] if published else None)
+    effective, published, _ = as_of.of_history(history)
+    return AsOf(effective_on=effective[0] if effective else None, published_on=published[0] if published else None)
 
 
-def by_kind(found: Comparison[Deal]) -> dict[str, list[Caused]]:
+def by_kind(found: Comparison[Deal]) -> dict[str, list[AttributedChange]]:
     """Changes by the kind of change, the world's first."""
-    split: dict[str, list[Caused]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
+    split: dict[str, list[AttributedChange]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
     for change in found.changes:
         if not change.path.endswith("/claims"):
             split[change.kind].append(change)
     return split
 
 
-def moments(history: History[Any]) -> dict[str, list[Any]]:
+def moments(history: FoldedStream[Any]) -> dict[str, list[Any]]:
     """The turns of a stream, for the form that chooses two of them."""
-    effective, published, recorded = times.of_history(history)
+    effective, published, recorded = as_of.of_history(history)
     return {"effective": effective, "published": published, "recorded": recorded}
 
 

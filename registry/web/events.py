@@ -9,31 +9,31 @@ import msgspec
 from litestar import Response, route
 from litestar.params import FromPath
 
-from registry.answers import encode
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ
 from registry.domain import audit
 from registry.domain.history import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
-from registry.events.checkpoint import VerifierKey
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
-from registry.verification import verify_bundle
-from registry.web import page
-from registry.web.deals import called, citation, named, rails, titled
-from registry.web.page import Rendered, Request, Visit
+from registry.queries.answers import encode
+from registry.transparency.checkpoint import VerifierKey
+from registry.transparency.verify import verify_bundle
+from registry.web import render
+from registry.web.deals import citation, display_names, named, time_sliders, titled
+from registry.web.format import deals_in, organizations_in, shown
+from registry.web.i18n import N_
 from registry.web.portfolio import everything
-from registry.web.shown import deals_in, organizations_in, shown
-from registry.web.words import N_
+from registry.web.render import PageRequest, Rendered, Request
 
 CHECKPOINTS = 20
-LOGGED = 50
+EVENTS_PER_PAGE = 50
 
 
 @route("/events/{id:str}", http_method=READ)
 async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
     """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
-    visit = await page.visit(request)
+    visit = await render.visit(request)
     uuid = as_uuid(id)
     if uuid is None:
         raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
@@ -42,14 +42,14 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
         stored, reading = await visit.reader.event(uuid)
         recorded = stored.recorded
         deal = recorded.kind == "deal"
-        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
+        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
         rules: Any = DEALS if deal else ORGANIZATIONS
         entries = audit.audit(history.events, visit.clocks, rules)
         entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
         here = shown(visit.language)
-        names = await called(visit, history.state) if deal else {}
-        proof, verdict, keys = await proved(visit, recorded.position)
-        return page.render(
+        names = await display_names(visit, history.state) if deal else {}
+        proof, verdict, keys = await inclusion_proof(visit, recorded.position)
+        return render.render(
             visit,
             "event.html",
             recorded=recorded,
@@ -59,26 +59,26 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
             title=history.state.title if deal else history.state.name,
             concerning=[e for e in entries if e.concerns == uuid],
             bytes_=stored.entry.decode(),
-            content=pretty(stored.content),
+            content=pretty_json(stored.content),
             salt=stored.salt.hex() if stored.salt else None,
             proof=proof,
             verdict=verdict,
             verifier=keys,
-            rails=rails(visit, history),
+            rails=time_sliders(visit, history),
             data_url=f"/v1/events/{uuid}",
             csv_url=f"/v1/export/events.csv?{urlencode({recorded.kind: recorded.slug})}",
             cite=citation(visit, f"{here.type_of(recorded.type)}, {recorded.slug}", recorded.position),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
-def pretty(content: bytes | None) -> str | None:
+def pretty_json(content: bytes | None) -> str | None:
     """Content as it is hashed, set in lines for reading."""
     return None if content is None else msgspec.json.format(content, indent=2).decode()
 
 
-async def proved(visit: Visit, position: int) -> tuple[Any, tuple[bool, str], list[str]]:
+async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple[bool, str], list[str]]:
     """The proof of a position, whether the server finds that it holds, in its words, and the log's verifier keys."""
     evidence = visit.registry.evidence
     try:
@@ -93,13 +93,13 @@ async def proved(visit: Visit, position: int) -> tuple[Any, tuple[bool, str], li
 @route("/log", http_method=READ)
 async def get_log(request: Request) -> Response[bytes]:
     """The log: its size, its signed heads, when it was last verified, and its latest events."""
-    visit = await page.visit(
+    visit = await render.visit(
         request,
         {
-            "before": http.whole(1, 2**53),
-            "after": http.whole(0, 2**53),
-            "type": http.one_of(*EVENT_TYPES),
-            "source": http.text,
+            "before": parameters.integer(1, 2**53),
+            "after": parameters.integer(0, 2**53),
+            "type": parameters.choice(*EVENT_TYPES),
+            "source": parameters.text,
         },
     )
 
@@ -109,14 +109,14 @@ async def get_log(request: Request) -> Response[bytes]:
         if only:
             # Where they are chosen, from the first one on: nobody knows how far apart they are.
             after = visit.asked.get("after", 0)
-            events = await visit.reader.events(after, LOGGED + 1, **only)
-            if len(events) > LOGGED:
-                events = events[:LOGGED]
+            events = await visit.reader.events(after, EVENTS_PER_PAGE + 1, **only)
+            if len(events) > EVENTS_PER_PAGE:
+                events = events[:EVENTS_PER_PAGE]
                 later = events[-1].recorded.position
         else:
             end = visit.asked.get("before", visit.position + 1)
-            after = max(0, end - 1 - LOGGED)
-            events = (await visit.reader.events(after, min(LOGGED, end - 1 - after)))[::-1] if end > 1 else []
+            after = max(0, end - 1 - EVENTS_PER_PAGE)
+            events = (await visit.reader.events(after, min(EVENTS_PER_PAGE, end - 1 - after)))[::-1] if end > 1 else []
         evidence = visit.registry.evidence
         checkpoint, problem = None, None
         try:
@@ -129,7 +129,7 @@ async def get_log(request: Request) -> Response[bytes]:
         for e in events:
             streams[e.recorded.kind].add(e.recorded.slug)
         names = await named(visit, slugs=streams["organization"]) | await titled(visit, streams["deal"])
-        return page.render(
+        return render.render(
             visit,
             "log.html",
             events=events,
@@ -143,12 +143,12 @@ async def get_log(request: Request) -> Response[bytes]:
             verifiers=await evidence.verifiers(),
             types=EVENT_TYPES,
             rails=await everything(visit),
-            data_url=f"/v1/events?{urlencode({'after': after, 'limit': LOGGED, **only})}",
+            data_url=f"/v1/events?{urlencode({'after': after, 'limit': EVENTS_PER_PAGE, **only})}",
             csv_url=f"/v1/export/events.csv?{urlencode({'after': after, **only})}",
             cite=citation(visit, here.words.gettext(N_("log")), visit.position),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 HANDLERS = [get_event, get_log]

@@ -17,11 +17,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from registry.domain import money
 from registry.domain.deal import CLAIMABLE, Deal, Item
-from registry.errors import Fault
+from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Amount, ClaimReported, Event, Horizon, Localized, Party, Source
-from registry.web.figures import figures
-from registry.web.shown import shown
-from registry.web.words import LABELS, N_
+from registry.web.format import shown
+from registry.web.i18n import LABELS, N_
+from registry.web.numbers import figures
 
 ROWS = 3
 """Empty rows that a list of parties begins with."""
@@ -104,13 +104,13 @@ class Field(Struct, frozen=True):
     hint: str = ""
     options: tuple[tuple[str, str], ...] | None = None
     suggestions: tuple[str, ...] = ()
-    unsay: str | None = None
-    unsaid: bool = False
+    clear: str | None = None
+    is_cleared: bool = False
     lang: str | None = None
     now: str = ""
 
 
-class Known(Struct, frozen=True):
+class FormContext(Struct, frozen=True):
     """What a form offers to choose from: the deal as it is, organizations, and other deals."""
 
     deal: Deal | None
@@ -125,15 +125,15 @@ class Section(Struct, frozen=True):
     fields: list[Field]
 
 
-def core_of(hint: Any) -> tuple[Any, bool, bool]:
+def unwrap_type(hint: Any) -> tuple[Any, bool, bool]:
     """A field's type without what may be left out: the type, whether null unsays it, whether it may be unset."""
     if get_origin(hint) is Annotated:
-        return core_of(get_args(hint)[0])
+        return unwrap_type(get_args(hint)[0])
     if get_origin(hint) in (Union, python_types.UnionType):
         args = [a for a in get_args(hint) if a not in (type(None), UnsetType)]
         nullable, unset = type(None) in get_args(hint), UnsetType in get_args(hint)
         if len(args) == 1:
-            return core_of(args[0])[0], nullable, unset
+            return unwrap_type(args[0])[0], nullable, unset
         return Union[tuple(args)], nullable, unset  # noqa: UP007 - built from values
     return hint, False, False
 
@@ -143,7 +143,7 @@ def event_fields(kind: type[Event]) -> list[tuple[str, str, Any, bool, bool]]:
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for f in msgspec.structs.fields(kind):
-        core, nullable, unset = core_of(hints[f.name])
+        core, nullable, unset = unwrap_type(hints[f.name])
         found.append((f.name, f.encode_name, core, f.required, nullable and unset))
     return found
 
@@ -152,7 +152,7 @@ def event_fields(kind: type[Event]) -> list[tuple[str, str, Any, bool, bool]]:
 
 
 def sections(
-    kind: type[Event], typed: Mapping[str, str], known: Known, language: str, *, correcting: bool = False
+    kind: type[Event], typed: Mapping[str, str], known: FormContext, language: str, *, correcting: bool = False
 ) -> list[Section]:
     """The form of an event type, holding what was typed."""
     here = shown(language)
@@ -215,7 +215,7 @@ def _kind(name: str, core: Any) -> str:
     return "textarea" if name in ("reason", "note") else "text"
 
 
-def _options(tag: str, name: str, core: Any, known: Known, language: str) -> tuple[tuple[str, str], ...] | None:
+def _options(tag: str, name: str, core: Any, known: FormContext, language: str) -> tuple[tuple[str, str], ...] | None:
     here = shown(language)
     if get_origin(core) is Literal:
         tokens = get_args(core)
@@ -256,7 +256,7 @@ def _claims(deal: Deal) -> list[str]:
     return [c.claim for i in items for c in i.claims if c.claim]
 
 
-def _suggestions(tag: str, name: str, known: Known) -> tuple[str, ...]:
+def _suggestions(tag: str, name: str, known: FormContext) -> tuple[str, ...]:
     if name in ("organization", "authority", "parent") or (name == "into" and tag.startswith("organization")):
         return known.organizations
     if name in ("deal", "into"):
@@ -274,7 +274,7 @@ def _rows(at: str, typed: Mapping[str, str]) -> list[int]:
     return sorted({int(row) for row in tails if re.fullmatch(r"[0-9]{1,2}", row)})
 
 
-def _party_rows(at: str, typed: Mapping[str, str], known: Known, language: str) -> list[Field]:
+def _party_rows(at: str, typed: Mapping[str, str], known: FormContext, language: str) -> list[Field]:
     here = shown(language)
     filled = _rows(at, typed)
     rows = max(ROWS, max(filled, default=-1) + 2)
@@ -324,7 +324,7 @@ def _frame(typed: Mapping[str, str], language: str) -> list[Field]:
     return fields
 
 
-def because(typed: Mapping[str, str], language: str, *, for_ever: bool) -> Section:
+def reason_section(typed: Mapping[str, str], language: str, *, for_ever: bool) -> Section:
     """Why another record is corrected, voided or, `for_ever`, erased."""
     say = shown(language).words.gettext
     hint = say(N_("It stays in the log for ever: write nothing in it that has to go.")) if for_ever else ""
@@ -332,7 +332,7 @@ def because(typed: Mapping[str, str], language: str, *, for_ever: bool) -> Secti
     return Section(say(N_("The record")), [Field("reason", label, value, kind="textarea", required=True, hint=hint)])
 
 
-def typed_of(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:
+def form_values(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:
     """An event as it would have been typed: what a correction starts from."""
     typed: dict[str, str] = {"effective_on": str(effective_on or "")}
     for name, encoded, core, _, _ in event_fields(type(event)):
@@ -346,28 +346,28 @@ def typed_of(event: Event, effective_on: date | None, sources: Iterable[Source])
             typed.update({f"{at}/{k}": str(v) for k, v in msgspec.to_builtins(value).items()})
         elif get_origin(core) is tuple and get_args(core)[0] is Party:
             for i, party in enumerate(value):
-                typed.update(flat(f"{at}/{i}", msgspec.to_builtins(party)))
+                typed.update(flatten(f"{at}/{i}", msgspec.to_builtins(party)))
         elif isinstance(value, tuple):
             typed[at] = ", ".join(map(str, value))
         else:
             typed[at] = str(value)
     for i, source in enumerate(sources):
-        typed.update(flat(f"sources/{i}", msgspec.to_builtins(source)))
+        typed.update(flatten(f"sources/{i}", msgspec.to_builtins(source)))
     return typed
 
 
 def as_typed(amount: Amount) -> str:
     """An amount as the press would write it in English, so that it can be read back."""
     english = figures("en")
-    return english.money(amount) + (f" ({english.also(amount)})" if amount.stated_as else "")
+    return english.money(amount) + (f" ({english.other_currencies(amount)})" if amount.stated_as else "")
 
 
-def flat(at: str, value: Mapping[str, Any]) -> dict[str, str]:
+def flatten(at: str, value: Mapping[str, Any]) -> dict[str, str]:
     """A nested value by its pointers."""
     found: dict[str, str] = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            found.update(flat(f"{at}/{key}", inner))
+            found.update(flatten(f"{at}/{key}", inner))
         else:
             found[f"{at}/{key}"] = str(inner)
     return found
@@ -376,23 +376,23 @@ def flat(at: str, value: Mapping[str, Any]) -> dict[str, str]:
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-class Typed(Struct):
+class ParsedForm(Struct):
     """What a form's text comes to: an announcement as JSON would have it, the readings of amounts, and the faults."""
 
     announcement: dict[str, Any]
     readings: dict[str, Amount]
-    faults: list[Fault]
+    faults: list[FieldError]
 
 
 def read(  # noqa: C901 - one case a type of field
     kind: type[Event], typed: Mapping[str, str], original: Event | None = None
-) -> Typed:
+) -> ParsedForm:
     """The announcement that a form holds. `original` is the event a correction started from: text that was not touched
     stays what it was, to the letter."""
     tag = str(kind.__struct_config__.tag)
     event: dict[str, Any] = {"type": tag}
-    found = Typed({}, {}, [])
-    before = typed_of(original, None, ()) if original is not None else {}
+    found = ParsedForm({}, {}, [])
+    before = form_values(original, None, ()) if original is not None else {}
     basis: str | None = None
     for name, encoded, core, _, _ in event_fields(kind):
         at = f"event/{encoded}"
@@ -427,7 +427,7 @@ def _read_amount(
     encoded: str,
     typed: Mapping[str, str],
     event: dict[str, Any],
-    found: Typed,
+    found: ParsedForm,
     before: Mapping[str, str],
     original: Event | None,
 ) -> str | None:
@@ -440,14 +440,14 @@ def _read_amount(
         return None
     try:
         parsed = money.parse(text)
-    except money.AmountUnreadable as error:
-        found.faults.append(Fault(f"/{at}", str(error)))
+    except money.AmountParseError as error:
+        found.faults.append(FieldError(f"/{at}", str(error)))
         return None
     event[encoded], found.readings[at] = msgspec.to_builtins(parsed.amount), parsed.amount
     return parsed.basis
 
 
-def _read_claimed(event: dict[str, Any], found: Typed, untouched: Event | None) -> None:
+def _read_claimed(event: dict[str, Any], found: ParsedForm, untouched: Event | None) -> None:
     """The claimed value in the type of the field that it is claimed of."""
     if isinstance(untouched, ClaimReported):
         event["value"] = msgspec.to_builtins(untouched.value)
@@ -458,8 +458,8 @@ def _read_claimed(event: dict[str, Any], found: Typed, untouched: Event | None) 
     if shape is Amount:
         try:
             event["value"] = msgspec.to_builtins(money.parse(text).amount)
-        except money.AmountUnreadable as error:
-            found.faults.append(Fault("/event/value", str(error)))
+        except money.AmountParseError as error:
+            found.faults.append(FieldError("/event/value", str(error)))
     elif shape is int and text.replace(",", "").isdigit():
         event["value"] = int(text.replace(",", ""))
 
@@ -502,7 +502,7 @@ def _read_frame(typed: Mapping[str, str]) -> dict[str, Any]:
     return frame
 
 
-def fault_of(field: Field, faults: Sequence[Fault]) -> str | None:
+def field_error(field: Field, faults: Sequence[FieldError]) -> str | None:
     """What is wrong with a field: the fault whose pointer is its own, or lies inside or right around it."""
     for fault in faults:
         pointer = fault.pointer.lstrip("/").removeprefix("replacement/").removeprefix("event/replacement/")

@@ -82,7 +82,7 @@ def _rings(geometry: dict[str, Any], arcs: list[list[Point]]) -> Iterator[list[P
             yield points
 
 
-def _around(rings: Iterable[list[Point]]) -> Iterator[list[Point]]:
+def _unwrap_antimeridian(rings: Iterable[list[Point]]) -> Iterator[list[Point]]:
     """Rings that cross the date line go on beyond it, and come in again on the other side of the map."""
     for ring in rings:
         turned, unbroken = 0, ring[:1]
@@ -172,7 +172,12 @@ def world() -> Outline:
     for geometry in topology["objects"]["countries"]["geometries"]:
         country = pycountry.countries.get(numeric=geometry.get("id", "").zfill(3))
         if country is not None:
-            lands.append(Province(country.alpha_2, _path(_around(_rings(geometry, arcs)), world_point, 1, 1), 0, 0))
+            lands.append(
+                Province(country.alpha_2, _path(_unwrap_antimeridian(_rings(geometry, arcs)), world_point, 1, 1), 0, 0)
+            )
     return Outline(
-        round(360 * _WORLD_SCALE), round(142 * _WORLD_SCALE), tuple(lands), _path(_around(land), world_point, 4, 1)
+        round(360 * _WORLD_SCALE),
+        round(142 * _WORLD_SCALE),
+        tuple(lands),
+        _path(_unwrap_antimeridian(land), world_point, 4, 1),
     )

@@ -8,19 +8,19 @@ import msgspec
 from litestar import Response, route
 from litestar.params import FromPath
 
-from registry.api import http
+from registry.api import parameters
 from registry.api.deals import READ
 from registry.domain import audit
-from registry.domain.history import ORGANIZATIONS, Clocks
-from registry.errors import Moved, NotFound
+from registry.domain.history import ORGANIZATIONS, AsOf
+from registry.errors import MergedInto, NotFound
 from registry.events.intake import as_uuid
-from registry.web import page
-from registry.web.deals import BEFORE, citation, named, part_of, rails
-from registry.web.files import csv_response
-from registry.web.page import Rendered, Request, Visit
-from registry.web.portfolio import Shown, everything, listing, row_of
-from registry.web.shown import shown
-from registry.web.words import N_
+from registry.web import render
+from registry.web.assets import csv_response
+from registry.web.deals import BEFORE, audit_page, citation, named, time_sliders
+from registry.web.format import shown
+from registry.web.i18n import N_
+from registry.web.portfolio import PortfolioRow, everything, listing, row_of
+from registry.web.render import PageRequest, Rendered, Request
 
 PAGE = 200
 
@@ -28,12 +28,12 @@ PAGE = 200
 @route("/organizations", http_method=READ)
 async def get_organizations(request: Request) -> Response[bytes]:
     """Organizations as they are now."""
-    visit = await page.visit(request, {"q": http.text, "cursor": http.text})
+    visit = await render.visit(request, {"q": parameters.text, "cursor": parameters.text})
 
     async def make() -> Rendered:
         raw = await visit.reader.organizations(visit.asked.get("cursor", ""), visit.asked.get("q"), PAGE + 1)
         rows = [msgspec.json.decode(r) for r in raw]
-        return page.render(
+        return render.render(
             visit,
             "organizations.html",
             rows=rows[:PAGE],
@@ -44,13 +44,13 @@ async def get_organizations(request: Request) -> Response[bytes]:
             cite=citation(visit, shown(visit.language).words.gettext(N_("organizations")), visit.position),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 @route("/organizations.csv", http_method=READ)
 async def get_organizations_table(request: Request) -> Response[bytes]:
     """Organizations as they are now, as CSV."""
-    visit = await page.visit(request)
+    visit = await render.visit(request)
     rows: list[list[str]] = []
     after = ""
     while found := [msgspec.json.decode(r) for r in await visit.reader.organizations(after, None, 1000)]:
@@ -66,16 +66,16 @@ async def get_organizations_table(request: Request) -> Response[bytes]:
     )
 
 
-def one_axis_of(clocks: Clocks) -> Clocks:
+def single_axis(clocks: AsOf) -> AsOf:
     """The clocks that a list can look at: what was published goes before what was recorded."""
     if clocks.published_on is None:
         return clocks
     return msgspec.structs.replace(clocks, recorded_at=None, position=None)
 
 
-async def deals_of(visit: Visit, organization: str) -> list[Shown]:
+async def deals_of(visit: PageRequest, organization: str) -> list[PortfolioRow]:
     """The deals in which an organization has a role, at the page's point in time."""
-    clock, known, _ = await visit.reader.known_at(one_axis_of(visit.clocks))
+    clock, known, _ = await visit.reader.known_axis(single_axis(visit.clocks))
     found = await visit.reader.deals(
         clock, known, visit.times.effective_on, [f"organization:{organization}"], None, "", 500
     )
@@ -85,18 +85,18 @@ async def deals_of(visit: Visit, organization: str) -> list[Shown]:
 @route("/organizations/{organization:str}", http_method=READ)
 async def get_organization(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """An organization at a point in time, with its deals. One that is only named in deals has no record of its own."""
-    visit = await page.visit(request, BEFORE)
+    visit = await render.visit(request, BEFORE)
 
     async def make() -> Rendered:
         deals = await deals_of(visit, organization)
-        history, _ = await visit.reader.histories.current(visit.reader.reads(), f"organization/{organization}")
+        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"organization/{organization}")
         if history is None and not deals:
             raise NotFound(f"There is no organization '{organization}'.")
         state: Any = None
         entries: list[Any] = []
         if history is not None:
             if history.record.merged_into is not None:
-                raise Moved(deal=organization, into=history.record.merged_into)
+                raise MergedInto(deal=organization, into=history.record.merged_into)
             try:
                 _, state = await visit.reader.organization(organization, visit.clocks, visit.times.today)
             except NotFound:
@@ -105,37 +105,37 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
         slugs = {organization} | {p.parent for p in (state.parents if state else ())}
         names = await named(visit, slugs=slugs | {o for d in deals for o in d.row.organizations})
         here = shown(visit.language)
-        return page.render(
+        return render.render(
             visit,
             "organization.html",
             slug=organization,
             state=state,
-            title=here.words.own(state.name, organization) if state else names.get(organization, organization),
+            title=here.words.localized(state.name, organization) if state else names.get(organization, organization),
             deals=deals,
             names=names,
-            told=part_of(visit, entries),
-            rails=rails(visit, history) if history is not None else None,
+            told=audit_page(visit, entries),
+            rails=time_sliders(visit, history) if history is not None else None,
             data_url=visit.data(f"/v1/organizations/{organization}"),
             csv_url=visit.data("/v1/export/deals.csv", organization=organization),
-            cite=citation(visit, here.words.own(state.name if state else None, organization), visit.position),
+            cite=citation(visit, here.words.localized(state.name if state else None, organization), visit.position),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 @route("/search", http_method=READ)
 async def get_search(request: Request) -> Response[bytes]:
     """Deals and organizations by a word of their names, and an event by its id."""
-    visit = await page.visit(request, {"q": http.text})
+    visit = await render.visit(request, {"q": parameters.text})
     q = visit.asked.get("q")
     if q and as_uuid(q.strip()) is not None:
-        raise page.Redirected(visit.link(f"/events/{q.strip()}"))
+        raise render.Redirected(visit.link(f"/events/{q.strip()}"))
 
     async def make() -> Rendered:
-        deals: list[Shown] = []
+        deals: list[PortfolioRow] = []
         organizations: list[Any] = []
         if q:
-            clock, known, _ = await visit.reader.known_at(one_axis_of(visit.clocks))
+            clock, known, _ = await visit.reader.known_axis(single_axis(visit.clocks))
             on = visit.times.effective_on
             found = await visit.reader.deals(clock, known, on, [], q.strip(), "", 100)
             deals = [row_of(listing(raw)) for raw in found.rows]
@@ -147,7 +147,7 @@ async def get_search(request: Request) -> Response[bytes]:
                 more = await visit.reader.deals(clock, known, on, term, None, "", 50)
                 deals += [row_of(listing(r)) for r in more.rows if listing(r).deal not in seen]
                 seen |= {d.row.deal for d in deals}
-        return page.render(
+        return render.render(
             visit,
             "search.html",
             q=q,
@@ -157,12 +157,12 @@ async def get_search(request: Request) -> Response[bytes]:
             rails=await everything(visit),
             data_url=visit.data("/v1/deals", q=q) if q else None,
             csv_url=visit.data("/v1/export/deals.csv", q=q) if q else None,
-            cite=citation(visit, shown(visit.language).words.say(N_("search for “%(q)s”"), q=q), visit.position)
+            cite=citation(visit, shown(visit.language).words.translate(N_("search for “%(q)s”"), q=q), visit.position)
             if q
             else None,
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 HANDLERS = [get_organizations, get_organizations_table, get_organization, get_search]

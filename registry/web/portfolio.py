@@ -11,21 +11,30 @@ import msgspec
 from litestar import Response, route
 from msgspec import Struct
 
-from registry.api import http
-from registry.api.deals import FILTERS, READ, TWO_POINTS, one_axis, terms
-from registry.domain.history import Clocks
+from registry.api import parameters
+from registry.api.deals import FILTERS, READ, TWO_POINTS, filter_terms, require_single_axis
+from registry.domain.history import AsOf
 from registry.domain.rates import reference_rates
-from registry.domain.totals import Column, DealRow, GroupBy, Node, Plain, Question, Totals, add_up
+from registry.domain.totals import (
+    DealRow,
+    DerivationNode,
+    GroupBy,
+    SimpleSum,
+    Totals,
+    TotalsColumn,
+    TotalsQuery,
+    compute_totals,
+)
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
-from registry.web import charts, maps, page, times
+from registry.web import as_of, charts, maps, render
+from registry.web.assets import csv_response
 from registry.web.deals import between, citation, named, plain
-from registry.web.figures import PROVINCES
-from registry.web.files import csv_response
-from registry.web.page import Rendered, Request, Visit
-from registry.web.shown import LADDER, organizations_in, shown
-from registry.web.shown import Shown as InWords
-from registry.web.words import N_
+from registry.web.format import LADDER, organizations_in, shown
+from registry.web.format import ValueFormatter as InWords
+from registry.web.i18n import N_
+from registry.web.numbers import PROVINCES
+from registry.web.render import PageRequest, Rendered, Request
 
 # The most deals that are sorted and mapped; beyond, they come in the order of their names alone.
 WHOLE = 1_000
@@ -55,7 +64,7 @@ class Listing(Struct, frozen=True, omit_defaults=True):
 listing = msgspec.json.Decoder(Listing).decode
 
 
-class Shown(Struct, frozen=True):
+class PortfolioRow(Struct, frozen=True):
     """A row of the table, its amounts read."""
 
     row: Listing
@@ -67,15 +76,15 @@ class Figure(Struct, frozen=True):
     """One of the figures on top: its sums, and how many announcements they rest on."""
 
     name: str
-    columns: list[Column]
+    columns: list[TotalsColumn]
     pledges: int
-    door: dict[str, str]
+    href: dict[str, str]
 
 
-class Drawing(Struct, frozen=True):
+class TrendChart(Struct, frozen=True):
     """The chart through time in its currency; None where there is nothing to draw, or (`large`) too much."""
 
-    chart: charts.Stepped | None
+    chart: charts.StepChart | None
     currency: str
     large: bool
 
@@ -91,51 +100,53 @@ class Area(Struct, frozen=True):
         return min(self.deals, 3)
 
 
-KNOWN: page.Known = {
+KNOWN: render.Known = {
     **FILTERS,
-    "q": http.text,
-    "sort": http.one_of(*SORTS),
-    "cursor": http.text,
-    "unit": http.one_of("stated", *get_args(Currency)),
+    "q": parameters.text,
+    "sort": parameters.choice(*SORTS),
+    "cursor": parameters.text,
+    "unit": parameters.choice("stated", *get_args(Currency)),
 }
 
 
-async def at(visit: Visit) -> tuple[str, int, int]:
+async def at(visit: PageRequest) -> tuple[str, int, int]:
     """Which clock the portfolio is read by, the point on it, and the log's position."""
-    found: tuple[str, int, int] = await visit.reader.known_at(visit.clocks)
+    found: tuple[str, int, int] = await visit.reader.known_axis(visit.clocks)
     return found
 
 
-async def portfolio_rails(visit: Visit, clock: str, known: int) -> dict[str, times.Rail]:
+async def portfolio_rails(visit: PageRequest, clock: str, known: int) -> dict[str, as_of.TimeSlider]:
     """The slider's stops for the whole portfolio: when something came to be so, and was published or recorded."""
     effective = await turns(visit, clock, known)
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
     if visit.times.axis == "published":
-        moments = await page.part(visit, ("public turns",), lambda: visit.reader.public_turns(TURNS))
+        moments = await render.cached_fragment(visit, ("public turns",), lambda: visit.reader.publication_days(TURNS))
     else:
-        moments = await page.part(visit, ("moments",), lambda: moments_of(visit))
+        moments = await render.cached_fragment(visit, ("moments",), lambda: moments_of(visit))
     rest = {k: v for k, v in visit.given.items() if k not in ("effective_on", "cursor")}
     other = {
         k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis", "cursor")
     }
     return {
-        "effective": times.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
-        "known": times.rail(moments, getattr(visit.clocks, name), name, other),
+        "effective": as_of.rail(effective, visit.clocks.effective_on, "effective_on", rest, visit.times.today),
+        "known": as_of.rail(moments, getattr(visit.clocks, name), name, other),
     }
 
 
-async def turns(visit: Visit, clock: str, known: int) -> list[date]:
+async def turns(visit: PageRequest, clock: str, known: int) -> list[date]:
     """The latest days on which something of the portfolio came to be so, as known at a point."""
-    return await page.part(visit, ("turns", clock, known), lambda: visit.reader.turns(clock, known, TURNS))
+    return await render.cached_fragment(
+        visit, ("turns", clock, known), lambda: visit.reader.effective_change_days(clock, known, TURNS)
+    )
 
 
-async def moments_of(visit: Visit) -> list[datetime]:
+async def moments_of(visit: PageRequest) -> list[datetime]:
     """The latest moments at which something was recorded."""
-    return times.of_log(await visit.reader.events(max(0, visit.position - LOOKED_AT), LOOKED_AT))
+    return as_of.of_log(await visit.reader.events(max(0, visit.position - LOOKED_AT), LOOKED_AT))
 
 
-async def everything(visit: Visit) -> dict[str, times.Rail]:
+async def everything(visit: PageRequest) -> dict[str, as_of.TimeSlider]:
     """The slider's stops on pages that are about no deal: those of the whole portfolio, as it is known now."""
     return await portfolio_rails(visit, "r", visit.position)
 
@@ -143,16 +154,16 @@ async def everything(visit: Visit) -> dict[str, times.Rail]:
 @route("/", http_method=READ)
 async def get_portfolio(request: Request) -> Response[bytes]:
     """The portfolio at a point in time."""
-    visit = await page.visit(request, KNOWN, portfolio=True)
-    return await page.kept(visit, lambda: show_portfolio(visit))
+    visit = await render.visit(request, KNOWN, portfolio=True)
+    return await render.cached_page(visit, lambda: show_portfolio(visit))
 
 
-async def show_portfolio(visit: Visit) -> Rendered:
+async def show_portfolio(visit: PageRequest) -> Rendered:
     """The portfolio's page."""
     clock, known, position = await at(visit)
     on = visit.times.effective_on
     filters = {name: visit.asked[name] for name in FILTERS if name in visit.asked}
-    wanted, q = terms(visit.asked), visit.asked.get("q")
+    wanted, q = filter_terms(visit.asked), visit.asked.get("q")
     sort, cursor = visit.asked.get("sort", "deal"), visit.asked.get("cursor", "")
     by_name = sort in ("deal", "-deal")
     facets = await visit.reader.facets(clock, known, on, wanted, q)
@@ -167,24 +178,24 @@ async def show_portfolio(visit: Visit) -> Rendered:
         on_page, following = ordered[start : start + PAGE], whole.next if by_name else None
         if len(ordered) > start + PAGE:
             following = on_page[-1].row.deal
-    unit = visit.asked.get("unit") or own_currency(visit)
+    unit = visit.asked.get("unit") or default_currency(visit)
     currency: Any = None if unit == "stated" else unit
-    question = Question(currency=currency, group_by="stage", asked_on=on, lines=0)
+    question = TotalsQuery(currency=currency, group_by="stage", asked_on=on, lines=0)
     total: Totals = await visit.reader.totals(clock, known, on, wanted, question)
     rails = await portfolio_rails(visit, clock, known)
     here = shown(visit.language)
-    drawn = await drawing(visit, clock, known, wanted, own_currency(visit) if unit == "stated" else unit)
+    drawn = await drawing(visit, clock, known, wanted, default_currency(visit) if unit == "stated" else unit)
     areas = places(rows)
     latest = await latest_of(visit, position)
     told = organizations_in(e.recorded.event for e in latest)
     listed = {o for r in on_page for o in r.row.organizations}
     names = await named(visit, slugs=listed | told | set(facets.get("organization", {})))
     titles = await titles_of(visit, clock, known) if wanted or q else {r.row.deal: r.row.title for r in rows}
-    names |= {f"deal/{slug}": here.words.own(title, slug) for slug, title in titles.items()}
-    return page.render(
+    names |= {f"deal/{slug}": here.words.localized(title, slug) for slug, title in titles.items()}
+    return render.render(
         visit,
         "portfolio.html",
-        figures_on_top=on_top(total, filters),
+        figures_on_top=headline_figures(total, filters),
         rows=on_page,
         count=len(rows),
         uncounted=whole.next is not None,
@@ -198,7 +209,7 @@ async def show_portfolio(visit: Visit) -> Rendered:
         drawn=drawn,
         korea=maps.korea(),
         world=maps.world() if any(a.code[:2] != "KR" for a in areas) else None,
-        abroad=abroad(areas),
+        abroad=deals_by_country(areas),
         areas=areas,
         by_code={a.code: a for a in areas},
         provinces=PROVINCES,
@@ -211,7 +222,7 @@ async def show_portfolio(visit: Visit) -> Rendered:
     )
 
 
-async def latest_of(visit: Visit, position: int) -> list[Any]:
+async def latest_of(visit: PageRequest, position: int) -> list[Any]:
     """The latest events of deals, the last first; where others came after them, as many as are among the last ones."""
     found: list[Any] = []
     for looked_at in (LATEST, 5 * LATEST):
@@ -222,12 +233,12 @@ async def latest_of(visit: Visit, position: int) -> list[Any]:
     return found
 
 
-def own_currency(visit: Visit) -> str:
+def default_currency(visit: PageRequest) -> str:
     """The currency that a reader's language thinks in."""
     return "KRW" if visit.language == "ko" else "USD"
 
 
-def row_of(row: Listing) -> Shown:
+def row_of(row: Listing) -> PortfolioRow:
     """A list's row with its amounts; its size, in no currency, is only good for sorting within one."""
     amounts: list[tuple[Amount | None, str | None]] = []
     size = Decimal(0)
@@ -237,16 +248,18 @@ def row_of(row: Listing) -> Shown:
         amount = msgspec.convert(pledge.amount, Amount) if pledge.amount else None
         amounts.append((amount, pledge.amount_basis))
         if amount is not None:
-            size = max(size, Decimal(amount.value or amount.high or amount.low or 0) * _rough(amount.currency))
-    return Shown(row, amounts, size)
+            size = max(
+                size, Decimal(amount.value or amount.high or amount.low or 0) * _approximate_won(amount.currency)
+            )
+    return PortfolioRow(row, amounts, size)
 
 
-def in_order(rows: list[Shown], sort: str) -> list[Shown]:
+def in_order(rows: list[PortfolioRow], sort: str) -> list[PortfolioRow]:
     """Rows by amount, stage or the stage's date; what is not stated comes last either way."""
     down = sort.startswith("-")
     name = sort.lstrip("-")
 
-    def key(r: Shown) -> Any:
+    def key(r: PortfolioRow) -> Any:
         if name == "amount":
             return r.size or None
         if r.row.stage is None:
@@ -258,7 +271,7 @@ def in_order(rows: list[Shown], sort: str) -> list[Shown]:
     return said + [r for r in rows if key(r) is None]
 
 
-def on_top(total: Totals, filters: dict[str, str]) -> list[Figure]:
+def headline_figures(total: Totals, filters: dict[str, str]) -> list[Figure]:
     """At most four figures, each an interval: committed, only intended, every year, and what is being built."""
     found = [
         Figure(
@@ -310,7 +323,7 @@ def facet_list(
     return found
 
 
-def places(rows: Sequence[Shown]) -> list[Area]:
+def places(rows: Sequence[PortfolioRow]) -> list[Area]:
     """How many deals have a site in each place."""
     counted: dict[str, int] = {}
     for row in rows:
@@ -319,7 +332,7 @@ def places(rows: Sequence[Shown]) -> list[Area]:
     return [Area(code, n) for code, n in sorted(counted.items(), key=lambda c: (-c[1], c[0]))]
 
 
-def abroad(areas: Sequence[Area]) -> dict[str, int]:
+def deals_by_country(areas: Sequence[Area]) -> dict[str, int]:
     """How many deals have a site in each country other than Korea, by its code."""
     counted: dict[str, int] = {}
     for area in areas:
@@ -328,41 +341,41 @@ def abroad(areas: Sequence[Area]) -> dict[str, int]:
     return counted
 
 
-async def drawing(visit: Visit, clock: str, known: int, wanted: Sequence[str], currency: Any) -> Drawing:
+async def drawing(visit: PageRequest, clock: str, known: int, wanted: Sequence[str], currency: Any) -> TrendChart:
     """Amounts through time, in one currency, on the latest days on which something came to be so.
 
     A large portfolio is drawn from sums: only what was stated in the currency, and only intended or pledged.
     """
     end = max(visit.times.today, visit.times.effective_on)
-    levels, large = await through_time(visit, clock, known, wanted, currency, end)
+    levels, large = await trend_levels(visit, clock, known, wanted, currency, end)
     if levels is None:
-        return Drawing(None, currency, True)
+        return TrendChart(None, currency, True)
     here = shown(visit.language).figures
-    chart = charts.stepped(
+    chart = charts.step_chart(
         levels,
         end,
         visit.times.effective_on,
-        here.loosely,
-        lambda amount: here.sum(amount, currency),
+        here.edtf_date,
+        lambda amount: here.currency_amount(amount, currency),
         lambda day: visit.here(effective_on=day),
     )
-    return Drawing(chart, currency, large)
+    return TrendChart(chart, currency, large)
 
 
-async def through_time(
-    visit: Visit, clock: str, known: int, wanted: Sequence[str], currency: Any, end: date
+async def trend_levels(
+    visit: PageRequest, clock: str, known: int, wanted: Sequence[str], currency: Any, end: date
 ) -> tuple[list[charts.Level] | None, bool]:
     """The levels of the chart until a day, and whether they are from sums; no levels where sums say too little."""
-    spans, held = await page.part(
+    spans, held = await render.cached_fragment(
         visit, ("spans", clock, known, tuple(wanted), currency), lambda: spans_of(visit, clock, known)
     )
     if spans is not None:
         days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
         if tuple(days) not in held:
-            memo = await page.part(visit, ("levels", clock, tuple(wanted), currency), no_levels)
+            memo = await render.cached_fragment(visit, ("levels", clock, tuple(wanted), currency), level_cache)
             held[tuple(days)] = levels_of(days, spans, wanted, currency, memo)
         return held[tuple(days)], False
-    apart = None if wanted else await visit.reader.spans_apart(clock, known, DRAWN_SPANS)
+    apart = None if wanted else await visit.reader.spans_with_relations(clock, known, DRAWN_SPANS)
     if apart is None:
         return None, True
     turned = [day for day in await turns(visit, clock, known) if day <= end]
@@ -371,7 +384,9 @@ async def through_time(
     return [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)], True
 
 
-async def spans_of(visit: Visit, clock: str, known: int) -> tuple[list[Any] | None, dict[Any, list[charts.Level]]]:
+async def spans_of(
+    visit: PageRequest, clock: str, known: int
+) -> tuple[list[Any] | None, dict[Any, list[charts.Level]]]:
     """The spans of a portfolio that is small enough, and room for the levels that are made of them."""
     return await visit.reader.spans(clock, known, DRAWN_SPANS), {}
 
@@ -391,7 +406,7 @@ class Counted(Struct, frozen=True):
 Memo = dict[date, tuple[dict[str, tuple[Any, ...]], charts.Level]]
 
 
-async def no_levels() -> Memo:
+async def level_cache() -> Memo:
     """Room for levels, whatever was known."""
     return {}
 
@@ -415,50 +430,50 @@ def levels_of(
         here = on(day)
         counts = {slug: deal.counts for slug, deal in here.items()}
         if day not in memo or memo[day][0] != counts:
-            question = Question(currency=currency, asked_on=day, lines=0)
+            question = TotalsQuery(currency=currency, asked_on=day, lines=0)
             memo[day] = counts, level_of(day, list(here.values()), question)
-        found.append(msgspec.structs.replace(memo[day][1], deals=moved(before, here)))
+        found.append(msgspec.structs.replace(memo[day][1], deals=deals_changed(before, here)))
         before = here
     return found
 
 
-def level_of(day: date, deals: Sequence[Counted], question: Question) -> charts.Level:
+def level_of(day: date, deals: Sequence[Counted], question: TotalsQuery) -> charts.Level:
     """The amounts on a day, by how firm they are: each area holds the ones after it, so none is added twice."""
     chosen = [deal.row for deal in deals if deal.chosen]
     others = [deal.row for deal in deals if not deal.chosen]
     added: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {(): (Decimal(0), Decimal(0))}
 
-    def added_up(keeps: charts.Keeps) -> tuple[Decimal, Decimal]:
+    def added_up(keeps: charts.AmountFilter) -> tuple[Decimal, Decimal]:
         kept = [(row, tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p))) for row in chosen]
         key = tuple((row.deal, p.pledge) for row, pledges in kept for p in pledges)
         if key not in added:
             rows = [msgspec.structs.replace(row, pledges=p) for row, p in kept if p or row.relations]
-            added[key] = ends_of(add_up(rows, question, reference_rates(), others), question.currency)
+            added[key] = ends_of(compute_totals(rows, question, reference_rates(), others), question.currency)
         return added[key]
 
     found = {area: added_up(keeps) for area, keeps in charts.AREAS.items()}
     return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1])
 
 
-def moved(before: Mapping[str, Counted], after: Mapping[str, Counted]) -> tuple[str, ...]:
+def deals_changed(before: Mapping[str, Counted], after: Mapping[str, Counted]) -> tuple[str, ...]:
     """The chosen deals of which amounts, or the stage of an amount, are otherwise than before, the largest first."""
     sizes = {
-        slug: max((p.value or p.high or p.low or Decimal(0)) * _rough(p.currency) for p in deal.row.pledges)
+        slug: max((p.value or p.high or p.low or Decimal(0)) * _approximate_won(p.currency) for p in deal.row.pledges)
         for slug, deal in after.items()
         if deal.chosen and deal.row.pledges and (slug not in before or before[slug].counts[:2] != deal.counts[:2])
     }
     return tuple(sorted(sizes, key=lambda slug: (-sizes[slug], slug)))
 
 
-def _rough(currency: str | None) -> Decimal:
+def _approximate_won(currency: str | None) -> Decimal:
     """A currency's size in won, only good for putting amounts in order."""
     return Decimal(1400) if currency in ("USD", "EUR", "GBP") else Decimal(1)
 
 
-def sum_level(day: date, apart: Sequence[Any], plains: Sequence[Plain], currency: str) -> charts.Level:
+def sum_level(day: date, apart: Sequence[Any], plains: Sequence[SimpleSum], currency: str) -> charts.Level:
     """The amounts stated in a currency on a day, from sums: intended or firmer, and pledged or firmer."""
     rows = [span.row for span in apart if span.since <= day < span.until]
-    total = add_up(rows, Question(lines=0), None, (), plains)
+    total = compute_totals(rows, TotalsQuery(lines=0), None, (), plains)
     (low, high), (pledged, _) = ends_of(total, currency), ends_of(total, currency, "commitment")
     return charts.Level(day, {**dict.fromkeys(charts.AREAS, Decimal(0)), "intended": low, "pledged": pledged}, high)
 
@@ -474,13 +489,13 @@ def ends_of(total: Totals, currency: str | None, nature: str | None = None) -> t
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 
-ADDED: page.Known = {**KNOWN, "group_by": http.one_of(*get_args(GroupBy)), "rates_of": http.day}
+ADDED: render.Known = {**KNOWN, "group_by": parameters.choice(*get_args(GroupBy)), "rates_of": parameters.day}
 
 
-async def added_up(visit: Visit, clock: str, known: int) -> tuple[Question, Totals]:
+async def added_up(visit: PageRequest, clock: str, known: int) -> tuple[TotalsQuery, Totals]:
     """The totals that a page asks for."""
     unit = visit.asked.get("unit", "stated")
-    question = Question(
+    question = TotalsQuery(
         currency=None if unit == "stated" else unit,
         group_by=visit.asked.get("group_by"),
         rates_of=visit.asked.get("rates_of"),
@@ -488,14 +503,16 @@ async def added_up(visit: Visit, clock: str, known: int) -> tuple[Question, Tota
         explain=True,
         lines=500,
     )
-    total: Totals = await visit.reader.totals(clock, known, visit.times.effective_on, terms(visit.asked), question)
+    total: Totals = await visit.reader.totals(
+        clock, known, visit.times.effective_on, filter_terms(visit.asked), question
+    )
     return question, total
 
 
 @route("/totals.csv", http_method=READ)
 async def get_totals_table(request: Request) -> Response[bytes]:
     """How a total is made, as CSV: a row for each pledge and group, with its rule."""
-    visit = await page.visit(request, ADDED, portfolio=True)
+    visit = await render.visit(request, ADDED, portfolio=True)
     clock, known, _ = await at(visit)
     _, total = await added_up(visit, clock, known)
     head = "group deal pledge rule low high currency nature basis because events"
@@ -520,7 +537,7 @@ async def get_totals_table(request: Request) -> Response[bytes]:
 @route("/totals", http_method=READ)
 async def get_totals(request: Request) -> Response[bytes]:
     """How a total is made: what counted, what did not, and by which rule."""
-    visit = await page.visit(request, ADDED, portfolio=True)
+    visit = await render.visit(request, ADDED, portfolio=True)
 
     async def make() -> Rendered:
         clock, known, position = await at(visit)
@@ -529,7 +546,7 @@ async def get_totals(request: Request) -> Response[bytes]:
         here = shown(visit.language)
         slugs = {g.key for g in total.groups if g.key and total.group_by == "organization"}
         asked = {"currency": question.currency, "group_by": question.group_by, "explain": "true", **filters}
-        return page.render(
+        return render.render(
             visit,
             "totals.html",
             total=total,
@@ -541,23 +558,23 @@ async def get_totals(request: Request) -> Response[bytes]:
             titles=await titles_of(visit, clock, known),
             rails=await portfolio_rails(visit, clock, known),
             data_url=visit.data("/v1/totals", **asked),
-            csv_url=visit.here_as("/totals.csv"),
+            csv_url=visit.alternate_url("/totals.csv"),
             cite=citation(visit, here.words.gettext(N_("totals")), position),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
-def parts_in_order(explained: Node) -> list[Node]:
+def parts_in_order(explained: DerivationNode) -> list[DerivationNode]:
     """The sums that a total is made of: amounts given once before yearly ones, the firm before the intended."""
 
-    def place(part: Node) -> tuple[bool, bool, str]:
+    def place(part: DerivationNode) -> tuple[bool, bool, str]:
         return part.operation != "add", ", annual, " in part.label, part.label
 
     return sorted(explained.children, key=place)
 
 
-async def titles_of(visit: Visit, clock: str, known: int) -> dict[str, Localized | None]:
+async def titles_of(visit: PageRequest, clock: str, known: int) -> dict[str, Localized | None]:
     """The titles of the deals, as far as one page holds them."""
     found = await visit.reader.deals(clock, known, visit.times.effective_on, [], None, "", WHOLE)
     rows = map(listing, found.rows)
@@ -570,17 +587,17 @@ async def titles_of(visit: Visit, clock: str, known: int) -> dict[str, Localized
 @route("/compare", http_method=READ)
 async def get_compare(request: Request) -> Response[bytes]:
     """The portfolio at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
-    visit = await page.visit(request, {**TWO_POINTS}, portfolio=True)
+    visit = await render.visit(request, {**TWO_POINTS}, portfolio=True)
 
     async def make() -> Rendered:
-        start = one_axis(http.clocks(visit.asked, "from."), "from.")
-        then = one_axis(http.clocks(visit.asked, "to."), "to.")
-        effective = await visit.reader.turns("r", visit.position, 400)
-        if start == Clocks():
+        start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
+        then = require_single_axis(parameters.clocks(visit.asked, "to."), "to.")
+        effective = await visit.reader.effective_change_days("r", visit.position, 400)
+        if start == AsOf():
             # From what the reader was looking at; else from a little while ago.
             start = visit.clocks
-            if start == Clocks() and effective:
-                start = Clocks(effective_on=effective[max(0, len(effective) - 3)])
+            if start == AsOf() and effective:
+                start = AsOf(effective_on=effective[max(0, len(effective) - 3)])
         found = await visit.reader.compare_portfolio(start, then, visit.times.today)
         grouped: dict[str, list[dict[str, Any]]] = {}
         titles: dict[str, Any] = {}
@@ -593,7 +610,7 @@ async def get_compare(request: Request) -> Response[bytes]:
         counted: dict[str, int] = {}
         for change in found["changes"]:
             counted[change["what"]] = counted.get(change["what"], 0) + 1
-        return page.render(
+        return render.render(
             visit,
             "compare_all.html",
             start=start,
@@ -601,27 +618,29 @@ async def get_compare(request: Request) -> Response[bytes]:
             grouped=grouped,
             titles=titles,
             counted=counted,
-            names={f"deal/{slug}": here.words.own(title, slug) for slug, title in titles.items()},
+            names={f"deal/{slug}": here.words.localized(title, slug) for slug, title in titles.items()},
             moments={
                 "effective": effective,
-                "published": await visit.reader.public_turns(400),
-                "recorded": times.of_log(await visit.reader.events(max(0, visit.position - 500), 500)),
+                "published": await visit.reader.publication_days(400),
+                "recorded": as_of.of_log(await visit.reader.events(max(0, visit.position - 500), 500)),
             },
             rails=None,
-            data_url=visit.data("/v1/compare", **times.parameters(start, "from."), **times.parameters(then, "to.")),
+            data_url=visit.data(
+                "/v1/compare", **as_of.as_parameters(start, "from."), **as_of.as_parameters(then, "to.")
+            ),
             csv_url=f"/compare.csv?{between(start, then)}",
             cite=citation(visit, here.words.gettext(N_("portfolio")), visit.position, between=(start, then)),
         )
 
-    return await page.kept(visit, make)
+    return await render.cached_page(visit, make)
 
 
 @route("/compare.csv", http_method=READ)
 async def get_compare_table(request: Request) -> Response[bytes]:
     """The portfolio's comparison as CSV: a row for each thing that happened to a deal."""
-    visit = await page.visit(request, {**TWO_POINTS}, portfolio=True)
-    start = one_axis(http.clocks(visit.asked, "from."), "from.")
-    then = one_axis(http.clocks(visit.asked, "to."), "to.")
+    visit = await render.visit(request, {**TWO_POINTS}, portfolio=True)
+    start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
+    then = require_single_axis(parameters.clocks(visit.asked, "to."), "to.")
     found = await visit.reader.compare_portfolio(start, then, visit.times.today)
     rows = [
         [

@@ -17,25 +17,17 @@ from litestar import Response, post, route
 from litestar.params import FromPath
 from msgspec import UNSET, Struct
 
-from registry.api import http
-from registry.api.deals import READ, scope_of
+from registry.api import parameters
+from registry.api.deals import READ, required_scope
+from registry.append.batch import AppendRequest as Record
 from registry.domain import money
-from registry.domain.deal import (
-    ConditionState,
-    Deal,
-    MilestoneState,
-    PartyState,
-    PledgeState,
-    RelationState,
-    SiteState,
-)
-from registry.domain.history import History, Reading, complete
+from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
+from registry.domain.history import EffectiveEvent, FoldedStream, fill_defaults
 from registry.domain.organization import Organization
-from registry.draft import Request as Record
 from registry.errors import (
-    BadQuery,
-    Fault,
+    FieldError,
     Invalid,
+    InvalidParameter,
     NotFound,
     RedactionUnavailable,
     RegistryError,
@@ -55,12 +47,12 @@ from registry.events.types import (
     Replacement,
     tag_of,
 )
-from registry.keys import Key
-from registry.web import forms, page
-from registry.web.deals import called, named
-from registry.web.page import COOKIE, Redirected, Rendered, Request, Visit
-from registry.web.shown import organizations_in, shown
-from registry.web.words import LANGUAGES
+from registry.infra.keys import Key
+from registry.web import forms, render
+from registry.web.deals import display_names, named
+from registry.web.format import organizations_in, shown
+from registry.web.i18n import LANGUAGES
+from registry.web.render import COOKIE, PageRequest, Redirected, Rendered, Request
 
 FORM_LIMIT = 256 * 1024
 FORM_FIELDS = 600
@@ -73,19 +65,19 @@ _OWN = frozenset({"csrf", "step", "id", "version", "type", "corrects", "voids", 
 
 async def form(request: Request) -> dict[str, str]:
     """A posted form's fields. Raises UnsupportedMediaType and TooLarge."""
-    body = await http.body(request, "application/x-www-form-urlencoded")
+    body = await parameters.body(request, "application/x-www-form-urlencoded")
     if len(body) > FORM_LIMIT:
         raise TooLarge(limit=FORM_LIMIT)
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS))
     except ValueError:
-        raise BadQuery(parameter="form", reason="it cannot be read") from None
+        raise InvalidParameter(parameter="form", reason="it cannot be read") from None
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
 
 
-def local(target: str) -> str:
+def safe_redirect_path(target: str) -> str:
     """An address of this site; the portfolio for any other."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not set(target) & set("\r\n\t\\")
     return target if safe else "/"
@@ -95,18 +87,18 @@ def local(target: str) -> str:
 async def get_sign_in(request: Request) -> Response[bytes]:
     """The form that takes a key."""
     visit = await sign_in_visit(request)
-    return page.send(visit, signing_in(visit, local(visit.asked.get("then", "/")), None, 200))
+    return render.send(visit, sign_in_page(visit, safe_redirect_path(visit.asked.get("then", "/")), None, 200))
 
 
-async def sign_in_visit(request: Request) -> Visit:
+async def sign_in_visit(request: Request) -> PageRequest:
     """A visit that needs no key even where reading does."""
-    asked = http.query(request, {"then": http.text, "lang": http.one_of(*LANGUAGES)})
-    key, token = await page.signed_in(request)
-    return page.bare(request, asked, key, token)
+    asked = parameters.query(request, {"then": parameters.text, "lang": parameters.choice(*LANGUAGES)})
+    key, token = await render.signed_in(request)
+    return render.public_request(request, asked, key, token)
 
 
-def signing_in(visit: Visit, then: str, problem: str | None, status: int) -> Rendered:
-    return page.render(
+def sign_in_page(visit: PageRequest, then: str, problem: str | None, status: int) -> Rendered:
+    return render.render(
         visit, "sign_in.html", status, then=then, problem=problem, rails=None, data_url=None, csv_url=None, cite=None
     )
 
@@ -115,15 +107,15 @@ def signing_in(visit: Visit, then: str, problem: str | None, status: int) -> Ren
 async def post_sign_in(request: Request) -> Response[bytes]:
     """Keeps a key that is known in a cookie for some hours."""
     sent = await form(request)
-    page.guard(request, None, "")
+    render.check_csrf(request, None, "")
     token = sent.get("key", "").strip()
     key = await request.app.state.registry.keys.find(token) if token else None
-    then = local(sent.get("then", "/"))
+    then = safe_redirect_path(sent.get("then", "/"))
     if key is None:
         visit = await sign_in_visit(request)
-        return page.send(
+        return render.send(
             visit,
-            signing_in(
+            sign_in_page(
                 visit, then, shown(visit.language).words.gettext("This key is not known, or it was revoked."), 401
             ),
         )
@@ -136,8 +128,8 @@ async def post_sign_in(request: Request) -> Response[bytes]:
 async def post_sign_out(request: Request) -> Response[bytes]:
     """Forgets the key."""
     sent = await form(request)
-    _, token = await page.signed_in(request)
-    page.guard(request, token, sent.get("csrf", ""))
+    _, token = await render.signed_in(request)
+    render.check_csrf(request, token, sent.get("csrf", ""))
     cookie = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
     return Response(b"", status_code=303, headers={"Location": "/", "Set-Cookie": cookie, "Cache-Control": "no-store"})
 
@@ -148,16 +140,16 @@ async def post_sign_out(request: Request) -> Response[bytes]:
 @route("/record", http_method=READ)
 async def get_record(request: Request) -> Response[bytes]:
     """Which deal is it about, or is it a new one?"""
-    visit = await page.visit(request, {"deal": http.text, "new": http.text})
+    visit = await render.visit(request, {"deal": parameters.text, "new": parameters.text})
     required(visit)
     if "deal" in visit.asked or "new" in visit.asked:
         new = "new" in visit.asked
-        slug = http.slug(visit.asked["new" if new else "deal"].strip())
-        query = {**({"type": "deal_registered"} if new else {}), **visit.speaking()}
+        slug = parameters.slug(visit.asked["new" if new else "deal"].strip())
+        query = {**({"type": "deal_registered"} if new else {}), **visit.language_params()}
         raise Redirected(f"/deals/{slug}/record" + (f"?{urlencode(query)}" if query else ""))
-    return page.send(
+    return render.send(
         visit,
-        page.render(
+        render.render(
             visit,
             "record_choose.html",
             deals=await suggested(visit),
@@ -169,25 +161,25 @@ async def get_record(request: Request) -> Response[bytes]:
     )
 
 
-def required(visit: Visit) -> Key:
+def required(visit: PageRequest) -> Key:
     """The signed-in key. Raises Unauthorized, which leads to the sign-in page."""
     if visit.key is None:
         raise Unauthorized("Sign in with a key to record.")
     return visit.key
 
 
-async def suggested(visit: Visit) -> list[tuple[str, str]]:
+async def suggested(visit: PageRequest) -> list[tuple[str, str]]:
     """The deals that a form offers: their slugs, and what they are called."""
-    clock, at, _ = await visit.reader.known_at(visit.clocks)
+    clock, at, _ = await visit.reader.known_axis(visit.clocks)
     found = await visit.reader.deals(clock, at, visit.times.today, [], None, "", SUGGESTED)
-    own = shown(visit.language).words.own
+    own = shown(visit.language).words.localized
     return [(row["deal"], own(row.get("title"), row["deal"])) for row in map(msgspec.json.decode, found.rows)]
 
 
-async def known(visit: Visit, history: History[Any] | None) -> forms.Known:
+async def known(visit: PageRequest, history: FoldedStream[Any] | None) -> forms.FormContext:
     """What a form offers to choose from."""
     organizations = await visit.reader.organizations("", None, SUGGESTED)
-    return forms.Known(
+    return forms.FormContext(
         history.state if history is not None and hasattr(history.state, "pledges") else None,
         tuple(msgspec.json.decode(o)["organization"] for o in organizations),
         tuple(slug for slug, _ in await suggested(visit)),
@@ -199,15 +191,17 @@ async def get_amount(request: Request) -> Response[bytes]:
     """How an amount that somebody types is read, as a line of a page."""
     given = dict(request.query_params.items())
     text = next((v for k, v in given.items() if k != "lang"), "")[:300]
-    visit = page.bare(request, {k: v for k, v in given.items() if k == "lang" and v in LANGUAGES}, None, None)
+    visit = render.public_request(
+        request, {k: v for k, v in given.items() if k == "lang" and v in LANGUAGES}, None, None
+    )
     reading, problem = "", ""
     if text.strip():
         try:
             parsed = money.parse(text)
             reading = reading_of(parsed.amount, visit.language)
-        except money.AmountUnreadable as error:
+        except money.AmountParseError as error:
             problem = str(error)
-    return page.send(visit, page.render(visit, "amount.html", reading=reading, problem=problem))
+    return render.send(visit, render.render(visit, "amount.html", reading=reading, problem=problem))
 
 
 def reading_of(amount: Any, language: str) -> str:
@@ -224,16 +218,16 @@ def reading_of(amount: Any, language: str) -> str:
 # --- the form ---------------------------------------------------------------------------------------------------------
 
 
-class Task(Struct):
+class FormTask(Struct):
     """What a form is for: the stream, the event type, and what it corrects, voids or redacts."""
 
     kind: str
     slug: str
-    history: History[Any] | None
+    history: FoldedStream[Any] | None
     event: type[Event] | None
-    original: Reading | None = None
-    voids: Reading | None = None
-    redacts: Reading | None = None
+    original: EffectiveEvent | None = None
+    voids: EffectiveEvent | None = None
+    redacts: EffectiveEvent | None = None
 
     @property
     def of_record(self) -> bool:
@@ -245,7 +239,7 @@ class Task(Struct):
         """What is erased with the event that it redacts: the corrections that quote it."""
         if self.history is None or self.redacts is None:
             return []
-        whole = complete(self.history, EventRedacted(redacts=self.redacts.recorded.id, reason=""))
+        whole = fill_defaults(self.history, EventRedacted(redacts=self.redacts.recorded.id, reason=""))
         assert isinstance(whole, EventRedacted)
         return [self.history.record.by_id[id].recorded for id in whole.also]
 
@@ -258,16 +252,16 @@ class Task(Struct):
         return f"/{self.kind}s/{self.slug}"
 
 
-async def task_of(visit: Visit, kind: str, slug: str, said: Mapping[str, str]) -> Task:
+async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, str]) -> FormTask:
     """Reads what a form is for. Raises NotFound for an event that is not this stream's, and Forbidden for an erasure by
     a key that may not erase: that is said before anything is filled in.
     """
-    http.slug(slug)
-    history, _ = await visit.reader.histories.current(visit.reader.reads(), f"{kind}/{slug}")
-    task = Task(kind, slug, history, forms.known_type(said.get("type")))
+    parameters.slug(slug)
+    history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"{kind}/{slug}")
+    task = FormTask(kind, slug, history, forms.known_type(said.get("type")))
     way = next((way for way in ("corrects", "voids", "redacts") if said.get(way)), None)
     if way == "redacts":
-        http.allow(required(visit), "redact")
+        parameters.require_scope(required(visit), "redact")
     if way is not None:
         uuid = intake.as_uuid(said[way])
         reading = history.record.by_id.get(uuid) if history is not None and uuid is not None else None
@@ -285,7 +279,12 @@ async def task_of(visit: Visit, kind: str, slug: str, said: Mapping[str, str]) -
     return task
 
 
-ASKED: page.Known = {"type": http.text, "corrects": http.text, "voids": http.text, "redacts": http.text}
+ASKED: render.Known = {
+    "type": parameters.text,
+    "corrects": parameters.text,
+    "voids": parameters.text,
+    "redacts": parameters.text,
+}
 
 
 @route("/deals/{deal:str}/record", http_method=READ)
@@ -302,19 +301,24 @@ async def get_organization_form(request: Request, organization: FromPath[str]) -
 
 async def show_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     """The form, empty or holding the record that is to be corrected."""
-    visit = await page.visit(request, ASKED)
+    visit = await render.visit(request, ASKED)
     required(visit)
     task = await task_of(visit, kind, slug, visit.asked)
     typed: dict[str, str] = {}
     if task.original is not None:
         assert task.original.event is not None
-        typed = forms.typed_of(task.original.event, task.original.effective_on, task.original.sources)
+        typed = forms.form_values(task.original.event, task.original.effective_on, task.original.sources)
     typed |= {"id": str(uuid4()), "version": str(task.version)}
-    return page.send(visit, await form_page(visit, task, typed, [], None, 200))
+    return render.send(visit, await form_page(visit, task, typed, [], None, 200))
 
 
 async def form_page(
-    visit: Visit, task: Task, typed: dict[str, str], faults: list[Fault], problem: str | None, status: int
+    visit: PageRequest,
+    task: FormTask,
+    typed: dict[str, str],
+    faults: list[FieldError],
+    problem: str | None,
+    status: int,
 ) -> Rendered:
     """The page with the form, what was typed in it, and what is wrong with it."""
     offered = await known(visit, task.history)
@@ -324,16 +328,16 @@ async def form_page(
         else []
     )
     if task.of_record:
-        sections.append(forms.because(typed, visit.language, for_ever=task.redacts is not None))
-    found = {f.name: fault for s in sections for f in s.fields if (fault := forms.fault_of(f, faults))}
-    told = {id(f) for f in faults for s in sections for field in s.fields if forms.fault_of(field, [f])}
-    return page.render(
+        sections.append(forms.reason_section(typed, visit.language, for_ever=task.redacts is not None))
+    found = {f.name: fault for s in sections for f in s.fields if (fault := forms.field_error(f, faults))}
+    told = {id(f) for f in faults for s in sections for field in s.fields if forms.field_error(field, [f])}
+    return render.render(
         visit,
         "record.html",
         status,
         task=task,
         names=await names_for(visit, task, None),
-        title=shown(visit.language).words.own(
+        title=shown(visit.language).words.localized(
             getattr(task.history.state, "title", None) or getattr(task.history.state, "name", None), task.slug
         )
         if task.history is not None
@@ -354,30 +358,30 @@ async def form_page(
 @post("/deals/{deal:str}/record", status_code=200)
 async def post_deal_form(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """Shows what would change, or records it."""
-    return await take_form(request, "deal", deal)
+    return await submit_form(request, "deal", deal)
 
 
 @post("/organizations/{organization:str}/record", status_code=200)
 async def post_organization_form(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """Shows what would change, or records it."""
-    return await take_form(request, "organization", organization)
+    return await submit_form(request, "organization", organization)
 
 
-async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
+async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     """A form that was sent: back with its faults, on with a preview, or recorded."""
     sent = await form(request)
-    visit = await page.visit(request, ASKED)
+    visit = await render.visit(request, ASKED)
     key = required(visit)
-    page.guard(request, visit.token, sent.get("csrf", ""))
+    render.check_csrf(request, visit.token, sent.get("csrf", ""))
     task = await task_of(visit, kind, slug, sent)
     typed = {name: text for name, text in sent.items() if name not in _OWN or name in ("id", "version", "reason")}
     typed = {"id": str(uuid4()), "version": str(task.version), **typed}
     step = sent.get("step", "preview")
     if step == "edit":
-        return page.send(visit, await form_page(visit, task, typed, [], None, 200))
+        return render.send(visit, await form_page(visit, task, typed, [], None, 200))
     try:
         announcement, readings = announced(task, typed)
-        http.allow(key, scope_of(announcement.event))
+        parameters.require_scope(key, required_scope(announcement.event))
         record = Record(
             kind=task.kind,  # type: ignore[arg-type]
             slug=slug,
@@ -388,27 +392,27 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
         )
         outcome = await visit.registry.recorder.record(record)
     except Invalid as error:
-        return page.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
+        return render.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
     except RuleBroken as error:
-        return page.send(visit, await form_page(visit, task, typed, [], error.detail, 409))
+        return render.send(visit, await form_page(visit, task, typed, [], error.detail, 409))
     except RedactionUnavailable as error:
-        return page.send(visit, await form_page(visit, task, typed, [], str(error), 503))
+        return render.send(visit, await form_page(visit, task, typed, [], str(error), 503))
     except RegistryError as error:
         if type(error).__name__ != "VersionConflict":
             raise
         typed["version"] = str(error.facts["actual"])
-        return page.send(visit, await form_page(visit, task, typed, [], str(error), 412))
+        return render.send(visit, await form_page(visit, task, typed, [], str(error), 412))
     if step == "record":
-        back = {"recorded": "true", **visit.speaking()} if task.kind == "deal" else visit.speaking()
+        back = {"recorded": "true", **visit.language_params()} if task.kind == "deal" else visit.language_params()
         return Response(
             b"",
             status_code=303,
             headers={"Location": f"{task.home}?{urlencode(back)}#event-{announcement.id}", "Cache-Control": "no-store"},
         )
     answer = msgspec.json.decode(outcome.answer)
-    return page.send(
+    return render.send(
         visit,
-        page.render(
+        render.render(
             visit,
             "record_preview.html",
             task=task,
@@ -428,14 +432,14 @@ async def take_form(request: Request, kind: str, slug: str) -> Response[bytes]:
 
 
 async def names_for(
-    visit: Visit, task: Task, announcement: Announcement | OrganizationAnnouncement | None
+    visit: PageRequest, task: FormTask, announcement: Announcement | OrganizationAnnouncement | None
 ) -> dict[str, str]:
     """What the things are called that a form and its preview speak of."""
     event = announced_last(announcement).event if announcement is not None else None
     about = [r.event for r in (task.original, task.voids, task.redacts) if r is not None]
     names = await named(visit, slugs=organizations_in([event, *about]))
     deal = task.history is not None and task.kind == "deal"
-    return names | await called(visit, task.history.state) if deal and task.history else names
+    return names | await display_names(visit, task.history.state) if deal and task.history else names
 
 
 def announced_last(announcement: Announcement | OrganizationAnnouncement) -> Any:
@@ -444,7 +448,9 @@ def announced_last(announcement: Announcement | OrganizationAnnouncement) -> Any
     return event.replacement if isinstance(event, EventCorrected) else announcement
 
 
-def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | OrganizationAnnouncement, dict[str, Any]]:
+def announced(
+    task: FormTask, typed: Mapping[str, str]
+) -> tuple[Announcement | OrganizationAnnouncement, dict[str, Any]]:
     """The announcement that a form stands for. Raises Invalid, with each fault's place in the form."""
     reader: Any = intake.announcements if task.kind == "deal" else intake.organization_announcements
     id_ = typed.get("id") or str(uuid4())
@@ -457,7 +463,7 @@ def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | Orga
     elif task.voids is not None:
         whole["event"] = EventVoided(voids=task.voids.recorded.id, reason=reason)
     elif task.event is None:
-        raise Invalid([Fault("", "choose what happened")])
+        raise Invalid([FieldError("", "choose what happened")])
     else:
         found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
         if found.faults:
@@ -476,7 +482,9 @@ def announced(task: Task, typed: Mapping[str, str]) -> tuple[Announcement | Orga
         return reader.one(msgspec.json.encode(whole)), readings
     except Invalid as error:
         # What is corrected can have a reason of its own: this one has a field that is named otherwise.
-        raise Invalid([Fault(f.pointer.replace("/event/reason", "/reason"), f.detail) for f in error.faults]) from None
+        raise Invalid(
+            [FieldError(f.pointer.replace("/event/reason", "/reason"), f.detail) for f in error.faults]
+        ) from None
 
 
 _THINGS: dict[str, type[Struct]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from registry.web.words import N_
+from registry.web.i18n import N_
 
 LONGEST = 1_000
 """What is longer than a sentence is not looked at."""

@@ -23,10 +23,11 @@ import pytest_asyncio
 import uvicorn
 from msgspec import Struct
 
-from registry import api, keys
+from registry import api
 from registry.app import create_app
-from registry.cli.service import GRACE_SECONDS, listen
-from registry.settings import Settings
+from registry.cli.server import GRACE_SECONDS, listen
+from registry.infra import keys
+from registry.infra.settings import Settings
 from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"

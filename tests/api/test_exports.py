@@ -15,7 +15,7 @@ import openpyxl
 import pytest
 import pytest_asyncio
 
-from registry import tables
+from registry import exports as export_tables
 from registry.api import exports
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
@@ -51,7 +51,7 @@ async def rows(visitor: httpx.AsyncClient, path: str, **asked: Any) -> list[dict
     answer = await visitor.get(path, params=asked)
     assert answer.status_code == 200, answer.text
     form = path.rpartition(".")[2]
-    assert answer.headers["Content-Type"].partition(";")[0] == tables.MEDIA[form]
+    assert answer.headers["Content-Type"].partition(";")[0] == export_tables.MEDIA[form]
     assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
     match form:
         case "csv":
@@ -72,9 +72,9 @@ async def rows(visitor: httpx.AsyncClient, path: str, **asked: Any) -> list[dict
 async def test_every_form_has_the_same_rows(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where they come in several pages, and where a sheet is full."""
     monkeypatch.setattr(exports, "PAGE", 7)
-    monkeypatch.setattr(tables, "SHEET_ROWS", 10)
+    monkeypatch.setattr(export_tables, "SHEET_ROWS", 10)
     # Parquet needs a library that is not always there, and says so.
-    there = [form for form in FORMS if form != "parquet" or tables.has_parquet()]
+    there = [form for form in FORMS if form != "parquet" or export_tables.has_parquet()]
     for kind, count in (("deals", 26), ("pledges", 2), ("events", 30)):
         found = {form: await rows(filled.visitor, f"/v1/export/{kind}.{form}") for form in there}
         assert {form: len(those) for form, those in found.items()} == dict.fromkeys(there, count)
@@ -129,14 +129,14 @@ async def test_no_text_becomes_a_formula(filled: Service) -> None:
 
 async def test_an_empty_file_still_has_its_columns(filled: Service) -> None:
     answer = await filled.visitor.get("/v1/export/deals.csv?organization=nobody")
-    assert answer.text == ",".join(tables.COLUMNS["deals"]) + "\r\n"
+    assert answer.text == ",".join(export_tables.COLUMNS["deals"]) + "\r\n"
     assert await rows(filled.visitor, "/v1/export/deals.xlsx", organization="nobody") == []
     assert (await filled.visitor.get("/v1/export/deals.ndjson?organization=nobody")).content == b""
 
 
 async def test_what_is_not_there_is_said(filled: Service) -> None:
     answer = await filled.visitor.get("/v1/export/deals.parquet")
-    if tables.has_parquet():
+    if export_tables.has_parquet():
         assert answer.content.startswith(b"PAR1")
     else:
         assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")

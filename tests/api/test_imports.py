@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from registry.api import http, imports
+from registry.api import imports, parameters
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE
@@ -170,7 +170,7 @@ async def test_who_reads_no_result_until_all_is_sent_waits_for_nothing(
 async def test_a_line_that_is_too_large_is_refused_alone(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "BODY_LIMIT", 2000)
+    monkeypatch.setattr(parameters, "BODY_LIMIT", 2000)
     large = {"deal": slug, **registered("x" * 3000)}
     results = await send(client, large, {"deal": slug, **registered()}, large)
     assert [(r["line"], r["status"]) for r in results] == [(1, 413), (2, 201), (3, 413)]
@@ -221,7 +221,7 @@ async def test_an_import_gives_way_to_single_posts(
     client: httpx.AsyncClient, new_slug: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits where the recorder's queue is full, and every line is recorded in the end."""
-    monkeypatch.setattr("registry.recorder.QUEUE_BYTES", 5_000)
+    monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_BYTES", 5_000)
     name = new_slug()
     lines = [{"deal": f"{name}-{n}", **registered()} for n in range(300)]
     results = await send(client, *lines)

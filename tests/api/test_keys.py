@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from registry import keys
-from registry.keys import Scope
+from registry.infra import keys
+from registry.infra.keys import Scope
 from tests.api.announcements import SOURCE, registered, voided
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -80,7 +80,7 @@ async def test_nothing_is_written_without_a_key(service: Service, slug: str, hea
 
 
 async def test_a_revoked_key_ends(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "BELIEF", 0.0)
+    monkeypatch.setattr(keys, "CACHE_TTL_SECONDS", 0.0)
     token = await keys.create(service.pool, "ends", ("record",))
     headers = {"Authorization": f"Bearer {token}"}
     assert (

@@ -15,7 +15,7 @@ from msgspec import Struct
 from typer.testing import CliRunner
 
 from registry import cli
-from registry.cli import take
+from registry.cli import export
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -113,12 +113,12 @@ async def test_export_writes_what_the_service_gives(run: Run, service: Service, 
 async def test_tail_shows_the_end_of_the_log_and_follows_it_over_broken_lines(
     run: Run, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take, "AGAIN", 0.01)
+    monkeypatch.setattr(export, "RECONNECT_SECONDS", 0.01)
     await run("record", "-", input=ndjson(*({"deal": f"tailed-{n}", **registered()} for n in range(5))))
     shown = [json.loads(line) for line in (await run("tail", "-n", "2")).out.splitlines()]
     assert [event["deal"] for event in shown] == ["tailed-3", "tailed-4"]
     monkeypatch.setenv("REGISTRY_KEY", ADMIN_KEY)
-    feed = take._feed(service.url, shown[0]["position"], {})
+    feed = export._feed(service.url, shown[0]["position"], {})
     assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-4"
     # The service lets all who listen go, as it does when it ends; they come back.
     service.app.state.registry.feed.end()

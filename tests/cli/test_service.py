@@ -22,10 +22,10 @@ import psutil
 import pytest
 from msgspec import Struct
 
-from registry import postgres
 from registry.cli import demo
-from registry.embedded import Embedded
-from tests.conftest import PATIENCE, Database
+from registry.infra import postgres
+from registry.infra.embedded.server import Embedded
+from tests.conftest import PATIENCE, ScratchDatabase
 
 REGISTRY = Path(sys.executable).with_name("registry")
 # What a developer has set for himself must not reach the tests.
@@ -177,7 +177,7 @@ def answers_at(url: str, seen: set[int]) -> int:
     return status
 
 
-def test_serve_runs_on_a_postgres_that_is_there_and_starts_none(database: Database, tmp_path: Path) -> None:
+def test_serve_runs_on_a_postgres_that_is_there_and_starts_none(database: ScratchDatabase, tmp_path: Path) -> None:
     with started(
         "serve", "--port", "0", "--data-dir", tmp_path / "data", REGISTRY_DATABASE_URL=database.app_url
     ) as running:
@@ -203,7 +203,7 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -
 
 
 async def test_a_database_without_the_schema_is_told_what_to_do(
-    database: Database, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
+    database: ScratchDatabase, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await owner.execute("DROP TABLE alembic_version")
     done = run("serve", "--port", "0", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
@@ -211,7 +211,7 @@ async def test_a_database_without_the_schema_is_told_what_to_do(
     assert "run 'registry migrate'" in done.stderr
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(database: Database, tmp_path: Path) -> None:
+def test_a_key_is_made_shown_once_listed_and_revoked(database: ScratchDatabase, tmp_path: Path) -> None:
     there = {"REGISTRY_DATABASE_URL": database.app_url, "REGISTRY_DATA_DIR": str(tmp_path)}
     made = run("keys", "create", "the analysts", "--scope", "record", "--scope", "correct", **there)
     key = made.stdout.strip()
@@ -229,7 +229,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database: Database, tmp_pat
 
 
 def test_migrate_brings_an_empty_database_to_the_head_and_twice_does_nothing(
-    database: Database, tmp_path: Path
+    database: ScratchDatabase, tmp_path: Path
 ) -> None:
     for _ in range(2):
         done = run(

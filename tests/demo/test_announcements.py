@@ -12,7 +12,7 @@ from uuid import RFC_4122
 import pytest
 
 from registry.events.types import (
-    RECORDS_OWN,
+    BOOKKEEPING_TYPES,
     ClaimReported,
     ConditionSet,
     DealRegistered,
@@ -24,7 +24,7 @@ from registry.events.types import (
     PledgeAnnounced,
     Source,
 )
-from tests.demo.files import announcements, organizations, raw
+from tests.demo.loader import announcements, organizations, raw
 
 TWELVE = [
     "aws-korea-2031",
@@ -71,9 +71,9 @@ def test_ids_are_unique_and_of_version_seven() -> None:
 
 def test_every_announcement_of_the_world_names_its_sources() -> None:
     for line in announcements():
-        assert line.sources or (isinstance(line.event, RECORDS_OWN) and not isinstance(line.event, DealRegistered)), (
-            line
-        )
+        assert line.sources or (
+            isinstance(line.event, BOOKKEEPING_TYPES) and not isinstance(line.event, DealRegistered)
+        ), line
 
 
 def test_the_file_is_in_the_order_of_publication() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from registry.domain.deal import ClaimState, Deal, MilestoneState, PledgeState, SiteState
 from registry.events.types import Amount, Horizon, Qualifier, StatedAmount
-from tests.demo.files import deal, histories, seen
+from tests.demo.loader import deal, histories, seen
 from tests.demo.test_announcements import BESIDE, TWELVE
 
 KRW_7TN = Amount(value="7000000000000", currency="KRW", stated_as=(StatedAmount(value="5130000000", currency="USD"),))

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from registry.domain.organization import Organization
-from tests.demo.files import organization_histories, organizations
+from tests.demo.loader import organization_histories, organizations
 
 
 def organization(slug: str, on: str | None = None) -> Organization:

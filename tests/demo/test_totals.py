@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from registry.domain.overlap import Relations
-from registry.domain.plausibility import Known, standing
+from registry.domain.plausibility import FlagContext, state_flags
 from registry.domain.rates import reference_rates
-from registry.domain.totals import RULES, DealRow, Group, Line, Question, add_up, row_of
+from registry.domain.totals import RULES, DealRow, Group, TotalsLine, TotalsQuery, compute_totals, row_of
+from registry.domain.totals.overlap import Relations
 from registry.events.types import Currency
-from tests.demo.files import deal, histories, seen
+from tests.demo.loader import deal, histories, seen
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "totals.md").read_text("utf-8")
 
@@ -26,15 +26,15 @@ def korea(day: str, currency: Currency | None = None) -> Group:
     every = rows(day)
     here = [row for row in every if any(place.startswith("KR") for place in row.places)]
     others = [row for row in every if row not in here]
-    question = Question(currency=currency, asked_on=date.fromisoformat(day))
-    return add_up(here, question, reference_rates(), others).overall
+    question = TotalsQuery(currency=currency, asked_on=date.fromisoformat(day))
+    return compute_totals(here, question, reference_rates(), others).overall
 
 
 def columns(group: Group) -> dict[tuple[str, str, str], tuple[str, str]]:
     return {(c.currency, c.nature, c.basis): (c.low, c.high) for c in group.columns}
 
 
-def as_written(line: Line, currency: Currency | None) -> str:
+def as_written(line: TotalsLine, currency: Currency | None) -> str:
     assert line.stated is not None
     assert line.stated.value is not None
     name = f"`{line.deal}/{line.pledge}`"
@@ -80,7 +80,7 @@ def test_the_totals_of_korea_before_the_autumn_of_2025() -> None:
 
 
 def test_the_worldwide_programme_and_what_it_may_include_are_not_added_in_the_low_end() -> None:
-    overall = add_up(rows("2025-12-31"), Question(currency="USD"), reference_rates()).overall
+    overall = compute_totals(rows("2025-12-31"), TotalsQuery(currency="USD"), reference_rates()).overall
     by = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
     assert by["aws-apec-2028/total"] == "counted"
     assert {n for n, rule in by.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
@@ -92,7 +92,7 @@ def test_the_worldwide_programme_and_what_it_may_include_are_not_added_in_the_lo
 
 def test_the_article_s_amkor_figure_is_flagged() -> None:
     neighbours = tuple(deal(slug) for slug in ("seven-firms-korea-2030", "aws-korea-2031"))
-    (flag,) = standing(deal("amkor-songdo"), Known(reference_rates(), (), neighbours))
+    (flag,) = state_flags(deal("amkor-songdo"), FlagContext(reference_rates(), (), neighbours))
     assert flag.rule == "member-not-below-aggregate"
     assert set(flag.figures) == {"amkor-songdo/packaging", "seven-firms-korea-2030/total"}
     assert flag.events
@@ -106,10 +106,10 @@ def test_relations_of_the_demo_run_in_no_circle() -> None:
     relations = Relations()
     every = rows("2025-12-31")
     for row in every:
-        relations.hold(row.deal, (p.pledge for p in row.pledges))
+        relations.add_pledges(row.deal, (p.pledge for p in row.pledges))
         for r in row.relations:
             relations.declare(r.relation, (row.deal, r.pledge), (r.deal, r.other_pledge), r.source)
     for row in every:
         for p in row.pledges:
             key = (row.deal, p.pledge)
-            assert all(key not in relations.wholes(whole) for whole in relations.wholes(key))
+            assert all(key not in relations.containers(whole) for whole in relations.containers(key))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import Server
-from tests.console import ROOT, Example, examples, fits, run
+from tests.doc_examples import ROOT, Example, examples, matches, run
 
 EXAMPLES = list(examples(ROOT / "docs" / "operating.md"))
 
@@ -31,4 +31,4 @@ async def test_an_example_prints_what_the_document_says(service: Service, exampl
     environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "KEY": ADMIN_KEY}
     example = replace(example, command=example.command.replace("http://127.0.0.1:8000", service.url))
     printed = await run(example, environment)
-    assert fits(printed, example.output), printed
+    assert matches(printed, example.output), printed

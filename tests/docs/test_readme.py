@@ -7,9 +7,9 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from registry.settings import SETTINGS, variable
+from registry.infra.settings import SETTINGS, variable
 from tests.api.conftest import ADMIN_KEY, Service
-from tests.console import ROOT, Example, examples, fits, run
+from tests.doc_examples import ROOT, Example, examples, matches, run
 
 README = ROOT / "README.md"
 EXAMPLES = list(examples(README))
@@ -25,7 +25,7 @@ def test_the_first_screen_has_an_example_each_for_posting_a_point_in_time_and_th
 async def test_an_example_prints_what_the_document_says(demo: Service, example: Example) -> None:
     here = replace(example, command=example.command.replace("http://127.0.0.1:8000", demo.url))
     printed = await run(here, {"KEY": ADMIN_KEY})
-    assert fits(printed, example.output), printed
+    assert matches(printed, example.output), printed
 
 
 def test_every_setting_is_listed_with_its_meaning() -> None:

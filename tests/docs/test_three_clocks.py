@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.api.conftest import ADMIN_KEY, Service
-from tests.console import ROOT, Example, examples, fits, run
+from tests.doc_examples import ROOT, Example, examples, matches, run
 
 EXAMPLES = list(examples(ROOT / "docs" / "three-clocks.md"))
 
@@ -17,4 +17,4 @@ def test_the_document_has_examples() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 async def test_an_example_prints_what_the_document_says(demo: Service, example: Example) -> None:
     printed = await run(example, {"REGISTRY_URL": demo.url, "REGISTRY_KEY": ADMIN_KEY})
-    assert fits(printed, example.output), printed
+    assert matches(printed, example.output), printed

@@ -9,19 +9,19 @@ import msgspec
 import pytest
 
 from registry.domain.audit import (
-    Audited,
+    AuditEntry,
     Change,
     Comparison,
     apply,
     audit,
-    blame,
+    change_points,
     compare,
     diff,
-    moments,
-    movements,
+    portfolio_changes,
+    provenance,
 )
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, OPEN, ORGANIZATIONS, Clocks, view
+from registry.domain.history import DEALS, ORGANIZATIONS, UNBOUNDED, AsOf, state_as_of
 from registry.domain.organization import Organization, register
 from registry.events.types import (
     Amount,
@@ -48,21 +48,21 @@ from registry.events.types import (
     SiteAnnounced,
     StageChanged,
 )
-from tests.domain.build import Log, day, usd
+from tests.domain.builders import LogBuilder, day, usd
 
 FIELD = "/pledges/total/amount"
 
 
-def pledged(amount: str = "5", effective: str = "2024-06-16", **more: Any) -> tuple[Log, Recorded]:
-    log = Log()
+def pledged(amount: str = "5", effective: str = "2024-06-16", **more: Any) -> tuple[LogBuilder, Recorded]:
+    log = LogBuilder()
     return log, log.admit(PledgeAnnounced(pledge="total", amount=usd(amount)), effective, **more)
 
 
-def audited(log: Log, **clocks: Any) -> dict[UUID, Audited]:
+def audited(log: LogBuilder, **clocks: Any) -> dict[UUID, AuditEntry]:
     return {a.reading.recorded.id: a for a in audit(log.events, log.at(**clocks), DEALS)}
 
 
-def compared(log: Log, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
+def compared(log: LogBuilder, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
     return compare(log.events, log.at(**at), log.at(**then), DEALS)
 
 
@@ -72,7 +72,7 @@ def kinds(made: Comparison[Deal], path: str = FIELD) -> list[tuple[str, Any, Any
 
 
 def whats(made: Comparison[Deal]) -> list[str]:
-    return [movement.what for movement in movements(made)]
+    return [movement.what for movement in portfolio_changes(made)]
 
 
 # --- from one state to another ----------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_states_that_are_the_same_differ_in_nothing() -> None:
 
 
 def test_a_new_item_is_told_field_by_field_without_what_is_unknown() -> None:
-    log = Log()
+    log = LogBuilder()
     before = log.state()
     log.admit(SiteAnnounced(site="mipo", place="KR-31"), "2024-06-16")
     assert {c.path: (c.before, c.after) for c in diff(before, log.state())} == {
@@ -115,7 +115,7 @@ def test_parties_and_relations_go_by_what_makes_them_one() -> None:
 
 
 def test_a_list_without_names_of_its_own_is_one_value() -> None:
-    log = Log()
+    log = LogBuilder()
     before = log.state()
     log.admit(DealRevised(sectors=("cloud", "data-centers")), "2024-06-16")
     assert diff(before, log.state()) == [Change("/sectors", (), ("cloud", "data-centers"))]
@@ -249,36 +249,36 @@ def test_an_erased_event_is_listed_with_its_kind_and_without_its_content() -> No
 
 
 def test_the_audit_of_nothing_is_empty() -> None:
-    assert audit([], OPEN, DEALS) == []
-    assert moments([], DEALS) == []
+    assert audit([], UNBOUNDED, DEALS) == []
+    assert change_points([], DEALS) == []
 
 
 def test_a_time_map_leaves_out_what_changed_nothing() -> None:
     log, announced = pledged()
     again = log.admit(PledgeRevised(pledge="total"), "2024-06-20")
     void = log.admit(EventVoided(voids=again.id))
-    assert [m.position for m in moments(log.events, DEALS)] == [1, announced.position]
+    assert [m.position for m in change_points(log.events, DEALS)] == [1, announced.position]
     assert void.position == 4
-    assert moments(log.events, DEALS)[1].recorded_at == announced.recorded_at
+    assert change_points(log.events, DEALS)[1].recorded_at == announced.recorded_at
 
 
 def test_an_organizations_audit_reads_like_a_deals() -> None:
-    log = Log(registered=False)
+    log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
-    listed = audit(log.events, OPEN, ORGANIZATIONS)
+    listed = audit(log.events, UNBOUNDED, ORGANIZATIONS)
     assert [a.change_of for a in listed] == ["record", "world"]
     assert [c.path for c in listed[1].changes] == ["/names"]
-    seen = view("sk-group", log.events, OPEN, ORGANIZATIONS)
+    seen = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
     assert isinstance(seen.state, Organization)
-    assert {b.path: b.event for b in blame(seen, ORGANIZATIONS)}["/names"] == named.id
+    assert {b.path: b.event for b in provenance(seen, ORGANIZATIONS)}["/names"] == named.id
 
 
 # --- what set each field ----------------------------------------------------------------------------------------------
 
 
-def blamed(log: Log, **clocks: Any) -> dict[str, Any]:
-    return {b.path: b for b in blame(view(log.slug, log.events, log.at(**clocks), DEALS), DEALS)}
+def blamed(log: LogBuilder, **clocks: Any) -> dict[str, Any]:
+    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**clocks), DEALS), DEALS)}
 
 
 def test_blame_names_the_event_that_set_a_field_and_the_value_before() -> None:
@@ -308,7 +308,7 @@ def test_the_value_of_a_claim_that_is_followed_is_blamed_on_the_claim_and_on_the
 
 
 def test_an_inferred_stage_is_blamed_on_the_event_it_was_inferred_from() -> None:
-    log = Log()
+    log = LogBuilder()
     announced = log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2024-06-16")
     assert blamed(log)["/stage"].event == announced.id
 
@@ -443,7 +443,7 @@ def test_a_deal_that_comes_into_sight_appeared_and_is_not_called_corrected() -> 
 
 
 def test_a_corrected_registration_is_the_records() -> None:
-    log = Log()
+    log = LogBuilder()
     log.correct(log.events[0], event=DealRegistered(title=Localized(en="Another name")))
     (change,) = compared(log, {"position": 1}, {}).changes
     assert (change.path, change.kind, change.causes) == ("/title", "record", (log.events[1].id,))
@@ -458,7 +458,7 @@ def test_a_merge_stands_beside_the_changes() -> None:
 
 
 def test_two_points_of_nothing_compare_to_nothing() -> None:
-    assert compare([], OPEN, Clocks(position=3), DEALS).changes == []
+    assert compare([], UNBOUNDED, AsOf(position=3), DEALS).changes == []
 
 
 # --- what it means ----------------------------------------------------------------------------------------------------
@@ -483,15 +483,15 @@ def test_two_points_of_nothing_compare_to_nothing() -> None:
 def test_an_amount_grew_or_shrank_only_where_that_can_be_measured(
     before: Amount | None, after: Amount | None, what: str
 ) -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", amount=before), "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=after), "2024-06-20")
     made = compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
-    assert [m.what for m in movements(made) if m.change and m.change.path == FIELD] == [what]
+    assert [m.what for m in portfolio_changes(made) if m.change and m.change.path == FIELD] == [what]
 
 
 def test_the_first_amount_of_a_deal_is_stated_and_no_growth() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="silent"), "2024-06-10")
     log.admit(PledgeAnnounced(pledge="first", amount=usd("5")), "2024-06-16")
     assert whats(compared(log, {"effective_on": "2024-06-10"}, {"effective_on": "2024-06-16"})) == ["stated"]
@@ -520,7 +520,7 @@ def test_a_part_that_is_told_apart_from_its_whole_is_no_growth() -> None:
 
 @pytest.mark.parametrize(("planned", "what"), [("2028", "slipped"), ("2026", "brought_forward"), ("2027-12", None)])
 def test_a_plan_slipped_by_its_last_possible_day(planned: str, what: str | None) -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1", planned="2027"), "2024-06-16")
     log.admit(MilestoneRescheduled(milestone="phase-1", planned=planned), "2024-06-20")
     made = compared(log, {"effective_on": "2024-06-16"}, {})
@@ -528,7 +528,7 @@ def test_a_plan_slipped_by_its_last_possible_day(planned: str, what: str | None)
 
 
 def test_a_stage_that_moved_in_the_world_is_said_to_have_moved() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(StageChanged(stage="construction"), "2024-06-16")
     assert whats(compared(log, {"effective_on": "2024-06-15"}, {})) == ["stage_moved"]
 
@@ -537,5 +537,9 @@ def test_what_explains_a_state_can_be_shown_as_json() -> None:
     log, announced = pledged()
     log.correct(announced, effective_on=day("2024-06-17"))
     made = compared(log, {"position": 2}, {})
-    for found in (audit(log.events, OPEN, DEALS)[1].changes, blame(view("d", log.events, OPEN, DEALS), DEALS), made):
+    for found in (
+        audit(log.events, UNBOUNDED, DEALS)[1].changes,
+        provenance(state_as_of("d", log.events, UNBOUNDED, DEALS), DEALS),
+        made,
+    ):
         assert msgspec.json.decode(msgspec.json.encode(found))

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from registry.domain.deal import Deal, Happened, Refusal, evolve, register
+from registry.domain.deal import AppliedEvent, Deal, Refusal, evolve, register
 from registry.events.types import (
-    RECORDS_OWN,
+    BOOKKEEPING_TYPES,
     Amount,
     AnyEvent,
     ClaimReported,
@@ -41,26 +41,26 @@ from registry.events.types import (
     SiteRevised,
     StageChanged,
 )
-from tests.domain.build import FIRST_INSTANT, Log, Refused, day, usd
+from tests.domain.builders import FIRST_INSTANT, LogBuilder, Refused, day, usd
 
 ANNOUNCED = "2025-06-16"
 LATER = "2025-06-22"
 
 
-def with_pledge(**said: Any) -> Log:
-    log = Log()
+def with_pledge(**said: Any) -> LogBuilder:
+    log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", **said), ANNOUNCED)
     return log
 
 
-def with_site() -> Log:
-    log = Log()
+def with_site() -> LogBuilder:
+    log = LogBuilder()
     log.admit(SiteAnnounced(site="mipo", place="KR-31", power_mw="103"), ANNOUNCED)
     return log
 
 
-def with_milestone(**said: Any) -> Log:
-    log = Log()
+def with_milestone(**said: Any) -> LogBuilder:
+    log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1", planned="2027", **said), ANNOUNCED)
     return log
 
@@ -81,7 +81,7 @@ def test_a_deal_whose_registration_was_erased_keeps_its_slug_alone() -> None:
 
 def test_a_pledge_keeps_everything_that_was_said_and_leaves_the_rest_unknown() -> None:
     stated = usd("5000000000", qualifier="about")
-    log = Log()
+    log = LogBuilder()
     log.admit(
         PledgeAnnounced(pledge="p", amount=stated, amount_basis="additional", horizon=Horizon(until="2031")), ANNOUNCED
     )
@@ -165,7 +165,7 @@ def test_a_cancelled_milestone_may_be_planned_again() -> None:
 
 
 def test_a_party_in_two_roles_may_leave_one() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(
         PartiesJoined(parties=(Party(organization="sk", role="investor"), Party(organization="sk", role="operator"))),
         ANNOUNCED,
@@ -175,7 +175,7 @@ def test_a_party_in_two_roles_may_leave_one() -> None:
 
 
 def test_a_party_that_is_there_joins_no_second_time() -> None:
-    log = Log()
+    log = LogBuilder()
     party = Party(organization="sk", role="investor")
     log.admit(PartiesJoined(parties=(party, party)), ANNOUNCED)
     log.admit(PartiesJoined(parties=(party,)), LATER)
@@ -183,7 +183,7 @@ def test_a_party_that_is_there_joins_no_second_time() -> None:
 
 
 def test_a_party_may_come_back_also_on_the_day_it_left() -> None:
-    log = Log()
+    log = LogBuilder()
     party = Party(organization="sk", role="investor")
     log.admit(PartiesJoined(parties=(party,)), ANNOUNCED)
     log.admit(PartyLeft(organization="sk"), ANNOUNCED)
@@ -198,7 +198,7 @@ def test_a_party_may_come_back_also_on_the_day_it_left() -> None:
 
 
 def test_a_condition_holds_until_it_is_lifted() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(ConditionSet(condition="data-stays", text=Localized(en="Customer data stays in Korea.")), ANNOUNCED)
     log.admit(ConditionLifted(condition="data-stays"), LATER)
     (condition,) = log.state().conditions
@@ -214,14 +214,14 @@ def test_a_relation_holds_until_it_is_taken_back_and_names_the_event_that_says_s
 
 
 def test_a_relation_said_twice_is_one() -> None:
-    log = Log()
+    log = LogBuilder()
     for on in (ANNOUNCED, LATER):
         log.admit(DealsRelated(relation="part_of", deal="korea-ai-highway"), on)
     assert [r.since for r in log.state().relations] == [day(ANNOUNCED)]
 
 
 def test_lists_stand_in_an_order_of_their_own_whatever_came_first() -> None:
-    one, two = Log(), Log()
+    one, two = LogBuilder(), LogBuilder()
     said = [
         (PledgeAnnounced(pledge="b"), ANNOUNCED),
         (PledgeAnnounced(pledge="a"), ANNOUNCED),
@@ -279,7 +279,7 @@ def test_a_ceremony_is_not_construction() -> None:
 
 
 def test_an_instrument_means_signed_and_a_partnership_without_one_means_nothing() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(PartnershipFormed(members=("microsoft", "kt")), ANNOUNCED)
     assert log.state().stage is None
     log.admit(PartnershipFormed(members=("microsoft", "kt"), instrument="contract"), LATER)
@@ -287,7 +287,7 @@ def test_an_instrument_means_signed_and_a_partnership_without_one_means_nothing(
 
 
 def test_an_inference_never_goes_back_and_never_out_of_a_stage_that_stopped() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(StageChanged(stage="construction"), ANNOUNCED)
     log.admit(PledgeAnnounced(pledge="a", commitment="binding"), LATER)
     assert log.state().stage.value == "construction"  # type: ignore[union-attr]
@@ -297,7 +297,7 @@ def test_an_inference_never_goes_back_and_never_out_of_a_stage_that_stopped() ->
 
 
 def test_a_declared_stage_may_go_back() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(StageChanged(stage="construction"), ANNOUNCED)
     log.admit(StageChanged(stage="signed"), LATER)
     assert log.state().stage.value == "signed"  # type: ignore[union-attr]
@@ -306,9 +306,9 @@ def test_a_declared_stage_may_go_back() -> None:
 # --- what a deal cannot carry -----------------------------------------------------------------------------------------
 
 
-def ulsan() -> Log:
+def ulsan() -> LogBuilder:
     """A deal with one of everything, each in a state in which something can no longer be done to it."""
-    log = Log()
+    log = LogBuilder()
     for pledge in ("total", "gone"):
         log.admit(PledgeAnnounced(pledge=pledge), ANNOUNCED)
     log.admit(PledgeWithdrawn(pledge="gone"), LATER)
@@ -390,7 +390,7 @@ def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
     deal = ulsan().state()
     for event, rule in REFUSED:
         answer = evolve(
-            deal, Happened(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), (), FIRST_INSTANT)
+            deal, AppliedEvent(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), (), FIRST_INSTANT)
         )
         assert isinstance(answer, Refusal)
         assert answer.rule == rule
@@ -398,20 +398,20 @@ def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
 
 def test_every_type_of_event_has_its_case() -> None:
     """The fold answers to each type with a deal or a refusal, never with an error."""
-    tried = {type(event) for event, _ in REFUSED} | set(RECORDS_OWN)
+    tried = {type(event) for event, _ in REFUSED} | set(BOOKKEEPING_TYPES)
     tried |= {StageChanged, DealRevised, PartiesJoined, PartnershipFormed}
     assert set(get_args(DealEvent)) <= tried
     deal = register("d", None)
     for event in (StageChanged(stage="signed"), DealRevised(), PartiesJoined(parties=()), PartnershipFormed()):
         assert isinstance(
-            evolve(deal, Happened(ulsan().events[0].id, event, date.max, date.max, (), FIRST_INSTANT)), Deal
+            evolve(deal, AppliedEvent(ulsan().events[0].id, event, date.max, date.max, (), FIRST_INSTANT)), Deal
         )
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-def disputed() -> Log:
+def disputed() -> LogBuilder:
     """USD 5.1bn by the city, and another paper's figure."""
     log = with_pledge(amount=usd("5100000000"))
     log.admit(

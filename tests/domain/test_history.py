@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, OPEN, ORGANIZATIONS, Clocks, History, admit, view
+from registry.domain.history import DEALS, ORGANIZATIONS, UNBOUNDED, AsOf, FoldedStream, admit, state_as_of
 from registry.domain.organization import Organization
 from registry.events.types import (
     AnyEvent,
@@ -35,22 +35,22 @@ from registry.events.types import (
     SiteRevised,
     StageChanged,
 )
-from tests.domain.build import Log, Refused, article, day, usd
+from tests.domain.builders import LogBuilder, Refused, article, day, usd
 
 NOWHERE = UUID(int=404)
 
 
-def pledged(amount: str = "5", effective: str = "2025-06-16", **more: Any) -> tuple[Log, Recorded]:
-    log = Log()
+def pledged(amount: str = "5", effective: str = "2025-06-16", **more: Any) -> tuple[LogBuilder, Recorded]:
+    log = LogBuilder()
     return log, log.admit(PledgeAnnounced(pledge="total", amount=usd(amount)), effective, **more)
 
 
-def amount(log: Log, **clocks: Any) -> str | None:
+def amount(log: LogBuilder, **clocks: Any) -> str | None:
     pledges = log.state(**clocks).pledges
     return pledges[0].amount.value if pledges and pledges[0].amount else None
 
 
-def refused(log: Log, event: Any, effective: str | None = None) -> Refused:
+def refused(log: LogBuilder, event: Any, effective: str | None = None) -> Refused:
     """The refusal of an event, which must leave the log as it was."""
     before, state = list(log.events), log.history().state
     with pytest.raises(Refused) as refusal:
@@ -94,7 +94,7 @@ def test_a_backdated_event_that_fits_joins_the_past() -> None:
 
 
 def test_the_registration_applies_first_whatever_its_date() -> None:
-    log = Log(effective="2025-10-29")
+    log = LogBuilder(effective="2025-10-29")
     log.admit(StageChanged(stage="signed"), "2024-09-27", published="2024-09-30")
     state = log.state(effective_on="2024-10-01")
     assert state.title == Localized(en="A deal")
@@ -102,7 +102,7 @@ def test_the_registration_applies_first_whatever_its_date() -> None:
 
 
 def test_a_deal_is_not_known_where_nothing_of_it_is_left_not_even_its_registration() -> None:
-    log = Log(effective="2024-01-01")
+    log = LogBuilder(effective="2024-01-01")
     assert log.known(effective_on="2023-12-31") is None
     assert log.known(published_on="2023-12-31") is None
     assert log.known(position=0) is None
@@ -113,14 +113,14 @@ def test_a_revision_published_before_its_own_pledge_is_accepted_and_flagged_wher
     log, _ = pledged(published="2025-06-22")
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-20")
     assert log.history().timeline.refusals == {}
-    seen = view(log.slug, log.events, Clocks(published_on=day("2025-06-21")), DEALS)
+    seen = state_as_of(log.slug, log.events, AsOf(published_on=day("2025-06-21")), DEALS)
     assert [(r.recorded.id, refusal.rule) for r, refusal in seen.unapplied] == [(revision.id, "pledge-unknown")]
     assert seen.state is not None
     assert seen.state.pledges == ()
 
 
 def test_an_announcement_of_what_will_be_is_not_so_yet() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(StageChanged(stage="operating"), "2027-11-01")
     assert log.state(effective_on="2027-10-31").stage is None
     assert log.state(effective_on="2027-11-01").stage is not None
@@ -170,7 +170,7 @@ def test_corrections_hide_from_the_public_clocks_by_their_position_alone() -> No
 
 
 def test_a_first_event_can_be_corrected() -> None:
-    log = Log()
+    log = LogBuilder()
     title = Localized(en="SK–AWS Ulsan", ko="SK·AWS 울산")
     log.correct(log.events[0], event=DealRegistered(title=title), effective_on=day("2025-06-16"))
     assert log.state().title == title
@@ -270,7 +270,7 @@ def test_a_void_of_what_is_not_there_is_refused() -> None:
 
 
 def test_a_registration_is_never_voided() -> None:
-    log = Log()
+    log = LogBuilder()
     assert refused(log, EventVoided(voids=log.events[0].id)).rule == "registration-voided"
 
 
@@ -292,13 +292,13 @@ def test_what_would_leave_later_events_without_ground_is_refused_with_the_list_o
 
 
 def test_a_backdated_event_that_leaves_a_later_one_without_ground_is_refused() -> None:
-    log = Log()
+    log = LogBuilder()
     scheduled = log.admit(MilestoneScheduled(milestone="phase-1"), "2025-06-16")
     assert refused(log, MilestoneScheduled(milestone="phase-1"), "2025-01-01").stranded == [scheduled.id]
 
 
 def test_a_step_reached_before_it_was_known_is_refused_until_its_plan_is_backdated() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1"), "2025-08-29")
     assert refused(log, MilestoneReached(milestone="phase-1"), "2025-06-16").rule == "milestone-unknown"
 
@@ -306,7 +306,7 @@ def test_a_step_reached_before_it_was_known_is_refused_until_its_plan_is_backdat
 # --- claims and the choice between them -------------------------------------------------------------------------------
 
 
-def disputed() -> tuple[Log, Recorded]:
+def disputed() -> tuple[LogBuilder, Recorded]:
     log, _ = pledged("5")
     return log, log.admit(ClaimReported(claim="herald", field="/pledges/total/amount", value=usd("7")))
 
@@ -381,7 +381,7 @@ def test_a_preference_for_what_is_not_there_or_is_so_already_is_refused(preferen
 
 
 def test_a_claim_names_the_event_that_set_its_field_by_itself() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(SiteAnnounced(site="mipo", power_mw="103"), "2025-06-16")
     revised = log.admit(SiteRevised(site="mipo", power_mw="41"), "2025-06-20")
     claim = log.admit(ClaimReported(claim="c", field="/sites/mipo/power_mw", value="40"))
@@ -412,7 +412,7 @@ def test_claims_that_are_corrected_to_speak_of_each_other_are_refused_and_break_
     log.record(EventCorrected(corrects=first.id, replacement=circle))
     back = Replacement(event=ClaimReported(claim="c", field=FIELD, value=usd("8"), about=first.id))
     log.record(EventCorrected(corrects=second.id, replacement=back))
-    assert len(view(log.slug, log.events, OPEN, DEALS).unapplied) == 2
+    assert len(state_as_of(log.slug, log.events, UNBOUNDED, DEALS).unapplied) == 2
 
 
 # --- merges -----------------------------------------------------------------------------------------------------------
@@ -422,11 +422,11 @@ def test_a_merged_deal_leads_to_the_other_until_it_is_unmerged_and_loses_no_even
     log, _ = pledged()
     before = log.state()
     merge = log.admit(DealMerged(into="aws-korea-2031"))
-    assert view(log.slug, log.events, OPEN, DEALS).merged_into == "aws-korea-2031"
+    assert state_as_of(log.slug, log.events, UNBOUNDED, DEALS).merged_into == "aws-korea-2031"
     assert log.state() == before
     log.admit(DealUnmerged())
-    assert view(log.slug, log.events, OPEN, DEALS).merged_into is None
-    assert view(log.slug, log.events, Clocks(position=merge.position), DEALS).merged_into == "aws-korea-2031"
+    assert state_as_of(log.slug, log.events, UNBOUNDED, DEALS).merged_into is None
+    assert state_as_of(log.slug, log.events, AsOf(position=merge.position), DEALS).merged_into == "aws-korea-2031"
 
 
 def test_a_voided_merge_never_was() -> None:
@@ -476,7 +476,7 @@ def test_an_erasure_is_never_refused_for_what_rests_on_the_erased() -> None:
     log, announced = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
     log.redact(announced)
-    seen = view(log.slug, log.events, OPEN, DEALS)
+    seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     assert [r.recorded.id for r, _ in seen.unapplied] == [revision.id]
 
 
@@ -497,7 +497,7 @@ def test_what_an_erased_correction_called_wrong_does_not_become_true_again() -> 
     assert log.state(position=correction.position).pledges == ()
     assert amount(log, position=announced.position) == "50"
     reading = log.history().record.by_id[announced.id]
-    assert (reading.event, reading.sources, reading.in_force.id) == (None, (), correction.id)
+    assert (reading.event, reading.sources, reading.source_record.id) == (None, (), correction.id)
     later = Replacement(effective_on=day("2025-01-01"))
     refusal = refused(log, EventCorrected(corrects=announced.id, replacement=later))
     assert (refusal.rule, str(correction.id) in refusal.detail) == ("event-redacted", True)
@@ -544,11 +544,11 @@ def test_a_merge_a_choice_and_a_retraction_hold_when_their_words_are_erased() ->
         DealMerged(into="aws-korea-2031", reason="words"),
     ]
     recorded = [log.admit(event) for event in acts]
-    before = log.history().view(OPEN)
+    before = log.history().state_as_of(UNBOUNDED)
     assert before.merged_into == "aws-korea-2031"
     for one in recorded:
         log.redact(one)
-    after = log.history().view(OPEN)
+    after = log.history().state_as_of(UNBOUNDED)
     assert (after.state, after.merged_into) == (before.state, before.merged_into)
     assert amount(log) == "7"
     for number, event in enumerate(log.events[4:7]):
@@ -588,7 +588,7 @@ def test_the_refusals_of_erasing() -> None:
 
 
 def test_the_first_event_of_a_deal_registers_it() -> None:
-    log = Log(registered=False)
+    log = LogBuilder(registered=False)
     assert refused(log, StageChanged(stage="signed"), "2025-01-01").rule == "not-registered"
     log.admit(DealRegistered(title=Localized(en="A deal")))
     assert refused(log, DealRegistered(title=Localized(en="A deal"))).rule == "already-registered"
@@ -598,14 +598,14 @@ def test_the_door_leaves_the_history_it_was_asked_about_as_it_was() -> None:
     log, _ = pledged()
     history = log.history()
     answer = admit(history, log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20"))
-    assert isinstance(answer, History)
+    assert isinstance(answer, FoldedStream)
     assert history.state != answer.state
     assert history.version == 2
     assert history.state == log.history().state
 
 
 def test_an_organizations_stream_is_read_by_the_same_rule() -> None:
-    log = Log(registered=False)
+    log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK")), "2024-01-01")
     log.record(
         EventCorrected(
@@ -613,13 +613,13 @@ def test_an_organizations_stream_is_read_by_the_same_rule() -> None:
             replacement=Replacement(event=OrganizationRegistered(name=Localized(en="SK Group"))),
         )
     )
-    held: History[Organization] = History("sk-group", ORGANIZATIONS, log.events)
+    held: FoldedStream[Organization] = FoldedStream("sk-group", ORGANIZATIONS, log.events)
     assert held.state.name == Localized(en="SK Group")
 
 
 def test_a_history_held_at_a_date_goes_on_at_that_date() -> None:
     log, _ = pledged()
     later = log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
-    held: History[Deal] = History(log.slug, DEALS, log.events, Clocks(effective_on=day("2025-06-19")))
+    held: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events, AsOf(effective_on=day("2025-06-19")))
     held.append(later)
     assert held.state.pledges[0].amount == usd("5")

@@ -14,10 +14,19 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from registry.domain.money import AmountUnreadable, Parsed, parse, plain
-from registry.domain.rates import MAX_AGE_DAYS, SOURCE, NoRate, Rate, Rates, convert, implied_rates, reference_rates
+from registry.domain.money import AmountParseError, Parsed, format_decimal, parse
+from registry.domain.rates import (
+    MAX_AGE_DAYS,
+    SOURCE,
+    Rate,
+    Rates,
+    RateUnavailable,
+    convert,
+    implied_rates,
+    reference_rates,
+)
 from registry.events.types import Amount, Currency, StatedAmount
-from tests.domain.build import day
+from tests.domain.builders import day
 
 
 def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
@@ -137,7 +146,7 @@ def test_an_amount_is_read_as_the_press_writes_it(text: str, meant: Parsed) -> N
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(AmountUnreadable) as refused:
+    with pytest.raises(AmountParseError) as refused:
         parse(text)
     assert refused.value.reason == reason
     assert isinstance(refused.value, ValueError)
@@ -255,9 +264,9 @@ def written_amounts(draw: st.DrawFn) -> tuple[str, Parsed]:
     place = 2 if korean else 0
     text = _around(draw, figure, _QUALIFIED[qualifier], _BASED[basis], place)
     meant = (
-        Amount(currency=currency, low=plain(low[1]), high=plain(worth_of), qualifier=qualifier)
+        Amount(currency=currency, low=format_decimal(low[1]), high=format_decimal(worth_of), qualifier=qualifier)
         if in_range and low is not None
-        else Amount(currency=currency, value=plain(worth_of), qualifier=qualifier)
+        else Amount(currency=currency, value=format_decimal(worth_of), qualifier=qualifier)
     )
     return text, Parsed(meant, basis)
 
@@ -294,7 +303,7 @@ def test_nothing_is_read_around_a_word_that_is_not_understood(
 ) -> None:
     text = written[0]
     at = min(place, len(text))
-    with pytest.raises(AmountUnreadable):
+    with pytest.raises(AmountParseError):
         parse(text[:at] + junk + text[at:])
 
 
@@ -306,7 +315,7 @@ def test_an_amount_without_its_currency_is_refused(written: tuple[str, Parsed]) 
     for sign in every:
         bare = bare.replace(sign.strip(" -"), "")
     assume(bare != text)
-    with pytest.raises(AmountUnreadable):
+    with pytest.raises(AmountParseError):
         parse(bare)
 
 
@@ -337,7 +346,7 @@ _PIECES += [" to ", "약", "최대", "between ", " and ", "(", ")", "USD", "won"
 def test_whatever_is_read_can_be_recorded_and_is_not_zero(text: str) -> None:
     try:
         read = parse(text).amount
-    except AmountUnreadable:
+    except AmountParseError:
         return
     figures = [Decimal(f) for f in (read.value, read.low, read.high) if f is not None]
     assert figures
@@ -349,7 +358,7 @@ def test_whatever_is_read_can_be_recorded_and_is_not_zero(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
-    with suppress(AmountUnreadable):
+    with suppress(AmountParseError):
         assert parse(text).amount.currency
 
 
@@ -382,7 +391,7 @@ def test_a_conversion_never_uses_a_rate_from_after_the_day_asked_for(few: Rates)
     rate = few.rate("EUR", "KRW", asked)
     assert isinstance(rate, Rate)
     assert (rate.day, rate.rate) == (day("2025-01-03"), Decimal(1400))
-    assert isinstance(few.rate("EUR", "KRW", day("2024-10-31")), NoRate)
+    assert isinstance(few.rate("EUR", "KRW", day("2024-10-31")), RateUnavailable)
 
 
 def test_a_cross_rate_is_of_one_day(few: Rates) -> None:
@@ -394,19 +403,19 @@ def test_a_cross_rate_is_of_one_day(few: Rates) -> None:
 
 def test_a_rate_is_refused_when_it_is_old_or_unknown(few: Rates) -> None:
     old = few.rate("RUB", "USD", day("2025-01-08"))
-    assert isinstance(old, NoRate)
+    assert isinstance(old, RateUnavailable)
     assert "2024-11-01" in old.reason
     never = few.rate("TWD", "USD", day("2025-01-08"))
-    assert isinstance(never, NoRate)
+    assert isinstance(never, RateUnavailable)
     assert "TWD" in never.reason
     last = day("2025-01-08")
     assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS)), Rate)
-    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS + 1)), NoRate)
+    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS + 1)), RateUnavailable)
 
 
 def test_a_converted_amount_names_its_rate_day_and_source() -> None:
     converted = reference_rates().convert(Decimal(5_000_000_000), "USD", "KRW", day("2025-10-26"))
-    assert not isinstance(converted, NoRate)
+    assert not isinstance(converted, RateUnavailable)
     assert converted.rate.day == day("2025-10-24"), "the 26th was a Sunday"
     assert converted.rate.source == SOURCE
     # By hand: 5,000,000,000 × 1671.49 / 1.1612, to the whole won.
@@ -415,7 +424,7 @@ def test_a_converted_amount_names_its_rate_day_and_source() -> None:
 
 def test_the_same_currency_is_not_converted() -> None:
     converted = reference_rates().convert(Decimal("0.123456"), "TWD", "TWD", day("1990-01-01"))
-    assert not isinstance(converted, NoRate)
+    assert not isinstance(converted, RateUnavailable)
     assert (converted.value, converted.rate.source) == (Decimal("0.123456"), "stated")
 
 
@@ -441,8 +450,8 @@ def test_two_currencies_one_of_them_a_stale_conversion() -> None:
     repeated = amount("KRW", "2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
     (then,) = implied_rates(repeated, day("2024-10-10"), reference_rates())
     (now,) = implied_rates(repeated, day("2025-10-29"), reference_rates())
-    assert abs(then.off_by) < Decimal("0.02")
-    assert now.off_by > Decimal("0.06")
+    assert abs(then.deviation) < Decimal("0.02")
+    assert now.deviation > Decimal("0.06")
     assert now.implied == Decimal("0.00075")
     assert now.reference.day == day("2025-10-29")
 

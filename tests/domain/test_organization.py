@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry.domain.deal import Happened, Refusal
-from registry.domain.names import comparable, suggest_duplicates
-from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, roll_up
+from registry.domain.deal import AppliedEvent, Refusal
+from registry.domain.deduplication import normalize_name, suggest_duplicates
+from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, ultimate_parents
 from registry.events.types import (
     Event,
     Localized,
@@ -23,7 +23,7 @@ from registry.events.types import (
     ParentEnded,
     ParentSet,
 )
-from tests.domain.build import FIRST_INSTANT, day
+from tests.domain.builders import FIRST_INSTANT, day
 
 
 def organization(slug: str, ko: str | None = None, en: str | None = None, *events: Event) -> Organization:
@@ -40,7 +40,7 @@ def then(state: Organization, event: Event, on: str = "2024-10-01") -> Organizat
 
 
 def tried(state: Organization, event: Event, on: str = "2024-10-01") -> Organization | Refusal:
-    return evolve(state, Happened(UUID(int=1), event, day(on), day(on), (), FIRST_INSTANT))
+    return evolve(state, AppliedEvent(UUID(int=1), event, day(on), day(on), (), FIRST_INSTANT))
 
 
 # --- the state --------------------------------------------------------------------------------------------------------
@@ -122,20 +122,20 @@ def test_commitments_roll_up_through_owners_of_that_day() -> None:
     vena = then(organization("vena-energy"), ParentSet(parent="gip", control="owns"), "2018-01-01")
     gip = then(organization("gip"), ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
     every = {o.organization: o for o in (vena, gip, organization("blackrock"))}
-    assert roll_up(every, day("2024-09-30")) == {"vena-energy": "gip"}
-    assert roll_up(every, day("2024-10-01")) == {"vena-energy": "blackrock", "gip": "blackrock"}
+    assert ultimate_parents(every, day("2024-09-30")) == {"vena-energy": "gip"}
+    assert ultimate_parents(every, day("2024-10-01")) == {"vena-energy": "blackrock", "gip": "blackrock"}
 
 
 def test_a_joint_venture_a_minority_and_a_manager_roll_up_to_nobody() -> None:
     jv = organization("jv", None, None, ParentSet(parent="alibaba"), ParentSet(parent="shinsegae"))
     half = organization("half", None, None, ParentSet(parent="one", share="50"))
     run = organization("fund", None, None, ParentSet(parent="manager", control="manages"))
-    assert roll_up({o.organization: o for o in (jv, half, run)}, day("2025-01-01")) == {}
+    assert ultimate_parents({o.organization: o for o in (jv, half, run)}, day("2025-01-01")) == {}
 
 
 def test_a_duplicate_counts_under_what_it_was_merged_into() -> None:
     kt = then(organization("kt"), ParentSet(parent="holding"))
-    assert roll_up({"kt": kt}, day("2025-01-01"), {"kt-corp": "kt"}) == {"kt": "holding", "kt-corp": "holding"}
+    assert ultimate_parents({"kt": kt}, day("2025-01-01"), {"kt-corp": "kt"}) == {"kt": "holding", "kt-corp": "holding"}
 
 
 @given(
@@ -148,7 +148,7 @@ def test_a_circle_of_owners_has_no_top(parents: Mapping[str, str], merged: Mappi
         slug: Organization(organization=slug, name=None, parents=(ParentState(parent, None, None, since),))
         for slug, parent in parents.items()
     }
-    tops = roll_up(every, date(2025, 1, 1), merged)
+    tops = ultimate_parents(every, date(2025, 1, 1), merged)
     for slug, top in tops.items():
         assert slug != top
         assert tops.get(top, top) == top, "who is on top counts under nobody"
@@ -210,5 +210,5 @@ def test_the_likeliest_is_suggested_first() -> None:
 @given(st.text(max_size=30))
 @example("PTY")
 def test_any_name_can_be_compared(name: str) -> None:
-    assert comparable(name) == comparable(name.upper().lower()) or not name.isascii()
-    assert comparable(f"{name} Inc.") == comparable(name) or not comparable(name)
+    assert normalize_name(name) == normalize_name(name.upper().lower()) or not name.isascii()
+    assert normalize_name(f"{name} Inc.") == normalize_name(name) or not normalize_name(name)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from registry.domain.assessment import flags_by_event, flags_raised
 from registry.domain.deal import Deal
-from registry.domain.plausibility import Flag, Known, flags, standing
+from registry.domain.plausibility import Flag, FlagContext, event_flags, state_flags
 from registry.domain.rates import reference_rates
-from registry.domain.remarks import flags_by_event, flags_raised
 from registry.events.types import (
     Amount,
     ClaimReported,
@@ -29,34 +29,34 @@ from registry.events.types import (
     StageChanged,
     StatedAmount,
 )
-from tests.domain.build import Log, day, usd
+from tests.domain.builders import LogBuilder, day, usd
 
 
 def krw(value: str, **more: Any) -> Amount:
     return Amount(value=value, currency="KRW", **more)
 
 
-def raised(log: Log, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ...]:
+def raised(log: LogBuilder, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ...]:
     """What the log's last event raises."""
     steps, states = log.history().timeline.steps, log.history().timeline.states
     at = next(i for i, step in enumerate(steps) if step.reading.recorded.id == log.events[-1].id)
     before = states[at - 1] if at else log.history().record.base
     earlier = tuple(step.happened for step in steps if step.reading.recorded.position < log.events[-1].position)
-    return flags(before, states[at], steps[at].happened, Known(reference_rates(), earlier, neighbours))
+    return event_flags(before, states[at], steps[at].happened, FlagContext(reference_rates(), earlier, neighbours))
 
 
 def rules(found: tuple[Flag, ...]) -> list[str]:
     return [flag.rule for flag in found]
 
 
-def begun(slug: str = "sk-aws-ulsan") -> Log:
+def begun(slug: str = "sk-aws-ulsan") -> LogBuilder:
     """A log that goes on when all of the announcements are out."""
-    log = Log(slug)
+    log = LogBuilder(slug)
     log.now = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
     return log
 
 
-def announced(*events: Event, on: str = "2025-10-29") -> Log:
+def announced(*events: Event, on: str = "2025-10-29") -> LogBuilder:
     log = begun("amkor-songdo")
     for event in events:
         log.admit(event, on, published=on)  # type: ignore[arg-type]
@@ -124,11 +124,11 @@ def test_a_conversion_of_the_day_is_not_flagged() -> None:
     assert raised(announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))) == ()
 
 
-def amkor() -> Log:
+def amkor() -> LogBuilder:
     return announced(PledgeAnnounced(pledge="packaging", amount=usd("9000000000", qualifier="about")))
 
 
-def seven_firms() -> Log:
+def seven_firms() -> LogBuilder:
     log = begun("seven-firms-korea")
     log.admit(PledgeAnnounced(pledge="total", amount=usd("9000000000")), "2025-10-29", published="2025-10-29")
     return log
@@ -142,7 +142,7 @@ def test_an_aggregate_ascribed_to_one_member_is_flagged() -> None:
     aggregate.admit(related, "2025-10-29", published="2025-10-29")
 
     (of_aggregate,) = raised(aggregate, (member.state(),))
-    (of_member,) = standing(member.state(), Known(reference_rates(), (), (aggregate.state(),)))
+    (of_member,) = state_flags(member.state(), FlagContext(reference_rates(), (), (aggregate.state(),)))
 
     assert of_aggregate.rule == of_member.rule == "member-not-below-aggregate"
     assert of_member.figures == {
@@ -194,7 +194,7 @@ def test_capacity_per_gpu_out_of_range() -> None:
     assert rules(raised(announced(SiteAnnounced(site="mipo", power_mw="1030", gpus=60000)))) == ["power-per-gpu"]
     slipped.admit(SiteDropped(site="mipo"), "2025-11-03")
     assert raised(slipped) == ()
-    assert standing(slipped.state(), Known()) == ()
+    assert state_flags(slipped.state(), FlagContext()) == ()
 
 
 def test_the_same_announcement_recorded_twice() -> None:
@@ -220,7 +220,7 @@ def test_a_revision_published_before_its_own_pledge() -> None:
 
 
 def test_what_is_not_known_raises_nothing() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", amount=Amount(currency="KRW", wording="several trillion won")))
     assert raised(log) == ()
     log.admit(PledgeRevised(pledge="total", amount=Amount(currency="TWD", value="5")), "2026-01-01")
@@ -235,7 +235,7 @@ def test_flags_need_no_rates() -> None:
     log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
     history = log.history()
     happened = history.timeline.steps[-1].happened
-    assert flags(None, history.state, happened, Known()) == ()
+    assert event_flags(None, history.state, happened, FlagContext()) == ()
 
 
 def test_a_source_of_after_the_day_of_recording() -> None:
@@ -250,12 +250,12 @@ def test_a_source_of_after_the_day_of_recording() -> None:
 
 
 def test_a_source_of_the_registration_of_after_the_day_of_recording() -> None:
-    log = Log(registered=False)
+    log = LogBuilder(registered=False)
     registered = log.admit(DealRegistered(title=Localized(en="A deal")), "2024-12-01", published="2025-01-03")
     signed = log.admit(StageChanged(stage="signed"), "2025-01-02", published="2025-01-02")
     history = log.history()
     (flag,) = flags_raised(history, [registered.id, signed.id], reference_rates(), ())
     assert (flag.rule, flag.events) == ("published-after-recorded", (str(registered.id),))
-    assert flags_by_event(history.view(log.at()), reference_rates()) == {registered.id: (flag,)}
+    assert flags_by_event(history.state_as_of(log.at()), reference_rates()) == {registered.id: (flag,)}
     log.correct(registered, sources=(Source(publisher="The Korea Herald", published_on=day("2024-12-31")),))
-    assert flags_by_event(log.history().view(log.at()), reference_rates()) == {}
+    assert flags_by_event(log.history().state_as_of(log.at()), reference_rates()) == {}

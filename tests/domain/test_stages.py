@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.deal import StageState
-from registry.domain.stages import GEM, IATI, LADDER, QUIET_RULE, Step, gone_quiet, ladder
+from registry.domain.stages import GEM, IATI, LADDER, QUIET_RULE, StageChange, inactivity, ladder
 from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAnnounced, Stage, StageChanged
-from tests.domain.build import Log, day
+from tests.domain.builders import LogBuilder, day
 
 
 def test_declared_and_inferred_stages_are_kept_apart() -> None:
-    log = Log()
+    log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2025-06-16")
     inferred = log.state().stage
     assert inferred == StageState("committed", "inferred", day("2025-06-16"), "amount-pledged")
@@ -26,7 +26,7 @@ def test_declared_and_inferred_stages_are_kept_apart() -> None:
 
 def test_a_ceremony_is_not_construction() -> None:
     """Hard case 12: breaking ground infers nothing; construction that was reported does."""
-    log = Log()
+    log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="ceremony", kind="groundbreaking"), "2025-06-16")
     log.admit(MilestoneReached(milestone="ceremony"), "2025-08-29")
     assert log.state().stage is None
@@ -36,7 +36,7 @@ def test_a_ceremony_is_not_construction() -> None:
 
 
 def test_the_ladder_gives_the_first_day_of_each_step_and_leaves_unsaid_ones_empty() -> None:
-    log = Log()
+    log = LogBuilder()
     events = [
         log.record(StageChanged(stage="signed"), "2024-09-27"),
         log.record(StageChanged(stage="construction"), "2025-08-29"),
@@ -45,7 +45,7 @@ def test_the_ladder_gives_the_first_day_of_each_step_and_leaves_unsaid_ones_empt
     ]
     timeline = log.history().timeline
     reached = zip(timeline.steps, timeline.states, strict=True)
-    steps = [Step(s.happened.effective_on, state.stage, s.happened.id) for s, state in reached if state.stage]
+    steps = [StageChange(s.happened.effective_on, state.stage, s.happened.id) for s, state in reached if state.stage]
     rungs = ladder(reversed(steps))
     assert [rung.stage for rung in rungs] == list(LADDER)
     assert [rung.on for rung in rungs] == [None, day("2024-09-27"), None, day("2025-08-29"), None]
@@ -57,11 +57,11 @@ COMMITTED = StageState("committed", "declared", day("2024-01-01"))
 
 
 def test_a_deal_of_which_nothing_was_published_for_18_months_has_gone_quiet() -> None:
-    assert gone_quiet(COMMITTED, day("2024-01-31"), day("2025-07-30")) is None
-    quiet = gone_quiet(COMMITTED, day("2024-01-31"), day("2025-07-31"))
+    assert inactivity(COMMITTED, day("2024-01-31"), day("2025-07-30")) is None
+    quiet = inactivity(COMMITTED, day("2024-01-31"), day("2025-07-31"))
     assert quiet is not None
     assert (quiet.since, quiet.rule, quiet.last_published) == (day("2025-07-31"), QUIET_RULE, day("2024-01-31"))
-    end_of_month = gone_quiet(None, day("2024-08-31"), day("2030-01-01"))
+    end_of_month = inactivity(None, day("2024-08-31"), day("2030-01-01"))
     assert end_of_month is not None
     assert end_of_month.since == day("2026-02-28")
 
@@ -69,13 +69,13 @@ def test_a_deal_of_which_nothing_was_published_for_18_months_has_gone_quiet() ->
 @pytest.mark.parametrize("stage", ["operating", "suspended", "shelved", "withdrawn", "cancelled"])
 def test_a_deal_that_arrived_or_was_stopped_is_not_quiet(stage: Stage) -> None:
     settled = StageState(stage, "declared", day("2024-01-01"))
-    assert gone_quiet(settled, day("2020-01-01"), day("2026-01-01")) is None
-    assert gone_quiet(COMMITTED, None, day("2026-01-01")) is None
+    assert inactivity(settled, day("2020-01-01"), day("2026-01-01")) is None
+    assert inactivity(COMMITTED, None, day("2026-01-01")) is None
 
 
 @given(st.dates(date(2000, 1, 1)), st.dates(date(2000, 1, 1)))
 def test_silence_is_dated_and_never_from_the_future(published: date, asked: date) -> None:
-    quiet = gone_quiet(COMMITTED, published, asked)
+    quiet = inactivity(COMMITTED, published, asked)
     if quiet is None:
         assert (asked - published).days < 550
     else:

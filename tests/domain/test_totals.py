@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 from registry.domain.rates import convert, reference_rates
 from registry.domain.totals import (
     RULES,
-    Column,
     DealRow,
+    DerivationNode,
     Group,
     GroupBy,
-    Line,
-    Node,
     PledgeRow,
-    Question,
     RelationRow,
     Rule,
     Totals,
-    add_up,
+    TotalsColumn,
+    TotalsLine,
+    TotalsQuery,
+    compute_totals,
     decode_row,
     encode_row,
-    plain_of,
     row_of,
+    simple_sum,
 )
 from registry.events.types import (
     Amount,
@@ -47,7 +47,7 @@ from registry.events.types import (
     SiteAnnounced,
     StageChanged,
 )
-from tests.domain.build import Log, day, usd
+from tests.domain.builders import LogBuilder, day, usd
 
 BN = 10**9
 TN = 10**12
@@ -59,7 +59,7 @@ def krw(value: int, **more: Any) -> Amount:
 
 def deal(slug: str, *events: Any, on: str = "2025-10-29") -> DealRow:
     """A deal's row, by way of its events."""
-    log = Log(slug)
+    log = LogBuilder(slug)
     for event in events:
         log.admit(event, on)
     return decode_row(encode_row(row_of(log.state())))
@@ -71,10 +71,10 @@ def pledged(amount: Amount | None, pledge: str = "total", **said: Any) -> Pledge
 
 def total(rows: Iterable[DealRow], **asked: Any) -> Totals:
     others = asked.pop("others", ())
-    return add_up(rows, Question(**asked), reference_rates(), others)
+    return compute_totals(rows, TotalsQuery(**asked), reference_rates(), others)
 
 
-def column(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> Column:
+def column(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> TotalsColumn:
     (found,) = [c for c in group.columns if (c.currency, c.nature, c.basis) == (currency, nature, basis)]
     return found
 
@@ -88,7 +88,7 @@ def rules(group: Group) -> dict[str, str]:
     return {f"{line.deal}/{line.pledge}": line.rule for line in group.lines}
 
 
-def line_of(group: Group, name: str) -> Line:
+def line_of(group: Group, name: str) -> TotalsLine:
     (found,) = [line for line in group.lines if f"{line.deal}/{line.pledge}" == name]
     return found
 
@@ -440,7 +440,7 @@ def test_what_cannot_be_converted_is_listed_with_the_reason() -> None:
 
 
 def test_an_amount_is_converted_at_the_day_it_was_stated() -> None:
-    log = Log("revised")
+    log = LogBuilder("revised")
     log.admit(pledged(usd("5")), "2024-01-08")
     log.admit(PledgeRevised(pledge="total", amount=usd("6000000")), "2025-06-20")
     log.admit(PledgeRevised(pledge="total", purpose=Localized(en="servers")), "2025-06-30")
@@ -450,13 +450,13 @@ def test_an_amount_is_converted_at_the_day_it_was_stated() -> None:
 
 def test_a_question_that_names_a_currency_needs_rates() -> None:
     with pytest.raises(ValueError, match="needs rates"):
-        add_up([deal("a", pledged(usd("5")))], Question(currency="KRW"))
+        compute_totals([deal("a", pledged(usd("5")))], TotalsQuery(currency="KRW"))
 
 
 # --- explaining -------------------------------------------------------------------------------------------------------
 
 
-def leaves(node: Node) -> list[Node]:
+def leaves(node: DerivationNode) -> list[DerivationNode]:
     return [node] * (node.pledge is not None) + [leaf for child in node.children for leaf in leaves(child)]
 
 
@@ -593,13 +593,13 @@ def naive_wholes(rows: Sequence[DealRow]) -> dict[Node_, set[Node_]]:
     }
 
 
-def counted(group: Group) -> tuple[dict[Node_, Line], dict[Node_, Line]]:
+def counted(group: Group) -> tuple[dict[Node_, TotalsLine], dict[Node_, TotalsLine]]:
     low = {(line.deal, line.pledge): line for line in group.lines if line.low != "0"}
     high = {(line.deal, line.pledge): line for line in group.lines if line.high != "0"}
     return low, high  # type: ignore[return-value]
 
 
-def of_column(line: Line) -> tuple[str | None, str, str]:
+def of_column(line: TotalsLine) -> tuple[str | None, str, str]:
     return line.currency, line.nature, line.basis
 
 
@@ -776,12 +776,12 @@ def test_a_long_chain_of_parts_ends() -> None:
 @settings(max_examples=200)
 def test_a_sum_of_what_nobody_has_to_look_at_is_that_of_its_pledges(rows: list[DealRow], set_aside: set[int]) -> None:
     named = {relation.deal for row in rows for relation in row.relations}
-    plains = {i: plain_of(row) for i, row in enumerate(rows) if i in set_aside and row.deal not in named}
+    plains = {i: simple_sum(row) for i, row in enumerate(rows) if i in set_aside and row.deal not in named}
     aside = {i: sums for i, sums in plains.items() if sums is not None and sums.kind}
     looked_at = [row for i, row in enumerate(rows) if i not in aside]
 
-    whole = add_up(rows, Question(lines=0)).overall
-    found = add_up(looked_at, Question(lines=0), plains=aside.values()).overall
+    whole = compute_totals(rows, TotalsQuery(lines=0)).overall
+    found = compute_totals(looked_at, TotalsQuery(lines=0), plains=aside.values()).overall
 
     assert found.columns == whole.columns
     assert found.rules == whole.rules

@@ -16,12 +16,12 @@ from uuid import UUID
 
 import msgspec
 
-from registry.domain.history import DEALS, ORGANIZATIONS, History, admit, complete
+from registry.domain.history import DEALS, ORGANIZATIONS, FoldedStream, admit, fill_defaults
 from registry.events import store
 from registry.events.codec import canonical, content_digest, published_on
-from registry.events.merkle import leaf_hash
-from registry.events.store import Sealed
+from registry.events.store import SealedEvent
 from registry.events.types import EVENT_TYPES, Announcement, EventRedacted, OrganizationAnnouncement
+from registry.transparency.merkle import leaf_hash
 
 HERE = Path(__file__).parent
 FIRST = datetime(2025, 10, 29, 1, 2, 3, 456789, tzinfo=UTC)
@@ -197,12 +197,12 @@ LATER: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def sealed(story: list[dict[str, Any]]) -> list[Sealed]:
+def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
     """The story as the recorder would store it, with ids, instants and salts that are always the same."""
     deal = not story[0]["type"].startswith("organization")
     shape: Any = Announcement if deal else OrganizationAnnouncement
-    history: History[Any] = History("golden", DEALS if deal else ORGANIZATIONS)
-    found: list[Sealed] = []
+    history: FoldedStream[Any] = FoldedStream("golden", DEALS if deal else ORGANIZATIONS)
+    found: list[SealedEvent] = []
     for number, event in enumerate(story, 1):
         said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape)
         recorded_at = FIRST + timedelta(seconds=number)
@@ -212,7 +212,7 @@ def sealed(story: list[dict[str, Any]]) -> list[Sealed]:
             position=number,
             version=number,
             id=UUID(int=number),
-            event=complete(history, said.event),
+            event=fill_defaults(history, said.event),
             effective_on=date(2025, 10, 29),
             published_on=published_on(said.sources, recorded_at),
             sources=said.sources,
@@ -223,19 +223,19 @@ def sealed(story: list[dict[str, Any]]) -> list[Sealed]:
         )
         one = salted(one, hashlib.sha256(b"salt %d" % number).digest())
         after = admit(history, one.recorded)
-        assert isinstance(after, History), after
+        assert isinstance(after, FoldedStream), after
         history = after
         found.append(one)
     return found
 
 
-def salted(one: Sealed, salt: bytes) -> Sealed:
+def salted(one: SealedEvent, salt: bytes) -> SealedEvent:
     """The same with another salt."""
     entry = msgspec.json.decode(one.entry)
     entry["content"] = content_digest(salt, one.content)
     data = canonical(entry)
     recorded = msgspec.structs.replace(one.recorded, leaf_hash=leaf_hash(data))
-    return Sealed(recorded, data, one.content, salt)
+    return SealedEvent(recorded, data, one.content, salt)
 
 
 def golden(type_: str, events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from registry.domain.history import DEALS, OPEN, ORGANIZATIONS, Rules, revived, view
+from registry.domain.history import DEALS, ORGANIZATIONS, UNBOUNDED, Rules, keep_redacted_effects, state_as_of
 from registry.errors import UnknownEventType
 from registry.events import codec, types
 from registry.events.codec import content_digest, decode_content, decode_entry, from_row
-from registry.events.merkle import leaf_hash
 from registry.events.types import EVENT_TYPES, Recorded
+from registry.transparency.merkle import leaf_hash
 from tests.golden.make import LATER
 
 FILES = sorted(Path(__file__).parent.glob("*.json"))
@@ -36,7 +36,7 @@ def rows(document: dict[str, Any]) -> list[Recorded]:
 def fold(events: list[Recorded]) -> Any:
     """The state that they make, with all clocks open, as JSON."""
     rules: Rules[Any] = DEALS if events[0].kind == "deal" else ORGANIZATIONS
-    seen = view("golden", revived(events), OPEN, rules)
+    seen = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, rules)
     return {
         "state": json.loads(msgspec.json.encode(seen.state)),
         "merged_into": seen.merged_into,

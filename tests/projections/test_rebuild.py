@@ -13,22 +13,22 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from registry.domain.history import Clocks, History
-from registry.draft import Request
+from registry.append.batch import AppendRequest
+from registry.append.recorder import Recorder
+from registry.domain.history import AsOf, FoldedStream
 from registry.events import intake
-from registry.events.store import Writes
-from registry.projections import VIEWS, Pending
+from registry.events.store import WriteBatch
+from registry.projections import PROJECTIONS, BatchProjector
 from registry.projections import rebuild as module
-from registry.projections.rebuild import RebuildRunning, TablesInUse, differences, rebuild
-from registry.reader import Reader
-from registry.recorder import Recorder
-from tests.conftest import Database
-from tests.recording import REGISTERED, assert_views_are_the_logs, pledged, recording, request
+from registry.projections.rebuild import RebuildRunning, TablesInUse, compare, rebuild
+from registry.queries.deals import DealQueries
+from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, request, running_recorder
+from tests.conftest import ScratchDatabase
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-TABLES = [table for view in VIEWS for table in view.tables]
+TABLES = [table for view in PROJECTIONS for table in view.tables]
 
 SHAPE = """
 SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
@@ -46,8 +46,8 @@ SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
 
 
 @pytest.fixture
-async def recorder(database: Database) -> AsyncIterator[Recorder]:
-    async with recording(database.app_url, database.owner_url) as recorder:
+async def recorder(database: ScratchDatabase) -> AsyncIterator[Recorder]:
+    async with running_recorder(database.app_url, database.owner_url) as recorder:
         yield recorder
 
 
@@ -83,16 +83,16 @@ async def side_tables(owner: Owner) -> int:
 
 
 async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
-    database: Database, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 10)
     await asyncio.gather(*(history(recorder, f"old-{n}") for n in range(10)))
-    reader = Reader(pool)
+    reader = DealQueries(pool)
     stop = asyncio.Event()
     rounds = Counter[str]()
 
     async def write(name: str) -> None:
-        async with recording(database.app_url, database.owner_url) as other:
+        async with running_recorder(database.app_url, database.owner_url) as other:
             for n in count():
                 await asyncio.gather(
                     history(other, f"{name}-{n}"), other.record(request("old-0", pledged(f"{name}-{n}")))
@@ -104,7 +104,7 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
     async def ask() -> None:
         # Connections that asked before the switch ask the same after it.
         while not stop.is_set():
-            clock, known, _ = await reader.known_at(Clocks())
+            clock, known, _ = await reader.known_axis(AsOf())
             page = await reader.deals(clock, known, date(2026, 1, 1), (), None, "", 1000)
             assert len(page.rows) >= 10
             rounds["asked"] += 1
@@ -123,15 +123,15 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
     await asyncio.gather(*work)
     assert len(rounds) == len(work)
     before = await contents(owner)
-    await assert_views_are_the_logs(database)
+    await assert_projections_match_log(database)
     await rebuild(database.owner_url)
     assert await contents(owner) == before
     await history(recorder, "later")
-    await assert_views_are_the_logs(database)
+    await assert_projections_match_log(database)
 
 
 async def test_what_is_switched_in_has_the_same_shape_and_the_same_rights(
-    database: Database, owner: Owner, pool: Pool, recorder: Recorder
+    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
     await history(recorder, "plant")
     before = await owner.fetch(SHAPE, TABLES)
@@ -143,7 +143,7 @@ async def test_what_is_switched_in_has_the_same_shape_and_the_same_rights(
 
 @pytest.mark.parametrize("events", [0, 8, 16])
 async def test_cancelled_at_any_moment_the_old_views_serve(
-    events: int, database: Database, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    events: int, database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 8)
     for n in range(4):
@@ -166,17 +166,17 @@ async def test_cancelled_at_any_moment_the_old_views_serve(
     await interrupted()
     assert await contents(owner) == before
     await history(recorder, "later")
-    await assert_views_are_the_logs(database)
+    await assert_projections_match_log(database)
     await rebuild(database.owner_url)
     assert await side_tables(owner) == 0
 
 
 async def test_a_rebuild_that_dies_in_the_switch_changes_nothing(
-    database: Database, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await history(recorder, "plant")
     before = await contents(owner)
-    monkeypatch.setattr(module, "SWITCH", module.SWITCH + "SELECT pg_terminate_backend(pg_backend_pid());")
+    monkeypatch.setattr(module, "SWAP_TABLES", module.SWAP_TABLES + "SELECT pg_terminate_backend(pg_backend_pid());")
     with pytest.raises(asyncpg.PostgresError):
         await rebuild(database.owner_url)
     monkeypatch.undo()
@@ -186,30 +186,30 @@ async def test_a_rebuild_that_dies_in_the_switch_changes_nothing(
     assert (await contents(owner), await side_tables(owner)) == (before, 0)
 
 
-async def test_check_names_each_difference(database: Database, owner: Owner, recorder: Recorder) -> None:
+async def test_check_names_each_difference(database: ScratchDatabase, owner: Owner, recorder: Recorder) -> None:
     for name in ("plant", "other"):
         await history(recorder, name)
     table = "mentions"
     key = list(await owner.fetchrow(f"SELECT term, position FROM {table} WHERE position < 9 ORDER BY 1, 2 LIMIT 1"))
     await owner.execute(f"DELETE FROM {table} WHERE (term, position) = ($1, $2)", *key)
     await owner.execute(f"INSERT INTO {table} VALUES ('organization:nobody', 3)")
-    found = [(d.table, d.key, d.live is None, d.anew is None) async for d in differences(database.owner_url)]
+    found = [(d.table, d.key, d.actual is None, d.expected is None) async for d in compare(database.owner_url)]
     assert found == sorted([(table, key, True, False), (table, ["organization:nobody", 3], False, True)], key=str)
     await rebuild(database.owner_url)
-    assert [d async for d in differences(database.owner_url)] == []
+    assert [d async for d in compare(database.owner_url)] == []
 
 
-async def test_check_names_the_columns_that_differ(database: Database, owner: Owner, recorder: Recorder) -> None:
+async def test_check_names_the_columns_that_differ(database: ScratchDatabase, owner: Owner, recorder: Recorder) -> None:
     registered = b'{"event": {"type": "organization_registered", "name": {"en": "A firm"}}}'
-    read = intake.organization_announcements.some(registered)
-    await recorder.record(Request(kind="organization", slug="firm", announcements=read, by="test"))
+    read = intake.organization_announcements.decode_many(registered)
+    await recorder.record(AppendRequest(kind="organization", slug="firm", announcements=read, by="test"))
     await owner.execute("UPDATE organizations SET names = '{x}', version = 7")
-    [found] = [d async for d in differences(database.owner_url)]
+    [found] = [d async for d in compare(database.owner_url)]
     assert (found.table, found.key, found.columns) == ("organizations", ["firm"], ["names", "version"])
 
 
-async def test_one_rebuild_at_a_time(database: Database, owner: Owner) -> None:
-    assert await owner.fetchval(module.TAKE_TURNS)
+async def test_one_rebuild_at_a_time(database: ScratchDatabase, owner: Owner) -> None:
+    assert await owner.fetchval(module.TRY_REBUILD_LOCK)
     with pytest.raises(RebuildRunning):
         await rebuild(database.owner_url)
     await owner.execute("SELECT pg_advisory_unlock_all()")
@@ -217,10 +217,10 @@ async def test_one_rebuild_at_a_time(database: Database, owner: Owner) -> None:
 
 
 async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
-    database: Database, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
-    monkeypatch.setattr(module, "PAUSE", 0.05)
+    monkeypatch.setattr(module, "MIN_POLL_INTERVAL", 0.05)
     await history(recorder, "plant")
     reading = owner.transaction()
     await reading.start()
@@ -232,7 +232,7 @@ async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
     assert not running.done()
     await reading.rollback()
     assert await running >= 13
-    await assert_views_are_the_logs(database)
+    await assert_projections_match_log(database)
     monkeypatch.setattr(module, "TRIES", 2)
     reading = owner.transaction()
     await reading.start()
@@ -240,7 +240,7 @@ async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
     with pytest.raises(TablesInUse):
         await rebuild(database.owner_url)
     await reading.rollback()
-    await assert_views_are_the_logs(database)
+    await assert_projections_match_log(database)
 
 
 class Lengths:
@@ -249,19 +249,19 @@ class Lengths:
     name = "lengths"
     tables = ("lengths",)
 
-    def begin(self) -> Pending:
+    def start_batch(self) -> BatchProjector:
         raise NotImplementedError
 
-    def forget(self, histories: Sequence[History[Any]], writes: Writes) -> None:
-        writes.first("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
+    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
 
-    def rebuild(self, histories: Sequence[History[Any]], writes: Writes) -> None:
+    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         add = "measured AS (INSERT INTO lengths (slug, version) SELECT * FROM unnest($1::text[], $2::int[]))"
         writes.add(add, [h.slug for h in histories], [h.version for h in histories])
 
 
 async def test_a_view_that_was_added_is_filled_from_the_log(
-    database: Database, owner: Owner, recorder: Recorder
+    database: ScratchDatabase, owner: Owner, recorder: Recorder
 ) -> None:
     await history(recorder, "plant")
     await recorder.record(request("other", REGISTERED))

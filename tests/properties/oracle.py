@@ -33,7 +33,7 @@ Words = dict[str, Any]
 State = dict[str, Any]
 
 
-class CannotBe(Exception):
+class NotApplicable(Exception):
     """The state cannot carry the event."""
 
 
@@ -149,11 +149,11 @@ def seen(  # noqa: C901 - the rule in one piece
     for words in facts:
         try:
             if words["type"] == "claim_reported" and words["event"].about not in {None, *can_be_spoken_of}:
-                raise CannotBe
+                raise NotApplicable
             after = copied(state)
-            happen(after, words)
+            apply_event(after, words)
             state = after
-        except CannotBe:
+        except NotApplicable:
             unapplied.append(words["id"])
         states.append(shown(state, preferred, facts))
     return states, unapplied
@@ -219,13 +219,13 @@ def one_of(items: list[State], **names: Any) -> State | None:
 def there(items: list[State], **names: Any) -> State:
     item = one_of(items, **names)
     if item is None:
-        raise CannotBe
+        raise NotApplicable
     return item
 
 
 def new(items: list[State], **names: Any) -> None:
     if one_of(items, **names) is not None:
-        raise CannotBe
+        raise NotApplicable
 
 
 def reach_stage(state: State, stage: str, rule: str, day: date) -> None:
@@ -246,17 +246,17 @@ def commit(state: State, commitment: Any, day: date) -> None:
         reach_stage(state, "committed", "amount-budgeted", day)
 
 
-def say(item: State, event: Any, fields: str) -> None:
+def revise(item: State, event: Any, fields: str) -> None:
     """What a revision says is so from now on, and claims about it speak of the past."""
     for field in fields.split():
         value = getattr(event, field)
         if value is UNSET:
             continue
         item[field] = () if value is None and field in ("by", "sectors") else value
-        overtake(item, field)
+        supersede_claims(item, field)
 
 
-def overtake(item: State, field: str) -> None:
+def supersede_claims(item: State, field: str) -> None:
     for claim in item.get("claims", []):
         if claim["field"].endswith("/" + field) and claim["status"] == "standing":
             claim["status"] = "superseded"
@@ -266,12 +266,12 @@ PLEDGE = "amount amount_basis commitment additional_to by horizon purpose"
 SITE = "name place latitude longitude precision power_mw power_qualifier gpus gpus_qualifier"
 
 
-def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for each event type
+def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case for each event type
     """Changes the state as the event says; raises CannotBe where the state cannot carry it."""
     event, day = words["event"], words["day"]
     match words["type"]:
         case "deal_revised":
-            say(state, event, "title summary kind sectors")
+            revise(state, event, "title summary kind sectors")
         case "stage_changed":
             state["stage"] = {"value": event.stage, "basis": "declared", "since": day, "rule": None}
         case "parties_joined":
@@ -291,7 +291,7 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
                 if p["organization"] == event.organization and p["left_on"] is None and event.role in (None, p["role"])
             ]
             if not leaving:
-                raise CannotBe
+                raise NotApplicable
             for party in leaving:
                 party["left_on"] = day
         case "partnership_formed":
@@ -314,7 +314,7 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
         case "condition_lifted":
             held = there(state["conditions"], condition=event.condition)
             if held["lifted_on"] is not None:
-                raise CannotBe
+                raise NotApplicable
             held["lifted_on"] = day
         case "pledge_announced":
             new(state["pledges"], pledge=event.pledge)
@@ -338,15 +338,15 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
                 pledge["disbursed"] = (*pledge["disbursed"], spent)
                 return
             if pledge["status"] == "withdrawn":
-                raise CannotBe
+                raise NotApplicable
             if words["type"] == "pledge_withdrawn":
                 pledge["status"] = "withdrawn"
                 return
             if words["type"] == "pledge_confirmed":
                 pledge["status"] = "confirmed"
-                say(pledge, event, "commitment")
+                revise(pledge, event, "commitment")
             else:
-                say(pledge, event, PLEDGE)
+                revise(pledge, event, PLEDGE)
                 if event.amount is not UNSET:
                     pledge["stated_on"] = day
             if event.commitment is not UNSET:
@@ -360,11 +360,11 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
         case "site_revised" | "site_dropped":
             site = there(state["sites"], site=event.site)
             if site["status"] == "dropped":
-                raise CannotBe
+                raise NotApplicable
             if words["type"] == "site_dropped":
                 site["status"] = "dropped"
             else:
-                say(site, event, SITE)
+                revise(site, event, SITE)
         case "milestone_scheduled":
             new(state["milestones"], milestone=event.milestone)
             if event.site is not None:
@@ -386,28 +386,28 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
                 reached = event.reached or day.isoformat()
                 if step["status"] == "reached":
                     if step["reached"] != reached:
-                        raise CannotBe
+                        raise NotApplicable
                     return
                 step.update(status="reached", reached=reached)
-                overtake(step, "reached")
+                supersede_claims(step, "reached")
                 if step["kind"] == "construction_started":
                     reach_stage(state, "construction", "construction-reported", day)
                 if step["kind"] == "operations_started":
                     reach_stage(state, "operating", "operations-reported", day)
                 return
             if step["status"] == "reached":
-                raise CannotBe
+                raise NotApplicable
             if words["type"] == "milestone_cancelled":
                 step["status"] = "cancelled"
             else:
                 step["status"] = "planned"
-                say(step, event, "planned power_mw")
+                revise(step, event, "planned power_mw")
         case "deals_related":
             if event.pledge is not None:
                 there(state["pledges"], pledge=event.pledge)
             if event.deal == state["deal"]:
                 if event.pledge == event.other_pledge:
-                    raise CannotBe
+                    raise NotApplicable
                 if event.other_pledge is not None:
                     there(state["pledges"], pledge=event.other_pledge)
             related = {f: getattr(event, f) for f in ("relation", "deal", "pledge", "other_pledge")}
@@ -424,10 +424,10 @@ def happen(state: State, words: Words) -> None:  # noqa: C901 - one case for eac
                 for claimed in item["claims"]:
                     if claimed["claim"] == event.claim:
                         if claimed["status"] == "retracted":
-                            raise CannotBe
+                            raise NotApplicable
                         claimed["status"] = "retracted"
                         return
-            raise CannotBe
+            raise NotApplicable
         case other:
             raise AssertionError(f"a type that this reading does not know: {other}")
 
@@ -444,9 +444,9 @@ def claim(state: State, words: Words) -> None:
     _, name, key, field = event.field.split("/")
     item = there(state[name], **{name[:-1]: key})
     if field not in CLAIMABLE[name]:
-        raise CannotBe
+        raise NotApplicable
     if any(c["claim"] == event.claim for i in items_with_claims(state) for c in i["claims"]):
-        raise CannotBe
+        raise NotApplicable
     item["claims"].append(
         {
             "claim": event.claim,

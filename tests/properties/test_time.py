@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.domain.audit import apply, audit, blame, compare, diff, moments, movements
-from registry.domain.history import DEALS, OPEN, Clocks, History, Timeline, erase, study, view
+from registry.domain.audit import apply, audit, change_points, compare, diff, portfolio_changes, provenance
+from registry.domain.history import (
+    DEALS,
+    UNBOUNDED,
+    AsOf,
+    FoldedStream,
+    Timeline,
+    resolve_record,
+    state_as_of,
+    without_content,
+)
 from registry.events.types import (
     ClaimPreferred,
     ClaimRetracted,
@@ -27,9 +36,9 @@ from registry.events.types import (
     Replacement,
     StageChanged,
 )
-from tests.domain.build import Log, usd
+from tests.domain.builders import LogBuilder, usd
 from tests.properties import oracle
-from tests.properties.histories import DAYS, corners, logs
+from tests.properties.strategies import DAYS, boundary_points, logs
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -40,16 +49,18 @@ def plain(state: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(state))
 
 
-def clocks(corner: dict[str, Any]) -> Clocks:
-    return Clocks(effective_on=corner["effective"], published_on=corner["published"], position=corner["position"])
+def clocks(corner: dict[str, Any]) -> AsOf:
+    return AsOf(effective_on=corner["effective"], published_on=corner["published"], position=corner["position"])
 
 
 @quick
 @given(logs(most=20), st.data())
-def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(log: Log, data: st.DataObject) -> None:
+def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(
+    log: LogBuilder, data: st.DataObject
+) -> None:
     for _ in range(6):
-        corner = data.draw(corners(log))
-        shown = view(log.slug, log.events, clocks(corner), DEALS)
+        corner = data.draw(boundary_points(log))
+        shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
         expected = oracle.seen(log.slug, log.events, **corner)
         if expected is None:
             assert shown.state is None
@@ -60,50 +71,53 @@ def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(lo
 
 @quick
 @given(logs(most=20), st.data())
-def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: Log, data: st.DataObject) -> None:
-    whole: History[Any] = History(log.slug, DEALS, log.events)
-    grown: History[Any] = History(log.slug, DEALS)
+def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: LogBuilder, data: st.DataObject) -> None:
+    whole: FoldedStream[Any] = FoldedStream(log.slug, DEALS, log.events)
+    grown: FoldedStream[Any] = FoldedStream(log.slug, DEALS)
     for event in log.events:
         grown.append(event)
     for _ in range(6):
-        asked = clocks(data.draw(corners(log)))
+        asked = clocks(data.draw(boundary_points(log)))
         for at in (asked, replace(asked, position=None), replace(asked, position=None, published_on=None)):
-            expected = view(log.slug, log.events, at, DEALS)
-            assert replace(whole.view(at), concluded=None) == expected
-            assert replace(grown.view(at), concluded=None) == expected
+            expected = state_as_of(log.slug, log.events, at, DEALS)
+            assert replace(whole.state_as_of(at), concluded=None) == expected
+            assert replace(grown.state_as_of(at), concluded=None) == expected
 
 
 @quick
 @given(logs(), st.data())
 def test_6_a_backdated_event_changes_the_past_from_its_own_position_on_and_never_before(
-    log: Log, data: st.DataObject
+    log: LogBuilder, data: st.DataObject
 ) -> None:
     day = data.draw(st.sampled_from(DAYS))
     before = list(log.events)
     backdated = log.record(PledgeAnnounced(pledge="found-later", amount=usd("3")), day, published=day)
     for at in (None, day - timedelta(days=1), day, *DAYS):
         for position in range(backdated.position):
-            asked = Clocks(effective_on=at, position=position)
-            assert view(log.slug, log.events, asked, DEALS).state == view(log.slug, before, asked, DEALS).state
-        now = view(log.slug, log.events, Clocks(effective_on=at, position=backdated.position), DEALS).state
+            asked = AsOf(effective_on=at, position=position)
+            assert (
+                state_as_of(log.slug, log.events, asked, DEALS).state
+                == state_as_of(log.slug, before, asked, DEALS).state
+            )
+        now = state_as_of(log.slug, log.events, AsOf(effective_on=at, position=backdated.position), DEALS).state
         there = now is not None and any(p.pledge == "found-later" for p in now.pledges)
         assert there == (at is None or day <= at)
 
 
 @quick
 @given(logs(most=12))
-def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_corner(log: Log) -> None:
+def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_corner(log: LogBuilder) -> None:
     for published in (None, *DAYS):
-        growing = History(log.slug, DEALS, (), Clocks(published_on=published))
+        growing = FoldedStream(log.slug, DEALS, (), AsOf(published_on=published))
         for recorded in log.events:
             growing.append(recorded)
             for effective in (None, *DAYS):
-                corner = Clocks(effective_on=effective, published_on=published, position=recorded.position)
-                whole = view(log.slug, log.events, corner, DEALS)
+                corner = AsOf(effective_on=effective, published_on=published, position=recorded.position)
+                whole = state_as_of(log.slug, log.events, corner, DEALS)
                 if whole.state is not None:
                     assert growing.at(effective) == whole.state
-        study_of_all = study(log.slug, log.events, DEALS)
-        facts = [f for f in study_of_all.facts() if Clocks(published_on=published).public(f)]
+        study_of_all = resolve_record(log.slug, log.events, DEALS)
+        facts = [f for f in study_of_all.facts() if AsOf(published_on=published).public(f)]
         at_once = Timeline(DEALS, study_of_all.base).extend(facts)
         one_by_one = Timeline(DEALS, study_of_all.base)
         for fact in facts:
@@ -114,8 +128,8 @@ def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_cor
 
 @quick
 @given(logs(), st.data())
-def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: Log, data: st.DataObject) -> None:
-    record = study(log.slug, log.events, DEALS)
+def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: LogBuilder, data: st.DataObject) -> None:
+    record = resolve_record(log.slug, log.events, DEALS)
     facts = record.facts()
     if not facts:
         return
@@ -128,7 +142,7 @@ def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: Log, data: st.Da
 
 @quick
 @given(logs(), st.sampled_from(["signed", "construction"]), st.sampled_from(["suspended", "operating"]))
-def test_9_of_two_events_of_one_day_the_later_position_wins(log: Log, first: Any, second: Any) -> None:
+def test_9_of_two_events_of_one_day_the_later_position_wins(log: LogBuilder, first: Any, second: Any) -> None:
     day = DAYS[-1] + timedelta(days=1)
     log.record(StageChanged(stage=first), day)
     log.record(StageChanged(stage=second), day)
@@ -139,7 +153,7 @@ def test_9_of_two_events_of_one_day_the_later_position_wins(log: Log, first: Any
 
 @quick
 @given(logs(erasing=False), st.randoms(use_true_random=False))
-def test_9_nothing_is_ordered_by_an_id_or_by_an_instant(log: Log, chance: Any) -> None:
+def test_9_nothing_is_ordered_by_an_id_or_by_an_instant(log: LogBuilder, chance: Any) -> None:
     """Other ids, and one instant for all events, give the same state but for the ids in it."""
     fresh = [type(e.id)(int=n + 1) for n, e in enumerate(log.events)]
     chance.shuffle(fresh)
@@ -150,13 +164,13 @@ def test_9_nothing_is_ordered_by_an_id_or_by_an_instant(log: Log, chance: Any) -
         encoded = encoded.replace(old, new)
     renamed = msgspec.json.decode(encoded.encode(), type=list[Recorded])
     assert [e.published_on for e in renamed] == list(dates.values())
-    kept = msgspec.json.encode(view(log.slug, _with_sources(log), OPEN, DEALS).state).decode()
+    kept = msgspec.json.encode(state_as_of(log.slug, _with_sources(log), UNBOUNDED, DEALS).state).decode()
     for old, new in other_id.items():
         kept = kept.replace(old, new)
-    assert msgspec.json.encode(view(log.slug, _sourced(renamed), OPEN, DEALS).state).decode() == kept
+    assert msgspec.json.encode(state_as_of(log.slug, _sourced(renamed), UNBOUNDED, DEALS).state).decode() == kept
 
 
-def _with_sources(log: Log) -> list[Any]:
+def _with_sources(log: LogBuilder) -> list[Any]:
     return _sourced(log.events)
 
 
@@ -170,20 +184,20 @@ def _sourced(events: list[Any]) -> list[Any]:
 @quick
 @given(logs(most=20), st.data())
 def test_10_an_answer_for_fixed_dates_and_position_is_the_same_whatever_is_recorded_later(
-    log: Log, data: st.DataObject
+    log: LogBuilder, data: st.DataObject
 ) -> None:
-    corner = data.draw(corners(log))
+    corner = data.draw(boundary_points(log))
     position = data.draw(st.integers(0, len(log.events)))
-    asked = Clocks(effective_on=corner["effective"], published_on=corner["published"], position=position)
-    then = view(log.slug, log.events[:position], asked, DEALS)  # what is erased by law is erased here too
-    now = view(log.slug, log.events, asked, DEALS)
+    asked = AsOf(effective_on=corner["effective"], published_on=corner["published"], position=position)
+    then = state_as_of(log.slug, log.events[:position], asked, DEALS)  # what is erased by law is erased here too
+    now = state_as_of(log.slug, log.events, asked, DEALS)
     assert now == then
     assert audit(log.events, asked, DEALS) == audit(log.events[:position], asked, DEALS)
 
 
 @quick
 @given(logs(most=10, erasing=False), st.data())
-def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: Log, data: st.DataObject) -> None:
+def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: LogBuilder, data: st.DataObject) -> None:
     erased = data.draw(st.sampled_from(log.events))
     position = data.draw(st.integers(1, len(log.events)))
     before = list(log.events)
@@ -191,50 +205,57 @@ def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: Log,
     assert isinstance(redaction, EventRedacted)
     gone = {erased.id, *redaction.also}  # its corrections quote it
     does = {effect.event: effect.does for effect in redaction.effects}
-    blanked = [replace(erase(e), event=does.get(e.id)) if e.id in gone else e for e in before]
-    asked = Clocks(position=position)
-    assert view(log.slug, log.events, asked, DEALS) == view(log.slug, blanked, asked, DEALS)
+    blanked = [replace(without_content(e), event=does.get(e.id)) if e.id in gone else e for e in before]
+    asked = AsOf(position=position)
+    assert state_as_of(log.slug, log.events, asked, DEALS) == state_as_of(log.slug, blanked, asked, DEALS)
     if all(e.position > position for e in before if e.id in gone):
-        assert view(log.slug, log.events, asked, DEALS) == view(log.slug, before, asked, DEALS)
+        assert state_as_of(log.slug, log.events, asked, DEALS) == state_as_of(log.slug, before, asked, DEALS)
 
 
 @quick
 @given(logs(most=16, erasing=False), st.data())
 def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_erased(
-    log: Log, data: st.DataObject
+    log: LogBuilder, data: st.DataObject
 ) -> None:
     acting = (EventVoided, ClaimPreferred, ClaimRetracted, DealMerged, DealUnmerged)
     acts = [e for e in log.events if isinstance(e.event, acting)]
     assume(acts)
     erased = data.draw(st.sampled_from(acts))
     assume(
-        not any(c for r in study(log.slug, log.events, DEALS).readings if r.recorded == erased for c in r.corrections)
+        not any(
+            c
+            for r in resolve_record(log.slug, log.events, DEALS).readings
+            if r.recorded == erased
+            for c in r.corrections
+        )
     )
-    corner = data.draw(corners(log))
+    corner = data.draw(boundary_points(log))
     corner["position"] = corner["position"] or len(log.events)
-    before = view(log.slug, log.events, clocks(corner), DEALS)
+    before = state_as_of(log.slug, log.events, clocks(corner), DEALS)
     log.record(EventRedacted(redacts=erased.id, reason="By law."))
-    after = view(log.slug, log.events, clocks(corner), DEALS)
+    after = state_as_of(log.slug, log.events, clocks(corner), DEALS)
     assert (after.state, after.merged_into, after.preferred) == (before.state, before.merged_into, before.preferred)
 
 
 @quick
 @given(logs(most=16, erasing=False), st.data())
 def test_10_what_a_correction_called_wrong_is_not_shown_when_the_correction_is_erased(
-    log: Log, data: st.DataObject
+    log: LogBuilder, data: st.DataObject
 ) -> None:
-    corrected = [r for r in study(log.slug, log.events, DEALS).readings if r.in_force is not r.recorded]
+    corrected = [r for r in resolve_record(log.slug, log.events, DEALS).readings if r.source_record is not r.recorded]
     assume(corrected)
     chosen = data.draw(st.sampled_from(corrected))
-    log.record(EventRedacted(redacts=chosen.in_force.id, reason="By law."))
-    (now,) = [r for r in study(log.slug, log.events, DEALS).readings if r.recorded.id == chosen.recorded.id]
-    assert now.in_force.id == chosen.in_force.id
+    log.record(EventRedacted(redacts=chosen.source_record.id, reason="By law."))
+    (now,) = [r for r in resolve_record(log.slug, log.events, DEALS).readings if r.recorded.id == chosen.recorded.id]
+    assert now.source_record.id == chosen.source_record.id
     assert now.event is None or isinstance(now.event, (ClaimPreferred, ClaimRetracted))
 
 
 @quick
 @given(logs(), st.data())
-def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(log: Log, data: st.DataObject) -> None:
+def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(
+    log: LogBuilder, data: st.DataObject
+) -> None:
     corrected = data.draw(st.sampled_from(log.events))
     amount = usd(data.draw(st.sampled_from(["1", "9"])))
     words = replace(corrected.event, amount=amount) if isinstance(corrected.event, PledgeAnnounced) else UNSET
@@ -243,20 +264,20 @@ def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(lo
     log.record(EventCorrected(corrects=corrected.id, replacement=replacement))
     for at in (None, *DAYS):
         made = compare(
-            log.events, Clocks(effective_on=at, position=before), Clocks(effective_on=at, position=before + 1), DEALS
+            log.events, AsOf(effective_on=at, position=before), AsOf(effective_on=at, position=before + 1), DEALS
         )
         if made.before is None or made.after is None:
             continue
         assert {change.kind for change in made.changes} <= {"record"}
-        assert {movement.what for movement in movements(made)} <= {"corrected"}
-        then = view(log.slug, log.events, Clocks(effective_on=at, position=before), DEALS)
+        assert {movement.what for movement in portfolio_changes(made)} <= {"corrected"}
+        then = state_as_of(log.slug, log.events, AsOf(effective_on=at, position=before), DEALS)
         assert then.state == made.before
 
 
 @quick
 @given(logs(), st.data())
-def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: Log, data: st.DataObject) -> None:
-    standing = [r.recorded for r in study(log.slug, log.events, DEALS).readings if r.voided_by is None]
+def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: LogBuilder, data: st.DataObject) -> None:
+    standing = [r.recorded for r in resolve_record(log.slug, log.events, DEALS).readings if r.voided_by is None]
     before = log.history()
     voided = data.draw(st.sampled_from(standing))
     first = log.record(EventVoided(voids=voided.id))
@@ -269,10 +290,10 @@ def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: Log, data: st.D
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: Log, data: st.DataObject) -> None:
-    a, b = clocks(data.draw(corners(log))), clocks(data.draw(corners(log)))
+def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: LogBuilder, data: st.DataObject) -> None:
+    a, b = clocks(data.draw(boundary_points(log))), clocks(data.draw(boundary_points(log)))
     made = compare(log.events, a, b, DEALS)
-    first, second = (view(log.slug, log.events, c, DEALS).state for c in (a, b))
+    first, second = (state_as_of(log.slug, log.events, c, DEALS).state for c in (a, b))
     assert apply(first, made.differences) == second
     assert apply(first, made.changes) == second
     assert apply(second, diff(second, first)) == first
@@ -289,19 +310,19 @@ def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: Log, d
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_a_comparison_of_a_point_with_itself_is_empty(log: Log, data: st.DataObject) -> None:
-    point = clocks(data.draw(corners(log)))
+def test_13_a_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st.DataObject) -> None:
+    point = clocks(data.draw(boundary_points(log)))
     made = compare(log.events, point, point, DEALS)
     assert (made.changes, made.differences, made.merged_into) == ([], [], None)
-    assert movements(made) == []
+    assert portfolio_changes(made) == []
 
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_blame_names_for_every_field_the_event_that_set_it(log: Log, data: st.DataObject) -> None:
-    corner = data.draw(corners(log))
-    shown = view(log.slug, log.events, clocks(corner), DEALS)
-    named = blame(shown, DEALS)
+def test_13_blame_names_for_every_field_the_event_that_set_it(log: LogBuilder, data: st.DataObject) -> None:
+    corner = data.draw(boundary_points(log))
+    shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
+    named = provenance(shown, DEALS)
     naive = oracle.seen(log.slug, log.events, **corner)
     if naive is None:
         assert named == []
@@ -343,11 +364,11 @@ def _fields(state: Any) -> dict[str, Any]:
 
 @quick
 @given(logs(most=20))
-def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_other(log: Log) -> None:
-    named = {moment.position for moment in moments(log.events, DEALS)}
+def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_other(log: LogBuilder) -> None:
+    named = {moment.position for moment in change_points(log.events, DEALS)}
     before: Any = None
     for event in log.events:
-        seen = view(log.slug, log.events, Clocks(position=event.position), DEALS)
+        seen = state_as_of(log.slug, log.events, AsOf(position=event.position), DEALS)
         # A stream's state begins with its registration, whatever dates that has.
         now = (seen.state if seen.state is not None else seen.base, seen.merged_into)
         assert (event.position in named) == (now != before)
@@ -356,18 +377,18 @@ def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_othe
 
 @quick
 @given(logs(most=16, admitted=True))
-def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure(log: Log) -> None:
+def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure(log: LogBuilder) -> None:
     if any(isinstance(e.event, EventRedacted) for e in log.events):
         return
-    assert view(log.slug, log.events, OPEN, DEALS).unapplied == []
+    assert state_as_of(log.slug, log.events, UNBOUNDED, DEALS).unapplied == []
 
 
 @quick
 @given(logs(most=16))
-def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: Log) -> None:
-    listed = audit(log.events, OPEN, DEALS)
+def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: LogBuilder) -> None:
+    listed = audit(log.events, UNBOUNDED, DEALS)
     assert [a.reading.recorded.id for a in listed] == [e.id for e in log.events]
-    seen = view(log.slug, log.events, OPEN, DEALS)
+    seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     by_id = {a.reading.recorded.id: a for a in listed}
     assert seen.registration is not None
     state = apply(None, by_id[seen.registration.recorded.id].changes)
@@ -380,7 +401,7 @@ def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: L
 
 
 def test_a_title_in_two_languages_is_one_field() -> None:
-    log = Log()
+    log = LogBuilder()
     assert diff(None, log.state())[1].path == "/title"
     assert diff(None, log.state())[1].after == Localized(en="A deal")
 

@@ -14,25 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, Clocks, History, view
-from registry.events.store import Writes
+from registry.domain.history import DEALS, AsOf, FoldedStream, state_as_of
+from registry.events.store import WriteBatch
 from registry.events.types import EventRedacted
 from registry.projections.deal_versions import (
-    FOREVER,
-    OPEN,
+    END_OF_TIME,
+    MAX_POSITION,
     DealVersions,
-    Listed,
+    ListRow,
     Rectangle,
-    came_in_order,
+    is_chronological,
     listed,
     rectangles,
     rectangles_published,
     rectangles_recorded,
 )
-from registry.projections.projection import Step
-from registry.reader import FOUND, like, page_of
-from tests.domain.build import Log
-from tests.properties.histories import logs, logs_in_order
+from registry.projections.projection import AppliedChange
+from registry.queries.deals import FOUND, ilike_pattern, page_of
+from tests.domain.builders import LogBuilder
+from tests.properties.strategies import logs, logs_in_order
 
 ROWS = """
 SELECT clock, deal, effective_from, effective_to, known_from, known_to,
@@ -49,21 +49,21 @@ SELECT array(SELECT t FROM deal_terms AS t ORDER BY t) AS terms,
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def steps_of(log: Log) -> Iterator[Step]:
+def steps_of(log: LogBuilder) -> Iterator[AppliedChange]:
     """The log as it grew: each event with its stream before and after, as the recorder hands them to a view."""
-    history: History[Deal] = History(log.slug, DEALS)
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS)
     erased = {e.id for e in log.events if e.event is None}
     for recorded in log.events:
         after = history.copy()
         after.append(recorded)
         erases = isinstance(recorded.event, EventRedacted) and recorded.event.redacts in erased
-        yield Step(recorded, history, after, erased=erases)
+        yield AppliedChange(recorded, history, after, erased=erases)
         history = after
 
 
-def groups(steps: Sequence[Step], cuts: set[int]) -> Iterator[list[Step]]:
+def groups(steps: Sequence[AppliedChange], cuts: set[int]) -> Iterator[list[AppliedChange]]:
     """The steps in the groups that a recorder may have committed them in."""
-    group: list[Step] = []
+    group: list[AppliedChange] = []
     for i, step in enumerate(steps):
         if i in cuts and group:
             yield group
@@ -73,7 +73,7 @@ def groups(steps: Sequence[Step], cuts: set[int]) -> Iterator[list[Step]]:
         yield group
 
 
-async def drawn(connection: Any, log: Log, cuts: set[int]) -> list[Rectangle]:
+async def drawn(connection: Any, log: LogBuilder, cuts: set[int]) -> list[Rectangle]:
     """The table's rows after the log was applied group by group; the table is as it was afterwards."""
     async with undone(connection):
         await apply(connection, log, cuts)
@@ -91,18 +91,18 @@ async def undone(connection: Any) -> AsyncIterator[None]:
         await transaction.rollback()
 
 
-async def apply(connection: Any, log: Log, cuts: set[int]) -> None:
+async def apply(connection: Any, log: LogBuilder, cuts: set[int]) -> None:
     for group in groups(list(steps_of(log)), cuts):
-        writes, pending = Writes(), DealVersions().begin()
+        writes, pending = WriteBatch(), DealVersions().start_batch()
         for step in group:
-            pending.take(step)
+            pending.apply(step)
         pending.write(writes)
         await writes.execute(connection)
 
 
 def _rectangle(row: Sequence[Any]) -> Rectangle:
     clock, deal, effective_from, effective_to, known_from, known_to, *what = row
-    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, Listed(*what))
+    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, ListRow(*what))
 
 
 def order(rectangles: Sequence[Rectangle]) -> list[tuple[Any, ...]]:
@@ -116,16 +116,16 @@ def covers(rectangle: Rectangle, effective: date, known: int) -> bool:
     )
 
 
-def shown(log: Log, clocks: Clocks) -> Any:
+def shown(log: LogBuilder, clocks: AsOf) -> Any:
     """What a list shows at a point in time, by the fold of everything."""
-    seen = view(log.slug, log.events, clocks, DEALS)
+    seen = state_as_of(log.slug, log.events, clocks, DEALS)
     return listed(seen.state) if seen.state is not None and seen.merged_into is None else None
 
 
 def corners(rectangles: Sequence[Rectangle]) -> Iterator[tuple[date, int]]:
     """Every corner of every rectangle, and the points right beside it."""
-    days = {d for r in rectangles for d in (r.effective_from, r.effective_to) if date.min < d < FOREVER}
-    knowns = {k for r in rectangles for k in (r.known_from, r.known_to) if k < OPEN}
+    days = {d for r in rectangles for d in (r.effective_from, r.effective_to) if date.min < d < END_OF_TIME}
+    knowns = {k for r in rectangles for k in (r.known_from, r.known_to) if k < MAX_POSITION}
     for day in {d + timedelta(days=n) for d in days for n in (-1, 0)} | {date(2100, 1, 1)}:
         for known in {k + n for k in knowns for n in (-1, 0)} | {max(knowns, default=1) + 1}:
             yield day, known
@@ -138,11 +138,11 @@ def rows_by_clock(rectangles: Sequence[Rectangle], clock: bytes) -> list[Rectang
 @QUICK
 @given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
 async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
-    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+    owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
     found = await drawn(owner, log, cuts)
 
-    history: History[Deal] = History(log.slug, DEALS, log.events)
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
     assert order(rows_by_clock(found, b"r")) == order(rectangles_recorded(history))
     assert order(rows_by_clock(found, b"p")) == order(rectangles_published(history))
     assert order(found) == order(rectangles(history))
@@ -151,10 +151,10 @@ async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
 @QUICK
 @given(log=logs_in_order(), cuts=st.sets(st.integers(1, 13)))
 async def test_whatcame_in_order_is_drawn_once_and_the_same(
-    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+    owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
-    history: History[Deal] = History(log.slug, DEALS, log.events)
-    assert came_in_order(history)
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    assert is_chronological(history)
     found = order(rectangles(history))
     assert found == order([*rectangles_recorded(history), *rectangles_published(history)])
     assert found == order(await drawn(owner, log, cuts))
@@ -163,11 +163,11 @@ async def test_whatcame_in_order_is_drawn_once_and_the_same(
 @QUICK
 @given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
 async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_whole(
-    owner: asyncpg.Connection[asyncpg.Record], log: Log, cuts: set[int]
+    owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
-    history: History[Deal] = History(log.slug, DEALS, log.events)
-    anew, gone = Writes(), Writes()
-    DealVersions().forget([history], gone)
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    anew, gone = WriteBatch(), WriteBatch()
+    DealVersions().delete_rows([history], gone)
     DealVersions().rebuild([history], anew)
     async with undone(owner):
         await apply(owner, log, cuts)
@@ -185,10 +185,10 @@ async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_
 @QUICK
 @given(told=st.lists(logs(admitted=True), min_size=1, max_size=4), data=st.data())
 async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
-    owner: asyncpg.Connection[asyncpg.Record], told: list[Log], data: st.DataObject
+    owner: asyncpg.Connection[asyncpg.Record], told: list[LogBuilder], data: st.DataObject
 ) -> None:
-    histories: list[History[Deal]] = [
-        History(slug, DEALS, [msgspec.structs.replace(event, slug=slug) for event in log.events])
+    histories: list[FoldedStream[Deal]] = [
+        FoldedStream(slug, DEALS, [msgspec.structs.replace(event, slug=slug) for event in log.events])
         for slug, log in ((f"deal-{number}", log) for number, log in enumerate(told))
     ]
     clock = data.draw(st.sampled_from([b"r", b"p"]))
@@ -200,7 +200,7 @@ async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
     text = data.draw(st.none() | st.sampled_from(["DEAL-1", "a deal", "nothing"]))
     descending, listed_first = data.draw(st.booleans()), data.draw(st.booleans())
 
-    def fits(what: Listed) -> bool:
+    def fits(what: ListRow) -> bool:
         held = set(what.terms.split())
         return (
             held.issuperset(wanted)
@@ -208,19 +208,21 @@ async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
             and (text is None or text.lower() in what.title.lower())
         )
 
-    anew = Writes()
+    anew = WriteBatch()
     DealVersions().rebuild(histories, anew)
     deals: list[str] = []
     async with undone(owner):
         await anew.execute(owner)
         found = None
         if text is not None and listed_first:
-            found = [row["deal"] for row in await owner.fetch(FOUND, like(text))]
+            found = [row["deal"] for row in await owner.fetch(FOUND, ilike_pattern(text))]
         page: Sequence[Any] = [None]
         while page:
             after = deals[-1] if deals else ""
             point = (clock, day, known)
-            statement, arguments = page_of(point, after, 2, wanted, any_of, found, like(text), descending=descending)
+            statement, arguments = page_of(
+                point, after, 2, wanted, any_of, found, ilike_pattern(text), descending=descending
+            )
             page = await owner.fetch(statement, *arguments)
             deals += [row["deal"] for row in page]
 
@@ -230,25 +232,25 @@ async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
 
 @QUICK
 @given(log=logs(admitted=True))
-def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: Log) -> None:
-    history: History[Deal] = History(log.slug, DEALS, log.events)
+def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: LogBuilder) -> None:
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
 
     recorded = rectangles_recorded(history)
     for day, position in corners(recorded):
-        expected = shown(log, Clocks(effective_on=day, position=position))
+        expected = shown(log, AsOf(effective_on=day, position=position))
         assert _held(recorded, day, position) == ([] if expected is None else [expected])
 
     published = rectangles_published(history)
     for day, number in corners(published):
-        clocks = Clocks(effective_on=day, published_on=date.fromordinal(max(1, number)))
+        clocks = AsOf(effective_on=day, published_on=date.fromordinal(max(1, number)))
         expected = shown(log, clocks)
         assert _held(published, day, number) == ([] if expected is None else [expected])
 
 
 @QUICK
 @given(log=logs(admitted=True))
-def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty(log: Log) -> None:
-    history: History[Deal] = History(log.slug, DEALS, log.events)
+def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty(log: LogBuilder) -> None:
+    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
     for drawn_ in (rectangles_recorded(history), rectangles_published(history)):
         for r in drawn_:
             assert r.effective_from < r.effective_to

@@ -15,8 +15,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
 from registry.events.types import Amount
-from registry.web.figures import figures
-from registry.web.words import words
+from registry.web.i18n import words
+from registry.web.numbers import figures
 from tests.api.conftest import ADMIN_KEY, Service
 from tests.web.conftest import Opens
 
@@ -151,7 +151,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     """Open the demo, move in time, ask why, record, see it, correct it, compare, verify its proof."""
     slug = f"story-{language.lower()}-{width}"
     spoken, figured = words(language[:2]), figures(language[:2])
-    say, label = spoken.say, spoken.label
+    say, label = spoken.translate, spoken.label
     reader = await window(language, width, script=script)
     page = await reader.open("/")
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("Investment commitments"))
@@ -170,7 +170,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.get_by_role("button", name=say("Show"), exact=True).click()
     past = say("how it was on %(date)s", date=figured.day(date(2025, 6, 21)))
     await expect(page.locator(".past")).to_contain_text(past)
-    await expect(page.locator(".lead")).to_contain_text(figured.sum("7000000000000", "KRW"))
+    await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("7000000000000", "KRW"))
     assert "effective_on=2025-06-21" in page.url
     await expect(page.get_by_text(beside)).to_have_count(0)
 
@@ -179,7 +179,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
         before = f"{say('the change before:')} {figured.day(day)}"
         await page.locator("#clocks").get_by_role("link", name=before).first.click()
         await expect(page.locator(".past")).to_contain_text(figured.day(day))
-    await expect(page.locator(".lead")).to_contain_text(figured.sum("5100000000", "USD"))
+    await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("5100000000", "USD"))
     await page.get_by_role("link", name=say("Back to now")).click()
     await expect(page.locator(".past")).to_have_count(0)
 
@@ -188,7 +188,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.get_by_role("link", name=amount, exact=True).first.click()
     rests = page.locator("#panel") if script else page.locator("main")
     await expect(rests).to_contain_text(label("event", "pledge_revised"))
-    await expect(rests).to_contain_text(figured.sum("5100000000", "USD"))
+    await expect(rests).to_contain_text(figured.currency_amount("5100000000", "USD"))
 
     # Record an announcement: see what would change, then record it.
     preview, record = say("See what would change"), say("Record it")

@@ -8,7 +8,7 @@ import pytest
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Amount, Event, PledgeAnnounced
 from registry.web import forms
-from tests.demo.files import announcements, histories
+from tests.demo.loader import announcements, histories
 
 RECORDS = {"event_corrected", "event_voided", "event_redacted"}
 
@@ -21,7 +21,7 @@ def test_every_event_type_has_a_form() -> None:
     for tag in sorted(offered):
         kind = forms.known_type(tag)
         assert kind is EVENT_TYPES[tag]
-        named = {f.name for s in forms.sections(kind, {}, forms.Known(deal), "ko") for f in s.fields}
+        named = {f.name for s in forms.sections(kind, {}, forms.FormContext(deal), "ko") for f in s.fields}
         for _, encoded, _, required, _ in forms.event_fields(kind):
             if required:
                 assert any(n == f"event/{encoded}" or n.startswith(f"event/{encoded}/") for n in named), (tag, encoded)
@@ -31,10 +31,10 @@ def test_every_event_type_has_a_form() -> None:
 def test_what_was_announced_can_be_typed_and_reads_back_the_same(line: intake.ImportLine) -> None:
     """Each announcement of the demo, as it would be typed, gives the same event again: a correction loses nothing."""
     event: Event = line.event
-    typed = forms.typed_of(event, line.effective_on, line.sources)
+    typed = forms.form_values(event, line.effective_on, line.sources)
     read = forms.read(type(event), typed, event)
     assert read.faults == []
-    again = intake.announcements.one(msgspec.json.encode(read.announcement))
+    again = intake.announcements.decode_one(msgspec.json.encode(read.announcement))
     assert again.event == event
     assert again.effective_on == line.effective_on
     assert again.sources == line.sources
@@ -46,10 +46,10 @@ def test_what_was_announced_can_be_typed_and_reads_back_the_same(line: intake.Im
     ids=lambda line: line.deal,
 )
 def test_an_amount_typed_anew_is_read_like_the_press_writes_it(line: intake.ImportLine) -> None:
-    typed = forms.typed_of(line.event, line.effective_on, line.sources)
+    typed = forms.form_values(line.event, line.effective_on, line.sources)
     read = forms.read(type(line.event), typed)
     assert read.faults == []
-    amount = intake.announcements.one(msgspec.json.encode(read.announcement)).event.amount  # type: ignore[union-attr]
+    amount = intake.announcements.decode_one(msgspec.json.encode(read.announcement)).event.amount  # type: ignore[union-attr]
     assert isinstance(amount, Amount)
     assert (amount.value, amount.currency) == (line.event.amount.value, line.event.amount.currency)  # type: ignore[union-attr]
 
@@ -68,8 +68,8 @@ def test_an_amount_that_cannot_be_read_is_a_fault_of_its_field() -> None:
     read = forms.read(PledgeAnnounced, {"event/pledge": "p", "event/amount": "a lot"})
     assert [f.pointer for f in read.faults] == ["/event/amount"]
     deal = histories()["sk-aws-ulsan"].state
-    fields = [f for s in forms.sections(PledgeAnnounced, {}, forms.Known(deal), "en") for f in s.fields]
-    wrong = {f.name: forms.fault_of(f, read.faults) for f in fields}
+    fields = [f for s in forms.sections(PledgeAnnounced, {}, forms.FormContext(deal), "en") for f in s.fields]
+    wrong = {f.name: forms.field_error(f, read.faults) for f in fields}
     assert [name for name, fault in wrong.items() if fault] == ["event/amount"]
 
 

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from registry.cli.demo import announcements
-from registry.domain.totals import Question
+from registry.domain.totals import TotalsQuery
 from registry.web import events as web_events
-from registry.web import page as web_page
 from registry.web import portfolio
+from registry.web import render as web_page
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
@@ -634,7 +634,7 @@ async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(p
         sums = await reader.sums("r", position, currency, days, apart)
         for day, plains in zip(days, sums, strict=True):
             level = portfolio.sum_level(day, apart, plains, currency)
-            total = await reader.totals("r", position, day, [], Question(lines=0))
+            total = await reader.totals("r", position, day, [], TotalsQuery(lines=0))
             assert (level.areas["intended"], level.high) == portfolio.ends_of(total, currency), day
             assert level.areas["pledged"] == portfolio.ends_of(total, currency, "commitment")[0]
 
@@ -657,7 +657,7 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
 async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_json(
     reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_events, "LOGGED", 3)
+    monkeypatch.setattr(web_events, "EVENTS_PER_PAGE", 3)
     seen: list[str] = []
     path = "/log?type=pledge_announced&effective_on=2026-11-01"
     for _ in range(20):
@@ -724,7 +724,7 @@ async def test_the_table_of_deals_comes_page_by_page_in_any_order(
     whole = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', everything)
     monkeypatch.setattr(portfolio, "PAGE", 4)
     for limit in (1_000, 6):
-        monkeypatch.setattr(portfolio, "WHOLE", limit)
+        monkeypatch.setattr(portfolio, "SIZE_PARAMETER", limit)
         for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
             found: list[str] = []
             path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"

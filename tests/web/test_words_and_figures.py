@@ -21,17 +21,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
-from registry import draft, errors, reader, verification
-from registry.api import http
+from registry import errors
+from registry.api import parameters
+from registry.append import batch
 from registry.domain import deal, history, money, organization, plausibility
 from registry.domain.rates import Rate, reference_rates
-from registry.events import checkpoint, intake, merkle
+from registry.events import intake
 from registry.events.types import EVENT_TYPES, Amount, Currency, Horizon, Localized, StatedAmount
-from registry.web import events, organizations, page, recording, times
-from registry.web import files as web_files
-from registry.web.figures import figures
-from registry.web.shown import marked, shown
-from registry.web.words import LABELS, LANGUAGES, preferred, words
+from registry.queries import deals as query_deals
+from registry.transparency import checkpoint, merkle, verify
+from registry.web import as_of, events, organizations, recording, render
+from registry.web import assets as web_files
+from registry.web.format import shown, word_diff
+from registry.web.i18n import LABELS, LANGUAGES, negotiate_language, words
+from registry.web.numbers import figures
 
 KO, EN = figures("ko"), figures("en")
 
@@ -122,7 +125,7 @@ sums = st.integers(min_value=1, max_value=10**11).map(lambda n: str(n * 10_000))
 @given(sums, st.sampled_from(["KRW", "USD", "EUR"]))
 def test_a_sum_that_is_shown_reads_back_as_the_same(value: str, currency: str) -> None:
     for figured in (KO, EN):
-        parsed = money.parse(figured.sum(value, currency))
+        parsed = money.parse(figured.currency_amount(value, currency))
         assert (Decimal(parsed.amount.value or 0), parsed.amount.currency) == (Decimal(value), currency)
 
 
@@ -149,7 +152,7 @@ def test_the_other_stated_currency_comes_second() -> None:
     ],
 )
 def test_dates_stay_as_loose_as_they_were_given(edtf: str | None, korean: str, english: str) -> None:
-    assert (KO.loosely(edtf), EN.loosely(edtf)) == (korean, english)
+    assert (KO.edtf_date(edtf), EN.edtf_date(edtf)) == (korean, english)
 
 
 def test_totals_are_rounded_and_say_what_is_open() -> None:
@@ -180,9 +183,9 @@ def test_a_horizon_reads_like_a_sentences_end() -> None:
 
 def test_names_stand_in_the_readers_language_with_the_other_beside() -> None:
     name = Localized(ko="아마존웹서비스", en="Amazon Web Services")
-    assert (words("ko").own(name), words("ko").other(name)) == ("아마존웹서비스", "Amazon Web Services")
-    assert (words("en").own(Localized(ko="울산")), words("en").other(Localized(ko="울산"))) == ("울산", "")
-    assert words("en").own(None, "slug") == "slug"
+    assert (words("ko").localized(name), words("ko").other(name)) == ("아마존웹서비스", "Amazon Web Services")
+    assert (words("en").localized(Localized(ko="울산")), words("en").other(Localized(ko="울산"))) == ("울산", "")
+    assert words("en").localized(None, "slug") == "slug"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_names_stand_in_the_readers_language_with_the_other_beside() -> None:
     ],
 )
 def test_the_language_that_a_browser_likes_best_is_spoken(header: str | None, language: str) -> None:
-    assert preferred(header) == language
+    assert negotiate_language(header) == language
     assert language in LANGUAGES
 
 
@@ -211,17 +214,17 @@ SAID_BY: list[tuple[ModuleType, str, int | str]] = [
     (deal, "Refusal", 1),
     (history, "Refusal", 1),
     (organization, "Refusal", 1),
-    (draft, "RuleBroken", 1),
+    (batch, "RuleBroken", 1),
     (money, "refuse", 1),
-    (reader, "NotFound", 0),
+    (query_deals, "NotFound", 0),
     (events, "NotFound", 0),
     (web_files, "NotFound", 0),
     (organizations, "NotFound", 0),
     (recording, "NotFound", 0),
     (recording, "BadQuery", "reason"),
-    (http, "ValueError", 0),
-    (verification, "Checked", "proves"),
-    (verification, "Corrupt", "detail"),
+    (parameters, "ValueError", 0),
+    (verify, "Checked", "proves"),
+    (verify, "Corrupt", "detail"),
     (checkpoint, "CheckpointError", "reason"),
     (merkle, "ProofError", "reason"),
 ]
@@ -275,7 +278,7 @@ def sentences(module: ModuleType, call: str, argument: int | str) -> Iterator[st
 
 
 def spoken(sentence: str) -> bool:
-    said = shown("ko").told(sentence)
+    said = shown("ko").translate_message(sentence)
     return said is not None and re.search("[가-힣]", said) is not None
 
 
@@ -324,11 +327,11 @@ def test_every_sentence_of_flags_refusals_and_verdicts_is_said_in_korean(
 )
 def test_what_is_wrong_with_a_field_is_said_in_korean(body: bytes) -> None:
     with pytest.raises(errors.Invalid) as refused:
-        intake.announcements.some(body)
+        intake.announcements.decode_many(body)
     assert [fault.detail for fault in refused.value.faults if not spoken(fault.detail)] == []
 
 
-FAULTS = [errors.Fault("/event/site", "is missing"), errors.Fault("/id", "is missing")]
+FAULTS = [errors.FieldError("/event/site", "is missing"), errors.FieldError("/id", "is missing")]
 
 
 @pytest.mark.parametrize(
@@ -340,17 +343,17 @@ FAULTS = [errors.Fault("/event/site", "is missing"), errors.Fault("/id", "is mis
         errors.VersionConflict("deal", "ulsan", 0, 2),
         errors.IdConflict(id="1", stream="deal/ulsan", version=3),
         errors.Overloaded(),
-        errors.DatabaseLost(),
+        errors.DatabaseUnavailable(),
         errors.Forbidden(has="record", needs="redact"),
         errors.TooLarge(limit=262144),
-        errors.Incomplete(),
-        errors.TooSlow(seconds=30),
+        errors.IncompleteBody(),
+        errors.BodyTimeout(seconds=30),
         errors.UnsupportedMediaType(given="text/plain", expected="application/x-www-form-urlencoded in UTF-8"),
         errors.EvidenceUnavailable(),
         errors.RedactionUnavailable(),
         merkle.NotInTree(what="Position 5", size=4),
         merkle.EntryTooLarge(size=70000, limit=65535),
-        page.ForeignForm(),
+        render.CsrfError(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -367,31 +370,31 @@ def test_every_figure_of_a_flag_has_its_name() -> None:
 
 def test_a_sentence_is_told_with_what_varies_in_the_readers_words() -> None:
     sentence = "The condition 'permit' was lifted on 2025-10-29."
-    assert shown("en").told(sentence) == sentence
-    assert shown("ko").told(sentence) == "조건 ‘permit’ 건은 2025년 10월 29일에 해제되었습니다."
-    assert shown("ko").told("Nothing that the registry says.") is None
-    assert shown("ko").told("'x' cannot be read as one amount: nothing that it says") is None
-    assert shown("ko").told("The condition 'permit' was lifted on 2025-99-99.") is not None
+    assert shown("en").translate_message(sentence) == sentence
+    assert shown("ko").translate_message(sentence) == "조건 ‘permit’ 건은 2025년 10월 29일에 해제되었습니다."
+    assert shown("ko").translate_message("Nothing that the registry says.") is None
+    assert shown("ko").translate_message("'x' cannot be read as one amount: nothing that it says") is None
+    assert shown("ko").translate_message("The condition 'permit' was lifted on 2025-99-99.") is not None
 
 
 def test_the_words_that_differ_are_marked_and_the_others_are_not() -> None:
-    old, new = marked("약 2조 4,000억 원", "약 2조 5,000억 원")
+    old, new = word_diff("약 2조 4,000억 원", "약 2조 5,000억 원")
     assert old == ((False, "약 2조 "), (True, "4,000억"), (False, " 원"))
     assert new == ((False, "약 2조 "), (True, "5,000억"), (False, " 원"))
-    assert marked("US$5bn", "about US$5bn") == (((False, "US$5bn"),), ((True, "about "), (False, "US$5bn")))
-    assert marked("a hall of one", "a hall for two")[0] == ((False, "a hall "), (True, "of one"))
+    assert word_diff("US$5bn", "about US$5bn") == (((False, "US$5bn"),), ((True, "about "), (False, "US$5bn")))
+    assert word_diff("a hall of one", "a hall for two")[0] == ((False, "a hall "), (True, "of one"))
     # Nothing in common but a gap, and nothing at all.
-    assert marked("US$5.1bn here", "₩7tn there") == (((True, "US$5.1bn here"),), ((True, "₩7tn there"),))
-    assert marked(None, "x y") == ((), ((True, "x y"),))
+    assert word_diff("US$5.1bn here", "₩7tn there") == (((True, "US$5.1bn here"),), ((True, "₩7tn there"),))
+    assert word_diff(None, "x y") == ((), ((True, "x y"),))
     long = "word " * 1_000
-    assert marked(long, long + "more") == (((True, long),), ((True, long + "more"),))
+    assert word_diff(long, long + "more") == (((True, long),), ((True, long + "more"),))
 
 
 @given(st.text("ab \n", max_size=30), st.text("ab \n", max_size=30))
 def test_marking_loses_no_word(before: str, after: str) -> None:
-    for text, side in zip((before, after), marked(before, after), strict=True):
+    for text, side in zip((before, after), word_diff(before, after), strict=True):
         assert "".join(piece for _, piece in side) == text
-    for one, other in (marked(before, after), marked(after, before)):
+    for one, other in (word_diff(before, after), word_diff(after, before)):
         assert [t for differs, t in one if not differs and not t.isspace()] == [
             t for differs, t in other if not differs and not t.isspace()
         ] or before.split() != after.split()
@@ -403,10 +406,10 @@ def test_a_flag_calls_deals_by_their_names() -> None:
         "together may have been ascribed to one."
     )
     names = {"deal/amkor-songdo": "this deal", "deal/seven-firms": "Seven firms"}
-    told = shown("en").told(sentence, names)
+    told = shown("en").translate_message(sentence, names)
     assert told is not None
     assert told.startswith("packaging is part of Seven firms / total, and not")
-    korean = shown("ko").told(sentence, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
+    korean = shown("ko").translate_message(sentence, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
     assert korean is not None
     assert "seven-firms" not in korean
     assert "일곱 기업 / total" in korean
@@ -486,4 +489,4 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     ],
 )
 def test_what_the_form_of_the_clocks_means(sent: dict[str, str], meant: dict[str, str]) -> None:
-    assert times.canonical({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
+    assert as_of.canonical({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}

@@ -1,0 +1,107 @@
+"""The bare thing: a Litestar application that does the least of its kind, on the registry's own server and pool.
+
+`python -m bench.bare DATABASE_URL` serves it on a free port and prints `ready URL`. No rules, tree, views or keys.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from litestar.params import FromPath
+
+from registry.cli import server
+from registry.events.types import Announcement
+from registry.infra import postgres
+
+TABLE = """
+CREATE TABLE bare (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    deal   text  NOT NULL,
+    type   text  NOT NULL,
+    body   bytea NOT NULL
+)
+"""
+ADD = "INSERT INTO bare (deal, type, body) VALUES ($1, $2, $3)"
+FIND = "SELECT body FROM bare WHERE number = $1"
+
+_decode = msgspec.json.Decoder(Announcement).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(content: bytes, status: int = 200) -> Response[bytes]:
+    return Response(content, status_code=status, media_type="application/json")
+
+
+@get("/bare")
+async def get_empty() -> Response[bytes]:
+    """Nothing but an answer."""
+    return _json(b'{"ok":true}')
+
+
+@get("/bare/{number:int}")
+async def get_row(request: Request[Any, Any, Any], number: FromPath[int]) -> Response[bytes]:
+    """One SELECT by key."""
+    return _json(await request.app.state.pool.fetchval(FIND, number))
+
+
+@post("/decode")
+async def post_decode(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """An announcement decoded and given back."""
+    return _json(_encode(_decode(await request.body())), 201)
+
+
+@post("/insert")
+async def post_insert(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The same with one INSERT, committed."""
+    body = await request.body()
+    said = _decode(body)
+    await request.app.state.pool.execute(ADD, "deal", said.event.__struct_config__.tag, body)
+    return _json(_encode(said), 201)
+
+
+def create(url: str) -> Litestar:
+    """The application."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with await postgres.pool(url, name="bare") as pool:
+            app.state.pool = pool
+            yield
+
+    return Litestar(
+        route_handlers=[get_empty, get_row, post_decode, post_insert],
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def main() -> None:
+    import uvicorn
+    import uvloop
+
+    listening = server.listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        create(sys.argv[1]),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+    )
+    print(f"ready http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+    with listening:
+        uvloop.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+if __name__ == "__main__":
+    main()
+
+
+__all__ = ["FIND", "TABLE", "create"]

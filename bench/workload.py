@@ -1,0 +1,149 @@
+"""What is measured with: histories of made-up deals, and the requests that post them. Equal numbers, equal bytes.
+
+A history has ten kinds of announcement in an order that a deal's rules take, each with one source; names are numbers,
+so that nobody takes them for somebody's. Knows nothing of how they are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+encode = msgspec.json.Encoder().encode
+
+Announcement = dict[str, Any]
+
+# Deals whose histories are told side by side. More than are in flight at once, so that a deal's events come in order.
+BLOCK = 640
+ROUNDS = 10
+
+_SECTORS = ("data-centres", "semiconductors", "energy", "batteries", "displays", "health", "mobility", "cloud")
+_PLACES = ("KR-11", "KR-26", "KR-28", "KR-31", "KR-41", "KR-43", "KR-44", "KR-47", "KR-48", "JP-13", "VN-HN", "US-TX")
+_STAGES = ("intention", "signed", "committed", "construction", "operating")
+_CURRENCIES = ("USD", "KRW", "EUR", "JPY")
+_COMMITMENTS = ("intention", "pledge", "binding", "budget")
+
+
+def slug(deal: int) -> str:
+    """A deal's name."""
+    return f"deal-{deal:07}"
+
+
+def _organization(number: int) -> str:
+    return f"organization-{number % 997:03}"
+
+
+def _amount(deal: int, step: int) -> dict[str, Any]:
+    value = str((deal * 37 + step * 11) % 900 * 10_000_000 + 50_000_000)
+    return {"value": value, "currency": _CURRENCIES[deal % 7 % 4], "qualifier": ("about", "exact")[deal % 2]}
+
+
+def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for each step
+    """The event of a deal's step; from the tenth on, one more pledge each time."""
+    match step:
+        case 0:
+            return {
+                "type": "deal_registered",
+                "title": {"en": f"Made-up deal number {deal}", "ko": f"지어낸 투자 {deal}"},
+                "kind": "investment",
+                "sectors": [_SECTORS[deal % 8], _SECTORS[(deal // 8) % 8]] if deal % 8 != (deal // 8) % 8 else [],
+            }
+        case 1:
+            parties = [
+                {"organization": _organization(deal), "name": {"en": f"Organization {deal % 997}"}, "role": "investor"},
+                {"organization": _organization(deal * 7 + 1), "role": "partner"},
+            ]
+            return {"type": "parties_joined", "parties": parties}
+        case 2:
+            return {
+                "type": "pledge_announced",
+                "pledge": "first",
+                "amount": _amount(deal, 2),
+                "amount_basis": ("total", "additional")[deal % 5 == 0],
+                "commitment": _COMMITMENTS[deal % 4],
+                "by": [_organization(deal)],
+                "horizon": {"until": str(2027 + deal % 8)},
+            }
+        case 3:
+            name = {"en": f"Site of deal {deal}"}
+            return {
+                "type": "site_announced",
+                "site": "first",
+                "name": name,
+                "place": _PLACES[deal % 12],
+                "power_mw": str(20 + deal % 400),
+            }
+        case 4:
+            kind = ("approval", "groundbreaking", "construction_started", "power_on")[deal % 4]
+            return {
+                "type": "milestone_scheduled",
+                "milestone": "first",
+                "kind": kind,
+                "site": "first",
+                "planned": str(2026 + deal % 4),
+            }
+        case 5:
+            return {"type": "stage_changed", "stage": _STAGES[deal % 5]}
+        case 6:
+            return {"type": "pledge_revised", "pledge": "first", "amount": _amount(deal, 6)}
+        case 7:
+            return {"type": "milestone_rescheduled", "milestone": "first", "planned": str(2027 + deal % 4)}
+        case 8:
+            return {"type": "pledge_confirmed", "pledge": "first", "commitment": "binding"}
+        case 9:
+            return {"type": "disbursement_reported", "pledge": "first", "amount": _amount(deal, 9)}
+        case _:
+            return {"type": "pledge_announced", "pledge": f"more-{step}", "amount": _amount(deal, step)}
+
+
+def announcement(deal: int, step: int) -> Announcement:
+    """One announcement. Dates rise with the step, so that a history can be asked for at each of them."""
+    day = date(2020, 1, 1) + timedelta(days=deal % 700 + step * 120 if step < ROUNDS else 1900 + step // 8)
+    source = {
+        "publisher": f"Publisher {deal % 23}",
+        "url": f"https://publisher-{deal % 23}.example/{deal // 3}/{step}",
+        "title": f"What was announced in step {step}",
+        "language": "en",
+        "published_on": day.isoformat(),
+    }
+    return {"effective_on": day.isoformat(), "sources": [source], "event": _event(deal, step)}
+
+
+def recording_order(deals: int, first: int = 0) -> Iterator[tuple[int, int]]:
+    """Deals and steps in the order of recording: histories told side by side, a block of deals at a time."""
+    for start in range(first, first + deals, BLOCK):
+        block = range(start, min(start + BLOCK, first + deals))
+        for step in range(ROUNDS):
+            for deal in block:
+                yield deal, step
+
+
+def lines(deals: int, first: int = 0) -> Iterator[bytes]:
+    """The histories of so many deals as lines of an import, each with an id."""
+    for deal, step in recording_order(deals, first):
+        yield encode({"deal": slug(deal), "id": str(UUID(int=deal << 16 | step)), **announcement(deal, step)})
+
+
+def http(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    """A request as it goes over the wire."""
+    head = [f"{method} {path} HTTP/1.1", "Host: registry"]
+    head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body:
+        head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def posts(deals: int, key: str, first: int = 0, path: str = "/v1/deals/{deal}/events") -> Iterator[bytes]:
+    """The histories of so many deals as POSTs, each with an idempotency key of its own."""
+    for deal, step in recording_order(deals, first):
+        yield http(
+            "POST",
+            path.format(deal=slug(deal)),
+            encode(announcement(deal, step)),
+            Authorization=f"Bearer {key}",
+            Idempotency_Key=f"post-{deal}-{step}",
+        )

@@ -1,0 +1,188 @@
+"""`registry import` of CSV and XLSX: announcements row by row, or a tracker's sheet compared with what is recorded.
+
+Reads the files here, asks the service what it holds, and sends everything at once: all is recorded, or nothing is.
+Decides nothing that `registry.sheets` leaves to a person.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import typer
+from rich.progress import track
+
+from registry.cli import query
+from registry.cli.client import answer, client
+from registry.cli.options import stderr
+from registry.imports import mapping as mappings
+from registry.imports import template, tracker, workbook
+from registry.imports.template import ParsedRow
+from registry.imports.tracker import ImportPlan, KnownDeal, OpenQuestion
+from registry.imports.workbook import CellError, Sheet
+
+INVALID = 5
+
+END_OF_TIME = "2999-12-31"
+"""By this day everything that is recorded is in effect."""
+
+
+def write_template(file: Path) -> None:
+    """Writes an empty sheet: CSV or XLSX, by the file's ending."""
+    match file.suffix.lower():
+        case ".csv":
+            file.write_bytes(template.template_csv())
+        case ".xlsx":
+            file.write_bytes(template.template_xlsx())
+        case _:
+            raise typer.BadParameter("the file's name must end in .csv or .xlsx", param_hint="--template")
+
+
+def import_sheets(
+    files: Sequence[Path], mapping: Path | None, published_on: str | None, url: str, *, dry_run: bool, as_json: bool
+) -> None:
+    """Sends what the sheets announce; ends the command with 5 where a cell is wrong, and nothing is sent."""
+    sheets = _read(files)
+    questions: Sequence[OpenQuestion] = ()
+    with client(url) as service:
+        if mapping is None:
+            read = template.read(sheets)
+            _refuse(read.faults)
+            for name in read.skipped_sheets:
+                stderr.print(f"left out: the sheet {name}, which has no column 'type'", markup=False)
+            lines = read.lines
+        else:
+            found = _compared(service, sheets, mappings.read(mapping.read_text("utf-8")), _day(published_on))
+            questions = found.questions
+            lines = found.lines
+        results = _send(service, lines, dry_run=dry_run)
+    _print_plan(lines, results, questions, dry_run=dry_run, as_json=as_json)
+
+
+def _read(files: Sequence[Path]) -> list[Sheet]:
+    sheets: list[Sheet] = []
+    try:
+        for file in files:
+            sheets += workbook.read(file.name, file.read_bytes())
+    except workbook.SheetErrors as error:
+        _refuse(error.faults)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="FILE") from None
+    return sheets
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        raise typer.BadParameter(
+            "a tracker's sheets need the day on which they were published", param_hint="--published-on"
+        )
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no day such as 2025-12-15", param_hint="--published-on") from None
+
+
+def _refuse(faults: Sequence[CellError]) -> None:
+    if faults:
+        for fault in faults:
+            stderr.print(str(fault), soft_wrap=True, markup=False)
+        count = "1 cell is" if len(faults) == 1 else f"{len(faults)} cells are"
+        stderr.print(f"registry: {count} wrong: nothing was sent")
+        raise typer.Exit(INVALID)
+
+
+# --- a tracker's sheet ------------------------------------------------------------------------------------------------
+
+
+def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.Mapping, on: date) -> ImportPlan:
+    day = on.isoformat()
+    then = {"effective_on": day, "published_on": day}
+    prefix = mapping.deal.slug
+    slugs = [slug for slug in _slugs(service, then) if slug.startswith(prefix)]
+    known = [slug for slug in _slugs(service, {"effective_on": END_OF_TIME}) if slug.startswith(prefix)]
+    shown = track(slugs, "Reading", console=stderr, transient=True, disable=not stderr.is_terminal)
+    held = [_held(service, slug, then) for slug in shown]
+    plan = tracker.plan(sheets, mapping, on, held, known)
+    if plan.faults:
+        _questions(plan.questions)
+    _refuse(plan.faults)
+    return plan
+
+
+def _slugs(service: httpx.Client, asked: dict[str, str]) -> list[str]:
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = answer(
+            service.get("/v1/deals", params={**asked, "limit": "1000", **({"cursor": cursor} if cursor else {})})
+        )
+        found += [deal["deal"] for deal in page["deals"]]
+        cursor = page["next"]
+    return found
+
+
+def _held(service: httpx.Client, slug: str, then: dict[str, str]) -> KnownDeal:
+    state = answer(service.get(f"/v1/deals/{slug}", params=then))
+    blame = answer(service.get(f"/v1/deals/{slug}/blame", params=then))
+    audit = answer(service.get(f"/v1/deals/{slug}/events", params={"published_on": then["published_on"]}))
+    set_by = {said["field"]: said["event"] for said in blame["fields"]}
+    return KnownDeal(slug, state, set_by, {said["id"]: said for said in audit["events"] if said["event"] is not None})
+
+
+# --- sending and telling ----------------------------------------------------------------------------------------------
+
+
+def _send(service: httpx.Client, lines: Sequence[ParsedRow], *, dry_run: bool) -> list[dict[str, Any]]:
+    """All at once: recorded whole, or refused with the row that is in the way."""
+    if not lines:
+        return []
+    body = b"\n".join(line.ndjson() for line in lines)
+    asked = {"dry_run": "true"} if dry_run else {"atomic": "true"}
+    sent = service.post("/v1/import", params=asked, content=body, headers={"Content-Type": "application/x-ndjson"})
+    if not sent.is_success and sent.headers.get("content-type", "").startswith("application/problem+json"):
+        problem = sent.json()
+        if problem.get("line"):
+            stderr.print(lines[problem["line"] - 1].at, soft_wrap=True, markup=False)
+    if not sent.is_success:
+        answer(sent)
+    return [msgspec.json.decode(result) for result in sent.content.splitlines()]
+
+
+def _print_plan(
+    lines: Sequence[ParsedRow],
+    results: Sequence[dict[str, Any]],
+    questions: Sequence[OpenQuestion],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    if as_json:
+        told = {"dry_run": dry_run, "results": [{"at": a.at, **r} for a, r in zip(lines, results, strict=True)]}
+        told["questions"] = [msgspec.structs.asdict(q) for q in questions]
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
+        return
+    changes = 0
+    for line, result in zip(lines, results, strict=True):
+        for change in result.get("changes", ()):
+            changes += 1
+            typer.echo(f"{line.slug}  {query.change(change)}")
+        for flag in result.get("flags", ()):
+            stderr.print(f"{line.at}: {flag['detail']}", soft_wrap=True, markup=False)
+    _questions(questions)
+    if dry_run:
+        typer.echo(f"{len(lines)} announcements would change {changes} fields; {len(questions)} questions")
+        return
+    new = sum(result["status"] == 201 for result in results)
+    typer.echo(f"{new} recorded, {len(results) - new} known already; {len(questions)} questions")
+
+
+def _questions(questions: Sequence[OpenQuestion]) -> None:
+    for question in questions:
+        typer.echo(f"? {question.at}: {question.text}")
+        if question.accept:
+            typer.echo("\n".join(f"      {line}" for line in question.accept.splitlines()))

@@ -1,0 +1,385 @@
+"""`registry show`, `list`, `history`, `blame`, `compare`, `totals`: the service's answers on a terminal, at any point
+in time.
+
+Asks the service over HTTP and lays its answers out; decides nothing about them. JSON where no terminal reads it, or
+with --json.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from registry.cli.client import Url, get
+from registry.cli.options import AsJson
+
+AsTable = Annotated[bool, typer.Option("--table", help="Tables, also where no terminal reads them.")]
+EffectiveOn = Annotated[str | None, typer.Option("--effective-on", help="True on this day (today).")]
+PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As the public could know by this day.")]
+RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As the registry knew at this instant.")]
+Position = Annotated[int | None, typer.Option("--position", help="As of this position of the log.")]
+Deal = Annotated[str, typer.Argument(help="The deal's name, such as sk-aws-ulsan.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(show)
+    app.command("list")(list_deals)
+    app.command()(history)
+    app.command()(blame)
+    app.command()(compare)
+    app.command()(totals)
+
+
+def show(
+    deal: Deal,
+    effective_on: EffectiveOn = None,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """What is so of a deal, or was so at a point in time."""
+    state = get(
+        url,
+        f"/v1/deals/{deal}",
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        position=position,
+    )
+    if _json(state, as_json, as_table):
+        return
+    stage = state["stage"]
+    rows = [
+        ("deal", f"{localized(state['title'])} ({state['deal']})"),
+        ("as of", state["effective_on"]),
+        ("version", f"{state['version']}, position {state['position']}"),
+        ("stage", f"{stage['value']} since {stage['since']}, {stage['basis']}" if stage else None),
+        *(("party", f"{localized(p['name']) or p['organization']}, {p['role']}") for p in state["parties"]),
+        *((f"pledge {p['pledge']}", pledge(p)) for p in state["pledges"]),
+        *((f"site {s['site']}", site(s)) for s in state["sites"]),
+        *((f"milestone {m['milestone']}", milestone(m)) for m in state["milestones"]),
+        *(("relation", relation(r)) for r in state["relations"]),
+        *(("flag", f["detail"]) for f in state["remarks"]["flags"]),
+    ]
+    _table(None, [{"field": field, "value": value} for field, value in rows])
+
+
+def list_deals(
+    effective_on: EffectiveOn = None,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    organization: Annotated[str | None, typer.Option(help="Only deals of this organization.")] = None,
+    region: Annotated[str | None, typer.Option(help="Only deals with a site here (ISO 3166).")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only deals at this stage.")] = None,
+    q: Annotated[str | None, typer.Option("--search", help="Only deals with this in their title.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at the most.")] = 100,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """The deals, at any point in time."""
+    found = get(
+        url,
+        "/v1/deals",
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        position=position,
+        organization=organization,
+        region=region,
+        stage=stage,
+        q=q,
+        limit=limit,
+    )
+    if _json(found, as_json, as_table):
+        return
+    rows = [
+        {
+            "deal": d["deal"],
+            "title": localized(d["title"]),
+            "stage": d["stage"]["value"] if d.get("stage") else None,
+            "where": ", ".join(d["places"]) or None,
+            "pledged": "; ".join(amount(p["amount"]) for p in d["pledges"] if p["amount"]) or None,
+        }
+        for d in found["deals"]
+    ]
+    _table(f"{len(rows)} deals as of {found['effective_on']}, position {found['position']}", rows)
+
+
+def history(
+    deal: Deal,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """Every event of a deal: what it changed, who recorded it, when, why, on which source."""
+    found = get(url, f"/v1/deals/{deal}/events", published_on=published_on, recorded_at=recorded_at, position=position)
+    if _json(found, as_json, as_table):
+        return
+    rows = [
+        {
+            "position": e["position"],
+            "effective": e["effective_on"],
+            "published": e["published_on"],
+            "event": e["type"],
+            "changed": "; ".join(change(c) for c in e["changes"][:4]) + (" …" if len(e["changes"]) > 4 else ""),
+            "source": source(e["sources"]),
+        }
+        for e in found["events"]
+    ]
+    _table(None, rows)
+
+
+def blame(
+    deal: Deal,
+    field: Annotated[str | None, typer.Argument(help="Only this field and those below: /pledges/total.")] = None,
+    effective_on: EffectiveOn = None,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """Which event, source, key and time set each field."""
+    found = get(
+        url,
+        f"/v1/deals/{deal}/blame",
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        position=position,
+    )
+    below = f"{(field or '').rstrip('/')}/"
+    found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
+    if _json(found, as_json, as_table):
+        return
+    rows = [
+        {
+            "field": f["field"],
+            "value": short(f["value"]),
+            "before": short(f["before"]),
+            "set by": f["type"],
+            "published": f["published_on"],
+            "source": source(f["sources"]),
+        }
+        for f in found["fields"]
+    ]
+    _table(None, rows)
+
+
+def compare(
+    deal: Deal,
+    from_effective_on: Annotated[str | None, typer.Option("--from-effective-on")] = None,
+    from_published_on: Annotated[str | None, typer.Option("--from-published-on")] = None,
+    from_recorded_at: Annotated[str | None, typer.Option("--from-recorded-at")] = None,
+    from_position: Annotated[int | None, typer.Option("--from-position")] = None,
+    to_effective_on: Annotated[str | None, typer.Option("--to-effective-on")] = None,
+    to_published_on: Annotated[str | None, typer.Option("--to-published-on")] = None,
+    to_recorded_at: Annotated[str | None, typer.Option("--to-recorded-at")] = None,
+    to_position: Annotated[int | None, typer.Option("--to-position")] = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """What changed between two points: in the world, in the record, at a source, or learned late."""
+    found = get(
+        url,
+        f"/v1/deals/{deal}/compare",
+        **{
+            "from.effective_on": from_effective_on,
+            "from.published_on": from_published_on,
+            "from.recorded_at": from_recorded_at,
+            "from.position": from_position,
+            "to.effective_on": to_effective_on,
+            "to.published_on": to_published_on,
+            "to.recorded_at": to_recorded_at,
+            "to.position": to_position,
+        },
+    )
+    if _json(found, as_json, as_table):
+        return
+    rows = [
+        {"kind": KINDS[kind], "field": c["field"], "before": short(c["before"]), "after": short(c["after"])}
+        for kind in KINDS
+        for c in found[kind]
+    ]
+    _table(None, rows)
+
+
+def totals(
+    effective_on: EffectiveOn = None,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    currency: Annotated[str | None, typer.Option(help="Convert to this currency at ECB reference rates.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
+    region: Annotated[str | None, typer.Option(help="Only deals with a site here (ISO 3166).")] = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """What is pledged, as intervals: without anything that may count twice, up to everything."""
+    found = get(
+        url,
+        "/v1/totals",
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        position=position,
+        currency=currency,
+        group_by=group_by,
+        region=region,
+    )
+    if _json(found, as_json, as_table):
+        return
+    groups = found["totals"]["groups"] if group_by else [found["totals"]["overall"]]
+    rows = [
+        {
+            **({group_by: group["key"]} if group_by else {}),
+            "nature": column["nature"] + (" a year" if column["basis"] == "annual" else ""),
+            "from": f"{column['currency']} {thousands(column['low'])}",
+            "to": f"{thousands(column['high'])}" + (" or more" if column["high_open"] else ""),
+            "pledges": column["pledges"],
+        }
+        for group in groups
+        for column in group["columns"]
+    ]
+    _table(f"As of {found['effective_on']}, position {found['position']}", rows)
+
+
+# --- laying out -------------------------------------------------------------------------------------------------------
+
+KINDS = {
+    "world": "the world changed",
+    "record": "we corrected the record",
+    "source": "a source said or took back",
+    "learned_late": "learned late",
+}
+
+
+def localized(names: dict[str, str] | None) -> str | None:
+    """A text in English, else in Korean."""
+    return (names.get("en") or names.get("ko")) if names else None
+
+
+def thousands(figure: str) -> str:
+    """A decimal with its thousands parted."""
+    whole, point, rest = figure.partition(".")
+    return f"{int(whole):,}{point}{rest}"
+
+
+def amount(stated: dict[str, Any] | None) -> str:
+    """An amount as it was stated."""
+    if stated is None:
+        return "not stated"
+    ends = [stated["value"]] if stated.get("value") else [e for e in (stated.get("low"), stated.get("high")) if e]
+    figure = "–".join(thousands(end) for end in ends) or stated.get("wording") or ""
+    qualifier = stated.get("qualifier")
+    return " ".join(w for w in (qualifier and qualifier.replace("_", " "), stated["currency"], figure) if w)
+
+
+def pledge(stated: dict[str, Any]) -> str:
+    """A pledge in one line."""
+    until = (stated["horizon"] or {}).get("until")
+    also = [amount(other) for other in (stated["amount"] or {}).get("stated_as", ())]
+    parts = [
+        amount(stated["amount"]) + (f" ({', '.join(also)})" if also else ""),
+        stated["amount_basis"],
+        stated["commitment"],
+        stated["status"] if stated["status"] != "announced" else None,
+        f"by {until}" if until else None,
+        f"from {' and '.join(stated['by'])}" if stated["by"] else None,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def site(stated: dict[str, Any]) -> str:
+    """A site in one line."""
+    parts = [
+        localized(stated["name"]),
+        stated["place"],
+        f"{stated['power_mw']} MW" if stated["power_mw"] else None,
+        f"{stated['gpus']:,} GPUs" if stated["gpus"] else None,
+        stated["status"] if stated["status"] != "announced" else None,
+    ]
+    return ", ".join(part for part in parts if part) or "–"
+
+
+def milestone(stated: dict[str, Any]) -> str:
+    """A milestone in one line."""
+    when = f"reached {stated['reached']}" if stated["reached"] else f"planned {stated['planned'] or 'some day'}"
+    capacity = f"{stated['power_mw']} MW" if stated["power_mw"] else None
+    return ", ".join(part for part in (stated["kind"], when, capacity) if part)
+
+
+def relation(stated: dict[str, Any]) -> str:
+    """A relation in one line."""
+    ours = stated["pledge"] or "this deal"
+    theirs = stated["deal"] + (f"/{stated['other_pledge']}" if stated["other_pledge"] else "")
+    return f"{ours} {stated['relation'].replace('_', ' ')} {theirs}"
+
+
+def source(sources: list[dict[str, Any]]) -> str | None:
+    """Who said so."""
+    named = [s.get("publisher") or s.get("url") or s.get("title") or s.get("locator") or "" for s in sources]
+    return ", ".join(dict.fromkeys(named)) or None
+
+
+def change(changed: dict[str, Any]) -> str:
+    """A change in one line."""
+    return f"{changed['field']}: {short(changed['before'])} → {short(changed['after'])}"
+
+
+def short(value: Any) -> str:
+    """Any value of a state in a few words."""
+    match value:
+        case None:
+            return "–"
+        case {"currency": _}:
+            return amount(value)
+        case {"ko": _} | {"en": _}:
+            return localized(value) or "–"
+        case {"value": said, "basis": basis}:
+            return f"{said} ({basis})"
+        case dict():
+            return ", ".join(f"{k} {short(v)}" for k, v in value.items() if v is not None)
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(value) or "–"
+        case list():
+            return "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        case _:
+            return str(value)
+
+
+def _json(found: Any, as_json: bool, as_table: bool) -> bool:
+    """Writes JSON and says so, unless a table is wanted."""
+    if as_table or (sys.stdout.isatty() and not as_json):
+        return False
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    return True
+
+
+def _table(title: str | None, rows: list[dict[str, Any]]) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    if title:
+        console.print(title, markup=False)
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    console.print(table)

@@ -1,0 +1,212 @@
+"""Running the service in this process: its database, its socket, its log, the server, and the line that says ready.
+
+Used by `serve` and `demo`. Never touches the registry's data itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import structlog
+import typer
+import uvicorn
+from msgspec.structs import replace
+
+from registry.errors import DatabaseUnusable
+from registry.infra import postgres
+from registry.infra.embedded.server import Embedded
+from registry.infra.settings import Settings
+
+GRACE_SECONDS = 10
+PORTS_TRIED = 100
+
+
+def log_to_stderr() -> None:
+    """Sends what every library logs to standard error, as JSON lines; in colours on a terminal."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    # Without local variables, which hold requests and so keys.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    )
+    terminal = sys.stderr.isatty()
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if terminal
+        else [tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    # They tell every step of an ordinary start and every request of the demo.
+    for name in ("uvicorn", "alembic", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that answers: the one they name, else the embedded server, migrated.
+
+    Raises `DatabaseUnusable` and `NoPostgres`.
+    """
+    if settings.database_url is not None:
+        yield settings
+        return
+    with Embedded(settings.data_dir) as server:
+        ready = replace(settings, database_url=server.app_url, owner_url=server.owner_url)
+        asyncio.run(migrate(ready))
+        yield ready
+
+
+async def migrate(settings: Settings) -> str:
+    """Brings the schema of the settings' database to its newest version; answers that. Raises `DatabaseUnusable`."""
+    if settings.owner_url is None:
+        raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
+    with readable_errors():
+        return await postgres.migrate(settings.owner_url, postgres.role_of(settings.database_url or settings.owner_url))
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns what a missing or refusing database raises into one sentence."""
+    try:
+        yield
+    except (*postgres.ERRORS, ValueError, OverflowError) as error:
+        raise DatabaseUnusable(reason=str(error) or type(error).__name__) from error
+
+
+async def check(settings: Settings) -> None:
+    """Raises `DatabaseUnusable` unless the database answers and has the schema this program was written for."""
+    assert settings.database_url is not None
+    with readable_errors():
+        pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
+        async with pool:
+            if not await postgres.migration_head_matches(pool):
+                raise DatabaseUnusable(reason="its schema is not this version's: run 'registry migrate'")
+
+
+def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
+    """A listening socket; with `next_free`, on the next port where that one is taken.
+
+    Raises `OSError` when there is none.
+    """
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    last = min(port + PORTS_TRIED, 65_535) if next_free and port else port
+    for tried in range(port, last):
+        with suppress(OSError):
+            return _server(host, tried, family)
+    return _server(host, last, family)
+
+
+def _server(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    listening = socket.create_server((host, port), family=family, backlog=2048)
+    # Connections inherit it. asyncio's own loop sets it only on sockets whose protocol is named, which accepted ones'
+    # is not: each answer's body would wait 40 ms for its head to be acknowledged. uvloop sets it always.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def address(settings: Settings, listening: socket.socket) -> str:
+    """Where the service can be reached."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+async def _noop(url: str) -> None:
+    pass
+
+
+def run(
+    settings: Settings,
+    listening: socket.socket,
+    before_ready: Callable[[str], Awaitable[None]] = _noop,
+    after_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serves until a signal says to stop; both callbacks get the service's address.
+
+    `before_ready` is awaited when it answers, `after_ready` is called when the ready line is written.
+    """
+    if sys.platform == "win32":
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    else:
+        from uvloop import new_event_loop as loop_factory
+    # Requests leave no cycles behind, and the caches hold a hundred thousand things that live long: with the default
+    # thresholds a third of the recorder's time went into looking through them again and again. Most of what an import
+    # makes young is gone again before so many more are made than freed.
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1_000)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(settings, listening, before_ready, after_ready))
+
+
+async def _serve(
+    settings: Settings,
+    listening: socket.socket,
+    before_ready: Callable[[str], Awaitable[None]],
+    after_ready: Callable[[str], None],
+) -> None:
+    # Imported here: the other commands need not wait for it.
+    from registry.app import create_app
+
+    await check(settings)
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Who listens would keep the service from ending for as long as it waits for answers to end.
+            app.state.registry.feed.end()
+            await super().shutdown(sockets)
+
+    server = Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    if server.started:
+        url = address(settings, listening)
+        first = asyncio.ensure_future(before_ready(url))
+        await asyncio.wait([first, serving], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            first.cancel()
+        elif first.exception() is not None:
+            server.should_exit = True
+        else:
+            print(f"ready {url}", flush=True)  # noqa: T201
+            after_ready(url)
+        await serving
+        await first
+    await serving
+    if not server.started:
+        raise typer.Exit(1)

@@ -1,0 +1,254 @@
+"""What the types of announcements cannot say: real places, real dates, ranges the right way round, check digits.
+
+These checks hold for what comes in, never for what is stored: a code that a register withdraws must still be readable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import pycountry
+from msgspec import UNSET, Struct
+from stdnum import lei
+from stdnum.kr import brn
+
+from registry.errors import FieldError
+from registry.events.edtf import first_day, last_day
+from registry.events.types import (
+    BOOKKEEPING_TYPES,
+    Amount,
+    Announcement,
+    ClaimReported,
+    ClaimRetracted,
+    EventCorrected,
+    EventRedacted,
+    Horizon,
+    OrganizationAnnouncement,
+    OrganizationIdentified,
+    Source,
+)
+
+# A day outside of these is a slip; and no day is so late that none comes after it.
+FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
+
+# Longer lists inside of one event belong into several.
+MAX_LIST_ITEMS = 200
+
+
+_UNDATED = (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted)
+
+
+def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
+    """The faults of a well-shaped announcement. `at` is the pointer of the announcement in the body."""
+    event = announcement.event
+    if announcement.effective_on is None and not isinstance(event, _UNDATED):
+        yield FieldError(f"{at}/effective_on", "is missing: from which day is it so in the world? (a whole date)")
+    yield from _day(announcement.effective_on, f"{at}/effective_on")
+    yield from _sources(announcement.sources, at)
+    yield from _values(event, f"{at}/event")
+    match event:
+        case EventRedacted():
+            for name in ("also", "effects"):
+                if getattr(event, name):
+                    yield FieldError(f"{at}/event/{name}", "is the registry's to fill in: leave it out")
+        case EventCorrected():
+            yield from _replacement(event, f"{at}/event/replacement")
+        case ClaimReported():
+            yield from _claim(event, f"{at}/event/value")
+        case _:
+            pass
+
+
+def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
+    replacement = event.replacement
+    if all(getattr(replacement, f) is UNSET for f in replacement.__struct_fields__):
+        yield FieldError(at, "replaces nothing: give effective_on, sources or event")
+    if replacement.sources is not UNSET:
+        yield from _sources(replacement.sources, at)
+    if replacement.event is not UNSET:
+        yield from _values(replacement.event, f"{at}/event")
+    if replacement.effective_on is None and not isinstance(replacement.event, BOOKKEEPING_TYPES):
+        yield FieldError(f"{at}/effective_on", "may be null only where the event is the record's own")
+    if isinstance(replacement.effective_on, date):
+        yield from _day(replacement.effective_on, f"{at}/effective_on")
+
+
+def _claim(event: ClaimReported, at: str) -> Iterator[FieldError]:
+    # Whether the field can be claimed at all, and takes this type, is the deal's to say.
+    check = _CHECKS.get(event.field.rsplit("/", 1)[1])
+    wrong = check(event.value) if check is not None and isinstance(event.value, str) else None
+    if wrong:
+        yield FieldError(at, wrong)
+
+
+def _sources(sources: tuple[Source, ...], at: str) -> Iterator[FieldError]:
+    for i, source in enumerate(sources):
+        if source.publisher is source.url is source.title is source.locator is None:
+            yield FieldError(f"{at}/sources/{i}", "names nobody: give at least a publisher, url, title or locator")
+        for name in ("url", "archived_url"):
+            address = getattr(source, name)
+            wrong = _address(address) if address is not None else None
+            if wrong:
+                yield FieldError(f"{at}/sources/{i}/{name}", wrong)
+        yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
+
+
+# A host with neither a port nor a user: most of them, and quicker to see than by the rules of all URLs.
+_PLAIN = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)*(?:[/?#]|\Z)")
+
+
+@lru_cache(maxsize=10_000)
+def _address(url: str) -> str | None:
+    if _PLAIN.match(url):
+        return None
+    no_address = f"'{url[:100]}' is no address: check its host"
+    try:
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            # What is recorded is published: the refusal does not repeat it either.
+            return "names a user, perhaps with a password: leave out what stands before the host, up to '@'"
+        return None if parts.hostname and parts.port != 0 else no_address
+    except ValueError:
+        return no_address
+
+
+def _day(day: date | None, at: str) -> Iterator[FieldError]:
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        yield FieldError(at, f"{day} lies outside of the years {FIRST_DAY.year} to {LAST_DAY.year}")
+
+
+def _values(value: Struct, at: str) -> Iterator[FieldError]:
+    """Walks an event's fields and checks each value by its name or its type."""
+    if isinstance(value, EventCorrected):
+        return
+    for name, encoded in _checked(type(value)):
+        found = getattr(value, name)
+        if found is not None and found != ():
+            yield from _value(name, found, f"{at}/{encoded}")
+    match value:
+        case Horizon(from_=str(begin), until=str(end)) if not (_edtf(begin) or _edtf(end)):
+            if first_day(begin) > last_day(end):
+                yield FieldError(f"{at}/until", "lies before 'from'")
+        case OrganizationIdentified():
+            if not _SCHEMES[value.scheme](value.identifier):
+                yield FieldError(
+                    f"{at}/identifier", f"'{value.identifier}' is no valid {value.scheme}: check its digits"
+                )
+        case _:
+            pass
+
+
+@cache
+def _checked(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
+    """The fields of a type, with their names in JSON, of which there may be something to check."""
+    hints = get_type_hints(kind)
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return tuple((name, encoded) for name, encoded in names if name in _CHECKS or _has_parts(hints[name]))
+
+
+def _has_parts(hint: Any) -> bool:
+    """Whether a value of this type is, or has, a struct or a list."""
+    kind = get_origin(hint) or hint
+    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple))) or any(map(_has_parts, get_args(hint)))
+
+
+def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
+    match value:
+        case Amount():
+            yield from _amount(value, at)
+        case Struct():
+            yield from _values(value, at)
+        case tuple():
+            if len(value) > MAX_LIST_ITEMS:
+                yield FieldError(at, f"has {len(value)} entries: {MAX_LIST_ITEMS} at most")
+            for i, item in enumerate(value):
+                if isinstance(item, Struct):
+                    yield from _values(item, f"{at}/{i}")
+        case str() if name in _CHECKS:
+            wrong = _CHECKS[name](value)
+            if wrong:
+                yield FieldError(at, wrong)
+        case _:
+            pass
+
+
+def _amount(amount: Amount, at: str) -> Iterator[FieldError]:
+    if amount.value is amount.low is amount.high is amount.wording is None:
+        yield FieldError(
+            f"{at}/value",
+            "is missing: give value, or low and high, or the wording; leave the whole amount out if none was stated",
+        )
+    bounds = [(n, Decimal(b)) for n in ("low", "value", "high") if (b := getattr(amount, n)) is not None]
+    for (name, bound), (above, higher) in pairwise(bounds):
+        if bound > higher:
+            yield FieldError(f"{at}/{above}", f"is less than {name}")
+    stated = [amount.currency, *(s.currency for s in amount.stated_as)]
+    if len(stated) != len(set(stated)):
+        yield FieldError(f"{at}/stated_as", "states one currency twice")
+
+
+@lru_cache(maxsize=10_000)
+def _edtf(text: str) -> str | None:
+    try:
+        return None if first_day(text) <= last_day(text) else f"'{text}' ends before it begins"
+    except ValueError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=10_000)
+def _place(code: str) -> str | None:
+    codes: Any = pycountry.subdivisions if "-" in code else pycountry.countries
+    known = codes.get(code=code) if "-" in code else codes.get(alpha_2=code)
+    return None if known else f"'{code}' is no ISO 3166 country or subdivision"
+
+
+def _latitude(text: str) -> str | None:
+    return None if abs(Decimal(text)) <= 90 else "lies beyond ±90 degrees"
+
+
+def _longitude(text: str) -> str | None:
+    return None if abs(Decimal(text)) <= 180 else "lies beyond ±180 degrees"
+
+
+def _deal_or_pledge(text: str) -> str | None:
+    named = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)?", text, re.ASCII)
+    return None if named else "names neither DEAL nor DEAL/PLEDGE"
+
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "planned": _edtf,
+    "reached": _edtf,
+    "from_": _edtf,
+    "until": _edtf,
+    "place": _place,
+    "country": _place,
+    "latitude": _latitude,
+    "longitude": _longitude,
+    "additional_to": _deal_or_pledge,
+}
+
+
+def _check_korean_brn(text: str) -> bool:
+    """A Korean business registration number: its last digit checks the nine before it.
+
+    Weights 1, 3, 7 over and over and 5 for the ninth, whose product counts by both of its digits.
+    """
+    if not brn.is_valid(text):
+        return False
+    digits = [int(c) for c in brn.compact(text)]
+    total = sum(d * w for d, w in zip(digits, (1, 3, 7, 1, 3, 7, 1, 3, 5), strict=False)) + digits[8] * 5 // 10
+    return (10 - total % 10) % 10 == digits[9]
+
+
+_SCHEMES: dict[str, Callable[[str], bool]] = {
+    "lei": lei.is_valid,
+    "kr-brn": _check_korean_brn,
+    "wikidata": lambda text: re.fullmatch(r"Q[1-9][0-9]*", text) is not None,
+}

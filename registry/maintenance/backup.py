@@ -1,0 +1,224 @@
+"""The whole registry in one file, and back: a copy that no version of Postgres and no machine stands in the way of.
+
+The file is NDJSON in gzip: a header, then every event as the bytes that are hashed and the bytes that were said, then
+the rows of the tables that do not follow from the log (keys, checkpoints, what was answered). What follows from it,
+tiles and views, is made anew. Restoring recomputes the tree and believes nothing that does not give the header's root.
+A copy holds what stood in the log when it was made, also what was erased since: erase the copy as well.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from registry.errors import LogCorrupt, RegistryError
+from registry.events import store
+from registry.events.codec import decode_entry, from_row
+from registry.events.store import Connection, StoredEvent
+from registry.infra import postgres
+from registry.projections import PROJECTIONS, rebuild
+from registry.transparency.merkle import Frontier, Tile, leaf_hash
+
+FORMAT = "investment-registry-backup@v1"
+
+BATCH_SIZE = 1_000
+
+# What the log says itself, and what belongs to the schema.
+DERIVED = {"events", "event_contents", "tiles", "alembic_version", *(t for view in PROJECTIONS for t in view.tables)}
+
+TABLES = """
+SELECT c.relname
+  FROM pg_class AS c
+ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+ ORDER BY c.relname
+"""
+
+COUNT = "SELECT count(*) FROM {table}"
+READ = "SELECT to_jsonb(t)::text FROM {table} AS t"
+WRITE = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
+
+Progress = Callable[[int, int], None]
+
+
+class RegistryNotEmpty(RegistryError):
+    """There are {size} events in this registry: a backup is restored into an empty one."""
+
+
+class InvalidBackup(RegistryError):
+    """'{file}' is no whole backup of a registry: {reason}"""
+
+
+class Header(Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line. `root` is that of the tree over the `size` events that follow (RFC 6962 §2.1), in hex."""
+
+    format: str
+    size: int
+    root: str
+    made_at: datetime
+
+
+class EventLine(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An event: its hashed envelope and, unless it was erased, what was said and the salt, in hex."""
+
+    entry: str
+    content: str | None = None
+    salt: str | None = None
+
+
+class TableRow(Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of another table."""
+
+    table: str
+    row: msgspec.Raw
+
+
+class TableHeader(Struct, frozen=True, forbid_unknown_fields=True):
+    """Behind the events: how many rows of other tables follow. They are the last lines."""
+
+    rows: int
+
+
+_header: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Header)
+_kept: msgspec.json.Decoder[Any] = msgspec.json.Decoder(EventLine)
+_rest: msgspec.json.Decoder[Any] = msgspec.json.Decoder(TableHeader)
+_row: msgspec.json.Decoder[Any] = msgspec.json.Decoder(TableRow)
+_encode = msgspec.json.Encoder().encode
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Header:
+    """Writes everything that is committed now to a file, while the registry goes on. Raises OSError."""
+    aside = file.with_name(f"{file.name}.part")
+    async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        size = (await store.head(connection)).position
+        root = (await store.frontier(connection, size)).root()
+        header = Header(FORMAT, size, root.hex(), datetime.now(UTC))
+        with gzip.open(aside, "wb") as out:
+            out.write(_encode(header) + b"\n")
+            async for kept in _events(connection, size, progress):
+                out.write(_encode(kept) + b"\n")
+            others = await _others(connection)
+            counts = [await connection.fetchval(COUNT.format(table=table)) for table in others]
+            out.write(_encode(TableHeader(sum(counts))) + b"\n")
+            for table in others:
+                async for (row,) in connection.cursor(READ.format(table=table)):
+                    out.write(_encode(TableRow(table, msgspec.Raw(row.encode()))) + b"\n")
+    aside.replace(file)
+    return header
+
+
+async def restore(owner_url: str, file: Path, progress: Progress = _no_progress) -> Header:
+    """Fills an empty registry from a file, whole or not at all, and makes its views.
+
+    Raises NotEmpty, NoBackup, Corrupt where the events do not give the header's root, and OSError.
+    """
+    async with _connected(owner_url) as connection:
+        with _lines(file) as lines:
+            async with store.hold_log_lock(connection, patience=60):
+                there = (await store.head(connection)).position
+                if there:
+                    raise RegistryNotEmpty(size=there)
+                header = await _restore(connection, file, lines, progress)
+    await rebuild.rebuild(owner_url)
+    return header
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Connection]:
+    pool = await postgres.pool(url, name="registry backup", min_size=1, max_size=1)
+    async with pool, pool.acquire() as connection:
+        yield connection
+
+
+async def _others(connection: Connection) -> list[str]:
+    return [row["relname"] for row in await connection.fetch(TABLES) if row["relname"] not in DERIVED]
+
+
+async def _events(connection: Connection, size: int, progress: Progress) -> AsyncIterator[EventLine]:
+    for after in range(0, size, BATCH_SIZE):
+        for row in await store.raw_rows(connection, after, min(after + BATCH_SIZE, size)):
+            content, salt = row["content"], row["salt"]
+            yield EventLine(row["entry"].decode(), content and content.decode(), salt and salt.hex())
+        progress(min(after + BATCH_SIZE, size), size)
+
+
+class _Lines:
+    """The file's lines, each read as what has to stand there."""
+
+    def __init__(self, file: Path, lines: Iterator[bytes]) -> None:
+        self._file = file
+        self._lines = lines
+
+    def next(self, decoder: msgspec.json.Decoder[Any]) -> Any:
+        try:
+            return decoder.decode(next(self._lines))
+        except (StopIteration, EOFError, gzip.BadGzipFile):
+            raise InvalidBackup(file=self._file, reason="it is cut off, or no gzip file") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidBackup(file=self._file, reason=str(error)) from None
+
+
+@contextmanager
+def _lines(file: Path) -> Iterator[_Lines]:
+    with gzip.open(file, "rb") as lines:
+        yield _Lines(file, iter(lines))
+
+
+async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Header:
+    header: Header = lines.next(_header)
+    if header.format != FORMAT:
+        raise InvalidBackup(file=file, reason=f"its format is '{header.format}', not '{FORMAT}'")
+    tree = Frontier()
+    for after in range(0, header.size, BATCH_SIZE):
+        count = min(BATCH_SIZE, header.size - after)
+        try:
+            events = [_stored(after + n, lines.next(_kept)) for n in range(1, count + 1)]
+        except (msgspec.ValidationError, ValueError) as error:
+            raise LogCorrupt(detail=f"behind position {after}, an event of {file} is none: {error}") from None
+        tiles: list[Tile] = [tile for event in events for tile in tree.append(event.recorded.leaf_hash)]
+        writes = store.WriteBatch()
+        store.append(writes, events, tiles)
+        await writes.execute(connection)
+        progress(after + count, header.size)
+    if tree.root().hex() != header.root:
+        raise LogCorrupt(detail=f"the events of {file} do not give the root that it names")
+    rows: dict[str, list[bytes]] = {table: [] for table in await _others(connection)}
+    for _ in range(lines.next(_rest).rows):
+        row: TableRow = lines.next(_row)
+        if row.table not in rows:
+            raise InvalidBackup(file=file, reason=f"this registry has no table '{row.table}'")
+        rows[row.table].append(bytes(row.row))
+        if len(rows[row.table]) == BATCH_SIZE:
+            await _write(connection, row.table, rows[row.table])
+    for table, left in rows.items():
+        await _write(connection, table, left)
+    return header
+
+
+async def _write(connection: Connection, table: str, rows: list[bytes]) -> None:
+    if rows:
+        await connection.execute(WRITE.format(table=table), f"[{b','.join(rows).decode()}]")
+        rows.clear()
+
+
+def _stored(position: int, kept: EventLine) -> StoredEvent:
+    data = kept.entry.encode()
+    entry = decode_entry(data)
+    content = kept.content.encode() if kept.content is not None else None
+    row = {
+        **msgspec.structs.asdict(entry),
+        "position": position,
+        "content": content,
+        "leaf_hash": leaf_hash(data),
+    }
+    return StoredEvent(from_row(row), data, content, bytes.fromhex(kept.salt) if kept.salt is not None else None)

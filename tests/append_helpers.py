@@ -1,0 +1,61 @@
+"""Recording without HTTP, for tests of what stands below it: requests from announcements, what the log then holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from registry.append.batch import AppendRequest
+from registry.append.recorder import Recorder
+from registry.events import intake, store
+from registry.infra import postgres
+from registry.projections.rebuild import compare
+from tests.conftest import ScratchDatabase
+
+REGISTERED = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
+
+
+def pledged(pledge: str = "total", value: str = "5000000000", day: str = "2025-06-16", **more: Any) -> dict[str, Any]:
+    """An announcement of an amount."""
+    amount = {"value": value, "currency": "USD"}
+    return {"effective_on": day, "event": {"type": "pledge_announced", "pledge": pledge, "amount": amount}, **more}
+
+
+def request(slug: str, *announcements: dict[str, Any], **more: Any) -> AppendRequest:
+    """A request as the API would make it of this body."""
+    body = msgspec.json.encode(announcements)
+    read = intake.announcements.decode_many(body)
+    return AppendRequest(kind="deal", slug=slug, announcements=read, by="test", digest=body, size=len(body), **more)
+
+
+@asynccontextmanager
+async def running_recorder(
+    url: str, owner_url: str | None = None, *, name: str = "registry", **more: Any
+) -> AsyncIterator[Recorder]:
+    """A recorder with pools of its own, as another process would have."""
+    pool = await postgres.pool(url, name=name, min_size=1, max_size=3)
+    async with pool:
+        if owner_url is None:
+            async with Recorder(pool, **more) as recorder:
+                yield recorder
+        else:
+            owner = await postgres.pool(owner_url, name=name, min_size=0, max_size=2)
+            async with owner, Recorder(pool, owner, **more) as recorder:
+                yield recorder
+
+
+async def positions(pool: store.Pool, after: int = 0) -> list[int]:
+    """Every position behind one, in pages, as a reader that polls asks for them."""
+    found: list[int] = []
+    while page := await store.feed(pool, after, 100):
+        found += [stored.recorded.position for stored in page]
+        after = found[-1]
+    return found
+
+
+async def assert_projections_match_log(database: ScratchDatabase) -> None:
+    """Every row of every view is what the log says, and nothing is missing."""
+    assert [difference async for difference in compare(database.owner_url)] == []

@@ -1,0 +1,64 @@
+"""The bench runs: every measure gives its rows, at sizes that say nothing about speed."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.__main__ import run
+from bench.benchmarks import MEASURES, TINY
+from bench.load_generator import RequestPlan
+from bench.report import Measurement, document, table
+from bench.workload import ROUNDS, announcement, lines, posts, recording_order
+from registry.events import intake
+
+
+@pytest.mark.parametrize("name", MEASURES)
+async def test_a_measure_gives_its_rows(name: str) -> None:
+    rows, settings = await run(TINY, [name], own_load=True)
+
+    assert settings["fsync"] == settings["synchronous_commit"] == "on"
+    assert rows
+    for row in rows:
+        assert row.figures
+        assert all(ratio > 0 for ratio in row.ratios)
+        assert row.measure in table(rows)
+
+
+def test_what_is_measured_with_is_what_the_registry_takes() -> None:
+    read = [intake.import_line(line) for line in lines(3)]
+
+    assert [(kind, slug) for kind, slug, _ in read] == [("deal", f"deal-{deal:07}") for deal, _ in recording_order(3)]
+    assert len({a.id for _, _, a in read}) == 3 * ROUNDS
+    assert [step for deal, step in recording_order(1300) if deal == 700] == list(range(ROUNDS))
+    assert announcement(1, 2) == announcement(1, 2) != announcement(2, 2)
+
+
+def test_a_plan_is_a_file_of_requests() -> None:
+    requests = list(posts(2, "key"))
+    plan = RequestPlan(requests)
+
+    assert plan.path.read_bytes().split(b"\x1e\n")[:-1] == requests
+    assert requests[0].startswith(b"POST /v1/deals/deal-0000000/events HTTP/1.1\r\n")
+    plan.close()
+    assert not plan.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("ratios", "must", "aim", "more", "verdict"),
+    [
+        ((0.2, 0.6, 0.4), 0.3, 0.5, True, "reached"),
+        ((0.2, 0.6, 0.55), 0.3, 0.5, True, "aim"),
+        ((0.2, 0.1, 0.55), 0.3, 0.5, True, "**missed**"),
+        ((1.4,), 1.5, 1.2, False, "reached"),
+        ((1.1,), 1.5, 1.2, False, "aim"),
+        ((1.6,), 1.5, 1.2, False, "**missed**"),
+        ((7.0,), None, None, False, "reported"),
+    ],
+)
+def test_a_row_says_what_its_median_reaches(
+    ratios: tuple[float, ...], must: float | None, aim: float | None, more: bool, verdict: str
+) -> None:
+    row = Measurement(measure="a", ratios=ratios, must=must, aim=aim, figures="b", more=more)
+
+    assert row.verdict == verdict
+    assert f"| {verdict} |" in document([row], {"fsync": "on"}, "wrk", "full", 1.0, 0.5)

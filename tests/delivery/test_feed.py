@@ -1,0 +1,316 @@
+"""The feed: nothing is lost and nothing comes twice, whatever happens between. Each test is named after its promise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import httpx
+import pytest
+
+from registry.append.recorder import Recorder
+from registry.delivery import feed as module
+from registry.delivery.feed import Feed, Filter
+from registry.infra import postgres
+from tests.api.conftest import Service, cloned, running
+from tests.append_helpers import REGISTERED, pledged, request, running_recorder
+from tests.conftest import PATIENCE, ScratchDatabase, Server
+from tests.fault_proxy import wire
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@pytest.fixture
+async def recorder(database: ScratchDatabase) -> AsyncIterator[Recorder]:
+    async with running_recorder(database.app_url, database.owner_url) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+async def feed(pool: Pool, recorder: Recorder) -> AsyncIterator[Feed]:
+    """The feed of the process that records."""
+    async with Feed(pool) as feed:
+        recorder.commit_listeners.append(feed.on_commit)
+        yield feed
+
+
+def messages(text: str) -> list[tuple[int, Any]]:
+    """Whole server-sent messages: their ids and what they hold."""
+    found = []
+    for message in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in message.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append((int(fields["id"]), json.loads(fields["data"])))
+    return found
+
+
+async def first(feed: Feed, count: int, after: int, wanted: Filter = Filter()) -> list[int]:  # noqa: B008 - it is frozen
+    """The positions of the first so many events that a listener gets."""
+    found: list[int] = []
+    async with asyncio.timeout(PATIENCE):
+        listening = feed.listen(after, wanted)
+        async for chunk in listening:
+            found += [position for position, event in messages(chunk.decode()) if event["position"] == position]
+            if len(found) >= count:
+                break
+        await listening.aclose()  # type: ignore[attr-defined]
+    return found
+
+
+async def deals(recorder: Recorder, count: int, name: str = "plant") -> None:
+    await asyncio.gather(*(recorder.record(request(f"{name}-{n}", REGISTERED)) for n in range(count)))
+
+
+@pytest.mark.parametrize("after", [0, 1, 59, 119, 120])
+async def test_the_feed_resumes_from_any_position(after: int, feed: Feed, recorder: Recorder) -> None:
+    await deals(recorder, 120)
+    listening = asyncio.create_task(first(feed, 140 - after, after))
+    await deals(recorder, 20, "later")
+    assert await listening == list(range(after + 1, 141))
+
+
+async def test_many_listeners_each_get_everything_once_while_others_write(
+    feed: Feed, database: ScratchDatabase, recorder: Recorder
+) -> None:
+    async with running_recorder(database.app_url) as other:
+        listening = [asyncio.create_task(first(feed, 300 - n, n)) for n in range(0, 100, 5)]
+        for n in range(5):
+            await asyncio.gather(deals(recorder, 30, f"a{n}"), deals(other, 30, f"b{n}"))
+        for n, task in zip(range(0, 100, 5), listening, strict=True):
+            assert await task == list(range(n + 1, 301))
+
+
+async def test_who_fell_behind_what_is_kept_reads_on_from_the_log(
+    feed: Feed, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BUFFERED_EVENTS", 10)
+    monkeypatch.setattr(module, "PAGE", 7)
+    slow = feed.listen(0, Filter())
+    assert await anext(slow) == b"retry: 1000\n\n"
+    found: list[int] = []
+    for n in range(10):
+        await deals(recorder, 20, f"p{n}")
+        chunk = (await anext(slow)).decode()
+        found += [position for position, _ in messages(chunk)]
+    while len(found) < 200:
+        found += [position for position, _ in messages((await anext(slow)).decode())]
+    await slow.aclose()  # type: ignore[attr-defined]
+    assert found == list(range(1, 201))
+
+
+async def test_filters_let_through_what_is_wanted_and_nothing_else(feed: Feed, recorder: Recorder) -> None:
+    source = {"publisher": "The Example Times", "url": "https://news.example/plant"}
+    joined = {"type": "parties_joined", "parties": [{"organization": "aws", "role": "investor"}]}
+    await recorder.record(
+        request("one", REGISTERED, pledged(sources=[source]), {"effective_on": "2025-01-01", "event": joined})
+    )
+    await deals(recorder, 10)
+    wanted = {
+        Filter(type="pledge_announced"): [2, 14],
+        Filter(deal="one"): [1, 2, 3, 14, 15],
+        Filter(organization="aws"): [3, 15],
+        Filter(source="http://www.news.example/plant/"): [2, 14],
+        Filter(deal="one", type="pledge_announced"): [2, 14],
+        Filter(deal="one", organization="aws", type="parties_joined"): [3],
+    }
+    listening = [asyncio.create_task(first(feed, len(expected), 0, f)) for f, expected in wanted.items()]
+    await asyncio.sleep(0.2)
+    left = {"type": "party_left", "organization": "aws", "role": "investor"}
+    await recorder.record(
+        request("one", pledged("more", sources=[source]), {"effective_on": "2025-07-01", "event": left})
+    )
+    await deals(recorder, 3, "after")
+    assert [await task for task in listening] == list(wanted.values())
+
+
+async def test_a_lost_notification_delays_and_never_loses(
+    pool: Pool, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells this feed anything: it looks by itself."""
+    monkeypatch.setattr(module, "CHANNEL", "nobody_speaks_here")
+    monkeypatch.setattr(module, "POLL", 0.05)
+    async with Feed(pool) as feed, running_recorder(database.app_url) as other:
+        listening = asyncio.create_task(first(feed, 20, 0))
+        await deals(other, 20)
+        assert await listening == list(range(1, 21))
+
+
+async def test_what_another_process_records_comes_at_once(
+    pool: Pool, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL", 3600.0)
+    async with Feed(pool) as feed, running_recorder(database.app_url) as other:
+        listening = asyncio.create_task(first(feed, 2, 0))
+        # Another database's service may listen, too.
+        listens = """SELECT EXISTS (SELECT FROM pg_stat_activity
+                                     WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle')"""
+        while not await pool.fetchval(listens):  # noqa: ASYNC110 - the database has no event for it
+            await asyncio.sleep(0.01)
+        await deals(other, 1)
+        await asyncio.sleep(0.3)
+        await deals(other, 1, "later")
+        assert await listening == [1, 2]
+
+
+async def test_dropped_connections_delay_and_never_lose(
+    database: ScratchDatabase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL", 0.05)
+    async with wire(database.app_url) as line:
+        connections = await postgres.pool(line.url, min_size=1, max_size=4)
+        async with connections, Feed(connections) as feed:
+            found: list[int] = []
+            listening = feed.listen(0, Filter())
+            for n in range(6):
+                await deals(recorder, 10, f"p{n}")
+                # A listener whose line broke comes back with what it has got.
+                if n % 2:
+                    line.inject_fault(at=2)
+                    await listening.aclose()  # type: ignore[attr-defined]
+                    listening = feed.listen(found[-1], Filter())
+                while len(found) < 10 * (n + 1):
+                    try:
+                        found += [position for position, _ in messages((await anext(listening)).decode())]
+                    except StopAsyncIteration:
+                        listening = feed.listen(found[-1] if found else 0, Filter())
+                # The feed looks again and again: the cut comes, if only when everything has been delivered.
+                while line.armed:  # noqa: ASYNC110 - nobody tells that it came
+                    await asyncio.sleep(0.01)
+            assert line.cuts == 3
+            await listening.aclose()  # type: ignore[attr-defined]
+    assert found == list(range(1, 61))
+
+
+async def test_what_was_erased_is_not_delivered_from_memory(feed: Feed, recorder: Recorder) -> None:
+    given = "0198a7c2-0000-7000-8000-000000000001"
+    await recorder.record(request("plant", REGISTERED))
+    watching = asyncio.create_task(first(feed, 3, 0))
+    await recorder.record(request("plant", pledged(id=given, note="a secret of the law")))
+    await asyncio.sleep(0.2)
+    redacted = {"type": "event_redacted", "redacts": given, "reason": "a court's order"}
+    await recorder.record(request("plant", {"event": redacted}))
+    assert await watching == [1, 2, 3]
+    texts = b""
+    async for chunk in feed.listen(0, Filter()):
+        texts += chunk
+        if b"id: 3\n" in texts:
+            break
+    assert b"a secret of the law" not in texts
+    assert [event["erased"] for _, event in messages(texts.decode())] == [False, True, False]
+
+
+async def test_silence_is_broken_by_a_heartbeat(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT", 0.02)
+    listening = feed.listen(0, Filter())
+    assert [await anext(listening) for _ in range(3)] == [
+        b"retry: 1000\n\n",
+        module.HEARTBEAT_COMMENT,
+        module.HEARTBEAT_COMMENT,
+    ]
+    await listening.aclose()  # type: ignore[attr-defined]
+    assert feed.listening == 0
+
+
+async def test_a_thousand_idle_listeners_ask_the_database_nothing(
+    feed: Feed, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A heartbeat would wake them, too.
+    monkeypatch.setattr(module, "HEARTBEAT", 3600.0)
+    await deals(recorder, 5)
+    idle = [feed.listen(5, Filter(deal=f"quiet-{n % 10}")) for n in range(1000)]
+    await asyncio.gather(*(anext(listener) for listener in idle))
+    waiting = [asyncio.ensure_future(anext(listener)) for listener in idle]
+    async with asyncio.timeout(PATIENCE):
+        listeners = [listener for those in feed._listeners.values() for listener in those]
+        while not all(listener.waits for listener in listeners):  # noqa: ASYNC110 - nobody tells that all do
+            await asyncio.sleep(0.02)
+    asked = 0
+    events = feed._reader.events
+
+    async def counted(*args: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await events(*args, **more)
+
+    monkeypatch.setattr(feed._reader, "events", counted)
+    for n in range(10):
+        await deals(recorder, 20, f"busy-{n}")
+    await recorder.record(request("quiet-3", REGISTERED))
+    woken = [task for n, task in enumerate(waiting) if n % 10 == 3]
+    async with asyncio.timeout(PATIENCE):
+        chunks = await asyncio.gather(*woken)
+    assert [messages(chunk.decode())[0][0] for chunk in chunks] == [206] * 100
+    assert sum(task.done() for task in waiting) == 100
+    # All of them got it from what this process had read for everybody.
+    assert asked == 0
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def served(server: Server, admin: Admin, name: str) -> AsyncIterator[Service]:
+    async with cloned(server, admin, name) as settings, running(settings) as service:
+        yield service
+
+
+async def lines_of(answer: httpx.Response, count: int) -> list[int]:
+    found: list[int] = []
+    async with asyncio.timeout(PATIENCE):
+        async for line in answer.aiter_lines():
+            if line.startswith("id: "):
+                found.append(int(line.removeprefix("id: ")))
+                if len(found) == count:
+                    break
+    return found
+
+
+async def test_over_http_the_feed_is_a_stream_of_server_sent_events(server: Server, admin: Admin) -> None:
+    async with served(server, admin, "feed") as service:
+        for n in range(5):
+            await service.client.post(f"/v1/deals/plant-{n}/events", json=REGISTERED)
+        path = "/v1/events/stream"
+        async with service.visitor.stream("GET", path, headers={"Last-Event-ID": "2"}) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            await service.client.post("/v1/deals/plant-5/events", json=REGISTERED)
+            assert await lines_of(answer, 4) == [3, 4, 5, 6]
+        async with service.visitor.stream("GET", path, params={"after": 0, "deal": "plant-4"}) as answer:
+            assert await lines_of(answer, 1) == [5]
+        # Without a position it begins with what comes from now on.
+        async with service.visitor.stream("GET", path) as answer:
+            await service.client.post("/v1/deals/plant-6/events", json=REGISTERED)
+            assert await lines_of(answer, 1) == [7]
+        # A browser that comes back sends the address it began with, and what it remembers.
+        headers = {"Last-Event-ID": "6"}
+        async with service.visitor.stream("GET", path, params={"after": 0}, headers=headers) as answer:
+            assert await lines_of(answer, 1) == [7]
+        head = await service.visitor.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        for headers, params, named in (
+            ({"Last-Event-ID": "-1"}, {}, "Last-Event-ID"),
+            ({"Last-Event-ID": "8"}, {}, "Last-Event-ID"),
+            ({}, {"after": "8"}, "after"),
+            ({}, {"afer": "1"}, "afer"),
+        ):
+            refused = await service.visitor.get(path, headers=headers, params=params)
+            assert (refused.status_code, refused.json()["parameter"]) == (400, named)
+
+
+async def test_listeners_that_go_away_are_forgotten(server: Server, admin: Admin) -> None:
+    async with served(server, admin, "gone") as service:
+        for _ in range(3):
+            async with service.visitor.stream("GET", "/v1/events/stream?after=0") as answer:
+                assert answer.status_code == 200
+                assert service.app.state.registry.feed.listening == 1
+            async with asyncio.timeout(PATIENCE):
+                while service.app.state.registry.feed.listening:  # noqa: ASYNC110 - the connection's end comes late
+                    await asyncio.sleep(0.01)

@@ -1,0 +1,318 @@
+"""Webhooks: signed, in order, until they are taken, and never to where nothing may be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from registry.delivery import webhooks as module
+from registry.delivery.webhooks import PublicOnlyBackend, sign
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import PATIENCE, Server
+
+Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+
+
+class Receiver:
+    """Takes messages on loopback, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        self.news = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers["content-length"]))
+        self.got.append((headers, body))
+        status = self.answers.pop(0) if self.answers else 200
+        if status:
+            moved = "Location: http://127.0.0.1:9/\r\n" if status == 302 else ""
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{moved}Connection: close\r\n\r\n".encode())
+        self.news.set()
+        writer.close()
+
+    async def has(self, count: int) -> list[Any]:
+        """The first so many messages, when they have come."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.got) < count:
+                self.news.clear()
+                await self.news.wait()
+        return [json.loads(body) for _, body in self.got[:count]]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        yield made
+
+
+@pytest.fixture
+async def service(server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    """A service that may send to loopback, and waits for nothing long."""
+    monkeypatch.setattr(module, "RETRIES", (0, 0, 0))
+    monkeypatch.setattr(module, "POLL", 0.02)
+    async with serving(server, admin) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serving(server: Server, admin: Admin, **more: Any) -> AsyncIterator[Service]:
+    async with (
+        cloned(server, admin, "webhooks") as settings,
+        running(replace(settings, **{"webhook_networks": LOOPBACK, **more})) as service,
+    ):
+        yield service
+
+
+async def post(service: Service, slug: str, *announcements: dict[str, Any]) -> None:
+    for announcement in announcements:
+        answer = await service.client.post(f"/v1/deals/{slug}/events", json=announcement)
+        assert answer.status_code == 201, answer.text
+
+
+async def hook(service: Service, receiver: Receiver, **asked: Any) -> dict[str, Any]:
+    answer = await service.client.post("/v1/webhooks", json={"url": receiver.url, **asked})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def deliveries(service: Service, made: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/v1/webhooks/{made['id']}/deliveries")
+    return list(answer.json()["deliveries"])
+
+
+async def listed(service: Service, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The one webhook, as soon as it is as wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            [found] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
+            if until(found):
+                return dict(found)
+            await asyncio.sleep(0.02)
+
+
+async def test_new_events_are_sent_signed_and_in_order(service: Service, receiver: Receiver) -> None:
+    await post(service, "before", registered())
+    made = await hook(service, receiver)
+    await post(service, "plant", registered(), pledged(), pledged(pledge="more"))
+    got = await receiver.has(3)
+    logged = (await service.client.get("/v1/events?after=1")).json()["events"]
+    assert [message["data"] for message in got] == logged
+    assert [message["type"] for message in got] == ["deal_registered", "pledge_announced", "pledge_announced"]
+    secret = base64.b64decode(made["secret"].removeprefix("whsec_"))
+    assert len(secret) == 32
+    for (headers, body), event in zip(receiver.got, logged, strict=True):
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+        assert headers["webhook-signature"] == f"v1,{expected}"
+        assert headers["webhook-id"] == event["id"]
+        assert headers["content-type"] == "application/json"
+    assert "secret" not in json.dumps((await service.client.get("/v1/webhooks")).json())
+
+
+def test_the_signature_is_that_of_the_standards_own_example() -> None:
+    secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    signature = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_what_is_not_taken_is_sent_again_before_anything_else(service: Service, receiver: Receiver) -> None:
+    receiver.answers = [500, 0, 302, 204]
+    made = await hook(service, receiver)
+    await post(service, "plant", registered(), pledged())
+    got = await receiver.has(5)
+    assert [message["data"]["position"] for message in got] == [1, 1, 1, 1, 2]
+    assert len({headers["webhook-id"] for headers, _ in receiver.got[:4]}) == 1
+    await listed(service, lambda webhook: webhook["position"] == 2)
+    told = await deliveries(service, made)
+    assert [(d["position"], d["attempt"], d["status"]) for d in reversed(told)] == [
+        (1, 1, 500),
+        (1, 2, None),
+        (1, 3, 302),
+        (1, 4, 204),
+        (2, 1, 200),
+    ]
+    assert told[0]["error"] is None
+    assert told[-1]["error"] == "answered 500"
+
+
+async def test_who_never_takes_is_disabled_and_goes_on_after_a_resend(service: Service, receiver: Receiver) -> None:
+    receiver.answers = [500] * 4
+    made = await hook(service, receiver)
+    await post(service, "plant", registered(), pledged())
+    await listed(service, lambda webhook: webhook["disabled_at"] is not None)
+    assert [message["data"]["position"] for message in await receiver.has(4)] == [1] * 4
+    path = f"/v1/webhooks/{made['id']}"
+    again = (await service.client.post(f"{path}/resend", json={"position": 2})).json()
+    assert (again["status"], again["position"]) == (200, 2)
+    # It goes on with the event that it stopped at.
+    await listed(service, lambda webhook: webhook["position"] == 2)
+    assert [m["data"]["position"] for m in await receiver.has(7)] == [1, 1, 1, 1, 2, 1, 2]
+    assert (await service.client.post(f"{path}/resend", json={"position": 3})).status_code == 404
+
+
+async def test_who_is_gone_is_disabled_at_once(service: Service, receiver: Receiver) -> None:
+    receiver.answers = [410]
+    await hook(service, receiver)
+    await post(service, "plant", registered())
+    assert (await listed(service, lambda webhook: webhook["disabled_at"] is not None))["failures"] == 1
+
+
+async def test_only_what_is_wanted_is_sent_from_where_it_is_wanted(service: Service, receiver: Receiver) -> None:
+    await post(service, "plant", registered(), pledged())
+    await post(service, "other", registered(), pledged())
+    await hook(service, receiver, after=0, deal="plant", type="pledge_announced")
+    await post(service, "plant", pledged(pledge="more"))
+    assert [message["data"]["position"] for message in await receiver.has(2)] == [2, 5]
+    assert (await listed(service, lambda webhook: webhook["position"] == 5))["failures"] == 0
+
+
+async def test_a_test_message_says_how_it_was_answered(service: Service, receiver: Receiver) -> None:
+    made = await hook(service, receiver)
+    receiver.answers = [418]
+    told = (await service.client.post(f"/v1/webhooks/{made['id']}/test")).json()
+    assert (told["status"], told["error"], told["position"]) == (418, "answered 418", None)
+    assert (await receiver.has(1))[0]["type"] == "webhook.test"
+    assert [d["message"] for d in await deliveries(service, made)] == [told["message"]]
+
+
+async def test_a_deleted_webhook_is_told_nothing(service: Service, receiver: Receiver) -> None:
+    made = await hook(service, receiver)
+    path = f"/v1/webhooks/{made['id']}"
+    assert (await service.client.delete(path)).status_code == 204
+    assert (await service.client.delete(path)).status_code == 404
+    assert (await service.client.get(f"{path}/deliveries")).status_code == 404
+    await post(service, "plant", registered())
+    await asyncio.sleep(0.2)
+    assert receiver.got == []
+
+
+async def test_a_restarted_service_sends_on_from_where_it_was(
+    server: Server, admin: Admin, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL", 0.02)
+    async with cloned(server, admin, "webhooks") as settings:
+        settings = replace(settings, webhook_networks=LOOPBACK)
+        async with running(settings) as service:
+            await hook(service, receiver)
+            await post(service, "plant", registered())
+            await receiver.has(1)
+            await listed(service, lambda webhook: webhook["position"] == 1)
+        async with running(settings) as one, running(settings) as other:
+            # Two processes, and each event once.
+            await asyncio.gather(post(one, "one", registered()), post(other, "other", registered()))
+            await listed(one, lambda webhook: webhook["position"] == 3)
+    assert [message["data"]["position"] for message in await receiver.has(3)] == [1, 2, 3]
+
+
+async def test_what_was_erased_is_not_sent(service: Service, receiver: Receiver) -> None:
+    given = "0198a7c2-0000-7000-8000-000000000001"
+    await post(service, "plant", registered(), {**pledged(), "id": given, "note": "a secret of the law"})
+    redaction = {"event": {"type": "event_redacted", "redacts": given, "reason": "a court's order"}}
+    await post(service, "plant", redaction)
+    await hook(service, receiver, after=0)
+    await receiver.has(3)
+    assert not any(b"a secret of the law" in body for _, body in receiver.got)
+
+
+# --- where nothing may be sent ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+        "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+    ],
+)  # fmt: skip
+def test_addresses_inside_are_no_receivers(address: str) -> None:
+    assert not PublicOnlyBackend(()).is_allowed(address)
+
+
+def test_public_addresses_and_those_allowed_are() -> None:
+    assert PublicOnlyBackend(()).is_allowed("93.184.215.14")
+    assert PublicOnlyBackend(()).is_allowed("2606:4700::1111")
+    allowed = PublicOnlyBackend([ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fc00::/7")])
+    assert allowed.is_allowed("10.1.2.3")
+    assert allowed.is_allowed("::ffff:10.1.2.3")
+    assert not allowed.is_allowed("10.2.0.1")
+
+
+async def test_a_name_that_leads_inside_is_refused_when_it_is_connected_to(
+    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it leads outside as well, and whatever it led to before."""
+    made = await hook(service, receiver)
+    monkeypatch.setattr(service.app.state.registry.webhooks._guarded, "_allowed", ())
+    told = (await service.client.post(f"/v1/webhooks/{made['id']}/test")).json()
+    assert (told["status"], told["error"]) == (None, "'127.0.0.1' is no public address")
+    assert receiver.got == []
+    loop = asyncio.get_running_loop()
+
+    async def both(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        return [(2, 1, 6, "", (address, port)) for address in ("93.184.215.14", "127.0.0.1")]
+
+    monkeypatch.setattr(loop, "getaddrinfo", both)
+    with pytest.raises(module.PrivateAddress):
+        await PublicOnlyBackend(()).connect_tcp("news.example", 443)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://93.184.215.14/", "https://127.0.0.1/", "https://10.0.0.1/", "https://[::1]/", "https://",
+        "https://user:pw@news.example/", "ftp://news.example/",
+        "https://news.example:0/", "https://news.example:99999/", "javascript:alert(1)",
+    ],
+)  # fmt: skip
+async def test_an_address_that_can_never_be_sent_to_is_refused_at_once(refusing: httpx.AsyncClient, url: str) -> None:
+    answer = await refusing.post("/v1/webhooks", json={"url": url})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/url")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def refusing(server: Server, admin: Admin) -> AsyncIterator[httpx.AsyncClient]:
+    """A service that may send to public addresses only."""
+    async with cloned(server, admin, "refusing") as settings, running(settings) as service:
+        yield service.client
+
+
+async def test_webhooks_are_for_keys_with_the_scope_admin(service: Service, receiver: Receiver) -> None:
+    made = await hook(service, receiver)
+    path = f"/v1/webhooks/{made['id']}"
+    key = await service.key("read", "record", "correct", "redact")
+    for method, url in (
+        ("GET", "/v1/webhooks"),
+        ("POST", "/v1/webhooks"),
+        ("DELETE", path),
+        ("GET", f"{path}/deliveries"),
+        ("POST", f"{path}/resend"),
+        ("POST", f"{path}/test"),
+    ):
+        assert (await service.visitor.request(method, url)).status_code == 401
+        assert (await service.visitor.request(method, url, headers=key)).status_code == 403
+    wrong = await service.client.post("/v1/webhooks", json={"url": receiver.url, "type": "no_such"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/type")
+    assert (await service.client.post("/v1/webhooks", json={"url": receiver.url, "sectet": 1})).status_code == 422

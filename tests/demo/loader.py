@@ -1,0 +1,114 @@
+"""The demo's files as the strict way in reads them, and the deals that come of them. Records nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.resources import files
+from typing import TypeVar
+
+from registry.domain.deal import Deal
+from registry.domain.history import (
+    DEALS,
+    ORGANIZATIONS,
+    AsOf,
+    FoldedStream,
+    Rules,
+    StateAsOf,
+    admit,
+    fill_defaults,
+    state_as_of,
+)
+from registry.domain.organization import Organization
+from registry.events.codec import published_on
+from registry.events.intake import AnnouncementDecoder, ImportLine, import_lines
+from registry.events.types import OrganizationAnnouncement, Recorded, Slug, StreamKind, tag_of
+
+# The registry wrote everything down on a day after the last announcement.
+RECORDED_AT = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+class OrganizationLine(OrganizationAnnouncement, frozen=True, kw_only=True):
+    """One line of `organizations.ndjson`."""
+
+    organization: Slug
+
+
+S = TypeVar("S")
+Line = ImportLine | OrganizationLine
+
+
+def raw(name: str) -> list[bytes]:
+    return files("registry.demo").joinpath(name).read_bytes().splitlines()
+
+
+@cache
+def announcements() -> list[ImportLine]:
+    return [import_lines.decode_one(line) for line in raw("announcements.ndjson")]
+
+
+@cache
+def organizations() -> list[OrganizationLine]:
+    intake = AnnouncementDecoder(OrganizationLine)
+    return [intake.decode_one(line) for line in raw("organizations.ndjson")]
+
+
+def _append_validated(
+    kind: StreamKind, slug: str, rules: Rules[S], history: FoldedStream[S] | None, line: Line, position: int
+) -> FoldedStream[S]:
+    """The history with the line, let in through the strict door."""
+    history = history or FoldedStream(slug, rules)
+    assert line.id is not None
+    recorded = Recorded(
+        position=position,
+        kind=kind,
+        slug=slug,
+        version=history.version + 1,
+        id=line.id,
+        type=tag_of(line.event),
+        schema=type(line.event).schema,
+        effective_on=line.effective_on,
+        published_on=published_on(line.sources, RECORDED_AT),
+        recorded_at=RECORDED_AT,
+        recorded_by="demo",
+        event=fill_defaults(history, line.event),
+        sources=line.sources,
+        note=line.note,
+        leaf_hash=b"",
+    )
+    admitted = admit(history, recorded)
+    assert isinstance(admitted, FoldedStream), (slug, line.event, admitted)
+    return admitted
+
+
+@cache
+def histories() -> dict[str, FoldedStream[Deal]]:
+    """Every deal, its announcements let in in the file's order."""
+    deals: dict[str, FoldedStream[Deal]] = {}
+    for position, line in enumerate(announcements(), start=1):
+        deals[line.deal] = _append_validated("deal", line.deal, DEALS, deals.get(line.deal), line, position)
+    return deals
+
+
+@cache
+def organization_histories() -> dict[str, FoldedStream[Organization]]:
+    """Every organization, the same way."""
+    kept: dict[str, FoldedStream[Organization]] = {}
+    for position, line in enumerate(organizations(), start=1):
+        slug = line.organization
+        kept[slug] = _append_validated("organization", slug, ORGANIZATIONS, kept.get(slug), line, position)
+    return kept
+
+
+def seen(slug: str, effective_on: str | None = None, published_on: str | None = None) -> StateAsOf[Deal]:
+    clocks = AsOf(
+        effective_on=date.fromisoformat(effective_on) if effective_on else None,
+        published_on=date.fromisoformat(published_on) if published_on else None,
+    )
+    return state_as_of(slug, histories()[slug].events, clocks, DEALS)
+
+
+def deal(slug: str, effective_on: str | None = None, published_on: str | None = None) -> Deal:
+    state = seen(slug, effective_on, published_on).state
+    assert state is not None
+    return state

@@ -1,0 +1,290 @@
+"""The Postgres that comes with the registry: it starts anywhere, never twice, never alone, and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from registry.errors import PostgresUnavailable
+from registry.infra import postgres
+from registry.infra.embedded import server
+from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded, User
+from tests.conftest import PATIENCE
+
+SERVICE = """
+import sys, threading
+from pathlib import Path
+from registry.embedded import Embedded
+with Embedded(Path(sys.argv[1])) as server:
+    print(server.pid, flush=True)
+    threading.Event().wait()
+"""
+
+
+def ask(url: str, statement: str) -> object:
+    """Runs one statement and answers its first value."""
+
+    async def run() -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    # In a thread of its own: this one may already run the session's loop.
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(asyncio.run, run()).result()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Waits until something holds; fails the test when it never does."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "this never came to hold"
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def service(data: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Another process that runs the server of `data`, and the postmaster's pid."""
+    with subprocess.Popen([sys.executable, "-c", SERVICE, str(data)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def parent_of(pid: int) -> int:
+    return psutil.Process(pid).ppid()
+
+
+def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    with Embedded(tmp_path / "data") as server:
+        assert ask(server.owner_url, "SELECT answer FROM kept") == 42
+
+
+def test_it_runs_in_a_folder_that_only_its_owner_may_enter_with_a_name_of_many_words(tmp_path: Path) -> None:
+    data = tmp_path / "closed to others" / "데이터 50%, really"
+    data.parent.mkdir(mode=0o700)
+    data.mkdir(mode=0o700)
+    with Embedded(data) as server:
+        assert ask(server.app_url, "SELECT current_user") == APP_ROLE
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert data.stat().st_uid == os.geteuid()
+
+
+def test_a_path_too_long_for_a_socket_is_reached_over_the_loopback_interface(tmp_path: Path) -> None:
+    data = tmp_path / ("long" * 25)
+    with Embedded(data) as server:
+        assert "@127.0.0.1:" in server.owner_url
+        assert ask(server.owner_url, "SELECT current_user") == OWNER_ROLE
+        assert ask(server.owner_url, "SHOW listen_addresses") == "127.0.0.1"
+
+
+def test_nobody_else_gets_in(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        assert stat.S_IMODE(server.pgdata.stat().st_mode) == 0o700
+        assert stat.S_IMODE((server.data_dir / "postgres.passwords").stat().st_mode) == 0o600
+        assert ask(server.owner_url, "SHOW listen_addresses") == ""
+        wrong = server.app_url.replace(APP_ROLE, OWNER_ROLE)
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            ask(wrong, "SELECT 1")
+
+
+def test_it_promises_to_keep_what_it_acknowledged(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        assert [ask(server.owner_url, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "timezone")] == [
+            "on",
+            "on",
+            "UTC",
+        ]
+
+
+def test_letters_are_letters_in_every_script(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        ask(server.owner_url, "CREATE EXTENSION pg_trgm")
+        assert ask(server.owner_url, "SELECT similarity('아마존웹서비스', '아마존 웹 서비스') > 0.2")
+        assert ask(server.owner_url, "SELECT lower('ÉCLAIR') = 'éclair'")
+
+
+def test_two_that_start_at_once_share_one_server(tmp_path: Path) -> None:
+    servers = [Embedded(tmp_path / "data") for _ in range(3)]
+    with ThreadPoolExecutor(3) as several:
+        list(several.map(Embedded.start, servers))
+    try:
+        assert len({server.pid for server in servers}) == 1
+        assert len({ask(server.owner_url, "SELECT pg_postmaster_start_time()") for server in servers}) == 1
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_who_is_left_takes_over_when_the_first_one_goes(tmp_path: Path) -> None:
+    first = Embedded(tmp_path / "data").start()
+    second = Embedded(tmp_path / "data").start()
+    try:
+        before = first.pid
+        first.stop()
+        eventually(lambda: second.pid not in (None, before) and answers(second))
+    finally:
+        second.stop()
+    assert second.pid is None
+
+
+def answers(server: Embedded) -> bool:
+    try:
+        return ask(server.owner_url, "SELECT 1") == 1
+    except postgres.ERRORS:
+        return False
+
+
+def test_a_postgres_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        before = server.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: server.pid not in (None, before) and answers(server))
+        assert ask(server.owner_url, "SELECT answer FROM kept") == 42
+
+
+def test_postgres_ends_with_a_service_that_is_killed(tmp_path: Path) -> None:
+    with service(tmp_path / "data") as (process, postmaster):
+        with Embedded(tmp_path / "data") as other:
+            ask(other.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        process.kill()
+        process.wait()
+        eventually(lambda: not lives(postmaster))
+    with Embedded(tmp_path / "data") as server:
+        assert ask(server.owner_url, "SELECT answer FROM kept") == 42
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_postgres_ends_even_when_all_that_watches_it_is_killed(tmp_path: Path) -> None:
+    with service(tmp_path / "data") as (process, postmaster):
+        guard = parent_of(postmaster)
+        assert guard not in (process.pid, os.getpid())
+        process.kill()
+        os.kill(guard, signal.SIGKILL)
+        process.wait()
+        # At once, while the old one may still be there.
+        with Embedded(tmp_path / "data") as server:
+            assert server.pid != postmaster
+            assert ask(server.owner_url, "SELECT 1") == 1
+        assert not lives(postmaster)
+
+
+def test_the_signals_of_a_terminal_are_the_services_to_answer(tmp_path: Path) -> None:
+    with service(tmp_path / "data") as (process, postmaster):
+        assert os.getpgid(postmaster) != os.getpgid(process.pid)
+        os.kill(parent_of(postmaster), signal.SIGTERM)
+        with Embedded(tmp_path / "data") as other:
+            assert other.pid == postmaster
+            assert answers(other)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Postgres' own check of its lock file decides")
+def test_a_lock_file_left_by_a_crash_does_not_hinder_when_its_number_is_anothers(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        lines = (server.pgdata / "postmaster.pid").read_text().splitlines()
+    (server.pgdata / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    with Embedded(tmp_path / "data") as server:
+        assert server.pid != os.getpid()
+        assert answers(server)
+
+
+def test_a_first_start_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
+    half = tmp_path / "data" / "postgres.new" / "cluster"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    with Embedded(tmp_path / "data") as server:
+        assert answers(server)
+    assert not half.parent.exists()
+
+
+def test_data_of_another_version_is_left_alone_and_told(tmp_path: Path) -> None:
+    (tmp_path / "data" / "postgres").mkdir(parents=True)
+    (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(PostgresUnavailable, match="was made by Postgres 9"):
+        Embedded(tmp_path / "data").start()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(PostgresUnavailable, match="no_such_setting"):
+        Embedded(tmp_path / "data", settings={"no_such_setting": "1"}).start()
+
+
+def test_a_machine_without_postgres_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(PostgresUnavailable, match="REGISTRY_DATABASE_URL"):
+        Embedded(tmp_path / "data", binaries=tmp_path).start()
+
+
+def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(PostgresUnavailable, match="cannot be used"):
+        Embedded(tmp_path / "data").start()
+
+
+def test_programs_out_of_the_other_users_reach_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User.for_data_dir()
+    found = server.find_binaries(user).bin
+    monkeypatch.setattr(server, "CACHE", Path(f"/tmp/registry-test-{os.getpid()}"))
+    copy = server._copy_readable(found)
+    try:
+        assert server._copy_readable(found) == copy
+        assert copy != found
+        assert server._version(copy, user) == server._version(found, user)
+    finally:
+        subprocess.run(["rm", "-rf", str(server.CACHE)], check=True)
+
+
+def installed() -> list[Path]:
+    """Every Postgres on this machine that the registry could run."""
+    return [folder for folder in dict.fromkeys(server._installed()) if (folder / "initdb").exists()]
+
+
+@pytest.mark.parametrize("binaries", installed(), ids=str)
+def test_the_schema_is_made_on_every_version_there_is(tmp_path: Path, binaries: Path) -> None:
+    with Embedded(tmp_path / "data", binaries=binaries, settings={"fsync": "off"}) as server:
+        with ThreadPoolExecutor(3) as several:
+            # At once, as several processes of a new version may.
+            heads = list(several.map(lambda _: asyncio.run(postgres.migrate(server.owner_url, APP_ROLE)), range(3)))
+        assert heads == [postgres.head()] * 3
+        assert ask(server.app_url, "SELECT version_num FROM alembic_version") == postgres.head()
+        assert ask(server.app_url, "SELECT count(*) FROM events") == 0
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with Embedded(tmp_path / "data") as server:
+        postmaster = server.pid
+        assert postmaster is not None
+        guard = parent_of(postmaster)
+    assert not lives(postmaster)
+    assert not lives(guard)
+    assert threading.active_count() == before

@@ -1,0 +1,133 @@
+"""The whole registry in one file, and back: nothing is lost, nothing is believed, and it is all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from registry.errors import LogCorrupt
+from registry.events import store
+from registry.infra import keys, postgres
+from registry.maintenance.backup import InvalidBackup, RegistryNotEmpty, backup, restore
+from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+LOG = """
+SELECT e.*, c.content, c.salt
+  FROM events AS e
+  JOIN event_contents AS c USING (position)
+ ORDER BY position
+"""
+
+
+@pytest.fixture
+async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
+    """A second registry, empty."""
+    name = f"{server.template.replace('template', 'another')}_{secrets.token_hex(3)}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    yield ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
+    """A backup of a registry with something of everything: erased content, a key, an answer to a named request."""
+    given = str(uuid4())
+    async with running_recorder(database.app_url, database.owner_url) as recorder:
+        await recorder.record(request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret")))
+        redaction = {"type": "event_redacted", "redacts": given, "reason": "a court's order"}
+        await recorder.record(request("plant", {"event": redaction}))
+        await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
+        await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
+    await keys.create(pool, "somebody", ("record",))
+    header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
+    assert header.size == 265
+    return tmp_path / "registry.maintenance.backup.gz"
+
+
+async def everything(url: str) -> dict[str, Any]:
+    """What a registry holds, as it is stored."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = ("tiles", "keys", "idempotency", "deal_versions", "mentions", "organizations", "checkpoints")
+        found = {t: sorted(map(str, await connection.fetch(f"SELECT * FROM {t}"))) for t in tables}
+        return {**found, "log": [tuple(row) for row in await connection.fetch(LOG)]}
+    finally:
+        await connection.close()
+
+
+async def test_what_is_restored_is_what_there_was(
+    file: Path, database: ScratchDatabase, another: ScratchDatabase
+) -> None:
+    told: list[tuple[int, int]] = []
+    header = await restore(another.owner_url, file, lambda done, total: told.append((done, total)))
+    assert told[-1] == (265, 265)
+    assert await everything(another.owner_url) == await everything(database.owner_url)
+    await assert_projections_match_log(another)
+    async with running_recorder(another.app_url) as recorder:
+        again = await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
+        assert (again.new, again.position) == (False, 5)
+        assert (await recorder.record(request("new", REGISTERED))).position == 266
+    pool = await postgres.pool(another.app_url)
+    async with pool:
+        assert (await store.frontier(pool, 265)).root().hex() == header.root
+    await assert_projections_match_log(another)
+
+
+async def test_a_backup_goes_into_an_empty_registry_only(file: Path, database: ScratchDatabase) -> None:
+    before = await everything(database.owner_url)
+    with pytest.raises(RegistryNotEmpty, match="265 events"):
+        await restore(database.owner_url, file)
+    assert await everything(database.owner_url) == before
+
+
+def lines(file: Path) -> list[bytes]:
+    return gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda lines: lines[:-1], InvalidBackup),
+        (lambda lines: lines[:100], InvalidBackup),
+        (lambda lines: [b'{"format":"another"}\n', *lines[1:]], InvalidBackup),
+        (lambda lines: [lines[0], lines[1].replace(b"plant", b"blant"), *lines[2:]], LogCorrupt),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], LogCorrupt),
+        (lambda lines: [lines[0], *lines[2:4], lines[3], *lines[4:]], asyncpg.UniqueViolationError),
+    ],
+)
+async def test_a_file_that_was_changed_restores_nothing(
+    change: Callable[[list[bytes]], list[bytes]], error: type[Exception], file: Path, another: ScratchDatabase
+) -> None:
+    changed = b"".join(change(lines(file)))
+    await asyncio.to_thread(file.write_bytes, gzip.compress(changed))
+    with pytest.raises(error):
+        await restore(another.owner_url, file)
+    pool = await postgres.pool(another.app_url)
+    async with pool:
+        assert await positions(pool) == []
+        assert await pool.fetchval("SELECT count(*) FROM keys") == 0
+
+
+async def test_what_is_no_backup_is_said(tmp_path: Path, another: ScratchDatabase) -> None:
+    other = tmp_path / "other"
+    await asyncio.to_thread(other.write_bytes, b"something else")
+    with pytest.raises(InvalidBackup, match="no gzip file"):
+        await restore(another.owner_url, other)
+    with pytest.raises(FileNotFoundError):
+        await restore(another.owner_url, tmp_path / "missing")
+
+
+async def test_erased_content_is_not_in_a_backup_made_after(file: Path) -> None:
+    assert b"a secret" not in b"".join(lines(file))

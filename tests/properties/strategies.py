@@ -1,0 +1,304 @@
+"""Random but plausible histories of a deal, for Hypothesis.
+
+They backdate, they record several events on one day and in one instant, they publish a revision before its own pledge,
+they correct, correct corrections, void, void voids, claim, prefer, retract, merge and erase. Nothing in them is refused
+at the door unless `admitted` is asked for: the fold has to take whatever stands in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, timedelta
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from msgspec import UNSET, Struct
+
+from registry.events.types import (
+    Amount,
+    AnyEvent,
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
+    ConditionLifted,
+    ConditionSet,
+    DealMerged,
+    DealRegistered,
+    DealRevised,
+    DealsRelated,
+    DealsUnrelated,
+    DealUnmerged,
+    DisbursementReported,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    Horizon,
+    Localized,
+    MilestoneCancelled,
+    MilestoneReached,
+    MilestoneRescheduled,
+    MilestoneScheduled,
+    PartiesJoined,
+    PartnershipFormed,
+    Party,
+    PartyLeft,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+    PledgeWithdrawn,
+    Recorded,
+    Replacement,
+    SiteAnnounced,
+    SiteDropped,
+    SiteRevised,
+    Source,
+    StageChanged,
+)
+from tests.domain.builders import FIRST_INSTANT, LogBuilder, Refused
+
+T = TypeVar("T")
+
+# Few days, so that many events share one; they lie around the instants at which they are recorded.
+DAYS = [FIRST_INSTANT.date() + timedelta(days=n) for n in (-400, -30, -3, 0, 1, 2, 4, 40)]
+
+days = st.sampled_from(DAYS)
+amounts = st.builds(
+    Amount,
+    currency=st.sampled_from(["USD", "KRW"]),
+    value=st.sampled_from(["4", "5", "7"]),
+    qualifier=st.sampled_from([None, "about"]),
+)
+pledges = st.sampled_from(["p1", "p2"])
+sites = st.sampled_from(["s1", "s2"])
+milestones = st.sampled_from(["m1", "m2"])
+organizations = st.sampled_from(["amazon", "sk"])
+claims = st.sampled_from(["c1", "c2", "c3"])
+commitments = st.sampled_from([None, "intention", "pledge", "binding", "budget"])
+roles = st.sampled_from([None, "investor", "operator"])
+texts = st.builds(Localized, en=st.sampled_from(["one", "two"]))
+loose_dates = st.sampled_from(["2027", "2027-11", "2029~"])
+megawatts = st.sampled_from(["40", "41", "103"])
+relations = st.sampled_from(["part_of", "additional_to"])
+
+
+def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    return st.none() | values
+
+
+def said(values: st.SearchStrategy[T]) -> st.SearchStrategy[Any]:
+    """What a revision says: often nothing, sometimes that it is unsaid."""
+    return st.just(UNSET) | st.none() | values
+
+
+related = {
+    "relation": relations,
+    "deal": st.sampled_from(["sk-aws-ulsan", "other-deal"]),
+    "pledge": maybe(pledges),
+    "other_pledge": maybe(pledges),
+}
+
+announcements: st.SearchStrategy[AnyEvent] = st.one_of(
+    st.builds(
+        PledgeAnnounced,
+        pledge=pledges,
+        amount=maybe(amounts),
+        commitment=commitments,
+        by=st.sampled_from([(), ("sk", "amazon")]),
+    ),
+    st.builds(
+        PledgeRevised, pledge=pledges, amount=said(amounts), commitment=said(commitments), by=said(st.just(("sk",)))
+    ),
+    st.builds(PledgeConfirmed, pledge=pledges, commitment=st.sampled_from([UNSET, "binding"])),
+    st.builds(PledgeWithdrawn, pledge=pledges),
+    st.builds(DisbursementReported, pledge=pledges, amount=maybe(amounts), period=st.just(Horizon(until="2026"))),
+    st.builds(SiteAnnounced, site=sites, place=maybe(st.just("KR-31")), power_mw=maybe(megawatts)),
+    st.builds(SiteRevised, site=sites, power_mw=said(megawatts), gpus=said(st.just(60_000))),
+    st.builds(SiteDropped, site=sites),
+    st.builds(
+        MilestoneScheduled,
+        milestone=milestones,
+        kind=st.sampled_from([None, "groundbreaking", "construction_started", "operations_started"]),
+        site=maybe(sites),
+        planned=maybe(loose_dates),
+    ),
+    st.builds(MilestoneRescheduled, milestone=milestones, planned=said(loose_dates)),
+    st.builds(MilestoneReached, milestone=milestones, reached=maybe(st.just("2025-08-29"))),
+    st.builds(MilestoneCancelled, milestone=milestones),
+    st.builds(StageChanged, stage=st.sampled_from(["signed", "construction", "suspended"])),
+    st.builds(
+        PartiesJoined,
+        parties=st.lists(st.builds(Party, organization=organizations, role=roles), min_size=1, max_size=2).map(tuple),
+    ),
+    st.builds(PartyLeft, organization=organizations, role=roles),
+    st.builds(PartnershipFormed, members=st.just(("sk", "amazon")), instrument=st.sampled_from([None, "mou"])),
+    st.builds(ConditionSet, condition=st.just("data-stays"), text=maybe(texts)),
+    st.builds(ConditionLifted, condition=st.just("data-stays")),
+    st.builds(DealRevised, title=st.just(UNSET) | texts, summary=said(texts), sectors=said(st.just(("cloud",)))),
+    st.builds(DealsRelated, **related),
+    st.builds(DealsUnrelated, **related),
+)
+
+# What most histories begin with, so that much of what follows has something to speak of.
+GROUND: list[AnyEvent] = [
+    PledgeAnnounced(pledge="p1", amount=Amount(value="5", currency="USD"), commitment="pledge", by=("sk",)),
+    SiteAnnounced(site="s1", place="KR-31", power_mw="40"),
+    MilestoneScheduled(milestone="m1", kind="construction_started", planned="2027"),
+    PartiesJoined(parties=(Party(organization="sk", role="investor"),)),
+]
+
+fields = st.one_of(
+    st.tuples(pledges.map("/pledges/{}/amount".format), amounts),
+    st.tuples(pledges.map("/pledges/{}/commitment".format), st.sampled_from(["binding", "intention"])),
+    st.tuples(sites.map("/sites/{}/power_mw".format), megawatts),
+    st.tuples(milestones.map("/milestones/{}/planned".format), loose_dates),
+)
+
+
+class SourceDating(Struct, frozen=True):
+    """How a source stands behind an event: dated, undated, or none at all."""
+
+    effective: date
+    published: date | None
+    pause: int
+
+
+chances = st.builds(SourceDating, effective=days, published=maybe(days), pause=st.sampled_from([0, 0, 1, 3]))
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+def _claim(draw: Draw, log: LogBuilder) -> AnyEvent:
+    """A claim: most often the recorder finds the event that set its field, else it is of any event."""
+    field, value = draw(fields)
+    about = draw(st.sampled_from([None, None, None, *(e.id for e in log.events[-3:])]))
+    return ClaimReported(claim=draw(claims), field=field, value=value, about=about)
+
+
+def _preference(draw: Draw, log: LogBuilder) -> AnyEvent:
+    known = [e.event for e in log.events if isinstance(e.event, ClaimReported)]
+    if not known or draw(st.integers(0, 4)) == 0:
+        return ClaimPreferred(field=draw(fields)[0], claim=draw(maybe(claims)))
+    chosen = draw(st.sampled_from(known))
+    return ClaimPreferred(field=chosen.field, claim=draw(st.sampled_from([chosen.claim, None])))
+
+
+def _correction(draw: Draw, log: LogBuilder) -> AnyEvent:
+    """A correction of an event or of a correction: another date, other sources, or other words of the same type."""
+    beyond_correction = (DealMerged, DealUnmerged, EventVoided, EventRedacted)
+    corrected = draw(st.sampled_from([e for e in log.events if not isinstance(e.event, beyond_correction)]))
+    original = corrected
+    while isinstance(original.event, EventCorrected):
+        named = original.event.corrects
+        original = next(e for e in log.events if e.id == named)
+    what = draw(st.sampled_from(["date", "sources", "words"]))
+    effective, words, sources = draw(days), UNSET, UNSET
+    if what == "sources":
+        sources = draw(st.sampled_from([(), *((Source(publisher="P", published_on=d),) for d in DAYS)]))
+    if what == "words" and original.event is not None:
+        words = _other_words(draw, log, original)
+    return EventCorrected(
+        corrects=corrected.id,
+        replacement=Replacement(effective_on=effective if what == "date" else UNSET, sources=sources, event=words),
+    )
+
+
+def _other_words(draw: Draw, log: LogBuilder, original: Recorded) -> Any:
+    event = original.event
+    if isinstance(event, DealRegistered):
+        return DealRegistered(title=draw(texts), kind="investment")
+    if isinstance(event, ClaimReported):
+        other = _claim(draw, log)
+        assert isinstance(other, ClaimReported)
+        return ClaimReported(claim=event.claim, field=other.field, value=other.value, about=other.about or event.about)
+    if isinstance(event, ClaimPreferred):
+        return ClaimPreferred(field=event.field, claim=draw(maybe(claims)))
+    if isinstance(event, ClaimRetracted):
+        return ClaimRetracted(claim=draw(claims))
+    for _ in range(3):
+        other = draw(announcements)
+        if type(other) is type(event):
+            return other
+    if isinstance(event, PledgeAnnounced):
+        return PledgeAnnounced(pledge=event.pledge, amount=draw(amounts))
+    if isinstance(event, PledgeRevised):
+        return PledgeRevised(pledge=event.pledge, amount=draw(said(amounts)))
+    return UNSET
+
+
+def _void(draw: Draw, log: LogBuilder) -> AnyEvent:
+    return EventVoided(voids=draw(st.sampled_from(log.events[1:])).id)
+
+
+def _next(draw: Draw, log: LogBuilder, erasing: bool) -> AnyEvent:
+    kind = draw(st.integers(0, 19))
+    if kind < 11 or len(log.events) < 2:
+        return draw(announcements)  # type: ignore[no-any-return]
+    if kind < 13:
+        return _claim(draw, log)
+    if kind < 14:
+        known = [e.event.claim for e in log.events if isinstance(e.event, ClaimReported)]
+        return ClaimRetracted(claim=draw(st.sampled_from(known) if known else claims))
+    if kind < 15:
+        return _preference(draw, log)
+    if kind < 17:
+        return _correction(draw, log)
+    if kind < 18:
+        return _void(draw, log)
+    if kind < 19:
+        return draw(st.sampled_from([DealMerged(into="other-deal"), DealUnmerged()]))  # type: ignore[no-any-return]
+    if not erasing:
+        return draw(announcements)  # type: ignore[no-any-return]
+    return EventRedacted(redacts=draw(st.sampled_from(log.events)).id, reason="By law.")
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, most: int = 14, admitted: bool = False, erasing: bool = True) -> LogBuilder:
+    """A deal's log of up to `most` events; with `admitted` only what the strict door lets in."""
+    log = LogBuilder(registered=False)
+    chance = draw(chances)
+    log.record(
+        DealRegistered(title=Localized(en="A deal"), sectors=draw(st.sampled_from([(), ("cloud",)]))),
+        draw(maybe(days)),
+        published=chance.published,
+    )
+    for event in draw(st.lists(st.sampled_from(GROUND), unique_by=id, max_size=len(GROUND))):
+        log.record(event, draw(st.sampled_from(DAYS[:4])), published=draw(maybe(days)))
+    for _ in range(draw(st.integers(0, most - len(log.events)))):
+        chance = draw(chances)
+        event = _next(draw, log, erasing)
+        log.now += timedelta(days=chance.pause - 1)
+        if not admitted:
+            log.record(event, chance.effective, published=chance.published)
+            continue
+        try:
+            log.admit(event, chance.effective, published=chance.published)
+        except Refused:
+            log.now += timedelta(days=1)
+    return log
+
+
+@st.composite
+def logs_in_order(draw: st.DrawFn, *, most: int = 14) -> LogBuilder:
+    """A deal's log whose events were in effect, published and recorded in one order, some of them on the same days."""
+    log = LogBuilder()
+    day = published = date(2024, 1, 2)
+    events = [*draw(st.lists(st.sampled_from(GROUND), unique_by=id)), *draw(st.lists(announcements, max_size=most))]
+    for event in events:
+        day += timedelta(days=draw(st.integers(0, 2)))
+        published += timedelta(days=draw(st.integers(0, 2)))
+        with suppress(Refused):
+            log.admit(event, day, published=published)
+    return log
+
+
+def boundary_points(log: LogBuilder) -> st.SearchStrategy[dict[str, Any]]:
+    """The points in time at which something may begin to be so: each date of the log, the day before all, and open."""
+    dates = [None, DAYS[0] - timedelta(days=1), *DAYS]
+    return st.fixed_dictionaries(
+        {
+            "effective": st.sampled_from(dates),
+            "published": st.sampled_from([*dates, *sorted({e.published_on for e in log.events})]),
+            "position": st.none() | st.integers(0, len(log.events)),
+        }
+    )

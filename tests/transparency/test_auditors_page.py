@@ -1,0 +1,112 @@
+"""docs/auditors.md: its five commands, run against a service with tools that are not ours; and what they catch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from registry.transparency.checkpoint import Checkpoint, SigningKey
+from registry.transparency.merkle import EMPTY_ROOT
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service
+from tests.transparency.conftest import append_until, as_superuser, head, keys, post
+
+PAGE = Path(__file__).parents[2] / "docs" / "auditors.md"
+
+# Where there is no curl, this stands in for it: it gets an address, and fails where the answer is an error.
+CURL = f"""#!{sys.executable}
+import sys, urllib.request
+arguments = sys.argv[1:]
+to = arguments[arguments.index("-o") + 1] if "-o" in arguments else None
+with urllib.request.urlopen(arguments[-1]) as answer, (open(to, "wb") if to else sys.stdout.buffer) as out:
+    out.write(answer.read())
+"""
+
+
+def commands() -> str:
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(re.findall(r"^# \d\. ", block, re.MULTILINE)) == 5
+    return str(block)
+
+
+async def run(service: Service, tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    tools = tmp_path / "tools"
+    tools.mkdir(exist_ok=True)
+    if shutil.which("curl") is None:
+        (tools / "curl").write_text(CURL)
+        (tools / "curl").chmod(0o755)
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(tools), os.environ["PATH"]])
+    environment = {"PATH": path, "SITE": service.url, "KEY": str((await keys(service))[0]), "HOME": str(tmp_path)}
+    return await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_five_commands_check_the_service(service: Service, tmp_path: Path) -> None:
+    await post(service, "plant", registered(), pledged())
+    await append_until(service, 300)
+    before, _, after = commands().partition("# 5. ")
+    done = await run(service, tmp_path, before)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "300"
+    assert '"title":{"en":"A plant"}' in lines[1]
+    await append_until(service, 400)
+    done = await run(service, tmp_path, f"# 5. {after}")
+    assert (done.returncode, done.stdout) == (0, "unchanged up to 300 of 400\n"), done.stderr
+
+
+async def test_the_commands_fail_where_the_past_was_changed(
+    service: Service, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await append_until(service, 20)
+    await head(service)
+    before, _, after = commands().partition("# 5. ")
+    assert (await run(service, tmp_path, before)).returncode == 0
+    await as_superuser(owner, "UPDATE events SET entry = entry || ' ' WHERE position = 1")
+    done = await run(service, tmp_path, before)
+    assert done.returncode != 0
+    assert "InclusionProofInvalid" in done.stderr
+    await as_superuser(
+        owner, "UPDATE events SET leaf_hash = sha256(leaf_hash) WHERE position = 5", "DELETE FROM checkpoints"
+    )
+    service.settings.signing_key.with_name("signing.key.head").unlink()  # a dishonest operator
+    key = SigningKey.parse(service.settings.signing_key.read_text().strip())
+    forged = key.sign(Checkpoint("registry.example/log", 0, EMPTY_ROOT).body())
+    service.settings.signing_key.with_name("signing.key.head").write_text(forged)
+    service.settings.signing_key.with_name("signing.key.heads").unlink()
+    await append_until(service, 30)
+    assert (await head(service)).size == 30  # signed, and by the right key
+    done = await run(service, tmp_path, f"# 5. {after}")
+    assert done.returncode != 0
+    assert "VerifyError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["registry verify", "registry log keys", "registry log rotate-key", "registry log checkpoint"]
+)
+def test_the_commands_of_ours_that_the_page_names_exist(command: str) -> None:
+    assert command in PAGE.read_text()
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "registry"), *command.split()[1:], "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for flag in ("--key", "--checkpoint") if command == "registry verify" else ():
+        assert flag in done.stdout

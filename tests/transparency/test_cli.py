@@ -1,0 +1,138 @@
+"""`registry verify` and `registry log` as they are used: what they write, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from registry.infra.settings import Settings, variable
+from registry.transparency.checkpoint import SigningKey, VerifierKey, open_checkpoint
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service
+from tests.transparency.conftest import append_until, as_superuser, head, keys, post
+
+Done = subprocess.CompletedProcess
+
+
+async def registry(settings: Settings | None, *arguments: str, given: bytes = b"") -> Done[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path)}
+    if settings is not None:
+        chosen = ("database_url", "owner_url", "data_dir", "signing_key", "log_origin")
+        environment |= {variable(name): str(getattr(settings, name)) for name in chosen}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", "from registry.cli import main; main()", *arguments],
+        env=environment,
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def rows(done: Done[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_the_whole_log_is_verified_and_what_was_found_is_told(service: Service) -> None:
+    await append_until(service, 300)
+    checkpoint = await head(service)
+    (found,) = rows(await registry(service.settings, "verify"))
+    assert (found["size"], found["root"], found["erased"]) == (300, checkpoint.root.hex(), 0)
+    kept = await service.app.state.registry.evidence.last_verified()
+    assert (kept[1], kept[2]) == (300, checkpoint.root)
+
+
+async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    await append_until(service, 20)
+    note = (await service.visitor.get("/log/checkpoint")).text
+    await as_superuser(owner, "UPDATE events SET recorded_by = 'somebody' WHERE position = 7")
+    done = await registry(service.settings, "verify")
+    assert done.returncode == 6
+    assert "position 7: its recorded_by is not that of its entry" in done.stderr
+    # Cut off with all that the registry itself remembers: a checkpoint that somebody kept tells it.
+    memory = Path(f"{service.settings.signing_key}.head")
+    await as_superuser(
+        owner,
+        "UPDATE events SET recorded_by = 'admin' WHERE position = 7",
+        "DELETE FROM event_contents WHERE position > 15",
+        "DELETE FROM events WHERE position > 15",
+        "DELETE FROM checkpoints",
+    )
+    await asyncio.to_thread(memory.unlink)
+    assert (await registry(service.settings, "verify")).returncode == 0
+    kept = tmp_path / "kept"
+    kept.write_text(note)
+    done = await registry(service.settings, "verify", "--checkpoint", str(kept))
+    assert done.returncode == 6
+    assert f"the log ends at position 15, and the checkpoint in {kept} commits to 20 events: position 16" in done.stderr
+
+
+async def test_a_checkpoint_with_another_signature_ends_it_with_6(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await append_until(service, 5)
+    await head(service)
+    stranger = SigningKey.generate("registry.example/log")
+    note = stranger.sign((await head(service)).body())
+    await as_superuser(owner, f"UPDATE checkpoints SET note = '{note}' WHERE size = 5")
+    done = await registry(service.settings, "verify")
+    assert (done.returncode, "the database's checkpoint of 5 is not one" in done.stderr) == (6, True)
+
+
+async def test_bundles_are_verified_with_the_key_alone(service: Service, tmp_path: Path) -> None:
+    await post(service, "plant", registered(), pledged())
+    (key,) = await keys(service)
+    published = tmp_path / "log.pub"
+    published.write_text(f"{key}\n")
+    for path, accept, given in (
+        ("/v1/deals/plant?certificate=true", "*/*", str(key)),
+        ("/v1/log/proof/inclusion?position=2", "*/*", str(published)),
+        ("/v1/log/proof/inclusion?position=2", "text/plain", str(key)),
+    ):
+        bundle = tmp_path / "bundle"
+        bundle.write_bytes((await service.visitor.get(path, headers={"accept": accept})).content)
+        (found,) = rows(await registry(None, "verify", str(bundle), "--key", given))
+        assert (found["position"], found["size"], found["origin"]) == (2, 2, "registry.example/log")
+        changed = bundle.read_bytes().replace(b"pledge_announced", b"pledge_withdrawn").replace(b"index 1", b"index 0")
+        done = await registry(None, "verify", "-", "--key", given, given=changed)
+        assert (done.returncode, done.stdout) == (6, ""), accept
+
+
+async def test_what_is_missing_is_a_usage_error(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.write_text("{}")
+    assert (await registry(None, "verify", str(bundle))).returncode == 2
+    assert (await registry(None, "verify", str(bundle), "--key", "no+key")).returncode == 2
+    assert (await registry(None, "verify", str(tmp_path / "missing"), "--key", "no+key")).returncode == 2
+
+
+async def test_the_log_s_keys_are_shown_and_rotated_and_checkpoints_signed(service: Service, tmp_path: Path) -> None:
+    await append_until(service, 5)
+    old = (await service.visitor.get("/log/checkpoint")).text
+    first = await registry(service.settings, "log", "keys")
+    assert VerifierKey.parse(first.stdout.strip()) == (await keys(service))[0]
+    rotated = await registry(service.settings, "log", "rotate-key")
+    assert rotated.returncode == 0, rotated.stderr
+    both = await registry(service.settings, "log", "keys")
+    assert both.stdout == first.stdout + rotated.stdout
+    # Signed with the new key at once, and served; the old one still verifies under the old key.
+    note = (await service.visitor.get("/log/checkpoint")).text
+    assert open_checkpoint(note, [VerifierKey.parse(rotated.stdout.strip())]).size == 5
+    assert open_checkpoint(old, [VerifierKey.parse(first.stdout.strip())]).size == 5
+    secret = service.settings.signing_key.read_text().strip()
+    assert secret not in f"{first}{rotated}{both}"
+    copy = tmp_path / "copy"
+    signed = await registry(service.settings, "log", "checkpoint", "--to", str(copy))
+    assert signed.stdout == copy.read_text() == note
+    assert rows(await registry(service.settings, "verify", "--checkpoint", str(copy)))[0]["size"] == 5

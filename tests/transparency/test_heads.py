@@ -1,0 +1,175 @@
+"""The tree over every stream's last event: its proofs are RFC 6962's, for what is there and for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import metamorphic_log
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.transparency.checkpoint import Checkpoint, CheckpointError, SigningKey, open_checkpoint
+from registry.transparency.heads import (
+    BUCKETS,
+    StreamHead,
+    StreamHeadTree,
+    bucket_of,
+    heads_statement,
+    open_heads,
+    verify_head,
+)
+from registry.transparency.merkle import EMPTY_ROOT, ProofError, leaf_hash, tree_root
+from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
+
+NAMES = [f"deal/d-{number}" for number in range(200)] + ["organization/d-1"]
+KEY = SigningKey.generate("registry.example/log")
+TREE = Checkpoint("registry.example/log", 7, bytes(range(32)))
+
+streams = st.dictionaries(
+    st.sampled_from(NAMES), st.tuples(st.integers(1, 10_000), st.binary(min_size=32, max_size=32)), max_size=30
+)
+
+
+def heads_of(known: dict[str, tuple[int, bytes]]) -> list[StreamHead]:
+    return [StreamHead(name, version, leaf) for name, (version, leaf) in known.items()]
+
+
+def plainly(known: dict[str, tuple[int, bytes]]) -> bytes:
+    """The root as its description has it."""
+    data = [b""] * BUCKETS
+    for name in sorted(known, key=str.encode):
+        version, leaf = known[name]
+        data[bucket_of(name)] += f"{name} {version} {leaf.hex()}\n".encode()
+    return tree_root(leaf_hash(each) for each in data)
+
+
+@settings(max_examples=10, deadline=None)
+@given(streams, streams)
+def test_the_root_is_that_of_the_description_however_it_came_about(
+    first: dict[str, tuple[int, bytes]], then: dict[str, tuple[int, bytes]]
+) -> None:
+    heads = StreamHeadTree()
+    heads.update(heads_of(first))
+    heads.update(heads_of(then))
+    assert heads.root() == plainly(first | then)
+
+
+@settings(max_examples=30, deadline=None)
+@given(streams, st.sampled_from(NAMES))
+def test_every_stream_s_last_event_is_proved_and_so_is_every_absence(
+    known: dict[str, tuple[int, bytes]], name: str
+) -> None:
+    heads = StreamHeadTree()
+    heads.update(heads_of(known))
+    proof = heads.prove(name)
+    wanted = StreamHead(name, *known[name]) if name in known else None
+    assert verify_head(name, proof.lines, proof.path, heads.root()) == wanted
+    leaf = leaf_hash(proof.lines.encode())
+    metamorphic_log.verify_inclusion(bucket_of(name), BUCKETS, leaf, list(proof.path), heads.root())
+
+
+def test_a_proof_holds_for_no_other_stream_line_or_root() -> None:
+    heads = StreamHeadTree()
+    heads.update([StreamHead(name, 3, bytes(32)) for name in NAMES])
+    proof = heads.prove("deal/d-1")
+    for stream, lines, path, root in (
+        ("deal/d-2", proof.lines, proof.path, heads.root()),
+        ("deal/d-1", proof.lines.replace(" 3 ", " 4 "), proof.path, heads.root()),
+        ("deal/d-1", "", proof.path, heads.root()),
+        ("deal/d-1", proof.lines, proof.path[:-1], heads.root()),
+        ("deal/d-1", proof.lines, (*proof.path[:3], bytes(32), *proof.path[4:]), heads.root()),
+        ("deal/d-1", proof.lines, proof.path, bytes(32)),
+    ):
+        with pytest.raises(ProofError):
+            verify_head(stream, lines, path, root)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "deal/d-1 3 00",
+        "deal/d-1 3 zz\n",
+        "deal/d-1 x 00\n",
+        "deal/d-1 3\n",
+        "deal/d-1 3 00 00\n",
+        "deal/d-1 3 00\ndeal/d-1 4 00\n",
+        "deal/d-2 3 00\n",
+        "\n",
+    ],
+)
+def test_a_leaf_that_is_not_one_stream_a_line_in_its_place_is_refused(lines: str) -> None:
+    """A dishonest operator could commit to it: then the proof itself is what is wrong."""
+    data = [b""] * BUCKETS
+    data[bucket_of("deal/d-1")] = lines.encode()
+    levels = [[leaf_hash(each) for each in data]]
+    path = []
+    at = bucket_of("deal/d-1")
+    while len(levels[-1]) > 1:
+        path.append(levels[-1][at ^ 1])
+        at >>= 1
+        pairs = zip(levels[-1][::2], levels[-1][1::2], strict=True)
+        levels.append([tree_root_of_two(left, right) for left, right in pairs])
+    with pytest.raises(ProofError):
+        verify_head("deal/d-1", lines, path, levels[-1][0])
+
+
+def tree_root_of_two(left: bytes, right: bytes) -> bytes:
+    return tree_root([left, right])
+
+
+def test_a_statement_is_signed_about_one_tree_and_never_taken_for_a_checkpoint() -> None:
+    root = bytes(reversed(range(32)))
+    note = KEY.sign(heads_statement(TREE, root).body())
+    assert open_heads(note, [KEY.verifier]) == (TREE, root, KEY.verifier)
+    with pytest.raises(CheckpointError):
+        open_heads(KEY.sign(TREE.body()), [KEY.verifier])
+    with pytest.raises(CheckpointError):
+        open_checkpoint(note, [KEY.verifier])
+    for changed in (
+        heads_statement(TREE, root).body() + "more\n",
+        heads_statement(TREE, root).body().replace("/heads", "/tails"),
+        heads_statement(TREE, root).body().replace("heads ", "heads  "),
+        heads_statement(TREE, b"short").body(),
+    ):
+        with pytest.raises(CheckpointError):
+            open_heads(KEY.sign(changed), [KEY.verifier])
+    data = note.encode()
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CheckpointError):
+            open_heads(bytes(flipped), [KEY.verifier])
+
+
+# --- what the signer says of them -------------------------------------------------------------------------------------
+
+
+def test_of_one_tree_there_is_one_statement(tmp_path: Path) -> None:
+    signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
+    first, second = bytes(32), bytes(range(32))
+    for size, root in ((0, EMPTY_ROOT), (1, first)):
+        signer.sign(size, root, {})
+        note = signer.sign_heads(second)
+        assert open_heads(note, signer.verifiers())[:2] == (Checkpoint("registry.example/log", size, root), second)
+        assert signer.sign_heads(second) == note
+        for again in (signer, Signer.open(tmp_path / "signing.key", "registry.example/log")):
+            with pytest.raises(SignerRefused, match="these are others"):
+                again.sign_heads(first)
+    # A new key says the same.
+    key = signer.rotate()
+    assert open_heads(signer.sign_heads(second), [key])[1] == second
+    with pytest.raises(SignerRefused):
+        signer.sign_heads(first)
+
+
+def test_a_broken_memory_of_the_statement_is_told_and_a_lost_one_made_anew(tmp_path: Path) -> None:
+    signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
+    note = signer.sign_heads(bytes(32))
+    kept = tmp_path / "signing.key.heads"
+    for broken in (note[:-9], "", note.replace("heads ", "HEADS "), "\0"):
+        kept.write_text(broken)
+        with pytest.raises(SignerStateCorrupt, match=r"signing\.key\.heads"):
+            signer.sign_heads(bytes(32))
+    kept.unlink()
+    assert signer.sign_heads(bytes(32)) == note

@@ -1,0 +1,370 @@
+"""Property 18: what is redacted by law is gone everywhere, breaks no proof, and can't be guessed from what stays."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+import pytest
+
+from registry.events.codec import content_digest
+from registry.infra import postgres
+from registry.infra.settings import Settings
+from registry.transparency.verify import TrustedCheckpoint, verify_bundle, verify_log
+from tests.api.announcements import announced, corrected, registered
+from tests.api.conftest import Service, running
+from tests.transparency.conftest import head, keys, post
+
+# Unlike anything else that could stand in the database or in an answer.
+SECRET = "Zxqvjk-7391-Geheim"
+SOURCE = {"publisher": f"Paper of {SECRET}", "url": f"https://{SECRET.lower()}.example/a", "published_on": "2025-06-16"}
+
+DEAL = "the-plant"
+
+
+def redaction(event: str) -> dict[str, Any]:
+    return {"event": {"type": "event_redacted", "redacts": event, "reason": "An order of 2025-11-01, file 12."}}
+
+
+async def secretive(service: Service) -> list[dict[str, Any]]:
+    """A deal of which one event, its two corrections, and the answers to their requests hold the secret."""
+    receipts = await post(service, DEAL, registered())
+    said = announced(
+        "2025-06-16",
+        "partnership_formed",
+        sources=[SOURCE],
+        members=[SECRET.lower()],
+        name={"en": f"The pact of {SECRET}"},
+    )
+    said["note"] = f"as {SECRET} told"
+    keyed = {"Idempotency-Key": "one"}
+    answer = await service.client.post(f"/v1/deals/{DEAL}/events", json=said, headers=keyed)
+    assert answer.status_code == 201
+    receipts += answer.json()["events"]
+    for day in ("2025-06-17", "2025-06-18"):
+        receipts += await post(service, DEAL, corrected(receipts[1]["id"], effective_on=day))
+    receipts += await post(service, DEAL, announced("2025-06-20", "site_announced", site="mill", name={"en": "A mill"}))
+    return receipts
+
+
+def hides(text: bytes | str) -> bool:
+    data = text if isinstance(text, bytes) else text.encode()
+    return SECRET.lower().encode() not in data.lower()
+
+
+async def held(owner: asyncpg.Connection[asyncpg.Record]) -> set[str]:
+    """The tables and columns of the whole database in which the secret stands."""
+    found = set()
+    columns = await owner.fetch(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns c "
+        "JOIN information_schema.tables t USING (table_schema, table_name) "
+        "WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+    )
+    needle = SECRET.lower().encode().hex()
+    for table, column, kind in columns:
+        text = f"encode({column}, 'escape')" if kind == "bytea" else f"{column}::text"
+        hexed = f"encode(convert_to(lower({text}), 'UTF8'), 'hex')"
+        if await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {hexed} LIKE '%{needle}%')"):
+            found.add(f"{table}.{column}")
+    return found
+
+
+EVERYWHERE = (
+    f"/v1/deals/{DEAL}",
+    f"/v1/deals/{DEAL}?effective_on=2025-06-19",
+    f"/v1/deals/{DEAL}?published_on=2025-06-19",
+    f"/v1/deals/{DEAL}?position=2",
+    f"/v1/deals/{DEAL}?position=4",
+    f"/v1/deals/{DEAL}?certificate=true",
+    f"/v1/deals/{DEAL}?certificate=true&position=3",
+    f"/v1/deals/{DEAL}/events",
+    f"/v1/deals/{DEAL}/events?position=4",
+    f"/v1/deals/{DEAL}/blame",
+    f"/v1/deals/{DEAL}/timemap",
+    f"/v1/deals/{DEAL}/compare?from.position=1",
+    "/v1/compare?from.position=1",
+    "/v1/deals",
+    "/v1/deals?position=4",
+    "/v1/events",
+    "/v1/log/proof/inclusion?position=2",
+    "/v1/log/proof/inclusion?position=3",
+    "/log/tile/entries/000.p/5",
+    "/v1/organizations",
+)
+
+
+async def get_all(client: httpx.AsyncClient) -> dict[str, httpx.Response]:
+    answers = {path: await client.get(path) for path in EVERYWHERE}
+    assert {path for path, answer in answers.items() if answer.status_code not in (200, 404)} == set()
+    return answers
+
+
+async def test_redacted_content_is_gone_everywhere(service: Service, owner: asyncpg.Connection[asyncpg.Record]) -> None:
+    async with running(service.settings) as other:
+        receipts = await secretive(service)
+        before = await get_all(service.visitor)
+        await get_all(other.visitor)  # so that the other process holds it in memory too
+        assert not any(hides(before[path].content) for path in EVERYWHERE[:2])
+        assert await held(owner) >= {"event_contents.content", "mentions.term", "idempotency.answer"}
+
+        answer = await service.client.post(
+            f"/v1/deals/{DEAL}/events",
+            json={**redaction(receipts[1]["id"])},
+            headers={"Idempotency-Key": "two"},
+        )
+        assert answer.status_code == 201
+        assert hides(answer.content)
+        assert await held(owner) == set()
+        for process in (service, other):
+            for path, found in (await get_all(process.visitor)).items():
+                assert hides(found.content), path
+                assert hides(str(found.headers)), path
+            for receipt in receipts:
+                assert hides((await process.visitor.get(f"/v1/events/{receipt['id']}")).content)
+            for query in (f"?organization={SECRET.lower()}", f"?source={SOURCE['url']}"):
+                assert (await process.visitor.get(f"/v1/events{query}")).json()["events"] == []
+            replayed = await process.client.post(
+                f"/v1/deals/{DEAL}/events", json=redaction(receipts[1]["id"]), headers={"Idempotency-Key": "two"}
+            )
+            assert hides(replayed.content)
+        # What was not redacted is there.
+        assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"][0]["site"] == "mill"
+
+
+def addresses(service: Service, ids: list[str]) -> list[str]:
+    """Every page, answer and export that the service has: whatever it shows some day is found here by itself."""
+    known = {"{deal:str}": [DEAL], "{id:str}": ids, "{organization:str}": [SECRET.lower(), "another"]}
+    found = []
+    for route in service.app.routes:
+        paths = [route.path] if "GET" in getattr(route, "methods", ()) else []
+        for name, values in known.items():
+            paths = [path.replace(name, value) for path in paths for value in (values if name in path else [""])]
+        found += [path for path in paths if "{" not in path and not path.endswith("/stream")]
+    return found
+
+
+async def test_every_address_of_the_service_forgets(service: Service) -> None:
+    receipts = await secretive(service)
+    paths = addresses(service, [receipt["id"] for receipt in receipts])
+    assert len(paths) > 30
+
+    async def shown() -> set[str]:
+        async with httpx.AsyncClient(base_url=service.url, timeout=30) as browser:
+            answers = {path: await browser.get(path) for path in paths}
+        assert max(answer.status_code for answer in answers.values()) < 500
+        # An address that is asked for may be repeated in the answer.
+        return {path for path, a in answers.items() if SECRET.lower() not in path and not hides(a.content)}
+
+    assert {"/v1/events", f"/v1/deals/{DEAL}", f"/v1/deals/{DEAL}/events"} <= await shown()
+    await post(service, DEAL, redaction(receipts[1]["id"]))
+    assert await shown() == set()
+    chunks = b""
+    async with service.visitor.stream("GET", "/v1/events/stream", headers={"Last-Event-ID": "0"}) as answer:
+        async for chunk in answer.aiter_raw():
+            chunks += chunk
+            if b"event_redacted" in chunks:
+                break
+    assert hides(chunks)
+
+
+async def test_a_cached_answer_is_not_confirmed_after_a_redaction(service: Service) -> None:
+    receipts = await secretive(service)
+    path = f"/v1/deals/{DEAL}?effective_on=2025-06-19&position=4"
+    etag = (await service.visitor.get(path)).headers["etag"]
+    assert (await service.visitor.get(path, headers={"If-None-Match": etag})).status_code == 304
+    await post(service, DEAL, redaction(receipts[1]["id"]))
+    again = await service.visitor.get(path, headers={"If-None-Match": etag})
+    assert again.status_code == 200
+    assert hides(again.content)
+
+
+async def test_every_proof_stays_valid(service: Service) -> None:
+    receipts = await secretive(service)
+    verifiers = await keys(service)
+    old = await head(service)
+    proof = (await service.visitor.get("/v1/log/proof/inclusion?position=2")).json()
+    kept = (await service.visitor.get(f"/v1/deals/{DEAL}?certificate=true")).content
+    await post(service, DEAL, redaction(receipts[1]["id"]))
+    new = await head(service)
+    assert (old.size, new.size) == (5, 6)
+    again = (await service.visitor.get("/v1/log/proof/inclusion?position=2&size=5")).json()
+    assert {**again, "content": proof["content"], "salt": proof["salt"]} == proof
+    assert (again["content"], again["salt"]) == (None, None)
+    assert verify_bundle(msgspec.json.encode(again), verifiers).proves.endswith("its content is not in this bundle")
+    bundle = (await service.visitor.get(f"/v1/deals/{DEAL}?certificate=true")).content
+    assert verify_bundle(bundle, verifiers).erased == 3
+    assert verify_bundle(kept, verifiers).erased == 0  # what somebody kept still proves what was said
+    async with await postgres.pool(str(service.settings.database_url), min_size=1, max_size=1) as pool:
+        found = await verify_log(pool, [TrustedCheckpoint("then", old), TrustedCheckpoint("now", new)])
+    assert (found.size, found.erased) == (6, 3)
+
+
+async def test_a_short_secret_cannot_be_guessed_from_what_stays(service: Service) -> None:
+    await post(service, DEAL, registered())
+    digits = "0123456789"
+    (receipt,) = await post(
+        service, DEAL, announced("2025-06-16", "site_announced", site="s", name={"en": "room 42"}, sources=[])
+    )
+    stored = await service.pool.fetchrow("SELECT content, salt FROM event_contents WHERE position = 2")
+    entry = (await service.visitor.get("/v1/log/proof/inclusion?position=2")).json()["entry"]
+    digest = msgspec.json.decode(entry)["content"]
+    guesses = [stored["content"].replace(b"42", f"{a}{b}".encode()) for a, b in itertools.product(digits, digits)]
+    # With its salt, whoever knows the rest finds it among a hundred; this is why the salt goes as well.
+    assert [g for g in guesses if content_digest(stored["salt"], g) == digest] == [stored["content"]]
+    await post(service, DEAL, redaction(receipt["id"]))
+    left = (await service.visitor.get("/v1/log/proof/inclusion?position=2")).json()
+    assert left["entry"] == entry
+    # Nothing that stays is the salt: neither nothing, nor any hash or number that can still be read.
+    words = [
+        b"",
+        bytes(32),
+        *(bytes.fromhex(word) for word in (*left["path"], left["leaf_hash"], left["root"], digest)),
+    ]
+    row = await service.pool.fetchrow("SELECT * FROM events WHERE position = 2")
+    words += [value for value in row.values() if isinstance(value, bytes)]
+    words += [str(value).encode() for value in row.values()]
+    for salt in words:
+        assert all(content_digest(salt, guess) != digest for guess in guesses)
+        assert all(content_digest(salt[:32].ljust(32, b"\0"), guess) != digest for guess in guesses)
+    assert await service.pool.fetchval("SELECT salt FROM event_contents WHERE position = 2") is None
+
+
+async def test_the_audit_shows_that_when_by_whom_and_why_something_was_redacted(service: Service) -> None:
+    receipts = await secretive(service)
+    officer = await service.key("redact")
+    answer = await service.client.post(
+        f"/v1/deals/{DEAL}/events", json=redaction(receipts[1]["id"]), headers={**officer}
+    )
+    assert answer.status_code == 201
+    audit = (await service.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
+    by_id = {event["id"]: event for event in audit}
+    erased = by_id[receipts[1]["id"]]
+    assert erased["erased"] is True
+    assert erased["event"] is None
+    told = by_id[answer.json()["events"][0]["id"]]
+    assert told["event"]["redacts"] == receipts[1]["id"]
+    assert told["event"]["also"] == [receipts[2]["id"], receipts[3]["id"]]
+    assert told["event"]["reason"] == "An order of 2025-11-01, file 12."
+    assert told["recorded_at"] == answer.json()["events"][0]["recorded_at"]
+    assert told["recorded_by"] == await service.pool.fetchval("SELECT max(id) FROM keys")
+
+
+async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_what_it_called_wrong_stays_so(
+    service: Service,
+) -> None:
+    await post(service, DEAL, registered())
+    (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", name={"en": "A mill"}))
+    said = {"type": "site_announced", "site": "mill", "name": {"en": SECRET}}
+    (wrong,) = await post(service, DEAL, corrected(first["id"], event=said))
+    (later,) = await post(service, DEAL, corrected(first["id"], effective_on="2025-06-18"))
+    (told,) = await post(service, DEAL, redaction(wrong["id"]))
+    found = (await service.visitor.get(f"/v1/events/{told['id']}")).json()
+    assert (found["event"]["redacts"], found["event"]["also"]) == (wrong["id"], [later["id"]])
+    assert [effect["event"] for effect in found["event"]["effects"]] == [wrong["id"], later["id"]]
+    state = await service.visitor.get(f"/v1/deals/{DEAL}")
+    assert (state.json()["sites"], state.json()["erased"]) == ([], 2)
+    audit = (await service.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
+    assert (audit[1]["erased"], audit[1]["event"]) == (True, None)
+    assert audit[1]["as_recorded"]["name"]["en"] == "A mill"
+    assert [by["event"] for by in audit[1]["corrections"]] == [wrong["id"], later["id"], told["id"]]
+    assert hides(msgspec.json.encode(audit))
+    (again,) = await post(service, DEAL, corrected(first["id"], event={"type": "site_announced", "site": "mill"}))
+    state = await service.visitor.get(f"/v1/deals/{DEAL}")
+    assert [site["site"] for site in state.json()["sites"]] == ["mill"]
+    assert again["version"] == told["version"] + 1
+
+
+async def test_a_redacted_void_gives_its_words_away_and_not_what_it_took_out(service: Service) -> None:
+    await post(service, DEAL, registered())
+    (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", place="KR-31"))
+    (void,) = await post(
+        service, DEAL, {"event": {"type": "event_voided", "voids": first["id"], "reason": f"So {SECRET} said."}}
+    )
+    await post(service, DEAL, announced("2025-06-20", "stage_changed", stage="signed"))
+    paths = [f"/v1/deals/{DEAL}?position={position}" for position in range(1, 5)]
+    before = [(await service.visitor.get(path)).json() for path in paths]
+    (told,) = await post(service, DEAL, redaction(void["id"]))
+    assert [len(state["sites"]) for state in before] == [0, 1, 0, 0]
+    for path, then in zip(paths, before, strict=True):
+        now = (await service.visitor.get(path)).json()
+        assert {**now, "erased": 0} == then
+        assert now["erased"] == (1 if now["version"] >= void["version"] else 0)
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"] == []
+    async with running(service.settings) as other:  # which reads it from the log, and has never seen the words
+        for position in (void["position"], told["position"]):
+            answer = await other.visitor.get(f"/v1/deals/{DEAL}?position={position}&certificate=true")
+            assert answer.json()["state"]["sites"] == []
+            assert verify_bundle(answer.content, await keys(service)).erased == 1
+        for position, deals in ((2, 1), (3, 0), (5, 0)):
+            listed = (await other.visitor.get(f"/v1/deals?region=KR-31&position={position}")).json()["deals"]
+            assert len(listed) == deals
+        shown = (await other.visitor.get(f"/v1/events/{void['id']}")).json()
+        assert (shown["event"], shown["erased"]) == (None, True)
+        assert shown["reads"]["event"] == {"type": "event_voided", "voids": first["id"]}
+        audit = (await other.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
+        assert (audit[1]["voided_by"], audit[2]["erased"], audit[2]["reason"]) == (void["id"], True, None)
+        assert hides(msgspec.json.encode(audit))
+
+
+async def test_what_is_recorded_and_redacted_in_one_request_is_gone_at_once(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await post(service, DEAL, registered())
+    id = "01977609-2412-7a5d-a669-772cb045fb95"
+    said = {**announced("2025-06-16", "partnership_formed", sources=[SOURCE], members=[SECRET.lower()]), "id": id}
+    await post(service, DEAL, said, redaction(id))
+    assert await held(owner) == set()
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["partnerships"] == []
+
+
+async def test_what_is_recorded_together_with_a_redaction_is_there_after_it(service: Service) -> None:
+    receipts = await secretive(service)
+    both = [redaction(receipts[1]["id"]), announced("2025-06-21", "stage_changed", stage="signed")]
+    await post(service, DEAL, *both)
+    (next_,) = await post(service, DEAL, announced("2025-06-22", "stage_changed", stage="construction"))
+    assert next_["version"] == len(receipts) + 3
+    assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["stage"]["value"] == "construction"
+
+
+async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(service: Service) -> None:
+    receipts = await secretive(service)
+    path, body = f"/v1/deals/{DEAL}/events", redaction(receipts[1]["id"])
+    for scope in ("read", "record", "correct"):
+        headers = await service.key(scope)
+        assert (await service.client.post(path, json=body, headers=headers)).status_code == 403
+    body["event"]["also"] = [receipts[4]["id"]]
+    answer = await service.client.post(path, json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/event/also")
+    del body["event"]["also"]
+    body["event"]["effects"] = [{"event": receipts[4]["id"], "does": {"type": "deal_unmerged"}}]
+    answer = await service.client.post(path, json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/event/effects")
+    del body["event"]["effects"]
+    without_reason = {"event": {"type": "event_redacted", "redacts": receipts[1]["id"]}}
+    assert (await service.client.post(path, json=without_reason)).status_code == 422
+
+
+async def test_without_the_owner_nothing_is_redacted(settings: Settings) -> None:
+    async with running(msgspec.structs.replace(settings, owner_url=None)) as service:
+        receipts = await secretive(service)
+        size = await service.size()
+        answer = await service.client.post(f"/v1/deals/{DEAL}/events", json=redaction(receipts[1]["id"]))
+        assert (answer.status_code, answer.json()["code"]) == (503, "redaction_unavailable")
+        assert await service.size() == size
+
+
+@pytest.mark.parametrize("target", ["(SELECT max(position) FROM events)", "1", "5", "99"])
+async def test_the_database_erases_nothing_that_a_redaction_does_not_name(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record], target: str
+) -> None:
+    receipts = await secretive(service)
+    await post(service, DEAL, redaction(receipts[1]["id"]))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute(f"SELECT redact_event(6, {target})")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await service.pool.execute("SELECT redact_event(6, 2)")
+    with pytest.raises((asyncpg.RestrictViolationError, asyncpg.InsufficientPrivilegeError)):
+        await service.pool.execute("UPDATE event_contents SET content = NULL, salt = NULL")

@@ -1,0 +1,421 @@
+"""Property 17: the signer never signs a smaller or a different tree, after a crash, a restore, or with two writers."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.traceback import Traceback
+
+from registry.transparency import merkle
+from registry.transparency.checkpoint import Checkpoint, CheckpointError, SigningKey, open_checkpoint
+from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt, write_durably
+from tests.transparency.trees import Tiles, leaves
+
+ORIGIN = "registry.example/log"
+TREE = Tiles(leaves(300))
+FORKED = Tiles([*leaves(150), *(merkle.leaf_hash(b"another history %d" % number) for number in range(150))])
+
+
+def root(size: int, tree: Tiles = TREE) -> bytes:
+    return merkle.root_from_tiles(size, tree.read) if size else merkle.EMPTY_ROOT
+
+
+def sign(signer: Signer, size: int, copies: Sequence[str] = (), tree: Tiles = TREE) -> str:
+    """As the service does it: asks what must be followed, proves it from the tree there is, and signs."""
+    earlier = [head.size for head in signer.earlier(copies)]
+    proofs = {old: merkle.consistency_proof(old, size, tree.read) for old in earlier if 0 < old < size}
+    return signer.sign(size, root(size, tree), proofs, copies)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys" / "log.key"
+
+
+@pytest.fixture
+def signer(path: Path) -> Signer:
+    return Signer.open(path, ORIGIN)
+
+
+def test_the_key_is_made_on_first_use_and_is_the_same_ever_after(path: Path) -> None:
+    first = Signer.open(path, ORIGIN)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert first.last() == Checkpoint(ORIGIN, 0, merkle.EMPTY_ROOT)
+    before = files(path.parent)
+    assert Signer.open(path, ORIGIN).verifiers() == first.verifiers()
+    assert files(path.parent) == before
+    assert sorted(before) == ["log.key", "log.key.head", "log.key.lock", "log.key.pub"]
+
+
+def test_processes_that_start_at_once_share_one_key(path: Path) -> None:
+    ready = threading.Barrier(6)
+    keys: list[str] = []
+
+    def start() -> None:
+        ready.wait()
+        keys.append(str(Signer.open(path, ORIGIN).verifiers()))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys) == 6
+    assert len(set(keys)) == 1
+
+
+def test_each_head_that_continues_the_last_is_signed_and_remembered(signer: Signer, path: Path) -> None:
+    for size in (0, 1, 2, 2, 100, 256, 257, 300):
+        note = sign(signer, size)
+        assert open_checkpoint(note, signer.verifiers()) == Checkpoint(ORIGIN, size, root(size)) == signer.last()
+        assert path.with_name("log.key.head").read_text() == note
+        assert Signer.open(path, ORIGIN).last().size == size
+
+
+def test_a_smaller_tree_is_never_signed(signer: Signer, path: Path) -> None:
+    sign(signer, 200)
+    before = files(path.parent)
+    for size in (199, 1, 0):
+        with pytest.raises(SignerRefused, match="has lost events"):
+            sign(signer, size)
+    assert files(path.parent) == before
+
+
+def test_another_tree_of_the_same_size_is_never_signed(signer: Signer) -> None:
+    sign(signer, 200)
+    with pytest.raises(SignerRefused, match="past was changed"):
+        sign(signer, 200, tree=FORKED)
+    assert signer.last().root == root(200)
+
+
+def test_a_tree_with_another_past_is_never_signed(signer: Signer) -> None:
+    sign(signer, 200)
+    with pytest.raises(SignerRefused, match="past was changed"):
+        sign(signer, 300, tree=FORKED)
+    with pytest.raises(SignerRefused, match="past was changed"):
+        signer.sign(300, root(300, FORKED), {200: merkle.consistency_proof(200, 300, TREE.read)})
+    assert signer.last().size == 200
+
+
+def test_a_tree_without_a_proof_is_never_signed(signer: Signer) -> None:
+    sign(signer, 200)
+    for proofs in ({}, {199: merkle.consistency_proof(199, 300, TREE.read)}):
+        with pytest.raises(SignerRefused, match="no proof was given"):
+            signer.sign(300, root(300), proofs)
+    with pytest.raises(SignerRefused):
+        signer.sign(300, root(300), {200: ()})
+    assert signer.last().size == 200
+
+
+def test_a_tree_that_grows_again_after_an_older_backup_was_restored_is_never_signed(signer: Signer) -> None:
+    sign(signer, 200)
+    restored_to_150_and_written_on = FORKED
+    for size in (150, 200, 250):
+        with pytest.raises(SignerRefused):
+            sign(signer, size, tree=restored_to_150_and_written_on)
+    sign(signer, 250)
+
+
+def test_what_is_no_tree_head_is_not_signed(signer: Signer) -> None:
+    for size, wrong in ((5, b"short"), (-1, root(5)), (0, root(5)), (1 << 63, root(5))):
+        with pytest.raises(CheckpointError):
+            signer.sign(size, wrong, {})
+    assert signer.last().size == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(asked=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=12))
+def test_whatever_is_asked_all_that_was_signed_is_one_growing_tree(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, bool]]
+) -> None:
+    signer = Signer.open(tmp_path_factory.mktemp("keys") / "log.key", ORIGIN)
+    signed: list[Checkpoint] = [signer.last()]
+    for size, forked in asked:
+        tree = FORKED if forked else TREE
+        try:
+            note = sign(signer, size, tree=tree)
+        except SignerRefused:
+            continue
+        signed.append(open_checkpoint(note, signer.verifiers()))
+    for earlier, later in pairwise(signed):
+        assert earlier.size <= later.size
+        assert any(
+            earlier.root == root(earlier.size, tree) and later.root == root(later.size, tree) for tree in (TREE, FORKED)
+        )
+    assert signer.last() == signed[-1]
+
+
+def test_of_two_writers_with_two_histories_one_is_refused(signer: Signer, path: Path) -> None:
+    sign(signer, 100)
+    for size in range(151, 160):
+        ready = threading.Barrier(2)
+        outcomes: dict[str, str | SignerRefused] = {}
+
+        def write(
+            name: str, tree: Tiles, size: int = size, ready: threading.Barrier = ready,
+            outcomes: dict[str, str | SignerRefused] = outcomes,
+        ) -> None:  # fmt: skip
+            mine = Signer(path, ORIGIN)
+            last = mine.last().size
+            proofs = {old: merkle.consistency_proof(old, size, tree.read) for old in {last, 100}}
+            ready.wait()
+            try:
+                outcomes[name] = mine.sign(size, root(size, tree), proofs)
+            except SignerRefused as refused:
+                outcomes[name] = refused
+
+        threads = [
+            threading.Thread(target=write, args=("one", TREE)),
+            threading.Thread(target=write, args=("two", FORKED)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        notes = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
+        assert len(outcomes) == 2
+        assert len(notes) == 1
+        assert open_checkpoint(notes[0], signer.verifiers()) == signer.last()
+
+
+SIGNS_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from registry.events import merkle
+from registry.events.signer import Signer
+
+signer = Signer.open(Path(sys.argv[1]), sys.argv[2])
+frontier = merkle.Frontier()
+for size in range(1, 250):
+    old = frontier.copy()
+    frontier.append(merkle.leaf_hash(b"entry %d" % (size - 1)))
+    if size <= signer.last().size:
+        continue
+    tiles = {at[:2]: tile for at, tile in frontier.tiles().items()}
+    proof = merkle.consistency_proof(size - 1, size, lambda at: tiles[at[:2]])
+    print(signer.sign(size, frontier.root(), {size - 1: proof}), end="", flush=True)
+"""
+
+
+def test_a_signer_that_was_killed_remembers_all_that_it_gave_away(path: Path) -> None:
+    signer = Signer.open(path, ORIGIN)
+    for heads in (1, 3, 7):
+        with subprocess.Popen(
+            [sys.executable, "-c", SIGNS_UNTIL_KILLED, str(path), ORIGIN],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(5 * heads)]
+            process.send_signal(signal.SIGKILL)
+            lines += process.stdout.readlines()
+        whole = [int(line) for line in lines if line.strip().isdigit()]
+        given_away = whole[-1]
+        remembered = signer.last()
+        # At most one more was written down than was given away: the signature that the crash held back.
+        assert given_away <= remembered.size <= given_away + 1
+        assert remembered.root == root(remembered.size)
+        with pytest.raises(SignerRefused):
+            sign(signer, given_away - 1)
+    sign(signer, 300)
+
+
+def test_a_head_written_down_but_never_given_away_is_given_on_the_next_asking(signer: Signer) -> None:
+    note = sign(signer, 200)  # the answer is lost
+    assert sign(Signer.open(signer.path, ORIGIN), 200) == note
+
+
+def test_a_write_that_was_cut_short_leaves_the_last_head_as_it_was(signer: Signer, path: Path) -> None:
+    note = sign(signer, 200)
+    path.with_name(".log.key.head.left").write_text(note[:40])
+    assert Signer.open(path, ORIGIN).last().size == 200
+    sign(signer, 250)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    write_durably(target, "one", 0o600)
+    with pytest.raises(UnicodeEncodeError):
+        write_durably(target, "two\ud800", 0o600)
+    assert files(tmp_path) == {"file": b"one"}
+
+
+def test_copies_kept_elsewhere_must_not_be_contradicted(signer: Signer, path: Path) -> None:
+    copies = [sign(signer, size) for size in (50, 100, 200)]
+    sign(signer, 250, copies)
+    older = path.with_name("log.key.head")
+    older.write_text(copies[1])  # the whole key directory comes back from an older backup
+    with pytest.raises(SignerRefused, match="signed one of 200 before"):
+        sign(signer, 150, copies)
+    with pytest.raises(SignerRefused, match="past was changed"):
+        sign(signer, 250, copies, tree=FORKED)
+    assert signer.last().size == 100
+    sign(signer, 200, copies)
+
+
+def test_a_copy_of_another_log_is_refused(signer: Signer, tmp_path: Path) -> None:
+    foreign = sign(Signer.open(tmp_path / "other" / "log.key", ORIGIN), 50)
+    with pytest.raises(CheckpointError):
+        sign(signer, 100, [foreign])
+    with pytest.raises(CheckpointError):
+        sign(signer, 100, ["not a checkpoint"])
+    assert signer.last().size == 0
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def change(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def no_text(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize("harm", [lose, cut, change, empty, no_text])
+@pytest.mark.parametrize("file", ["log.key", "log.key.head", "log.key.pub"])
+def test_a_lost_or_damaged_file_is_a_loud_error_that_says_what_to_do(
+    signer: Signer, path: Path, file: str, harm: Callable[[Path], None]
+) -> None:
+    note = sign(signer, 200)
+    seed = path.read_text().strip().split("+", 4)[4]
+    harm(path.with_name(file))
+    left = files(path.parent)
+    with pytest.raises(SignerStateCorrupt, match=r"(?i)restore|put the newest checkpoint") as broken:
+        Signer.open(path, ORIGIN)
+    assert file in str(broken.value)
+    assert seed[:20] not in str(broken.value)
+    with pytest.raises(SignerStateCorrupt):
+        signer.sign(200, root(200), {})
+    assert files(path.parent) == left
+    if file == "log.key.head":
+        path.with_name(file).write_text(note)  # what the error says to do
+        sign(Signer.open(path, ORIGIN), 250)
+
+
+def test_a_signer_without_memory_asks_the_copies_first(signer: Signer, path: Path) -> None:
+    copies = [sign(signer, size) for size in (50, 200, 250)]
+    path.with_name("log.key.head").unlink()
+    again = Signer.open(path, ORIGIN, [copies[1], copies[2], copies[0]])
+    assert again.last().size == 250
+    with pytest.raises(SignerRefused):
+        sign(again, 200)
+
+
+def test_a_key_directory_that_vanished_is_not_begun_anew_while_copies_tell_of_it(signer: Signer, path: Path) -> None:
+    copy = sign(signer, 50)
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(SignerStateCorrupt):
+        Signer.open(path, ORIGIN, [copy])
+    assert not path.exists()
+
+
+def test_a_first_use_that_was_cut_short_begins_again(signer: Signer, path: Path) -> None:
+    path.unlink()  # it is written last
+    again = Signer.open(path, ORIGIN)
+    assert again.verifiers() != ()
+    sign(again, 5)
+
+
+def test_after_a_rotation_old_checkpoints_verify_under_the_old_key_and_new_ones_under_the_new(
+    signer: Signer, path: Path
+) -> None:
+    (old_key,) = signer.verifiers()
+    old = sign(signer, 100)
+    new_key = signer.rotate()
+    assert signer.verifiers() == Signer.open(path, ORIGIN).verifiers() == (old_key, new_key)
+    assert old_key.name == new_key.name == ORIGIN
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    same, later = sign(signer, 100), sign(signer, 200, [old])
+    for note in (same, later):
+        assert open_checkpoint(note, [new_key]) == open_checkpoint(note, signer.verifiers())
+        with pytest.raises(CheckpointError):
+            open_checkpoint(note, [old_key])
+    assert open_checkpoint(old, [old_key]) == open_checkpoint(same, [new_key])
+    with pytest.raises(SignerRefused):
+        sign(signer, 100)
+
+
+def test_a_rotation_that_was_cut_short_leaves_the_old_key_signing(signer: Signer, path: Path) -> None:
+    public = path.with_name("log.key.pub")
+    public.write_text(public.read_text() + f"{SigningKey.generate(ORIGIN).verifier}\n")
+    note = sign(Signer.open(path, ORIGIN), 5)
+    assert open_checkpoint(note, [signer.verifiers()[0]]).size == 5
+
+
+def test_a_lost_key_is_replaced_by_rotation_and_the_memory_holds(signer: Signer, path: Path) -> None:
+    old = sign(signer, 200)
+    path.unlink()
+    signer.rotate()
+    assert open_checkpoint(old, signer.verifiers()).size == 200
+    with pytest.raises(SignerRefused):
+        sign(signer, 150)
+    sign(signer, 300)
+
+
+def test_a_key_signs_for_its_own_log_only(signer: Signer, path: Path, tmp_path: Path) -> None:
+    with pytest.raises(SignerStateCorrupt):
+        Signer.open(path, "registry.example/other")
+    for origin in ("", "two words", "a+b"):
+        with pytest.raises(SignerStateCorrupt, match="name"):
+            Signer.open(tmp_path / "new" / "log.key", origin)
+    assert not (tmp_path / "new" / "log.key").exists()
+
+
+def test_the_key_is_shown_by_no_traceback_even_with_local_variables(signer: Signer, path: Path) -> None:
+    seeds = {path.read_text().strip().split("+", 4)[4]}
+    keep = path.read_text()
+    shown = io.StringIO()
+
+    def show(call: Callable[[], object]) -> None:
+        with pytest.raises(SignerStateCorrupt) as broken:
+            call()
+        Console(file=shown, width=400).print(
+            Traceback.from_exception(
+                SignerStateCorrupt, broken.value, broken.tb, show_locals=True, locals_max_string=2000
+            )
+        )
+
+    path.write_text(keep + "x")
+    show(lambda: signer.sign(5, root(5), {}))
+    path.write_bytes(keep.encode() + b"\xff")
+    show(lambda: Signer.open(path, ORIGIN))
+    path.unlink()
+    path.mkdir()  # so that the new key can't be put in its place
+    (path / "in the way").touch()
+    show(signer.rotate)
+    assert "SignerBroken" in shown.getvalue()
+    assert "can't be written" in shown.getvalue()
+    assert not any(seed in shown.getvalue() for seed in seeds)
+    assert "PRIVATE+KEY" not in shown.getvalue().replace("_PREFIX", "")
+    assert path.name in repr(signer)

@@ -1,0 +1,379 @@
+"""Property 16: whatever is changed in the database, as its superuser, is caught; the first bad position is named.
+
+Every test works on a copy of one log of 300 events, with checkpoints at 100 and at 300, and one redacted event.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+
+from registry.errors import LogCorrupt, UnknownEventType
+from registry.events.codec import canonical, content_digest
+from registry.infra import postgres
+from registry.infra.settings import Settings
+from registry.transparency.checkpoint import VerifierKey, open_checkpoint
+from registry.transparency.heads import open_heads
+from registry.transparency.merkle import Frontier, leaf_hash
+from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_log
+from tests.api.conftest import ADMIN_KEY, running
+from tests.conftest import APP_ROLE, Server, at
+from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+SIZE = 300
+ERASED = 20
+numbers = itertools.count(1)
+
+
+class Filled(Struct, frozen=True):
+    """A database with a log in it, to be copied; one as it was at 100 events; and what was signed."""
+
+    name: str
+    older: str
+    keys: list[VerifierKey]
+    memory: str
+
+
+def memory_of(settings: Settings) -> str:
+    return Path(f"{settings.signing_key}.head").read_text()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def filled(server: Server, admin: Connection, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Filled]:
+    name, older = (f"{server.template.replace('template', kind)}" for kind in ("filled", "older"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    directory = tmp_path_factory.mktemp("keys")
+    settings = Settings(
+        database_url=at(server.admin_url, name, APP_ROLE, server.app_password),
+        owner_url=at(server.admin_url, name),
+        data_dir=directory,
+        signing_key=directory / "signing.key",
+        log_origin=ORIGIN,
+        admin_key=ADMIN_KEY,
+        checkpoint_seconds=3600,
+    )
+    async with running(settings) as service:
+        await append_until(service, 100)
+        await head(service)
+    await admin.execute(f"CREATE DATABASE {older} TEMPLATE {name}")
+    async with running(settings) as service:
+        row = await service.pool.fetchrow("SELECT id, stream FROM events WHERE position = $1", ERASED)
+        redaction = {"event": {"type": "event_redacted", "redacts": str(row["id"]), "reason": "A court's order."}}
+        await post(service, row["stream"].removeprefix("deal/"), redaction)
+        await append_until(service, SIZE)
+        await head(service)
+        verifiers = await keys(service)
+    yield Filled(name, older, verifiers, memory_of(settings))
+    for database in (name, older):
+        await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+class TamperedLog(Struct, frozen=True):
+    """A copy of the log that may be tampered with."""
+
+    url: str
+    keys: list[VerifierKey]
+    memory: str
+    owner: Any
+
+    async def tamper(self, *statements: str) -> None:
+        await as_superuser(self.owner, *statements)
+
+    async def verify(self, *, memory: bool = True, database: bool = True) -> LogVerification:
+        async with await postgres.pool(self.url, min_size=1, max_size=1) as pool:
+            known = []
+            for row in await pool.fetch("SELECT size, note, heads FROM checkpoints") if database else ():
+                checkpoint = open_checkpoint(row["note"], self.keys)
+                known.append(
+                    TrustedCheckpoint(
+                        f"the checkpoint of {row['size']}", checkpoint, open_heads(row["heads"], self.keys)[1]
+                    )
+                )
+            if memory:
+                known.append(TrustedCheckpoint("the signer's memory", open_checkpoint(self.memory, self.keys)))
+            return await verify_log(pool, known)
+
+    async def caught(self, match: str, **what: bool) -> None:
+        with pytest.raises(LogCorrupt) as caught:
+            await self.verify(**what)
+        assert re.search(match, str(caught.value)), str(caught.value)
+
+
+Copy: TypeAlias = Callable[..., Awaitable[TamperedLog]]
+
+
+@asynccontextmanager
+async def copied(server: Server, admin: Connection, filled: Filled, source: str) -> AsyncIterator[TamperedLog]:
+    name = f"{filled.name}_{next(numbers)}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+    owner = await asyncpg.connect(at(server.admin_url, name))
+    yield TamperedLog(at(server.admin_url, name, APP_ROLE, server.app_password), filled.keys, filled.memory, owner)
+    await owner.close()
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def log(server: Server, admin: Connection, filled: Filled) -> AsyncIterator[TamperedLog]:
+    async with copied(server, admin, filled, filled.name) as log:
+        yield log
+
+
+async def test_what_nobody_touched_is_found_as_it_was(log: TamperedLog) -> None:
+    found = await log.verify()
+    assert (found.size, found.erased, found.checkpoints) == (SIZE, 1, 4)
+    checkpoint = open_checkpoint(log.memory, log.keys)
+    assert (checkpoint.size, checkpoint.root.hex()) == (SIZE, found.root)
+
+
+FLIP = "set_byte({0}, {1} % length({0}), get_byte({0}, {1} % length({0})) # (1 << {2}))"
+COLUMNS = {
+    "stream": "'deal/another'",
+    "version": "version + 1000",
+    "id": "gen_random_uuid()",
+    "type": "CASE type WHEN 'pledge_revised' THEN 'pledge_confirmed' ELSE 'pledge_revised' END",
+    "schema": "schema + 1",
+    "effective_on": "CASE WHEN effective_on IS NULL THEN date '2025-01-01' ELSE effective_on + 1 END",
+    "published_on": "published_on - 1",
+    "recorded_at": "recorded_at + interval '1 microsecond'",
+    "recorded_by": "recorded_by || 'x'",
+    "entry": FLIP.format("entry", "{byte}", "{bit}"),
+    "leaf_hash": FLIP.format("leaf_hash", "{byte}", "{bit}"),
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_change_of_any_column_of_an_event_is_caught_where_it_is(log: TamperedLog, column: str) -> None:
+    for position in (1, 150, 256, 257, SIZE):
+        before = await log.owner.fetchval(f"SELECT {column} FROM events WHERE position = {position}")
+        changed = COLUMNS[column].format(byte=random.randrange(500), bit=random.randrange(8))
+        await log.tamper(f"UPDATE events SET {column} = {changed} WHERE position = {position}")
+        await log.caught(rf"position {position}\b")
+        async with log.owner.transaction():
+            await log.owner.execute("SET LOCAL session_replication_role = replica")
+            await log.owner.execute(f"UPDATE events SET {column} = $1 WHERE position = {position}", before)
+    assert (await log.verify()).size == SIZE
+
+
+async def test_the_set_of_columns_is_whole(log: TamperedLog) -> None:
+    rows = await log.owner.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'events' AND table_schema = 'public'"
+    )
+    assert {row["column_name"] for row in rows} == {*COLUMNS, "position"}
+
+
+async def test_every_byte_of_an_entry_and_of_its_content_counts(log: TamperedLog) -> None:
+    for table, column in (("events", "entry"), ("event_contents", "content"), ("event_contents", "salt")):
+        before = await log.owner.fetchval(f"SELECT {column} FROM {table} WHERE position = 33")
+        for byte in range(0, len(before), 7):
+            changed = bytearray(before)
+            changed[byte] ^= 1 << random.randrange(8)
+            await log.tamper(f"UPDATE {table} SET {column} = '\\x{changed.hex()}' WHERE position = 33")
+            await log.caught(r"position 33\b")
+        await log.tamper(f"UPDATE {table} SET {column} = '\\x{before.hex()}' WHERE position = 33")
+    assert (await log.verify()).size == SIZE
+
+
+@pytest.mark.parametrize(
+    ("statement", "match"),
+    [
+        (
+            "UPDATE event_contents SET content = NULL, salt = NULL WHERE position = 77",
+            "position 77: its content is gone",
+        ),
+        ("DELETE FROM event_contents WHERE position = 77", "position 77: the row of its content is missing"),
+        ("UPDATE event_contents SET position = 5000 WHERE position = 77", "position 77"),
+        ("INSERT INTO event_contents (position) VALUES (5000)", "position 5000, and no event"),
+        ("UPDATE event_contents SET content = '{}', salt = '' WHERE position = 20", "position 20"),
+    ],
+)
+async def test_content_that_is_gone_needs_a_redaction_that_says_so(
+    log: TamperedLog, statement: str, match: str
+) -> None:
+    await log.tamper("ALTER TABLE event_contents DROP CONSTRAINT event_contents_check", statement)
+    await log.caught(match)
+
+
+async def test_content_that_came_back_after_its_redaction_is_told(
+    server: Server, admin: Connection, filled: Filled, log: TamperedLog
+) -> None:
+    async with copied(server, admin, filled, filled.older) as older:
+        row = await older.owner.fetchrow(f"SELECT content, salt FROM event_contents WHERE position = {ERASED}")
+    await log.tamper(
+        f"UPDATE event_contents SET content = '\\x{row['content'].hex()}', salt = '\\x{row['salt'].hex()}' "
+        f"WHERE position = {ERASED}"
+    )
+    await log.caught("position 101: what it erased is there again")
+
+
+SWAP = """
+UPDATE events SET position = CASE position WHEN {0} THEN -1 WHEN {1} THEN {0} END WHERE position IN ({0}, {1});
+UPDATE events SET position = {1} WHERE position = -1;
+UPDATE event_contents SET position = CASE position WHEN {0} THEN -1 WHEN {1} THEN {0} END WHERE position IN ({0}, {1});
+UPDATE event_contents SET position = {1} WHERE position = -1
+"""
+
+
+@pytest.mark.parametrize(
+    ("statements", "match"),
+    [
+        (["DELETE FROM events WHERE position = 150"], "position 150 is missing"),
+        (["DELETE FROM events WHERE position = 1"], "position 1 is missing"),
+        (
+            ["DELETE FROM events WHERE position > 299", "DELETE FROM event_contents WHERE position > 299"],
+            "ends at position 299, .* commits to 300 events: position 300",
+        ),
+        (
+            ["TRUNCATE events, event_contents, tiles"],
+            "ends at position 0, .* commits to 100 events: position 1",
+        ),
+        (SWAP.replace("; ", ";").format(150, 260).split(";"), "position 150"),
+        (SWAP.format(299, 300).split(";"), "position 299"),
+        (["INSERT INTO events SELECT 0, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
+          "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 5",], "position 0"),
+        (["INSERT INTO events SELECT 302, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
+          "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 5",], "position 301 is missing"),
+        (
+            ["UPDATE events SET position = position + 1000 WHERE position >= 150",
+             "UPDATE events SET position = position - 999 WHERE position > 999",
+             "UPDATE event_contents SET position = position + 1000 WHERE position >= 150",
+             "UPDATE event_contents SET position = position - 999 WHERE position > 999"],
+            "position 150 is missing",
+        ),
+        (["UPDATE tiles SET hashes = set_byte(hashes, 32 * 149, 1 # get_byte(hashes, 32 * 149))"], "position 150"),
+        (["UPDATE tiles SET root = leaf_hash FROM events WHERE position = 1"], "wrong root"),
+        (["DELETE FROM tiles"], "tile of level 0 over positions 1 to 256 is missing"),
+        (["INSERT INTO tiles SELECT 1, 0, hashes, root FROM tiles"], "tiles beyond the end"),
+    ],
+)  # fmt: skip
+async def test_rows_that_are_removed_swapped_inserted_or_cut_off_are_missed(
+    log: TamperedLog, statements: list[str], match: str
+) -> None:
+    await log.tamper("ALTER TABLE events DROP CONSTRAINT events_position_check", *filter(str.strip, statements))
+    await log.caught(match)
+
+
+async def test_two_events_at_one_position_are_caught(log: TamperedLog) -> None:
+    await log.tamper(
+        "ALTER TABLE event_contents DROP CONSTRAINT IF EXISTS event_contents_position_fkey",
+        "ALTER TABLE events DROP CONSTRAINT events_pkey CASCADE",
+        "INSERT INTO events SELECT position, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
+        "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 42",
+    )
+    await log.caught("position 42")
+
+
+async def rewrite(log: TamperedLog, position: int, *, tiles: bool) -> None:
+    """Changes what an event says as its owner can: the digest, the entry, all that follows in its stream, the tiles."""
+    rows = await log.owner.fetch("SELECT * FROM events LEFT JOIN event_contents USING (position) ORDER BY position")
+    statements, frontier = [], Frontier()
+    last: dict[str, str] = {}
+    for row in rows:
+        entry, content = msgspec.json.decode(row["entry"]), row["content"]
+        if row["position"] == position:
+            content = content.replace(b"2025-06-16", b"2025-06-17")
+            entry["content"] = content_digest(row["salt"], content)
+            statements.append(
+                f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = {row['position']}"
+            )
+        entry["previous"] = last.get(row["stream"])
+        leaf = leaf_hash(canonical(entry))
+        last[row["stream"]] = leaf.hex()
+        if leaf != row["leaf_hash"]:
+            statements.append(
+                f"UPDATE events SET entry = '\\x{canonical(entry).hex()}', leaf_hash = '\\x{leaf.hex()}' "
+                f"WHERE position = {row['position']}"
+            )
+        statements += [
+            f"UPDATE tiles SET hashes = '\\x{tile.hashes.hex()}', root = '\\x{tile.root.hex()}' "
+            f"WHERE level = {tile.level} AND number = {tile.number}"
+            for tile in frontier.append(leaf)
+            if tiles
+        ]
+    await log.tamper(*statements)
+
+
+async def test_hashes_made_consistent_are_caught_against_the_checkpoints(log: TamperedLog) -> None:
+    await rewrite(log, 150, tiles=True)
+    # The checkpoint of 100 still holds, so the change lies behind it.
+    await log.caught("first 300 events have another root .* one of positions 101 to 300")
+    await log.caught("first 300 events have another root than the signer's memory", database=False)
+    found = await log.verify(memory=False, database=False)
+    assert found.root != open_checkpoint(log.memory, log.keys).root.hex()  # and against nothing else
+
+
+async def test_tiles_that_were_not_made_consistent_tell_the_position(log: TamperedLog) -> None:
+    await rewrite(log, 150, tiles=False)
+    await log.caught("position 150: its entry is not the one in the tile")
+    await log.caught("position 150", memory=False, database=False)
+
+
+async def test_checkpoints_that_were_thrown_away_leave_the_signer_s_memory(log: TamperedLog) -> None:
+    await rewrite(log, 290, tiles=True)
+    await log.tamper("DELETE FROM checkpoints")
+    await log.caught("another root than the signer's memory commits to")
+
+
+async def test_an_older_backup_is_caught_against_what_was_signed_since(
+    server: Server, admin: Connection, filled: Filled
+) -> None:
+    async with copied(server, admin, filled, filled.older) as older:
+        assert (await older.verify(memory=False)).size == 100
+        await older.caught("ends at position 100, and the signer's memory commits to 300 events")
+
+
+async def test_a_wrong_statement_of_the_heads_is_caught(log: TamperedLog) -> None:
+    async with await postgres.pool(log.url, min_size=1, max_size=1) as pool:
+        checkpoint = open_checkpoint(log.memory, log.keys)
+        with pytest.raises(LogCorrupt, match="other last events of the streams"):
+            await verify_log(pool, [TrustedCheckpoint("a checkpoint", checkpoint, bytes(32))])
+
+
+async def test_a_content_of_an_unreadable_kind_is_caught(log: TamperedLog) -> None:
+    row = await log.owner.fetchrow(
+        "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
+    )
+    for content, told in (
+        (b'{"event":[]}', "cannot be read"),
+        (b'{"event":{"type":"\xff"}}', "cannot be read"),
+        (b'{"event":{"type":"pledge_dreamt"}}', "is of type"),
+        (b'{"event":{"condition":"a","type":"condition_lifted"}}', "is of type"),
+    ):
+        entry = msgspec.json.decode(row["entry"])
+        entry["content"] = content_digest(row["salt"], content)
+        data = canonical(entry)
+        leaf = leaf_hash(data).hex()
+        await log.tamper(
+            f"UPDATE events SET entry = '\\x{data.hex()}', leaf_hash = '\\x{leaf}' WHERE position = 290",
+            f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = 290",
+        )
+        await log.caught(f"position 290: .*{told}")
+
+
+async def test_an_event_of_an_unknown_type_is_a_loud_error(log: TamperedLog) -> None:
+    row = await log.owner.fetchrow(
+        "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
+    )
+    content = b'{"event":{"type":"pledge_dreamt"}}'
+    entry = msgspec.json.decode(row["entry"]) | {"type": "pledge_dreamt"}
+    entry["content"] = content_digest(row["salt"], content)
+    data = canonical(entry)
+    await log.tamper(
+        f"UPDATE events SET type = 'pledge_dreamt', entry = '\\x{data.hex()}', "
+        f"leaf_hash = '\\x{leaf_hash(data).hex()}' WHERE position = 290",
+        f"UPDATE event_contents SET content = '\\x{content.hex()}' WHERE position = 290",
+    )
+    with pytest.raises(UnknownEventType, match="event 290 has the unknown type 'pledge_dreamt'"):
+        await log.verify()
