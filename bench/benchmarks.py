@@ -574,7 +574,7 @@ async def _at_its_largest(bench: Bench, small: BenchDatabase, big: BenchDatabase
     costs = await _costs_of_both(bench, (small, bench.sizes.small), (big, bench.sizes.huge))
     return [
         Measurement(
-            measure=f"import into a log of {bench.sizes.large * workload.ROUNDS:,} to {bench.sizes.huge * workload.ROUNDS:,}",
+            measure=f"import into a log of {bench.sizes.large * workload.ROUNDS:,} to {bench.sizes.huge * workload.ROUNDS:,}",  # noqa: E501
             ratios=[grown.rate],
             must=None,
             aim=None,

@@ -96,7 +96,7 @@ def test_an_installed_package_brings_its_migrations_and_the_demo(tmp_path: Path)
     assert {"registry/_migrations/env.py", "registry/demo/announcements.ndjson", "registry/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests", "bench"))]
     found = subprocess.run(
-        [sys.executable, "-c", "from registry import postgres; print(postgres.migrations(), postgres.head())"],
+        [sys.executable, "-c", "from registry.infra import postgres; print(postgres.migrations(), postgres.head())"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
         capture_output=True,

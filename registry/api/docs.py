@@ -110,7 +110,7 @@ def problems_page() -> str:
     for code, problem in PROBLEMS.items():
         parts.append(
             f'<h2 id="{code}">{html.escape(problem.title)}</h2>\n'
-            f'<p class="status"><code>{code}</code>, status {problem.status}</p>\n<p>{_render_inline(problem.meaning)}</p>'
+            f'<p class="status"><code>{code}</code>, status {problem.status}</p>\n<p>{_render_inline(problem.meaning)}</p>'  # noqa: E501
         )
     return "\n".join(parts)
 

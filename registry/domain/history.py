@@ -148,7 +148,7 @@ def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mappin
             continue
         new = correction.event.replacement  # type: ignore[union-attr]
         if correction.erased:
-            return replace(plain, event=None if new.event is UNSET else new.event, sources=(), in_force=correction)
+            return replace(plain, event=None if new.event is UNSET else new.event, sources=(), source_record=correction)
         sources = original.sources if new.sources is UNSET else new.sources
         return replace(
             plain,
@@ -156,7 +156,7 @@ def _reading(original: Recorded, corrections: Sequence[Recorded], voided: Mappin
             effective_on=original.effective_on if new.effective_on is UNSET else new.effective_on,
             published_on=published_on(sources, original.recorded_at),
             sources=sources,
-            in_force=correction,
+            source_record=correction,
         )
     return plain
 
@@ -527,7 +527,9 @@ class FoldedStream(Generic[S]):
         if self.assessment_cache is None:
             self.assessment_cache = {}
         count = self.timeline.count(clocks.effective_on)
-        return replace(_view(self.events, self.record, self.timeline, count, clocks), concluded=self.assessment_cache)
+        return replace(
+            _view(self.events, self.record, self.timeline, count, clocks), assessment_cache=self.assessment_cache
+        )
 
     def copy(self) -> FoldedStream[S]:
         """The same history, to go on with tentatively."""
@@ -724,7 +726,7 @@ def _admit_correction(history: FoldedStream[S], event: EventCorrected) -> Refusa
     if new.event is UNSET:
         return Refusal(
             "event-redacted",
-            f"What the event says was erased by law with its correction {reading.source_record.id}: give the event whole, "
+            f"What the event says was erased by law with its correction {reading.source_record.id}: give the event whole, "  # noqa: E501
             "or void that correction.",
         )
     if type(new.event) is not type(original.event):

@@ -128,7 +128,7 @@ def _amount(
             slipped = True
             yield Flag(
                 "tenfold-slip",
-                f"The amount and another that is said of the pledge are a factor of about {format_decimal(factor)} apart: "
+                f"The amount and another that is said of the pledge are a factor of about {format_decimal(factor)} apart: "  # noqa: E501
                 "억 and billion, or 조 and 억, may be confused.",
                 field,
                 {"amount": _words(amount), name: _words(other), "ratio": format_decimal(ratio)},
@@ -146,7 +146,7 @@ def _amount(
             "off by": format_decimal(implied.deviation),
         }
         if (factor := _power_of_ten(ratio)) and not slipped:
-            detail = f"The two stated amounts are a factor of about {format_decimal(factor)} apart at the day's reference rate."
+            detail = f"The two stated amounts are a factor of about {format_decimal(factor)} apart at the day's reference rate."  # noqa: E501
             yield Flag("tenfold-slip", detail, field, figures, (str(happened.id),))
         elif abs(implied.deviation) > RATE_TOLERANCE:
             detail = (
@@ -248,7 +248,7 @@ def _power(deal: Deal) -> Iterator[Flag]:
         if not low <= each <= high:
             yield Flag(
                 "power-per-gpu",
-                f"{format_decimal(each)} kW for each GPU lies outside {format_decimal(low)} to {format_decimal(high)} kW.",
+                f"{format_decimal(each)} kW for each GPU lies outside {format_decimal(low)} to {format_decimal(high)} kW.",  # noqa: E501
                 f"/sites/{site.site}/gpus",
                 {"power_mw": site.power_mw, "gpus": str(site.gpus), "kw_per_gpu": format_decimal(each)},
             )

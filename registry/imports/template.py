@@ -329,7 +329,7 @@ class _Row:
         """The announcement; where it is none, every cell that is wrong in it is told."""
         taker: Any = intake.announcements if kind == "deal" else intake.organization_announcements
         try:
-            return taker.one(msgspec.json.encode(body))
+            return taker.decode_one(msgspec.json.encode(body))
         except NotJson as error:
             self.fault("type", str(error))
         except Invalid:
@@ -345,7 +345,7 @@ class _Row:
         told: set[str] = set()
         while True:
             try:
-                taker.one(msgspec.json.encode(body))
+                taker.decode_one(msgspec.json.encode(body))
             except Invalid as error:
                 more = [fault for fault in error.faults if fault.pointer not in told]
                 for fault in more:

@@ -603,7 +603,7 @@ class _Comparison:
                 self._ask(
                     "split",
                     other.at,
-                    f"'{thing.name}' shrank by {format_decimal(lost)} MW, and '{other.name}', new at its address, has {mw} MW "
+                    f"'{thing.name}' shrank by {format_decimal(lost)} MW, and '{other.name}', new at its address, has {mw} MW "  # noqa: E501
                     f"({exactly} what it lost): was it split?",
                     f"[[split]]\nwas = {_toml(held.name)}\ninto = [{_toml(thing.name)}, {_toml(other.name)}]",
                 )

@@ -189,7 +189,7 @@ def _upgrade(connection: Connection, app_role: str) -> None:
     if connection.scalar(text("SELECT current_user")) != app_role:
         connection.execute(
             text(
-                "SELECT set_config('registry.app_role', :role, true), set_config('registry.transparency.evidence', :evidence, true)"
+                "SELECT set_config('registry.app_role', :role, true), set_config('registry.evidence', :evidence, true)"
             ),
             {"role": app_role, "evidence": ",".join(EVIDENCE)},
         )
@@ -199,7 +199,7 @@ def _upgrade(connection: Connection, app_role: str) -> None:
 
 def migrations() -> Path:
     """The folder of the migrations: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "_migrations"
     return installed if installed.exists() else package.parent / "migrations"
 

@@ -165,7 +165,7 @@ def sections(
         label = here.words.label("field", name.rstrip("_"))
         hint = here.words.gettext(_HINTS[encoded]) if encoded in _HINTS else ""
         unsay = f"unsay:{at}" if unsayable and not correcting else None
-        common: dict[str, Any] = {"unsay": unsay, "unsaid": bool(unsay and typed.get(unsay))}
+        common: dict[str, Any] = {"clear": unsay, "is_cleared": bool(unsay and typed.get(unsay))}
         if core is Localized:
             for lang in ("ko", "en"):
                 spoken = here.words.gettext(N_("in Korean")) if lang == "ko" else here.words.gettext(N_("in English"))
@@ -238,7 +238,7 @@ def _options(tag: str, name: str, core: Any, known: FormContext, language: str) 
 
 def _called(item: Any, key: str, here: Any) -> str:
     amount = getattr(item, "amount", None)
-    name = here.words.own(getattr(item, "name", None)) or here.words.own(getattr(item, "text", None))
+    name = here.words.localized(getattr(item, "name", None)) or here.words.localized(getattr(item, "text", None))
     text = here.figures.money(amount) if amount else name
     return f"{key} · {text}" if text else key
 

@@ -468,7 +468,7 @@ def announced(
         found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
         if found.faults:
             raise Invalid(found.faults)
-        said, readings = reader.one(msgspec.json.encode({"id": id_, **found.announcement})), found.readings
+        said, readings = reader.decode_one(msgspec.json.encode({"id": id_, **found.announcement})), found.readings
         if task.original is None:
             return said, readings
         replacement = Replacement(
@@ -479,7 +479,7 @@ def announced(
         whole["event"] = EventCorrected(corrects=task.original.recorded.id, replacement=replacement, reason=reason)
         whole["note"] = said.note
     try:
-        return reader.one(msgspec.json.encode(whole)), readings
+        return reader.decode_one(msgspec.json.encode(whole)), readings
     except Invalid as error:
         # What is corrected can have a reason of its own: this one has a field that is named otherwise.
         raise Invalid(

@@ -31,7 +31,7 @@ from registry.api import parameters, problems
 from registry.api.deals import require_single_axis
 from registry.domain.history import AsOf
 from registry.infra.keys import Key
-from registry.web import as_of, format
+from registry.web import as_of, format  # noqa: A004
 from registry.web.as_of import PageAsOf
 from registry.web.i18n import LANGUAGES, N_, negotiate_language, words
 from registry.web.numbers import figures

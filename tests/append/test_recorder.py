@@ -155,10 +155,10 @@ async def test_a_reader_that_polls_misses_nothing(
 
 WRITER = """
 import asyncio, sys
-from tests.recording import REGISTERED, pledged, recording, request
+from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 
 async def write(url, name, count):
-    async with recording(url) as recorder:
+    async with running_recorder(url) as recorder:
         async def one(n):
             await recorder.record(request(f"{name}-{n}", REGISTERED))
             await recorder.record(request("shared", pledged(f"{name}-{n}")))

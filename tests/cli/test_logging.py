@@ -11,9 +11,9 @@ import pytest
 FAILS = """
 import logging
 import structlog
-from registry.cli import service
+from registry.cli import server
 
-service.log_to_stderr()
+server.log_to_stderr()
 
 def fail(token):
     header = {"Authorization": f"Bearer {token}"}

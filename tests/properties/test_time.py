@@ -80,8 +80,8 @@ def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: LogBuilder,
         asked = clocks(data.draw(boundary_points(log)))
         for at in (asked, replace(asked, position=None), replace(asked, position=None, published_on=None)):
             expected = state_as_of(log.slug, log.events, at, DEALS)
-            assert replace(whole.state_as_of(at), concluded=None) == expected
-            assert replace(grown.state_as_of(at), concluded=None) == expected
+            assert replace(whole.state_as_of(at), assessment_cache=None) == expected
+            assert replace(grown.state_as_of(at), assessment_cache=None) == expected
 
 
 @quick
