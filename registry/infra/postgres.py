@@ -39,7 +39,7 @@ GRANT_RIGHTS = """
 DO $$
 DECLARE
     app text := current_setting('registry.app_role');
-    evidence text[] := string_to_array(current_setting('registry.transparency.evidence'), ',');
+    evidence text[] := string_to_array(current_setting('registry.evidence'), ',');
     item record;
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', app);
