@@ -624,9 +624,9 @@ async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, rea
 async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(pages: Service) -> None:
     reader = pages.app.state.registry.reader
     position = (await reader.head()).position
-    days = await reader.turns("r", position, 400)
+    days = await reader.effective_change_days("r", position, 400)
     assert len(days) > 10
-    apart = await reader.spans_apart("r", position, 2_000)
+    apart = await reader.spans_with_relations("r", position, 2_000)
     everything = await reader.spans("r", position, 2_000)
     assert 0 < len(apart) < len(everything)
     assert await reader.spans("r", position, len(everything) - 1) is None
@@ -644,7 +644,7 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
 ) -> None:
     registry = pages.app.state.registry.reader
     known = (await registry.head()).position
-    monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.spans_apart("r", known, 2_000)))
+    monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.spans_with_relations("r", known, 2_000)))
     drawn = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
     assert 'class="stepped"' not in drawn
     assert "there are none for a choice of deals" in drawn
@@ -724,7 +724,7 @@ async def test_the_table_of_deals_comes_page_by_page_in_any_order(
     whole = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', everything)
     monkeypatch.setattr(portfolio, "PAGE", 4)
     for limit in (1_000, 6):
-        monkeypatch.setattr(portfolio, "SIZE_PARAMETER", limit)
+        monkeypatch.setattr(portfolio, "WHOLE", limit)
         for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
             found: list[str] = []
             path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"
