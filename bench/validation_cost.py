@@ -1,6 +1,6 @@
-"""What an event costs one processor, in process and without a database: reading a line, judging it, drawing the views.
+"""Processor time of one event in the write path, without HTTP and without a database.
 
-What an import spends beside that is HTTP, the loop, and handing groups to Postgres.
+An import also spends time on HTTP, on the event loop and on sending batches to Postgres.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import Any
 from msgspec import Struct
 
 from bench import workload
-from registry.append.batch import AppendRequest, Batch, Submission
+from registry.append.batch import Batch
+from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
+from registry.append.requests import AppendRequest, Submission
 from registry.domain.history import FoldedStream
 from registry.events import intake
-from registry.events.store import Head, WriteBatch
-from registry.projections import PROJECTIONS
+from registry.events.store import Head
 from registry.projections.stream_cache import StreamCache, fold_stream
 from registry.transparency.merkle import Frontier
 
-GROUP = 250
-
 
 class EventCost(Struct, frozen=True):
-    """Microseconds of processor time an event."""
+    """Microseconds of processor time per event."""
 
     reading: float
     validation_us: float
@@ -34,46 +33,39 @@ class EventCost(Struct, frozen=True):
 
 
 class _InMemory(StreamCache):
-    """Streams that are nowhere but here: what is not held is new."""
+    """A cache without a log behind it: a stream that is not cached is new."""
 
     async def load(self, connection: Any, streams: Iterable[str]) -> dict[str, FoldedStream[Any]]:
         return {stream: self.get(stream) or fold_stream(stream, []) for stream in streams}
 
 
 async def costs(deals: int, first: int) -> EventCost:
-    """What the histories of so many deals cost, as lines of an import."""
+    """The cost of the histories of so many deals, sent as lines of an import."""
     lines = list(workload.lines(deals, first))
-    held, frontier = _InMemory(limit=len(lines) * 2), Frontier()
+    cache, frontier = _InMemory(limit=len(lines) * 2), Frontier()
     head = Head(0, None, None)
-    judging = drawing = 0.0
-    # As the service has it: what is made young is soon gone.
+    validation = projection = 0.0
+    # The service freezes what it has at its start; what is allocated later dies young.
     gc.collect()
     gc.disable()
     try:
         start = time.process_time()
-        asked = [Submission((_request(line),)) for line in lines]
+        submissions = [Submission((_request(line),)) for line in lines]
         reading = time.process_time() - start
-        for at in range(0, len(asked), GROUP):
-            begun = time.process_time()
-            draft = Batch(head, frontier, held)
-            await draft.validate(None, asked[at : at + GROUP], datetime.now(UTC))
-            draft.write_projections(WriteBatch())
-            done = time.process_time()
-            # Drawn once more, to know what of it that is.
-            for view in PROJECTIONS:
-                pending = view.start_batch()
-                for step in draft.applied_changes:
-                    pending.apply(step)
-                pending.write(WriteBatch())
-            drawn = time.process_time() - done
-            drawing += drawn
-            judging += done - begun - drawn
-            head, frontier = draft.new_head(), draft.frontier
-            for stream, history in draft.histories.items():
-                held.put(stream, history)
+        for at in range(0, len(submissions), MAX_IMPORT_BATCH_EVENTS):
+            start = time.process_time()
+            batch = Batch(head, frontier, cache)
+            await batch.validate(None, submissions[at : at + MAX_IMPORT_BATCH_EVENTS], datetime.now(UTC))
+            validated = time.process_time()
+            await batch.as_one_statement()
+            projection += time.process_time() - validated
+            validation += validated - start
+            head, frontier = batch.new_head, batch.frontier
+            for name, stream in batch.streams.items():
+                cache.put(name, stream)
     finally:
         gc.enable()
-    return EventCost(*(seconds / len(lines) * 1e6 for seconds in (reading, judging, drawing)))
+    return EventCost(*(seconds / len(lines) * 1e6 for seconds in (reading, validation, projection)))
 
 
 def _request(line: bytes) -> AppendRequest:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from registry.append.batch import AppendRequest
 from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest
 from registry.events import intake, store
 from registry.infra import postgres
 from registry.projections.rebuild import compare

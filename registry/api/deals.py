@@ -18,7 +18,7 @@ from registry.api import parameters, schemas
 from registry.api.examples import ANNOUNCEMENTS
 from registry.api.operation import Operation
 from registry.api.parameters import CLOCKS, Request
-from registry.append.batch import AppendRequest as Record
+from registry.append.requests import AppendRequest as Record
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
 from registry.events import intake
@@ -94,7 +94,7 @@ async def record(request: Request, kind: Any, slug: str, read: Callable[[bytes],
     if not asked.get("dry_run", False):
         first = outcome.events[0].id if len(announcements) == 1 else None
         headers["Location"] = f"/v1/events/{first}" if first else f"/v1/{kind}s/{slug}/events"
-    return parameters.json_response(outcome.answer, 201 if outcome.new else 200, headers)
+    return parameters.json_response(outcome.response, 201 if outcome.new else 200, headers)
 
 
 @post("/v1/deals/{deal:str}/events")

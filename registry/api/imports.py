@@ -26,9 +26,9 @@ from registry.api.deals import required_scope
 from registry.api.operation import Operation
 from registry.api.parameters import Request
 from registry.api.problems import PROBLEMS, code_of, extension_members, problem
-from registry.append.batch import AppendRequest as Record
-from registry.append.batch import AppendResult, SubmissionError
 from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest as Record
+from registry.append.requests import AppendResult, SubmissionError
 from registry.errors import (
     BodyTimeout,
     DatabaseUnavailable,
@@ -275,7 +275,7 @@ def _done(number: int, request: Record, outcome: AppendResult) -> dict[str, Any]
         "recorded_at": event.recorded_at,
     }
     if not request.low_priority:
-        result["changes"] = _answer.decode(outcome.answer).changes
+        result["changes"] = _answer.decode(outcome.response).changes
     if outcome.flags:
         result["flags"] = outcome.flags
     return result

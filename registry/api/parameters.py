@@ -17,7 +17,7 @@ from litestar import Request as LitestarRequest
 from litestar import Response
 from msgspec import Struct
 
-from registry.append.batch import ANY_VERSION
+from registry.append.requests import ANY_VERSION
 from registry.domain.history import AsOf
 from registry.errors import (
     BodyTimeout,

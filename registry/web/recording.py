@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct
 
 from registry.api import parameters
 from registry.api.deals import READ, required_scope
-from registry.append.batch import AppendRequest as Record
+from registry.append.requests import AppendRequest as Record
 from registry.domain import money
 from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
 from registry.domain.history import EffectiveEvent, FoldedStream, fill_defaults
@@ -409,7 +409,7 @@ async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]
             status_code=303,
             headers={"Location": f"{task.home}?{urlencode(back)}#event-{announcement.id}", "Cache-Control": "no-store"},
         )
-    answer = msgspec.json.decode(outcome.answer)
+    answer = msgspec.json.decode(outcome.response)
     return render.send(
         visit,
         render.render(

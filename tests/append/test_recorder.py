@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from registry.api.imports import ImportSession, NumberedLine
-from registry.append.batch import AppendRequest, AppendResult, SubmissionError
 from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.domain import history
 from registry.domain.deal import Deal
 from registry.errors import IdConflict, IdempotencyConflict, Overloaded, RuleBroken, VersionConflict
@@ -75,15 +75,15 @@ async def recorder(database: ScratchDatabase) -> AsyncIterator[Recorder]:
 
 
 def ids(outcome: AppendResult) -> list[str]:
-    return [event["id"] for event in msgspec.json.decode(outcome.answer)["events"]]
+    return [event["id"] for event in msgspec.json.decode(outcome.response)["events"]]
 
 
-async def holding(owner: Owner) -> None:
+async def hold_appends(owner: Owner) -> None:
     await owner.execute(HOLD)
     await owner.execute("SELECT pg_advisory_lock(1)")
 
 
-async def is_held(owner: Owner) -> None:
+async def append_is_held(owner: Owner) -> None:
     """Returns when an append stands between its first statement and its commit."""
     while not await owner.fetchval(  # noqa: ASYNC110 - the database has no event for it
         "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 1)"
@@ -135,10 +135,10 @@ async def test_a_reader_that_polls_misses_nothing(
 ) -> None:
     """However long one writer is held between its first statement and its commit, for every way in."""
     first = await recorder.record(request("plant", REGISTERED, pledged("first")))
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, database.owner_url, name="held") as held:
         slow = asyncio.ensure_future(way(held, ids(first)[1]))
-        await is_held(owner)
+        await append_is_held(owner)
         others = [asyncio.create_task(recorder.record(request(f"plant-{n}", REGISTERED))) for n in range(5)]
         seen: list[int] = []
         for _ in range(30):
@@ -281,7 +281,7 @@ async def test_the_same_key_and_body_at_once_is_one_event_and_one_answer(
     async with running_recorder(database.app_url) as other:
         asked = [request("plant", REGISTERED, idempotency_key="k1") for _ in range(8)]
         answers = await asyncio.gather(*(w.record(a) for a in asked for w in (recorder, other)))
-    assert len({outcome.answer for outcome in answers}) == 1
+    assert len({outcome.response for outcome in answers}) == 1
     assert [outcome.new for outcome in answers].count(True) == 1
     assert await positions(pool) == [1]
 
@@ -350,10 +350,10 @@ async def test_a_cancelled_request_never_spoils_its_group(
 async def test_a_request_cancelled_while_its_group_commits_is_recorded(
     database: ScratchDatabase, owner: Owner, pool: Pool
 ) -> None:
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         asked = [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(3)]
-        await is_held(owner)
+        await append_is_held(owner)
         asked[1].cancel()
         await owner.execute("SELECT pg_advisory_unlock(1)")
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -361,102 +361,42 @@ async def test_a_request_cancelled_while_its_group_commits_is_recorded(
     assert await positions(pool) == [1, 2, 3]
 
 
-async def test_what_comes_while_a_group_is_on_its_way_is_judged_on_what_it_will_make(
-    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+async def test_requests_that_arrive_during_a_commit_are_validated_on_its_result(
+    database: ScratchDatabase, owner: Owner, pool: Pool
 ) -> None:
-    judged: list[int] = []
-
-    def admit(known: history.FoldedStream[Deal], recorded: Recorded) -> object:
-        judged.append(recorded.version)
-        return judge(known, recorded)
-
-    judge = history.admit
-    monkeypatch.setattr("registry.append.batch.admit", admit)
-    await holding(owner)
-    await owner.execute("SELECT pg_advisory_unlock(1)")
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
-        # Who has found the log as it left it draws up what comes next before it asks.
-        for slug in ("another", "plant"):
-            await held.record(request(slug, REGISTERED))
-        await owner.execute("SELECT pg_advisory_lock(1)")
-        first = asyncio.create_task(held.record(request("plant", pledged("first"))))
-        await is_held(owner)
-        asked_at = datetime.now(UTC)
+        first = asyncio.create_task(held.record(request("plant", REGISTERED, pledged("first"))))
+        await append_is_held(owner)
+        arrived_at = datetime.now(UTC)
         refused = asyncio.create_task(held.record(request("plant", pledged("first"))))
         later = [asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(3)]
         await asyncio.sleep(0.05)
-        ahead = judged.copy()
         assert not any(task.done() for task in (first, refused, *later))
         await owner.execute("SELECT pg_advisory_unlock(1)")
-        assert [outcome.version for outcome in await asyncio.gather(first, *later)] == [2, 3, 4, 5]
+        assert [result.version for result in await asyncio.gather(first, *later)] == [2, 3, 4, 5]
         with pytest.raises(RuleBroken, match="first"):
             await refused
-        assert (await later[0]).events[0].recorded_at >= asked_at
-    # Of those that are here, one on its way, half are judged; the rest while that half is on its way.
-    assert ahead == [1, 1, 2, 3, 3, 4]
-    # The commit behind the log's true end is what a refusal is founded on, too: nobody was judged twice.
-    assert judged == [*ahead, 5]
-    assert await positions(pool) == [1, 2, 3, 4, 5, 6]
+        assert (await later[0]).events[0].recorded_at >= arrived_at
+    assert await positions(pool) == [1, 2, 3, 4, 5]
     await assert_projections_match_log(database)
 
 
-async def test_a_group_behind_one_that_needed_the_lock_needs_it_no_more(
-    database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
+async def test_registering_a_deal_that_another_process_registered_is_refused(
+    database: ScratchDatabase, pool: Pool, recorder: Recorder
 ) -> None:
-    behind: list[int] = []
-
-    async def execute_behind(writes: store.WriteBatch, end: store.Head, pool: store.Pool) -> None:
-        behind.append(end.position)
-        await execute(writes, end, pool)
-
-    execute = store.WriteBatch.execute_if_head_is
-    monkeypatch.setattr("registry.events.store.Writes.execute_if_head_is", execute_behind)
-    await holding(owner)
-    await owner.execute("SELECT pg_advisory_unlock(1)")
-    async with running_recorder(database.app_url, name="held") as held:
-        await held.record(request("plant", REGISTERED))
-        await owner.execute("SELECT pg_advisory_lock(1)")
-        # Whether a key is known must be looked up before it is refused.
-        refused = asyncio.create_task(held.record(request("plant", REGISTERED, idempotency_key="again")))
-        first, *later = (asyncio.create_task(held.record(request("plant", pledged(f"p{n}")))) for n in range(4))
-        await is_held(owner)
-        await owner.execute("SELECT pg_advisory_unlock(1)")
-        assert [outcome.position for outcome in await asyncio.gather(first, *later)] == [2, 3, 4, 5]
-        with pytest.raises(RuleBroken):
-            await refused
-    assert behind == [3]
-    await assert_projections_match_log(database)
-
-
-async def test_what_is_said_to_begin_is_not_looked_for_and_yet_begins_once(
-    database: ScratchDatabase, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[str] = []
-
-    async def streams(connection: Pool, names: list[str]) -> dict[str, list[Recorded]]:
-        looked.extend(names)
-        return await look(connection, names)
-
-    look = store.streams
-    monkeypatch.setattr("registry.events.store.streams", streams)
-    await recorder.record(request("there", REGISTERED))
+    await recorder.record(request("taken", REGISTERED))
     async with running_recorder(database.app_url, name="another") as another:
-        # Who has found the log as it left it draws up what comes next before it asks.
         for slug in ("first", "second"):
             await another.record(request(slug, REGISTERED))
-        looked.clear()
-        await another.record(request("fresh", REGISTERED, pledged()))
-        assert looked == []
-        # It does not hold this one: that it is there already, the database tells.
-        together = [request("there", REGISTERED), request("third", REGISTERED), request("there", pledged())]
-        asked = [asyncio.create_task(another.record(one)) for one in together]
-        refused, third, pledge = await asyncio.gather(*asked, return_exceptions=True)
+        requests = [request("taken", REGISTERED), request("third", REGISTERED), request("taken", pledged())]
+        refused, third, pledge = await asyncio.gather(*map(another.record, requests), return_exceptions=True)
     assert isinstance(refused, RuleBroken)
     assert refused.rule == "already-registered"
     assert isinstance(third, AppendResult)
     assert isinstance(pledge, AppendResult)
     assert (third.version, pledge.version) == (1, 2)
-    assert await positions(pool) == [1, 2, 3, 4, 5, 6, 7]
+    assert await positions(pool) == [1, 2, 3, 4, 5]
     await assert_projections_match_log(database)
 
 
@@ -468,7 +408,7 @@ async def test_what_was_built_on_a_group_that_came_to_nothing_is_judged_anew(
         await recorder.record(request(slug, REGISTERED))
     await owner.execute("SELECT pg_advisory_lock(1)")
     bad = asyncio.create_task(recorder.record(request("bad", REGISTERED)))
-    await is_held(owner)
+    await append_is_held(owner)
     after = [
         asyncio.create_task(recorder.record(asked))
         for asked in (request("bad", pledged()), request("plant", pledged()), request("good", REGISTERED))
@@ -485,30 +425,30 @@ async def test_single_requests_go_before_those_of_a_bulk(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry.append.recorder.MAX_IMPORT_BATCH_EVENTS", 2)
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
-        await is_held(owner)
-        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, bulk=True))) for n in range(5)]
+        await append_is_held(owner)
+        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, low_priority=True))) for n in range(5)]
         await asyncio.sleep(0.05)
         single = asyncio.create_task(held.record(request("single", REGISTERED)))
         await asyncio.sleep(0)
         await owner.execute("SELECT pg_advisory_unlock(1)")
-        outcomes = await asyncio.gather(first, *bulk[:2], single, *bulk[2:])
+        outcomes = await asyncio.gather(first, single, *bulk)
     assert [outcome.position for outcome in outcomes] == [1, 2, 3, 4, 5, 6, 7]
-    assert [outcome.answer == b"" for outcome in outcomes] == [False, True, True, False, True, True, True]
+    assert [outcome.response == b"" for outcome in outcomes] == [False, False, True, True, True, True, True]
 
 
 async def test_a_bulk_goes_on_however_many_single_requests_there_are(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit, events in (("GROUP_LIMIT", 4), ("BULK_LIMIT", 2), ("BULK_SHARE", 1)):
+    for limit, events in (("MAX_BATCH_EVENTS", 4), ("MAX_IMPORT_BATCH_EVENTS", 2), ("MIN_IMPORT_EVENTS", 1)):
         monkeypatch.setattr(f"registry.append.recorder.{limit}", events)
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
-        await is_held(owner)
-        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, bulk=True))) for n in range(2)]
+        await append_is_held(owner)
+        bulk = [asyncio.create_task(held.record(request(f"bulk-{n}", REGISTERED, low_priority=True))) for n in range(2)]
         single = [asyncio.create_task(held.record(request(f"single-{n}", REGISTERED))) for n in range(12)]
         await asyncio.sleep(0.05)
         await owner.execute("SELECT pg_advisory_unlock(1)")
@@ -521,20 +461,22 @@ KNOWN = [uuid4() for _ in range(10)]
 
 def anything(chance: random.Random, name: str) -> AppendRequest:
     """Something that is asked of one of a dozen deals: new, or asked before, and more or less likely to be refused."""
-    slug, number, bulk = f"plant-{chance.randrange(12)}", chance.randrange(10), chance.random() < 0.3
+    slug, number, low = f"plant-{chance.randrange(12)}", chance.randrange(10), chance.random() < 0.3
     match chance.randrange(8):
         case 0 | 1:
-            return request(slug, REGISTERED, bulk=bulk)
+            return request(slug, REGISTERED, low_priority=low)
         case 2:
-            return request(slug, REGISTERED, pledged(name), bulk=bulk)
+            return request(slug, REGISTERED, pledged(name), low_priority=low)
         case 3:
-            return request(f"plant-{number}", pledged(f"same-{number}", id=str(KNOWN[number])), bulk=bulk)
+            return request(f"plant-{number}", pledged(f"same-{number}", id=str(KNOWN[number])), low_priority=low)
         case 4:
-            return request(f"plant-{number}", pledged(f"kept-{number}"), bulk=bulk, idempotency_key=f"key-{number}")
+            return request(
+                f"plant-{number}", pledged(f"kept-{number}"), low_priority=low, idempotency_key=f"key-{number}"
+            )
         case 5:
-            return request(slug, pledged(name), bulk=bulk, expected_version=chance.randrange(1, 20))
+            return request(slug, pledged(name), low_priority=low, expected_version=chance.randrange(1, 20))
         case _:
-            return request(slug, pledged(name), bulk=bulk)
+            return request(slug, pledged(name), low_priority=low)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -564,7 +506,7 @@ async def test_of_a_wild_mix_each_is_recorded_once_or_not_at_all(
         else:
             granted[name] = outcome
             if asked.idempotency_key is not None:
-                answers.setdefault(asked.idempotency_key, set()).add(outcome.answer)
+                answers.setdefault(asked.idempotency_key, set()).add(outcome.response)
 
     async with running_recorder(database.app_url) as other:
         # Alone, then by turns with another process.
@@ -591,10 +533,10 @@ async def test_of_a_wild_mix_each_is_recorded_once_or_not_at_all(
 async def test_who_ends_the_recorder_waits_for_all_that_was_asked(
     database: ScratchDatabase, owner: Owner, pool: Pool
 ) -> None:
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         asked = [asyncio.create_task(held.record(request("first", REGISTERED)))]
-        await is_held(owner)
+        await append_is_held(owner)
         asked += [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(3)]
         await asyncio.sleep(0)
         ending = asyncio.create_task(held.__aexit__(None, None, None))
@@ -612,10 +554,10 @@ async def test_a_full_queue_sheds_load_at_once(
     database: ScratchDatabase, owner: Owner, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_REQUESTS", 10)
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
-        await is_held(owner)
+        await append_is_held(owner)
         asked = [asyncio.create_task(held.record(request(f"plant-{n}", REGISTERED))) for n in range(25)]
         await asyncio.sleep(0)
         shed = [task for task in asked if task.done()]
@@ -631,10 +573,10 @@ async def test_large_bodies_fill_the_queue_too(
     database: ScratchDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_BYTES", 1000)
-    await holding(owner)
+    await hold_appends(owner)
     async with running_recorder(database.app_url, name="held") as held:
         first = asyncio.create_task(held.record(request("first", REGISTERED)))
-        await is_held(owner)
+        await append_is_held(owner)
         large = {**REGISTERED, "note": "x" * 2000}
         alone = asyncio.create_task(held.record(request("second", large)))
         await asyncio.sleep(0)
@@ -700,7 +642,7 @@ async def test_a_retry_that_would_be_taken_again_is_answered_as_before(pool: Poo
     first = await recorder.record(request("deal", moved, idempotency_key="once"))
     await recorder.record(request("deal", {**moved, "effective_on": "2025-07-02"}))
     again = await recorder.record(request("deal", moved, idempotency_key="once"))
-    assert (first.new, again.new, again.answer) == (True, False, first.answer)
+    assert (first.new, again.new, again.response) == (True, False, first.response)
     named = {**moved, "id": ids(first)[0]}
     assert not (await recorder.record(request("deal", named))).new
     assert await positions(pool) == [1, 2, 3, 4]

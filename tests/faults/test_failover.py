@@ -17,8 +17,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from registry.append.batch import AppendRequest
 from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest
 from registry.errors import RegistryError
 from registry.infra import postgres
 from registry.infra.embedded import server as embedded_server

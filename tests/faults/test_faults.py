@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import pytest
 
-from registry.append.batch import AppendResult
+from registry.append.requests import AppendResult
 from registry.errors import DatabaseUnavailable
 from registry.events import store
 from registry.infra import postgres
@@ -75,7 +75,7 @@ async def test_after_a_lost_answer_a_retry_with_its_key_settles_it(
         outcome = await recorder.record(asked)
         assert outcome.new is not delivered
         assert (outcome.version, outcome.position) == (2, 2)
-        assert (await recorder.record(asked)).answer == outcome.answer
+        assert (await recorder.record(asked)).response == outcome.response
     assert await positions(pool) == [1, 2]
     await assert_projections_match_log(database)
 

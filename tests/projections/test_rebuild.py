@@ -13,8 +13,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from registry.append.batch import AppendRequest
 from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest
 from registry.domain.history import AsOf, FoldedStream
 from registry.events import intake
 from registry.events.store import WriteBatch

@@ -1,0 +1,106 @@
+"""What the recorder is asked to append, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from registry.domain.plausibility import Flag
+from registry.errors import RegistryError
+from registry.events.codec import stream_name
+from registry.events.types import Announcement, EventRedacted, OrganizationAnnouncement, StreamKind
+
+# `expected_version` of a request with `If-Match: *`: the stream must exist, at any version.
+ANY_VERSION = -1
+
+
+class AppendRequest(Struct, frozen=True, kw_only=True):
+    """Announcements for one stream; either all are recorded or none.
+
+    Attributes:
+        by: Id of the API key that sends the request.
+        expected_version: The version that `If-Match` demands; 0 for `If-None-Match: *`, ANY_VERSION for `If-Match: *`.
+        digest: SHA-256 of the request, compared when its idempotency key comes again.
+        size: Size of the request's body, in bytes.
+        low_priority: Whether the request is a line of an import: other requests go first, and the result carries no
+            response body.
+    """
+
+    kind: StreamKind
+    slug: str
+    announcements: Sequence[Announcement | OrganizationAnnouncement]
+    by: str
+    expected_version: int | None = None
+    idempotency_key: str | None = None
+    digest: bytes = b""
+    dry_run: bool = False
+    size: int = 0
+    low_priority: bool = False
+
+    @property
+    def stream(self) -> str:
+        return stream_name(self.kind, self.slug)
+
+    def matches_version(self, version: int) -> bool:
+        """Whether a stream at this version satisfies the request's precondition."""
+        if self.expected_version == ANY_VERSION:
+            return version > 0
+        return self.expected_version is None or self.expected_version == version
+
+
+class Receipt(Struct, frozen=True):
+    """Where one event was recorded."""
+
+    id: UUID
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class AppendResult(Struct, frozen=True):
+    """What a request recorded.
+
+    `response` is the answer's JSON, empty for a low-priority request. `new` is False for a replay and for a dry run.
+    """
+
+    version: int
+    position: int
+    events: Sequence[Receipt]
+    flags: Sequence[Flag]
+    response: bytes
+    new: bool
+
+
+class SubmissionError(RegistryError):
+    """Request {number} of those that were to be recorded together: {error}"""
+
+    def __init__(self, number: int, error: RegistryError) -> None:
+        """Keep which request was refused (`number`, from 0) and why (`error`)."""
+        super().__init__(number=number, error=error)
+        self.number = number
+        self.error = error
+
+
+class Submission(Struct):
+    """Requests that are recorded together or not at all; usually one. The other fields are derived from them."""
+
+    requests: Sequence[AppendRequest]
+    dry_run: bool = False
+    events: int = 0
+    size: int = 0
+    low_priority: bool = True
+    has_redaction: bool = False
+    has_retry_key: bool = False
+
+    def __post_init__(self) -> None:
+        for request in self.requests:
+            self.events += len(request.announcements)
+            self.size += request.size
+            self.low_priority = self.low_priority and request.low_priority
+            self.has_retry_key = self.has_retry_key or request.idempotency_key is not None
+            for announcement in request.announcements:
+                self.has_redaction = self.has_redaction or isinstance(announcement.event, EventRedacted)
+                self.has_retry_key = self.has_retry_key or announcement.id is not None
