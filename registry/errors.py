@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+from registry.i18n import Message
+
 
 class RegistryError(Exception):
     """Something went wrong in the registry."""
@@ -59,16 +61,15 @@ class InvalidParameter(RegistryError):
 
 
 class RuleBroken(RegistryError):
-    """{detail}"""
+    """{refusal}"""
 
     code = "rule_broken"
 
-    # A new event that the deal's history cannot carry. `rule` is its stable name, `detail` says what to do.
+    # A new event that the stream's history rejects. `events` are the recorded events that would become unapplied.
 
-    def __init__(self, rule: str, detail: str, events: tuple[str, ...] = ()) -> None:
-        super().__init__(detail=detail)
-        self.rule = rule
-        self.detail = detail
+    def __init__(self, refusal: Message, events: tuple[str, ...] = ()) -> None:
+        super().__init__(refusal=refusal)
+        self.refusal = refusal
         self.events = events
 
 

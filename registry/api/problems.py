@@ -200,8 +200,8 @@ def extension_members(error: errors.RegistryError) -> dict[str, Any]:
             more["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in faults]
         case errors.NotJson():
             more["errors"] = [{"pointer": error.facts.get("pointer", ""), "detail": error.facts["reason"]}]
-        case errors.RuleBroken(rule=rule, events=events):
-            more["rule"] = rule
+        case errors.RuleBroken(refusal=refusal, events=events):
+            more["rule"] = refusal.code
             if events:
                 more["events"] = list(events)
         case errors.InvalidParameter():

@@ -20,7 +20,6 @@ from registry.domain.deal import (
     PartnershipState,
     PartyState,
     PledgeState,
-    Refusal,
     RelationState,
     SiteState,
     StageState,
@@ -31,7 +30,7 @@ from registry.domain.plausibility import Flag
 from registry.domain.totals import Totals as Sums
 from registry.events.types import AnyEvent, Control, DealKind, Localized, Source
 from registry.projections.deal_versions import DealListItem
-from registry.queries.answers import CitedSource, Unapplied
+from registry.queries.answers import CitedSource, Unapplied, UnappliedReason
 
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256, in hex.")]
 Link = Annotated[str, Meta(pattern="^/", description="A path of this service.")]
@@ -150,7 +149,7 @@ class AuditedEvent(EventMetadata, frozen=True, kw_only=True):
     changes: list[Change]
     flags: list[Flag]
     visible: bool
-    unapplied: Refusal | None
+    unapplied: UnappliedReason | None
     concerns: UUID | None
     corrections: list[Correction]
     voided_by: UUID | None

@@ -31,6 +31,7 @@ from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.history import DEALS, FoldedStream, admit, fill_defaults
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
+from registry.domain.refusal import Refusal
 from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
@@ -187,7 +188,7 @@ class Batch:
             after = admit(stream, event.recorded)
             if not isinstance(after, FoldedStream):
                 refusal, unapplied = after
-                raise RuleBroken(refusal.rule, refusal.detail, tuple(str(id) for id in unapplied))
+                raise RuleBroken(refusal, tuple(str(id) for id in unapplied))
             await self._validate_merge(connection, stream, after)
             changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)
@@ -289,15 +290,13 @@ class Batch:
         slug = into if into != before.record.merged_into else None
         while slug is not None:
             if slug == after.slug:
-                raise RuleBroken("merge-cycle", f"'{into}' leads back to '{slug}': unmerge it there first.")
+                raise RuleBroken(Refusal("merge-cycle", slug=slug, into=into or ""))
             kind = after.events[-1].kind
             name = stream_name(kind, slug)
             await self._load_streams(connection, (name,))
             target = self.streams[name]
             if not target.events:
-                raise RuleBroken(
-                    "merge-target-unknown", f"There is no {kind} '{slug}' to merge into: register it first."
-                )
+                raise RuleBroken(Refusal("merge-target-unknown", into=slug))
             slug = target.record.merged_into
 
 

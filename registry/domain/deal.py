@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from registry.domain.refusal import Refusal
 from registry.events.edtf import last_day
 from registry.events.types import (
     Amount,
@@ -70,15 +71,9 @@ from registry.events.types import (
     Stage,
     StageChanged,
 )
+from registry.i18n import Label
 
 T = TypeVar("T")
-
-
-class Refusal(Struct, frozen=True):
-    """Why a deal cannot carry an event: a rule's stable name, and what to do about it."""
-
-    rule: str
-    detail: str
 
 
 class StageState(Struct, frozen=True, gc=False):
@@ -311,14 +306,14 @@ def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 
         case PledgeWithdrawn():
             pledge = _find(deal.pledges, "pledge", event.pledge)
             if pledge is None:
-                return _unknown("pledge", event.pledge, "pledge_announced")
+                return Refusal("pledge-unknown", pledge=event.pledge)
             if pledge.status == "withdrawn":
-                return _withdrawn(event.pledge)
+                return Refusal("pledge-withdrawn", pledge=event.pledge)
             return _replace_item(deal, "pledges", pledge, replace(pledge, status="withdrawn"))
         case DisbursementReported():
             pledge = _find(deal.pledges, "pledge", event.pledge)
             if pledge is None:
-                return _unknown("pledge", event.pledge, "pledge_announced")
+                return Refusal("pledge-unknown", pledge=event.pledge)
             spent = Disbursement(event.amount, event.by, event.period, on)
             return _replace_item(deal, "pledges", pledge, replace(pledge, disbursed=(*pledge.disbursed, spent)))
         case DealRevised():
@@ -335,15 +330,15 @@ def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 
             return _infer_stage(signed, ("signed", "instrument-signed"), on) if event.instrument else signed
         case ConditionSet():
             if _find(deal.conditions, "condition", event.condition) is not None:
-                return _id_used("condition", event.condition)
+                return Refusal("condition-id-used", condition=event.condition)
             condition = ConditionState(event.condition, event.text, event.authority, on)
             return _add(deal, "conditions", condition)
         case ConditionLifted():
             held = _find(deal.conditions, "condition", event.condition)
             if held is None:
-                return _unknown("condition", event.condition, "condition_set")
+                return Refusal("condition-unknown", condition=event.condition)
             if held.lifted_on is not None:
-                return Refusal("condition-lifted", f"The condition '{event.condition}' was lifted on {held.lifted_on}.")
+                return Refusal("condition-lifted", condition=event.condition, lifted_on=held.lifted_on)
             return _replace_item(deal, "conditions", held, replace(held, lifted_on=on))
         case SiteAnnounced():
             return _announce_site(deal, event, on)
@@ -352,9 +347,9 @@ def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 
         case SiteDropped():
             site = _find(deal.sites, "site", event.site)
             if site is None:
-                return _unknown("site", event.site, "site_announced")
+                return Refusal("site-unknown", site=event.site)
             if site.status == "dropped":
-                return Refusal("site-dropped", f"The site '{event.site}' was dropped before.")
+                return Refusal("site-dropped", site=event.site)
             return _replace_item(deal, "sites", site, replace(site, status="dropped"))
         case MilestoneScheduled():
             return _schedule(deal, event, on)
@@ -365,7 +360,7 @@ def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 
         case MilestoneCancelled():
             step = _find(deal.milestones, "milestone", event.milestone)
             if step is None:
-                return _unknown("milestone", event.milestone, "milestone_scheduled")
+                return Refusal("milestone-unknown", milestone=event.milestone)
             if step.status == "reached":
                 return _already_reached(step)
             return _replace_item(deal, "milestones", step, replace(step, status="cancelled"))
@@ -374,18 +369,14 @@ def evolve(deal: Deal, happened: AppliedEvent) -> Deal | Refusal:  # noqa: C901 
         case DealsUnrelated():
             kept = tuple(r for r in deal.relations if not _same_relation(r, event))
             if len(kept) == len(deal.relations):
-                return Refusal(
-                    "relation-unknown",
-                    f"This deal is not declared {event.relation} '{event.deal}': "
-                    "name the relation as deals_related declared it.",
-                )
+                return Refusal("relation-unknown", relation=Label(f"relation/{event.relation}"), deal=event.deal)
             return replace(deal, relations=kept)
         case ClaimReported():
             return _claim(deal, event, happened)
         case ClaimRetracted():
             return _retract(deal, event)
         case DealRegistered():
-            return Refusal("already-registered", "The deal is registered: announce what changed with deal_revised.")
+            return Refusal("already-registered", slug=deal.deal)
         case ClaimPreferred() | DealMerged() | DealUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
             return deal
         case _:
@@ -440,7 +431,7 @@ def _follow(name: str, item: Item, preferred: dict[str, UUID | None], own: dict[
 
 def _announce_pledge(deal: Deal, event: PledgeAnnounced, on: date) -> Deal | Refusal:
     if _find(deal.pledges, "pledge", event.pledge) is not None:
-        return _id_used("pledge", event.pledge)
+        return Refusal("pledge-id-used", pledge=event.pledge)
     pledge = PledgeState(
         pledge=event.pledge,
         amount=event.amount,
@@ -480,9 +471,9 @@ def _changed_fields(event: Event, fields: tuple[str, ...]) -> dict[str, Any]:
 def _revise_pledge(deal: Deal, event: PledgeRevised, on: date) -> Deal | Refusal:
     pledge = _find(deal.pledges, "pledge", event.pledge)
     if pledge is None:
-        return _unknown("pledge", event.pledge, "pledge_announced")
+        return Refusal("pledge-unknown", pledge=event.pledge)
     if pledge.status == "withdrawn":
-        return _withdrawn(event.pledge)
+        return Refusal("pledge-withdrawn", pledge=event.pledge)
     said = _changed_fields(event, _PLEDGE_FIELDS)
     if "amount" in said:
         said["stated_on"] = on
@@ -495,9 +486,9 @@ def _revise_pledge(deal: Deal, event: PledgeRevised, on: date) -> Deal | Refusal
 def _confirm_pledge(deal: Deal, event: PledgeConfirmed, on: date) -> Deal | Refusal:
     pledge = _find(deal.pledges, "pledge", event.pledge)
     if pledge is None:
-        return _unknown("pledge", event.pledge, "pledge_announced")
+        return Refusal("pledge-unknown", pledge=event.pledge)
     if pledge.status == "withdrawn":
-        return _withdrawn(event.pledge)
+        return Refusal("pledge-withdrawn", pledge=event.pledge)
     said = _changed_fields(event, ("commitment",))
     confirmed = replace(pledge, status="confirmed", claims=_supersede_claims(pledge.claims, said), **said)
     return _infer_stage(
@@ -511,7 +502,7 @@ def _revise(deal: Deal, event: DealRevised) -> Deal:
 
 def _announce_site(deal: Deal, event: SiteAnnounced, on: date) -> Deal | Refusal:
     if _find(deal.sites, "site", event.site) is not None:
-        return _id_used("site", event.site)
+        return Refusal("site-id-used", site=event.site)
     said = {name: getattr(event, name) for name in _SITE_FIELDS}
     return _add(deal, "sites", SiteState(site=event.site, status="announced", announced_on=on, **said))
 
@@ -519,18 +510,18 @@ def _announce_site(deal: Deal, event: SiteAnnounced, on: date) -> Deal | Refusal
 def _revise_site(deal: Deal, event: SiteRevised) -> Deal | Refusal:
     site = _find(deal.sites, "site", event.site)
     if site is None:
-        return _unknown("site", event.site, "site_announced")
+        return Refusal("site-unknown", site=event.site)
     if site.status == "dropped":
-        return Refusal("site-dropped", f"The site '{event.site}' was dropped: announce a new site under a new id.")
+        return Refusal("site-dropped", site=event.site)
     said = _changed_fields(event, _SITE_FIELDS)
     return _replace_item(deal, "sites", site, replace(site, claims=_supersede_claims(site.claims, said), **said))
 
 
 def _schedule(deal: Deal, event: MilestoneScheduled, on: date) -> Deal | Refusal:
     if _find(deal.milestones, "milestone", event.milestone) is not None:
-        return _id_used("milestone", event.milestone)
+        return Refusal("milestone-id-used", milestone=event.milestone)
     if event.site is not None and _find(deal.sites, "site", event.site) is None:
-        return _unknown("site", event.site, "site_announced")
+        return Refusal("site-unknown", site=event.site)
     step = MilestoneState(
         milestone=event.milestone,
         kind=event.kind,
@@ -548,7 +539,7 @@ def _schedule(deal: Deal, event: MilestoneScheduled, on: date) -> Deal | Refusal
 def _reschedule(deal: Deal, event: MilestoneRescheduled) -> Deal | Refusal:
     step = _find(deal.milestones, "milestone", event.milestone)
     if step is None:
-        return _unknown("milestone", event.milestone, "milestone_scheduled")
+        return Refusal("milestone-unknown", milestone=event.milestone)
     if step.status == "reached":
         return _already_reached(step)
     said = _changed_fields(event, ("planned", "power_mw"))
@@ -559,7 +550,7 @@ def _reschedule(deal: Deal, event: MilestoneRescheduled) -> Deal | Refusal:
 def _reach_milestone(deal: Deal, event: MilestoneReached, on: date) -> Deal | Refusal:
     step = _find(deal.milestones, "milestone", event.milestone)
     if step is None:
-        return _unknown("milestone", event.milestone, "milestone_scheduled")
+        return Refusal("milestone-unknown", milestone=event.milestone)
     reached = event.reached or on.isoformat()
     if step.status == "reached":
         # The same step reported twice is one step; another date for it is a disagreement, not a second step.
@@ -590,22 +581,19 @@ def _leave(deal: Deal, event: PartyLeft, on: date) -> Deal | Refusal:
         )
 
     if not any(map(leaves, deal.parties)):
-        role = f" as {event.role}" if event.role else ""
-        return Refusal(
-            "party-unknown",
-            f"'{event.organization}' is no party{role} there: announce parties_joined with an earlier date first.",
-        )
+        role = (Label(f"role/{event.role}"),) if event.role else ()
+        return Refusal("party-unknown", party=(event.organization, *role))
     return replace(deal, parties=tuple(replace(p, left_on=on) if leaves(p) else p for p in deal.parties))
 
 
 def _relate(deal: Deal, event: DealsRelated, on: date, source: UUID) -> Deal | Refusal:
     if event.pledge is not None and _find(deal.pledges, "pledge", event.pledge) is None:
-        return _unknown("pledge", event.pledge, "pledge_announced")
+        return Refusal("pledge-unknown", pledge=event.pledge)
     if event.deal == deal.deal:
         if event.pledge == event.other_pledge:
-            return Refusal("relation-to-itself", "A deal or pledge stands in no relation to itself: name another one.")
+            return Refusal("relation-to-itself")
         if event.other_pledge is not None and _find(deal.pledges, "pledge", event.other_pledge) is None:
-            return _unknown("pledge", event.other_pledge, "pledge_announced")
+            return Refusal("pledge-unknown", pledge=event.other_pledge)
     if any(_same_relation(r, event) for r in deal.relations):
         return deal
     related = RelationState(event.relation, event.deal, event.pledge, event.other_pledge, on, source)
@@ -617,21 +605,21 @@ def _claim(deal: Deal, event: ClaimReported, happened: AppliedEvent) -> Deal | R
     items: tuple[Item, ...] = getattr(deal, name)
     item = _find(items, name.removesuffix("s"), key)
     if item is None:
-        return _unknown(name.removesuffix("s"), key, f"the {name.removesuffix('s')}")
+        return _unknown_item(name, key)
     shape = CLAIMABLE.get((name, field))
     if shape is None:
-        known = ", ".join(f for n, f in CLAIMABLE if n == name)
-        return Refusal("field-not-claimable", f"No claim can be made of '{event.field}': one of {known} is meant.")
+        claimable = tuple(f for n, f in CLAIMABLE if n == name)
+        return Refusal("field-not-claimable", field=event.field, claimable=claimable)
     try:
         value = msgspec.convert(msgspec.to_builtins(event.value), shape)
         if shape is Edtf:
             last_day(value)
     except (msgspec.ValidationError, ValueError) as error:
-        return Refusal("claim-of-wrong-type", f"The value does not fit '{event.field}': {error}.")
+        return Refusal("claim-of-wrong-type", field=event.field, reason=str(error))
     if any(
         c.claim == event.claim for n in ("pledges", "sites", "milestones") for i in getattr(deal, n) for c in i.claims
     ):
-        return _id_used("claim", event.claim)
+        return Refusal("claim-id-used", claim=event.claim)
     claim = ClaimState(
         claim=event.claim,
         field=event.field,
@@ -652,10 +640,10 @@ def _retract(deal: Deal, event: ClaimRetracted) -> Deal | Refusal:
             if claim is None:
                 continue
             if claim.status == "retracted":
-                return Refusal("claim-retracted", f"The claim '{event.claim}' was retracted before.")
+                return Refusal("claim-retracted", claim=event.claim)
             taken_back = tuple(replace(c, status="retracted") if c is claim else c for c in item.claims)
             return _replace_item(deal, name, item, replace(item, claims=taken_back))
-    return _unknown("claim", event.claim, "claim_reported")
+    return Refusal("claim-unknown", claim=event.claim)
 
 
 def _supersede_claims(claims: tuple[ClaimState, ...], said: dict[str, Any]) -> tuple[ClaimState, ...]:
@@ -703,27 +691,15 @@ def _same_relation(state: RelationState, event: DealsRelated | DealsUnrelated) -
     )
 
 
-def _unknown(thing: str, key: str, by: str) -> Refusal:
-    return Refusal(
-        f"{thing}-unknown",
-        f"There is no {thing} '{key}' in this deal on that date: record {by} first, or give an earlier date to it.",
-    )
-
-
-def _id_used(thing: str, key: str) -> Refusal:
-    return Refusal(
-        f"{thing}-id-used",
-        f"The {thing} id '{key}' is used in this deal; an id is never used twice: choose another one.",
-    )
-
-
-def _withdrawn(pledge: str) -> Refusal:
-    return Refusal("pledge-withdrawn", f"The pledge '{pledge}' was withdrawn: announce a new pledge under a new id.")
+def _unknown_item(name: str, key: str) -> Refusal:
+    match name:
+        case "pledges":
+            return Refusal("pledge-unknown", pledge=key)
+        case "sites":
+            return Refusal("site-unknown", site=key)
+        case _:
+            return Refusal("milestone-unknown", milestone=key)
 
 
 def _already_reached(step: MilestoneState) -> Refusal:
-    return Refusal(
-        "milestone-reached",
-        f"The milestone '{step.milestone}' was reached on {step.reached}: if that is wrong, correct the event; "
-        "if another source gives another date, record it with claim_reported.",
-    )
+    return Refusal("milestone-reached", milestone=step.milestone, reached=step.reached or "")

@@ -19,8 +19,9 @@ from msgspec.structs import replace
 
 from registry.domain import deal as deals
 from registry.domain import organization as organizations
-from registry.domain.deal import AppliedEvent, Deal, Refusal
+from registry.domain.deal import AppliedEvent, Deal
 from registry.domain.organization import Organization
+from registry.domain.refusal import Refusal
 from registry.events.codec import published_on
 from registry.events.types import (
     BOOKKEEPING_TYPES,
@@ -47,6 +48,7 @@ from registry.events.types import (
     SiteRevised,
     Source,
 )
+from registry.i18n import Label
 
 S = TypeVar("S")
 
@@ -289,11 +291,7 @@ class Timeline(Generic[S]):
         for placed in self.steps[start:]:
             self.refusals.pop(placed.happened.id, None)
             if placed.about is not None and not self._has_target(placed):
-                after: S | Refusal = Refusal(
-                    "event-unknown",
-                    f"It speaks of the event {placed.about}, which is no event of the world that stands there: "
-                    "name the one that set the field.",
-                )
+                after: S | Refusal = Refusal("event-unknown", event=str(placed.about))
             else:
                 after = self.rules.evolve(state, placed.happened)
             if isinstance(after, Refusal):
@@ -647,12 +645,9 @@ def admit(history: FoldedStream[S], recorded: Recorded) -> tuple[Refusal, tuple[
         return after
     if recorded.id in stranded:
         return after.timeline.refusals[recorded.id], ()
-    listed = ", ".join(f"{event} ({after.timeline.refusals[event].rule})" for event in stranded)
+    listed = tuple(f"{event} ({after.timeline.refusals[event].code})" for event in stranded)
     return (
-        Refusal(
-            "would-strand-events",
-            f"Without what this changes, these later events have no ground: {listed}. Correct or void them first.",
-        ),
+        Refusal("would-strand-events", events=listed),
         stranded,
     )
 
@@ -663,15 +658,9 @@ def _admit_of_record(history: FoldedStream[S], recorded: Recorded) -> Refusal | 
     if not history.events:
         if first:
             return None
-        return Refusal(
-            "not-registered",
-            f"'{history.slug}' is not registered: its first event registers it "
-            "(deal_registered, organization_registered).",
-        )
+        return Refusal("not-registered", slug=history.slug)
     if first:
-        return Refusal(
-            "already-registered", f"'{history.slug}' is registered: announce what changed, or correct the registration."
-        )
+        return Refusal("already-registered", slug=history.slug)
     merged = history.record.merged_into
     if isinstance(event, EventCorrected):
         return _admit_correction(history, event)
@@ -683,14 +672,12 @@ def _admit_of_record(history: FoldedStream[S], recorded: Recorded) -> Refusal | 
         return _admit_preference(history, event)
     if isinstance(event, (DealMerged, OrganizationMerged)):
         if event.into == history.slug:
-            return Refusal("merge-into-itself", "It cannot be merged into itself: name the other record.")
-        return Refusal("already-merged", f"It was merged into '{merged}': unmerge it first.") if merged else None
+            return Refusal("merge-into-itself")
+        return Refusal("already-merged", into=merged) if merged else None
     if isinstance(event, (DealUnmerged, OrganizationUnmerged)):
-        return None if merged else Refusal("not-merged", "It is not merged into another: there is nothing to undo.")
+        return None if merged else Refusal("not-merged")
     if merged:
-        return Refusal(
-            "merged", f"'{history.slug}' was merged into '{merged}': announce it there, or unmerge it first."
-        )
+        return Refusal("merged", slug=history.slug, into=merged)
     return None
 
 
@@ -703,66 +690,56 @@ def _original_of(history: FoldedStream[S], event: UUID) -> UUID:
     return event
 
 
-def _unknown_event(history: FoldedStream[S], event: UUID) -> Refusal:
-    return Refusal("event-unknown", f"The event {event} is not one of '{history.slug}': name an event of this stream.")
+def _unknown_event(event: UUID) -> Refusal:
+    return Refusal("event-unknown", event=str(event))
 
 
 def _admit_correction(history: FoldedStream[S], event: EventCorrected) -> Refusal | None:
     reading = history.record.by_id.get(_original_of(history, event.corrects))
     if reading is None:
-        return _unknown_event(history, event.corrects)
+        return _unknown_event(event.corrects)
     original = reading.recorded
     if original.erased:
-        return Refusal("event-redacted", "The event's content was erased by law: there is nothing to correct.")
+        return Refusal("event-redacted", event=str(original.id))
     if isinstance(
         original.event, (EventVoided, EventRedacted, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)
     ):
-        return Refusal("not-correctable", f"A record of type {original.type} says nothing to correct: void it instead.")
+        return Refusal("not-correctable", type=Label(f"event/{original.type}"))
     if reading.voided_by is not None:
-        return Refusal(
-            "event-voided", f"The event was voided by {reading.voided_by.id}: void that first to restore it."
-        )
+        return Refusal("event-voided", voided_by=str(reading.voided_by.id))
     new = event.replacement
     if new.event is UNSET:
-        return Refusal(
-            "event-redacted",
-            f"What the event says was erased by law with its correction {reading.source_record.id}: give the event whole, "  # noqa: E501
-            "or void that correction.",
-        )
+        return Refusal("event-redacted", event=str(reading.source_record.id))
     if type(new.event) is not type(original.event):
-        return Refusal(
-            "type-changed", f"A correction keeps the event's type, {original.type}: void it and record it anew."
-        )
+        return Refusal("type-changed", type=Label(f"event/{original.type}"))
     if isinstance(new.event, ClaimReported) and new.event.about is None:
-        return Refusal("claim-about-missing", "The corrected claim names no event: give `about`.")
+        return Refusal("claim-about-missing")
     if (new.event, new.effective_on, new.sources) == (reading.event, reading.effective_on, reading.sources):
-        return Refusal("corrects-nothing", "The event reads like that already: nothing would change.")
+        return Refusal("corrects-nothing")
     return None
 
 
 def _admit_void(history: FoldedStream[S], event: EventVoided) -> Refusal | None:
     reading = history.record.by_id.get(event.voids)
     if reading is None:
-        return _unknown_event(history, event.voids)
+        return _unknown_event(event.voids)
     if reading.recorded.version == 1:
-        return Refusal(
-            "registration-voided", "A registration cannot be voided: correct it, or merge the deal into another."
-        )
+        return Refusal("registration-voided")
     if isinstance(reading.recorded.event, EventRedacted):
-        return Refusal("redaction-voided", "A redaction cannot be undone: what it erased is gone.")
+        return Refusal("redaction-voided")
     if reading.voided_by is not None:
-        return Refusal("already-voided", f"The event was voided by {reading.voided_by.id}.")
+        return Refusal("already-voided", voided_by=str(reading.voided_by.id))
     return None
 
 
 def _admit_redaction(history: FoldedStream[S], event: EventRedacted) -> Refusal | None:
     reading = history.record.by_id.get(event.redacts)
     if reading is None:
-        return _unknown_event(history, event.redacts)
+        return _unknown_event(event.redacts)
     if reading.recorded.erased:
-        return Refusal("already-redacted", "The event's content was erased before.")
+        return Refusal("already-redacted")
     if isinstance(reading.recorded.event, EventRedacted):
-        return Refusal("redaction-redacted", "A redaction cannot be erased: it is the trace of what was.")
+        return Refusal("redaction-redacted")
     return None
 
 
@@ -770,23 +747,19 @@ def _admit_preference(history: FoldedStream[S], event: ClaimPreferred) -> Refusa
     chosen = history.record.preferred.get(event.field)
     if event.claim is None:
         if chosen is None:
-            return Refusal(
-                "no-preference", f"No claim is preferred for '{event.field}': the stated rule is followed already."
-            )
+            return Refusal("no-preference", field=event.field)
         return None
     claim = history.record.claims.get(event.claim)
     if claim is None or not isinstance(claim.event, ClaimReported) or claim.event.field != event.field:
-        return Refusal(
-            "claim-unknown", f"There is no claim '{event.claim}' of '{event.field}': record claim_reported first."
-        )
+        return Refusal("claim-unknown", claim=event.claim)
     if chosen == claim.recorded.id:
-        return Refusal("already-preferred", f"The claim '{event.claim}' is preferred already.")
+        return Refusal("already-preferred", claim=event.claim)
     retracted = any(
         isinstance(placed.happened.event, ClaimRetracted) and placed.happened.event.claim == event.claim
         for placed in history.timeline.steps
     )
     if retracted:
-        return Refusal("claim-retracted", f"The claim '{event.claim}' was taken back by its source: prefer another.")
+        return Refusal("claim-retracted", claim=event.claim)
     return None
 
 

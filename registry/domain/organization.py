@@ -13,7 +13,8 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.deal import AppliedEvent, Refusal
+from registry.domain.deal import AppliedEvent
+from registry.domain.refusal import Refusal
 from registry.events.types import (
     Control,
     Decimal,
@@ -103,23 +104,20 @@ def evolve(organization: Organization, happened: AppliedEvent) -> Organization |
                 return replace(organization, identifiers=(*organization.identifiers, identifier))
             if other == identifier:
                 return organization
-            return Refusal(
-                "identifier-differs",
-                f"The organization's {event.scheme} is {other.identifier}: if that is wrong, correct that event.",
-            )
+            return Refusal("identifier-differs", scheme=event.scheme, identifier=other.identifier)
         case ParentSet():
             if event.parent == organization.organization:
-                return Refusal("parent-of-itself", "An organization is not its own parent: name another one.")
+                return Refusal("parent-of-itself")
             parent = ParentState(event.parent, event.control, event.share, on)
             ended = (replace(p, until=on) if _holds(p, event.parent) else p for p in organization.parents)
             return replace(organization, parents=(*ended, parent))
         case ParentEnded():
             if not any(_holds(p, event.parent) for p in organization.parents):
-                return Refusal("parent-unknown", f"'{event.parent}' is no parent there: record parent_set first.")
+                return Refusal("parent-unknown", parent=event.parent)
             ended = (replace(p, until=on) if _holds(p, event.parent) else p for p in organization.parents)
             return replace(organization, parents=tuple(ended))
         case OrganizationRegistered():
-            return Refusal("already-registered", "The organization is registered: record what changed.")
+            return Refusal("already-registered", slug=organization.organization)
         case OrganizationMerged() | OrganizationUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
             return organization
         case _:

@@ -73,6 +73,13 @@ class Unapplied(Struct, frozen=True):
     detail: str
 
 
+class UnappliedReason(Struct, frozen=True):
+    """Why an event is not applied: the broken rule, and what to do about it."""
+
+    rule: str
+    detail: str
+
+
 class DealAnswer(Struct, frozen=True, kw_only=True):
     """A deal's state at a point in time, with the point it was asked for."""
 
@@ -138,7 +145,7 @@ def deal_answer(
         relations=state.relations,
         conditions=state.conditions,
         sources=cited(seen),
-        unapplied=tuple(Unapplied(r.recorded.id, r.recorded.type, why.rule, why.detail) for r, why in seen.unapplied),
+        unapplied=tuple(Unapplied(r.recorded.id, r.recorded.type, why.code, str(why)) for r, why in seen.unapplied),
         erased=sum(r.recorded.erased for r in seen.readings),
         first_event=seen.readings[0].recorded.id,
         last_event=seen.readings[-1].recorded.id,
@@ -286,7 +293,7 @@ def _audited(entry: AuditEntry, beside: list[dict[str, Any]], flags: Sequence[Fl
         "changes": entry.changes,
         "flags": flags,
         "visible": entry.public,
-        "unapplied": entry.unapplied,
+        "unapplied": entry.unapplied and UnappliedReason(entry.unapplied.code, str(entry.unapplied)),
         "concerns": entry.concerns,
         "corrections": beside,
         "voided_by": reading.voided_by.id if reading.voided_by else None,

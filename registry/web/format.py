@@ -30,6 +30,7 @@ from registry.events.types import (
     StatedAmount,
     tag_of,
 )
+from registry.i18n import Message, render
 from registry.web.i18n import LABELS, N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures
 from registry.web.sentences import message_of
@@ -305,8 +306,10 @@ class ValueFormatter:
 
     # --- the registry's own sentences ---------------------------------------------------------------------------------
 
-    def translate_message(self, sentence: str, names: Names | None = None) -> str | None:
+    def translate_message(self, sentence: str | Message, names: Names | None = None) -> str | None:
         """A sentence of the registry's in the reader's language; None where it has none, and the English one stands."""
+        if isinstance(sentence, Message):
+            return render(sentence, self.words.language, self._parameter)
         english = self.words.language == "en"
         found = None if english and not names else message_of(sentence)
         if found is None:
@@ -317,6 +320,16 @@ class ValueFormatter:
             return message % {n: self._of_deal(t, names) if n in _SAID_DEALS else t for n, t in said.items()}
         values = {name: self._varying(name, text, names) for name, text in said.items()}
         return None if None in values.values() else self.words.translate(message, **values)
+
+    def _parameter(self, value: Any) -> str:
+        """A message's parameter in the reader's language."""
+        match value:
+            case date():
+                return self.moment(value)
+            case int() | Decimal():
+                return self.figures.number(value)
+            case _:
+                return str(value)
 
     def _of_deal(self, text: str, names: Names | None) -> str:
         """A deal or a pledge of it, as `DEAL/PLEDGE`, by the deal's name; a pledge of the page's own by itself."""

@@ -47,6 +47,7 @@ from registry.events.types import (
     Replacement,
     tag_of,
 )
+from registry.i18n import Message
 from registry.infra.keys import Key
 from registry.web import forms, render
 from registry.web.deals import display_names, named
@@ -317,7 +318,7 @@ async def form_page(
     task: FormTask,
     typed: dict[str, str],
     faults: list[FieldError],
-    problem: str | None,
+    problem: str | Message | None,
     status: int,
 ) -> Rendered:
     """The page with the form, what was typed in it, and what is wrong with it."""
@@ -394,7 +395,7 @@ async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]
     except Invalid as error:
         return render.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
     except RuleBroken as error:
-        return render.send(visit, await form_page(visit, task, typed, [], error.detail, 409))
+        return render.send(visit, await form_page(visit, task, typed, [], error.refusal, 409))
     except RedactionUnavailable as error:
         return render.send(visit, await form_page(visit, task, typed, [], str(error), 503))
     except RegistryError as error:

@@ -72,69 +72,6 @@ SENTENCES = (
     N_("a SHA-256 hash has %(size)s bytes, and one of these has not."),
     N_("No checkpoint can be signed now, and the operator's log says why: try again later."),
     N_("Position %(position)s does not lie in a tree of %(size)s leaves."),
-    # what a history cannot carry
-    N_(
-        "There is no %(thing)s '%(key)s' in this deal on that date: record the %(same)s first, or give an"
-        " earlier date to it."
-    ),
-    N_(
-        "There is no %(thing)s '%(key)s' in this deal on that date: record %(type)s first, or give an "
-        "earlier date to it."
-    ),
-    N_("The %(thing)s id '%(key)s' is used in this deal; an id is never used twice: choose another one."),
-    N_("The pledge '%(key)s' was withdrawn: announce a new pledge under a new id."),
-    N_(
-        "The milestone '%(key)s' was reached on %(until)s: if that is wrong, correct the event; if "
-        "another source gives another date, record it with claim_reported."
-    ),
-    N_("The condition '%(key)s' was lifted on %(day)s."),
-    N_("The site '%(key)s' was dropped before."),
-    N_("The site '%(key)s' was dropped: announce a new site under a new id."),
-    N_("This deal is not declared %(relation)s '%(deal)s': name the relation as deals_related declared it."),
-    N_("The deal is registered: announce what changed with deal_revised."),
-    N_("'%(organization)s' is no party there: announce parties_joined with an earlier date first."),
-    N_("'%(organization)s' is no party as %(role)s there: announce parties_joined with an earlier date first."),
-    N_("A deal or pledge stands in no relation to itself: name another one."),
-    N_("No claim can be made of '%(field)s': one of %(known)s is meant."),
-    N_("The value does not fit '%(field)s': %(fault)s."),
-    N_("The claim '%(key)s' was retracted before."),
-    N_(
-        "It speaks of the event %(event)s, which is no event of the world that stands there: name the one"
-        " that set the field."
-    ),
-    N_("Without what this changes, these later events have no ground: %(listed)s. Correct or void them first."),
-    N_("'%(slug)s' is not registered: its first event registers it (deal_registered, organization_registered)."),
-    N_("'%(slug)s' is registered: announce what changed, or correct the registration."),
-    N_("It cannot be merged into itself: name the other record."),
-    N_("It was merged into '%(slug)s': unmerge it first."),
-    N_("It is not merged into another: there is nothing to undo."),
-    N_("'%(slug)s' was merged into '%(into)s': announce it there, or unmerge it first."),
-    N_("'%(into)s' leads back to '%(slug)s': unmerge it there first."),
-    N_("There is no %(thing)s '%(slug)s' to merge into: register it first."),
-    N_("The event %(event)s is not one of '%(slug)s': name an event of this stream."),
-    N_("The event's content was erased by law: there is nothing to correct."),
-    N_("A record of type %(type)s says nothing to correct: void it instead."),
-    N_("The event was voided by %(event)s: void that first to restore it."),
-    N_(
-        "What the event says was erased by law with its correction %(event)s: give the event whole, or "
-        "void that correction."
-    ),
-    N_("A correction keeps the event's type, %(type)s: void it and record it anew."),
-    N_("The corrected claim names no event: give `about`."),
-    N_("The event reads like that already: nothing would change."),
-    N_("A registration cannot be voided: correct it, or merge the deal into another."),
-    N_("A redaction cannot be undone: what it erased is gone."),
-    N_("The event was voided by %(event)s."),
-    N_("The event's content was erased before."),
-    N_("A redaction cannot be erased: it is the trace of what was."),
-    N_("No claim is preferred for '%(field)s': the stated rule is followed already."),
-    N_("There is no claim '%(key)s' of '%(field)s': record claim_reported first."),
-    N_("The claim '%(key)s' is preferred already."),
-    N_("The claim '%(key)s' was taken back by its source: prefer another."),
-    N_("The organization's %(scheme)s is %(identifier)s: if that is wrong, correct that event."),
-    N_("An organization is not its own parent: name another one."),
-    N_("'%(organization)s' is no parent there: record parent_set first."),
-    N_("The organization is registered: record what changed."),
     # how an amount cannot be read
     N_("'%(text)s' cannot be read as one amount: %(why)s"),
     N_("it is longer than an amount is"),

@@ -392,7 +392,7 @@ async def test_registering_a_deal_that_another_process_registered_is_refused(
         requests = [request("taken", REGISTERED), request("third", REGISTERED), request("taken", pledged())]
         refused, third, pledge = await asyncio.gather(*map(another.record, requests), return_exceptions=True)
     assert isinstance(refused, RuleBroken)
-    assert refused.rule == "already-registered"
+    assert refused.refusal.code == "already-registered"
     assert isinstance(third, AppendResult)
     assert isinstance(pledge, AppendResult)
     assert (third.version, pledge.version) == (1, 2)

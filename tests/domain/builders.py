@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from registry.domain.deal import Deal, Refusal
+from registry.domain.deal import Deal
 from registry.domain.history import (
     DEALS,
     AsOf,
@@ -21,6 +21,7 @@ from registry.domain.history import (
     state_as_of,
     without_content,
 )
+from registry.domain.refusal import Refusal
 from registry.events.codec import published_on
 from registry.events.types import (
     Amount,
@@ -59,9 +60,9 @@ class Refused(Exception):
     """What `Log.admit` raises: the rule that was broken, and the events it would leave without ground."""
 
     def __init__(self, refusal: Refusal, stranded: Sequence[UUID]) -> None:
-        super().__init__(f"{refusal.rule}: {refusal.detail}")
-        self.rule = refusal.rule
-        self.detail = refusal.detail
+        super().__init__(f"{refusal.code}: {refusal}")
+        self.rule = refusal.code
+        self.detail = str(refusal)
         self.stranded = list(stranded)
 
 

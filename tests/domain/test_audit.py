@@ -228,7 +228,7 @@ def test_an_event_without_ground_is_listed_with_the_rule_and_changes_nothing() -
     listed = audited(log, published_on="2024-06-21")
     refusal = listed[early.id].unapplied
     assert refusal is not None
-    assert refusal.rule == "pledge-unknown"
+    assert refusal.code == "pledge-unknown"
     assert listed[early.id].changes == []
 
 

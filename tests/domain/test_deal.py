@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 import pytest
 
-from registry.domain.deal import AppliedEvent, Deal, Refusal, evolve, register
+from registry.domain.deal import AppliedEvent, Deal, evolve, register
+from registry.domain.refusal import Refusal
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     Amount,
@@ -393,7 +394,7 @@ def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
             deal, AppliedEvent(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), (), FIRST_INSTANT)
         )
         assert isinstance(answer, Refusal)
-        assert answer.rule == rule
+        assert answer.code == rule
 
 
 def test_every_type_of_event_has_its_case() -> None:

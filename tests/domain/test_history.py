@@ -114,7 +114,7 @@ def test_a_revision_published_before_its_own_pledge_is_accepted_and_flagged_wher
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-20")
     assert log.history().timeline.refusals == {}
     seen = state_as_of(log.slug, log.events, AsOf(published_on=day("2025-06-21")), DEALS)
-    assert [(r.recorded.id, refusal.rule) for r, refusal in seen.unapplied] == [(revision.id, "pledge-unknown")]
+    assert [(r.recorded.id, refusal.code) for r, refusal in seen.unapplied] == [(revision.id, "pledge-unknown")]
     assert seen.state is not None
     assert seen.state.pledges == ()
 

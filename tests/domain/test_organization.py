@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from registry.domain.deal import AppliedEvent, Refusal
+from registry.domain.deal import AppliedEvent
 from registry.domain.deduplication import normalize_name, suggest_duplicates
 from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, ultimate_parents
+from registry.domain.refusal import Refusal
 from registry.events.types import (
     Event,
     Localized,
@@ -71,7 +72,7 @@ def test_an_identifier_of_a_register_is_one() -> None:
     assert then(kt, OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945")) == kt
     other = tried(kt, OrganizationIdentified(scheme="kr-brn", identifier="124-81-00998"))
     assert isinstance(other, Refusal)
-    assert other.rule == "identifier-differs"
+    assert other.code == "identifier-differs"
 
 
 def test_a_parent_holds_from_its_day_until_its_end() -> None:
@@ -84,7 +85,7 @@ def test_a_parent_holds_from_its_day_until_its_end() -> None:
     assert parent_on(sold, day("2026-01-01")) is None
     again = tried(sold, ParentEnded(parent="blackrock"))
     assert isinstance(again, Refusal)
-    assert again.rule == "parent-unknown"
+    assert again.code == "parent-unknown"
 
 
 def test_a_parent_that_is_set_anew_replaces_what_held() -> None:
@@ -103,7 +104,7 @@ def test_a_parent_that_is_set_anew_replaces_what_held() -> None:
 def test_what_an_organization_cannot_carry_is_refused_by_name(event: Event, rule: str) -> None:
     refused = tried(organization("kt", "KT"), event)
     assert isinstance(refused, Refusal)
-    assert refused.rule == rule
+    assert refused.code == rule
 
 
 def test_a_merge_changes_nothing_of_what_is_known() -> None:

@@ -276,7 +276,7 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
     assert await violations(page) == []
     await field.fill("total")
     await page.get_by_role("button", name="See what would change").click()
-    await expect(page.get_by_role("alert")).to_contain_text("an id is never used twice")
+    await expect(page.get_by_role("alert")).to_contain_text("is already used in this deal")
     reader.complaints = [c for c in reader.complaints if "422" not in c and "409" not in c]
 
 

@@ -23,8 +23,7 @@ from jinja2.ext import babel_extract
 
 from registry import errors
 from registry.api import parameters
-from registry.append import batch
-from registry.domain import deal, history, money, organization, plausibility
+from registry.domain import money, plausibility
 from registry.domain.rates import Rate, reference_rates
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Amount, Currency, Horizon, Localized, StatedAmount
@@ -211,10 +210,6 @@ def test_the_language_that_a_browser_likes_best_is_spoken(header: str | None, la
 # Where sentences that pages show are made: the call, and which of its arguments is the sentence.
 SAID_BY: list[tuple[ModuleType, str, int | str]] = [
     (plausibility, "Flag", 1),
-    (deal, "Refusal", 1),
-    (history, "Refusal", 1),
-    (organization, "Refusal", 1),
-    (batch, "RuleBroken", 1),
     (money, "refuse", 1),
     (query_deals, "NotFound", 0),
     (events, "NotFound", 0),

@@ -27,7 +27,6 @@ from registry.domain.deal import (
     MilestoneState,
     PartyState,
     PledgeState,
-    Refusal,
     RelationState,
     SiteState,
 )
@@ -42,6 +41,7 @@ from registry.domain.history import (
     state_as_of,
 )
 from registry.domain.organization import Organization
+from registry.domain.refusal import Refusal
 from registry.events.edtf import last_day
 from registry.events.types import (
     BOOKKEEPING_TYPES,
