@@ -24,6 +24,7 @@ from registry.append.idempotency import (
     replay_result,
 )
 from registry.append.requests import AppendRequest, AppendResult, Receipt, Submission, SubmissionError
+from registry.append.seal import seal
 from registry.domain.assessment import flags_raised
 from registry.domain.audit import Change, diff
 from registry.domain.deal import Deal
@@ -46,6 +47,7 @@ from registry.events.types import (
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.stream_cache import StreamCache
 from registry.transparency.merkle import Frontier, Tile
+from registry.transparency.tree import add_tiles
 
 # Validation gives way to other requests after this long.
 TIME_SLICE_SECONDS = 0.002
@@ -100,7 +102,8 @@ class Batch:
     async def write(self, connection: Connection) -> None:
         """Write the batch in the caller's transaction, which holds the log's lock."""
         statement = WriteBatch()
-        store.append(statement, self.events, self._tiles)
+        store.append(statement, self.events)
+        add_tiles(statement, self._tiles)
         for index, change in enumerate(self._changes):
             if isinstance(change.recorded.event, EventRedacted):
                 # The database erases content only where the log holds the redaction that orders it.
@@ -112,7 +115,8 @@ class Batch:
     async def as_one_statement(self) -> WriteBatch:
         """Everything that the batch writes. Not for redactions, which need several statements."""
         statement = WriteBatch()
-        store.append(statement, self.events, self._tiles)
+        store.append(statement, self.events)
+        add_tiles(statement, self._tiles)
         await self._add_projections(statement)
         return statement
 
@@ -246,7 +250,7 @@ class Batch:
         offset: int,
     ) -> SealedEvent:
         """The announcement as an event, `offset` places after the batch's last one."""
-        return store.seal(
+        return seal(
             kind=request.kind,
             slug=request.slug,
             position=self.new_head.position + offset + 1,

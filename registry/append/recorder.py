@@ -30,6 +30,7 @@ from registry.events.store import Connection, Head, HeadMoved, Pool, log_transac
 from registry.infra import postgres
 from registry.projections.stream_cache import StreamCache
 from registry.transparency.merkle import Frontier
+from registry.transparency.tree import load_frontier, load_leaf_hashes
 
 log = structlog.get_logger(__name__)
 
@@ -275,7 +276,7 @@ class Recorder:
         """Bring the caches to the log's head: another process has written, or this one has just started."""
         cached = self._head
         if cached is not None and 0 < cached.position < head.position <= cached.position + MAX_INCREMENTAL_EVENTS:
-            leaves = await store.leaves(connection, cached.position - 1, head.position)
+            leaves = await load_leaf_hashes(connection, cached.position - 1, head.position)
             if leaves[0] == cached.leaf_hash:
                 self._cache.evict(await store.streams_changed(connection, cached.position, head.position))
                 for leaf in leaves[1:]:
@@ -283,7 +284,7 @@ class Recorder:
                 self._head = head
                 return
         self._cache.clear()
-        self._frontier = await store.frontier(connection, head.position)
+        self._frontier = await load_frontier(connection, head.position)
         self._head = head
 
     def _invalidate_cache(self) -> None:

@@ -1,5 +1,5 @@
-"""The log in Postgres: append, read a stream, read the feed. The only module whose SQL names the events and tiles
-tables.
+"""The log in Postgres: append, read a stream, read the feed. The SQL that writes the events table, and most of what
+reads it; the Merkle tree over it is stored by `transparency/tree.py`.
 
 An append happens under the log's lock, inside the caller's transaction (`log_transaction`). Nothing here decides what
 may be recorded, and nothing here changes or deletes a row; `erase` asks the database's own redaction function.
@@ -19,30 +19,9 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from registry.events.codec import (
-    SALT_BYTES,
-    Content,
-    Entry,
-    canonical,
-    content_digest,
-    from_row,
-    random_bytes,
-    stream_name,
-)
-from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
+from registry.events.codec import from_row
+from registry.events.types import Recorded
 from registry.infra import postgres
-from registry.transparency.heads import StreamHead
-from registry.transparency.merkle import (
-    HASH_SIZE,
-    MAX_ENTRY,
-    TILE_WIDTH,
-    EntryTooLarge,
-    Frontier,
-    Tile,
-    TileRef,
-    frontier_tiles,
-    leaf_hash,
-)
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -85,14 +64,6 @@ written AS (
     INSERT INTO event_contents (position, content, salt)
     SELECT position, content, salt
       FROM unnest($1::new_event[])
-)
-"""
-
-ADD_TILES = """
-tiled AS (
-    INSERT INTO tiles (level, number, hashes, root)
-    SELECT level, number, hashes, root
-      FROM unnest($1::new_tile[])
 )
 """
 
@@ -179,20 +150,6 @@ SELECT DISTINCT stream
  WHERE position > $1 AND position <= $2
 """
 
-LEAVES = """
-SELECT leaf_hash
-  FROM events
- WHERE position > $1 AND position <= $2
- ORDER BY position
-"""
-
-ENTRIES = """
-SELECT entry
-  FROM events
- WHERE position > $1 AND position <= $2
- ORDER BY position
-"""
-
 # Streams that may differ between two points in time: something was recorded, took effect or was published between, or
 # was corrected (which may have moved any of its dates).
 SELECT_DEALS_CHANGED = """
@@ -204,36 +161,6 @@ SELECT DISTINCT stream
         OR published_on > $5 AND published_on <= $6
         OR type IN ('event_corrected', 'claim_reported', 'claim_retracted'))
  ORDER BY stream
-"""
-
-# Full tiles, and what partial ones at the right edge are made of, in one round trip. OFFSET 0 keeps each a look into
-# an index, whatever the planner thinks of the arrays.
-TILES = """
-SELECT w.level, w.number, 0 AS place, t.hashes
-  FROM unnest($1::smallint[], $2::bigint[]) AS w (level, number),
-       LATERAL (SELECT hashes FROM tiles WHERE level = w.level AND number = w.number OFFSET 0) AS t
- UNION ALL
-SELECT w.level, w.number, (t.number % 256)::int, t.root
-  FROM unnest($3::smallint[], $4::bigint[], $5::int[]) AS w (level, number, width),
-       LATERAL (SELECT number, root
-                  FROM tiles
-                 WHERE level = w.level - 1 AND number >= w.number * 256 AND number < w.number * 256 + w.width
-                OFFSET 0) AS t
- UNION ALL
-SELECT w.level, w.number, ((e.position - 1) % 256)::int, e.leaf_hash
-  FROM unnest($3::smallint[], $4::bigint[], $5::int[]) AS w (level, number, width),
-       LATERAL (SELECT position, leaf_hash
-                  FROM events
-                 WHERE w.level = 0 AND position > w.number * 256 AND position <= w.number * 256 + w.width
-                OFFSET 0) AS e
- ORDER BY 1, 2, 3
-"""
-
-STREAM_HEADS = """
-SELECT DISTINCT ON (stream) stream, version, leaf_hash
-  FROM events
- WHERE position > $1 AND position <= $2
- ORDER BY stream, version DESC
 """
 
 # As it stands, for whoever trusts nothing: also rows that the log could not have written.
@@ -252,15 +179,6 @@ SELECT (SELECT min(position) FROM events WHERE position < 1) AS below,
        (SELECT min(c.position) FROM event_contents AS c LEFT JOIN events AS e USING (position) WHERE e.position IS NULL
        ) AS orphan
 """
-
-STORED_TILES = """
-SELECT level, number, hashes, root
-  FROM tiles
- WHERE level = $1 AND number >= $2 AND number < $3
- ORDER BY number
-"""
-
-COUNT_TILES = "SELECT count(*) FROM tiles"
 
 POSITION_AT = """
 SELECT position
@@ -343,63 +261,6 @@ async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterato
         raise
 
 
-def seal(
-    *,
-    kind: StreamKind,
-    slug: str,
-    position: int,
-    version: int,
-    id: UUID,
-    event: AnyEvent,
-    effective_on: date | None,
-    published_on: date,
-    sources: tuple[Source, ...],
-    note: str | None,
-    recorded_at: datetime,
-    recorded_by: str,
-    previous: bytes | None,
-) -> SealedEvent:
-    """The event with its canonical bytes and leaf hash. Raises EntryTooLarge beyond the tile format's limit."""
-    content = canonical(Content(event=event, sources=sources, note=note))
-    salt = random_bytes(SALT_BYTES)
-    type_ = tag_of(event)
-    entry = canonical(
-        Entry(
-            content=content_digest(salt, content),
-            effective_on=effective_on,
-            id=id,
-            previous=previous.hex() if previous else None,
-            published_on=published_on,
-            recorded_at=recorded_at,
-            recorded_by=recorded_by,
-            schema=event.schema,
-            stream=stream_name(kind, slug),
-            type=type_,
-            version=version,
-        )
-    )
-    if len(entry) > MAX_ENTRY:
-        raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY)
-    recorded = Recorded(
-        position=position,
-        kind=kind,
-        slug=slug,
-        version=version,
-        id=id,
-        type=type_,
-        schema=event.schema,
-        effective_on=effective_on,
-        published_on=published_on,
-        recorded_at=recorded_at,
-        recorded_by=recorded_by,
-        event=event,
-        sources=sources,
-        note=note,
-        leaf_hash=leaf_hash(entry),
-    )
-    return SealedEvent(recorded, entry, content, salt)
-
-
 class WriteBatch:
     """What a group of events writes into tables that do not concern each other: one statement, one trip.
 
@@ -459,14 +320,9 @@ def _numbered(part: str, offset: int) -> str:
     return re.sub(r"\$(\d+)", lambda found: f"${int(found.group(1)) + offset}", part)
 
 
-def append(writes: WriteBatch, events: Sequence[SealedEvent | StoredEvent], tiles: Sequence[Tile]) -> None:
-    """Adds events, and the tiles that they complete, at the log's end.
-
-    Whoever executes it holds the lock and gave the positions.
-    """
+def append(writes: WriteBatch, events: Sequence[SealedEvent | StoredEvent]) -> None:
+    """Add events to a batch. Whoever executes it holds the log's lock and assigned the positions."""
     writes.add(APPEND, [_row(sealed) for sealed in events])
-    if tiles:
-        writes.add(ADD_TILES, [(t.level, t.number, t.hashes, t.root) for t in tiles])
 
 
 def _row(sealed: SealedEvent | StoredEvent) -> tuple[Any, ...]:
@@ -595,68 +451,10 @@ async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUI
     return {s.recorded.id: s for s in stored}
 
 
-async def leaves(connection: Connection | Pool, after: int, until: int) -> list[bytes]:
-    """The leaf hashes of the positions in (after, until]."""
-    return [row["leaf_hash"] for row in await connection.fetch(LEAVES, after, until)]
-
-
-async def entries(connection: Connection | Pool, after: int, until: int) -> list[bytes]:
-    """The hashed envelopes of the positions in (after, until]."""
-    return [row["entry"] for row in await connection.fetch(ENTRIES, after, until)]
-
-
-async def tiles(connection: Connection | Pool, wanted: Sequence[TileRef]) -> dict[TileRef, bytes]:
-    """Several tiles by their place, those that there are, each cut to its width.
-
-    A full tile is stored; one at the right edge is made from the leaves, or from the roots of the tiles below it.
-    """
-    widest: dict[tuple[int, int], TileRef] = {}
-    for at in sorted(wanted):
-        widest[at.level, at.number] = at
-    partial = [at for at in widest.values() if at.width < TILE_WIDTH]
-    rows = await connection.fetch(
-        TILES,
-        [level for level, _ in widest],
-        [number for _, number in widest],
-        [at.level for at in partial],
-        [at.number for at in partial],
-        [at.width for at in partial],
-    )
-    stored: dict[tuple[int, int], bytes] = {}
-    made: dict[tuple[int, int], list[bytes]] = {}
-    for row in rows:
-        if len(row["hashes"]) > HASH_SIZE:
-            stored[row["level"], row["number"]] = row["hashes"]
-        else:
-            made.setdefault((row["level"], row["number"]), []).append(row["hashes"])
-    found = {}
-    for at in wanted:
-        hashes = stored.get(at[:2]) or b"".join(made.get(at[:2], ()))
-        if len(hashes) >= at.width * HASH_SIZE:
-            found[at] = hashes[: at.width * HASH_SIZE]
-    return found
-
-
-async def tile(connection: Connection | Pool, at: TileRef) -> bytes | None:
-    """The first `width` hashes of a tile; None where the log is not that long."""
-    return (await tiles(connection, [at])).get(at)
-
-
-async def frontier(connection: Connection | Pool, size: int) -> Frontier:
-    """The right edge of the tree over the first `size` events."""
-    return Frontier.restore(size, (await tiles(connection, frontier_tiles(size))).__getitem__)
-
-
 async def heads_of_streams_with(connection: Connection | Pool, types: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """Version and last leaf hash of every stream that ever had an event of one of these types."""
     rows = await connection.fetch(HEADS_OF_STREAMS_WITH, list(types))
     return {row["stream"]: (row["version"], row["leaf_hash"]) for row in rows}
-
-
-async def stream_heads(connection: Connection | Pool, after: int, until: int) -> list[StreamHead]:
-    """The last event in (after, until] of each stream that has one there."""
-    rows = await connection.fetch(STREAM_HEADS, after, until)
-    return [StreamHead(row["stream"], row["version"], row["leaf_hash"]) for row in rows]
 
 
 async def raw_rows(connection: Connection | Pool, after: int, until: int) -> list[Any]:
@@ -668,14 +466,3 @@ async def find_anomalies(connection: Connection | Pool) -> tuple[int | None, int
     """A position below the first, the last position (0: none), and one with content but without an event."""
     row = await connection.fetchrow(SELECT_ANOMALIES)
     return row["below"], row["last"] or 0, row["orphan"]
-
-
-async def stored_tiles(connection: Connection | Pool, level: int, start: int, end: int) -> list[Tile]:
-    """The full tiles of a level with numbers in [start, end), as they stand."""
-    rows = await connection.fetch(STORED_TILES, level, start, end)
-    return [Tile(level, row["number"], row["hashes"], row["root"]) for row in rows]
-
-
-async def count_tiles(connection: Connection | Pool) -> int:
-    """How many full tiles there are."""
-    return await connection.fetchval(COUNT_TILES) or 0

@@ -25,6 +25,7 @@ from registry.events.store import Connection, StoredEvent
 from registry.infra import postgres
 from registry.projections import PROJECTIONS, rebuild
 from registry.transparency.merkle import Frontier, Tile, leaf_hash
+from registry.transparency.tree import add_tiles, load_frontier
 
 FORMAT = "investment-registry-backup@v1"
 
@@ -101,7 +102,7 @@ async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Hea
     aside = file.with_name(f"{file.name}.part")
     async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         size = (await store.head(connection)).position
-        root = (await store.frontier(connection, size)).root()
+        root = (await load_frontier(connection, size)).root()
         header = Header(FORMAT, size, root.hex(), datetime.now(UTC))
         with gzip.open(aside, "wb") as out:
             out.write(_encode(header) + b"\n")
@@ -187,7 +188,8 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
             raise LogCorrupt(detail=f"behind position {after}, an event of {file} is none: {error}") from None
         tiles: list[Tile] = [tile for event in events for tile in tree.append(event.recorded.leaf_hash)]
         writes = store.WriteBatch()
-        store.append(writes, events, tiles)
+        store.append(writes, events)
+        add_tiles(writes, tiles)
         await writes.execute(connection)
         progress(after + count, header.size)
     if tree.root().hex() != header.root:

@@ -43,6 +43,7 @@ from registry.transparency.merkle import (
     tile_path,
 )
 from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt, write_durably
+from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import Certificate, Hex, Inclusion, LogVerification, ProvenEvent, ProvenHead, state_of
 
 log = structlog.get_logger(__name__)
@@ -232,7 +233,8 @@ class Evidence:
         signer = await asyncio.to_thread(Signer.open, self._key, self._origin, copies)
         earlier = await asyncio.to_thread(signer.earlier, copies)
         olds = {one.size for one in earlier if 0 < one.size < size}
-        read = await _tiles(connection, [*root_tiles(size), *(t for old in olds for t in consistency_tiles(old, size))])
+        refs = [*root_tiles(size), *(ref for old in olds for ref in consistency_tiles(old, size))]
+        read = await load_tiles(connection, refs)
         root = root_from_tiles(size, read)
         proofs = {old: consistency_proof(old, size, read) for old in olds}
         heads = await self._heads_of(connection, size, head.leaf_hash)
@@ -242,10 +244,10 @@ class Evidence:
     async def _heads_of(self, connection: Connection | Pool, size: int, leaf: bytes | None) -> StreamHeadTree:
         """The last events of all streams in the log of this size. Under `_signing`."""
         held, last = self._heads_at
-        if held > size or (held and (await store.leaves(connection, held - 1, held)) != [last]):
+        if held > size or (held and (await load_leaf_hashes(connection, held - 1, held)) != [last]):
             self._heads, held = StreamHeadTree(), 0
         if held < size:
-            fresh = await store.stream_heads(connection, held, size)
+            fresh = await load_stream_heads(connection, held, size)
             heads, self._heads, self._heads_at = self._heads, StreamHeadTree(), (0, None)  # interrupted, it begins anew
             await asyncio.to_thread(heads.update, fresh)
             self._heads = heads
@@ -295,7 +297,7 @@ class Evidence:
         if not 0 < position <= size:
             raise NotInTree(what=f"Position {position}", size=size)
         stored = (await store.events_at(self._pool, [position]))[0]
-        read = await _tiles(self._pool, [*root_tiles(size), *inclusion_tiles(position - 1, size)])
+        read = await load_tiles(self._pool, [*root_tiles(size), *inclusion_tiles(position - 1, size)])
         path = inclusion_proof(position - 1, size, read)
         return Inclusion(
             position=position,
@@ -320,7 +322,7 @@ class Evidence:
         note, new = await self._of_size(new)
         if old > new:
             raise NotInTree(what=f"A tree of {old} leaves", size=new)
-        read = await _tiles(self._pool, [*root_tiles(old), *root_tiles(new), *consistency_tiles(old, new)])
+        read = await load_tiles(self._pool, [*root_tiles(old), *root_tiles(new), *consistency_tiles(old, new)])
         return Consistency(
             from_=old,
             to=new,
@@ -369,9 +371,9 @@ class Evidence:
         if at.number * 256 + at.width > newest >> height:
             raise NotFound(f"There is no {tile_path(at)} in the tree of {newest} leaves.")
         if isinstance(at, TileRef):
-            return (await _tiles(self._pool, [at]))(at)
+            return (await load_tiles(self._pool, [at]))(at)
         first = at.number * 256
-        return entry_bundle(await store.entries(self._pool, first, first + at.width))
+        return entry_bundle(await load_entries(self._pool, first, first + at.width))
 
     # --- certificates -------------------------------------------------------------------------------------------------
 
@@ -381,7 +383,7 @@ class Evidence:
         async with self._signing:
             newest = await self._pool.fetchrow(NEWEST)
             size = newest["size"]
-            last = await store.leaves(self._pool, size - 1, size)
+            last = await load_leaf_hashes(self._pool, size - 1, size)
             proof = (await self._heads_of(self._pool, size, last[0] if last else None)).prove(f"deal/{deal}")
         events = await store.feed(self._pool, 0, 2**31, until=size, stream=f"deal/{deal}")
         if not events:
@@ -395,7 +397,7 @@ class Evidence:
         for start in range(0, len(events), PROOF_BATCH_SIZE):
             chunk = events[start : start + PROOF_BATCH_SIZE]
             wanted = dict.fromkeys(at for e in chunk for at in inclusion_tiles(e.recorded.position - 1, size))
-            read = await _tiles(self._pool, wanted)
+            read = await load_tiles(self._pool, wanted)
             proven += await asyncio.to_thread(_prove, chunk, size, read)
         return answers.encode(
             Certificate(
@@ -432,19 +434,6 @@ def _prove(events: Sequence[StoredEvent], size: int, read: ReadTile) -> list[Pro
         )
         for stored in events
     ]
-
-
-async def _tiles(connection: Connection | Pool, wanted: Iterable[TileRef]) -> ReadTile:
-    """Reads tiles ahead of the computation that needs them."""
-    found = await store.tiles(connection, list(dict.fromkeys(wanted)))
-
-    def read(at: TileRef) -> bytes:
-        try:
-            return found[at]
-        except KeyError:
-            raise TileError(reason=f"{tile_path(at)} is missing in the database.") from None
-
-    return read
 
 
 def _hex(path: Iterable[bytes]) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from registry.transparency.merkle import (
     leaf_hash,
     verify_inclusion,
 )
+from registry.transparency.tree import count_tiles, load_stored_tiles
 
 # Positions read at once. A multiple of a tile's width, so that each page has its tiles.
 PAGE = 16 * TILE_WIDTH
@@ -92,19 +93,19 @@ async def verify_log(
                 progress(min(start + PAGE, size), size)
                 for tile in completed:
                     await wait([page])  # a connection answers one question at a time
-                    stored = await store.stored_tiles(connection, tile.level, tile.number, tile.number + 1)
+                    stored = await load_stored_tiles(connection, tile.level, tile.number, tile.number + 1)
                     walk.compare(tile, stored[0] if stored else None)
         finally:
             await wait([page])
         if orphan is not None:
             raise LogCorrupt(detail=f"there is content for a position {orphan}, and no event.")
-        count = await store.count_tiles(connection)
+        count = await count_tiles(connection)
     return walk.finish(size, count)
 
 
 async def _page(connection: Connection, start: int) -> tuple[list[Any], dict[int, Tile]]:
     rows = await store.raw_rows(connection, start, start + PAGE)
-    tiles = await store.stored_tiles(connection, 0, start // TILE_WIDTH, (start + PAGE) // TILE_WIDTH)
+    tiles = await load_stored_tiles(connection, 0, start // TILE_WIDTH, (start + PAGE) // TILE_WIDTH)
     return rows, {tile.number: tile for tile in tiles}
 
 

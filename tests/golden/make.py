@@ -16,8 +16,8 @@ from uuid import UUID
 
 import msgspec
 
+from registry.append.seal import seal
 from registry.domain.history import DEALS, ORGANIZATIONS, FoldedStream, admit, fill_defaults
-from registry.events import store
 from registry.events.codec import canonical, content_digest, published_on
 from registry.events.store import SealedEvent
 from registry.events.types import EVENT_TYPES, Announcement, EventRedacted, OrganizationAnnouncement
@@ -206,7 +206,7 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
     for number, event in enumerate(story, 1):
         said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape)
         recorded_at = FIRST + timedelta(seconds=number)
-        one = store.seal(
+        one = seal(
             kind="deal" if deal else "organization",
             slug="golden",
             position=number,

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 
 from registry.errors import LogCorrupt
-from registry.events import store
 from registry.infra import keys, postgres
 from registry.maintenance.backup import InvalidBackup, RegistryNotEmpty, backup, restore
+from registry.transparency.tree import load_frontier
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
 
@@ -81,7 +81,7 @@ async def test_what_is_restored_is_what_there_was(
         assert (await recorder.record(request("new", REGISTERED))).position == 266
     pool = await postgres.pool(another.app_url)
     async with pool:
-        assert (await store.frontier(pool, 265)).root().hex() == header.root
+        assert (await load_frontier(pool, 265)).root().hex() == header.root
     await assert_projections_match_log(another)
 
 

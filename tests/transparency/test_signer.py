@@ -198,7 +198,7 @@ def test_of_two_writers_with_two_histories_one_is_refused(signer: Signer, path: 
 SIGNS_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from registry.events import merkle
+from registry.transparency import merkle
 from registry.events.signer import Signer
 
 signer = Signer.open(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,72 @@
+"""Seal an event: its canonical bytes, the salted digest of its content, and its leaf hash."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, random_bytes, stream_name
+from registry.events.store import SealedEvent
+from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
+from registry.transparency.merkle import MAX_ENTRY, EntryTooLarge, leaf_hash
+
+
+def seal(
+    *,
+    kind: StreamKind,
+    slug: str,
+    position: int,
+    version: int,
+    id: UUID,
+    event: AnyEvent,
+    effective_on: date | None,
+    published_on: date,
+    sources: tuple[Source, ...],
+    note: str | None,
+    recorded_at: datetime,
+    recorded_by: str,
+    previous: bytes | None,
+) -> SealedEvent:
+    """Seal one event at its position. `previous` is the leaf hash of the event before it in its stream.
+
+    Raises:
+        EntryTooLarge: The entry exceeds the limit of the tile format.
+    """
+    content = canonical(Content(event=event, sources=sources, note=note))
+    salt = random_bytes(SALT_BYTES)
+    type_ = tag_of(event)
+    entry = canonical(
+        Entry(
+            content=content_digest(salt, content),
+            effective_on=effective_on,
+            id=id,
+            previous=previous.hex() if previous else None,
+            published_on=published_on,
+            recorded_at=recorded_at,
+            recorded_by=recorded_by,
+            schema=event.schema,
+            stream=stream_name(kind, slug),
+            type=type_,
+            version=version,
+        )
+    )
+    if len(entry) > MAX_ENTRY:
+        raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY)
+    recorded = Recorded(
+        position=position,
+        kind=kind,
+        slug=slug,
+        version=version,
+        id=id,
+        type=type_,
+        schema=event.schema,
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        recorded_by=recorded_by,
+        event=event,
+        sources=sources,
+        note=note,
+        leaf_hash=leaf_hash(entry),
+    )
+    return SealedEvent(recorded, entry, content, salt)
