@@ -1,4 +1,4 @@
-"""Recording without HTTP, for tests of what stands below it: requests from announcements, what the log then holds."""
+"""Record without HTTP: requests from announcements, recorders, and checks of the log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REGISTERED = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
 
 
 def pledged(pledge: str = "total", value: str = "5000000000", day: str = "2025-06-16", **more: Any) -> dict[str, Any]:
-    """An announcement of an amount."""
+    """An announcement of a pledge."""
     amount = {"value": value, "currency": "USD"}
     return {"effective_on": day, "event": {"type": "pledge_announced", "pledge": pledge, "amount": amount}, **more}
 
 
 def request(slug: str, *announcements: dict[str, Any], **more: Any) -> AppendRequest:
-    """A request as the API would make it of this body."""
+    """The request that the API makes of these announcements."""
     body = msgspec.json.encode(announcements)
     read = intake.announcements.decode_many(body)
     return AppendRequest(kind="deal", slug=slug, announcements=read, by="test", digest=body, size=len(body), **more)
@@ -35,7 +35,7 @@ def request(slug: str, *announcements: dict[str, Any], **more: Any) -> AppendReq
 async def running_recorder(
     url: str, owner_url: str | None = None, *, name: str = "registry", **more: Any
 ) -> AsyncIterator[Recorder]:
-    """A recorder with pools of its own, as another process would have."""
+    """A recorder with its own pools, as in another process."""
     pool = await postgres.pool(url, name=name, min_size=1, max_size=3)
     async with pool:
         if owner_url is None:
@@ -48,7 +48,7 @@ async def running_recorder(
 
 
 async def positions(pool: store.Pool, after: int = 0) -> list[int]:
-    """Every position behind one, in pages, as a reader that polls asks for them."""
+    """Every position after one, read in pages as a polling reader does."""
     found: list[int] = []
     while page := await store.feed(pool, after, 100):
         found += [stored.recorded.position for stored in page]
@@ -57,5 +57,5 @@ async def positions(pool: store.Pool, after: int = 0) -> list[int]:
 
 
 async def assert_projections_match_log(database: ScratchDatabase) -> None:
-    """Every row of every view is what the log says, and nothing is missing."""
+    """Assert that the projections have exactly the rows that a rebuild from the log gives."""
     assert [difference async for difference in compare(database.owner_url)] == []

@@ -1,4 +1,4 @@
-"""A wire between the registry and Postgres that a test can cut: at a statement, before or behind it, for a while."""
+"""A TCP proxy between the registry and Postgres that cuts connections before or after a chosen statement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 
 class FaultProxy:
-    """Carries connections to a server. `down` refuses new ones."""
+    """Forward connections to a server. `down` refuses new ones."""
 
     def __init__(self, url: str) -> None:
         self._server = url
@@ -23,7 +23,7 @@ class FaultProxy:
         self._stays_down = False
 
     def inject_fault(self, *, at: int = 0, word: bytes = b"", deliver: bool = False, stay_down: bool = False) -> None:
-        """Cuts at the `at`th thing that a client says from now on, or at the first with `word` in it.
+        """Cut at the `at`th message of a client from now on, or at the first that contains `word`.
 
         `deliver`: the server still gets it, and the client never gets the answer. `stay_down`: nobody connects after.
         """
@@ -31,7 +31,7 @@ class FaultProxy:
 
     @property
     def armed(self) -> bool:
-        """Whether the cut is still to come."""
+        """Whether the cut has not happened yet."""
         return self._countdown > 0 or bool(self._word)
 
     def _due(self, said: bytes) -> bool:
@@ -44,7 +44,7 @@ class FaultProxy:
         return False
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from its client to the server and back, until either ends it."""
+        """Forward one connection in both directions until either side closes it."""
         self._ends.add(writer)
         if self.down:
             writer.transport.abort()
@@ -67,7 +67,7 @@ class FaultProxy:
                         await asyncio.wait([back])
                         there[1].write(said)
                         await there[1].drain()
-                        # Until the server has done what it was told.
+                        # Wait until the server has executed the statement.
                         await there[0].read(2**20)
                     for end in self._ends if self.down else ():
                         end.transport.abort()
@@ -89,7 +89,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @asynccontextmanager
 async def wire(url: str) -> AsyncIterator[FaultProxy]:
-    """A wire to the server of a URL; its `url` leads through it."""
+    """A proxy in front of the server of a URL; `url` leads through the proxy."""
     made = FaultProxy(url)
     server = await asyncio.start_server(made.carry, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

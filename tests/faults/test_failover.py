@@ -1,4 +1,4 @@
-"""The primary of a synchronous cluster is killed under load: nothing that was acknowledged is lost."""
+"""Kill the primary of a synchronous cluster under load: no acknowledged event is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_STEP = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sy
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path that the user whom Postgres runs as can reach."""
+    """A folder with a short path that the Postgres user can read."""
     made = Path(tempfile.mkdtemp(prefix="registry"))
     made.chmod(0o755)
     yield made
@@ -39,18 +39,18 @@ def folder() -> Iterator[Path]:
 
 
 def moved(url: str, sockets: Path) -> str:
-    """The same database on the server whose socket is in another folder."""
+    """The URL of the same database on the server whose socket is in `folder`."""
     query = urlencode({"host": str(sockets), "port": 5432}, quote_via=quote)
     return urlunsplit(urlsplit(url)._replace(query=query))
 
 
 @contextmanager
 def standby(primary: Embedded, folder: Path) -> Iterator[Path]:
-    """A streaming copy of the primary, running; the folder that its socket is in."""
+    """A running standby that streams from the primary; yields the folder of its socket."""
     binaries = find_binaries(User.for_data_dir())
     user = User.for_data_dir(primary.pgdata)
     os.chown(folder, user.uid, user.gid)
-    # So that the one who runs it can reach the primary's socket.
+    # The standby runs under a user that must reach the primary's socket.
     primary.data_dir.chmod(0o755)
     copy = folder / "standby"
     source = primary.url(OWNER_ROLE, "postgres")
@@ -79,7 +79,7 @@ def standby(primary: Embedded, folder: Path) -> Iterator[Path]:
 
 
 async def answers(url: str) -> asyncpg.Connection[asyncpg.Record]:
-    """A connection, as soon as there can be one."""
+    """Connect, as soon as the server accepts connections."""
     async with asyncio.timeout(60):
         while True:
             with suppress(OSError, asyncpg.PostgresError):
@@ -87,7 +87,7 @@ async def answers(url: str) -> asyncpg.Connection[asyncpg.Record]:
             await asyncio.sleep(0.05)
 
 
-async def test_a_killed_primary_of_a_synchronous_cluster_loses_nothing_acknowledged(folder: Path) -> None:
+async def test_killed_primary_of_a_synchronous_cluster_loses_no_acknowledged_event(folder: Path) -> None:
     with Embedded(folder / "primary") as primary:
         await postgres.migrate(primary.owner_url, APP_ROLE)
         with standby(primary, folder) as copy:
@@ -102,7 +102,7 @@ async def test_a_killed_primary_of_a_synchronous_cluster_loses_nothing_acknowled
             open_: dict[str, AppendRequest] = {}
 
             async def write(recorder: Recorder, name: str) -> None:
-                """One request after the other, until one is not acknowledged."""
+                """Record one request after another until one is not acknowledged."""
                 asked = request(name, REGISTERED, idempotency_key=f"{name}-0")
                 for n in range(1, 100_000):
                     open_[name] = asked
@@ -127,7 +127,7 @@ async def test_a_killed_primary_of_a_synchronous_cluster_loses_nothing_acknowled
             await promoting.execute("SELECT pg_reload_conf()")
             url = moved(primary.app_url, copy)
             async with running_recorder(url) as recorder:
-                # A retry with its key settles what was not acknowledged: it is there whole, or it is recorded now.
+                # A retry with the same key settles a request that was not acknowledged: it is replayed or recorded now.
                 for name, asked in open_.items():
                     outcome = await recorder.record(asked)
                     acknowledged[asked.idempotency_key or ""] = outcome.position

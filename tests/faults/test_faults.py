@@ -1,4 +1,4 @@
-"""What happens when a connection, a server or the service dies: what is acknowledged is there, once, with its views."""
+"""A connection, the server or the service dies: every acknowledged event is there once, with its projections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 @pytest.fixture
 async def line(database: ScratchDatabase) -> AsyncIterator[FaultProxy]:
-    """The wire to the test's database, as the application's role."""
+    """A proxy in front of the test's database, used by the application's role."""
     async with wire(database.app_url) as made:
         yield made
 
@@ -45,7 +45,7 @@ async def line(database: ScratchDatabase) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.mark.parametrize("delivered", [True, False])
-async def test_a_commit_whose_answer_is_lost_is_looked_for_before_it_is_tried_again(
+async def test_recorder_looks_for_a_commit_whose_answer_was_lost_before_it_retries(
     delivered: bool, database: ScratchDatabase, line: FaultProxy, pool: Pool
 ) -> None:
     async with running_recorder(line.url) as recorder:
@@ -62,7 +62,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_for_before_it_is_tried_ag
 
 
 @pytest.mark.parametrize("delivered", [True, False])
-async def test_after_a_lost_answer_a_retry_with_its_key_settles_it(
+async def test_retry_with_the_same_key_settles_a_lost_answer(
     delivered: bool, database: ScratchDatabase, line: FaultProxy, pool: Pool
 ) -> None:
     async with running_recorder(line.url) as recorder:
@@ -81,7 +81,7 @@ async def test_after_a_lost_answer_a_retry_with_its_key_settles_it(
 
 
 @pytest.mark.parametrize("deliver", [True, False])
-async def test_killed_at_any_statement_the_view_and_its_event_are_both_there_or_neither(
+async def test_event_and_projections_commit_together_when_killed_at_any_statement(
     deliver: bool, database: ScratchDatabase, line: FaultProxy, pool: Pool
 ) -> None:
     async with running_recorder(line.url) as recorder:
@@ -106,13 +106,13 @@ async def test_killed_at_any_statement_the_view_and_its_event_are_both_there_or_
             assert (await recorder.record(asked)).version == n + 1
             if finished:
                 break
-        # The lock, what is looked up, what is written, the commit; more where a statement had to be prepared first.
+        # Lock, lookup, write and commit, and more round trips where a statement is prepared first.
         assert n > 3
     await assert_projections_match_log(database)
 
 
-async def test_a_terminated_connection_is_replaced_unseen(database: ScratchDatabase, pool: Pool) -> None:
-    """A connection that was ended while nobody used it: the server was restarted, or an operator ended it."""
+async def test_terminated_connection_is_replaced(database: ScratchDatabase, pool: Pool) -> None:
+    """The server ended an idle connection, as in a restart."""
     async with running_recorder(database.app_url, name="terminated") as recorder:
         await recorder.record(request("plant", REGISTERED))
         await pool.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terminated'")
@@ -120,12 +120,12 @@ async def test_a_terminated_connection_is_replaced_unseen(database: ScratchDatab
     assert await positions(pool) == [1, 2]
 
 
-async def test_a_server_that_does_not_answer_counts_as_lost(
+async def test_server_that_does_not_answer_counts_as_unavailable(
     database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pool.acquire() as other, running_recorder(database.app_url) as recorder:
         await recorder.record(request("plant", REGISTERED))
-        # Whoever holds the lock for too long looks like a server that does not answer.
+        # A lock that is held for too long looks like a server that does not answer.
         async with store.hold_log_lock(other, patience=PATIENCE):
             with monkeypatch.context() as impatient:
                 impatient.setattr(store, "LOCK_TIMEOUT_SECONDS", 0.3)
@@ -135,10 +135,10 @@ async def test_a_server_that_does_not_answer_counts_as_lost(
     assert await positions(pool) == [1, 2]
 
 
-async def test_a_process_that_freezes_with_the_lock_stops_nobody_for_long(
+async def test_process_frozen_with_the_lock_blocks_others_only_for_the_timeout(
     database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its transaction is ended by the server, and what it had begun is not there."""
+    """The server ends its transaction and rolls it back."""
     monkeypatch.setattr(postgres, "IDLE_SECONDS", 1)
     frozen = await postgres.pool(database.app_url, min_size=1, max_size=1)
 
@@ -166,7 +166,7 @@ def settings_of(server: Embedded, folder: Path) -> Settings:
     )
 
 
-async def test_the_service_outlives_its_database_and_says_so_meanwhile(tmp_path: Path) -> None:
+async def test_service_survives_a_database_restart_and_reports_it(tmp_path: Path) -> None:
     with Embedded(tmp_path / "server") as server:
         await postgres.migrate(server.owner_url, APP_ROLE)
         settings = settings_of(server, tmp_path)
@@ -192,8 +192,8 @@ async def test_the_service_outlives_its_database_and_says_so_meanwhile(tmp_path:
                 assert (await service.client.get("/health/ready")).status_code == 200
 
 
-async def test_everything_runs_on_each_postgres_that_is_installed(tmp_path: Path) -> None:
-    """The packaged one, and whatever this machine has beside it."""
+async def test_service_runs_on_every_installed_postgres(tmp_path: Path) -> None:
+    """The packaged Postgres and every other that is installed on this machine."""
     tried = {}
     for number, folder in enumerate(embedded_server._installed()):
         if not (folder / "postgres").exists():
@@ -218,7 +218,7 @@ async def test_everything_runs_on_each_postgres_that_is_installed(tmp_path: Path
 
 
 def a_free_port() -> int:
-    """A port for a service that is not always there.
+    """A free port for a service that is killed and restarted.
 
     Not one of those that the system gives out: while nobody listens there another process could get it, or one of the
     writers that knock, who would then be connected to itself and keep the service from it.
@@ -231,7 +231,7 @@ def a_free_port() -> int:
 
 @asynccontextmanager
 async def serving(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`registry serve` with its own Postgres, ready; killed in the end if it still runs."""
+    """`registry serve` with its bundled Postgres, ready; killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -254,7 +254,7 @@ async def serving(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
 
 
 async def post_until_stopped(url: str, name: str, acknowledged: dict[str, int], stop: asyncio.Event) -> None:
-    """Records one pledge after the other; what is not acknowledged is sent again, with its id and its key."""
+    """Record one pledge after another; resend what is not acknowledged with the same id and key."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
         todo = {**REGISTERED, "id": str(uuid4())}
@@ -275,8 +275,8 @@ async def post_until_stopped(url: str, name: str, acknowledged: dict[str, int], 
             await asyncio.sleep(0.05)
 
 
-async def test_killed_under_load_every_acknowledged_event_is_there_and_a_retry_settles_the_rest(tmp_path: Path) -> None:
-    """kill -9 of the service, twice, and of its Postgres, twice."""
+async def test_acknowledged_events_survive_kills_under_load(tmp_path: Path) -> None:
+    """kill -9 the service twice and its Postgres twice."""
     port = a_free_port()
     url = f"http://127.0.0.1:{port}"
     events: list[Any] = []
