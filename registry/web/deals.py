@@ -314,9 +314,9 @@ def citation(visit: PageRequest, title: str, position: int, between: tuple[AsOf,
     said = {"origin": visit.registry.settings.log_origin, "title": title, "n": position}
     points = [_point(visit, clocks) for clocks in (between or (visit.clocks,))]
     if between is not None:
-        text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; position %(n)s.")
+        text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; log position %(n)s.")
         return here.words.translate(text, start=points[0], end=points[1], **said)
-    text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, position %(n)s.")
+    text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, log position %(n)s.")
     return here.words.translate(text, point=points[0], **said)
 
 
@@ -326,11 +326,11 @@ def _point(visit: PageRequest, clocks: AsOf) -> str:
     date = here.figures.day(clocks.effective_on or visit.times.today)
     if clocks.published_on is not None:
         known = here.figures.day(clocks.published_on)
-        return here.words.translate(N_("as of %(date)s, as published by %(known)s"), date=date, known=known)
+        return here.words.translate(N_("as of %(date)s, published by %(known)s"), date=date, known=known)
     if clocks.recorded_at is not None:
         known = here.figures.instant(clocks.recorded_at)
-        return here.words.translate(N_("as of %(date)s, as recorded by %(known)s"), date=date, known=known)
-    return here.words.translate(N_("as of %(date)s, as known today"), date=date)
+        return here.words.translate(N_("as of %(date)s, recorded by %(known)s"), date=date, known=known)
+    return here.words.translate(N_("as of %(date)s, as currently known"), date=date)
 
 
 # --- blame ------------------------------------------------------------------------------------------------------------

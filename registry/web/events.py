@@ -145,7 +145,7 @@ async def get_log(request: Request) -> Response[bytes]:
             rails=await everything(visit),
             data_url=f"/v1/events?{urlencode({'after': after, 'limit': EVENTS_PER_PAGE, **only})}",
             csv_url=f"/v1/export/events.csv?{urlencode({'after': after, **only})}",
-            cite=citation(visit, here.words.gettext(N_("log")), visit.position),
+            cite=citation(visit, here.words.gettext(N_("event log")), visit.position),
         )
 
     return await render.cached_page(visit, make)

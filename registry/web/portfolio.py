@@ -218,7 +218,7 @@ async def show_portfolio(visit: PageRequest) -> Rendered:
         rails=rails,
         data_url=visit.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=visit.data("/v1/export/deals.csv", **filters, q=q),
-        cite=citation(visit, here.words.gettext(N_("portfolio")), position),
+        cite=citation(visit, here.words.gettext(N_("all deals")), position),
     )
 
 
@@ -629,7 +629,7 @@ async def get_compare(request: Request) -> Response[bytes]:
                 "/v1/compare", **as_of.as_parameters(start, "from."), **as_of.as_parameters(then, "to.")
             ),
             csv_url=f"/compare.csv?{between(start, then)}",
-            cite=citation(visit, here.words.gettext(N_("portfolio")), visit.position, between=(start, then)),
+            cite=citation(visit, here.words.gettext(N_("all deals")), visit.position, between=(start, then)),
         )
 
     return await render.cached_page(visit, make)

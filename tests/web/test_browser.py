@@ -154,11 +154,13 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     say, label = spoken.translate, spoken.label
     reader = await window(language, width, script=script)
     page = await reader.open("/")
-    await expect(page.get_by_role("heading", level=1)).to_have_text(say("Investment commitments"))
+    await expect(page.get_by_role("heading", level=1)).to_have_text(say("Investment announcements"))
 
     # Ask why of a total.
-    await page.get_by_role("link", name=say("why? %(field)s", field=say("Committed or pledged")), exact=True).click()
-    await expect(page.get_by_role("heading", level=1)).to_have_text(say("How the totals are made"))
+    await page.get_by_role(
+        "link", name=say("Calculation: %(field)s", field=say("Pledged or committed")), exact=True
+    ).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(say("How totals are calculated"))
     await expect(page.get_by_text(label("rule", "part_of")).first).to_be_visible()
 
     # Open Ulsan, and move to 2025-06-21.
@@ -166,8 +168,8 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.get_by_role("link", name=ULSAN_NAMED[language[:2]], exact=True).first.click()
     beside = spoken.ngettext("One more pledge stands beside it.", "%(n)s more pledges stand beside it.", 1) % {"n": 1}
     await expect(page.get_by_text(beside)).to_be_visible()
-    await page.get_by_label(say("True on"), exact=True).fill("2025-06-21")
-    await page.get_by_role("button", name=say("Show"), exact=True).click()
+    await page.get_by_label(say("Effective on"), exact=True).fill("2025-06-21")
+    await page.get_by_role("button", name=say("Apply"), exact=True).click()
     past = say("how it was on %(date)s", date=figured.day(date(2025, 6, 21)))
     await expect(page.locator(".past")).to_contain_text(past)
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("7000000000000", "KRW"))
@@ -176,7 +178,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
 
     # One change back: the amount was another one.
     for day in (date(2025, 6, 20), date(2025, 6, 16)):
-        before = f"{say('the change before:')} {figured.day(day)}"
+        before = f"{say('Previous change:')} {figured.day(day)}"
         await page.locator("#clocks").get_by_role("link", name=before).first.click()
         await expect(page.locator(".past")).to_contain_text(figured.day(day))
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("5100000000", "USD"))
@@ -222,7 +224,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await clean(page, script)
 
     # It was written down wrongly: correct it.
-    await page.locator(".events > li").first.get_by_role("link", name=say("Correct this record")).click()
+    await page.locator(".events > li").first.get_by_role("link", name=say("Correct this event")).click()
     await clean(page, script)
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조5천억 원")
     await page.get_by_label(say("Why (kept in the audit)")).fill("A digit was misread.")
@@ -251,9 +253,9 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
 
     # Verify its proof.
     await review.get_by_role("link", name=label("event", "event_corrected")).click()
-    await expect(page.locator(".verdict").first).to_contain_text(say("The server finds that it holds:"))
+    await expect(page.locator(".verdict").first).to_contain_text(say("Verified by the server:"))
     if script:
-        good = say("Your browser computed it too: the event's bytes lead to the root that the log has signed.")
+        good = say("Verified in your browser: the event leads to the signed root hash.")
         await expect(page.get_by_text(good)).to_be_visible()
 
 
@@ -349,10 +351,10 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     assert await page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0
 
     # Ask why of a total, and come back.
-    await enter(page, page.get_by_role("link", name="why? Committed or pledged", exact=True))
-    await expect(heading).to_have_text("How the totals are made")
+    await enter(page, page.get_by_role("link", name="Calculation: Pledged or committed", exact=True))
+    await expect(heading).to_have_text("How totals are calculated")
     await enter(page, page.get_by_role("link", name="Portfolio", exact=True))
-    await expect(heading).to_have_text("Investment commitments")
+    await expect(heading).to_have_text("Investment announcements")
 
     # Move to a day, open Ulsan as it was, and see it change.
     await reach(page, page.locator("[name=effective_on]"))
@@ -361,7 +363,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator(".past")).to_contain_text("21 Jun 2025")
     await enter(page, page.get_by_role("link", name=ULSAN_NAMED["en"], exact=True).last)
     await expect(page.locator(".lead")).to_contain_text("₩7tn")
-    slider = page.get_by_role("slider", name="True on: move through the changes")
+    slider = page.get_by_role("slider", name="Effective on: move between changes")
     await reach(page, slider)
     assert await slider.get_attribute("aria-valuetext") == "20 Jun 2025"
     await page.keyboard.press("ArrowLeft")
@@ -374,7 +376,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator("#content")).to_be_focused()
     why = page.get_by_role("link", name="why? Pledge total · Amount").first
     await enter(page, why)
-    await expect(page.locator("#panel")).to_contain_text("On whose word")
+    await expect(page.locator("#panel")).to_contain_text("Source")
     assert await violations(page) == []
     await page.keyboard.press("Escape")
     await expect(page.locator("#panel")).to_be_hidden()
@@ -419,7 +421,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator(".sum").first).to_have_text("about US$5bn")
 
     # Correct it.
-    await enter(page, page.locator(".events > li").first.get_by_role("link", name="Correct this record"))
+    await enter(page, page.locator(".events > li").first.get_by_role("link", name="Correct this event"))
     await enter(page, page.get_by_label("Amount", exact=True), "about $6bn")
     await enter(page, page.get_by_label("Why (kept in the audit)"), "A digit was misread.")
     await enter(page, preview)
@@ -427,7 +429,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator(".sum").first).to_have_text("about US$6bn")
 
     # Compare with what was recorded before, and verify the proof of the correction.
-    await enter(page, page.get_by_role("link", name="Compare two points in time"))
+    await enter(page, page.get_by_role("link", name="Compare two dates"))
     await reach(page, page.locator("[name='from.recorded_at']"))
     for _ in ("the correction", "before it"):
         await page.keyboard.press("ArrowDown")
@@ -436,7 +438,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(review.locator("del")).to_contain_text("US$5bn")
     await expect(review.locator("ins")).to_contain_text("US$6bn")
     await enter(page, review.get_by_role("link", name="Record corrected"))
-    await expect(page.get_by_text("Your browser computed it too:")).to_be_visible()
+    await expect(page.get_by_text("Verified in your browser:")).to_be_visible()
     # A form with a fault comes back with its status, which a browser notes.
     reader.complaints = [c for c in reader.complaints if "422" not in c]
 

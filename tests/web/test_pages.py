@@ -169,8 +169,8 @@ async def test_a_deal_of_the_future_is_announced_and_its_page_leads_ahead(
     assert answer.status_code == 404
     assert "It is announced, and holds only from 1 Jan 2031 on." in answer.text
     rail = answer.text[answer.text.index("data-rail") :]
-    assert "effective_on=2031-01-01" in rail[: rail.index("the change after:")]
-    assert "the change before:" not in rail[: rail.index("the change after:")]
+    assert "effective_on=2031-01-01" in rail[: rail.index("Next change:")]
+    assert "Previous change:" not in rail[: rail.index("Next change:")]
     assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
     unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
     assert "Nothing was known of this deal at that point in time." in unpublished
@@ -194,11 +194,11 @@ async def test_what_is_so_is_said_in_a_sentence_made_from_the_state(reader: http
     english = text_of((await reader.get("/deals/aws-korea-2031")).text)
     assert "Amazon Web Services pledges about US$5bn more by 2031." in english
     assert "+ about US$5bn" in english
-    assert "on top of what was not said" in english
+    assert "In addition to an unspecified amount" in english
     korean = text_of((await reader.get("/deals/aws-korea-2031?lang=ko")).text)
     assert "약 50억 달러" in korean
     assert "AWS 수도권 AI 리전 추가 투자" in korean
-    assert "함께 밝힌 금액: 약 7조 원" in korean
+    assert "병기 금액: 약 7조 원" in korean
 
 
 async def test_ulsan_has_four_states_on_four_days(reader: httpx.AsyncClient) -> None:
@@ -279,7 +279,7 @@ async def test_sources_that_disagree_stand_side_by_side(reader: httpx.AsyncClien
     table = text_of(table[: table.index("</table>")])
     for value in ("₩7tn (US$5.13bn)", "“several trillion won”", "US$5.1bn (₩7tn)", "The Korea Herald"):
         assert value in table
-    assert table.count("followed here") == 1
+    assert table.count("Value used") == 1
 
 
 async def test_the_amkor_figure_is_flagged_with_its_evidence(reader: httpx.AsyncClient) -> None:
@@ -315,11 +315,11 @@ async def test_the_table_sorts_filters_and_keeps_its_state_in_the_address(reader
 async def test_the_chart_through_time_names_what_moved_it(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/?effective_on=2025-06-18")).text
     legend = text_of(html[html.index('class="legend"') : html.index('class="chart latest-first"')])
-    assert "On 18 Jun 2025:" in legend
+    assert "As of 18 Jun 2025:" in legend
     for area in (
-        "intended or firmer US$",
-        "confirmed, binding or being built none yet",
-        "realised: operating none yet",
+        "Intention or above US$",
+        "Confirmed, binding or under construction None yet",
+        "Operating None yet",
     ):
         assert area in legend
     moves = html[html.index('class="moves"') :]
@@ -344,10 +344,10 @@ async def test_deals_are_called_by_their_names_wherever_they_are_spoken_of(reade
 async def test_what_was_never_said_is_not_drawn_and_not_denied(reader: httpx.AsyncClient) -> None:
     html = main_of((await reader.get("/deals/corning-korea")).text)
     assert 'class="axes"' not in html
-    assert "Nothing was held of this field" in html
+    assert "No values for this field" in html
     ladder = text_of(html[html.index('class="ladder"') : html.index("</ol>", html.index('class="ladder"'))])
-    assert "not yet" not in ladder
-    assert ladder.count("not declared") == 5
+    assert "Not reached" not in ladder
+    assert ladder.count("Not reported") == 5
 
 
 async def test_a_list_carries_its_choice_into_its_data_and_its_forms(reader: httpx.AsyncClient) -> None:
@@ -387,7 +387,7 @@ async def test_a_comparison_starts_from_what_was_looked_at_and_can_be_cited(
     html = (await reader.get(f"{path}?effective_on=2025-06-17")).text
     assert 'name="from.effective_on" value="2025-06-17"' in html
     assert 'class="past"' not in html
-    assert "compared: as of 17 Jun 2025, as known today; as of " in text_of(html)
+    assert "compared: as of 17 Jun 2025, as currently known; as of " in text_of(html)
     at = "from.recorded_at=2026-01-01T00:00:00.5Z"
     assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
 
@@ -405,7 +405,7 @@ async def test_compare_tells_the_world_from_the_record(reader: httpx.AsyncClient
     assert "US$5.1bn ₩7tn (US$5.13bn)" in html
     assert "The record was corrected" not in html
     same = await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
-    assert "Nothing differs" in same.text
+    assert "No differences" in same.text
 
 
 async def test_an_event_shows_its_bytes_and_a_proof_that_the_server_checked(
@@ -414,7 +414,7 @@ async def test_an_event_shows_its_bytes_and_a_proof_that_the_server_checked(
     audit = (await reader.get("/v1/deals/sk-aws-ulsan/events")).json()
     revised = next(e for e in audit["events"] if e["type"] == "pledge_revised")
     html = (await reader.get(f"/events/{revised['id']}")).text
-    assert "The server finds that it holds:" in html
+    assert "Verified by the server:" in html
     assert revised["leaf_hash"] in html
     assert "registry verify event.json --key log.keys" in html
     assert f"position={revised['position']}" in html
@@ -470,10 +470,10 @@ async def test_the_clocks_stand_on_every_page(reader: httpx.AsyncClient) -> None
             continue
         html = (await reader.get(path)).text
         if "compare" in path:
-            assert html.count("True on") == 2
+            assert html.count("Effective on") == 2
             continue
-        assert 'aria-label="True on"' in html, path
-        assert 'aria-label="As known on"' in html, path
+        assert 'aria-label="Effective on"' in html, path
+        assert 'aria-label="Known as of"' in html, path
 
 
 async def test_a_page_not_changed_is_not_sent_again(reader: httpx.AsyncClient) -> None:
@@ -647,11 +647,11 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
     monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.spans_with_relations("r", known, 2_000)))
     drawn = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
     assert 'class="stepped"' not in drawn
-    assert "there are none for a choice of deals" in drawn
+    assert "No chart for this selection" in drawn
     # Another day, so that nothing is kept of the chart that was drawn of spans.
     drawn = (await reader.get("/?published_on=2026-11-02&unit=KRW")).text
     assert 'class="stepped"' in drawn
-    assert "the amounts that were stated in" in drawn
+    assert "only amounts announced in" in drawn
 
 
 async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_json(

@@ -436,7 +436,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     event = re.search(r'href="(/events/[0-9a-f-]{36})', flags)
     assert event is not None
     verdict = (await reader.get(f"{event[1]}?lang=ko")).text
-    said = verdict[verdict.index("서버가 확인했습니다:") :].split("</p>")[0]
+    said = verdict[verdict.index("서버 검증 완료:") :].split("</p>")[0]
     assert re.search(r"deal/[a-z0-9-]+의 \d+번째 기록\([^)]+\)이 로그의 \d+번째 기록이고", said), said
     lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
     assert "이름이 ‘never-heard-of’인 투자 건은 지금도 없고 전에도 없었습니다." in lost
