@@ -493,16 +493,16 @@ async def _page(big: BenchDatabase, known: int, terms: list[str], pattern: str |
     """Milliseconds that the database takes for a page."""
     from datetime import date
 
-    from registry.queries.deals import FOUND, FOUND_AT_MOST, page_of
+    from registry.projections.deal_lists import MAX_TITLE_MATCHES, SELECT_TITLE_MATCHES, page_query
 
     connection = await asyncpg.connect(big.app_url)
     try:
         took, found = 0.0, None
         if pattern is not None:
-            took += await _explained(connection, FOUND, pattern)
-            found = [row["deal"] for row in await connection.fetch(FOUND, pattern)]
-            found = found if len(found) <= FOUND_AT_MOST else None
-        statement, arguments = page_of((b"r", date(2023, 6, 1), known), "", 51, terms, None, found, pattern)
+            took += await _explained(connection, SELECT_TITLE_MATCHES, pattern)
+            found = [row["deal"] for row in await connection.fetch(SELECT_TITLE_MATCHES, pattern)]
+            found = found if len(found) <= MAX_TITLE_MATCHES else None
+        statement, arguments = page_query(("r", date(2023, 6, 1), known), "", 51, terms, None, found, pattern)
         return took + await _explained(connection, statement, *arguments)
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""The only wiring: settings become pools, pools become the recorder and the reader, and those become an application."""
+"""The composition root: settings become pools, pools become the recorder and the queries, those an application."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.settings import Settings
 from registry.queries.deals import DealQueries
+from registry.queries.log import LogQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
 log = structlog.get_logger(__name__)
@@ -35,7 +39,11 @@ class Registry(Struct):
     settings: Settings
     pool: Pool
     recorder: Recorder
-    reader: DealQueries
+    streams: StreamReader
+    deals: DealQueries
+    portfolio: PortfolioQueries
+    organizations: OrganizationQueries
+    log: LogQueries
     keys: Keys
     feed: Feed
     webhooks: Webhooks
@@ -88,11 +96,17 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         recorder.commit_listeners.append(feed.on_commit)
         webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
+        streams = StreamReader(pool, replicas)
+        organizations = OrganizationQueries(streams)
         yield Registry(
             settings=settings,
             pool=pool,
             recorder=recorder,
-            reader=DealQueries(pool, replicas),
+            streams=streams,
+            deals=DealQueries(streams),
+            portfolio=PortfolioQueries(streams, organizations),
+            organizations=organizations,
+            log=LogQueries(streams),
             keys=Keys(pool, settings.admin_key),
             evidence=evidence,
             feed=feed,

@@ -130,15 +130,14 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
     parameters.require_valid_slug("deal", deal)
     asked = parameters.query(request, STATE)
     registry = request.app.state.registry
-    reader = registry.reader
     clocks = parameters.clocks(asked)
     if clocks.recorded_at is None and clocks.position is None and (instant := parameters.accept_datetime(request)):
-        clocks = await reader.first_memento(deal, replace(clocks, recorded_at=instant))
+        clocks = await registry.deals.first_memento(deal, replace(clocks, recorded_at=instant))
     fixes_log = clocks.recorded_at is not None or clocks.position is not None
     if clocks == parameters.NOW:
-        answer: EncodedResponse = await reader.deal_now(deal, parameters.today())
+        answer: EncodedResponse = await registry.deals.state_now(deal, parameters.today())
     else:
-        answer = await reader.deal(deal, clocks, parameters.today())
+        answer = await registry.deals.state(deal, clocks, parameters.today())
     # A redaction may come: even what is final is asked for again before it is shown.
     cached = PUBLIC if answer.final and registry.settings.public_read else REVALIDATED
     headers = (*memento(deal, answer.recorded_at if fixes_log else None), cached)
@@ -147,7 +146,10 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[Any]:
         return parameters.RawResponse(certificate, 200, headers, CERTIFICATE.encode())
     if asked.get("expand"):
         return parameters.RawResponse(
-            await reader.expand(answer, clocks, asked["expand"], parameters.today()), 200, headers, parameters.JSON
+            await registry.deals.expand(answer, clocks, asked["expand"], parameters.today()),
+            200,
+            headers,
+            parameters.JSON,
         )
     headers = (*headers, (b"etag", answer.etag.encode()))
     if parameters.matches(request, answer.etag):
@@ -161,7 +163,7 @@ async def get_deal_events(request: Request, deal: FromPath[str]) -> Response[Any
     await parameters.may_read(request)
     parameters.require_valid_slug("deal", deal)
     clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    body = await request.app.state.registry.reader.audit(deal, clocks)
+    body = await request.app.state.registry.deals.history(deal, clocks)
     return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
@@ -171,7 +173,7 @@ async def get_blame(request: Request, deal: FromPath[str]) -> Response[Any]:
     await parameters.may_read(request)
     parameters.require_valid_slug("deal", deal)
     clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    body = await request.app.state.registry.reader.blame(deal, clocks, parameters.today())
+    body = await request.app.state.registry.deals.provenance(deal, clocks, parameters.today())
     return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
@@ -184,7 +186,7 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[Any]:
     await parameters.may_read(request)
     parameters.require_valid_slug("deal", deal)
     asked = parameters.query(request, TWO_POINTS)
-    body = await request.app.state.registry.reader.compare(
+    body = await request.app.state.registry.deals.compare(
         deal, parameters.clocks(asked, "from."), parameters.clocks(asked, "to."), parameters.today()
     )
     return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
@@ -195,7 +197,7 @@ async def get_portfolio_compare(request: Request) -> Response[Any]:
     """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
     await parameters.may_read(request)
     asked = parameters.query(request, TWO_POINTS)
-    answer = await request.app.state.registry.reader.compare_portfolio(
+    answer = await request.app.state.registry.portfolio.compare(
         require_single_axis(parameters.clocks(asked, "from."), "from."),
         require_single_axis(parameters.clocks(asked, "to."), "to."),
         parameters.today(),
@@ -209,7 +211,7 @@ async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     await parameters.may_read(request)
     parameters.require_valid_slug("deal", deal)
     parameters.query(request, {})
-    moments = await request.app.state.registry.reader.moments(deal)
+    moments = await request.app.state.registry.deals.timemap(deal)
     headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
     path = f"/v1/deals/{deal}"
     mementos = [(f"{path}?position={m.position}", m) for m in moments]
@@ -271,13 +273,13 @@ async def get_deals(request: Request) -> Response[Any]:
     """Deals at any point in time, filtered, with the number of deals of each facet."""
     await parameters.may_read(request)
     asked = parameters.query(request, LIST)
-    reader = request.app.state.registry.reader
+    registry = request.app.state.registry
     clocks = require_single_axis(parameters.clocks(asked))
     effective_on = clocks.effective_on or parameters.today()
-    clock, known, position = await reader.known_axis(clocks)
+    clock, known, position = await registry.portfolio.known_axis(clocks)
     limit = asked.get("limit", 50)
     wanted = filter_terms(asked)
-    page = await reader.deals(
+    page = await registry.portfolio.page(
         clock, known, effective_on, wanted, asked.get("q"), asked.get("cursor", ""), limit, asked.get("sort") == "-deal"
     )
     answer: dict[str, Any] = {
@@ -289,7 +291,7 @@ async def get_deals(request: Request) -> Response[Any]:
         "next": page.next,
     }
     if asked.get("facets"):
-        answer["facets"] = await reader.facets(clock, known, effective_on, wanted, asked.get("q"))
+        answer["facets"] = await registry.portfolio.facets(clock, known, effective_on, wanted, asked.get("q"))
     headers = {"Cache-Control": "no-cache"}
     if page.next is not None:
         given = dict(request.query_params.items())

@@ -34,7 +34,7 @@ async def get_events(request: Request) -> Response[Any]:
     asked = parameters.query(request, FEED)
     limit = asked.pop("limit", 100)
     after = asked.pop("after", 0)
-    events = await request.app.state.registry.reader.events(after, limit, **asked)
+    events = await request.app.state.registry.log.events(after, limit, **asked)
     headers = {"Cache-Control": "no-cache"}
     if len(events) == limit:
         following = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
@@ -50,7 +50,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[Any]:
     uuid = as_uuid(id)
     if uuid is None:
         raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
-    stored, reading = await request.app.state.registry.reader.event(uuid)
+    stored, reading = await request.app.state.registry.log.event(uuid)
     return parameters.json_response(encode(event_answer(stored, reading)), 200, {"Cache-Control": "no-cache"})
 
 

@@ -32,15 +32,15 @@ EXPORTABLE = {
 
 
 async def _portfolio(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
-    reader = request.app.state.registry.reader
+    registry = request.app.state.registry
     clocks = deals.require_single_axis(parameters.clocks(asked))
     effective_on = clocks.effective_on or parameters.today()
-    clock, known, position = await reader.known_axis(clocks)
+    clock, known, position = await registry.portfolio.known_axis(clocks)
 
     async def pages() -> Pages:
         after: str | None = ""
         while after is not None:
-            page = await reader.deals(
+            page = await registry.portfolio.page(
                 clock, known, effective_on, deals.filter_terms(asked), asked.get("q"), after, PAGE
             )
             yield page.rows
@@ -50,13 +50,13 @@ async def _portfolio(request: Request, asked: dict[str, Any]) -> tuple[Pages, in
 
 
 async def _log(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
-    reader = request.app.state.registry.reader
+    registry = request.app.state.registry
     # What comes while the file is written belongs to the next one.
-    last = (await reader.head()).position
+    last = (await registry.log.head()).position
 
     async def pages() -> Pages:
         after = asked.pop("after", 0)
-        while found := await reader.events(after, PAGE, **asked):
+        while found := await registry.log.events(after, PAGE, **asked):
             after = found[-1].recorded.position
             yield [log_entry(event) for event in found if event.recorded.position <= last]
             if len(found) < PAGE or after >= last:

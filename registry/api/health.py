@@ -49,7 +49,7 @@ async def get_metrics(request: Request) -> Response[bytes]:
     metrics.waiting.set(registry.recorder.queue_length)
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            metrics.position.set((await registry.reader.head()).position)
+            metrics.position.set((await registry.log.head()).position)
     except Exception:
         # The figures are wanted most when the database is away.
         metrics.position.set(float("nan"))

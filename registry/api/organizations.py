@@ -40,7 +40,7 @@ async def get_organizations(request: Request) -> Response[Any]:
     await parameters.may_read(request)
     asked = parameters.query(request, LIST)
     limit = asked.get("limit", 50)
-    rows = await request.app.state.registry.reader.organizations(asked.get("cursor", ""), asked.get("q"), limit + 1)
+    rows = await request.app.state.registry.organizations.page(asked.get("cursor", ""), asked.get("q"), limit + 1)
     headers = {"Cache-Control": "no-cache"}
     if len(rows) > limit:
         rows = rows[:limit]
@@ -56,9 +56,9 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
     await parameters.may_read(request)
     parameters.require_valid_slug("organization", organization)
     clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    reader = request.app.state.registry.reader
-    seen, state = await reader.organization(organization, clocks, parameters.today())
-    kin = await reader.related_organizations(organization, clocks, parameters.today())
+    registry = request.app.state.registry
+    seen, state = await registry.organizations.state(organization, clocks, parameters.today())
+    kin = await registry.organizations.links(organization, clocks, parameters.today())
     answer = {
         **msgspec.structs.asdict(state),
         "version": seen.version,
@@ -86,7 +86,7 @@ async def get_organization_events(request: Request, organization: FromPath[str])
     await parameters.may_read(request)
     parameters.require_valid_slug("organization", organization)
     clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    body = await request.app.state.registry.reader.organization_audit(organization, clocks)
+    body = await request.app.state.registry.organizations.history(organization, clocks)
     return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
 
 
@@ -96,7 +96,7 @@ async def get_similar(request: Request, organization: FromPath[str]) -> Response
     await parameters.may_read(request)
     parameters.require_valid_slug("organization", organization)
     parameters.query(request, {})
-    found = await request.app.state.registry.reader.similar(organization, parameters.today())
+    found = await request.app.state.registry.organizations.similar(organization, parameters.today())
     answer = {"organization": organization, "suggestions": found}
     return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 

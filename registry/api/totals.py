@@ -35,10 +35,10 @@ async def get_totals(request: Request) -> Response[Any]:
     """
     await parameters.may_read(request)
     asked = parameters.query(request, TOTALS)
-    reader = request.app.state.registry.reader
+    registry = request.app.state.registry
     clocks = require_single_axis(parameters.clocks(asked))
     effective_on = clocks.effective_on or parameters.today()
-    clock, known, position = await reader.known_axis(clocks)
+    clock, known, position = await registry.portfolio.known_axis(clocks)
     question = TotalsQuery(
         currency=asked.get("currency"),
         group_by=asked.get("group_by"),
@@ -53,7 +53,7 @@ async def get_totals(request: Request) -> Response[Any]:
         raise InvalidParameter(
             parameter="roll_up", reason="only totals by organization roll up: add group_by=organization"
         )
-    found = await reader.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
+    found = await registry.portfolio.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
     rules = {name: RULES[name] for group in (found.overall, *found.groups) for name in group.rules}
     answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
     return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})

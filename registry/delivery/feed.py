@@ -20,7 +20,8 @@ from registry.events.store import Connection, Head, Pool, StoredEvent
 from registry.infra import postgres
 from registry.projections import event_index
 from registry.queries.answers import encode, log_entry
-from registry.queries.deals import DealQueries
+from registry.queries.log import LogQueries
+from registry.queries.streams import StreamReader
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class Feed:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         # The primary alone: a replica may not have yet what was just delivered.
-        self._reader = DealQueries(pool)
+        self._reader = LogQueries(StreamReader(pool))
         self._position: int | None = None
         self._lines: list[FeedEvent] = []
         self._bytes = 0

@@ -31,7 +31,8 @@ from registry.events import store
 from registry.events.store import Head, Pool, StoredEvent
 from registry.infra import postgres
 from registry.queries.answers import encode, log_entry
-from registry.queries.deals import DealQueries
+from registry.queries.log import LogQueries
+from registry.queries.streams import StreamReader
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +177,7 @@ class Webhooks:
 
     def __init__(self, pool: Pool, allowed: Sequence[Network] = ()) -> None:
         self._pool = pool
-        self._reader = DealQueries(pool)
+        self._reader = LogQueries(StreamReader(pool))
         self._allowed = tuple(allowed)
         self._guarded = PublicOnlyBackend(allowed)
         self._wake = asyncio.Event()

@@ -90,7 +90,7 @@ class Dispute(Struct, frozen=True):
 
 async def load_deal(visit: PageRequest, slug: str) -> DealPage:
     """A deal at the page's clocks; its state may be unknown there. Raises NotFound and Moved."""
-    history = await visit.reader.history(slug)
+    history = await visit.registry.deals.stream(slug)
     clocks = msgspec.structs.replace(visit.clocks, effective_on=visit.times.effective_on)
     seen = state_as_of(slug, history.events, clocks, DEALS)
     if seen.merged_into is not None:
@@ -106,7 +106,7 @@ async def display_names(visit: PageRequest, state: Deal, seen: Deal | None = Non
     spoken = words(visit.language)
     names = await named(visit, state)
     ever = (*state.relations, *(seen.relations if seen is not None else ()))
-    for deal in await visit.reader.related_deals(msgspec.structs.replace(state, relations=ever)):
+    for deal in await visit.registry.deals.related_deals(msgspec.structs.replace(state, relations=ever)):
         names[f"deal/{deal.deal}"] = spoken.localized(deal.title, deal.deal)
     names[f"deal/{state.deal}"] = spoken.gettext(N_("this deal"))
     for thing, items in (("milestones", state.milestones), ("sites", state.sites)):
@@ -131,7 +131,7 @@ async def named(visit: PageRequest, *deals: Deal | None, slugs: Iterable[str] = 
     missing = wanted - names.keys()
     if missing:
         spoken = words(visit.language)
-        for slug, raw in (await visit.reader.named(missing)).items():
+        for slug, raw in (await visit.registry.organizations.named(missing)).items():
             names[slug] = spoken.localized(msgspec.json.decode(raw).get("name"), slug)
     return names
 
@@ -141,7 +141,7 @@ async def titled(visit: PageRequest, slugs: Iterable[str]) -> dict[str, str]:
     spoken = words(visit.language)
     names: dict[str, str] = {}
     for slug in slugs:
-        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"deal/{slug}")
+        history, _ = await visit.registry.streams.load(f"deal/{slug}")
         if history is not None:
             names[f"deal/{slug}"] = spoken.localized(history.state.title, slug)
     return names
@@ -225,7 +225,7 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
         lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.edtf_date(text)},
         door,
     )
-    incoming = await visit.reader.incoming(asked.slug, visit.times.today)
+    incoming = await visit.registry.deals.incoming(asked.slug, visit.times.today)
     return render.render(
         visit,
         "deal.html",
@@ -241,7 +241,7 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
         chart_fields=fields,
         amounts={p.pledge: amount_steps(p, entries) for p in state.pledges},
         disputes=disputes(state),
-        flags=await visit.reader.flags(asked.history, asked.seen),
+        flags=await visit.registry.deals.flags(asked.history, asked.seen),
         quiet=inactivity(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
         told=told,

@@ -39,10 +39,10 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
         raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
 
     async def make() -> Rendered:
-        stored, reading = await visit.reader.event(uuid)
+        stored, reading = await visit.registry.log.event(uuid)
         recorded = stored.recorded
         deal = recorded.kind == "deal"
-        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"{recorded.kind}/{recorded.slug}")
+        history, _ = await visit.registry.streams.load(f"{recorded.kind}/{recorded.slug}")
         rules: Any = DEALS if deal else ORGANIZATIONS
         entries = audit.audit(history.events, visit.clocks, rules)
         entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
@@ -109,14 +109,16 @@ async def get_log(request: Request) -> Response[bytes]:
         if only:
             # Where they are chosen, from the first one on: nobody knows how far apart they are.
             after = visit.asked.get("after", 0)
-            events = await visit.reader.events(after, EVENTS_PER_PAGE + 1, **only)
+            events = await visit.registry.log.events(after, EVENTS_PER_PAGE + 1, **only)
             if len(events) > EVENTS_PER_PAGE:
                 events = events[:EVENTS_PER_PAGE]
                 later = events[-1].recorded.position
         else:
             end = visit.asked.get("before", visit.position + 1)
             after = max(0, end - 1 - EVENTS_PER_PAGE)
-            events = (await visit.reader.events(after, min(EVENTS_PER_PAGE, end - 1 - after)))[::-1] if end > 1 else []
+            events = (
+                (await visit.registry.log.events(after, min(EVENTS_PER_PAGE, end - 1 - after)))[::-1] if end > 1 else []
+            )
         evidence = visit.registry.evidence
         checkpoint, problem = None, None
         try:

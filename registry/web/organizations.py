@@ -31,7 +31,7 @@ async def get_organizations(request: Request) -> Response[bytes]:
     visit = await render.visit(request, {"q": parameters.text, "cursor": parameters.text})
 
     async def make() -> Rendered:
-        raw = await visit.reader.organizations(visit.asked.get("cursor", ""), visit.asked.get("q"), PAGE + 1)
+        raw = await visit.registry.organizations.page(visit.asked.get("cursor", ""), visit.asked.get("q"), PAGE + 1)
         rows = [msgspec.json.decode(r) for r in raw]
         return render.render(
             visit,
@@ -53,7 +53,7 @@ async def get_organizations_table(request: Request) -> Response[bytes]:
     visit = await render.visit(request)
     rows: list[list[str]] = []
     after = ""
-    while found := [msgspec.json.decode(r) for r in await visit.reader.organizations(after, None, 1000)]:
+    while found := [msgspec.json.decode(r) for r in await visit.registry.organizations.page(after, None, 1000)]:
         after = found[-1]["organization"]
         for o in found:
             name = o["name"] or {}
@@ -75,8 +75,8 @@ def single_axis(clocks: AsOf) -> AsOf:
 
 async def deals_of(visit: PageRequest, organization: str) -> list[PortfolioRow]:
     """The deals in which an organization has a role, at the page's point in time."""
-    clock, known, _ = await visit.reader.known_axis(single_axis(visit.clocks))
-    found = await visit.reader.deals(
+    clock, known, _ = await visit.registry.portfolio.known_axis(single_axis(visit.clocks))
+    found = await visit.registry.portfolio.page(
         clock, known, visit.times.effective_on, [f"organization:{organization}"], None, "", 500
     )
     return [row_of(listing(raw)) for raw in found.rows]
@@ -89,7 +89,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
 
     async def make() -> Rendered:
         deals = await deals_of(visit, organization)
-        history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"organization/{organization}")
+        history, _ = await visit.registry.streams.load(f"organization/{organization}")
         if history is None and not deals:
             raise NotFound(f"There is no organization '{organization}'.")
         state: Any = None
@@ -98,7 +98,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
             if history.record.merged_into is not None:
                 raise MergedInto(deal=organization, into=history.record.merged_into)
             try:
-                _, state = await visit.reader.organization(organization, visit.clocks, visit.times.today)
+                _, state = await visit.registry.organizations.state(organization, visit.clocks, visit.times.today)
             except NotFound:
                 state = None
             entries = audit.audit(history.events, visit.clocks, ORGANIZATIONS)
@@ -135,16 +135,18 @@ async def get_search(request: Request) -> Response[bytes]:
         deals: list[PortfolioRow] = []
         organizations: list[Any] = []
         if q:
-            clock, known, _ = await visit.reader.known_axis(single_axis(visit.clocks))
+            clock, known, _ = await visit.registry.portfolio.known_axis(single_axis(visit.clocks))
             on = visit.times.effective_on
-            found = await visit.reader.deals(clock, known, on, [], q.strip(), "", 100)
+            found = await visit.registry.portfolio.page(clock, known, on, [], q.strip(), "", 100)
             deals = [row_of(listing(raw)) for raw in found.rows]
-            organizations = [msgspec.json.decode(r) for r in await visit.reader.organizations("", q.strip(), 100)]
+            organizations = [
+                msgspec.json.decode(r) for r in await visit.registry.organizations.page("", q.strip(), 100)
+            ]
             seen = {d.row.deal for d in deals}
             for organization in organizations[:10]:
                 # Who looks for a firm looks for what it does.
                 term = [f"organization:{organization['organization']}"]
-                more = await visit.reader.deals(clock, known, on, term, None, "", 50)
+                more = await visit.registry.portfolio.page(clock, known, on, term, None, "", 50)
                 deals += [row_of(listing(r)) for r in more.rows if listing(r).deal not in seen]
                 seen |= {d.row.deal for d in deals}
         return render.render(

@@ -111,7 +111,7 @@ KNOWN: render.Known = {
 
 async def at(visit: PageRequest) -> tuple[str, int, int]:
     """Which clock the portfolio is read by, the point on it, and the log's position."""
-    found: tuple[str, int, int] = await visit.reader.known_axis(visit.clocks)
+    found: tuple[str, int, int] = await visit.registry.portfolio.known_axis(visit.clocks)
     return found
 
 
@@ -121,7 +121,9 @@ async def portfolio_rails(visit: PageRequest, clock: str, known: int) -> dict[st
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
     if visit.times.axis == "published":
-        moments = await render.cached_fragment(visit, ("public turns",), lambda: visit.reader.publication_days(TURNS))
+        moments = await render.cached_fragment(
+            visit, ("public turns",), lambda: visit.registry.portfolio.publication_days(TURNS)
+        )
     else:
         moments = await render.cached_fragment(visit, ("moments",), lambda: moments_of(visit))
     rest = {k: v for k, v in visit.given.items() if k not in ("effective_on", "cursor")}
@@ -137,13 +139,13 @@ async def portfolio_rails(visit: PageRequest, clock: str, known: int) -> dict[st
 async def turns(visit: PageRequest, clock: str, known: int) -> list[date]:
     """The latest days on which something of the portfolio came to be so, as known at a point."""
     return await render.cached_fragment(
-        visit, ("turns", clock, known), lambda: visit.reader.effective_change_days(clock, known, TURNS)
+        visit, ("turns", clock, known), lambda: visit.registry.portfolio.effective_change_days(clock, known, TURNS)
     )
 
 
 async def moments_of(visit: PageRequest) -> list[datetime]:
     """The latest moments at which something was recorded."""
-    return as_of.of_log(await visit.reader.events(max(0, visit.position - LOOKED_AT), LOOKED_AT))
+    return as_of.of_log(await visit.registry.log.events(max(0, visit.position - LOOKED_AT), LOOKED_AT))
 
 
 async def everything(visit: PageRequest) -> dict[str, as_of.TimeSlider]:
@@ -166,13 +168,13 @@ async def show_portfolio(visit: PageRequest) -> Rendered:
     wanted, q = filter_terms(visit.asked), visit.asked.get("q")
     sort, cursor = visit.asked.get("sort", "deal"), visit.asked.get("cursor", "")
     by_name = sort in ("deal", "-deal")
-    facets = await visit.reader.facets(clock, known, on, wanted, q)
-    whole = await visit.reader.deals(clock, known, on, wanted, q, "", WHOLE, sort == "-deal")
+    facets = await visit.registry.portfolio.facets(clock, known, on, wanted, q)
+    whole = await visit.registry.portfolio.page(clock, known, on, wanted, q, "", WHOLE, sort == "-deal")
     rows = [row_of(listing(raw)) for raw in whole.rows]
     ordered = rows if by_name else in_order(rows, sort)
     start = next((i for i, r in enumerate(ordered, 1) if r.row.deal == cursor), 0)
     if by_name and whole.next is not None and cursor and start in (0, len(ordered)):
-        beyond = await visit.reader.deals(clock, known, on, wanted, q, cursor, PAGE, sort == "-deal")
+        beyond = await visit.registry.portfolio.page(clock, known, on, wanted, q, cursor, PAGE, sort == "-deal")
         on_page, following = [row_of(listing(raw)) for raw in beyond.rows], beyond.next
     else:
         on_page, following = ordered[start : start + PAGE], whole.next if by_name else None
@@ -181,7 +183,7 @@ async def show_portfolio(visit: PageRequest) -> Rendered:
     unit = visit.asked.get("unit") or default_currency(visit)
     currency: Any = None if unit == "stated" else unit
     question = TotalsQuery(currency=currency, group_by="stage", asked_on=on, lines=0)
-    total: Totals = await visit.reader.totals(clock, known, on, wanted, question)
+    total: Totals = await visit.registry.portfolio.totals(clock, known, on, wanted, question)
     rails = await portfolio_rails(visit, clock, known)
     here = shown(visit.language)
     drawn = await drawing(visit, clock, known, wanted, default_currency(visit) if unit == "stated" else unit)
@@ -226,7 +228,7 @@ async def latest_of(visit: PageRequest, position: int) -> list[Any]:
     """The latest events of deals, the last first; where others came after them, as many as are among the last ones."""
     found: list[Any] = []
     for looked_at in (LATEST, 5 * LATEST):
-        events = await visit.reader.events(max(0, position - looked_at), looked_at)
+        events = await visit.registry.log.events(max(0, position - looked_at), looked_at)
         found = [e for e in events if e.recorded.kind == "deal"][-LATEST:][::-1]
         if len(found) == LATEST:
             break
@@ -375,12 +377,12 @@ async def trend_levels(
             memo = await render.cached_fragment(visit, ("levels", clock, tuple(wanted), currency), level_cache)
             held[tuple(days)] = levels_of(days, spans, wanted, currency, memo)
         return held[tuple(days)], False
-    apart = None if wanted else await visit.reader.spans_with_relations(clock, known, DRAWN_SPANS)
+    apart = None if wanted else await visit.registry.portfolio.spans_with_relations(clock, known, DRAWN_SPANS)
     if apart is None:
         return None, True
     turned = [day for day in await turns(visit, clock, known) if day <= end]
     days = turned[:: -(-len(turned) // DRAWN_TURNS) or 1]
-    sums = await visit.reader.sums(clock, known, currency, days, apart)
+    sums = await visit.registry.portfolio.sums(clock, known, currency, days, apart)
     return [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)], True
 
 
@@ -388,7 +390,7 @@ async def spans_of(
     visit: PageRequest, clock: str, known: int
 ) -> tuple[list[Any] | None, dict[Any, list[charts.Level]]]:
     """The spans of a portfolio that is small enough, and room for the levels that are made of them."""
-    return await visit.reader.spans(clock, known, DRAWN_SPANS), {}
+    return await visit.registry.portfolio.spans(clock, known, DRAWN_SPANS), {}
 
 
 class Counted(Struct, frozen=True):
@@ -503,7 +505,7 @@ async def added_up(visit: PageRequest, clock: str, known: int) -> tuple[TotalsQu
         explain=True,
         lines=500,
     )
-    total: Totals = await visit.reader.totals(
+    total: Totals = await visit.registry.portfolio.totals(
         clock, known, visit.times.effective_on, filter_terms(visit.asked), question
     )
     return question, total
@@ -576,7 +578,7 @@ def parts_in_order(explained: DerivationNode) -> list[DerivationNode]:
 
 async def titles_of(visit: PageRequest, clock: str, known: int) -> dict[str, Localized | None]:
     """The titles of the deals, as far as one page holds them."""
-    found = await visit.reader.deals(clock, known, visit.times.effective_on, [], None, "", WHOLE)
+    found = await visit.registry.portfolio.page(clock, known, visit.times.effective_on, [], None, "", WHOLE)
     rows = map(listing, found.rows)
     return {row.deal: row.title for row in rows}
 
@@ -592,13 +594,13 @@ async def get_compare(request: Request) -> Response[bytes]:
     async def make() -> Rendered:
         start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
         then = require_single_axis(parameters.clocks(visit.asked, "to."), "to.")
-        effective = await visit.reader.effective_change_days("r", visit.position, 400)
+        effective = await visit.registry.portfolio.effective_change_days("r", visit.position, 400)
         if start == AsOf():
             # From what the reader was looking at; else from a little while ago.
             start = visit.clocks
             if start == AsOf() and effective:
                 start = AsOf(effective_on=effective[max(0, len(effective) - 3)])
-        found = await visit.reader.compare_portfolio(start, then, visit.times.today)
+        found = await visit.registry.portfolio.compare(start, then, visit.times.today)
         grouped: dict[str, list[dict[str, Any]]] = {}
         titles: dict[str, Any] = {}
         for change in found["changes"]:
@@ -621,8 +623,8 @@ async def get_compare(request: Request) -> Response[bytes]:
             names={f"deal/{slug}": here.words.localized(title, slug) for slug, title in titles.items()},
             moments={
                 "effective": effective,
-                "published": await visit.reader.publication_days(400),
-                "recorded": as_of.of_log(await visit.reader.events(max(0, visit.position - 500), 500)),
+                "published": await visit.registry.portfolio.publication_days(400),
+                "recorded": as_of.of_log(await visit.registry.log.events(max(0, visit.position - 500), 500)),
             },
             rails=None,
             data_url=visit.data(
@@ -641,7 +643,7 @@ async def get_compare_table(request: Request) -> Response[bytes]:
     visit = await render.visit(request, {**TWO_POINTS}, portfolio=True)
     start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
     then = require_single_axis(parameters.clocks(visit.asked, "to."), "to.")
-    found = await visit.reader.compare_portfolio(start, then, visit.times.today)
+    found = await visit.registry.portfolio.compare(start, then, visit.times.today)
     rows = [
         [
             *(change["deal"], change["what"], change["kind"], change["field"] or ""),

@@ -171,15 +171,15 @@ def required(visit: PageRequest) -> Key:
 
 async def suggested(visit: PageRequest) -> list[tuple[str, str]]:
     """The deals that a form offers: their slugs, and what they are called."""
-    clock, at, _ = await visit.reader.known_axis(visit.clocks)
-    found = await visit.reader.deals(clock, at, visit.times.today, [], None, "", SUGGESTED)
+    clock, at, _ = await visit.registry.portfolio.known_axis(visit.clocks)
+    found = await visit.registry.portfolio.page(clock, at, visit.times.today, [], None, "", SUGGESTED)
     own = shown(visit.language).words.localized
     return [(row["deal"], own(row.get("title"), row["deal"])) for row in map(msgspec.json.decode, found.rows)]
 
 
 async def known(visit: PageRequest, history: FoldedStream[Any] | None) -> forms.FormContext:
     """What a form offers to choose from."""
-    organizations = await visit.reader.organizations("", None, SUGGESTED)
+    organizations = await visit.registry.organizations.page("", None, SUGGESTED)
     return forms.FormContext(
         history.state if history is not None and hasattr(history.state, "pledges") else None,
         tuple(msgspec.json.decode(o)["organization"] for o in organizations),
@@ -258,7 +258,7 @@ async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, s
     a key that may not erase: that is said before anything is filled in.
     """
     parameters.slug(slug)
-    history, _ = await visit.reader.histories.load_current(visit.reader.reads(), f"{kind}/{slug}")
+    history, _ = await visit.registry.streams.load(f"{kind}/{slug}")
     task = FormTask(kind, slug, history, forms.known_type(said.get("type")))
     way = next((way for way in ("corrects", "voids", "redacts") if said.get(way)), None)
     if way == "redacts":

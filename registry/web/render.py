@@ -93,10 +93,6 @@ class PageRequest(Struct):
         return self.request.app.state.registry
 
     @property
-    def reader(self) -> Any:
-        return self.registry.reader
-
-    @property
     def clocks(self) -> AsOf:
         return self.times.clocks
 
@@ -186,7 +182,7 @@ async def visit(request: Request, known: Known | None = None, *, portfolio: bool
     clocks = parameters.clocks(asked)
     if portfolio:
         require_single_axis(clocks)
-    head = await request.app.state.registry.reader.head()
+    head = await request.app.state.registry.log.head()
     axis: as_of.Axis = asked.get("axis") or (
         "recorded" if clocks.recorded_at or clocks.position is not None else "published"
     )

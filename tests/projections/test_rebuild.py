@@ -21,7 +21,9 @@ from registry.events.store import WriteBatch
 from registry.projections import PROJECTIONS, BatchProjector
 from registry.projections import rebuild as module
 from registry.projections.rebuild import RebuildRunning, TablesInUse, compare, rebuild
-from registry.queries.deals import DealQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, request, running_recorder
 from tests.conftest import ScratchDatabase
 
@@ -87,7 +89,8 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 10)
     await asyncio.gather(*(history(recorder, f"old-{n}") for n in range(10)))
-    reader = DealQueries(pool)
+    streams = StreamReader(pool)
+    portfolio = PortfolioQueries(streams, OrganizationQueries(streams))
     stop = asyncio.Event()
     rounds = Counter[str]()
 
@@ -104,8 +107,8 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
     async def ask() -> None:
         # Connections that asked before the switch ask the same after it.
         while not stop.is_set():
-            clock, known, _ = await reader.known_axis(AsOf())
-            page = await reader.deals(clock, known, date(2026, 1, 1), (), None, "", 1000)
+            clock, known, _ = await portfolio.known_axis(AsOf())
+            page = await portfolio.page(clock, known, date(2026, 1, 1), (), None, "", 1000)
             assert len(page.rows) >= 10
             rounds["asked"] += 1
             await asyncio.sleep(0.01)

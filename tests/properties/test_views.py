@@ -17,6 +17,7 @@ from registry.domain.deal import Deal
 from registry.domain.history import DEALS, AsOf, FoldedStream, state_as_of
 from registry.events.store import WriteBatch
 from registry.events.types import EventRedacted
+from registry.projections.deal_lists import SELECT_TITLE_MATCHES, ilike_pattern, page_query
 from registry.projections.deal_versions import (
     END_OF_TIME,
     MAX_POSITION,
@@ -30,7 +31,6 @@ from registry.projections.deal_versions import (
     rectangles_recorded,
 )
 from registry.projections.projection import AppliedChange
-from registry.queries.deals import FOUND, ilike_pattern, page_of
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order
 
@@ -215,12 +215,12 @@ async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
         await anew.execute(owner)
         found = None
         if text is not None and listed_first:
-            found = [row["deal"] for row in await owner.fetch(FOUND, ilike_pattern(text))]
+            found = [row["deal"] for row in await owner.fetch(SELECT_TITLE_MATCHES, ilike_pattern(text))]
         page: Sequence[Any] = [None]
         while page:
             after = deals[-1] if deals else ""
-            point = (clock, day, known)
-            statement, arguments = page_of(
+            point = (clock.decode(), day, known)
+            statement, arguments = page_query(
                 point, after, 2, wanted, any_of, found, ilike_pattern(text), descending=descending
             )
             page = await owner.fetch(statement, *arguments)

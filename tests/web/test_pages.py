@@ -622,19 +622,19 @@ async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, rea
 
 
 async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(pages: Service) -> None:
-    reader = pages.app.state.registry.reader
-    position = (await reader.head()).position
-    days = await reader.effective_change_days("r", position, 400)
+    registry = pages.app.state.registry
+    position = (await registry.log.head()).position
+    days = await registry.portfolio.effective_change_days("r", position, 400)
     assert len(days) > 10
-    apart = await reader.spans_with_relations("r", position, 2_000)
-    everything = await reader.spans("r", position, 2_000)
+    apart = await registry.portfolio.spans_with_relations("r", position, 2_000)
+    everything = await registry.portfolio.spans("r", position, 2_000)
     assert 0 < len(apart) < len(everything)
-    assert await reader.spans("r", position, len(everything) - 1) is None
+    assert await registry.portfolio.spans("r", position, len(everything) - 1) is None
     for currency in ("KRW", "USD"):
-        sums = await reader.sums("r", position, currency, days, apart)
+        sums = await registry.portfolio.sums("r", position, currency, days, apart)
         for day, plains in zip(days, sums, strict=True):
             level = portfolio.sum_level(day, apart, plains, currency)
-            total = await reader.totals("r", position, day, [], TotalsQuery(lines=0))
+            total = await registry.portfolio.totals("r", position, day, [], TotalsQuery(lines=0))
             assert (level.areas["intended"], level.high) == portfolio.ends_of(total, currency), day
             assert level.areas["pledged"] == portfolio.ends_of(total, currency, "commitment")[0]
 
@@ -642,9 +642,9 @@ async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(p
 async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_missing(
     pages: Service, reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = pages.app.state.registry.reader
-    known = (await registry.head()).position
-    monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.spans_with_relations("r", known, 2_000)))
+    registry = pages.app.state.registry
+    known = (await registry.log.head()).position
+    monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
     drawn = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
     assert 'class="stepped"' not in drawn
     assert "No chart for this selection" in drawn

@@ -1,0 +1,75 @@
+"""Queries about the log: its head, and events by position, type, deal, organization or source."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from registry.domain.history import EffectiveEvent
+from registry.errors import NotFound
+from registry.events import store
+from registry.events.store import Head, StoredEvent
+from registry.events.types import Recorded
+from registry.projections import event_index
+from registry.queries.streams import StreamReader
+
+# Positions that one look at the index of events returns.
+INDEX_PAGE = 1000
+
+
+class LogQueries:
+    """Answer questions about the log."""
+
+    def __init__(self, streams: StreamReader) -> None:
+        self._streams = streams
+
+    async def head(self) -> Head:
+        """Return the last event of the log."""
+        return await self._streams.head()
+
+    async def events(
+        self,
+        after: int,
+        limit: int,
+        *,
+        type: str | None = None,
+        deal: str | None = None,
+        organization: str | None = None,
+        source: str | None = None,
+    ) -> list[StoredEvent]:
+        """Return at most `limit` events after a position that match every filter, in the order of the log."""
+        if organization is None and source is None:
+            stream = f"deal/{deal}" if deal else None
+            return await store.feed(self._streams.pool(), after, limit, type=type, stream=stream)
+        term = f"organization:{organization}" if organization else event_index.source_term(source or "") or ""
+        matches: list[StoredEvent] = []
+        while len(matches) < limit:
+            positions = await event_index.find(self._streams.pool(), term, after, INDEX_PAGE)
+            for stored in await store.events_at(self._streams.pool(), positions):
+                recorded = stored.recorded
+                if (
+                    (type is None or recorded.type == type)
+                    and (deal is None or recorded.slug == deal)
+                    and (source is None or organization is None or _cites(recorded, source))
+                ):
+                    matches.append(stored)
+            if len(positions) < INDEX_PAGE:
+                break
+            after = positions[-1]
+        return matches[:limit]
+
+    async def event(self, id: UUID) -> tuple[StoredEvent, EffectiveEvent]:
+        """Return an event as recorded, and as it reads after corrections.
+
+        Raises:
+            NotFound: The log has no event with this id.
+        """
+        stored = (await store.by_ids(self._streams.pool(), [id])).get(id)
+        if stored is None:
+            raise NotFound(f"There is no event {id}.")
+        stream, _ = await self._streams.load(f"{stored.recorded.kind}/{stored.recorded.slug}")
+        assert stream is not None
+        return stored, stream.record.by_id[id]
+
+
+def _cites(recorded: Recorded, source: str) -> bool:
+    return event_index.source_term(source) in {event_index.source_term(s) for s in recorded.sources}

@@ -1,0 +1,171 @@
+"""Queries about all deals: lists, facets, totals, changes over time, and the comparison of two points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from msgspec.structs import replace
+
+from registry.domain import audit
+from registry.domain.history import DEALS, AsOf
+from registry.domain.organization import ultimate_parents
+from registry.domain.rates import reference_rates
+from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
+from registry.events import store
+from registry.projections import deal_lists, deal_totals
+from registry.projections.deal_lists import Page
+from registry.projections.deal_totals import Span
+from registry.queries import answers
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.streams import LAST_DAY, StreamReader, with_day
+
+FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
+
+
+class PortfolioQueries:
+    """Answer questions about all deals.
+
+    A point of a list is an axis (`r` recorded, `p` published), what is known on it (a log position, or a day's
+    ordinal), and an effective date; `known_axis` gives the first two.
+    """
+
+    def __init__(self, streams: StreamReader, organizations: OrganizationQueries) -> None:
+        self._streams = streams
+        self._organizations = organizations
+
+    async def known_axis(self, as_of: AsOf) -> tuple[str, int, int]:
+        """Return the axis that a list is read along, the point on it, and the log position of the answer."""
+        return await self._streams.known_axis(as_of)
+
+    async def page(
+        self,
+        axis: str,
+        known: int,
+        effective_on: date,
+        terms: Sequence[str],
+        q: str | None,
+        after: str,
+        limit: int,
+        descending: bool = False,
+    ) -> Page:
+        """Return a page of deals at a point in time, in the order of their slugs.
+
+        Args:
+            axis: The axis, see the class.
+            known: The point on the axis.
+            effective_on: The effective date.
+            terms: Filters as `name:value`; a deal must match all of them.
+            q: Text that a deal's title contains.
+            after: The cursor; empty for the first page.
+            limit: The most deals.
+            descending: Whether the last slug comes first.
+        """
+        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
+        point = axis, min(effective_on, LAST_DAY), known
+        return await deal_lists.page(
+            self._streams.pool(), point, after, limit, all_of, any_of, q, descending=descending
+        )
+
+    async def facets(
+        self, axis: str, known: int, effective_on: date, terms: Sequence[str], q: str | None
+    ) -> dict[str, dict[str, int]]:
+        """Count the deals of a list by each value of each facet."""
+        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
+        point = axis, min(effective_on, LAST_DAY), known
+        counts: dict[str, dict[str, int]] = {}
+        for term, deals in await deal_lists.facets(self._streams.pool(), point, all_of, any_of, q):
+            facet, value = term.split(":", 1)
+            if facet in FACET_NAMES:
+                counts.setdefault(facet, {})[value] = deals
+        return counts
+
+    async def totals(
+        self,
+        axis: str,
+        known: int,
+        effective_on: date,
+        terms: Sequence[str],
+        query: TotalsQuery,
+        by_parent: bool = False,
+    ) -> Totals:
+        """Compute the amounts of a list of deals: bounds, what counted in each, and why.
+
+        A merged organization counts under the record that it was merged into; with `by_parent`, each organization
+        counts under its ultimate parent on that day.
+        """
+        if query.group_by == "organization":
+            tree = await self._organizations.tree(axis, known, effective_on)
+            owned = tree.organizations if by_parent else {}
+            query = replace(query, roll_up=ultimate_parents(owned, effective_on, tree.merged))
+        point = axis, min(effective_on, LAST_DAY), known
+        if not terms and can_use_sums(query):
+            rows, rest = await deal_totals.rows_and_sums(self._streams.pool(), point, query.lines)
+            return compute_totals(rows, query, None, (), rest)
+        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
+        required = set(all_of)
+        selected: list[DealRow] = []
+        others: list[DealRow] = []
+        for has, row in await deal_totals.rows(self._streams.pool(), point):
+            matches = required.issubset(has) and (any_of is None or not set(any_of).isdisjoint(has))
+            (selected if matches else others).append(row)
+        rates = reference_rates() if query.currency is not None else None
+        return compute_totals(selected, query, rates, others)
+
+    async def spans(self, axis: str, known: int, limit: int) -> list[Span] | None:
+        """Return what totals need of every deal over time; None where that is more than `limit` spans."""
+        return await deal_totals.spans(self._streams.pool(), axis, known, limit)
+
+    async def spans_with_relations(self, axis: str, known: int, limit: int) -> list[Span] | None:
+        """Return the same of the deals that have no simple sum, and of the deals that those relate to."""
+        return await deal_totals.spans_without_sum(self._streams.pool(), axis, known, limit)
+
+    async def sums(
+        self, axis: str, known: int, currency: str, days: Sequence[date], excluded: Sequence[Span]
+    ) -> list[list[SimpleSum]]:
+        """Add up simple sums in a currency on each of some ascending days.
+
+        The deals of the `excluded` spans have no simple sum; the deals that those relate to are left out as well.
+        """
+        return await deal_totals.sums_on_days(
+            self._streams.pool(), axis, known, currency, days, deal_totals.related_deals(excluded)
+        )
+
+    async def effective_change_days(self, axis: str, known: int, limit: int) -> list[date]:
+        """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
+        return await deal_lists.effective_change_days(self._streams.pool(), axis, known, limit)
+
+    async def publication_days(self, limit: int) -> list[date]:
+        """Return the latest days on which a change was published, in ascending order."""
+        return await deal_lists.publication_days(self._streams.pool(), limit)
+
+    async def compare(self, start: AsOf, end: AsOf, today: date) -> dict[str, Any]:
+        """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late."""
+        a, b = with_day(start, today), with_day(end, today)
+        head = await self._streams.head()
+        positions = sorted([await self._streams.position_at(a, head), await self._streams.position_at(b, head)])
+        effective = sorted([a.effective_on or today, b.effective_on or today])
+        published = sorted([a.published_on or date.max, b.published_on or date.max])
+        changed = await store.deals_changed(
+            self._streams.pool(),
+            (positions[0], positions[1]),
+            (effective[0], effective[1]),
+            (published[0], published[1]),
+        )
+        changes: list[dict[str, Any]] = []
+        for name in changed:
+            stream, _ = await self._streams.load(name)
+            if stream is None:
+                continue
+            comparison = audit.compare(stream.events, a, b, DEALS)
+            title = (comparison.after or comparison.before or stream.state).title
+            changes += [
+                answers.movement_document(stream.slug, title, change) for change in audit.portfolio_changes(comparison)
+            ]
+        return {
+            "from": answers.point(start, a.effective_on or today),
+            "to": answers.point(end, b.effective_on or today),
+            "position": head.position,
+            "changes": changes,
+        }
