@@ -223,7 +223,7 @@ async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
-    monkeypatch.setattr(module, "MIN_POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(module, "PAUSE", 0.05)
     await history(recorder, "plant")
     reading = owner.transaction()
     await reading.start()
