@@ -19,7 +19,7 @@ from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
 from registry.append.requests import AppendRequest, Submission
 from registry.domain.history import FoldedStream
 from registry.events import intake
-from registry.events.store import Head
+from registry.events.write_batch import Head
 from registry.projections.stream_cache import StreamCache, fold_stream
 from registry.transparency.merkle import Frontier
 

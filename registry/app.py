@@ -16,9 +16,9 @@ from registry.api.problems import HANDLERS
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
-from registry.events.store import Pool
 from registry.infra import postgres
 from registry.infra.keys import Keys
+from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries

@@ -47,7 +47,7 @@ async def running_recorder(
                 yield recorder
 
 
-async def positions(pool: store.Pool, after: int = 0) -> list[int]:
+async def positions(pool: postgres.Pool, after: int = 0) -> list[int]:
     """Every position after one, read in pages as a polling reader does."""
     found: list[int] = []
     while page := await store.feed(pool, after, 100):

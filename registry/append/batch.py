@@ -36,7 +36,7 @@ from registry.domain.refusal import Refusal
 from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
-from registry.events.store import Connection, Head, Pool, SealedEvent, WriteBatch
+from registry.events.store import SealedEvent
 from registry.events.types import (
     Announcement,
     EventCorrected,
@@ -44,6 +44,8 @@ from registry.events.types import (
     OrganizationAnnouncement,
     Recorded,
 )
+from registry.events.write_batch import Head, WriteBatch
+from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.stream_cache import StreamCache
 from registry.transparency.merkle import Frontier, Tile

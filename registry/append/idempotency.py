@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from registry.append.requests import AppendResult, Receipt
 from registry.domain.plausibility import Flag
-from registry.events import store
-from registry.events.store import Connection, Head, Pool
+from registry.events import write_batch
+from registry.events.write_batch import Head
+from registry.infra.postgres import Connection, Pool
 
 # The API promises 24 hours; records older than this are deleted, a few rows at a time, outside the appends.
 RETENTION = timedelta(hours=48)
@@ -25,7 +26,7 @@ DELETE_BATCH_SIZE = 5_000
 SELECT_HEAD_AND_RECORDS = f"""
 SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answer
   FROM (SELECT) AS always
-       LEFT JOIN ({store.HEAD}) AS h ON true
+       LEFT JOIN ({write_batch.HEAD}) AS h ON true
        LEFT JOIN (
            SELECT owner, key, request, answer
              FROM unnest($1::text[], $2::text[]) AS k (owner, key) JOIN idempotency USING (owner, key)

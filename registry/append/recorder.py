@@ -26,8 +26,10 @@ from registry.append.batch import Batch
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.errors import DatabaseUnavailable, Overloaded, RedactionUnavailable, RegistryError
 from registry.events import store
-from registry.events.store import Connection, Head, HeadMoved, Pool, log_transaction
+from registry.events.log_lock import log_transaction
+from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres
+from registry.infra.postgres import Connection, Pool
 from registry.projections.stream_cache import StreamCache
 from registry.transparency.merkle import Frontier
 from registry.transparency.tree import load_frontier, load_leaf_hashes

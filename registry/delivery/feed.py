@@ -15,9 +15,11 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
-from registry.events import store
-from registry.events.store import Connection, Head, Pool, StoredEvent
+from registry.events import store, write_batch
+from registry.events.store import StoredEvent
+from registry.events.write_batch import Head
 from registry.infra import postgres
+from registry.infra.postgres import Connection, Pool
 from registry.projections import event_index
 from registry.queries.answers import encode, log_entry
 from registry.queries.log import LogQueries
@@ -132,7 +134,7 @@ class Feed:
 
     async def head(self) -> int:
         """The log's last position."""
-        return (await store.head(self._pool)).position
+        return (await write_batch.head(self._pool)).position
 
     async def listen(self, after: int, wanted: Filter) -> AsyncIterator[bytes]:
         """Server-sent events (WHATWG HTML §9.2): everything wanted behind a position, then all that comes.

@@ -27,9 +27,11 @@ import structlog
 from msgspec import Struct
 
 from registry.errors import FieldError, Invalid, NotFound
-from registry.events import store
-from registry.events.store import Head, Pool, StoredEvent
+from registry.events import store, write_batch
+from registry.events.store import StoredEvent
+from registry.events.write_batch import Head
 from registry.infra import postgres
+from registry.infra.postgres import Pool
 from registry.queries.answers import encode, log_entry
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
@@ -212,7 +214,7 @@ class Webhooks:
         self.check(url)
         secret = secrets.token_bytes(32)
         id = f"wh_{secrets.token_hex(8)}"
-        position = (await store.head(self._pool)).position if after is None else after
+        position = (await write_batch.head(self._pool)).position if after is None else after
         names = [wanted.get(name) for name in ("type", "deal", "organization", "source")]
         await self._pool.execute(CREATE, id, url, secret, *names, position, datetime.now(UTC), by)
         self._wake.set()
@@ -328,7 +330,7 @@ class Webhooks:
 
     async def _deliver_backlog(self, row: Any) -> None:
         """Sends a webhook the next page of events, in order, until one is not taken."""
-        head = (await store.head(self._pool)).position
+        head = (await write_batch.head(self._pool)).position
         events = await self._reader.events(
             row["position"],
             PAGE,

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
 from registry.errors import MigrationFailed, PostgresTooOld
 
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
 # Imported where they are used: alembic and SQLAlchemy take longer than the rest of a command's start, and only a
 # migration needs them.
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection as SqlConnection
 
 OLDEST_MAJOR = 14
 
@@ -174,7 +177,7 @@ async def migrate(owner_url: str, app_role: str) -> str:
     return head()
 
 
-def _upgrade(connection: Connection, app_role: str) -> None:
+def _upgrade(connection: SqlConnection, app_role: str) -> None:
     from alembic import command
     from sqlalchemy import text
 

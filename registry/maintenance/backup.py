@@ -19,10 +19,11 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import LogCorrupt, RegistryError
-from registry.events import store
+from registry.events import log_lock, store, write_batch
 from registry.events.codec import decode_entry, from_row
-from registry.events.store import Connection, StoredEvent
+from registry.events.store import StoredEvent
 from registry.infra import postgres
+from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS, rebuild
 from registry.transparency.merkle import Frontier, Tile, leaf_hash
 from registry.transparency.tree import add_tiles, load_frontier
@@ -101,7 +102,7 @@ async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Hea
     """Writes everything that is committed now to a file, while the registry goes on. Raises OSError."""
     aside = file.with_name(f"{file.name}.part")
     async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        size = (await store.head(connection)).position
+        size = (await write_batch.head(connection)).position
         root = (await load_frontier(connection, size)).root()
         header = Header(FORMAT, size, root.hex(), datetime.now(UTC))
         with gzip.open(aside, "wb") as out:
@@ -125,8 +126,8 @@ async def restore(owner_url: str, file: Path, progress: Progress = _no_progress)
     """
     async with _connected(owner_url) as connection:
         with _lines(file) as lines:
-            async with store.hold_log_lock(connection, patience=60):
-                there = (await store.head(connection)).position
+            async with log_lock.hold_log_lock(connection, patience=60):
+                there = (await write_batch.head(connection)).position
                 if there:
                     raise RegistryNotEmpty(size=there)
                 header = await _restore(connection, file, lines, progress)
@@ -187,7 +188,7 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         except (msgspec.ValidationError, ValueError) as error:
             raise LogCorrupt(detail=f"behind position {after}, an event of {file} is none: {error}") from None
         tiles: list[Tile] = [tile for event in events for tile in tree.append(event.recorded.leaf_hash)]
-        writes = store.WriteBatch()
+        writes = write_batch.WriteBatch()
         store.append(writes, events)
         add_tiles(writes, tiles)
         await writes.execute(connection)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Raw, Struct
 
-from registry.events.store import Pool
+from registry.infra.postgres import Pool
 
 Point: TypeAlias = tuple[str, date, int]
 

@@ -15,7 +15,7 @@ from operator import itemgetter
 from msgspec import Struct
 
 from registry.domain.totals import DealRow, SimpleSum, decode_row
-from registry.events.store import Pool
+from registry.infra.postgres import Pool
 from registry.projections.deal_lists import STATE_AT_POINT, TERM_HAD_BY_POINT, Point
 
 SELECT_ROWS = """

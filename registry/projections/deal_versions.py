@@ -22,8 +22,8 @@ from registry.domain.deal import Deal, PartyState
 from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.history import DEALS, EffectiveEvent, FoldedStream, Timeline, registered_by
 from registry.domain.totals import DealRow, encode_row, row_of, simple_sum
-from registry.events.store import WriteBatch
 from registry.events.types import BOOKKEEPING_TYPES, Localized, Recorded
+from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 
 # `infinity` of the two axes: behind every date and every position.

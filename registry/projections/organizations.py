@@ -9,7 +9,7 @@ import msgspec
 
 from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.history import ORGANIZATIONS, FoldedStream
-from registry.events.store import WriteBatch
+from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 
 PUT = """

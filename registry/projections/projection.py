@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from registry.domain.history import FoldedStream
-from registry.events.store import WriteBatch
 from registry.events.types import Recorded
+from registry.events.write_batch import WriteBatch
 
 
 class AppliedChange(Struct, frozen=True):

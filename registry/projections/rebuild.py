@@ -20,9 +20,10 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import RegistryError
-from registry.events import store
-from registry.events.store import Connection, WriteBatch
+from registry.events import log_lock, store, write_batch
 from registry.events.types import Recorded
+from registry.events.write_batch import WriteBatch
+from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS
 from registry.projections.projection import Projection
 from registry.projections.stream_cache import fold_stream
@@ -138,7 +139,7 @@ async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequ
         known = await _build(owner_url, connection, views, progress)
         for _ in range(TRIES):
             try:
-                async with store.hold_log_lock(connection, patience=60):
+                async with log_lock.hold_log_lock(connection, patience=60):
                     reached = await _catch_up(connection, views, known)
                     await connection.execute(LOCK_TIMEOUT)
                     live = ", ".join(f"public.{table}" for table in _tables(views))
@@ -161,10 +162,10 @@ async def compare(
         try:
             snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
             # Nothing is recorded from before the last event is caught up with until both sides are looked at as one.
-            async with store.hold_log_lock(other, patience=60):
+            async with log_lock.hold_log_lock(other, patience=60):
                 await _catch_up(connection, views, known)
                 await snapshot.start()
-                await store.head(connection)
+                await write_batch.head(connection)
         finally:
             await other.close()
         try:
@@ -216,7 +217,7 @@ async def _index(connection: Connection, table: str) -> None:
 
 async def _build(owner_url: str, connection: Connection, views: Sequence[Projection], progress: Progress) -> int:
     """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
-    known = (await store.head(connection)).position
+    known = (await write_batch.head(connection)).position
     # Histories are in no cycle, and gone when they are drawn: the collector would only look through them.
     collects = gc.isenabled()
     gc.disable()
@@ -280,7 +281,7 @@ def _chunks(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]
 
 async def _catch_up(connection: Connection, views: Sequence[Projection], known: int) -> int:
     """Makes the streams anew that have got events since; answers with the position up to which."""
-    head = (await store.head(connection)).position
+    head = (await write_batch.head(connection)).position
     names = sorted(await store.streams_changed(connection, known, head))
     for start in range(0, len(names), STREAMS_AT_ONCE):
         streams = await store.streams(connection, names[start : start + STREAMS_AT_ONCE])

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from registry.domain.history import DEALS, ORGANIZATIONS, FoldedStream, Rules
-from registry.events import store
+from registry.events import store, write_batch
 from registry.events.types import Recorded
+from registry.infra import postgres
 
 
 def rules_for(stream: str) -> Rules[Any]:
@@ -40,28 +41,28 @@ class HeadLookup:
     one: of a stream whose end was once looked up and that got no event since, nothing more has to be asked.
     """
 
-    def __init__(self, pool: store.Pool) -> None:
+    def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
-        self._log = store.Head(0, None, None)
+        self._log = write_batch.Head(0, None, None)
         self._ends: dict[str, store.StreamHeadRow] = {}
         self._asked: dict[str | None, list[asyncio.Future[Any]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def of_stream(self, stream: str) -> tuple[store.StreamHeadRow | None, store.Head]:
+    async def of_stream(self, stream: str) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
         """A stream's end, None when there is no such stream, and the log's last event."""
         return await self._coalesce(stream)
 
-    async def of_log(self) -> store.Head:
+    async def of_log(self) -> write_batch.Head:
         """The log's last event."""
         _, log = await self._coalesce(None)
         return log
 
-    async def _coalesce(self, key: str | None) -> tuple[store.StreamHeadRow | None, store.Head]:
+    async def _coalesce(self, key: str | None) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
         answer = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
         if self._asking is None:
             self._asking = asyncio.create_task(self._run_lookups())
-        found: tuple[store.StreamHeadRow | None, store.Head] = await answer
+        found: tuple[store.StreamHeadRow | None, write_batch.Head] = await answer
         return found
 
     async def _run_lookups(self) -> None:
@@ -89,7 +90,7 @@ class HeadLookup:
         moved = await store.stream_heads_since(self._pool, self._log, MAX_INCREMENTAL_EVENTS)
         if moved is None:
             self._ends.clear()
-            self._log = await store.head(self._pool)
+            self._log = await write_batch.head(self._pool)
         else:
             self._log, fresh = moved
             self._ends.update((stream, end) for stream, end in fresh.items() if stream in self._ends)
@@ -114,7 +115,7 @@ class StreamCache:
     def __init__(self, limit: int = 40_000) -> None:
         self._limit = limit
         self._held: OrderedDict[str, FoldedStream[Any]] = OrderedDict()
-        self._heads: dict[store.Pool, HeadLookup] = {}
+        self._heads: dict[postgres.Pool, HeadLookup] = {}
         self._events = 0
 
     def get(self, stream: str) -> FoldedStream[Any] | None:
@@ -142,7 +143,7 @@ class StreamCache:
         self._events = 0
 
     async def load(
-        self, connection: store.Connection | store.Pool, streams: Iterable[str]
+        self, connection: postgres.Connection | postgres.Pool, streams: Iterable[str]
     ) -> dict[str, FoldedStream[Any]]:
         """These streams, from memory or from the log. Only for who knows that what is held is current."""
         found = {stream: history for stream in streams if (history := self.get(stream)) is not None}
@@ -152,14 +153,14 @@ class StreamCache:
                 found[stream] = fold_stream(stream, events)
         return found
 
-    def heads(self, pool: store.Pool) -> HeadLookup:
+    def heads(self, pool: postgres.Pool) -> HeadLookup:
         """Where the log and its streams end, as this pool's database has it."""
         found = self._heads.get(pool)
         if found is None:
             found = self._heads[pool] = HeadLookup(pool)
         return found
 
-    async def load_current(self, pool: store.Pool, stream: str) -> tuple[FoldedStream[Any] | None, store.Head]:
+    async def load_current(self, pool: postgres.Pool, stream: str) -> tuple[FoldedStream[Any] | None, write_batch.Head]:
         """A stream as the log has it now, None when there is none; and where the log ended before it was read.
 
         One look at its end tells whether what is held still holds.

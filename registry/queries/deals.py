@@ -31,7 +31,7 @@ from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound
-from registry.events.store import Head
+from registry.events.write_batch import Head
 from registry.projections import deal_lists, organizations
 from registry.queries import answers
 from registry.queries.answers import encode, encode_partial, pre_encode

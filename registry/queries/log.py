@@ -7,8 +7,9 @@ from uuid import UUID
 from registry.domain.history import EffectiveEvent
 from registry.errors import NotFound
 from registry.events import store
-from registry.events.store import Head, StoredEvent
+from registry.events.store import StoredEvent
 from registry.events.types import Recorded
+from registry.events.write_batch import Head
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 

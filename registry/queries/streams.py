@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from registry.domain.history import AsOf, FoldedStream
 from registry.events import store
-from registry.events.store import Head, Pool
+from registry.events.write_batch import Head
+from registry.infra.postgres import Pool
 from registry.projections.stream_cache import StreamCache
 
 # `date.max` and 2**62 stand for "unbounded" in the projections (asyncpg writes the first as infinity), so a query asks

@@ -20,9 +20,10 @@ from msgspec.structs import replace
 
 from registry.domain.history import AsOf
 from registry.errors import EvidenceUnavailable, InvalidParameter, NotFound, RegistryError
-from registry.events import store
-from registry.events.store import Connection, Pool, StoredEvent
+from registry.events import store, write_batch
+from registry.events.store import StoredEvent
 from registry.infra import postgres
+from registry.infra.postgres import Connection, Pool
 from registry.queries import answers
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, parse_note
 from registry.transparency.heads import StreamHeadTree
@@ -167,7 +168,7 @@ class Evidence:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def committed(self, head: store.Head) -> None:
+    def committed(self, head: write_batch.Head) -> None:
         """To be told that the log has grown."""
         self._changed.set()
 
@@ -190,7 +191,7 @@ class Evidence:
 
         Raises EvidenceUnavailable.
         """
-        position = (await store.head(self._pool)).position
+        position = (await write_batch.head(self._pool)).position
         deadline = asyncio.get_running_loop().time() + SIGN_TIMEOUT_SECONDS + self._seconds
         while True:
             async with self._signing:
@@ -209,7 +210,7 @@ class Evidence:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SIGNER_LOCK)
-                head = await store.head(connection)
+                head = await write_batch.head(connection)
                 newest = await connection.fetchrow(NEWEST)
                 if newest is not None and not self._key.exists() and not _sibling_path(self._key, ".pub").exists():
                     self._sound = True
@@ -227,7 +228,7 @@ class Evidence:
         await self._export(head.position, note)
         return True
 
-    async def _signed(self, connection: Connection, head: store.Head, kept: str | None) -> tuple[str, str]:
+    async def _signed(self, connection: Connection, head: write_batch.Head, kept: str | None) -> tuple[str, str]:
         size = head.position
         copies = [note for note in (kept, await asyncio.to_thread(self._newest_copy)) if note is not None]
         signer = await asyncio.to_thread(Signer.open, self._key, self._origin, copies)

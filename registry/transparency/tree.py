@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from registry.events.store import Connection, Pool, WriteBatch
+from registry.events.write_batch import WriteBatch
+from registry.infra.postgres import Connection, Pool
 from registry.transparency.heads import StreamHead
 from registry.transparency.merkle import (
     HASH_SIZE,

@@ -20,8 +20,8 @@ from registry.domain.history import DEALS, AsOf, keep_redacted_effects, state_as
 from registry.errors import LogCorrupt, UnknownEventType
 from registry.events import store
 from registry.events.codec import Entry, canonical, content_digest, decode_content, decode_entry, from_row
-from registry.events.store import Connection, Pool
 from registry.events.types import EVENT_TYPES, EventRedacted, Recorded
+from registry.infra.postgres import Connection, Pool
 from registry.queries import answers
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.transparency.heads import StreamHead, StreamHeadTree, open_heads, verify_head

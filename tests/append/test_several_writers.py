@@ -9,7 +9,7 @@ import pytest
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendResult
 from registry.errors import RuleBroken
-from registry.events import store
+from registry.events import log_lock
 from tests.append.conftest import Owner, Pool
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
@@ -62,14 +62,14 @@ async def test_recorder_waits_while_another_process_holds_the_lock(
 ) -> None:
     """A batch validated without the lock is written only if the lock is free and the head has not moved."""
     await recorder.record(request("deal", REGISTERED))
-    await owner.execute(f"SELECT pg_advisory_lock({store.LOG_LOCK_KEY})")
+    await owner.execute(f"SELECT pg_advisory_lock({log_lock.LOG_LOCK_KEY})")
     waiting = asyncio.create_task(recorder.record(request("deal", pledged("late"))))
     while not await owner.fetchval(  # noqa: ASYNC110 - Postgres has no notification for it
         "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
     ):
         await asyncio.sleep(0.01)
     assert await positions(pool) == [1]
-    await owner.execute(f"SELECT pg_advisory_unlock({store.LOG_LOCK_KEY})")
+    await owner.execute(f"SELECT pg_advisory_unlock({log_lock.LOG_LOCK_KEY})")
     assert (await waiting).version == 2
     async with running_recorder(database.app_url, name="another") as other:
         for n in range(3):

@@ -21,7 +21,7 @@ import pytest
 
 from registry.append.requests import AppendResult
 from registry.errors import DatabaseUnavailable
-from registry.events import store
+from registry.events import log_lock, store
 from registry.infra import postgres
 from registry.infra.embedded import server as embedded_server
 from registry.infra.embedded.server import APP_ROLE, Embedded
@@ -126,7 +126,7 @@ async def test_server_that_does_not_answer_counts_as_unavailable(
     async with pool.acquire() as other, running_recorder(database.app_url) as recorder:
         await recorder.record(request("plant", REGISTERED))
         # A lock that is held for too long looks like a server that does not answer.
-        async with store.hold_log_lock(other, patience=PATIENCE):
+        async with log_lock.hold_log_lock(other, patience=PATIENCE):
             with monkeypatch.context() as impatient:
                 impatient.setattr(store, "LOCK_TIMEOUT_SECONDS", 0.3)
                 with pytest.raises(DatabaseUnavailable):
@@ -143,7 +143,7 @@ async def test_process_frozen_with_the_lock_blocks_others_only_for_the_timeout(
     frozen = await postgres.pool(database.app_url, min_size=1, max_size=1)
 
     async def freeze() -> None:
-        async with store.log_transaction(frozen) as connection, running_recorder(database.app_url) as recorder:
+        async with log_lock.log_transaction(frozen) as connection, running_recorder(database.app_url) as recorder:
             await connection.execute("INSERT INTO mentions (term, position) VALUES ('begun', 1)")
             assert (await recorder.record(request("plant", REGISTERED))).position == 1
 

@@ -17,7 +17,7 @@ from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain.history import AsOf, FoldedStream
 from registry.events import intake
-from registry.events.store import WriteBatch
+from registry.events.write_batch import WriteBatch
 from registry.projections import PROJECTIONS, BatchProjector
 from registry.projections import rebuild as module
 from registry.projections.rebuild import RebuildRunning, TablesInUse, compare, rebuild

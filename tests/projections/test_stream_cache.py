@@ -7,7 +7,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from registry.events import store
+from registry.events import store, write_batch
 from registry.projections import stream_cache
 from registry.projections.stream_cache import HeadLookup
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -21,7 +21,7 @@ STREAMS = ("deal/one", "deal/two", "deal/nobody-told-of")
 
 async def told(heads: HeadLookup, pool: Pool) -> None:
     """What it says of each stream and of the log is what the database says."""
-    ends, log = await store.current_stream_heads(pool, STREAMS), await store.head(pool)
+    ends, log = await store.current_stream_heads(pool, STREAMS), await write_batch.head(pool)
     for stream in STREAMS:
         assert await heads.of_stream(stream) == (ends.get(stream), log)
     assert await heads.of_log() == log

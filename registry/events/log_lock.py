@@ -1,0 +1,66 @@
+"""The lock that orders appends: a Postgres advisory lock, held until the end of a transaction.
+
+Positions must commit in order, or a reader that polls by position skips an event (tests/append/test_order.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from registry.infra import postgres
+from registry.infra.postgres import Connection, Pool
+
+# The key of the advisory lock: 'registry' in ASCII. Every process that appends takes the same one.
+LOG_LOCK_KEY = 8243105007150424697
+
+# READ COMMITTED, whatever the database's default: under another level, a read after a wait for the lock would see the
+# log as it was before (tests/append/test_several_writers.py).
+LOCK = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SELECT pg_advisory_xact_lock({LOG_LOCK_KEY});
+"""
+
+# Seconds to wait for a connection, and for the lock, before the database counts as unavailable.
+LOCK_TIMEOUT_SECONDS = 8.0
+
+
+@asynccontextmanager
+async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction that holds the log's lock: the head that it reads is the head until it ends."""
+    async with (
+        pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection,
+        hold_log_lock(connection, LOCK_TIMEOUT_SECONDS),
+    ):
+        yield connection
+
+
+@contextmanager
+def terminate_on_timeout(connection: Connection) -> Iterator[None]:
+    """On timeout or cancellation, terminate the connection: a ROLLBACK could hang too."""
+    try:
+        yield
+    except (asyncio.CancelledError, TimeoutError):
+        connection.terminate()
+        raise
+
+
+@asynccontextmanager
+async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterator[None]:
+    """Run a transaction that holds the log's lock on an open connection. `patience`: seconds to wait for the lock.
+
+    The lock is taken by a statement of its own, before anything is read, so that every later statement sees what the
+    previous holder committed.
+    """
+    try:
+        with terminate_on_timeout(connection):
+            await connection.execute(LOCK, timeout=patience)
+            yield
+            await connection.execute("COMMIT")
+    except BaseException:
+        # The original error is raised, not the one of a ROLLBACK on a broken connection.
+        with suppress(*postgres.ERRORS):
+            if not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+        raise
