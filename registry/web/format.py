@@ -30,8 +30,8 @@ from registry.events.types import (
     StatedAmount,
     tag_of,
 )
-from registry.i18n import Message, render
-from registry.web.i18n import LABELS, N_, Translations, words
+from registry.i18n import DEFAULT_LANGUAGE, Message, render
+from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures
 from registry.web.sentences import message_of
 
@@ -149,7 +149,7 @@ class ValueFormatter:
             return self._text(value, field, names or {})
         match value:
             case None:
-                return self._(N_("not stated"))
+                return self._(N_("Not disclosed"))
             case Amount() | StatedAmount():
                 also = self.figures.other_currencies(value) if isinstance(value, Amount) else ""
                 text = self.figures.money(value)
@@ -157,7 +157,7 @@ class ValueFormatter:
             case Localized():
                 return self.words.localized(value)
             case Horizon():
-                return self.figures.horizon(value) or self._(N_("not stated"))
+                return self.figures.horizon(value) or self._(N_("Not disclosed"))
             case StageState():
                 basis = self.words.label("basis_of_stage", value.basis)
                 return f"{self.words.label('stage', value.value)} ({basis})"
@@ -193,7 +193,7 @@ class ValueFormatter:
             return self._name(value, _NAMED[field], names)
         if field == "kind":
             for kind in ("kind", "milestone", "name_kind"):
-                if self.words.label(kind, value) != value.replace("_", " "):
+                if self.words.has_label(kind, value):
                     return self.words.label(kind, value)
         if field == "power_mw":
             return f"{self.figures.number(value)} MW"
@@ -296,7 +296,7 @@ class ValueFormatter:
             ):
                 continue
             parts.append(self.value(value, name, names))
-        text = " · ".join(parts) or self._(N_("there"))
+        text = " · ".join(parts) or self._(N_("recorded"))
         before, after = (None, text) if came else (text, None)
         return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
 
@@ -310,7 +310,7 @@ class ValueFormatter:
         """A sentence of the registry's in the reader's language; None where it has none, and the English one stands."""
         if isinstance(sentence, Message):
             return render(sentence, self.words.language, self._parameter)
-        english = self.words.language == "en"
+        english = self.words.language == DEFAULT_LANGUAGE
         found = None if english and not names else message_of(sentence)
         if found is None:
             return sentence if english else None
@@ -344,7 +344,7 @@ class ValueFormatter:
             return self._of_deal(text, names)
         if name in _SAID_TOKENS:
             kind = _SAID_TOKENS[name]
-            return self.words.label(kind, text) if text in LABELS[kind] else text
+            return self.words.label(kind, text) if self.words.has_label(kind, text) else text
         if name == "field":
             return self.field(text)
         if name == "moment":
@@ -365,7 +365,9 @@ class ValueFormatter:
         """What a flag compared: the name of each figure, or of the deal and pledge that it is of, and the figure."""
         return [
             (
-                self.words.label("figure", name) if name in LABELS["figure"] else self._of_deal(name, names),
+                self.words.label("figure", name)
+                if self.words.has_label("figure", name)
+                else self._of_deal(name, names),
                 self._figure(name, text),
             )
             for name, text in figures.items()
@@ -393,7 +395,7 @@ class ValueFormatter:
     def summarize_event(self, event: Event | None, names: Names | None = None) -> str:
         """What an event says, in one line, without its type's name."""
         if event is None:
-            return self._(N_("Its content was erased by law."))
+            return self._(N_("Its content was redacted."))
         if isinstance(event, ClaimReported):
             field = event.field.rsplit("/", 1)[1]
             return f"{self.field(event.field, names)}: {self._claimed(event.value, field, names)}"
@@ -435,15 +437,15 @@ class ValueFormatter:
         if main is None:
             who = [names.get(p.organization, p.organization) for p in deal.parties if p.left_on is None][:3]
             if not who:
-                return self._(N_("No amount was stated."))
-            return self._(N_("%(who)s: no amount was stated.")) % {"who": self.listed(who)}
+                return self._(N_("Amount not disclosed."))
+            return self._(N_("%(who)s: amount not disclosed.")) % {"who": self.listed(who)}
         return self._one_pledge(main, names, others=len(standing) - 1)
 
     def _one_pledge(self, pledge: PledgeState, names: Names, others: int) -> str:
-        who = self.listed([names.get(slug, slug) for slug in pledge.by]) or self._(N_("Somebody"))
+        who = self.listed([names.get(slug, slug) for slug in pledge.by]) or self._(N_("An unnamed investor"))
         amount = self.figures.money(pledge.amount) if pledge.amount else ""
         if not amount:
-            return self._(N_("%(who)s: no amount was stated.")) % {"who": who}
+            return self._(N_("%(who)s: amount not disclosed.")) % {"who": who}
         if pledge.amount_basis == "additional":
             amount = self._(N_("%(amount)s more")) % {"amount": amount}
         elif pledge.amount_basis == "annual":
@@ -454,7 +456,7 @@ class ValueFormatter:
             if pledge.commitment == "intention" and not joint
             else N_("%(who)s intend to invest %(amount)s%(time)s.")
             if pledge.commitment == "intention"
-            else N_("%(who)s pledge %(amount)s together%(time)s; how they share it was not said.")
+            else N_("%(who)s jointly pledge %(amount)s%(time)s; the split is not disclosed.")
             if joint
             else N_("%(who)s pledges %(amount)s%(time)s.")
         )
@@ -469,19 +471,19 @@ class ValueFormatter:
 
     def _staged(self, deal: Deal) -> str:
         if deal.stage is None:
-            return self._(N_("No stage was declared."))
+            return self._(N_("Stage not reported."))
         said = {
             "stage": self.words.label("stage", deal.stage.value),
             "basis": self.words.label("basis_of_stage", deal.stage.basis),
             "date": self.figures.day(deal.stage.since),
         }
-        return self._(N_("Stage: %(stage)s since %(date)s, %(basis)s.")) % said
+        return self._(N_("Stage: %(stage)s since %(date)s (%(basis)s).")) % said
 
     def _placed(self, deal: Deal) -> str:
         sites = [s for s in deal.sites if s.status != "dropped"]
         named = [self.words.localized(s.name) or self.figures.place(s.place) for s in sites if s.precision != "country"]
         if not named:
-            return self._(N_("No site named yet."))
+            return self._(N_("Sites not disclosed."))
         return self._(N_("Sites: %(sites)s.")) % {"sites": self.listed(named)}
 
     def listed(self, items: Sequence[str]) -> str:
@@ -489,9 +491,7 @@ class ValueFormatter:
         if len(items) > 3:
             rest = self._(N_("%(n)s more")) % {"n": len(items) - 2}
             return self.listed([*items[:2], rest])
-        if self.words.language == "ko" or len(items) < 2:
-            return " · ".join(items) if self.words.language == "ko" else ", ".join(items)
-        return f"{', '.join(items[:-1])} and {items[-1]}"
+        return self.figures.listed(items)
 
 
 def organizations_in(events: Iterable[Event | None]) -> set[str]:

@@ -18,35 +18,35 @@ from msgspec import UNSET, Struct, UnsetType
 from registry.domain import money
 from registry.domain.deal import CLAIMABLE, Deal, Item
 from registry.errors import FieldError
-from registry.events.types import EVENT_TYPES, Amount, ClaimReported, Event, Horizon, Localized, Party, Source
+from registry.events.types import EVENT_TYPES, Amount, ClaimReported, Event, Horizon, Localized, Party, Role, Source
 from registry.web.format import shown
-from registry.web.i18n import LABELS, N_
+from registry.web.i18n import N_
 from registry.web.numbers import figures
 
 ROWS = 3
 """Empty rows that a list of parties begins with."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    N_("Money"): (
+    N_("Amounts"): (
         *("pledge_announced", "pledge_revised", "pledge_confirmed", "pledge_withdrawn", "disbursement_reported"),
     ),
-    N_("Sites and steps"): (
+    N_("Sites and milestones"): (
         *("site_announced", "site_revised", "site_dropped", "milestone_scheduled", "milestone_rescheduled"),
         *("milestone_reached", "milestone_cancelled"),
     ),
-    N_("The deal and its parties"): (
+    N_("Deal and parties"): (
         *("stage_changed", "parties_joined", "party_left", "partnership_formed", "condition_set", "condition_lifted"),
         "deal_revised",
     ),
-    N_("What sources say"): ("claim_reported", "claim_preferred", "claim_retracted"),
+    N_("Conflicting sources"): ("claim_reported", "claim_preferred", "claim_retracted"),
     N_("Relations"): ("deals_related", "deals_unrelated"),
-    N_("The record"): ("deal_merged", "deal_unmerged"),
+    N_("Record keeping"): ("deal_merged", "deal_unmerged"),
 }
 """The event types of a deal by what they are about."""
 
 ORGANIZATION_GROUPS: dict[str, tuple[str, ...]] = {
     N_("Names and parents"): ("organization_named", "organization_identified", "parent_set", "parent_ended"),
-    N_("The record"): ("organization_merged", "organization_unmerged"),
+    N_("Record keeping"): ("organization_merged", "organization_unmerged"),
 }
 
 # Which of a deal's things a field names, where the event does not bring a new one.
@@ -72,24 +72,24 @@ _CATALOGUE = {
     "scheme": ("scheme",),
 }
 _HINTS = {
-    "amount": N_("As the press writes it: 약 2조4천억 원, $5bn, more than US$5 billion, 연간 1천억 원"),
-    "planned": N_("As loosely as the source says it: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "reached": N_("As loosely as the source says it: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "from": N_("As loosely as the source says it: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "until": N_("As loosely as the source says it: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "by": N_("Names of organizations in the registry, parted by commas"),
-    "members": N_("Names of organizations in the registry, parted by commas"),
-    "sectors": N_("Words in lower-case letters and hyphens, parted by commas"),
-    "place": N_("A country or province: KR, KR-31"),
-    "country": N_("A country: KR"),
-    "additional_to": N_("DEAL or DEAL/PLEDGE; empty where nobody said"),
-    "pledge": N_("A short name in lower-case letters, digits and hyphens"),
-    "site": N_("A short name in lower-case letters, digits and hyphens"),
-    "milestone": N_("A short name in lower-case letters, digits and hyphens"),
-    "condition": N_("A short name in lower-case letters, digits and hyphens"),
-    "claim": N_("A short name in lower-case letters, digits and hyphens"),
+    "amount": N_("As written in the source: 약 2조4천억 원, $5bn, more than US$5 billion, 연간 1천억 원"),
+    "planned": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "reached": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "from": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "until": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "by": N_("Organization ids, separated by commas"),
+    "members": N_("Organization ids, separated by commas"),
+    "sectors": N_("Sector ids in lower-case letters and hyphens, separated by commas"),
+    "place": N_("Country or subdivision (ISO 3166): KR, KR-31"),
+    "country": N_("Country (ISO 3166): KR"),
+    "additional_to": N_("DEAL or DEAL/PLEDGE; leave empty if not disclosed"),
+    "pledge": N_("An id in lower-case letters, digits and hyphens"),
+    "site": N_("An id in lower-case letters, digits and hyphens"),
+    "milestone": N_("An id in lower-case letters, digits and hyphens"),
+    "condition": N_("An id in lower-case letters, digits and hyphens"),
+    "claim": N_("An id in lower-case letters, digits and hyphens"),
     "power_mw": N_("Megawatts, as announced"),
-    "value": N_("What the other source says, written as in the field itself"),
+    "value": N_("The other source’s value, in the format of the field"),
 }
 
 
@@ -202,8 +202,8 @@ def sections(
                     **common,
                 )
             )
-    found = [Section(here.words.gettext(N_("What was said")), fields)] if fields else []
-    found.append(Section(here.words.gettext(N_("Since when, and who said so")), _frame(typed, language)))
+    found = [Section(here.words.gettext(N_("Content")), fields)] if fields else []
+    found.append(Section(here.words.gettext(N_("Date and source")), _frame(typed, language)))
     return found
 
 
@@ -221,7 +221,7 @@ def _options(tag: str, name: str, core: Any, known: FormContext, language: str) 
         tokens = get_args(core)
         if len(tokens) > 40:
             return None
-        catalogue = next((c for c in _CATALOGUE.get(name, ()) if set(tokens) <= LABELS[c].keys()), "")
+        catalogue = next((c for c in _CATALOGUE.get(name, ()) if all(here.words.has_label(c, t) for t in tokens)), "")
         return tuple((t, here.words.label(catalogue, t)) for t in tokens)
     if known.deal is None:
         return None
@@ -278,7 +278,7 @@ def _party_rows(at: str, typed: Mapping[str, str], known: FormContext, language:
     here = shown(language)
     filled = _rows(at, typed)
     rows = max(ROWS, max(filled, default=-1) + 2)
-    roles = tuple((r, n) for r, n in ((r, here.words.label("role", r)) for r in LABELS["role"]))
+    roles = tuple((role, here.words.label("role", role)) for role in get_args(Role))
     fields: list[Field] = []
     for i in range(rows):
         row = f"{at}/{i}"
@@ -305,31 +305,38 @@ def _frame(typed: Mapping[str, str], language: str) -> list[Field]:
     here = shown(language)
     say = here.words.gettext
     rows = 1 + max(_rows("sources", typed), default=0)
-    fields = [Field("effective_on", say(N_("True in the world from")), typed.get("effective_on", ""), kind="date")]
+    fields = [Field("effective_on", say(N_("Effective date")), typed.get("effective_on", ""), kind="date")]
     for i in range(rows):
         at = f"sources/{i}"
         fields += [
             Field(f"{at}/publisher", say(N_("Publisher")), typed.get(f"{at}/publisher", "")),
-            Field(f"{at}/url", say(N_("Address of the source")), typed.get(f"{at}/url", ""), kind="url"),
-            Field(f"{at}/title", say(N_("Title of the source")), typed.get(f"{at}/title", "")),
+            Field(f"{at}/url", say(N_("Source URL")), typed.get(f"{at}/url", ""), kind="url"),
+            Field(f"{at}/title", say(N_("Source title")), typed.get(f"{at}/title", "")),
             Field(
                 f"{at}/language",
-                say(N_("Language of the source")),
+                say(N_("Source language")),
                 typed.get(f"{at}/language", ""),
                 suggestions=("ko", "en"),
             ),
             Field(f"{at}/published_on", say(N_("Published on")), typed.get(f"{at}/published_on", ""), kind="date"),
         ]
-    fields.append(Field("note", say(N_("Why it is recorded (optional)")), typed.get("note", ""), kind="textarea"))
+    fields.append(Field("note", say(N_("Note (optional)")), typed.get("note", ""), kind="textarea"))
     return fields
 
 
-def reason_section(typed: Mapping[str, str], language: str, *, for_ever: bool) -> Section:
-    """Why another record is corrected, voided or, `for_ever`, erased."""
+def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) -> Section:
+    """The reason for correcting, voiding or redacting another event."""
     say = shown(language).words.gettext
-    hint = say(N_("It stays in the log for ever: write nothing in it that has to go.")) if for_ever else ""
-    label, value = say(N_("Why (kept in the audit)")), typed.get("reason", "")
-    return Section(say(N_("The record")), [Field("reason", label, value, kind="textarea", required=True, hint=hint)])
+    warning = N_("The reason stays in the log permanently. Do not include content that must be removed.")
+    field = Field(
+        "reason",
+        say(N_("Reason (kept in the history)")),
+        typed.get("reason", ""),
+        kind="textarea",
+        required=True,
+        hint=say(warning) if redacting else "",
+    )
+    return Section(say(N_("Record keeping")), [field])
 
 
 def form_values(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:

@@ -1,19 +1,21 @@
-"""Figures as people write them: money, measures, days and instants, in Korean and in English.
+"""Format money, measures, days and instants in an interface language.
 
-An amount is always shown exactly as it was stated, its qualifier and its own currency first: "약 50억 달러",
-"about US$5bn". Only totals may be rounded, and say so. Nothing here converts, adds or translates text.
+An amount is shown exactly as it was stated, with its qualifier and in its own currency: "약 50억 달러",
+"about US$5bn". Only totals are rounded. What differs between languages is in their catalogues (context "format").
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache, lru_cache
 from typing import Any
 
 from babel import Locale
-from babel.core import UnknownLocaleError
+from babel.dates import format_date
+from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 from pycountry import countries, subdivisions
 
@@ -21,10 +23,7 @@ from registry.domain.rates import Rate
 from registry.events.types import Amount, Horizon, StatedAmount
 from registry.web.i18n import N_, Translations, words
 
-_ENGLISH = ((12, "tn"), (9, "bn"), (6, "m"))
-_KOREAN = ((16, "경"), (12, "조"), (8, "억"), (4, "만"))
-_WON = {"KRW": "원", "USD": "달러", "EUR": "유로", "JPY": "엔", "CNY": "위안", "GBP": "파운드"}
-_SIGNS = {"USD": "US$", "KRW": "₩"}
+_SYMBOLS = {"USD": "US$", "KRW": "₩"}
 
 _QUALIFIED = {
     "about": N_("about %(amount)s"),
@@ -33,36 +32,49 @@ _QUALIFIED = {
     "nearly": N_("nearly %(amount)s"),
     "up_to": N_("up to %(amount)s"),
 }
-# The same few figures stand on every page: so many are remembered as they were written.
+# Pages repeat the same figures: each formatter caches this many of them.
 _CACHE_SIZE = 10_000
+
+PROVINCES = tuple(f"KR-{number}" for number in (11, 26, 27, 28, 29, 30, 31, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50))
+"""Korea's provinces and metropolitan cities (ISO 3166-2:KR). Their everyday names are labels (`place/KR-11`)."""
 
 _BASES = {"additional": N_("+ %(amount)s"), "annual": N_("%(amount)s a year")}
 
 
 class NumberFormatter:
-    """Figures in one language."""
+    """Formats figures in one language."""
 
     def __init__(self, language: str) -> None:
-        self.language = language
         self.words: Translations = words(language)
-        self.locale = Locale.parse("ko_KR" if language == "ko" else "en")
-        self._months: dict[int, str] = dict(self.locale.months["format"]["abbreviated"])
+        self.locale = Locale.parse(language)
+        units = (unit.split("=") for unit in self.words.format("number-units").split())
+        self._units = [(int(power), name) for power, name in units]
+        self._in_all_units = self.words.format("number-parts") == "all"
+        self._money = self.words.format("money")
 
     # --- money --------------------------------------------------------------------------------------------------------
 
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one a language, for as long as the process
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def currency_amount(self, value: str | Decimal, currency: str, digits: int | None = None) -> str:
-        """A sum in its currency. `digits` rounds it to so many significant ones; without, it is exact."""
+        """A sum in its currency: exact, or rounded to a number of significant digits."""
         number = Decimal(value)
         if digits is not None and number:
             number = number.quantize(Decimal(1).scaleb(number.adjusted() - digits + 1), ROUND_HALF_EVEN)
-        if self.language == "ko":
-            return f"{self._korean(number)} {_WON.get(currency, currency)}"
-        sign = _SIGNS.get(currency) or get_currency_symbol(currency, self.locale)
-        return f"{sign} {self._english(number)}" if sign[-1].isalpha() else f"{sign}{self._english(number)}"
+        symbol = _SYMBOLS.get(currency) or get_currency_symbol(currency, self.locale)
+        name = self.words.label("currency", currency) if self.words.has_label("currency", currency) else currency
+        parts = {
+            "number": self._in_units(number),
+            "symbol": f"{symbol} " if symbol[-1].isalpha() else symbol,
+            "name": name,
+        }
+        return self._money % parts
 
-    def _english(self, number: Decimal) -> str:
-        for power, unit in _ENGLISH:
+    def _in_units(self, number: Decimal) -> str:
+        return self._in_each_unit(number) if self._in_all_units else self._in_one_unit(number)
+
+    def _in_one_unit(self, number: Decimal) -> str:
+        """A number in its largest unit ("5.13bn"), in full where that needs more than three decimal places."""
+        for power, unit in self._units:
             if number >= Decimal(10) ** power:
                 scaled = number.scaleb(-power).normalize()
                 exponent = scaled.as_tuple().exponent
@@ -71,10 +83,11 @@ class NumberFormatter:
                 break
         return self.number(number)
 
-    def _korean(self, number: Decimal) -> str:
+    def _in_each_unit(self, number: Decimal) -> str:
+        """A number in each unit in turn ("51억 3,000만")."""
         parts: list[str] = []
         rest = number
-        for power, unit in _KOREAN:
+        for power, unit in self._units:
             whole, rest = divmod(rest, Decimal(10) ** power)
             if whole:
                 parts.append(f"{self.number(whole)}{unit}")
@@ -82,21 +95,21 @@ class NumberFormatter:
             parts.append(self.number(rest))
         return " ".join(parts)
 
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one a language, for as long as the process
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def number(self, value: str | int | Decimal) -> str:
-        """A plain number with its groups of three."""
+        """A plain number with its digits grouped."""
         exact = Decimal(value)
         places = max(0, -int(exact.as_tuple().exponent)) if exact.is_finite() else 0
         return format_decimal(exact, f"#,##0.{'#' * places}" if places else "#,##0", locale=self.locale)
 
     def percent(self, value: str | Decimal) -> str:
-        """A share as percent, to one place, with its sign."""
+        """A fraction as a signed percentage with one decimal place."""
         return format_percent(Decimal(value), "+#,##0.#%;-#,##0.#%", locale=self.locale)
 
     def money(self, amount: Amount | StatedAmount | None, basis: str | None = None) -> str:
-        """An amount as it was stated: qualifier, figure or range, currency, and what it is an amount of."""
+        """An amount as it was stated: qualifier, figure or range, currency and amount basis."""
         if amount is None:
-            return self.words.gettext(N_("not stated"))
+            return self.words.gettext(N_("Not disclosed"))
         low, high, wording = (getattr(amount, name, None) for name in ("low", "high", "wording"))
         if amount.value is not None:
             text = self.currency_amount(amount.value, amount.currency)
@@ -114,18 +127,18 @@ class NumberFormatter:
         return self.words.gettext(pattern) % {"amount": text} if pattern else text
 
     def stated(self, stated: Any) -> str:
-        """What a total's line says was stated."""
+        """The stated amount of a line of a total."""
         amount = Amount(
             currency=stated.currency, value=stated.value, low=stated.low, high=stated.high, qualifier=stated.qualifier
         )
         return self.money(amount, stated.basis)
 
     def other_currencies(self, amount: Amount | None) -> str:
-        """The same amount as its source also stated it; empty where it stated one currency."""
+        """The amount in the other currencies that its source stated; empty if there are none."""
         return " · ".join(self.money(stated) for stated in amount.stated_as) if amount else ""
 
     def interval(self, low: str, high: str, currency: str, low_open: bool = False, high_open: bool = False) -> str:
-        """A total from its low to its high end, rounded to four significant digits."""
+        """A total from its lower to its upper bound, rounded to four significant digits."""
         if low == high:
             text = self.currency_amount(low, currency, 4)
             mark = "at_least" if high_open else "up_to" if low_open else None
@@ -134,7 +147,7 @@ class NumberFormatter:
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
 
     def rate(self, rate: Rate) -> str:
-        """A rate as people quote it, the dearer currency at one: "US$1 = ₩1,422.95"."""
+        """A rate for one unit of the currency of greater value: "US$1 = ₩1,422.95"."""
         one, other, worth = rate.from_, rate.to, rate.to_per_eur / rate.from_per_eur
         if worth < 1:
             one, other, worth = other, one, rate.from_per_eur / rate.to_per_eur
@@ -144,51 +157,50 @@ class NumberFormatter:
         )
 
     def exact_rate(self, rate: Rate) -> str:
-        """A rate as the answer has it: what one unit of the first currency is worth."""
+        """A rate as the API states it: one unit of the first currency in the second."""
         return f"1 {rate.from_} = {self.number(rate.rate)} {rate.to}"
 
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one a language, for as long as the process
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def currency(self, code: str) -> str:
         """A currency's name."""
         return get_currency_name(code, locale=self.locale)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one a language, for as long as the process
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def day(self, value: date | None) -> str:
-        """A whole day."""
+        """A day."""
         if value is None:
             return "–"
-        if self.language == "ko":
-            return f"{value.year}년 {value.month}월 {value.day}일"
-        return f"{value.day} {self._months[value.month]} {value.year}"
+        return self._date(value, "day")
 
     def short_day(self, value: date) -> str:
-        """A whole day where there is little room."""
-        if self.language == "ko":
-            return f"{value.year}. {value.month}. {value.day}."
-        return self.day(value)
+        """A day in its short form."""
+        return self._date(value, "short-day")
+
+    def _date(self, value: date, pattern: str) -> str:
+        return format_date(value, self.words.format(pattern), locale=self.locale)
 
     def as_day(self, text: str | date) -> date:
-        """A day as JSON writes it."""
+        """Parse a day as JSON writes it."""
         return text if isinstance(text, date) else date.fromisoformat(text)
 
     def short_moment(self, value: datetime) -> str:
-        """An instant, in UTC, where there is little room."""
+        """An instant in UTC in its short form."""
         return f"{self.short_day(value.astimezone(UTC).date())} {value.astimezone(UTC):%H:%M:%S}"
 
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one a language, for as long as the process
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
     def instant(self, value: datetime | None) -> str:
-        """An instant, in UTC, to the second."""
+        """An instant in UTC, to the second."""
         if value is None:
             return "–"
         moment = value.astimezone(UTC)
         return f"{self.day(moment.date())} {moment:%H:%M:%S} UTC"
 
     def edtf_date(self, edtf: str | None) -> str:
-        """A date as loosely as its source gave it (EDTF level 0 and 1)."""
+        """An EDTF date (level 0 or 1) with the precision that its source gave."""
         if edtf is None:
-            return self.words.gettext(N_("not stated"))
+            return self.words.gettext(N_("Not disclosed"))
         if "/" in edtf:
             start, end = edtf.split("/", 1)
             open_end = self.words.gettext(N_("open"))
@@ -206,16 +218,13 @@ class NumberFormatter:
             except ValueError:
                 return text
         if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
-            year, month = int(text[:4]), int(text[5:])
-            if self.language == "ko":
-                return f"{year}년 {month}월"
-            return f"{self._months[month]} {year}"
+            return self._date(date(int(text[:4]), int(text[5:]), 1), "month") if int(text[:4]) else text
         if re.fullmatch(r"\d{4}", text):
-            return f"{text}년" if self.language == "ko" else text
+            return self._date(date(int(text), 1, 1), "year") if int(text) else text
         return text
 
     def horizon(self, horizon: Horizon | None) -> str:
-        """The time within which an amount is to be spent."""
+        """The period within which an amount is to be spent."""
         if horizon is None or (horizon.from_ is None and horizon.until is None):
             return ""
         if horizon.from_ is None:
@@ -224,51 +233,40 @@ class NumberFormatter:
             return self.words.gettext(N_("from %(date)s")) % {"date": self.edtf_date(horizon.from_)}
         return f"{self.edtf_date(horizon.from_)} – {self.edtf_date(horizon.until)}"
 
+    def listed(self, items: Sequence[str]) -> str:
+        """A list in a sentence, as CLDR writes it: "A, B, and C"."""
+        return format_list(items, locale=self.locale) if items else ""
+
     # --- places and languages -----------------------------------------------------------------------------------------
 
     def place(self, code: str | None) -> str:
-        """A country or a province by its name."""
-        return _place(code, self.language) if code else self.words.gettext(N_("not stated"))
+        """The name of a country or of a subdivision."""
+        return self._place(code) if code else self.words.gettext(N_("Not disclosed"))
+
+    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
+    def _place(self, code: str) -> str:
+        if self.words.has_label("place", code):
+            return self.words.label("place", code)
+        if "-" not in code:
+            return self.locale.territories.get(code) or code
+        subdivision: Any = subdivisions.get(code=code)  # type: ignore[no-untyped-call]
+        if subdivision is None:
+            return code
+        country = countries.get(alpha_2=code[:2])
+        return f"{subdivision.name}, {self._place(country.alpha_2)}" if country else str(subdivision.name)
 
     def language_name(self, code: str) -> str:
-        """A language's name; its code, where it has none."""
+        """A language's name, or its tag if it has none."""
         return self.locale.languages.get(code) or code
 
     def measure(self, value: Any, qualifier: str | None, unit: str) -> str:
         """A capacity with its unit and qualifier."""
-        text = f"{self.number(value)} {unit}{'s' if unit == 'GPU' and self.language == 'en' else ''}"
+        text = f"{self.number(value)} {self.words.label('unit', unit)}"
         pattern = _QUALIFIED.get(qualifier or "", "")
         return self.words.gettext(pattern) % {"amount": text} if pattern else text
 
 
-PROVINCES = {
-    "KR-11": ("서울", "Seoul"), "KR-26": ("부산", "Busan"), "KR-27": ("대구", "Daegu"), "KR-28": ("인천", "Incheon"),
-    "KR-29": ("광주", "Gwangju"), "KR-30": ("대전", "Daejeon"), "KR-31": ("울산", "Ulsan"),
-    "KR-41": ("경기", "Gyeonggi"),
-    "KR-42": ("강원", "Gangwon"), "KR-43": ("충북", "North Chungcheong"), "KR-44": ("충남", "South Chungcheong"),
-    "KR-45": ("전북", "North Jeolla"), "KR-46": ("전남", "South Jeolla"), "KR-47": ("경북", "North Gyeongsang"),
-    "KR-48": ("경남", "South Gyeongsang"), "KR-49": ("제주", "Jeju"), "KR-50": ("세종", "Sejong"),
-}  # fmt: skip
-"""Korea's provinces and metropolitan cities (ISO 3166-2:KR), by their everyday names in Korean and English."""
-
-
-@cache
-def _place(code: str, language: str) -> str:
-    if code in PROVINCES:
-        return PROVINCES[code][0 if language == "ko" else 1]
-    if "-" not in code:
-        try:
-            return Locale.parse(language).territories.get(code) or code
-        except UnknownLocaleError:
-            return code
-    found: Any = subdivisions.get(code=code)  # type: ignore[no-untyped-call]
-    if found is None:
-        return code
-    country = countries.get(alpha_2=code[:2])
-    return f"{found.name}, {_place(country.alpha_2, language)}" if country else str(found.name)
-
-
 @cache
 def figures(language: str) -> NumberFormatter:
-    """A language's figures."""
+    """The formatter of an interface language."""
     return NumberFormatter(language)

@@ -47,12 +47,11 @@ from registry.events.types import (
     Replacement,
     tag_of,
 )
-from registry.i18n import Message
+from registry.i18n import LANGUAGES, Message
 from registry.infra.keys import Key
 from registry.web import forms, render
 from registry.web.deals import display_names, named
 from registry.web.format import organizations_in, shown
-from registry.web.i18n import LANGUAGES
 from registry.web.render import COOKIE, PageRequest, Redirected, Rendered, Request
 
 FORM_LIMIT = 256 * 1024
@@ -116,9 +115,7 @@ async def post_sign_in(request: Request) -> Response[bytes]:
         visit = await sign_in_visit(request)
         return render.send(
             visit,
-            sign_in_page(
-                visit, then, shown(visit.language).words.gettext("This key is not known, or it was revoked."), 401
-            ),
+            sign_in_page(visit, then, shown(visit.language).words.gettext("Invalid or revoked API key."), 401),
         )
     secure = "; Secure" if request.url.scheme == "https" else ""
     cookie = f"{COOKIE}={token}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}"
@@ -329,7 +326,7 @@ async def form_page(
         else []
     )
     if task.of_record:
-        sections.append(forms.reason_section(typed, visit.language, for_ever=task.redacts is not None))
+        sections.append(forms.reason_section(typed, visit.language, redacting=task.redacts is not None))
     found = {f.name: fault for s in sections for f in s.fields if (fault := forms.field_error(f, faults))}
     told = {id(f) for f in faults for s in sections for field in s.fields if forms.field_error(field, [f])}
     return render.render(

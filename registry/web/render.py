@@ -18,9 +18,6 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import jinja2
-from jinja2 import nodes
-from jinja2.runtime import Context, Macro
-from jinja2.visitor import NodeTransformer
 from litestar import Request as LitestarRequest
 from litestar import Response
 from litestar.exceptions import HTTPException, NotFoundException
@@ -30,10 +27,11 @@ from registry import errors
 from registry.api import parameters, problems
 from registry.api.deals import require_single_axis
 from registry.domain.history import AsOf
+from registry.i18n import LANGUAGES, negotiate_language
 from registry.infra.keys import Key
 from registry.web import as_of, format  # noqa: A004
 from registry.web.as_of import PageAsOf
-from registry.web.i18n import LANGUAGES, N_, negotiate_language, words
+from registry.web.i18n import N_, words
 from registry.web.numbers import figures
 
 T = TypeVar("T")
@@ -241,68 +239,31 @@ class Redirected(Exception):
 # --- rendering --------------------------------------------------------------------------------------------------------
 
 
-class _DirectCalls(Context):
-    """Calls a template's functions as they are: of what templates call here, only macros ask for their surroundings."""
-
-    def call(self, function: Any, /, *args: Any, _loop_vars: Any = None, _block_vars: Any = None, **named: Any) -> Any:
-        if type(function) is Macro:
-            return function(self.eval_ctx, *args, **named)
-        return function(*args, **named)
-
-
-class _InlineTranslations(NodeTransformer):
-    """Puts a language's words into a template when it is compiled, not each time it is rendered."""
-
-    def __init__(self, say: Callable[[str], str]) -> None:
-        self._say = say
-
-    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 - named after the node
-        self.generic_visit(node)
-        match node:
-            case nodes.Call(node=nodes.Name(name="_"), args=[nodes.Const(value=str(message))], kwargs=[]):
-                return nodes.Const(self._say(message), lineno=node.lineno, environment=node.environment)
-        return node
-
-
-class _Templates(jinja2.Environment):
-    """Templates of one language."""
-
-    context_class = _DirectCalls
-    say: Callable[[str], str]
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        parsed: nodes.Template = _InlineTranslations(self.say).visit(super()._parse(source, name, filename))
-        return parsed
-
-
 @cache
 def environment(language: str) -> jinja2.Environment:
-    """The templates in one language: they escape everything, and refuse a name that they were not given."""
-    made = _Templates(
+    """The templates in one language. They escape every value and raise for an undefined name."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("registry.web"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.do"],
+        extensions=["jinja2.ext.do", "jinja2.ext.i18n"],
         auto_reload=False,
     )
-    spoken, figured = words(language), figures(language)
-    made.say = spoken.gettext
-    made.globals.update(
-        _=spoken.translate,
-        ngettext=spoken.translate_plural,
+    spoken = words(language)
+    templates.install_gettext_translations(spoken.catalogue, newstyle=True)  # type: ignore[attr-defined]
+    templates.globals.update(
         language=language,
         languages=LANGUAGES,
         label=spoken.label,
         own=spoken.localized,
         other=spoken.other,
-        other_language=spoken.other_language,
-        figures=figured,
+        figures=figures(language),
         static=static_address,
         **format.helpers(language),
     )
-    return made
+    return templates
 
 
 class Rendered(Struct, frozen=True):
@@ -406,15 +367,15 @@ async def cached_page(visit: PageRequest, make: Callable[[], Awaitable[Rendered]
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 TITLES = {
-    400: N_("This address cannot be read"),
-    401: N_("Sign in first"),
-    403: N_("The key does not allow this"),
-    404: N_("Nothing is here"),
-    405: N_("This cannot be done here"),
-    409: N_("The deal cannot take this"),
-    422: N_("Something is wrong in the form"),
-    500: N_("The registry failed"),
-    503: N_("The registry cannot answer now"),
+    400: N_("Invalid address"),
+    401: N_("Sign in required"),
+    403: N_("Missing scope"),
+    404: N_("Page not found"),
+    405: N_("Method not allowed"),
+    409: N_("This change conflicts with the deal’s history"),
+    422: N_("Check the form"),
+    500: N_("Internal server error"),
+    503: N_("Service temporarily unavailable"),
 }
 
 

@@ -164,13 +164,13 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await expect(page.get_by_text(label("rule", "part_of")).first).to_be_visible()
 
     # Open Ulsan, and move to 2025-06-21.
-    await page.get_by_role("link", name=say("Portfolio"), exact=True).click()
+    await page.get_by_role("link", name=say("Overview"), exact=True).click()
     await page.get_by_role("link", name=ULSAN_NAMED[language[:2]], exact=True).first.click()
     beside = spoken.ngettext("One more pledge stands beside it.", "%(n)s more pledges stand beside it.", 1) % {"n": 1}
     await expect(page.get_by_text(beside)).to_be_visible()
     await page.get_by_label(say("Effective on"), exact=True).fill("2025-06-21")
     await page.get_by_role("button", name=say("Apply"), exact=True).click()
-    past = say("how it was on %(date)s", date=figured.day(date(2025, 6, 21)))
+    past = say("as of %(date)s", date=figured.day(date(2025, 6, 21)))
     await expect(page.locator(".past")).to_contain_text(past)
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("7000000000000", "KRW"))
     assert "effective_on=2025-06-21" in page.url
@@ -182,39 +182,39 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
         await page.locator("#clocks").get_by_role("link", name=before).first.click()
         await expect(page.locator(".past")).to_contain_text(figured.day(day))
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("5100000000", "USD"))
-    await page.get_by_role("link", name=say("Back to now")).click()
+    await page.get_by_role("link", name=say("View current")).click()
     await expect(page.locator(".past")).to_have_count(0)
 
     # Ask why of a figure.
-    amount = say("why? %(field)s", field=f"{label('field', 'pledges')} total · {label('field', 'amount')}")
+    amount = say("Source: %(field)s", field=f"{label('field', 'pledges')} total · {label('field', 'amount')}")
     await page.get_by_role("link", name=amount, exact=True).first.click()
     rests = page.locator("#panel") if script else page.locator("main")
     await expect(rests).to_contain_text(label("event", "pledge_revised"))
     await expect(rests).to_contain_text(figured.currency_amount("5100000000", "USD"))
 
-    # Record an announcement: see what would change, then record it.
-    preview, record = say("See what would change"), say("Record it")
+    # Add an announcement: see what would change, then record it.
+    preview, record = say("Preview changes"), say("Submit")
     await sign_in(page, pages.url)
     await page.goto(f"{pages.url}/record")
     await page.locator("input[name=new]").fill(slug)
-    await page.get_by_role("button", name=say("Go on")).nth(1).click()
+    await page.get_by_role("button", name=say("Continue")).nth(1).click()
     await page.locator("[name='event/title/en']").fill("A data centre of the story")
-    await page.get_by_label(say("True in the world from")).fill("2025-01-02")
+    await page.get_by_label(say("Effective date")).fill("2025-01-02")
     await page.get_by_role("button", name=preview).click()
     await page.get_by_role("button", name=record).click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("A data centre of the story")
-    await page.get_by_role("link", name=say("Record an announcement")).click()
+    await page.get_by_role("link", name=say("Add an announcement")).click()
     await page.get_by_role("link", name=label("event", "pledge_announced"), exact=True).click()
     await page.locator("[name='event/pledge']").fill("first")
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조4천억 원")
     reading = f"KRW 2,400,000,000,000, {label('qualifier', 'about')}"
     if script:
         await expect(page.locator("output.reading")).to_have_text(f"→ {reading}")
-    await page.get_by_label(say("True in the world from")).fill("2025-01-02")
+    await page.get_by_label(say("Effective date")).fill("2025-01-02")
     await page.get_by_label(say("Publisher"), exact=True).fill("A paper")
     await page.locator("[name='sources/0/published_on']").fill("2025-01-03")
     await page.get_by_role("button", name=preview).click()
-    await expect(page.get_by_role("heading", level=1)).to_have_text(say("What would change"))
+    await expect(page.get_by_role("heading", level=1)).to_have_text(say("Preview of changes"))
     await expect(page.get_by_text(reading)).to_be_visible()
     assert await pages.pool.fetchval("SELECT count(*) FROM events WHERE stream = $1", f"deal/{slug}") == 1
     await clean(page, script)
@@ -227,7 +227,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.locator(".events > li").first.get_by_role("link", name=say("Correct this event")).click()
     await clean(page, script)
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조5천억 원")
-    await page.get_by_label(say("Why (kept in the audit)")).fill("A digit was misread.")
+    await page.get_by_label(say("Reason (kept in the history)")).fill("A digit was misread.")
     await page.get_by_role("button", name=preview).click()
     await page.get_by_role("button", name=record).click()
     second = figured.money(Amount(currency="KRW", value="2500000000000", qualifier="about"))
@@ -269,15 +269,15 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
     await reader.open(f"{ULSAN}/record?type=pledge_announced")
     await page.get_by_label(re.compile("^Pledge needed")).fill("Not A Slug")
     await page.get_by_label("Amount", exact=True).fill("$5bn")
-    await page.get_by_label("True in the world from").fill("2026-01-02")
-    await page.get_by_role("button", name="See what would change").click()
+    await page.get_by_label("Effective date").fill("2026-01-02")
+    await page.get_by_role("button", name="Preview changes").click()
     field = page.get_by_label(re.compile("^Pledge needed"))
     await expect(field).to_have_attribute("aria-invalid", "true")
     await expect(field).to_have_value("Not A Slug")
     await expect(page.locator(".fault")).to_contain_text("A name in lower-case letters")
     assert await violations(page) == []
     await field.fill("total")
-    await page.get_by_role("button", name="See what would change").click()
+    await page.get_by_role("button", name="Preview changes").click()
     await expect(page.get_by_role("alert")).to_contain_text("is already used in this deal")
     reader.complaints = [c for c in reader.complaints if "422" not in c and "409" not in c]
 
@@ -286,7 +286,7 @@ async def test_the_form_that_erases_warns_before_it_is_sent(window: Opens, pages
     reader = await window("ko-KR", 390)
     page = reader.page
     await page.goto(f"{pages.url}/sign-in?lang=en")
-    await page.get_by_label("Key", exact=True).fill(ADMIN_KEY)
+    await page.get_by_label("API key", exact=True).fill(ADMIN_KEY)
     await page.get_by_role("main").get_by_role("button", name="Sign in").click()
     await reader.open(ULSAN)
     await page.locator(".events > li").first.get_by_role("link", name="내용 삭제").click()
@@ -353,7 +353,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     # Ask why of a total, and come back.
     await enter(page, page.get_by_role("link", name="Calculation: Pledged or committed", exact=True))
     await expect(heading).to_have_text("How totals are calculated")
-    await enter(page, page.get_by_role("link", name="Portfolio", exact=True))
+    await enter(page, page.get_by_role("link", name="Overview", exact=True))
     await expect(heading).to_have_text("Investment announcements")
 
     # Move to a day, open Ulsan as it was, and see it change.
@@ -371,7 +371,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator(".lead")).to_contain_text("US$5.1bn")
     # The page came anew around the slider, which is still in hand.
     await expect(slider).to_be_focused()
-    await enter(page, page.get_by_role("link", name="Back to now"))
+    await enter(page, page.get_by_role("link", name="View current"))
     await expect(page.locator(".past")).to_have_count(0)
     await expect(page.locator("#content")).to_be_focused()
     why = page.get_by_role("link", name="why? Pledge total · Amount").first
@@ -386,16 +386,16 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
 
     # Sign in.
     await enter(page, page.get_by_role("link", name="Sign in"))
-    await enter(page, page.get_by_label("Key", exact=True), ADMIN_KEY)
+    await enter(page, page.get_by_label("API key", exact=True), ADMIN_KEY)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
     # Record a deal and what it pledges.
     preview, record = (
-        page.get_by_role("button", name="See what would change"),
-        page.get_by_role("button", name="Record it"),
+        page.get_by_role("button", name="Preview changes"),
+        page.get_by_role("button", name="Submit"),
     )
-    await enter(page, page.get_by_role("link", name="Record", exact=True))
+    await enter(page, page.get_by_role("link", name="Add record", exact=True))
     await enter(page, page.locator("input[name=new]"), "by-the-keys")
     await page.keyboard.press("Enter")
     await enter(page, page.locator("[name='event/title/en']"), "A hall of the keys")
@@ -404,7 +404,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await enter(page, preview)
     await enter(page, record)
     await expect(heading).to_contain_text("A hall of the keys")
-    await enter(page, page.get_by_role("link", name="Record an announcement"))
+    await enter(page, page.get_by_role("link", name="Add an announcement"))
     await enter(page, page.get_by_role("link", name="Pledge announced"))
     await enter(page, page.locator("[name='event/pledge']"), "first")
     await enter(page, page.get_by_label("Amount", exact=True), "about $5bn")
@@ -416,14 +416,14 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await reach(page, page.locator("[name=effective_on]"))
     await page.keyboard.type("01022025")
     await enter(page, preview)
-    await expect(heading).to_have_text("What would change")
+    await expect(heading).to_have_text("Preview of changes")
     await enter(page, record)
     await expect(page.locator(".sum").first).to_have_text("about US$5bn")
 
     # Correct it.
     await enter(page, page.locator(".events > li").first.get_by_role("link", name="Correct this event"))
     await enter(page, page.get_by_label("Amount", exact=True), "about $6bn")
-    await enter(page, page.get_by_label("Why (kept in the audit)"), "A digit was misread.")
+    await enter(page, page.get_by_label("Reason (kept in the history)"), "A digit was misread.")
     await enter(page, preview)
     await enter(page, record)
     await expect(page.locator(".sum").first).to_have_text("about US$6bn")
@@ -437,7 +437,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     review = page.locator(".review.k-record-side")
     await expect(review.locator("del")).to_contain_text("US$5bn")
     await expect(review.locator("ins")).to_contain_text("US$6bn")
-    await enter(page, review.get_by_role("link", name="Record corrected"))
+    await enter(page, review.get_by_role("link", name="Event corrected"))
     await expect(page.get_by_text("Verified in your browser:")).to_be_visible()
     # A form with a fault comes back with its status, which a browser notes.
     reader.complaints = [c for c in reader.complaints if "422" not in c]
@@ -457,7 +457,7 @@ async def test_the_crosshair_can_be_dragged_to_another_point_in_time(window: Ope
     await page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.8, steps=5)
     await page.mouse.up()
     await expect(page.locator(".past")).to_contain_text("how it was on 16 Jun 2025, as published by 16 Jun 2025")
-    await expect(page.locator(".lead")).to_contain_text("pledge US$5.1bn together")
+    await expect(page.locator(".lead")).to_contain_text("jointly pledge US$5.1bn")
     await page.go_back()
     await expect(page.locator(".past")).to_contain_text("as published by 29 Oct 2025")
 

@@ -167,13 +167,13 @@ async def test_a_deal_of_the_future_is_announced_and_its_page_leads_ahead(
     assert (await pages.client.post("/v1/deals/of-the-future/events", json=said)).status_code == 201
     answer = await reader.get("/deals/of-the-future")
     assert answer.status_code == 404
-    assert "It is announced, and holds only from 1 Jan 2031 on." in answer.text
+    assert "It has been announced and takes effect on 1 Jan 2031." in answer.text
     rail = answer.text[answer.text.index("data-rail") :]
     assert "effective_on=2031-01-01" in rail[: rail.index("Next change:")]
     assert "Previous change:" not in rail[: rail.index("Next change:")]
     assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
     unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
-    assert "Nothing was known of this deal at that point in time." in unpublished
+    assert "This deal was not yet known on that date." in unpublished
 
 
 async def test_no_page_holds_an_inline_script_or_style(reader: httpx.AsyncClient) -> None:
@@ -203,8 +203,8 @@ async def test_what_is_so_is_said_in_a_sentence_made_from_the_state(reader: http
 
 async def test_ulsan_has_four_states_on_four_days(reader: httpx.AsyncClient) -> None:
     said = [state_of((await reader.get(f"{ULSAN}?effective_on={day}")).text) for day in DAYS]
-    assert "pledge US$5.1bn together" in said[0]
-    assert "pledge ₩7tn together" in said[1]
+    assert "jointly pledge US$5.1bn" in said[0]
+    assert "jointly pledge ₩7tn" in said[1]
     assert "+ US$4bn" not in said[1]
     assert "+ US$4bn" in said[2]
     assert "reached on 29 Aug 2025" not in said[2]
@@ -221,11 +221,11 @@ DAYS = ("2025-06-17", "2025-06-21", "2025-06-23", "2025-09-01")
 
 async def test_the_past_is_marked_and_leads_back_to_now(reader: httpx.AsyncClient) -> None:
     past = (await reader.get(f"{ULSAN}?effective_on=2025-06-21&field=/stage")).text
-    assert "The past: how it was on 21 Jun 2025." in text_of(past)
-    back = re.search(r'<a href="([^"]*)">Back to now</a>', past)
+    assert "Historical view: as of 21 Jun 2025." in text_of(past)
+    back = re.search(r'<a href="([^"]*)">View current</a>', past)
     assert back is not None
     assert httpx.URL(back[1].replace("&amp;", "&")) == httpx.URL(f"{ULSAN}?field=%2Fstage")
-    assert "The past:" not in (await reader.get(ULSAN)).text
+    assert "Historical view:" not in (await reader.get(ULSAN)).text
 
 
 async def test_a_clock_moves_without_a_script_and_ends_at_the_apis_own_address(reader: httpx.AsyncClient) -> None:
@@ -254,7 +254,7 @@ async def test_the_stops_of_the_slider_are_the_days_on_which_something_changed(r
 async def test_before_it_was_known_a_deal_says_so_and_leads_on(reader: httpx.AsyncClient) -> None:
     answer = await reader.get(f"{ULSAN}?published_on=2025-06-01")
     assert answer.status_code == 404
-    assert "Nothing was known of this deal at that point in time." in answer.text
+    assert "This deal was not yet known on that date." in answer.text
     assert "published on 16 Jun 2025" in text_of(answer.text)
     assert (await reader.get("/deals/never-heard-of")).status_code == 404
     assert "never was one under this name" in (await reader.get("/deals/never-heard-of")).text
@@ -286,7 +286,7 @@ async def test_the_amkor_figure_is_flagged_with_its_evidence(reader: httpx.Async
     html = (await reader.get("/deals/amkor-songdo")).text
     flags = html[html.index('class="flags"') :]
     flags = flags[: flags.index("</section>")]
-    assert "the amount of all may have been ascribed to one" in flags
+    assert "the joint amount may have been attributed to one party" in flags
     assert "packaging is part of Seven foreign firms: investment in Korea / total" in text_of(flags)
     assert "seven-firms-korea-2030" not in text_of(flags)
     assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
@@ -297,8 +297,8 @@ async def test_a_total_opens_its_derivation(reader: httpx.AsyncClient) -> None:
     door = re.search(r'href="(/totals[^"]*)"', html)
     assert door is not None
     derivation = text_of((await reader.get(door[1].replace("&amp;", "&"))).text)
-    assert "Counts in both ends." in derivation
-    assert "Does not count: it is part of an amount that does." in derivation
+    assert "Included in both bounds." in derivation
+    assert "Excluded: part of an amount already included." in derivation
     assert "the reference rate of" in derivation
 
 
@@ -336,7 +336,7 @@ async def test_deals_are_called_by_their_names_wherever_they_are_spoken_of(reade
     assert "amkor-songdo" not in latest
     audit = main_of((await reader.get(ULSAN)).text)
     audit = text_of(audit[audit.index('id="h-audit"') :])
-    assert "aws-share comes on top of AWS cloud infrastructure in Korea, 2023–2027 / programme" in audit
+    assert "aws-share is additional to AWS cloud infrastructure in Korea, 2023–2027 / programme" in audit
     assert "aws-share is part of total" in audit
     assert "Milestone first phase" in audit
 
@@ -352,7 +352,7 @@ async def test_what_was_never_said_is_not_drawn_and_not_denied(reader: httpx.Asy
 
 async def test_a_list_carries_its_choice_into_its_data_and_its_forms(reader: httpx.AsyncClient) -> None:
     html = (await reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
-    data = re.search(r'href="([^"]*)">This as JSON', html)
+    data = re.search(r'href="([^"]*)">Download JSON', html)
     assert data is not None
     assert "q=AWS" in data[1]
     found = (await reader.get(data[1].replace("&amp;", "&"))).json()["deals"]
@@ -376,8 +376,8 @@ async def test_the_axis_of_knowing_stays_from_page_to_page(reader: httpx.AsyncCl
 
 async def test_the_future_is_not_called_the_past(reader: httpx.AsyncClient) -> None:
     band = text_of((await reader.get("/?effective_on=2099-01-01")).text)
-    assert "The future: how it will be on 1 Jan 2099, as far as it is known" in band
-    assert "The past:" not in band
+    assert "Future view: expected as of 1 Jan 2099" in band
+    assert "Historical view:" not in band
 
 
 @pytest.mark.parametrize("path", ["/compare", f"{ULSAN}/compare"])
@@ -401,9 +401,9 @@ async def test_the_map_counts_the_deals_of_each_province(reader: httpx.AsyncClie
 
 async def test_compare_tells_the_world_from_the_record(reader: httpx.AsyncClient) -> None:
     html = text_of((await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text)
-    assert "The world changed" in html
+    assert "Real-world change" in html
     assert "US$5.1bn ₩7tn (US$5.13bn)" in html
-    assert "The record was corrected" not in html
+    assert "Data correction" not in html
     same = await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
     assert "No differences" in same.text
 
@@ -431,12 +431,12 @@ async def test_search_finds_by_either_language_and_by_an_events_id(reader: httpx
 
 async def test_the_same_as_json_and_csv_is_the_same(reader: httpx.AsyncClient) -> None:
     html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
-    link = re.search(r'href="([^"]*)">This as JSON', html)
+    link = re.search(r'href="([^"]*)">Download JSON', html)
     assert link is not None
     state = (await reader.get(link[1].replace("&amp;", "&"))).json()
     assert state["effective_on"] == "2025-06-21"
     assert state["pledges"][0]["amount"]["value"] == "7000000000000"
-    link = re.search(r'href="([^"]*)">This as CSV', html)
+    link = re.search(r'href="([^"]*)">Download CSV', html)
     assert link is not None
     table = (await reader.get(link[1].replace("&amp;", "&"))).text
     assert '/pledges/total/amount,"{""currency"":""KRW"",""value"":""7000000000000""' in table
@@ -449,7 +449,7 @@ async def test_every_page_of_data_offers_its_link_its_json_and_its_csv(reader: h
         html = (await reader.get(path)).text
         assert "data-copy>Copy link" in html, path
         for name in ("JSON", "CSV"):
-            link = re.search(rf'href="([^"]*)">This as {name}', html)
+            link = re.search(rf'href="([^"]*)">Download {name}', html)
             assert link is not None, (path, name)
             data = await reader.get(link[1].replace("&amp;", "&"))
             assert data.status_code == 200, (path, link[1])
@@ -511,7 +511,7 @@ async def test_an_address_that_leads_nowhere_is_a_page_for_readers_and_a_problem
 ) -> None:
     page = await reader.get("/nowhere/at/all", headers={"Accept": "text/html,*/*"})
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert "Nothing is here" in page.text
+    assert "Page not found" in page.text
     for path, accept in (("/nowhere/at/all", "*/*"), ("/v1/nowhere", "text/html")):
         problem = await reader.get(path, headers={"Accept": accept})
         assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
@@ -617,7 +617,7 @@ async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, rea
     for path in paths:
         assert secret not in (await reader.get(path)).text, path
     assert not any(secret.encode() in kept.body for kept in web_page._kept.values())
-    assert "Its content was erased by law." in (await reader.get(f"/events/{event}")).text
+    assert "Its content was redacted." in (await reader.get(f"/events/{event}")).text
     assert "a court&#39;s order" in (await reader.get("/deals/erased")).text
 
 
@@ -663,7 +663,7 @@ async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_jso
     for _ in range(20):
         html = (await reader.get(path)).text
         shown = re.findall(r'<td class="num" data-l="Position">(\d+)</td>', html)
-        data = re.search(r'href="([^"]*)">This as JSON', html)
+        data = re.search(r'href="([^"]*)">Download JSON', html)
         assert data is not None
         said = (await reader.get(data[1].replace("&amp;", "&"))).json()["events"]
         assert [str(e["position"]) for e in said] == shown

@@ -73,7 +73,7 @@ def hidden_of_sign_out(html: str) -> str:
 async def test_a_wrong_key_is_told_and_nothing_is_kept(reader: httpx.AsyncClient) -> None:
     answer = await reader.post("/sign-in", data={"key": "nonsense", "then": "/record"})
     assert answer.status_code == 401
-    assert "This key is not known" in answer.text
+    assert "Invalid or revoked API key" in answer.text
     assert "set-cookie" not in answer.headers
     assert "nonsense" not in answer.text
 
@@ -91,7 +91,7 @@ async def test_without_a_key_a_form_leads_to_sign_in(reader: httpx.AsyncClient) 
         assert answer.headers["location"].startswith("/sign-in?then=")
     refused = await reader.post("/deals/sk-aws-ulsan/record", data={"type": "stage_changed", "step": "record"})
     assert refused.status_code == 401
-    assert "Nothing that you typed is lost" in refused.text
+    assert "Your input is not lost" in refused.text
 
 
 async def test_a_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
@@ -159,7 +159,7 @@ async def test_a_slip_of_ten_is_flagged_before_it_is_recorded(editor: httpx.Asyn
     path = "/deals/slipped/record?type=pledge_revised"
     typed = {"event/pledge": "p", "event/amount": "500억 달러", "effective_on": "2025-02-01", "step": "preview"}
     preview = await editor.post("/deals/slipped/record", data={**await opened(editor, path), **typed})
-    assert "A factor of ten" in preview.text
+    assert "Possible factor-of-ten error" in preview.text
     assert "US$5bn" in preview.text
     assert "US$50bn" in preview.text
 
@@ -183,11 +183,11 @@ async def test_a_likely_duplicate_is_shown_with_what_was_recorded_before(
     form = await opened(editor, f"{path}?type=pledge_announced")
     preview = (await editor.post(path, data={**form, **typed, "step": "preview"})).text
     flags = preview[preview.index('class="flags"') : preview.index("</section>", preview.index('class="flags"'))]
-    assert "The same announcement may have been recorded twice" in flags
+    assert "Possible duplicate announcement" in flags
     assert f'href="/events/{before["id"]}"' in flags
     # What is not recorded yet has no page to lead to.
     assert f"/events/{form['id']}" not in flags
-    # What it rests on stands beside it.
+    # Source of this value stands beside it.
     assert "The Korea Herald" in preview[preview.index('class="facts"') : preview.index('class="flags"')]
 
 
@@ -200,7 +200,7 @@ async def test_a_record_is_voided_with_its_reason(editor: httpx.AsyncClient) -> 
     state = (await editor.get("/v1/deals/voided")).json()
     assert state["stage"] is None
     page = (await editor.get(f"/events/{event}")).text
-    assert "This record was voided:" in page
+    assert "This event was voided:" in page
     assert "It was another deal." in page
 
 
@@ -236,11 +236,11 @@ async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Serv
     size = await pages.size()
     form = await reader.get(way)
     assert SECRET in form.text
-    assert "Nobody can undo this." in form.text
-    assert "so that every proof holds" in form.text
+    assert "This cannot be undone." in form.text
+    assert "so that every proof still verifies" in form.text
     assert f'href="/events/{correction}"' in form.text
     korean = await reader.get(f"{way}&lang=ko")
-    assert "누구도 되돌릴 수 없습니다." in korean.text
+    assert "되돌릴 수 없습니다." in korean.text
     fields = hidden(form.text)
     for reason, fault in (("", "is missing"), ("x" * 4001, "4000")):
         back = await reader.post(f"{path}/record", data={**fields, "reason": reason, "step": "preview"})
@@ -249,8 +249,8 @@ async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Serv
         assert 'role="alert"' not in back.text
     preview = await reader.post(f"{path}/record", data={**fields, "reason": "a court's order", "step": "preview"})
     assert preview.status_code == 200
-    assert "Nobody can undo this." in preview.text
-    assert "Erase it for ever" in preview.text
+    assert "This cannot be undone." in preview.text
+    assert "Redact permanently" in preview.text
     assert re.search(f"<del>[^<]*{SECRET}", preview.text)
     assert await pages.size() == size
     assert SECRET in (await reader.get(path)).text
@@ -264,8 +264,8 @@ async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Serv
         assert SECRET not in page
         assert f"redacts={event}" not in page
     envelope = (await reader.get(f"/events/{event}")).text
-    assert "Its content was erased by law." in envelope
-    assert "The server finds that it holds:" in envelope
+    assert "Its content was redacted." in envelope
+    assert "Verified by the server:" in envelope
     assert "a court&#39;s order" in (await reader.get(path)).text
     assert (await reader.get(way)).status_code == 404
 
@@ -284,7 +284,7 @@ async def test_who_may_not_erase_sees_no_way_to_and_is_refused(pages: Service, r
     for step in ("preview", "record", "edit"):
         refused = await reader.post(f"{path}/record", data={**fields, "step": step})
         assert refused.status_code == 403
-        assert "<h1>The key does not allow this</h1>" in refused.text
+        assert "<h1>Missing scope</h1>" in refused.text
     assert (await reader.get(f"{path}/record?redacts={event}")).status_code == 403
     assert await pages.size() == size
     assert SECRET in (await reader.get(path)).text
@@ -318,7 +318,7 @@ async def test_an_organizations_record_is_erased_by_form_too(editor: httpx.Async
     events = (await editor.get("/v1/organizations/an-erased-firm/events")).json()["events"]
     way = f"{path}?redacts={events[-1]['id']}"
     preview = await editor.post(path, data={**await opened(editor, way), "reason": "a court's order"})
-    assert "Nobody can undo this." in preview.text
+    assert "This cannot be undone." in preview.text
     assert "Nothing that is shown changes" not in preview.text
     await record(editor, way, {"reason": "a court's order"})
     assert SECRET not in (await editor.get("/organizations/an-erased-firm")).text

@@ -1,0 +1,73 @@
+"""Labels: each token of the JSON that a page shows has a plain name in each language."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from importlib.resources import files
+from io import BytesIO
+from typing import Any, get_args
+
+import pytest
+from babel.messages.pofile import read_po
+
+from registry.domain import plausibility
+from registry.events import types
+from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
+from registry.web import forms
+from registry.web.i18n import words
+from registry.web.numbers import PROVINCES
+
+OTHERS = [language for language in LANGUAGES if language != DEFAULT_LANGUAGE]
+
+
+def codes(language: str, file: str, context: str) -> set[str]:
+    path = files("registry.i18n") / "locale" / language / file
+    return {str(m.id) for m in read_po(BytesIO(path.read_bytes()), locale=language) if m.id and m.context == context}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize(("file", "context"), [("labels.po", "label"), ("formats.po", "format")])
+def test_languages_have_the_same_labels_and_formats(language: str, file: str, context: str) -> None:
+    assert codes(language, file, context) == codes(DEFAULT_LANGUAGE, file, context)
+
+
+@pytest.mark.parametrize("tag", types.EVENT_TYPES)
+def test_event_type_and_its_fields_have_labels(tag: str) -> None:
+    english = words(DEFAULT_LANGUAGE)
+    assert english.has_label("event", tag)
+    if tag not in ("event_corrected", "event_voided", "event_redacted"):
+        for name, *_ in forms.event_fields(types.EVENT_TYPES[tag]):
+            assert english.has_label("field", name.rstrip("_")), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "choice"),
+    [
+        ("role", types.Role),
+        ("stage", types.Stage),
+        ("commitment", types.Commitment),
+        ("qualifier", types.Qualifier),
+        ("relation", types.Relation),
+        ("instrument", types.Instrument),
+        ("precision", types.Precision),
+    ],
+)
+def test_choice_of_an_event_field_has_a_label(kind: str, choice: Any) -> None:
+    missing = [token for token in get_args(choice) if not words(DEFAULT_LANGUAGE).has_label(kind, token)]
+    assert missing == []
+
+
+def test_province_has_its_everyday_name() -> None:
+    assert [code for code in PROVINCES if not words(DEFAULT_LANGUAGE).has_label("place", code)] == []
+
+
+def test_figure_of_a_flag_has_a_label() -> None:
+    dicts = [n for n in ast.walk(ast.parse(inspect.getsource(plausibility))) if isinstance(n, ast.Dict)]
+    names = {k.value for n in dicts for k in n.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+    assert {"ratio", "reference rate", "kw_per_gpu"} <= names
+    assert [name for name in names if not words(DEFAULT_LANGUAGE).has_label("figure", name)] == []
+
+
+def test_token_without_a_label_is_shown_as_words() -> None:
+    assert words("ko").label("sector", "deep-sea_mining") == "deep sea mining"
