@@ -19,7 +19,8 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
 from bench import workload
-from registry.infra.embedded.server import User, find_binaries
+from registry.infra.embedded.binaries import find_binaries
+from registry.infra.embedded.user import User
 from registry.projections import PROJECTIONS
 
 

@@ -30,7 +30,9 @@ from msgspec.structs import replace
 
 from registry.cli.demo import announcements
 from registry.infra import postgres
-from registry.infra.embedded.server import OWNER_ROLE, Embedded, User, find_binaries
+from registry.infra.embedded.binaries import find_binaries
+from registry.infra.embedded.server import OWNER_ROLE, Embedded
+from registry.infra.embedded.user import User
 
 # No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])

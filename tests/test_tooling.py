@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 from registry.infra import postgres
-from registry.infra.embedded import server as embedded_server
-from registry.infra.embedded.server import OWNER_ROLE, Embedded, User
+from registry.infra.embedded.binaries import find_binaries
+from registry.infra.embedded.server import OWNER_ROLE, Embedded
+from registry.infra.embedded.user import User
 from registry.infra.settings import SETTINGS, Settings, variable
 
 TOP = Path(__file__).parent.parent
@@ -146,7 +147,7 @@ def test_the_container_sets_settings_that_exist_and_needs_no_rights() -> None:
 
 
 def test_the_roles_that_the_compose_file_makes_can_migrate_and_serve(tmp_path: Path) -> None:
-    programs = embedded_server.find_binaries(User.for_data_dir()).bin
+    programs = find_binaries(User.for_data_dir()).bin
     with Embedded(tmp_path / "data", settings={"fsync": "off"}) as server:
         asked = server.url(OWNER_ROLE, "template1")
 

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.errors import RegistryError
-from registry.infra.embedded.server import Embedded, User, find_binaries
+from registry.infra.embedded.binaries import find_binaries
+from registry.infra.embedded.server import Embedded
+from registry.infra.embedded.user import User
 from registry.infra.settings import Settings
 
 MIN_FREE_BYTES = 1_000_000_000

@@ -1,6 +1,6 @@
-"""Who may do what: keys, stored as digests, and the scopes they carry.
+"""API keys and their scopes. The database stores a digest of each key.
 
-A key is shown once, when it is made. The log names who recorded an event by the key's id, never by the key or its name.
+A key is shown once, when it is created. The log names the key that recorded an event by its id.
 """
 
 from __future__ import annotations
@@ -9,40 +9,39 @@ import hashlib
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
-import asyncpg
 from msgspec import Struct
 
 from registry.errors import NotFound
+from registry.infra.postgres import Pool
 
 Scope = Literal["read", "record", "correct", "redact", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 ADD = "INSERT INTO keys (id, name, digest, scopes, created_at) VALUES ($1, $2, $3, $4, $5)"
 FIND = "SELECT id, name, scopes FROM keys WHERE digest = $1 AND revoked_at IS NULL"
 ALL = "SELECT id, name, scopes, created_at, revoked_at FROM keys ORDER BY created_at, id"
 REVOKE = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
 
-# How long a process goes on believing in a key that another one revoked, in seconds.
+# Key cache TTL: a key that another process revoked works this many seconds longer.
 CACHE_TTL_SECONDS = 5.0
 
 
 class Key(Struct, frozen=True):
-    """What a key may do. `id` is what the log shows."""
+    """A key and its scopes. `id` is what the log shows."""
 
     id: str
     name: str
     scopes: frozenset[str]
 
     def allows(self, scope: Scope) -> bool:
-        """What its scopes say and no more; admin may do everything."""
+        """Whether the key has the scope; admin includes all scopes."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 class KeyInfo(Struct, frozen=True):
-    """A key as it is listed: without the key."""
+    """A key as listed, without its secret."""
 
     id: str
     name: str
@@ -52,12 +51,12 @@ class KeyInfo(Struct, frozen=True):
 
 
 def digest(token: str) -> bytes:
-    """What is stored of a key: it has 256 random bits, so its plain SHA-256 cannot be searched."""
+    """The stored digest of a key. A plain SHA-256 is enough, because a key has 256 random bits."""
     return hashlib.sha256(token.encode()).digest()
 
 
 class Keys:
-    """Looks keys up, and remembers what it found for a few seconds."""
+    """Look up keys, with a cache of a few seconds."""
 
     def __init__(self, pool: Pool, admin_key: str | None = None) -> None:
         self._pool = pool
@@ -65,7 +64,7 @@ class Keys:
         self._known: dict[bytes, tuple[float, Key | None]] = {}
 
     async def find(self, token: str) -> Key | None:
-        """The key that a bearer token is; None for an unknown or revoked one."""
+        """The key of a bearer token; None if it is unknown or revoked."""
         hashed = digest(token)
         if self._admin is not None and secrets.compare_digest(hashed, self._admin):
             return Key("admin", "REGISTRY_ADMIN_KEY", frozenset(SCOPES))
@@ -81,7 +80,7 @@ class Keys:
 
 
 async def create(pool: Pool, name: str, scopes: tuple[Scope, ...]) -> str:
-    """Makes a key and answers with it: it cannot be read again."""
+    """Create a key and return its secret, which cannot be read again."""
     id = "k" + secrets.token_hex(6)
     token = f"reg_{secrets.token_urlsafe(32)}"
     await pool.execute(ADD, id, name, digest(token), list(scopes), datetime.now(UTC))
@@ -89,13 +88,17 @@ async def create(pool: Pool, name: str, scopes: tuple[Scope, ...]) -> str:
 
 
 async def all_keys(pool: Pool) -> list[KeyInfo]:
-    """Every key there ever was, without the key itself."""
+    """Every key, including revoked ones, without its secret."""
     return [
         KeyInfo(r["id"], r["name"], tuple(r["scopes"]), r["created_at"], r["revoked_at"]) for r in await pool.fetch(ALL)
     ]
 
 
 async def revoke(pool: Pool, id: str) -> None:
-    """Ends a key. Raises NotFound when there is no such key in force."""
+    """Revoke a key.
+
+    Raises:
+        NotFound: No such key is in force.
+    """
     if await pool.fetchval(REVOKE, id, datetime.now(UTC)) is None:
         raise NotFound(f"There is no key '{id}' in force.")

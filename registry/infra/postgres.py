@@ -1,7 +1,6 @@
-"""Connections to Postgres and the schema in it: pools, migrations, and the rights of the application's role.
+"""Connections to Postgres and its schema: pools, migrations, and the rights of the application's role.
 
-Knows no table by name but those that the application may only add to, and asks none of the registry's questions. The
-server that comes with the registry is `embedded.py`.
+The bundled server is in `embedded/`.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from registry.errors import MigrationFailed, PostgresTooOld
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
-# Imported where they are used: alembic and SQLAlchemy take longer than the rest of a command's start, and only a
-# migration needs them.
+# Alembic and SQLAlchemy are imported inside the functions that migrate: they take longer than the rest of a command's
+# start.
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection as SqlConnection
 
 OLDEST_MAJOR = 14
 
-# Migrations of two processes wait for each other here. The number is arbitrary and must never change.
+# The advisory lock that orders migrations of several processes. An arbitrary number that must never change.
 MIGRATION_LOCK = 7_310_461_908_512_337
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60
 
 EVIDENCE = ("events", "event_contents", "tiles", "checkpoints")
-"""The tables to which the application may only add."""
+"""The tables to which the application's role may only add rows."""
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a server that is gone, or refuses, makes asyncpg raise."""
+"""What asyncpg raises when the server is gone or refuses a statement."""
 
 GRANT_RIGHTS = """
 DO $$
@@ -59,7 +58,7 @@ BEGIN
                LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent
          WHERE c.relnamespace = 'public'::regnamespace
            AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-           -- What an extension brought is not ours to hand out.
+           -- Tables of extensions keep their own rights.
            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', item.name, app);
@@ -67,21 +66,21 @@ BEGIN
     END LOOP;
 END $$
 """
-"""Gives the application's role its rights; what an earlier version gave and this one does not is taken back."""
+"""Gives the application's role its rights, and revokes all others."""
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether an error says that the server is gone, stopping, starting or full, and not that it was asked wrongly.
+    """Whether an error means that the server is gone, stopping, starting or full, not that a statement is wrong.
 
-    The classes 08, 53 and 57 of Postgres' error codes, a read-only standby (25006), and what sockets raise.
+    SQLSTATE classes 08, 53 and 57, a read-only standby (25006), and errors of sockets.
     """
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return (state[:2] in ("08", "53", "57") and state != "57014") or state == "25006"
     if isinstance(error, OSError):
-        # A file that is missing has a name; a socket that is missing has none.
+        # A missing file has a name in its error; a missing socket has none.
         return error.filename is None
-    # An idle connection that the server ended is told from a sound one only when it is used.
+    # asyncpg notices that the server has ended an idle connection only when it is used.
     return isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
@@ -97,13 +96,18 @@ async def pool(
 ) -> asyncpg.Pool[asyncpg.Record]:
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
-    `timeout` is the most seconds a statement may take; `read_only` is for replicas; `by_key` is for statements that all
-    look up a few rows by their key, and whose plans must not depend on how large a table happened to be when they
-    were made. A lost connection is made again by
-    the pool when it is next needed, in `CONNECT_SECONDS` or not at all. A transaction in which nothing is asked for
-    `IDLE_SECONDS` is ended by the server: a process that froze while it held the log's lock stops nobody for longer.
-    Raises what asyncpg raises when the server does not answer (`OSError`,
-    `asyncpg.PostgresError`), and `PostgresTooOld`.
+    The pool reconnects within CONNECT_SECONDS when it next needs a lost connection. The server ends a transaction that
+    is idle for IDLE_SECONDS, so that a process that freezes with the log's lock blocks others no longer than that.
+
+    Args:
+        timeout: Seconds that a statement may take.
+        read_only: For replicas.
+        by_key: For pools whose statements all look up a few rows by key. Their plans must not depend on the size that
+            a table had when the plan was made.
+
+    Raises:
+        OSError, asyncpg.PostgresError: The server does not answer.
+        PostgresTooOld: The server is older than OLDEST_MAJOR.
     """
     settings = {
         "application_name": name,
@@ -113,8 +117,8 @@ async def pool(
     if read_only:
         settings["default_transaction_read_only"] = "on"
     if by_key:
-        # A plan made on an almost empty table reads all of it until the table is next analyzed: in the minutes after an
-        # import began, each group of it took four times as long.
+        # A plan made for an almost empty table scans it until the table is next analyzed: in the first minutes of an
+        # import each batch took four times as long.
         settings |= {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
         settings["plan_cache_mode"] = "force_generic_plan"
     made = await asyncpg.create_pool(
@@ -135,15 +139,18 @@ async def pool(
 
 
 async def _skip_session_reset(connection: object) -> None:
-    """What an open transaction leaves behind is undone without asking; nobody here changes a session.
+    """Do not reset a connection that returns to the pool: no statement of the registry changes a session.
 
-    The default is one more trip to the server whenever a connection is given back: a quarter of what a lone lookup
-    takes.
+    asyncpg's default costs a round trip per release, a quarter of the time of a lone lookup.
     """
 
 
 def role_of(url: str) -> str:
-    """The role that a URL connects as. Raises `ValueError` if it names none."""
+    """The role that a URL connects as.
+
+    Raises:
+        ValueError: It names none.
+    """
     parts = urlsplit(url)
     role = unquote(parts.username or "") or parse_qs(parts.query).get("user", [""])[0]
     if not role:
@@ -152,10 +159,12 @@ def role_of(url: str) -> str:
 
 
 async def migrate(owner_url: str, app_role: str) -> str:
-    """Brings the schema to its newest version, then gives `app_role` its rights on it; answers that version.
+    """Migrate the schema to its newest version, give `app_role` its rights on it, and return that version.
 
-    Processes that migrate at once wait for each other. Raises `MigrationFailed` where the role is missing or Postgres
-    refuses a step, and one of `ERRORS` where it does not answer.
+    Processes that migrate at the same time wait for each other.
+
+    Raises:
+        MigrationFailed: The role does not exist, or Postgres refuses a step.
     """
     from sqlalchemy import NullPool
     from sqlalchemy.exc import DBAPIError
@@ -163,7 +172,7 @@ async def migrate(owner_url: str, app_role: str) -> str:
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        # asyncpg reads the URL itself: SQLAlchemy's reading of it differs in sockets and quoting.
+        # asyncpg parses the URL: SQLAlchemy treats sockets and quoting differently.
         async_creator=lambda: asyncpg.connect(owner_url, server_settings={"application_name": "registry migrate"}),
         poolclass=NullPool,
     )
@@ -201,26 +210,26 @@ def _upgrade(connection: SqlConnection, app_role: str) -> None:
 
 
 def migrations() -> Path:
-    """The folder of the migrations: beside the package in a checkout, inside it when installed."""
+    """The folder of the migrations: beside the package in a checkout, inside the package when installed."""
     package = Path(__file__).parents[1]
     installed = package / "_migrations"
     return installed if installed.exists() else package.parent / "migrations"
 
 
 def alembic_config() -> Config:
-    """What alembic needs to know; alembic.ini says the same to its own command."""
+    """Alembic's configuration. The alembic command reads the same from alembic.ini."""
     from alembic.config import Config
 
     config = Config()
-    # A '%' in a path would be read as an interpolation.
+    # configparser treats '%' as an interpolation.
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     return config
 
 
 @cache
 def head() -> str:
-    """The newest version of the schema that this program knows."""
-    # They are numbered, and their files are named after their numbers.
+    """The newest version of the schema in this release."""
+    # Each file's name begins with its revision.
     found = [path.name.partition("_")[0] for path in (migrations() / "versions").glob("[0-9]*.py")]
     if not found:
         raise MigrationFailed(reason=f"no migrations were found in {migrations()}")
@@ -228,7 +237,7 @@ def head() -> str:
 
 
 async def migration_head_matches(connections: asyncpg.Pool[asyncpg.Record]) -> bool:
-    """Whether the database's schema is the one this program was written for."""
+    """Whether the database has the schema of this release."""
     if await connections.fetchval("SELECT to_regclass('public.alembic_version') IS NULL"):
         return False
     return bool(await connections.fetchval("SELECT version_num FROM alembic_version") == head())

@@ -1,7 +1,6 @@
-"""Everything an operator can choose, read once from the environment and the command's flags, then frozen.
+"""Settings, read once at the start from the environment and the command's flags.
 
-Reads nothing later, opens nothing, and never shows a password or a key: the representation of `Settings` leaves them
-out.
+The representation of `Settings` contains no password and no key.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ URLS = frozenset({"database_url", "owner_url", "replica_urls"})
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the service runs with. `SETTINGS` says what each field means and how it is read."""
+    """The settings of a service. `SETTINGS` describes each field and how it is read."""
 
     database_url: str | None = None
     owner_url: str | None = None
@@ -47,7 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
         """The settings of `environ`, overridden by those `flags` that are not None.
 
-        Raises `BadSetting`, which names the variable and the flag.
+        Raises:
+            BadSetting: A value cannot be used. The error names the variable and the flag.
         """
         unknown = flags.keys() - SETTINGS.keys()
         if unknown:
@@ -84,7 +84,7 @@ def flag(name: str) -> str:
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """Where a user's data belongs (XDG Base Directory, `$XDG_DATA_HOME`), absolute."""
+    """The default data directory: below `$XDG_DATA_HOME` (XDG Base Directory), as an absolute path."""
     home = environ.get("XDG_DATA_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path("~/.local/share").expanduser()
     return base / "investment-registry"
@@ -97,19 +97,19 @@ def _without_password(urls: object) -> object:
 
 
 def _path(text: str) -> Path:
-    # Not resolved: a symbolic link stays the name that its owner chose.
+    # Symbolic links are not resolved: the path stays as the operator wrote it.
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
 
 
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
-        raise ValueError(f"'{text}' is no port: give a number from 0 (any free one) to 65535")
+        raise ValueError(f"'{text}' is not a port: give a number from 1 to 65535, or 0 for any free port")
     return int(text)
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text):
-        raise ValueError(f"'{text}' is no number of seconds: give a whole number from 0 to 99999")
+        raise ValueError(f"'{text}' is not a number of seconds: give a whole number from 0 to 99999")
     return int(text)
 
 
@@ -125,8 +125,8 @@ def _parse_bool(text: str) -> bool:
 
 def _postgres_url(text: str) -> str:
     if urlsplit(text).scheme not in ("postgresql", "postgres"):
-        # The text itself may hold a password: it is not repeated.
-        raise ValueError("this is no Postgres URL: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        # The message does not repeat the URL, which may contain a password.
+        raise ValueError("not a Postgres URL: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return text
 
 
@@ -140,21 +140,21 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 def _admin_key(text: str) -> str:
     if len(text) < ADMIN_KEY_LENGTH:
-        raise ValueError(f"an admin key has {ADMIN_KEY_LENGTH} characters or more, this one has {len(text)}")
+        raise ValueError(f"an admin key needs at least {ADMIN_KEY_LENGTH} characters; this one has {len(text)}")
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ValueError("an admin key is sent in an HTTP header: use visible ASCII characters only")
     return text
 
 
 def _origin(text: str) -> str:
-    # A key's name in a signed note holds neither spaces nor plus signs (C2SP signed-note, "Format").
+    # The name of a key in a signed note contains no spaces and no plus signs (C2SP signed-note, "Format").
     if re.search(r"[\s+\x00-\x1f]", text):
-        raise ValueError("an origin holds no spaces and no '+'; use a name you own, like registry.example/log")
+        raise ValueError("an origin contains no spaces and no '+': use a name you own, such as registry.example/log")
     return text
 
 
 class Setting(Struct, frozen=True):
-    """How one setting is read from text (a `ValueError` says what is wrong with it), and what it means."""
+    """One setting: how it is read from text (a ValueError says what is wrong), and its description."""
 
     read: Callable[[str], Any]
     help: str
@@ -163,25 +163,25 @@ class Setting(Struct, frozen=True):
 SETTINGS = {
     "database_url": Setting(
         _postgres_url,
-        "The application's role on a Postgres 14 or newer; without one, an own server in the data directory.",
+        "URL of the application's role on Postgres 14 or newer. Default: a bundled server in the data directory.",
     ),
-    "owner_url": Setting(_postgres_url, "The role that owns the tables, for migrations and redaction."),
-    "replica_urls": Setting(_postgres_urls, "Read replicas, separated by spaces."),
-    "data_dir": Setting(_path, "Where the own server and the keys are kept."),
+    "owner_url": Setting(_postgres_url, "URL of the role that owns the tables, for migrations and redactions."),
+    "replica_urls": Setting(_postgres_urls, "URLs of read replicas, separated by spaces."),
+    "data_dir": Setting(_path, "Directory of the bundled server and the signing key."),
     "host": Setting(str, "The address to listen on."),
-    "port": Setting(_port, "The port to listen on; 0: any free one."),
-    "public_read": Setting(_parse_bool, "Whether reading needs no key."),
-    "admin_key": Setting(_admin_key, "A key with all scopes, for first use; 32 characters or more."),
-    "log_origin": Setting(_origin, "The log's name: the first line of every checkpoint."),
-    "signing_key": Setting(_path, "The file of the log's signing key; made on first use."),
+    "port": Setting(_port, "The port to listen on; 0 for any free port."),
+    "public_read": Setting(_parse_bool, "Whether reading is possible without an API key."),
+    "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
+    "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
+    "signing_key": Setting(_path, "The file of the log's signing key; created on first use."),
     "checkpoint_export": Setting(
         _path,
-        "A file or directory, best on another machine, for a copy of every checkpoint; never contradicted.",
+        "A file or directory, best on another machine, for a copy of every checkpoint.",
     ),
-    "checkpoint_seconds": Setting(_seconds, "The most seconds between a change and the next checkpoint."),
+    "checkpoint_seconds": Setting(_seconds, "Maximum seconds between an event and the next checkpoint."),
     "webhook_networks": Setting(
         _networks,
-        "Networks of your own that webhooks may send to, separated by spaces; else public addresses only.",
+        "Private networks that webhooks may send to, separated by spaces. Default: public addresses only.",
     ),
 }
-"""Every setting there is, by the name of its field; `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""
+"""Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

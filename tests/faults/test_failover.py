@@ -21,8 +21,9 @@ from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.errors import RegistryError
 from registry.infra import postgres
-from registry.infra.embedded import server as embedded_server
-from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded, User, find_binaries
+from registry.infra.embedded.binaries import find_binaries
+from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
+from registry.infra.embedded.user import User, environment, run
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
 
@@ -55,7 +56,7 @@ def standby(primary: Embedded, folder: Path) -> Iterator[Path]:
     copy = folder / "standby"
     source = primary.url(OWNER_ROLE, "postgres")
     command = [str(binaries.bin / "pg_basebackup"), "-D", str(copy), "-R", "-X", "stream", "-c", "fast", "-d", source]
-    done = embedded_server._run(command, user)
+    done = run(command, user)
     assert done.returncode == 0, done.stdout
     settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "port": "5432", "fsync": "off"}
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -66,7 +67,7 @@ def standby(primary: Embedded, folder: Path) -> Iterator[Path]:
             stdout=log,
             stderr=log,
             cwd="/",
-            env=embedded_server._environment(),
+            env=environment(),
             user=user.uid if user.other else None,
             group=user.gid if user.other else None,
             extra_groups=() if user.other else None,

@@ -23,7 +23,7 @@ from registry.append.requests import AppendResult
 from registry.errors import DatabaseUnavailable
 from registry.events import log_lock, store
 from registry.infra import postgres
-from registry.infra.embedded import server as embedded_server
+from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, running
@@ -195,7 +195,7 @@ async def test_service_survives_a_database_restart_and_reports_it(tmp_path: Path
 async def test_service_runs_on_every_installed_postgres(tmp_path: Path) -> None:
     """The packaged Postgres and every other that is installed on this machine."""
     tried = {}
-    for number, folder in enumerate(embedded_server._installed()):
+    for number, folder in enumerate(binaries.installed()):
         if not (folder / "postgres").exists():
             continue
         with Embedded(tmp_path / str(number), binaries=folder) as server:

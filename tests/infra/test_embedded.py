@@ -21,8 +21,9 @@ import pytest
 
 from registry.errors import PostgresUnavailable
 from registry.infra import postgres
-from registry.infra.embedded import server
-from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded, User
+from registry.infra.embedded import binaries
+from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
+from registry.infra.embedded.user import User
 from tests.conftest import PATIENCE
 
 SERVICE = """
@@ -252,20 +253,20 @@ def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
 
 def test_programs_out_of_the_other_users_reach_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = User.for_data_dir()
-    found = server.find_binaries(user).bin
-    monkeypatch.setattr(server, "CACHE", Path(f"/tmp/registry-test-{os.getpid()}"))
-    copy = server._copy_readable(found)
+    found = binaries.find_binaries(user).bin
+    monkeypatch.setattr(binaries, "CACHE", Path(f"/tmp/registry-test-{os.getpid()}"))
+    copy = binaries.copy_readable(found)
     try:
-        assert server._copy_readable(found) == copy
+        assert binaries.copy_readable(found) == copy
         assert copy != found
-        assert server._version(copy, user) == server._version(found, user)
+        assert binaries.read_version(copy, user) == binaries.read_version(found, user)
     finally:
-        subprocess.run(["rm", "-rf", str(server.CACHE)], check=True)
+        subprocess.run(["rm", "-rf", str(binaries.CACHE)], check=True)
 
 
 def installed() -> list[Path]:
     """Every Postgres on this machine that the registry could run."""
-    return [folder for folder in dict.fromkeys(server._installed()) if (folder / "initdb").exists()]
+    return [folder for folder in dict.fromkeys(binaries.installed()) if (folder / "initdb").exists()]
 
 
 @pytest.mark.parametrize("binaries", installed(), ids=str)

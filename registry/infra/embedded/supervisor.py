@@ -1,8 +1,8 @@
-"""Stands between the service and its embedded Postgres, so that the server never outlives the service.
+"""A process between the service and its bundled Postgres, so that the server never outlives the service.
 
-Run as a program of its own, with the standard library alone: `python -I -S postmaster.py UID GID DESCRIPTORS COMMAND…`.
-Its standard input is a pipe that the service holds: when that ends, because the service closed it or was killed,
-Postgres is shut down. Never decides to start Postgres again; that is the service's part (`embedded.py`).
+Runs as a program of its own with the standard library alone: `python -I -S supervisor.py UID GID DESCRIPTORS COMMAND…`.
+Its standard input is a pipe from the service. When the pipe closes, because the service closed it or was killed, the
+supervisor shuts Postgres down. The service restarts Postgres (`server.py`), the supervisor does not.
 """
 
 import ctypes
@@ -19,18 +19,18 @@ SHUTDOWN_STEPS = ((FAST, 60.0), (IMMEDIATE, 10.0), (signal.SIGKILL, 10.0))
 
 
 def main(uid: int, gid: int, command: list[str], keep: tuple[int, ...]) -> int:
-    """Runs `command` as `uid` until it ends or standard input does; answers its exit code."""
+    """Run `command` as `uid` until it ends or standard input closes; return its exit code."""
 
-    def nothing(number: int, frame: FrameType | None) -> None:
-        # The service alone says when to end. (A function, for an ignored signal would be ignored by Postgres as well.)
+    def ignore(number: int, frame: FrameType | None) -> None:
+        # The service decides when to end. SIG_IGN would be inherited by Postgres, a handler is not.
         pass
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, nothing)
+        signal.signal(number, ignore)
     libc = ctypes.CDLL(None)
 
     def die_with_this_process() -> None:
-        # Linux only, for the case that this process is killed; it counts from now on, as changing the user clears it.
+        # Ends Postgres if this process is killed (Linux). Set after the change of user, which clears it.
         if sys.platform == "linux":
             libc.prctl(PR_SET_PDEATHSIG, FAST)
 
@@ -64,5 +64,5 @@ def main(uid: int, gid: int, command: list[str], keep: tuple[int, ...]) -> int:
 if __name__ == "__main__":
     uid, gid, fds, *rest = sys.argv[1:]
     code = main(int(uid), int(gid), rest, tuple(map(int, fds.split(","))) if fds else ())
-    # Not sys.exit(): the thread may still sit in its read.
+    # Not sys.exit(), which would wait for the thread that reads standard input.
     os._exit(code if code >= 0 else 128 - code)
