@@ -10,7 +10,7 @@ from registry.api import parameters, schemas
 from registry.api.deals import FILTERS, READ, filter_terms, require_single_axis
 from registry.api.operation import Operation
 from registry.api.parameters import CLOCKS, Request
-from registry.domain.totals import RULES, GroupBy, TotalsQuery
+from registry.domain.totals import GroupBy, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.types import Currency
 from registry.queries.answers import encode, point
@@ -54,7 +54,7 @@ async def get_totals(request: Request) -> Response[Any]:
             parameter="roll_up", reason="only totals by organization roll up: add group_by=organization"
         )
     found = await registry.portfolio.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
-    rules = {name: RULES[name] for group in (found.overall, *found.groups) for name in group.rules}
+    rules = {rule: str(rule.text) for group in (found.overall, *found.groups) for rule in group.rules}
     answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
     return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 

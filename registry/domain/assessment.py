@@ -1,7 +1,6 @@
-"""What the registry concludes of a deal beside its state: flags, the ladder, silence, and others' names for its stage.
+"""What the registry derives from a deal: flags, the stage ladder, inactivity, and external stage codes.
 
-Worked out when it is asked, from the same fold that gives the state, and stored nowhere: a conclusion is no
-announcement.
+It is computed on request from the same fold as the state, and is not stored.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from registry.domain.plausibility import Flag, FlagContext, event_flags, source_
 from registry.domain.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
 
-# An announcement is looked for among so many before it: enough to find one recorded twice, and a bound on the cost.
-CACHE_SIZE = 200
+MAX_EARLIER_EVENTS = 200
+"""How many earlier events an event is compared with: enough to find a duplicate, and a bound on the cost."""
 
 
 class ExternalStageCodes(Struct, frozen=True):
-    """The deal's stage as Global Energy Monitor and IATI would call it."""
+    """The deal's stage in the codes of Global Energy Monitor and IATI."""
 
     gem: Crosswalk
     iati: Crosswalk
 
 
 class Assessment(Struct, frozen=True):
-    """What is concluded of a deal at a point in time."""
+    """What is derived from a deal at a point in time."""
 
     flags: tuple[Flag, ...]
     ladder: tuple[LadderStep, ...]
@@ -38,89 +37,90 @@ class Assessment(Struct, frozen=True):
     elsewhere: ExternalStageCodes | None
 
 
-def assess(seen: StateAsOf[Deal], state: Deal, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Assessment:
-    """What is concluded of the state that a view shows, on whichever day: silence is the day's (`gone_quiet`)."""
-    by_event = flags_by_event(seen, rates, neighbours)
-    found = [flag for raised in by_event.values() for flag in raised]
-    found += [f for f in state_flags(state, FlagContext(rates, (), neighbours)) if f not in found]
+def assess(as_of: StateAsOf[Deal], state: Deal, rates: Rates, neighbours: tuple[Deal, ...] = ()) -> Assessment:
+    """Assess a state. `quiet` is None: inactivity depends on the current day, see `gone_quiet`."""
+    by_event = flags_by_event(as_of, rates, neighbours)
+    flags = [flag for raised in by_event.values() for flag in raised]
+    flags += state_flags(state, FlagContext(rates, (), neighbours))
     stage = state.stage.value if state.stage else None
     return Assessment(
-        flags=tuple(_distinct(found)),
-        ladder=ladder(_stages(seen)),
+        flags=tuple(_distinct(flags)),
+        ladder=ladder(_stage_changes(as_of)),
         quiet=None,
         elsewhere=ExternalStageCodes(GEM[stage], IATI[stage]) if stage else None,
     )
 
 
-def last_published(seen: StateAsOf[Deal]) -> date | None:
-    """The last day on which something that a view rests on was published."""
-    published = [p.reading.published_on for p in seen.steps]
-    if seen.registration is not None:
-        published.append(seen.registration.published_on)
+def last_published(as_of: StateAsOf[Deal]) -> date | None:
+    """The latest publication date of the events behind a state."""
+    published = [p.reading.published_on for p in as_of.steps]
+    if as_of.registration is not None:
+        published.append(as_of.registration.published_on)
     return max(published, default=None)
 
 
 def flags_by_event(
-    seen: StateAsOf[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()
+    as_of: StateAsOf[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()
 ) -> dict[UUID, tuple[Flag, ...]]:
-    """The flags that each event of a view raises, by the event's id; events that raise none are left out."""
-    raised: dict[UUID, tuple[Flag, ...]] = {}
-    if seen.registration is not None and (found := _of_registration(seen.registration)):
-        raised[seen.registration.recorded.id] = found
-    before = seen.base
-    # Of a history that is kept, and by itself, each step's flags are always the same: half of a past state's cost.
-    known = seen.assessment_cache if seen.assessment_cache is not None and not neighbours else {}
-    for i, (placed, after) in enumerate(zip(seen.steps, seen.states, strict=True)):
-        told = known.get(placed.happened.id)
-        if told is None:
-            earlier = tuple(p.happened for p in seen.steps[max(0, i - CACHE_SIZE) : i])
-            told = known[placed.happened.id] = event_flags(
-                before, after, placed.happened, FlagContext(rates, earlier, neighbours)
-            )
-        if told:
-            raised[placed.happened.id] = told
+    """The flags that each visible event raises, by the event's id; only events that raise any."""
+    flags: dict[UUID, tuple[Flag, ...]] = {}
+    if as_of.registration is not None and (of_registration := _registration_flags(as_of.registration)):
+        flags[as_of.registration.recorded.id] = of_registration
+    before = as_of.base
+    # Without neighbours, an event's flags depend on this stream alone, so they are cached with it. Computing them
+    # anew took half of the time of a past state.
+    cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
+    for i, (step, after) in enumerate(zip(as_of.steps, as_of.states, strict=True)):
+        raised = cache.get(step.happened.id)
+        if raised is None:
+            earlier = tuple(p.happened for p in as_of.steps[max(0, i - MAX_EARLIER_EVENTS) : i])
+            raised = event_flags(before, after, step.happened, FlagContext(rates, earlier, neighbours))
+            cache[step.happened.id] = raised
+        if raised:
+            flags[step.happened.id] = raised
         before = after
-    return raised
+    return flags
 
 
 def flags_raised(
-    after: FoldedStream[Deal], events: Iterable[UUID], rates: Rates, neighbours: tuple[Deal, ...]
+    stream: FoldedStream[Deal], events: Iterable[UUID], rates: Rates, neighbours: tuple[Deal, ...]
 ) -> list[Flag]:
-    """The flags that newly recorded events raise, each at its place in the history as it now reads."""
-    new = set(events)
-    steps = after.timeline.steps
-    found: list[Flag] = []
-    if after.record.registration is not None and after.record.registration.recorded.id in new:
-        found += _of_registration(after.record.registration)
-        new.discard(after.record.registration.recorded.id)
+    """The flags that newly recorded events raise, each at its place in the folded stream."""
+    pending = set(events)
+    steps, states = stream.timeline.steps, stream.timeline.states
+    flags: list[Flag] = []
+    registration = stream.record.registration
+    if registration is not None and registration.recorded.id in pending:
+        flags += _registration_flags(registration)
+        pending.discard(registration.recorded.id)
     i = len(steps)
-    while new and i:
+    while pending and i:
         i -= 1
-        placed = steps[i]
-        if placed.happened.id not in new:
+        event = steps[i].happened
+        if event.id not in pending:
             continue
-        new.discard(placed.happened.id)
-        state = after.timeline.states[i - 1] if i else after.record.base
-        earlier = tuple([p.happened for p in steps[max(0, i - CACHE_SIZE) : i]])
-        found += event_flags(state, after.timeline.states[i], placed.happened, FlagContext(rates, earlier, neighbours))
-    return _distinct(found)
+        pending.discard(event.id)
+        before = states[i - 1] if i else stream.record.base
+        earlier = tuple([p.happened for p in steps[max(0, i - MAX_EARLIER_EVENTS) : i]])
+        flags += event_flags(before, states[i], event, FlagContext(rates, earlier, neighbours))
+    return _distinct(flags)
 
 
-def _of_registration(registration: EffectiveEvent) -> tuple[Flag, ...]:
+def _registration_flags(registration: EffectiveEvent) -> tuple[Flag, ...]:
     recorded_at = registration.source_record.recorded_at
     return tuple(source_flags(registration.recorded.id, registration.sources, recorded_at))
 
 
-def _stages(seen: StateAsOf[Deal]) -> list[StageChange]:
-    """Each stage the fold went through, from which day, by which event."""
-    steps: list[StageChange] = []
+def _stage_changes(as_of: StateAsOf[Deal]) -> list[StageChange]:
+    """Each stage of the deal, the day from which it applies, and the event that set it."""
+    changes: list[StageChange] = []
     stage = None
-    for placed, state in zip(seen.steps, seen.states, strict=True):
+    for step, state in zip(as_of.steps, as_of.states, strict=True):
         if state.stage is not None and state.stage != stage:
             stage = state.stage
-            steps.append(StageChange(stage.since, stage, placed.happened.id))
-    return steps
+            changes.append(StageChange(stage.since, stage, step.happened.id))
+    return changes
 
 
-def _distinct(found: Sequence[Flag]) -> list[Flag]:
-    return [flag for i, flag in enumerate(found) if flag not in found[:i]]
+def _distinct(flags: Sequence[Flag]) -> list[Flag]:
+    return [flag for i, flag in enumerate(flags) if flag not in flags[:i]]

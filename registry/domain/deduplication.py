@@ -1,7 +1,7 @@
-"""Which organizations may be the same under two names: suggestions for a person, never a merge.
+"""Suggests organizations that may be duplicates. An editor decides; nothing is merged automatically.
 
-Names are compared without their legal forms, in any order of words, and across Korean and Latin script by a table of
-what well-known names and words are called in the other. A shared identifier outweighs every likeness of names. Pure.
+Names are compared without legal forms and regardless of word order. A table of well-known names and words maps Korean
+to Latin script. A shared identifier takes precedence over any similarity of names. The module is pure.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rapidfuzz import fuzz
 
 from registry.domain.organization import Organization
 
-LIKE = 88.0
-"""From this likeness on (0 to 100, Indel similarity of the sorted words) two names are suggested as one."""
+SIMILARITY_THRESHOLD = 88.0
+"""Two names at least this similar (0 to 100, Indel similarity of the sorted words) are suggested as duplicates."""
 
-# Korean names and words as the same organizations write them in Latin letters; longer ones are tried first.
-_ACROSS = {
+# Korean names and words, and how the same organizations write them in Latin script.
+_ROMANIZATIONS = {
     "아마존웹서비스": "amazon web services", "아마존": "amazon", "마이크로소프트": "microsoft", "구글": "google",
     "메타": "meta", "오라클": "oracle", "엔비디아": "nvidia", "애플": "apple", "블랙록": "blackrock",
     "글로벌인프라스트럭처파트너스": "global infrastructure partners", "앰코테크놀로지": "amkor technology",
@@ -32,7 +32,7 @@ _ACROSS = {
     "클라우드": "cloud", "홀딩스": "holdings", "그룹": "group", "코리아": "korea", "한국": "korea",
     "과학기술정보통신부": "ministry of science and ict",
 }  # fmt: skip
-_ACROSS_FIRST = sorted(_ACROSS, key=len, reverse=True)
+_LONGEST_FIRST = sorted(_ROMANIZATIONS, key=len, reverse=True)
 
 _LEGAL_FORMS = {
     "inc", "incorporated", "corp", "corporation", "co", "company", "ltd", "limited", "llc", "plc", "lp", "gmbh", "ag",
@@ -42,7 +42,10 @@ _LEGAL_FORMS_KO = re.compile(r"주식회사|유한회사|유한책임회사|\(�
 
 
 class Suggestion(Struct, frozen=True):
-    """Two organizations that may be one. `reason`: same identifier, same name, initials, or similar name."""
+    """Two organizations that may be duplicates, with the two names compared and a score from 0 to 100.
+
+    `reason`: "same SCHEME" (an identifier), "same name", "initials" or "similar name".
+    """
 
     organization: str
     other: str
@@ -53,39 +56,39 @@ class Suggestion(Struct, frozen=True):
 
 @lru_cache(maxsize=50_000)
 def normalize_name(name: str) -> str:
-    """A name as names are compared: in one script where the table knows it, no legal form, words sorted."""
+    """The form in which names are compared: Latin script where the table has it, no legal form, words sorted."""
     text = unicodedata.normalize("NFKC", _LEGAL_FORMS_KO.sub(" ", name)).casefold()
-    for korean in _ACROSS_FIRST:
+    for korean in _LONGEST_FIRST:
         if korean in text:
-            text = text.replace(korean, f" {_ACROSS[korean]} ")
+            text = text.replace(korean, f" {_ROMANIZATIONS[korean]} ")
     words = re.findall(r"\w+", text.replace(".", "").replace("&", " and "))
-    # A name that is nothing but legal forms ("PTY Inc.") is its first word.
+    # Of a name that consists of legal forms only ("PTY Inc."), keep the first word.
     return " ".join(sorted(w for w in words if w not in _LEGAL_FORMS) or words[:1])
 
 
 def suggest_duplicates(
-    organization: Organization, others: Iterable[Organization], like: float = LIKE
+    organization: Organization, others: Iterable[Organization], threshold: float = SIMILARITY_THRESHOLD
 ) -> tuple[Suggestion, ...]:
-    """Who among the others may be the same as this organization, the likeliest first."""
-    found = [
+    """The organizations among `others` that may be duplicates of this one, the most similar first."""
+    suggestions = [
         best
         for other in others
         if other.organization != organization.organization
         and (best := _compare(organization, other)) is not None
-        and best.score >= like
+        and best.score >= threshold
     ]
-    return tuple(sorted(found, key=lambda s: (-s.score, s.other)))
+    return tuple(sorted(suggestions, key=lambda s: (-s.score, s.other)))
 
 
 def _compare(one: Organization, other: Organization) -> Suggestion | None:
     shared = set(one.identifiers) & set(other.identifiers)
     if shared:
-        held = min(shared, key=lambda i: i.scheme)
-        pair = (held.identifier, held.identifier)
-        return Suggestion(one.organization, other.organization, 100.0, f"same {held.scheme}", pair)
+        first = min(shared, key=lambda i: i.scheme)
+        pair = (first.identifier, first.identifier)
+        return Suggestion(one.organization, other.organization, 100.0, f"same {first.scheme}", pair)
     schemes = {i.scheme for i in one.identifiers} & {i.scheme for i in other.identifiers}
     if schemes:
-        return None  # Each has its own number in the same register: two organizations, however alike their names.
+        return None  # Different identifiers of one register prove two organizations, however similar their names.
     best: Suggestion | None = None
     for a in one.all_names():
         for b in other.all_names():
@@ -105,6 +108,6 @@ def _similarity(a: str, b: str) -> tuple[float, str]:
 
 
 def _initials(name: str) -> str | None:
-    """The initials of a name of three words or more; two letters are anybody's."""
+    """The initials of a name of three words or more. Two letters fit too many names to compare."""
     words = [w for w in re.findall(r"[a-z]+", name.casefold()) if w not in _LEGAL_FORMS]
     return "".join(word[0] for word in words) if len(words) > 2 else None

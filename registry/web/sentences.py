@@ -17,25 +17,6 @@ LONGEST = 1_000
 
 # Where two fit a sentence, the first is taken: the more particular one stands before the other.
 SENTENCES = (
-    # what looks wrong in an announcement
-    N_(
-        "The amount and another that is said of the pledge are a factor of about %(factor)s apart: 억 and "
-        "billion, or 조 and 억, may be confused."
-    ),
-    N_("The two stated amounts are a factor of about %(factor)s apart at the day's reference rate."),
-    N_(
-        "The stated conversion is %(percent)s off the reference rate of %(day)s: it may be of another "
-        "day, or not of this amount."
-    ),
-    N_(
-        "%(part)s is part of %(whole)s, and not smaller than it: the amount of all together may have been"
-        " ascribed to one."
-    ),
-    N_("%(until)s was over when it was announced, on %(day)s."),
-    N_("%(kw)s kW for each GPU lies outside %(low)s to %(high)s kW."),
-    N_("The same source was recorded saying the same before."),
-    N_("Published on %(day)s, before the pledge that it changes, on %(other_day)s."),
-    N_("A source is dated %(day)s, and it was recorded on %(other_day)s: nobody could have read it yet."),
     # what a proof shows, and what is wrong with one
     N_("%(type)s, version %(version)s of %(stream)s, is the log's event %(position)s; and this is what was said"),
     N_(
@@ -72,28 +53,6 @@ SENTENCES = (
     N_("a SHA-256 hash has %(size)s bytes, and one of these has not."),
     N_("No checkpoint can be signed now, and the operator's log says why: try again later."),
     N_("Position %(position)s does not lie in a tree of %(size)s leaves."),
-    # how an amount cannot be read
-    N_("'%(text)s' cannot be read as one amount: %(why)s"),
-    N_("it is longer than an amount is"),
-    N_("the amount in brackets is in the same currency"),
-    N_("the range does not go from a lower to a higher figure"),
-    N_("the brackets hold more than the same amount in another currency"),
-    N_("it says both '%(one)s' and '%(two)s', and an amount has one %(raw)s"),
-    N_("so small a figure has lost its unit (million, billion, 억, 조)"),
-    N_("the low end of the range has no unit, and the high end has several"),
-    N_("the high end of the range has no unit"),
-    N_("it gives no figure: keep its words in `wording` and leave `value` out"),
-    N_("no qualifier says 'less than': say 'up to', or give the range"),
-    N_("'¥' is yen or yuan: write JPY or CNY"),
-    N_("it has no figure"),
-    N_("an amount has no sign"),
-    N_("its digits are not grouped by three, so the comma may be a decimal one"),
-    N_("'%(text)s' is not how one amount is written, and nothing is left out of one"),
-    N_("without a unit, a point before three digits may group thousands"),
-    N_("it names no currency"),
-    N_("it names several currencies (%(raw)s)"),
-    N_("an amount that is not stated is absent, not zero"),
-    N_("an amount has at most 18 digits before the point and 6 after it"),
     # what is wrong with a field
     N_("is missing"),
     N_("is missing: from which day is it so in the world? (a whole date)"),

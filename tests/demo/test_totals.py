@@ -1,4 +1,4 @@
-"""The demo's totals for Korea are the ones that docs/totals.md works out by hand."""
+"""The demo's totals for Korea equal those that docs/totals.md calculates by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from registry.domain.plausibility import FlagContext, state_flags
 from registry.domain.rates import reference_rates
-from registry.domain.totals import RULES, DealRow, Group, TotalsLine, TotalsQuery, compute_totals, row_of
+from registry.domain.totals import DealRow, Group, Rule, TotalsLine, TotalsQuery, compute_totals, row_of
 from registry.domain.totals.overlap import Relations
 from registry.events.types import Currency
 from tests.demo.loader import deal, histories, seen
@@ -23,18 +23,18 @@ def rows(day: str) -> list[DealRow]:
 
 
 def korea(day: str, currency: Currency | None = None) -> Group:
-    every = rows(day)
-    here = [row for row in every if any(place.startswith("KR") for place in row.places)]
-    others = [row for row in every if row not in here]
-    question = TotalsQuery(currency=currency, asked_on=date.fromisoformat(day))
-    return compute_totals(here, question, reference_rates(), others).overall
+    all_rows = rows(day)
+    in_korea = [row for row in all_rows if any(place.startswith("KR") for place in row.places)]
+    others = [row for row in all_rows if row not in in_korea]
+    query = TotalsQuery(currency=currency, asked_on=date.fromisoformat(day))
+    return compute_totals(in_korea, query, reference_rates(), others).overall
 
 
 def columns(group: Group) -> dict[tuple[str, str, str], tuple[str, str]]:
     return {(c.currency, c.nature, c.basis): (c.low, c.high) for c in group.columns}
 
 
-def as_written(line: TotalsLine, currency: Currency | None) -> str:
+def document_row(line: TotalsLine, currency: Currency | None) -> str:
     assert line.stated is not None
     assert line.stated.value is not None
     name = f"`{line.deal}/{line.pledge}`"
@@ -48,14 +48,14 @@ def as_written(line: TotalsLine, currency: Currency | None) -> str:
 
 
 @pytest.mark.parametrize("currency", [None, "USD"])
-def test_the_document_lists_each_pledge_in_korea_as_the_registry_counts_it(currency: Currency | None) -> None:
+def test_document_lists_each_pledge_in_korea_as_counted(currency: Currency | None) -> None:
     lines = [line for line in korea("2025-12-31", currency).lines if line.stated is not None]
     written = DOCUMENT.splitlines()
-    assert [as_written(line, currency) for line in lines if as_written(line, currency) not in written] == []
+    assert [document_row(line, currency) for line in lines if document_row(line, currency) not in written] == []
     assert len(lines) == 10
 
 
-def test_the_totals_of_korea_are_those_worked_out_by_hand() -> None:
+def test_totals_of_korea_equal_the_hand_calculation() -> None:
     assert columns(korea("2025-12-31")) == {
         ("KRW", "commitment", "annual"): ("100000000000", "100000000000"),
         ("KRW", "commitment", "once"): ("17250000000000", "17250000000000"),
@@ -71,26 +71,26 @@ def test_the_totals_of_korea_are_those_worked_out_by_hand() -> None:
         assert f"**{figure}**" in DOCUMENT
 
 
-def test_the_totals_of_korea_before_the_autumn_of_2025() -> None:
-    """In June 2025 there were Ulsan, the programme to 2027, and Microsoft with KT; the rest was still to come."""
+def test_totals_of_korea_in_june_2025() -> None:
+    """In June 2025 only Ulsan, the AWS programme to 2027, and Microsoft with KT were announced."""
     assert columns(korea("2025-06-23")) == {("KRW", "commitment", "once"): ("17250000000000", "17250000000000")}
     before = columns(korea("2025-06-17"))
     assert before[("USD", "commitment", "once")] == ("5100000000", "5100000000")
     assert before[("KRW", "commitment", "once")] == ("10250000000000", "10250000000000")
 
 
-def test_the_worldwide_programme_and_what_it_may_include_are_not_added_in_the_low_end() -> None:
+def test_worldwide_programme_and_its_possible_parts_overlap() -> None:
     overall = compute_totals(rows("2025-12-31"), TotalsQuery(currency="USD"), reference_rates()).overall
     by = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
     assert by["aws-apec-2028/total"] == "counted"
     assert {n for n, rule in by.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
-    # It may overlap too, and where that does not matter, in the high end, its members stand for it.
+    # It may overlap too; in the upper bound, where overlaps count, its members replace it.
     assert by["seven-firms-korea-2030/total"] == "outweighed"
     (found,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
-    assert found.high_open, "it is more than 40bn"
+    assert found.high_open, "the source says more than 40bn"
 
 
-def test_the_article_s_amkor_figure_is_flagged() -> None:
+def test_amkor_figure_of_the_article_is_flagged() -> None:
     neighbours = tuple(deal(slug) for slug in ("seven-firms-korea-2030", "aws-korea-2031"))
     (flag,) = state_flags(deal("amkor-songdo"), FlagContext(reference_rates(), (), neighbours))
     assert flag.rule == "member-not-below-aggregate"
@@ -98,11 +98,11 @@ def test_the_article_s_amkor_figure_is_flagged() -> None:
     assert flag.events
 
 
-def test_every_rule_is_in_the_document() -> None:
-    assert [rule for rule in RULES if f"`{rule}`" not in DOCUMENT] == []
+def test_document_explains_every_rule() -> None:
+    assert [rule for rule in Rule if f"`{rule}`" not in DOCUMENT] == []
 
 
-def test_relations_of_the_demo_run_in_no_circle() -> None:
+def test_demo_relations_have_no_cycles() -> None:
     relations = Relations()
     every = rows("2025-12-31")
     for row in every:

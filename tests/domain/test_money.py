@@ -1,4 +1,4 @@
-"""Amounts as the press writes them: what is read, what is refused and why, and rates of a named day."""
+"""Amounts are parsed as the press writes them or refused with a reason; rates are those of a given day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from registry.domain.money import AmountParseError, Parsed, format_decimal, parse
+from registry.domain.money import AmountParseError, AmountProblem, ParsedAmount, format_decimal, parse
 from registry.domain.rates import (
     MAX_AGE_DAYS,
     SOURCE,
@@ -26,6 +26,7 @@ from registry.domain.rates import (
     reference_rates,
 )
 from registry.events.types import Amount, Currency, StatedAmount
+from registry.i18n import LANGUAGES, render
 from tests.domain.builders import day
 
 
@@ -33,45 +34,45 @@ def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
     return Amount(currency=currency, value=value, **more)
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("약 2조4천억 원", Parsed(amount("KRW", "2400000000000", qualifier="about"))),
-        ("50억 달러", Parsed(amount("USD", "5000000000"))),
-        ("6.6억 달러", Parsed(amount("USD", "660000000"))),
-        ("$5bn", Parsed(amount("USD", "5000000000"))),
-        ("US$5bn", Parsed(amount("USD", "5000000000"))),
-        ("more than $5 billion", Parsed(amount("USD", "5000000000", qualifier="more_than"))),
-        ("₩7 trillion", Parsed(amount("KRW", "7000000000000"))),
-        ("연간 1천억 원", Parsed(amount("KRW", "100000000000"), "annual")),
-        ("약 20조 원 규모", Parsed(amount("KRW", "20000000000000", qualifier="about"))),
-        ("18조 2,000억원", Parsed(amount("KRW", "18200000000000"))),
-        ("최대 5조원", Parsed(amount("KRW", "5000000000000", qualifier="up_to"))),
-        ("5조 원 이상", Parsed(amount("KRW", "5000000000000", qualifier="at_least"))),
-        ("20조여 원", Parsed(amount("KRW", "20000000000000", qualifier="more_than"))),
-        ("2천661억 원", Parsed(amount("KRW", "266100000000"))),
-        ("1억 2345만 6789원", Parsed(amount("KRW", "123456789"))),
-        ("５０억　달러", Parsed(amount("USD", "5000000000"))),
-        ("nearly $5bn", Parsed(amount("USD", "5000000000", qualifier="nearly"))),
-        ("up to 7 trillion won", Parsed(amount("KRW", "7000000000000", qualifier="up_to"))),
-        ("at least EUR 1.5bn", Parsed(amount("EUR", "1500000000", qualifier="at_least"))),
-        ("US$5bn+", Parsed(amount("USD", "5000000000", qualifier="at_least"))),
-        ("an additional $5bn", Parsed(amount("USD", "5000000000"), "additional")),
-        ("추가로 50억 달러", Parsed(amount("USD", "5000000000"), "additional")),
-        ("$5 billion a year", Parsed(amount("USD", "5000000000"), "annual")),
-        ("a total of 500,000 euros", Parsed(amount("EUR", "500000"), "total")),
-        ("3~5조 원", Parsed(amount("KRW", low="3000000000000", high="5000000000000"))),
-        ("약 1천~2천억 원", Parsed(amount("KRW", low="100000000000", high="200000000000", qualifier="about"))),
-        ("3조에서 5조 원", Parsed(amount("KRW", low="3000000000000", high="5000000000000"))),
-        ("between $3bn and $5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
-        ("from $3bn to $5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
-        ("$3-5bn", Parsed(amount("USD", low="3000000000", high="5000000000"))),
+        ("약 2조4천억 원", ParsedAmount(amount("KRW", "2400000000000", qualifier="about"))),
+        ("50억 달러", ParsedAmount(amount("USD", "5000000000"))),
+        ("6.6억 달러", ParsedAmount(amount("USD", "660000000"))),
+        ("$5bn", ParsedAmount(amount("USD", "5000000000"))),
+        ("US$5bn", ParsedAmount(amount("USD", "5000000000"))),
+        ("more than $5 billion", ParsedAmount(amount("USD", "5000000000", qualifier="more_than"))),
+        ("₩7 trillion", ParsedAmount(amount("KRW", "7000000000000"))),
+        ("연간 1천억 원", ParsedAmount(amount("KRW", "100000000000"), "annual")),
+        ("약 20조 원 규모", ParsedAmount(amount("KRW", "20000000000000", qualifier="about"))),
+        ("18조 2,000억원", ParsedAmount(amount("KRW", "18200000000000"))),
+        ("최대 5조원", ParsedAmount(amount("KRW", "5000000000000", qualifier="up_to"))),
+        ("5조 원 이상", ParsedAmount(amount("KRW", "5000000000000", qualifier="at_least"))),
+        ("20조여 원", ParsedAmount(amount("KRW", "20000000000000", qualifier="more_than"))),
+        ("2천661억 원", ParsedAmount(amount("KRW", "266100000000"))),
+        ("1억 2345만 6789원", ParsedAmount(amount("KRW", "123456789"))),
+        ("５０억　달러", ParsedAmount(amount("USD", "5000000000"))),
+        ("nearly $5bn", ParsedAmount(amount("USD", "5000000000", qualifier="nearly"))),
+        ("up to 7 trillion won", ParsedAmount(amount("KRW", "7000000000000", qualifier="up_to"))),
+        ("at least EUR 1.5bn", ParsedAmount(amount("EUR", "1500000000", qualifier="at_least"))),
+        ("US$5bn+", ParsedAmount(amount("USD", "5000000000", qualifier="at_least"))),
+        ("an additional $5bn", ParsedAmount(amount("USD", "5000000000"), "additional")),
+        ("추가로 50억 달러", ParsedAmount(amount("USD", "5000000000"), "additional")),
+        ("$5 billion a year", ParsedAmount(amount("USD", "5000000000"), "annual")),
+        ("a total of 500,000 euros", ParsedAmount(amount("EUR", "500000"), "total")),
+        ("3~5조 원", ParsedAmount(amount("KRW", low="3000000000000", high="5000000000000"))),
+        ("약 1천~2천억 원", ParsedAmount(amount("KRW", low="100000000000", high="200000000000", qualifier="about"))),
+        ("3조에서 5조 원", ParsedAmount(amount("KRW", low="3000000000000", high="5000000000000"))),
+        ("between $3bn and $5bn", ParsedAmount(amount("USD", low="3000000000", high="5000000000"))),
+        ("from $3bn to $5bn", ParsedAmount(amount("USD", low="3000000000", high="5000000000"))),
+        ("$3-5bn", ParsedAmount(amount("USD", low="3000000000", high="5000000000"))),
         (
             "50억 달러(약 7조 원) 추가",
-            Parsed(
+            ParsedAmount(
                 amount(
                     "USD",
                     "5000000000",
@@ -82,7 +83,7 @@ def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
         ),
         (
             "약 2조4천억 원(미화 약 18억 달러)",
-            Parsed(
+            ParsedAmount(
                 amount(
                     "KRW",
                     "2400000000000",
@@ -93,7 +94,7 @@ def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
         ),
     ],
 )
-def test_an_amount_is_read_as_the_press_writes_it(text: str, meant: Parsed) -> None:
+def test_parse_reads_amounts_as_the_press_writes_them(text: str, meant: ParsedAmount) -> None:
     assert parse(text) == meant
 
 
@@ -109,22 +110,24 @@ def test_an_amount_is_read_as_the_press_writes_it(text: str, meant: Parsed) -> N
         ("3~5 달러", "unit_missing"),
         ("5b", "currency_missing"),
         ("5조", "currency_missing"),
-        ("$1.234", "digits"),
-        ("1,5 billion won", "digits"),
+        ("$1.234", "digits_point"),
+        ("1,5 billion won", "digits_grouping"),
         ("€1.234.567", "not_understood"),
         ("¥5bn", "currency_ambiguous"),
         ("-$5bn", "signed"),
         ("−5조 원", "signed"),
         ("$900-1bn", "range_backwards"),
         ("$5bn-$5bn", "range_backwards"),
-        ("5~1조 5천억 원", "range_unit"),
-        ("$3bn-5", "range_unit"),
+        ("5~1조 5천억 원", "range_low_unit"),
+        ("$3bn-5", "range_high_unit"),
         ("between $3bn to $5bn", "not_understood"),
         ("under $5bn", "below"),
         ("5조 원 미만", "below"),
         ("약 5조 원 이상", "two_qualifiers"),
         ("연간 추가 5조 원", "two_bases"),
         ("미화 5조 원", "two_currencies"),
+        ("미화 한화 5조", "two_currencies"),
+        ("between from $3bn to $5bn", "two_ranges"),
         ("$3bn-€5bn", "two_currencies"),
         ("US$5bn (US$6bn)", "currency_repeated"),
         ("US$5bn (3~5조 원)", "brackets"),
@@ -145,25 +148,28 @@ def test_an_amount_is_read_as_the_press_writes_it(text: str, meant: Parsed) -> N
         ("$5bn" + " " * 3 + "x" * 300, "too_long"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(text: str, reason: str) -> None:
+def test_parse_refuses_ambiguous_and_unreadable_texts(text: str, reason: str) -> None:
     with pytest.raises(AmountParseError) as refused:
         parse(text)
     assert refused.value.reason == reason
-    assert isinstance(refused.value, ValueError)
+    problem = refused.value.message.params["problem"]
+    assert isinstance(problem, AmountProblem)
+    for language in LANGUAGES:
+        assert render(problem, language) in render(refused.value.message, language)
 
 
-def test_6_6_eok_dollars_are_not_6_6_billion() -> None:
+def test_6_6_eok_dollars_are_660_million() -> None:
     assert parse("6.6억 달러").amount.value == "660000000"
     assert parse("$6.6 billion").amount.value == "6600000000"
 
 
-def test_a_jo_is_ten_thousand_eok() -> None:
+def test_one_jo_is_ten_thousand_eok() -> None:
     assert parse("1조 원").amount == parse("10,000억 원").amount
     assert parse("1억 원").amount == parse("10,000만 원").amount
     assert parse("1천억 원").amount == parse("0.1조 원").amount
 
 
-# --- a grammar that writes what must be read --------------------------------------------------------------------------
+# --- a grammar that generates amounts ---------------------------------------------------------------------------------
 
 _SIGNS: dict[Currency, tuple[list[str], list[str], list[str]]] = {
     # before the figure, after an English one, after a Korean one
@@ -236,7 +242,7 @@ def _written(count: int) -> list[str]:
 
 
 @st.composite
-def written_amounts(draw: st.DrawFn) -> tuple[str, Parsed]:
+def written_amounts(draw: st.DrawFn) -> tuple[str, ParsedAmount]:
     currency = draw(st.sampled_from(sorted(_SIGNS)))
     before, after, after_ko = _SIGNS[currency]
     qualifier: Any = draw(st.sampled_from(list(_QUALIFIED)))
@@ -268,7 +274,7 @@ def written_amounts(draw: st.DrawFn) -> tuple[str, Parsed]:
         if in_range and low is not None
         else Amount(currency=currency, value=format_decimal(worth_of), qualifier=qualifier)
     )
-    return text, Parsed(meant, basis)
+    return text, ParsedAmount(meant, basis)
 
 
 def _around(
@@ -289,18 +295,16 @@ def _around(
 @example(
     (
         "annual about €1.125-billion-1125.5 million",
-        Parsed(Amount(currency="EUR", low="1125000000", high="1125500000", qualifier="about"), "annual"),
+        ParsedAmount(Amount(currency="EUR", low="1125000000", high="1125500000", qualifier="about"), "annual"),
     )
 )
-def test_what_the_grammar_writes_is_read_back(written: tuple[str, Parsed]) -> None:
+def test_parse_reads_back_every_generated_amount(written: tuple[str, ParsedAmount]) -> None:
     text, meant = written
     assert parse(text) == meant
 
 
 @given(written_amounts(), st.text(alphabet="가나다xyz#/=", min_size=1, max_size=4), st.integers(0, 40))
-def test_nothing_is_read_around_a_word_that_is_not_understood(
-    written: tuple[str, Parsed], junk: str, place: int
-) -> None:
+def test_parse_refuses_an_amount_with_an_unknown_word(written: tuple[str, ParsedAmount], junk: str, place: int) -> None:
     text = written[0]
     at = min(place, len(text))
     with pytest.raises(AmountParseError):
@@ -308,7 +312,7 @@ def test_nothing_is_read_around_a_word_that_is_not_understood(
 
 
 @given(written_amounts())
-def test_an_amount_without_its_currency_is_refused(written: tuple[str, Parsed]) -> None:
+def test_parse_refuses_an_amount_without_currency(written: tuple[str, ParsedAmount]) -> None:
     text, meant = written
     every = sorted((s for signs in _SIGNS[meant.amount.currency] for s in signs), key=len, reverse=True)
     bare = text
@@ -343,7 +347,7 @@ _PIECES += [" to ", "약", "최대", "between ", " and ", "(", ")", "USD", "won"
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
-def test_whatever_is_read_can_be_recorded_and_is_not_zero(text: str) -> None:
+def test_every_parsed_amount_can_be_recorded_and_is_positive(text: str) -> None:
     try:
         read = parse(text).amount
     except AmountParseError:
@@ -352,17 +356,17 @@ def test_whatever_is_read_can_be_recorded_and_is_not_zero(text: str) -> None:
     assert figures
     assert all(0 < f < Decimal(10) ** 18 for f in figures)
     assert (read.value is None) == (read.low is not None and read.high is not None)
-    # Reading does not depend on typography.
+    # Spaces around the text do not matter.
     assert parse(f"  {text}\u00a0").amount == read
 
 
 @given(st.text(max_size=40))
-def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
+def test_parse_raises_nothing_but_amount_parse_errors(text: str) -> None:
     with suppress(AmountParseError):
         assert parse(text).amount.currency
 
 
-# --- rates of a named day ---------------------------------------------------------------------------------------------
+# --- rates of a given day ---------------------------------------------------------------------------------------------
 
 
 def file_of(folder: Path, lines: list[str]) -> Rates:
@@ -373,8 +377,8 @@ def file_of(folder: Path, lines: list[str]) -> Rates:
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> Rates:
-    """A file in the bank's format: newest first, a day without KRW, and a currency that is no longer quoted."""
+def rates(tmp_path: Path) -> Rates:
+    """A file in the bank's format: latest day first, a day without KRW, and a currency no longer quoted."""
     return file_of(
         tmp_path,
         [
@@ -386,34 +390,34 @@ def few(tmp_path: Path) -> Rates:
     )
 
 
-def test_a_conversion_never_uses_a_rate_from_after_the_day_asked_for(few: Rates) -> None:
+def test_rate_is_of_the_day_or_the_last_one_before(rates: Rates) -> None:
     asked = day("2025-01-06")
-    rate = few.rate("EUR", "KRW", asked)
+    rate = rates.rate("EUR", "KRW", asked)
     assert isinstance(rate, Rate)
     assert (rate.day, rate.rate) == (day("2025-01-03"), Decimal(1400))
-    assert isinstance(few.rate("EUR", "KRW", day("2024-10-31")), RateUnavailable)
+    assert isinstance(rates.rate("EUR", "KRW", day("2024-10-31")), RateUnavailable)
 
 
-def test_a_cross_rate_is_of_one_day(few: Rates) -> None:
-    rate = few.rate("USD", "KRW", day("2025-01-07"))
+def test_cross_rate_uses_two_rates_of_one_day(rates: Rates) -> None:
+    rate = rates.rate("USD", "KRW", day("2025-01-07"))
     assert isinstance(rate, Rate)
-    assert rate.day == day("2025-01-03"), "on the 7th only one of the two was quoted"
+    assert rate.day == day("2025-01-03"), "the 7th has only one of the two rates"
     assert (rate.from_per_eur, rate.to_per_eur, rate.rate) == (Decimal("1.00"), Decimal("1400.0"), Decimal(1400))
 
 
-def test_a_rate_is_refused_when_it_is_old_or_unknown(few: Rates) -> None:
-    old = few.rate("RUB", "USD", day("2025-01-08"))
+def test_old_or_unpublished_rate_is_unavailable(rates: Rates) -> None:
+    old = rates.rate("RUB", "USD", day("2025-01-08"))
     assert isinstance(old, RateUnavailable)
     assert "2024-11-01" in old.reason
-    never = few.rate("TWD", "USD", day("2025-01-08"))
+    never = rates.rate("TWD", "USD", day("2025-01-08"))
     assert isinstance(never, RateUnavailable)
     assert "TWD" in never.reason
     last = day("2025-01-08")
-    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS)), Rate)
-    assert isinstance(few.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS + 1)), RateUnavailable)
+    assert isinstance(rates.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS)), Rate)
+    assert isinstance(rates.rate("EUR", "KRW", last + timedelta(days=MAX_AGE_DAYS + 1)), RateUnavailable)
 
 
-def test_a_converted_amount_names_its_rate_day_and_source() -> None:
+def test_converted_amount_has_its_rate_day_and_source() -> None:
     converted = reference_rates().convert(Decimal(5_000_000_000), "USD", "KRW", day("2025-10-26"))
     assert not isinstance(converted, RateUnavailable)
     assert converted.rate.day == day("2025-10-24"), "the 26th was a Sunday"
@@ -422,7 +426,7 @@ def test_a_converted_amount_names_its_rate_day_and_source() -> None:
     assert converted.value == Decimal(7_197_252_841_888)
 
 
-def test_the_same_currency_is_not_converted() -> None:
+def test_conversion_to_the_same_currency_keeps_the_value() -> None:
     converted = reference_rates().convert(Decimal("0.123456"), "TWD", "TWD", day("1990-01-01"))
     assert not isinstance(converted, RateUnavailable)
     assert (converted.value, converted.rate.source) == (Decimal("0.123456"), "stated")
@@ -434,9 +438,7 @@ def test_the_same_currency_is_not_converted() -> None:
     st.sampled_from(["USD", "KRW", "EUR", "JPY", "GBP"]),
     st.dates(date(2000, 1, 10), date(2026, 10, 30)),
 )
-def test_a_conversion_is_exact_until_it_is_rounded_once(
-    value: Decimal, from_: Currency, to: Currency, on: date
-) -> None:
+def test_conversion_is_exact_and_rounded_once(value: Decimal, from_: Currency, to: Currency, on: date) -> None:
     rate = reference_rates().rate(from_, to, on)
     assert isinstance(rate, Rate)
     assert rate.day <= on
@@ -445,7 +447,7 @@ def test_a_conversion_is_exact_until_it_is_rounded_once(
     assert abs(Fraction(convert(value, rate)) - exact) <= unit / 2
 
 
-def test_two_currencies_one_of_them_a_stale_conversion() -> None:
+def test_implied_rate_of_a_repeated_conversion_deviates() -> None:
     """Hard case 6: the article of October 2025 repeats the conversion of October 2024."""
     repeated = amount("KRW", "2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
     (then,) = implied_rates(repeated, day("2024-10-10"), reference_rates())
@@ -456,7 +458,7 @@ def test_two_currencies_one_of_them_a_stale_conversion() -> None:
     assert now.reference.day == day("2025-10-29")
 
 
-def test_what_was_not_stated_implies_no_rate() -> None:
+def test_missing_or_zero_amounts_imply_no_rate() -> None:
     worded = amount("KRW", wording="several trillion won", stated_as=(StatedAmount(value="1", currency="USD"),))
     assert implied_rates(worded, day("2025-10-29"), reference_rates()) == ()
     zero = amount("USD", "5", stated_as=(StatedAmount(value="0", currency="KRW"),))

@@ -1,4 +1,4 @@
-"""What looks wrong is flagged with its rule and its evidence, and recorded all the same."""
+"""Implausible announcements are recorded with flags that name the rule and the evidence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def krw(value: str, **more: Any) -> Amount:
 
 
 def raised(log: LogBuilder, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ...]:
-    """What the log's last event raises."""
+    """The flags that the log's last event raises."""
     steps, states = log.history().timeline.steps, log.history().timeline.states
     at = next(i for i, step in enumerate(steps) if step.reading.recorded.id == log.events[-1].id)
     before = states[at - 1] if at else log.history().record.base
@@ -45,25 +45,25 @@ def raised(log: LogBuilder, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ..
     return event_flags(before, states[at], steps[at].happened, FlagContext(reference_rates(), earlier, neighbours))
 
 
-def rules(found: tuple[Flag, ...]) -> list[str]:
-    return [flag.rule for flag in found]
+def rules(flags: tuple[Flag, ...]) -> list[str]:
+    return [flag.rule for flag in flags]
 
 
-def begun(slug: str = "sk-aws-ulsan") -> LogBuilder:
-    """A log that goes on when all of the announcements are out."""
+def recording_in_2026(slug: str = "sk-aws-ulsan") -> LogBuilder:
+    """A log whose events are recorded after every publication date of these tests."""
     log = LogBuilder(slug)
     log.now = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
     return log
 
 
 def announced(*events: Event, on: str = "2025-10-29") -> LogBuilder:
-    log = begun("amkor-songdo")
+    log = recording_in_2026("amkor-songdo")
     for event in events:
         log.admit(event, on, published=on)  # type: ignore[arg-type]
     return log
 
 
-def test_a_tenfold_slip_against_the_value_before() -> None:
+def test_factor_of_ten_from_the_earlier_amount_is_flagged() -> None:
     """Hard case 8: 6.6억 달러 is not USD 6.6 billion."""
     log = announced(PledgeAnnounced(pledge="total", amount=usd("660000000")))
     log.admit(PledgeRevised(pledge="total", amount=usd("6600000000")), "2025-11-03", published="2025-11-03")
@@ -84,20 +84,20 @@ def test_a_tenfold_slip_against_the_value_before() -> None:
         ("14000000000000", False),
     ],
 )
-def test_a_slip_between_jo_and_eok_is_ten_thousandfold(value: str, slip: bool) -> None:
+def test_factor_of_ten_thousand_between_jo_and_eok_is_flagged(value: str, slip: bool) -> None:
     log = announced(PledgeAnnounced(pledge="total", amount=krw("7000000000000")))
     log.admit(PledgeRevised(pledge="total", amount=krw(value)), "2025-11-03", published="2025-11-03")
     assert rules(raised(log)) == (["tenfold-slip"] if slip else [])
 
 
-def test_a_tenfold_slip_of_a_claim_in_another_currency() -> None:
+def test_factor_of_ten_in_a_claim_in_another_currency_is_flagged() -> None:
     log = announced(PledgeAnnounced(pledge="total", amount=krw("7000000000000")))
     claim = ClaimReported(claim="paper", field="/pledges/total/amount", value=usd("51300000000"))
     log.admit(claim, published="2025-10-30")
     assert rules(raised(log)) == ["tenfold-slip"]
 
 
-def test_a_tenfold_slip_between_the_two_stated_amounts() -> None:
+def test_factor_of_ten_between_two_stated_amounts_is_flagged() -> None:
     stated = (StatedAmount(value="700000000000", currency="KRW"),)
     log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
     (flag,) = raised(log)
@@ -105,13 +105,13 @@ def test_a_tenfold_slip_between_the_two_stated_amounts() -> None:
     assert flag.figures["also stated"] == "KRW 700000000000"
 
 
-def test_a_stale_conversion_is_flagged_on_the_day_it_is_repeated() -> None:
+def test_outdated_conversion_is_flagged_when_it_is_repeated() -> None:
     """Hard case 6: 2.4tn won were 1.8bn dollars in October 2024, not in October 2025."""
-    said = krw("2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
-    log = begun("microsoft-kt")
-    log.admit(PledgeAnnounced(pledge="joint", amount=said), "2024-10-10", published="2024-10-10")
+    amount = krw("2400000000000", stated_as=(StatedAmount(value="1800000000", currency="USD"),))
+    log = recording_in_2026("microsoft-kt")
+    log.admit(PledgeAnnounced(pledge="joint", amount=amount), "2024-10-10", published="2024-10-10")
     assert raised(log) == ()
-    claim = ClaimReported(claim="repeated", field="/pledges/joint/amount", value=said)
+    claim = ClaimReported(claim="repeated", field="/pledges/joint/amount", value=amount)
     log.admit(claim, published="2025-10-29")
     (flag,) = raised(log)
     assert flag.rule == "implied-rate"
@@ -119,7 +119,7 @@ def test_a_stale_conversion_is_flagged_on_the_day_it_is_repeated() -> None:
     assert flag.figures["implied rate"] == "0.00075"
 
 
-def test_a_conversion_of_the_day_is_not_flagged() -> None:
+def test_conversion_at_the_rate_of_the_day_is_not_flagged() -> None:
     stated = (StatedAmount(value="7000000000000", currency="KRW", qualifier="about"),)
     assert raised(announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))) == ()
 
@@ -129,15 +129,15 @@ def amkor() -> LogBuilder:
 
 
 def seven_firms() -> LogBuilder:
-    log = begun("seven-firms-korea")
+    log = recording_in_2026("seven-firms-korea")
     log.admit(PledgeAnnounced(pledge="total", amount=usd("9000000000")), "2025-10-29", published="2025-10-29")
     return log
 
 
-def test_an_aggregate_ascribed_to_one_member_is_flagged() -> None:
+def test_aggregate_attributed_to_one_member_is_flagged() -> None:
     """Hard case 2: the article gives the seven firms' USD 9bn to one of them."""
     member, aggregate = amkor(), seven_firms()
-    assert raised(member, (aggregate.state(),)) == (), "nothing says yet that the one belongs to the other"
+    assert raised(member, (aggregate.state(),)) == (), "no relation is declared yet"
     related = DealsRelated(relation="includes", deal="amkor-songdo", pledge="total")
     aggregate.admit(related, "2025-10-29", published="2025-10-29")
 
@@ -153,7 +153,7 @@ def test_an_aggregate_ascribed_to_one_member_is_flagged() -> None:
     assert (of_aggregate.field, of_member.field) == ("/pledges/total/amount", "/pledges/packaging/amount")
 
 
-def test_a_member_below_its_aggregate_is_not_flagged_in_whatever_currency() -> None:
+def test_member_smaller_than_its_aggregate_is_not_flagged() -> None:
     aggregate = seven_firms()
     part = DealsRelated(relation="part_of", deal="seven-firms-korea", pledge="fdi", other_pledge="total")
     small = announced(PledgeAnnounced(pledge="fdi", amount=krw("266100000000")), part)
@@ -162,30 +162,30 @@ def test_a_member_below_its_aggregate_is_not_flagged_in_whatever_currency() -> N
     assert rules(raised(large, (aggregate.state(),))) == ["member-not-below-aggregate"]
 
 
-def test_a_flag_is_raised_by_the_event_that_brings_it_and_by_no_later_one() -> None:
+def test_state_flag_is_raised_by_its_cause_and_no_later_event() -> None:
     aggregate = seven_firms()
     aggregate.admit(DealsRelated(relation="includes", deal="amkor-songdo"), "2025-10-29", published="2025-10-29")
     aggregate.admit(StageChanged(stage="committed"), "2025-11-01", published="2025-11-01")
     assert raised(aggregate, (amkor().state(),)) == ()
 
 
-def test_a_horizon_in_the_past() -> None:
+def test_horizon_in_the_past_is_flagged() -> None:
     over = announced(PledgeAnnounced(pledge="total", horizon=Horizon(until="2024")))
     assert rules(raised(over)) == ["horizon-past"]
     over.admit(PledgeRevised(pledge="total", horizon=Horizon(until="2025-09")), "2025-11-03", published="2025-11-03")
     assert rules(raised(over)) == ["horizon-past"]
     within = announced(PledgeAnnounced(pledge="total", horizon=Horizon(until="2025")))
-    assert raised(within) == (), "the year is not over"
+    assert raised(within) == (), "the year has not ended"
     without = announced(PledgeAnnounced(pledge="total", horizon=Horizon(from_="2020")))
     assert raised(without) == ()
 
 
-def test_a_plan_in_the_past() -> None:
+def test_planned_date_in_the_past_is_flagged() -> None:
     log = announced(MilestoneScheduled(milestone="power", planned="2025-07/2025-09"))
     assert rules(raised(log)) == ["planned-past"]
 
 
-def test_capacity_per_gpu_out_of_range() -> None:
+def test_unusual_power_per_gpu_is_flagged() -> None:
     plausible = announced(SiteAnnounced(site="mipo", power_mw="103", gpus=60000))
     assert raised(plausible) == ()
     slipped = announced(SiteAnnounced(site="mipo", power_mw="103", gpus=600000))
@@ -197,21 +197,21 @@ def test_capacity_per_gpu_out_of_range() -> None:
     assert state_flags(slipped.state(), FlagContext()) == ()
 
 
-def test_the_same_announcement_recorded_twice() -> None:
+def test_same_announcement_recorded_twice_is_flagged() -> None:
     same = (Source(url="https://example.org/a", published_on=None),)
-    log = begun()
+    log = recording_in_2026()
     first = log.admit(PledgeAnnounced(pledge="total", amount=usd("5000000000")), "2025-10-29", sources=same)
     second = log.admit(PledgeAnnounced(pledge="capital", amount=usd("5000000000")), "2025-10-29", sources=same)
     (flag,) = raised(log)
     assert (flag.rule, flag.events) == ("recorded-twice", (str(second.id), str(first.id)))
     log.admit(PledgeAnnounced(pledge="other", amount=usd("5000000000")), "2025-10-29", published="2025-10-29")
-    assert raised(log) == (), "another source saying the same is a second voice, not a second record"
+    assert raised(log) == (), "another source that reports the same is not a duplicate"
     log.admit(PledgeAnnounced(pledge="more", amount=usd("6000000000")), "2025-10-29", sources=same)
-    assert raised(log) == (), "the same source saying something else"
+    assert raised(log) == (), "the same source with other content is not a duplicate"
 
 
-def test_a_revision_published_before_its_own_pledge() -> None:
-    log = begun()
+def test_revision_published_before_its_pledge_is_flagged() -> None:
+    log = recording_in_2026()
     pledge = log.admit(PledgeAnnounced(pledge="total"), "2025-06-16", published="2025-06-16")
     log.admit(PledgeConfirmed(pledge="total"), "2025-06-20", published="2025-06-10")
     (flag,) = raised(log)
@@ -219,7 +219,7 @@ def test_a_revision_published_before_its_own_pledge() -> None:
     assert flag.events == (str(log.events[-1].id), str(pledge.id))
 
 
-def test_what_is_not_known_raises_nothing() -> None:
+def test_amounts_that_cannot_be_compared_raise_no_flag() -> None:
     log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", amount=Amount(currency="KRW", wording="several trillion won")))
     assert raised(log) == ()
@@ -227,10 +227,10 @@ def test_what_is_not_known_raises_nothing() -> None:
     assert raised(log) == ()
     ranged = Amount(currency="TWD", low="40", high="60")
     log.admit(PledgeRevised(pledge="total", amount=ranged), "2026-01-02")
-    assert rules(raised(log)) == ["tenfold-slip"], "a range is compared by its middle"
+    assert rules(raised(log)) == ["tenfold-slip"], "a range is compared by its midpoint"
 
 
-def test_flags_need_no_rates() -> None:
+def test_without_rates_conversions_are_not_checked() -> None:
     stated = (StatedAmount(value="1", currency="KRW"),)
     log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
     history = log.history()
@@ -238,18 +238,18 @@ def test_flags_need_no_rates() -> None:
     assert event_flags(None, history.state, happened, FlagContext()) == ()
 
 
-def test_a_source_of_after_the_day_of_recording() -> None:
-    log = begun()
+def test_source_dated_after_the_recording_is_flagged() -> None:
+    log = recording_in_2026()
     log.admit(StageChanged(stage="signed"), "2026-01-01", published="2026-01-03")
     (flag,) = raised(log)
     assert (flag.rule, flag.events) == ("published-after-recorded", (str(log.events[-1].id),))
     assert flag.figures == {"published": "2026-01-03", "recorded": "2026-01-01"}
-    log.now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)  # when it is the next day in the east already
+    log.now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)  # already the next day in the easternmost time zone
     log.admit(StageChanged(stage="committed"), "2026-01-02", published="2026-01-02")
     assert raised(log) == ()
 
 
-def test_a_source_of_the_registration_of_after_the_day_of_recording() -> None:
+def test_registrations_source_dated_after_recording_is_flagged() -> None:
     log = LogBuilder(registered=False)
     registered = log.admit(DealRegistered(title=Localized(en="A deal")), "2024-12-01", published="2025-01-03")
     signed = log.admit(StageChanged(stage="signed"), "2025-01-02", published="2025-01-02")

@@ -1,8 +1,8 @@
-"""How pledges stand to each other: which is part of which, and which may overlap, so that nothing is counted twice.
+"""Decides which pledges may be added to each other, from the relations that are declared between deals and pledges.
 
-Relations are declared between pledges or whole deals (`deals_related`); here they are carried over to pledges, and
-`settle` decides which of a set of pledges count in the low end of a total and which in the high end. Relations may
-contradict each other or run in circles: every rule here ends, and counts less rather than twice. It adds up nothing.
+`Relations` applies the relations between deals (`deals_related`) to their pledges; `resolve_overlaps` decides which of
+a set of pledges are in the lower bound of a total and which in the upper bound. Relations may contradict each other or
+form cycles: every function here terminates, and excludes an amount rather than counting it twice.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from msgspec import Struct
 from registry.events.types import Relation
 
 Key = tuple[str, str | None]
-"""A pledge (deal, pledge), or a deal as a whole (deal, None)."""
+"""A pledge (deal, pledge), or a whole deal (deal, None)."""
 
 Column = tuple[str, str, str]
-"""What may be added: currency, nature (commitment, intention) and basis (once, annual)."""
+"""Amounts of one column can be added: currency, nature (commitment, intention) and basis (once, annual)."""
 
 
 def name_of(key: Key) -> str:
@@ -28,31 +28,31 @@ def name_of(key: Key) -> str:
 
 
 class Relations:
-    """The declared relations of all deals, carried over to pledges. `deals` are those that stand in any."""
+    """The declared relations of all deals, applied to their pledges. `deals` are those that have any."""
 
     def __init__(self) -> None:
         self.deals: set[str] = set()
-        self._up: dict[Key, set[Key]] = {}
-        self._overlapping: set[tuple[Key, Key]] = set()
-        self._apart: set[frozenset[Key]] = set()
-        self._after: dict[Key, set[Key]] = {}
+        self._part_of: dict[Key, set[Key]] = {}
+        self._overlaps: set[tuple[Key, Key]] = set()
+        self._separate: set[frozenset[Key]] = set()
+        self._superseded_by: dict[Key, set[Key]] = {}
         self._events: dict[frozenset[Key], set[str]] = {}
         self._pledges: dict[str, tuple[Key, ...]] = {}
-        self._wholes: dict[Key, frozenset[Key]] = {}
+        self._containers: dict[Key, frozenset[Key]] = {}
         self._parts: dict[Key, list[Key]] | None = None
-        self._beside: dict[Key, set[Key]] = {}
+        self._overlapping: dict[Key, set[Key]] = {}
 
     def declare(self, relation: Relation, one: Key, other: Key, event: str) -> None:
-        """`one` is `relation` to `other`, as the event says."""
+        """Declare that `one` is `relation` to `other`. `event` is the id of the event that declares it."""
         match relation:
             case "part_of":
-                self._up.setdefault(one, set()).add(other)
+                self._part_of.setdefault(one, set()).add(other)
             case "includes":
-                self._up.setdefault(other, set()).add(one)
+                self._part_of.setdefault(other, set()).add(one)
             case "overlaps":
-                self._overlapping.add((one, other))
+                self._overlaps.add((one, other))
             case "supersedes":
-                self._after.setdefault(other, set()).add(one)
+                self._superseded_by.setdefault(other, set()).add(one)
             case "additional_to" | "separate_from":
                 self.declare_separate(one, other)
                 return
@@ -60,101 +60,107 @@ class Relations:
         self._events.setdefault(frozenset((one, other)), set()).add(event)
 
     def declare_separate(self, one: Key, other: Key) -> None:
-        """The one comes on top of the other: nothing is in both."""
-        self._apart.add(frozenset((one, other)))
+        """Declare that the two amounts have nothing in common."""
+        self._separate.add(frozenset((one, other)))
 
     def add_pledges(self, deal: str, pledges: Iterable[str]) -> None:
-        """The pledges that a deal has: what is said of the deal is said of them."""
+        """Set the deal's pledges: a relation of the deal applies to each of them."""
         self._pledges[deal] = tuple((deal, pledge) for pledge in pledges)
 
     def events(self, key: Key, others: Iterable[Key]) -> tuple[str, ...]:
-        """The events that declared a relation between the pledge, or its deal, and any of the others, or theirs."""
-        found: set[str] = set()
+        """The ids of the events that relate the pledge, or its deal, to any of the others, or their deals."""
+        ids: set[str] = set()
         for other in others:
             for a in (key, (key[0], None)):
                 for b in (other, (other[0], None)):
-                    found |= self._events.get(frozenset((a, b)), set())
-        return tuple(sorted(found))
+                    ids |= self._events.get(frozenset((a, b)), set())
+        return tuple(sorted(ids))
 
     def containers(self, key: Key) -> frozenset[Key]:
-        """The pledges that `key` is part of, directly or through others. A whole deal is what its other pledges are."""
-        known = self._wholes.get(key)
-        if known is None:
-            found: set[Key] = set()
-            for above in _ancestors(self._up, key):
+        """The pledges that `key` is part of, directly or indirectly. A deal stands for its pledges outside `key`."""
+        cached = self._containers.get(key)
+        if cached is None:
+            pledges: set[Key] = set()
+            for above in _ancestors(self._part_of, key):
                 if above[1] is not None:
-                    found.add(above)
+                    pledges.add(above)
                 else:
-                    found |= {p for p in self._pledges.get(above[0], ()) if above not in self._up.get(p, ())}
-            found.discard(key)
-            known = self._wholes[key] = frozenset(found)
-        return known
+                    pledges |= {p for p in self._pledges.get(above[0], ()) if above not in self._part_of.get(p, ())}
+            pledges.discard(key)
+            cached = self._containers[key] = frozenset(pledges)
+        return cached
 
     def superseded_by(self, key: Key) -> tuple[Key, ...]:
-        """What took the place of `key`, unless `key` in turn took its place."""
-        newer = _ancestors(self._after, key) if self._after else set()
-        deal = (key[0], None)
-        return tuple(sorted((n for n in newer if not {key, deal} & (_ancestors(self._after, n) | {n})), key=name_of))
+        """The pledges and deals that supersede `key`, except those that `key` supersedes in turn."""
+        newer = _ancestors(self._superseded_by, key) if self._superseded_by else set()
+        own = {key, (key[0], None)}
+        return tuple(sorted((n for n in newer if not own & (_ancestors(self._superseded_by, n) | {n})), key=name_of))
 
     def overlapping(self, tops: Set[Key]) -> dict[Key, set[Key]]:
-        """Which of these may overlap: as declared of them or of a part of each, or by a part they have in common."""
-        beneath = self._descendants()
-        found: dict[Key, set[Key]] = {top: set() for top in tops}
-        stands_in: dict[Key, set[Key]] = {}
+        """For each of these pledges, the others it may overlap with.
+
+        Two pledges may overlap where a relation says so of them or of a part of each, or where they share a part.
+        """
+        parts = self._descendants()
+        overlapping: dict[Key, set[Key]] = {top: set() for top in tops}
+        tops_of: dict[Key, set[Key]] = {}
         for top in tops:
-            for key in (top, *beneath.get(top, ())):
-                stands_in.setdefault(key, set()).add(top)
-        for key, above in stands_in.items():
+            for key in (top, *parts.get(top, ())):
+                tops_of.setdefault(key, set()).add(top)
+        for key, above in tops_of.items():
             for a in above:
-                found[a] |= {b for b in above if a != b and not self._are_apart(a, b)}
-                for beside in self._beside.get(key, ()):
-                    for b in stands_in.get(beside, ()):
+                overlapping[a] |= {b for b in above if a != b and not self._are_separate(a, b)}
+                for other in self._overlapping.get(key, ()):
+                    for b in tops_of.get(other, ()):
                         if a != b:
-                            found[a].add(b)
-                            found[b].add(a)
-        return found
+                            overlapping[a].add(b)
+                            overlapping[b].add(a)
+        return overlapping
 
     def _descendants(self) -> dict[Key, list[Key]]:
-        """The parts of each pledge; found once, together with what overlaps each, when every deal is held."""
+        """The parts of each pledge. Computed once, together with `_overlapping`, after all deals are added."""
         if self._parts is None:
             self._parts = {}
-            every = [(deal, None) for deal in self.deals] + [key for keys in self._pledges.values() for key in keys]
-            for key in dict.fromkeys((*every, *self._up)):
+            keys = [(deal, None) for deal in self.deals] + [key for keys in self._pledges.values() for key in keys]
+            for key in dict.fromkeys((*keys, *self._part_of)):
                 for whole in self.containers(key):
                     self._parts.setdefault(whole, []).append(key)
-            for one, other in self._overlapping:
-                exact = one[1] is not None and other[1] is not None
+            for one, other in self._overlaps:
+                between_pledges = one[1] is not None and other[1] is not None
                 for x in self._expand(one):
                     for y in self._expand(other):
-                        if x != y and (exact or not self._are_apart(x, y)):
-                            self._beside.setdefault(x, set()).add(y)
-                            self._beside.setdefault(y, set()).add(x)
+                        if x != y and (between_pledges or not self._are_separate(x, y)):
+                            self._overlapping.setdefault(x, set()).add(y)
+                            self._overlapping.setdefault(y, set()).add(x)
         return self._parts
 
     def _expand(self, key: Key) -> tuple[Key, ...]:
         return (key,) if key[1] is not None else (*self._pledges.get(key[0], ()), key)
 
-    def _are_apart(self, one: Key, other: Key) -> bool:
+    def _are_separate(self, one: Key, other: Key) -> bool:
         return any(
-            frozenset((a, b)) in self._apart for a in (one, (one[0], None)) for b in (other, (other[0], None)) if a != b
+            frozenset((a, b)) in self._separate
+            for a in (one, (one[0], None))
+            for b in (other, (other[0], None))
+            if a != b
         )
 
 
 def _ancestors(edges: Mapping[Key, Collection[Key]], start: Key) -> set[Key]:
-    """Everything that edges lead up to; a pledge takes part in what its deal takes part in."""
-    found: set[Key] = set()
-    waiting = [start]
-    while waiting:
-        at = waiting.pop()
+    """All keys reachable along the edges. A pledge also has the edges of its deal."""
+    reached: set[Key] = set()
+    pending = [start]
+    while pending:
+        at = pending.pop()
         for key in (at, (at[0], None)) if at[1] is not None else (at,):
-            new = set(edges.get(key, ())) - found
-            found |= new
-            waiting += new
-    return found
+            new = set(edges.get(key, ())) - reached
+            reached |= new
+            pending += new
+    return reached
 
 
 class Candidate(Struct, gc=False):
-    """A pledge that may count: its figures in its column. `certain`: it belongs to the total made, and to no other."""
+    """A pledge that may count, with its bounds in its column. `certain`: all of it belongs to this total."""
 
     key: Key
     column: Column
@@ -165,10 +171,10 @@ class Candidate(Struct, gc=False):
 
 
 class OverlapResult(Struct):
-    """Which pledges count in which end, and for the others what keeps them out.
+    """Which pledges count in which bound, and for the others, which pledges exclude them.
 
-    `inside` names, for each end, the pledges that one is part of; `equals` those pairs where each is part of the other;
-    `beside` the pledges that one may overlap with and that count in its stead.
+    `inside_low` and `inside_high` name the pledges that one is part of, for each bound; `equals` are the pledges that
+    are part of another which is also part of them; `overlapping` names the counted pledges that one may overlap with.
     """
 
     low: set[Key]
@@ -176,52 +182,63 @@ class OverlapResult(Struct):
     inside_low: dict[Key, tuple[Key, ...]]
     inside_high: dict[Key, tuple[Key, ...]]
     equals: set[Key]
-    beside: dict[Key, tuple[Key, ...]]
+    overlapping: dict[Key, tuple[Key, ...]]
 
 
 def resolve_overlaps(candidates: Mapping[Key, Candidate], relations: Relations, comparable: bool) -> OverlapResult:
-    """Which of these pledges count in the low end, and which in the high end.
+    """Decide which of these pledges are in the lower bound and which in the upper bound.
 
-    Low: what is part of nothing that counts; of what may overlap, the larger (where currencies differ, unless
-    `comparable`, the one that was stated first). High: all of them, except that an aggregate gives way to its members
-    where they add up to more. Neither end holds a pledge together with one that it is part of.
+    Lower bound: the pledges that are part of no other one; of pledges that may overlap, the largest. Upper bound: all
+    of them, but an aggregate is replaced by its members where these add up to more. Neither bound holds a pledge
+    together with one that it is part of.
+
+    Args:
+        comparable: Whether all amounts are in one currency. If not, the earliest of overlapping pledges counts.
     """
     certain = {key for key, c in candidates.items() if c.certain}
     inside_low, tops, equals = _contain(candidates, certain, relations)
-    low, beside = _without_overlap(candidates, tops, relations, comparable)
+    low, overlapping = _without_overlap(candidates, tops, relations, comparable)
     inside_high, tops, more_equals = _contain(candidates, candidates.keys(), relations)
     equals |= more_equals
-    members: dict[Key, list[Key]] = {}  # of an aggregate, those whose next larger whole it alone is
-    above = {key: set(wholes) for key, wholes in inside_high.items()}
-    for key, wholes in inside_high.items():
-        # The smallest whole is inside all the others; or there are several, and none of them gives way to this one.
-        nearest = max(wholes, key=lambda w: len(above.get(w, ())))
-        alone = above[key] - {nearest} <= above.get(nearest, set())
-        if alone and candidates[nearest].column == candidates[key].column and key not in equals:
-            members.setdefault(nearest, []).append(key)
+    members = _members_by_aggregate(candidates, inside_high, equals)
     high: set[Key] = set()
     for key in tops:
-        high |= _greater(key, candidates, members)[1]
+        high |= _larger_of_aggregate_and_members(key, candidates, members)
     for column in {c.column for c in candidates.values()}:
-        # Where groups share an aggregate, what is certain may outweigh it: an end is never below the other.
-        of = {key for key, c in candidates.items() if c.column == column}
-        if sum(candidates[k].high for k in of & high) < sum(candidates[k].low for k in of & low):
-            high = (high - of) | (low & of)
-    return OverlapResult(low, high, inside_low, inside_high, equals, beside)
+        # Groups may share an aggregate that is smaller than their certain amounts: raise the upper to the lower bound.
+        keys = {key for key, c in candidates.items() if c.column == column}
+        if sum(candidates[k].high for k in keys & high) < sum(candidates[k].low for k in keys & low):
+            high = (high - keys) | (low & keys)
+    return OverlapResult(low, high, inside_low, inside_high, equals, overlapping)
+
+
+def _members_by_aggregate(
+    candidates: Mapping[Key, Candidate], inside: Mapping[Key, tuple[Key, ...]], equals: Set[Key]
+) -> dict[Key, list[Key]]:
+    """The members of each aggregate: the pledges for which it is the only smallest container, in the same column."""
+    members: dict[Key, list[Key]] = {}
+    above = {key: set(wholes) for key, wholes in inside.items()}
+    for key, wholes in inside.items():
+        # The smallest container is inside all others. If several are smallest, `key` replaces none of them.
+        nearest = max(wholes, key=lambda w: len(above.get(w, ())))
+        is_only = above[key] - {nearest} <= above.get(nearest, set())
+        if is_only and candidates[nearest].column == candidates[key].column and key not in equals:
+            members.setdefault(nearest, []).append(key)
+    return members
 
 
 def _contain(
     candidates: Mapping[Key, Candidate], among: Set[Key], relations: Relations
 ) -> tuple[dict[Key, tuple[Key, ...]], list[Key], set[Key]]:
-    """Which others each of these pledges is inside; those inside none; and those equal to another that counts."""
+    """For each pledge of `among` its containers; the pledges without any; and those equal to another that counts."""
 
-    def counts(part: Candidate, whole: Candidate) -> bool:
-        # A commitment is not swallowed by an intention; what may be another group's hides nothing of another column.
+    def excludes(whole: Candidate, part: Candidate) -> bool:
+        # An intention does not exclude a commitment. A shared amount excludes nothing of another column.
         weaker = whole.column[1] == "intention" and part.column[1] == "commitment"
         return not weaker and (whole.certain or whole.column == part.column)
 
     wholes = {
-        key: {w for w in relations.containers(key) if w in among and counts(candidates[key], candidates[w])}
+        key: {w for w in relations.containers(key) if w in among and excludes(candidates[w], candidates[key])}
         for key in candidates
         if key in among
     }
@@ -234,9 +251,9 @@ def _contain(
     tops: list[Key] = []
     equals: set[Key] = set()
     for key in outermost:
-        # Each marked as part of the other: they are one amount, and the larger stands for it.
+        # Pledges that are part of each other are one amount: the largest of them counts.
         same = [key, *(w for w in wholes[key] if w in outermost)]
-        best = min(same, key=_largest(candidates))
+        best = min(same, key=_largest_first(candidates))
         if best == key:
             tops.append(key)
         else:
@@ -245,40 +262,41 @@ def _contain(
     return inside, tops, equals
 
 
-def _largest(candidates: Mapping[Key, Candidate]) -> Callable[[Key], tuple[Decimal, date, str]]:
+def _largest_first(candidates: Mapping[Key, Candidate]) -> Callable[[Key], tuple[Decimal, date, str]]:
     return lambda key: (-candidates[key].high, candidates[key].stated_on, name_of(key))
 
 
 def _without_overlap(
     candidates: Mapping[Key, Candidate], tops: Sequence[Key], relations: Relations, comparable: bool
 ) -> tuple[set[Key], dict[Key, tuple[Key, ...]]]:
+    """The pledges of the lower bound, and for each of the others the counted pledges that it may overlap with."""
     overlaps = relations.overlapping(set(tops))
     if comparable or len({candidates[key].column[0] for key in tops}) == 1:
         order = sorted(tops, key=lambda k: (-candidates[k].low, candidates[k].stated_on, name_of(k)))
     else:
         order = sorted(tops, key=lambda k: (candidates[k].stated_on, name_of(k)))
     low: set[Key] = set()
-    beside: dict[Key, tuple[Key, ...]] = {}
+    overlapping: dict[Key, tuple[Key, ...]] = {}
     for key in order:
-        taken = [o for o in overlaps[key] & low if candidates[o].column[1:] == candidates[key].column[1:]]
-        if taken:
-            beside[key] = tuple(sorted(taken, key=name_of))
+        counted = [o for o in overlaps[key] & low if candidates[o].column[1:] == candidates[key].column[1:]]
+        if counted:
+            overlapping[key] = tuple(sorted(counted, key=name_of))
         else:
             low.add(key)
-    return low, beside
+    return low, overlapping
 
 
-def _greater(
-    key: Key, candidates: Mapping[Key, Candidate], members: Mapping[Key, list[Key]]
-) -> tuple[Decimal, set[Key]]:
-    """What counts of an aggregate in the high end: itself, or its members. Members form a tree, so this ends."""
-    order = [key]
+def _larger_of_aggregate_and_members(
+    aggregate: Key, candidates: Mapping[Key, Candidate], members: Mapping[Key, list[Key]]
+) -> set[Key]:
+    """The pledges of the upper bound for one aggregate: itself or its members. Members form a tree, so this ends."""
+    order = [aggregate]
     for outer in order:
         order += members.get(outer, ())
     best: dict[Key, tuple[Decimal, set[Key]]] = {}
-    for at in reversed(order):
-        own = candidates[at].high
-        within = [best[member] for member in members.get(at, ())]
-        together = sum((value for value, _ in within), Decimal(0))
-        best[at] = (together, set().union(*(keys for _, keys in within))) if together > own else (own, {at})
-    return best[key]
+    for key in reversed(order):
+        own = candidates[key].high
+        of_members = [best[member] for member in members.get(key, ())]
+        total = sum((value for value, _ in of_members), Decimal(0))
+        best[key] = (total, set().union(*(keys for _, keys in of_members))) if total > own else (own, {key})
+    return best[aggregate][1]

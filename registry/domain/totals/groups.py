@@ -1,0 +1,86 @@
+"""The sums of one group while they are computed, and the rule that each related pledge gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry.domain.totals.columns import ColumnSum, CountedPledge
+from registry.domain.totals.lines import counted_line
+from registry.domain.totals.overlap import Column as ColumnKey
+from registry.domain.totals.overlap import Key, OverlapResult, Relations, name_of, resolve_overlaps
+from registry.domain.totals.results import TotalsLine
+from registry.domain.totals.rules import Rule
+
+
+class GroupBuilder:
+    """A group under construction.
+
+    Pledges without relations are added at once. Those with relations wait in `related` until all of them are known;
+    `resolve_overlaps` then adds them.
+    """
+
+    def __init__(self, key: str | None, limit: int) -> None:
+        self.key = key
+        self.limit = limit
+        self.sums: dict[ColumnKey, ColumnSum] = {}
+        self.rules: dict[Rule, int] = {}
+        self.listed: list[tuple[Rule, CountedPledge]] = []
+        self.excluded: list[TotalsLine] = []
+        self.related: dict[Key, CountedPledge] = {}
+        self.resolved: list[TotalsLine] = []
+        self.included_in: dict[str, str] = {}
+
+    def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool, count: int = 1) -> None:
+        """Add one pledge, or `count` pledges of the same kind whose amounts `item` sums up."""
+        if in_low or in_high:
+            total = self.sums.get(item.column)
+            if total is None:
+                total = self.sums[item.column] = ColumnSum()
+            total.add(item, in_low, in_high, count)
+        self.rules[rule] = self.rules.get(rule, 0) + count
+
+    def exclude(self, line: TotalsLine) -> None:
+        """Count a pledge that is in neither bound, and list it while there is room."""
+        self.rules[line.rule] = self.rules.get(line.rule, 0) + 1
+        if len(self.excluded) < self.limit:
+            self.excluded.append(line)
+
+    def resolve_overlaps(self, relations: Relations, comparable: bool) -> None:
+        """Add the pledges that have relations, each by its rule."""
+        result = resolve_overlaps(self.related, relations, comparable)
+        members: dict[Key, list[Key]] = {}
+        for key, wholes in result.inside_high.items():
+            if key in result.high:
+                for whole in wholes:
+                    members.setdefault(whole, []).append(key)
+        for key, item in self.related.items():
+            rule, because = _rule_and_cause(key, item, result, members)
+            in_low, in_high = key in result.low, key in result.high
+            self.include(item, rule, in_low, in_high)
+            if because and rule in _PART_RULES:
+                self.included_in[name_of(key)] = name_of(because[0])
+            self.resolved.append(counted_line(item, rule, in_low, in_high, because, relations.events(key, because)))
+
+
+_PART_RULES = frozenset({Rule.PART_OF, Rule.PART_OF_EACH_OTHER, Rule.MEMBERS, Rule.CONTAINED})
+
+
+def _rule_and_cause(
+    key: Key, item: CountedPledge, result: OverlapResult, members: Mapping[Key, list[Key]]
+) -> tuple[Rule, tuple[Key, ...]]:
+    """The rule of a pledge that has relations, and the pledges that decide it."""
+    in_low, in_high = key in result.low, key in result.high
+    if in_low and in_high:
+        return item.unrelated_rule, ()
+    wholes = result.inside_low.get(key) or result.inside_high.get(key) or ()
+    if in_low:
+        return (Rule.CONTAINED, wholes) if wholes else (Rule.AGGREGATE, tuple(sorted(members[key], key=name_of)))
+    overlapping = result.overlapping.get(key, ())
+    if in_high:
+        if overlapping:
+            return Rule.OVERLAPS, overlapping
+        return (Rule.MEMBERS, wholes) if wholes else (Rule.SHARED, ())
+    if wholes:
+        return (Rule.PART_OF_EACH_OTHER if key in result.equals else Rule.PART_OF), wholes
+    # The overlapping pledges exclude it from the lower bound, its members from the upper bound.
+    return Rule.OUTWEIGHED, tuple(sorted({*overlapping, *members.get(key, ())}, key=name_of))

@@ -1,0 +1,68 @@
+"""The lines of a total: one pledge each, with its rule."""
+
+from __future__ import annotations
+
+from registry.domain.money import format_decimal
+from registry.domain.totals.columns import CountedPledge, nature_and_basis
+from registry.domain.totals.overlap import Key, name_of
+from registry.domain.totals.results import OriginalAmount, TotalsLine
+from registry.domain.totals.rows import DealRow, PledgeRow
+from registry.domain.totals.rules import Rule
+
+
+def counted_line(
+    item: CountedPledge,
+    rule: Rule,
+    in_low: bool,
+    in_high: bool,
+    because: tuple[Key, ...] = (),
+    events: tuple[str, ...] = (),
+) -> TotalsLine:
+    """The line of a pledge that has an amount."""
+    return TotalsLine(
+        deal=item.deal.deal,
+        pledge=item.pledge.pledge,
+        rule=rule,
+        low=format_decimal(item.low) if in_low else "0",
+        high=format_decimal(item.high) if in_high else "0",
+        currency=item.column[0],
+        nature=item.column[1],
+        basis=item.column[2],
+        stated=_original_amount(item.pledge),
+        rate=item.rate,
+        because=tuple(map(name_of, because)),
+        events=events,
+    )
+
+
+def excluded_line(
+    row: DealRow,
+    pledge: PledgeRow,
+    rule: Rule,
+    because: tuple[Key, ...] = (),
+    events: tuple[str, ...] = (),
+    reason: str | None = None,
+) -> TotalsLine:
+    """The line of a pledge that counts in neither bound, whatever other pledges there are."""
+    nature, basis = nature_and_basis(pledge)
+    return TotalsLine(
+        deal=row.deal,
+        pledge=pledge.pledge,
+        rule=rule,
+        low="0",
+        high="0",
+        currency=pledge.currency,
+        nature=nature,
+        basis=basis,
+        stated=_original_amount(pledge),
+        because=tuple(map(name_of, because)),
+        events=events,
+        reason=reason,
+    )
+
+
+def _original_amount(pledge: PledgeRow) -> OriginalAmount | None:
+    if pledge.currency is None:
+        return None
+    value, low, high = (None if d is None else format_decimal(d) for d in (pledge.value, pledge.low, pledge.high))
+    return OriginalAmount(pledge.currency, value, low, high, pledge.qualifier, pledge.basis)

@@ -1,0 +1,139 @@
+"""A totals query and its result, as the API returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal
+
+from msgspec import Struct
+
+from registry.domain.rates import Rate
+from registry.domain.totals.rules import Rule
+from registry.events.types import AmountBasis, Currency, Qualifier
+
+GroupBy = Literal["organization", "country", "region", "sector", "stage", "commitment", "year"]
+
+
+class TotalsQuery(Struct, frozen=True, kw_only=True):
+    """What to compute.
+
+    Attributes:
+        currency: The currency to convert to; None computes a sum per currency.
+        rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
+        asked_on: The effective date of the query. A rate of a later day is never used.
+        roll_up: Maps an organization to the one it is grouped under: the record it was merged into, or its parent.
+        explain: Whether each group has a derivation.
+        lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
+    """
+
+    currency: Currency | None = None
+    group_by: GroupBy | None = None
+    rates_of: date | None = None
+    asked_on: date | None = None
+    roll_up: Mapping[str, str] = {}
+    explain: bool = False
+    lines: int = 1000
+
+
+class TotalsColumn(Struct, frozen=True, kw_only=True):
+    """One sum: of a currency, a nature (commitment, intention) and a basis (once, annual: the amount per year).
+
+    `low_open`: the lower bound may be lower still ("up to"); `high_open`: the upper bound has no limit ("more than").
+    `pledges` counts the pledges in the upper bound, `certain` those in the lower bound.
+    """
+
+    currency: str
+    nature: str
+    basis: str
+    low: str
+    high: str
+    low_open: bool
+    high_open: bool
+    qualifiers: tuple[Qualifier, ...]
+    certain: int
+    pledges: int
+
+
+class OriginalAmount(Struct, frozen=True, omit_defaults=True):
+    """The amount as its source stated it, before any conversion."""
+
+    currency: Currency
+    value: str | None = None
+    low: str | None = None
+    high: str | None = None
+    qualifier: Qualifier | None = None
+    basis: AmountBasis | None = None
+
+
+class TotalsLine(Struct, frozen=True, kw_only=True):
+    """A pledge, the rule by which it counts, and what it adds to the bounds of its column (`low`, `high`).
+
+    `because` names the pledges and deals that decide (`DEAL/PLEDGE`, `DEAL`); `events` are the ids of the events that
+    declare the relations to them. `reason` is set where no exchange rate is available.
+    """
+
+    deal: str
+    pledge: str
+    rule: Rule
+    low: str
+    high: str
+    currency: str | None
+    nature: str
+    basis: str
+    stated: OriginalAmount | None = None
+    rate: Rate | None = None
+    because: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class DerivationNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of the derivation of a total.
+
+    `operation` is one of: list (separate sums), add (the children; `nature` and `basis` name the column), count (a
+    pledge, or `pledges` of them that are not listed), convert (an amount), leave_out (a pledge, or all children). A
+    pledge's children are its conversion and the pledges that it includes.
+    """
+
+    label: str
+    operation: str
+    why: str | None = None
+    low: str | None = None
+    high: str | None = None
+    currency: str | None = None
+    nature: str | None = None
+    basis: str | None = None
+    pledges: int | None = None
+    rule: Rule | None = None
+    deal: str | None = None
+    pledge: str | None = None
+    because: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    stated: OriginalAmount | None = None
+    rate: Rate | None = None
+    children: tuple[DerivationNode, ...] = ()
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """The sums of one group. `key` is None where the grouping field is unknown. `rules` counts the pledges by rule.
+
+    `lines` lists the pledges, those of the rules other than `counted` first; `more` is how many are not listed.
+    """
+
+    key: str | None
+    columns: tuple[TotalsColumn, ...]
+    rules: dict[Rule, int]
+    lines: tuple[TotalsLine, ...]
+    more: int
+    explain: DerivationNode | None = None
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """The result: the sums of all deals, and of each group. Groups may share amounts, so they need not add up."""
+
+    currency: Currency | None
+    group_by: GroupBy | None
+    overall: Group
+    groups: tuple[Group, ...]
+    rates: tuple[Rate, ...]
