@@ -22,7 +22,7 @@ import pycountry
 from msgspec import Struct, field
 from rapidfuzz import fuzz
 
-from registry.domain.deduplication import LIKE, normalize_name
+from registry.domain.deduplication import SIMILARITY_THRESHOLD, normalize_name
 from registry.domain.money import format_decimal
 from registry.events import validation
 from registry.events.types import (
@@ -358,7 +358,7 @@ class _Comparison:
         reasons = []
         if one and two and (one <= two or two <= one):
             reasons.append("has its words")
-        elif fuzz.ratio(normalize_name(held.name), normalize_name(thing.name)) >= LIKE:
+        elif fuzz.ratio(normalize_name(held.name), normalize_name(thing.name)) >= SIMILARITY_THRESHOLD:
             reasons.append("is spelled like it")
         if self._same_address(held, thing):
             reasons.append("has its address")

@@ -17,7 +17,6 @@ CONSTRUCTORS = {
     "FlagText": "flag",
     "AmountProblem": "amount",
     "RateProblem": "rate",
-    "ImportText": "import",
 }
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from registry import errors
 from registry.api import parameters
-from registry.domain import money, plausibility
+from registry.domain import money
+from registry.domain.plausibility import Flag
 from registry.domain.rates import Rate, reference_rates
 from registry.events import intake
 from registry.events.types import Amount, Currency, Horizon, Localized, StatedAmount
@@ -162,8 +163,6 @@ def test_the_language_that_a_browser_likes_best_is_spoken(header: str | None, la
 
 # Where sentences that pages show are made: the call, and which of its arguments is the sentence.
 SAID_BY: list[tuple[ModuleType, str, int | str]] = [
-    (plausibility, "Flag", 1),
-    (money, "refuse", 1),
     (query_deals, "NotFound", 0),
     (events, "NotFound", 0),
     (web_files, "NotFound", 0),
@@ -332,19 +331,20 @@ def test_marking_loses_no_word(before: str, after: str) -> None:
         ] or before.split() != after.split()
 
 
-def test_a_flag_calls_deals_by_their_names() -> None:
-    sentence = (
-        "amkor-songdo/packaging is part of seven-firms/total, and not smaller than it: the amount of all "
-        "together may have been ascribed to one."
-    )
-    names = {"deal/amkor-songdo": "this deal", "deal/seven-firms": "Seven firms"}
-    told = shown("en").translate_message(sentence, names)
-    assert told is not None
-    assert told.startswith("packaging is part of Seven firms / total, and not")
-    korean = shown("ko").translate_message(sentence, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
-    assert korean is not None
+def test_flag_text_contains_the_names_of_the_deals() -> None:
+    params = {"part": "amkor-songdo/packaging", "whole": "seven-firms/total"}
+    flag = Flag("member-not-below-aggregate", "", "/pledges/packaging/amount", params=params)
+    english = shown("en").flag_text(flag, {"deal/amkor-songdo": "this deal", "deal/seven-firms": "Seven firms"})
+    assert english.startswith("packaging is part of Seven firms / total")
+    korean = shown("ko").flag_text(flag, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
     assert "seven-firms" not in korean
     assert "일곱 기업 / total" in korean
+
+
+def test_flag_text_formats_dates_and_numbers_in_the_readers_language() -> None:
+    params = {"until": "2024", "day": "2025-10-29"}
+    assert "2025년 10월 29일" in shown("ko").flag_text(Flag("horizon-past", "", "", params=params))
+    assert "10,000" in shown("en").flag_text(Flag("tenfold-slip", "", "", params={"factor": "10000"}))
 
 
 def test_what_a_flag_compared_reads_like_all_figures() -> None:
@@ -369,7 +369,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     """A flag, a verdict, an address that cannot be read, what is not there, an amount, and a field's fault."""
     flagged = (await reader.get("/deals/amkor-songdo?lang=ko")).text
     flags = flagged[flagged.index('class="flags"') :].split("</section>")[0]
-    assert "모두를 합한 금액을 한 곳의 금액으로 적었을 수 있습니다." in flags
+    assert "전체 금액을 한 곳의 금액으로 보도했을 수 있습니다." in flags
     event = re.search(r'href="(/events/[0-9a-f-]{36})', flags)
     assert event is not None
     verdict = (await reader.get(f"{event[1]}?lang=ko")).text
