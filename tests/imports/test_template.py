@@ -129,7 +129,7 @@ def test_every_fault_is_told_at_once_at_its_cell() -> None:
         "X Y,site_announced,2025-01-01,,,,s,,,"
     ) == [
         "deals!D1: there is no column 'amont'; is 'amount' meant?",
-        "deals!F2: '5억' cannot be read as one amount: it names no currency",
+        "deals!F2: '5억' cannot be read as one amount: the currency is missing",
         "deals!C2: effective_on is no day such as 2025-10-29",
         "deals!E2: pledge does not fit: A name in lower-case letters, digits and hyphens. Such as aws-korea-2031.",
         "deals!I3: 'many' is no whole number",
@@ -231,7 +231,7 @@ async def test_nothing_is_sent_where_a_cell_is_wrong(service: Service, import_: 
     file.write_bytes(xlsx(HEAD, *ROWS, ["plant", "pledge_revised", "2025-08-01", "Times", None, "total", "5억"]))
     ran = await import_(file)
     assert ran.code == 5
-    assert ran.err.startswith("Announcements!G5: '5억' cannot be read as one amount: it names no currency\n")
+    assert ran.err.startswith("Announcements!G5: '5억' cannot be read as one amount: the currency is missing\n")
     assert await service.size() == 0
 
 

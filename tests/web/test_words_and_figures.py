@@ -378,7 +378,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
     assert "이름이 ‘never-heard-of’인 투자 건은 지금도 없고 전에도 없었습니다." in lost
     amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
-    assert "숫자가 없는 표현입니다." in amount
+    assert "구체적인 금액이 없습니다." in amount
     read = (await reader.get("/record/amount", params={"event/amount": "50억 달러 이상", "lang": "ko"})).text
     assert "USD 5,000,000,000, 이상" in read
     form = (await editor.get("/deals/amkor-songdo/record?type=site_dropped&lang=ko")).text
