@@ -23,11 +23,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain import audit
-from registry.domain.assessment import assess, flags_by_event, last_published
+from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
 from registry.domain.audit import ChangePoint
 from registry.domain.deal import Deal
 from registry.domain.history import DEALS, AsOf, FoldedStream, StateAsOf, state_as_of
-from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound
@@ -268,7 +267,7 @@ class DealQueries:
             document["organizations"] = await organizations.named(self._streams.pool(), slugs)
         if "incoming" in parts:
             stream, snapshot, _ = await self.stream_as_of(document["deal"], as_of, today)
-            document["remarks"]["flags"] = await self.flags(stream, snapshot)
+            document["remarks"]["flags"] = (await self.assessment(stream, snapshot)).flags
             document["incoming"] = await self.incoming(document["deal"], today)
         return encode(document)
 
@@ -284,10 +283,10 @@ class DealQueries:
         streams = [await self._streams.load(f"deal/{slug}") for slug in slugs if slug != deal.deal]
         return tuple(stream.state for stream, _ in streams if stream is not None)
 
-    async def flags(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal]) -> tuple[Flag, ...]:
-        """Return the flags of a deal's state, including those that follow from related deals."""
+    async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal]) -> Assessment:
+        """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
-        return assess(snapshot, state, reference_rates(), await self.related_deals(state)).flags
+        return assess(snapshot, state, reference_rates(), await self.related_deals(state))
 
 
 def unknown_deal(slug: str) -> NotFound:

@@ -16,13 +16,17 @@ from msgspec import Struct
 from registry.api import parameters
 from registry.api.deals import READ, TWO_POINTS
 from registry.domain import audit
+from registry.domain.assessment import last_published
 from registry.domain.audit import AttributedChange, AuditEntry, Comparison, FieldProvenance
 from registry.domain.deal import ClaimState, Deal, Item, PledgeState
 from registry.domain.history import DEALS, AsOf, EffectiveEvent, FoldedStream, StateAsOf, state_as_of
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
-from registry.web import as_of, charts, render
+from registry.web import as_of, render
 from registry.web.assets import csv_response
+from registry.web.charts.ladder import ladder_marks
+from registry.web.charts.timeline import TimelineMark, timeline
+from registry.web.charts.two_axis import two_axis_chart
 from registry.web.format import names_in, shown
 from registry.web.i18n import N_, words
 from registry.web.render import PageRequest, Rendered, Request
@@ -30,6 +34,9 @@ from registry.web.render import PageRequest, Rendered, Request
 # The most events of an audit, and the most steps of an amount, that one page shows.
 SHOWN_EVENTS = 40
 SHOWN_STEPS = 12
+# The most events that the text of one mark of the timeline names, and the most characters for each.
+MAX_MARK_EVENTS = 6
+MAX_MARK_TEXT = 120
 
 
 BEFORE: render.Known = {"before": parameters.integer(1, 2**53)}
@@ -207,24 +214,28 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
     told = audit_page(visit, entries)
     here_told = {e.reading.recorded.id for e in told.entries}
 
-    def door(event: UUID) -> str:
+    def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in here_told else visit.link(f"/events/{event}")
 
-    published = visit.times.axis == "published"
+    def mark_text(mark: TimelineMark) -> str:
+        if mark.date:
+            return here.words.gettext(_MILESTONE_DATES[mark.kind]) % {"date": here.figures.edtf_date(mark.date)}
+        texts = dict.fromkeys(announcement_text(entry) for entry in mark.entries)
+        return "; ".join(list(texts)[:MAX_MARK_EVENTS])
+
+    def announcement_text(entry: AuditEntry) -> str:
+        reading = entry.reading
+        text = f"{here.type_of(reading.recorded.type)}: {here.summarize_event(reading.event, asked.names)}"
+        return text if len(text) <= MAX_MARK_TEXT else f"{text[: MAX_MARK_TEXT - 1]}…"
+
     path = visit.asked.get("field") or main_field(state)
     fields = chart_fields(state)
-    chart = charts.two_axes(asked.history, path, published, visit.clocks, visit.times.today) if path in fields else None
-    line = charts.time_line(
-        asked.seen,
-        entries,
-        visit.times.effective_on,
-        here.figures.edtf_date,
-        lambda e: f"{here.type_of(e.reading.recorded.type)}: {here.summarize_event(e.reading.event, asked.names)}",
-        lambda m: here.words.localized(m.name) or here.words.label("milestone", m.kind),
-        here.words.gettext(N_("Announcements")),
-        lambda kind, text: here.words.gettext(_PLAN[kind]) % {"date": here.figures.edtf_date(text)},
-        door,
+    chart = (
+        two_axis_chart(asked.history, path, visit.times.axis, visit.clocks, visit.times.today)
+        if path in fields
+        else None
     )
+    assessment = await visit.registry.deals.assessment(asked.history, asked.seen)
     incoming = await visit.registry.deals.incoming(asked.slug, visit.times.today)
     return render.render(
         visit,
@@ -234,18 +245,19 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
         seen=asked.seen,
         names=asked.names,
         sentence=here.deal_summary(state, asked.names),
-        ladder=charts.ladder(asked.seen),
-        line=line,
+        ladder=ladder_marks(assessment.ladder, state.stage),
+        timeline=timeline(state, entries, visit.times.effective_on),
+        mark_text=mark_text,
         chart=chart,
         chart_path=path,
         chart_fields=fields,
         amounts={p.pledge: amount_steps(p, entries) for p in state.pledges},
         disputes=disputes(state),
-        flags=await visit.registry.deals.flags(asked.history, asked.seen),
+        flags=assessment.flags,
         quiet=inactivity(state.stage, last_published(asked.seen), visit.times.effective_on),
         incoming=[relation for relation in incoming if relation["deal"] != asked.slug],
         told=told,
-        door=door,
+        event_link=event_link,
         steps_shown=SHOWN_STEPS,
         readings=readings,
         rails=time_sliders(visit, asked.history),
@@ -255,16 +267,11 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
     )
 
 
-_PLAN = {
+_MILESTONE_DATES = {
     "planned": N_("planned for %(date)s"),
     "earlier": N_("was planned for %(date)s"),
     "reached": N_("reached on %(date)s"),
 }
-
-
-def last_published(seen: StateAsOf[Deal]) -> date | None:
-    """The last day on which something that is seen of the deal was published."""
-    return max((placed.reading.published_on for placed in seen.steps), default=None)
 
 
 def main_field(state: Deal) -> str:

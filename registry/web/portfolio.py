@@ -27,8 +27,9 @@ from registry.domain.totals import (
 )
 from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
-from registry.web import as_of, charts, maps, render
+from registry.web import as_of, maps, render
 from registry.web.assets import csv_response
+from registry.web.charts.step_chart import TIERS, DayAmounts, PledgeFilter, StepChart, step_chart
 from registry.web.deals import between, citation, named, plain
 from registry.web.format import LADDER, organizations_in, shown
 from registry.web.format import ValueFormatter as InWords
@@ -84,7 +85,7 @@ class Figure(Struct, frozen=True):
 class TrendChart(Struct, frozen=True):
     """The chart through time in its currency; None where there is nothing to draw, or (`large`) too much."""
 
-    chart: charts.StepChart | None
+    chart: StepChart | None
     currency: str
     large: bool
 
@@ -352,21 +353,12 @@ async def drawing(visit: PageRequest, clock: str, known: int, wanted: Sequence[s
     levels, large = await trend_levels(visit, clock, known, wanted, currency, end)
     if levels is None:
         return TrendChart(None, currency, True)
-    here = shown(visit.language).figures
-    chart = charts.step_chart(
-        levels,
-        end,
-        visit.times.effective_on,
-        here.edtf_date,
-        lambda amount: here.currency_amount(amount, currency),
-        lambda day: visit.here(effective_on=day),
-    )
-    return TrendChart(chart, currency, large)
+    return TrendChart(step_chart(levels, end, visit.times.effective_on), currency, large)
 
 
 async def trend_levels(
     visit: PageRequest, clock: str, known: int, wanted: Sequence[str], currency: Any, end: date
-) -> tuple[list[charts.Level] | None, bool]:
+) -> tuple[list[DayAmounts] | None, bool]:
     """The levels of the chart until a day, and whether they are from sums; no levels where sums say too little."""
     spans, held = await render.cached_fragment(
         visit, ("spans", clock, known, tuple(wanted), currency), lambda: spans_of(visit, clock, known)
@@ -386,9 +378,7 @@ async def trend_levels(
     return [sum_level(day, apart, plains, currency) for day, plains in zip(days, sums, strict=True)], True
 
 
-async def spans_of(
-    visit: PageRequest, clock: str, known: int
-) -> tuple[list[Any] | None, dict[Any, list[charts.Level]]]:
+async def spans_of(visit: PageRequest, clock: str, known: int) -> tuple[list[Any] | None, dict[Any, list[DayAmounts]]]:
     """The spans of a portfolio that is small enough, and room for the levels that are made of them."""
     return await visit.registry.portfolio.spans(clock, known, DRAWN_SPANS), {}
 
@@ -405,7 +395,7 @@ class Counted(Struct, frozen=True):
 
 
 # What counted on a day by the last look at it, and its level.
-Memo = dict[date, tuple[dict[str, tuple[Any, ...]], charts.Level]]
+Memo = dict[date, tuple[dict[str, tuple[Any, ...]], DayAmounts]]
 
 
 async def level_cache() -> Memo:
@@ -415,7 +405,7 @@ async def level_cache() -> Memo:
 
 def levels_of(
     days: Sequence[date], spans: Sequence[Any], wanted: Sequence[str], currency: Any, memo: Memo
-) -> list[charts.Level]:
+) -> list[DayAmounts]:
     """The levels of some days, which rise. One is added up only where what counts is not what counted there before."""
     counting = [
         (span.since, span.until, Counted(span.row, set(wanted) <= set(span.terms)))
@@ -426,7 +416,7 @@ def levels_of(
     def on(day: date) -> dict[str, Counted]:
         return {deal.row.deal: deal for since, until, deal in counting if since <= day < until}
 
-    found: list[charts.Level] = []
+    found: list[DayAmounts] = []
     before = on(days[0] - timedelta(days=1)) if days else {}
     for day in days:
         here = on(day)
@@ -439,13 +429,13 @@ def levels_of(
     return found
 
 
-def level_of(day: date, deals: Sequence[Counted], question: TotalsQuery) -> charts.Level:
+def level_of(day: date, deals: Sequence[Counted], question: TotalsQuery) -> DayAmounts:
     """The amounts on a day, by how firm they are: each area holds the ones after it, so none is added twice."""
     chosen = [deal.row for deal in deals if deal.chosen]
     others = [deal.row for deal in deals if not deal.chosen]
     added: dict[tuple[tuple[str, str], ...], tuple[Decimal, Decimal]] = {(): (Decimal(0), Decimal(0))}
 
-    def added_up(keeps: charts.AmountFilter) -> tuple[Decimal, Decimal]:
+    def added_up(keeps: PledgeFilter) -> tuple[Decimal, Decimal]:
         kept = [(row, tuple(p for p in row.pledges if p.basis != "annual" and keeps(row, p))) for row in chosen]
         key = tuple((row.deal, p.pledge) for row, pledges in kept for p in pledges)
         if key not in added:
@@ -453,8 +443,8 @@ def level_of(day: date, deals: Sequence[Counted], question: TotalsQuery) -> char
             added[key] = ends_of(compute_totals(rows, question, reference_rates(), others), question.currency)
         return added[key]
 
-    found = {area: added_up(keeps) for area, keeps in charts.AREAS.items()}
-    return charts.Level(day, {area: low for area, (low, _) in found.items()}, found["intended"][1])
+    found = {area: added_up(keeps) for area, keeps in TIERS.items()}
+    return DayAmounts(day, {tier: low for tier, (low, _) in found.items()}, found["intended"][1])
 
 
 def deals_changed(before: Mapping[str, Counted], after: Mapping[str, Counted]) -> tuple[str, ...]:
@@ -472,12 +462,12 @@ def _approximate_won(currency: str | None) -> Decimal:
     return Decimal(1400) if currency in ("USD", "EUR", "GBP") else Decimal(1)
 
 
-def sum_level(day: date, apart: Sequence[Any], plains: Sequence[SimpleSum], currency: str) -> charts.Level:
+def sum_level(day: date, apart: Sequence[Any], plains: Sequence[SimpleSum], currency: str) -> DayAmounts:
     """The amounts stated in a currency on a day, from sums: intended or firmer, and pledged or firmer."""
     rows = [span.row for span in apart if span.since <= day < span.until]
     total = compute_totals(rows, TotalsQuery(lines=0), None, (), plains)
     (low, high), (pledged, _) = ends_of(total, currency), ends_of(total, currency, "commitment")
-    return charts.Level(day, {**dict.fromkeys(charts.AREAS, Decimal(0)), "intended": low, "pledged": pledged}, high)
+    return DayAmounts(day, {**dict.fromkeys(TIERS, Decimal(0)), "intended": low, "pledged": pledged}, high)
 
 
 def ends_of(total: Totals, currency: str | None, nature: str | None = None) -> tuple[Decimal, Decimal]:

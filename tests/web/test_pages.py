@@ -635,8 +635,8 @@ async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(p
         for day, plains in zip(days, sums, strict=True):
             level = portfolio.sum_level(day, apart, plains, currency)
             total = await registry.portfolio.totals("r", position, day, [], TotalsQuery(lines=0))
-            assert (level.areas["intended"], level.high) == portfolio.ends_of(total, currency), day
-            assert level.areas["pledged"] == portfolio.ends_of(total, currency, "commitment")[0]
+            assert (level.tiers["intended"], level.upper) == portfolio.ends_of(total, currency), day
+            assert level.tiers["pledged"] == portfolio.ends_of(total, currency, "commitment")[0]
 
 
 async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_missing(
