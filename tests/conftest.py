@@ -34,20 +34,19 @@ from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
 
-# No test asserts a time: how long an example takes says something of the machine, nothing of the registry.
+# No deadline: tests never assert a time.
 settings.register_profile("registry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("registry")
 
-# Seconds after which what a test waits for is not coming. So long because nothing follows from how fast it comes: on a
-# machine that does much else it comes late.
+# Seconds that a test waits for something to happen. Long, so that a busy machine does not make a test fail.
 PATIENCE = 60.0
 
-# A database is a thousand files: on a disk, to make and to drop one takes ten times as long as in memory.
+# A database has a thousand files: creating and dropping one is ten times as fast in memory.
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK) and disk_usage(MEMORY).free > 4 * 2**30:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
-# Tests, and what they start, talk to this machine alone: a proxy that the environment names has no part in it.
+# Tests connect to this machine only, never through a proxy.
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost", "::1"]))
 
@@ -56,12 +55,12 @@ APP_ROLE = "_".join(filter(None, ["registry_test_app", os.environ.get("PYTEST_XD
 
 NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
 
-# Tests kill processes, never the machine: nothing is lost without fsync, and a database is made three times as fast.
+# Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB", "max_connections": "200"}
 
 
 class Server(Struct, frozen=True):
-    """Where the tests' databases are made, and what of: `keys` is the folder of the keys that signed the template."""
+    """The server of the test run and its template; `keys` is the folder of the keys that signed the template."""
 
     admin_url: str
     template: str
@@ -70,7 +69,7 @@ class Server(Struct, frozen=True):
 
 
 class ScratchDatabase(Struct, frozen=True):
-    """One test's own database, migrated and empty."""
+    """A database of one test, migrated and empty."""
 
     name: str
     owner_url: str
@@ -79,9 +78,9 @@ class ScratchDatabase(Struct, frozen=True):
 
 @cache
 def docker_answers() -> bool:
-    """Whether a Docker engine can be asked to start a container."""
+    """Whether a Docker engine answers."""
     scheme, _, place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
-    # Plain sockets: an HTTP client that cannot connect leaves one open, which is an error here.
+    # Plain sockets, because an HTTP client that cannot connect leaves a socket open, which is an error here.
     address: str | tuple[str, int] = place
     family = socket.AF_UNIX
     if scheme != "unix":
@@ -98,13 +97,13 @@ def docker_answers() -> bool:
 
 
 def installation() -> Path | None:
-    """The programs to use instead of the packaged ones, if the environment names some."""
+    """The Postgres programs that the environment names instead of the packaged ones."""
     given = os.environ.get("REGISTRY_TEST_POSTGRES_BIN")
     return Path(given) if given else None
 
 
 def pytest_report_header() -> str:
-    """Says which Postgres the tests run on."""
+    """Report which Postgres the tests run on."""
     if os.environ.get("REGISTRY_TEST_DATABASE_URL"):
         return "postgres: the one of REGISTRY_TEST_DATABASE_URL"
     if installation() is None and docker_answers():
@@ -113,29 +112,29 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says loudly when no browser looked at the pages."""
+    """Report loudly when no browser has tested the pages."""
     if any(NO_CHROMIUM in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.section("the pages", sep="!", red=True, bold=True)
         terminalreporter.line(NO_CHROMIUM, red=True, bold=True)
 
 
 def at(url: str, database: str, role: str | None = None, password: str = "") -> str:
-    """The same server's URL for another database, and another role if one is given."""
+    """The URL of another database, and optionally another role, of the same server."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     netloc = parts.netloc if role is None else f"{quote(role)}:{quote(password, safe='')}@{place}"
-    # Not urlunsplit alone: it drops the empty host of a socket's URL.
+    # urlunsplit drops the empty host of a socket's URL.
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: a tenth of the run would go into looking through it for garbage again and again."""
+    """Freeze the objects that exist now: the collector would spend a tenth of the run on them."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
-# The files that take longest come first, where several processes share the tests: the others fill up what is left.
+# Where several processes share the tests, the slowest files start first.
 LONGEST = (
     "test_bench.py",
     "test_browser.py",
@@ -149,19 +148,19 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the order in which the processes take them, file by file."""
+    """Order the tests, file by file, as the processes take them."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
 def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A superuser's URL on a server that is there for this run."""
+    """A superuser's URL on a server for this run."""
     given = os.environ.get("REGISTRY_TEST_DATABASE_URL")
     if given:
         yield given
     elif installation() is None and docker_answers():
-        # Imported here: without an engine it is not needed, and it is slow to import.
+        # Slow to import, and not needed without an engine.
         from testcontainers.community.postgres import PostgresContainer
 
         container = PostgresContainer(IMAGE, username=OWNER_ROLE, dbname="postgres", driver=None)
@@ -176,7 +175,7 @@ def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def server(admin_url: str) -> AsyncIterator[Server]:
-    """The server with its template: a database migrated once, which every test's own is a copy of."""
+    """The server with a template: a database that is migrated once and copied for every test."""
     template = f"registry_template_{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(16)
     admin = await asyncpg.connect(admin_url)
@@ -194,7 +193,7 @@ async def server(admin_url: str) -> AsyncIterator[Server]:
 
 @pytest_asyncio.fixture(scope="session")
 async def admin(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """The superuser's connection that makes and drops databases."""
+    """The superuser's connection that creates and drops databases."""
     connection = await asyncpg.connect(server.admin_url)
     yield connection
     await connection.close()
@@ -202,8 +201,8 @@ async def admin(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Reco
 
 @pytest_asyncio.fixture(scope="session")
 async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Server]:
-    """The server with a template that holds the demo's deals: they are posted once, for all who begin with them."""
-    # Imported here: it imports this module.
+    """The server with a template that contains the demo's deals, posted once."""
+    # Imported here, because it imports this module.
     from tests.api.conftest import cloned, running
 
     async with cloned(server, admin, "demo") as settings:
@@ -219,7 +218,7 @@ serial = itertools.count(1)
 
 @pytest.fixture
 async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[ScratchDatabase]:
-    """An empty registry of this test's own."""
+    """An empty registry for one test."""
     name = f"{server.template.replace('template', 'test')}_{next(serial)}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
     yield ScratchDatabase(
@@ -232,7 +231,7 @@ async def database(server: Server, admin: asyncpg.Connection[asyncpg.Record]) ->
 
 @pytest.fixture
 async def owner(database: ScratchDatabase) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection of the tables' owner."""
+    """A connection of the role that owns the tables."""
     connection = await asyncpg.connect(database.owner_url)
     yield connection
     await connection.close()
@@ -240,7 +239,7 @@ async def owner(database: ScratchDatabase) -> AsyncIterator[asyncpg.Connection[a
 
 @pytest.fixture
 async def pool(database: ScratchDatabase) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
-    """The application's pool, with the application's rights and no others."""
+    """A pool with the rights of the application's role."""
     connections = await postgres.pool(database.app_url, name="registry tests")
     yield connections
     await connections.close()

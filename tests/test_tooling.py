@@ -1,4 +1,4 @@
-"""The files around the program say what it does: targets, pins, container and compose file."""
+"""Requirements, the wheel, the container image and the compose file."""
 
 from __future__ import annotations
 
@@ -35,34 +35,8 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-def test_make_alone_lists_every_target() -> None:
-    said = subprocess.run(["make", "-C", TOP], capture_output=True, text=True, check=True).stdout
-    for target in ("setup", "demo", "test", "check", "bench", "lock"):
-        assert re.search(rf"^  make {target} +\w", said, re.MULTILINE)
-
-
-def test_make_demo_passes_the_port_and_the_directory_on() -> None:
-    said = subprocess.run(
-        ["make", "-C", TOP, "-n", "-o", ".venv/runtime", "demo", "PORT=1234", "DATA_DIR=some where"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert '--port "1234" --data-dir "some where"' in said
-
-
-def test_make_test_spreads_the_tests_unless_it_is_told_otherwise() -> None:
-    said = subprocess.run(
-        ["make", "-C", TOP, "-n", "-o", ".venv/dev", "test", "ARGS=-k ulsan -n 0"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert re.search(r"pytest -n logical --maxprocesses 4 .* -k ulsan -n 0$", said, re.MULTILINE)
-
-
 @pytest.mark.parametrize("name", REQUIREMENTS)
-def test_what_is_installed_is_pinned_by_hash_and_names_no_index(name: str) -> None:
+def test_requirements_are_pinned_by_hash_without_an_index(name: str) -> None:
     text = (TOP / name).read_text()
     pins = re.split(r"\n(?=\S)", re.sub(r"(?m)^#.*\n", "", text).strip())
     assert pins
@@ -72,7 +46,7 @@ def test_what_is_installed_is_pinned_by_hash_and_names_no_index(name: str) -> No
     assert not re.search(r"://|--(extra-)?index|--find-links|^-", text)
 
 
-def test_every_dependency_is_pinned() -> None:
+def test_every_dependency_has_a_pin() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())
     for wanted, name in (
         (project["project"]["dependencies"], "requirements.txt"),
@@ -83,7 +57,7 @@ def test_every_dependency_is_pinned() -> None:
         assert {re.match(r"[a-z0-9-]+", line)[0] for line in wanted} <= set(pinned)  # type: ignore[index]
 
 
-def test_an_installed_package_brings_its_migrations_and_the_demo(tmp_path: Path) -> None:
+def test_wheel_contains_migrations_and_demo(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
         cwd=TOP,
@@ -107,7 +81,7 @@ def test_an_installed_package_brings_its_migrations_and_the_demo(tmp_path: Path)
     assert found == [str(tmp_path / "installed" / "registry" / "_migrations"), postgres.head()]
 
 
-def test_the_compose_file_starts_things_in_order(compose: dict[str, Any]) -> None:
+def test_compose_file_starts_services_in_order(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert services.keys() == {"postgres", "migrate", "registry"}
     assert services["migrate"]["command"] == ["registry", "migrate"]
@@ -121,7 +95,7 @@ def test_the_compose_file_starts_things_in_order(compose: dict[str, Any]) -> Non
             assert (TOP / source).exists() if source.startswith(".") else source in compose["volumes"]
 
 
-def test_the_compose_file_sets_settings_that_exist_and_no_secret(compose: dict[str, Any]) -> None:
+def test_compose_file_uses_known_settings_and_contains_no_secret(compose: dict[str, Any]) -> None:
     given = compose["services"]["registry"]["environment"]
     assert given.keys() <= KNOWN
     filled = {
@@ -137,7 +111,7 @@ def test_the_compose_file_sets_settings_that_exist_and_no_secret(compose: dict[s
         assert f"${{{password}:?" in text, "a secret must be given: it has no default"
 
 
-def test_the_container_sets_settings_that_exist_and_needs_no_rights() -> None:
+def test_container_uses_known_settings_and_needs_no_privileges() -> None:
     text = (TOP / "Dockerfile").read_text()
     assert set(re.findall(r"\b(REGISTRY_\w+)=", text)) <= KNOWN
     assert re.search(r"(?m)^USER registry$", text)
@@ -146,14 +120,14 @@ def test_the_container_sets_settings_that_exist_and_needs_no_rights() -> None:
         assert all(f"!{name}" in ignored for name in source.split())
 
 
-def test_the_roles_that_the_compose_file_makes_can_migrate_and_serve(tmp_path: Path) -> None:
+def test_roles_of_the_compose_file_can_migrate_and_serve(tmp_path: Path) -> None:
     programs = find_binaries(User.for_data_dir()).bin
     with Embedded(tmp_path / "data", settings={"fsync": "off"}) as server:
         asked = server.url(OWNER_ROLE, "template1")
 
         async def rename() -> None:
             connection = await asyncpg.connect(asked)
-            # The names that the embedded server gave to its own.
+            # The bundled server has roles of the same names.
             await connection.execute("DROP DATABASE registry")
             await connection.execute("DROP ROLE registry_app")
             await connection.execute("CREATE ROLE postgres SUPERUSER LOGIN PASSWORD 'x'")

@@ -1,4 +1,4 @@
-"""The Postgres that comes with the registry: it starts anywhere, never twice, never alone, and loses nothing."""
+"""The bundled Postgres: one server per directory, never without its service, and no acknowledged write is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.conftest import PATIENCE
 SERVICE = """
 import sys, threading
 from pathlib import Path
-from registry.embedded import Embedded
+from registry.infra.embedded.server import Embedded
 with Embedded(Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
     threading.Event().wait()
@@ -37,7 +37,7 @@ with Embedded(Path(sys.argv[1])) as server:
 
 
 def ask(url: str, statement: str) -> object:
-    """Runs one statement and answers its first value."""
+    """Run one statement and return its first value."""
 
     async def run() -> object:
         connection = await asyncpg.connect(url)
@@ -46,13 +46,13 @@ def ask(url: str, statement: str) -> object:
         finally:
             await connection.close()
 
-    # In a thread of its own: this one may already run the session's loop.
+    # In another thread, because this one may already run the session's event loop.
     with ThreadPoolExecutor(1) as one:
         return one.submit(asyncio.run, run()).result()
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Waits until something holds; fails the test when it never does."""
+    """Wait for a condition; fail the test if it does not come true."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, "this never came to hold"
@@ -60,7 +60,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Whether a process runs and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -69,7 +69,7 @@ def lives(pid: int) -> bool:
 
 @contextmanager
 def service(data: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Another process that runs the server of `data`, and the postmaster's pid."""
+    """Another process that runs the server of `data`, and the pid of Postgres."""
     with subprocess.Popen([sys.executable, "-c", SERVICE, str(data)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -82,14 +82,14 @@ def parent_of(pid: int) -> int:
     return psutil.Process(pid).ppid()
 
 
-def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_written_rows_survive_a_restart(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
     with Embedded(tmp_path / "data") as server:
         assert ask(server.owner_url, "SELECT answer FROM kept") == 42
 
 
-def test_it_runs_in_a_folder_that_only_its_owner_may_enter_with_a_name_of_many_words(tmp_path: Path) -> None:
+def test_server_runs_in_a_private_folder_with_spaces_in_its_name(tmp_path: Path) -> None:
     data = tmp_path / "closed to others" / "데이터 50%, really"
     data.parent.mkdir(mode=0o700)
     data.mkdir(mode=0o700)
@@ -99,7 +99,7 @@ def test_it_runs_in_a_folder_that_only_its_owner_may_enter_with_a_name_of_many_w
     assert data.stat().st_uid == os.geteuid()
 
 
-def test_a_path_too_long_for_a_socket_is_reached_over_the_loopback_interface(tmp_path: Path) -> None:
+def test_server_with_a_path_too_long_for_a_socket_uses_the_loopback_interface(tmp_path: Path) -> None:
     data = tmp_path / ("long" * 25)
     with Embedded(data) as server:
         assert "@127.0.0.1:" in server.owner_url
@@ -107,7 +107,7 @@ def test_a_path_too_long_for_a_socket_is_reached_over_the_loopback_interface(tmp
         assert ask(server.owner_url, "SHOW listen_addresses") == "127.0.0.1"
 
 
-def test_nobody_else_gets_in(tmp_path: Path) -> None:
+def test_server_refuses_connections_without_its_password(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         assert stat.S_IMODE(server.pgdata.stat().st_mode) == 0o700
         assert stat.S_IMODE((server.data_dir / "postgres.passwords").stat().st_mode) == 0o600
@@ -117,7 +117,7 @@ def test_nobody_else_gets_in(tmp_path: Path) -> None:
             ask(wrong, "SELECT 1")
 
 
-def test_it_promises_to_keep_what_it_acknowledged(tmp_path: Path) -> None:
+def test_server_runs_with_fsync_and_synchronous_commit(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         assert [ask(server.owner_url, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "timezone")] == [
             "on",
@@ -126,14 +126,14 @@ def test_it_promises_to_keep_what_it_acknowledged(tmp_path: Path) -> None:
         ]
 
 
-def test_letters_are_letters_in_every_script(tmp_path: Path) -> None:
+def test_letters_of_every_script_are_letters(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         ask(server.owner_url, "CREATE EXTENSION pg_trgm")
         assert ask(server.owner_url, "SELECT similarity('아마존웹서비스', '아마존 웹 서비스') > 0.2")
         assert ask(server.owner_url, "SELECT lower('ÉCLAIR') = 'éclair'")
 
 
-def test_two_that_start_at_once_share_one_server(tmp_path: Path) -> None:
+def test_two_processes_that_start_at_once_share_one_server(tmp_path: Path) -> None:
     servers = [Embedded(tmp_path / "data") for _ in range(3)]
     with ThreadPoolExecutor(3) as several:
         list(several.map(Embedded.start, servers))
@@ -145,7 +145,7 @@ def test_two_that_start_at_once_share_one_server(tmp_path: Path) -> None:
             server.stop()
 
 
-def test_who_is_left_takes_over_when_the_first_one_goes(tmp_path: Path) -> None:
+def test_second_process_takes_over_when_the_first_ends(tmp_path: Path) -> None:
     first = Embedded(tmp_path / "data").start()
     second = Embedded(tmp_path / "data").start()
     try:
@@ -164,7 +164,7 @@ def answers(server: Embedded) -> bool:
         return False
 
 
-def test_a_postgres_that_is_killed_is_started_again(tmp_path: Path) -> None:
+def test_killed_postgres_is_restarted(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
         before = server.pid
@@ -174,7 +174,7 @@ def test_a_postgres_that_is_killed_is_started_again(tmp_path: Path) -> None:
         assert ask(server.owner_url, "SELECT answer FROM kept") == 42
 
 
-def test_postgres_ends_with_a_service_that_is_killed(tmp_path: Path) -> None:
+def test_postgres_ends_when_its_service_is_killed(tmp_path: Path) -> None:
     with service(tmp_path / "data") as (process, postmaster):
         with Embedded(tmp_path / "data") as other:
             ask(other.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -186,21 +186,21 @@ def test_postgres_ends_with_a_service_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
-def test_postgres_ends_even_when_all_that_watches_it_is_killed(tmp_path: Path) -> None:
+def test_postgres_ends_when_service_and_supervisor_are_killed(tmp_path: Path) -> None:
     with service(tmp_path / "data") as (process, postmaster):
         guard = parent_of(postmaster)
         assert guard not in (process.pid, os.getpid())
         process.kill()
         os.kill(guard, signal.SIGKILL)
         process.wait()
-        # At once, while the old one may still be there.
+        # At once, while the old server may still run.
         with Embedded(tmp_path / "data") as server:
             assert server.pid != postmaster
             assert ask(server.owner_url, "SELECT 1") == 1
         assert not lives(postmaster)
 
 
-def test_the_signals_of_a_terminal_are_the_services_to_answer(tmp_path: Path) -> None:
+def test_terminal_signals_do_not_reach_postgres(tmp_path: Path) -> None:
     with service(tmp_path / "data") as (process, postmaster):
         assert os.getpgid(postmaster) != os.getpgid(process.pid)
         os.kill(parent_of(postmaster), signal.SIGTERM)
@@ -210,7 +210,7 @@ def test_the_signals_of_a_terminal_are_the_services_to_answer(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Postgres' own check of its lock file decides")
-def test_a_lock_file_left_by_a_crash_does_not_hinder_when_its_number_is_anothers(tmp_path: Path) -> None:
+def test_stale_lock_file_with_the_pid_of_another_process_is_ignored(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data") as server:
         lines = (server.pgdata / "postmaster.pid").read_text().splitlines()
     (server.pgdata / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
@@ -219,7 +219,7 @@ def test_a_lock_file_left_by_a_crash_does_not_hinder_when_its_number_is_anothers
         assert answers(server)
 
 
-def test_a_first_start_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
+def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     half = tmp_path / "data" / "postgres.new" / "cluster"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -228,30 +228,30 @@ def test_a_first_start_that_was_interrupted_is_begun_anew(tmp_path: Path) -> Non
     assert not half.parent.exists()
 
 
-def test_data_of_another_version_is_left_alone_and_told(tmp_path: Path) -> None:
+def test_data_of_another_postgres_version_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "data" / "postgres").mkdir(parents=True)
     (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("9\n")
     with pytest.raises(PostgresUnavailable, match="was made by Postgres 9"):
         Embedded(tmp_path / "data").start()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_server_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
     with pytest.raises(PostgresUnavailable, match="no_such_setting"):
         Embedded(tmp_path / "data", settings={"no_such_setting": "1"}).start()
 
 
-def test_a_machine_without_postgres_is_told_what_to_do(tmp_path: Path) -> None:
+def test_missing_postgres_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(PostgresUnavailable, match="REGISTRY_DATABASE_URL"):
         Embedded(tmp_path / "data", binaries=tmp_path).start()
 
 
-def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_data_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(PostgresUnavailable, match="cannot be used"):
         Embedded(tmp_path / "data").start()
 
 
-def test_programs_out_of_the_other_users_reach_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_out_of_the_users_reach_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = User.for_data_dir()
     found = binaries.find_binaries(user).bin
     monkeypatch.setattr(binaries, "CACHE", Path(f"/tmp/registry-test-{os.getpid()}"))
@@ -265,22 +265,22 @@ def test_programs_out_of_the_other_users_reach_are_copied_once(tmp_path: Path, m
 
 
 def installed() -> list[Path]:
-    """Every Postgres on this machine that the registry could run."""
+    """Every Postgres installation on this machine that the registry can run."""
     return [folder for folder in dict.fromkeys(binaries.installed()) if (folder / "initdb").exists()]
 
 
 @pytest.mark.parametrize("binaries", installed(), ids=str)
-def test_the_schema_is_made_on_every_version_there_is(tmp_path: Path, binaries: Path) -> None:
+def test_schema_is_created_on_every_installed_version(tmp_path: Path, binaries: Path) -> None:
     with Embedded(tmp_path / "data", binaries=binaries, settings={"fsync": "off"}) as server:
         with ThreadPoolExecutor(3) as several:
-            # At once, as several processes of a new version may.
+            # Two migrations at once, as when several processes of a new release start.
             heads = list(several.map(lambda _: asyncio.run(postgres.migrate(server.owner_url, APP_ROLE)), range(3)))
         assert heads == [postgres.head()] * 3
         assert ask(server.app_url, "SELECT version_num FROM alembic_version") == postgres.head()
         assert ask(server.app_url, "SELECT count(*) FROM events") == 0
 
 
-def test_nothing_is_left_running(tmp_path: Path) -> None:
+def test_stopped_server_leaves_no_process(tmp_path: Path) -> None:
     before = threading.active_count()
     with Embedded(tmp_path / "data") as server:
         postmaster = server.pid

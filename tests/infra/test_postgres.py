@@ -1,4 +1,4 @@
-"""The schema's rights, the pools, and what their errors mean."""
+"""The rights of the application's role, the pools, the migrations, and the classification of errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry.infra import postgres
 from tests.conftest import ScratchDatabase
 
 
-async def test_the_application_may_add_to_the_log_and_nothing_else(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     for statement in (
         "UPDATE events SET position = position",
         "DELETE FROM events",
@@ -33,37 +33,37 @@ async def test_the_application_may_add_to_the_log_and_nothing_else(pool: asyncpg
     assert [row["r"] for row in rights] == ["SELECT", "INSERT"]
 
 
-async def test_a_migrated_database_is_at_the_head(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+async def test_migrated_database_is_at_the_newest_version(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     assert await postgres.migration_head_matches(pool)
 
 
-def test_the_newest_migration_is_the_one_with_the_highest_number() -> None:
-    """`head` goes by the files' names; alembic goes from each migration to the one before it."""
+def test_newest_migration_has_the_highest_number() -> None:
+    """`head` reads the files' names; alembic follows each migration to the one before it."""
     assert postgres.head() == ScriptDirectory.from_config(postgres.alembic_config()).get_current_head()
 
 
-async def test_a_connection_is_named_and_lives_in_utc(database: ScratchDatabase) -> None:
+async def test_connection_has_a_name_and_uses_utc(database: ScratchDatabase) -> None:
     connections = await postgres.pool(database.app_url, name="a name", min_size=1)
     async with connections:
         assert await connections.fetchval("SHOW timezone") == "UTC"
         assert await connections.fetchval("SHOW application_name") == "a name"
 
 
-async def test_a_replicas_connection_cannot_write(database: ScratchDatabase) -> None:
+async def test_connection_to_a_replica_cannot_write(database: ScratchDatabase) -> None:
     connections = await postgres.pool(database.app_url, min_size=1, read_only=True)
     async with connections:
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await connections.execute("INSERT INTO alembic_version VALUES ('x')")
 
 
-async def test_a_statement_that_takes_too_long_is_ended(database: ScratchDatabase) -> None:
+async def test_statement_over_its_time_limit_is_cancelled(database: ScratchDatabase) -> None:
     connections = await postgres.pool(database.app_url, min_size=1, timeout=0.05)
     async with connections:
         with pytest.raises(TimeoutError):
             await connections.execute("SELECT pg_sleep(60)")
 
 
-async def test_migrating_again_takes_back_rights_that_nobody_granted_here(
+async def test_migration_revokes_rights_that_it_does_not_grant(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     role = postgres.role_of(database.app_url)
@@ -73,22 +73,22 @@ async def test_migrating_again_takes_back_rights_that_nobody_granted_here(
         assert not await owner.fetchval("SELECT has_table_privilege($1, $2, 'UPDATE')", role, table)
 
 
-async def test_a_role_that_is_missing_is_told(database: ScratchDatabase) -> None:
+async def test_migration_for_a_missing_role_fails_with_the_role_name(database: ScratchDatabase) -> None:
     with pytest.raises(MigrationFailed, match="CREATE ROLE nobody_made_it"):
         await postgres.migrate(database.owner_url, "nobody_made_it")
 
 
-async def test_a_database_of_another_version_is_not_at_the_head(
+async def test_database_of_another_version_is_not_at_the_newest_version(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record], pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     await owner.execute("UPDATE alembic_version SET version_num = 'later'")
     assert not await postgres.migration_head_matches(pool)
 
 
-async def test_a_migration_that_cannot_get_its_lock_gives_up(
+async def test_migration_that_cannot_get_a_table_lock_fails(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    # The schema's first step, asked for again while a reader holds the table that it must change.
+    # The first migration runs again while a reader holds a lock on the table that it changes.
     async with owner.transaction():
         await owner.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(MigrationFailed, match="lock timeout"):
@@ -103,16 +103,16 @@ async def test_a_migration_that_cannot_get_its_lock_gives_up(
         ("postgresql://db/registry?user=app", "app"),
     ],
 )
-def test_a_url_names_its_role(url: str, role: str) -> None:
+def test_role_is_read_from_the_url(url: str, role: str) -> None:
     assert postgres.role_of(url) == role
 
 
-def test_a_url_without_a_role_is_refused() -> None:
+def test_url_without_a_role_is_refused() -> None:
     with pytest.raises(ValueError, match="names no role"):
         postgres.role_of("postgresql://db/registry")
 
 
-async def test_a_server_that_is_gone_is_told_from_a_question_that_is_wrong(database: ScratchDatabase) -> None:
+async def test_lost_server_is_distinguished_from_a_wrong_statement(database: ScratchDatabase) -> None:
     connection = await asyncpg.connect(database.app_url)
     with pytest.raises(asyncpg.UndefinedTableError) as wrong:
         await connection.execute("SELECT FROM nowhere")

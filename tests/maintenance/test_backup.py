@@ -1,4 +1,4 @@
-"""The whole registry in one file, and back: nothing is lost, nothing is believed, and it is all or nothing."""
+"""Backup and restore: nothing is lost, the file is verified, and a restore is whole or changes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECT e.*, c.content, c.salt
 
 @pytest.fixture
 async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
-    """A second registry, empty."""
+    """A second, empty registry."""
     name = f"{server.template.replace('template', 'another')}_{secrets.token_hex(3)}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
     yield ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
@@ -42,7 +42,7 @@ async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase
 
 @pytest.fixture
 async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
-    """A backup of a registry with something of everything: erased content, a key, an answer to a named request."""
+    """A backup of a registry with redacted content, an API key and an idempotency record."""
     given = str(uuid4())
     async with running_recorder(database.app_url, database.owner_url) as recorder:
         await recorder.record(request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret")))
@@ -57,7 +57,7 @@ async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
 
 
 async def everything(url: str) -> dict[str, Any]:
-    """What a registry holds, as it is stored."""
+    """The stored rows of a registry."""
     connection = await asyncpg.connect(url)
     try:
         tables = ("tiles", "keys", "idempotency", "deal_versions", "mentions", "organizations", "checkpoints")
@@ -67,7 +67,7 @@ async def everything(url: str) -> dict[str, Any]:
         await connection.close()
 
 
-async def test_what_is_restored_is_what_there_was(
+async def test_restored_registry_equals_the_original(
     file: Path, database: ScratchDatabase, another: ScratchDatabase
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -85,7 +85,7 @@ async def test_what_is_restored_is_what_there_was(
     await assert_projections_match_log(another)
 
 
-async def test_a_backup_goes_into_an_empty_registry_only(file: Path, database: ScratchDatabase) -> None:
+async def test_restore_into_a_registry_with_events_is_refused(file: Path, database: ScratchDatabase) -> None:
     before = await everything(database.owner_url)
     with pytest.raises(RegistryNotEmpty, match="265 events"):
         await restore(database.owner_url, file)
@@ -107,7 +107,7 @@ def lines(file: Path) -> list[bytes]:
         (lambda lines: [lines[0], *lines[2:4], lines[3], *lines[4:]], asyncpg.UniqueViolationError),
     ],
 )
-async def test_a_file_that_was_changed_restores_nothing(
+async def test_modified_backup_restores_nothing(
     change: Callable[[list[bytes]], list[bytes]], error: type[Exception], file: Path, another: ScratchDatabase
 ) -> None:
     changed = b"".join(change(lines(file)))
@@ -120,7 +120,7 @@ async def test_a_file_that_was_changed_restores_nothing(
         assert await pool.fetchval("SELECT count(*) FROM keys") == 0
 
 
-async def test_what_is_no_backup_is_said(tmp_path: Path, another: ScratchDatabase) -> None:
+async def test_file_that_is_not_a_backup_is_refused(tmp_path: Path, another: ScratchDatabase) -> None:
     other = tmp_path / "other"
     await asyncio.to_thread(other.write_bytes, b"something else")
     with pytest.raises(InvalidBackup, match="no gzip file"):
@@ -129,5 +129,5 @@ async def test_what_is_no_backup_is_said(tmp_path: Path, another: ScratchDatabas
         await restore(another.owner_url, tmp_path / "missing")
 
 
-async def test_erased_content_is_not_in_a_backup_made_after(file: Path) -> None:
+async def test_backup_made_after_a_redaction_lacks_the_content(file: Path) -> None:
     assert b"a secret" not in b"".join(lines(file))
