@@ -1,225 +1,288 @@
-"""Every error the registry raises on purpose.
+"""Errors that the registry raises.
 
-The docstring of an error is its message: `str(error)` fills it from the keyword arguments it was raised with. What
-HTTP status an error becomes stands in one table, `api/problems.py`; nothing here knows about HTTP.
+An error is a code with parameters. Its text stands in the catalogues of `registry/i18n` under the context "error":
+`str(error)` renders it in English, pages and problem documents render it in the reader's language. A class whose texts
+differ by the occasion names the occasion first: `NotFound("deal", deal="x")` has the text `not_found/deal`.
+`api/problems.py` maps codes to HTTP statuses; nothing here knows about HTTP.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
-from registry.i18n import Message
+from registry.i18n import Message, Parameter, render
+
+
+class ErrorMessage(Message):
+    """The text of an error."""
+
+    context = "error"
+
+
+class FieldError(Message):
+    """One wrong field of a request: its JSON pointer (RFC 6901) in the body, and what is wrong with the value."""
+
+    __slots__ = ("pointer",)
+    context = "field"
+
+    def __init__(self, pointer: str, code: str, /, **params: Parameter) -> None:
+        super().__init__(code, **params)
+        self.pointer = pointer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldError) and self.pointer == other.pointer and super().__eq__(other)
+
+    __hash__ = Message.__hash__
+
+    @property
+    def detail(self) -> str:
+        """The text in English."""
+        return render(self)
+
+    def at(self, pointer: str) -> FieldError:
+        """The same error at another place."""
+        return FieldError(pointer, self.code, **self.params)
 
 
 class RegistryError(Exception):
-    """Something went wrong in the registry."""
+    """Base class.
+
+    Args:
+        case: Which of the class's texts applies, where it has several.
+        params: What the text, and the problem document's `params`, have in them.
+    """
 
     code: ClassVar[str] = "failed"
 
-    def __init__(self, **facts: Any) -> None:
+    def __init__(self, case: str | None = None, /, **params: Parameter) -> None:
         super().__init__()
-        self.facts = facts
+        self.case = case
+        self.params = params
+        self.message: Message = ErrorMessage(f"{self.code}/{case}" if case else self.code, **params)
 
     def __str__(self) -> str:
-        return " ".join(inspect.cleandoc(self.__doc__ or "").split()).format_map(self.facts)
+        return render(self.message)
 
 
-class FieldError(RegistryError):
-    """{detail}"""
-
-    # One wrong field of a request: a JSON pointer (RFC 6901) into the body, and what is wrong there.
-
-    def __init__(self, pointer: str, detail: str) -> None:
-        super().__init__(pointer=pointer, detail=detail)
-        self.pointer = pointer
-        self.detail = detail
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 class NotJson(RegistryError):
-    """The body is not JSON: {reason}"""
+    """The body is not JSON; `field_error` has the place where decoding ended."""
 
     code = "not_json"
 
+    def __init__(self, field_error: FieldError, line: int | None = None) -> None:
+        if line is None:
+            super().__init__(problem=field_error)
+        else:
+            super().__init__("line", problem=field_error, line=line)
+        self.field_error = field_error
+
 
 class Invalid(RegistryError):
-    """The request has a wrong shape or value: {summary}"""
+    """The body is JSON, but has wrong fields."""
 
     code = "invalid"
 
-    def __init__(self, faults: list[FieldError]) -> None:
-        first = faults[0]
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        super().__init__(summary=f"{first.pointer or '/'}: {first.detail}{more}")
-        self.faults = faults
+    def __init__(self, field_errors: list[FieldError]) -> None:
+        first = field_errors[0]
+        if len(field_errors) == 1:
+            super().__init__(pointer=first.pointer or "/", problem=first)
+        else:
+            super().__init__("several", pointer=first.pointer or "/", problem=first, more=len(field_errors) - 1)
+        self.field_errors = field_errors
 
 
 class InvalidParameter(RegistryError):
-    """The parameter '{parameter}' cannot be used: {reason}"""
+    """A query parameter, or a header that works like one, is unknown or has an unusable value.
+
+    A parser that does not know the parameter's name leaves it out; its caller adds it with `of`.
+    """
 
     code = "bad_query"
 
-
-class RuleBroken(RegistryError):
-    """{refusal}"""
-
-    code = "rule_broken"
-
-    # A new event that the stream's history rejects. `events` are the recorded events that would become unapplied.
-
-    def __init__(self, refusal: Message, events: tuple[str, ...] = ()) -> None:
-        super().__init__(refusal=refusal)
-        self.refusal = refusal
-        self.events = events
-
-
-class VersionConflict(RegistryError):
-    """The {kind} '{slug}' {found}."""
-
-    code = "version_conflict"
-
-    # A stream at another version than was demanded; `actual` is 0 where there is none.
-
-    def __init__(self, kind: str, slug: str, actual: int, expected: int | None) -> None:
-        found = f"is at version {actual}, not {expected}. Read it again, then decide whether your change still holds"
-        if not actual:
-            found = "does not exist: check its name, or register it first"
-        super().__init__(kind=kind, slug=slug, actual=actual, expected=expected, found=found)
-
-
-class IdempotencyConflict(RegistryError):
-    """The Idempotency-Key '{key}' was used before with another request: use a new key for a new request."""
-
-    code = "idempotency_conflict"
-
-
-class IdConflict(RegistryError):
-    """The id {id} belongs to another event ({stream}, version {version}): give another id, or none."""
-
-    code = "id_conflict"
-
-
-class NotFound(RegistryError):
-    """{detail}"""
-
-    code = "not_found"
-
-    def __init__(self, detail: str, **facts: Any) -> None:
-        super().__init__(detail=detail, **facts)
-
-
-class MergedInto(RegistryError):
-    """The deal '{deal}' was merged into '{into}'."""
-
-
-class Overloaded(RegistryError):
-    """The registry has more to record than it can take now: try again in a second."""
-
-    code = "overloaded"
-
-
-class DatabaseUnavailable(RegistryError):
-    """The registry's database does not answer: try again in a few seconds."""
-
-    code = "database_lost"
+    def of(self, parameter: str) -> Self:
+        """The same error of a named parameter."""
+        return type(self)(self.case, **{**self.params, "parameter": parameter})
 
 
 class Unauthorized(RegistryError):
-    """{detail}"""
+    """There is no API key, or an unknown one."""
 
     code = "unauthorized"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail=detail)
-
 
 class Forbidden(RegistryError):
-    """This key may {has}; '{needs}' is needed for that."""
+    """The API key lacks a scope."""
 
     code = "forbidden"
 
+    def __init__(self, *, scopes: tuple[str, ...], needs: str) -> None:
+        super().__init__(None if scopes else "no_scope", has=scopes, needs=needs)
+
+
+class NotFound(RegistryError):
+    """What the request names does not exist, or was not known at the point in time asked for."""
+
+    code = "not_found"
+
+
+class MergedInto(RegistryError):
+    """The stream that the request names is a duplicate that was merged into another."""
+
+    code = "merged"
+
+
+class NotAcceptable(RegistryError):
+    """The answer is not available in the requested format."""
+
+    code = "not_acceptable"
+
 
 class TooLarge(RegistryError):
-    """The body is larger than {limit} bytes: send it in parts."""
+    """The body is over the limit, in bytes."""
 
     code = "too_large"
 
 
 class IncompleteBody(RegistryError):
-    """The connection ended before the body was complete: send it again."""
+    """The connection ended before the whole body arrived."""
 
     code = "incomplete"
 
 
 class BodyTimeout(RegistryError):
-    """The body did not arrive within {seconds} seconds: send it in smaller parts."""
+    """The body did not arrive in time."""
 
     code = "too_slow"
 
 
 class UnsupportedMediaType(RegistryError):
-    """The Content-Type '{given}' cannot be read here: send {expected}."""
+    """The body's Content-Type or Content-Encoding is not supported."""
 
     code = "unsupported_media_type"
 
 
-class UnknownEventType(RegistryError):
-    """The stored event {position} has the unknown type '{type}', schema {schema}.
-
-    This registry is older than its database.
-    """
+# --- appending --------------------------------------------------------------------------------------------------------
 
 
-class LogCorrupt(RegistryError):
-    """The log is not what it was: {detail}"""
+class RuleBroken(RegistryError):
+    """A domain rule rejects the event. `events` are the ids of later events that would no longer apply."""
+
+    code = "rule_broken"
+
+    def __init__(self, refusal: Message, events: tuple[str, ...] = ()) -> None:
+        super().__init__(**refusal.params)
+        self.message = self.refusal = refusal
+        self.events = events
 
 
-class EvidenceUnavailable(RegistryError):
-    """No checkpoint can be signed now, and the operator's log says why: try again later."""
+class VersionConflict(RegistryError):
+    """The stream is not at the expected version. `actual` is 0 for a stream that does not exist."""
 
-    code = "evidence_unavailable"
+    code = "version_conflict"
 
-
-class BadSetting(RegistryError):
-    """{setting}: {reason}"""
-
-    # A setting the registry cannot start with. `setting` names the environment's variable and the flag.
-
-
-class UnreadableSheet(RegistryError):
-    """{file} cannot be read as a spreadsheet: {why}"""
+    def __init__(self, kind: str, slug: str, actual: int, expected: int | None) -> None:
+        case = "missing" if actual == 0 else "exists" if expected == 0 else None
+        known = {} if expected is None else {"expected": expected}
+        super().__init__(case, kind=kind, slug=slug, actual=actual, **known)
 
 
-class BadMapping(RegistryError):
-    """The mapping cannot be used: {reason}"""
+class IdempotencyConflict(RegistryError):
+    """The Idempotency-Key was used with another request."""
+
+    code = "idempotency_conflict"
 
 
-class PostgresUnavailable(RegistryError):
-    """The registry's own Postgres cannot run: {reason}"""
+class IdConflict(RegistryError):
+    """The event id belongs to an event with other content."""
+
+    code = "id_conflict"
 
 
-class PostgresTooOld(RegistryError):
-    """The database is Postgres {found}: the registry needs {oldest} or newer."""
+class Overloaded(RegistryError):
+    """The write queue is full."""
 
-
-class MigrationFailed(RegistryError):
-    """The database's schema could not be brought up to date: {reason}"""
+    code = "overloaded"
 
 
 class RedactionUnavailable(RegistryError):
-    """Redaction needs the database's owner: start the service with REGISTRY_OWNER_URL."""
+    """Redaction needs the role that owns the tables, and none is configured."""
 
     code = "redaction_unavailable"
 
 
-class NotAcceptable(RegistryError):
-    """{detail}"""
+# --- the log ----------------------------------------------------------------------------------------------------------
 
-    code = "not_acceptable"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail=detail)
+class UnknownEventType(RegistryError):
+    """A stored event has a type or schema version that this release does not know."""
+
+    code = "unknown_event_type"
+
+
+class LogCorrupt(RegistryError):
+    """The log, or a bundle, does not verify."""
+
+    code = "log_corrupt"
+
+
+class EvidenceUnavailable(RegistryError):
+    """The signer cannot sign a checkpoint now."""
+
+    code = "evidence_unavailable"
+
+
+# --- the database and its schema --------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(RegistryError):
+    """The connection to Postgres is lost."""
+
+    code = "database_lost"
 
 
 class DatabaseUnusable(RegistryError):
-    """The registry cannot start on its database: {reason}"""
+    """The service cannot start on the database."""
+
+    code = "database_unusable"
+
+
+class PostgresUnavailable(RegistryError):
+    """The bundled Postgres cannot run."""
+
+    code = "postgres_unavailable"
+
+
+class PostgresTooOld(RegistryError):
+    """The Postgres server is older than the oldest supported release."""
+
+    code = "postgres_too_old"
+
+
+class MigrationFailed(RegistryError):
+    """The schema could not be migrated."""
+
+    code = "migration_failed"
+
+
+# --- settings and files -----------------------------------------------------------------------------------------------
+
+
+class BadSetting(RegistryError):
+    """A setting has an unusable value. `setting` names its environment variable and its flag."""
+
+    code = "bad_setting"
+
+
+class UnreadableSheet(RegistryError):
+    """A file cannot be read as a workbook."""
+
+    code = "unreadable_sheet"
+
+
+class BadMapping(RegistryError):
+    """An import mapping cannot be used."""
+
+    code = "bad_mapping"

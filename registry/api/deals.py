@@ -242,10 +242,7 @@ FILTERS: dict[str, parameters.Parameter[Any]] = {
 def require_single_axis(clocks: AsOf, prefix: str = "") -> AsOf:
     """For lists the public and the recorded clock are not combined. Raises BadQuery."""
     if clocks.published_on is not None and (clocks.recorded_at is not None or clocks.position is not None):
-        raise InvalidParameter(
-            parameter=f"{prefix}published_on",
-            reason="for lists and totals it looks at the log as it is now: leave recorded_at and position out",
-        )
+        raise InvalidParameter("single_axis", parameter=f"{prefix}published_on")
     return clocks
 
 

@@ -87,7 +87,7 @@ async def get_problems(request: Request) -> Response[str]:
 async def get_file(request: Request, file: FromPath[str]) -> Response[bytes | None]:
     """A file of these pages."""
     if file not in FILES:
-        raise NotFound(f"There is no file '{file[:80]}'.")
+        raise NotFound("file", file=file[:80])
     return _unchanged(request, read(file), FILES[file])
 
 

@@ -49,7 +49,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[Any]:
     parameters.query(request, {})
     uuid = as_uuid(id)
     if uuid is None:
-        raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
+        raise NotFound("event_id", id=id[:80])
     stored, reading = await request.app.state.registry.log.event(uuid)
     return parameters.json_response(encode(event_answer(stored, reading)), 200, {"Cache-Control": "no-cache"})
 

@@ -74,7 +74,7 @@ def _operation(kind: Kind, form: str) -> Operation:
         await parameters.may_read(request)
         asked = parameters.query(request, known)
         if form == "parquet" and not exports.has_parquet():
-            raise NotAcceptable("Parquet needs the library pyarrow, which is not here: ask for csv or ndjson.")
+            raise NotAcceptable("parquet")
         pages, position = await pages_of(request, asked)
         headers = {
             "Cache-Control": "no-cache",

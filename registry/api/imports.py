@@ -126,7 +126,7 @@ async def _lines(request: Request) -> AsyncIterator[NumberedLine]:
             async with asyncio.timeout(parameters.BODY_SECONDS):
                 chunk = await anext(chunks, b"")
         except TimeoutError:
-            raise BodyTimeout(seconds=parameters.BODY_SECONDS) from None
+            raise BodyTimeout(seconds=f"{parameters.BODY_SECONDS:g}") from None
         except InternalServerException:
             raise IncompleteBody from None
         *whole, rest = chunk.split(b"\n")
@@ -355,11 +355,11 @@ async def _import_atomically(
         try:
             requests.append(read(line, key, bulk=not dry_run))
         except Invalid as error:
-            faults += [FieldError(f"/{line.number - 1}{fault.pointer}", fault.detail) for fault in error.faults]
+            faults += [fault.at(f"/{line.number - 1}{fault.pointer}") for fault in error.field_errors]
         except NotJson as error:
-            raise NotJson(**{**error.facts, "reason": f"line {line.number}: {error.facts['reason']}"}) from None
+            raise NotJson(error.field_error, line.number) from None
     if not lines:
-        faults = [FieldError("", "there is no line: give at least one announcement")]
+        faults = [FieldError("", "no_line")]
     if faults:
         raise Invalid(faults)
     try:

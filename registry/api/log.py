@@ -37,7 +37,7 @@ def _wants_text(request: Request) -> bool:
 def _query_with_required(request: Request, known: dict[str, parameters.Parameter[Any]], needed: str) -> dict[str, Any]:
     asked = parameters.query(request, known)
     if needed not in asked:
-        raise InvalidParameter(parameter=needed, reason="it is missing")
+        raise InvalidParameter("missing", parameter=needed)
     return asked
 
 

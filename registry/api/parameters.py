@@ -63,7 +63,7 @@ async def authorize(request: Request, scope: Scope) -> Key:
     """The key that asks. Raises Unauthorized without one, and Forbidden when it lacks the scope."""
     key = await authenticate(request)
     if key is None:
-        raise Unauthorized("This needs a key: send 'Authorization: Bearer KEY' (make one with 'registry keys create').")
+        raise Unauthorized("missing")
     require_scope(key, scope)
     return key
 
@@ -75,17 +75,17 @@ async def authenticate(request: Request) -> Key | None:
         return None
     kind, _, token = given.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
-        raise Unauthorized("The Authorization header is not understood: send 'Authorization: Bearer KEY'.")
+        raise Unauthorized("header")
     key = await request.app.state.registry.keys.find(token.strip())
     if key is None:
-        raise Unauthorized("This key is not known, or it was revoked.")
+        raise Unauthorized("unknown_key")
     return key  # type: ignore[no-any-return]
 
 
 def require_scope(key: Key, scope: Scope) -> None:
     """Raises Forbidden when the key lacks a scope."""
     if not key.allows(scope):
-        raise Forbidden(has=", ".join(sorted(key.scopes)) or "nothing", needs=scope)
+        raise Forbidden(scopes=tuple(sorted(key.scopes)), needs=scope)
 
 
 async def may_read(request: Request) -> None:
@@ -119,7 +119,7 @@ async def body(request: Request, content_type: str = "application/json") -> byte
                 else:
                     chunks.clear()
     except TimeoutError:
-        raise BodyTimeout(seconds=BODY_SECONDS) from None
+        raise BodyTimeout(seconds=f"{BODY_SECONDS:g}") from None
     if size > BODY_LIMIT:
         raise TooLarge(limit=BODY_LIMIT)
     return b"".join(chunks)
@@ -131,25 +131,23 @@ def require_content_type(request: Request, content_type: str) -> None:
     kind, _, parameters = given.partition(";")
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
     if kind.strip().lower() != content_type or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
-        raise UnsupportedMediaType(given=given[:100] or "(none)", expected=f"{content_type} in UTF-8")
+        raise UnsupportedMediaType("type" if given else "missing", given=given[:100], expected=content_type)
     encoding = header(request, b"content-encoding") or "identity"
     if encoding.lower() != "identity":
-        raise UnsupportedMediaType(given=f"{content_type}, {encoding[:100]}", expected="it uncompressed")
+        raise UnsupportedMediaType("encoding", given=encoding[:100])
 
 
 def slug(text: str) -> str:
     """A deal's or organization's name in a path that writes. Raises Invalid."""
     if not is_slug(text):
-        raise Invalid(
-            [FieldError("", f"'{text[:80]}' is no name: use lower-case letters, digits and hyphens, 80 at most")]
-        )
+        raise Invalid([FieldError("", "slug", value=text[:80])])
     return text
 
 
 def require_valid_slug(kind: str, text: str) -> None:
     """Raises NotFound for what cannot be a name, so that no more is asked about it."""
     if not is_slug(text):
-        raise NotFound(f"There is no {kind} '{text[:80]}': a name has lower-case letters, digits and hyphens.")
+        raise NotFound("slug", kind=kind, slug=text[:80])
 
 
 def is_slug(text: str) -> bool:
@@ -160,7 +158,7 @@ def is_slug(text: str) -> bool:
 class Parameter(Struct, Generic[T], frozen=True):
     """What may be asked for in a query: how it is read, and how it is documented (a JSON Schema).
 
-    `read` raises ValueError, whose message tells what is expected.
+    `read` raises InvalidParameter, whose text tells what is expected.
     """
 
     read: Callable[[str], T]
@@ -182,24 +180,25 @@ def query(request: Request, known: Mapping[str, Parameter[Any]]) -> dict[str, An
         parameter = known.get(name)
         if parameter is None:
             near = difflib.get_close_matches(name[:100], known, 1, 0.5)
-            hint = f"is '{near[0]}' meant?" if near else f"known are {', '.join(known) or 'none'}"
-            raise InvalidParameter(parameter=name[:100], reason=f"there is no such parameter; {hint}")
+            if near:
+                raise InvalidParameter("unknown_similar", parameter=name[:100], similar=near[0])
+            raise InvalidParameter("unknown" if known else "none", parameter=name[:100], known=tuple(known))
         if name in values:
-            raise InvalidParameter(parameter=name, reason="it is given twice")
+            raise InvalidParameter("repeated", parameter=name)
         try:
             values[name] = parameter.read(given)
-        except ValueError as error:
-            raise InvalidParameter(parameter=name, reason=str(error)) from None
+        except InvalidParameter as error:
+            raise error.of(name) from None
     return values
 
 
 def _day(text: str) -> date:
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-        raise ValueError("a whole date is expected, such as 2025-10-29")
+        raise InvalidParameter("date")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"there is no day {text}") from None
+        raise InvalidParameter("no_such_date", value=text) from None
 
 
 def _instant(text: str) -> datetime:
@@ -210,30 +209,30 @@ def _instant(text: str) -> datetime:
             raise ValueError
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("an instant with its offset is expected, such as 2025-10-29T12:00:00Z") from None
+        raise InvalidParameter("instant") from None
 
 
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
-        raise ValueError("true or false is expected")
+        raise InvalidParameter("boolean")
     return text == "true"
 
 
 def _name(text: str) -> str:
     if not is_slug(text):
-        raise ValueError("a name in lower-case letters, digits and hyphens is expected")
+        raise InvalidParameter("slug")
     return text
 
 
 def _place(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", text, re.ASCII):
-        raise ValueError("an ISO 3166 country or subdivision is expected, such as KR or KR-31")
+        raise InvalidParameter("place")
     return text
 
 
 def _text(text: str) -> str:
     if not text.strip() or len(text) > TEXT_LIMIT or re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError(f"some text without control characters is expected, {TEXT_LIMIT} characters at most")
+        raise InvalidParameter("text", limit=TEXT_LIMIT)
     return text
 
 
@@ -253,7 +252,7 @@ def integer(low: int, high: int, default: int | None = None) -> Parameter[int]:
 
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high} is expected")
+            raise InvalidParameter("integer", low=low, high=high)
         return int(text)
 
     schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high}
@@ -265,7 +264,7 @@ def choice(*values: str) -> Parameter[str]:
 
     def read(text: str) -> str:
         if text not in values:
-            raise ValueError(f"one of {', '.join(values)} is expected")
+            raise InvalidParameter("choice", known=values)
         return text
 
     return Parameter(read, {"type": "string", "enum": list(values)})
@@ -314,9 +313,7 @@ def accept_datetime(request: Request) -> datetime | None:
             raise ValueError
         return parsedate_to_datetime(given).astimezone(UTC) + timedelta(seconds=1) - timedelta(microseconds=1)
     except (ValueError, OverflowError):
-        raise InvalidParameter(
-            parameter="Accept-Datetime", reason="an HTTP date is expected, such as Wed, 29 Oct 2025 12:00:00 GMT"
-        ) from None
+        raise InvalidParameter("http_date", parameter="Accept-Datetime") from None
 
 
 def http_date(moment: datetime) -> str:
@@ -332,9 +329,7 @@ def expected_version(request: Request) -> int | None:
     match, none_match = header(request, b"if-match"), header(request, b"if-none-match")
     if none_match is not None:
         if none_match.strip() != "*" or match is not None:
-            raise InvalidParameter(
-                parameter="If-None-Match", reason="for a new deal only '*' is understood, without If-Match"
-            )
+            raise InvalidParameter("if_none_match", parameter="If-None-Match")
         return 0
     if match is None:
         return None
@@ -342,7 +337,7 @@ def expected_version(request: Request) -> int | None:
         return ANY_VERSION
     found = _ETAG.match(match)
     if found is None:
-        raise InvalidParameter(parameter="If-Match", reason='an ETag of this deal is expected, such as "3"')
+        raise InvalidParameter("if_match", parameter="If-Match")
     return int(found.group(1))
 
 
@@ -350,7 +345,7 @@ def idempotency_key(request: Request) -> str | None:
     """The Idempotency-Key, if there is one. Raises BadQuery."""
     key = header(request, b"idempotency-key")
     if key is not None and not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", key):
-        raise InvalidParameter(parameter="Idempotency-Key", reason="1 to 255 visible ASCII characters are expected")
+        raise InvalidParameter("idempotency_key", parameter="Idempotency-Key")
     return key
 
 

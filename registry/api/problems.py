@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from registry import errors
+from registry.i18n import DEFAULT_LANGUAGE, Message, negotiate_language, render
 from registry.infra import postgres
 
 log = structlog.get_logger(__name__)
@@ -174,7 +175,7 @@ def problem(
         "request_id": request_id(request),
         **more,
     }
-    sent = {"Cache-Control": "no-store", **(headers or {})}
+    sent = {"Cache-Control": "no-store", "Vary": "Accept-Language", **(headers or {})}
     if kind.retry_after is not None:
         sent["Retry-After"] = str(kind.retry_after)
     if kind.status == 401:
@@ -189,35 +190,63 @@ def on_registry_error(request: Request[Any, Any, Any], error: errors.RegistryErr
     code = code_of(error)
     if code == "failed":
         return on_internal_error(request, error)
-    return problem(request, code, str(error), **extension_members(error))
+    language = language_of(request)
+    return problem(request, code, render(error.message, language), **extension_members(error, language))
 
 
-def extension_members(error: errors.RegistryError) -> dict[str, Any]:
-    """What a problem document says beside the sentence, by the kind of error."""
-    more: dict[str, Any] = {}
+def language_of(request: Request[Any, Any, Any]) -> str:
+    """The language that the client prefers for texts."""
+    return negotiate_language(request.headers.get("accept-language"))
+
+
+def extension_members(error: errors.RegistryError, language: str = DEFAULT_LANGUAGE) -> dict[str, Any]:
+    """The members that a kind of error adds to its problem document (RFC 9457 §3.2)."""
+    more: dict[str, Any] = {"params": _encodable(error.params)} if error.params else {}
     match error:
-        case errors.Invalid(faults=faults):
-            more["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in faults]
-        case errors.NotJson():
-            more["errors"] = [{"pointer": error.facts.get("pointer", ""), "detail": error.facts["reason"]}]
+        case errors.Invalid(field_errors=field_errors):
+            more["errors"] = [_field_error(field_error, language) for field_error in field_errors]
+        case errors.NotJson(field_error=field_error):
+            more["errors"] = [_field_error(field_error, language)]
         case errors.RuleBroken(refusal=refusal, events=events):
             more["rule"] = refusal.code
             if events:
                 more["events"] = list(events)
         case errors.InvalidParameter():
-            more["parameter"] = error.facts["parameter"]
+            more["parameter"] = error.params["parameter"]
         case errors.VersionConflict():
-            more["version"] = error.facts["actual"]
+            more["version"] = error.params["actual"]
         case _:
             pass
     return more
+
+
+def _field_error(error: errors.FieldError, language: str) -> dict[str, Any]:
+    return {
+        "pointer": error.pointer,
+        "detail": render(error, language),
+        "code": error.code,
+        **({"params": _encodable(error.params)} if error.params else {}),
+    }
+
+
+def _encodable(value: Any) -> Any:
+    """A message's parameters as JSON: a nested message is its code and its parameters."""
+    match value:
+        case Message():
+            return {"code": value.code, "params": _encodable(value.params)}
+        case dict():
+            return {name: _encodable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_encodable(item) for item in value]
+        case _:
+            return value
 
 
 def on_merged(request: Request[Any, Any, Any], error: errors.MergedInto) -> Response[bytes]:
     """308 to the record that a duplicate was merged into, with the same question."""
     parts = request.url.path.split("/")
     at = next(i for i, part in enumerate(parts) if part in ("deals", "organizations")) + 1
-    parts[at] = error.facts["into"]
+    parts[at] = str(error.params["into"])
     query = request.scope["query_string"].decode("latin-1")
     location = "/".join(parts) + (f"?{query}" if query else "")
     headers = {"Location": location, "Cache-Control": "no-cache"}
@@ -229,9 +258,13 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     if error.status_code >= 500:
         return on_internal_error(request, error)
     path = request.url.path[:200]
-    details = {404: f"There is nothing at '{path}'.", 405: f"'{path}' does not take {request.method}."}
+    messages = {
+        404: errors.ErrorMessage("not_found/path", path=path),
+        405: errors.ErrorMessage("method_not_allowed", path=path, method=request.method),
+    }
     allowed = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-    detail = details.get(error.status_code, str(error.detail))
+    message = messages.get(error.status_code, errors.ErrorMessage("bad_request", reason=str(error.detail)))
+    detail = render(message, language_of(request))
     return problem(request, _OF_HTTP.get(error.status_code, "bad_request"), detail, allowed)
 
 
@@ -242,7 +275,7 @@ def on_internal_error(request: Request[Any, Any, Any], error: Exception) -> Resp
         return on_registry_error(request, errors.DatabaseUnavailable())
     known = {"request_id": request_id(request), "method": request.method, "path": request.url.path}
     log.error("request failed", exc_info=error, **known)
-    return problem(request, "failed", "The registry failed to answer; the fault is logged under this request_id.")
+    return problem(request, "failed", render(errors.ErrorMessage("failed"), language_of(request)))
 
 
 HANDLERS: dict[Any, Any] = {

@@ -427,10 +427,12 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
 
 
 class FieldError(ResponseModel, frozen=True, kw_only=True):
-    """A field that is wrong: its JSON Pointer (RFC 6901) in the body, and what is wrong."""
+    """A field that is wrong: its JSON Pointer (RFC 6901) in the body, and what is wrong, as a text and as a code."""
 
     pointer: str
     detail: str
+    code: str
+    params: dict[str, Any] | UnsetType = UNSET
 
 
 class ProblemDocument(ResponseModel, frozen=True, kw_only=True):
@@ -442,6 +444,7 @@ class ProblemDocument(ResponseModel, frozen=True, kw_only=True):
     detail: str
     code: str
     request_id: str
+    params: dict[str, Any] | UnsetType = UNSET
     errors: list[FieldError] | UnsetType = UNSET
     parameter: str | UnsetType = UNSET
     rule: str | UnsetType = UNSET

@@ -35,14 +35,14 @@ async def get_stream(request: Request) -> Response[Any] | Stream:
         name = "Last-Event-ID"
         try:
             after = POSITION(last)
-        except ValueError as error:
-            raise InvalidParameter(parameter=name, reason=str(error)) from None
+        except InvalidParameter as error:
+            raise error.of(name) from None
     feed = request.app.state.registry.feed
     head = await feed.head()
     if after is None:
         after = head
     elif after > head:
-        raise InvalidParameter(parameter=name, reason=f"the log ends at position {head}")
+        raise InvalidParameter("after_head", parameter=name, head=head)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.method == "HEAD":
         return Response(None, media_type="text/event-stream", headers=headers)

@@ -50,9 +50,7 @@ async def get_totals(request: Request) -> Response[Any]:
     asked.pop("currency", None)
     by_parent = asked.get("roll_up") == "parent"
     if by_parent and question.group_by != "organization":
-        raise InvalidParameter(
-            parameter="roll_up", reason="only totals by organization roll up: add group_by=organization"
-        )
+        raise InvalidParameter("roll_up", parameter="roll_up")
     found = await registry.portfolio.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
     rules = {rule: str(rule.text) for group in (found.overall, *found.groups) for rule in group.rules}
     answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}

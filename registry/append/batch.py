@@ -286,7 +286,7 @@ class Batch:
             and _has_same_content(known, announcement)
         ):
             return known
-        raise IdConflict(id=known.id, stream=stream_name(known.kind, known.slug), version=known.version)
+        raise IdConflict(id=str(known.id), stream=stream_name(known.kind, known.slug), version=known.version)
 
     async def _validate_merge(
         self, connection: Connection | Pool, before: FoldedStream[Any], after: FoldedStream[Any]

@@ -75,11 +75,13 @@ class AppendResult(Struct, frozen=True):
 
 
 class SubmissionError(RegistryError):
-    """Request {number} of those that were to be recorded together: {error}"""
+    """One request of a submission is refused, and so is the whole submission."""
+
+    code = "submission"
 
     def __init__(self, number: int, error: RegistryError) -> None:
         """Keep which request was refused (`number`, from 0) and why (`error`)."""
-        super().__init__(number=number, error=error)
+        super().__init__(number=number, problem=error.message)
         self.number = number
         self.error = error
 

@@ -231,7 +231,7 @@ class Webhooks:
         schemes = ("https", "http") if self._allowed else ("https",)
         there = bool(host) and not named and port != 0 and scheme in schemes
         if not there or (_is_address(host) and not self._guarded.is_allowed(host)):
-            raise Invalid([FieldError("/url", "is no https address of a public host, without a user and a password")])
+            raise Invalid([FieldError("/url", "webhook_url")])
 
     async def all(self) -> list[Webhook]:
         """Every webhook, in the order in which they were made."""
@@ -244,13 +244,13 @@ class Webhooks:
     async def _row(self, id: str) -> Any:
         row = await self._pool.fetchrow(ONE, id)
         if row is None:
-            raise NotFound(f"There is no webhook '{id[:80]}'.")
+            raise NotFound("webhook", webhook=id[:80])
         return row
 
     async def delete(self, id: str) -> None:
         """Raises NotFound."""
         if await self._pool.fetchval(DELETE, id) is None:
-            raise NotFound(f"There is no webhook '{id[:80]}'.")
+            raise NotFound("webhook", webhook=id[:80])
 
     async def deliveries(self, id: str, limit: int) -> list[Delivery]:
         """The latest attempts, the last one first. Raises NotFound."""
@@ -272,7 +272,7 @@ class Webhooks:
         row = await self._row(id)
         found = await store.events_at(self._pool, [position])
         if not found:
-            raise NotFound(f"There is no event at position {position}.")
+            raise NotFound("position", position=position)
         delivery = await self._send(row, str(found[0].recorded.id), position, message(found[0]), 1)
         if delivery.succeeded:
             await self._pool.execute(ENABLE, id)

@@ -39,7 +39,5 @@ def _last_or_first_day(text: str, which: str, open_end: date) -> date:
             return open_end
         day = date(bound.tm_year, bound.tm_mon, bound.tm_mday)
     except (EDTFParseException, ValueError, AttributeError, TypeError):
-        raise ValueError(
-            f"'{text}' is no date in EDTF level 0 or 1, such as 2031, 2027-11 or 2025-07/2025-09"
-        ) from None
+        raise ValueError(f"'{text}' is not an EDTF level 0 or 1 date") from None
     return day

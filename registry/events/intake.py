@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -63,7 +63,7 @@ class AnnouncementDecoder(Generic[A]):
             return [self.decode_one(body)]
         announcements: list[A] = decode(self._list, body)
         if not announcements:
-            raise Invalid([FieldError("", "the list is empty: give at least one announcement")])
+            raise Invalid([FieldError("", "no_announcement")])
         faults = [fault for i, a in enumerate(announcements) for fault in validation.validate(a, f"/{i}")]
         faults += _repeated_ids(announcements)
         if faults:
@@ -75,7 +75,7 @@ def _repeated_ids(announcements: list[A]) -> Iterator[FieldError]:
     first: dict[UUID, int] = {}
     for i, announcement in enumerate(announcements):
         if announcement.id is not None and first.setdefault(announcement.id, i) != i:
-            yield FieldError(f"/{i}/id", f"stands at {first[announcement.id]} already: an id names one event")
+            yield FieldError(f"/{i}/id", "id_repeated", index=first[announcement.id])
 
 
 def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
@@ -100,7 +100,7 @@ def _refuse_duplicates(body: bytes) -> None:
         json_scan.refuse_duplicates(body)
     except json_scan.DuplicateKeyError:
         pointer = json_scan.duplicate_key_pointer(body)
-        raise Invalid([FieldError(pointer, "the key stands twice in one object: which of them is meant?")]) from None
+        raise Invalid([FieldError(pointer, "duplicate_key")]) from None
     except (ValueError, RecursionError) as error:
         raise _not_json(body, error) from None
 
@@ -110,64 +110,91 @@ _CHARACTER = re.compile(r"^(.*): line \d+ column \d+ \(char (\d+)\)$")
 
 
 def _not_json(body: bytes, error: BaseException) -> NotJson:
-    """Why a body is no JSON, and where reading it ended."""
+    """Why a body is not JSON, and where decoding ended."""
     if isinstance(error, RecursionError):
-        return NotJson(reason="it is nested without end", pointer=json_scan.deepest_pointer(body))
+        return NotJson(FieldError(json_scan.deepest_pointer(body), "json_nesting"))
     try:
         text = body.decode()
     except UnicodeDecodeError as undecodable:
         at = undecodable.start
-        return NotJson(reason=f"byte {at} is not UTF-8", pointer=json_scan.pointer_at(body, at))
-    found = _BYTE.match(str(error))
-    if found:
-        reason, at = found.group(1), int(found.group(2))
-    elif found := _CHARACTER.match(str(error)):
-        reason, at = found.group(1).lower(), len(text[: int(found.group(2))].encode())
+        return NotJson(FieldError(json_scan.pointer_at(body, at), "json_not_utf8", byte=at))
+    if match := _BYTE.match(str(error)):
+        reason, at = match.group(1), int(match.group(2))
+    elif match := _CHARACTER.match(str(error)):
+        reason, at = match.group(1).lower(), len(text[: int(match.group(2))].encode())
     else:
-        return NotJson(reason=str(error).lower(), pointer=json_scan.pointer_at(body, len(body) - 1))
-    return NotJson(reason=f"{reason} at byte {at}", pointer=json_scan.pointer_at(body, at))
+        reason, at = str(error).lower(), len(body) - 1
+    return NotJson(FieldError(json_scan.pointer_at(body, at), "json_syntax", reason=reason, byte=at))
 
 
-# --- msgspec's messages in the words of the field ---------------------------------------------------------------------
+# --- msgspec's messages as codes --------------------------------------------------------------------------------------
 
 
 _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_FIELD = re.compile(r"^Object (contains unknown|missing required) field `([^`]+)`")
-_VALUE = re.compile(r"^Invalid (?:enum )?value '((?:.|\n)*)'$")
-_PATTERN = re.compile(r"^Expected `str` matching regex (.*)$")
+_FIELD = re.compile(r"Object (contains unknown|missing required) field `([^`]+)`")
+_VALUE = re.compile(r"Invalid (?:enum )?value '((?:.|\n)*)'")
+_PATTERN = re.compile(r"Expected `str` matching regex (.*)")
+
+# Other messages, by pattern: the code, and the parameters that the groups are.
+_CODES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"Expected `str` of length >= (?P<limit>\d+)"), "text_too_short"),
+    (re.compile(r"Expected `str` of length <= (?P<limit>\d+)"), "text_too_long"),
+    (re.compile(r"Expected `array` of length >= (?P<limit>\d+)"), "list_too_short"),
+    (re.compile(r"Expected `array` of length <= (?P<limit>\d+)"), "list_too_long"),
+    (re.compile(r"Expected `int` >= (?P<limit>-?\d+)"), "number_too_small"),
+    (re.compile(r"Expected `int` <= (?P<limit>-?\d+)"), "number_too_large"),
+    (re.compile(r"Integer value out of range"), "number_out_of_range"),
+    (re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<given>[^`]+)`"), "type"),
+    (re.compile(r"Expected `(?P<expected>[^`]+)`"), "type_expected"),
+    (re.compile(r"Invalid RFC3339 encoded date"), "date"),
+    (re.compile(r"Invalid UUID"), "uuid"),
+)
+
+# msgspec's names of types, and JSON's.
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 def _to_field_error(message: str) -> FieldError:
-    """msgspec's message as a fault: its path as a pointer, with the field that it names at the end."""
+    """msgspec's message as a code. Its path becomes the pointer, with the field that it names at the end."""
     at = _AT.search(message)
     pointer = ""
     if at:
         message = message[: at.start()]
         pointer = "".join(f"/{json_scan.escape(name or index)}" for name, index in _STEP.findall(at.group(1)))
-    if found := _FIELD.match(message):
-        pointer += f"/{json_scan.escape(found.group(2))}"
-        return FieldError(
-            pointer, "is missing" if "missing" in found.group(1) else _unknown("field", found.group(2), _fields())
-        )
+    if match := _FIELD.match(message):
+        pointer += f"/{json_scan.escape(match.group(2))}"
+        if "missing" in match.group(1):
+            return FieldError(pointer, "required")
+        return _unknown(pointer, "unknown_field", match.group(2), _fields())
     name = pointer.rsplit("/", 1)[-1]
-    if found := _VALUE.match(message):
-        value = found.group(1)
+    if match := _VALUE.fullmatch(message):
+        value = match.group(1)
         if name == "type":
-            return FieldError(pointer, _unknown("event type", value, EVENT_TYPES))
+            return _unknown(pointer, "unknown_event_type", value, EVENT_TYPES)
         if name == "currency":
-            return FieldError(pointer, f"{value!r:.50} is no ISO 4217 currency")
-        return FieldError(pointer, f"{value!r:.50} is none of {', '.join(_choices().get(name, ('the known values',)))}")
-    if found := _PATTERN.match(message):
-        return FieldError(pointer, f"does not fit: {_patterns().get(found.group(1), found.group(1))}")
-    return FieldError(pointer, message[0].lower() + message[1:])
+            return FieldError(pointer, "currency", value=value[:50])
+        return FieldError(pointer, "choice", value=value[:50], known=_choices().get(name, ()))
+    if (match := _PATTERN.fullmatch(message)) and match.group(1) in _patterns():
+        return FieldError(pointer, _patterns()[match.group(1)])
+    for pattern, code in _CODES:
+        if match := pattern.fullmatch(message):
+            return FieldError(pointer, code, **{key: _parameter(key, text) for key, text in match.groupdict().items()})
+    return FieldError(pointer, "other", reason=message[0].lower() + message[1:])
 
 
-def _unknown(what: str, given: str, known: Any) -> str:
-    # What is known, but elsewhere, was meant as it is written.
+def _parameter(name: str, text: str) -> str | int:
+    if name == "limit":
+        return int(text)
+    return " or ".join(_JSON_TYPES.get(part, part) for part in text.split(" | "))
+
+
+def _unknown(pointer: str, code: str, given: str, known: Collection[str]) -> FieldError:
+    # A known name in the wrong place is spelled correctly: there is nothing to suggest.
     near = [] if given in known else difflib.get_close_matches(given[:100], known, 1, 0.7)
-    hint = f"; is '{near[0]}' meant?" if near else ""
-    return f"there is no {what} '{given[:100]}'{hint}"
+    if near:
+        return FieldError(pointer, f"{code}_similar", value=given[:100], similar=near[0])
+    return FieldError(pointer, code, value=given[:100])
 
 
 @cache
@@ -195,14 +222,13 @@ def _choices() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _patterns() -> dict[str, str]:
-    """What is expected where a pattern stands, by the pattern as msgspec writes it."""
-    found: dict[str, str] = {}
-    for alias in vars(types).values():
-        for meta in getattr(alias, "__metadata__", ()):
-            if isinstance(meta, Meta) and meta.pattern and meta.description:
-                example = f" Such as {meta.examples[0]}." if meta.examples else ""
-                found[repr(meta.pattern)] = meta.description + example
-    return found
+    """The code for a text that does not match a pattern, by the pattern as msgspec writes it."""
+    return {
+        repr(meta.pattern): f"format_{name.lower()}"
+        for name, alias in vars(types).items()
+        for meta in getattr(alias, "__metadata__", ())
+        if isinstance(meta, Meta) and meta.pattern
+    }
 
 
 announcements = AnnouncementDecoder(Announcement)

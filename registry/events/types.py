@@ -66,6 +66,7 @@ Place = Annotated[
 ]
 Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)", description="A BCP 47 language tag.")]
 Hash = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="`sha256:` and 64 hex digits.")]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)")]
 FieldPath = Annotated[
     str,
     Meta(
@@ -615,7 +616,7 @@ class OrganizationIdentified(Event, frozen=True, tag="organization_identified"):
     """The organization has this identifier in a public register."""
 
     scheme: IdentifierScheme
-    identifier: Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)")]
+    identifier: Identifier
 
 
 class ParentSet(Event, frozen=True, tag="parent_set"):

@@ -49,7 +49,7 @@ def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> 
     """The faults of a well-shaped announcement. `at` is the pointer of the announcement in the body."""
     event = announcement.event
     if announcement.effective_on is None and not isinstance(event, _UNDATED):
-        yield FieldError(f"{at}/effective_on", "is missing: from which day is it so in the world? (a whole date)")
+        yield FieldError(f"{at}/effective_on", "required_effective_on")
     yield from _day(announcement.effective_on, f"{at}/effective_on")
     yield from _sources(announcement.sources, at)
     yield from _values(event, f"{at}/event")
@@ -57,7 +57,7 @@ def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> 
         case EventRedacted():
             for name in ("also", "effects"):
                 if getattr(event, name):
-                    yield FieldError(f"{at}/event/{name}", "is the registry's to fill in: leave it out")
+                    yield FieldError(f"{at}/event/{name}", "set_by_registry")
         case EventCorrected():
             yield from _replacement(event, f"{at}/event/replacement")
         case ClaimReported():
@@ -69,13 +69,13 @@ def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> 
 def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
     replacement = event.replacement
     if all(getattr(replacement, f) is UNSET for f in replacement.__struct_fields__):
-        yield FieldError(at, "replaces nothing: give effective_on, sources or event")
+        yield FieldError(at, "replacement_empty")
     if replacement.sources is not UNSET:
         yield from _sources(replacement.sources, at)
     if replacement.event is not UNSET:
         yield from _values(replacement.event, f"{at}/event")
     if replacement.effective_on is None and not isinstance(replacement.event, BOOKKEEPING_TYPES):
-        yield FieldError(f"{at}/effective_on", "may be null only where the event is the record's own")
+        yield FieldError(f"{at}/effective_on", "null_effective_on")
     if isinstance(replacement.effective_on, date):
         yield from _day(replacement.effective_on, f"{at}/effective_on")
 
@@ -85,18 +85,18 @@ def _claim(event: ClaimReported, at: str) -> Iterator[FieldError]:
     check = _CHECKS.get(event.field.rsplit("/", 1)[1])
     wrong = check(event.value) if check is not None and isinstance(event.value, str) else None
     if wrong:
-        yield FieldError(at, wrong)
+        yield wrong.at(at)
 
 
 def _sources(sources: tuple[Source, ...], at: str) -> Iterator[FieldError]:
     for i, source in enumerate(sources):
         if source.publisher is source.url is source.title is source.locator is None:
-            yield FieldError(f"{at}/sources/{i}", "names nobody: give at least a publisher, url, title or locator")
+            yield FieldError(f"{at}/sources/{i}", "source_empty")
         for name in ("url", "archived_url"):
             address = getattr(source, name)
-            wrong = _address(address) if address is not None else None
+            wrong = _url(address) if address is not None else None
             if wrong:
-                yield FieldError(f"{at}/sources/{i}/{name}", wrong)
+                yield wrong.at(f"{at}/sources/{i}/{name}")
         yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
 
 
@@ -105,23 +105,23 @@ _PLAIN = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)*(?:[/?#]|\Z)")
 
 
 @lru_cache(maxsize=10_000)
-def _address(url: str) -> str | None:
+def _url(url: str) -> FieldError | None:
     if _PLAIN.match(url):
         return None
-    no_address = f"'{url[:100]}' is no address: check its host"
+    no_host = FieldError("", "url_host", value=url[:100])
     try:
         parts = urlsplit(url)
         if "@" in parts.netloc:
-            # What is recorded is published: the refusal does not repeat it either.
-            return "names a user, perhaps with a password: leave out what stands before the host, up to '@'"
-        return None if parts.hostname and parts.port != 0 else no_address
+            # It may hold a password, so the error does not repeat the value.
+            return FieldError("", "url_credentials")
+        return None if parts.hostname and parts.port != 0 else no_host
     except ValueError:
-        return no_address
+        return no_host
 
 
 def _day(day: date | None, at: str) -> Iterator[FieldError]:
     if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-        yield FieldError(at, f"{day} lies outside of the years {FIRST_DAY.year} to {LAST_DAY.year}")
+        yield FieldError(at, "day_out_of_range", value=day, first=FIRST_DAY, last=LAST_DAY)
 
 
 def _values(value: Struct, at: str) -> Iterator[FieldError]:
@@ -135,12 +135,10 @@ def _values(value: Struct, at: str) -> Iterator[FieldError]:
     match value:
         case Horizon(from_=str(begin), until=str(end)) if not (_edtf(begin) or _edtf(end)):
             if first_day(begin) > last_day(end):
-                yield FieldError(f"{at}/until", "lies before 'from'")
+                yield FieldError(f"{at}/until", "before_from")
         case OrganizationIdentified():
             if not _SCHEMES[value.scheme](value.identifier):
-                yield FieldError(
-                    f"{at}/identifier", f"'{value.identifier}' is no valid {value.scheme}: check its digits"
-                )
+                yield FieldError(f"{at}/identifier", "identifier", value=value.identifier, scheme=value.scheme)
         case _:
             pass
 
@@ -167,62 +165,59 @@ def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
             yield from _values(value, at)
         case tuple():
             if len(value) > MAX_LIST_ITEMS:
-                yield FieldError(at, f"has {len(value)} entries: {MAX_LIST_ITEMS} at most")
+                yield FieldError(at, "list_too_long", limit=MAX_LIST_ITEMS)
             for i, item in enumerate(value):
                 if isinstance(item, Struct):
                     yield from _values(item, f"{at}/{i}")
         case str() if name in _CHECKS:
             wrong = _CHECKS[name](value)
             if wrong:
-                yield FieldError(at, wrong)
+                yield wrong.at(at)
         case _:
             pass
 
 
 def _amount(amount: Amount, at: str) -> Iterator[FieldError]:
     if amount.value is amount.low is amount.high is amount.wording is None:
-        yield FieldError(
-            f"{at}/value",
-            "is missing: give value, or low and high, or the wording; leave the whole amount out if none was stated",
-        )
+        yield FieldError(f"{at}/value", "required_amount")
     bounds = [(n, Decimal(b)) for n in ("low", "value", "high") if (b := getattr(amount, n)) is not None]
     for (name, bound), (above, higher) in pairwise(bounds):
         if bound > higher:
-            yield FieldError(f"{at}/{above}", f"is less than {name}")
+            yield FieldError(f"{at}/{above}", "less_than_field", other=name)
     stated = [amount.currency, *(s.currency for s in amount.stated_as)]
     if len(stated) != len(set(stated)):
-        yield FieldError(f"{at}/stated_as", "states one currency twice")
+        yield FieldError(f"{at}/stated_as", "currency_repeated")
 
 
 @lru_cache(maxsize=10_000)
-def _edtf(text: str) -> str | None:
+def _edtf(text: str) -> FieldError | None:
     try:
-        return None if first_day(text) <= last_day(text) else f"'{text}' ends before it begins"
-    except ValueError as error:
-        return str(error)
+        return None if first_day(text) <= last_day(text) else FieldError("", "edtf_reversed", value=text)
+    except ValueError:
+        return FieldError("", "edtf", value=text)
 
 
 @lru_cache(maxsize=10_000)
-def _place(code: str) -> str | None:
+def _place(code: str) -> FieldError | None:
     codes: Any = pycountry.subdivisions if "-" in code else pycountry.countries
     known = codes.get(code=code) if "-" in code else codes.get(alpha_2=code)
-    return None if known else f"'{code}' is no ISO 3166 country or subdivision"
+    return None if known else FieldError("", "place", value=code)
 
 
-def _latitude(text: str) -> str | None:
-    return None if abs(Decimal(text)) <= 90 else "lies beyond ±90 degrees"
+def _latitude(text: str) -> FieldError | None:
+    return None if abs(Decimal(text)) <= 90 else FieldError("", "latitude")
 
 
-def _longitude(text: str) -> str | None:
-    return None if abs(Decimal(text)) <= 180 else "lies beyond ±180 degrees"
+def _longitude(text: str) -> FieldError | None:
+    return None if abs(Decimal(text)) <= 180 else FieldError("", "longitude")
 
 
-def _deal_or_pledge(text: str) -> str | None:
+def _deal_or_pledge(text: str) -> FieldError | None:
     named = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)?", text, re.ASCII)
-    return None if named else "names neither DEAL nor DEAL/PLEDGE"
+    return None if named else FieldError("", "deal_or_pledge")
 
 
-_CHECKS: dict[str, Callable[[str], str | None]] = {
+_CHECKS: dict[str, Callable[[str], FieldError | None]] = {
     "planned": _edtf,
     "reached": _edtf,
     "from_": _edtf,

@@ -347,10 +347,9 @@ class _Row:
             try:
                 taker.decode_one(msgspec.json.encode(body))
             except Invalid as error:
-                more = [fault for fault in error.faults if fault.pointer not in told]
+                more = [fault for fault in error.field_errors if fault.pointer not in told]
                 for fault in more:
-                    detail = "is no day such as 2025-10-29" if "RFC3339" in fault.detail else fault.detail
-                    self.fault(self._column(fault.pointer), f"{_said(fault.pointer)}{detail}")
+                    self.fault(self._column(fault.pointer), f"{_said(fault.pointer)}{fault.detail}")
                     _remove_at(body, fault.pointer)
                     told.add(fault.pointer)
                 if more:

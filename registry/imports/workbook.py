@@ -40,7 +40,9 @@ class CellError(Struct, frozen=True, order=True):
 
 
 class SheetErrors(RegistryError):
-    """{summary}"""
+    """Cells of a workbook are wrong."""
+
+    code = "sheet_errors"
 
     def __init__(self, faults: list[CellError]) -> None:
         super().__init__(summary="; ".join(map(str, faults)))

@@ -101,4 +101,4 @@ async def revoke(pool: Pool, id: str) -> None:
         NotFound: No such key is in force.
     """
     if await pool.fetchval(REVOKE, id, datetime.now(UTC)) is None:
-        raise NotFound(f"There is no key '{id}' in force.")
+        raise NotFound("key", key=id)

@@ -50,11 +50,15 @@ Progress = Callable[[int, int], None]
 
 
 class RegistryNotEmpty(RegistryError):
-    """There are {size} events in this registry: a backup is restored into an empty one."""
+    """A backup can be restored into an empty registry only."""
+
+    code = "registry_not_empty"
 
 
 class InvalidBackup(RegistryError):
-    """'{file}' is no whole backup of a registry: {reason}"""
+    """A file is not a complete backup."""
+
+    code = "invalid_backup"
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,9 +169,9 @@ class _Lines:
         try:
             return decoder.decode(next(self._lines))
         except (StopIteration, EOFError, gzip.BadGzipFile):
-            raise InvalidBackup(file=self._file, reason="it is cut off, or no gzip file") from None
+            raise InvalidBackup(file=str(self._file), reason="it is cut off, or no gzip file") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidBackup(file=self._file, reason=str(error)) from None
+            raise InvalidBackup(file=str(self._file), reason=str(error)) from None
 
 
 @contextmanager
@@ -179,7 +183,7 @@ def _lines(file: Path) -> Iterator[_Lines]:
 async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Header:
     header: Header = lines.next(_header)
     if header.format != FORMAT:
-        raise InvalidBackup(file=file, reason=f"its format is '{header.format}', not '{FORMAT}'")
+        raise InvalidBackup(file=str(file), reason=f"its format is '{header.format}', not '{FORMAT}'")
     tree = Frontier()
     for after in range(0, header.size, BATCH_SIZE):
         count = min(BATCH_SIZE, header.size - after)
@@ -199,7 +203,7 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
     for _ in range(lines.next(_rest).rows):
         row: TableRow = lines.next(_row)
         if row.table not in rows:
-            raise InvalidBackup(file=file, reason=f"this registry has no table '{row.table}'")
+            raise InvalidBackup(file=str(file), reason=f"this registry has no table '{row.table}'")
         rows[row.table].append(bytes(row.row))
         if len(rows[row.table]) == BATCH_SIZE:
             await _write(connection, row.table, rows[row.table])

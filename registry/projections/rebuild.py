@@ -103,11 +103,15 @@ Progress = Callable[[int, int], None]
 
 
 class RebuildRunning(RegistryError):
-    """The views are being rebuilt by another process: wait until it has ended."""
+    """Another process is rebuilding the projections."""
+
+    code = "rebuild_running"
 
 
 class TablesInUse(RegistryError):
-    """The rebuilt views could not take their place: the live ones were being read all the time. Try again."""
+    """The rebuilt tables could not replace the live ones, which were locked by readers."""
+
+    code = "tables_in_use"
 
 
 class Difference(Struct, frozen=True):

@@ -291,7 +291,7 @@ class DealQueries:
 
 def unknown_deal(slug: str) -> NotFound:
     """The error for a slug that no deal ever had."""
-    return NotFound(f"There is no deal '{slug}', and there never was one under this name.")
+    return NotFound("deal", deal=slug)
 
 
 def _require_state(slug: str, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal]) -> Deal:
@@ -305,10 +305,11 @@ def _require_state(slug: str, stream: FoldedStream[Deal], snapshot: StateAsOf[De
 def _not_known_yet(slug: str, stream: FoldedStream[Deal]) -> NotFound:
     first = stream.events[0]
     return NotFound(
-        f"The deal '{slug}' was not known at that point in time: its first event was recorded at "
-        f"{first.recorded_at.astimezone(UTC).isoformat()}, published on {first.published_on}, and holds from "
-        f"{first.effective_on or first.published_on}. Ask for a later point.",
-        first_recorded_at=first.recorded_at,
+        "deal_not_known_yet",
+        deal=slug,
+        recorded_at=first.recorded_at.astimezone(UTC),
+        published_on=first.published_on,
+        effective_on=first.effective_on or first.published_on,
     )
 
 

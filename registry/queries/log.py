@@ -66,7 +66,7 @@ class LogQueries:
         """
         stored = (await store.by_ids(self._streams.pool(), [id])).get(id)
         if stored is None:
-            raise NotFound(f"There is no event {id}.")
+            raise NotFound("event", event=str(id))
         stream, _ = await self._streams.load(f"{stored.recorded.kind}/{stored.recorded.slug}")
         assert stream is not None
         return stored, stream.record.by_id[id]

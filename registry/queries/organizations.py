@@ -201,7 +201,7 @@ class OrganizationQueries:
     async def _stream(self, slug: str) -> FoldedStream[Organization]:
         stream, _ = await self._streams.load(f"organization/{slug}")
         if stream is None:
-            raise NotFound(f"There is no organization '{slug}'.")
+            raise NotFound("organization", organization=slug)
         return stream
 
     async def _streams_with(self, types: Sequence[str]) -> list[FoldedStream[Organization]]:
@@ -221,4 +221,4 @@ class OrganizationQueries:
 
 
 def _not_registered_yet(slug: str) -> NotFound:
-    return NotFound(f"The organization '{slug}' was not known there yet.")
+    return NotFound("organization_not_known_yet", organization=slug)

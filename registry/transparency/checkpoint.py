@@ -32,11 +32,15 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
 
 
 class CheckpointError(RegistryError):
-    """The checkpoint does not hold: {reason}"""
+    """A checkpoint does not verify."""
+
+    code = "bad_checkpoint"
 
 
 class BadKey(RegistryError):
-    """This is not a key of a signed note: {reason}"""
+    """A text is not a key of a signed note."""
+
+    code = "bad_note_key"
 
 
 class VerifierKey(Struct, frozen=True):

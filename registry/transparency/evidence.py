@@ -296,7 +296,7 @@ class Evidence:
         """
         note, size = await self._of_size(size)
         if not 0 < position <= size:
-            raise NotInTree(what=f"Position {position}", size=size)
+            raise NotInTree("position", position=position, size=size)
         stored = (await store.events_at(self._pool, [position]))[0]
         read = await load_tiles(self._pool, [*root_tiles(size), *inclusion_tiles(position - 1, size)])
         path = inclusion_proof(position - 1, size, read)
@@ -322,7 +322,7 @@ class Evidence:
         """The proof that the tree of `old` leaves is the beginning of that of `new`. Raises NotInTree."""
         note, new = await self._of_size(new)
         if old > new:
-            raise NotInTree(what=f"A tree of {old} leaves", size=new)
+            raise NotInTree("tree", other=old, size=new)
         read = await load_tiles(self._pool, [*root_tiles(old), *root_tiles(new), *consistency_tiles(old, new)])
         return Consistency(
             from_=old,
@@ -350,15 +350,12 @@ class Evidence:
         if size is None or size == head.size:
             return note, head.size
         if size > head.size:
-            raise NotInTree(what=f"A tree of {size} leaves", size=head.size)
+            raise NotInTree("tree", other=size, size=head.size)
         return await self._pool.fetchval(OF_SIZE, size), size
 
     def _signed_at(self, note: str | None, size: int, parameter: str) -> str:
         if note is None:
-            raise InvalidParameter(
-                parameter=parameter,
-                reason=f"no checkpoint of {size} events was signed: leave it out, or ask for JSON",
-            )
+            raise InvalidParameter("no_checkpoint", parameter=parameter, size=size)
         return note
 
     async def tile(self, path: str) -> bytes:
@@ -366,11 +363,11 @@ class Evidence:
         try:
             at = parse_tile_path(path)
         except TileError as error:
-            raise NotFound(str(error)) from None
+            raise NotFound("tile_path", problem=error.message) from None
         height = 0 if isinstance(at, BundleRef) else at.level * 8
         newest = await self._pool.fetchval(NEWEST) or 0
         if at.number * 256 + at.width > newest >> height:
-            raise NotFound(f"There is no {tile_path(at)} in the tree of {newest} leaves.")
+            raise NotFound("tile", tile=tile_path(at), size=newest)
         if isinstance(at, TileRef):
             return (await load_tiles(self._pool, [at]))(at)
         first = at.number * 256
@@ -388,7 +385,7 @@ class Evidence:
             proof = (await self._heads_of(self._pool, size, last[0] if last else None)).prove(f"deal/{deal}")
         events = await store.feed(self._pool, 0, 2**31, until=size, stream=f"deal/{deal}")
         if not events:
-            raise NotFound(f"There is no deal '{deal}'.")
+            raise NotFound("deal", deal=deal)
         asked = replace(
             clocks,
             effective_on=clocks.effective_on or today,

@@ -32,21 +32,25 @@ EMPTY_ROOT = sha256(b"").digest()
 
 
 class ProofError(RegistryError):
-    """The proof does not hold: {reason}"""
+    """A proof does not verify."""
+
+    code = "bad_proof"
 
 
 class NotInTree(RegistryError):
-    """{what} does not lie in a tree of {size} leaves."""
+    """A position or a tree size is beyond the tree."""
 
     code = "not_in_tree"
 
 
 class TileError(RegistryError):
-    """The tile cannot be read: {reason}"""
+    """A tile cannot be read."""
+
+    code = "bad_tile"
 
 
 class EntryTooLarge(RegistryError):
-    """The entry has {size} bytes, and a log entry has at most {limit}: say it shorter, or in several announcements."""
+    """A log entry is over the limit of C2SP tlog-tiles, in bytes."""
 
     code = "entry_too_large"
 
@@ -287,7 +291,7 @@ def _split(count: int) -> int:
 def _audit_path(index: int, size: int) -> list[tuple[int, int]]:
     """The ranges of leaves whose roots make up the inclusion proof (PATH of RFC 6962 §2.1.1)."""
     if not 0 <= index < size:
-        raise NotInTree(what=f"Leaf {index}", size=size)
+        raise NotInTree("leaf", index=index, size=size)
     ranges = []
     start, end = 0, size
     while end - start > 1:
@@ -304,7 +308,7 @@ def _audit_path(index: int, size: int) -> list[tuple[int, int]]:
 def _consistency_path(old: int, new: int) -> list[tuple[int, int]]:
     """The ranges of leaves whose roots make up the consistency proof (SUBPROOF of RFC 6962 §2.1.2)."""
     if not 0 <= old <= new:
-        raise NotInTree(what=f"A tree of {old} leaves", size=new)
+        raise NotInTree("tree", other=old, size=new)
     if not old:
         return []
     ranges = []

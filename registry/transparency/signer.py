@@ -36,11 +36,15 @@ _RECOVERY = (
 
 
 class SignerRefused(RegistryError):
-    """The log's key does not sign a tree of {size} leaves: {reason}"""
+    """The signer refuses a tree that contradicts what it signed before."""
+
+    code = "signer_refused"
 
 
 class SignerStateCorrupt(RegistryError):
-    """The log's signing key cannot be used: {reason}"""
+    """The signing key, or the state beside it, cannot be used."""
+
+    code = "signer_state_corrupt"
 
 
 class Signer:

@@ -20,7 +20,7 @@ async def get_static(request: Request, name: FromPath[str]) -> Response[bytes]:
     """A static file. Its address holds its content's hash, so it may be kept for ever."""
     found = render.static_file(name)
     if found is None:
-        raise NotFound(f"There is no file '{name}'.")
+        raise NotFound("file", file=name)
     body, packed, media_type = found
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable",

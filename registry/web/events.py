@@ -16,6 +16,7 @@ from registry.domain.history import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
+from registry.i18n import Message
 from registry.queries.answers import encode
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.verify import verify_bundle
@@ -36,7 +37,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
     visit = await render.visit(request)
     uuid = as_uuid(id)
     if uuid is None:
-        raise NotFound(f"'{id[:80]}' is no event id: a UUID is expected.")
+        raise NotFound("event_id", id=id[:80])
 
     async def make() -> Rendered:
         stored, reading = await visit.registry.log.event(uuid)
@@ -78,7 +79,7 @@ def pretty_json(content: bytes | None) -> str | None:
     return None if content is None else msgspec.json.format(content, indent=2).decode()
 
 
-async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple[bool, str], list[str]]:
+async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple[bool, Message | str], list[str]]:
     """The proof of a position, whether the server finds that it holds, in its words, and the log's verifier keys."""
     evidence = visit.registry.evidence
     try:
@@ -86,7 +87,7 @@ async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple
         keys: list[str] = await evidence.verifiers()
         found = verify_bundle(encode(proof), [VerifierKey.parse(key) for key in keys])
     except RegistryError as error:
-        return None, (False, str(error)), []
+        return None, (False, error.message), []
     return proof, (True, found.proves), keys
 
 
@@ -124,7 +125,7 @@ async def get_log(request: Request) -> Response[bytes]:
         try:
             checkpoint = await evidence.checkpoint()
         except RegistryError as error:
-            problem = str(error)
+            problem = error.message
         here = shown(visit.language)
         said = [e.recorded.event for e in events]
         streams: dict[str, set[str]] = {"deal": deals_in(said), "organization": organizations_in(said)}

@@ -335,7 +335,7 @@ class ValueFormatter:
             case int() | Decimal():
                 return self.figures.number(value)
             case _:
-                return str(value)
+                return self.translate_message(str(value)) or str(value)
 
     def _of_deal(self, text: str, names: Names | None) -> str:
         """A deal or a pledge of it, as `DEAL/PLEDGE`, by the deal's name; a pledge of the page's own by itself."""
@@ -345,7 +345,7 @@ class ValueFormatter:
 
     def _varying(self, name: str, text: str, names: Names | None) -> str | None:
         if name in _NESTED:
-            return self.translate_message(text, names)
+            return self.translate_message(text, names) or text
         if name in _SAID_DEALS:
             return self._of_deal(text, names)
         if name in _SAID_TOKENS:

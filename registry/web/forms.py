@@ -448,7 +448,7 @@ def _read_amount(
     try:
         parsed = money.parse(text)
     except money.AmountParseError as error:
-        found.faults.append(FieldError(f"/{at}", str(error)))
+        found.faults.append(FieldError(f"/{at}", "amount", problem=error.message))
         return None
     event[encoded], found.readings[at] = msgspec.to_builtins(parsed.amount), parsed.amount
     return parsed.basis
@@ -466,7 +466,7 @@ def _read_claimed(event: dict[str, Any], found: ParsedForm, untouched: Event | N
         try:
             event["value"] = msgspec.to_builtins(money.parse(text).amount)
         except money.AmountParseError as error:
-            found.faults.append(FieldError("/event/value", str(error)))
+            found.faults.append(FieldError("/event/value", "amount", problem=error.message))
     elif shape is int and text.replace(",", "").isdigit():
         event["value"] = int(text.replace(",", ""))
 
@@ -509,12 +509,12 @@ def _read_frame(typed: Mapping[str, str]) -> dict[str, Any]:
     return frame
 
 
-def field_error(field: Field, faults: Sequence[FieldError]) -> str | None:
+def field_error(field: Field, faults: Sequence[FieldError]) -> FieldError | None:
     """What is wrong with a field: the fault whose pointer is its own, or lies inside or right around it."""
     for fault in faults:
         pointer = fault.pointer.lstrip("/").removeprefix("replacement/").removeprefix("event/replacement/")
         if pointer == field.name or pointer.startswith(f"{field.name}/"):
-            return fault.detail
+            return fault
     return None
 
 

@@ -91,7 +91,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
         deals = await deals_of(visit, organization)
         history, _ = await visit.registry.streams.load(f"organization/{organization}")
         if history is None and not deals:
-            raise NotFound(f"There is no organization '{organization}'.")
+            raise NotFound("organization", organization=organization)
         state: Any = None
         entries: list[Any] = []
         if history is not None:

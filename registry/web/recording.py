@@ -72,7 +72,7 @@ async def form(request: Request) -> dict[str, str]:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS))
     except ValueError:
-        raise InvalidParameter(parameter="form", reason="it cannot be read") from None
+        raise InvalidParameter("form", parameter="form") from None
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def get_record(request: Request) -> Response[bytes]:
 def required(visit: PageRequest) -> Key:
     """The signed-in key. Raises Unauthorized, which leads to the sign-in page."""
     if visit.key is None:
-        raise Unauthorized("Sign in with a key to record.")
+        raise Unauthorized("sign_in_to_record")
     return visit.key
 
 
@@ -265,7 +265,7 @@ async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, s
         uuid = intake.as_uuid(said[way])
         reading = history.record.by_id.get(uuid) if history is not None and uuid is not None else None
         if reading is None or (reading.recorded.erased if way == "redacts" else reading.event is None):
-            raise NotFound(f"'{slug}' has no event {said[way][:80]} that could be changed.")
+            raise NotFound("changeable_event", stream=slug, event=said[way][:80])
         match way:
             case "corrects":
                 task.original, task.event = reading, type(reading.event)
@@ -391,16 +391,16 @@ async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]
         )
         outcome = await visit.registry.recorder.record(record)
     except Invalid as error:
-        return render.send(visit, await form_page(visit, task, typed, error.faults, None, 422))
+        return render.send(visit, await form_page(visit, task, typed, error.field_errors, None, 422))
     except RuleBroken as error:
         return render.send(visit, await form_page(visit, task, typed, [], error.refusal, 409))
     except RedactionUnavailable as error:
-        return render.send(visit, await form_page(visit, task, typed, [], str(error), 503))
+        return render.send(visit, await form_page(visit, task, typed, [], error.message, 503))
     except RegistryError as error:
         if type(error).__name__ != "VersionConflict":
             raise
-        typed["version"] = str(error.facts["actual"])
-        return render.send(visit, await form_page(visit, task, typed, [], str(error), 412))
+        typed["version"] = str(error.params["actual"])
+        return render.send(visit, await form_page(visit, task, typed, [], error.message, 412))
     if step == "record":
         back = {"recorded": "true", **visit.language_params()} if task.kind == "deal" else visit.language_params()
         return Response(
@@ -462,7 +462,7 @@ def announced(
     elif task.voids is not None:
         whole["event"] = EventVoided(voids=task.voids.recorded.id, reason=reason)
     elif task.event is None:
-        raise Invalid([FieldError("", "choose what happened")])
+        raise Invalid([FieldError("", "no_event_type")])
     else:
         found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
         if found.faults:
@@ -481,9 +481,7 @@ def announced(
         return reader.decode_one(msgspec.json.encode(whole)), readings
     except Invalid as error:
         # What is corrected can have a reason of its own: this one has a field that is named otherwise.
-        raise Invalid(
-            [FieldError(f.pointer.replace("/event/reason", "/reason"), f.detail) for f in error.faults]
-        ) from None
+        raise Invalid([f.at(f.pointer.replace("/event/reason", "/reason")) for f in error.field_errors]) from None
 
 
 _THINGS: dict[str, type[Struct]] = {

@@ -27,7 +27,7 @@ from registry import errors
 from registry.api import parameters, problems
 from registry.api.deals import require_single_axis
 from registry.domain.history import AsOf
-from registry.i18n import LANGUAGES, negotiate_language
+from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.infra.keys import Key
 from registry.web import as_of, format  # noqa: A004
 from registry.web.as_of import PageAsOf
@@ -163,12 +163,12 @@ async def visit(request: Request, known: Known | None = None, *, portfolio: bool
     given = dict(request.query_params.items())
     key, token = await signed_in(request)
     if not request.app.state.registry.settings.public_read and key is None:
-        raise errors.Unauthorized("Sign in with a key to read here.")
+        raise errors.Unauthorized("sign_in_to_read")
     if {"known", "known_on"} & given.keys() or "" in given.values():
         try:
             query = as_of.canonical(given, parameters.today())
-        except ValueError as error:
-            raise errors.InvalidParameter(parameter="known_on", reason=str(error)) from None
+        except errors.InvalidParameter as error:
+            raise error.of("known_on") from None
         raise Redirected(f"{request.url.path}?{urlencode(query)}" if query else request.url.path)
     everything: Known = {
         **parameters.CLOCKS,
@@ -214,7 +214,9 @@ async def signed_in(request: Request) -> tuple[Key | None, str | None]:
 
 
 class CsrfError(errors.RegistryError):
-    """The form is not of this session, or came from another site: open it here again and send it anew."""
+    """The form belongs to another session or another site."""
+
+    code = "csrf"
 
 
 def check_csrf(request: Request, token: str | None, sent: str) -> None:
@@ -385,10 +387,10 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
         return Response(b"", status_code=error.status, headers={"Location": error.to, "Cache-Control": "no-store"})
     if isinstance(error, errors.MergedInto):
         query = request.scope["query_string"].decode("latin-1")
-        path = request.url.path.replace(f"/{error.facts['deal']}", f"/{error.facts['into']}", 1)
+        path = request.url.path.replace(f"/{error.params['deal']}", f"/{error.params['into']}", 1)
         return Response(b"", status_code=308, headers={"Location": f"{path}?{query}" if query else path})
     if isinstance(error, CsrfError):
-        return error_page(request, 403, str(error))
+        return error_page(request, 403, error.message)
     if isinstance(error, errors.RegistryError):
         answer = problems.on_registry_error(request, error)
     elif isinstance(error, HTTPException):
@@ -399,11 +401,13 @@ def on_error(request: Request, error: Exception) -> Response[Any]:
     if status == 401 and request.method in ("GET", "HEAD"):
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return Response(b"", status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': target})}"})
-    detail = str(error) if isinstance(error, errors.RegistryError) else ""
+    detail = error.message if isinstance(error, errors.RegistryError) else ""
     return error_page(request, status, detail, dict(answer.headers))
 
 
-def error_page(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response[bytes]:
+def error_page(
+    request: Request, status: int, detail: Message | str, headers: dict[str, str] | None = None
+) -> Response[bytes]:
     """A page that says what went wrong and what to do."""
     chosen = request.query_params.get("lang")
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))

@@ -339,20 +339,33 @@ async def test_every_fault_is_named(client: httpx.AsyncClient, slug: str) -> Non
     assert [e["pointer"] for e in problem["errors"]] == ["/0/event/place", "/0/event/latitude", "/1/event/planned"]
 
 
-async def test_a_slip_is_answered_with_what_was_meant(client: httpx.AsyncClient, slug: str) -> None:
-    async def told(body: bytes) -> str:
+async def test_a_misspelled_name_is_answered_with_the_nearest(client: httpx.AsyncClient, slug: str) -> None:
+    async def error(body: bytes) -> dict[str, Any]:
         answer = await client.post(
             f"/v1/deals/{slug}/events", content=body, headers={"Content-Type": "application/json"}
         )
-        return str(answer.json()["errors"][0]["detail"])
+        return dict(answer.json()["errors"][0])
 
-    assert "is 'pledge_announced' meant?" in await told(event(type="pledge_anounced", pledge="a"))
-    assert "is 'amount' meant?" in await told(event(type="pledge_announced", pledge="a", amout={}))
-    assert "meant?" not in await told(event(type="stage_changed", stage="signed", published_on="2025-01-01"))
-    assert "intention, pledge, binding, budget" in await told(
-        event(type="pledge_announced", pledge="a", commitment="x")
-    )
-    assert "exact, non-negative decimal" in await told(having('"5000000000"', '"-5"'))
+    misspelled = await error(event(type="pledge_anounced", pledge="a"))
+    assert misspelled["params"] == {"value": "pledge_anounced", "similar": "pledge_announced"}
+    assert "'pledge_announced'" in misspelled["detail"]
+    field = await error(event(type="pledge_announced", pledge="a", amout={}))
+    assert field["params"] == {"value": "amout", "similar": "amount"}
+    misplaced = await error(event(type="stage_changed", stage="signed", published_on="2025-01-01"))
+    assert misplaced["code"] == "unknown_field"
+    choice = await error(event(type="pledge_announced", pledge="a", commitment="x"))
+    assert choice["params"] == {"value": "x", "known": ["intention", "pledge", "binding", "budget"]}
+    assert (await error(having('"5000000000"', '"-5"')))["code"] == "format_decimal"
+
+
+async def test_a_problem_is_worded_in_the_language_of_the_client(client: httpx.AsyncClient, slug: str) -> None:
+    headers = {"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.5"}
+    answer = await client.post(f"/v1/deals/{slug}/events", json=[], headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["errors"][0]["code"]) == (422, "invalid", "no_announcement")
+    assert problem["errors"][0]["detail"] == "목록이 비어 있습니다. 발표를 하나 이상 입력하세요"
+    assert problem["errors"][0]["detail"] in problem["detail"]
+    assert "Accept-Language" in answer.headers["vary"]
 
 
 @pytest.mark.parametrize(
@@ -444,7 +457,7 @@ async def test_a_question_that_cannot_be_read_is_refused(
 
 async def test_an_unknown_parameter_is_answered_with_the_nearest(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/deals?effectve_on=2025-01-01")
-    assert "is 'effective_on' meant?" in answer.json()["detail"]
+    assert answer.json()["params"] == {"parameter": "effectve_on", "similar": "effective_on"}
     long = await client.get(f"/v1/deals?{'x' * 10_000}=1")
     assert (long.status_code, len(long.text) < 1000) == (400, True)
 

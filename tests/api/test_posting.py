@@ -52,7 +52,7 @@ async def test_if_match_demands_a_version(client: httpx.AsyncClient, slug: str) 
     assert (await client.post(url, json=pledged(), headers={"If-Match": first.headers["etag"]})).status_code == 201
     late = await client.post(url, json=revised("2025-07-01", "7"), headers={"If-Match": first.headers["etag"]})
     assert (late.status_code, late.json()["version"]) == (412, 2)
-    assert late.json()["detail"].startswith(f"The deal '{slug}' is at version 2, not 1. ")
+    assert late.json()["params"] == {"kind": "deal", "slug": slug, "actual": 2, "expected": 1}
     dated = await client.post(url, json=revised("2025-07-01", "7"), headers={"If-Match": '"2;2025-06-01"'})
     assert dated.status_code == 201
 
@@ -61,7 +61,7 @@ async def test_if_match_star_demands_that_there_is_one(client: httpx.AsyncClient
     url = f"/v1/deals/{slug}/events"
     none = await client.post(url, json=registered(), headers={"If-Match": "*"})
     assert (none.status_code, none.json()["code"], none.json()["version"]) == (412, "version_conflict", 0)
-    assert none.json()["detail"] == f"The deal '{slug}' does not exist: check its name, or register it first."
+    assert "does not exist" in none.json()["detail"]
     await client.post(url, json=registered())
     assert (await client.post(url, json=pledged(), headers={"If-Match": "*"})).status_code == 201
 

@@ -130,16 +130,16 @@ def test_every_fault_is_told_at_once_at_its_cell() -> None:
     ) == [
         "deals!D1: there is no column 'amont'; is 'amount' meant?",
         "deals!F2: '5억' cannot be read as one amount: the currency is missing",
-        "deals!C2: effective_on is no day such as 2025-10-29",
-        "deals!E2: pledge does not fit: A name in lower-case letters, digits and hyphens. Such as aws-korea-2031.",
+        "deals!C2: effective_on is not a date (YYYY-MM-DD), such as 2025-10-29",
+        "deals!E2: pledge must be a name of lower-case letters, digits and hyphens, such as aws-korea-2031",
         "deals!I3: 'many' is no whole number",
-        "deals!H3: power_mw does not fit: An exact, non-negative decimal, written as a string. Such as 5000000000.",
-        "deals!J3: place 'KR-99' is no ISO 3166 country or subdivision",
+        'deals!H3: power_mw must be an exact, non-negative decimal in a string, such as "5000000000"',
+        "deals!J3: place is not an ISO 3166 country or subdivision: 'KR-99'",
         "deals!B4: there is no event type 'site_anounced'; is 'site_announced' meant?",
         "deals!E5: a site_announced has no 'pledge': it has site, name.ko, name.en, place, latitude, longitude, "
         "precision, power_mw, power_qualifier, gpus, gpus_qualifier",
-        "deals!B6: effective_on is missing: from which day is it so in the world? (a whole date)",
-        "deals!B6: site is missing",
+        "deals!B6: effective_on is required: the effective date (YYYY-MM-DD)",
+        "deals!B6: site is required",
         "deals!A7: a row is about one deal, or one organization: name it",
         "deals!A8: 'X Y' is no name: lower-case letters, digits and hyphens",
     ]
@@ -147,7 +147,7 @@ def test_every_fault_is_told_at_once_at_its_cell() -> None:
 
 def test_what_needs_no_day_is_not_asked_for_one() -> None:
     [fault] = faults("deal,type,title.en,kind\nx,deal_registered,A,invesment")
-    assert fault.startswith("deals!D2: kind 'invesment' is none of investment, partnership, programme")
+    assert fault.startswith("deals!D2: kind must be one of investment, partnership, programme")
 
 
 def test_what_an_amount_is_called_and_its_column_must_agree() -> None:

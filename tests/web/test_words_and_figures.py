@@ -17,17 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import errors
-from registry.api import parameters
 from registry.domain import money
 from registry.domain.plausibility import Flag
 from registry.domain.rates import Rate, reference_rates
-from registry.events import intake
 from registry.events.types import Amount, Currency, Horizon, Localized, StatedAmount
 from registry.i18n import LANGUAGES, negotiate_language
-from registry.queries import deals as query_deals
 from registry.transparency import checkpoint, merkle, verify
-from registry.web import as_of, events, organizations, recording, render
-from registry.web import assets as web_files
+from registry.web import as_of
 from registry.web.format import shown, word_diff
 from registry.web.i18n import words
 from registry.web.numbers import figures
@@ -163,13 +159,6 @@ def test_the_language_that_a_browser_likes_best_is_spoken(header: str | None, la
 
 # Where sentences that pages show are made: the call, and which of its arguments is the sentence.
 SAID_BY: list[tuple[ModuleType, str, int | str]] = [
-    (query_deals, "NotFound", 0),
-    (events, "NotFound", 0),
-    (web_files, "NotFound", 0),
-    (organizations, "NotFound", 0),
-    (recording, "NotFound", 0),
-    (recording, "InvalidParameter", "reason"),
-    (parameters, "ValueError", 0),
     (verify, "BundleVerification", "proves"),
     (verify, "LogCorrupt", "detail"),
     (checkpoint, "CheckpointError", "reason"),
@@ -238,74 +227,11 @@ def test_every_sentence_of_flags_refusals_and_verdicts_is_said_in_korean(
     assert {sentence for sentence in found if not spoken(sentence)} == set()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"event": {"type": "pledge_announced"}}',
-        b'{"event": {"type": "pledge_anounced", "pledge": "total"}}',
-        b'{"event": {"type": "xyz"}}',
-        b'{"event": {"type": "deal_registered", "titel": {"ko": "x"}}}',
-        b'{"event": {"type": "deal_registered", "zzzzzz": 1}}',
-        b'{"event": {"type": "deal_registered", "kind": "gift"}}',
-        b'{"event": {"type": "pledge_announced", "pledge": "A b"}}',
-        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"value": "5", "currency": "ZZZ"}}}',
-        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"value": "-5", "currency": "USD"}}}',
-        b'{"event": {"type": "pledge_announced", "pledge": "a", "amount": {"currency": "USD"}}, "sources": []}',
-        b'{"effective_on": "2025-02-31", "event": {"type": "site_dropped", "site": "a"}}',
-        b'{"effective_on": "1025-02-01", "event": {"type": "site_dropped", "site": "a"}}',
-        b'{"id": "no", "event": {"type": "site_dropped", "site": "a"}}',
-        b'{"effective_on": "2025-01-01", "sources": [{}], "event": {"type": "site_dropped", "site": "a"}}',
-        b'{"effective_on": "2025-01-01", "sources": [{"url": "ftp"}], "event": {"type": "site_dropped", "site": "a"}}',
-        b'{"effective_on": "2025-01-01", "sources": [{"url": "http://[::"}], "event": {"type": "site_dropped",'
-        b' "site": "a"}}',
-        b'{"effective_on": "2025-01-01", "sources": [{"url": "http://me@x.org"}], "event": {"type": "site_dropped",'
-        b' "site": "a"}}',
-        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "place": "KR-99",'
-        b' "latitude": "91", "longitude": "181"}}',
-        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "gpus": -1}}',
-        b'{"effective_on": "2025-01-01", "event": {"type": "site_announced", "site": "a", "gpus": "many"}}',
-        b'{"effective_on": "2025-01-01", "event": {"type": "milestone_scheduled", "milestone": "a",'
-        b' "kind": "approval", "planned": "2027-13"}}',
-        b'{"effective_on": "2025-01-01", "event": {"type": "pledge_announced", "pledge": "a",'
-        b' "horizon": {"from": "2027", "until": "2026"}, "additional_to": "A", "amount": {"low": "2", "high": "1",'
-        b' "currency": "USD", "stated_as": [{"currency": "USD", "value": "1"}]}}}',
-        b"[]",
-    ],
-)
-def test_what_is_wrong_with_a_field_is_said_in_korean(body: bytes) -> None:
-    with pytest.raises(errors.Invalid) as refused:
-        intake.announcements.decode_many(body)
-    assert [fault.detail for fault in refused.value.faults if not spoken(fault.detail)] == []
-
-
-FAULTS = [errors.FieldError("/event/site", "is missing"), errors.FieldError("/id", "is missing")]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        errors.Invalid(FAULTS[:1]),
-        errors.Invalid(FAULTS),
-        errors.VersionConflict("deal", "ulsan", 3, 2),
-        errors.VersionConflict("deal", "ulsan", 0, 2),
-        errors.IdConflict(id="1", stream="deal/ulsan", version=3),
-        errors.Overloaded(),
-        errors.DatabaseUnavailable(),
-        errors.Forbidden(has="record", needs="redact"),
-        errors.TooLarge(limit=262144),
-        errors.IncompleteBody(),
-        errors.BodyTimeout(seconds=30),
-        errors.UnsupportedMediaType(given="text/plain", expected="application/x-www-form-urlencoded in UTF-8"),
-        errors.EvidenceUnavailable(),
-        errors.RedactionUnavailable(),
-        merkle.NotInTree(what="Position 5", size=4),
-        merkle.EntryTooLarge(size=70000, limit=65535),
-        render.CsrfError(),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_what_goes_wrong_is_said_in_korean(error: errors.RegistryError) -> None:
-    assert spoken(str(error))
+def test_a_message_is_rendered_with_the_readers_numbers_and_dates() -> None:
+    error = errors.TooLarge(limit=262144)
+    assert shown("ko").translate_message(error.message) == "요청 본문이 262,144바이트를 넘습니다. 나누어 보내세요."
+    field = errors.FieldError("/x", "day_out_of_range", value=date(1025, 2, 1), first=date(1800, 1, 1), last=date.max)
+    assert "1800년 1월 1일" in (shown("ko").translate_message(field) or "")
 
 
 def test_the_words_that_differ_are_marked_and_the_others_are_not() -> None:
@@ -376,7 +302,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     said = verdict[verdict.index("서버 검증 완료:") :].split("</p>")[0]
     assert re.search(r"deal/[a-z0-9-]+의 \d+번째 기록\([^)]+\)이 로그의 \d+번째 기록이고", said), said
     lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
-    assert "이름이 ‘never-heard-of’인 투자 건은 지금도 없고 전에도 없었습니다." in lost
+    assert "‘never-heard-of’ 투자 건이 없습니다." in lost
     amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
     assert "구체적인 금액이 없습니다." in amount
     read = (await reader.get("/record/amount", params={"event/amount": "50억 달러 이상", "lang": "ko"})).text
@@ -385,7 +311,7 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
     sent = {**hidden, "event/site": "no-such-site", "effective_on": "2025-02-31", "step": "preview"}
     fault = (await editor.post("/deals/amkor-songdo/record?lang=ko", data=sent)).text
-    assert "날짜가 아닙니다." in fault
+    assert "날짜(YYYY-MM-DD)가 아닙니다" in fault
     refused = (
         await editor.post("/deals/amkor-songdo/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})
     ).text
