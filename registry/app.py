@@ -132,7 +132,7 @@ def create_app(settings: Settings) -> Litestar:
     return RequestMiddleware(
         route_handlers=[*api.ROUTES, *web.ROUTES],
         lifespan=[lifespan],
-        exception_handlers={**HANDLERS, **web.LOST},
+        exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
         openapi_config=None,
         state=State({"contract": api.CONTRACT, "metrics": metrics, "lines": lines}),
         request_max_body_size=None,

@@ -1,4 +1,4 @@
-"""Pages: what the API's reader finds, rendered on the server in Korean and English; each works without a script."""
+"""Pages for readers and editors, rendered on the server in each interface language. They work without scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from registry.web import assets, deals, events, organizations, portfolio, recording
-from registry.web.render import ERRORS, LOST
+from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
 
 ROUTES: list[ControllerRouterHandler] = [
     Router(
@@ -17,10 +17,10 @@ ROUTES: list[ControllerRouterHandler] = [
             *events.HANDLERS,
             *organizations.HANDLERS,
             *recording.HANDLERS,
-            *assets.HANDLERS,
+            assets.static_files,
         ],
-        exception_handlers=ERRORS,
+        exception_handlers=PAGE_HANDLERS,
     )
 ]
 
-__all__ = ["LOST", "ROUTES"]
+__all__ = ["APPLICATION_HANDLERS", "ROUTES"]

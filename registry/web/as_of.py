@@ -84,10 +84,10 @@ def as_parameters(clocks: AsOf, prefix: str = "", **changes: Any) -> dict[str, s
         "position": clocks.position,
         **changes,
     }
-    return {prefix + name: _text(value) for name, value in values.items() if value is not None}
+    return {prefix + name: parameter_text(value) for name, value in values.items() if value is not None}
 
 
-def _text(value: Any) -> str:
+def parameter_text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return str(value)
@@ -118,7 +118,7 @@ def canonical(given: dict[str, str], today: date) -> dict[str, str]:
     if recorded_at is not None and day == datetime.fromisoformat(recorded_at).astimezone(UTC).date():
         query["recorded_at"] = recorded_at
     elif day not in (None, today):
-        query["recorded_at"] = _text(end_of(day))
+        query["recorded_at"] = parameter_text(end_of(day))
     if position is not None and (day is None or "recorded_at" in query):
         query["position"] = position
     if not {"recorded_at", "position"} & query.keys():
@@ -140,7 +140,10 @@ def rail(
     ordered = sorted(set(moments))
     now = at if at is not None else today
     here = len(ordered) - 1 if now is None else _last(ordered, now)
-    stops = [SliderStop(value, urlencode({**query, name: _text(value)}), i == here) for i, value in enumerate(ordered)]
+    stops = [
+        SliderStop(value, urlencode({**query, name: parameter_text(value)}), i == here)
+        for i, value in enumerate(ordered)
+    ]
     exact = at is None or (here >= 0 and ordered[here] == at)
     before = stops[here - 1 if exact else here] if here >= (1 if exact else 0) else None
     after = stops[here + 1] if here + 1 < len(stops) else None

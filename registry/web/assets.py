@@ -1,39 +1,48 @@
-"""Static files, and tables as CSV."""
+"""Static files of the pages, and tables as CSV."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from litestar import Response, route
-from litestar.params import FromPath
+from litestar import Response
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import CacheControlHeader
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
+from litestar.static_files import create_static_files_router
 
-from registry.api.deals import READ
-from registry.errors import NotFound
-from registry.web import render
-from registry.web.render import Request
+FOLDER = Path(__file__).parent / "static"
 
 
-@route("/static/{name:str}", http_method=READ)
-async def get_static(request: Request, name: FromPath[str]) -> Response[bytes]:
-    """A static file. Its address holds its content's hash, so it may be kept for ever."""
-    found = render.static_file(name)
-    if found is None:
-        raise NotFound("file", file=name)
-    body, packed, media_type = found
-    headers = {
-        "Cache-Control": "public, max-age=31536000, immutable",
-        "Vary": "Accept-Encoding",
-        "X-Content-Type-Options": "nosniff",
-    }
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        body, headers["Content-Encoding"] = packed, "gzip"
-    return Response(body, media_type=media_type, headers=headers)
+@cache
+def static_url(name: str) -> str:
+    """The address of a static file. It has a hash of the content, so that clients may cache the file for ever."""
+    digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+def _add_security_headers(response: Response[Any]) -> Response[Any]:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+static_files = create_static_files_router(
+    "/static",
+    directories=[FOLDER],
+    cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
+    after_request=_add_security_headers,
+    middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip"))],
+)
 
 
 def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Response[bytes]:
-    """A table as CSV (RFC 4180), in UTF-8 with its mark so that spreadsheets read Korean."""
+    """A table as CSV (RFC 4180), in UTF-8 with a byte order mark, which spreadsheets need to read Korean."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head)
@@ -47,8 +56,5 @@ def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def escape_formula(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that spreadsheets do not read as a formula."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-
-
-HANDLERS = [get_static]

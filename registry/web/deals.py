@@ -24,12 +24,14 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.web import as_of, render
 from registry.web.assets import csv_response
+from registry.web.cache import cached_page
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
 from registry.web.format import names_in, shown
 from registry.web.i18n import N_, words
-from registry.web.render import PageRequest, Rendered, Request
+from registry.web.render import Rendered
+from registry.web.request import Known, PageRequest, Request, page_request
 
 # The most events of an audit, and the most steps of an amount, that one page shows.
 SHOWN_EVENTS = 40
@@ -39,7 +41,7 @@ MAX_MARK_EVENTS = 6
 MAX_MARK_TEXT = 120
 
 
-BEFORE: render.Known = {"before": parameters.integer(1, 2**53)}
+BEFORE: Known = {"before": parameters.integer(1, 2**53)}
 
 
 class HistoryPage(Struct, frozen=True):
@@ -197,13 +199,13 @@ def not_known_page(visit: PageRequest, asked: DealPage) -> Rendered:
 @route("/deals/{deal:str}", http_method=READ)
 async def get_deal(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at a point in time."""
-    visit = await render.visit(request, {"field": parameters.text, "recorded": parameters.flag, **BEFORE})
+    visit = await page_request(request, {"field": parameters.text, "recorded": parameters.flag, **BEFORE})
 
     async def make() -> Rendered:
         asked = await load_deal(visit, deal)
         return not_known_page(visit, asked) if asked.seen.state is None else await show_deal(visit, asked)
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
@@ -389,7 +391,7 @@ def set_by(visit: PageRequest, asked: DealPage, wanted: str | None) -> list[Sett
 @route("/deals/{deal:str}/blame", http_method=READ)
 async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """What a deal's fields rest on: one of them, or all."""
-    visit = await render.visit(request, {"field": parameters.text})
+    visit = await page_request(request, {"field": parameters.text})
 
     async def make() -> Rendered:
         asked = await load_deal(visit, deal)
@@ -411,13 +413,13 @@ async def get_blame(request: Request, deal: FromPath[str]) -> Response[bytes]:
             ),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 @route("/deals/{deal:str}/fields.csv", http_method=READ)
 async def get_fields(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal's fields with what each rests on, as CSV."""
-    visit = await render.visit(request)
+    visit = await page_request(request)
     asked = await load_deal(visit, deal)
     rows = [
         [
@@ -462,7 +464,7 @@ def plain(value: Any) -> str:
 @route("/deals/{deal:str}/compare", http_method=READ)
 async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal at two points in time, side by side: what changed, and which kind of change it was."""
-    visit = await render.visit(request, {**TWO_POINTS})
+    visit = await page_request(request, {**TWO_POINTS})
     at, then = parameters.clocks(visit.asked, "from."), parameters.clocks(visit.asked, "to.")
 
     async def make() -> Rendered:
@@ -497,13 +499,13 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
             ),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 @route("/deals/{deal:str}/compare.csv", http_method=READ)
 async def get_compare_table(request: Request, deal: FromPath[str]) -> Response[bytes]:
     """A deal's comparison as CSV: a row for each change of a field."""
-    visit = await render.visit(request, {**TWO_POINTS})
+    visit = await page_request(request, {**TWO_POINTS})
     history = (await load_deal(visit, deal)).history
     at, then = parameters.clocks(visit.asked, "from."), parameters.clocks(visit.asked, "to.")
     found = audit.compare(history.events, with_today(at, visit.times.today), with_today(then, visit.times.today), DEALS)

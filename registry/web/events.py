@@ -21,11 +21,13 @@ from registry.queries.answers import encode
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.verify import verify_bundle
 from registry.web import render
+from registry.web.cache import cached_page
 from registry.web.deals import citation, display_names, named, time_sliders, titled
 from registry.web.format import deals_in, organizations_in, shown
 from registry.web.i18n import N_
 from registry.web.portfolio import everything
-from registry.web.render import PageRequest, Rendered, Request
+from registry.web.render import Rendered
+from registry.web.request import PageRequest, Request, page_request
 
 CHECKPOINTS = 20
 EVENTS_PER_PAGE = 50
@@ -34,7 +36,7 @@ EVENTS_PER_PAGE = 50
 @route("/events/{id:str}", http_method=READ)
 async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
     """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
-    visit = await render.visit(request)
+    visit = await page_request(request)
     uuid = as_uuid(id)
     if uuid is None:
         raise NotFound("event_id", id=id[:80])
@@ -71,7 +73,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
             cite=citation(visit, f"{here.type_of(recorded.type)}, {recorded.slug}", recorded.position),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 def pretty_json(content: bytes | None) -> str | None:
@@ -94,7 +96,7 @@ async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple
 @route("/log", http_method=READ)
 async def get_log(request: Request) -> Response[bytes]:
     """The log: its size, its signed heads, when it was last verified, and its latest events."""
-    visit = await render.visit(
+    visit = await page_request(
         request,
         {
             "before": parameters.integer(1, 2**53),
@@ -151,7 +153,7 @@ async def get_log(request: Request) -> Response[bytes]:
             cite=citation(visit, here.words.gettext(N_("event log")), visit.position),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 HANDLERS = [get_event, get_log]

@@ -16,11 +16,13 @@ from registry.errors import MergedInto, NotFound
 from registry.events.intake import as_uuid
 from registry.web import render
 from registry.web.assets import csv_response
+from registry.web.cache import cached_page
 from registry.web.deals import BEFORE, audit_page, citation, named, time_sliders
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.portfolio import PortfolioRow, everything, listing, row_of
-from registry.web.render import PageRequest, Rendered, Request
+from registry.web.render import Rendered
+from registry.web.request import PageRequest, Redirected, Request, page_request
 
 PAGE = 200
 
@@ -28,7 +30,7 @@ PAGE = 200
 @route("/organizations", http_method=READ)
 async def get_organizations(request: Request) -> Response[bytes]:
     """Organizations as they are now."""
-    visit = await render.visit(request, {"q": parameters.text, "cursor": parameters.text})
+    visit = await page_request(request, {"q": parameters.text, "cursor": parameters.text})
 
     async def make() -> Rendered:
         raw = await visit.registry.organizations.page(visit.asked.get("cursor", ""), visit.asked.get("q"), PAGE + 1)
@@ -44,13 +46,13 @@ async def get_organizations(request: Request) -> Response[bytes]:
             cite=citation(visit, shown(visit.language).words.gettext(N_("organizations")), visit.position),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 @route("/organizations.csv", http_method=READ)
 async def get_organizations_table(request: Request) -> Response[bytes]:
     """Organizations as they are now, as CSV."""
-    visit = await render.visit(request)
+    visit = await page_request(request)
     rows: list[list[str]] = []
     after = ""
     while found := [msgspec.json.decode(r) for r in await visit.registry.organizations.page(after, None, 1000)]:
@@ -85,7 +87,7 @@ async def deals_of(visit: PageRequest, organization: str) -> list[PortfolioRow]:
 @route("/organizations/{organization:str}", http_method=READ)
 async def get_organization(request: Request, organization: FromPath[str]) -> Response[bytes]:
     """An organization at a point in time, with its deals. One that is only named in deals has no record of its own."""
-    visit = await render.visit(request, BEFORE)
+    visit = await page_request(request, BEFORE)
 
     async def make() -> Rendered:
         deals = await deals_of(visit, organization)
@@ -120,16 +122,16 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
             cite=citation(visit, here.words.localized(state.name if state else None, organization), visit.position),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 @route("/search", http_method=READ)
 async def get_search(request: Request) -> Response[bytes]:
     """Deals and organizations by a word of their names, and an event by its id."""
-    visit = await render.visit(request, {"q": parameters.text})
+    visit = await page_request(request, {"q": parameters.text})
     q = visit.asked.get("q")
     if q and as_uuid(q.strip()) is not None:
-        raise render.Redirected(visit.link(f"/events/{q.strip()}"))
+        raise Redirected(visit.link(f"/events/{q.strip()}"))
 
     async def make() -> Rendered:
         deals: list[PortfolioRow] = []
@@ -164,7 +166,7 @@ async def get_search(request: Request) -> Response[bytes]:
             else None,
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 HANDLERS = [get_organizations, get_organizations_table, get_organization, get_search]

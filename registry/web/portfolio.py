@@ -29,13 +29,15 @@ from registry.events.types import Amount, Currency, Localized
 from registry.projections.deal_versions import ListedPledge
 from registry.web import as_of, maps, render
 from registry.web.assets import csv_response
+from registry.web.cache import cached_fragment, cached_page
 from registry.web.charts.step_chart import TIERS, DayAmounts, PledgeFilter, StepChart, step_chart
 from registry.web.deals import between, citation, named, plain
 from registry.web.format import LADDER, organizations_in, shown
 from registry.web.format import ValueFormatter as InWords
 from registry.web.i18n import N_
 from registry.web.numbers import PROVINCES
-from registry.web.render import PageRequest, Rendered, Request
+from registry.web.render import Rendered
+from registry.web.request import Known, PageRequest, Request, page_request
 
 # The most deals that are sorted and mapped; beyond, they come in the order of their names alone.
 WHOLE = 1_000
@@ -101,7 +103,7 @@ class Area(Struct, frozen=True):
         return min(self.deals, 3)
 
 
-KNOWN: render.Known = {
+KNOWN: Known = {
     **FILTERS,
     "q": parameters.text,
     "sort": parameters.choice(*SORTS),
@@ -122,11 +124,11 @@ async def portfolio_rails(visit: PageRequest, clock: str, known: int) -> dict[st
     name = "published_on" if visit.times.axis == "published" else "recorded_at"
     moments: Sequence[Any]
     if visit.times.axis == "published":
-        moments = await render.cached_fragment(
+        moments = await cached_fragment(
             visit, ("public turns",), lambda: visit.registry.portfolio.publication_days(TURNS)
         )
     else:
-        moments = await render.cached_fragment(visit, ("moments",), lambda: moments_of(visit))
+        moments = await cached_fragment(visit, ("moments",), lambda: moments_of(visit))
     rest = {k: v for k, v in visit.given.items() if k not in ("effective_on", "cursor")}
     other = {
         k: v for k, v in visit.given.items() if k not in ("published_on", "recorded_at", "position", "axis", "cursor")
@@ -139,7 +141,7 @@ async def portfolio_rails(visit: PageRequest, clock: str, known: int) -> dict[st
 
 async def turns(visit: PageRequest, clock: str, known: int) -> list[date]:
     """The latest days on which something of the portfolio came to be so, as known at a point."""
-    return await render.cached_fragment(
+    return await cached_fragment(
         visit, ("turns", clock, known), lambda: visit.registry.portfolio.effective_change_days(clock, known, TURNS)
     )
 
@@ -157,8 +159,8 @@ async def everything(visit: PageRequest) -> dict[str, as_of.TimeSlider]:
 @route("/", http_method=READ)
 async def get_portfolio(request: Request) -> Response[bytes]:
     """The portfolio at a point in time."""
-    visit = await render.visit(request, KNOWN, portfolio=True)
-    return await render.cached_page(visit, lambda: show_portfolio(visit))
+    visit = await page_request(request, KNOWN, portfolio=True)
+    return await cached_page(visit, lambda: show_portfolio(visit))
 
 
 async def show_portfolio(visit: PageRequest) -> Rendered:
@@ -360,13 +362,13 @@ async def trend_levels(
     visit: PageRequest, clock: str, known: int, wanted: Sequence[str], currency: Any, end: date
 ) -> tuple[list[DayAmounts] | None, bool]:
     """The levels of the chart until a day, and whether they are from sums; no levels where sums say too little."""
-    spans, held = await render.cached_fragment(
+    spans, held = await cached_fragment(
         visit, ("spans", clock, known, tuple(wanted), currency), lambda: spans_of(visit, clock, known)
     )
     if spans is not None:
         days = sorted({span.since for span in spans if date.min < span.since <= end})[-DRAWN_TURNS:]
         if tuple(days) not in held:
-            memo = await render.cached_fragment(visit, ("levels", clock, tuple(wanted), currency), level_cache)
+            memo = await cached_fragment(visit, ("levels", clock, tuple(wanted), currency), level_cache)
             held[tuple(days)] = levels_of(days, spans, wanted, currency, memo)
         return held[tuple(days)], False
     apart = None if wanted else await visit.registry.portfolio.spans_with_relations(clock, known, DRAWN_SPANS)
@@ -481,7 +483,7 @@ def ends_of(total: Totals, currency: str | None, nature: str | None = None) -> t
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 
-ADDED: render.Known = {**KNOWN, "group_by": parameters.choice(*get_args(GroupBy)), "rates_of": parameters.day}
+ADDED: Known = {**KNOWN, "group_by": parameters.choice(*get_args(GroupBy)), "rates_of": parameters.day}
 
 
 async def added_up(visit: PageRequest, clock: str, known: int) -> tuple[TotalsQuery, Totals]:
@@ -504,7 +506,7 @@ async def added_up(visit: PageRequest, clock: str, known: int) -> tuple[TotalsQu
 @route("/totals.csv", http_method=READ)
 async def get_totals_table(request: Request) -> Response[bytes]:
     """How a total is made, as CSV: a row for each pledge and group, with its rule."""
-    visit = await render.visit(request, ADDED, portfolio=True)
+    visit = await page_request(request, ADDED, portfolio=True)
     clock, known, _ = await at(visit)
     _, total = await added_up(visit, clock, known)
     head = "group deal pledge rule low high currency nature basis because events"
@@ -529,7 +531,7 @@ async def get_totals_table(request: Request) -> Response[bytes]:
 @route("/totals", http_method=READ)
 async def get_totals(request: Request) -> Response[bytes]:
     """How a total is made: what counted, what did not, and by which rule."""
-    visit = await render.visit(request, ADDED, portfolio=True)
+    visit = await page_request(request, ADDED, portfolio=True)
 
     async def make() -> Rendered:
         clock, known, position = await at(visit)
@@ -554,7 +556,7 @@ async def get_totals(request: Request) -> Response[bytes]:
             cite=citation(visit, here.words.gettext(N_("totals")), position),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 def parts_in_order(explained: DerivationNode) -> list[DerivationNode]:
@@ -579,7 +581,7 @@ async def titles_of(visit: PageRequest, clock: str, known: int) -> dict[str, Loc
 @route("/compare", http_method=READ)
 async def get_compare(request: Request) -> Response[bytes]:
     """The portfolio at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
-    visit = await render.visit(request, {**TWO_POINTS}, portfolio=True)
+    visit = await page_request(request, {**TWO_POINTS}, portfolio=True)
 
     async def make() -> Rendered:
         start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
@@ -624,13 +626,13 @@ async def get_compare(request: Request) -> Response[bytes]:
             cite=citation(visit, here.words.gettext(N_("all deals")), visit.position, between=(start, then)),
         )
 
-    return await render.cached_page(visit, make)
+    return await cached_page(visit, make)
 
 
 @route("/compare.csv", http_method=READ)
 async def get_compare_table(request: Request) -> Response[bytes]:
     """The portfolio's comparison as CSV: a row for each thing that happened to a deal."""
-    visit = await render.visit(request, {**TWO_POINTS}, portfolio=True)
+    visit = await page_request(request, {**TWO_POINTS}, portfolio=True)
     start = require_single_axis(parameters.clocks(visit.asked, "from."), "from.")
     then = require_single_axis(parameters.clocks(visit.asked, "to."), "to.")
     found = await visit.registry.portfolio.compare(start, then, visit.times.today)

@@ -53,7 +53,18 @@ from registry.infra.keys import Key
 from registry.web import forms, render
 from registry.web.deals import display_names, named
 from registry.web.format import organizations_in, shown
-from registry.web.render import COOKIE, PageRequest, Redirected, Rendered, Request
+from registry.web.render import Rendered
+from registry.web.request import (
+    COOKIE,
+    Known,
+    PageRequest,
+    Redirected,
+    Request,
+    check_csrf,
+    page_request,
+    public_request,
+    signed_in,
+)
 
 FORM_LIMIT = 256 * 1024
 FORM_FIELDS = 600
@@ -94,21 +105,19 @@ async def get_sign_in(request: Request) -> Response[bytes]:
 async def sign_in_visit(request: Request) -> PageRequest:
     """A visit that needs no key even where reading does."""
     asked = parameters.query(request, {"then": parameters.text, "lang": parameters.choice(*LANGUAGES)})
-    key, token = await render.signed_in(request)
-    return render.public_request(request, asked, key, token)
+    key, token = await signed_in(request)
+    return public_request(request, asked, key, token)
 
 
 def sign_in_page(visit: PageRequest, then: str, problem: str | None, status: int) -> Rendered:
-    return render.render(
-        visit, "sign_in.html", status, then=then, problem=problem, rails=None, data_url=None, csv_url=None, cite=None
-    )
+    return render.render(visit, "sign_in.html", status, then=then, problem=problem)
 
 
 @post("/sign-in", status_code=303)
 async def post_sign_in(request: Request) -> Response[bytes]:
     """Keeps a key that is known in a cookie for some hours."""
     sent = await form(request)
-    render.check_csrf(request, None, "")
+    check_csrf(request, None, "")
     token = sent.get("key", "").strip()
     key = await request.app.state.registry.keys.find(token) if token else None
     then = safe_redirect_path(sent.get("then", "/"))
@@ -127,8 +136,8 @@ async def post_sign_in(request: Request) -> Response[bytes]:
 async def post_sign_out(request: Request) -> Response[bytes]:
     """Forgets the key."""
     sent = await form(request)
-    _, token = await render.signed_in(request)
-    render.check_csrf(request, token, sent.get("csrf", ""))
+    _, token = await signed_in(request)
+    check_csrf(request, token, sent.get("csrf", ""))
     cookie = f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
     return Response(b"", status_code=303, headers={"Location": "/", "Set-Cookie": cookie, "Cache-Control": "no-store"})
 
@@ -139,7 +148,7 @@ async def post_sign_out(request: Request) -> Response[bytes]:
 @route("/record", http_method=READ)
 async def get_record(request: Request) -> Response[bytes]:
     """Which deal is it about, or is it a new one?"""
-    visit = await render.visit(request, {"deal": parameters.text, "new": parameters.text})
+    visit = await page_request(request, {"deal": parameters.text, "new": parameters.text})
     required(visit)
     if "deal" in visit.asked or "new" in visit.asked:
         new = "new" in visit.asked
@@ -152,10 +161,6 @@ async def get_record(request: Request) -> Response[bytes]:
             visit,
             "record_choose.html",
             deals=await suggested(visit),
-            rails=None,
-            data_url=None,
-            csv_url=None,
-            cite=None,
         ),
     )
 
@@ -190,9 +195,7 @@ async def get_amount(request: Request) -> Response[bytes]:
     """How an amount that somebody types is read, as a line of a page."""
     given = dict(request.query_params.items())
     text = next((v for k, v in given.items() if k != "lang"), "")[:300]
-    visit = render.public_request(
-        request, {k: v for k, v in given.items() if k == "lang" and v in LANGUAGES}, None, None
-    )
+    visit = public_request(request, {k: v for k, v in given.items() if k == "lang" and v in LANGUAGES}, None, None)
     reading, problem = "", ""
     if text.strip():
         try:
@@ -278,7 +281,7 @@ async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, s
     return task
 
 
-ASKED: render.Known = {
+ASKED: Known = {
     "type": parameters.text,
     "corrects": parameters.text,
     "voids": parameters.text,
@@ -300,7 +303,7 @@ async def get_organization_form(request: Request, organization: FromPath[str]) -
 
 async def show_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     """The form, empty or holding the record that is to be corrected."""
-    visit = await render.visit(request, ASKED)
+    visit = await page_request(request, ASKED)
     required(visit)
     task = await task_of(visit, kind, slug, visit.asked)
     typed: dict[str, str] = {}
@@ -347,10 +350,6 @@ async def form_page(
         faults=found,
         others=[f for f in faults if id(f) not in told],
         problem=problem,
-        rails=None,
-        data_url=None,
-        csv_url=None,
-        cite=None,
     )
 
 
@@ -369,9 +368,9 @@ async def post_organization_form(request: Request, organization: FromPath[str]) 
 async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     """A form that was sent: back with its faults, on with a preview, or recorded."""
     sent = await form(request)
-    visit = await render.visit(request, ASKED)
+    visit = await page_request(request, ASKED)
     key = required(visit)
-    render.check_csrf(request, visit.token, sent.get("csrf", ""))
+    check_csrf(request, visit.token, sent.get("csrf", ""))
     task = await task_of(visit, kind, slug, sent)
     typed = {name: text for name, text in sent.items() if name not in _OWN or name in ("id", "version", "reason")}
     typed = {"id": str(uuid4()), "version": str(task.version), **typed}
@@ -422,10 +421,6 @@ async def submit_form(request: Request, kind: str, slug: str) -> Response[bytes]
             sent={k: v for k, v in sent.items() if k not in ("csrf", "step")},
             said=announced_last(announcement),
             names=await names_for(visit, task, announcement),
-            rails=None,
-            data_url=None,
-            csv_url=None,
-            cite=None,
         ),
     )
 

@@ -13,9 +13,8 @@ import pytest
 
 from registry.cli.demo import announcements
 from registry.domain.totals import TotalsQuery
+from registry.web import cache, portfolio
 from registry.web import events as web_events
-from registry.web import portfolio
-from registry.web import render as web_page
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
@@ -143,9 +142,9 @@ async def test_every_page_of_the_demo_is_sent_in_less_than_150_kilobytes_with_it
 
     async def weigh(path: str) -> str:
         async with reader.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
-            assert answer.headers["content-encoding"] == "gzip", path
             text = b"".join([part async for part in answer.aiter_bytes()]).decode()
             sent[path] = answer.num_bytes_downloaded
+            assert answer.headers.get("content-encoding") == "gzip" or len(text) < 500, path
             return text
 
     assets: set[str] = set()
@@ -616,7 +615,7 @@ async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, rea
     assert (await pages.client.post("/v1/deals/erased/events", json=erased)).status_code == 201
     for path in paths:
         assert secret not in (await reader.get(path)).text, path
-    assert not any(secret.encode() in kept.body for kept in web_page._kept.values())
+    assert not any(secret.encode() in kept.body for kept in cache.pages.values())
     assert "Its content was redacted." in (await reader.get(f"/events/{event}")).text
     assert "a court&#39;s order" in (await reader.get("/deals/erased")).text
 

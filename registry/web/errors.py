@@ -1,0 +1,101 @@
+"""Errors as pages, in the reader's language."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Response
+from litestar.exceptions import HTTPException, NotFoundException
+
+from registry import errors
+from registry.api import problems
+from registry.i18n import LANGUAGES, Message, negotiate_language
+from registry.web.i18n import N_, words
+from registry.web.render import HEADERS, environment
+from registry.web.request import CsrfError, Redirected, Request
+
+TITLES = {
+    400: N_("Invalid address"),
+    401: N_("Sign in required"),
+    403: N_("Missing scope"),
+    404: N_("Page not found"),
+    405: N_("Method not allowed"),
+    409: N_("This change conflicts with the deal’s history"),
+    422: N_("Check the form"),
+    500: N_("Internal server error"),
+    503: N_("Service temporarily unavailable"),
+}
+
+# Headers of a problem document that its page has too.
+_KEPT_HEADERS = ("retry-after", "allow")
+
+
+def on_error(request: Request, error: Exception) -> Response[Any]:
+    """Answer an error with a page, or with a redirect to the sign-in page or to the page that replaces this one."""
+    if isinstance(error, Redirected):
+        return Response(b"", status_code=error.status, headers={"Location": error.to, "Cache-Control": "no-store"})
+    if isinstance(error, errors.MergedInto):
+        query = request.scope["query_string"].decode("latin-1")
+        path = request.url.path.replace(f"/{error.params['deal']}", f"/{error.params['into']}", 1)
+        return Response(b"", status_code=308, headers={"Location": f"{path}?{query}" if query else path})
+    if isinstance(error, CsrfError):
+        return error_page(request, 403, error.message)
+    if isinstance(error, errors.RegistryError):
+        answer = problems.on_registry_error(request, error)
+    elif isinstance(error, HTTPException):
+        answer = problems.on_http_exception(request, error)
+    else:
+        answer = problems.on_internal_error(request, error)
+    status = answer.status_code or 500
+    if status == 401 and request.method in ("GET", "HEAD"):
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return Response(b"", status_code=303, headers={"Location": f"/sign-in?{urlencode({'then': target})}"})
+    detail = error.message if isinstance(error, errors.RegistryError) else None
+    return error_page(request, status, detail, dict(answer.headers))
+
+
+def error_page(
+    request: Request, status: int, detail: Message | None, headers: dict[str, str] | None = None
+) -> Response[bytes]:
+    """A page that states an error.
+
+    Args:
+        request: The request that failed.
+        status: The HTTP status.
+        detail: What is wrong; None for general advice.
+        headers: The headers of the problem document for the same error.
+    """
+    chosen = request.query_params.get("lang")
+    language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
+    title = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
+    template = environment(language).get_template("error.html")
+    body = template.render(status=status, title=words(language).gettext(title), detail=detail, visit=None, times=None)
+    kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
+    return Response(
+        body.encode(),
+        status_code=status,
+        media_type="text/html",
+        headers={**HEADERS, **kept, "Cache-Control": "no-store", "Vary": "Accept-Language"},
+    )
+
+
+def not_found(request: Request, error: NotFoundException) -> Response[Any]:
+    """Answer an unknown address: browsers with a page, other clients with a problem document."""
+    machine = request.url.path.startswith(("/v1", "/log/", "/health")) or request.method not in ("GET", "HEAD")
+    if machine or "text/html" not in request.headers.get("accept", ""):
+        return problems.on_http_exception(request, error)
+    return error_page(request, 404, None)
+
+
+APPLICATION_HANDLERS: dict[Any, Any] = {NotFoundException: not_found}
+"""Exception handlers for the whole application: no route matches an unknown address."""
+
+PAGE_HANDLERS: dict[Any, Any] = {
+    Redirected: on_error,
+    NotFoundException: on_error,
+    errors.RegistryError: on_error,
+    HTTPException: on_error,
+    Exception: on_error,
+}
+"""Exception handlers of the pages."""
