@@ -13,7 +13,8 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from registry.domain.assessment import Assessment
-from registry.domain.audit import Change, What
+from registry.domain.audit.diff import Change
+from registry.domain.audit.portfolio_changes import What
 from registry.domain.deal import (
     ConditionState,
     MilestoneState,
@@ -22,11 +23,11 @@ from registry.domain.deal import (
     PledgeState,
     RelationState,
     SiteState,
-    StageState,
 )
 from registry.domain.deduplication import Suggestion
 from registry.domain.organization import IdentifierState, NameState, ParentState
 from registry.domain.plausibility import Flag
+from registry.domain.stages import StageState
 from registry.domain.totals import Totals as Sums
 from registry.events.types import AnyEvent, Control, DealKind, Localized, Source
 from registry.projections.deal_versions import DealListItem

@@ -25,11 +25,13 @@ from registry.append.idempotency import (
 )
 from registry.append.requests import AppendRequest, AppendResult, Receipt, Submission, SubmissionError
 from registry.append.seal import seal
+from registry.domain.admission import admit, fill_defaults
 from registry.domain.assessment import flags_raised
-from registry.domain.audit import Change, diff
+from registry.domain.audit.diff import Change, diff
 from registry.domain.deal import Deal
 from registry.domain.explicit_nulls import with_explicit_nulls
-from registry.domain.history import DEALS, FoldedStream, admit, fill_defaults
+from registry.domain.fold import DEALS
+from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
 from registry.domain.refusal import Refusal
@@ -192,9 +194,6 @@ class Batch:
                 continue
             event = self._seal(request, stream, announcement, len(events))
             after = admit(stream, event.recorded)
-            if not isinstance(after, FoldedStream):
-                refusal, unapplied = after
-                raise RuleBroken(refusal, tuple(str(id) for id in unapplied))
             await self._validate_merge(connection, stream, after)
             changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)

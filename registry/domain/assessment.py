@@ -11,8 +11,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
-from registry.domain.history import EffectiveEvent, FoldedStream, StateAsOf
+from registry.domain.history import FoldedStream, StateAsOf
 from registry.domain.plausibility import Flag, FlagContext, event_flags, source_flags, state_flags
 from registry.domain.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
@@ -53,7 +54,7 @@ def assess(as_of: StateAsOf[Deal], state: Deal, rates: Rates, neighbours: tuple[
 
 def last_published(as_of: StateAsOf[Deal]) -> date | None:
     """The latest publication date of the events behind a state."""
-    published = [p.reading.published_on for p in as_of.steps]
+    published = [p.effective.published_on for p in as_of.steps]
     if as_of.registration is not None:
         published.append(as_of.registration.published_on)
     return max(published, default=None)
@@ -71,13 +72,13 @@ def flags_by_event(
     # anew took half of the time of a past state.
     cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
     for i, (step, after) in enumerate(zip(as_of.steps, as_of.states, strict=True)):
-        raised = cache.get(step.happened.id)
+        raised = cache.get(step.applied.id)
         if raised is None:
-            earlier = tuple(p.happened for p in as_of.steps[max(0, i - MAX_EARLIER_EVENTS) : i])
-            raised = event_flags(before, after, step.happened, FlagContext(rates, earlier, neighbours))
-            cache[step.happened.id] = raised
+            earlier = tuple(p.applied for p in as_of.steps[max(0, i - MAX_EARLIER_EVENTS) : i])
+            raised = event_flags(before, after, step.applied, FlagContext(rates, earlier, neighbours))
+            cache[step.applied.id] = raised
         if raised:
-            flags[step.happened.id] = raised
+            flags[step.applied.id] = raised
         before = after
     return flags
 
@@ -96,18 +97,18 @@ def flags_raised(
     i = len(steps)
     while pending and i:
         i -= 1
-        event = steps[i].happened
+        event = steps[i].applied
         if event.id not in pending:
             continue
         pending.discard(event.id)
         before = states[i - 1] if i else stream.record.base
-        earlier = tuple([p.happened for p in steps[max(0, i - MAX_EARLIER_EVENTS) : i]])
+        earlier = tuple([p.applied for p in steps[max(0, i - MAX_EARLIER_EVENTS) : i]])
         flags += event_flags(before, states[i], event, FlagContext(rates, earlier, neighbours))
     return _distinct(flags)
 
 
 def _registration_flags(registration: EffectiveEvent) -> tuple[Flag, ...]:
-    recorded_at = registration.source_record.recorded_at
+    recorded_at = registration.content_record.recorded_at
     return tuple(source_flags(registration.recorded.id, registration.sources, recorded_at))
 
 
@@ -118,7 +119,7 @@ def _stage_changes(as_of: StateAsOf[Deal]) -> list[StageChange]:
     for step, state in zip(as_of.steps, as_of.states, strict=True):
         if state.stage is not None and state.stage != stage:
             stage = state.stage
-            changes.append(StageChange(stage.since, stage, step.happened.id))
+            changes.append(StageChange(stage.since, stage, step.applied.id))
     return changes
 
 

@@ -1,20 +1,21 @@
-"""An organization and its rules: its names, its public identifiers, and who owns or controls it, over time.
+"""An organization: its names, public identifiers and owners over time, and how each event changes it.
 
-The same shape as `deal.py`: `register` begins, `evolve` is total and answers with the next state or a `Refusal`.
+Works like `deal.py`: `evolve` returns the organization after an event, or raises `RuleBroken`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from decimal import Decimal as Exact
+from decimal import Decimal as ExactDecimal
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.deal import AppliedEvent
+from registry.domain.applied_event import AppliedEvent
 from registry.domain.refusal import Refusal
+from registry.errors import RuleBroken
 from registry.events.types import (
     Control,
     Decimal,
@@ -37,7 +38,7 @@ from registry.events.types import (
 
 
 class NameState(Struct, frozen=True):
-    """A name the organization goes by, in one language."""
+    """A name of the organization in one language."""
 
     name: str
     language: str
@@ -53,7 +54,7 @@ class IdentifierState(Struct, frozen=True):
 
 
 class ParentState(Struct, frozen=True):
-    """Who owns, controls or manages the organization, from when until when; `share` in percent."""
+    """An organization that owns, controls or manages this one, from `since` until `until`; `share` in percent."""
 
     parent: str
     control: Control | None
@@ -63,7 +64,7 @@ class ParentState(Struct, frozen=True):
 
 
 class Organization(Struct, frozen=True, kw_only=True):
-    """What is so of an organization: the fold of its own stream."""
+    """The state of an organization: the fold of its events."""
 
     organization: str
     name: Localized | None
@@ -73,7 +74,7 @@ class Organization(Struct, frozen=True, kw_only=True):
     parents: tuple[ParentState, ...] = ()
 
     def all_names(self) -> Iterator[str]:
-        """Every name that leads here."""
+        """The slug and every name, in any language."""
         yield self.organization
         if self.name:
             yield from (n for n in (self.name.ko, self.name.en) if n)
@@ -81,80 +82,95 @@ class Organization(Struct, frozen=True, kw_only=True):
 
 
 def register(slug: str, event: OrganizationRegistered | None) -> Organization:
-    """An organization as its registration has it; without content (erased by law) only its slug is known."""
+    """A newly registered organization. `event` is None if the registration's content was redacted."""
     if event is None:
         return Organization(organization=slug, name=None)
     return Organization(organization=slug, name=event.name, country=event.country)
 
 
-def evolve(organization: Organization, happened: AppliedEvent) -> Organization | Refusal:  # noqa: C901 - one case an event
-    """The organization after an event, or why it cannot carry it."""
-    event: OrganizationEvent = happened.event  # type: ignore[assignment]
-    on = happened.effective_on
+def evolve(organization: Organization, applied: AppliedEvent) -> Organization:  # noqa: C901 - one case for each event type
+    """The organization after an event.
+
+    Raises:
+        RuleBroken: The organization cannot take the event.
+    """
+    event: OrganizationEvent = applied.event  # type: ignore[assignment]
+    on = applied.effective_on
     match event:
+        case OrganizationRegistered():
+            raise RuleBroken(Refusal("already-registered", slug=organization.organization))
         case OrganizationNamed():
             if any((n.name, n.language) == (event.name, event.language) for n in organization.names):
                 return organization
-            named = NameState(event.name, event.language, event.kind, on)
-            return replace(organization, names=(*organization.names, named))
+            name = NameState(event.name, event.language, event.kind, on)
+            return replace(organization, names=(*organization.names, name))
         case OrganizationIdentified():
             identifier = IdentifierState(event.scheme, event.identifier)
-            other = next((i for i in organization.identifiers if i.scheme == event.scheme), None)
-            if other is None:
+            known = next((i for i in organization.identifiers if i.scheme == event.scheme), None)
+            if known is None:
                 return replace(organization, identifiers=(*organization.identifiers, identifier))
-            if other == identifier:
-                return organization
-            return Refusal("identifier-differs", scheme=event.scheme, identifier=other.identifier)
+            if known != identifier:
+                refusal = Refusal("identifier-differs", scheme=event.scheme, identifier=known.identifier)
+                raise RuleBroken(refusal)
+            return organization
         case ParentSet():
             if event.parent == organization.organization:
-                return Refusal("parent-of-itself")
+                raise RuleBroken(Refusal("parent-of-itself"))
             parent = ParentState(event.parent, event.control, event.share, on)
-            ended = (replace(p, until=on) if _holds(p, event.parent) else p for p in organization.parents)
-            return replace(organization, parents=(*ended, parent))
+            return replace(organization, parents=(*_end_parent(organization, event.parent, on), parent))
         case ParentEnded():
-            if not any(_holds(p, event.parent) for p in organization.parents):
-                return Refusal("parent-unknown", parent=event.parent)
-            ended = (replace(p, until=on) if _holds(p, event.parent) else p for p in organization.parents)
-            return replace(organization, parents=tuple(ended))
-        case OrganizationRegistered():
-            return Refusal("already-registered", slug=organization.organization)
+            if not any(_is_current(p, event.parent) for p in organization.parents):
+                raise RuleBroken(Refusal("parent-unknown", parent=event.parent))
+            return replace(organization, parents=_end_parent(organization, event.parent, on))
         case OrganizationMerged() | OrganizationUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
             return organization
         case _:
             assert_never(event)
 
 
-def _holds(parent: ParentState, slug: str) -> bool:
-    return parent.parent == slug and parent.until is None
+def _is_current(state: ParentState, parent: str) -> bool:
+    return state.parent == parent and state.until is None
+
+
+def _end_parent(organization: Organization, parent: str, on: date) -> tuple[ParentState, ...]:
+    """The parents, with `parent` ended if it is a current one."""
+    return tuple(replace(p, until=on) if _is_current(p, parent) else p for p in organization.parents)
 
 
 def parent_on(organization: Organization, day: date) -> str | None:
-    """Who alone owned or controlled the organization on a day, with more than half where a share is known.
+    """The sole parent on a day: it owns or controls the organization, with more than 50 % where the share is known.
 
-    Who merely manages it does not count, and of two parents neither is the one who commits.
+    A parent that only manages the organization does not count, and neither of two parents is the sole one.
     """
-    held = [p for p in organization.parents if p.since <= day and (p.until is None or day < p.until)]
-    parents = [p for p in held if p.control != "manages" and (p.share is None or Exact(p.share) > 50)]
+    current = [p for p in organization.parents if p.since <= day and (p.until is None or day < p.until)]
+    parents = [p for p in current if p.control != "manages" and (p.share is None or ExactDecimal(p.share) > 50)]
     return parents[0].parent if len(parents) == 1 else None
 
 
 def ultimate_parents(
     organizations: Mapping[str, Organization], day: date, merged: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """For each organization that counts under another on a day, its ultimate parent; `merged` leads from duplicates."""
-    top: dict[str, str] = {}
-    for slug in {*organizations, *(merged or {})}:
-        at, seen = slug, {slug}
+    """The ultimate parent on a day of each organization that has one.
+
+    Args:
+        organizations: The organizations by slug.
+        day: The effective date.
+        merged: The record that each duplicate was merged into; its totals count there.
+    """
+    merged = merged or {}
+    ultimate: dict[str, str] = {}
+    for slug in {*organizations, *merged}:
+        current, visited = slug, {slug}
         while True:
-            held = organizations.get(at)
-            above = (merged or {}).get(at) or (parent_on(held, day) if held else None)
-            if above in seen:
-                at = slug  # A circle of owners has no top.
+            organization = organizations.get(current)
+            parent = merged.get(current) or (parent_on(organization, day) if organization else None)
+            if parent in visited:
+                current = slug  # A cycle of owners has no ultimate parent.
                 break
-            if above is None:
+            if parent is None:
                 break
-            seen.add(above)
-            at = above
-        if at != slug:
-            top[slug] = at
-    return top
+            visited.add(parent)
+            current = parent
+        if current != slug:
+            ultimate[slug] = current
+    return ultimate

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct
 
-from registry.domain.deal import AppliedEvent, Deal, PledgeState
+from registry.domain.applied_event import AppliedEvent
+from registry.domain.deal import Deal, PledgeState
 from registry.domain.money import format_decimal
 from registry.domain.rates import Rates, RateUnavailable, convert, implied_rates
 from registry.domain.totals.overlap import Key, Relations, name_of

@@ -1,8 +1,8 @@
-"""A deal's way from intention to operation: when each step was taken, what went quiet, and what others call its stage.
+"""Stages of a deal: the ladder from intention to operation, inference, inactivity, and external stage codes.
 
-Stages are declared by somebody or inferred by a named rule, and the two are never mixed (`StageState.basis`). What
-follows from nothing having been announced (`gone_quiet`) is worked out for the day that is asked about and stored
-nowhere: silence is not an announcement, and absence is not withdrawal. Pure: the day comes by argument.
+A stage is declared by a source or inferred by a named rule (`StageState.basis`); an inferred stage never replaces a
+later one. Inactivity is computed for the day of the question and stored nowhere: silence is not an event, and no news
+is not a withdrawal. Functions here are pure; the day is an argument.
 """
 
 from __future__ import annotations
@@ -15,16 +15,57 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.deal import StageState
 from registry.events.types import Stage
 
 LADDER: tuple[Stage, ...] = ("intention", "signed", "committed", "construction", "operating")
+"""The stages that a deal passes through, in order. The other stages end or interrupt it."""
 
 INACTIVITY_MONTHS = 18
-QUIET_RULE = f"gone-quiet-{INACTIVITY_MONTHS}-months"
+INACTIVITY_RULE = f"gone-quiet-{INACTIVITY_MONTHS}-months"
 
-# Where the deal has arrived, or somebody said that it stopped, there is nothing to be quiet about.
+# Where the deal operates, or a source said that it stopped, no news is expected.
 _SETTLED: frozenset[Stage] = frozenset({"operating", "suspended", "shelved", "withdrawn", "cancelled"})
+
+
+class StageState(Struct, frozen=True, gc=False):
+    """The stage and since when. `basis` is declared or inferred; `rule` names the rule of an inferred stage."""
+
+    value: Stage
+    basis: str
+    since: date
+    rule: str | None = None
+
+
+class Inference(Struct, frozen=True):
+    """The stage that an event implies, by a named rule."""
+
+    stage: Stage
+    rule: str
+
+
+# A groundbreaking is a ceremony and proves no construction, so it implies nothing.
+INSTRUMENT_SIGNED = Inference("signed", "instrument-signed")
+BY_COMMITMENT: dict[str | None, Inference] = {
+    "intention": Inference("intention", "intention-announced"),
+    "pledge": Inference("committed", "amount-pledged"),
+    "binding": Inference("committed", "amount-pledged"),
+    "budget": Inference("committed", "amount-budgeted"),
+}
+BY_MILESTONE: dict[str | None, Inference] = {
+    "construction_started": Inference("construction", "construction-reported"),
+    "operations_started": Inference("operating", "operations-reported"),
+}
+
+
+def infer_stage(current: StageState | None, inference: Inference | None, on: date) -> StageState | None:
+    """The stage after an event that implies one: an inference moves forward on the ladder, and never off a stop."""
+    if inference is None:
+        return current
+    if current is not None and (
+        current.value not in LADDER or LADDER.index(current.value) >= LADDER.index(inference.stage)
+    ):
+        return current
+    return StageState(inference.stage, "inferred", on, inference.rule)
 
 
 class StageChange(Struct, frozen=True):
@@ -36,7 +77,7 @@ class StageChange(Struct, frozen=True):
 
 
 class LadderStep(Struct, frozen=True):
-    """A step of the ladder: the first day it was reached, on what basis, by which event; `on` None: nobody said so."""
+    """A stage of the ladder: when it was first reached, on what basis, by which event. `on` is None if never."""
 
     stage: Stage
     on: date | None = None
@@ -46,22 +87,22 @@ class LadderStep(Struct, frozen=True):
 
 
 class Inactivity(Struct, frozen=True):
-    """Nothing has been published about the deal since `last_published`; `since` is the day on which that became a sign.
+    """No source has been published since `last_published`; `since` is the day that the inactivity period ended.
 
-    Inferred by `rule` for the day asked about; the declared stage stays what it is.
+    Inferred by `rule` for the day of the question; the declared stage does not change.
     """
 
     since: date
     last_published: date
     note: Literal["gone_quiet"] = "gone_quiet"
-    rule: str = QUIET_RULE
+    rule: str = INACTIVITY_RULE
 
 
-def ladder(steps: Iterable[StageChange]) -> tuple[LadderStep, ...]:
-    """When each of the five steps was first reached. One that nobody spoke of stays empty, even before later ones."""
+def ladder(changes: Iterable[StageChange]) -> tuple[LadderStep, ...]:
+    """When each stage of the ladder was first reached. One that no event set stays empty, even before later ones."""
     first: dict[Stage, StageChange] = {}
-    for step in sorted(steps, key=lambda s: s.on):
-        first.setdefault(step.stage.value, step)
+    for change in sorted(changes, key=lambda c: c.on):
+        first.setdefault(change.stage.value, change)
     return tuple(
         LadderStep(stage, reached.on, reached.stage.basis, reached.stage.rule, reached.event)
         if (reached := first.get(stage))
@@ -70,27 +111,27 @@ def ladder(steps: Iterable[StageChange]) -> tuple[LadderStep, ...]:
     )
 
 
-def inactivity(stage: StageState | None, last_published: date | None, asked: date) -> Inactivity | None:
-    """Whether the deal had gone quiet by `asked`: nothing published for 18 months, and not operating yet."""
+def inactivity(stage: StageState | None, last_published: date | None, on: date) -> Inactivity | None:
+    """Whether a deal was inactive on a day: not settled, and no source published for INACTIVITY_MONTHS."""
     if last_published is None or (stage is not None and stage.value in _SETTLED):
         return None
-    since = _later(last_published, INACTIVITY_MONTHS)
-    return Inactivity(since, last_published) if since <= asked else None
+    since = _add_months(last_published, INACTIVITY_MONTHS)
+    return Inactivity(since, last_published) if since <= on else None
 
 
-def _later(day: date, months: int) -> date:
-    """The same day so many months later, or the last of that month where it has no such day."""
+def _add_months(day: date, months: int) -> date:
+    """The same day so many months later, or the last day of that month where it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     if year > date.max.year:
         return date.max
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
-# --- what others call it ----------------------------------------------------------------------------------------------
+# --- external stage codes ---------------------------------------------------------------------------------------------
 
 
 class Crosswalk(Struct, frozen=True):
-    """Our stage in another vocabulary; `exact` is False where theirs is wider, narrower or asks for other evidence."""
+    """A stage in an external vocabulary. `exact` is False where the code is wider, narrower or needs other evidence."""
 
     code: str
     name: str
@@ -98,16 +139,16 @@ class Crosswalk(Struct, frozen=True):
 
 
 GEM_SOURCE = "https://globalenergymonitor.org/projects/global-solar-power-tracker/methodology/"
-"""Global Energy Monitor, status categories of its trackers. It marks what it infers ("shelved - inferred 2 y")."""
+"""Global Energy Monitor, status categories of its trackers. GEM marks inferred statuses ("shelved - inferred 2 y")."""
 
 GEM: dict[Stage, Crosswalk] = {
     "intention": Crosswalk("announced", "Announced", True),
-    # Signed and committed deals may or may not seek permits, land or financing yet, which is GEM's test.
+    # GEM tests whether permits, land or financing are sought; signed and committed deals may not have begun to.
     "signed": Crosswalk("announced", "Announced", False),
     "committed": Crosswalk("pre-construction", "Pre-construction", False),
     "construction": Crosswalk("construction", "Construction", True),
     "operating": Crosswalk("operating", "Operating", True),
-    # GEM also calls shelved what stopped in the middle of construction.
+    # GEM's code also covers projects that stopped during construction.
     "suspended": Crosswalk("shelved", "Shelved", False),
     "shelved": Crosswalk("shelved", "Shelved", True),
     "withdrawn": Crosswalk("cancelled", "Cancelled", False),
@@ -115,14 +156,14 @@ GEM: dict[Stage, Crosswalk] = {
 }
 
 IATI_SOURCE = "https://iatistandard.org/en/iati-standard/203/codelists/activitystatus/"
-"""IATI 2.03, codelist ActivityStatus. It has no stage between being planned and being carried out."""
+"""IATI 2.03, codelist ActivityStatus. It has no status between planned and implemented."""
 
 IATI: dict[Stage, Crosswalk] = {
     "intention": Crosswalk("1", "Pipeline/identification", True),
     "signed": Crosswalk("1", "Pipeline/identification", False),
     "committed": Crosswalk("1", "Pipeline/identification", False),
     "construction": Crosswalk("2", "Implementation", True),
-    # An investment that operates is carried out; IATI closes an activity when its money has been spent.
+    # IATI closes an activity when its money is spent, so an operating investment is still being implemented.
     "operating": Crosswalk("2", "Implementation", False),
     "suspended": Crosswalk("6", "Suspended", True),
     "shelved": Crosswalk("6", "Suspended", False),

@@ -18,9 +18,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal, PartyState
 from registry.domain.explicit_nulls import with_explicit_nulls
-from registry.domain.history import DEALS, EffectiveEvent, FoldedStream, Timeline, registered_by
+from registry.domain.fold import DEALS, Timeline
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import DealRow, encode_row, row_of, simple_sum
 from registry.events.types import BOOKKEEPING_TYPES, Localized, Recorded
 from registry.events.write_batch import WriteBatch
@@ -243,7 +245,7 @@ def segments(
         return []
     found = (timeline or history.timeline).segments()
     registration = history.record.registration
-    if registration is not None and registered_by(registration, None, published):
+    if registration is not None and AsOf(published_on=published).is_registered(registration):
         since = _registered_since(registration)
         if not found or since < found[0][0]:
             found.insert(0, (since, history.record.base))
@@ -302,7 +304,7 @@ def _drawing_of(history: FoldedStream[Deal]) -> _SegmentCache:
     if history.projection_state is None:
         drawing = history.projection_state = _SegmentCache()
         drawing.whole = not history.events
-        days = [p.reading.published_on for p in history.timeline.steps]
+        days = [p.effective.published_on for p in history.timeline.steps]
         if history.record.registration is not None:
             days.append(history.record.registration.published_on)
         drawing.first, drawing.latest = min(days, default=END_OF_TIME), max(days, default=date.min)
@@ -321,7 +323,7 @@ def _is_plain(event: Recorded) -> bool:
 def _day_of(history: FoldedStream[Deal], event: Recorded) -> date | None:
     """The day from which the history's event holds."""
     for placed in reversed(history.timeline.steps):
-        if placed.reading.recorded.position == event.position:
+        if placed.effective.recorded.position == event.position:
             return placed.key[0]
     return None
 
@@ -410,7 +412,7 @@ def is_chronological(history: FoldedStream[Deal]) -> bool:
     registration, steps = history.record.registration, history.timeline.steps
     if registration is None or history.record.claims or not all(map(_is_plain, history.events[1:])):
         return False
-    places = [(p.key[0], p.reading.published_on, p.reading.recorded.position) for p in steps]
+    places = [(p.key[0], p.effective.published_on, p.effective.recorded.position) for p in steps]
     return (
         not registration.recorded.erased
         and len(steps) == len(history.events) - 1
@@ -447,8 +449,8 @@ def _rectangles_in_order(history: FoldedStream[Deal]) -> list[Rectangle]:
         was = drawing.spans[kept:]
         drawing.spans[kept:] = _merge_spans(history, was[:1], [(day, state)], before)
         moved = _rectangle_delta(was, drawing.spans[kept:])
-        recorded.advance(moved, placed.reading.recorded.position)
-        published.advance(moved, placed.reading.published_on.toordinal())
+        recorded.advance(moved, placed.effective.recorded.position)
+        published.advance(moved, placed.effective.published_on.toordinal())
     return [*recorded.drawn, *published.drawn]
 
 
@@ -493,16 +495,16 @@ def rectangles_published(history: FoldedStream[Deal]) -> list[Rectangle]:
     record = history.record
     if record.merged_into is not None:
         return []
-    facts = sorted(history.timeline.steps, key=lambda p: (p.reading.published_on, p.reading.recorded.position))
+    facts = sorted(history.timeline.steps, key=lambda p: (p.effective.published_on, p.effective.recorded.position))
     registered = record.registration.published_on if record.registration else None
-    days = sorted({p.reading.published_on for p in facts} | ({registered} if registered else set()))
+    days = sorted({p.effective.published_on for p in facts} | ({registered} if registered else set()))
     timeline: Timeline[Deal] = Timeline(DEALS, record.base)
     drawing = _SegmentCache()
     waiting = iter(facts)
     fact = next(waiting, None)
     for known in days:
         first: date | None = None
-        while fact is not None and fact.reading.published_on <= known:
+        while fact is not None and fact.effective.published_on <= known:
             timeline.insert(fact)
             first = min(first or date.max, fact.key[0])
             fact = next(waiting, None)

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from registry.domain.explicit_nulls import with_explicit_nulls
-from registry.domain.history import ORGANIZATIONS, FoldedStream
+from registry.domain.fold import ORGANIZATIONS
+from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from registry.domain.history import DEALS, ORGANIZATIONS, FoldedStream, Rules
+from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
+from registry.domain.history import FoldedStream
 from registry.events import store, write_batch
 from registry.events.types import Recorded
 from registry.infra import postgres

@@ -15,17 +15,14 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from registry.domain.assessment import Assessment
-from registry.domain.audit import (
-    AttributedChange,
-    AuditEntry,
-    Comparison,
-    FieldProvenance,
-    PortfolioChange,
-    portfolio_changes,
-)
+from registry.domain.audit.comparison import AttributedChange, Comparison
+from registry.domain.audit.entries import AuditEntry
+from registry.domain.audit.portfolio_changes import PortfolioChange, portfolio_changes
+from registry.domain.audit.provenance import FieldProvenance
+from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.explicit_nulls import with_explicit_nulls
-from registry.domain.history import AsOf, EffectiveEvent, StateAsOf
+from registry.domain.history import AsOf, StateAsOf
 from registry.domain.plausibility import Flag
 from registry.events.store import StoredEvent
 from registry.events.types import Localized, Source
@@ -112,7 +109,7 @@ class DealAnswer(Struct, frozen=True, kw_only=True):
 def cited(seen: StateAsOf[Any]) -> tuple[CitedSource, ...]:
     """The sources that a view rests on, each once, with the events that cite it, in the order of the log."""
     found: dict[Source, list[UUID]] = {}
-    readings = [p.reading for p in seen.steps]
+    readings = [p.effective for p in seen.steps]
     if seen.registration is not None:
         readings.append(seen.registration)
     for reading in sorted(readings, key=lambda r: r.recorded.position):
@@ -146,9 +143,9 @@ def deal_answer(
         conditions=state.conditions,
         sources=cited(seen),
         unapplied=tuple(Unapplied(r.recorded.id, r.recorded.type, why.code, str(why)) for r, why in seen.unapplied),
-        erased=sum(r.recorded.erased for r in seen.readings),
-        first_event=seen.readings[0].recorded.id,
-        last_event=seen.readings[-1].recorded.id,
+        erased=sum(r.recorded.erased for r in seen.effective_events),
+        first_event=seen.effective_events[0].recorded.id,
+        last_event=seen.effective_events[-1].recorded.id,
         remarks=remarks,
     )
 
@@ -208,7 +205,7 @@ def event_answer(stored: StoredEvent, reading: EffectiveEvent) -> dict[str, Any]
             "published_on": reading.published_on,
             "event": reading.event,
             "sources": reading.sources,
-            "in_force": reading.source_record.id,
+            "in_force": reading.content_record.id,
         },
         "corrected_by": [c.id for c in reading.corrections],
         "voided_by": reading.voided_by.id if reading.voided_by else None,
@@ -250,9 +247,9 @@ def audit_document(clocks: AsOf, entries: Sequence[AuditEntry], flags: Mapping[U
     """
     beside: dict[UUID, list[dict[str, Any]]] = {}
     for entry in entries:
-        if entry.concerns is not None:
-            by = entry.reading.recorded
-            beside.setdefault(entry.concerns, []).append(
+        if entry.target_event is not None:
+            by = entry.effective.recorded
+            beside.setdefault(entry.target_event, []).append(
                 {
                     "event": by.id,
                     "type": by.type,
@@ -260,10 +257,10 @@ def audit_document(clocks: AsOf, entries: Sequence[AuditEntry], flags: Mapping[U
                     "recorded_at": by.recorded_at,
                     "recorded_by": by.recorded_by,
                     "reason": reason_of(by.event),
-                    "in_force": entry.reading.voided_by is None and entry.superseded_by is None,
+                    "in_force": entry.effective.voided_by is None and entry.superseded_by is None,
                 }
             )
-    last = entries[-1].reading.recorded
+    last = entries[-1].effective.recorded
     return {
         last.kind: last.slug,
         "version": last.version,
@@ -272,17 +269,17 @@ def audit_document(clocks: AsOf, entries: Sequence[AuditEntry], flags: Mapping[U
         "published_on": clocks.published_on,
         "recorded_at": clocks.recorded_at,
         "events": [
-            _audited(entry, beside.get(entry.reading.recorded.id, []), flags.get(entry.reading.recorded.id, ()))
+            _audited(entry, beside.get(entry.effective.recorded.id, []), flags.get(entry.effective.recorded.id, ()))
             for entry in entries
         ],
     }
 
 
 def _audited(entry: AuditEntry, beside: list[dict[str, Any]], flags: Sequence[Flag]) -> dict[str, Any]:
-    reading, recorded = entry.reading, entry.reading.recorded
+    reading, recorded = entry.effective, entry.effective.recorded
     document = event_metadata(reading)
     document["id"] = document.pop("event")
-    corrected = reading.source_record is not recorded
+    corrected = reading.content_record is not recorded
     return {
         **document,
         "kind": entry.change_of,
@@ -292,9 +289,9 @@ def _audited(entry: AuditEntry, beside: list[dict[str, Any]], flags: Sequence[Fl
         "erased": recorded.erased or reading.event is None,
         "changes": entry.changes,
         "flags": flags,
-        "visible": entry.public,
+        "visible": entry.visible,
         "unapplied": entry.unapplied and UnappliedReason(entry.unapplied.code, str(entry.unapplied)),
-        "concerns": entry.concerns,
+        "concerns": entry.target_event,
         "corrections": beside,
         "voided_by": reading.voided_by.id if reading.voided_by else None,
         "superseded_by": entry.superseded_by,
@@ -306,7 +303,7 @@ def blame_document(
     slug: str, seen: StateAsOf[Any], clocks: AsOf, effective_on: date, fields: Sequence[FieldProvenance]
 ) -> dict[str, Any]:
     """What `GET /v1/deals/{deal}/blame` answers: every field with the event that set it, and the value before."""
-    by_id = {reading.recorded.id: reading for reading in seen.readings}
+    by_id = {reading.recorded.id: reading for reading in seen.effective_events}
     return {
         "deal": slug,
         "version": seen.version,
@@ -329,7 +326,7 @@ def blame_document(
 
 
 def _correction(reading: EffectiveEvent) -> Any:
-    return reading.source_record if reading.source_record is not reading.recorded else None
+    return reading.content_record if reading.content_record is not reading.recorded else None
 
 
 # The kinds of change in a comparison, under the names that people read.

@@ -22,11 +22,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain import audit
 from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
-from registry.domain.audit import ChangePoint
+from registry.domain.audit.change_points import ChangePoint, change_points
+from registry.domain.audit.comparison import compare
+from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.rates import reference_rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound
@@ -135,7 +138,7 @@ class DealQueries:
             recorded_at=as_of.recorded_at,
             remarks=replace(cached.remarks, quiet=quiet),
         )
-        last = snapshot.readings[-1].recorded
+        last = snapshot.effective_events[-1].recorded
         # The answer differs from day to day while events are still to take effect. So does the length of the silence,
         # which is part of the answer where no day was asked for.
         is_daily = (as_of.effective_on is None and quiet is not None) or (
@@ -161,7 +164,7 @@ class DealQueries:
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
-        effective = [r.effective_on for r in snapshot.readings if r.is_in_force and r.effective_on is not None]
+        effective = [r.effective_on for r in snapshot.effective_events if r.is_in_force and r.effective_on is not None]
         encoded = CachedState(
             key=key,
             answer=pre_encode(answers.deal_answer(state, snapshot, as_of, day)),
@@ -205,7 +208,7 @@ class DealQueries:
             NotFound: There is no such deal, or it was not registered at that point.
         """
         stream = await self.stream(slug)
-        entries = audit.audit(stream.events, as_of, DEALS)
+        entries = audit_trail(stream.events, as_of, DEALS)
         if not entries:
             raise _not_known_yet(slug, stream)
         snapshot = state_as_of(slug, stream.events, as_of, DEALS)
@@ -219,7 +222,7 @@ class DealQueries:
             NotFound, MergedInto: See `state`.
         """
         _, snapshot, _ = await self.stream_as_of(slug, as_of, today)
-        fields = audit.provenance(snapshot, DEALS)
+        fields = provenance(snapshot, DEALS)
         return encode(answers.blame_document(slug, snapshot, as_of, as_of.effective_on or today, fields))
 
     async def compare(self, slug: str, start: AsOf, end: AsOf, today: date) -> bytes:
@@ -229,7 +232,7 @@ class DealQueries:
             NotFound: There is no such deal.
         """
         stream = await self.stream(slug)
-        comparison = audit.compare(stream.events, with_day(start, today), with_day(end, today), DEALS)
+        comparison = compare(stream.events, with_day(start, today), with_day(end, today), DEALS)
         return encode(
             answers.comparison_document(
                 slug,
@@ -246,7 +249,7 @@ class DealQueries:
         Raises:
             NotFound: There is no such deal.
         """
-        return audit.change_points((await self.stream(slug)).events, DEALS)
+        return change_points((await self.stream(slug)).events, DEALS)
 
     async def first_memento(self, slug: str, as_of: AsOf) -> AsOf:
         """Return the point, moved to the deal's first event where it lies before it (RFC 7089 §4.5.3).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registry.domain.history import EffectiveEvent
+from registry.domain.corrections import EffectiveEvent
 from registry.errors import NotFound
 from registry.events import store
 from registry.events.store import StoredEvent

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain import audit
+from registry.domain.audit.entries import audit_trail
 from registry.domain.deduplication import Suggestion, suggest_duplicates
-from registry.domain.history import ORGANIZATIONS, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.fold import ORGANIZATIONS
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
@@ -104,7 +105,7 @@ class OrganizationQueries:
             NotFound: The organization is not registered at that point.
         """
         stream = await self._stream(slug)
-        entries = audit.audit(stream.events, as_of, ORGANIZATIONS)
+        entries = audit_trail(stream.events, as_of, ORGANIZATIONS)
         if not entries:
             raise _not_registered_yet(slug)
         return encode(answers.audit_document(as_of, entries, {}))

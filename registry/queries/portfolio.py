@@ -8,8 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from registry.domain import audit
-from registry.domain.history import DEALS, AsOf
+from registry.domain.audit.comparison import compare
+from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
@@ -158,10 +160,10 @@ class PortfolioQueries:
             stream, _ = await self._streams.load(name)
             if stream is None:
                 continue
-            comparison = audit.compare(stream.events, a, b, DEALS)
+            comparison = compare(stream.events, a, b, DEALS)
             title = (comparison.after or comparison.before or stream.state).title
             changes += [
-                answers.movement_document(stream.slug, title, change) for change in audit.portfolio_changes(comparison)
+                answers.movement_document(stream.slug, title, change) for change in portfolio_changes(comparison)
             ]
         return {
             "from": answers.point(start, a.effective_on or today),

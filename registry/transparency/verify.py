@@ -16,7 +16,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from registry.domain.history import DEALS, AsOf, keep_redacted_effects, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, state_as_of
+from registry.domain.redaction import keep_redacted_effects
 from registry.errors import LogCorrupt, UnknownEventType
 from registry.events import store
 from registry.events.codec import Entry, canonical, content_digest, decode_content, decode_entry, from_row

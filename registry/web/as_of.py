@@ -180,7 +180,7 @@ def of_history(history: FoldedStream[Any]) -> tuple[list[date], list[date], list
     registration = history.record.registration
     if registration is not None and registration.effective_on is not None:
         effective.add(registration.effective_on)
-    published = {r.published_on for r in history.record.readings if r.is_in_force}
+    published = {r.published_on for r in history.record.effective_events if r.is_in_force}
     mended = {e.recorded_at for e in history.events if e.type in ("event_corrected", "event_voided")}
     return sorted(effective), sorted(published), batched((e.recorded_at for e in history.events), mended)
 

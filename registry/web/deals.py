@@ -15,11 +15,15 @@ from msgspec import Struct
 
 from registry.api import parameters
 from registry.api.deals import READ, TWO_POINTS
-from registry.domain import audit
 from registry.domain.assessment import last_published
-from registry.domain.audit import AttributedChange, AuditEntry, Comparison, FieldProvenance
-from registry.domain.deal import ClaimState, Deal, Item, PledgeState
-from registry.domain.history import DEALS, AsOf, EffectiveEvent, FoldedStream, StateAsOf, state_as_of
+from registry.domain.audit.comparison import AttributedChange, Comparison, compare
+from registry.domain.audit.entries import AuditEntry, audit_trail
+from registry.domain.audit.provenance import FieldProvenance, provenance
+from registry.domain.claims import ClaimState
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal import Deal, Item, PledgeState
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.web import as_of, render
@@ -55,10 +59,10 @@ class HistoryPage(Struct, frozen=True):
 def audit_page(visit: PageRequest, entries: Sequence[AuditEntry]) -> HistoryPage:
     """The latest events of an audit, or the latest before the version that the address names."""
     before = visit.asked.get("before")
-    wanted = [e for e in entries if before is None or e.reading.recorded.version < before]
+    wanted = [e for e in entries if before is None or e.effective.recorded.version < before]
     shown_here = wanted[-SHOWN_EVENTS:]
     more = len(wanted) - len(shown_here)
-    earlier = visit.here(before=shown_here[0].reading.recorded.version, recorded=None) if more else None
+    earlier = visit.here(before=shown_here[0].effective.recorded.version, recorded=None) if more else None
     return HistoryPage(shown_here, more, earlier)
 
 
@@ -211,10 +215,10 @@ async def get_deal(request: Request, deal: FromPath[str]) -> Response[bytes]:
 async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
     """The page of a deal that is known."""
     here, state = shown(visit.language), asked.state
-    entries = audit.audit(asked.history.events, visit.clocks, DEALS)
-    readings = {r.recorded.id: r for r in asked.seen.readings}
+    entries = audit_trail(asked.history.events, visit.clocks, DEALS)
+    readings = {r.recorded.id: r for r in asked.seen.effective_events}
     told = audit_page(visit, entries)
-    here_told = {e.reading.recorded.id for e in told.entries}
+    here_told = {e.effective.recorded.id for e in told.entries}
 
     def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in here_told else visit.link(f"/events/{event}")
@@ -226,7 +230,7 @@ async def show_deal(visit: PageRequest, asked: DealPage) -> Rendered:
         return "; ".join(list(texts)[:MAX_MARK_EVENTS])
 
     def announcement_text(entry: AuditEntry) -> str:
-        reading = entry.reading
+        reading = entry.effective
         text = f"{here.type_of(reading.recorded.type)}: {here.summarize_event(reading.event, asked.names)}"
         return text if len(text) <= MAX_MARK_TEXT else f"{text[: MAX_MARK_TEXT - 1]}…"
 
@@ -297,12 +301,12 @@ def amount_steps(pledge: PledgeState, entries: Sequence[AuditEntry]) -> list[Amo
     found: dict[UUID, AmountStep] = {}
     for entry in entries:
         for change in (change for change in entry.changes if change.path == path):
-            event, of = entry.reading.recorded.id, entry.concerns
+            event, of = entry.effective.recorded.id, entry.target_event
             if entry.change_of == "record" and of in found:
                 # A correction is no step of its own: it never looks like growth.
                 found[of] = msgspec.structs.replace(found[of], correction=event, written=change.before)
             else:
-                on = entry.reading.effective_on or entry.reading.published_on
+                on = entry.effective.effective_on or entry.effective.published_on
                 found[event] = AmountStep(on, change.after, entry.change_of, event)
     return sorted(found.values(), key=lambda step: step.on)
 
@@ -354,8 +358,8 @@ class FieldBasis(Struct, frozen=True):
 
 def field_provenance(asked: DealPage) -> list[FieldBasis]:
     """Every field of the shown state with the event that set it."""
-    by_id = {r.recorded.id: r for r in asked.seen.readings}
-    return [FieldBasis(b, by_id[b.event]) for b in audit.provenance(asked.seen, DEALS)]
+    by_id = {r.recorded.id: r for r in asked.seen.effective_events}
+    return [FieldBasis(b, by_id[b.event]) for b in provenance(asked.seen, DEALS)]
 
 
 class DescribedField(Struct, frozen=True):
@@ -473,7 +477,7 @@ async def get_compare(request: Request, deal: FromPath[str]) -> Response[bytes]:
         # From what is asked; else from what the reader was looking at; else from the deal's first day.
         start = next((clocks for clocks in (at, visit.clocks) if clocks != AsOf()), first_point(history))
         on = visit.times.today
-        found = audit.compare(history.events, with_today(start, on), with_today(then, on), DEALS)
+        found = compare(history.events, with_today(start, on), with_today(then, on), DEALS)
         return render.render(
             visit,
             "compare.html",
@@ -508,7 +512,7 @@ async def get_compare_table(request: Request, deal: FromPath[str]) -> Response[b
     visit = await page_request(request, {**TWO_POINTS})
     history = (await load_deal(visit, deal)).history
     at, then = parameters.clocks(visit.asked, "from."), parameters.clocks(visit.asked, "to.")
-    found = audit.compare(history.events, with_today(at, visit.times.today), with_today(then, visit.times.today), DEALS)
+    found = compare(history.events, with_today(at, visit.times.today), with_today(then, visit.times.today), DEALS)
     rows = [
         [c.kind, c.path, plain(c.before), plain(c.after), " ".join(map(str, c.causes))]
         for changes in by_kind(found).values()

@@ -11,8 +11,8 @@ from litestar.params import FromPath
 
 from registry.api import parameters
 from registry.api.deals import READ
-from registry.domain import audit
-from registry.domain.history import DEALS, ORGANIZATIONS
+from registry.domain.audit.entries import audit_trail
+from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
@@ -47,8 +47,8 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
         deal = recorded.kind == "deal"
         history, _ = await visit.registry.streams.load(f"{recorded.kind}/{recorded.slug}")
         rules: Any = DEALS if deal else ORGANIZATIONS
-        entries = audit.audit(history.events, visit.clocks, rules)
-        entry = next((e for e in entries if e.reading.recorded.id == uuid), None)
+        entries = audit_trail(history.events, visit.clocks, rules)
+        entry = next((e for e in entries if e.effective.recorded.id == uuid), None)
         here = shown(visit.language)
         names = await display_names(visit, history.state) if deal else {}
         proof, verdict, keys = await inclusion_proof(visit, recorded.position)
@@ -60,7 +60,7 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
             entry=entry,
             names=names,
             title=history.state.title if deal else history.state.name,
-            concerning=[e for e in entries if e.concerns == uuid],
+            concerning=[e for e in entries if e.target_event == uuid],
             bytes_=stored.entry.decode(),
             content=pretty_json(stored.content),
             salt=stored.salt.hex() if stored.salt else None,

@@ -17,8 +17,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct
 
-from registry.domain.deal import ClaimState, Deal, Disbursement, PledgeState, StageState
+from registry.domain.claims import ClaimState
+from registry.domain.deal import Deal, Disbursement, PledgeState
 from registry.domain.plausibility import Flag, FlagText
+from registry.domain.stages import StageState
 from registry.events.types import (
     Amount,
     ClaimReported,

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from registry.domain import money
-from registry.domain.deal import CLAIMABLE, Deal, Item
+from registry.domain.claims import CLAIMABLE
+from registry.domain.deal import Deal, Item
 from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Amount, ClaimReported, Event, Horizon, Localized, Party, Role, Source
 from registry.web.format import shown

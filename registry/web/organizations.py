@@ -10,8 +10,9 @@ from litestar.params import FromPath
 
 from registry.api import parameters
 from registry.api.deals import READ
-from registry.domain import audit
-from registry.domain.history import ORGANIZATIONS, AsOf
+from registry.domain.audit.entries import audit_trail
+from registry.domain.fold import ORGANIZATIONS
+from registry.domain.history import AsOf
 from registry.errors import MergedInto, NotFound
 from registry.events.intake import as_uuid
 from registry.web import render
@@ -103,7 +104,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
                 _, state = await visit.registry.organizations.state(organization, visit.clocks, visit.times.today)
             except NotFound:
                 state = None
-            entries = audit.audit(history.events, visit.clocks, ORGANIZATIONS)
+            entries = audit_trail(history.events, visit.clocks, ORGANIZATIONS)
         slugs = {organization} | {p.parent for p in (state.parents if state else ())}
         names = await named(visit, slugs=slugs | {o for d in deals for o in d.row.organizations})
         here = shown(visit.language)

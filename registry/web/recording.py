@@ -21,8 +21,10 @@ from registry.api import parameters
 from registry.api.deals import READ, required_scope
 from registry.append.requests import AppendRequest as Record
 from registry.domain import money
+from registry.domain.admission import fill_defaults
+from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
-from registry.domain.history import EffectiveEvent, FoldedStream, fill_defaults
+from registry.domain.history import FoldedStream
 from registry.domain.organization import Organization
 from registry.domain.plausibility import Flag
 from registry.errors import (

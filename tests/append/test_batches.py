@@ -13,8 +13,9 @@ import pytest
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
-from registry.domain import history
+from registry.domain import admission
 from registry.domain.deal import Deal
+from registry.domain.history import FoldedStream
 from registry.errors import RuleBroken, VersionConflict
 from registry.events import store
 from registry.events.types import PledgeAnnounced, Recorded
@@ -26,12 +27,12 @@ from tests.conftest import ScratchDatabase
 async def test_internal_error_in_validation_fails_only_its_own_request(
     pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = history.admit
+    admit = admission.admit
 
-    def breaks(known: history.FoldedStream[Deal], recorded: Recorded) -> object:
+    def breaks(known: FoldedStream[Deal], recorded: Recorded) -> object:
         if known.slug == "bad":
             raise ZeroDivisionError
-        return judge(known, recorded)
+        return admit(known, recorded)
 
     monkeypatch.setattr("registry.append.batch.admit", breaks)
     answers = await asyncio.gather(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from registry.domain.deal import ClaimState, Deal, MilestoneState, PledgeState, SiteState
+from registry.domain.claims import ClaimState
+from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
 from registry.events.types import Amount, Horizon, Qualifier, StatedAmount
 from tests.demo.loader import deal, histories, seen
 from tests.demo.test_announcements import BESIDE, TWELVE

@@ -5,23 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from registry.domain.admission import admit, fill_defaults
 from registry.domain.deal import Deal
-from registry.domain.history import (
-    DEALS,
-    AsOf,
-    FoldedStream,
-    admit,
-    fill_defaults,
-    keep_redacted_effects,
-    state_as_of,
-    without_content,
-)
-from registry.domain.refusal import Refusal
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.redaction import keep_redacted_effects, without_content
 from registry.events.codec import published_on
 from registry.events.types import (
     Amount,
@@ -54,16 +46,6 @@ def usd(value: str, **more: Any) -> Amount:
 
 def article(published: date | None, publisher: str = "The Korea Herald") -> Source:
     return Source(publisher=publisher, published_on=published)
-
-
-class Refused(Exception):
-    """What `Log.admit` raises: the rule that was broken, and the events it would leave without ground."""
-
-    def __init__(self, refusal: Refusal, stranded: Sequence[UUID]) -> None:
-        super().__init__(f"{refusal.code}: {refusal}")
-        self.rule = refusal.code
-        self.detail = str(refusal)
-        self.stranded = list(stranded)
 
 
 class LogBuilder:
@@ -129,12 +111,10 @@ class LogBuilder:
         return fill_defaults(self.history(), event) if filled_in else event
 
     def admit(self, event: AnyEvent, effective: str | date | None = None, **more: Any) -> Recorded:
-        """The event recorded, if the rules admit it; raises Refused."""
+        """The event recorded, if the rules admit it; raises RuleBroken."""
         history = self.history()
         recorded = self.make(fill_defaults(history, event), effective, **more)
-        answer = admit(history, recorded)
-        if isinstance(answer, tuple):
-            raise Refused(*answer)
+        admit(history, recorded)
         return self.add(recorded)
 
     def correct(self, what: Recorded | UUID, **replacement: Any) -> Recorded:

@@ -8,20 +8,15 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from registry.domain.audit import (
-    AuditEntry,
-    Change,
-    Comparison,
-    apply,
-    audit,
-    change_points,
-    compare,
-    diff,
-    portfolio_changes,
-    provenance,
-)
+from registry.domain.audit.change_points import change_points
+from registry.domain.audit.comparison import Comparison, compare
+from registry.domain.audit.diff import Change, apply, diff
+from registry.domain.audit.entries import AuditEntry, audit_trail
+from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, ORGANIZATIONS, UNBOUNDED, AsOf, state_as_of
+from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.history import UNBOUNDED, AsOf, state_as_of
 from registry.domain.organization import Organization, register
 from registry.events.types import (
     Amount,
@@ -59,7 +54,7 @@ def pledged(amount: str = "5", effective: str = "2024-06-16", **more: Any) -> tu
 
 
 def audited(log: LogBuilder, **clocks: Any) -> dict[UUID, AuditEntry]:
-    return {a.reading.recorded.id: a for a in audit(log.events, log.at(**clocks), DEALS)}
+    return {a.effective.recorded.id: a for a in audit_trail(log.events, log.at(**clocks), DEALS)}
 
 
 def compared(log: LogBuilder, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
@@ -170,15 +165,15 @@ def test_the_audit_tells_a_correction_from_a_void_and_a_new_record() -> None:
 
     one = audited(corrected)
     assert one[correction.id].changes == [Change(FIELD, usd("50"), usd("5"))]
-    assert (one[correction.id].change_of, one[correction.id].concerns) == ("record", announced.id)
+    assert (one[correction.id].change_of, one[correction.id].target_event) == ("record", announced.id)
     assert one[announced.id].superseded_by == correction.id
     assert Change(FIELD, None, usd("5")) in one[announced.id].changes
 
     two = audited(voided)
     assert two[wrong.id].changes == []
-    assert two[wrong.id].reading.voided_by == void
+    assert two[wrong.id].effective.voided_by == void
     assert Change(FIELD, usd("50"), None) in two[void.id].changes
-    assert (two[again.id].change_of, two[again.id].concerns) == ("world", None)
+    assert (two[again.id].change_of, two[again.id].target_event) == ("world", None)
 
 
 def test_a_correction_of_a_correction_supersedes_it_and_concerns_the_original() -> None:
@@ -186,11 +181,11 @@ def test_a_correction_of_a_correction_supersedes_it_and_concerns_the_original() 
     first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     second = log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     listed = audited(log)
-    assert (listed[second.id].concerns, listed[second.id].superseded_by) == (announced.id, None)
+    assert (listed[second.id].target_event, listed[second.id].superseded_by) == (announced.id, None)
     assert listed[first.id].superseded_by == second.id
     void = log.void(second)
     listed = audited(log)
-    assert (listed[first.id].superseded_by, listed[void.id].concerns) == (None, announced.id)
+    assert (listed[first.id].superseded_by, listed[void.id].target_event) == (None, announced.id)
     assert listed[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
 
 
@@ -235,8 +230,8 @@ def test_an_event_without_ground_is_listed_with_the_rule_and_changes_nothing() -
 def test_what_the_dates_asked_for_hide_is_listed_as_hidden() -> None:
     log, announced = pledged("5", "2024-06-16")
     listed = audited(log, effective_on="2024-06-15")
-    assert (listed[announced.id].public, listed[announced.id].changes) == (False, [])
-    assert audited(log, effective_on="2024-06-16")[announced.id].public
+    assert (listed[announced.id].visible, listed[announced.id].changes) == (False, [])
+    assert audited(log, effective_on="2024-06-16")[announced.id].visible
     assert announced.id not in audited(log, position=1)
 
 
@@ -245,11 +240,11 @@ def test_an_erased_event_is_listed_with_its_kind_and_without_its_content() -> No
     erasure = log.redact(announced)
     listed = audited(log)
     assert (listed[announced.id].change_of, listed[announced.id].changes) == ("world", [])
-    assert (listed[erasure.id].change_of, listed[erasure.id].concerns) == ("record", announced.id)
+    assert (listed[erasure.id].change_of, listed[erasure.id].target_event) == ("record", announced.id)
 
 
 def test_the_audit_of_nothing_is_empty() -> None:
-    assert audit([], UNBOUNDED, DEALS) == []
+    assert audit_trail([], UNBOUNDED, DEALS) == []
     assert change_points([], DEALS) == []
 
 
@@ -266,7 +261,7 @@ def test_an_organizations_audit_reads_like_a_deals() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
-    listed = audit(log.events, UNBOUNDED, ORGANIZATIONS)
+    listed = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
     assert [a.change_of for a in listed] == ["record", "world"]
     assert [c.path for c in listed[1].changes] == ["/names"]
     seen = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
@@ -538,7 +533,7 @@ def test_what_explains_a_state_can_be_shown_as_json() -> None:
     log.correct(announced, effective_on=day("2024-06-17"))
     made = compared(log, {"position": 2}, {})
     for found in (
-        audit(log.events, UNBOUNDED, DEALS)[1].changes,
+        audit_trail(log.events, UNBOUNDED, DEALS)[1].changes,
         provenance(state_as_of("d", log.events, UNBOUNDED, DEALS), DEALS),
         made,
     ):

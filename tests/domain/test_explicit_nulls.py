@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 from hypothesis import given
 
-from registry.domain.audit import Change, audit
+from registry.domain.audit.diff import Change
+from registry.domain.audit.entries import audit_trail
 from registry.domain.explicit_nulls import with_explicit_nulls
-from registry.domain.history import DEALS, UNBOUNDED, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.organization import Organization
 from registry.events.codec import canonical
 from registry.events.types import Amount, Horizon, Localized, PledgeRevised, Source, StatedAmount
@@ -72,7 +74,7 @@ def test_a_change_of_what_has_nothing_left_out_is_the_same_object() -> None:
 @given(logs(most=20))
 def test_a_state_and_its_changes_say_the_same_and_leave_nothing_out(log: Any) -> None:
     seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
-    changes = [change for entry in audit(log.events, UNBOUNDED, DEALS) for change in entry.changes]
+    changes = [change for entry in audit_trail(log.events, UNBOUNDED, DEALS) for change in entry.changes]
     for value in (seen.state, changes):
         shown = plain(with_explicit_nulls(value))
         assert said(shown) == said(plain(value))

@@ -39,10 +39,10 @@ def krw(value: str, **more: Any) -> Amount:
 def raised(log: LogBuilder, neighbours: tuple[Deal, ...] = ()) -> tuple[Flag, ...]:
     """The flags that the log's last event raises."""
     steps, states = log.history().timeline.steps, log.history().timeline.states
-    at = next(i for i, step in enumerate(steps) if step.reading.recorded.id == log.events[-1].id)
+    at = next(i for i, step in enumerate(steps) if step.effective.recorded.id == log.events[-1].id)
     before = states[at - 1] if at else log.history().record.base
-    earlier = tuple(step.happened for step in steps if step.reading.recorded.position < log.events[-1].position)
-    return event_flags(before, states[at], steps[at].happened, FlagContext(reference_rates(), earlier, neighbours))
+    earlier = tuple(step.applied for step in steps if step.effective.recorded.position < log.events[-1].position)
+    return event_flags(before, states[at], steps[at].applied, FlagContext(reference_rates(), earlier, neighbours))
 
 
 def rules(flags: tuple[Flag, ...]) -> list[str]:
@@ -234,7 +234,7 @@ def test_without_rates_conversions_are_not_checked() -> None:
     stated = (StatedAmount(value="1", currency="KRW"),)
     log = announced(PledgeAnnounced(pledge="total", amount=usd("5000000000", stated_as=stated)))
     history = log.history()
-    happened = history.timeline.steps[-1].happened
+    happened = history.timeline.steps[-1].applied
     assert event_flags(None, history.state, happened, FlagContext()) == ()
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.deal import StageState
-from registry.domain.stages import GEM, IATI, LADDER, QUIET_RULE, StageChange, inactivity, ladder
+from registry.domain.stages import GEM, IATI, INACTIVITY_RULE, LADDER, StageChange, StageState, inactivity, ladder
 from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAnnounced, Stage, StageChanged
 from tests.domain.builders import LogBuilder, day
 
@@ -45,7 +44,7 @@ def test_the_ladder_gives_the_first_day_of_each_step_and_leaves_unsaid_ones_empt
     ]
     timeline = log.history().timeline
     reached = zip(timeline.steps, timeline.states, strict=True)
-    steps = [StageChange(s.happened.effective_on, state.stage, s.happened.id) for s, state in reached if state.stage]
+    steps = [StageChange(s.applied.effective_on, state.stage, s.applied.id) for s, state in reached if state.stage]
     rungs = ladder(reversed(steps))
     assert [rung.stage for rung in rungs] == list(LADDER)
     assert [rung.on for rung in rungs] == [None, day("2024-09-27"), None, day("2025-08-29"), None]
@@ -60,7 +59,7 @@ def test_a_deal_of_which_nothing_was_published_for_18_months_has_gone_quiet() ->
     assert inactivity(COMMITTED, day("2024-01-31"), day("2025-07-30")) is None
     quiet = inactivity(COMMITTED, day("2024-01-31"), day("2025-07-31"))
     assert quiet is not None
-    assert (quiet.since, quiet.rule, quiet.last_published) == (day("2025-07-31"), QUIET_RULE, day("2024-01-31"))
+    assert (quiet.since, quiet.rule, quiet.last_published) == (day("2025-07-31"), INACTIVITY_RULE, day("2024-01-31"))
     end_of_month = inactivity(None, day("2024-08-31"), day("2030-01-01"))
     assert end_of_month is not None
     assert end_of_month.since == day("2026-02-28")

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from registry.domain.history import DEALS, ORGANIZATIONS, UNBOUNDED, Rules, keep_redacted_effects, state_as_of
+from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
+from registry.domain.history import UNBOUNDED, state_as_of
+from registry.domain.redaction import keep_redacted_effects
 from registry.errors import UnknownEventType
 from registry.events import codec, types
 from registry.events.codec import content_digest, decode_content, decode_entry, from_row

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
+from registry.errors import RuleBroken
 from registry.events.types import (
     Amount,
     AnyEvent,
@@ -55,7 +56,7 @@ from registry.events.types import (
     Source,
     StageChanged,
 )
-from tests.domain.builders import FIRST_INSTANT, LogBuilder, Refused
+from tests.domain.builders import FIRST_INSTANT, LogBuilder
 
 T = TypeVar("T")
 
@@ -273,7 +274,7 @@ def logs(draw: st.DrawFn, *, most: int = 14, admitted: bool = False, erasing: bo
             continue
         try:
             log.admit(event, chance.effective, published=chance.published)
-        except Refused:
+        except RuleBroken:
             log.now += timedelta(days=1)
     return log
 
@@ -287,7 +288,7 @@ def logs_in_order(draw: st.DrawFn, *, most: int = 14) -> LogBuilder:
     for event in events:
         day += timedelta(days=draw(st.integers(0, 2)))
         published += timedelta(days=draw(st.integers(0, 2)))
-        with suppress(Refused):
+        with suppress(RuleBroken):
             log.admit(event, day, published=published)
     return log
 

@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.domain.audit import apply, audit, change_points, compare, diff, portfolio_changes, provenance
-from registry.domain.history import (
-    DEALS,
-    UNBOUNDED,
-    AsOf,
-    FoldedStream,
-    Timeline,
-    resolve_record,
-    state_as_of,
-    without_content,
-)
+from registry.domain.audit.change_points import change_points
+from registry.domain.audit.comparison import compare
+from registry.domain.audit.diff import apply, diff
+from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.audit.provenance import provenance
+from registry.domain.fold import DEALS, Timeline
+from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, resolve_record, state_as_of
+from registry.domain.redaction import without_content
 from registry.events.types import (
     ClaimPreferred,
     ClaimRetracted,
@@ -117,7 +115,7 @@ def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_cor
                 if whole.state is not None:
                     assert growing.at(effective) == whole.state
         study_of_all = resolve_record(log.slug, log.events, DEALS)
-        facts = [f for f in study_of_all.facts() if AsOf(published_on=published).public(f)]
+        facts = [f for f in study_of_all.foldable_events() if AsOf(published_on=published).is_visible(f)]
         at_once = Timeline(DEALS, study_of_all.base).extend(facts)
         one_by_one = Timeline(DEALS, study_of_all.base)
         for fact in facts:
@@ -130,12 +128,12 @@ def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_cor
 @given(logs(), st.data())
 def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: LogBuilder, data: st.DataObject) -> None:
     record = resolve_record(log.slug, log.events, DEALS)
-    facts = record.facts()
+    facts = record.foldable_events()
     if not facts:
         return
     gone = data.draw(st.sampled_from(facts))
     timeline = Timeline(DEALS, record.base).extend(facts)
-    timeline.remove(gone.happened.id)
+    timeline.remove(gone.applied.id)
     without = Timeline(DEALS, record.base).extend(f for f in facts if f is not gone)
     assert (timeline.steps, timeline.states, timeline.refusals) == (without.steps, without.states, without.refusals)
 
@@ -192,7 +190,7 @@ def test_10_an_answer_for_fixed_dates_and_position_is_the_same_whatever_is_recor
     then = state_as_of(log.slug, log.events[:position], asked, DEALS)  # what is erased by law is erased here too
     now = state_as_of(log.slug, log.events, asked, DEALS)
     assert now == then
-    assert audit(log.events, asked, DEALS) == audit(log.events[:position], asked, DEALS)
+    assert audit_trail(log.events, asked, DEALS) == audit_trail(log.events[:position], asked, DEALS)
 
 
 @quick
@@ -224,7 +222,7 @@ def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_eras
     assume(
         not any(
             c
-            for r in resolve_record(log.slug, log.events, DEALS).readings
+            for r in resolve_record(log.slug, log.events, DEALS).effective_events
             if r.recorded == erased
             for c in r.corrections
         )
@@ -242,12 +240,16 @@ def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_eras
 def test_10_what_a_correction_called_wrong_is_not_shown_when_the_correction_is_erased(
     log: LogBuilder, data: st.DataObject
 ) -> None:
-    corrected = [r for r in resolve_record(log.slug, log.events, DEALS).readings if r.source_record is not r.recorded]
+    corrected = [
+        r for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.content_record is not r.recorded
+    ]
     assume(corrected)
     chosen = data.draw(st.sampled_from(corrected))
-    log.record(EventRedacted(redacts=chosen.source_record.id, reason="By law."))
-    (now,) = [r for r in resolve_record(log.slug, log.events, DEALS).readings if r.recorded.id == chosen.recorded.id]
-    assert now.source_record.id == chosen.source_record.id
+    log.record(EventRedacted(redacts=chosen.content_record.id, reason="By law."))
+    (now,) = [
+        r for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.recorded.id == chosen.recorded.id
+    ]
+    assert now.content_record.id == chosen.content_record.id
     assert now.event is None or isinstance(now.event, (ClaimPreferred, ClaimRetracted))
 
 
@@ -277,7 +279,7 @@ def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(
 @quick
 @given(logs(), st.data())
 def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: LogBuilder, data: st.DataObject) -> None:
-    standing = [r.recorded for r in resolve_record(log.slug, log.events, DEALS).readings if r.voided_by is None]
+    standing = [r.recorded for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.voided_by is None]
     before = log.history()
     voided = data.draw(st.sampled_from(standing))
     first = log.record(EventVoided(voids=voided.id))
@@ -329,7 +331,7 @@ def test_13_blame_names_for_every_field_the_event_that_set_it(log: LogBuilder, d
         return
     states, _ = naive
     assert shown.registration is not None
-    events = [shown.registration.recorded.id, *(p.happened.id for p in shown.steps)]
+    events = [shown.registration.recorded.id, *(p.applied.id for p in shown.steps)]
     fields = [_fields(state) for state in states]
     assert {b.path: plain(b.value) for b in named} == fields[-1]
     for b in named:
@@ -386,17 +388,17 @@ def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure
 @quick
 @given(logs(most=16))
 def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: LogBuilder) -> None:
-    listed = audit(log.events, UNBOUNDED, DEALS)
-    assert [a.reading.recorded.id for a in listed] == [e.id for e in log.events]
+    listed = audit_trail(log.events, UNBOUNDED, DEALS)
+    assert [a.effective.recorded.id for a in listed] == [e.id for e in log.events]
     seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
-    by_id = {a.reading.recorded.id: a for a in listed}
+    by_id = {a.effective.recorded.id: a for a in listed}
     assert seen.registration is not None
     state = apply(None, by_id[seen.registration.recorded.id].changes)
     for placed in seen.steps:
-        state = apply(state, by_id[placed.happened.id].changes)
+        state = apply(state, by_id[placed.applied.id].changes)
     assert state == seen.state
     for a in listed:
-        if a.unapplied or a.reading.voided_by or a.reading.event is None:
+        if a.unapplied or a.effective.voided_by or a.effective.event is None:
             assert a.changes == [] or a.change_of == "record"
 
 

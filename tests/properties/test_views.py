@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, AsOf, FoldedStream, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.deal_lists import SELECT_TITLE_MATCHES, ilike_pattern, page_query

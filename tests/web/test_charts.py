@@ -11,10 +11,11 @@ from typing import get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.domain import audit
 from registry.domain.assessment import assess
+from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.rates import reference_rates
 from registry.domain.totals import row_of
 from registry.web import maps
@@ -51,7 +52,7 @@ def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
 
 def ulsan_timeline(day: date = TODAY) -> Timeline:
     stream = histories()["sk-aws-ulsan"]
-    line = timeline(state_of(stream), audit.audit(stream.events, NOW, DEALS), day)
+    line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS), day)
     assert line is not None
     return line
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from registry.domain.deal import StageState
-from registry.domain.stages import LADDER, LadderStep
+from registry.domain.stages import LADDER, LadderStep, StageState
 
 
 class LadderMark(Struct, frozen=True):

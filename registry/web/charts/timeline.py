@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from registry.domain.audit import AuditEntry
+from registry.domain.audit.entries import AuditEntry
 from registry.domain.deal import Deal, MilestoneState
 from registry.events.edtf import first_day, last_day
 from registry.web.charts.geometry import CHART_WIDTH, LinearScale, Tick, clamp_day
@@ -73,7 +73,7 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> Timeline |
         entries: The deal's history, oldest first.
         day: The effective date that the page shows.
     """
-    announcements = [e for e in entries if e.public and e.reading.is_in_force and e.change_of != "record"]
+    announcements = [e for e in entries if e.visible and e.effective.is_in_force and e.change_of != "record"]
     plans = {milestone.milestone: _plans(milestone.milestone, entries) for milestone in deal.milestones}
     days = [_day(entry) for entry in announcements]
     for milestone in deal.milestones:
@@ -92,7 +92,7 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> Timeline |
 
 
 def _day(entry: AuditEntry) -> date:
-    return entry.reading.effective_on or entry.reading.published_on
+    return entry.effective.effective_on or entry.effective.published_on
 
 
 def _announcement_marks(announcements: Sequence[AuditEntry], scale: LinearScale) -> list[TimelineMark]:
@@ -142,7 +142,7 @@ def _plans(milestone: str, entries: Sequence[AuditEntry]) -> list[str]:
     path = f"/milestones/{milestone}/planned"
     ordered = sorted(
         (entry for entry in entries if entry.change_of == "world"),
-        key=lambda entry: (_day(entry), entry.reading.recorded.position),
+        key=lambda entry: (_day(entry), entry.effective.recorded.position),
     )
     plans = [
         change.after

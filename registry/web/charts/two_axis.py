@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from registry.domain.deal import Deal
-from registry.domain.history import DEALS, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.web.as_of import Axis, of_history
 from registry.web.charts.geometry import CHART_WIDTH, ChangeScale, day_number
 
@@ -137,7 +138,7 @@ def _values_by_day(snapshot: StateAsOf[Deal], path: str) -> list[tuple[date, Any
     states += [(placed.key[0], state) for placed, state in zip(snapshot.steps, snapshot.states, strict=True)]
     by_day: list[tuple[date, Any]] = []
     for day, state in states:
-        value = field_value(DEALS.follow(state, snapshot.preferred, snapshot.applied_event), path)
+        value = field_value(DEALS.apply_preferred_claims(state, snapshot.preferred, snapshot.applied_events), path)
         if by_day and by_day[-1][0] >= day:
             by_day[-1] = (by_day[-1][0], value)
         else:

@@ -1,0 +1,318 @@
+"""The comparison of a stream at two points in time: every change, its kind, and the events that caused it.
+
+The comparison takes one fold and turns it into the other, one difference at a time: first what the record had wrong,
+then what left and what entered, in effective order. The state after each step is compared with the state before it, so
+each change of a field has a kind and a cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.audit.diff import Change, diff
+from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_events
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules, Timeline
+from registry.domain.history import AsOf, StateAsOf, state_as_of
+from registry.events.types import ClaimPreferred, ClaimReported, Recorded
+
+S = TypeVar("S", bound=Struct)
+
+Kind = Literal["world", "record", "source", "learned_late"]
+
+
+class AttributedChange(Struct, frozen=True, kw_only=True):
+    """A change of a field between two points, of one kind, with the events that caused it."""
+
+    path: str
+    before: Any
+    after: Any
+    kind: Kind
+    causes: tuple[UUID, ...]
+
+
+class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
+    """The differences between two points in time.
+
+    Attributes:
+        changes: Made one after the other, they lead from `before` to `after`. A field appears once for each kind of
+            change that it went through.
+        differences: The fields that differ between `before` and `after`.
+        merged_into: The change of the record that the stream is merged into, if it changed.
+    """
+
+    before: S | None
+    after: S | None
+    changes: list[AttributedChange]
+    differences: list[Change]
+    merged_into: Change | None = None
+
+
+def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S]) -> Comparison[S]:
+    """What changed in a stream from one point to another.
+
+    - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
+    - `learned_late`: an event was recorded only after the earlier record, though it was in effect at that point and
+      older than that record.
+    - `record`: a correction, a void or a preference.
+    - `source`: a claim was reported or retracted.
+    """
+    slug = events[0].slug if events else ""
+    a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
+    if len(a.effective_events) > len(b.effective_events):
+        return _reverse(compare(events, end, start, rules))
+    builder = _DiffBuilder(a, b, rules)
+    for step in _StepSequence(events, (start, a), (end, b)).in_order():
+        builder.take(step)
+    return Comparison(
+        before=a.state,
+        after=b.state,
+        changes=builder.attributed_changes(),
+        differences=diff(a.state, b.state),
+        merged_into=Change("/merged_into", a.merged_into, b.merged_into) if a.merged_into != b.merged_into else None,
+    )
+
+
+def _reverse(comparison: Comparison[S]) -> Comparison[S]:
+    """The comparison from the later record back to the earlier one."""
+    merged_into = comparison.merged_into
+    return Comparison(
+        before=comparison.after,
+        after=comparison.before,
+        changes=[replace(c, before=c.after, after=c.before) for c in reversed(comparison.changes)],
+        differences=diff(comparison.after, comparison.before),
+        merged_into=replace(merged_into, before=merged_into.after, after=merged_into.before) if merged_into else None,
+    )
+
+
+class _Step(Struct, frozen=True, kw_only=True):
+    """One difference between two folds. One of the last four fields is set.
+
+    Attributes:
+        known: The registration appeared (True) or vanished (False).
+        base: The registration's content differs.
+        event: This event is at another place in the fold, has other content, or is in one fold only; `ordered` is the
+            event in the other fold, None if it is not in it.
+        preference: Another claim is preferred for this field.
+    """
+
+    kind: Kind
+    causes: tuple[UUID, ...]
+    known: bool | None = None
+    base: bool = False
+    event: UUID | None = None
+    ordered: OrderedEvent | None = None
+    preference: str | None = None
+
+
+class _StepSequence(Generic[S]):
+    """All differences between two folds in order: errors of the record first, then the events by effective date."""
+
+    def __init__(self, events: Sequence[Recorded], a: tuple[AsOf, StateAsOf[S]], b: tuple[AsOf, StateAsOf[S]]) -> None:
+        self.events = events
+        self.a_as_of, self.a = a
+        self.b_as_of, self.b = b
+        self.a_steps = {step.applied.id: step for step in self.a.steps}
+        self.b_steps = {step.applied.id: step for step in self.b.steps}
+        self.a_recorded = {effective.recorded.id for effective in self.a.effective_events}
+        self.b_recorded = {effective.recorded.id for effective in self.b.effective_events}
+        self.recorded_between = [e for e in events if (e.id in self.a_recorded) != (e.id in self.b_recorded)]
+        self.targets = target_events(events)
+        self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
+
+    def in_order(self) -> Iterator[_Step]:
+        if self.a.state is None and self.b.state is None:
+            return
+        if self.a.state is None:
+            yield self._registration(known=True)
+        elif self.b.state is not None and self.a.base != self.b.base and self.a.registration is not None:
+            yield _Step(kind="record", causes=self._bookkeeping_causes({self.a.registration.recorded.id}), base=True)
+        record, left, entered = self._events()
+        yield from record
+        # A preference for a claim that enters later comes after the claim.
+        early, late = self._preferences()
+        yield from early
+        yield from left
+        yield from entered
+        yield from late
+        if self.b.state is None:
+            yield self._registration(known=False)
+
+    def _registration(self, known: bool) -> _Step:
+        """The step in which a stream becomes known, or ceases to be, with its registration."""
+        present, absent, absent_as_of = (self.b, self.a, self.a_as_of) if known else (self.a, self.b, self.b_as_of)
+        registration = present.registration
+        assert registration is not None
+        day = registration.effective_on or registration.published_on
+        unrecorded = absent.registration is None
+        kind: Kind = "learned_late" if unrecorded and self._is_late(day, absent_as_of) else "world"
+        return _Step(kind=kind, causes=(registration.recorded.id,), known=known)
+
+    def _events(self) -> tuple[list[_Step], list[_Step], list[_Step]]:
+        """The events that the record changed, those that left the fold (latest first), and those that entered it."""
+        record: list[tuple[FoldKey, _Step]] = []
+        left: list[tuple[FoldKey, _Step]] = []
+        entered: list[tuple[FoldKey, _Step]] = []
+        for event in self.a_steps.keys() | self.b_steps.keys():
+            before, after = self.a_steps.get(event), self.b_steps.get(event)
+            if before is not None and after is not None and (before.key, before.applied) == (after.key, after.applied):
+                continue
+            present = after or before
+            assert present is not None
+            kind: Kind = "record"
+            if before is None:
+                kind = self._kind(present, self.a_as_of, self.a_recorded)
+            elif after is None:
+                kind = self._kind(present, self.b_as_of, self.b_recorded)
+            causes: tuple[UUID, ...] = (event,)
+            if kind == "record":
+                causes = self._bookkeeping_causes(self._dependencies(present.effective))
+            step = _Step(kind=kind, causes=causes, event=event, ordered=after)
+            (record if kind == "record" else entered if before is None else left).append((present.key, step))
+        return _in_fold_order(record), _in_fold_order(left)[::-1], _in_fold_order(entered)
+
+    def _kind(self, present: OrderedEvent, absent_as_of: AsOf, absent_recorded: set[UUID]) -> Kind:
+        """The kind of an event that is in one fold only.
+
+        Args:
+            present: The event in the fold that has it.
+            absent_as_of: The point of the other fold.
+            absent_recorded: The ids of the events recorded by that point.
+        """
+        recorded = present.effective.recorded
+        own: Kind = "source" if change_of(recorded) == "source" else "world"
+        if recorded.id in absent_recorded:
+            # Its dates do not hide it, so a correction or a void does.
+            return "record" if absent_as_of.is_visible(present) else own
+        if own == "world" and self._is_late(present.key[0], absent_as_of):
+            return "learned_late"
+        return own
+
+    def _is_late(self, day: date, absent_as_of: AsOf) -> bool:
+        """Whether an event of that day was in effect at a point whose record lacked it, and older than that record."""
+        if absent_as_of.effective_on is not None and day > absent_as_of.effective_on:
+            return False
+        record_day = self.record_days.get(absent_as_of)
+        return record_day is None or day < record_day
+
+    def _bookkeeping_causes(self, originals: set[UUID]) -> tuple[UUID, ...]:
+        """The corrections and voids recorded between the points that are about these events."""
+        return tuple(e.id for e in self.recorded_between if self.targets.get(e.id) in originals)
+
+    def _dependencies(self, effective: EffectiveEvent) -> set[UUID]:
+        """The events that an event's content and place depend on: a claim's place depends on what it is about."""
+        dependencies = {effective.recorded.id}
+        event = effective.event
+        if not isinstance(event, CLAIM_TYPES):
+            return dependencies
+        for other in (*self.a.effective_events, *self.b.effective_events):
+            if isinstance(other.event, ClaimReported) and other.event.claim == event.claim:
+                dependencies |= {other.recorded.id, other.event.about or other.recorded.id}
+        return dependencies
+
+    def _preferences(self) -> tuple[list[_Step], list[_Step]]:
+        """The changed preferences: first those whose claim is in the fold from the start, then the others."""
+        early: list[_Step] = []
+        late: list[_Step] = []
+        for field in dict.fromkeys((*self.a.preferred, *self.b.preferred)):
+            before, after = self.a.preferred.get(field), self.b.preferred.get(field)
+            if before == after:
+                continue
+            about = {
+                effective.recorded.id
+                for effective in (*self.a.effective_events, *self.b.effective_events)
+                if isinstance(effective.event, ClaimPreferred) and effective.event.field == field
+            } | {claim for claim in (before, after) if claim is not None}
+            causes = tuple(
+                e.id
+                for e in self.recorded_between
+                if self.targets.get(e.id, e.id) in about and e.type in BOOKKEEPING_TAGS
+            )
+            step = _Step(kind="record", causes=causes, preference=field)
+            (early if after is None or after in self.a_steps else late).append(step)
+        return early, late
+
+
+def _in_fold_order(steps: list[tuple[FoldKey, _Step]]) -> list[_Step]:
+    return [step for _, step in sorted(steps, key=lambda pair: pair[0])]
+
+
+def _day_of_record(as_of: AsOf, events: Sequence[Recorded]) -> date | None:
+    """The day of the record that a point asks for; for a position, the day of the stream's last event by then."""
+    instants = [] if as_of.recorded_at is None else [as_of.recorded_at]
+    if as_of.position is not None:
+        instants += [e.recorded_at for e in events if e.position <= as_of.position][-1:]
+    return min(instants).date() if instants else None
+
+
+class _FieldChange(Struct):
+    """A field's change of one kind, over all steps so far."""
+
+    kind: Kind
+    before: Any
+    after: Any
+    causes: dict[UUID, None] = {}
+
+
+class _DiffBuilder(Generic[S]):
+    """Takes the steps from one state to the other and collects what each of them changed."""
+
+    def __init__(self, a: StateAsOf[S], b: StateAsOf[S], rules: Rules[S]) -> None:
+        self.rules = rules
+        self.b = b
+        self.known = a.state is not None
+        self.preferred = dict(a.preferred)
+        self.applied_events = a.applied_events
+        self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
+        self.state = a.state
+        self.changes: dict[str, list[_FieldChange]] = {}
+
+    def take(self, step: _Step) -> None:
+        """Take a step and note what it changes."""
+        if step.known is not None:
+            self.known = step.known
+        elif step.base:
+            self.timeline = Timeline(self.rules, self.b.base).extend(self.timeline.steps)
+        elif step.event is not None:
+            self._move_event(step.event, step.ordered)
+        elif step.preference is not None:
+            self.preferred[step.preference] = self.b.preferred.get(step.preference)
+        state: S | None = None
+        if self.known:
+            state = self.rules.apply_preferred_claims(self.timeline.at(None), self.preferred, self.applied_events)
+        for change in diff(self.state, state):
+            self._note(change, step)
+        self.state = state
+
+    def _move_event(self, event: UUID, ordered: OrderedEvent | None) -> None:
+        if event in self.applied_events:
+            self.timeline.remove(event)
+            del self.applied_events[event]
+        if ordered is not None:
+            self.timeline.insert(ordered)
+            self.applied_events[event] = ordered.applied
+
+    def _note(self, change: Change, step: _Step) -> None:
+        """Add a change to the field's last one if both have the same kind; a change that is undone disappears."""
+        changes = self.changes.setdefault(change.path, [])
+        if not changes or changes[-1].kind != step.kind:
+            changes.append(_FieldChange(kind=step.kind, before=change.before, after=change.after))
+        last = changes[-1]
+        last.after = change.after
+        last.causes.update(dict.fromkeys(step.causes))
+        if last.before == last.after:
+            changes.pop()
+
+    def attributed_changes(self) -> list[AttributedChange]:
+        """The changes, by field in the order of their first steps."""
+        return [
+            AttributedChange(path=path, before=c.before, after=c.after, kind=c.kind, causes=tuple(c.causes))
+            for path, changes in self.changes.items()
+            for c in changes
+        ]

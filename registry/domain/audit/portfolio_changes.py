@@ -1,0 +1,124 @@
+"""What the changes of a deal mean for a reader of a portfolio."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from registry.domain.audit.comparison import AttributedChange, Comparison, Kind
+from registry.domain.audit.diff import STATES
+from registry.events.edtf import last_day
+from registry.events.types import Amount
+
+S = TypeVar("S", bound=Struct)
+
+What = Literal[
+    "appeared",
+    "vanished",
+    "grew",
+    "shrank",
+    "stated",
+    "unstated",
+    "restated",
+    "slipped",
+    "brought_forward",
+    "stage_moved",
+    "corrected",
+    "learned_late",
+    "claimed",
+]
+
+
+class PortfolioChange(Struct, frozen=True):
+    """The meaning of a change; `change` is None where the whole deal appeared or vanished."""
+
+    what: What
+    kind: Kind
+    causes: tuple[UUID, ...]
+    change: AttributedChange | None = None
+
+
+def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
+    """What happened to a deal between two points. Only a change of the world makes an amount grow or shrink.
+
+    - A change that was learned late has its own meaning and is also `learned_late`.
+    - A further pledge makes a deal grow that had a disclosed amount before.
+    - `stated`: an amount was disclosed for the first time. Unknown is not 0, so the deal did not grow. `unstated`: the
+      amount is no longer disclosed.
+    - `restated`: the new amount cannot be compared with the old one (another currency, a range).
+    """
+    if comparison.before is None or comparison.after is None:
+        known = next((c for c in comparison.changes if c.path in STATES), None)
+        if known is None:
+            return []
+        return [PortfolioChange("appeared" if comparison.after is not None else "vanished", known.kind, known.causes)]
+    changes: list[PortfolioChange] = []
+    for change in comparison.changes:
+        meanings = _meanings(change, comparison.before, comparison.after)
+        changes += [PortfolioChange(what, change.kind, change.causes, change) for what in meanings]
+    return changes
+
+
+def _meanings(change: AttributedChange, before: Struct, after: Struct) -> list[What]:
+    if change.kind == "record":
+        return ["corrected"]
+    if change.kind == "source":
+        return ["claimed"]
+    what = _movement(change, before, after)
+    meanings: list[What] = [] if what is None else [what]
+    return [*meanings, "learned_late"] if change.kind == "learned_late" else meanings
+
+
+def _movement(change: AttributedChange, before: Struct, after: Struct) -> What | None:
+    if change.path == "/stage":
+        return "stage_moved"
+    _, name, *rest = change.path.split("/", 3)
+    if name == "pledges" and rest[1] == "amount":
+        return _amount_movement(change, rest[0], before, after)
+    if name == "pledges" and rest[1] == "status" and "withdrawn" in (change.before, change.after) and change.before:
+        return "shrank" if change.after == "withdrawn" else "grew"
+    if name == "milestones" and rest[1] == "planned" and change.before and change.after:
+        old, new = last_day(change.before), last_day(change.after)
+        return "slipped" if new > old else "brought_forward" if new < old else None
+    return None
+
+
+def _amount_movement(change: AttributedChange, pledge: str, before: Struct, after: Struct) -> What | None:
+    old, new = change.before, change.after
+    if old is None or new is None:
+        with_amount, without = (after, before) if old is None else (before, after)
+        known = any(p.pledge == pledge for p in getattr(without, "pledges", ()))
+        if not known and _is_part(pledge, with_amount):
+            return None
+        if not known and any(p.amount for p in getattr(without, "pledges", ()) if p.status != "withdrawn"):
+            return "grew" if old is None else "shrank"
+        return "stated" if old is None else "unstated"
+    directions = _bound_directions(old, new)
+    if directions in ({1}, {0, 1}):
+        return "grew"
+    return "shrank" if directions in ({-1}, {0, -1}) else "restated"
+
+
+def _is_part(pledge: str, state: Struct) -> bool:
+    """Whether a pledge is declared as part of another: it adds nothing to the whole."""
+    return any(
+        (r.relation == "part_of" and r.pledge == pledge)
+        or (r.relation == "includes" and r.deal == getattr(state, "deal", None) and r.other_pledge == pledge)
+        for r in getattr(state, "relations", ())
+    )
+
+
+def _bound_directions(old: Amount, new: Amount) -> set[int]:
+    """The direction (-1, 0, 1) of each comparable bound of an amount; empty if the amounts cannot be compared."""
+    if old.currency != new.currency:
+        return set()
+    if old.value is not None and new.value is not None:
+        pairs = [(old.value, new.value)]
+    elif None not in (old.low, old.high, new.low, new.high):
+        pairs = [(str(old.low), str(new.low)), (str(old.high), str(new.high))]
+    else:
+        return set()
+    return {(Decimal(y) > Decimal(x)) - (Decimal(y) < Decimal(x)) for x, y in pairs}

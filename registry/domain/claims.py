@@ -1,0 +1,202 @@
+"""Claims: what further sources say about one field of a pledge, a site or a milestone.
+
+A claim stays beside the value that the deal's own event set, until a later event sets the field again. An editor may
+select a claim (`claim_preferred`); the state then shows the claimed value and lists the recorded one as a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.applied_event import AppliedEvent
+from registry.domain.items import find_item, replace_item
+from registry.domain.refusal import Refusal
+from registry.errors import RuleBroken
+from registry.events.edtf import last_day
+from registry.events.types import (
+    Amount,
+    AmountBasis,
+    ClaimReported,
+    ClaimRetracted,
+    Commitment,
+    Decimal,
+    Edtf,
+    Place,
+    Source,
+)
+
+S = TypeVar("S", bound=Struct)
+
+CLAIMABLE: dict[tuple[str, str], Any] = {
+    ("pledges", "amount"): Amount,
+    ("pledges", "amount_basis"): AmountBasis,
+    ("pledges", "commitment"): Commitment,
+    ("sites", "place"): Place,
+    ("sites", "power_mw"): Decimal,
+    ("sites", "gpus"): int,
+    ("milestones", "planned"): Edtf,
+    ("milestones", "reached"): Edtf,
+    ("milestones", "power_mw"): Decimal,
+}
+"""The fields that claims can be about, by list and field, and the type of a claimed value."""
+
+LISTS = ("pledges", "sites", "milestones")
+"""The lists whose items have claims."""
+
+
+class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
+    """One source's value for a field. `claim` is None for the recorded value, which is listed beside the claims.
+
+    `status` is standing, superseded (a later event has set the field again) or retracted. `followed` tells whether the
+    state shows this value, and `rule` why: `as_announced` (the recorded value is the default) or `preferred` (an editor
+    selected the claim). `about` is the event that set the field, `event` the one that reported the claim.
+    """
+
+    claim: str | None
+    field: str
+    value: Any
+    about: UUID | None
+    event: UUID | None
+    published_on: date | None
+    sources: tuple[Source, ...]
+    status: str = "standing"
+    followed: bool = False
+    rule: str | None = None
+
+
+def report_claim(deal: S, event: ClaimReported, applied: AppliedEvent) -> S:
+    """The deal with a claim added to the item that it is about.
+
+    Raises:
+        RuleBroken: The item is unknown, the field takes no claims, the value has another type, or the id is used.
+    """
+    _, name, key, field = event.field.split("/")
+    item: Any = find_item(getattr(deal, name), name.removesuffix("s"), key)
+    if item is None:
+        raise RuleBroken(_unknown_item(name, key))
+    value = _claimed_value(event, name, field)
+    if any(claim.claim == event.claim for _, other in _claimed_items(deal) for claim in other.claims):
+        raise RuleBroken(Refusal("claim-id-used", claim=event.claim))
+    claim = ClaimState(
+        claim=event.claim,
+        field=event.field,
+        value=value,
+        about=event.about,
+        event=applied.id,
+        published_on=applied.published_on,
+        sources=applied.sources,
+    )
+    return replace_item(deal, name, item, replace(item, claims=(*item.claims, claim)))
+
+
+def retract_claim(deal: S, event: ClaimRetracted) -> S:
+    """The deal with a claim marked as retracted.
+
+    Raises:
+        RuleBroken: The claim is unknown or was retracted before.
+    """
+    for name, item in _claimed_items(deal):
+        claim = find_item(item.claims, "claim", event.claim)
+        if claim is None:
+            continue
+        if claim.status == "retracted":
+            raise RuleBroken(Refusal("claim-retracted", claim=event.claim))
+        claims = tuple(replace(c, status="retracted") if c is claim else c for c in item.claims)
+        return replace_item(deal, name, item, replace(item, claims=claims))
+    raise RuleBroken(Refusal("claim-unknown", claim=event.claim))
+
+
+def supersede_claims(claims: tuple[ClaimState, ...], changed: Mapping[str, Any]) -> tuple[ClaimState, ...]:
+    """The claims, those about a field that an event has now set again marked as superseded."""
+    if not claims:
+        return claims
+    return tuple(
+        replace(c, status="superseded") if c.status == "standing" and _field_name(c.field) in changed else c
+        for c in claims
+    )
+
+
+def apply_preferred_claims(
+    deal: S, preferred: Mapping[str, UUID | None], applied_events: Mapping[UUID, AppliedEvent]
+) -> S:
+    """The deal with the selected claims' values shown, and every claim marked as used or not.
+
+    Args:
+        deal: A state of the fold, which shows the recorded values.
+        preferred: The event of the selected claim, by field.
+        applied_events: The events of the fold, by id: they give the recorded value's publication date and sources.
+    """
+    for name in LISTS:
+        items = getattr(deal, name)
+        if any(item.claims for item in items):
+            deal = replace(deal, **{name: tuple(_apply_to_item(item, preferred, applied_events) for item in items)})
+    return deal
+
+
+def _apply_to_item(item: Any, preferred: Mapping[str, UUID | None], applied_events: Mapping[UUID, AppliedEvent]) -> Any:
+    claims: list[ClaimState] = []
+    values: dict[str, Any] = {}
+    for path in dict.fromkeys(claim.field for claim in item.claims):
+        of_field = [c for c in item.claims if c.field == path]
+        field = _field_name(path)
+        selected = next((c for c in of_field if c.event == preferred.get(path) and c.status == "standing"), None)
+        current = next((c for c in of_field if c.status != "superseded"), None)
+        if current is not None:
+            setter = applied_events.get(current.about) if current.about else None
+            claims.append(
+                ClaimState(
+                    claim=None,
+                    field=path,
+                    value=getattr(item, field),
+                    about=current.about,
+                    event=current.about,
+                    published_on=setter.published_on if setter else None,
+                    sources=setter.sources if setter else (),
+                    followed=selected is None,
+                    rule="as_announced" if selected is None else None,
+                )
+            )
+        if selected is not None:
+            values[field] = selected.value
+        claims += [replace(c, followed=c is selected, rule="preferred" if c is selected else None) for c in of_field]
+    return replace(item, claims=tuple(claims), **values)
+
+
+def _claimed_items(deal: Struct) -> Iterator[tuple[str, Any]]:
+    """Each item that may have claims, with the name of its list."""
+    return ((name, item) for name in LISTS for item in getattr(deal, name))
+
+
+def _claimed_value(event: ClaimReported, name: str, field: str) -> Any:
+    kind = CLAIMABLE.get((name, field))
+    if kind is None:
+        claimable = tuple(f for n, f in CLAIMABLE if n == name)
+        raise RuleBroken(Refusal("field-not-claimable", field=event.field, claimable=claimable))
+    try:
+        value = msgspec.convert(msgspec.to_builtins(event.value), kind)
+        if kind is Edtf:
+            last_day(value)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RuleBroken(Refusal("claim-of-wrong-type", field=event.field, reason=str(error))) from None
+    return value
+
+
+def _field_name(path: str) -> str:
+    return path.rsplit("/", 1)[1]
+
+
+def _unknown_item(name: str, key: str) -> Refusal:
+    match name:
+        case "pledges":
+            return Refusal("pledge-unknown", pledge=key)
+        case "sites":
+            return Refusal("site-unknown", site=key)
+        case _:
+            return Refusal("milestone-unknown", milestone=key)
