@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import msgspec
 from litestar.types import ControllerRouterHandler
 
+import registry
 from registry.api import (
     deals,
     docs,
@@ -38,5 +37,5 @@ OPERATIONS = (
 
 ROUTES: list[ControllerRouterHandler] = [*(operation.handler for operation in OPERATIONS), *docs.UNDOCUMENTED_ROUTES]
 
-CONTRACT = msgspec.json.encode(openapi.document(OPERATIONS, version("registry")))
+CONTRACT = msgspec.json.encode(openapi.document(OPERATIONS, registry.version()))
 """The contract, as it is served: OpenAPI 3.1."""

@@ -1,7 +1,7 @@
-"""The `registry` command: one module a command, each translating between a terminal and the rest of the registry.
+"""The `registry` command. Each command, or group of commands, has a module.
 
-Says what went wrong in one sentence on standard error, and by an exit code; a traceback means a bug. To add a command:
-its module with a function `register`, and its name in `COMMANDS`.
+A command that fails writes one sentence to standard error and ends with an exit code; a traceback means a bug. To add a
+command, write a module with a function `register` and add its name to `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ from registry.errors import (
 if TYPE_CHECKING:
     import typer
 
-# Each command with its module, in the order in which help lists them.
+# Each command and its module, in the order in which the help lists them.
 COMMANDS = {
     "demo": "demo",
     "serve": "serve",
     "show": "query",
     "list": "query",
     "history": "query",
+    "provenance": "query",
     "blame": "query",
     "compare": "query",
     "totals": "query",
     "record": "record",
     "import": "imports",
     "export": "export",
-    "tail": "export",
+    "tail": "tail",
     "migrate": "migrate",
     "keys": "keys",
     "rebuild": "rebuild",
@@ -70,13 +71,15 @@ EXIT_CODES: dict[type[RegistryError], int] = {
     BadMapping: INVALID,
     LogCorrupt: PROOF,
 }
-"""What a command ends with when an error ends it; 1 for every other."""
+"""Exit codes of errors; every other error ends a command with 1."""
 
 
 def command(first: str = "") -> typer.Typer:
-    """The whole command; only `first` of it where that is one of its words, so that nobody waits for the others."""
-    # Imported here, where Ctrl-C is already answered.
+    """The command with all its subcommands, or with only `first`, so that the other modules need not be imported."""
+    # Imported here, where Ctrl-C is already handled.
     import typer
+
+    from registry.cli.options import print_version
 
     app = typer.Typer(
         name="registry",
@@ -84,27 +87,27 @@ def command(first: str = "") -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    # Typer shows a lone command as if it were the program itself, unless there is a callback.
-    app.callback()(lambda: None)
+    # Without a callback, Typer runs a single command as the program itself.
+    app.callback()(print_version)
     for module in [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(f"registry.cli.{module}").register(app)
     return app
 
 
 def main() -> None:
-    """Runs the command of this process's arguments, and ends the process."""
-    # As with Ctrl-C, everything that was started is stopped on the way out.
+    """Run the command line of this process and end the process."""
+    # SIGTERM ends the process as Ctrl-C does, so that what was started is stopped.
     signal.signal(signal.SIGTERM, _exit)
     try:
         command(sys.argv[1] if len(sys.argv) > 1 else "")()
     except KeyboardInterrupt:
-        # Typer answers this while a command runs, not while its modules are loaded.
+        # Typer handles Ctrl-C while a command runs, not while modules are imported.
         sys.exit(130)
     except RegistryError as error:
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
     except OSError as error:
-        # A full disk, a file that may not be read: not ours to mend, and no bug.
+        # A full disk or an unreadable file is not a bug of ours.
         print(f"registry: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
 

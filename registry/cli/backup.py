@@ -1,4 +1,4 @@
-"""`registry backup` and `registry restore`: everything in one file, and back."""
+"""`registry backup` and `registry restore`: the whole registry in one file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as re
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     app.command()(backup)
     app.command()(restore)
 
 
 @with_settings("database_url", "owner_url", "data_dir")
 def backup(settings: Settings, file: File) -> None:
-    """Writes the whole registry, as it is now, to a file; the service may go on meanwhile."""
+    """Write the whole registry to a file. The service may keep running."""
     with server.database(settings) as ready:
         assert ready.database_url is not None
         header = _run("Writing", files.backup, ready.database_url, file)
@@ -38,7 +38,7 @@ def backup(settings: Settings, file: File) -> None:
 
 @with_settings("database_url", "owner_url", "data_dir")
 def restore(settings: Settings, file: File) -> None:
-    """Fills an empty registry from a backup, whole or not at all, after checking that its events give its root."""
+    """Restore a backup into an empty registry, whole or not at all. The events are verified against the root hash."""
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
@@ -47,19 +47,22 @@ def restore(settings: Settings, file: File) -> None:
 
 
 def _run(
-    said: str, work: Callable[[str, Path, files.Progress], Coroutine[Any, Any, files.Header]], url: str, file: Path
+    description: str,
+    work: Callable[[str, Path, files.Progress], Coroutine[Any, Any, files.Header]],
+    url: str,
+    file: Path,
 ) -> files.Header:
     with Progress(*COLUMNS, console=stderr) as progress:
-        task = progress.add_task(said, total=None)
+        task = progress.add_task(description, total=None)
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         with server.readable_errors():
             try:
-                return asyncio.run(work(url, file, told))
+                return asyncio.run(work(url, file, report))
             except OSError as error:
-                # The database's have no file's name.
+                # An error of the database has no file name.
                 if error.filename is None:
                     raise
                 raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None

@@ -1,7 +1,4 @@
-"""The service as the commands meet it: over HTTP, with a key where there is one.
-
-A problem becomes a sentence and an exit code.
-"""
+"""An HTTP client of the service, for commands. A problem document becomes a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -16,21 +13,21 @@ import typer
 
 from registry.cli.options import stderr
 
-Url = Annotated[str, typer.Option("--url", help="Where the service is. [REGISTRY_URL]", show_default=False)]
+Url = Annotated[str, typer.Option("--url", help="URL of the service. [REGISTRY_URL]", show_default=False)]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-# A service on this machine is asked directly, whatever proxy the environment names.
+# A service on this machine is reached directly, not through a proxy from the environment.
 NO_PROXY_HOSTS = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
 
-# What a command ends with, by the status of the answer (see EXIT_CODES for what happens without a service).
+# Exit codes by the status of the response.
 EXIT_CODE_BY_STATUS = {400: 2, 404: 3, 409: 4, 412: 4, 413: 5, 415: 5, 422: 5}
 
 
 @contextmanager
 def client(url: str = "") -> Iterator[httpx.Client]:
-    """A client of the service at `url`, of REGISTRY_URL, or on this machine.
+    """A client of the service at `url`, else at REGISTRY_URL, else on this machine, with the API key in REGISTRY_KEY.
 
-    With the key of REGISTRY_KEY if there is one.
+    A connection error ends the command with a sentence.
     """
     with connection(url) as made:
         try:
@@ -42,7 +39,7 @@ def client(url: str = "") -> Iterator[httpx.Client]:
 
 
 def connection(url: str = "") -> httpx.Client:
-    """The same for those who know what to do when no service answers."""
+    """The same client, without handling of connection errors."""
     base = url or os.environ.get("REGISTRY_URL", "") or DEFAULT_URL
     key = os.environ.get("REGISTRY_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -50,7 +47,7 @@ def connection(url: str = "") -> httpx.Client:
 
 
 def answer(response: httpx.Response) -> Any:
-    """The answer's JSON. Ends the command with a sentence, and the exit code of the problem, where it is one."""
+    """The response's JSON. A problem document ends the command with its detail and its exit code."""
     if response.is_success:
         return msgspec.json.decode(response.content)
     try:
@@ -58,13 +55,13 @@ def answer(response: httpx.Response) -> Any:
     except msgspec.DecodeError:
         problem = {"detail": response.text or response.reason_phrase}
     stderr.print(f"registry: {problem['detail']}", soft_wrap=True, markup=False)
-    for wrong in problem.get("errors", ()):
-        stderr.print(f"  {wrong['pointer'] or '/'}: {wrong['detail']}", soft_wrap=True, markup=False)
+    for error in problem.get("errors", ()):
+        stderr.print(f"  {error['pointer'] or '/'}: {error['detail']}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_CODE_BY_STATUS.get(response.status_code, 1))
 
 
 def get(url: str, path: str, **parameters: Any) -> Any:
-    """One question, and its answer's JSON."""
-    asked = {name: value for name, value in parameters.items() if value is not None}
+    """Send a GET request and return the response's JSON. Parameters that are None are left out."""
+    given = {name: value for name, value in parameters.items() if value is not None}
     with client(url) as service:
-        return answer(service.get(path, params=asked))
+        return answer(service.get(path, params=given))

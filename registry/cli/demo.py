@@ -1,7 +1,6 @@
-"""`registry demo`: everything on one machine, with the demo deals, in one command.
+"""`registry demo`: the service with the demo deals, in one command.
 
-Loads them as anybody would, by posting them to the running service, each with the id it was given once and for all:
-what is there already is answered as there, so a second start records nothing twice.
+The demo posts its announcements to the running service. Each has a fixed id, so a second start records nothing twice.
 """
 
 from __future__ import annotations
@@ -25,29 +24,29 @@ from registry.infra import keys, postgres
 from registry.infra.settings import Settings
 
 FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
-"""The demo's files, in the order in which they are posted, and the field that names an announcement's stream."""
+"""The demo's files in the order in which they are posted, with the kind of stream of their announcements."""
 
 LINKS = (
-    ("the pages", "/"),
-    ("a deal as it was", "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
-    ("what is so", "/v1/deals/sk-aws-ulsan"),
-    ("what was so on a day", "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
-    ("what changed, and why", "/v1/deals/sk-aws-ulsan/events"),
-    ("every deal", "/v1/deals"),
-    ("the API", "/docs"),
+    ("pages", "/"),
+    ("a deal on a past date", "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    ("a deal's state", "/v1/deals/sk-aws-ulsan"),
+    ("its state on a date", "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    ("its history", "/v1/deals/sk-aws-ulsan/events"),
+    ("all deals", "/v1/deals"),
+    ("API documentation", "/docs"),
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(demo)
 
 
 @with_settings()
 def demo(settings: Settings) -> None:
-    """Starts the service with the demo deals and prints where to look, and a key."""
+    """Start the service with the demo deals, and print links and an API key."""
     server.log_to_stderr()
-    # A line for each of the demo's own requests would bury what is to be read.
+    # Do not log each of the demo's own requests.
     logging.getLogger("registry.access").setLevel(logging.WARNING)
     try:
         listening = server.listen(settings.host, settings.port, next_free=True)
@@ -56,7 +55,7 @@ def demo(settings: Settings) -> None:
         raise typer.Exit(1) from None
     taken = listening.getsockname()[1]
     if settings.port not in (0, taken):
-        stderr.print(f"Port {settings.port} is taken: using {taken}.")
+        stderr.print(f"Port {settings.port} is in use; using {taken}.")
     with listening, server.database(settings) as ready:
         if settings.database_url is not None and settings.owner_url is not None:
             asyncio.run(server.migrate(settings))
@@ -70,7 +69,7 @@ def demo(settings: Settings) -> None:
 
 
 def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The demo's announcements, each with the path it is posted to."""
+    """The demo's announcements, each with the path to which it is posted."""
     for file, names in FILES.items():
         text = importlib.resources.files("registry.demo").joinpath(file).read_bytes()
         for line in text.splitlines():
@@ -79,11 +78,11 @@ def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 async def post_announcements(url: str, key: str) -> None:
-    """Posts the demo's announcements; one that is refused is told, and the rest go on."""
+    """Post the demo's announcements; report a refused one and continue."""
     todo = list(announcements())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     headers = {"Authorization": f"Bearer {key}"}
-    # This machine's own service: a proxy that the environment names is not asked for it.
+    # The service runs on this machine: do not use a proxy from the environment.
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
         with Progress(*columns, console=stderr) as progress:
             for path, announcement in progress.track(todo, description="Recording the demo deals"):
@@ -93,7 +92,7 @@ async def post_announcements(url: str, key: str) -> None:
 
 
 async def _key(settings: Settings) -> str:
-    """The demo's key: made on first use, kept where only its owner reads it."""
+    """The demo's API key: created on first use, stored in a file that only its owner can read."""
     assert settings.database_url is not None
     path = settings.data_dir / "demo.key"
     pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
@@ -118,4 +117,4 @@ def _write(path: Path, secret: str) -> None:
 def _links(url: str, key: str) -> None:
     width = max(len(what) for what, _ in LINKS)
     lines = [f"  {what:{width}}  {url}{path}" for what, path in LINKS]
-    typer.echo("\n".join(["", *lines, f"  {'a key to record with':{width}}  {key}", "", "Ctrl-C stops it."]))
+    typer.echo("\n".join(["", *lines, f"  {'API key':{width}}  {key}", "", "Ctrl-C stops the service."]))

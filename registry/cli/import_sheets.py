@@ -1,7 +1,6 @@
-"""`registry import` of CSV and XLSX: announcements row by row, or a tracker's sheet compared with what is recorded.
+"""`registry import` of sheets: announcements row by row, or a tracker's sheets compared with what is recorded.
 
-Reads the files here, asks the service what it holds, and sends everything at once: all is recorded, or nothing is.
-Decides nothing that `registry.sheets` leaves to a person.
+The command reads the files, queries the service, and sends everything in one request: all is recorded, or nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from registry.imports.workbook import CellError, Sheet
 INVALID = 5
 
 END_OF_TIME = "2999-12-31"
-"""By this day everything that is recorded is in effect."""
+"""A date by which every recorded event is in effect."""
 
 
 def write_template(file: Path) -> None:
-    """Writes an empty sheet: CSV or XLSX, by the file's ending."""
+    """Write an empty sheet as CSV or XLSX, by the file's ending."""
     match file.suffix.lower():
         case ".csv":
             file.write_bytes(template.template_csv())
@@ -46,7 +45,7 @@ def write_template(file: Path) -> None:
 def import_sheets(
     files: Sequence[Path], mapping: Path | None, published_on: str | None, url: str, *, dry_run: bool, as_json: bool
 ) -> None:
-    """Sends what the sheets announce; ends the command with 5 where a cell is wrong, and nothing is sent."""
+    """Record what the sheets announce. If a cell is invalid, nothing is sent and the command ends with 5."""
     sheets = _read(files)
     questions: Sequence[OpenQuestion] = ()
     with client(url) as service:
@@ -54,7 +53,7 @@ def import_sheets(
             read = template.read(sheets)
             _refuse(read.faults)
             for name in read.skipped_sheets:
-                stderr.print(f"left out: the sheet {name}, which has no column 'type'", markup=False)
+                stderr.print(f"skipped: the sheet {name} has no column 'type'", markup=False)
             lines = read.lines
         else:
             found = _compared(service, sheets, mappings.read(mapping.read_text("utf-8")), _day(published_on))
@@ -79,12 +78,12 @@ def _read(files: Sequence[Path]) -> list[Sheet]:
 def _day(text: str | None) -> date:
     if text is None:
         raise typer.BadParameter(
-            "a tracker's sheets need the day on which they were published", param_hint="--published-on"
+            "required for a tracker's sheets: the date on which they were published", param_hint="--published-on"
         )
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is no day such as 2025-12-15", param_hint="--published-on") from None
+        raise typer.BadParameter(f"'{text}' is not a date such as 2025-12-15", param_hint="--published-on") from None
 
 
 def _refuse(faults: Sequence[CellError]) -> None:
@@ -92,11 +91,8 @@ def _refuse(faults: Sequence[CellError]) -> None:
         for fault in faults:
             stderr.print(str(fault), soft_wrap=True, markup=False)
         count = "1 cell is" if len(faults) == 1 else f"{len(faults)} cells are"
-        stderr.print(f"registry: {count} wrong: nothing was sent")
+        stderr.print(f"registry: {count} invalid; nothing was sent")
         raise typer.Exit(INVALID)
-
-
-# --- a tracker's sheet ------------------------------------------------------------------------------------------------
 
 
 def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.Mapping, on: date) -> ImportPlan:
@@ -134,11 +130,8 @@ def _held(service: httpx.Client, slug: str, then: dict[str, str]) -> KnownDeal:
     return KnownDeal(slug, state, set_by, {said["id"]: said for said in audit["events"] if said["event"] is not None})
 
 
-# --- sending and telling ----------------------------------------------------------------------------------------------
-
-
 def _send(service: httpx.Client, lines: Sequence[ParsedRow], *, dry_run: bool) -> list[dict[str, Any]]:
-    """All at once: recorded whole, or refused with the row that is in the way."""
+    """Record all lines in one request. If it is refused, print the row that is the reason."""
     if not lines:
         return []
     body = b"\n".join(line.ndjson() for line in lines)
@@ -178,7 +171,7 @@ def _print_plan(
         typer.echo(f"{len(lines)} announcements would change {changes} fields; {len(questions)} questions")
         return
     new = sum(result["status"] == 201 for result in results)
-    typer.echo(f"{new} recorded, {len(results) - new} known already; {len(questions)} questions")
+    typer.echo(f"{new} recorded, {len(results) - new} already recorded; {len(questions)} questions")
 
 
 def _questions(questions: Sequence[OpenQuestion]) -> None:

@@ -1,7 +1,4 @@
-"""`registry import`: many announcements from files, by their endings: CSV and XLSX sheets, else one a line (NDJSON).
-
-Chooses who reads them, `import_sheets.py` or `record.py`, and nothing else.
-"""
+"""`registry import`: record announcements from files: sheets (CSV, XLSX) or lines (NDJSON), by the file's ending."""
 
 from __future__ import annotations
 
@@ -18,16 +15,20 @@ SHEETS = (".csv", ".tsv", ".xlsx")
 
 Files = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FILE|-…", help="Lines (NDJSON), '-' for standard input, or sheets.", show_default=False),
+    typer.Argument(metavar="FILE|-…", help="NDJSON files, '-' for standard input, or sheets.", show_default=False),
 ]
-Mapping = Annotated[Path | None, typer.Option(help="How to read a tracker's sheets: a TOML file.", show_default=False)]
-PublishedOn = Annotated[str | None, typer.Option(help="The day a tracker's sheets are of.", show_default=False)]
+Mapping = Annotated[
+    Path | None, typer.Option(help="A TOML file that says how to read a tracker's sheets.", show_default=False)
+]
+PublishedOn = Annotated[
+    str | None, typer.Option(help="The date on which a tracker's sheets were published.", show_default=False)
+]
 Template = Annotated[Path | None, typer.Option(help="Write an empty sheet (.csv, .xlsx) to this file.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what sheets would change, record nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what sheets would change; record nothing.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command("import")(import_)
 
 
@@ -40,22 +41,22 @@ def import_(
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Records the announcements of files. What is recorded already is known again: a second import changes nothing.
+    """Record announcements from files. A second import of the same file changes nothing.
 
-    Of lines (NDJSON, each best with an 'id') what is refused is told, and the rest goes on. Of sheets all is recorded,
-    or nothing is.
+    Lines (NDJSON, best with an 'id' each): rejected lines are reported, the others are recorded. Sheets: all rows are
+    recorded, or none.
     """
-    of_sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
-    if template is not None or of_sheets:
-        # Imported here: who imports lines need not wait for what reads spreadsheets.
+    sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
+    if template is not None or sheets:
+        # Imported here: importing lines does not need the spreadsheet library.
         from registry.cli import import_sheets
 
         if template is not None:
             import_sheets.write_template(template)
-        elif len(of_sheets) != len(files or ()):
-            raise typer.BadParameter("sheets and lines are imported by themselves", param_hint="FILE")
+        elif len(sheets) != len(files or ()):
+            raise typer.BadParameter("import sheets and NDJSON files in separate commands", param_hint="FILE")
         else:
-            paths = [Path(file) for file in of_sheets]
+            paths = [Path(file) for file in sheets]
             import_sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
         return
     if mapping is not None or published_on is not None or dry_run:

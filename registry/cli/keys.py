@@ -1,7 +1,4 @@
-"""`registry keys`: making, listing and revoking the keys with which others record.
-
-A key is written to standard output once, when it is made, and nowhere else.
-"""
+"""`registry keys`: create, list and revoke API keys. A key's secret is printed once, when it is created."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ from registry.infra.settings import Settings
 
 T = TypeVar("T")
 
-group = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
+group = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the group of commands."""
+    """Add the group of commands."""
     app.add_typer(group, name="keys")
 
 
@@ -32,35 +29,36 @@ def register(app: typer.Typer) -> None:
 @with_settings("database_url", "owner_url", "data_dir")
 def create(
     settings: Settings,
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's owner.")],
     scope: Annotated[list[str] | None, typer.Option(help=f"{', '.join(store.SCOPES)}; may be repeated.")] = None,
 ) -> None:
-    """Makes a key and writes it, once."""
+    """Create an API key. It is shown once."""
     chosen = tuple(scope or ("read", "record"))
     unknown = [given for given in chosen if given not in store.SCOPES]
     if unknown:
-        raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(store.SCOPES)}", param_hint="--scope")
+        raise typer.BadParameter(f"'{unknown[0]}' is not one of {', '.join(store.SCOPES)}", param_hint="--scope")
     typer.echo(_in(settings, lambda pool: store.create(pool, name, cast("tuple[store.Scope, ...]", chosen))))
 
 
 @group.command("list")
 @with_settings("database_url", "owner_url", "data_dir")
 def list_keys(settings: Settings, as_json: AsJson = False) -> None:
-    """Lists every key there ever was, without the key itself."""
+    """List all API keys, including revoked ones, without their secrets."""
     show([structs.asdict(key) for key in _in(settings, store.all_keys)], as_json=as_json)
 
 
 @group.command()
 @with_settings("database_url", "owner_url", "data_dir")
 def revoke(
-    settings: Settings, key: Annotated[str, typer.Argument(metavar="ID", help="As 'keys list' shows it.")]
+    settings: Settings,
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as 'registry keys list' shows it.")],
 ) -> None:
-    """Ends a key; what it recorded stays."""
+    """Revoke an API key. Its events remain."""
     _in(settings, lambda pool: store.revoke(pool, key))
 
 
 def _in(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Does some work with a pool on the settings' database."""
+    """Run a function with a pool of the settings' database."""
 
     async def connected(url: str) -> T:
         with server.readable_errors():

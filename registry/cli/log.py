@@ -1,4 +1,4 @@
-"""`registry log`: the log's keys and checkpoints. A signing key itself is never shown."""
+"""`registry log`: the log's public keys and checkpoints. The signing key itself is never shown."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from registry.transparency.signer import Signer
 
 T = TypeVar("T")
 
-group = typer.Typer(no_args_is_help=True, help="The log's keys and checkpoints.")
+group = typer.Typer(no_args_is_help=True, help="The log's public keys and checkpoints.")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the group of commands."""
+    """Add the group of commands."""
     app.add_typer(group, name="log")
 
 
 @group.command()
 @with_settings("data_dir", "log_origin", "signing_key")
 def keys(settings: Settings) -> None:
-    """Writes the verifier keys that the log ever had, oldest first: to publish, and for auditors to keep."""
+    """Print all public keys of the log, oldest first, for auditors."""
     for key in Signer(settings.signing_key, settings.log_origin).verifiers():
         typer.echo(str(key))
 
@@ -39,9 +39,9 @@ def keys(settings: Settings) -> None:
 @with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
 def checkpoint(
     settings: Settings,
-    to: Annotated[Path | None, typer.Option(help="A file or directory that gets a copy.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A file or directory for a copy.")] = None,
 ) -> None:
-    """Signs the log as it is, and writes the checkpoint; with --to also there, as a schedule may want it."""
+    """Sign a checkpoint of the log and print it; with --to also write it to a file."""
     note = _in(settings, lambda evidence: evidence.checkpoint())
     if to is not None:
         export_checkpoint(to, Checkpoint.parse(parse_note(note).text).size, note)
@@ -51,14 +51,14 @@ def checkpoint(
 @group.command("rotate-key")
 @with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
 def rotate_key(settings: Settings) -> None:
-    """Makes a new signing key, signs the log with it, and writes its verifier key. Old checkpoints stay valid."""
+    """Create a new signing key, sign a checkpoint with it, and print its public key. Old checkpoints stay valid."""
     key = Signer(settings.signing_key, settings.log_origin).rotate()
     _in(settings, lambda evidence: evidence.checkpoint())
     typer.echo(str(key))
 
 
 def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
-    """Does some work with the evidence of the settings' database."""
+    """Run a function with the evidence of the settings' database."""
 
     async def connected(ready: Settings) -> T:
         assert ready.database_url is not None

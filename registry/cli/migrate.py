@@ -1,4 +1,4 @@
-"""`registry migrate`: the schema's newest version, as the tables' owner."""
+"""`registry migrate`: migrate the schema to the newest version."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from registry.infra.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(migrate)
 
 
 @with_settings("database_url", "owner_url", "data_dir")
 def migrate(settings: Settings) -> None:
-    """Brings the database to this version's schema and gives the application's role its rights."""
+    """Migrate the database to the schema of this release, and give the application's role its rights."""
     with server.database(settings) as ready:
         typer.echo(f"schema {asyncio.run(server.migrate(ready))}")

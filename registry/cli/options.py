@@ -1,7 +1,4 @@
-"""What commands share on their command lines: the settings as flags, and tables or JSON as output.
-
-Decides nothing that belongs to a command.
-"""
+"""Options that commands share: the settings as flags, and output as a table or JSON."""
 
 from __future__ import annotations
 
@@ -17,17 +14,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import registry
 from registry.infra.settings import SETTINGS, Settings, flag, variable
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, also on a terminal.")]
+
+PrintVersion = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")]
 
 stderr = Console(stderr=True, highlight=False)
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the named settings as flags (all of them when none is named) and itself a `Settings`.
+    """Give a command the named settings as flags (all settings if none is named).
 
-    The command's first parameter takes the settings; what else it takes stays as it is.
+    The command's first parameter gets the `Settings`; its other parameters stay as they are.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -38,7 +38,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             flags = {name: given.pop(name) for name in chosen}
             function(Settings.read(os.environ, **flags), **given)
 
-        # Typer makes the flags from the signature.
+        # Typer reads the flags from the signature.
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         added = [
             inspect.Parameter(
@@ -59,7 +59,7 @@ def _option(name: str) -> Any:
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
-    """Writes rows to standard output: a table on a terminal, a JSON list otherwise."""
+    """Print rows: a table on a terminal, a JSON list otherwise."""
     if as_json or not sys.stdout.isatty():
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return
@@ -69,3 +69,10 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     Console(highlight=False).print(table)
+
+
+def print_version(version: PrintVersion = False) -> None:
+    """Print the version of this release."""
+    if version:
+        typer.echo(f"registry {registry.version()}")
+        raise typer.Exit

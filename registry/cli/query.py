@@ -1,8 +1,6 @@
-"""`registry show`, `list`, `history`, `blame`, `compare`, `totals`: the service's answers on a terminal, at any point
-in time.
+"""`registry show`, `list`, `history`, `provenance`, `compare`, `totals`: query the service at any point in time.
 
-Asks the service over HTTP and lays its answers out; decides nothing about them. JSON where no terminal reads it, or
-with --json.
+Prints tables on a terminal, JSON otherwise or with --json.
 """
 
 from __future__ import annotations
@@ -18,20 +16,21 @@ from rich.table import Table
 from registry.cli.client import Url, get
 from registry.cli.options import AsJson
 
-AsTable = Annotated[bool, typer.Option("--table", help="Tables, also where no terminal reads them.")]
-EffectiveOn = Annotated[str | None, typer.Option("--effective-on", help="True on this day (today).")]
-PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As the public could know by this day.")]
-RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As the registry knew at this instant.")]
-Position = Annotated[int | None, typer.Option("--position", help="As of this position of the log.")]
-Deal = Annotated[str, typer.Argument(help="The deal's name, such as sk-aws-ulsan.")]
+AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
+EffectiveOn = Annotated[str | None, typer.Option("--effective-on", help="Effective date (default: today).")]
+PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As published by this date.")]
+RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As recorded by this time.")]
+Position = Annotated[int | None, typer.Option("--position", help="Up to this position of the log.")]
+Deal = Annotated[str, typer.Argument(help="The deal's slug, such as sk-aws-ulsan.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     app.command()(show)
     app.command("list")(list_deals)
     app.command()(history)
-    app.command()(blame)
+    app.command()(provenance)
+    app.command("blame", hidden=True)(provenance)
     app.command()(compare)
     app.command()(totals)
 
@@ -46,7 +45,7 @@ def show(
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """What is so of a deal, or was so at a point in time."""
+    """Show a deal's state, now or at a point in time."""
     state = get(
         url,
         f"/v1/deals/{deal}",
@@ -68,7 +67,7 @@ def show(
         *((f"site {s['site']}", site(s)) for s in state["sites"]),
         *((f"milestone {m['milestone']}", milestone(m)) for m in state["milestones"]),
         *(("relation", relation(r)) for r in state["relations"]),
-        *(("flag", f["detail"]) for f in state["remarks"]["flags"]),
+        *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
     ]
     _table(None, [{"field": field, "value": value} for field, value in rows])
 
@@ -79,15 +78,15 @@ def list_deals(
     recorded_at: RecordedAt = None,
     position: Position = None,
     organization: Annotated[str | None, typer.Option(help="Only deals of this organization.")] = None,
-    region: Annotated[str | None, typer.Option(help="Only deals with a site here (ISO 3166).")] = None,
+    region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     stage: Annotated[str | None, typer.Option(help="Only deals at this stage.")] = None,
-    q: Annotated[str | None, typer.Option("--search", help="Only deals with this in their title.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at the most.")] = 100,
+    q: Annotated[str | None, typer.Option("--search", help="Only deals with this text in their title.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of deals.")] = 100,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """The deals, at any point in time."""
+    """List deals, now or at a point in time."""
     found = get(
         url,
         "/v1/deals",
@@ -125,7 +124,7 @@ def history(
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """Every event of a deal: what it changed, who recorded it, when, why, on which source."""
+    """List a deal's events: what each changed, who recorded it, when, why, and on which source."""
     found = get(url, f"/v1/deals/{deal}/events", published_on=published_on, recorded_at=recorded_at, position=position)
     if _json(found, as_json, as_table):
         return
@@ -143,9 +142,11 @@ def history(
     _table(None, rows)
 
 
-def blame(
+def provenance(
     deal: Deal,
-    field: Annotated[str | None, typer.Argument(help="Only this field and those below: /pledges/total.")] = None,
+    field: Annotated[
+        str | None, typer.Argument(help="Only this field and the fields below it, such as /pledges/total.")
+    ] = None,
     effective_on: EffectiveOn = None,
     published_on: PublishedOn = None,
     recorded_at: RecordedAt = None,
@@ -154,7 +155,7 @@ def blame(
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """Which event, source, key and time set each field."""
+    """Show which event and source set each field."""
     found = get(
         url,
         f"/v1/deals/{deal}/blame",
@@ -195,7 +196,7 @@ def compare(
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """What changed between two points: in the world, in the record, at a source, or learned late."""
+    """Compare two points in time: real-world changes, data corrections, source changes, late information."""
     found = get(
         url,
         f"/v1/deals/{deal}/compare",
@@ -227,12 +228,12 @@ def totals(
     position: Position = None,
     currency: Annotated[str | None, typer.Option(help="Convert to this currency at ECB reference rates.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
-    region: Annotated[str | None, typer.Option(help="Only deals with a site here (ISO 3166).")] = None,
+    region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """What is pledged, as intervals: without anything that may count twice, up to everything."""
+    """Total the pledged amounts: the lower bound excludes possible double counting, the upper bound includes it."""
     found = get(
         url,
         "/v1/totals",
@@ -261,13 +262,11 @@ def totals(
     _table(f"As of {found['effective_on']}, position {found['position']}", rows)
 
 
-# --- laying out -------------------------------------------------------------------------------------------------------
-
 KINDS = {
-    "world": "the world changed",
-    "record": "we corrected the record",
-    "source": "a source said or took back",
-    "learned_late": "learned late",
+    "world": "real-world change",
+    "record": "data correction",
+    "source": "source change",
+    "learned_late": "late information",
 }
 
 
@@ -277,15 +276,15 @@ def localized(names: dict[str, str] | None) -> str | None:
 
 
 def thousands(figure: str) -> str:
-    """A decimal with its thousands parted."""
+    """A decimal with thousands separators."""
     whole, point, rest = figure.partition(".")
     return f"{int(whole):,}{point}{rest}"
 
 
 def amount(stated: dict[str, Any] | None) -> str:
-    """An amount as it was stated."""
+    """An amount as stated."""
     if stated is None:
-        return "not stated"
+        return "not disclosed"
     ends = [stated["value"]] if stated.get("value") else [e for e in (stated.get("low"), stated.get("high")) if e]
     figure = "–".join(thousands(end) for end in ends) or stated.get("wording") or ""
     qualifier = stated.get("qualifier")
@@ -321,7 +320,7 @@ def site(stated: dict[str, Any]) -> str:
 
 def milestone(stated: dict[str, Any]) -> str:
     """A milestone in one line."""
-    when = f"reached {stated['reached']}" if stated["reached"] else f"planned {stated['planned'] or 'some day'}"
+    when = f"reached {stated['reached']}" if stated["reached"] else f"planned {stated['planned'] or 'without a date'}"
     capacity = f"{stated['power_mw']} MW" if stated["power_mw"] else None
     return ", ".join(part for part in (stated["kind"], when, capacity) if part)
 
@@ -334,7 +333,7 @@ def relation(stated: dict[str, Any]) -> str:
 
 
 def source(sources: list[dict[str, Any]]) -> str | None:
-    """Who said so."""
+    """The publishers of the sources."""
     named = [s.get("publisher") or s.get("url") or s.get("title") or s.get("locator") or "" for s in sources]
     return ", ".join(dict.fromkeys(named)) or None
 
@@ -345,7 +344,7 @@ def change(changed: dict[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    """Any value of a state in a few words."""
+    """A value of a state in a few words."""
     match value:
         case None:
             return "–"
@@ -353,8 +352,8 @@ def short(value: Any) -> str:
             return amount(value)
         case {"ko": _} | {"en": _}:
             return localized(value) or "–"
-        case {"value": said, "basis": basis}:
-            return f"{said} ({basis})"
+        case {"value": value, "basis": basis}:
+            return f"{value} ({basis})"
         case dict():
             return ", ".join(f"{k} {short(v)}" for k, v in value.items() if v is not None)
         case list() if all(isinstance(item, str) for item in value):
@@ -366,7 +365,7 @@ def short(value: Any) -> str:
 
 
 def _json(found: Any, as_json: bool, as_table: bool) -> bool:
-    """Writes JSON and says so, unless a table is wanted."""
+    """Print JSON unless a table is wanted; whether it was printed."""
     if as_table or (sys.stdout.isatty() and not as_json):
         return False
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")

@@ -1,4 +1,4 @@
-"""`registry rebuild`: makes every view anew from the log while the registry serves, or says where one differs."""
+"""`registry rebuild`: recompute the projections from the log while the registry serves, or report differences."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(rebuild)
 
 
 @with_settings("database_url", "owner_url", "data_dir")
 def rebuild(
     settings: Settings,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing: name each row that differs.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; list the rows that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Makes every view anew from the log, and switches; with --check only compares, and ends with 1 on a difference."""
+    """Recompute all projections from the log and swap them in. With --check, only compare; a difference ends with 1."""
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
         with Progress(*COLUMNS, console=stderr) as progress, server.readable_errors():
             task = progress.add_task("Reading the log", total=None)
 
-            def told(done: int, total: int) -> None:
+            def report(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
             if not check:
-                position = asyncio.run(views.rebuild(ready.owner_url, told))
-                progress.print(f"The views are those of the log up to position {position}.")
+                position = asyncio.run(views.rebuild(ready.owner_url, report))
+                progress.print(f"The projections match the log up to position {position}.")
                 return
-            found = asyncio.run(_differences(ready.owner_url, told))
+            found = asyncio.run(_differences(ready.owner_url, report))
     show(found, as_json=as_json)
     if found:
         raise typer.Exit(1)
 
 
-async def _differences(owner_url: str, told: views.Progress) -> list[dict[str, str]]:
+async def _differences(owner_url: str, report: views.Progress) -> list[dict[str, str]]:
     return [
         {
             "table": difference.table,
             "row": ", ".join(map(str, difference.key)),
             "difference": _describe_difference(difference),
         }
-        async for difference in views.compare(owner_url, told)
+        async for difference in views.compare(owner_url, report)
     ]
 
 
@@ -63,5 +63,5 @@ def _describe_difference(difference: views.Difference) -> str:
     if difference.actual is None:
         return "is missing"
     if difference.expected is None:
-        return "is not what the log says"
+        return "is not in the log"
     return f"differs in {', '.join(difference.columns)}"

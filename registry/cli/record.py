@@ -1,7 +1,4 @@
-"""`registry record` and `registry import`: announcements from files to the service, over HTTP as anybody would.
-
-Sends what the file says and tells what became of it; decides nothing about either.
-"""
+"""`registry record`, and the part of `registry import` that sends lines: announcements from files to the service."""
 
 from __future__ import annotations
 
@@ -32,26 +29,26 @@ File = Annotated[str, typer.Argument(metavar="FILE|-", help="A file, or '-' for 
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command; `imports.py` has the other."""
+    """Add the command."""
     app.command()(record)
 
 
 def record(
     file: File,
-    deal: Annotated[str | None, typer.Option(help="The deal, where the announcements name none.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Record nothing: tell what would change.")] = False,
+    deal: Annotated[str | None, typer.Option(help="The deal of announcements that name none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Record nothing; show what would change.")] = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Records announcements, all of them or none: a JSON object, a JSON list, or one a line, each with its 'deal'."""
+    """Record announcements, all of them or none: a JSON object, a JSON list, or one per line, each with its 'deal'."""
     with _opened(file) as source:
         body = b"\n".join(_announcements(source.read(), deal))
     with client(url) as service:
-        asked = {"atomic": "true", **({"dry_run": "true"} if dry_run else {})}
-        told = service.post("/v1/import", params=asked, content=body, headers=NDJSON)
-        if not told.is_success:
-            answer(told)
-    results = [msgspec.json.decode(line) for line in told.text.splitlines()]
+        parameters = {"atomic": "true", **({"dry_run": "true"} if dry_run else {})}
+        response = service.post("/v1/import", params=parameters, content=body, headers=NDJSON)
+        if not response.is_success:
+            answer(response)
+    results = [msgspec.json.decode(line) for line in response.text.splitlines()]
     for result in results:
         for flag in result.pop("flags", ()):
             stderr.print(f"line {result['line']}: {flag['detail']}", soft_wrap=True, markup=False)
@@ -61,7 +58,7 @@ def record(
 
 
 def _announcements(text: bytes, deal: str | None) -> Iterator[bytes]:
-    """Each announcement as a line. What is no JSON goes as it is: the service says what is wrong with it."""
+    """Each announcement as a line. Text that is not JSON is sent as it is; the service reports what is wrong."""
     try:
         whole = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -85,36 +82,36 @@ def import_(
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Records the announcements of a file with one a line (NDJSON); what is refused is told, and the rest goes on.
+    """Record the announcements of an NDJSON file. Rejected lines are reported; the import continues.
 
-    Give each an 'id', and a second import of the same file changes nothing.
+    If each announcement has an 'id', a second import of the same file changes nothing.
     """
     counted: Counter[int] = Counter()
     size = Path(file).stat().st_size if file != "-" and Path(file).is_file() else None
     with Progress(*COLUMNS, console=stderr) as progress, _opened(file) as source, client(url) as service:
         task = progress.add_task("Recording", total=size)
 
-        def pieces() -> Iterator[bytes]:
-            while piece := source.read(CHUNK_BYTES):
-                yield piece
-                progress.advance(task, len(piece))
+        def chunks() -> Iterator[bytes]:
+            while chunk := source.read(CHUNK_BYTES):
+                yield chunk
+                progress.advance(task, len(chunk))
 
-        sent = service.stream("POST", "/v1/import", content=pieces(), headers=NDJSON, timeout=None)
-        with sent as told:
-            if not told.is_success:
-                told.read()
-                answer(told)
-            for line in told.iter_lines():
+        stream = service.stream("POST", "/v1/import", content=chunks(), headers=NDJSON, timeout=None)
+        with stream as response:
+            if not response.is_success:
+                response.read()
+                answer(response)
+            for line in response.iter_lines():
                 result = msgspec.json.decode(line)
                 counted[result["status"]] += 1
                 if result["status"] >= 400:
                     about = result.get("deal") or result.get("organization") or ""
                     progress.print(f"line {result['line']}: {about} {result['detail']}", markup=False)
     refused = {status: count for status, count in counted.items() if status >= 400}
-    row = {"recorded": counted[201], "there already": counted[200], "refused": sum(refused.values())}
+    row = {"recorded": counted[201], "already recorded": counted[200], "refused": sum(refused.values())}
     show([row], as_json=as_json)
     if refused:
-        # What says most: what is wrong in the file, then what the record cannot take, then what may pass.
+        # The highest exit code: invalid lines, then conflicts, then errors that a retry may solve.
         raise typer.Exit(
             max({**EXIT_CODE_BY_STATUS, 400: EXIT_CODE_BY_STATUS[422]}.get(status, 1) for status in refused)
         )

@@ -1,4 +1,4 @@
-"""`registry serve`: the service, until a signal stops it."""
+"""`registry serve`: run the service until a signal stops it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from registry.infra.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(serve)
 
 
 @with_settings()
 def serve(settings: Settings) -> None:
-    """Starts the service; without a database URL on a Postgres of its own, which it migrates."""
+    """Run the service. Without a database URL it uses the bundled Postgres, which it migrates."""
     server.log_to_stderr()
     try:
         listening = server.listen(settings.host, settings.port)

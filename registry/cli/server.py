@@ -1,7 +1,4 @@
-"""Running the service in this process: its database, its socket, its log, the server, and the line that says ready.
-
-Used by `serve` and `demo`. Never touches the registry's data itself.
-"""
+"""Run the service in this process, for `serve` and `demo`: its database, socket, log, server, and the ready line."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ PORTS_TRIED = 100
 
 
 def log_to_stderr() -> None:
-    """Sends what every library logs to standard error, as JSON lines; in colours on a terminal."""
+    """Send all logs to standard error: as JSON lines, or in colour on a terminal."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -36,7 +33,7 @@ def log_to_stderr() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    # Without local variables, which hold requests and so keys.
+    # Tracebacks without local variables, which contain requests and so API keys.
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
@@ -60,16 +57,17 @@ def log_to_stderr() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    # They tell every step of an ordinary start and every request of the demo.
+    # These log every step of a normal start and every request of the demo.
     for name in ("uvicorn", "alembic", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Settings]:
-    """The settings with a database that answers: the one they name, else the embedded server, migrated.
+    """The settings with a database: the one that they name, else the bundled server, started and migrated.
 
-    Raises `DatabaseUnusable` and `NoPostgres`.
+    Raises:
+        DatabaseUnusable, PostgresUnavailable: The database cannot be used.
     """
     if settings.database_url is not None:
         yield settings
@@ -81,7 +79,11 @@ def database(settings: Settings) -> Iterator[Settings]:
 
 
 async def migrate(settings: Settings) -> str:
-    """Brings the schema of the settings' database to its newest version; answers that. Raises `DatabaseUnusable`."""
+    """Migrate the settings' database to the newest schema and return its version.
+
+    Raises:
+        DatabaseUnusable: The database does not answer or refuses.
+    """
     if settings.owner_url is None:
         raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
     with readable_errors():
@@ -90,7 +92,7 @@ async def migrate(settings: Settings) -> str:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns what a missing or refusing database raises into one sentence."""
+    """Raise DatabaseUnusable, with a sentence, for the errors of a missing or refusing database."""
     try:
         yield
     except (*postgres.ERRORS, ValueError, OverflowError) as error:
@@ -98,19 +100,24 @@ def readable_errors() -> Iterator[None]:
 
 
 async def check(settings: Settings) -> None:
-    """Raises `DatabaseUnusable` unless the database answers and has the schema this program was written for."""
+    """Check that the database answers and has the schema of this release.
+
+    Raises:
+        DatabaseUnusable: It does not.
+    """
     assert settings.database_url is not None
     with readable_errors():
         pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
         async with pool:
             if not await postgres.migration_head_matches(pool):
-                raise DatabaseUnusable(reason="its schema is not this version's: run 'registry migrate'")
+                raise DatabaseUnusable(reason="it has the schema of another release: run 'registry migrate'")
 
 
 def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
-    """A listening socket; with `next_free`, on the next port where that one is taken.
+    """A listening socket; with `next_free`, on the next free port if `port` is taken.
 
-    Raises `OSError` when there is none.
+    Raises:
+        OSError: No port is free.
     """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     last = min(port + PORTS_TRIED, 65_535) if next_free and port else port
@@ -122,14 +129,14 @@ def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
 
 def _server(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
     listening = socket.create_server((host, port), family=family, backlog=2048)
-    # Connections inherit it. asyncio's own loop sets it only on sockets whose protocol is named, which accepted ones'
-    # is not: each answer's body would wait 40 ms for its head to be acknowledged. uvloop sets it always.
+    # Connections inherit TCP_NODELAY. asyncio's own loop does not set it on accepted sockets, and a response's body
+    # would wait 40 ms for its head to be acknowledged. uvloop sets it.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def address(settings: Settings, listening: socket.socket) -> str:
-    """Where the service can be reached."""
+    """The URL of the service."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
@@ -144,17 +151,18 @@ def run(
     before_ready: Callable[[str], Awaitable[None]] = _noop,
     after_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serves until a signal says to stop; both callbacks get the service's address.
+    """Serve until a signal stops the process.
 
-    `before_ready` is awaited when it answers, `after_ready` is called when the ready line is written.
+    Args:
+        before_ready: Awaited with the service's URL when it answers, before the ready line is printed.
+        after_ready: Called with the URL after the ready line.
     """
     if sys.platform == "win32":
         loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     else:
         from uvloop import new_event_loop as loop_factory
-    # Requests leave no cycles behind, and the caches hold a hundred thousand things that live long: with the default
-    # thresholds a third of the recorder's time went into looking through them again and again. Most of what an import
-    # makes young is gone again before so many more are made than freed.
+    # Requests create no reference cycles, and the caches hold a hundred thousand long-lived objects. With the default
+    # thresholds, garbage collection took a third of the recorder's time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 1_000)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -167,7 +175,7 @@ async def _serve(
     before_ready: Callable[[str], Awaitable[None]],
     after_ready: Callable[[str], None],
 ) -> None:
-    # Imported here: the other commands need not wait for it.
+    # Imported here, because the other commands do not need it.
     from registry.app import create_app
 
     await check(settings)
@@ -175,7 +183,7 @@ async def _serve(
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Who listens would keep the service from ending for as long as it waits for answers to end.
+            # End the event streams first: uvicorn waits for open responses.
             app.state.registry.feed.end()
             await super().shutdown(sockets)
 

@@ -1,6 +1,6 @@
-"""`registry verify`: the whole log from its bytes against every checkpoint that can be found, or one bundle offline.
+"""`registry verify`: verify the whole log against its checkpoints, or one bundle offline.
 
-Ends with 6 when something is not what it was, and names the first bad position.
+Ends with 6 if the verification fails, and names the first bad position.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from registry.transparency.evidence import Evidence, read_exported
 from registry.transparency.heads import open_heads
 from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_bundle, verify_log
 
-# To recompute the heads that were signed with a checkpoint costs a look at every stream: of the database's checkpoints
-# the newest few are worth it, all others are held against the tree alone.
+# Recomputing the stream heads of a checkpoint reads every stream, so it is done for the newest checkpoints of the
+# database only. The others are compared with the tree.
 HEADS_OF_NEWEST = 3
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command()(verify)
 
 
@@ -42,19 +42,19 @@ def verify(
     settings: Settings,
     bundle: Annotated[
         Path | None,
-        typer.Argument(metavar="[BUNDLE]", help="A downloaded certificate or proof; - reads it from standard input."),
+        typer.Argument(metavar="[BUNDLE]", help="A downloaded certificate or proof; '-' for standard input."),
     ] = None,
     key: Annotated[
         list[str] | None,
-        typer.Option(help="A verifier key of the log, or a file of them; by default those beside the signing key."),
+        typer.Option(help="A public key of the log, or a file of them. Default: those beside the signing key."),
     ] = None,
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(help="A checkpoint that was kept elsewhere, or a directory of them, which must hold too."),
+        typer.Option(help="A checkpoint kept elsewhere, or a directory of them, to verify against as well."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recomputes the whole log and holds it against its checkpoints; a BUNDLE needs neither database nor network."""
+    """Verify the whole log against its checkpoints. A BUNDLE is verified without database and network."""
     keys = _keys(key, settings)
     if bundle is not None:
         data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
@@ -75,7 +75,7 @@ def _read(path: Path) -> bytes:
 def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
     beside = settings.signing_key.with_name(settings.signing_key.name + ".pub")
     if not given and not os.access(beside, os.R_OK):
-        raise typer.BadParameter(f"give the log's verifier key: there is none at {beside}", param_hint="--key")
+        raise typer.BadParameter(f"there is no public key at {beside}: give the log's public key", param_hint="--key")
     try:
         return [VerifierKey.parse(line) for one in given or [str(beside)] for line in _lines(one)]
     except (BadKey, OSError, ValueError) as error:

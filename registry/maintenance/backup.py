@@ -1,9 +1,9 @@
-"""The whole registry in one file, and back: a copy that no version of Postgres and no machine stands in the way of.
+"""Backup of the whole registry to one file, and restore; independent of Postgres versions and machines.
 
-The file is NDJSON in gzip: a header, then every event as the bytes that are hashed and the bytes that were said, then
-the rows of the tables that do not follow from the log (keys, checkpoints, what was answered). What follows from it,
-tiles and views, is made anew. Restoring recomputes the tree and believes nothing that does not give the header's root.
-A copy holds what stood in the log when it was made, also what was erased since: erase the copy as well.
+The file is gzipped NDJSON: a header, then every event (its hashed envelope, content and salt), then the rows of the
+tables that are not derived from the log: API keys, checkpoints, idempotency records. A restore recomputes tiles and
+projections, and accepts the events only if they give the header's root hash. A backup still contains content that is
+redacted later: delete it from the backup too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORMAT = "investment-registry-backup@v1"
 
 BATCH_SIZE = 1_000
 
-# What the log says itself, and what belongs to the schema.
+# Tables that the log determines, and the schema's own.
 DERIVED = {"events", "event_contents", "tiles", "alembic_version", *(t for view in PROJECTIONS for t in view.tables)}
 
 TABLES = """
@@ -62,7 +62,7 @@ class InvalidBackup(RegistryError):
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line. `root` is that of the tree over the `size` events that follow (RFC 6962 §2.1), in hex."""
+    """The first line. `root` is the hex root hash of the tree over the `size` events that follow (RFC 6962 §2.1)."""
 
     format: str
     size: int
@@ -71,7 +71,7 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EventLine(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An event: its hashed envelope and, unless it was erased, what was said and the salt, in hex."""
+    """An event: its hashed envelope and, unless redacted, its content and its salt in hex."""
 
     entry: str
     content: str | None = None
@@ -86,7 +86,7 @@ class TableRow(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TableHeader(Struct, frozen=True, forbid_unknown_fields=True):
-    """Behind the events: how many rows of other tables follow. They are the last lines."""
+    """After the events: the number of rows of other tables, which are the last lines."""
 
     rows: int
 
@@ -103,7 +103,11 @@ def _no_progress(done: int, total: int) -> None:
 
 
 async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Header:
-    """Writes everything that is committed now to a file, while the registry goes on. Raises OSError."""
+    """Write everything that is committed now to a file. The registry may keep running.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     aside = file.with_name(f"{file.name}.part")
     async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         size = (await write_batch.head(connection)).position
@@ -124,9 +128,13 @@ async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Hea
 
 
 async def restore(owner_url: str, file: Path, progress: Progress = _no_progress) -> Header:
-    """Fills an empty registry from a file, whole or not at all, and makes its views.
+    """Restore a file into an empty registry, whole or not at all, and rebuild the projections.
 
-    Raises NotEmpty, NoBackup, Corrupt where the events do not give the header's root, and OSError.
+    Raises:
+        RegistryNotEmpty: The registry has events.
+        InvalidBackup: The file is incomplete or not a backup.
+        LogCorrupt: The events do not give the header's root hash.
+        OSError: The file cannot be read.
     """
     async with _connected(owner_url) as connection:
         with _lines(file) as lines:
@@ -159,7 +167,7 @@ async def _events(connection: Connection, size: int, progress: Progress) -> Asyn
 
 
 class _Lines:
-    """The file's lines, each read as what has to stand there."""
+    """The file's lines, each decoded as the type that is expected next."""
 
     def __init__(self, file: Path, lines: Iterator[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""`record`, `import`, `export` and `tail`: what a person sends and takes from a terminal, and how each ends."""
+"""`record`, `import`, `export` and `tail`, with their exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 from typer.testing import CliRunner
 
 from registry import cli
-from registry.cli import export
+from registry.cli import tail
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import PATIENCE, Server
@@ -24,7 +24,7 @@ Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Ended(Struct):
-    """How a command ended, and what it said."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -46,7 +46,7 @@ async def service(server: Server, admin: Admin) -> AsyncIterator[Service]:
 
 @pytest.fixture
 def run(service: Service) -> Run:
-    """Runs a command against the service, with a key."""
+    """Run a command against the service, with an API key."""
 
     async def ran(*words: str, input: bytes = b"") -> Ended:
         env = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY}
@@ -60,7 +60,7 @@ def ndjson(*lines: dict[str, Any]) -> bytes:
     return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
-async def test_record_takes_one_announcement_a_list_or_lines_all_or_none(run: Run, service: Service) -> None:
+async def test_record_accepts_an_object_a_list_or_lines_and_records_all_or_none(run: Run, service: Service) -> None:
     size = await service.size()
     dry = await run("record", "-", "--dry-run", "--deal", "one", input=json.dumps(registered()).encode())
     assert (dry.code, dry.json[0]["status"]) == (0, 200)
@@ -82,22 +82,22 @@ async def test_record_takes_one_announcement_a_list_or_lines_all_or_none(run: Ru
     assert await service.size() == size
 
 
-async def test_import_tells_what_it_refuses_and_goes_on(run: Run, service: Service, tmp_path: Path) -> None:
+async def test_import_reports_rejected_lines_and_continues(run: Run, service: Service, tmp_path: Path) -> None:
     lines = [{"deal": f"plant-{n}", **registered(), "id": f"0198a7c2-0000-7000-8000-{n:012}"} for n in range(30)]
     file = tmp_path / "lines.ndjson"
     await asyncio.to_thread(file.write_bytes, ndjson(*lines[:10], {"deal": "unknown", **pledged()}, *lines[10:]))
     size = await service.size()
     first = await run("import", str(file))
-    assert (first.code, first.json) == (4, [{"recorded": 30, "there already": 0, "refused": 1}])
+    assert (first.code, first.json) == (4, [{"recorded": 30, "already recorded": 0, "refused": 1}])
     assert "line 11: unknown" in first.err
     assert await service.size() == size + 30
     again = await run("import", "-", input=ndjson(*lines))
-    assert (again.code, again.json) == (0, [{"recorded": 0, "there already": 30, "refused": 0}])
+    assert (again.code, again.json) == (0, [{"recorded": 0, "already recorded": 30, "refused": 0}])
     assert (await run("import", "-", input=b"{")).code == 5
     assert await service.size() == size + 30
 
 
-async def test_export_writes_what_the_service_gives(run: Run, service: Service, tmp_path: Path) -> None:
+async def test_export_writes_what_the_api_returns(run: Run, service: Service, tmp_path: Path) -> None:
     await run("record", "-", input=ndjson({"deal": "exported", **registered("Here")}))
     file = tmp_path / "deals.csv"
     assert (await run("export", "deals.csv", "--to", str(file))).code == 0
@@ -110,17 +110,17 @@ async def test_export_writes_what_the_service_gives(run: Run, service: Service, 
     assert (await run("export", "deals.csv", "--effective-on", "tomorrow")).code == 2
 
 
-async def test_tail_shows_the_end_of_the_log_and_follows_it_over_broken_lines(
+async def test_tail_follows_the_log_across_reconnects(
     run: Run, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(tail, "RECONNECT_SECONDS", 0.01)
     await run("record", "-", input=ndjson(*({"deal": f"tailed-{n}", **registered()} for n in range(5))))
     shown = [json.loads(line) for line in (await run("tail", "-n", "2")).out.splitlines()]
     assert [event["deal"] for event in shown] == ["tailed-3", "tailed-4"]
     monkeypatch.setenv("REGISTRY_KEY", ADMIN_KEY)
-    feed = export._feed(service.url, shown[0]["position"], {})
+    feed = tail.follow_events(service.url, shown[0]["position"], {})
     assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-4"
-    # The service lets all who listen go, as it does when it ends; they come back.
+    # The service ends its streams, as it does when it stops; the command reconnects.
     service.app.state.registry.feed.end()
     service.app.state.registry.feed._ending = False
     await run("record", "-", input=ndjson({"deal": "tailed-5", **registered()}))
@@ -129,7 +129,7 @@ async def test_tail_shows_the_end_of_the_log_and_follows_it_over_broken_lines(
     feed.close()
 
 
-async def test_without_a_service_a_command_says_so(run: Run) -> None:
+async def test_command_without_a_service_reports_the_url(run: Run) -> None:
     ended = await run("tail", "--url", "http://127.0.0.1:9")
     assert ended.code == 1
     assert "no service answers" in ended.err

@@ -1,4 +1,4 @@
-"""What is logged, and what must never be."""
+"""Logs contain the place of a failure and no API key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ for log in (structlog.get_logger("ours"), logging.getLogger("theirs")):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_failure_is_logged_with_its_place_and_without_the_requests_key(terminal: bool) -> None:
+def test_failure_is_logged_with_its_place_and_without_the_api_key(terminal: bool) -> None:
     pretend = "import sys; sys.stderr.isatty = lambda: True\n" if terminal else ""
     told = subprocess.run([sys.executable, "-c", pretend + FAILS], capture_output=True, text=True, check=True).stderr
     assert told.count("said") >= 2

@@ -1,4 +1,4 @@
-"""`demo`, `serve` and `keys` as a person meets them: with Ctrl-C, a taken port, and processes that die."""
+"""`demo`, `serve` and `keys`: Ctrl-C, a port in use, and processes that are killed."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ import psutil
 import pytest
 from msgspec import Struct
 
+import registry
 from registry.cli import demo
 from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
 from tests.conftest import PATIENCE, ScratchDatabase
 
 REGISTRY = Path(sys.executable).with_name("registry")
-# What a developer has set for himself must not reach the tests.
+# Settings of the developer's environment must not affect the tests.
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    # Nor what keeps the tests from a proxy: the commands must keep from it by themselves.
+    # NO_PROXY is removed too: the commands themselves must not use a proxy for this machine.
     if not name.startswith("REGISTRY_") and name.upper() != "NO_PROXY"
 }
 
 
 class Running(Struct):
-    """A `registry` process, and what it has written so far."""
+    """A `registry` process and its output so far."""
 
     process: subprocess.Popen[str]
     out: list[str]
     err: list[str]
 
     def url(self) -> str:
-        """Waits for the ready line."""
+        """Wait for the ready line."""
         self.wait_for("ready http")
         return next(line for line in self.out if line.startswith("ready ")).split()[1]
 
@@ -57,14 +58,14 @@ class Running(Struct):
             time.sleep(0.05)
 
     def end(self, number: signal.Signals) -> int:
-        """Sends a signal to the process alone, and answers its exit code."""
+        """Send a signal to the process and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
 
 @contextmanager
 def started(*words: str | Path, **settings: str) -> Iterator[Running]:
-    """Runs a command in a session of its own, as a terminal does."""
+    """Run a command in its own session, as a terminal does."""
     with subprocess.Popen(
         [REGISTRY, *words],
         env=ENVIRONMENT | settings,
@@ -91,13 +92,13 @@ def started(*words: str | Path, **settings: str) -> Iterator[Running]:
 
 
 def run(*words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
+    """Run a command to its end."""
     return subprocess.run([REGISTRY, *words], env=ENVIRONMENT | settings, capture_output=True, text=True, check=False)
 
 
-def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tmp_path: Path) -> None:
+def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    # A proxy that does not answer: what is posted to this machine's own service does not go through one.
+    # A proxy that does not answer: the demo must not post through it.
     with started("demo", "--port", "0", "--data-dir", data, HTTP_PROXY="http://127.0.0.1:1") as first:
         url = first.url()
         first.wait_for("Ctrl-C stops it.")
@@ -111,7 +112,7 @@ def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tm
         for link in re.findall(r"http://\S+/\S+", text):
             assert httpx.get(link).is_success, link
         assert "refused" not in "".join(first.err)
-        # Whoever stops it with kill -9, stops it at any moment.
+        # kill -9 can come at any moment.
         first.process.kill()
         first.process.wait()
     with started("demo", "--port", "0", "--data-dir", data) as second:
@@ -128,7 +129,7 @@ def test_the_demo_shows_the_deals_and_starting_it_again_records_nothing_twice(tm
     assert [line for line in first.out + second.out if line.startswith("ready ")] == [f"ready {url}\n", second.out[0]]
 
 
-def test_the_demo_takes_the_next_port_and_says_so(tmp_path: Path) -> None:
+def test_demo_uses_the_next_free_port_and_reports_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         with started("demo", "--port", str(taken), "--data-dir", tmp_path / "data") as running:
@@ -136,7 +137,7 @@ def test_the_demo_takes_the_next_port_and_says_so(tmp_path: Path) -> None:
             assert running.url() != f"http://127.0.0.1:{taken}"
 
 
-def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
+def test_serve_reports_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run("serve", "--port", str(other.getsockname()[1]), "--data-dir", tmp_path / "data")
     assert (done.returncode, done.stdout) == (1, "")
@@ -144,7 +145,7 @@ def test_serve_says_that_its_port_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_serve_starts_its_own_postgres_stops_it_on_a_signal_and_logs_json(tmp_path: Path) -> None:
+def test_serve_starts_the_bundled_postgres_stops_it_on_a_signal_and_logs_json(tmp_path: Path) -> None:
     with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0") as running:
         assert httpx.get(f"{running.url()}/health/ready").status_code == 200
         postmaster = Embedded(tmp_path / "data").pid
@@ -156,7 +157,7 @@ def test_serve_starts_its_own_postgres_stops_it_on_a_signal_and_logs_json(tmp_pa
         assert json.loads(line)["level"]
 
 
-def test_serve_goes_on_when_its_postgres_is_killed(tmp_path: Path) -> None:
+def test_serve_continues_when_its_postgres_is_killed(tmp_path: Path) -> None:
     with started("serve", "--port", "0", "--data-dir", tmp_path / "data") as running:
         url = running.url()
         postmaster = Embedded(tmp_path / "data").pid
@@ -171,13 +172,13 @@ def test_serve_goes_on_when_its_postgres_is_killed(tmp_path: Path) -> None:
 
 
 def answers_at(url: str, seen: set[int]) -> int:
-    """The status of the list of deals; it is added to what was seen."""
+    """Request the list of deals, and note the status."""
     status = httpx.get(f"{url}/v1/deals", timeout=PATIENCE).status_code
     seen.add(status)
     return status
 
 
-def test_serve_runs_on_a_postgres_that_is_there_and_starts_none(database: ScratchDatabase, tmp_path: Path) -> None:
+def test_serve_uses_an_existing_postgres_and_starts_none(database: ScratchDatabase, tmp_path: Path) -> None:
     with started(
         "serve", "--port", "0", "--data-dir", tmp_path / "data", REGISTRY_DATABASE_URL=database.app_url
     ) as running:
@@ -186,7 +187,7 @@ def test_serve_runs_on_a_postgres_that_is_there_and_starts_none(database: Scratc
         assert running.end(signal.SIGINT) in (0, 130)
 
 
-def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_unreachable_database_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     for words in (("serve", "--port", "0"), ("keys", "list"), ("migrate",)):
@@ -202,7 +203,7 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -
         assert "secret" not in done.stderr
 
 
-async def test_a_database_without_the_schema_is_told_what_to_do(
+async def test_database_without_the_schema_is_reported_with_what_to_do(
     database: ScratchDatabase, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await owner.execute("DROP TABLE alembic_version")
@@ -211,7 +212,7 @@ async def test_a_database_without_the_schema_is_told_what_to_do(
     assert "run 'registry migrate'" in done.stderr
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(database: ScratchDatabase, tmp_path: Path) -> None:
+def test_key_is_created_shown_once_listed_and_revoked(database: ScratchDatabase, tmp_path: Path) -> None:
     there = {"REGISTRY_DATABASE_URL": database.app_url, "REGISTRY_DATA_DIR": str(tmp_path)}
     made = run("keys", "create", "the analysts", "--scope", "record", "--scope", "correct", **there)
     key = made.stdout.strip()
@@ -228,9 +229,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(database: ScratchDatabase, 
     assert run("keys", "create", "x", "--scope", "everything", **there).returncode == 2
 
 
-def test_migrate_brings_an_empty_database_to_the_head_and_twice_does_nothing(
-    database: ScratchDatabase, tmp_path: Path
-) -> None:
+def test_migrate_creates_the_schema_and_does_nothing_the_second_time(database: ScratchDatabase, tmp_path: Path) -> None:
     for _ in range(2):
         done = run(
             "migrate",
@@ -244,7 +243,7 @@ def test_migrate_brings_an_empty_database_to_the_head_and_twice_does_nothing(
     assert "REGISTRY_OWNER_URL" in missing.stderr
 
 
-def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_doctor_reports_failed_checks(tmp_path: Path) -> None:
     fine = run("doctor", "--port", "0", "--data-dir", tmp_path / "data")
     assert fine.returncode == 0, fine.stdout
     assert not (tmp_path / "data").exists()
@@ -256,16 +255,22 @@ def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("serve", "--port", "x"), ("serve", "--no-such-flag"), ("no-such-command",)])
-def test_a_wrong_use_ends_with_2(words: tuple[str, ...]) -> None:
+def test_wrong_usage_ends_with_2(words: tuple[str, ...]) -> None:
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
 
 
-def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     for words in (("keys", "list"), ("serve", "--port", "0")):
         done = run(*words, "--data-dir", tmp_path / "data")
         assert done.returncode == 1
         assert done.stderr.startswith("registry: ")
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["-m", "registry"], ["-c", "from registry.cli import main; main()"]])
+def test_version_is_printed(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"registry {registry.version()}\n"
