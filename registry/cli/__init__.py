@@ -79,7 +79,7 @@ def command(first: str = "") -> typer.Typer:
     # Imported here, where Ctrl-C is already handled.
     import typer
 
-    from registry.cli.options import print_version
+    from registry.cli.options import common_options
 
     app = typer.Typer(
         name="registry",
@@ -88,7 +88,7 @@ def command(first: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     # Without a callback, Typer runs a single command as the program itself.
-    app.callback()(print_version)
+    app.callback()(common_options)
     for module in [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(f"registry.cli.{module}").register(app)
     return app

@@ -19,8 +19,6 @@ from registry.infra.settings import SETTINGS, Settings, flag, variable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, also on a terminal.")]
 
-PrintVersion = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")]
-
 stderr = Console(stderr=True, highlight=False)
 
 
@@ -71,8 +69,15 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     Console(highlight=False).print(table)
 
 
-def print_version(version: PrintVersion = False) -> None:
-    """Print the version of this release."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"registry {registry.version()}")
         raise typer.Exit
+
+
+def common_options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself, before any subcommand."""

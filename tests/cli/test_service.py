@@ -101,7 +101,7 @@ def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path
     # A proxy that does not answer: the demo must not post through it.
     with started("demo", "--port", "0", "--data-dir", data, HTTP_PROXY="http://127.0.0.1:1") as first:
         url = first.url()
-        first.wait_for("Ctrl-C stops it.")
+        first.wait_for("Ctrl-C stops the service.")
         assert httpx.get(f"{url}/v1/deals/aws-korea-2031").status_code == 200
         logged = httpx.get(f"{url}/v1/events", params={"limit": 1000}).json()["events"]
         assert len(logged) == len(list(demo.announcements()))
@@ -133,7 +133,7 @@ def test_demo_uses_the_next_free_port_and_reports_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         with started("demo", "--port", str(taken), "--data-dir", tmp_path / "data") as running:
-            running.wait_for(f"Port {taken} is taken")
+            running.wait_for(f"Port {taken} is in use")
             assert running.url() != f"http://127.0.0.1:{taken}"
 
 
