@@ -1,159 +1,119 @@
-"""An event's page, with its proof checked in front of the reader, and the log's."""
+"""The page of an event: its content, what it changed, and its inclusion proof."""
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
-from litestar import Response, route
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency
 from litestar.params import FromPath
+from msgspec import Struct
 
-from registry.api import parameters
 from registry.api.deals import READ
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
-from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
 from registry.queries.answers import encode
+from registry.queries.deals import DealQueries
+from registry.queries.log import LogQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.streams import StreamReader
 from registry.transparency.checkpoint import VerifierKey
+from registry.transparency.evidence import Evidence
 from registry.transparency.verify import verify_bundle
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.deals import citation, display_names, named, time_sliders, titled
-from registry.web.format import deals_in, organizations_in, shown
-from registry.web.i18n import N_
-from registry.web.portfolio import everything
+from registry.web.citations import citation
+from registry.web.format import shown
+from registry.web.names import deal_page_names
 from registry.web.render import Rendered
-from registry.web.request import PageRequest, Request, page_request
-
-CHECKPOINTS = 20
-EVENTS_PER_PAGE = 50
+from registry.web.request import Request, page_request
+from registry.web.sliders import stream_sliders
 
 
-@route("/events/{id:str}", http_method=READ)
-async def get_event(request: Request, id: FromPath[str]) -> Response[bytes]:
-    """One event: what it says, what it changed, what corrected it, and the proof that it stands in the log."""
-    visit = await page_request(request)
-    uuid = as_uuid(id)
-    if uuid is None:
-        raise NotFound("event_id", id=id[:80])
+class ProofCheck(Struct, frozen=True):
+    """The inclusion proof of an event as the server verified it.
 
-    async def make() -> Rendered:
-        stored, reading = await visit.registry.log.event(uuid)
-        recorded = stored.recorded
-        deal = recorded.kind == "deal"
-        history, _ = await visit.registry.streams.load(f"{recorded.kind}/{recorded.slug}")
-        rules: Any = DEALS if deal else ORGANIZATIONS
-        entries = audit_trail(history.events, visit.clocks, rules)
-        entry = next((e for e in entries if e.effective.recorded.id == uuid), None)
-        here = shown(visit.language)
-        names = await display_names(visit, history.state) if deal else {}
-        proof, verdict, keys = await inclusion_proof(visit, recorded.position)
-        return render.render(
-            visit,
-            "event.html",
-            recorded=recorded,
-            reading=reading,
-            entry=entry,
-            names=names,
-            title=history.state.title if deal else history.state.name,
-            concerning=[e for e in entries if e.target_event == uuid],
-            bytes_=stored.entry.decode(),
-            content=pretty_json(stored.content),
-            salt=stored.salt.hex() if stored.salt else None,
-            proof=proof,
-            verdict=verdict,
-            verifier=keys,
-            rails=time_sliders(visit, history),
-            data_url=f"/v1/events/{uuid}",
-            csv_url=f"/v1/export/events.csv?{urlencode({recorded.kind: recorded.slug})}",
-            cite=citation(visit, f"{here.type_of(recorded.type)}, {recorded.slug}", recorded.position),
-        )
+    Args:
+        proof: The proof; None where there is none.
+        keys: The log's public keys.
+        text: What the proof proves, or why it does not.
+    """
 
-    return await cached_page(visit, make)
+    proof: Any
+    keys: list[str]
+    text: Message | str
 
 
-def pretty_json(content: bytes | None) -> str | None:
-    """Content as it is hashed, set in lines for reading."""
+class EventPages(Controller):
+    """The page of an event."""
+
+    @route("/events/{id:str}", http_method=READ)
+    async def get_event(
+        self,
+        request: Request,
+        id: FromPath[str],
+        deal_queries: NamedDependency[DealQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        log_queries: NamedDependency[LogQueries],
+        streams: NamedDependency[StreamReader],
+        evidence: NamedDependency[Evidence],
+    ) -> Response[bytes]:
+        """An event with its changes, its corrections, and its inclusion proof."""
+        page = await page_request(request)
+        uuid = as_uuid(id)
+        if uuid is None:
+            raise NotFound("event_id", id=id[:80])
+
+        async def make() -> Rendered:
+            stored, effective = await log_queries.event(uuid)
+            recorded = stored.recorded
+            stream, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
+            assert stream is not None
+            is_deal = recorded.kind == "deal"
+            rules: Any = DEALS if is_deal else ORGANIZATIONS
+            entries = audit_trail(stream.events, page.clocks, rules)
+            names: dict[str, str] = {}
+            if is_deal:
+                names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)
+            return render.render(
+                page,
+                "event.html",
+                recorded=recorded,
+                effective=effective,
+                entry=next((entry for entry in entries if entry.effective.recorded.id == uuid), None),
+                names=names,
+                title=stream.state.title if is_deal else stream.state.name,
+                related_entries=[entry for entry in entries if entry.target_event == uuid],
+                envelope=stored.entry.decode(),
+                content=indented_json(stored.content),
+                salt=stored.salt.hex() if stored.salt else None,
+                check=await check_inclusion(evidence, recorded.position),
+                rails=stream_sliders(page, stream),
+                data_url=f"/v1/events/{uuid}",
+                csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
+                cite=citation(
+                    page, f"{shown(page.language).type_of(recorded.type)}, {recorded.slug}", recorded.position
+                ),
+            )
+
+        return await cached_page(page, make)
+
+
+def indented_json(content: bytes | None) -> str | None:
+    """Canonical JSON, indented for reading."""
     return None if content is None else msgspec.json.format(content, indent=2).decode()
 
 
-async def inclusion_proof(visit: PageRequest, position: int) -> tuple[Any, tuple[bool, Message | str], list[str]]:
-    """The proof of a position, whether the server finds that it holds, in its words, and the log's verifier keys."""
-    evidence = visit.registry.evidence
+async def check_inclusion(evidence: Evidence, position: int) -> ProofCheck:
+    """Make and verify the inclusion proof of an event."""
     try:
         proof = await evidence.inclusion(position)
-        keys: list[str] = await evidence.verifiers()
-        found = verify_bundle(encode(proof), [VerifierKey.parse(key) for key in keys])
+        keys = await evidence.verifiers()
+        checked = verify_bundle(encode(proof), [VerifierKey.parse(key) for key in keys])
     except RegistryError as error:
-        return None, (False, error.message), []
-    return proof, (True, found.proves), keys
-
-
-@route("/log", http_method=READ)
-async def get_log(request: Request) -> Response[bytes]:
-    """The log: its size, its signed heads, when it was last verified, and its latest events."""
-    visit = await page_request(
-        request,
-        {
-            "before": parameters.integer(1, 2**53),
-            "after": parameters.integer(0, 2**53),
-            "type": parameters.choice(*EVENT_TYPES),
-            "source": parameters.text,
-        },
-    )
-
-    async def make() -> Rendered:
-        only = {name: visit.asked[name] for name in ("type", "source") if visit.asked.get(name)}
-        later: int | None = None
-        if only:
-            # Where they are chosen, from the first one on: nobody knows how far apart they are.
-            after = visit.asked.get("after", 0)
-            events = await visit.registry.log.events(after, EVENTS_PER_PAGE + 1, **only)
-            if len(events) > EVENTS_PER_PAGE:
-                events = events[:EVENTS_PER_PAGE]
-                later = events[-1].recorded.position
-        else:
-            end = visit.asked.get("before", visit.position + 1)
-            after = max(0, end - 1 - EVENTS_PER_PAGE)
-            events = (
-                (await visit.registry.log.events(after, min(EVENTS_PER_PAGE, end - 1 - after)))[::-1] if end > 1 else []
-            )
-        evidence = visit.registry.evidence
-        checkpoint, problem = None, None
-        try:
-            checkpoint = await evidence.checkpoint()
-        except RegistryError as error:
-            problem = error.message
-        here = shown(visit.language)
-        said = [e.recorded.event for e in events]
-        streams: dict[str, set[str]] = {"deal": deals_in(said), "organization": organizations_in(said)}
-        for e in events:
-            streams[e.recorded.kind].add(e.recorded.slug)
-        names = await named(visit, slugs=streams["organization"]) | await titled(visit, streams["deal"])
-        return render.render(
-            visit,
-            "log.html",
-            events=events,
-            names=names,
-            earlier=after + 1 if after and not only else None,
-            later=later,
-            checkpoint=checkpoint,
-            problem=problem,
-            signed=await evidence.checkpoints(limit=CHECKPOINTS),
-            verified=await evidence.last_verified(),
-            verifiers=await evidence.verifiers(),
-            types=EVENT_TYPES,
-            rails=await everything(visit),
-            data_url=f"/v1/events?{urlencode({'after': after, 'limit': EVENTS_PER_PAGE, **only})}",
-            csv_url=f"/v1/export/events.csv?{urlencode({'after': after, **only})}",
-            cite=citation(visit, here.words.gettext(N_("event log")), visit.position),
-        )
-
-    return await cached_page(visit, make)
-
-
-HANDLERS = [get_event, get_log]
+        return ProofCheck(None, [], error.message)
+    return ProofCheck(proof, keys, checked.proves)

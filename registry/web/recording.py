@@ -53,8 +53,8 @@ from registry.events.types import (
 from registry.i18n import LANGUAGES, Message
 from registry.infra.keys import Key
 from registry.web import forms, render
-from registry.web.deals import display_names, named
 from registry.web.format import organizations_in, shown
+from registry.web.names import deal_page_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import (
     COOKIE,
@@ -433,9 +433,11 @@ async def names_for(
     """What the things are called that a form and its preview speak of."""
     event = announced_last(announcement).event if announcement is not None else None
     about = [r.event for r in (task.original, task.voids, task.redacts) if r is not None]
-    names = await named(visit, slugs=organizations_in([event, *about]))
-    deal = task.history is not None and task.kind == "deal"
-    return names | await display_names(visit, task.history.state) if deal and task.history else names
+    queries, language = visit.registry.organizations, visit.language
+    names = await organization_names(queries, language, organizations_in([event, *about]))
+    if task.history is None or task.kind != "deal":
+        return names
+    return names | await deal_page_names(visit.registry.deals, queries, language, task.history.state)
 
 
 def announced_last(announcement: Announcement | OrganizationAnnouncement) -> Any:

@@ -13,8 +13,8 @@ import pytest
 
 from registry.cli.demo import announcements
 from registry.domain.totals import TotalsQuery
-from registry.web import cache, portfolio
-from registry.web import events as web_events
+from registry.web import cache, deal_list, trend
+from registry.web import log as log_pages
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
@@ -632,10 +632,10 @@ async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(p
     for currency in ("KRW", "USD"):
         sums = await registry.portfolio.sums("r", position, currency, days, apart)
         for day, plains in zip(days, sums, strict=True):
-            level = portfolio.sum_level(day, apart, plains, currency)
+            level = trend.summed_amounts(day, apart, plains, currency)
             total = await registry.portfolio.totals("r", position, day, [], TotalsQuery(lines=0))
-            assert (level.tiers["intended"], level.upper) == portfolio.ends_of(total, currency), day
-            assert level.tiers["pledged"] == portfolio.ends_of(total, currency, "commitment")[0]
+            assert (level.tiers["intended"], level.upper) == trend.bounds(total, currency), day
+            assert level.tiers["pledged"] == trend.bounds(total, currency, "commitment")[0]
 
 
 async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_missing(
@@ -643,7 +643,7 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
 ) -> None:
     registry = pages.app.state.registry
     known = (await registry.log.head()).position
-    monkeypatch.setattr(portfolio, "DRAWN_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
+    monkeypatch.setattr(trend, "MAX_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
     drawn = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
     assert 'class="stepped"' not in drawn
     assert "No chart for this selection" in drawn
@@ -656,7 +656,7 @@ async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_m
 async def test_the_log_pages_through_events_of_one_type_and_says_the_same_as_json(
     reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_events, "EVENTS_PER_PAGE", 3)
+    monkeypatch.setattr(log_pages, "EVENTS_PER_PAGE", 3)
     seen: list[str] = []
     path = "/log?type=pledge_announced&effective_on=2026-11-01"
     for _ in range(20):
@@ -721,9 +721,9 @@ async def test_the_table_of_deals_comes_page_by_page_in_any_order(
 ) -> None:
     everything = (await reader.get("/?sort=-amount&effective_on=2026-10-01")).text
     whole = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', everything)
-    monkeypatch.setattr(portfolio, "PAGE", 4)
+    monkeypatch.setattr(deal_list, "PAGE_SIZE", 4)
     for limit in (1_000, 6):
-        monkeypatch.setattr(portfolio, "WHOLE", limit)
+        monkeypatch.setattr(deal_list, "MAX_SORTED", limit)
         for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
             found: list[str] = []
             path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"

@@ -1,0 +1,129 @@
+"""The page of the event log: its size, its checkpoints, when it was last verified, and its latest events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from registry.api import parameters
+from registry.api.deals import READ
+from registry.errors import RegistryError
+from registry.events.store import StoredEvent
+from registry.events.types import EVENT_TYPES
+from registry.queries.log import LogQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+from registry.transparency.evidence import Evidence
+from registry.web import render
+from registry.web.cache import cached_page
+from registry.web.citations import citation
+from registry.web.format import deals_in, organizations_in, shown
+from registry.web.i18n import N_
+from registry.web.names import deal_names, organization_names
+from registry.web.render import Rendered
+from registry.web.request import Known, PageRequest, Request, page_request
+from registry.web.sliders import current_sliders
+
+MAX_CHECKPOINTS = 20
+EVENTS_PER_PAGE = 50
+
+PARAMETERS: Known = {
+    "before": parameters.integer(1, 2**53),
+    "after": parameters.integer(0, 2**53),
+    "type": parameters.choice(*EVENT_TYPES),
+    "source": parameters.text,
+}
+
+
+class LogPage(Struct, frozen=True):
+    """Some events of the log: `after` is the position before the first, in the order of the log.
+
+    `earlier` and `later` are the cursors of the pages beside it; None where there is none.
+    """
+
+    events: Sequence[StoredEvent]
+    after: int
+    earlier: int | None = None
+    later: int | None = None
+
+
+class LogPages(Controller):
+    """The page of the log."""
+
+    @route("/log", http_method=READ)
+    async def get_log(
+        self,
+        request: Request,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        log_queries: NamedDependency[LogQueries],
+        streams: NamedDependency[StreamReader],
+        evidence: NamedDependency[Evidence],
+    ) -> Response[bytes]:
+        """The log's checkpoints and events."""
+        page = await page_request(request, PARAMETERS)
+
+        async def make() -> Rendered:
+            filters = {name: page.asked[name] for name in ("type", "source") if page.asked.get(name)}
+            events = await log_page(page, log_queries, filters)
+            checkpoint, problem = None, None
+            try:
+                checkpoint = await evidence.checkpoint()
+            except RegistryError as error:
+                problem = error.message
+            return render.render(
+                page,
+                "log.html",
+                log=events,
+                names=await names_in_events(page, organization_queries, streams, events.events),
+                checkpoint=checkpoint,
+                problem=problem,
+                checkpoints=await evidence.checkpoints(limit=MAX_CHECKPOINTS),
+                verified=await evidence.last_verified(),
+                public_keys=await evidence.verifiers(),
+                types=EVENT_TYPES,
+                rails=await current_sliders(page, portfolio_queries, log_queries),
+                data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': EVENTS_PER_PAGE, **filters})}",
+                csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **filters})}",
+                cite=citation(page, shown(page.language).words.gettext(N_("event log")), page.position),
+            )
+
+        return await cached_page(page, make)
+
+
+async def log_page(page: PageRequest, log_queries: LogQueries, filters: dict[str, Any]) -> LogPage:
+    """The events that the address asks for: the latest first, or with filters the first ones first.
+
+    The positions of matching events are unknown, so a page with filters starts from the beginning of the log.
+    """
+    if filters:
+        after = page.asked.get("after", 0)
+        events = await log_queries.events(after, EVENTS_PER_PAGE + 1, **filters)
+        if len(events) <= EVENTS_PER_PAGE:
+            return LogPage(events, after)
+        return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)
+    last = page.asked.get("before", page.position + 1) - 1
+    after = max(0, last - EVENTS_PER_PAGE)
+    events = await log_queries.events(after, min(EVENTS_PER_PAGE, last - after)) if last > 0 else []
+    return LogPage(events[::-1], after, earlier=after + 1 if after else None)
+
+
+async def names_in_events(
+    page: PageRequest,
+    organization_queries: OrganizationQueries,
+    streams: StreamReader,
+    events: Sequence[StoredEvent],
+) -> dict[str, str]:
+    """The names of the deals and organizations that events belong to or refer to."""
+    contents = [event.recorded.event for event in events]
+    slugs: dict[str, set[str]] = {"deal": deals_in(contents), "organization": organizations_in(contents)}
+    for event in events:
+        slugs[event.recorded.kind].add(event.recorded.slug)
+    names = await organization_names(organization_queries, page.language, slugs["organization"])
+    return names | await deal_names(streams, page.language, slugs["deal"])

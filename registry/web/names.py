@@ -1,0 +1,79 @@
+"""Names that a page shows in place of identifiers: organizations, deals, and the sites and milestones of a deal.
+
+Names are keyed by what the page refers to: an organization by its slug, a deal by `deal/SLUG`, and an item of the
+page's own deal by its path, such as `milestones/first-phase`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from registry.domain.deal import Deal
+from registry.queries.deals import DealQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.streams import StreamReader
+from registry.web.format import names_in
+from registry.web.i18n import N_, words
+
+
+async def deal_page_names(
+    deal_queries: DealQueries,
+    organization_queries: OrganizationQueries,
+    language: str,
+    current: Deal,
+    shown: Deal | None = None,
+) -> dict[str, str]:
+    """Every name that a page about a deal needs.
+
+    Args:
+        deal_queries: Finds the related deals.
+        organization_queries: Finds the organizations.
+        language: The interface language.
+        current: The deal as all its events have it.
+        shown: The deal as the page shows it, which may have relations that have ended since.
+    """
+    texts = words(language)
+    names = names_in(current, language)
+    names |= await organization_names(organization_queries, language, organizations_of(current) - names.keys())
+    relations = (*current.relations, *(shown.relations if shown is not None else ()))
+    for deal in await deal_queries.related_deals(replace(current, relations=relations)):
+        names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
+    names[f"deal/{current.deal}"] = texts.gettext(N_("this deal"))
+    names |= {f"milestones/{m.milestone}": name for m in current.milestones if (name := texts.localized(m.name))}
+    names |= {f"sites/{s.site}": name for s in current.sites if (name := texts.localized(s.name))}
+    return names
+
+
+def organizations_of(deal: Deal) -> set[str]:
+    """The organizations that a deal's state refers to."""
+    return {
+        *(slug for pledge in deal.pledges for slug in pledge.by),
+        *(party.organization for party in deal.parties),
+        *(member for partnership in deal.partnerships for member in partnership.members),
+        *(condition.authority for condition in deal.conditions if condition.authority),
+    }
+
+
+async def organization_names(
+    organization_queries: OrganizationQueries, language: str, slugs: Iterable[str]
+) -> dict[str, str]:
+    """The current names of organizations, by slug. An organization without a record has none."""
+    unique = set(slugs)
+    if not unique:
+        return {}
+    records = await organization_queries.named(unique)
+    texts = words(language)
+    return {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
+
+
+async def deal_names(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, str]:
+    """The current titles of deals, by `deal/SLUG`."""
+    names: dict[str, str] = {}
+    for slug in slugs:
+        stream, _ = await streams.load(f"deal/{slug}")
+        if stream is not None:
+            names[f"deal/{slug}"] = words(language).localized(stream.state.title, slug)
+    return names

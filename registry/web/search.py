@@ -1,0 +1,89 @@
+"""Search: deals and organizations by part of a name, and an event by its id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency
+
+from registry.api import parameters
+from registry.api.deals import READ
+from registry.events.intake import as_uuid
+from registry.queries.log import LogQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.web import render
+from registry.web.cache import cached_page
+from registry.web.citations import citation
+from registry.web.deal_list import DealRow, deal_rows, single_axis
+from registry.web.format import shown
+from registry.web.i18n import N_
+from registry.web.names import organization_names
+from registry.web.render import Rendered
+from registry.web.request import PageRequest, Redirected, Request, page_request
+from registry.web.sliders import current_sliders
+
+MAX_RESULTS = 100
+# The deals of the first organizations found are results too.
+MAX_ORGANIZATIONS_WITH_DEALS, MAX_DEALS_EACH = 10, 50
+
+
+class SearchPages(Controller):
+    """The page of search results."""
+
+    @route("/search", http_method=READ)
+    async def search(
+        self,
+        request: Request,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        log_queries: NamedDependency[LogQueries],
+    ) -> Response[bytes]:
+        """Deals and organizations by part of a name; the id of an event leads to its page."""
+        page = await page_request(request, {"q": parameters.text})
+        q = page.asked.get("q", "").strip()
+        if as_uuid(q) is not None:
+            raise Redirected(page.link(f"/events/{q}"))
+
+        async def make() -> Rendered:
+            deals: list[DealRow] = []
+            organizations: list[Any] = []
+            if q:
+                organizations = [
+                    msgspec.json.decode(raw) for raw in await organization_queries.page("", q, MAX_RESULTS)
+                ]
+                deals = await find_deals(page, portfolio_queries, q, organizations)
+            slugs = {slug for row in deals for slug in row.deal.organizations}
+            return render.render(
+                page,
+                "search.html",
+                q=q,
+                deals=deals,
+                organizations=organizations,
+                names=await organization_names(organization_queries, page.language, slugs),
+                rails=await current_sliders(page, portfolio_queries, log_queries),
+                data_url=page.data("/v1/deals", q=q) if q else None,
+                csv_url=page.data("/v1/export/deals.csv", q=q) if q else None,
+                cite=citation(page, shown(page.language).words.translate(N_("search for “%(q)s”"), q=q), page.position)
+                if q
+                else None,
+            )
+
+        return await cached_page(page, make)
+
+
+async def find_deals(
+    page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
+) -> list[DealRow]:
+    """The deals whose names contain a text, then those of the first organizations whose names do."""
+    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.clocks))
+    day = page.times.effective_on
+    deals = deal_rows(await portfolio_queries.page(axis, known, day, [], q, "", MAX_RESULTS))
+    for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:
+        term = f"organization:{organization['organization']}"
+        of_organization = await portfolio_queries.page(axis, known, day, [term], None, "", MAX_DEALS_EACH)
+        found = {row.deal.deal for row in deals}
+        deals += [row for row in deal_rows(of_organization) if row.deal.deal not in found]
+    return deals
