@@ -13,8 +13,8 @@ from registry.api.operation import Operation
 from registry.api.parameters import Request
 from registry.errors import InvalidParameter
 from registry.queries.answers import encode
-from registry.transparency.evidence import Consistency
-from registry.transparency.verify import Inclusion
+from registry.transparency.bundles import Inclusion
+from registry.transparency.proofs import Consistency
 
 SIZE_PARAMETER = parameters.integer(0, 2**53)
 INCLUSION = {"position": SIZE_PARAMETER, "size": SIZE_PARAMETER}

@@ -50,7 +50,8 @@ from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.stream_cache import StreamCache
-from registry.transparency.merkle import Frontier, Tile
+from registry.transparency.merkle import Frontier
+from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
 
 # Validation gives way to other requests after this long.

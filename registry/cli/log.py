@@ -14,7 +14,8 @@ from registry.cli.options import with_settings
 from registry.infra import postgres
 from registry.infra.settings import Settings
 from registry.transparency.checkpoint import Checkpoint, parse_note
-from registry.transparency.evidence import Evidence, export_checkpoint
+from registry.transparency.checkpoint_store import export_checkpoint
+from registry.transparency.evidence import Evidence
 from registry.transparency.signer import Signer
 
 T = TypeVar("T")

@@ -22,10 +22,13 @@ from registry.cli.options import AsJson, show, stderr, with_settings
 from registry.errors import LogCorrupt
 from registry.infra import postgres
 from registry.infra.settings import Settings
+from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
-from registry.transparency.evidence import Evidence, read_exported
+from registry.transparency.checkpoint_store import read_exported
+from registry.transparency.evidence import Evidence
+from registry.transparency.findings import Finding
 from registry.transparency.heads import open_heads
-from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_bundle, verify_log
+from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_log
 
 # Recomputing the stream heads of a checkpoint reads every stream, so it is done for the newest checkpoints of the
 # database only. The others are compared with the tree.
@@ -58,7 +61,8 @@ def verify(
     keys = _keys(key, settings)
     if bundle is not None:
         data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
-        show([asdict(verify_bundle(data, keys))], as_json=as_json)
+        result = verify_bundle(data, keys)
+        show([{**asdict(result), "proves": str(result.proves)}], as_json=as_json)
         return
     with server.database(settings) as ready:
         found, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
@@ -94,7 +98,7 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         evidence = Evidence(pool, settings.signing_key, settings.log_origin)
         kept = await evidence.checkpoints(limit=2**31)
         known = [
-            _opened(f"the database's checkpoint of {one.size}", one.note, keys, one.heads if new else None)
+            _opened(Finding("source_database", size=one.size), one.note, keys, one.heads if new else None)
             for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(kept))
         ]
         known += [_opened(where, note, keys) for where, note in _external_checkpoints(settings, copies)]
@@ -109,24 +113,24 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         return found, seconds
 
 
-def _external_checkpoints(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
+def _external_checkpoints(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[Finding, str]]:
     memory = settings.signing_key.with_name(settings.signing_key.name + ".head")
     exports = [settings.checkpoint_export] if settings.checkpoint_export is not None else []
     for place in (memory, *exports, *copies):
         try:
-            yield from ((f"the checkpoint in {place}", note) for note in read_exported(place))
+            yield from ((Finding("source_file", file=str(place)), note) for note in read_exported(place))
         except OSError as error:
             raise typer.BadParameter(f"{place}: {error.strerror}", param_hint="--checkpoint") from None
 
 
-def _opened(where: str, note: str, keys: list[VerifierKey], heads: str | None = None) -> TrustedCheckpoint:
+def _opened(source: Finding, note: str, keys: list[VerifierKey], heads: str | None = None) -> TrustedCheckpoint:
     try:
         checkpoint = open_checkpoint(note, keys)
         if heads is None:
-            return TrustedCheckpoint(where, checkpoint)
+            return TrustedCheckpoint(source, checkpoint)
         head, root, _ = open_heads(heads, keys)
     except CheckpointError as error:
-        raise LogCorrupt(detail=f"{where} is not one that the log's keys have signed. {error}") from error
+        raise LogCorrupt(detail=Finding("log_checkpoint", source=source, problem=error.message)) from error
     if head != checkpoint:
-        raise LogCorrupt(detail=f"{where} has a statement of heads that is of another checkpoint.")
-    return TrustedCheckpoint(where, checkpoint, root)
+        raise LogCorrupt(detail=Finding("log_checkpoint_heads", source=source))
+    return TrustedCheckpoint(source, checkpoint, root)

@@ -25,7 +25,9 @@ from registry.events.store import StoredEvent
 from registry.infra import postgres
 from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS, rebuild
-from registry.transparency.merkle import Frontier, Tile, leaf_hash
+from registry.transparency.findings import Finding
+from registry.transparency.merkle import Frontier, leaf_hash
+from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles, load_frontier
 
 FORMAT = "investment-registry-backup@v1"
@@ -198,7 +200,8 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         try:
             events = [_stored(after + n, lines.next(_kept)) for n in range(1, count + 1)]
         except (msgspec.ValidationError, ValueError) as error:
-            raise LogCorrupt(detail=f"behind position {after}, an event of {file} is none: {error}") from None
+            finding = Finding("backup_event", position=after, file=str(file), problem=str(error))
+            raise LogCorrupt(detail=finding) from None
         tiles: list[Tile] = [tile for event in events for tile in tree.append(event.recorded.leaf_hash)]
         writes = write_batch.WriteBatch()
         store.append(writes, events)
@@ -206,7 +209,7 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         await writes.execute(connection)
         progress(after + count, header.size)
     if tree.root().hex() != header.root:
-        raise LogCorrupt(detail=f"the events of {file} do not give the root that it names")
+        raise LogCorrupt(detail=Finding("backup_root", file=str(file)))
     rows: dict[str, list[bytes]] = {table: [] for table in await _others(connection)}
     for _ in range(lines.next(_rest).rows):
         row: TableRow = lines.next(_row)

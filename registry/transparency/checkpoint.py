@@ -1,8 +1,7 @@
-"""The texts by which the log commits itself: signed notes, checkpoints and proof bundles, as C2SP has them.
+"""Signed notes, checkpoints and proof bundles: parse, write and verify the log's C2SP texts.
 
-Formats: c2sp.org/signed-note with Ed25519 (type 0x01), c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof. Whoever has a
-public key can check with this module alone; it reads no file and no network, and remembers nothing. What may be signed
-is decided in signer.py.
+Formats: c2sp.org/signed-note with Ed25519 (type 0x01), c2sp.org/tlog-checkpoint, c2sp.org/tlog-proof. Verification
+needs only a public key: no file and no network. `signer.py` decides what is signed.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from msgspec import Struct
 
 from registry.errors import RegistryError
+from registry.transparency.findings import Finding
 from registry.transparency.merkle import EMPTY_ROOT, HASH_SIZE, ProofError, verify_consistency, verify_inclusion
 
 ED25519 = b"\x01"
-"""The signature type of Ed25519 (signed-note, Signature types)."""
+"""Signature type of Ed25519 (signed-note, Signature types)."""
 
 MAX_NOTE = 1 << 20
 MAX_SIGNATURES = 64
-"""Bytes and signatures beyond which a note is not even parsed (signed-note asks for a limit of at least 16
-signatures)."""
+"""Limits of a note, in bytes and signatures. signed-note demands that at least 16 signatures are accepted."""
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
@@ -44,7 +43,7 @@ class BadKey(RegistryError):
 
 
 class VerifierKey(Struct, frozen=True):
-    """A public key and the name it signs under; as text, `<name>+<key id>+<base64>`, the note's vkey."""
+    """A public key and its name. As text it is a vkey: `<name>+<key id>+<base64>` (signed-note, Verifier keys)."""
 
     name: str
     public_key: bytes
@@ -59,16 +58,19 @@ class VerifierKey(Struct, frozen=True):
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
-        """What `str` wrote. Raises BadKey, also for a type other than Ed25519 and for an id that is not the key's
-        own."""
+        """Parse a vkey.
+
+        Raises:
+            BadKey: It is malformed, of another type than Ed25519, or its id does not match name and public key.
+        """
         name, material = _key_material(vkey)
         key = cls(name, material)
         if str(key) != vkey:
-            raise BadKey(reason="its id is not that of its name and public key.")
+            raise BadKey(reason=Finding("key_id"))
         return key
 
     def verify(self, text: str, signature: bytes) -> bool:
-        """Whether the signature is this key's over the text."""
+        """Whether the signature of the text was made with this key."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
         except InvalidSignature:
@@ -77,12 +79,12 @@ class VerifierKey(Struct, frozen=True):
 
 
 class SigningKey:
-    """A private key and the name it signs under. Its text stands in no log: `str` and `repr` show the public half."""
+    """A private key and its name. `str` and `repr` show the public key only, so that a log line cannot leak it."""
 
     __slots__ = ("_private", "verifier")
 
-    # golang.org/x/mod/sumdb/note defines this encoding, and the tools around C2SP's formats read it. Unlike PKCS #8 it
-    # names the log, so a key can't by mistake sign for another one.
+    # The encoding of golang.org/x/mod/sumdb/note, which C2SP tools read. Unlike PKCS #8 it includes the name, so a key
+    # cannot sign for another log by mistake.
     _PREFIX = "PRIVATE+KEY+"
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
@@ -91,20 +93,20 @@ class SigningKey:
 
     @classmethod
     def generate(cls, name: str) -> SigningKey:
-        """A new key. Raises BadKey when the name can't be a note's key name."""
+        """Generate a key. Raises BadKey when the name is not valid in a note."""
         if not _is_name(name):
-            raise BadKey(reason=f"'{name}' can't be its name, which has neither spaces nor plus signs.")
+            raise BadKey(reason=Finding("key_name", name=name))
         return cls(name, Ed25519PrivateKey.generate())
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """What `secret` wrote. Raises BadKey, which never repeats the text."""
+        """Parse what `secret` wrote. Raises BadKey, whose message never contains the text."""
         if not text.startswith(cls._PREFIX):
-            raise BadKey(reason=f"a private one begins with {cls._PREFIX}.")
+            raise BadKey(reason=Finding("key_prefix", prefix=cls._PREFIX))
         name, seed = _key_material(text.removeprefix(cls._PREFIX))
         key = cls(name, Ed25519PrivateKey.from_private_bytes(seed))
         if key.secret() != text:
-            raise BadKey(reason="its id is not that of its name and public key.")
+            raise BadKey(reason=Finding("key_id"))
         return key
 
     def secret(self) -> str:
@@ -113,7 +115,7 @@ class SigningKey:
         return f"{self._PREFIX}{self.verifier.name}+{self.verifier.key_id.hex()}+{seed}"
 
     def sign(self, text: str) -> str:
-        """The signed note over a text, which ends in a newline."""
+        """Sign a text, which ends in a newline. Returns the note."""
         signature = self.verifier.key_id + self._private.sign(text.encode())
         return f"{text}\n— {self.verifier.name} {_base64(signature)}\n"
 
@@ -122,7 +124,7 @@ class SigningKey:
 
 
 class Signature(Struct, frozen=True):
-    """One signature line of a note: who is said to have signed, and the bytes that must prove it."""
+    """A signature line of a note, not verified: the key name and id that it states, and the signature."""
 
     name: str
     key_id: bytes
@@ -130,27 +132,29 @@ class Signature(Struct, frozen=True):
 
 
 class Note(Struct, frozen=True):
-    """A note as it reads, with its signatures not yet checked."""
+    """A parsed note. Its signatures are not verified."""
 
     text: str
     signatures: tuple[Signature, ...]
 
 
 def parse_note(note: str | bytes) -> Note:
-    """Reads a signed note without checking its signatures. Raises CheckpointError when it is malformed."""
+    """Parse a signed note without verifying its signatures. Raises CheckpointError when it is malformed."""
     try:
         data = note if isinstance(note, bytes) else note.encode()
-        whole = data.decode()
+        decoded = data.decode()
     except UnicodeError:
-        raise CheckpointError(reason="it is not UTF-8.") from None
-    if len(data) > MAX_NOTE or _CONTROL.search(whole):
-        raise CheckpointError(reason=f"it has control characters or more than {MAX_NOTE} bytes.")
-    text, blank, tail = whole.rpartition("\n\n")
+        raise CheckpointError(reason=Finding("note_not_utf8")) from None
+    if len(data) > MAX_NOTE:
+        raise CheckpointError(reason=Finding("note_too_long", limit=MAX_NOTE))
+    if _CONTROL.search(decoded):
+        raise CheckpointError(reason=Finding("note_control_character"))
+    text, blank, tail = decoded.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):
-        raise CheckpointError(reason="it has no signatures, each on its own line after the last empty one.")
+        raise CheckpointError(reason=Finding("note_unsigned"))
     lines = tail[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
-        raise CheckpointError(reason=f"it has more than {MAX_SIGNATURES} signatures.")
+        raise CheckpointError(reason=Finding("note_too_many_signatures", limit=MAX_SIGNATURES))
     return Note(text + "\n", tuple(_parse_signature(line) for line in lines))
 
 
@@ -160,14 +164,19 @@ def _parse_signature(line: str) -> Signature:
             signature = _decode_base64(encoded)
             if signature is not None and len(signature) > 4:
                 return Signature(name, signature[:4], signature[4:])
-    raise CheckpointError(reason="a line after the last empty one is not a signature.")
+    raise CheckpointError(reason=Finding("note_signature_malformed"))
 
 
 def verify_note(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[Note, VerifierKey]:
-    """Reads a note that one of these keys has signed, and says which. Signatures of other keys are ignored.
+    """Parse a note that one of these keys has signed. Signatures of other keys are ignored.
 
-    Raises CheckpointError when the note is malformed, when none of the keys has signed it, or when a signature in the
-    name and id of one of them is not its own (signed-note, Signatures)."""
+    Returns:
+        The note, and the first of its signers.
+
+    Raises:
+        CheckpointError: The note is malformed, no key has signed it, or a signature with the name and id of one of the
+            keys does not verify (signed-note, Signatures).
+    """
     parsed = parse_note(note)
     known = {(key.name, key.key_id): key for key in keys}
     signers = []
@@ -175,15 +184,15 @@ def verify_note(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[Note, V
         key = known.get((signature.name, signature.key_id))
         if key is not None:
             if not key.verify(parsed.text, signature.signature):
-                raise CheckpointError(reason=f"the signature of {key.name} is not over this text.")
+                raise CheckpointError(reason=Finding("note_signature_wrong", key=key.name))
             signers.append(key)
     if not signers:
-        raise CheckpointError(reason="none of the known keys has signed it.")
+        raise CheckpointError(reason=Finding("note_signer_unknown"))
     return parsed, signers[0]
 
 
 class Checkpoint(Struct, frozen=True):
-    """A tree head: the log's origin, its size in leaves, the root at that size, and extension lines if any."""
+    """A tree head: the log's origin, its size in leaves, the root at that size, and optional extension lines."""
 
     origin: str
     size: int
@@ -192,49 +201,53 @@ class Checkpoint(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.origin or "" in self.extensions or any("\n" in line for line in (self.origin, *self.extensions)):
-            raise CheckpointError(reason="its origin and its extensions are lines, and none is empty.")
+            raise CheckpointError(reason=Finding("checkpoint_lines"))
         if not 0 <= self.size < 1 << 63 or len(self.root) != HASH_SIZE:
-            raise CheckpointError(reason="its size is no count of leaves, or its root no SHA-256 hash.")
+            raise CheckpointError(reason=Finding("checkpoint_size_or_root"))
         if not self.size and self.root != EMPTY_ROOT:
-            raise CheckpointError(reason="a tree of 0 leaves has another root.")
+            raise CheckpointError(reason=Finding("checkpoint_empty_root"))
 
     def body(self) -> str:
-        """The note text: the four parts, one a line (tlog-checkpoint, Note text)."""
+        """The text that is signed: one line for each part (tlog-checkpoint, Note text)."""
         return "".join(f"{line}\n" for line in (self.origin, str(self.size), _base64(self.root), *self.extensions))
 
     @classmethod
     def parse(cls, body: str) -> Checkpoint:
-        """What `body` wrote. Raises CheckpointError."""
+        """Parse what `body` wrote. Raises CheckpointError."""
         match body.split("\n"):
             case [origin, size, root, *extensions, ""] if _DECIMAL.fullmatch(size):
                 return cls(origin, int(size), _decode_base64(root) or b"", tuple(extensions))
-        raise CheckpointError(reason="its lines are not an origin, a size and a root.")
+        raise CheckpointError(reason=Finding("checkpoint_format"))
 
 
 def open_checkpoint(note: str | bytes, keys: Iterable[VerifierKey]) -> Checkpoint:
-    """The checkpoint in a note that one of the log's keys has signed. A log's keys bear the name of its origin.
+    """Verify a note that one of the log's keys has signed. Returns its checkpoint.
 
-    Raises CheckpointError."""
+    A key of the log has the log's origin as its name. Raises CheckpointError.
+    """
     parsed, key = verify_note(note, keys)
     checkpoint = Checkpoint.parse(parsed.text)
     if checkpoint.origin != key.name:
-        raise CheckpointError(reason=f"it is of {checkpoint.origin}, and signed by the key of {key.name}.")
+        raise CheckpointError(reason=Finding("checkpoint_origin", origin=checkpoint.origin, key=key.name))
     return checkpoint
 
 
 def verify_consistent(earlier: Checkpoint, later: Checkpoint, proof: Sequence[bytes]) -> None:
-    """Checks that the later tree begins with the earlier one. Nothing needs proving after an empty tree.
+    """Check that the later tree begins with the earlier one. No proof is needed from an empty tree.
 
-    Raises ProofError."""
+    Raises ProofError.
+    """
     if earlier.origin != later.origin:
-        raise ProofError(reason=f"{earlier.origin} and {later.origin} are two logs.")
+        raise ProofError(reason=Finding("consistency_origins", earlier=earlier.origin, later=later.origin))
     if earlier.size or proof:
         verify_consistency(earlier.size, later.size, proof, earlier.root, later.root)
 
 
 class Proof(Struct, frozen=True):
-    """A bundle that proves one entry to whoever has the log's public key: the leaf's index, its audit path, and the
-    signed checkpoint as it was issued. `extra` is opaque and not authenticated (tlog-proof, Format)."""
+    """Proves one entry offline, with the log's public key: the leaf index, its audit path, and the signed checkpoint.
+
+    `extra` is opaque and not authenticated (tlog-proof, Format).
+    """
 
     index: int
     path: tuple[bytes, ...]
@@ -250,27 +263,28 @@ class Proof(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Proof:
-        """What `str` wrote. Raises ProofError when the text is malformed; the checkpoint in it is not looked into."""
+        """Parse what `str` wrote, without its checkpoint. Raises ProofError when the text is malformed."""
         head, blank, checkpoint = text.partition("\n\n")
         header, *lines = head.split("\n")
         if not blank or header != cls._HEADER:
-            raise ProofError(reason=f"its first line is not {cls._HEADER}, or it has no checkpoint.")
+            raise ProofError(reason=Finding("proof_header", header=cls._HEADER))
         extra = None
         if lines and lines[0].startswith("extra "):
             extra = _decode_base64(lines.pop(0).removeprefix("extra "))
             if not extra:
-                raise ProofError(reason="its extra data is not base64.")
+                raise ProofError(reason=Finding("proof_extra"))
         if not lines or not lines[0].startswith("index ") or not _DECIMAL.fullmatch(lines[0].removeprefix("index ")):
-            raise ProofError(reason="it has no index.")
+            raise ProofError(reason=Finding("proof_index"))
         path = tuple(_decode_base64(line) or b"" for line in lines[1:])
         if any(len(node) != HASH_SIZE for node in path):
-            raise ProofError(reason="a line of its path is no SHA-256 hash in base64.")
+            raise ProofError(reason=Finding("proof_path"))
         return cls(int(lines[0].removeprefix("index ")), path, checkpoint, extra)
 
     def verify(self, leaf: bytes, keys: Iterable[VerifierKey]) -> Checkpoint:
-        """Checks that the leaf hash is in the tree of the checkpoint, and the checkpoint signed; gives the checkpoint.
+        """Check the checkpoint's signature and that the leaf hash is in its tree. Returns the checkpoint.
 
-        Raises CheckpointError, ProofError."""
+        Raises CheckpointError, ProofError.
+        """
         checkpoint = open_checkpoint(self.checkpoint, keys)
         verify_inclusion(self.index, checkpoint.size, leaf, self.path, checkpoint.root)
         return checkpoint
@@ -285,9 +299,9 @@ def _key_material(text: str) -> tuple[str, bytes]:
         case [name, key_id, encoded] if _is_name(name) and len(key_id) == 8:
             material = _decode_base64(encoded)
             if material is None or len(material) != 33 or material[:1] != ED25519:
-                raise BadKey(reason="it is not an Ed25519 key, the only kind that is used here.")
+                raise BadKey(reason=Finding("key_type"))
             return name, material[1:]
-    raise BadKey(reason="it has not the form <name>+<key id>+<base64>.")
+    raise BadKey(reason=Finding("key_format"))
 
 
 def _base64(data: bytes) -> str:
@@ -295,7 +309,7 @@ def _base64(data: bytes) -> str:
 
 
 def _decode_base64(text: str) -> bytes | None:
-    # Only the one way that RFC 4648 §4 writes these bytes: else a changed text could mean the same.
+    # Accept only the canonical encoding of RFC 4648 §4: otherwise a changed text could decode to the same bytes.
     try:
         data = base64.b64decode(text, validate=True)
     except ValueError:

@@ -1,137 +1,72 @@
-"""What the service proves: signed checkpoints, proofs, tiles, and certificates that need no service to be checked.
+"""The evidence that the service provides: signed checkpoints, proofs, tiles and certificates.
 
-Signs on demand and soon after commits, never inside an append. One process at a time signs: whoever holds the lock
-below, with the key's directory, the database's copy and the exported copy before it. Decides nothing about what is
-recorded, keeps nothing that cannot be computed again, and shows no tile beyond what was signed.
+Signs on demand and soon after commits, never inside an append. One process at a time signs: it holds an advisory lock
+in Postgres and has read the newest checkpoint of the database and of the exported copies. Tiles are served only up to
+the newest checkpoint. Everything but the signatures can be recomputed from the log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import structlog
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
 from registry.errors import EvidenceUnavailable, InvalidParameter, NotFound, RegistryError
 from registry.events import store, write_batch
-from registry.events.store import StoredEvent
+from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
 from registry.queries import answers
+from registry.transparency import checkpoint_store
+from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, parse_note
+from registry.transparency.checkpoint_store import SignedCheckpoint, export_checkpoint, read_exported
 from registry.transparency.heads import StreamHeadTree
 from registry.transparency.merkle import (
-    BundleRef,
     NotInTree,
-    ReadTile,
-    TileError,
-    TileRef,
     consistency_proof,
     consistency_tiles,
-    entry_bundle,
-    inclusion_proof,
     inclusion_tiles,
-    parse_tile_path,
     root_from_tiles,
     root_tiles,
+)
+from registry.transparency.proofs import Consistency, build_certificate, hex_path, prove_event, witness_request
+from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
+from registry.transparency.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    BundleRef,
+    TileError,
+    TileRef,
+    entry_bundle,
+    parse_tile_path,
     tile_path,
 )
-from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt, write_durably
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
-from registry.transparency.verify import Certificate, Hex, Inclusion, LogVerification, ProvenEvent, ProvenHead, state_of
+from registry.transparency.verify import LogVerification
 
 log = structlog.get_logger(__name__)
 
-# Signers of all processes wait for each other here. The number is arbitrary and must never change.
+# Signers of all processes take this lock. The number is arbitrary and must never change.
 SIGNER_LOCK = "SELECT pg_advisory_xact_lock(5207184300166412947)"
 
-INSERT_CHECKPOINT = """
-INSERT INTO checkpoints (size, verifier, note, heads, signed_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING
-"""
-
-NEWEST = """
-SELECT size, note, heads
-  FROM checkpoints
- ORDER BY size DESC, signed_at DESC
- LIMIT 1
-"""
-
-OF_SIZE = """
-SELECT note
-  FROM checkpoints
- WHERE size = $1
- ORDER BY signed_at DESC
- LIMIT 1
-"""
-
-ALL = """
-SELECT size, note, heads, signed_at
-  FROM checkpoints
- WHERE size < $1
- ORDER BY size DESC, signed_at DESC
- LIMIT $2
-"""
-
-VERIFIERS = """
-SELECT verifier
-  FROM checkpoints
- GROUP BY verifier
- ORDER BY min(signed_at)
-"""
-
-VERIFIED = """
-INSERT INTO verifications (verified_at, size, root, seconds)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING
-"""
-
-LAST_VERIFIED = """
-SELECT verified_at, size, root, seconds
-  FROM verifications
- ORDER BY verified_at DESC
- LIMIT 1
-"""
-
-# Seconds to wait for the checkpoint of another process, where this one has no key; beside what that one lets pass.
+# Seconds that a process without the key waits for another process to sign, in addition to that one's signing interval.
 SIGN_TIMEOUT_SECONDS = 5.0
 
-# Events whose proofs are made at once: each has a tile of 8 kB of its own.
-PROOF_BATCH_SIZE = 64
-
-_UNSIGNABLE = (SignerRefused, SignerStateCorrupt, CheckpointError, TileError, OSError)
-
-
-class Consistency(Struct, frozen=True, kw_only=True):
-    """The proof that the tree of `from` events is the beginning of that of `to`, and the checkpoint of that if any."""
-
-    from_: int = field(name="from")
-    to: int
-    from_root: Hex
-    to_root: Hex
-    path: tuple[Hex, ...]
-    checkpoint: str | None
-
-
-class SignedCheckpoint(Struct, frozen=True):
-    """A checkpoint that was signed, and the statement of heads that goes with it."""
-
-    size: int
-    note: str
-    heads: str
-    signed_at: datetime
+_SIGNING_ERRORS = (SignerRefused, SignerStateCorrupt, CheckpointError, TileError, OSError)
 
 
 class Evidence:
-    """One per process. As a context manager it also signs by itself, at most every `seconds`."""
+    """Signs the log and answers requests for proofs. One per process.
+
+    As an async context manager it also signs by itself after commits, at most every `seconds`.
+    """
 
     def __init__(
         self,
@@ -151,7 +86,8 @@ class Evidence:
         self._clock = clock
         self._signing = asyncio.Lock()
         self._sound = False
-        self._told = ""
+        self._logged_refusal = ""
+        # The tree of heads, and the size and last leaf hash of the log that it was computed for.
         self._heads = StreamHeadTree()
         self._heads_at: tuple[int, bytes | None] = (0, None)
         self._changed = asyncio.Event()
@@ -168,26 +104,26 @@ class Evidence:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def committed(self, head: write_batch.Head) -> None:
-        """To be told that the log has grown."""
+    def committed(self, head: Head) -> None:
+        """Commit listener: the log has grown."""
         self._changed.set()
 
     async def _run(self) -> None:
         while True:
-            # What other processes record wakes nobody here: it is found by looking.
+            # Commits of other processes are not signalled here: look for them at intervals.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), max(self._seconds, 1))
             self._changed.clear()
             try:
                 await self.checkpoint()
             except (RegistryError, *postgres.ERRORS) as error:
-                log.warning("no checkpoint after a change", error=type(error).__name__)
+                log.warning("periodic checkpoint failed", error=type(error).__name__)
             await asyncio.sleep(self._seconds)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     async def checkpoint(self) -> str:
-        """A signed checkpoint that covers every event that was acknowledged before it was asked for.
+        """A signed checkpoint that covers every event that was acknowledged before the call.
 
         Raises EvidenceUnavailable.
         """
@@ -195,62 +131,66 @@ class Evidence:
         deadline = asyncio.get_running_loop().time() + SIGN_TIMEOUT_SECONDS + self._seconds
         while True:
             async with self._signing:
-                newest = await self._pool.fetchrow(NEWEST)
-                if self._sound and newest is not None and newest["size"] >= position:
-                    return str(newest["note"])
-                here = await self._sign()
-            if not here and asyncio.get_running_loop().time() > deadline:
-                log.error("no other process signs", key=str(self._key))
+                newest = await checkpoint_store.load_newest(self._pool)
+                if self._sound and newest is not None and newest.size >= position:
+                    return newest.note
+                has_key = await self._sign()
+            if not has_key and asyncio.get_running_loop().time() > deadline:
+                log.error("no process with the signing key has signed in time", key=str(self._key))
                 raise EvidenceUnavailable
-            if not here:
+            if not has_key:
                 await asyncio.sleep(0.1)
 
     async def _sign(self) -> bool:
-        """Signs the log as it is; False where the key is somebody else's and not here. Raises EvidenceUnavailable."""
+        """Sign the log's head. Returns False if another process has the key. Raises EvidenceUnavailable."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SIGNER_LOCK)
                 head = await write_batch.head(connection)
-                newest = await connection.fetchrow(NEWEST)
-                if newest is not None and not self._key.exists() and not _sibling_path(self._key, ".pub").exists():
+                newest = await checkpoint_store.load_newest(connection)
+                if newest is not None and not self._key.exists() and not self._public_keys_file().exists():
                     self._sound = True
                     return False
-                note, heads = await self._signed(connection, head, newest["note"] if newest is not None else None)
+                note, heads = await self._sign_head(connection, head, newest.note if newest is not None else None)
                 verifier = await asyncio.to_thread(self._verifier_of, note)
-                await connection.execute(INSERT_CHECKPOINT, head.position, verifier, note, heads, self._clock())
-        except _UNSIGNABLE as error:
+                signed = SignedCheckpoint(head.position, note, heads, self._clock())
+                await checkpoint_store.insert_checkpoint(connection, verifier, signed)
+        except _SIGNING_ERRORS as error:
             self._sound = False
-            if str(error) != self._told:  # once is enough: it is asked every few seconds
-                self._told = str(error)
-                log.error("the log's signer refuses", reason=self._told)
+            if str(error) != self._logged_refusal:  # log a persisting refusal once, not every few seconds
+                self._logged_refusal = str(error)
+                log.error("the signer refuses", reason=self._logged_refusal)
             raise EvidenceUnavailable from error
-        self._sound, self._told = True, ""
+        self._sound, self._logged_refusal = True, ""
         await self._export(head.position, note)
         return True
 
-    async def _signed(self, connection: Connection, head: write_batch.Head, kept: str | None) -> tuple[str, str]:
+    async def _sign_head(self, connection: Connection, head: Head, stored: str | None) -> tuple[str, str]:
+        """Sign the checkpoint and the statement of heads. `stored` is the newest checkpoint of the database."""
         size = head.position
-        copies = [note for note in (kept, await asyncio.to_thread(self._newest_copy)) if note is not None]
+        exported = await asyncio.to_thread(self._newest_exported)
+        copies = [note for note in (stored, exported) if note is not None]
         signer = await asyncio.to_thread(Signer.open, self._key, self._origin, copies)
         earlier = await asyncio.to_thread(signer.earlier, copies)
-        olds = {one.size for one in earlier if 0 < one.size < size}
-        refs = [*root_tiles(size), *(ref for old in olds for ref in consistency_tiles(old, size))]
+        earlier_sizes = {one.size for one in earlier if 0 < one.size < size}
+        refs = [*root_tiles(size), *(ref for old in earlier_sizes for ref in consistency_tiles(old, size))]
         read = await load_tiles(connection, refs)
         root = root_from_tiles(size, read)
-        proofs = {old: consistency_proof(old, size, read) for old in olds}
+        proofs = {old: consistency_proof(old, size, read) for old in earlier_sizes}
         heads = await self._heads_of(connection, size, head.leaf_hash)
         note = await asyncio.to_thread(signer.sign, size, root, proofs, copies)
         return note, await asyncio.to_thread(signer.sign_heads, heads.root())
 
     async def _heads_of(self, connection: Connection | Pool, size: int, leaf: bytes | None) -> StreamHeadTree:
-        """The last events of all streams in the log of this size. Under `_signing`."""
-        held, last = self._heads_at
-        if held > size or (held and (await load_leaf_hashes(connection, held - 1, held)) != [last]):
-            self._heads, held = StreamHeadTree(), 0
-        if held < size:
-            fresh = await load_stream_heads(connection, held, size)
-            heads, self._heads, self._heads_at = self._heads, StreamHeadTree(), (0, None)  # interrupted, it begins anew
-            await asyncio.to_thread(heads.update, fresh)
+        """The heads of all streams in the log of this size. The caller holds `_signing`."""
+        cached, last = self._heads_at
+        if cached > size or (cached and (await load_leaf_hashes(connection, cached - 1, cached)) != [last]):
+            self._heads, cached = StreamHeadTree(), 0
+        if cached < size:
+            updates = await load_stream_heads(connection, cached, size)
+            # If the update is cancelled, the next call starts with an empty tree.
+            heads, self._heads, self._heads_at = self._heads, StreamHeadTree(), (0, None)
+            await asyncio.to_thread(heads.update, updates)
             self._heads = heads
         self._heads_at = (size, leaf)
         return self._heads
@@ -260,24 +200,30 @@ class Evidence:
         verifiers = Signer(self._key, self._origin).verifiers()
         return next(str(verifier) for verifier in verifiers if verifier.key_id in ids)
 
+    def _public_keys_file(self) -> Path:
+        return self._key.with_name(f"{self._key.name}.pub")
+
     async def verifiers(self) -> list[str]:
         """The log's verifier keys, oldest first."""
-        if _sibling_path(self._key, ".pub").exists():
+        if self._public_keys_file().exists():
             return [str(key) for key in await asyncio.to_thread(Signer(self._key, self._origin).verifiers)]
-        return [row["verifier"] for row in await self._pool.fetch(VERIFIERS)]
+        return await checkpoint_store.load_verifiers(self._pool)
 
     async def heads(self) -> str:
-        """The signed statement of every stream's last event, for the newest checkpoint. Raises EvidenceUnavailable."""
+        """The signed statement of heads that belongs to the newest checkpoint. Raises EvidenceUnavailable."""
         await self.checkpoint()
-        return str((await self._pool.fetchrow(NEWEST))["heads"])
+        return (await self._newest()).heads
 
     async def checkpoints(self, before: int = 2**62, limit: int = 100) -> list[SignedCheckpoint]:
         """The checkpoints of fewer than `before` events, newest first."""
-        return [SignedCheckpoint(*row) for row in await self._pool.fetch(ALL, before, limit)]
+        return await checkpoint_store.load_checkpoints(self._pool, before, limit)
 
-    # --- copies -------------------------------------------------------------------------------------------------------
+    async def _newest(self) -> SignedCheckpoint:
+        newest = await checkpoint_store.load_newest(self._pool)
+        assert newest is not None  # `checkpoint` has signed one
+        return newest
 
-    def _newest_copy(self) -> str | None:
+    def _newest_exported(self) -> str | None:
         return next(read_exported(self._export_to), None) if self._export_to is not None else None
 
     async def _export(self, size: int, note: str) -> None:
@@ -285,42 +231,46 @@ class Evidence:
             try:
                 await asyncio.to_thread(export_checkpoint, self._export_to, size, note)
             except OSError as error:
-                log.error("a checkpoint was not exported", to=str(self._export_to), reason=str(error))
+                log.error("checkpoint export failed", target=str(self._export_to), reason=str(error))
 
     # --- proofs and tiles ---------------------------------------------------------------------------------------------
 
     async def inclusion(self, position: int, size: int | None = None) -> Inclusion:
-        """The event at a position with its proof in the tree of `size` leaves; of the newest checkpoint by default.
+        """The event at a position with its proof in the tree of `size` leaves (default: the newest checkpoint).
 
         Raises NotInTree, EvidenceUnavailable.
         """
-        note, size = await self._of_size(size)
+        note, size = await self._checkpoint_of_size(size)
         if not 0 < position <= size:
             raise NotInTree("position", position=position, size=size)
         stored = (await store.events_at(self._pool, [position]))[0]
         read = await load_tiles(self._pool, [*root_tiles(size), *inclusion_tiles(position - 1, size)])
-        path = inclusion_proof(position - 1, size, read)
+        proven = prove_event(stored, size, read)
         return Inclusion(
             position=position,
             size=size,
             root=root_from_tiles(size, read).hex(),
             leaf_hash=stored.recorded.leaf_hash.hex(),
-            path=_hex(path),
-            entry=stored.entry.decode(),
-            content=stored.content.decode() if stored.content is not None else None,
-            salt=stored.salt.hex() if stored.salt is not None else None,
+            path=proven.path,
+            entry=proven.entry,
+            content=proven.content,
+            salt=proven.salt,
             checkpoint=note,
         )
 
     async def inclusion_text(self, position: int, size: int | None = None) -> str:
-        """The same as a C2SP tlog-proof, whose extra data are the entry. Raises BadQuery for a size never signed."""
-        found = await self.inclusion(position, size)
-        note = self._signed_at(found.checkpoint, found.size, "size")
-        return str(Proof(position - 1, tuple(map(bytes.fromhex, found.path)), note, found.entry.encode()))
+        """The same as a C2SP tlog-proof whose extra data is the entry.
+
+        Raises:
+            InvalidParameter: No checkpoint of this size was signed.
+        """
+        proof = await self.inclusion(position, size)
+        note = _require_checkpoint(proof.checkpoint, proof.size, "size")
+        return str(Proof(position - 1, tuple(map(bytes.fromhex, proof.path)), note, proof.entry.encode()))
 
     async def consistency(self, old: int, new: int | None = None) -> Consistency:
         """The proof that the tree of `old` leaves is the beginning of that of `new`. Raises NotInTree."""
-        note, new = await self._of_size(new)
+        note, new = await self._checkpoint_of_size(new)
         if old > new:
             raise NotInTree("tree", other=old, size=new)
         read = await load_tiles(self._pool, [*root_tiles(old), *root_tiles(new), *consistency_tiles(old, new)])
@@ -329,139 +279,83 @@ class Evidence:
             to=new,
             from_root=root_from_tiles(old, read).hex(),
             to_root=root_from_tiles(new, read).hex(),
-            path=_hex(consistency_proof(old, new, read)),
+            path=hex_path(consistency_proof(old, new, read)),
             checkpoint=note,
         )
 
     async def consistency_text(self, old: int, new: int | None = None) -> str:
-        """The same as the request by which a C2SP tlog-witness is asked to cosign. Raises BadQuery."""
-        found = await self.consistency(old, new)
-        note = self._signed_at(found.checkpoint, found.to, "to")
-        return witness_request(old, [bytes.fromhex(each) for each in found.path], note)
+        """The same as the body of an add-checkpoint request to a C2SP tlog-witness.
 
-    async def _of_size(self, size: int | None) -> tuple[str | None, int]:
-        """The checkpoint of a size, if one was signed, and the size; the newest checkpoint's without one."""
+        Raises:
+            InvalidParameter: No checkpoint of this size was signed.
+        """
+        proof = await self.consistency(old, new)
+        note = _require_checkpoint(proof.checkpoint, proof.to, "to")
+        return witness_request(old, [bytes.fromhex(node) for node in proof.path], note)
+
+    async def _checkpoint_of_size(self, size: int | None) -> tuple[str | None, int]:
+        """The checkpoint of a size, None if none was signed, and the size (default: the newest checkpoint's)."""
         if size is not None:
-            newest = await self._pool.fetchrow(NEWEST)
-            if newest is not None and size <= newest["size"]:
-                return await self._pool.fetchval(OF_SIZE, size), size
+            newest = await checkpoint_store.load_newest(self._pool)
+            if newest is not None and size <= newest.size:
+                return await checkpoint_store.load_note_of_size(self._pool, size), size
         note = await self.checkpoint()
         head = Checkpoint.parse(parse_note(note).text)
         if size is None or size == head.size:
             return note, head.size
         if size > head.size:
             raise NotInTree("tree", other=size, size=head.size)
-        return await self._pool.fetchval(OF_SIZE, size), size
-
-    def _signed_at(self, note: str | None, size: int, parameter: str) -> str:
-        if note is None:
-            raise InvalidParameter("no_checkpoint", parameter=parameter, size=size)
-        return note
+        return await checkpoint_store.load_note_of_size(self._pool, size), size
 
     async def tile(self, path: str) -> bytes:
-        """A tile or a bundle of entries by its C2SP path. Raises NotFound beyond the newest checkpoint."""
+        """A tile or an entry bundle by its C2SP path. Raises NotFound beyond the newest checkpoint."""
         try:
-            at = parse_tile_path(path)
+            ref = parse_tile_path(path)
         except TileError as error:
             raise NotFound("tile_path", problem=error.message) from None
-        height = 0 if isinstance(at, BundleRef) else at.level * 8
-        newest = await self._pool.fetchval(NEWEST) or 0
-        if at.number * 256 + at.width > newest >> height:
-            raise NotFound("tile", tile=tile_path(at), size=newest)
-        if isinstance(at, TileRef):
-            return (await load_tiles(self._pool, [at]))(at)
-        first = at.number * 256
-        return entry_bundle(await load_entries(self._pool, first, first + at.width))
+        height = 0 if isinstance(ref, BundleRef) else ref.level * TILE_HEIGHT
+        newest = await checkpoint_store.load_newest(self._pool)
+        size = newest.size if newest is not None else 0
+        first = ref.number * TILE_WIDTH
+        if first + ref.width > size >> height:
+            raise NotFound("tile", tile=tile_path(ref), size=size)
+        if isinstance(ref, TileRef):
+            return (await load_tiles(self._pool, [ref]))(ref)
+        return entry_bundle(await load_entries(self._pool, first, first + ref.width))
 
     # --- certificates -------------------------------------------------------------------------------------------------
 
-    async def certificate(self, deal: str, clocks: AsOf, today: date) -> bytes:
-        """A deal's state with everything that it follows from, as JSON. Raises NotFound, EvidenceUnavailable."""
+    async def certificate(self, deal: str, as_of: AsOf, today: date) -> bytes:
+        """A deal's state with everything it follows from, as JSON. Raises NotFound, EvidenceUnavailable."""
         await self.checkpoint()
         async with self._signing:
-            newest = await self._pool.fetchrow(NEWEST)
-            size = newest["size"]
+            newest = await self._newest()
+            size = newest.size
             last = await load_leaf_hashes(self._pool, size - 1, size)
-            proof = (await self._heads_of(self._pool, size, last[0] if last else None)).prove(f"deal/{deal}")
-        events = await store.feed(self._pool, 0, 2**31, until=size, stream=f"deal/{deal}")
-        if not events:
-            raise NotFound("deal", deal=deal)
-        asked = replace(
-            clocks,
-            effective_on=clocks.effective_on or today,
-            position=size if clocks.position is None else min(size, clocks.position),
+            heads = await self._heads_of(self._pool, size, last[0] if last else None)
+            head = heads.prove(f"deal/{deal}")
+        resolved = replace(
+            as_of,
+            effective_on=as_of.effective_on or today,
+            position=size if as_of.position is None else min(size, as_of.position),
         )
-        proven: list[ProvenEvent] = []
-        for start in range(0, len(events), PROOF_BATCH_SIZE):
-            chunk = events[start : start + PROOF_BATCH_SIZE]
-            wanted = dict.fromkeys(at for e in chunk for at in inclusion_tiles(e.recorded.position - 1, size))
-            read = await load_tiles(self._pool, wanted)
-            proven += await asyncio.to_thread(_prove, chunk, size, read)
-        return answers.encode(
-            Certificate(
-                deal=deal,
-                clocks=asked,
-                state=state_of(deal, [e.recorded for e in events], asked, size),
-                events=tuple(proven),
-                head=ProvenHead(proof.lines, _hex(proof.path), newest["heads"]),
-                checkpoint=newest["note"],
-            )
-        )
+        return answers.encode(await build_certificate(self._pool, deal, resolved, newest, head))
 
     # --- verifications ------------------------------------------------------------------------------------------------
 
-    async def record_verification(self, found: LogVerification, seconds: float) -> None:
-        """Keeps that the whole log was recomputed; where that may not be written, it goes without."""
+    async def record_verification(self, verification: LogVerification, seconds: float) -> None:
+        """Store that the whole log was verified. Does nothing where the role may not write it."""
         with contextlib.suppress(*postgres.ERRORS):
-            await self._pool.execute(VERIFIED, self._clock(), found.size, bytes.fromhex(found.root), seconds)
+            await checkpoint_store.insert_verification(
+                self._pool, self._clock(), verification.size, bytes.fromhex(verification.root), seconds
+            )
 
     async def last_verified(self) -> tuple[datetime, int, bytes, float] | None:
-        """When the whole log was last recomputed and found good, its size and root then, and the seconds it took."""
-        row = await self._pool.fetchrow(LAST_VERIFIED)
-        return tuple(row) if row is not None else None
+        """The last verification of the whole log: when, its size and root, and the seconds that it took."""
+        return await checkpoint_store.load_last_verification(self._pool)
 
 
-def _prove(events: Sequence[StoredEvent], size: int, read: ReadTile) -> list[ProvenEvent]:
-    return [
-        ProvenEvent(
-            position=stored.recorded.position,
-            entry=stored.entry.decode(),
-            content=stored.content.decode() if stored.content is not None else None,
-            salt=stored.salt.hex() if stored.salt is not None else None,
-            path=_hex(inclusion_proof(stored.recorded.position - 1, size, read)),
-        )
-        for stored in events
-    ]
-
-
-def _hex(path: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(node.hex() for node in path)
-
-
-def _sibling_path(key: Path, end: str) -> Path:
-    return key.with_name(key.name + end)
-
-
-# --- texts and copies -------------------------------------------------------------------------------------------------
-
-
-def witness_request(old: int, path: Iterable[bytes], note: str) -> str:
-    """The body of an add-checkpoint request (C2SP tlog-witness): the old size, the consistency proof, the note."""
-    lines = [f"old {old}", *(base64.b64encode(node).decode() for node in path), ""]
-    return "".join(f"{line}\n" for line in lines) + note
-
-
-def export_checkpoint(to: Path, size: int, note: str) -> None:
-    """Puts a copy of a checkpoint into a directory, as a file of its own; or in the place of a file, as its content."""
-    if to.is_dir():
-        to /= f"{size:020}.checkpoint"
-    write_durably(to, note, 0o644)
-
-
-def read_exported(place: Path) -> Iterator[str]:
-    """The copies in a directory or a file, newest first."""
-    if place.is_dir():
-        for path in sorted(place.glob("*.checkpoint"), reverse=True):
-            yield path.read_text()
-    elif place.exists():
-        yield place.read_text()
+def _require_checkpoint(note: str | None, size: int, parameter: str) -> str:
+    if note is None:
+        raise InvalidParameter("no_checkpoint", parameter=parameter, size=size)
+    return note

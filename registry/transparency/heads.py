@@ -1,11 +1,13 @@
-"""The last event of every stream under one hash: what proves that a deal's history ends where it is said to end.
+"""The heads of all streams under one hash: proves that a stream ends with a given event.
 
-An RFC 6962 tree of exactly 65,536 leaves. A stream's leaf is the one numbered by the first two bytes of SHA-256(its
-name); the leaf's data are the lines `<stream> <version> <leaf hash in hexadecimal>` of all streams that fall there, in
-the order of their names' bytes. With each checkpoint the signer signs a statement beside it: the origin with `/heads`
-behind it, the size and root of the checkpoint, and `heads <base64>`. (Not a line of the checkpoint itself: there are
-verifiers that know none but the first three.) Whoever reads all entries can compute the same. It is held in memory and
-moved forward by the signer, never by an append; nothing is read or written here.
+An RFC 6962 tree of exactly 65,536 leaves. The first two bytes of SHA-256(stream) are the index of the stream's leaf.
+The leaf's data are the lines `<stream> <version> <leaf hash in hexadecimal>` of all streams with that index, in the
+byte order of their names. With each checkpoint the signer signs a second note: the origin followed by `/heads`, the
+size and root of the checkpoint, and `heads <base64>`. It is not an extension line of the checkpoint, because some
+verifiers reject those.
+
+The root can be computed from the log's entries alone. The signer keeps the tree in memory and updates it before it
+signs; appending never does. Pure functions: nothing is read or written here.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from hashlib import sha256
 from msgspec import Struct
 
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, VerifierKey, verify_note
+from registry.transparency.findings import Finding
 from registry.transparency.merkle import HASH_SIZE, ProofError, leaf_hash, node_hash, verify_inclusion
 
 DEPTH = 16
 BUCKETS = 1 << DEPTH
-"""Leaves of the tree: few enough to hold all inner hashes in 4 MB, enough for a million streams at 15 lines a leaf."""
+"""Leaves of the tree. All its hashes take 4 MB, and a million streams make about 15 lines a leaf."""
 
 _ORIGIN = "/heads"
 _LINE = "heads "
 
 
 class StreamHead(Struct, frozen=True):
-    """A stream's last event: its version, and its leaf hash."""
+    """The last event of a stream: its version and its leaf hash."""
 
     stream: str
     version: int
@@ -36,19 +39,19 @@ class StreamHead(Struct, frozen=True):
 
 
 class HeadProof(Struct, frozen=True):
-    """Proves a stream's last event, or that there is no such stream: the leaf's data, and its audit path."""
+    """Proves the head of a stream, or that the stream does not exist: the leaf's data, and its audit path."""
 
     lines: str
     path: tuple[bytes, ...]
 
 
 def bucket_of(stream: str) -> int:
-    """The number of the leaf in which a stream's last event stands."""
+    """The index of the leaf that has the stream's line."""
     return int.from_bytes(sha256(stream.encode()).digest()[:2])
 
 
 class StreamHeadTree:
-    """The tree over the last events of all streams as it moves forward with the log."""
+    """The tree over the heads of all streams, updated as the log grows."""
 
     __slots__ = ("_lines", "_nodes")
 
@@ -63,22 +66,22 @@ class StreamHeadTree:
         self._nodes = bytearray(HASH_SIZE) + b"".join(reversed(levels))
 
     def update(self, heads: Iterable[StreamHead]) -> None:
-        """Takes in the last events of streams that have new ones."""
-        fresh: dict[int, dict[bytes, bytes]] = {}
+        """Replace or add the heads of these streams."""
+        updates: dict[int, dict[bytes, bytes]] = {}
         for head in heads:
             name = head.stream.encode()
-            fresh.setdefault(bucket_of(head.stream), {})[name] = b"%b %d %b\n" % (
+            updates.setdefault(bucket_of(head.stream), {})[name] = b"%b %d %b\n" % (
                 name,
                 head.version,
                 head.leaf_hash.hex().encode(),
             )
         nodes = self._nodes
-        for bucket, lines in fresh.items():
-            held = {line.partition(b" ")[0]: line for line in self._lines.get(bucket, b"").splitlines(keepends=True)}
-            data = self._lines[bucket] = b"".join(line for _, line in sorted((held | lines).items()))
-            at = (BUCKETS + bucket) * HASH_SIZE
-            nodes[at : at + HASH_SIZE] = leaf_hash(data)
-        changed = {(BUCKETS + bucket) >> 1 for bucket in fresh}
+        for bucket, lines in updates.items():
+            known = {line.partition(b" ")[0]: line for line in self._lines.get(bucket, b"").splitlines(keepends=True)}
+            data = self._lines[bucket] = b"".join(line for _, line in sorted((known | lines).items()))
+            offset = (BUCKETS + bucket) * HASH_SIZE
+            nodes[offset : offset + HASH_SIZE] = leaf_hash(data)
+        changed = {(BUCKETS + bucket) >> 1 for bucket in updates}
         while changed and changed != {0}:
             for number in changed:
                 children = 2 * number * HASH_SIZE
@@ -88,11 +91,11 @@ class StreamHeadTree:
             changed = {number >> 1 for number in changed}
 
     def root(self) -> bytes:
-        """The hash over all of them."""
+        """The root of the tree."""
         return self._node(1)
 
     def prove(self, stream: str) -> HeadProof:
-        """The proof of a stream's last event as it stands; of its absence where there is no such stream."""
+        """Prove the current head of a stream, or that the stream does not exist."""
         bucket = bucket_of(stream)
         number = BUCKETS + bucket
         path = tuple(self._node(number >> height ^ 1) for height in range(DEPTH))
@@ -103,44 +106,53 @@ class StreamHeadTree:
 
 
 def heads_statement(head: Checkpoint, root: bytes) -> Checkpoint:
-    """What the signer says of the heads of a tree: its text is that of a checkpoint with an origin of its own."""
+    """The statement of heads that the signer signs: in form, a checkpoint with an origin of its own."""
     return Checkpoint(f"{head.origin}{_ORIGIN}", head.size, head.root, (_LINE + base64.b64encode(root).decode(),))
 
 
 def open_heads(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[Checkpoint, bytes, VerifierKey]:
-    """The tree that a signed statement is about, the root of its heads, and who signed. Raises CheckpointError."""
+    """Verify a signed statement of heads.
+
+    Returns:
+        The checkpoint that the statement belongs to, the root of the heads, and the key that signed it.
+
+    Raises:
+        CheckpointError: The note is malformed, or no key has signed it.
+    """
     parsed, key = verify_note(note, keys)
-    said = Checkpoint.parse(parsed.text)
-    head = Checkpoint(key.name, said.size, said.root)
+    statement = Checkpoint.parse(parsed.text)
+    head = Checkpoint(key.name, statement.size, statement.root)
     try:
-        root = base64.b64decode(said.extensions[0].removeprefix(_LINE), validate=True)
+        root = base64.b64decode(statement.extensions[0].removeprefix(_LINE), validate=True)
     except (IndexError, ValueError):
         root = b""
-    if len(root) != HASH_SIZE or said != heads_statement(head, root):
-        raise CheckpointError(reason="it is no statement of the last events of this log's streams.")
+    if len(root) != HASH_SIZE or statement != heads_statement(head, root):
+        raise CheckpointError(reason=Finding("heads_statement"))
     return head, root, key
 
 
 def verify_head(stream: str, lines: str, path: Sequence[bytes], root: bytes) -> StreamHead | None:
-    """The last event of a stream that the root commits to; None proves that the stream has none.
+    """The head of a stream that the root commits to; None proves that the stream does not exist.
 
-    Raises ProofError."""
+    Raises:
+        ProofError: The path does not lead to the root, or the leaf is malformed.
+    """
     bucket = bucket_of(stream)
     verify_inclusion(bucket, BUCKETS, leaf_hash(lines.encode()), path, root)
-    found: StreamHead | None = None
-    before = b""
+    result: StreamHead | None = None
+    previous = b""
     for line in lines.splitlines(keepends=True):
         match line.removesuffix("\n").split(" "):
             case [name, version, leaf] if (
-                line.endswith("\n") and bucket_of(name) == bucket and name.encode() > before and version.isdecimal()
+                line.endswith("\n") and bucket_of(name) == bucket and name.encode() > previous and version.isdecimal()
             ):
-                before = name.encode()
+                previous = name.encode()
                 try:
                     head = StreamHead(name, int(version), bytes.fromhex(leaf))
                 except ValueError:
-                    raise ProofError(reason=f"the leaf of '{name}' is no SHA-256 hash.") from None
+                    raise ProofError(reason=Finding("heads_leaf_hash", stream=name)) from None
                 if name == stream:
-                    found = head
+                    result = head
             case _:
-                raise ProofError(reason="the heads beside it are not one stream a line, in the order of their names.")
-    return found
+                raise ProofError(reason=Finding("heads_lines"))
+    return result

@@ -1,10 +1,11 @@
-"""The log's signing key and its memory: what has been signed is never contradicted.
+"""Sign checkpoints with the log's key, and never contradict what was signed before.
 
-The key lives in a file of its own, outside the database, with files beside it: `.pub`, every verifier key the log ever
-had, oldest first; `.head`, the last checkpoint that was signed; `.heads`, the last statement of the streams' last
-events; `.lock`. What is signed is on disk before it is handed out, so neither a crash, nor a restored database, nor a
-second process makes this key sign a smaller or a different tree. Nothing is kept between calls or logged; it
-never asks the database: what must be proved is handed in.
+The key is a file outside the database, with state files beside it: `.pub`, all verifier keys that the log has had,
+oldest first; `.head`, the checkpoint that was signed last; `.heads`, the statement of heads that was signed last;
+`.lock`. A signature is returned only after it is on disk. So neither a crash, nor a restored database, nor a second
+process makes this key sign a smaller or a different tree.
+
+The signer does not read the database: the caller passes in root and proofs. It caches and logs nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from registry.errors import RegistryError
+from registry.i18n import Parameter
 from registry.transparency.checkpoint import (
     BadKey,
     Checkpoint,
@@ -27,12 +29,9 @@ from registry.transparency.checkpoint import (
     verify_consistent,
     verify_note,
 )
+from registry.transparency.findings import Finding
 from registry.transparency.heads import heads_statement, open_heads
 from registry.transparency.merkle import EMPTY_ROOT, ProofError
-
-_RECOVERY = (
-    "Put the newest checkpoint of this log there that anybody holds: an exported copy, another machine's, an auditor's."
-)
 
 
 class SignerRefused(RegistryError):
@@ -48,7 +47,7 @@ class SignerStateCorrupt(RegistryError):
 
 
 class Signer:
-    """The one who signs the log's checkpoints. Its calls block for a few fsyncs: leave the event loop for them."""
+    """Signs the log's checkpoints. Calls block for a few fsyncs: run them in a thread."""
 
     def __init__(self, path: Path, origin: str) -> None:
         self.path = path
@@ -59,12 +58,19 @@ class Signer:
 
     @classmethod
     def open(cls, path: Path, origin: str, copies: Iterable[str] = ()) -> Signer:
-        """The signer whose key is in this file; on first use the key is made.
+        """Open the signer whose key is in this file. Creates the key on first use.
 
-        `copies` are checkpoints of this log that were kept elsewhere: with any, this is not the first use. A signer
-        whose memory is missing takes the newest of them for its own; without any it refuses, because it can't know what
-        it has promised. Raises SignerBroken when a file is missing, unreadable, or of another log, CheckpointError when
-        a copy is not of this log."""
+        Args:
+            path: The file of the signing key.
+            origin: The log's origin, which is the key's name.
+            copies: Checkpoints of this log that were kept elsewhere. If there are any, this is not the first use. If
+                the `.head` file is missing, the newest copy replaces it; without a copy the signer refuses to start,
+                because it cannot know what it has signed.
+
+        Raises:
+            SignerStateCorrupt: A file is missing, unreadable, or of another log.
+            CheckpointError: A copy is not of this log.
+        """
         signer = cls(path, origin)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copies = list(copies)
@@ -78,32 +84,44 @@ class Signer:
         return signer
 
     def verifiers(self) -> tuple[VerifierKey, ...]:
-        """All verifier keys of the log, oldest first: any of them may have signed a checkpoint. Raises SignerBroken."""
+        """All verifier keys of the log, oldest first. Any of them may have signed a checkpoint.
+
+        Raises SignerStateCorrupt.
+        """
         try:
             return tuple(VerifierKey.parse(line) for line in self._public.read_text().splitlines())
         except (OSError, ValueError, BadKey) as error:
             raise SignerStateCorrupt(
-                reason=f"{self._public} is not a list of verifier keys ({error}): restore it from a backup, or write "
-                "into it, one a line and oldest first, the verifier keys that were published."
+                reason=Finding("state_keys", file=str(self._public), problem=_message_of(error))
             ) from error
 
     def last(self) -> Checkpoint:
-        """The last head that was signed; of size 0 when there was none. Raises SignerBroken."""
+        """The checkpoint that was signed last, of size 0 if there is none. Raises SignerStateCorrupt."""
         return self._last()[1]
 
     def earlier(self, copies: Iterable[str] = ()) -> tuple[Checkpoint, ...]:
-        """The heads that the next one must follow: the last one signed, and those in the copies.
+        """The checkpoints that the next one must be consistent with: the last one signed, and the copies.
 
-        `sign` needs a consistency proof from each size among them. Raises SignerBroken, CheckpointError."""
+        `sign` needs a consistency proof from each of their sizes. Raises SignerStateCorrupt, CheckpointError.
+        """
         verifiers = self.verifiers()
         return (self.last(), *(open_checkpoint(copy, verifiers) for copy in copies))
 
     def sign(self, size: int, root: bytes, proofs: Mapping[int, Sequence[bytes]], copies: Sequence[str] = ()) -> str:
-        """The signed checkpoint of this tree, kept as the last one before it is given away.
+        """Sign a checkpoint of this tree. It is on disk before it is returned.
 
-        `proofs` has, by size, the consistency proof from each head of `earlier(copies)` that is neither empty nor of
-        this size. Raises SignerRefused when the tree does not continue each of them, CheckpointError when a copy is not
-        of this log, SignerBroken."""
+        Args:
+            size: Leaves of the tree.
+            root: Its root.
+            proofs: By size, the consistency proof from each checkpoint of `earlier(copies)` that is neither empty nor
+                of this size.
+            copies: Checkpoints of this log that were kept elsewhere.
+
+        Raises:
+            SignerRefused: The tree is not consistent with each of the earlier checkpoints.
+            CheckpointError: A copy is not of this log.
+            SignerStateCorrupt: The key or the state cannot be used.
+        """
         with self._locked():
             key = self._signing_key()
             note, last = self._last()
@@ -117,22 +135,21 @@ class Signer:
             return note
 
     def sign_heads(self, heads: bytes) -> str:
-        """The signed statement of every stream's last event (heads.py) in the tree that was signed last.
+        """Sign the statement of heads (heads.py) for the checkpoint that was signed last.
 
-        Of one tree there is one such root. Raises SignerRefused for another one, SignerBroken."""
+        Raises:
+            SignerRefused: Another root of heads was signed for the same checkpoint.
+            SignerStateCorrupt: The key or the state cannot be used.
+        """
         with self._locked():
             key = self._signing_key()
             last = self._last()[1]
-            said = self._last_heads()
-            if said is not None and said[1] == last:
-                if said[2] != heads:
-                    raise SignerRefused(
-                        size=last.size,
-                        reason="it has said before which are the last events of its streams, and these are others. The "
-                        "log's past was changed: find out by whom, and restore it.",
-                    )
-                if said[3] == key.verifier:
-                    return said[0]
+            signed = self._last_heads()
+            if signed is not None and signed[1] == last:
+                if signed[2] != heads:
+                    raise SignerRefused(size=last.size, reason=Finding("signer_heads_changed"))
+                if signed[3] == key.verifier:
+                    return signed[0]
             note = key.sign(heads_statement(last, heads).body())
             write_durably(self._heads, note, 0o644)
             return note
@@ -145,19 +162,19 @@ class Signer:
             return None
         except (OSError, ValueError, CheckpointError) as error:
             raise SignerStateCorrupt(
-                reason=f"{self._heads} is not the last statement of heads that was signed ({error}): restore it, or "
-                "remove it where no copy is left."
+                reason=Finding("state_heads", file=str(self._heads), problem=_message_of(error))
             ) from error
 
     def rotate(self) -> VerifierKey:
-        """Makes a new key, which signs from now on; checkpoints signed by the old one verify as before.
+        """Replace the signing key with a new one. Checkpoints signed with the old key still verify.
 
-        It needs the memory, not the old key: a lost key is replaced like this. Raises SignerBroken."""
+        Works without the old key, so it also replaces a lost one. Raises SignerStateCorrupt.
+        """
         with self._locked():
             self._last()
             verifiers = self.verifiers()
             key = SigningKey.generate(self.origin)
-            # The public half first: after a crash in between, the old key signs on, and one entry is of no use.
+            # The public key first: after a crash in between, the old key goes on signing and one listed key is unused.
             write_durably(self._public, "".join(f"{each}\n" for each in (*verifiers, key.verifier)), 0o644)
             self._write_key(key)
             return key.verifier
@@ -167,25 +184,18 @@ class Signer:
     ) -> None:
         size = head.size
         if earlier.size > size:
-            raise SignerRefused(
-                size=size,
-                reason=f"it has signed one of {earlier.size} before. The log has lost events: restore a database that "
-                "has them.",
-            )
+            raise SignerRefused(size=size, reason=Finding("signer_log_shorter", earlier=earlier.size))
         proof = () if earlier.size in (0, size) else proofs.get(earlier.size)
         if proof is None:
-            raise SignerRefused(size=size, reason=f"no proof was given that it continues the one of {earlier.size}.")
+            raise SignerRefused(size=size, reason=Finding("signer_proof_missing", earlier=earlier.size))
         try:
             verify_consistent(earlier, head, proof)
         except ProofError as error:
-            raise SignerRefused(
-                size=size,
-                reason=f"it does not continue the one of {earlier.size} leaves that was signed before. The log's past "
-                f"was changed: find out by whom, and restore it. ({error})",
-            ) from error
+            finding = Finding("signer_log_changed", earlier=earlier.size, problem=error.message)
+            raise SignerRefused(size=size, reason=finding) from error
 
     def _is_unused(self) -> bool:
-        # The key is written last, so a first use that was cut short left a memory of the empty tree at most.
+        # The key is written last: an interrupted first use leaves at most the checkpoint of the empty tree.
         if self.path.exists():
             return False
         return not self._head.exists() or not self.last().size
@@ -194,7 +204,7 @@ class Signer:
         try:
             key = SigningKey.generate(self.origin)
         except BadKey as error:
-            raise SignerStateCorrupt(reason=str(error)) from error
+            raise SignerStateCorrupt(reason=error.message) from error
         write_durably(self._public, f"{key.verifier}\n", 0o644)
         write_durably(self._head, key.sign(Checkpoint(self.origin, 0, EMPTY_ROOT).body()), 0o644)
         self._write_key(key)
@@ -203,16 +213,15 @@ class Signer:
         try:
             write_durably(self.path, key.secret() + "\n", 0o600)
         except OSError as error:
-            # Not chained: a traceback that is printed with its local variables would show the key.
-            raise SignerStateCorrupt(reason=f"{self.path} can't be written ({error.strerror}).") from None
+            # Not chained: a traceback with local variables would show the key.
+            finding = Finding("state_key_unwritable", file=str(self.path), problem=error.strerror or "")
+            raise SignerStateCorrupt(reason=finding) from None
 
     def _persist_head(self, copies: list[str]) -> None:
         verifiers = self.verifiers()
         heads = {copy: open_checkpoint(copy, verifiers) for copy in copies}
         if not heads:
-            raise SignerStateCorrupt(
-                reason=f"{self._head} is missing, so it is not known what has been signed. {_RECOVERY}"
-            )
+            raise SignerStateCorrupt(reason=Finding("state_head_missing", file=str(self._head)))
         newest = max(heads, key=lambda copy: heads[copy].size)
         write_durably(self._head, newest, 0o644)
 
@@ -220,25 +229,17 @@ class Signer:
         try:
             key = SigningKey.parse(self.path.read_text().removesuffix("\n"))
         except FileNotFoundError:
-            raise SignerStateCorrupt(
-                reason=f"{self.path} is missing, though checkpoints were signed: restore it from a backup, or rotate "
-                "to a new key."
-            ) from None
+            raise SignerStateCorrupt(reason=Finding("state_key_missing", file=str(self.path))) from None
         except (OSError, ValueError, BadKey) as error:
-            # Neither chained nor repeated where it could hold a part of the key.
-            detail = "it is not text" if isinstance(error, ValueError) else error
-            raise SignerStateCorrupt(
-                reason=f"{self.path} can't be read ({detail}): restore it from a backup."
-            ) from None
+            # Not chained, and without the text of a ValueError: both could show a part of the key.
+            problem = Finding("state_not_text") if isinstance(error, ValueError) else _message_of(error)
+            raise SignerStateCorrupt(reason=Finding("state_key", file=str(self.path), problem=problem)) from None
         if key.verifier.name != self.origin:
-            raise SignerStateCorrupt(
-                reason=f"{self.path} signs for {key.verifier.name}, and this log's origin is {self.origin}: a log "
-                "keeps its origin for ever."
-            )
+            finding = Finding("state_key_origin", file=str(self.path), key=key.verifier.name, origin=self.origin)
+            raise SignerStateCorrupt(reason=finding)
         if key.verifier not in self.verifiers():
-            raise SignerStateCorrupt(
-                reason=f"{self._public} does not list the key in {self.path}: restore both together."
-            )
+            finding = Finding("state_key_unlisted", file=str(self.path), keys=str(self._public))
+            raise SignerStateCorrupt(reason=finding)
         return key
 
     def _last(self) -> tuple[str, Checkpoint]:
@@ -248,7 +249,7 @@ class Signer:
             checkpoint = open_checkpoint(note, verifiers)
         except (OSError, CheckpointError) as error:
             raise SignerStateCorrupt(
-                reason=f"{self._head} is not the last checkpoint that was signed ({error}) {_RECOVERY}"
+                reason=Finding("state_head", file=str(self._head), problem=_message_of(error))
             ) from error
         return note.decode(), checkpoint
 
@@ -265,8 +266,12 @@ class Signer:
         return f"Signer({str(self.path)!r}, {self.origin!r})"
 
 
+def _message_of(error: Exception) -> Parameter:
+    return error.message if isinstance(error, RegistryError) else str(error)
+
+
 def write_durably(path: Path, text: str, mode: int) -> None:
-    """Replaces the file's content at once, or not at all, and returns when it would survive a power failure."""
+    """Replace the file's content atomically. Returns once it would survive a power failure."""
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

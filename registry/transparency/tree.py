@@ -10,18 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
+from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead
-from registry.transparency.merkle import (
-    HASH_SIZE,
-    TILE_WIDTH,
-    Frontier,
-    ReadTile,
-    Tile,
-    TileError,
-    TileRef,
-    frontier_tiles,
-    tile_path,
-)
+from registry.transparency.merkle import HASH_SIZE, Frontier, frontier_tiles
+from registry.transparency.tiles import TILE_WIDTH, ReadTile, Tile, TileError, TileRef, tile_path
 
 # Part of one statement, numbered from $1 (see `WriteBatch`).
 INSERT_TILES = """
@@ -127,7 +119,7 @@ async def load_tiles(connection: Connection | Pool, refs: Iterable[TileRef]) -> 
         try:
             return tiles[ref]
         except KeyError:
-            raise TileError(reason=f"{tile_path(ref)} is missing in the database.") from None
+            raise TileError(reason=Finding("tile_missing", tile=tile_path(ref))) from None
 
     return read
 

@@ -21,9 +21,9 @@ from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
+from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
-from registry.transparency.verify import verify_bundle
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
@@ -45,7 +45,7 @@ class ProofCheck(Struct, frozen=True):
 
     proof: Any
     keys: list[str]
-    text: Message | str
+    text: Message
 
 
 class EventPages(Controller):

@@ -33,10 +33,9 @@ from registry.events.types import (
     StatedAmount,
     tag_of,
 )
-from registry.i18n import DEFAULT_LANGUAGE, Message, render
+from registry.i18n import Message, render
 from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures
-from registry.web.sentences import message_of
 
 Names = Mapping[str, str]
 """What things are called in the reader's language: organizations by their slugs, deals by `deal/SLUG`, and the things
@@ -114,8 +113,7 @@ _NAMED = {
     "language": "language",
 }
 
-# What varies in the registry's sentences, by the kind of thing that it is. A nested one is a sentence in its turn.
-_NESTED = frozenset({"detail", "fault", "why"})
+# Parameters of warnings, by the kind of value.
 _SAID_NUMBERS = frozenset({"expected", "factor", "high", "kw", "limit", "low", "position", "size", "version"})
 _SAID_DEALS = frozenset({"part", "whole"})
 _SAID_DAYS = frozenset({"day", "other_day"})
@@ -307,26 +305,15 @@ class ValueFormatter:
         """A day or an instant."""
         return self.figures.instant(value) if isinstance(value, datetime) else self.figures.day(value)
 
-    # --- the registry's own sentences ---------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
-    def translate_message(self, sentence: str | Message, names: Names | None = None) -> str | None:
-        """A sentence of the registry's in the reader's language; None where it has none, and the English one stands."""
-        if isinstance(sentence, Message):
-            return render(sentence, self.words.language, self._parameter)
-        english = self.words.language == DEFAULT_LANGUAGE
-        found = None if english and not names else message_of(sentence)
-        if found is None:
-            return sentence if english else None
-        message, said = found
-        if english:
-            # Its words are what they are; only the deals that it speaks of have names.
-            return message % {n: self._of_deal(t, names) if n in _SAID_DEALS else t for n, t in said.items()}
-        values = {name: self._varying(name, text, names) for name, text in said.items()}
-        return None if None in values.values() else self.words.translate(message, **values)
+    def translate_message(self, message: Message) -> str:
+        """A message in the reader's language."""
+        return render(message, self.words.language, self._parameter)
 
     def flag_text(self, flag: Flag, names: Names | None = None) -> str:
         """The explanation of a warning in the reader's language, with the names of the deals it mentions."""
-        params = {name: self._varying(name, text, names) or text for name, text in flag.params.items()}
+        params = {name: self._varying(name, text, names) for name, text in flag.params.items()}
         return render(FlagText(flag.rule, **params), self.words.language)
 
     def _parameter(self, value: Any) -> str:
@@ -337,7 +324,7 @@ class ValueFormatter:
             case int() | Decimal():
                 return self.figures.number(value)
             case _:
-                return self.translate_message(str(value)) or str(value)
+                return str(value)
 
     def _of_deal(self, text: str, names: Names | None) -> str:
         """A deal or a pledge of it, as `DEAL/PLEDGE`, by the deal's name; a pledge of the page's own by itself."""
@@ -345,9 +332,7 @@ class ValueFormatter:
         own = (names or {}).get(f"deal/{deal}") == self._(N_("this deal"))
         return pledge if own and pledge else self._name(text, "deal", names or {})
 
-    def _varying(self, name: str, text: str, names: Names | None) -> str | None:
-        if name in _NESTED:
-            return self.translate_message(text, names) or text
+    def _varying(self, name: str, text: str, names: Names | None) -> str:
         if name in _SAID_DEALS:
             return self._of_deal(text, names)
         if name in _SAID_TOKENS:

@@ -204,7 +204,7 @@ async def get_amount(request: Request) -> Response[bytes]:
             parsed = money.parse(text)
             reading = reading_of(parsed.amount, visit.language)
         except money.AmountParseError as error:
-            problem = shown(visit.language).translate_message(error.message) or ""
+            problem = shown(visit.language).translate_message(error.message)
     return render.send(visit, render.render(visit, "amount.html", reading=reading, problem=problem))
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from registry.infra.settings import Settings, variable
-from registry.transparency.checkpoint import SigningKey, VerifierKey, open_checkpoint
+from registry.transparency.checkpoint import CheckpointError, SigningKey, VerifierKey, open_checkpoint
+from registry.transparency.findings import Finding
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
 from tests.transparency.conftest import append_until, as_superuser, head, keys, post
@@ -59,7 +60,7 @@ async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
     await as_superuser(owner, "UPDATE events SET recorded_by = 'somebody' WHERE position = 7")
     done = await registry(service.settings, "verify")
     assert done.returncode == 6
-    assert "position 7: its recorded_by is not that of its entry" in done.stderr
+    assert str(Finding("log_entry_field", position=7, field="recorded_by")) in done.stderr
     # Cut off with all that the registry itself remembers: a checkpoint that somebody kept tells it.
     memory = Path(f"{service.settings.signing_key}.head")
     await as_superuser(
@@ -75,7 +76,8 @@ async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
     kept.write_text(note)
     done = await registry(service.settings, "verify", "--checkpoint", str(kept))
     assert done.returncode == 6
-    assert f"the log ends at position 15, and the checkpoint in {kept} commits to 20 events: position 16" in done.stderr
+    source = Finding("source_file", file=str(kept))
+    assert str(Finding("log_cut_off", size=15, source=source, expected=20, position=16)) in done.stderr
 
 
 async def test_a_checkpoint_with_another_signature_ends_it_with_6(
@@ -87,7 +89,10 @@ async def test_a_checkpoint_with_another_signature_ends_it_with_6(
     note = stranger.sign((await head(service)).body())
     await as_superuser(owner, f"UPDATE checkpoints SET note = '{note}' WHERE size = 5")
     done = await registry(service.settings, "verify")
-    assert (done.returncode, "the database's checkpoint of 5 is not one" in done.stderr) == (6, True)
+    assert done.returncode == 6
+    problem = CheckpointError(reason=Finding("note_signer_unknown")).message
+    source = Finding("source_database", size=5)
+    assert str(Finding("log_checkpoint", source=source, problem=problem)) in done.stderr
 
 
 async def test_bundles_are_verified_with_the_key_alone(service: Service, tmp_path: Path) -> None:

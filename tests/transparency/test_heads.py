@@ -21,6 +21,7 @@ from registry.transparency.heads import (
 )
 from registry.transparency.merkle import EMPTY_ROOT, ProofError, leaf_hash, tree_root
 from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
+from tests.transparency.findings import raises_finding
 
 NAMES = [f"deal/d-{number}" for number in range(200)] + ["organization/d-1"]
 KEY = SigningKey.generate("registry.example/log")
@@ -154,7 +155,7 @@ def test_of_one_tree_there_is_one_statement(tmp_path: Path) -> None:
         assert open_heads(note, signer.verifiers())[:2] == (Checkpoint("registry.example/log", size, root), second)
         assert signer.sign_heads(second) == note
         for again in (signer, Signer.open(tmp_path / "signing.key", "registry.example/log")):
-            with pytest.raises(SignerRefused, match="these are others"):
+            with raises_finding(SignerRefused, "signer_heads_changed"):
                 again.sign_heads(first)
     # A new key says the same.
     key = signer.rotate()
@@ -169,7 +170,7 @@ def test_a_broken_memory_of_the_statement_is_told_and_a_lost_one_made_anew(tmp_p
     kept = tmp_path / "signing.key.heads"
     for broken in (note[:-9], "", note.replace("heads ", "HEADS "), "\0"):
         kept.write_text(broken)
-        with pytest.raises(SignerStateCorrupt, match=r"signing\.key\.heads"):
+        with raises_finding(SignerStateCorrupt, "state_heads", file=str(kept)):
             signer.sign_heads(bytes(32))
     kept.unlink()
     assert signer.sign_heads(bytes(32)) == note

@@ -270,16 +270,16 @@ async def test_the_signing_key_is_neither_logged_nor_stored_nor_served(
     settings: Settings, owner: asyncpg.Connection[asyncpg.Record], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as lines:
         async with running(settings) as service:
             await append_until(service, 3)
             note = await service.visitor.get("/log/checkpoint")
             await as_superuser(owner, "UPDATE events SET leaf_hash = sha256(leaf_hash) WHERE position = 1")
             await post(service, "goes-on", registered())
             await unavailable(service)
-    assert any(event["event"] == "the log's signer refuses" for event in told)
+    assert any(line["event"] == "the signer refuses" for line in lines)
     secret = settings.signing_key.read_text().strip()
-    shown = f"{told}{caplog.text}{note.text}{settings!r}"
+    shown = f"{lines}{caplog.text}{note.text}{settings!r}"
     # PRIVATE+KEY+name+id+data: what stands behind the fourth sign is base64, in which it may stand too.
     for part in (secret, secret.split("+", 4)[4]):
         assert part not in shown

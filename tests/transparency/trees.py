@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from registry.transparency.merkle import Frontier, TileRef, leaf_hash
+from registry.transparency.merkle import Frontier, leaf_hash
+from registry.transparency.tiles import TileRef
 
 
 def leaves(count: int) -> list[bytes]:

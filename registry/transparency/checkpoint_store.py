@@ -1,0 +1,120 @@
+"""The tables `checkpoints` and `verifications`, and the copies of checkpoints that are exported to files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from registry.infra.postgres import Connection, Pool
+from registry.transparency.signer import write_durably
+
+INSERT_CHECKPOINT = """
+INSERT INTO checkpoints (size, verifier, note, heads, signed_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+"""
+
+SELECT_CHECKPOINTS = """
+SELECT size, note, heads, signed_at
+  FROM checkpoints
+ WHERE size < $1
+ ORDER BY size DESC, signed_at DESC
+ LIMIT $2
+"""
+
+SELECT_NOTE_OF_SIZE = """
+SELECT note
+  FROM checkpoints
+ WHERE size = $1
+ ORDER BY signed_at DESC
+ LIMIT 1
+"""
+
+SELECT_VERIFIERS = """
+SELECT verifier
+  FROM checkpoints
+ GROUP BY verifier
+ ORDER BY min(signed_at)
+"""
+
+INSERT_VERIFICATION = """
+INSERT INTO verifications (verified_at, size, root, seconds)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+"""
+
+SELECT_LAST_VERIFICATION = """
+SELECT verified_at, size, root, seconds
+  FROM verifications
+ ORDER BY verified_at DESC
+ LIMIT 1
+"""
+
+
+class SignedCheckpoint(Struct, frozen=True):
+    """A signed checkpoint as a note, and the signed statement of heads that belongs to it."""
+
+    size: int
+    note: str
+    heads: str
+    signed_at: datetime
+
+
+async def load_checkpoints(connection: Connection | Pool, before: int, limit: int) -> list[SignedCheckpoint]:
+    """The checkpoints of fewer than `before` events, newest first."""
+    return [SignedCheckpoint(*row) for row in await connection.fetch(SELECT_CHECKPOINTS, before, limit)]
+
+
+async def load_newest(connection: Connection | Pool) -> SignedCheckpoint | None:
+    """The checkpoint that was signed last, or None."""
+    newest = await load_checkpoints(connection, 2**62, 1)
+    return newest[0] if newest else None
+
+
+async def load_note_of_size(connection: Connection | Pool, size: int) -> str | None:
+    """The note of the checkpoint of exactly `size` events, or None if none was signed."""
+    note: str | None = await connection.fetchval(SELECT_NOTE_OF_SIZE, size)
+    return note
+
+
+async def insert_checkpoint(connection: Connection, verifier: str, checkpoint: SignedCheckpoint) -> None:
+    """Store a checkpoint and the verifier key that it was signed with."""
+    signed = checkpoint
+    await connection.execute(INSERT_CHECKPOINT, signed.size, verifier, signed.note, signed.heads, signed.signed_at)
+
+
+async def load_verifiers(connection: Connection | Pool) -> list[str]:
+    """The verifier keys of all stored checkpoints, oldest first."""
+    return [row["verifier"] for row in await connection.fetch(SELECT_VERIFIERS)]
+
+
+async def insert_verification(
+    connection: Connection | Pool, verified_at: datetime, size: int, root: bytes, seconds: float
+) -> None:
+    """Store that the whole log was verified."""
+    await connection.execute(INSERT_VERIFICATION, verified_at, size, root, seconds)
+
+
+async def load_last_verification(connection: Connection | Pool) -> tuple[datetime, int, bytes, float] | None:
+    """The last verification of the whole log: when, its size and root, and the seconds that it took."""
+    row = await connection.fetchrow(SELECT_LAST_VERIFICATION)
+    return tuple(row) if row is not None else None
+
+
+def export_checkpoint(target: Path, size: int, note: str) -> None:
+    """Write a copy of a checkpoint: as a new file if `target` is a directory, else as the content of that file."""
+    if target.is_dir():
+        target /= f"{size:020}.checkpoint"
+    write_durably(target, note, 0o644)
+
+
+def read_exported(source: Path) -> Iterator[str]:
+    """The copies in a directory or a file, newest first."""
+    if source.is_dir():
+        for path in sorted(source.glob("*.checkpoint"), reverse=True):
+            yield path.read_text()
+    elif source.exists():
+        yield source.read_text()
