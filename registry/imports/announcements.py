@@ -1,8 +1,8 @@
 """Parses sheets with one announcement per row; `columns.py` lists their columns.
 
-Items of a list are separated by ';'. An amount is written as the press writes it (`money.parse`). An empty cell leaves a
-field out; `null` clears it. All errors of a file are reported at once, each with its cell. A row without an id gets one
-that is derived from its content, so that a row that is sent again is recognized.
+Items of a list are separated by ';'. An amount is written as the press writes it (`money.parse`). An empty cell leaves
+a field out; `null` clears it. All errors of a file are reported at once, each with its cell. A row without an id gets
+one that is derived from its content, so that a row that is sent again is recognized.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from registry.imports.columns import (
     known_columns,
     without_source_number,
 )
-from registry.imports.event_cells import EventCells, put_at, remove_at
+from registry.imports.event_cells import EventCells, remove_at
 from registry.imports.messages import ImportText
 from registry.imports.workbook import CellError, Sheet, SheetRow
 

@@ -1,4 +1,4 @@
-"""`registry import` chooses by the files' endings, and says what does not go together."""
+"""`registry import` selects the reader by file extension and rejects options that do not fit together."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import typer
 
 from registry.cli import imports
 from registry.errors import BadMapping, UnreadableSheet
-from registry.imports import template, workbook
+from registry.imports import workbook
+from registry.imports.columns import header
 from tests.imports.conftest import Import
 
 
 @pytest.mark.parametrize("name", ["deals.csv", "deals.xlsx"])
-def test_an_empty_sheet_is_written_and_can_be_read(tmp_path: Path, name: str) -> None:
+def test_template_is_written_and_can_be_read(tmp_path: Path, name: str) -> None:
     imports.import_(template=tmp_path / name)
     first, *_ = workbook.read(name, (tmp_path / name).read_bytes())
-    assert list(first.header) == template.header("deal")
+    assert list(first.header) == header("deal")
 
 
-def test_what_does_not_go_together_is_told(tmp_path: Path) -> None:
+def test_options_that_do_not_fit_together_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="name a file"):
         imports.import_()
     with pytest.raises(typer.BadParameter, match="by themselves"):
@@ -33,7 +34,7 @@ def test_what_does_not_go_together_is_told(tmp_path: Path) -> None:
         imports.import_([str(tmp_path / "none.csv")])
 
 
-async def test_a_mapping_needs_the_day_of_its_sheets(import_: Import, tmp_path: Path) -> None:
+async def test_mapping_needs_the_publication_day_of_the_sheets(import_: Import, tmp_path: Path) -> None:
     sheet, mapping = tmp_path / "a.csv", tmp_path / "a.toml"
     sheet.write_text("Name\nA\n", "utf-8")
     mapping.write_text('[source]\npublisher="P"\n[sheets]\nthings="a"\n[deal]\nname="Name"\nslug="p-"\n', "utf-8")
@@ -41,7 +42,7 @@ async def test_a_mapping_needs_the_day_of_its_sheets(import_: Import, tmp_path: 
         await import_(sheet, mapping=mapping)
     with pytest.raises(typer.BadParameter, match="is no day"):
         await import_(sheet, mapping=mapping, published_on="May 2026")
-    assert (await import_(sheet, mapping=mapping, published_on="2026-05-20")).out.startswith("1 recorded")
+    assert (await import_(sheet, mapping=mapping, published_on="2026-05-20")).recorded == 1
     mapping.write_text("[source", "utf-8")
     with pytest.raises(BadMapping):
         await import_(sheet, mapping=mapping, published_on="2026-05-20")

@@ -209,7 +209,10 @@ class ChangeBuilder:
     # --- splits -------------------------------------------------------------------------------------------------------
 
     def relate_splits(
-        self, rows: Sequence[TrackedRow], matched: AnyMapping[str, KnownDeal | None], origins: Sequence[KnownDeal | None]
+        self,
+        rows: Sequence[TrackedRow],
+        matched: AnyMapping[str, KnownDeal | None],
+        origins: Sequence[KnownDeal | None],
     ) -> None:
         """Announce the relations of the parts in the mapping's splits to the deals that were split.
 

@@ -107,9 +107,7 @@ class DealMatcher:
         ) or {}
         recorded = (site.get("name") or {}).get("en")
         address = row.value("address")
-        return bool(
-            recorded and address and fuzz.ratio(recorded.casefold(), address.casefold()) >= ADDRESS_SIMILARITY
-        )
+        return bool(recorded and address and fuzz.ratio(recorded.casefold(), address.casefold()) >= ADDRESS_SIMILARITY)
 
 
 def _starts_with(name: str, start: str) -> bool:
@@ -127,11 +125,11 @@ def _split_by_name(deal: KnownDeal, parts: Sequence[TrackedRow]) -> OpenQuestion
 def _split_by_capacity(
     row: TrackedRow, deal: KnownDeal, other: TrackedRow, lost: Decimal, power_mw: Decimal
 ) -> OpenQuestion:
-    params = {"name": row.name, "lost": format_decimal(lost), "other": other.name}
+    shrunk, new, by = row.name, other.name, format_decimal(lost)
     if power_mw == lost:
-        message = ImportText("split-by-exact-capacity", **params)
+        message = ImportText("split-by-exact-capacity", name=shrunk, lost=by, other=new)
     else:
-        message = ImportText("split-by-capacity", **params, power=format_decimal(power_mw))
+        message = ImportText("split-by-capacity", name=shrunk, lost=by, other=new, power=format_decimal(power_mw))
     return OpenQuestion("split", other.at, message, _split_table(deal.name, [row.name, other.name]))
 
 

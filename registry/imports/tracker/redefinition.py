@@ -73,9 +73,7 @@ def redefined_values(
     return dict.fromkeys(slugs), [OpenQuestion("redefined", field, message, accept)]
 
 
-def columns_of_same_unit(
-    reader: RowReader, pairs: Sequence[tuple[TrackedRow, KnownDeal]]
-) -> list[OpenQuestion]:
+def columns_of_same_unit(reader: RowReader, pairs: Sequence[tuple[TrackedRow, KnownDeal]]) -> list[OpenQuestion]:
     """Questions about columns with the unit of the mapped power column that differ from it by one factor."""
     mapping = reader.mapping
     ref = mapping.site.power_mw if mapping.site else None

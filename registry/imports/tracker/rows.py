@@ -9,7 +9,14 @@ from decimal import Decimal
 from registry.imports.mapping import ColumnRef, Mapping, MilestoneMapping
 from registry.imports.messages import ImportText
 from registry.imports.tracker.plan import PlannedMilestone, TrackedRow
-from registry.imports.tracker.values import SITE_FIELDS, ValueProblem, parse_date, parse_number, parse_site_value, slugify
+from registry.imports.tracker.values import (
+    SITE_FIELDS,
+    ValueProblem,
+    parse_date,
+    parse_number,
+    parse_site_value,
+    slugify,
+)
 from registry.imports.workbook import Sheet, SheetRow
 
 MAIN_SHEET = "things"
@@ -19,9 +26,7 @@ MAIN_SHEET = "things"
 class RowReader:
     """Reads the rows of the main sheet with their values. `add_error` takes a cell and what is wrong in it."""
 
-    def __init__(
-        self, sheets: Sequence[Sheet], mapping: Mapping, add_error: Callable[[str, ImportText], None]
-    ) -> None:
+    def __init__(self, sheets: Sequence[Sheet], mapping: Mapping, add_error: Callable[[str, ImportText], None]) -> None:
         self.mapping = mapping
         self.add_error = add_error
         found = {name: _sheet_named(part, sheets) for name, part in mapping.sheets.items()}
