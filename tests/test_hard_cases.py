@@ -49,7 +49,7 @@ def flags(deal: Any) -> dict[str, dict[str, Any]]:
     return {flag["rule"]: flag for flag in deal["remarks"]["flags"]}
 
 
-async def test_1_an_additional_amount_is_neither_lost_nor_counted_twice(registry: Service) -> None:
+async def test_1_additional_amount_is_counted_exactly_once(registry: Service) -> None:
     await posted(registry, "region", registered(sectors=["case-1"]), pledged(value="5880000000", pledge="base"))
     more = pledged("2025-10-29", "5000000000", "more", amount_basis="additional", additional_to="region/base")
     await posted(registry, "region", more)
@@ -64,7 +64,7 @@ async def test_1_an_additional_amount_is_neither_lost_nor_counted_twice(registry
     assert korea["aws-korea-2027/programme"]["rule"] == "counted"
 
 
-async def test_2_an_aggregate_ascribed_to_one_member_is_flagged_and_not_added(registry: Service) -> None:
+async def test_2_aggregate_ascribed_to_one_member_is_flagged_and_not_added(registry: Service) -> None:
     amkor = await got(registry, "/v1/deals/amkor-songdo", expand="incoming")
     flag = flags(amkor)["member-not-below-aggregate"]
     assert set(flag["figures"]) == {"amkor-songdo/packaging", "seven-firms-korea-2030/total"}
@@ -75,7 +75,7 @@ async def test_2_an_aggregate_ascribed_to_one_member_is_flagged_and_not_added(re
     assert (sums["low"], sums["high"]) == ("9000000000", "14000000000"), "never the 18bn or 23bn of adding all up"
 
 
-async def test_3_a_part_reported_as_the_whole_is_no_new_money(registry: Service) -> None:
+async def test_3_part_reported_as_the_whole_adds_nothing(registry: Service) -> None:
     before, _ = await totals(registry, region="KR-31", effective_on="2025-06-21")
     after, lines = await totals(registry, region="KR-31", effective_on="2025-06-23")
     assert before["KRW", "commitment", "once"]["high"] == after["KRW", "commitment", "once"]["high"] == "7000000000000"
@@ -84,7 +84,7 @@ async def test_3_a_part_reported_as_the_whole_is_no_new_money(registry: Service)
     assert lines["sk-aws-ulsan/aws-share"]["events"], "the event that says so"
 
 
-async def test_4_an_annual_amount_is_never_multiplied(registry: Service) -> None:
+async def test_4_annual_amount_is_never_multiplied(registry: Service) -> None:
     for day in (DAY, "2040-01-01"):
         columns, _ = await totals(registry, organization="alibaba", effective_on=day)
         [(column, sums)] = columns.items()
@@ -92,7 +92,7 @@ async def test_4_an_annual_amount_is_never_multiplied(registry: Service) -> None
         assert (sums["low"], sums["high"]) == ("100000000000", "100000000000"), day
 
 
-async def test_5_an_intention_stands_beside_commitments_and_never_among_them(registry: Service) -> None:
+async def test_5_intention_is_totalled_apart_from_commitments(registry: Service) -> None:
     columns, _ = await totals(registry, region="KR")
     assert columns["KRW", "intention", "once"]["high"] == "20000000000000"
     assert columns["KRW", "commitment", "once"]["high"] == "17250000000000"
@@ -101,7 +101,7 @@ async def test_5_an_intention_stands_beside_commitments_and_never_among_them(reg
     assert [column["nature"] for column in blackrock["columns"]] == ["intention"]
 
 
-async def test_6_a_stale_conversion_is_flagged_and_no_rate_is_of_a_later_day(registry: Service) -> None:
+async def test_6_stale_conversion_is_flagged_and_no_later_rate_is_used(registry: Service) -> None:
     flag = flags(await got(registry, "/v1/deals/microsoft-kt"))["implied-rate"]
     assert (flag["figures"]["stated"], flag["figures"]["also stated"]) == (
         "about KRW 2400000000000",
@@ -117,7 +117,7 @@ async def test_6_a_stale_conversion_is_flagged_and_no_rate_is_of_a_later_day(reg
     assert stated == {"KRW"}, "what was stated stays beside what it is converted to"
 
 
-async def test_7_qualifiers_survive_into_totals(registry: Service) -> None:
+async def test_7_totals_keep_the_qualifiers(registry: Service) -> None:
     columns, lines = await totals(registry)
     sums = columns["USD", "commitment", "once"]
     assert {"about", "more_than"} <= set(sums["qualifiers"])
@@ -125,7 +125,7 @@ async def test_7_qualifiers_survive_into_totals(registry: Service) -> None:
     assert lines["aws-apec-2028/total"]["stated"]["qualifier"] == "more_than"
 
 
-async def test_8_a_tenfold_slip_between_korean_units_is_flagged_and_still_recorded(registry: Service) -> None:
+async def test_8_tenfold_slip_between_korean_units_is_flagged_and_recorded(registry: Service) -> None:
     right = {"value": "660000000", "currency": "USD"}  # 6.6억 달러
     slip = {"value": "6600000000", "currency": "USD"}  # "6.6 billion"
     await posted(registry, "slip", registered(), announced("2025-01-05", "pledge_announced", pledge="p", amount=right))
@@ -141,7 +141,7 @@ async def test_8_a_tenfold_slip_between_korean_units_is_flagged_and_still_record
     assert [flag["rule"] for flag in events[-1]["flags"]] == ["tenfold-slip"]
 
 
-async def test_9_one_organization_has_many_names_and_a_merge_can_be_undone(registry: Service) -> None:
+async def test_9_organization_has_many_names_and_a_merge_can_be_undone(registry: Service) -> None:
     for q in ("아마존웹서비스", "아마존 웹 서비스", "AMAZON web services"):
         found = (await got(registry, "/v1/organizations", q=q))["organizations"]
         assert [o["organization"] for o in found] == ["amazon-web-services"], q
@@ -177,7 +177,7 @@ async def test_10_unknown_is_not_zero_and_absence_is_not_withdrawal(registry: Se
     assert [p["status"] for p in ulsan["pledges"]] == ["announced", "announced"]
 
 
-async def test_11_a_milestone_is_reported_late_out_of_order_and_twice(registry: Service) -> None:
+async def test_11_milestone_is_reported_late_out_of_order_and_twice(registry: Service) -> None:
     deal = "late"
     steps = ("groundbreaking", "operations_started")
     await posted(registry, deal, registered(), *(
@@ -202,7 +202,7 @@ async def test_11_a_milestone_is_reported_late_out_of_order_and_twice(registry: 
     assert {m["reached"] for m in then["milestones"]} == {None}
 
 
-async def test_12_a_ceremony_is_not_construction(registry: Service) -> None:
+async def test_12_groundbreaking_implies_no_construction(registry: Service) -> None:
     after = await got(registry, "/v1/deals/sk-aws-ulsan", effective_on="2025-09-01")
     assert {m["milestone"]: m["reached"] for m in after["milestones"]}["groundbreaking"] == "2025-08-29"
     assert (after["stage"]["value"], after["stage"]["basis"]) == ("committed", "inferred")
@@ -210,7 +210,7 @@ async def test_12_a_ceremony_is_not_construction(registry: Service) -> None:
     assert (declared["stage"]["value"], declared["stage"]["basis"]) == ("construction", "declared")
 
 
-async def test_a_correction_of_a_hard_case_is_no_growth(registry: Service) -> None:
+async def test_correction_of_a_hard_case_is_not_growth(registry: Service) -> None:
     """Property 11 with case 8: the slip was ours, and its correction changes the past and not the amount's course."""
     done = await posted(
         registry,
@@ -231,7 +231,7 @@ async def test_a_correction_of_a_hard_case_is_no_growth(registry: Service) -> No
     assert (compared["world"], [c["field"] for c in compared["record"]]) == ([], ["/pledges/p/amount"])
 
 
-async def test_totals_by_parent_say_who_really_commits(registry: Service) -> None:
+async def test_totals_by_parent_use_the_owners_of_that_day(registry: Service) -> None:
     """In the demo AWS is Amazon's, and GIP has been BlackRock's since October 2024, as their sources say."""
     asked = {"group_by": "organization", "effective_on": DAY}
     plain = (await got(registry, "/v1/totals", **asked))["totals"]["groups"]

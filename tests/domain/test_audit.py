@@ -73,20 +73,20 @@ def whats(made: Comparison[Deal]) -> list[str]:
 # --- from one state to another ----------------------------------------------------------------------------------------
 
 
-def test_an_amount_is_one_value_and_its_change_one_change() -> None:
+def test_change_of_an_amount_is_one_change() -> None:
     log, _ = pledged()
     before = log.state()
     log.admit(PledgeRevised(pledge="total", amount=usd("7", qualifier="about")), "2024-06-16")
     assert diff(before, log.state()) == [Change(FIELD, usd("5"), usd("7", qualifier="about"))]
 
 
-def test_states_that_are_the_same_differ_in_nothing() -> None:
+def test_equal_states_have_no_differences() -> None:
     log, _ = pledged()
     assert diff(log.state(), log.state()) == []
     assert diff(None, None) == []
 
 
-def test_a_new_item_is_told_field_by_field_without_what_is_unknown() -> None:
+def test_new_item_is_listed_by_its_known_fields() -> None:
     log = LogBuilder()
     before = log.state()
     log.admit(SiteAnnounced(site="mipo", place="KR-31"), "2024-06-16")
@@ -98,7 +98,7 @@ def test_a_new_item_is_told_field_by_field_without_what_is_unknown() -> None:
     }
 
 
-def test_parties_and_relations_go_by_what_makes_them_one() -> None:
+def test_parties_and_relations_have_composite_ids() -> None:
     log, _ = pledged()
     log.admit(PartiesJoined(parties=(Party(organization="sk", role="investor"),)), "2024-06-16")
     before = log.state()
@@ -109,14 +109,14 @@ def test_parties_and_relations_go_by_what_makes_them_one() -> None:
     assert "/relations/separate_from:total:aws-korea-2031:/since" in paths
 
 
-def test_a_list_without_names_of_its_own_is_one_value() -> None:
+def test_list_of_items_without_ids_is_one_value() -> None:
     log = LogBuilder()
     before = log.state()
     log.admit(DealRevised(sectors=("cloud", "data-centers")), "2024-06-16")
     assert diff(before, log.state()) == [Change("/sectors", (), ("cloud", "data-centers"))]
 
 
-def test_a_difference_can_be_made_and_unmade() -> None:
+def test_differences_can_be_applied_and_reverted() -> None:
     log, _ = pledged()
     one = log.state()
     log.admit(PledgeAnnounced(pledge="more", amount=usd("1"), by=("sk", "amazon")), "2024-06-01")
@@ -126,7 +126,7 @@ def test_a_difference_can_be_made_and_unmade() -> None:
         assert apply(a, diff(a, b)) == b
 
 
-def test_an_organizations_states_are_compared_the_same_way() -> None:
+def test_states_of_an_organization_have_differences() -> None:
     one = register("sk-group", OrganizationRegistered(name=Localized(en="SK")))
     two = msgspec.structs.replace(one, name=Localized(en="SK Group"))
     assert diff(one, two) == [Change("/name", one.name, two.name)]
@@ -136,7 +136,7 @@ def test_an_organizations_states_are_compared_the_same_way() -> None:
 # --- what each event changed ------------------------------------------------------------------------------------------
 
 
-def test_each_event_says_which_fields_it_changed_from_what_to_what() -> None:
+def test_entry_lists_the_fields_that_its_event_changed() -> None:
     log, announced = pledged()
     revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
     listed = audited(log)
@@ -145,7 +145,7 @@ def test_each_event_says_which_fields_it_changed_from_what_to_what() -> None:
     assert listed[log.events[0].id].changes[0] == Change("/deal", None, log.slug)
 
 
-def test_a_backdated_event_says_what_it_changed_at_its_own_place() -> None:
+def test_backdated_entry_lists_the_changes_at_its_place_in_the_fold() -> None:
     log, announced = pledged("7", "2024-06-20")
     log.admit(StageChanged(stage="construction"), "2024-09-01")
     late = log.admit(StageChanged(stage="signed"), "2024-06-01")
@@ -155,7 +155,7 @@ def test_a_backdated_event_says_what_it_changed_at_its_own_place() -> None:
     assert announced.id in audited(log)
 
 
-def test_the_audit_tells_a_correction_from_a_void_and_a_new_record() -> None:
+def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
     corrected, announced = pledged("50")
     correction = corrected.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     voided, wrong = pledged("50")
@@ -176,7 +176,7 @@ def test_the_audit_tells_a_correction_from_a_void_and_a_new_record() -> None:
     assert (two[again.id].change_of, two[again.id].target_event) == ("world", None)
 
 
-def test_a_correction_of_a_correction_supersedes_it_and_concerns_the_original() -> None:
+def test_chained_correction_supersedes_and_targets_the_original() -> None:
     log, announced = pledged("50")
     first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     second = log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
@@ -189,7 +189,7 @@ def test_a_correction_of_a_correction_supersedes_it_and_concerns_the_original() 
     assert listed[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
 
 
-def test_claims_are_the_sources_and_preferences_the_records() -> None:
+def test_claim_is_a_source_change_and_preference_a_record_change() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
@@ -208,7 +208,7 @@ def test_claims_are_the_sources_and_preferences_the_records() -> None:
     assert listed[chosen.id].superseded_by == unchosen.id
 
 
-def test_a_merge_changes_where_the_record_leads() -> None:
+def test_entry_of_a_merge_lists_the_redirect() -> None:
     log, _ = pledged()
     merge = log.admit(DealMerged(into="aws-korea-2031"))
     void = log.void(merge)
@@ -217,7 +217,7 @@ def test_a_merge_changes_where_the_record_leads() -> None:
     assert listed[void.id].changes == [Change("/merged_into", "aws-korea-2031", None)]
 
 
-def test_an_event_without_ground_is_listed_with_the_rule_and_changes_nothing() -> None:
+def test_unapplied_event_is_listed_with_its_rule_and_without_changes() -> None:
     log, _ = pledged(published="2024-06-22")
     early = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20", published="2024-06-20")
     listed = audited(log, published_on="2024-06-21")
@@ -227,7 +227,7 @@ def test_an_event_without_ground_is_listed_with_the_rule_and_changes_nothing() -
     assert listed[early.id].changes == []
 
 
-def test_what_the_dates_asked_for_hide_is_listed_as_hidden() -> None:
+def test_event_hidden_by_its_dates_is_listed_as_not_visible() -> None:
     log, announced = pledged("5", "2024-06-16")
     listed = audited(log, effective_on="2024-06-15")
     assert (listed[announced.id].visible, listed[announced.id].changes) == (False, [])
@@ -235,7 +235,7 @@ def test_what_the_dates_asked_for_hide_is_listed_as_hidden() -> None:
     assert announced.id not in audited(log, position=1)
 
 
-def test_an_erased_event_is_listed_with_its_kind_and_without_its_content() -> None:
+def test_redacted_event_is_listed_without_content() -> None:
     log, announced = pledged()
     erasure = log.redact(announced)
     listed = audited(log)
@@ -243,12 +243,12 @@ def test_an_erased_event_is_listed_with_its_kind_and_without_its_content() -> No
     assert (listed[erasure.id].change_of, listed[erasure.id].target_event) == ("record", announced.id)
 
 
-def test_the_audit_of_nothing_is_empty() -> None:
+def test_audit_trail_of_no_events_is_empty() -> None:
     assert audit_trail([], UNBOUNDED, DEALS) == []
     assert change_points([], DEALS) == []
 
 
-def test_a_time_map_leaves_out_what_changed_nothing() -> None:
+def test_change_points_omit_events_that_change_nothing() -> None:
     log, announced = pledged()
     again = log.admit(PledgeRevised(pledge="total"), "2024-06-20")
     void = log.admit(EventVoided(voids=again.id))
@@ -257,7 +257,7 @@ def test_a_time_map_leaves_out_what_changed_nothing() -> None:
     assert change_points(log.events, DEALS)[1].recorded_at == announced.recorded_at
 
 
-def test_an_organizations_audit_reads_like_a_deals() -> None:
+def test_organization_has_an_audit_trail() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
@@ -276,7 +276,7 @@ def blamed(log: LogBuilder, **clocks: Any) -> dict[str, Any]:
     return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**clocks), DEALS), DEALS)}
 
 
-def test_blame_names_the_event_that_set_a_field_and_the_value_before() -> None:
+def test_provenance_names_the_event_that_set_a_field_and_the_old_value() -> None:
     log, announced = pledged()
     revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
     named = blamed(log)
@@ -287,13 +287,13 @@ def test_blame_names_the_event_that_set_a_field_and_the_value_before() -> None:
     assert blamed(log, effective_on="2024-06-19")[FIELD].event == announced.id
 
 
-def test_a_corrected_field_is_blamed_on_the_event_that_said_it_as_it_now_reads() -> None:
+def test_provenance_of_a_corrected_field_is_the_original_event() -> None:
     log, announced = pledged("50")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     assert (blamed(log)[FIELD].event, blamed(log)[FIELD].value) == (announced.id, usd("5"))
 
 
-def test_the_value_of_a_claim_that_is_followed_is_blamed_on_the_claim_and_on_the_choice() -> None:
+def test_provenance_of_a_preferred_claim_names_claim_and_preference() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
@@ -302,13 +302,13 @@ def test_the_value_of_a_claim_that_is_followed_is_blamed_on_the_claim_and_on_the
     assert blamed(log, position=claim.position)[FIELD].preferred_by is None
 
 
-def test_an_inferred_stage_is_blamed_on_the_event_it_was_inferred_from() -> None:
+def test_provenance_of_an_inferred_stage_is_the_event_that_implies_it() -> None:
     log = LogBuilder()
     announced = log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2024-06-16")
     assert blamed(log)["/stage"].event == announced.id
 
 
-def test_where_a_deal_is_not_known_nothing_is_blamed() -> None:
+def test_provenance_of_an_unknown_deal_is_empty() -> None:
     log, _ = pledged()
     assert blamed(log, effective_on="2000-01-01") == {}
 
@@ -316,7 +316,7 @@ def test_where_a_deal_is_not_known_nothing_is_blamed() -> None:
 # --- between two points in time ---------------------------------------------------------------------------------------
 
 
-def test_what_took_effect_between_two_days_is_the_worlds() -> None:
+def test_event_that_took_effect_in_between_is_a_world_change() -> None:
     log, _ = pledged("5", "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-22")
     made = compared(log, {"effective_on": "2024-06-17"}, {"effective_on": "2024-06-23"})
@@ -325,7 +325,7 @@ def test_what_took_effect_between_two_days_is_the_worlds() -> None:
     assert "grew" in whats(made)
 
 
-def test_what_was_published_between_two_days_is_the_worlds() -> None:
+def test_event_published_in_between_is_a_world_change() -> None:
     log, _ = pledged("5", "2024-06-16", published="2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-16", published="2024-06-25")
     log.admit(PledgeRevised(pledge="total", amount=usd("8")), "2024-06-20", published="2024-06-25")
@@ -333,13 +333,13 @@ def test_what_was_published_between_two_days_is_the_worlds() -> None:
     assert kinds(made) == [("world", "5", "8")]
 
 
-def test_what_happened_and_was_recorded_between_two_positions_is_the_worlds() -> None:
+def test_event_that_happened_and_was_recorded_in_between_is_a_world_change() -> None:
     log, announced = pledged("5", "2025-01-02")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-01-05")
     assert kinds(compared(log, {"position": announced.position}, {"position": 3})) == [("world", "5", "7")]
 
 
-def test_a_new_event_of_an_older_date_was_learned_late_and_is_growth_all_the_same() -> None:
+def test_backdated_event_is_learned_late_and_also_growth() -> None:
     log, announced = pledged("5", "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
     made = compared(log, {"position": announced.position}, {"position": 3})
@@ -347,7 +347,7 @@ def test_a_new_event_of_an_older_date_was_learned_late_and_is_growth_all_the_sam
     assert {"grew", "learned_late"} <= set(whats(made))
 
 
-def test_a_correction_is_the_records_and_never_growth() -> None:
+def test_correction_is_a_record_change_and_never_growth() -> None:
     log, announced = pledged("5")
     correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("50")))
     made = compared(log, {"position": announced.position}, {})
@@ -356,7 +356,7 @@ def test_a_correction_is_the_records_and_never_growth() -> None:
     assert whats(made) == ["corrected"]
 
 
-def test_a_correction_and_growth_of_one_amount_are_told_apart() -> None:
+def test_correction_and_growth_of_one_amount_are_separate_changes() -> None:
     log, announced = pledged("50", "2024-06-16")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.admit(PledgeRevised(pledge="total", amount=usd("50")), "2025-01-08")
@@ -366,14 +366,14 @@ def test_a_correction_and_growth_of_one_amount_are_told_apart() -> None:
     assert set(whats(made)) == {"corrected", "grew"}
 
 
-def test_a_correction_of_what_was_not_yet_in_sight_is_no_news() -> None:
+def test_correction_of_an_event_not_yet_visible_is_not_a_record_change() -> None:
     log, announced = pledged("50", "2024-06-22")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     made = compared(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-30"})
     assert kinds(made) == [("world", None, "5")]
 
 
-def test_a_correction_that_moves_an_event_into_sight_is_the_records() -> None:
+def test_correction_that_makes_an_event_visible_is_a_record_change() -> None:
     log, announced = pledged("5", "2024-06-22")
     correction = log.correct(announced, effective_on=day("2024-06-12"))
     made = compared(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-17"})
@@ -381,13 +381,13 @@ def test_a_correction_that_moves_an_event_into_sight_is_the_records() -> None:
     assert {c.causes for c in made.changes} == {(correction.id,)}
 
 
-def test_a_correction_that_was_voided_again_is_no_change_at_all() -> None:
+def test_voided_correction_is_no_change() -> None:
     log, announced = pledged("5")
     log.void(log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("50"))))
     assert compared(log, {"position": announced.position}, {}).changes == []
 
 
-def test_what_was_voided_and_recorded_anew_is_no_growth() -> None:
+def test_voided_event_recorded_again_is_not_growth() -> None:
     log, wrong = pledged("5")
     log.void(wrong)
     log.admit(PledgeAnnounced(pledge="total", amount=usd("7")), "2024-06-16")
@@ -396,7 +396,7 @@ def test_what_was_voided_and_recorded_anew_is_no_growth() -> None:
     assert not {"grew", "shrank"} & set(whats(made))
 
 
-def test_a_claim_and_its_retraction_are_the_sources() -> None:
+def test_claim_and_its_retraction_are_source_changes() -> None:
     log, announced = pledged()
     log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     reported = log.events[-1].position
@@ -411,7 +411,7 @@ def test_a_claim_and_its_retraction_are_the_sources() -> None:
     assert set(whats(taken_back)) == {"claimed"}
 
 
-def test_a_claim_that_is_new_and_preferred_at_once_is_told_as_a_claim_and_then_a_choice() -> None:
+def test_new_preferred_claim_is_a_source_change_and_then_a_record_change() -> None:
     log, announced = pledged()
     log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
@@ -420,7 +420,7 @@ def test_a_claim_that_is_new_and_preferred_at_once_is_told_as_a_claim_and_then_a
     assert next(c for c in made.changes if c.path == FIELD).causes == (chosen.id,)
 
 
-def test_backwards_the_same_changes_are_told_the_other_way_round() -> None:
+def test_reversed_comparison_reverses_the_changes() -> None:
     log, announced = pledged("50", "2024-06-16")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-22")
@@ -428,7 +428,7 @@ def test_backwards_the_same_changes_are_told_the_other_way_round() -> None:
     assert kinds(back) == [("learned_late", "7", "5"), ("record", "5", "50")]
 
 
-def test_a_deal_that_comes_into_sight_appeared_and_is_not_called_corrected() -> None:
+def test_deal_that_becomes_known_has_appeared_and_is_not_corrected() -> None:
     log, _ = pledged("5", "2024-06-16")
     made = compared(log, {"effective_on": "2023-12-31"}, {})
     assert whats(made) == ["appeared"]
@@ -437,14 +437,14 @@ def test_a_deal_that_comes_into_sight_appeared_and_is_not_called_corrected() -> 
     assert whats(compared(log, {"position": 0}, {})) == ["appeared"]
 
 
-def test_a_corrected_registration_is_the_records() -> None:
+def test_corrected_registration_is_a_record_change() -> None:
     log = LogBuilder()
     log.correct(log.events[0], event=DealRegistered(title=Localized(en="Another name")))
     (change,) = compared(log, {"position": 1}, {}).changes
     assert (change.path, change.kind, change.causes) == ("/title", "record", (log.events[1].id,))
 
 
-def test_a_merge_stands_beside_the_changes() -> None:
+def test_comparison_lists_a_merge_apart_from_the_changes() -> None:
     log, announced = pledged()
     log.admit(DealMerged(into="aws-korea-2031"))
     made = compared(log, {"position": announced.position}, {})
@@ -452,7 +452,7 @@ def test_a_merge_stands_beside_the_changes() -> None:
     assert made.changes == []
 
 
-def test_two_points_of_nothing_compare_to_nothing() -> None:
+def test_comparison_of_no_events_is_empty() -> None:
     assert compare([], UNBOUNDED, AsOf(position=3), DEALS).changes == []
 
 
@@ -475,7 +475,7 @@ def test_two_points_of_nothing_compare_to_nothing() -> None:
     ],
     ids=str,
 )
-def test_an_amount_grew_or_shrank_only_where_that_can_be_measured(
+def test_amount_grew_or_shrank_only_if_the_amounts_are_comparable(
     before: Amount | None, after: Amount | None, what: str
 ) -> None:
     log = LogBuilder()
@@ -485,7 +485,7 @@ def test_an_amount_grew_or_shrank_only_where_that_can_be_measured(
     assert [m.what for m in portfolio_changes(made) if m.change and m.change.path == FIELD] == [what]
 
 
-def test_the_first_amount_of_a_deal_is_stated_and_no_growth() -> None:
+def test_first_amount_of_a_deal_is_stated_and_not_growth() -> None:
     log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="silent"), "2024-06-10")
     log.admit(PledgeAnnounced(pledge="first", amount=usd("5")), "2024-06-16")
@@ -493,7 +493,7 @@ def test_the_first_amount_of_a_deal_is_stated_and_no_growth() -> None:
     assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-10"})) == ["unstated"]
 
 
-def test_a_further_pledge_makes_a_deal_grow_and_a_withdrawn_one_makes_it_shrink() -> None:
+def test_further_pledge_is_growth_and_a_withdrawal_shrinks_the_deal() -> None:
     log, _ = pledged()
     log.admit(PledgeAnnounced(pledge="more", amount=usd("1")), "2024-06-20")
     log.admit(PledgeWithdrawn(pledge="more"), "2024-06-30")
@@ -502,7 +502,7 @@ def test_a_further_pledge_makes_a_deal_grow_and_a_withdrawn_one_makes_it_shrink(
     assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
 
 
-def test_a_part_that_is_told_apart_from_its_whole_is_no_growth() -> None:
+def test_pledge_that_is_part_of_another_is_not_growth() -> None:
     log, _ = pledged("7")
     log.admit(PledgeAnnounced(pledge="share", amount=usd("4")), "2024-06-22")
     log.admit(DealsRelated(relation="part_of", deal=log.slug, pledge="share", other_pledge="total"), "2024-06-22")
@@ -514,7 +514,7 @@ def test_a_part_that_is_told_apart_from_its_whole_is_no_growth() -> None:
 
 
 @pytest.mark.parametrize(("planned", "what"), [("2028", "slipped"), ("2026", "brought_forward"), ("2027-12", None)])
-def test_a_plan_slipped_by_its_last_possible_day(planned: str, what: str | None) -> None:
+def test_milestone_slips_by_the_last_day_of_its_planned_date(planned: str, what: str | None) -> None:
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1", planned="2027"), "2024-06-16")
     log.admit(MilestoneRescheduled(milestone="phase-1", planned=planned), "2024-06-20")
@@ -522,13 +522,13 @@ def test_a_plan_slipped_by_its_last_possible_day(planned: str, what: str | None)
     assert whats(made) == ([what] if what else [])
 
 
-def test_a_stage_that_moved_in_the_world_is_said_to_have_moved() -> None:
+def test_world_change_of_the_stage_is_a_stage_move() -> None:
     log = LogBuilder()
     log.admit(StageChanged(stage="construction"), "2024-06-16")
     assert whats(compared(log, {"effective_on": "2024-06-15"}, {})) == ["stage_moved"]
 
 
-def test_what_explains_a_state_can_be_shown_as_json() -> None:
+def test_explanations_can_be_encoded_as_json() -> None:
     log, announced = pledged()
     log.correct(announced, effective_on=day("2024-06-17"))
     made = compared(log, {"position": 2}, {})

@@ -70,18 +70,18 @@ def with_milestone(**said: Any) -> LogBuilder:
 # --- what is announced is so ------------------------------------------------------------------------------------------
 
 
-def test_a_deal_begins_as_its_registration_has_it_and_knows_nothing_else() -> None:
+def test_registered_deal_has_only_the_fields_of_its_registration() -> None:
     registered = DealRegistered(title=Localized(en="Ulsan", ko="울산"), kind="investment", sectors=("cloud",))
     deal = register("sk-aws-ulsan", registered)
     assert (deal.title, deal.kind, deal.sectors) == (registered.title, "investment", ("cloud",))
     assert (deal.stage, deal.pledges, deal.sites, deal.parties) == (None, (), (), ())
 
 
-def test_a_deal_whose_registration_was_erased_keeps_its_slug_alone() -> None:
+def test_deal_with_redacted_registration_keeps_only_its_slug() -> None:
     assert register("sk-aws-ulsan", None) == Deal(deal="sk-aws-ulsan", title=None)
 
 
-def test_a_pledge_keeps_everything_that_was_said_and_leaves_the_rest_unknown() -> None:
+def test_pledge_has_the_announced_fields_and_leaves_others_unknown() -> None:
     stated = usd("5000000000", qualifier="about")
     log = LogBuilder()
     log.admit(
@@ -93,18 +93,18 @@ def test_a_pledge_keeps_everything_that_was_said_and_leaves_the_rest_unknown() -
     assert (pledge.status, pledge.announced_on) == ("announced", day(ANNOUNCED))
 
 
-def test_an_unknown_amount_is_unknown_and_not_zero() -> None:
+def test_undisclosed_amount_is_unknown_and_not_zero() -> None:
     assert with_pledge().state().pledges[0].amount is None
 
 
-def test_in_a_revision_a_field_left_out_stays_and_a_null_unsays_it() -> None:
+def test_revision_keeps_omitted_fields_and_clears_null_fields() -> None:
     log = with_pledge(amount=usd("5"), commitment="pledge", by=("amazon", "sk"))
     log.admit(PledgeRevised(pledge="total", amount=None), LATER)
     (pledge,) = log.state().pledges
     assert (pledge.amount, pledge.commitment, pledge.by) == (None, "pledge", ("amazon", "sk"))
 
 
-def test_a_list_unsaid_is_empty() -> None:
+def test_list_cleared_by_a_revision_is_empty() -> None:
     log = with_pledge(by=("amazon", "sk"))
     log.admit(PledgeRevised(pledge="total", by=None), LATER)
     log.admit(DealRevised(sectors=None), LATER)
@@ -112,21 +112,21 @@ def test_a_list_unsaid_is_empty() -> None:
     assert log.state().sectors == ()
 
 
-def test_a_confirmed_pledge_says_so_and_may_bind_further() -> None:
+def test_confirmation_sets_the_status_and_may_raise_the_commitment() -> None:
     log = with_pledge(commitment="intention")
     log.admit(PledgeConfirmed(pledge="total", commitment="binding"), LATER)
     (pledge,) = log.state().pledges
     assert (pledge.status, pledge.commitment) == ("confirmed", "binding")
 
 
-def test_a_withdrawn_pledge_stays_on_record_with_its_amount() -> None:
+def test_withdrawn_pledge_keeps_its_amount() -> None:
     log = with_pledge(amount=usd("5"))
     log.admit(PledgeWithdrawn(pledge="total"), LATER)
     (pledge,) = log.state().pledges
     assert (pledge.status, pledge.amount) == ("withdrawn", usd("5"))
 
 
-def test_disbursements_add_up_in_the_order_of_their_dates() -> None:
+def test_disbursements_are_listed_in_effective_order() -> None:
     log = with_pledge()
     log.admit(DisbursementReported(pledge="total", amount=usd("2")), "2026-02-01")
     log.admit(DisbursementReported(pledge="total", amount=usd("1")), "2026-01-01")
@@ -134,7 +134,7 @@ def test_disbursements_add_up_in_the_order_of_their_dates() -> None:
     assert [s.amount for s in spent] == [usd("1"), usd("2")]
 
 
-def test_a_site_keeps_its_capacity_until_it_is_revised_and_its_name_when_dropped() -> None:
+def test_site_keeps_unrevised_capacity_and_its_name_when_dropped() -> None:
     log = with_site()
     log.admit(SiteRevised(site="mipo", power_mw="41", gpus=60_000), LATER)
     log.admit(SiteDropped(site="mipo"), "2025-07-01")
@@ -142,7 +142,7 @@ def test_a_site_keeps_its_capacity_until_it_is_revised_and_its_name_when_dropped
     assert (site.place, site.power_mw, site.gpus, site.status) == ("KR-31", "41", 60_000, "dropped")
 
 
-def test_a_milestone_slips_is_reached_and_keeps_its_plan() -> None:
+def test_rescheduled_and_reached_milestone_keeps_its_planned_date() -> None:
     log = with_milestone(kind="operations_started")
     log.admit(MilestoneRescheduled(milestone="phase-1", planned="2028"), LATER)
     log.admit(MilestoneReached(milestone="phase-1"), "2028-03-01")
@@ -150,7 +150,7 @@ def test_a_milestone_slips_is_reached_and_keeps_its_plan() -> None:
     assert (step.planned, step.reached, step.status) == ("2028", "2028-03-01", "reached")
 
 
-def test_a_milestone_reached_twice_on_the_same_day_is_one_step() -> None:
+def test_milestone_reached_twice_on_one_date_is_one_milestone() -> None:
     log = with_milestone()
     log.admit(MilestoneReached(milestone="phase-1", reached="2027-11"), "2027-11-30")
     before = log.state()
@@ -158,7 +158,7 @@ def test_a_milestone_reached_twice_on_the_same_day_is_one_step() -> None:
     assert log.state() == before
 
 
-def test_a_cancelled_milestone_may_be_planned_again() -> None:
+def test_cancelled_milestone_can_be_rescheduled() -> None:
     log = with_milestone()
     log.admit(MilestoneCancelled(milestone="phase-1"), LATER)
     assert log.state().milestones[0].status == "cancelled"
@@ -166,7 +166,7 @@ def test_a_cancelled_milestone_may_be_planned_again() -> None:
     assert log.state().milestones[0].status == "planned"
 
 
-def test_a_party_in_two_roles_may_leave_one() -> None:
+def test_party_with_two_roles_can_leave_one() -> None:
     log = LogBuilder()
     log.admit(
         PartiesJoined(parties=(Party(organization="sk", role="investor"), Party(organization="sk", role="operator"))),
@@ -176,7 +176,7 @@ def test_a_party_in_two_roles_may_leave_one() -> None:
     assert {p.role: p.left_on for p in log.state().parties} == {"investor": None, "operator": day(LATER)}
 
 
-def test_a_party_that_is_there_joins_no_second_time() -> None:
+def test_current_party_that_joins_again_is_listed_once() -> None:
     log = LogBuilder()
     party = Party(organization="sk", role="investor")
     log.admit(PartiesJoined(parties=(party, party)), ANNOUNCED)
@@ -184,7 +184,7 @@ def test_a_party_that_is_there_joins_no_second_time() -> None:
     assert len(log.state().parties) == 1
 
 
-def test_a_party_may_come_back_also_on_the_day_it_left() -> None:
+def test_party_can_rejoin_also_on_the_day_it_left() -> None:
     log = LogBuilder()
     party = Party(organization="sk", role="investor")
     log.admit(PartiesJoined(parties=(party,)), ANNOUNCED)
@@ -199,7 +199,7 @@ def test_a_party_may_come_back_also_on_the_day_it_left() -> None:
     ]
 
 
-def test_a_condition_holds_until_it_is_lifted() -> None:
+def test_condition_applies_until_it_is_lifted() -> None:
     log = LogBuilder()
     log.admit(ConditionSet(condition="data-stays", text=Localized(en="Customer data stays in Korea.")), ANNOUNCED)
     log.admit(ConditionLifted(condition="data-stays"), LATER)
@@ -207,7 +207,7 @@ def test_a_condition_holds_until_it_is_lifted() -> None:
     assert (condition.set_on, condition.lifted_on) == (day(ANNOUNCED), day(LATER))
 
 
-def test_a_relation_holds_until_it_is_taken_back_and_names_the_event_that_says_so() -> None:
+def test_relation_names_its_event_and_ends_when_it_is_revoked() -> None:
     log = with_pledge()
     related = log.admit(DealsRelated(relation="separate_from", deal="aws-korea-2031", pledge="total"), LATER)
     assert [r.source for r in log.state().relations] == [related.id]
@@ -215,14 +215,14 @@ def test_a_relation_holds_until_it_is_taken_back_and_names_the_event_that_says_s
     assert log.state().relations == ()
 
 
-def test_a_relation_said_twice_is_one() -> None:
+def test_relation_declared_twice_is_listed_once() -> None:
     log = LogBuilder()
     for on in (ANNOUNCED, LATER):
         log.admit(DealsRelated(relation="part_of", deal="korea-ai-highway"), on)
     assert [r.since for r in log.state().relations] == [day(ANNOUNCED)]
 
 
-def test_lists_stand_in_an_order_of_their_own_whatever_came_first() -> None:
+def test_order_of_lists_does_not_depend_on_the_order_of_events() -> None:
     one, two = LogBuilder(), LogBuilder()
     said = [
         (PledgeAnnounced(pledge="b"), ANNOUNCED),
@@ -249,7 +249,7 @@ def test_lists_stand_in_an_order_of_their_own_whatever_came_first() -> None:
         ("budget", "committed", "amount-budgeted"),
     ],
 )
-def test_a_stage_inferred_from_a_commitment_names_its_rule(commitment: Any, stage: str, rule: str) -> None:
+def test_stage_inferred_from_a_commitment_names_its_rule(commitment: Any, stage: str, rule: str) -> None:
     state = with_pledge(commitment=commitment).state()
     assert state.stage is not None
     assert (state.stage.value, state.stage.basis, state.stage.rule, state.stage.since) == (
@@ -260,27 +260,27 @@ def test_a_stage_inferred_from_a_commitment_names_its_rule(commitment: Any, stag
     )
 
 
-def test_a_pledge_without_a_commitment_infers_no_stage() -> None:
+def test_pledge_without_a_commitment_implies_no_stage() -> None:
     assert with_pledge(amount=usd("5")).state().stage is None
 
 
 @pytest.mark.parametrize(
     ("kind", "stage"), [("construction_started", "construction"), ("operations_started", "operating")]
 )
-def test_a_stage_is_inferred_from_a_step_that_was_reached(kind: Any, stage: str) -> None:
+def test_reached_milestone_implies_a_stage(kind: Any, stage: str) -> None:
     log = with_milestone(kind=kind)
     assert log.state().stage is None
     log.admit(MilestoneReached(milestone="phase-1"), "2027-11-01")
     assert log.state().stage.value == stage  # type: ignore[union-attr]
 
 
-def test_a_ceremony_is_not_construction() -> None:
+def test_groundbreaking_implies_no_construction() -> None:
     log = with_milestone(kind="groundbreaking")
     log.admit(MilestoneReached(milestone="phase-1"), "2025-08-29")
     assert log.state().stage is None
 
 
-def test_an_instrument_means_signed_and_a_partnership_without_one_means_nothing() -> None:
+def test_partnership_implies_signed_only_with_an_instrument() -> None:
     log = LogBuilder()
     log.admit(PartnershipFormed(members=("microsoft", "kt")), ANNOUNCED)
     assert log.state().stage is None
@@ -288,7 +288,7 @@ def test_an_instrument_means_signed_and_a_partnership_without_one_means_nothing(
     assert log.state().stage.rule == "instrument-signed"  # type: ignore[union-attr]
 
 
-def test_an_inference_never_goes_back_and_never_out_of_a_stage_that_stopped() -> None:
+def test_inferred_stage_never_goes_back_or_replaces_a_stop() -> None:
     log = LogBuilder()
     log.admit(StageChanged(stage="construction"), ANNOUNCED)
     log.admit(PledgeAnnounced(pledge="a", commitment="binding"), LATER)
@@ -298,7 +298,7 @@ def test_an_inference_never_goes_back_and_never_out_of_a_stage_that_stopped() ->
     assert (log.state().stage.value, log.state().stage.basis) == ("shelved", "declared")  # type: ignore[union-attr]
 
 
-def test_a_declared_stage_may_go_back() -> None:
+def test_declared_stage_can_go_back() -> None:
     log = LogBuilder()
     log.admit(StageChanged(stage="construction"), ANNOUNCED)
     log.admit(StageChanged(stage="signed"), LATER)
@@ -376,9 +376,7 @@ REFUSED: list[tuple[AnyEvent, str]] = [
 
 
 @pytest.mark.parametrize(("event", "rule"), REFUSED, ids=lambda v: v if isinstance(v, str) else type(v).__name__)
-def test_what_a_deal_cannot_carry_is_refused_by_a_rule_with_a_name_and_changes_nothing(
-    event: AnyEvent, rule: str
-) -> None:
+def test_refused_event_names_the_broken_rule_and_changes_nothing(event: AnyEvent, rule: str) -> None:
     log = ulsan()
     before, count = log.state(), len(log.events)
     with pytest.raises(RuleBroken) as refused:
@@ -387,7 +385,7 @@ def test_what_a_deal_cannot_carry_is_refused_by_a_rule_with_a_name_and_changes_n
     assert (log.state(), len(log.events)) == (before, count)
 
 
-def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
+def test_fold_names_the_same_rules_as_admission() -> None:
     deal = ulsan().state()
     for event, rule in REFUSED:
         applied = AppliedEvent(ulsan().events[0].id, event, day("2026-01-01"), day("2026-01-01"), (), FIRST_INSTANT)
@@ -396,7 +394,7 @@ def test_a_refusal_of_the_fold_itself_names_the_same_rules() -> None:
         assert refused.value.refusal.code == rule
 
 
-def test_every_type_of_event_has_its_case() -> None:
+def test_fold_has_a_case_for_every_event_type() -> None:
     """The fold answers to each type with a deal or a refusal, never with an error."""
     tried = {type(event) for event, _ in REFUSED} | set(BOOKKEEPING_TYPES)
     tried |= {StageChanged, DealRevised, PartiesJoined, PartnershipFormed}
@@ -423,7 +421,7 @@ def disputed() -> LogBuilder:
     return log
 
 
-def test_a_claim_stands_beside_what_was_announced_and_changes_nothing_else() -> None:
+def test_claim_is_listed_beside_the_announced_value() -> None:
     log = disputed()
     (pledge,) = log.state().pledges
     assert pledge.amount == usd("5100000000")
@@ -435,13 +433,13 @@ def test_a_claim_stands_beside_what_was_announced_and_changes_nothing_else() -> 
     assert pledge.claims[0].event == log.events[1].id
 
 
-def test_a_claim_holds_from_the_day_of_the_event_that_it_speaks_of() -> None:
+def test_claim_applies_from_the_date_of_the_event_it_is_about() -> None:
     log = disputed()
     assert len(log.state(effective_on=ANNOUNCED).pledges[0].claims) == 2
     assert log.state(effective_on=ANNOUNCED, published_on="2025-06-19").pledges[0].claims == ()  # not yet published
 
 
-def test_a_claim_is_of_the_value_that_it_speaks_of_and_not_of_the_next() -> None:
+def test_claim_is_superseded_when_the_value_changes() -> None:
     log = disputed()
     log.admit(PledgeRevised(pledge="total", amount=usd("5880000000")), LATER)
     (pledge,) = log.state().pledges
@@ -449,7 +447,7 @@ def test_a_claim_is_of_the_value_that_it_speaks_of_and_not_of_the_next() -> None
     assert len(log.state(effective_on=ANNOUNCED).pledges[0].claims) == 2
 
 
-def test_a_claim_of_a_value_that_was_said_again_speaks_of_its_last_saying() -> None:
+def test_claim_is_about_the_last_event_that_repeated_the_value() -> None:
     log = with_pledge(amount=usd("5"))
     again = log.admit(PledgeRevised(pledge="total", amount=usd("5")), LATER)
     claim = log.admit(ClaimReported(claim="c", field="/pledges/total/amount", value=usd("4")))
@@ -458,14 +456,14 @@ def test_a_claim_of_a_value_that_was_said_again_speaks_of_its_last_saying() -> N
     assert [c.status for c in log.state().pledges[0].claims] == ["standing", "standing"]
 
 
-def test_a_retracted_claim_stays_on_record_as_retracted() -> None:
+def test_retracted_claim_is_still_listed() -> None:
     log = disputed()
     log.admit(ClaimRetracted(claim="joongang"))
     claims = log.state().pledges[0].claims
     assert [(c.claim, c.status) for c in claims] == [(None, "standing"), ("joongang", "retracted")]
 
 
-def test_a_claim_that_was_taken_back_stays_so_when_the_world_sets_the_value_anew() -> None:
+def test_retracted_claim_stays_retracted_when_the_value_changes() -> None:
     log = disputed()
     log.admit(ClaimRetracted(claim="joongang"))
     log.admit(PledgeRevised(pledge="total", amount=usd("5880000000")), LATER)

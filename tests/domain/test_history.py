@@ -65,7 +65,7 @@ def refused(log: LogBuilder, event: Any, effective: str | None = None) -> RuleBr
 # --- the three clocks -------------------------------------------------------------------------------------------------
 
 
-def test_each_clock_alone_hides_what_is_later_than_it() -> None:
+def test_each_time_axis_alone_hides_later_events() -> None:
     log, announced = pledged("5", "2025-06-16", published="2025-06-18")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-22")
     assert [amount(log, effective_on=d) for d in ("2025-06-15", "2025-06-16", "2025-06-20")] == [None, "5", "7"]
@@ -75,13 +75,13 @@ def test_each_clock_alone_hides_what_is_later_than_it() -> None:
     assert amount(log, recorded_at=announced.recorded_at - timedelta(microseconds=1)) is None
 
 
-def test_of_an_instant_and_a_position_the_earlier_counts() -> None:
+def test_earlier_of_recorded_time_and_position_applies() -> None:
     log, announced = pledged()
     assert amount(log, recorded_at=announced.recorded_at, position=1) is None
     assert amount(log, recorded_at=log.events[0].recorded_at, position=2) is None
 
 
-def test_two_events_of_one_instant_are_told_apart_by_position() -> None:
+def test_position_separates_events_recorded_at_the_same_time() -> None:
     log, announced = pledged()
     log.now = announced.recorded_at
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-16")
@@ -89,14 +89,14 @@ def test_two_events_of_one_instant_are_told_apart_by_position() -> None:
     assert amount(log, recorded_at=announced.recorded_at, position=2) == "5"
 
 
-def test_a_backdated_event_that_fits_joins_the_past() -> None:
+def test_backdated_event_changes_the_past_from_its_effective_date() -> None:
     log, _ = pledged("7", "2025-06-22")
     log.admit(PledgeAnnounced(pledge="earlier"), "2024-09-27")
     assert [p.pledge for p in log.state(effective_on="2025-01-01").pledges] == ["earlier"]
     assert log.state(effective_on="2025-01-01", position=2).pledges == ()
 
 
-def test_the_registration_applies_first_whatever_its_date() -> None:
+def test_registration_applies_first_whatever_its_date() -> None:
     log = LogBuilder(effective="2025-10-29")
     log.admit(StageChanged(stage="signed"), "2024-09-27", published="2024-09-30")
     state = log.state(effective_on="2024-10-01")
@@ -104,7 +104,7 @@ def test_the_registration_applies_first_whatever_its_date() -> None:
     assert state.stage is not None
 
 
-def test_a_deal_is_not_known_where_nothing_of_it_is_left_not_even_its_registration() -> None:
+def test_deal_is_unknown_where_even_its_registration_is_hidden() -> None:
     log = LogBuilder(effective="2024-01-01")
     assert log.known(effective_on="2023-12-31") is None
     assert log.known(published_on="2023-12-31") is None
@@ -112,7 +112,7 @@ def test_a_deal_is_not_known_where_nothing_of_it_is_left_not_even_its_registrati
     assert log.known(effective_on="2024-01-01") is not None
 
 
-def test_a_revision_published_before_its_own_pledge_is_accepted_and_flagged_where_it_has_no_ground() -> None:
+def test_revision_published_before_its_pledge_is_unapplied_in_between() -> None:
     log, _ = pledged(published="2025-06-22")
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-20")
     assert log.history().timeline.refusals == {}
@@ -122,7 +122,7 @@ def test_a_revision_published_before_its_own_pledge_is_accepted_and_flagged_wher
     assert seen.state.pledges == ()
 
 
-def test_an_announcement_of_what_will_be_is_not_so_yet() -> None:
+def test_event_with_a_future_effective_date_does_not_apply_yet() -> None:
     log = LogBuilder()
     log.admit(StageChanged(stage="operating"), "2027-11-01")
     assert log.state(effective_on="2027-10-31").stage is None
@@ -132,14 +132,14 @@ def test_an_announcement_of_what_will_be_is_not_so_yet() -> None:
 # --- corrections and voids --------------------------------------------------------------------------------------------
 
 
-def test_a_correction_changes_what_is_said_of_the_past_and_shows_in_the_recorded_history() -> None:
+def test_correction_changes_the_past_but_not_earlier_records() -> None:
     log, announced = pledged("50")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     assert amount(log, effective_on="2025-06-16") == "5"
     assert amount(log, effective_on="2025-06-16", position=2) == "50"
 
 
-def test_a_correction_may_move_an_event_to_another_day_and_leaves_its_place_in_the_log() -> None:
+def test_correction_can_change_the_effective_date() -> None:
     log, announced = pledged()
     log.correct(announced, effective_on=day("2025-06-20"))
     assert amount(log, effective_on="2025-06-19") is None
@@ -147,13 +147,13 @@ def test_a_correction_may_move_an_event_to_another_day_and_leaves_its_place_in_t
     assert log.events[1] == announced
 
 
-def test_a_correction_may_name_other_sources_and_so_another_day_of_publication() -> None:
+def test_correction_of_sources_changes_the_publication_date() -> None:
     log, announced = pledged(published="2025-06-30")
     log.correct(announced, sources=(article(day("2025-06-16")),))
     assert amount(log, published_on="2025-06-16") == "5"
 
 
-def test_what_a_correction_leaves_out_is_completed_from_the_event_as_it_then_reads() -> None:
+def test_partial_correction_is_completed_from_the_effective_event() -> None:
     log, announced = pledged("50", published="2025-06-16")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     dated = log.correct(announced, effective_on=day("2025-06-20"))
@@ -165,14 +165,14 @@ def test_what_a_correction_leaves_out_is_completed_from_the_event_as_it_then_rea
     )
 
 
-def test_corrections_hide_from_the_public_clocks_by_their_position_alone() -> None:
+def test_publication_date_does_not_hide_a_correction() -> None:
     log, announced = pledged("50", published="2025-06-16")
     log.now = log.now.replace(year=2026)
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     assert amount(log, published_on="2025-06-16") == "5"
 
 
-def test_a_first_event_can_be_corrected() -> None:
+def test_registration_can_be_corrected() -> None:
     log = LogBuilder()
     title = Localized(en="SK–AWS Ulsan", ko="SK·AWS 울산")
     log.correct(log.events[0], event=DealRegistered(title=title), effective_on=day("2025-06-16"))
@@ -181,7 +181,7 @@ def test_a_first_event_can_be_corrected() -> None:
     assert log.state(position=1).title == Localized(en="A deal")
 
 
-def test_of_two_corrections_the_later_wins_and_correcting_a_correction_is_correcting_the_original() -> None:
+def test_latest_correction_applies_and_a_chain_belongs_to_the_original() -> None:
     log, announced = pledged("50")
     first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
@@ -191,7 +191,7 @@ def test_of_two_corrections_the_later_wins_and_correcting_a_correction_is_correc
     assert len(reading.corrections) == 2
 
 
-def test_a_voided_correction_gives_way_to_the_one_before_and_at_last_to_the_original() -> None:
+def test_voided_correction_restores_the_previous_content() -> None:
     log, announced = pledged("50")
     first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     second = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
@@ -203,7 +203,7 @@ def test_a_voided_correction_gives_way_to_the_one_before_and_at_last_to_the_orig
     assert amount(log) == "6"
 
 
-def test_a_void_takes_out_an_original_whatever_its_corrections_say_and_its_own_void_restores_it() -> None:
+def test_void_removes_a_corrected_event_and_voiding_it_restores_it() -> None:
     log, announced = pledged("50")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     void = log.void(announced)
@@ -212,40 +212,40 @@ def test_a_void_takes_out_an_original_whatever_its_corrections_say_and_its_own_v
     assert amount(log) == "5"
 
 
-def test_a_voided_id_can_be_used_again_because_it_never_was() -> None:
+def test_id_of_a_voided_pledge_can_be_used_again() -> None:
     log, announced = pledged("50")
     log.void(announced)
     log.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2025-06-16")
     assert amount(log) == "5"
 
 
-def test_a_correction_of_another_deals_event_is_refused() -> None:
+def test_correction_of_another_stream_is_refused() -> None:
     log, _ = pledged()
     assert refused(
         log, EventCorrected(corrects=NOWHERE, replacement=Replacement(effective_on=day("2025-01-01")))
     ).refusal.code == ("event-unknown")
 
 
-def test_a_correction_that_changes_nothing_is_refused() -> None:
+def test_correction_without_a_change_is_refused() -> None:
     log, announced = pledged()
     same = Replacement(event=PledgeAnnounced(pledge="total", amount=usd("5")))
     assert refused(log, EventCorrected(corrects=announced.id, replacement=same)).refusal.code == "corrects-nothing"
 
 
-def test_a_correction_keeps_the_type_of_its_event() -> None:
+def test_correction_to_another_event_type_is_refused() -> None:
     log, announced = pledged()
     other = Replacement(event=StageChanged(stage="signed"))
     assert refused(log, EventCorrected(corrects=announced.id, replacement=other)).refusal.code == "type-changed"
 
 
-def test_a_voided_event_is_not_corrected_but_restored_first() -> None:
+def test_correction_of_a_voided_event_is_refused() -> None:
     log, announced = pledged()
     log.void(announced)
     change = Replacement(effective_on=day("2025-01-01"))
     assert refused(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-voided"
 
 
-def test_a_void_or_a_merge_says_nothing_that_could_be_corrected() -> None:
+def test_correction_of_a_void_or_a_merge_is_refused() -> None:
     log, announced = pledged()
     void = log.void(announced)
     merge = log.admit(DealMerged(into="other-deal"))
@@ -254,30 +254,30 @@ def test_a_void_or_a_merge_says_nothing_that_could_be_corrected() -> None:
         assert refused(log, EventCorrected(corrects=record.id, replacement=change)).refusal.code == "not-correctable"
 
 
-def test_a_corrected_claim_says_what_it_speaks_of() -> None:
+def test_corrected_claim_must_name_the_event_it_is_about() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="c", field="/pledges/total/amount", value=usd("7")))
     words = Replacement(event=ClaimReported(claim="c", field="/pledges/total/amount", value=usd("8")))
     assert refused(log, EventCorrected(corrects=claim.id, replacement=words)).refusal.code == "claim-about-missing"
 
 
-def test_voiding_twice_is_refused() -> None:
+def test_second_void_of_an_event_is_refused() -> None:
     log, announced = pledged()
     log.void(announced)
     assert refused(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
 
 
-def test_a_void_of_what_is_not_there_is_refused() -> None:
+def test_void_of_an_unknown_event_is_refused() -> None:
     log, _ = pledged()
     assert refused(log, EventVoided(voids=NOWHERE)).refusal.code == "event-unknown"
 
 
-def test_a_registration_is_never_voided() -> None:
+def test_void_of_a_registration_is_refused() -> None:
     log = LogBuilder()
     assert refused(log, EventVoided(voids=log.events[0].id)).refusal.code == "registration-voided"
 
 
-def test_what_would_leave_later_events_without_ground_is_refused_with_the_list_of_them() -> None:
+def test_change_that_makes_later_events_unapplied_is_refused_with_their_ids() -> None:
     log, announced = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
     claim = log.admit(ClaimReported(claim="c", field="/pledges/total/amount", value=usd("8")))
@@ -297,13 +297,13 @@ def test_what_would_leave_later_events_without_ground_is_refused_with_the_list_o
     )
 
 
-def test_a_backdated_event_that_leaves_a_later_one_without_ground_is_refused() -> None:
+def test_backdated_event_that_makes_a_later_one_unapplied_is_refused() -> None:
     log = LogBuilder()
     scheduled = log.admit(MilestoneScheduled(milestone="phase-1"), "2025-06-16")
     assert refused(log, MilestoneScheduled(milestone="phase-1"), "2025-01-01").events == (str(scheduled.id),)
 
 
-def test_a_step_reached_before_it_was_known_is_refused_until_its_plan_is_backdated() -> None:
+def test_milestone_reached_before_its_plan_needs_a_backdated_plan() -> None:
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1"), "2025-08-29")
     assert refused(log, MilestoneReached(milestone="phase-1"), "2025-06-16").refusal.code == "milestone-unknown"
@@ -320,7 +320,7 @@ def disputed() -> tuple[LogBuilder, Recorded]:
 FIELD = "/pledges/total/amount"
 
 
-def test_a_preferred_claim_is_shown_with_the_announced_value_beside_it() -> None:
+def test_preferred_claim_is_shown_and_the_announced_value_is_listed() -> None:
     log, claim = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald", reason="The company's own figure."))
     (pledge,) = log.state().pledges
@@ -331,27 +331,27 @@ def test_a_preferred_claim_is_shown_with_the_announced_value_beside_it() -> None
     ]
 
 
-def test_the_choice_of_a_claim_has_its_own_history() -> None:
+def test_preferences_have_a_recorded_history() -> None:
     log, _ = disputed()
     chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimPreferred(field=FIELD))
     assert [amount(log, position=chosen.position + n) for n in (-1, 0, 1)] == ["5", "7", "5"]
 
 
-def test_a_preference_says_how_we_file_and_so_holds_for_the_past_too() -> None:
+def test_preference_applies_to_earlier_effective_dates_too() -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     assert amount(log, effective_on="2025-06-16") == "7"
 
 
-def test_a_preferred_claim_is_followed_no_longer_once_its_source_took_it_back() -> None:
+def test_retracted_claim_is_no_longer_shown_although_preferred() -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimRetracted(claim="herald"))
     assert amount(log) == "5"
 
 
-def test_a_preference_ends_where_the_world_sets_the_field_anew() -> None:
+def test_preference_ends_when_a_later_event_sets_the_field() -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(PledgeRevised(pledge="total", amount=usd("9")), "2025-06-20")
@@ -359,7 +359,7 @@ def test_a_preference_ends_where_the_world_sets_the_field_anew() -> None:
     assert amount(log, effective_on="2025-06-19") == "7"
 
 
-def test_a_preference_can_be_corrected_to_a_claim_that_came_later() -> None:
+def test_preference_can_be_corrected_to_a_later_claim() -> None:
     log, _ = disputed()
     chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
@@ -378,7 +378,7 @@ def test_a_preference_can_be_corrected_to_a_claim_that_came_later() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_preference_for_what_is_not_there_or_is_so_already_is_refused(preference: ClaimPreferred, rule: str) -> None:
+def test_preference_that_is_unknown_or_already_in_force_is_refused(preference: ClaimPreferred, rule: str) -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
@@ -386,7 +386,7 @@ def test_a_preference_for_what_is_not_there_or_is_so_already_is_refused(preferen
     assert refused(log, preference).refusal.code == rule
 
 
-def test_a_claim_names_the_event_that_set_its_field_by_itself() -> None:
+def test_recorder_fills_in_the_event_that_a_claim_is_about() -> None:
     log = LogBuilder()
     log.admit(SiteAnnounced(site="mipo", power_mw="103"), "2025-06-16")
     revised = log.admit(SiteRevised(site="mipo", power_mw="41"), "2025-06-20")
@@ -395,7 +395,7 @@ def test_a_claim_names_the_event_that_set_its_field_by_itself() -> None:
     assert claim.event.about == revised.id
 
 
-def test_a_claim_about_an_event_that_is_voided_loses_its_ground() -> None:
+def test_void_of_the_event_that_a_claim_is_about_is_refused() -> None:
     log, _ = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("6")), "2025-06-20")
     claim = log.admit(ClaimReported(claim="c", field=FIELD, value=usd("7")))
@@ -403,14 +403,14 @@ def test_a_claim_about_an_event_that_is_voided_loses_its_ground() -> None:
 
 
 @pytest.mark.parametrize("which", [0, 2])
-def test_a_claim_speaks_of_an_event_of_the_world(which: int) -> None:
+def test_claim_about_a_registration_or_another_claim_is_refused(which: int) -> None:
     """Of no registration, and of no other claim: so places never go in circles."""
     log, _ = disputed()
     claim = ClaimReported(claim="c", field=FIELD, value=usd("8"), about=log.events[which].id)
     assert refused(log, claim).refusal.code == "event-unknown"
 
 
-def test_claims_that_are_corrected_to_speak_of_each_other_are_refused_and_break_no_reading() -> None:
+def test_claims_corrected_to_be_about_each_other_are_refused_or_unapplied() -> None:
     log, first = disputed()
     second = log.admit(ClaimReported(claim="c", field=FIELD, value=usd("8")))
     circle = Replacement(event=ClaimReported(claim="herald", field=FIELD, value=usd("7"), about=second.id))
@@ -424,7 +424,7 @@ def test_claims_that_are_corrected_to_speak_of_each_other_are_refused_and_break_
 # --- merges -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_merged_deal_leads_to_the_other_until_it_is_unmerged_and_loses_no_event() -> None:
+def test_merged_deal_redirects_until_it_is_unmerged_and_keeps_its_events() -> None:
     log, _ = pledged()
     before = log.state()
     merge = log.admit(DealMerged(into="aws-korea-2031"))
@@ -435,14 +435,14 @@ def test_a_merged_deal_leads_to_the_other_until_it_is_unmerged_and_loses_no_even
     assert state_as_of(log.slug, log.events, AsOf(position=merge.position), DEALS).merged_into == "aws-korea-2031"
 
 
-def test_a_voided_merge_never_was() -> None:
+def test_voided_merge_does_not_redirect() -> None:
     log, _ = pledged()
     log.void(log.admit(DealMerged(into="aws-korea-2031")))
     assert log.history().record.merged_into is None
     log.admit(StageChanged(stage="signed"), "2025-07-01")
 
 
-def test_the_refusals_of_merging() -> None:
+def test_merges_that_make_no_sense_are_refused() -> None:
     log, _ = pledged()
     assert refused(log, DealMerged(into=log.slug)).refusal.code == "merge-into-itself"
     assert refused(log, DealUnmerged()).refusal.code == "not-merged"
@@ -451,7 +451,7 @@ def test_the_refusals_of_merging() -> None:
     assert refused(log, StageChanged(stage="signed"), "2025-07-01").refusal.code == "merged"
 
 
-def test_the_record_of_a_merged_deal_can_still_be_put_right() -> None:
+def test_merged_deal_can_still_be_corrected() -> None:
     log, announced = pledged("50")
     log.admit(DealMerged(into="aws-korea-2031"))
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
@@ -461,7 +461,7 @@ def test_the_record_of_a_merged_deal_can_still_be_put_right() -> None:
 # --- erasure ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_erased_is_gone_whatever_was_asked() -> None:
+def test_redacted_content_is_gone_at_every_as_of_point() -> None:
     log, announced = pledged()
     log.redact(announced)
     assert log.state().pledges == ()
@@ -470,7 +470,7 @@ def test_what_is_erased_is_gone_whatever_was_asked() -> None:
     assert (reading.event, reading.sources, reading.recorded.leaf_hash) == (None, (), announced.leaf_hash)
 
 
-def test_an_erasure_reaches_the_history_that_is_held_in_memory() -> None:
+def test_redaction_removes_the_content_from_a_cached_stream() -> None:
     log, announced = pledged()
     held = log.history()
     held.append(log.make(EventRedacted(redacts=announced.id, reason="By law.")))
@@ -478,7 +478,7 @@ def test_an_erasure_reaches_the_history_that_is_held_in_memory() -> None:
     assert all(e.event is None for e in held.events if e.id == announced.id)
 
 
-def test_an_erasure_is_never_refused_for_what_rests_on_the_erased() -> None:
+def test_redaction_is_admitted_although_later_events_depend_on_it() -> None:
     log, announced = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
     log.redact(announced)
@@ -486,7 +486,7 @@ def test_an_erasure_is_never_refused_for_what_rests_on_the_erased() -> None:
     assert [r.recorded.id for r, _ in seen.unapplied] == [revision.id]
 
 
-def test_no_correction_brings_an_erased_event_back() -> None:
+def test_correction_of_a_redacted_event_is_refused() -> None:
     log, announced = pledged("50")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.redact(announced)
@@ -495,7 +495,7 @@ def test_no_correction_brings_an_erased_event_back() -> None:
     assert refused(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-redacted"
 
 
-def test_what_an_erased_correction_called_wrong_does_not_become_true_again() -> None:
+def test_redacted_correction_does_not_restore_the_corrected_content() -> None:
     log, announced = pledged("50")
     correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.redact(correction)
@@ -511,7 +511,7 @@ def test_what_an_erased_correction_called_wrong_does_not_become_true_again() -> 
     assert amount(log) == "6"
 
 
-def test_the_void_of_an_erased_correction_lets_the_original_read_again() -> None:
+def test_void_of_a_redacted_correction_restores_the_original() -> None:
     log, announced = pledged("50")
     correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.correct(announced, effective_on=day("2025-01-02"))
@@ -522,7 +522,7 @@ def test_the_void_of_an_erased_correction_lets_the_original_read_again() -> None
     assert amount(log) == "50"
 
 
-def test_what_was_voided_stays_voided_when_the_void_is_erased() -> None:
+def test_voided_event_stays_voided_when_the_void_is_redacted() -> None:
     log, announced = pledged()
     void = log.void(announced)
     restored = log.void(void)
@@ -540,7 +540,7 @@ def test_what_was_voided_stays_voided_when_the_void_is_erased() -> None:
     assert refused(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
 
 
-def test_a_merge_a_choice_and_a_retraction_hold_when_their_words_are_erased() -> None:
+def test_redacted_merge_preference_and_retraction_still_apply() -> None:
     log, _ = pledged()
     log.admit(ClaimReported(claim="daily", field="/pledges/total/amount", value=usd("6")))
     log.admit(ClaimReported(claim="weekly", field="/pledges/total/amount", value=usd("7")))
@@ -561,7 +561,7 @@ def test_a_merge_a_choice_and_a_retraction_hold_when_their_words_are_erased() ->
         assert (event.erased, event.event) == (True, replace(acts[number], reason=None))
 
 
-def test_a_corrected_choice_holds_as_corrected_when_it_is_erased() -> None:
+def test_redacted_preference_still_applies_as_corrected() -> None:
     log, _ = pledged()
     log.admit(ClaimReported(claim="daily", field="/pledges/total/amount", value=usd("6")))
     log.admit(ClaimReported(claim="weekly", field="/pledges/total/amount", value=usd("7")))
@@ -573,7 +573,7 @@ def test_a_corrected_choice_holds_as_corrected_when_it_is_erased() -> None:
     assert amount(log) == "6"
 
 
-def test_a_redaction_of_before_effects_were_kept_still_reads() -> None:
+def test_redaction_without_effects_can_be_read() -> None:
     log, announced = pledged()
     void = log.void(announced)
     log.add(log.make(EventRedacted(redacts=void.id, reason="By law.")))
@@ -581,7 +581,7 @@ def test_a_redaction_of_before_effects_were_kept_still_reads() -> None:
     assert amount(log) == "5"
 
 
-def test_the_refusals_of_erasing() -> None:
+def test_redactions_that_make_no_sense_are_refused() -> None:
     log, announced = pledged()
     erasure = log.redact(announced)
     assert refused(log, EventRedacted(redacts=announced.id, reason="Again.")).refusal.code == "already-redacted"
@@ -593,14 +593,14 @@ def test_the_refusals_of_erasing() -> None:
 # --- the strict door --------------------------------------------------------------------------------------------------
 
 
-def test_the_first_event_of_a_deal_registers_it() -> None:
+def test_first_event_of_a_deal_must_register_it() -> None:
     log = LogBuilder(registered=False)
     assert refused(log, StageChanged(stage="signed"), "2025-01-01").refusal.code == "not-registered"
     log.admit(DealRegistered(title=Localized(en="A deal")))
     assert refused(log, DealRegistered(title=Localized(en="A deal"))).refusal.code == "already-registered"
 
 
-def test_the_door_leaves_the_history_it_was_asked_about_as_it_was() -> None:
+def test_admission_does_not_change_the_given_stream() -> None:
     log, _ = pledged()
     history = log.history()
     answer = admit(history, log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20"))
@@ -609,7 +609,7 @@ def test_the_door_leaves_the_history_it_was_asked_about_as_it_was() -> None:
     assert history.state == log.history().state
 
 
-def test_an_organizations_stream_is_read_by_the_same_rule() -> None:
+def test_organization_stream_follows_the_same_as_of_rule() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK")), "2024-01-01")
     log.record(
@@ -622,7 +622,7 @@ def test_an_organizations_stream_is_read_by_the_same_rule() -> None:
     assert held.state.name == Localized(en="SK Group")
 
 
-def test_a_history_held_at_a_date_goes_on_at_that_date() -> None:
+def test_stream_folded_as_of_a_date_hides_later_events_as_it_grows() -> None:
     log, _ = pledged()
     later = log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
     held: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events, AsOf(effective_on=day("2025-06-19")))

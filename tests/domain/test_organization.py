@@ -48,7 +48,7 @@ def broken_rule(state: Organization, event: Event) -> str:
 # --- the state --------------------------------------------------------------------------------------------------------
 
 
-def test_names_in_two_scripts_and_many_spellings_lead_to_one_organization() -> None:
+def test_organization_has_names_in_two_scripts_and_many_spellings() -> None:
     """Hard case 9."""
     aws = organization(
         "amazon-web-services",
@@ -68,13 +68,13 @@ def test_names_in_two_scripts_and_many_spellings_lead_to_one_organization() -> N
     assert aws.names[0].since == day("2024-10-01")
 
 
-def test_an_identifier_of_a_register_is_one() -> None:
+def test_organization_has_one_identifier_for_each_register() -> None:
     kt = organization("kt", "KT", "KT", OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945"))
     assert then(kt, OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945")) == kt
     assert broken_rule(kt, OrganizationIdentified(scheme="kr-brn", identifier="124-81-00998")) == "identifier-differs"
 
 
-def test_a_parent_holds_from_its_day_until_its_end() -> None:
+def test_parent_applies_from_its_date_until_it_ends() -> None:
     gip = organization("gip", None, "Global Infrastructure Partners")
     gip = then(gip, ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
     assert parent_on(gip, day("2024-09-30")) is None
@@ -85,7 +85,7 @@ def test_a_parent_holds_from_its_day_until_its_end() -> None:
     assert broken_rule(sold, ParentEnded(parent="blackrock")) == "parent-unknown"
 
 
-def test_a_parent_that_is_set_anew_replaces_what_held() -> None:
+def test_parent_set_again_replaces_the_previous_share() -> None:
     unit = then(organization("unit"), ParentSet(parent="group", share="60"), "2024-01-01")
     unit = then(unit, ParentSet(parent="group", share="80"), "2025-01-01")
     assert [(p.share, p.until) for p in unit.parents] == [("60", day("2025-01-01")), ("80", None)]
@@ -98,23 +98,23 @@ def test_a_parent_that_is_set_anew_replaces_what_held() -> None:
         (OrganizationRegistered(name=Localized(en="KT")), "already-registered"),
     ],
 )
-def test_what_an_organization_cannot_carry_is_refused_by_name(event: Event, rule: str) -> None:
+def test_refused_event_names_the_rule_that_it_breaks(event: Event, rule: str) -> None:
     assert broken_rule(organization("kt", "KT"), event) == rule
 
 
-def test_a_merge_changes_nothing_of_what_is_known() -> None:
+def test_merge_does_not_change_the_organizations_state() -> None:
     kt = organization("kt", "KT")
     assert then(kt, OrganizationMerged(into="kt-corp")) == kt
 
 
-def test_an_erased_registration_leaves_the_slug() -> None:
+def test_organization_with_redacted_registration_keeps_its_slug() -> None:
     assert list(register("kt", None).all_names()) == ["kt"]
 
 
 # --- who really commits -----------------------------------------------------------------------------------------------
 
 
-def test_commitments_roll_up_through_owners_of_that_day() -> None:
+def test_organization_counts_under_its_owners_of_that_day() -> None:
     vena = then(organization("vena-energy"), ParentSet(parent="gip", control="owns"), "2018-01-01")
     gip = then(organization("gip"), ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
     every = {o.organization: o for o in (vena, gip, organization("blackrock"))}
@@ -122,14 +122,14 @@ def test_commitments_roll_up_through_owners_of_that_day() -> None:
     assert ultimate_parents(every, day("2024-10-01")) == {"vena-energy": "blackrock", "gip": "blackrock"}
 
 
-def test_a_joint_venture_a_minority_and_a_manager_roll_up_to_nobody() -> None:
+def test_joint_venture_minority_and_manager_have_no_ultimate_parent() -> None:
     jv = organization("jv", None, None, ParentSet(parent="alibaba"), ParentSet(parent="shinsegae"))
     half = organization("half", None, None, ParentSet(parent="one", share="50"))
     run = organization("fund", None, None, ParentSet(parent="manager", control="manages"))
     assert ultimate_parents({o.organization: o for o in (jv, half, run)}, day("2025-01-01")) == {}
 
 
-def test_a_duplicate_counts_under_what_it_was_merged_into() -> None:
+def test_duplicate_counts_under_the_organization_it_was_merged_into() -> None:
     kt = then(organization("kt"), ParentSet(parent="holding"))
     assert ultimate_parents({"kt": kt}, day("2025-01-01"), {"kt-corp": "kt"}) == {"kt": "holding", "kt-corp": "holding"}
 
@@ -138,7 +138,7 @@ def test_a_duplicate_counts_under_what_it_was_merged_into() -> None:
     st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde")),
     st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde"), max_size=2),
 )
-def test_a_circle_of_owners_has_no_top(parents: Mapping[str, str], merged: Mapping[str, str]) -> None:
+def test_cycle_of_owners_has_no_ultimate_parent(parents: Mapping[str, str], merged: Mapping[str, str]) -> None:
     since = day("2020-01-01")
     every = {
         slug: Organization(organization=slug, name=None, parents=(ParentState(parent, None, None, since),))
@@ -168,7 +168,7 @@ def test_a_circle_of_owners_has_no_top(parents: Mapping[str, str], merged: Mappi
         ("G마켓", "Gmarket", "same name"),
     ],
 )
-def test_the_same_organization_under_two_names_is_suggested(one: str, other: str, reason: str) -> None:
+def test_duplicate_under_another_name_is_suggested(one: str, other: str, reason: str) -> None:
     (found,) = suggest_duplicates(organization("a", one), [organization("b", other)])
     assert (found.other, found.reason) == ("b", reason)
     assert found.names == (one, other)
@@ -185,11 +185,11 @@ def test_the_same_organization_under_two_names_is_suggested(one: str, other: str
         ("한국전력", "한국가스"),
     ],
 )
-def test_a_parent_or_a_namesake_is_not_suggested(one: str, other: str) -> None:
+def test_parent_or_namesake_is_not_suggested(one: str, other: str) -> None:
     assert suggest_duplicates(organization("a", one), [organization("b", other)]) == ()
 
 
-def test_a_shared_identifier_outweighs_names_and_different_ones_rule_a_duplicate_out() -> None:
+def test_shared_identifier_suggests_a_duplicate_and_different_ones_exclude_it() -> None:
     brn = OrganizationIdentified(scheme="kr-brn", identifier="102-81-42945")
     one = organization("kt", "KT", None, brn)
     same = organization("korea-telecom", "한국통신", None, brn)
@@ -198,13 +198,13 @@ def test_a_shared_identifier_outweighs_names_and_different_ones_rule_a_duplicate
     assert (found.other, found.score, found.reason) == ("korea-telecom", 100.0, "same kr-brn")
 
 
-def test_the_likeliest_is_suggested_first() -> None:
+def test_likeliest_duplicate_is_suggested_first() -> None:
     others = [organization("c", "Blackrok"), organization("b", "Blackrock"), organization("d", "Renault")]
     assert [s.other for s in suggest_duplicates(organization("a", "BlackRock"), others)] == ["b", "c"]
 
 
 @given(st.text(max_size=30))
 @example("PTY")
-def test_any_name_can_be_compared(name: str) -> None:
+def test_names_of_any_text_can_be_compared(name: str) -> None:
     assert normalize_name(name) == normalize_name(name.upper().lower()) or not name.isascii()
     assert normalize_name(f"{name} Inc.") == normalize_name(name) or not normalize_name(name)

@@ -14,7 +14,7 @@ from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAn
 from tests.domain.builders import LogBuilder, day
 
 
-def test_declared_and_inferred_stages_are_kept_apart() -> None:
+def test_stage_shows_whether_it_was_declared_or_inferred() -> None:
     log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2025-06-16")
     inferred = log.state().stage
@@ -23,7 +23,7 @@ def test_declared_and_inferred_stages_are_kept_apart() -> None:
     assert log.state().stage == StageState("construction", "declared", day("2025-08-29"))
 
 
-def test_a_ceremony_is_not_construction() -> None:
+def test_groundbreaking_implies_no_construction() -> None:
     """Hard case 12: breaking ground infers nothing; construction that was reported does."""
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="ceremony", kind="groundbreaking"), "2025-06-16")
@@ -34,7 +34,7 @@ def test_a_ceremony_is_not_construction() -> None:
     assert log.state().stage == StageState("construction", "inferred", day("2025-10-01"), "construction-reported")
 
 
-def test_the_ladder_gives_the_first_day_of_each_step_and_leaves_unsaid_ones_empty() -> None:
+def test_ladder_gives_the_first_day_of_each_stage_that_was_reported() -> None:
     log = LogBuilder()
     events = [
         log.record(StageChanged(stage="signed"), "2024-09-27"),
@@ -55,7 +55,7 @@ def test_the_ladder_gives_the_first_day_of_each_step_and_leaves_unsaid_ones_empt
 COMMITTED = StageState("committed", "declared", day("2024-01-01"))
 
 
-def test_a_deal_of_which_nothing_was_published_for_18_months_has_gone_quiet() -> None:
+def test_deal_without_a_published_source_for_18_months_is_inactive() -> None:
     assert inactivity(COMMITTED, day("2024-01-31"), day("2025-07-30")) is None
     quiet = inactivity(COMMITTED, day("2024-01-31"), day("2025-07-31"))
     assert quiet is not None
@@ -66,14 +66,14 @@ def test_a_deal_of_which_nothing_was_published_for_18_months_has_gone_quiet() ->
 
 
 @pytest.mark.parametrize("stage", ["operating", "suspended", "shelved", "withdrawn", "cancelled"])
-def test_a_deal_that_arrived_or_was_stopped_is_not_quiet(stage: Stage) -> None:
+def test_operating_or_stopped_deal_is_never_inactive(stage: Stage) -> None:
     settled = StageState(stage, "declared", day("2024-01-01"))
     assert inactivity(settled, day("2020-01-01"), day("2026-01-01")) is None
     assert inactivity(COMMITTED, None, day("2026-01-01")) is None
 
 
 @given(st.dates(date(2000, 1, 1)), st.dates(date(2000, 1, 1)))
-def test_silence_is_dated_and_never_from_the_future(published: date, asked: date) -> None:
+def test_inactivity_begins_18_months_after_the_last_source(published: date, asked: date) -> None:
     quiet = inactivity(COMMITTED, published, asked)
     if quiet is None:
         assert (asked - published).days < 550
@@ -82,7 +82,7 @@ def test_silence_is_dated_and_never_from_the_future(published: date, asked: date
         assert 545 <= (quiet.since - published).days <= 550
 
 
-def test_every_stage_has_its_name_elsewhere() -> None:
+def test_every_stage_has_external_codes() -> None:
     for table in (GEM, IATI):
         assert set(table) == set(get_args(Stage))
     assert {c.code for c in GEM.values()} <= {

@@ -53,9 +53,7 @@ def clocks(corner: dict[str, Any]) -> AsOf:
 
 @quick
 @given(logs(most=20), st.data())
-def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_state_at_any_as_of_point_equals_the_oracles(log: LogBuilder, data: st.DataObject) -> None:
     for _ in range(6):
         corner = data.draw(boundary_points(log))
         shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
@@ -69,7 +67,7 @@ def test_a_state_at_any_time_is_the_one_that_the_rule_gives_when_read_naively(
 
 @quick
 @given(logs(most=20), st.data())
-def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: LogBuilder, data: st.DataObject) -> None:
+def test_folded_stream_gives_the_same_as_of_states_as_its_events(log: LogBuilder, data: st.DataObject) -> None:
     whole: FoldedStream[Any] = FoldedStream(log.slug, DEALS, log.events)
     grown: FoldedStream[Any] = FoldedStream(log.slug, DEALS)
     for event in log.events:
@@ -84,9 +82,7 @@ def test_a_view_of_what_is_folded_already_is_that_of_the_events(log: LogBuilder,
 
 @quick
 @given(logs(), st.data())
-def test_6_a_backdated_event_changes_the_past_from_its_own_position_on_and_never_before(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_6_backdated_event_changes_the_past_only_from_its_position_on(log: LogBuilder, data: st.DataObject) -> None:
     day = data.draw(st.sampled_from(DAYS))
     before = list(log.events)
     backdated = log.record(PledgeAnnounced(pledge="found-later", amount=usd("3")), day, published=day)
@@ -104,7 +100,7 @@ def test_6_a_backdated_event_changes_the_past_from_its_own_position_on_and_never
 
 @quick
 @given(logs(most=12))
-def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_corner(log: LogBuilder) -> None:
+def test_7_incremental_fold_equals_the_full_fold_at_every_as_of_point(log: LogBuilder) -> None:
     for published in (None, *DAYS):
         growing = FoldedStream(log.slug, DEALS, (), AsOf(published_on=published))
         for recorded in log.events:
@@ -126,7 +122,7 @@ def test_7_fold_of_everything_and_the_state_kept_step_by_step_agree_at_every_cor
 
 @quick
 @given(logs(), st.data())
-def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: LogBuilder, data: st.DataObject) -> None:
+def test_7_event_removed_from_a_timeline_leaves_no_trace(log: LogBuilder, data: st.DataObject) -> None:
     record = resolve_record(log.slug, log.events, DEALS)
     facts = record.foldable_events()
     if not facts:
@@ -140,7 +136,7 @@ def test_7_what_is_taken_out_of_a_timeline_leaves_no_trace(log: LogBuilder, data
 
 @quick
 @given(logs(), st.sampled_from(["signed", "construction"]), st.sampled_from(["suspended", "operating"]))
-def test_9_of_two_events_of_one_day_the_later_position_wins(log: LogBuilder, first: Any, second: Any) -> None:
+def test_9_later_position_wins_on_the_same_effective_date(log: LogBuilder, first: Any, second: Any) -> None:
     day = DAYS[-1] + timedelta(days=1)
     log.record(StageChanged(stage=first), day)
     log.record(StageChanged(stage=second), day)
@@ -151,7 +147,7 @@ def test_9_of_two_events_of_one_day_the_later_position_wins(log: LogBuilder, fir
 
 @quick
 @given(logs(erasing=False), st.randoms(use_true_random=False))
-def test_9_nothing_is_ordered_by_an_id_or_by_an_instant(log: LogBuilder, chance: Any) -> None:
+def test_9_order_does_not_depend_on_ids_or_recorded_times(log: LogBuilder, chance: Any) -> None:
     """Other ids, and one instant for all events, give the same state but for the ids in it."""
     fresh = [type(e.id)(int=n + 1) for n, e in enumerate(log.events)]
     chance.shuffle(fresh)
@@ -181,9 +177,7 @@ def _sourced(events: list[Any]) -> list[Any]:
 
 @quick
 @given(logs(most=20), st.data())
-def test_10_an_answer_for_fixed_dates_and_position_is_the_same_whatever_is_recorded_later(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_10_answer_for_a_fixed_as_of_point_never_changes(log: LogBuilder, data: st.DataObject) -> None:
     corner = data.draw(boundary_points(log))
     position = data.draw(st.integers(0, len(log.events)))
     asked = AsOf(effective_on=corner["effective"], published_on=corner["published"], position=position)
@@ -195,7 +189,7 @@ def test_10_an_answer_for_fixed_dates_and_position_is_the_same_whatever_is_recor
 
 @quick
 @given(logs(most=10, erasing=False), st.data())
-def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: LogBuilder, data: st.DataObject) -> None:
+def test_10_redaction_removes_only_its_content_from_past_answers(log: LogBuilder, data: st.DataObject) -> None:
     erased = data.draw(st.sampled_from(log.events))
     position = data.draw(st.integers(1, len(log.events)))
     before = list(log.events)
@@ -212,9 +206,7 @@ def test_10_only_what_is_erased_by_law_goes_from_an_answer_of_the_past(log: LogB
 
 @quick
 @given(logs(most=16, erasing=False), st.data())
-def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_erased(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_10_redacted_void_or_preference_keeps_its_effect(log: LogBuilder, data: st.DataObject) -> None:
     acting = (EventVoided, ClaimPreferred, ClaimRetracted, DealMerged, DealUnmerged)
     acts = [e for e in log.events if isinstance(e.event, acting)]
     assume(acts)
@@ -237,9 +229,7 @@ def test_10_what_was_taken_out_or_chosen_stays_so_when_the_words_for_it_are_eras
 
 @quick
 @given(logs(most=16, erasing=False), st.data())
-def test_10_what_a_correction_called_wrong_is_not_shown_when_the_correction_is_erased(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_10_redacted_correction_does_not_restore_the_corrected_content(log: LogBuilder, data: st.DataObject) -> None:
     corrected = [
         r for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.content_record is not r.recorded
     ]
@@ -255,9 +245,7 @@ def test_10_what_a_correction_called_wrong_is_not_shown_when_the_correction_is_e
 
 @quick
 @given(logs(), st.data())
-def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(
-    log: LogBuilder, data: st.DataObject
-) -> None:
+def test_11_correction_is_a_record_change_and_never_growth(log: LogBuilder, data: st.DataObject) -> None:
     corrected = data.draw(st.sampled_from(log.events))
     amount = usd(data.draw(st.sampled_from(["1", "9"])))
     words = replace(corrected.event, amount=amount) if isinstance(corrected.event, PledgeAnnounced) else UNSET
@@ -278,7 +266,7 @@ def test_11_a_correction_changes_what_is_said_of_the_past_and_is_never_growth(
 
 @quick
 @given(logs(), st.data())
-def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: LogBuilder, data: st.DataObject) -> None:
+def test_12_void_of_a_void_restores_the_state(log: LogBuilder, data: st.DataObject) -> None:
     standing = [r.recorded for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.voided_by is None]
     before = log.history()
     voided = data.draw(st.sampled_from(standing))
@@ -292,7 +280,7 @@ def test_12_a_void_and_the_void_of_that_void_leave_what_was(log: LogBuilder, dat
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: LogBuilder, data: st.DataObject) -> None:
+def test_13_comparison_applied_to_the_first_state_gives_the_second(log: LogBuilder, data: st.DataObject) -> None:
     a, b = clocks(data.draw(boundary_points(log))), clocks(data.draw(boundary_points(log)))
     made = compare(log.events, a, b, DEALS)
     first, second = (state_as_of(log.slug, log.events, c, DEALS).state for c in (a, b))
@@ -312,7 +300,7 @@ def test_13_a_comparison_applied_to_the_first_state_gives_the_second(log: LogBui
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_a_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st.DataObject) -> None:
+def test_13_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st.DataObject) -> None:
     point = clocks(data.draw(boundary_points(log)))
     made = compare(log.events, point, point, DEALS)
     assert (made.changes, made.differences, made.merged_into) == ([], [], None)
@@ -321,7 +309,7 @@ def test_13_a_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: 
 
 @quick
 @given(logs(most=20), st.data())
-def test_13_blame_names_for_every_field_the_event_that_set_it(log: LogBuilder, data: st.DataObject) -> None:
+def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data: st.DataObject) -> None:
     corner = data.draw(boundary_points(log))
     shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
     named = provenance(shown, DEALS)
@@ -366,7 +354,7 @@ def _fields(state: Any) -> dict[str, Any]:
 
 @quick
 @given(logs(most=20))
-def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_other(log: LogBuilder) -> None:
+def test_change_points_are_the_positions_at_which_the_state_changed(log: LogBuilder) -> None:
     named = {moment.position for moment in change_points(log.events, DEALS)}
     before: Any = None
     for event in log.events:
@@ -379,7 +367,7 @@ def test_the_time_map_names_the_positions_at_which_the_state_changed_and_no_othe
 
 @quick
 @given(logs(most=16, admitted=True))
-def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure(log: LogBuilder) -> None:
+def test_admitted_events_are_applied_unless_a_redaction_prevents_it(log: LogBuilder) -> None:
     if any(isinstance(e.event, EventRedacted) for e in log.events):
         return
     assert state_as_of(log.slug, log.events, UNBOUNDED, DEALS).unapplied == []
@@ -387,7 +375,7 @@ def test_what_the_strict_door_lets_in_leaves_nothing_unapplied_but_by_an_erasure
 
 @quick
 @given(logs(most=16))
-def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: LogBuilder) -> None:
+def test_audit_trail_lists_every_event_and_its_changes_make_the_state(log: LogBuilder) -> None:
     listed = audit_trail(log.events, UNBOUNDED, DEALS)
     assert [a.effective.recorded.id for a in listed] == [e.id for e in log.events]
     seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
@@ -402,12 +390,12 @@ def test_the_audit_lists_every_event_once_and_its_steps_lead_to_the_state(log: L
             assert a.changes == [] or a.change_of == "record"
 
 
-def test_a_title_in_two_languages_is_one_field() -> None:
+def test_title_in_two_languages_is_one_field() -> None:
     log = LogBuilder()
     assert diff(None, log.state())[1].path == "/title"
     assert diff(None, log.state())[1].after == Localized(en="A deal")
 
 
-def test_the_days_that_histories_are_made_of_lie_in_order() -> None:
+def test_days_of_the_strategies_are_in_order() -> None:
     assert sorted(DAYS) == DAYS
     assert date(2025, 1, 1) in DAYS

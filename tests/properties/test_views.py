@@ -138,7 +138,7 @@ def rows_by_clock(rectangles: Sequence[Rectangle], clock: bytes) -> list[Rectang
 
 @QUICK
 @given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
-async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
+async def test_incremental_rows_equal_the_rows_of_a_rebuild(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
     found = await drawn(owner, log, cuts)
@@ -151,7 +151,7 @@ async def test_rectangles_drawn_as_events_come_are_those_of_a_rebuild(
 
 @QUICK
 @given(log=logs_in_order(), cuts=st.sets(st.integers(1, 13)))
-async def test_whatcame_in_order_is_drawn_once_and_the_same(
+async def test_rows_of_events_in_order_are_written_once(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
     history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
@@ -163,7 +163,7 @@ async def test_whatcame_in_order_is_drawn_once_and_the_same(
 
 @QUICK
 @given(log=logs(admitted=True), cuts=st.sets(st.integers(1, 13)))
-async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_whole(
+async def test_index_terms_equal_those_of_a_rebuild_and_are_deleted_with_the_deal(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
     history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
@@ -185,7 +185,7 @@ async def test_what_filters_look_in_first_is_that_of_a_rebuild_and_is_forgotten_
 
 @QUICK
 @given(told=st.lists(logs(admitted=True), min_size=1, max_size=4), data=st.data())
-async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
+async def test_list_pages_have_exactly_the_matching_deals_at_any_as_of_point(
     owner: asyncpg.Connection[asyncpg.Record], told: list[LogBuilder], data: st.DataObject
 ) -> None:
     histories: list[FoldedStream[Deal]] = [
@@ -233,7 +233,7 @@ async def test_pages_have_the_deals_that_fit_at_that_time_and_no_other(
 
 @QUICK
 @given(log=logs(admitted=True))
-def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: LogBuilder) -> None:
+def test_each_corner_of_each_rectangle_equals_the_full_fold(log: LogBuilder) -> None:
     history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
 
     recorded = rectangles_recorded(history)
@@ -250,7 +250,7 @@ def test_each_corner_of_each_rectangle_is_the_fold_of_everything(log: LogBuilder
 
 @QUICK
 @given(log=logs(admitted=True))
-def test_rectangles_of_one_deal_and_clock_are_disjoint_half_open_and_never_empty(log: LogBuilder) -> None:
+def test_rectangles_of_a_deal_are_disjoint_half_open_and_not_empty(log: LogBuilder) -> None:
     history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
     for drawn_ in (rectangles_recorded(history), rectangles_published(history)):
         for r in drawn_:

@@ -1,0 +1,34 @@
+"""The API and the pages derive a deal's inactivity from the same events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.announcements import SOURCE, pledged, registered
+
+ENGLISH = {"Accept-Language": "en"}
+
+
+def source(published_on: str) -> list[dict[str, Any]]:
+    return [{**SOURCE, "published_on": published_on}]
+
+
+@pytest.mark.parametrize(
+    ("registered_on", "inactive"),
+    [("2026-10-01", False), ("2020-01-01", True)],
+    ids=["recent-registration", "old-registration"],
+)
+async def test_source_of_the_registration_counts_as_news_in_the_api_and_on_the_page(
+    client: httpx.AsyncClient, slug: str, registered_on: str, inactive: bool
+) -> None:
+    registration = {**registered(), "sources": source(registered_on)}
+    await client.post(f"/v1/deals/{slug}/events", json=registration)
+    await client.post(f"/v1/deals/{slug}/events", json={**pledged("2020-01-01"), "sources": source("2020-01-01")})
+    as_of = {"effective_on": "2026-11-01"}
+    deal = (await client.get(f"/v1/deals/{slug}", params=as_of)).json()
+    page = await client.get(f"/deals/{slug}", params=as_of, headers=ENGLISH)
+    assert (deal["remarks"]["quiet"] is not None) == inactive
+    assert ("No recent updates" in page.text) == inactive
