@@ -1,6 +1,6 @@
-"""Recorded events for tests of the rules: a small log that gives positions, versions and instants, without a database.
+"""A log in memory for tests: it assigns positions, versions and recorded times, without a database.
 
-`Log.record` appends without asking anybody; `Log.admit` goes through the strict door, as the recorder does.
+`LogBuilder.record` appends any event; `LogBuilder.admit` validates it first, as the recorder does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from registry.events.types import (
     tag_of,
 )
 
-# Ids that are in no order, as clients may give them: nothing may rest on it.
+# Event ids in no order, as clients may choose them: nothing may depend on their order.
 _SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 FIRST_INSTANT = datetime(2025, 1, 1, 9, 0, tzinfo=UTC)
@@ -49,7 +49,7 @@ def article(published: date | None, publisher: str = "The Korea Herald") -> Sour
 
 
 class LogBuilder:
-    """One deal's stream in a log of its own; the clock goes a day forward with each event unless told otherwise."""
+    """A log with one deal. Each event is recorded a day after the one before, unless `now` is set."""
 
     def __init__(self, slug: str = "sk-aws-ulsan", *, registered: bool = True, effective: str | None = None) -> None:
         self.slug = slug
@@ -71,7 +71,7 @@ class LogBuilder:
         sources: tuple[Source, ...] | None = None,
         id: UUID | None = None,
     ) -> Recorded:
-        """The event as the recorder would write it next; `published` is the day of its one source."""
+        """The event as the recorder would store it next; `published` is the date of its only source."""
         position = len(self.events) + 1
         if sources is None:
             sources = (article(_date(published)),) if published is not None else ()
@@ -97,8 +97,8 @@ class LogBuilder:
     def add(self, recorded: Recorded) -> Recorded:
         self.events.append(recorded)
         if isinstance(recorded.event, EventRedacted):
-            gone = {recorded.event.redacts, *recorded.event.also}
-            self.events = keep_redacted_effects([without_content(e) if e.id in gone else e for e in self.events])
+            redacted = {recorded.event.redacts, *recorded.event.also}
+            self.events = keep_redacted_effects([without_content(e) if e.id in redacted else e for e in self.events])
         self.now += timedelta(days=1)
         return recorded
 
@@ -106,12 +106,12 @@ class LogBuilder:
         return self.add(self.make(self.with_defaults(event), effective, **more))
 
     def with_defaults(self, event: AnyEvent) -> AnyEvent:
-        """The event with what the registry fills in."""
+        """The event with the values that the recorder fills in."""
         filled_in = isinstance(event, (EventCorrected, ClaimReported, EventRedacted))
         return fill_defaults(self.history(), event) if filled_in else event
 
     def admit(self, event: AnyEvent, effective: str | date | None = None, **more: Any) -> Recorded:
-        """The event recorded, if the rules admit it; raises RuleBroken."""
+        """Validate and append an event. Raises RuleBroken."""
         history = self.history()
         recorded = self.make(fill_defaults(history, event), effective, **more)
         admit(history, recorded)
@@ -121,7 +121,7 @@ class LogBuilder:
         return self.admit(EventCorrected(corrects=_id(what), replacement=Replacement(**replacement), reason="A slip."))
 
     def void(self, what: Recorded | UUID) -> Recorded:
-        return self.admit(EventVoided(voids=_id(what), reason="Never so."))
+        return self.admit(EventVoided(voids=_id(what), reason="Recorded by mistake."))
 
     def redact(self, what: Recorded | UUID) -> Recorded:
         return self.admit(EventRedacted(redacts=_id(what), reason="A court's order."))
@@ -129,17 +129,17 @@ class LogBuilder:
     def history(self) -> FoldedStream[Deal]:
         return FoldedStream(self.slug, DEALS, self.events)
 
-    def state(self, **clocks: Any) -> Deal:
-        """What is so at a point in time that the deal is known at."""
-        state = self.known(**clocks)
-        assert state is not None, f"not known at {clocks}"
+    def state(self, **as_of: Any) -> Deal:
+        """The state as of a point by which the deal was known."""
+        state = self.known(**as_of)
+        assert state is not None, f"not known at {as_of}"
         return state
 
-    def known(self, **clocks: Any) -> Deal | None:
-        return state_as_of(self.slug, self.events, self.at(**clocks), DEALS).state
+    def known(self, **as_of: Any) -> Deal | None:
+        return state_as_of(self.slug, self.events, self.at(**as_of), DEALS).state
 
-    def at(self, **clocks: Any) -> AsOf:
-        dates: dict[str, Any] = {name: _date(c) if name.endswith("_on") else c for name, c in clocks.items()}
+    def at(self, **as_of: Any) -> AsOf:
+        dates: dict[str, Any] = {name: _date(c) if name.endswith("_on") else c for name, c in as_of.items()}
         return AsOf(**dates)
 
 

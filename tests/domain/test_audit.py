@@ -1,4 +1,4 @@
-"""What explains a state: what each event changed, what set each field, and the kinds of change between two points."""
+"""The audit trail, provenance, and comparisons between two points in time."""
 
 from __future__ import annotations
 
@@ -53,24 +53,26 @@ def pledged(amount: str = "5", effective: str = "2024-06-16", **more: Any) -> tu
     return log, log.admit(PledgeAnnounced(pledge="total", amount=usd(amount)), effective, **more)
 
 
-def audited(log: LogBuilder, **clocks: Any) -> dict[UUID, AuditEntry]:
-    return {a.effective.recorded.id: a for a in audit_trail(log.events, log.at(**clocks), DEALS)}
+def entries_by_id(log: LogBuilder, **as_of: Any) -> dict[UUID, AuditEntry]:
+    return {a.effective.recorded.id: a for a in audit_trail(log.events, log.at(**as_of), DEALS)}
 
 
-def compared(log: LogBuilder, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
+def compare_at(log: LogBuilder, at: dict[str, Any], then: dict[str, Any]) -> Comparison[Deal]:
     return compare(log.events, log.at(**at), log.at(**then), DEALS)
 
 
-def kinds(made: Comparison[Deal], path: str = FIELD) -> list[tuple[str, Any, Any]]:
-    """Each change of an amount: its kind, and the figures before and after."""
-    return [(c.kind, c.before and c.before.value, c.after and c.after.value) for c in made.changes if c.path == path]
+def kinds(comparison: Comparison[Deal], path: str = FIELD) -> list[tuple[str, Any, Any]]:
+    """Each change of an amount: its kind, and the values before and after."""
+    return [
+        (c.kind, c.before and c.before.value, c.after and c.after.value) for c in comparison.changes if c.path == path
+    ]
 
 
-def whats(made: Comparison[Deal]) -> list[str]:
-    return [movement.what for movement in portfolio_changes(made)]
+def whats(comparison: Comparison[Deal]) -> list[str]:
+    return [movement.what for movement in portfolio_changes(comparison)]
 
 
-# --- from one state to another ----------------------------------------------------------------------------------------
+# --- differences ------------------------------------------------------------------------------------------------------
 
 
 def test_change_of_an_amount_is_one_change() -> None:
@@ -133,26 +135,26 @@ def test_states_of_an_organization_have_differences() -> None:
     assert apply(None, diff(None, two)) == two
 
 
-# --- what each event changed ------------------------------------------------------------------------------------------
+# --- the audit trail --------------------------------------------------------------------------------------------------
 
 
 def test_entry_lists_the_fields_that_its_event_changed() -> None:
     log, announced = pledged()
     revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
-    listed = audited(log)
-    assert Change(FIELD, None, usd("5")) in listed[announced.id].changes
-    assert Change(FIELD, usd("5"), usd("7")) in listed[revised.id].changes
-    assert listed[log.events[0].id].changes[0] == Change("/deal", None, log.slug)
+    entries = entries_by_id(log)
+    assert Change(FIELD, None, usd("5")) in entries[announced.id].changes
+    assert Change(FIELD, usd("5"), usd("7")) in entries[revised.id].changes
+    assert entries[log.events[0].id].changes[0] == Change("/deal", None, log.slug)
 
 
 def test_backdated_entry_lists_the_changes_at_its_place_in_the_fold() -> None:
     log, announced = pledged("7", "2024-06-20")
     log.admit(StageChanged(stage="construction"), "2024-09-01")
     late = log.admit(StageChanged(stage="signed"), "2024-06-01")
-    (change,) = audited(log)[late.id].changes
+    (change,) = entries_by_id(log)[late.id].changes
     assert (change.path, change.before) == ("/stage", None)
     assert change.after.value == "signed"
-    assert announced.id in audited(log)
+    assert announced.id in entries_by_id(log)
 
 
 def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
@@ -163,13 +165,13 @@ def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
     again = voided.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2024-06-16")
     assert corrected.state().pledges == voided.state().pledges
 
-    one = audited(corrected)
+    one = entries_by_id(corrected)
     assert one[correction.id].changes == [Change(FIELD, usd("50"), usd("5"))]
     assert (one[correction.id].change_of, one[correction.id].target_event) == ("record", announced.id)
     assert one[announced.id].superseded_by == correction.id
     assert Change(FIELD, None, usd("5")) in one[announced.id].changes
 
-    two = audited(voided)
+    two = entries_by_id(voided)
     assert two[wrong.id].changes == []
     assert two[wrong.id].effective.voided_by == void
     assert Change(FIELD, usd("50"), None) in two[void.id].changes
@@ -180,67 +182,67 @@ def test_chained_correction_supersedes_and_targets_the_original() -> None:
     log, announced = pledged("50")
     first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     second = log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
-    listed = audited(log)
-    assert (listed[second.id].target_event, listed[second.id].superseded_by) == (announced.id, None)
-    assert listed[first.id].superseded_by == second.id
+    entries = entries_by_id(log)
+    assert (entries[second.id].target_event, entries[second.id].superseded_by) == (announced.id, None)
+    assert entries[first.id].superseded_by == second.id
     void = log.void(second)
-    listed = audited(log)
-    assert (listed[first.id].superseded_by, listed[void.id].target_event) == (None, announced.id)
-    assert listed[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
+    entries = entries_by_id(log)
+    assert (entries[first.id].superseded_by, entries[void.id].target_event) == (None, announced.id)
+    assert entries[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
 
 
 def test_claim_is_a_source_change_and_preference_a_record_change() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
-    chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     unchosen = log.admit(ClaimPreferred(field=FIELD))
     retracted = log.admit(ClaimRetracted(claim="herald"))
-    listed = audited(log)
-    assert [listed[e.id].change_of for e in (claim, chosen, unchosen, retracted)] == [
+    entries = entries_by_id(log)
+    assert [entries[e.id].change_of for e in (claim, preferred, unchosen, retracted)] == [
         "source",
         "record",
         "record",
         "source",
     ]
-    assert [c.path for c in listed[claim.id].changes] == ["/pledges/total/claims"]
-    assert Change(FIELD, usd("5"), usd("7")) in listed[chosen.id].changes
-    assert Change(FIELD, usd("7"), usd("5")) in listed[unchosen.id].changes
-    assert listed[chosen.id].superseded_by == unchosen.id
+    assert [c.path for c in entries[claim.id].changes] == ["/pledges/total/claims"]
+    assert Change(FIELD, usd("5"), usd("7")) in entries[preferred.id].changes
+    assert Change(FIELD, usd("7"), usd("5")) in entries[unchosen.id].changes
+    assert entries[preferred.id].superseded_by == unchosen.id
 
 
 def test_entry_of_a_merge_lists_the_redirect() -> None:
     log, _ = pledged()
     merge = log.admit(DealMerged(into="aws-korea-2031"))
     void = log.void(merge)
-    listed = audited(log)
-    assert listed[merge.id].changes == [Change("/merged_into", None, "aws-korea-2031")]
-    assert listed[void.id].changes == [Change("/merged_into", "aws-korea-2031", None)]
+    entries = entries_by_id(log)
+    assert entries[merge.id].changes == [Change("/merged_into", None, "aws-korea-2031")]
+    assert entries[void.id].changes == [Change("/merged_into", "aws-korea-2031", None)]
 
 
 def test_unapplied_event_is_listed_with_its_rule_and_without_changes() -> None:
     log, _ = pledged(published="2024-06-22")
     early = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20", published="2024-06-20")
-    listed = audited(log, published_on="2024-06-21")
-    refusal = listed[early.id].unapplied
+    entries = entries_by_id(log, published_on="2024-06-21")
+    refusal = entries[early.id].unapplied
     assert refusal is not None
     assert refusal.code == "pledge-unknown"
-    assert listed[early.id].changes == []
+    assert entries[early.id].changes == []
 
 
 def test_event_hidden_by_its_dates_is_listed_as_not_visible() -> None:
     log, announced = pledged("5", "2024-06-16")
-    listed = audited(log, effective_on="2024-06-15")
-    assert (listed[announced.id].visible, listed[announced.id].changes) == (False, [])
-    assert audited(log, effective_on="2024-06-16")[announced.id].visible
-    assert announced.id not in audited(log, position=1)
+    entries = entries_by_id(log, effective_on="2024-06-15")
+    assert (entries[announced.id].visible, entries[announced.id].changes) == (False, [])
+    assert entries_by_id(log, effective_on="2024-06-16")[announced.id].visible
+    assert announced.id not in entries_by_id(log, position=1)
 
 
 def test_redacted_event_is_listed_without_content() -> None:
     log, announced = pledged()
     erasure = log.redact(announced)
-    listed = audited(log)
-    assert (listed[announced.id].change_of, listed[announced.id].changes) == ("world", [])
-    assert (listed[erasure.id].change_of, listed[erasure.id].target_event) == ("record", announced.id)
+    entries = entries_by_id(log)
+    assert (entries[announced.id].change_of, entries[announced.id].changes) == ("world", [])
+    assert (entries[erasure.id].change_of, entries[erasure.id].target_event) == ("record", announced.id)
 
 
 def test_audit_trail_of_no_events_is_empty() -> None:
@@ -261,19 +263,19 @@ def test_organization_has_an_audit_trail() -> None:
     log = LogBuilder(registered=False)
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
-    listed = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
-    assert [a.change_of for a in listed] == ["record", "world"]
-    assert [c.path for c in listed[1].changes] == ["/names"]
-    seen = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
-    assert isinstance(seen.state, Organization)
-    assert {b.path: b.event for b in provenance(seen, ORGANIZATIONS)}["/names"] == named.id
+    entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
+    assert [a.change_of for a in entries] == ["record", "world"]
+    assert [c.path for c in entries[1].changes] == ["/names"]
+    snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
+    assert isinstance(snapshot.state, Organization)
+    assert {b.path: b.event for b in provenance(snapshot, ORGANIZATIONS)}["/names"] == named.id
 
 
-# --- what set each field ----------------------------------------------------------------------------------------------
+# --- provenance -------------------------------------------------------------------------------------------------------
 
 
-def blamed(log: LogBuilder, **clocks: Any) -> dict[str, Any]:
-    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**clocks), DEALS), DEALS)}
+def blamed(log: LogBuilder, **as_of: Any) -> dict[str, Any]:
+    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**as_of), DEALS), DEALS)}
 
 
 def test_provenance_names_the_event_that_set_a_field_and_the_old_value() -> None:
@@ -296,9 +298,9 @@ def test_provenance_of_a_corrected_field_is_the_original_event() -> None:
 def test_provenance_of_a_preferred_claim_names_claim_and_preference() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
-    chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     named = blamed(log)[FIELD]
-    assert (named.value, named.before, named.event, named.preferred_by) == (usd("7"), usd("5"), claim.id, chosen.id)
+    assert (named.value, named.before, named.event, named.preferred_by) == (usd("7"), usd("5"), claim.id, preferred.id)
     assert blamed(log, position=claim.position)[FIELD].preferred_by is None
 
 
@@ -313,87 +315,87 @@ def test_provenance_of_an_unknown_deal_is_empty() -> None:
     assert blamed(log, effective_on="2000-01-01") == {}
 
 
-# --- between two points in time ---------------------------------------------------------------------------------------
+# --- comparisons ------------------------------------------------------------------------------------------------------
 
 
 def test_event_that_took_effect_in_between_is_a_world_change() -> None:
     log, _ = pledged("5", "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-22")
-    made = compared(log, {"effective_on": "2024-06-17"}, {"effective_on": "2024-06-23"})
-    assert kinds(made) == [("world", "5", "7")]
-    assert made.changes[0].causes == (log.events[2].id,)
-    assert "grew" in whats(made)
+    comparison = compare_at(log, {"effective_on": "2024-06-17"}, {"effective_on": "2024-06-23"})
+    assert kinds(comparison) == [("world", "5", "7")]
+    assert comparison.changes[0].causes == (log.events[2].id,)
+    assert "grew" in whats(comparison)
 
 
 def test_event_published_in_between_is_a_world_change() -> None:
     log, _ = pledged("5", "2024-06-16", published="2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-16", published="2024-06-25")
     log.admit(PledgeRevised(pledge="total", amount=usd("8")), "2024-06-20", published="2024-06-25")
-    made = compared(log, {"published_on": "2024-06-17"}, {"published_on": "2024-06-30"})
-    assert kinds(made) == [("world", "5", "8")]
+    comparison = compare_at(log, {"published_on": "2024-06-17"}, {"published_on": "2024-06-30"})
+    assert kinds(comparison) == [("world", "5", "8")]
 
 
 def test_event_that_happened_and_was_recorded_in_between_is_a_world_change() -> None:
     log, announced = pledged("5", "2025-01-02")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-01-05")
-    assert kinds(compared(log, {"position": announced.position}, {"position": 3})) == [("world", "5", "7")]
+    assert kinds(compare_at(log, {"position": announced.position}, {"position": 3})) == [("world", "5", "7")]
 
 
 def test_backdated_event_is_learned_late_and_also_growth() -> None:
     log, announced = pledged("5", "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
-    made = compared(log, {"position": announced.position}, {"position": 3})
-    assert kinds(made) == [("learned_late", "5", "7")]
-    assert {"grew", "learned_late"} <= set(whats(made))
+    comparison = compare_at(log, {"position": announced.position}, {"position": 3})
+    assert kinds(comparison) == [("learned_late", "5", "7")]
+    assert {"grew", "learned_late"} <= set(whats(comparison))
 
 
 def test_correction_is_a_record_change_and_never_growth() -> None:
     log, announced = pledged("5")
     correction = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("50")))
-    made = compared(log, {"position": announced.position}, {})
-    assert kinds(made) == [("record", "5", "50")]
-    assert made.changes[0].causes == (correction.id,)
-    assert whats(made) == ["corrected"]
+    comparison = compare_at(log, {"position": announced.position}, {})
+    assert kinds(comparison) == [("record", "5", "50")]
+    assert comparison.changes[0].causes == (correction.id,)
+    assert whats(comparison) == ["corrected"]
 
 
 def test_correction_and_growth_of_one_amount_are_separate_changes() -> None:
     log, announced = pledged("50", "2024-06-16")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.admit(PledgeRevised(pledge="total", amount=usd("50")), "2025-01-08")
-    made = compared(log, {"position": announced.position}, {})
-    assert kinds(made) == [("record", "50", "5"), ("world", "5", "50")]
-    assert FIELD not in {d.path for d in made.differences}
-    assert set(whats(made)) == {"corrected", "grew"}
+    comparison = compare_at(log, {"position": announced.position}, {})
+    assert kinds(comparison) == [("record", "50", "5"), ("world", "5", "50")]
+    assert FIELD not in {d.path for d in comparison.differences}
+    assert set(whats(comparison)) == {"corrected", "grew"}
 
 
 def test_correction_of_an_event_not_yet_visible_is_not_a_record_change() -> None:
     log, announced = pledged("50", "2024-06-22")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
-    made = compared(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-30"})
-    assert kinds(made) == [("world", None, "5")]
+    comparison = compare_at(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-30"})
+    assert kinds(comparison) == [("world", None, "5")]
 
 
 def test_correction_that_makes_an_event_visible_is_a_record_change() -> None:
     log, announced = pledged("5", "2024-06-22")
     correction = log.correct(announced, effective_on=day("2024-06-12"))
-    made = compared(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-17"})
-    assert kinds(made) == [("record", None, "5")]
-    assert {c.causes for c in made.changes} == {(correction.id,)}
+    comparison = compare_at(log, {"effective_on": "2024-06-17", "position": 2}, {"effective_on": "2024-06-17"})
+    assert kinds(comparison) == [("record", None, "5")]
+    assert {c.causes for c in comparison.changes} == {(correction.id,)}
 
 
 def test_voided_correction_is_no_change() -> None:
     log, announced = pledged("5")
     log.void(log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("50"))))
-    assert compared(log, {"position": announced.position}, {}).changes == []
+    assert compare_at(log, {"position": announced.position}, {}).changes == []
 
 
 def test_voided_event_recorded_again_is_not_growth() -> None:
     log, wrong = pledged("5")
     log.void(wrong)
     log.admit(PledgeAnnounced(pledge="total", amount=usd("7")), "2024-06-16")
-    made = compared(log, {"position": wrong.position}, {})
-    assert kinds(made) == [("record", "5", None), ("learned_late", None, "7")]
-    assert not {"grew", "shrank"} & set(whats(made))
+    comparison = compare_at(log, {"position": wrong.position}, {})
+    assert kinds(comparison) == [("record", "5", None), ("learned_late", None, "7")]
+    assert not {"grew", "shrank"} & set(whats(comparison))
 
 
 def test_claim_and_its_retraction_are_source_changes() -> None:
@@ -402,11 +404,11 @@ def test_claim_and_its_retraction_are_source_changes() -> None:
     reported = log.events[-1].position
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimRetracted(claim="herald"))
-    first = compared(log, {"position": announced.position}, {"position": reported})
+    first = compare_at(log, {"position": announced.position}, {"position": reported})
     assert {(c.kind, c.path) for c in first.changes} == {("source", "/pledges/total/claims")}
-    chosen = compared(log, {"position": reported}, {"position": reported + 1})
-    assert kinds(chosen) == [("record", "5", "7")]
-    taken_back = compared(log, {"position": reported + 1}, {})
+    preferred = compare_at(log, {"position": reported}, {"position": reported + 1})
+    assert kinds(preferred) == [("record", "5", "7")]
+    taken_back = compare_at(log, {"position": reported + 1}, {})
     assert kinds(taken_back) == [("source", "7", "5")]
     assert set(whats(taken_back)) == {"claimed"}
 
@@ -414,49 +416,49 @@ def test_claim_and_its_retraction_are_source_changes() -> None:
 def test_new_preferred_claim_is_a_source_change_and_then_a_record_change() -> None:
     log, announced = pledged()
     log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
-    chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
-    made = compared(log, {"position": announced.position}, {})
-    assert kinds(made) == [("record", "5", "7")]
-    assert next(c for c in made.changes if c.path == FIELD).causes == (chosen.id,)
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    comparison = compare_at(log, {"position": announced.position}, {})
+    assert kinds(comparison) == [("record", "5", "7")]
+    assert next(c for c in comparison.changes if c.path == FIELD).causes == (preferred.id,)
 
 
 def test_reversed_comparison_reverses_the_changes() -> None:
     log, announced = pledged("50", "2024-06-16")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-22")
-    back = compared(log, {}, {"position": announced.position})
+    back = compare_at(log, {}, {"position": announced.position})
     assert kinds(back) == [("learned_late", "7", "5"), ("record", "5", "50")]
 
 
 def test_deal_that_becomes_known_has_appeared_and_is_not_corrected() -> None:
     log, _ = pledged("5", "2024-06-16")
-    made = compared(log, {"effective_on": "2023-12-31"}, {})
-    assert whats(made) == ["appeared"]
-    assert {c.kind for c in made.changes} == {"world"}
-    assert whats(compared(log, {}, {"effective_on": "2023-12-31"})) == ["vanished"]
-    assert whats(compared(log, {"position": 0}, {})) == ["appeared"]
+    comparison = compare_at(log, {"effective_on": "2023-12-31"}, {})
+    assert whats(comparison) == ["appeared"]
+    assert {c.kind for c in comparison.changes} == {"world"}
+    assert whats(compare_at(log, {}, {"effective_on": "2023-12-31"})) == ["vanished"]
+    assert whats(compare_at(log, {"position": 0}, {})) == ["appeared"]
 
 
 def test_corrected_registration_is_a_record_change() -> None:
     log = LogBuilder()
     log.correct(log.events[0], event=DealRegistered(title=Localized(en="Another name")))
-    (change,) = compared(log, {"position": 1}, {}).changes
+    (change,) = compare_at(log, {"position": 1}, {}).changes
     assert (change.path, change.kind, change.causes) == ("/title", "record", (log.events[1].id,))
 
 
 def test_comparison_lists_a_merge_apart_from_the_changes() -> None:
     log, announced = pledged()
     log.admit(DealMerged(into="aws-korea-2031"))
-    made = compared(log, {"position": announced.position}, {})
-    assert made.merged_into == Change("/merged_into", None, "aws-korea-2031")
-    assert made.changes == []
+    comparison = compare_at(log, {"position": announced.position}, {})
+    assert comparison.merged_into == Change("/merged_into", None, "aws-korea-2031")
+    assert comparison.changes == []
 
 
 def test_comparison_of_no_events_is_empty() -> None:
     assert compare([], UNBOUNDED, AsOf(position=3), DEALS).changes == []
 
 
-# --- what it means ----------------------------------------------------------------------------------------------------
+# --- portfolio changes ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -481,25 +483,25 @@ def test_amount_grew_or_shrank_only_if_the_amounts_are_comparable(
     log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="total", amount=before), "2024-06-16")
     log.admit(PledgeRevised(pledge="total", amount=after), "2024-06-20")
-    made = compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
-    assert [m.what for m in portfolio_changes(made) if m.change and m.change.path == FIELD] == [what]
+    comparison = compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
+    assert [m.what for m in portfolio_changes(comparison) if m.change and m.change.path == FIELD] == [what]
 
 
 def test_first_amount_of_a_deal_is_stated_and_not_growth() -> None:
     log = LogBuilder()
     log.admit(PledgeAnnounced(pledge="silent"), "2024-06-10")
     log.admit(PledgeAnnounced(pledge="first", amount=usd("5")), "2024-06-16")
-    assert whats(compared(log, {"effective_on": "2024-06-10"}, {"effective_on": "2024-06-16"})) == ["stated"]
-    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-10"})) == ["unstated"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-10"}, {"effective_on": "2024-06-16"})) == ["stated"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-10"})) == ["unstated"]
 
 
 def test_further_pledge_is_growth_and_a_withdrawal_shrinks_the_deal() -> None:
     log, _ = pledged()
     log.admit(PledgeAnnounced(pledge="more", amount=usd("1")), "2024-06-20")
     log.admit(PledgeWithdrawn(pledge="more"), "2024-06-30")
-    assert whats(compared(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["grew"]
-    assert whats(compared(log, {"effective_on": "2024-06-20"}, {"effective_on": "2024-06-16"})) == ["shrank"]
-    assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})) == ["grew"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-20"}, {"effective_on": "2024-06-16"})) == ["shrank"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-20"}, {})) == ["shrank"]
 
 
 def test_pledge_that_is_part_of_another_is_not_growth() -> None:
@@ -510,7 +512,7 @@ def test_pledge_that_is_part_of_another_is_not_growth() -> None:
     log.admit(
         DealsRelated(relation="includes", deal=log.slug, pledge="total", other_pledge="other-share"), "2024-06-22"
     )
-    assert whats(compared(log, {"effective_on": "2024-06-20"}, {})) == []
+    assert whats(compare_at(log, {"effective_on": "2024-06-20"}, {})) == []
 
 
 @pytest.mark.parametrize(("planned", "what"), [("2028", "slipped"), ("2026", "brought_forward"), ("2027-12", None)])
@@ -518,23 +520,23 @@ def test_milestone_slips_by_the_last_day_of_its_planned_date(planned: str, what:
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1", planned="2027"), "2024-06-16")
     log.admit(MilestoneRescheduled(milestone="phase-1", planned=planned), "2024-06-20")
-    made = compared(log, {"effective_on": "2024-06-16"}, {})
-    assert whats(made) == ([what] if what else [])
+    comparison = compare_at(log, {"effective_on": "2024-06-16"}, {})
+    assert whats(comparison) == ([what] if what else [])
 
 
 def test_world_change_of_the_stage_is_a_stage_move() -> None:
     log = LogBuilder()
     log.admit(StageChanged(stage="construction"), "2024-06-16")
-    assert whats(compared(log, {"effective_on": "2024-06-15"}, {})) == ["stage_moved"]
+    assert whats(compare_at(log, {"effective_on": "2024-06-15"}, {})) == ["stage_moved"]
 
 
 def test_explanations_can_be_encoded_as_json() -> None:
     log, announced = pledged()
     log.correct(announced, effective_on=day("2024-06-17"))
-    made = compared(log, {"position": 2}, {})
+    comparison = compare_at(log, {"position": 2}, {})
     for found in (
         audit_trail(log.events, UNBOUNDED, DEALS)[1].changes,
         provenance(state_as_of("d", log.events, UNBOUNDED, DEALS), DEALS),
-        made,
+        comparison,
     ):
         assert msgspec.json.decode(msgspec.json.encode(found))

@@ -1,4 +1,4 @@
-"""What a deal makes of each announcement, and which it cannot carry. Every rule of `deal.py` is a test here."""
+"""How each event changes a deal, and which events a deal refuses. Every rule of `deal.py` has a test here."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ ANNOUNCED = "2025-06-16"
 LATER = "2025-06-22"
 
 
-def with_pledge(**said: Any) -> LogBuilder:
+def with_pledge(**fields: Any) -> LogBuilder:
     log = LogBuilder()
-    log.admit(PledgeAnnounced(pledge="total", **said), ANNOUNCED)
+    log.admit(PledgeAnnounced(pledge="total", **fields), ANNOUNCED)
     return log
 
 
@@ -61,13 +61,13 @@ def with_site() -> LogBuilder:
     return log
 
 
-def with_milestone(**said: Any) -> LogBuilder:
+def with_milestone(**fields: Any) -> LogBuilder:
     log = LogBuilder()
-    log.admit(MilestoneScheduled(milestone="phase-1", planned="2027", **said), ANNOUNCED)
+    log.admit(MilestoneScheduled(milestone="phase-1", planned="2027", **fields), ANNOUNCED)
     return log
 
 
-# --- what is announced is so ------------------------------------------------------------------------------------------
+# --- events -----------------------------------------------------------------------------------------------------------
 
 
 def test_registered_deal_has_only_the_fields_of_its_registration() -> None:
@@ -224,14 +224,14 @@ def test_relation_declared_twice_is_listed_once() -> None:
 
 def test_order_of_lists_does_not_depend_on_the_order_of_events() -> None:
     one, two = LogBuilder(), LogBuilder()
-    said = [
+    fields = [
         (PledgeAnnounced(pledge="b"), ANNOUNCED),
         (PledgeAnnounced(pledge="a"), ANNOUNCED),
         (PledgeAnnounced(pledge="c"), "2025-01-01"),
     ]
-    for event, on in said:
+    for event, on in fields:
         one.admit(event, on)
-    for event, on in reversed(said):
+    for event, on in reversed(fields):
         two.admit(event, on)
     assert [p.pledge for p in one.state().pledges] == ["c", "a", "b"]
     assert one.state() == two.state()
@@ -305,11 +305,11 @@ def test_declared_stage_can_go_back() -> None:
     assert log.state().stage.value == "signed"  # type: ignore[union-attr]
 
 
-# --- what a deal cannot carry -----------------------------------------------------------------------------------------
+# --- refused events ---------------------------------------------------------------------------------------------------
 
 
 def ulsan() -> LogBuilder:
-    """A deal with one of everything, each in a state in which something can no longer be done to it."""
+    """A deal with one item of each kind, in states that refuse further events."""
     log = LogBuilder()
     for pledge in ("total", "gone"):
         log.admit(PledgeAnnounced(pledge=pledge), ANNOUNCED)
@@ -395,7 +395,7 @@ def test_fold_names_the_same_rules_as_admission() -> None:
 
 
 def test_fold_has_a_case_for_every_event_type() -> None:
-    """The fold answers to each type with a deal or a refusal, never with an error."""
+    """Each type gives a deal or a broken rule, and no other error."""
     tried = {type(event) for event, _ in REFUSED} | set(BOOKKEEPING_TYPES)
     tried |= {StageChanged, DealRevised, PartiesJoined, PartnershipFormed}
     assert set(get_args(DealEvent)) <= tried
@@ -410,7 +410,7 @@ def test_fold_has_a_case_for_every_event_type() -> None:
 
 
 def disputed() -> LogBuilder:
-    """USD 5.1bn by the city, and another paper's figure."""
+    """USD 5.1bn as announced, and another newspaper's figure."""
     log = with_pledge(amount=usd("5100000000"))
     log.admit(
         ClaimReported(
@@ -436,7 +436,9 @@ def test_claim_is_listed_beside_the_announced_value() -> None:
 def test_claim_applies_from_the_date_of_the_event_it_is_about() -> None:
     log = disputed()
     assert len(log.state(effective_on=ANNOUNCED).pledges[0].claims) == 2
-    assert log.state(effective_on=ANNOUNCED, published_on="2025-06-19").pledges[0].claims == ()  # not yet published
+    assert (
+        log.state(effective_on=ANNOUNCED, published_on="2025-06-19").pledges[0].claims == ()
+    )  # The claim is not yet published.
 
 
 def test_claim_is_superseded_when_the_value_changes() -> None:

@@ -71,7 +71,7 @@ def test_a_change_of_what_has_nothing_left_out_is_the_same_object() -> None:
 
 
 @quick
-@given(logs(most=20))
+@given(logs(max_events=20))
 def test_a_state_and_its_changes_say_the_same_and_leave_nothing_out(log: Any) -> None:
     seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     changes = [change for entry in audit_trail(log.events, UNBOUNDED, DEALS) for change in entry.changes]

@@ -1,4 +1,4 @@
-"""How a history is read: three clocks, corrections and voids, preferred claims, merges, erasure, the strict door."""
+"""As-of states, corrections and voids, preferred claims, merges, redactions and admission."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from registry.events.types import (
 )
 from tests.domain.builders import LogBuilder, article, day, usd
 
-NOWHERE = UUID(int=404)
+UNKNOWN_EVENT = UUID(int=404)
 
 
 def pledged(amount: str = "5", effective: str = "2025-06-16", **more: Any) -> tuple[LogBuilder, Recorded]:
@@ -48,13 +48,13 @@ def pledged(amount: str = "5", effective: str = "2025-06-16", **more: Any) -> tu
     return log, log.admit(PledgeAnnounced(pledge="total", amount=usd(amount)), effective, **more)
 
 
-def amount(log: LogBuilder, **clocks: Any) -> str | None:
-    pledges = log.state(**clocks).pledges
+def amount(log: LogBuilder, **as_of: Any) -> str | None:
+    pledges = log.state(**as_of).pledges
     return pledges[0].amount.value if pledges and pledges[0].amount else None
 
 
-def refused(log: LogBuilder, event: Any, effective: str | None = None) -> RuleBroken:
-    """The refusal of an event, which must leave the log as it was."""
+def refuse(log: LogBuilder, event: Any, effective: str | None = None) -> RuleBroken:
+    """The error with which admission refuses an event; the log stays unchanged."""
     before, state = list(log.events), log.history().state
     with pytest.raises(RuleBroken) as refusal:
         log.admit(event, effective)
@@ -62,7 +62,7 @@ def refused(log: LogBuilder, event: Any, effective: str | None = None) -> RuleBr
     return refusal.value
 
 
-# --- the three clocks -------------------------------------------------------------------------------------------------
+# --- the time axes ----------------------------------------------------------------------------------------------------
 
 
 def test_each_time_axis_alone_hides_later_events() -> None:
@@ -116,10 +116,10 @@ def test_revision_published_before_its_pledge_is_unapplied_in_between() -> None:
     log, _ = pledged(published="2025-06-22")
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-20")
     assert log.history().timeline.refusals == {}
-    seen = state_as_of(log.slug, log.events, AsOf(published_on=day("2025-06-21")), DEALS)
-    assert [(r.recorded.id, refusal.code) for r, refusal in seen.unapplied] == [(revision.id, "pledge-unknown")]
-    assert seen.state is not None
-    assert seen.state.pledges == ()
+    snapshot = state_as_of(log.slug, log.events, AsOf(published_on=day("2025-06-21")), DEALS)
+    assert [(r.recorded.id, refusal.code) for r, refusal in snapshot.unapplied] == [(revision.id, "pledge-unknown")]
+    assert snapshot.state is not None
+    assert snapshot.state.pledges == ()
 
 
 def test_event_with_a_future_effective_date_does_not_apply_yet() -> None:
@@ -187,8 +187,8 @@ def test_latest_correction_applies_and_a_chain_belongs_to_the_original() -> None
     log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     assert amount(log) == "5"
     assert [amount(log, position=n) for n in (2, 3, 4)] == ["50", "6", "5"]
-    reading = log.history().record.by_id[announced.id]
-    assert len(reading.corrections) == 2
+    effective = log.history().record.by_id[announced.id]
+    assert len(effective.corrections) == 2
 
 
 def test_voided_correction_restores_the_previous_content() -> None:
@@ -219,62 +219,62 @@ def test_id_of_a_voided_pledge_can_be_used_again() -> None:
     assert amount(log) == "5"
 
 
-def test_correction_of_another_stream_is_refused() -> None:
+def test_correction_of_another_stream_is_refuse() -> None:
     log, _ = pledged()
-    assert refused(
-        log, EventCorrected(corrects=NOWHERE, replacement=Replacement(effective_on=day("2025-01-01")))
+    assert refuse(
+        log, EventCorrected(corrects=UNKNOWN_EVENT, replacement=Replacement(effective_on=day("2025-01-01")))
     ).refusal.code == ("event-unknown")
 
 
-def test_correction_without_a_change_is_refused() -> None:
+def test_correction_without_a_change_is_refuse() -> None:
     log, announced = pledged()
     same = Replacement(event=PledgeAnnounced(pledge="total", amount=usd("5")))
-    assert refused(log, EventCorrected(corrects=announced.id, replacement=same)).refusal.code == "corrects-nothing"
+    assert refuse(log, EventCorrected(corrects=announced.id, replacement=same)).refusal.code == "corrects-nothing"
 
 
-def test_correction_to_another_event_type_is_refused() -> None:
+def test_correction_to_another_event_type_is_refuse() -> None:
     log, announced = pledged()
     other = Replacement(event=StageChanged(stage="signed"))
-    assert refused(log, EventCorrected(corrects=announced.id, replacement=other)).refusal.code == "type-changed"
+    assert refuse(log, EventCorrected(corrects=announced.id, replacement=other)).refusal.code == "type-changed"
 
 
-def test_correction_of_a_voided_event_is_refused() -> None:
+def test_correction_of_a_voided_event_is_refuse() -> None:
     log, announced = pledged()
     log.void(announced)
     change = Replacement(effective_on=day("2025-01-01"))
-    assert refused(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-voided"
+    assert refuse(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-voided"
 
 
-def test_correction_of_a_void_or_a_merge_is_refused() -> None:
+def test_correction_of_a_void_or_a_merge_is_refuse() -> None:
     log, announced = pledged()
     void = log.void(announced)
     merge = log.admit(DealMerged(into="other-deal"))
     change = Replacement(effective_on=day("2025-01-01"))
     for record in (void, merge):
-        assert refused(log, EventCorrected(corrects=record.id, replacement=change)).refusal.code == "not-correctable"
+        assert refuse(log, EventCorrected(corrects=record.id, replacement=change)).refusal.code == "not-correctable"
 
 
 def test_corrected_claim_must_name_the_event_it_is_about() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="c", field="/pledges/total/amount", value=usd("7")))
     words = Replacement(event=ClaimReported(claim="c", field="/pledges/total/amount", value=usd("8")))
-    assert refused(log, EventCorrected(corrects=claim.id, replacement=words)).refusal.code == "claim-about-missing"
+    assert refuse(log, EventCorrected(corrects=claim.id, replacement=words)).refusal.code == "claim-about-missing"
 
 
-def test_second_void_of_an_event_is_refused() -> None:
+def test_second_void_of_an_event_is_refuse() -> None:
     log, announced = pledged()
     log.void(announced)
-    assert refused(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
+    assert refuse(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
 
 
-def test_void_of_an_unknown_event_is_refused() -> None:
+def test_void_of_an_unknown_event_is_refuse() -> None:
     log, _ = pledged()
-    assert refused(log, EventVoided(voids=NOWHERE)).refusal.code == "event-unknown"
+    assert refuse(log, EventVoided(voids=UNKNOWN_EVENT)).refusal.code == "event-unknown"
 
 
-def test_void_of_a_registration_is_refused() -> None:
+def test_void_of_a_registration_is_refuse() -> None:
     log = LogBuilder()
-    assert refused(log, EventVoided(voids=log.events[0].id)).refusal.code == "registration-voided"
+    assert refuse(log, EventVoided(voids=log.events[0].id)).refusal.code == "registration-voided"
 
 
 def test_change_that_makes_later_events_unapplied_is_refused_with_their_ids() -> None:
@@ -287,29 +287,29 @@ def test_change_that_makes_later_events_unapplied_is_refused_with_their_ids() ->
         EventVoided(voids=announced.id),
         EventCorrected(corrects=announced.id, replacement=renamed),
     ):
-        refusal = refused(log, event)
+        refusal = refuse(log, event)
         assert refusal.refusal.code == "would-strand-events"
         assert refusal.events == (str(revision.id), str(claim.id))
         assert str(revision.id) in str(refusal)
-    assert refused(log, EventCorrected(corrects=announced.id, replacement=moved)).events == (
+    assert refuse(log, EventCorrected(corrects=announced.id, replacement=moved)).events == (
         str(revision.id),
         str(claim.id),
     )
 
 
-def test_backdated_event_that_makes_a_later_one_unapplied_is_refused() -> None:
+def test_backdated_event_that_makes_a_later_one_unapplied_is_refuse() -> None:
     log = LogBuilder()
     scheduled = log.admit(MilestoneScheduled(milestone="phase-1"), "2025-06-16")
-    assert refused(log, MilestoneScheduled(milestone="phase-1"), "2025-01-01").events == (str(scheduled.id),)
+    assert refuse(log, MilestoneScheduled(milestone="phase-1"), "2025-01-01").events == (str(scheduled.id),)
 
 
 def test_milestone_reached_before_its_plan_needs_a_backdated_plan() -> None:
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="phase-1"), "2025-08-29")
-    assert refused(log, MilestoneReached(milestone="phase-1"), "2025-06-16").refusal.code == "milestone-unknown"
+    assert refuse(log, MilestoneReached(milestone="phase-1"), "2025-06-16").refusal.code == "milestone-unknown"
 
 
-# --- claims and the choice between them -------------------------------------------------------------------------------
+# --- preferred claims -------------------------------------------------------------------------------------------------
 
 
 def disputed() -> tuple[LogBuilder, Recorded]:
@@ -333,9 +333,9 @@ def test_preferred_claim_is_shown_and_the_announced_value_is_listed() -> None:
 
 def test_preferences_have_a_recorded_history() -> None:
     log, _ = disputed()
-    chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimPreferred(field=FIELD))
-    assert [amount(log, position=chosen.position + n) for n in (-1, 0, 1)] == ["5", "7", "5"]
+    assert [amount(log, position=preferred.position + n) for n in (-1, 0, 1)] == ["5", "7", "5"]
 
 
 def test_preference_applies_to_earlier_effective_dates_too() -> None:
@@ -361,9 +361,9 @@ def test_preference_ends_when_a_later_event_sets_the_field() -> None:
 
 def test_preference_can_be_corrected_to_a_later_claim() -> None:
     log, _ = disputed()
-    chosen = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
-    log.correct(chosen, event=ClaimPreferred(field=FIELD, claim="joongang"))
+    log.correct(preferred, event=ClaimPreferred(field=FIELD, claim="joongang"))
     assert amount(log) == "6"
 
 
@@ -378,12 +378,12 @@ def test_preference_can_be_corrected_to_a_later_claim() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_preference_that_is_unknown_or_already_in_force_is_refused(preference: ClaimPreferred, rule: str) -> None:
+def test_preference_that_is_unknown_or_already_in_force_is_refuse(preference: ClaimPreferred, rule: str) -> None:
     log, _ = disputed()
     log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
     log.admit(ClaimRetracted(claim="joongang"))
-    assert refused(log, preference).refusal.code == rule
+    assert refuse(log, preference).refusal.code == rule
 
 
 def test_recorder_fills_in_the_event_that_a_claim_is_about() -> None:
@@ -395,26 +395,26 @@ def test_recorder_fills_in_the_event_that_a_claim_is_about() -> None:
     assert claim.event.about == revised.id
 
 
-def test_void_of_the_event_that_a_claim_is_about_is_refused() -> None:
+def test_void_of_the_event_that_a_claim_is_about_is_refuse() -> None:
     log, _ = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("6")), "2025-06-20")
     claim = log.admit(ClaimReported(claim="c", field=FIELD, value=usd("7")))
-    assert refused(log, EventVoided(voids=revision.id)).events == (str(claim.id),)
+    assert refuse(log, EventVoided(voids=revision.id)).events == (str(claim.id),)
 
 
 @pytest.mark.parametrize("which", [0, 2])
-def test_claim_about_a_registration_or_another_claim_is_refused(which: int) -> None:
-    """Of no registration, and of no other claim: so places never go in circles."""
+def test_claim_about_a_registration_or_another_claim_is_refuse(which: int) -> None:
+    """Otherwise the places of two claims in the fold could depend on each other."""
     log, _ = disputed()
     claim = ClaimReported(claim="c", field=FIELD, value=usd("8"), about=log.events[which].id)
-    assert refused(log, claim).refusal.code == "event-unknown"
+    assert refuse(log, claim).refusal.code == "event-unknown"
 
 
 def test_claims_corrected_to_be_about_each_other_are_refused_or_unapplied() -> None:
     log, first = disputed()
     second = log.admit(ClaimReported(claim="c", field=FIELD, value=usd("8")))
     circle = Replacement(event=ClaimReported(claim="herald", field=FIELD, value=usd("7"), about=second.id))
-    assert refused(log, EventCorrected(corrects=first.id, replacement=circle)).refusal.code == "would-strand-events"
+    assert refuse(log, EventCorrected(corrects=first.id, replacement=circle)).refusal.code == "would-strand-events"
     log.record(EventCorrected(corrects=first.id, replacement=circle))
     back = Replacement(event=ClaimReported(claim="c", field=FIELD, value=usd("8"), about=first.id))
     log.record(EventCorrected(corrects=second.id, replacement=back))
@@ -442,13 +442,13 @@ def test_voided_merge_does_not_redirect() -> None:
     log.admit(StageChanged(stage="signed"), "2025-07-01")
 
 
-def test_merges_that_make_no_sense_are_refused() -> None:
+def test_merges_that_make_no_sense_are_refuse() -> None:
     log, _ = pledged()
-    assert refused(log, DealMerged(into=log.slug)).refusal.code == "merge-into-itself"
-    assert refused(log, DealUnmerged()).refusal.code == "not-merged"
+    assert refuse(log, DealMerged(into=log.slug)).refusal.code == "merge-into-itself"
+    assert refuse(log, DealUnmerged()).refusal.code == "not-merged"
     log.admit(DealMerged(into="aws-korea-2031"))
-    assert refused(log, DealMerged(into="other")).refusal.code == "already-merged"
-    assert refused(log, StageChanged(stage="signed"), "2025-07-01").refusal.code == "merged"
+    assert refuse(log, DealMerged(into="other")).refusal.code == "already-merged"
+    assert refuse(log, StageChanged(stage="signed"), "2025-07-01").refusal.code == "merged"
 
 
 def test_merged_deal_can_still_be_corrected() -> None:
@@ -458,7 +458,7 @@ def test_merged_deal_can_still_be_corrected() -> None:
     assert amount(log) == "5"
 
 
-# --- erasure ----------------------------------------------------------------------------------------------------------
+# --- redactions -------------------------------------------------------------------------------------------------------
 
 
 def test_redacted_content_is_gone_at_every_as_of_point() -> None:
@@ -466,33 +466,33 @@ def test_redacted_content_is_gone_at_every_as_of_point() -> None:
     log.redact(announced)
     assert log.state().pledges == ()
     assert log.state(position=2).pledges == ()
-    reading = log.history().record.by_id[announced.id]
-    assert (reading.event, reading.sources, reading.recorded.leaf_hash) == (None, (), announced.leaf_hash)
+    effective = log.history().record.by_id[announced.id]
+    assert (effective.event, effective.sources, effective.recorded.leaf_hash) == (None, (), announced.leaf_hash)
 
 
 def test_redaction_removes_the_content_from_a_cached_stream() -> None:
     log, announced = pledged()
-    held = log.history()
-    held.append(log.make(EventRedacted(redacts=announced.id, reason="By law.")))
-    assert held.state.pledges == ()
-    assert all(e.event is None for e in held.events if e.id == announced.id)
+    stream = log.history()
+    stream.append(log.make(EventRedacted(redacts=announced.id, reason="By law.")))
+    assert stream.state.pledges == ()
+    assert all(e.event is None for e in stream.events if e.id == announced.id)
 
 
 def test_redaction_is_admitted_although_later_events_depend_on_it() -> None:
     log, announced = pledged()
     revision = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
     log.redact(announced)
-    seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
-    assert [r.recorded.id for r, _ in seen.unapplied] == [revision.id]
+    snapshot = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
+    assert [r.recorded.id for r, _ in snapshot.unapplied] == [revision.id]
 
 
-def test_correction_of_a_redacted_event_is_refused() -> None:
+def test_correction_of_a_redacted_event_is_refuse() -> None:
     log, announced = pledged("50")
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
     log.redact(announced)
     assert log.state().pledges == ()
     change = Replacement(effective_on=day("2025-01-01"))
-    assert refused(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-redacted"
+    assert refuse(log, EventCorrected(corrects=announced.id, replacement=change)).refusal.code == "event-redacted"
 
 
 def test_redacted_correction_does_not_restore_the_corrected_content() -> None:
@@ -502,10 +502,10 @@ def test_redacted_correction_does_not_restore_the_corrected_content() -> None:
     assert log.state().pledges == ()
     assert log.state(position=correction.position).pledges == ()
     assert amount(log, position=announced.position) == "50"
-    reading = log.history().record.by_id[announced.id]
-    assert (reading.event, reading.sources, reading.content_record.id) == (None, (), correction.id)
+    effective = log.history().record.by_id[announced.id]
+    assert (effective.event, effective.sources, effective.content_record.id) == (None, (), correction.id)
     later = Replacement(effective_on=day("2025-01-01"))
-    refusal = refused(log, EventCorrected(corrects=announced.id, replacement=later))
+    refusal = refuse(log, EventCorrected(corrects=announced.id, replacement=later))
     assert (refusal.refusal.code, str(correction.id) in str(refusal)) == ("event-redacted", True)
     log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
     assert amount(log) == "6"
@@ -517,7 +517,7 @@ def test_void_of_a_redacted_correction_restores_the_original() -> None:
     log.correct(announced, effective_on=day("2025-01-02"))
     log.redact(correction)
     log.void(correction)
-    assert log.state().pledges == ()  # the later one quoted it, and stands
+    assert log.state().pledges == ()  # The later correction repeated it and is in force.
     log.void(log.events[3])
     assert amount(log) == "50"
 
@@ -529,15 +529,15 @@ def test_voided_event_stays_voided_when_the_void_is_redacted() -> None:
     again = log.void(restored)
     later = log.admit(StageChanged(stage="signed"), "2025-07-01")
     states = [log.state(position=n) for n in range(1, later.position + 1)]
-    for erased in (void, again, restored):
-        held = log.history()
-        redaction = log.redact(erased)
-        held.append(redaction)
+    for redacted in (void, again, restored):
+        stream = log.history()
+        redaction = log.redact(redacted)
+        stream.append(redaction)
         assert [log.state(position=n) for n in range(1, later.position + 1)] == states
-        assert log.state() == held.state == states[-1]
-        reading = log.history().record.by_id[erased.id]
-        assert (reading.recorded.erased, reading.event) == (True, EventVoided(voids=erased.event.voids))  # type: ignore[union-attr]
-    assert refused(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
+        assert log.state() == stream.state == states[-1]
+        effective = log.history().record.by_id[redacted.id]
+        assert (effective.recorded.erased, effective.event) == (True, EventVoided(voids=redacted.event.voids))  # type: ignore[union-attr]
+    assert refuse(log, EventVoided(voids=announced.id)).refusal.code == "already-voided"
 
 
 def test_redacted_merge_preference_and_retraction_still_apply() -> None:
@@ -565,10 +565,10 @@ def test_redacted_preference_still_applies_as_corrected() -> None:
     log, _ = pledged()
     log.admit(ClaimReported(claim="daily", field="/pledges/total/amount", value=usd("6")))
     log.admit(ClaimReported(claim="weekly", field="/pledges/total/amount", value=usd("7")))
-    chosen = log.admit(ClaimPreferred(field="/pledges/total/amount", claim="weekly"))
-    slip = log.correct(chosen, event=ClaimPreferred(field="/pledges/total/amount", claim="daily", reason="words"))
-    log.redact(chosen)
-    assert amount(log, position=chosen.position) == "7"
+    preferred = log.admit(ClaimPreferred(field="/pledges/total/amount", claim="weekly"))
+    slip = log.correct(preferred, event=ClaimPreferred(field="/pledges/total/amount", claim="daily", reason="words"))
+    log.redact(preferred)
+    assert amount(log, position=preferred.position) == "7"
     assert amount(log, position=slip.position) == "6"
     assert amount(log) == "6"
 
@@ -581,30 +581,30 @@ def test_redaction_without_effects_can_be_read() -> None:
     assert amount(log) == "5"
 
 
-def test_redactions_that_make_no_sense_are_refused() -> None:
+def test_redactions_that_make_no_sense_are_refuse() -> None:
     log, announced = pledged()
     erasure = log.redact(announced)
-    assert refused(log, EventRedacted(redacts=announced.id, reason="Again.")).refusal.code == "already-redacted"
-    assert refused(log, EventRedacted(redacts=erasure.id, reason="Hide it.")).refusal.code == "redaction-redacted"
-    assert refused(log, EventRedacted(redacts=NOWHERE, reason="What?")).refusal.code == "event-unknown"
-    assert refused(log, EventVoided(voids=erasure.id)).refusal.code == "redaction-voided"
+    assert refuse(log, EventRedacted(redacts=announced.id, reason="Again.")).refusal.code == "already-redacted"
+    assert refuse(log, EventRedacted(redacts=erasure.id, reason="Hide it.")).refusal.code == "redaction-redacted"
+    assert refuse(log, EventRedacted(redacts=UNKNOWN_EVENT, reason="What?")).refusal.code == "event-unknown"
+    assert refuse(log, EventVoided(voids=erasure.id)).refusal.code == "redaction-voided"
 
 
-# --- the strict door --------------------------------------------------------------------------------------------------
+# --- admission --------------------------------------------------------------------------------------------------------
 
 
 def test_first_event_of_a_deal_must_register_it() -> None:
     log = LogBuilder(registered=False)
-    assert refused(log, StageChanged(stage="signed"), "2025-01-01").refusal.code == "not-registered"
+    assert refuse(log, StageChanged(stage="signed"), "2025-01-01").refusal.code == "not-registered"
     log.admit(DealRegistered(title=Localized(en="A deal")))
-    assert refused(log, DealRegistered(title=Localized(en="A deal"))).refusal.code == "already-registered"
+    assert refuse(log, DealRegistered(title=Localized(en="A deal"))).refusal.code == "already-registered"
 
 
 def test_admission_does_not_change_the_given_stream() -> None:
     log, _ = pledged()
     history = log.history()
-    answer = admit(history, log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20"))
-    assert history.state != answer.state
+    after = admit(history, log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20"))
+    assert history.state != after.state
     assert history.version == 2
     assert history.state == log.history().state
 
@@ -618,13 +618,13 @@ def test_organization_stream_follows_the_same_as_of_rule() -> None:
             replacement=Replacement(event=OrganizationRegistered(name=Localized(en="SK Group"))),
         )
     )
-    held: FoldedStream[Organization] = FoldedStream("sk-group", ORGANIZATIONS, log.events)
-    assert held.state.name == Localized(en="SK Group")
+    stream: FoldedStream[Organization] = FoldedStream("sk-group", ORGANIZATIONS, log.events)
+    assert stream.state.name == Localized(en="SK Group")
 
 
 def test_stream_folded_as_of_a_date_hides_later_events_as_it_grows() -> None:
     log, _ = pledged()
     later = log.make(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20")
-    held: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events, AsOf(effective_on=day("2025-06-19")))
-    held.append(later)
-    assert held.state.pledges[0].amount == usd("5")
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events, AsOf(effective_on=day("2025-06-19")))
+    stream.append(later)
+    assert stream.state.pledges[0].amount == usd("5")

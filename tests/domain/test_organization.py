@@ -1,4 +1,4 @@
-"""An organization's names, identifiers and owners over time; who may be the same twice; and who really commits."""
+"""Names, identifiers and owners of organizations over time, ultimate parents, and suggested duplicates."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_organization_with_redacted_registration_keeps_its_slug() -> None:
     assert list(register("kt", None).all_names()) == ["kt"]
 
 
-# --- who really commits -----------------------------------------------------------------------------------------------
+# --- ultimate parents -------------------------------------------------------------------------------------------------
 
 
 def test_organization_counts_under_its_owners_of_that_day() -> None:
@@ -150,7 +150,7 @@ def test_cycle_of_owners_has_no_ultimate_parent(parents: Mapping[str, str], merg
         assert tops.get(top, top) == top, "who is on top counts under nobody"
 
 
-# --- who may be the same ----------------------------------------------------------------------------------------------
+# --- suggested duplicates ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_cycle_of_owners_has_no_ultimate_parent(parents: Mapping[str, str], merg
     ],
 )
 def test_duplicate_under_another_name_is_suggested(one: str, other: str, reason: str) -> None:
-    (found,) = suggest_duplicates(organization("a", one), [organization("b", other)])
-    assert (found.other, found.reason) == ("b", reason)
-    assert found.names == (one, other)
+    (suggestions,) = suggest_duplicates(organization("a", one), [organization("b", other)])
+    assert (suggestions.other, suggestions.reason) == ("b", reason)
+    assert suggestions.names == (one, other)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_shared_identifier_suggests_a_duplicate_and_different_ones_exclude_it() 
     one = organization("kt", "KT", None, brn)
     same = organization("korea-telecom", "한국통신", None, brn)
     other = organization("kt-x", "KT", None, OrganizationIdentified(scheme="kr-brn", identifier="124-81-00998"))
-    (found,) = suggest_duplicates(one, [other, same, one])
-    assert (found.other, found.score, found.reason) == ("korea-telecom", 100.0, "same kr-brn")
+    (suggestions,) = suggest_duplicates(one, [other, same, one])
+    assert (suggestions.other, suggestions.score, suggestions.reason) == ("korea-telecom", 100.0, "same kr-brn")
 
 
 def test_likeliest_duplicate_is_suggested_first() -> None:

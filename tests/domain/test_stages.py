@@ -1,4 +1,4 @@
-"""Declared and inferred stages stay apart; silence is a note of a named rule; the ladder keeps each step's day."""
+"""Declared and inferred stages, the ladder, inactivity, and external stage codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_stage_shows_whether_it_was_declared_or_inferred() -> None:
 
 
 def test_groundbreaking_implies_no_construction() -> None:
-    """Hard case 12: breaking ground infers nothing; construction that was reported does."""
+    """Hard case 12: a groundbreaking implies nothing; reported construction does."""
     log = LogBuilder()
     log.admit(MilestoneScheduled(milestone="ceremony", kind="groundbreaking"), "2025-06-16")
     log.admit(MilestoneReached(milestone="ceremony"), "2025-08-29")
@@ -45,11 +45,11 @@ def test_ladder_gives_the_first_day_of_each_stage_that_was_reported() -> None:
     timeline = log.history().timeline
     reached = zip(timeline.steps, timeline.states, strict=True)
     steps = [StageChange(s.applied.effective_on, state.stage, s.applied.id) for s, state in reached if state.stage]
-    rungs = ladder(reversed(steps))
-    assert [rung.stage for rung in rungs] == list(LADDER)
-    assert [rung.on for rung in rungs] == [None, day("2024-09-27"), None, day("2025-08-29"), None]
-    assert rungs[3].event == events[1].id
-    assert rungs[3].basis == "declared"
+    steps_of_ladder = ladder(reversed(steps))
+    assert [step.stage for step in steps_of_ladder] == list(LADDER)
+    assert [step.on for step in steps_of_ladder] == [None, day("2024-09-27"), None, day("2025-08-29"), None]
+    assert steps_of_ladder[3].event == events[1].id
+    assert steps_of_ladder[3].basis == "declared"
 
 
 COMMITTED = StageState("committed", "declared", day("2024-01-01"))
@@ -57,9 +57,13 @@ COMMITTED = StageState("committed", "declared", day("2024-01-01"))
 
 def test_deal_without_a_published_source_for_18_months_is_inactive() -> None:
     assert inactivity(COMMITTED, day("2024-01-31"), day("2025-07-30")) is None
-    quiet = inactivity(COMMITTED, day("2024-01-31"), day("2025-07-31"))
-    assert quiet is not None
-    assert (quiet.since, quiet.rule, quiet.last_published) == (day("2025-07-31"), INACTIVITY_RULE, day("2024-01-31"))
+    inactive = inactivity(COMMITTED, day("2024-01-31"), day("2025-07-31"))
+    assert inactive is not None
+    assert (inactive.since, inactive.rule, inactive.last_published) == (
+        day("2025-07-31"),
+        INACTIVITY_RULE,
+        day("2024-01-31"),
+    )
     end_of_month = inactivity(None, day("2024-08-31"), day("2030-01-01"))
     assert end_of_month is not None
     assert end_of_month.since == day("2026-02-28")
@@ -73,13 +77,13 @@ def test_operating_or_stopped_deal_is_never_inactive(stage: Stage) -> None:
 
 
 @given(st.dates(date(2000, 1, 1)), st.dates(date(2000, 1, 1)))
-def test_inactivity_begins_18_months_after_the_last_source(published: date, asked: date) -> None:
-    quiet = inactivity(COMMITTED, published, asked)
-    if quiet is None:
-        assert (asked - published).days < 550
+def test_inactivity_begins_18_months_after_the_last_source(published: date, on: date) -> None:
+    inactive = inactivity(COMMITTED, published, on)
+    if inactive is None:
+        assert (on - published).days < 550
     else:
-        assert quiet.since <= asked
-        assert 545 <= (quiet.since - published).days <= 550
+        assert inactive.since <= on
+        assert 545 <= (inactive.since - published).days <= 550
 
 
 def test_every_stage_has_external_codes() -> None:

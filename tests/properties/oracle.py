@@ -1,8 +1,7 @@
-"""A second reading of histories, as plain as the rule itself: lists and loops, nothing kept, nothing clever.
+"""An oracle: a second implementation of the as-of rule and the fold, with plain lists and loops and no caches.
 
-It is written from the words of the rule (which events are seen, how they read, in which order they are folded) and
-shares no code with `registry.domain`, so that both being wrong in the same way is unlikely. It is slow, and that is its
-virtue.
+It is written from the text of the rule (which events are visible, their content after corrections, the order of the
+fold) and shares no code with `registry.domain`, so both are unlikely to have the same error. It is slow by design.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from msgspec import UNSET
 
 from registry.events.types import Recorded, Source
 
-RECORDS_OWN = {
+BOOKKEEPING = {
     "deal_registered",
     "event_corrected",
     "event_voided",
@@ -26,162 +25,170 @@ RECORDS_OWN = {
     "deal_merged",
     "deal_unmerged",
 }
-CLAIMS_OWN = {"claim_reported", "claim_retracted"}
+CLAIM_TYPES = {"claim_reported", "claim_retracted"}
 LADDER = ["intention", "signed", "committed", "construction", "operating"]
 
-Words = dict[str, Any]
+Content = dict[str, Any]
 State = dict[str, Any]
 
 
 class NotApplicable(Exception):
-    """The state cannot carry the event."""
+    """The state cannot take the event."""
 
 
-def is_voided(events: Sequence[Recorded], one: UUID) -> bool:
-    """Whether a void that stands names the event: a void stands unless it is voided itself."""
+def is_voided(events: Sequence[Recorded], event_id: UUID) -> bool:
+    """Whether a void in force names the event: a void is in force unless it is voided itself."""
     return any(
-        e.type == "event_voided" and e.event is not None and e.event.voids == one and not is_voided(events, e.id)  # type: ignore[union-attr]
+        e.type == "event_voided" and e.event is not None and e.event.voids == event_id and not is_voided(events, e.id)  # type: ignore[union-attr]
         for e in events
     )
 
 
 def original_of(events: Sequence[Recorded], correction: Recorded) -> UUID:
-    """The event that a correction comes down to, however many corrections lie between."""
-    named: UUID = correction.event.corrects  # type: ignore[union-attr]
+    """The original event of a correction, over any number of corrections in between."""
+    target: UUID = correction.event.corrects  # type: ignore[union-attr]
     for e in events:
-        if e.id == named and e.type == "event_corrected" and e.event is not None:
+        if e.id == target and e.type == "event_corrected" and e.event is not None:
             return original_of(events, e)
-    return named
+    return target
 
 
-def as_it_reads(events: Sequence[Recorded], one: Recorded) -> Words:
-    """An event's words: those of its latest correction that is not voided, else its own; none where they are erased."""
-    words: Words = {
-        "id": one.id,
-        "type": one.type,
-        "position": one.position,
-        "version": one.version,
-        "event": one.event,
-        "effective_on": one.effective_on,
-        "published_on": one.published_on,
-        "sources": one.sources,
+def effective_content(events: Sequence[Recorded], original: Recorded) -> Content:
+    """An event's content: from its latest correction that is not voided, else its own; None if that was redacted."""
+    content: Content = {
+        "id": original.id,
+        "type": original.type,
+        "position": original.position,
+        "version": original.version,
+        "event": original.event,
+        "effective_on": original.effective_on,
+        "published_on": original.published_on,
+        "sources": original.sources,
     }
     for e in events:
         if e.type == "event_corrected" and e.event is not None and not is_voided(events, e.id):
-            if original_of(events, e) != one.id or (one.erased and not e.erased):
+            if original_of(events, e) != original.id or (original.erased and not e.erased):
                 continue
             new = e.event.replacement  # type: ignore[union-attr]
             if e.erased:
-                words["event"] = None if new.event is UNSET else new.event
-                words["effective_on"], words["published_on"], words["sources"] = one.effective_on, one.published_on, ()
+                content["event"] = None if new.event is UNSET else new.event
+                content["effective_on"], content["published_on"], content["sources"] = (
+                    original.effective_on,
+                    original.published_on,
+                    (),
+                )
                 continue
-            words["event"] = one.event if new.event is UNSET else new.event
-            words["effective_on"] = one.effective_on if new.effective_on is UNSET else new.effective_on
-            words["sources"] = one.sources if new.sources is UNSET else new.sources
-            words["published_on"] = known_to_the_public(words["sources"], one.recorded_at)
-    words["stands"] = words["event"] is not None and not is_voided(events, one.id)
-    return words
+            content["event"] = original.event if new.event is UNSET else new.event
+            content["effective_on"] = original.effective_on if new.effective_on is UNSET else new.effective_on
+            content["sources"] = original.sources if new.sources is UNSET else new.sources
+            content["published_on"] = publication_date(content["sources"], original.recorded_at)
+    content["in_force"] = content["event"] is not None and not is_voided(events, original.id)
+    return content
 
 
-def known_to_the_public(sources: Sequence[Source], recorded_at: datetime) -> date:
+def publication_date(sources: Sequence[Source], recorded_at: datetime) -> date:
     days = [s.published_on for s in sources if s.published_on is not None]
     return min(days) if days else recorded_at.date()
 
 
-def where(all_words: list[Words], words: Words) -> tuple[date, tuple[int, ...]]:
-    """An event's day and place; a claim's and a retraction's are right behind what they speak of."""
-    own = (words["effective_on"] or words["published_on"], (words["position"],))
-    event = words["event"]
-    spoken_of: Words | None = None
+def fold_key(contents: list[Content], content: Content) -> tuple[date, tuple[int, ...]]:
+    """An event's place in the fold: its day and positions; claims and retractions follow what they are about."""
+    own = (content["effective_on"] or content["published_on"], (content["position"],))
+    event = content["event"]
+    target: Content | None = None
     if event is None:
         return own
-    if words["type"] == "claim_reported":
-        for other in all_words:
-            if other["id"] == event.about and (other["event"] is None or other["type"] not in CLAIMS_OWN):
-                spoken_of = other
-    if words["type"] == "claim_retracted":
-        for other in reversed(all_words):
-            if other["type"] == "claim_reported" and other["stands"] and other["event"].claim == event.claim:
-                spoken_of = other
-    if spoken_of is None:
+    if content["type"] == "claim_reported":
+        for other in contents:
+            if other["id"] == event.about and (other["event"] is None or other["type"] not in CLAIM_TYPES):
+                target = other
+    if content["type"] == "claim_retracted":
+        for other in reversed(contents):
+            if other["type"] == "claim_reported" and other["in_force"] and other["event"].claim == event.claim:
+                target = other
+    if target is None:
         return own
-    day, place = where(all_words, spoken_of)
-    return day, (*place, words["position"])
+    day, place = fold_key(contents, target)
+    return day, (*place, content["position"])
 
 
-def seen(  # noqa: C901 - the rule in one piece
+def fold_states(  # noqa: C901 - the rule in one piece
     slug: str,
     events: Sequence[Recorded],
     effective: date | None = None,
     published: date | None = None,
     position: int | None = None,
 ) -> tuple[list[State], list[UUID]] | None:
-    """The state shown after each step of the fold, the registration first, and the events that could not be applied.
+    """The shown state after each step of the fold, the registration first, and the ids of the unapplied events.
 
-    None: the deal is not known there.
+    None if the deal was not known by then.
     """
-    written = [e for e in events if position is None or e.position <= position]
-    all_words = [as_it_reads(written, e) for e in written]
-    facts = []
-    for words in all_words:
-        if not words["stands"] or words["type"] in RECORDS_OWN:
+    recorded = [e for e in events if position is None or e.position <= position]
+    contents = [effective_content(recorded, e) for e in recorded]
+    visible = []
+    for content in contents:
+        if not content["in_force"] or content["type"] in BOOKKEEPING:
             continue
-        day, place = where(all_words, words)
-        if published is not None and words["published_on"] > published:
+        day, place = fold_key(contents, content)
+        if published is not None and content["published_on"] > published:
             continue
         if effective is not None and day > effective:
             continue
-        facts.append({**words, "day": day, "place": place})
-    registration = next((w for w in all_words if w["version"] == 1), None)
-    if not facts:
+        visible.append({**content, "day": day, "place": place})
+    registration = next((w for w in contents if w["version"] == 1), None)
+    if not visible:
         if registration is None:
             return None
         if published is not None and registration["published_on"] > published:
             return None
         if effective is not None and registration["effective_on"] and registration["effective_on"] > effective:
             return None
-    facts.sort(key=lambda w: (w["day"], w["place"]))
-    state = begun(slug, registration["event"] if registration else None)
-    preferred = choices(all_words)
-    can_be_spoken_of = {w["id"] for w in facts if w["type"] not in CLAIMS_OWN}
-    states = [shown(state, preferred, facts)]
+    visible.sort(key=lambda w: (w["day"], w["place"]))
+    state = registered_state(slug, registration["event"] if registration else None)
+    preferred = preferred_claims(contents)
+    claimable = {w["id"] for w in visible if w["type"] not in CLAIM_TYPES}
+    states = [shown_state(state, preferred, visible)]
     unapplied = []
-    for words in facts:
+    for content in visible:
         try:
-            if words["type"] == "claim_reported" and words["event"].about not in {None, *can_be_spoken_of}:
+            if content["type"] == "claim_reported" and content["event"].about not in {None, *claimable}:
                 raise NotApplicable
-            after = copied(state)
-            apply_event(after, words)
+            after = copy_state(state)
+            apply_event(after, content)
             state = after
         except NotApplicable:
-            unapplied.append(words["id"])
-        states.append(shown(state, preferred, facts))
+            unapplied.append(content["id"])
+        states.append(shown_state(state, preferred, visible))
     return states, unapplied
 
 
-def state_of(slug: str, events: Sequence[Recorded], **clocks: Any) -> State | None:
-    """The state shown at a point in time, as plain JSON values."""
-    found = seen(slug, events, **clocks)
-    return None if found is None else found[0][-1]
+def state_of(slug: str, events: Sequence[Recorded], **as_of: Any) -> State | None:
+    """The state as of a point, as plain JSON values."""
+    states = fold_states(slug, events, **as_of)
+    return None if states is None else states[0][-1]
 
 
-def choices(all_words: list[Words]) -> dict[str, UUID | None]:
-    """The claim that is preferred of each field: the latest preference counts."""
+def preferred_claims(contents: list[Content]) -> dict[str, UUID | None]:
+    """The preferred claim of each field, by the latest preference."""
     preferred: dict[str, UUID | None] = {}
-    for words in all_words:
-        if words["type"] != "claim_preferred" or not words["stands"]:
+    for content in contents:
+        if content["type"] != "claim_preferred" or not content["in_force"]:
             continue
-        preferred[words["event"].field] = None
-        for other in reversed(all_words):
-            if other["type"] == "claim_reported" and other["stands"] and other["event"].claim == words["event"].claim:
-                preferred[words["event"].field] = other["id"]
+        preferred[content["event"].field] = None
+        for other in reversed(contents):
+            if (
+                other["type"] == "claim_reported"
+                and other["in_force"]
+                and other["event"].claim == content["event"].claim
+            ):
+                preferred[content["event"].field] = other["id"]
     return preferred
 
 
 # --- the state --------------------------------------------------------------------------------------------------------
 
 
-def begun(slug: str, registered: Any) -> State:
+def registered_state(slug: str, registered: Any) -> State:
     return {
         "deal": slug,
         "title": registered.title if registered else None,
@@ -199,8 +206,8 @@ def begun(slug: str, registered: Any) -> State:
     }
 
 
-def copied(state: State) -> State:
-    """A copy in which items and their claims can be changed."""
+def copy_state(state: State) -> State:
+    """A copy whose items and claims can be changed."""
     return {
         name: [{k: [dict(c) for c in v] if k == "claims" else v for k, v in item.items()} for item in value]
         if isinstance(value, list)
@@ -209,30 +216,30 @@ def copied(state: State) -> State:
     }
 
 
-def one_of(items: list[State], **names: Any) -> State | None:
+def find(items: list[State], **names: Any) -> State | None:
     for item in items:
         if all(item[k] == v for k, v in names.items()):
             return item
     return None
 
 
-def there(items: list[State], **names: Any) -> State:
-    item = one_of(items, **names)
+def require(items: list[State], **names: Any) -> State:
+    item = find(items, **names)
     if item is None:
         raise NotApplicable
     return item
 
 
 def new(items: list[State], **names: Any) -> None:
-    if one_of(items, **names) is not None:
+    if find(items, **names) is not None:
         raise NotApplicable
 
 
 def reach_stage(state: State, stage: str, rule: str, day: date) -> None:
-    """An inferred stage only goes forward, and never out of one that stopped."""
+    """Infer a stage: only forward on the ladder, and never off a stage that stopped the deal."""
     if state["stage"] is not None:
-        now = state["stage"]["value"]
-        if now not in LADDER or LADDER.index(now) >= LADDER.index(stage):
+        current = state["stage"]["value"]
+        if current not in LADDER or LADDER.index(current) >= LADDER.index(stage):
             return
     state["stage"] = {"value": stage, "basis": "inferred", "since": day, "rule": rule}
 
@@ -247,7 +254,7 @@ def commit(state: State, commitment: Any, day: date) -> None:
 
 
 def revise(item: State, event: Any, fields: str) -> None:
-    """What a revision says is so from now on, and claims about it speak of the past."""
+    """Set the fields that a revision gives, and supersede the claims about them."""
     for field in fields.split():
         value = getattr(event, field)
         if value is UNSET:
@@ -266,10 +273,10 @@ PLEDGE = "amount amount_basis commitment additional_to by horizon purpose"
 SITE = "name place latitude longitude precision power_mw power_qualifier gpus gpus_qualifier"
 
 
-def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case for each event type
-    """Changes the state as the event says; raises CannotBe where the state cannot carry it."""
-    event, day = words["event"], words["day"]
-    match words["type"]:
+def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one case for each event type
+    """Apply an event to the state in place. Raises NotApplicable if the state cannot take it."""
+    event, day = content["event"], content["day"]
+    match content["type"]:
         case "deal_revised":
             revise(state, event, "title summary kind sectors")
         case "stage_changed":
@@ -277,9 +284,9 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
         case "parties_joined":
             for party in event.parties:
                 same = {"organization": party.organization, "role": party.role}
-                if one_of(state["parties"], **same, left_on=None):
+                if find(state["parties"], **same, left_on=None):
                     continue
-                today = one_of(state["parties"], **same, joined_on=day)
+                today = find(state["parties"], **same, joined_on=day)
                 if today is not None:
                     today.update(left_on=None, name=party.name or today["name"])
                 else:
@@ -312,17 +319,17 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
                 }
             )
         case "condition_lifted":
-            held = there(state["conditions"], condition=event.condition)
-            if held["lifted_on"] is not None:
+            condition = require(state["conditions"], condition=event.condition)
+            if condition["lifted_on"] is not None:
                 raise NotApplicable
-            held["lifted_on"] = day
+            condition["lifted_on"] = day
         case "pledge_announced":
             new(state["pledges"], pledge=event.pledge)
-            said = {field: getattr(event, field) for field in PLEDGE.split()}
+            given = {field: getattr(event, field) for field in PLEDGE.split()}
             state["pledges"].append(
                 {
                     "pledge": event.pledge,
-                    **said,
+                    **given,
                     "status": "announced",
                     "announced_on": day,
                     "stated_on": day,
@@ -332,17 +339,17 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
             )
             commit(state, event.commitment, day)
         case "pledge_revised" | "pledge_confirmed" | "pledge_withdrawn" | "disbursement_reported":
-            pledge = there(state["pledges"], pledge=event.pledge)
-            if words["type"] == "disbursement_reported":
+            pledge = require(state["pledges"], pledge=event.pledge)
+            if content["type"] == "disbursement_reported":
                 spent = {"amount": event.amount, "by": event.by, "period": event.period, "reported_on": day}
                 pledge["disbursed"] = (*pledge["disbursed"], spent)
                 return
             if pledge["status"] == "withdrawn":
                 raise NotApplicable
-            if words["type"] == "pledge_withdrawn":
+            if content["type"] == "pledge_withdrawn":
                 pledge["status"] = "withdrawn"
                 return
-            if words["type"] == "pledge_confirmed":
+            if content["type"] == "pledge_confirmed":
                 pledge["status"] = "confirmed"
                 revise(pledge, event, "commitment")
             else:
@@ -353,27 +360,27 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
                 commit(state, event.commitment, day)
         case "site_announced":
             new(state["sites"], site=event.site)
-            said = {field: getattr(event, field) for field in SITE.split()}
+            given = {field: getattr(event, field) for field in SITE.split()}
             state["sites"].append(
-                {"site": event.site, **said, "status": "announced", "announced_on": day, "claims": []}
+                {"site": event.site, **given, "status": "announced", "announced_on": day, "claims": []}
             )
         case "site_revised" | "site_dropped":
-            site = there(state["sites"], site=event.site)
+            site = require(state["sites"], site=event.site)
             if site["status"] == "dropped":
                 raise NotApplicable
-            if words["type"] == "site_dropped":
+            if content["type"] == "site_dropped":
                 site["status"] = "dropped"
             else:
                 revise(site, event, SITE)
         case "milestone_scheduled":
             new(state["milestones"], milestone=event.milestone)
             if event.site is not None:
-                there(state["sites"], site=event.site)
-            said = {field: getattr(event, field) for field in ("kind", "site", "name", "planned", "power_mw")}
+                require(state["sites"], site=event.site)
+            given = {field: getattr(event, field) for field in ("kind", "site", "name", "planned", "power_mw")}
             state["milestones"].append(
                 {
                     "milestone": event.milestone,
-                    **said,
+                    **given,
                     "reached": None,
                     "status": "planned",
                     "scheduled_on": day,
@@ -381,8 +388,8 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
                 }
             )
         case "milestone_rescheduled" | "milestone_cancelled" | "milestone_reached":
-            step = there(state["milestones"], milestone=event.milestone)
-            if words["type"] == "milestone_reached":
+            step = require(state["milestones"], milestone=event.milestone)
+            if content["type"] == "milestone_reached":
                 reached = event.reached or day.isoformat()
                 if step["status"] == "reached":
                     if step["reached"] != reached:
@@ -397,28 +404,28 @@ def apply_event(state: State, words: Words) -> None:  # noqa: C901 - one case fo
                 return
             if step["status"] == "reached":
                 raise NotApplicable
-            if words["type"] == "milestone_cancelled":
+            if content["type"] == "milestone_cancelled":
                 step["status"] = "cancelled"
             else:
                 step["status"] = "planned"
                 revise(step, event, "planned power_mw")
         case "deals_related":
             if event.pledge is not None:
-                there(state["pledges"], pledge=event.pledge)
+                require(state["pledges"], pledge=event.pledge)
             if event.deal == state["deal"]:
                 if event.pledge == event.other_pledge:
                     raise NotApplicable
                 if event.other_pledge is not None:
-                    there(state["pledges"], pledge=event.other_pledge)
+                    require(state["pledges"], pledge=event.other_pledge)
             related = {f: getattr(event, f) for f in ("relation", "deal", "pledge", "other_pledge")}
-            if one_of(state["relations"], **related) is None:
-                state["relations"].append({**related, "since": day, "source": words["id"]})
+            if find(state["relations"], **related) is None:
+                state["relations"].append({**related, "since": day, "source": content["id"]})
         case "deals_unrelated":
             related = {f: getattr(event, f) for f in ("relation", "deal", "pledge", "other_pledge")}
-            there(state["relations"], **related)
+            require(state["relations"], **related)
             state["relations"] = [r for r in state["relations"] if any(r[k] != v for k, v in related.items())]
         case "claim_reported":
-            claim(state, words)
+            claim(state, content)
         case "claim_retracted":
             for item in items_with_claims(state):
                 for claimed in item["claims"]:
@@ -439,10 +446,10 @@ CLAIMABLE = {
 }
 
 
-def claim(state: State, words: Words) -> None:
-    event = words["event"]
+def claim(state: State, content: Content) -> None:
+    event = content["event"]
     _, name, key, field = event.field.split("/")
-    item = there(state[name], **{name[:-1]: key})
+    item = require(state[name], **{name[:-1]: key})
     if field not in CLAIMABLE[name]:
         raise NotApplicable
     if any(c["claim"] == event.claim for i in items_with_claims(state) for c in i["claims"]):
@@ -453,9 +460,9 @@ def claim(state: State, words: Words) -> None:
             "field": event.field,
             "value": event.value,
             "about": event.about,
-            "event": words["id"],
-            "published_on": words["published_on"],
-            "sources": words["sources"],
+            "event": content["id"],
+            "published_on": content["published_on"],
+            "sources": content["sources"],
             "status": "standing",
             "followed": False,
             "rule": None,
@@ -467,23 +474,23 @@ def items_with_claims(state: State) -> list[State]:
     return [item for name in CLAIMABLE for item in state[name]]
 
 
-def shown(state: State, preferred: dict[str, UUID | None], facts: list[Words]) -> State:
-    """The state in the order and with the claims in which it is shown, as plain JSON values."""
-    state = copied(state)
+def shown_state(state: State, preferred: dict[str, UUID | None], visible: list[Content]) -> State:
+    """The state with its lists in order and the preferred claims applied, as plain JSON values."""
+    state = copy_state(state)
     for item in items_with_claims(state):
         fields = []
         for claimed in item["claims"]:
             if claimed["field"] not in fields:
                 fields.append(claimed["field"])
-        listed = []
+        claims = []
         for path in fields:
             of_field = [c for c in item["claims"] if c["field"] == path]
             current = [c for c in of_field if c["status"] != "superseded"]
-            chosen = [c for c in of_field if c["event"] == preferred.get(path) and c["status"] == "standing"]
+            selected = [c for c in of_field if c["event"] == preferred.get(path) and c["status"] == "standing"]
             field = path.split("/")[3]
             if current:
-                setter = next((w for w in facts if w["id"] == current[0]["about"]), None)
-                listed.append(
+                setter = next((w for w in visible if w["id"] == current[0]["about"]), None)
+                claims.append(
                     {
                         "claim": None,
                         "field": path,
@@ -493,15 +500,15 @@ def shown(state: State, preferred: dict[str, UUID | None], facts: list[Words]) -
                         "published_on": setter["published_on"] if setter else None,
                         "sources": setter["sources"] if setter else (),
                         "status": "standing",
-                        "followed": not chosen,
-                        "rule": None if chosen else "as_announced",
+                        "followed": not selected,
+                        "rule": None if selected else "as_announced",
                     }
                 )
-            if chosen:
-                item[field] = chosen[0]["value"]
-                chosen[0].update(followed=True, rule="preferred")
-            listed += of_field
-        item["claims"] = listed
+            if selected:
+                item[field] = selected[0]["value"]
+                selected[0].update(followed=True, rule="preferred")
+            claims += of_field
+        item["claims"] = claims
     by = {
         "parties": ("joined_on", "organization", "role"),
         "pledges": ("announced_on", "pledge"),

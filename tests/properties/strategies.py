@@ -1,4 +1,4 @@
-"""Random but plausible histories of a deal, for Hypothesis.
+"""Hypothesis strategies for plausible random logs of a deal.
 
 They backdate, they record several events on one day and in one instant, they publish a revision before its own pledge,
 they correct, correct corrections, void, void voids, claim, prefer, retract, merge and erase. Nothing in them is refused
@@ -60,7 +60,7 @@ from tests.domain.builders import FIRST_INSTANT, LogBuilder
 
 T = TypeVar("T")
 
-# Few days, so that many events share one; they lie around the instants at which they are recorded.
+# Few days, close to the recorded times, so that many events share a day.
 DAYS = [FIRST_INSTANT.date() + timedelta(days=n) for n in (-400, -30, -3, 0, 1, 2, 4, 40)]
 
 days = st.sampled_from(DAYS)
@@ -87,8 +87,8 @@ def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
     return st.none() | values
 
 
-def said(values: st.SearchStrategy[T]) -> st.SearchStrategy[Any]:
-    """What a revision says: often nothing, sometimes that it is unsaid."""
+def revised(values: st.SearchStrategy[T]) -> st.SearchStrategy[Any]:
+    """A field of a revision: often absent, sometimes null."""
     return st.just(UNSET) | st.none() | values
 
 
@@ -108,13 +108,17 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
         by=st.sampled_from([(), ("sk", "amazon")]),
     ),
     st.builds(
-        PledgeRevised, pledge=pledges, amount=said(amounts), commitment=said(commitments), by=said(st.just(("sk",)))
+        PledgeRevised,
+        pledge=pledges,
+        amount=revised(amounts),
+        commitment=revised(commitments),
+        by=revised(st.just(("sk",))),
     ),
     st.builds(PledgeConfirmed, pledge=pledges, commitment=st.sampled_from([UNSET, "binding"])),
     st.builds(PledgeWithdrawn, pledge=pledges),
     st.builds(DisbursementReported, pledge=pledges, amount=maybe(amounts), period=st.just(Horizon(until="2026"))),
     st.builds(SiteAnnounced, site=sites, place=maybe(st.just("KR-31")), power_mw=maybe(megawatts)),
-    st.builds(SiteRevised, site=sites, power_mw=said(megawatts), gpus=said(st.just(60_000))),
+    st.builds(SiteRevised, site=sites, power_mw=revised(megawatts), gpus=revised(st.just(60_000))),
     st.builds(SiteDropped, site=sites),
     st.builds(
         MilestoneScheduled,
@@ -123,7 +127,7 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
         site=maybe(sites),
         planned=maybe(loose_dates),
     ),
-    st.builds(MilestoneRescheduled, milestone=milestones, planned=said(loose_dates)),
+    st.builds(MilestoneRescheduled, milestone=milestones, planned=revised(loose_dates)),
     st.builds(MilestoneReached, milestone=milestones, reached=maybe(st.just("2025-08-29"))),
     st.builds(MilestoneCancelled, milestone=milestones),
     st.builds(StageChanged, stage=st.sampled_from(["signed", "construction", "suspended"])),
@@ -135,13 +139,13 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(PartnershipFormed, members=st.just(("sk", "amazon")), instrument=st.sampled_from([None, "mou"])),
     st.builds(ConditionSet, condition=st.just("data-stays"), text=maybe(texts)),
     st.builds(ConditionLifted, condition=st.just("data-stays")),
-    st.builds(DealRevised, title=st.just(UNSET) | texts, summary=said(texts), sectors=said(st.just(("cloud",)))),
+    st.builds(DealRevised, title=st.just(UNSET) | texts, summary=revised(texts), sectors=revised(st.just(("cloud",)))),
     st.builds(DealsRelated, **related),
     st.builds(DealsUnrelated, **related),
 )
 
-# What most histories begin with, so that much of what follows has something to speak of.
-GROUND: list[AnyEvent] = [
+# Most logs begin with these, so that many later events find the item that they are about.
+FIRST_EVENTS: list[AnyEvent] = [
     PledgeAnnounced(pledge="p1", amount=Amount(value="5", currency="USD"), commitment="pledge", by=("sk",)),
     SiteAnnounced(site="s1", place="KR-31", power_mw="40"),
     MilestoneScheduled(milestone="m1", kind="construction_started", planned="2027"),
@@ -156,21 +160,21 @@ fields = st.one_of(
 )
 
 
-class SourceDating(Struct, frozen=True):
-    """How a source stands behind an event: dated, undated, or none at all."""
+class Timing(Struct, frozen=True):
+    """The effective and publication dates of an event (None: undated), and the days since the one before."""
 
     effective: date
     published: date | None
     pause: int
 
 
-chances = st.builds(SourceDating, effective=days, published=maybe(days), pause=st.sampled_from([0, 0, 1, 3]))
+timings = st.builds(Timing, effective=days, published=maybe(days), pause=st.sampled_from([0, 0, 1, 3]))
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def _claim(draw: Draw, log: LogBuilder) -> AnyEvent:
-    """A claim: most often the recorder finds the event that set its field, else it is of any event."""
+    """A claim, most often about the event that set its field (the recorder fills it in), else about any event."""
     field, value = draw(fields)
     about = draw(st.sampled_from([None, None, None, *(e.id for e in log.events[-3:])]))
     return ClaimReported(claim=draw(claims), field=field, value=value, about=about)
@@ -180,31 +184,31 @@ def _preference(draw: Draw, log: LogBuilder) -> AnyEvent:
     known = [e.event for e in log.events if isinstance(e.event, ClaimReported)]
     if not known or draw(st.integers(0, 4)) == 0:
         return ClaimPreferred(field=draw(fields)[0], claim=draw(maybe(claims)))
-    chosen = draw(st.sampled_from(known))
-    return ClaimPreferred(field=chosen.field, claim=draw(st.sampled_from([chosen.claim, None])))
+    claim = draw(st.sampled_from(known))
+    return ClaimPreferred(field=claim.field, claim=draw(st.sampled_from([claim.claim, None])))
 
 
 def _correction(draw: Draw, log: LogBuilder) -> AnyEvent:
-    """A correction of an event or of a correction: another date, other sources, or other words of the same type."""
-    beyond_correction = (DealMerged, DealUnmerged, EventVoided, EventRedacted)
-    corrected = draw(st.sampled_from([e for e in log.events if not isinstance(e.event, beyond_correction)]))
+    """A correction of an event or a correction: another date, other sources, or other content of the same type."""
+    uncorrectable = (DealMerged, DealUnmerged, EventVoided, EventRedacted)
+    corrected = draw(st.sampled_from([e for e in log.events if not isinstance(e.event, uncorrectable)]))
     original = corrected
     while isinstance(original.event, EventCorrected):
-        named = original.event.corrects
-        original = next(e for e in log.events if e.id == named)
-    what = draw(st.sampled_from(["date", "sources", "words"]))
-    effective, words, sources = draw(days), UNSET, UNSET
-    if what == "sources":
+        target = original.event.corrects
+        original = next(e for e in log.events if e.id == target)
+    part = draw(st.sampled_from(["date", "sources", "content"]))
+    effective, event, sources = draw(days), UNSET, UNSET
+    if part == "sources":
         sources = draw(st.sampled_from([(), *((Source(publisher="P", published_on=d),) for d in DAYS)]))
-    if what == "words" and original.event is not None:
-        words = _other_words(draw, log, original)
+    if part == "content" and original.event is not None:
+        event = _other_content(draw, log, original)
     return EventCorrected(
         corrects=corrected.id,
-        replacement=Replacement(effective_on=effective if what == "date" else UNSET, sources=sources, event=words),
+        replacement=Replacement(effective_on=effective if part == "date" else UNSET, sources=sources, event=event),
     )
 
 
-def _other_words(draw: Draw, log: LogBuilder, original: Recorded) -> Any:
+def _other_content(draw: Draw, log: LogBuilder, original: Recorded) -> Any:
     event = original.event
     if isinstance(event, DealRegistered):
         return DealRegistered(title=draw(texts), kind="investment")
@@ -223,7 +227,7 @@ def _other_words(draw: Draw, log: LogBuilder, original: Recorded) -> Any:
     if isinstance(event, PledgeAnnounced):
         return PledgeAnnounced(pledge=event.pledge, amount=draw(amounts))
     if isinstance(event, PledgeRevised):
-        return PledgeRevised(pledge=event.pledge, amount=draw(said(amounts)))
+        return PledgeRevised(pledge=event.pledge, amount=draw(revised(amounts)))
     return UNSET
 
 
@@ -231,7 +235,7 @@ def _void(draw: Draw, log: LogBuilder) -> AnyEvent:
     return EventVoided(voids=draw(st.sampled_from(log.events[1:])).id)
 
 
-def _next(draw: Draw, log: LogBuilder, erasing: bool) -> AnyEvent:
+def _next(draw: Draw, log: LogBuilder, redactions: bool) -> AnyEvent:
     kind = draw(st.integers(0, 19))
     if kind < 11 or len(log.events) < 2:
         return draw(announcements)  # type: ignore[no-any-return]
@@ -248,43 +252,46 @@ def _next(draw: Draw, log: LogBuilder, erasing: bool) -> AnyEvent:
         return _void(draw, log)
     if kind < 19:
         return draw(st.sampled_from([DealMerged(into="other-deal"), DealUnmerged()]))  # type: ignore[no-any-return]
-    if not erasing:
+    if not redactions:
         return draw(announcements)  # type: ignore[no-any-return]
     return EventRedacted(redacts=draw(st.sampled_from(log.events)).id, reason="By law.")
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, most: int = 14, admitted: bool = False, erasing: bool = True) -> LogBuilder:
-    """A deal's log of up to `most` events; with `admitted` only what the strict door lets in."""
+def logs(draw: st.DrawFn, *, max_events: int = 14, admitted: bool = False, redactions: bool = True) -> LogBuilder:
+    """A deal's log of up to `max_events` events; with `admitted` only events that admission accepts."""
     log = LogBuilder(registered=False)
-    chance = draw(chances)
+    timing = draw(timings)
     log.record(
         DealRegistered(title=Localized(en="A deal"), sectors=draw(st.sampled_from([(), ("cloud",)]))),
         draw(maybe(days)),
-        published=chance.published,
+        published=timing.published,
     )
-    for event in draw(st.lists(st.sampled_from(GROUND), unique_by=id, max_size=len(GROUND))):
+    for event in draw(st.lists(st.sampled_from(FIRST_EVENTS), unique_by=id, max_size=len(FIRST_EVENTS))):
         log.record(event, draw(st.sampled_from(DAYS[:4])), published=draw(maybe(days)))
-    for _ in range(draw(st.integers(0, most - len(log.events)))):
-        chance = draw(chances)
-        event = _next(draw, log, erasing)
-        log.now += timedelta(days=chance.pause - 1)
+    for _ in range(draw(st.integers(0, max_events - len(log.events)))):
+        timing = draw(timings)
+        event = _next(draw, log, redactions)
+        log.now += timedelta(days=timing.pause - 1)
         if not admitted:
-            log.record(event, chance.effective, published=chance.published)
+            log.record(event, timing.effective, published=timing.published)
             continue
         try:
-            log.admit(event, chance.effective, published=chance.published)
+            log.admit(event, timing.effective, published=timing.published)
         except RuleBroken:
             log.now += timedelta(days=1)
     return log
 
 
 @st.composite
-def logs_in_order(draw: st.DrawFn, *, most: int = 14) -> LogBuilder:
-    """A deal's log whose events were in effect, published and recorded in one order, some of them on the same days."""
+def logs_in_order(draw: st.DrawFn, *, max_events: int = 14) -> LogBuilder:
+    """A deal's log with the same effective, publication and recorded order, some events on the same day."""
     log = LogBuilder()
     day = published = date(2024, 1, 2)
-    events = [*draw(st.lists(st.sampled_from(GROUND), unique_by=id)), *draw(st.lists(announcements, max_size=most))]
+    events = [
+        *draw(st.lists(st.sampled_from(FIRST_EVENTS), unique_by=id)),
+        *draw(st.lists(announcements, max_size=max_events)),
+    ]
     for event in events:
         day += timedelta(days=draw(st.integers(0, 2)))
         published += timedelta(days=draw(st.integers(0, 2)))
@@ -294,7 +301,7 @@ def logs_in_order(draw: st.DrawFn, *, most: int = 14) -> LogBuilder:
 
 
 def boundary_points(log: LogBuilder) -> st.SearchStrategy[dict[str, Any]]:
-    """The points in time at which something may begin to be so: each date of the log, the day before all, and open."""
+    """As-of points at which a state may change: each date of the log, the day before all, and unbounded."""
     dates = [None, DAYS[0] - timedelta(days=1), *DAYS]
     return st.fixed_dictionaries(
         {

@@ -1,4 +1,4 @@
-"""What the registry promises about time, over random histories. Each test is one promise, and its name says which."""
+"""Properties of the time axes over random logs. A number in a test's name is that of the documented property."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def plain(state: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(state))
 
 
-def clocks(corner: dict[str, Any]) -> AsOf:
-    return AsOf(effective_on=corner["effective"], published_on=corner["published"], position=corner["position"])
+def as_of(point: dict[str, Any]) -> AsOf:
+    return AsOf(effective_on=point["effective"], published_on=point["published"], position=point["position"])
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_state_at_any_as_of_point_equals_the_oracles(log: LogBuilder, data: st.DataObject) -> None:
     for _ in range(6):
-        corner = data.draw(boundary_points(log))
-        shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
-        expected = oracle.seen(log.slug, log.events, **corner)
+        point = data.draw(boundary_points(log))
+        shown = state_as_of(log.slug, log.events, as_of(point), DEALS)
+        expected = oracle.fold_states(log.slug, log.events, **point)
         if expected is None:
             assert shown.state is None
             continue
@@ -66,15 +66,19 @@ def test_state_at_any_as_of_point_equals_the_oracles(log: LogBuilder, data: st.D
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_folded_stream_gives_the_same_as_of_states_as_its_events(log: LogBuilder, data: st.DataObject) -> None:
     whole: FoldedStream[Any] = FoldedStream(log.slug, DEALS, log.events)
     grown: FoldedStream[Any] = FoldedStream(log.slug, DEALS)
     for event in log.events:
         grown.append(event)
     for _ in range(6):
-        asked = clocks(data.draw(boundary_points(log)))
-        for at in (asked, replace(asked, position=None), replace(asked, position=None, published_on=None)):
+        as_of_point = as_of(data.draw(boundary_points(log)))
+        for at in (
+            as_of_point,
+            replace(as_of_point, position=None),
+            replace(as_of_point, position=None, published_on=None),
+        ):
             expected = state_as_of(log.slug, log.events, at, DEALS)
             assert replace(whole.state_as_of(at), assessment_cache=None) == expected
             assert replace(grown.state_as_of(at), assessment_cache=None) == expected
@@ -88,49 +92,49 @@ def test_6_backdated_event_changes_the_past_only_from_its_position_on(log: LogBu
     backdated = log.record(PledgeAnnounced(pledge="found-later", amount=usd("3")), day, published=day)
     for at in (None, day - timedelta(days=1), day, *DAYS):
         for position in range(backdated.position):
-            asked = AsOf(effective_on=at, position=position)
+            as_of_point = AsOf(effective_on=at, position=position)
             assert (
-                state_as_of(log.slug, log.events, asked, DEALS).state
-                == state_as_of(log.slug, before, asked, DEALS).state
+                state_as_of(log.slug, log.events, as_of_point, DEALS).state
+                == state_as_of(log.slug, before, as_of_point, DEALS).state
             )
         now = state_as_of(log.slug, log.events, AsOf(effective_on=at, position=backdated.position), DEALS).state
-        there = now is not None and any(p.pledge == "found-later" for p in now.pledges)
-        assert there == (at is None or day <= at)
+        present = now is not None and any(p.pledge == "found-later" for p in now.pledges)
+        assert present == (at is None or day <= at)
 
 
 @quick
-@given(logs(most=12))
+@given(logs(max_events=12))
 def test_7_incremental_fold_equals_the_full_fold_at_every_as_of_point(log: LogBuilder) -> None:
     for published in (None, *DAYS):
-        growing = FoldedStream(log.slug, DEALS, (), AsOf(published_on=published))
+        stream = FoldedStream(log.slug, DEALS, (), AsOf(published_on=published))
         for recorded in log.events:
-            growing.append(recorded)
+            stream.append(recorded)
             for effective in (None, *DAYS):
-                corner = AsOf(effective_on=effective, published_on=published, position=recorded.position)
-                whole = state_as_of(log.slug, log.events, corner, DEALS)
+                point = AsOf(effective_on=effective, published_on=published, position=recorded.position)
+                whole = state_as_of(log.slug, log.events, point, DEALS)
                 if whole.state is not None:
-                    assert growing.at(effective) == whole.state
-        study_of_all = resolve_record(log.slug, log.events, DEALS)
-        facts = [f for f in study_of_all.foldable_events() if AsOf(published_on=published).is_visible(f)]
-        at_once = Timeline(DEALS, study_of_all.base).extend(facts)
-        one_by_one = Timeline(DEALS, study_of_all.base)
-        for fact in facts:
-            one_by_one.insert(fact)
-        assert at_once.states == one_by_one.states == growing.timeline.states
-        assert at_once.refusals == one_by_one.refusals == growing.timeline.refusals
+                    assert stream.at(effective) == whole.state
+        record = resolve_record(log.slug, log.events, DEALS)
+        ordered = [f for f in record.foldable_events() if AsOf(published_on=published).is_visible(f)]
+        at_once = Timeline(DEALS, record.base).extend(ordered)
+        one_by_one = Timeline(DEALS, record.base)
+        for event in ordered:
+            one_by_one.insert(event)
+        assert at_once.states == one_by_one.states == stream.timeline.states
+        assert at_once.refusals == one_by_one.refusals == stream.timeline.refusals
 
 
 @quick
 @given(logs(), st.data())
 def test_7_event_removed_from_a_timeline_leaves_no_trace(log: LogBuilder, data: st.DataObject) -> None:
     record = resolve_record(log.slug, log.events, DEALS)
-    facts = record.foldable_events()
-    if not facts:
+    ordered = record.foldable_events()
+    if not ordered:
         return
-    gone = data.draw(st.sampled_from(facts))
-    timeline = Timeline(DEALS, record.base).extend(facts)
-    timeline.remove(gone.applied.id)
-    without = Timeline(DEALS, record.base).extend(f for f in facts if f is not gone)
+    removed = data.draw(st.sampled_from(ordered))
+    timeline = Timeline(DEALS, record.base).extend(ordered)
+    timeline.remove(removed.applied.id)
+    without = Timeline(DEALS, record.base).extend(f for f in ordered if f is not removed)
     assert (timeline.steps, timeline.states, timeline.refusals) == (without.steps, without.states, without.refusals)
 
 
@@ -146,22 +150,24 @@ def test_9_later_position_wins_on_the_same_effective_date(log: LogBuilder, first
 
 
 @quick
-@given(logs(erasing=False), st.randoms(use_true_random=False))
-def test_9_order_does_not_depend_on_ids_or_recorded_times(log: LogBuilder, chance: Any) -> None:
-    """Other ids, and one instant for all events, give the same state but for the ids in it."""
-    fresh = [type(e.id)(int=n + 1) for n, e in enumerate(log.events)]
-    chance.shuffle(fresh)
-    other_id = {str(e.id): str(new) for e, new in zip(log.events, fresh, strict=True)}
+@given(logs(redactions=False), st.randoms(use_true_random=False))
+def test_9_order_does_not_depend_on_ids_or_recorded_times(log: LogBuilder, random: Any) -> None:
+    """Other ids, and one recorded time for all events, give the same state apart from its ids."""
+    new_ids = [type(e.id)(int=n + 1) for n, e in enumerate(log.events)]
+    random.shuffle(new_ids)
+    other_id = {str(e.id): str(new) for e, new in zip(log.events, new_ids, strict=True)}
     dates = {e.id: e.published_on for e in log.events}
     encoded = msgspec.json.encode([replace(e, recorded_at=log.events[-1].recorded_at) for e in log.events]).decode()
     for old, new in other_id.items():
         encoded = encoded.replace(old, new)
     renamed = msgspec.json.decode(encoded.encode(), type=list[Recorded])
     assert [e.published_on for e in renamed] == list(dates.values())
-    kept = msgspec.json.encode(state_as_of(log.slug, _with_sources(log), UNBOUNDED, DEALS).state).decode()
+    encoded_state = msgspec.json.encode(state_as_of(log.slug, _with_sources(log), UNBOUNDED, DEALS).state).decode()
     for old, new in other_id.items():
-        kept = kept.replace(old, new)
-    assert msgspec.json.encode(state_as_of(log.slug, _sourced(renamed), UNBOUNDED, DEALS).state).decode() == kept
+        encoded_state = encoded_state.replace(old, new)
+    assert (
+        msgspec.json.encode(state_as_of(log.slug, _sourced(renamed), UNBOUNDED, DEALS).state).decode() == encoded_state
+    )
 
 
 def _with_sources(log: LogBuilder) -> list[Any]:
@@ -169,77 +175,81 @@ def _with_sources(log: LogBuilder) -> list[Any]:
 
 
 def _sourced(events: list[Any]) -> list[Any]:
-    """Without corrections that leave an event undated: those count as published when they were recorded."""
+    """Without corrections that leave an event undated: its publication date is then its recorded date."""
     return [
         e for e in events if not (isinstance(e.event, EventCorrected) and e.event.replacement.sources in (UNSET, ()))
     ]
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_10_answer_for_a_fixed_as_of_point_never_changes(log: LogBuilder, data: st.DataObject) -> None:
-    corner = data.draw(boundary_points(log))
+    point = data.draw(boundary_points(log))
     position = data.draw(st.integers(0, len(log.events)))
-    asked = AsOf(effective_on=corner["effective"], published_on=corner["published"], position=position)
-    then = state_as_of(log.slug, log.events[:position], asked, DEALS)  # what is erased by law is erased here too
-    now = state_as_of(log.slug, log.events, asked, DEALS)
+    as_of_point = AsOf(effective_on=point["effective"], published_on=point["published"], position=position)
+    then = state_as_of(log.slug, log.events[:position], as_of_point, DEALS)  # The first events are redacted as well.
+    now = state_as_of(log.slug, log.events, as_of_point, DEALS)
     assert now == then
-    assert audit_trail(log.events, asked, DEALS) == audit_trail(log.events[:position], asked, DEALS)
+    assert audit_trail(log.events, as_of_point, DEALS) == audit_trail(log.events[:position], as_of_point, DEALS)
 
 
 @quick
-@given(logs(most=10, erasing=False), st.data())
+@given(logs(max_events=10, redactions=False), st.data())
 def test_10_redaction_removes_only_its_content_from_past_answers(log: LogBuilder, data: st.DataObject) -> None:
-    erased = data.draw(st.sampled_from(log.events))
+    redacted = data.draw(st.sampled_from(log.events))
     position = data.draw(st.integers(1, len(log.events)))
     before = list(log.events)
-    redaction = log.record(EventRedacted(redacts=erased.id, reason="By law.")).event
+    redaction = log.record(EventRedacted(redacts=redacted.id, reason="By law.")).event
     assert isinstance(redaction, EventRedacted)
-    gone = {erased.id, *redaction.also}  # its corrections quote it
-    does = {effect.event: effect.does for effect in redaction.effects}
-    blanked = [replace(without_content(e), event=does.get(e.id)) if e.id in gone else e for e in before]
-    asked = AsOf(position=position)
-    assert state_as_of(log.slug, log.events, asked, DEALS) == state_as_of(log.slug, blanked, asked, DEALS)
-    if all(e.position > position for e in before if e.id in gone):
-        assert state_as_of(log.slug, log.events, asked, DEALS) == state_as_of(log.slug, before, asked, DEALS)
+    removed = {redacted.id, *redaction.also}  # Its corrections repeat its content.
+    effects = {effect.event: effect.does for effect in redaction.effects}
+    blanked = [replace(without_content(e), event=effects.get(e.id)) if e.id in removed else e for e in before]
+    as_of_point = AsOf(position=position)
+    assert state_as_of(log.slug, log.events, as_of_point, DEALS) == state_as_of(log.slug, blanked, as_of_point, DEALS)
+    if all(e.position > position for e in before if e.id in removed):
+        assert state_as_of(log.slug, log.events, as_of_point, DEALS) == state_as_of(
+            log.slug, before, as_of_point, DEALS
+        )
 
 
 @quick
-@given(logs(most=16, erasing=False), st.data())
+@given(logs(max_events=16, redactions=False), st.data())
 def test_10_redacted_void_or_preference_keeps_its_effect(log: LogBuilder, data: st.DataObject) -> None:
-    acting = (EventVoided, ClaimPreferred, ClaimRetracted, DealMerged, DealUnmerged)
-    acts = [e for e in log.events if isinstance(e.event, acting)]
-    assume(acts)
-    erased = data.draw(st.sampled_from(acts))
+    acting_types = (EventVoided, ClaimPreferred, ClaimRetracted, DealMerged, DealUnmerged)
+    acting_events = [e for e in log.events if isinstance(e.event, acting_types)]
+    assume(acting_events)
+    redacted = data.draw(st.sampled_from(acting_events))
     assume(
         not any(
             c
             for r in resolve_record(log.slug, log.events, DEALS).effective_events
-            if r.recorded == erased
+            if r.recorded == redacted
             for c in r.corrections
         )
     )
-    corner = data.draw(boundary_points(log))
-    corner["position"] = corner["position"] or len(log.events)
-    before = state_as_of(log.slug, log.events, clocks(corner), DEALS)
-    log.record(EventRedacted(redacts=erased.id, reason="By law."))
-    after = state_as_of(log.slug, log.events, clocks(corner), DEALS)
+    point = data.draw(boundary_points(log))
+    point["position"] = point["position"] or len(log.events)
+    before = state_as_of(log.slug, log.events, as_of(point), DEALS)
+    log.record(EventRedacted(redacts=redacted.id, reason="By law."))
+    after = state_as_of(log.slug, log.events, as_of(point), DEALS)
     assert (after.state, after.merged_into, after.preferred) == (before.state, before.merged_into, before.preferred)
 
 
 @quick
-@given(logs(most=16, erasing=False), st.data())
+@given(logs(max_events=16, redactions=False), st.data())
 def test_10_redacted_correction_does_not_restore_the_corrected_content(log: LogBuilder, data: st.DataObject) -> None:
     corrected = [
         r for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.content_record is not r.recorded
     ]
     assume(corrected)
-    chosen = data.draw(st.sampled_from(corrected))
-    log.record(EventRedacted(redacts=chosen.content_record.id, reason="By law."))
+    corrected_event = data.draw(st.sampled_from(corrected))
+    log.record(EventRedacted(redacts=corrected_event.content_record.id, reason="By law."))
     (now,) = [
-        r for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.recorded.id == chosen.recorded.id
+        r
+        for r in resolve_record(log.slug, log.events, DEALS).effective_events
+        if r.recorded.id == corrected_event.recorded.id
     ]
-    assert now.content_record.id == chosen.content_record.id
+    assert now.content_record.id == corrected_event.content_record.id
     assert now.event is None or isinstance(now.event, (ClaimPreferred, ClaimRetracted))
 
 
@@ -248,28 +258,30 @@ def test_10_redacted_correction_does_not_restore_the_corrected_content(log: LogB
 def test_11_correction_is_a_record_change_and_never_growth(log: LogBuilder, data: st.DataObject) -> None:
     corrected = data.draw(st.sampled_from(log.events))
     amount = usd(data.draw(st.sampled_from(["1", "9"])))
-    words = replace(corrected.event, amount=amount) if isinstance(corrected.event, PledgeAnnounced) else UNSET
-    replacement = Replacement(effective_on=data.draw(st.sampled_from(DAYS)), event=words)
+    event = replace(corrected.event, amount=amount) if isinstance(corrected.event, PledgeAnnounced) else UNSET
+    replacement = Replacement(effective_on=data.draw(st.sampled_from(DAYS)), event=event)
     before = len(log.events)
     log.record(EventCorrected(corrects=corrected.id, replacement=replacement))
     for at in (None, *DAYS):
-        made = compare(
+        comparison = compare(
             log.events, AsOf(effective_on=at, position=before), AsOf(effective_on=at, position=before + 1), DEALS
         )
-        if made.before is None or made.after is None:
+        if comparison.before is None or comparison.after is None:
             continue
-        assert {change.kind for change in made.changes} <= {"record"}
-        assert {movement.what for movement in portfolio_changes(made)} <= {"corrected"}
+        assert {change.kind for change in comparison.changes} <= {"record"}
+        assert {movement.what for movement in portfolio_changes(comparison)} <= {"corrected"}
         then = state_as_of(log.slug, log.events, AsOf(effective_on=at, position=before), DEALS)
-        assert then.state == made.before
+        assert then.state == comparison.before
 
 
 @quick
 @given(logs(), st.data())
 def test_12_void_of_a_void_restores_the_state(log: LogBuilder, data: st.DataObject) -> None:
-    standing = [r.recorded for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.voided_by is None]
+    not_voided = [
+        r.recorded for r in resolve_record(log.slug, log.events, DEALS).effective_events if r.voided_by is None
+    ]
     before = log.history()
-    voided = data.draw(st.sampled_from(standing))
+    voided = data.draw(st.sampled_from(not_voided))
     first = log.record(EventVoided(voids=voided.id))
     log.record(EventVoided(voids=first.id))
     after = log.history()
@@ -279,50 +291,50 @@ def test_12_void_of_a_void_restores_the_state(log: LogBuilder, data: st.DataObje
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_13_comparison_applied_to_the_first_state_gives_the_second(log: LogBuilder, data: st.DataObject) -> None:
-    a, b = clocks(data.draw(boundary_points(log))), clocks(data.draw(boundary_points(log)))
-    made = compare(log.events, a, b, DEALS)
+    a, b = as_of(data.draw(boundary_points(log))), as_of(data.draw(boundary_points(log)))
+    comparison = compare(log.events, a, b, DEALS)
     first, second = (state_as_of(log.slug, log.events, c, DEALS).state for c in (a, b))
-    assert apply(first, made.differences) == second
-    assert apply(first, made.changes) == second
+    assert apply(first, comparison.differences) == second
+    assert apply(first, comparison.changes) == second
     assert apply(second, diff(second, first)) == first
-    written = {e.id for e in log.events}
-    for change in made.changes:
+    recorded = {e.id for e in log.events}
+    for change in comparison.changes:
         assert change.before != change.after
         assert change.causes
-        assert set(change.causes) <= written
+        assert set(change.causes) <= recorded
         assert change.kind in ("world", "record", "source", "learned_late")
         if a.position == b.position:
             assert change.kind in ("world", "source")
-    assert {d.path for d in made.differences} <= {c.path for c in made.changes}
+    assert {d.path for d in comparison.differences} <= {c.path for c in comparison.changes}
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_13_comparison_of_a_point_with_itself_is_empty(log: LogBuilder, data: st.DataObject) -> None:
-    point = clocks(data.draw(boundary_points(log)))
-    made = compare(log.events, point, point, DEALS)
-    assert (made.changes, made.differences, made.merged_into) == ([], [], None)
-    assert portfolio_changes(made) == []
+    point = as_of(data.draw(boundary_points(log)))
+    comparison = compare(log.events, point, point, DEALS)
+    assert (comparison.changes, comparison.differences, comparison.merged_into) == ([], [], None)
+    assert portfolio_changes(comparison) == []
 
 
 @quick
-@given(logs(most=20), st.data())
+@given(logs(max_events=20), st.data())
 def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data: st.DataObject) -> None:
-    corner = data.draw(boundary_points(log))
-    shown = state_as_of(log.slug, log.events, clocks(corner), DEALS)
-    named = provenance(shown, DEALS)
-    naive = oracle.seen(log.slug, log.events, **corner)
-    if naive is None:
-        assert named == []
+    point = data.draw(boundary_points(log))
+    shown = state_as_of(log.slug, log.events, as_of(point), DEALS)
+    fields_by_path = provenance(shown, DEALS)
+    expected = oracle.fold_states(log.slug, log.events, **point)
+    if expected is None:
+        assert fields_by_path == []
         return
-    states, _ = naive
+    states, _ = expected
     assert shown.registration is not None
     events = [shown.registration.recorded.id, *(p.applied.id for p in shown.steps)]
     fields = [_fields(state) for state in states]
-    assert {b.path: plain(b.value) for b in named} == fields[-1]
-    for b in named:
+    assert {b.path: plain(b.value) for b in fields_by_path} == fields[-1]
+    for b in fields_by_path:
         at = events.index(b.event)
         assert fields[at][b.path] == plain(b.value)
         assert all(later.get(b.path) == plain(b.value) for later in fields[at:])
@@ -332,8 +344,8 @@ def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data
 
 
 def _fields(state: Any) -> dict[str, Any]:
-    """Every field of a state, given as plain JSON, that is not empty."""
-    named = {
+    """Every field of a state in plain JSON that has a value."""
+    fields_by_path = {
         "pledges": ("pledge",),
         "sites": ("site",),
         "milestones": ("milestone",),
@@ -343,30 +355,30 @@ def _fields(state: Any) -> dict[str, Any]:
     }
     fields = {}
     for name, value in state.items():
-        if name not in named:
+        if name not in fields_by_path:
             fields[f"/{name}"] = value
             continue
         for item in value:
-            key = ":".join(item[k] or "" for k in named[name])
+            key = ":".join(item[k] or "" for k in fields_by_path[name])
             fields.update({f"/{name}/{key}/{field}": v for field, v in item.items()})
     return {path: value for path, value in fields.items() if value not in (None, [])}
 
 
 @quick
-@given(logs(most=20))
+@given(logs(max_events=20))
 def test_change_points_are_the_positions_at_which_the_state_changed(log: LogBuilder) -> None:
-    named = {moment.position for moment in change_points(log.events, DEALS)}
+    fields_by_path = {moment.position for moment in change_points(log.events, DEALS)}
     before: Any = None
     for event in log.events:
-        seen = state_as_of(log.slug, log.events, AsOf(position=event.position), DEALS)
-        # A stream's state begins with its registration, whatever dates that has.
-        now = (seen.state if seen.state is not None else seen.base, seen.merged_into)
-        assert (event.position in named) == (now != before)
+        snapshot = state_as_of(log.slug, log.events, AsOf(position=event.position), DEALS)
+        # The first state is the registered one, whatever the dates of the registration.
+        now = (snapshot.state if snapshot.state is not None else snapshot.base, snapshot.merged_into)
+        assert (event.position in fields_by_path) == (now != before)
         before = now
 
 
 @quick
-@given(logs(most=16, admitted=True))
+@given(logs(max_events=16, admitted=True))
 def test_admitted_events_are_applied_unless_a_redaction_prevents_it(log: LogBuilder) -> None:
     if any(isinstance(e.event, EventRedacted) for e in log.events):
         return
@@ -374,18 +386,18 @@ def test_admitted_events_are_applied_unless_a_redaction_prevents_it(log: LogBuil
 
 
 @quick
-@given(logs(most=16))
+@given(logs(max_events=16))
 def test_audit_trail_lists_every_event_and_its_changes_make_the_state(log: LogBuilder) -> None:
-    listed = audit_trail(log.events, UNBOUNDED, DEALS)
-    assert [a.effective.recorded.id for a in listed] == [e.id for e in log.events]
-    seen = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
-    by_id = {a.effective.recorded.id: a for a in listed}
-    assert seen.registration is not None
-    state = apply(None, by_id[seen.registration.recorded.id].changes)
-    for placed in seen.steps:
-        state = apply(state, by_id[placed.applied.id].changes)
-    assert state == seen.state
-    for a in listed:
+    entries = audit_trail(log.events, UNBOUNDED, DEALS)
+    assert [a.effective.recorded.id for a in entries] == [e.id for e in log.events]
+    snapshot = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
+    by_id = {a.effective.recorded.id: a for a in entries}
+    assert snapshot.registration is not None
+    state = apply(None, by_id[snapshot.registration.recorded.id].changes)
+    for step in snapshot.steps:
+        state = apply(state, by_id[step.applied.id].changes)
+    assert state == snapshot.state
+    for a in entries:
         if a.unapplied or a.effective.voided_by or a.effective.event is None:
             assert a.changes == [] or a.change_of == "record"
 
