@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 from litestar import HttpMethod, Response, post, route
 from litestar.params import FromPath
-from msgspec import Meta
+from msgspec import UNSET, Meta
 from msgspec.structs import replace
 
-from registry.api import parameters, schemas
+from registry import schemas
+from registry.api import parameters
 from registry.api.examples import ANNOUNCEMENTS
 from registry.api.operation import Operation
 from registry.api.parameters import CLOCKS, Request
@@ -40,8 +41,8 @@ from registry.events.types import (
     Stage,
 )
 from registry.infra.keys import Scope
-from registry.queries.answers import encode
 from registry.queries.deals import EncodedResponse
+from registry.schemas import DealListItem, DealPage, Memento, Timemap, encode, pre_encoded
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 
@@ -216,8 +217,8 @@ async def get_timemap(request: Request, deal: FromPath[str]) -> Response[Any]:
     path = f"/v1/deals/{deal}"
     mementos = [(f"{path}?position={m.position}", m) for m in moments]
     if "application/json" in request.headers.get("accept", ""):
-        listed = [{"uri": uri, "position": m.position, "recorded_at": m.recorded_at} for uri, m in mementos]
-        timemap = {"original": path, "timegate": path, "mementos": listed}
+        listed = [Memento(uri=uri, position=m.position, recorded_at=m.recorded_at) for uri, m in mementos]
+        timemap = Timemap(original=path, timegate=path, mementos=listed)
         return parameters.json_response(encode(timemap), 200, headers)
     links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="application/link-format"']
     last = len(mementos) - 1
@@ -279,16 +280,18 @@ async def get_deals(request: Request) -> Response[Any]:
     page = await registry.portfolio.page(
         clock, known, effective_on, wanted, asked.get("q"), asked.get("cursor", ""), limit, asked.get("sort") == "-deal"
     )
-    answer: dict[str, Any] = {
-        "effective_on": effective_on,
-        "published_on": clocks.published_on,
-        "recorded_at": clocks.recorded_at,
-        "position": position,
-        "deals": page.rows,
-        "next": page.next,
-    }
+    facets = None
     if asked.get("facets"):
-        answer["facets"] = await registry.portfolio.facets(clock, known, effective_on, wanted, asked.get("q"))
+        facets = await registry.portfolio.facets(clock, known, effective_on, wanted, asked.get("q"))
+    answer = DealPage(
+        effective_on=effective_on,
+        published_on=clocks.published_on,
+        recorded_at=clocks.recorded_at,
+        position=position,
+        deals=pre_encoded(page.rows, DealListItem),
+        next=page.next,
+        facets=UNSET if facets is None else facets,
+    )
     headers = {"Cache-Control": "no-cache"}
     if page.next is not None:
         given = dict(request.query_params.items())
@@ -307,7 +310,7 @@ OPERATIONS = (
         headers=("If-Match", "If-None-Match", "Idempotency-Key"),
         body=Announcement | Annotated[list[Announcement], Meta(min_length=1)],
         examples=ANNOUNCEMENTS,
-        answer=schemas.RecordedAnswer,
+        answer=schemas.AppendResponse,
         statuses=(200, 201),
         scope="record",
     ),
@@ -315,23 +318,25 @@ OPERATIONS = (
         handler=get_deals,
         tag="Portfolio",
         query=LIST,
-        answer=schemas.Deals,
+        answer=schemas.DealPage,
     ),
     Operation(
         handler=get_deal,
         tag="Deals",
         query=STATE,
         headers=("If-None-Match", "Accept-Datetime"),
-        answer=schemas.DealState,
+        answer=schemas.DealResponse,
         other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
         refuses=("not_found", "evidence_unavailable"),
         moves=True,
     ),
-    Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=schemas.Audit, refuses=("not_found",)),
+    Operation(handler=get_deal_events, tag="Deals", query=CLOCKS, answer=schemas.DealHistory, refuses=("not_found",)),
     Operation(
         handler=get_blame, tag="Deals", query=CLOCKS, answer=schemas.Provenance, refuses=("not_found",), moves=True
     ),
-    Operation(handler=get_compare, tag="Deals", query=TWO_POINTS, answer=schemas.Comparison, refuses=("not_found",)),
+    Operation(
+        handler=get_compare, tag="Deals", query=TWO_POINTS, answer=schemas.DealComparison, refuses=("not_found",)
+    ),
     Operation(
         handler=get_timemap,
         tag="Deals",

@@ -8,14 +8,15 @@ from urllib.parse import urlencode
 from litestar import Response, route
 from litestar.params import FromPath
 
-from registry.api import parameters, schemas
+from registry import schemas
+from registry.api import parameters
 from registry.api.deals import READ
 from registry.api.operation import Operation
 from registry.api.parameters import Request
 from registry.errors import NotFound
 from registry.events.intake import as_uuid
 from registry.events.types import EVENT_TYPES
-from registry.queries.answers import encode, event_answer, log_entry
+from registry.schemas import EventPage, encode, event_response, logged_event
 
 FEED: dict[str, parameters.Parameter[Any]] = {
     "after": parameters.integer(0, 2**53, 0),
@@ -39,7 +40,7 @@ async def get_events(request: Request) -> Response[Any]:
     if len(events) == limit:
         following = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
         headers["Link"] = f'</v1/events?{urlencode(following)}>; rel="next"'
-    return parameters.json_response(encode({"events": [log_entry(e) for e in events]}), 200, headers)
+    return parameters.json_response(encode(EventPage(events=[logged_event(e) for e in events])), 200, headers)
 
 
 @route("/v1/events/{id:str}", http_method=READ)
@@ -51,10 +52,10 @@ async def get_event(request: Request, id: FromPath[str]) -> Response[Any]:
     if uuid is None:
         raise NotFound("event_id", id=id[:80])
     stored, reading = await request.app.state.registry.log.event(uuid)
-    return parameters.json_response(encode(event_answer(stored, reading)), 200, {"Cache-Control": "no-cache"})
+    return parameters.json_response(encode(event_response(stored, reading)), 200, {"Cache-Control": "no-cache"})
 
 
 OPERATIONS = (
     Operation(handler=get_events, tag="Log", query=FEED, answer=schemas.EventPage),
-    Operation(handler=get_event, tag="Log", answer=schemas.EventAnswer, refuses=("not_found",)),
+    Operation(handler=get_event, tag="Log", answer=schemas.EventResponse, refuses=("not_found",)),
 )

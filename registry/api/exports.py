@@ -15,7 +15,7 @@ from registry.api.operation import Operation
 from registry.api.parameters import Request
 from registry.errors import NotAcceptable
 from registry.exports import Kind
-from registry.queries.answers import log_entry
+from registry.schemas import exported_event
 
 PAGE = 1_000
 
@@ -58,7 +58,7 @@ async def _log(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
         after = asked.pop("after", 0)
         while found := await registry.log.events(after, PAGE, **asked):
             after = found[-1].recorded.position
-            yield [log_entry(event) for event in found if event.recorded.position <= last]
+            yield [exported_event(event) for event in found if event.recorded.position <= last]
             if len(found) < PAGE or after >= last:
                 break
 

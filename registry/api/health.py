@@ -9,7 +9,8 @@ import msgspec
 from litestar import Response, route
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from registry.api import parameters, schemas
+from registry import schemas
+from registry.api import parameters
 from registry.api.deals import READ
 from registry.api.operation import Operation
 from registry.api.parameters import Request

@@ -43,7 +43,7 @@ from registry.errors import (
 from registry.events import intake
 from registry.infra import postgres
 from registry.infra.keys import Key
-from registry.queries.answers import encode
+from registry.schemas import encode
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from registry.api.deals import READ
 from registry.api.operation import Operation
 from registry.api.parameters import Request
 from registry.errors import InvalidParameter
-from registry.queries.answers import encode
+from registry.schemas import encode
 from registry.transparency.bundles import Inclusion
 from registry.transparency.proofs import Consistency
 

@@ -15,8 +15,7 @@ import msgspec
 
 from registry.api.operation import Operation
 from registry.api.problems import PROBLEMS
-from registry.api.schemas import ProblemDocument
-from registry.domain.explicit_nulls import all_required_type
+from registry.schemas import ProblemDocument
 
 REF = "#/components/schemas/{name}"
 
@@ -118,7 +117,7 @@ WRITING = (
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     """The whole contract."""
     operations = list(operations)
-    shapes = [shape for o in operations for shape in (all_required_type(o.answer), o.body) if shape is not None]
+    shapes = [shape for o in operations for shape in (o.answer, o.body) if shape is not None]
     _, schemas = msgspec.json.schema_components([ProblemDocument, *shapes], ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in sorted(operations, key=lambda o: (list(TAGS).index(o.tag), o.path)):
@@ -197,7 +196,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, head: bool) -> dict[str, Any]:
     media: dict[str, Any] = {}
     if operation.answer is not None:
-        media["application/json"] = {"schema": _schema(all_required_type(operation.answer))}
+        media["application/json"] = {"schema": _schema(operation.answer)}
     for name, text in operation.other.items():
         media[name] = {"schema": {"type": "string", "description": text}}
     success: dict[str, Any] = {"description": "The answer."}

@@ -11,14 +11,22 @@ from litestar import Response, post, route
 from litestar.params import FromPath
 from msgspec import Meta
 
-from registry.api import parameters, schemas
+from registry import schemas
+from registry.api import parameters
 from registry.api.deals import READ, RECORD, record
 from registry.api.examples import ORGANIZATION_ANNOUNCEMENTS
 from registry.api.operation import Operation
 from registry.api.parameters import CLOCKS, Request
 from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
-from registry.queries.answers import cited, encode
+from registry.schemas import (
+    OrganizationFields,
+    OrganizationPage,
+    SimilarOrganizations,
+    encode,
+    organization_response,
+    pre_encoded,
+)
 
 
 @post("/v1/organizations/{organization:str}/events")
@@ -47,7 +55,9 @@ async def get_organizations(request: Request) -> Response[Any]:
         last = msgspec.json.decode(rows[-1])["organization"]
         following = {**dict(request.query_params.items()), "cursor": last}
         headers["Link"] = f'</v1/organizations?{urlencode(following)}>; rel="next"'
-    return parameters.json_response(encode({"organizations": rows}), 200, headers)
+    return parameters.json_response(
+        encode(OrganizationPage(organizations=pre_encoded(rows, OrganizationFields))), 200, headers
+    )
 
 
 @route("/v1/organizations/{organization:str}", http_method=READ)
@@ -59,16 +69,7 @@ async def get_organization(request: Request, organization: FromPath[str]) -> Res
     registry = request.app.state.registry
     seen, state = await registry.organizations.state(organization, clocks, parameters.today())
     kin = await registry.organizations.links(organization, clocks, parameters.today())
-    answer = {
-        **msgspec.structs.asdict(state),
-        "version": seen.version,
-        "position": seen.position,
-        "effective_on": clocks.effective_on or parameters.today(),
-        "published_on": clocks.published_on,
-        "recorded_at": clocks.recorded_at,
-        "sources": cited(seen),
-        **msgspec.structs.asdict(kin),
-    }
+    answer = organization_response(state, seen, kin, clocks, clocks.effective_on or parameters.today())
     body = encode(answer)
     # Other records' events change the answer too: the version, for If-Match, is told apart from what it shows.
     headers = {"ETag": f'"{seen.version};{hashlib.sha256(body).hexdigest()[:16]}"', "Cache-Control": "no-cache"}
@@ -97,7 +98,7 @@ async def get_similar(request: Request, organization: FromPath[str]) -> Response
     parameters.require_valid_slug("organization", organization)
     parameters.query(request, {})
     found = await request.app.state.registry.organizations.similar(organization, parameters.today())
-    answer = {"organization": organization, "suggestions": found}
+    answer = SimilarOrganizations(organization=organization, suggestions=found)
     return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
@@ -109,7 +110,7 @@ OPERATIONS = (
         headers=("If-Match", "If-None-Match", "Idempotency-Key"),
         body=OrganizationAnnouncement | Annotated[list[OrganizationAnnouncement], Meta(min_length=1)],
         examples=ORGANIZATION_ANNOUNCEMENTS,
-        answer=schemas.RecordedAnswer,
+        answer=schemas.AppendResponse,
         statuses=(200, 201),
         scope="record",
     ),
@@ -119,7 +120,7 @@ OPERATIONS = (
         tag="Organizations",
         query=CLOCKS,
         headers=("If-None-Match",),
-        answer=schemas.OrganizationState,
+        answer=schemas.OrganizationResponse,
         refuses=("not_found",),
         moves=True,
     ),
@@ -127,8 +128,14 @@ OPERATIONS = (
         handler=get_organization_events,
         tag="Organizations",
         query=CLOCKS,
-        answer=schemas.OrganizationAudit,
+        answer=schemas.OrganizationHistory,
         refuses=("not_found",),
     ),
-    Operation(handler=get_similar, tag="Organizations", answer=schemas.Similar, refuses=("not_found",), moves=True),
+    Operation(
+        handler=get_similar,
+        tag="Organizations",
+        answer=schemas.SimilarOrganizations,
+        refuses=("not_found",),
+        moves=True,
+    ),
 )

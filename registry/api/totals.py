@@ -6,14 +6,15 @@ from typing import Any, get_args
 
 from litestar import Response, route
 
-from registry.api import parameters, schemas
+from registry import schemas
+from registry.api import parameters
 from registry.api.deals import FILTERS, READ, filter_terms, require_single_axis
 from registry.api.operation import Operation
 from registry.api.parameters import CLOCKS, Request
 from registry.domain.totals import GroupBy, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.types import Currency
-from registry.queries.answers import encode, point
+from registry.schemas import TotalsResponse, encode
 
 TOTALS = {
     **CLOCKS,
@@ -53,8 +54,15 @@ async def get_totals(request: Request) -> Response[Any]:
         raise InvalidParameter("roll_up", parameter="roll_up")
     found = await registry.portfolio.totals(clock, known, effective_on, filter_terms(asked), question, by_parent)
     rules = {rule: str(rule.text) for group in (found.overall, *found.groups) for rule in group.rules}
-    answer = {**point(clocks, effective_on), "position": position, "totals": found, "rules": rules}
+    answer = TotalsResponse(
+        effective_on=effective_on,
+        published_on=clocks.published_on,
+        recorded_at=clocks.recorded_at,
+        position=position,
+        totals=found,
+        rules=rules,
+    )
     return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
 
 
-OPERATIONS = (Operation(handler=get_totals, tag="Portfolio", query=TOTALS, answer=schemas.TotalsAnswer),)
+OPERATIONS = (Operation(handler=get_totals, tag="Portfolio", query=TOTALS, answer=schemas.TotalsResponse),)

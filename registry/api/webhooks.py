@@ -16,7 +16,7 @@ from registry.api.parameters import Request
 from registry.delivery.webhooks import Delivery, Webhook, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Slug, Url
-from registry.queries.answers import encode
+from registry.schemas import encode
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
 EventType: Any = Literal[tuple(EVENT_TYPES)]

@@ -23,13 +23,12 @@ from registry.append.idempotency import (
     StoredResponses,
     replay_result,
 )
-from registry.append.requests import AppendRequest, AppendResult, Receipt, Submission, SubmissionError
+from registry.append.requests import AppendRequest, AppendResult, Submission, SubmissionError
 from registry.append.seal import seal
 from registry.domain.admission import admit, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.audit.diff import Change, diff
 from registry.domain.deal import Deal
-from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
@@ -50,6 +49,7 @@ from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.stream_cache import StreamCache
+from registry.schemas import AppendResponse, Receipt, changes_response, encode, flags_response
 from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
@@ -58,8 +58,6 @@ from registry.transparency.tree import add_tiles
 TIME_SLICE_SECONDS = 0.002
 
 T = TypeVar("T")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Batch:
@@ -353,15 +351,15 @@ def _encode_response(
     """The response's JSON, as it is sent and stored under the request's idempotency key."""
     if request.low_priority and request.idempotency_key is None:
         return b""
-    return _encode(
-        {
-            request.kind: request.slug,
-            "version": after.version,
-            "position": after.events[-1].position,
-            "events": receipts,
-            "changes": with_explicit_nulls(_changes(before, after, () if request.dry_run else events)),
-            "flags": flags,
-        }
+    return encode(
+        AppendResponse(
+            **{request.kind: request.slug},
+            version=after.version,
+            position=after.events[-1].position,
+            events=tuple(receipts),
+            changes=changes_response(_changes(before, after, () if request.dry_run else events)),
+            flags=flags_response(flags),
+        )
     )
 
 
@@ -376,7 +374,9 @@ def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequen
 
 
 def _receipt(recorded: Recorded) -> Receipt:
-    return Receipt(recorded.id, recorded.version, recorded.position, recorded.recorded_at)
+    return Receipt(
+        id=recorded.id, version=recorded.version, position=recorded.position, recorded_at=recorded.recorded_at
+    )
 
 
 def uuid7(now: datetime) -> UUID:

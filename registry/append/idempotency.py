@@ -12,11 +12,12 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from registry.append.requests import AppendResult, Receipt
+from registry.append.requests import AppendResult
 from registry.domain.plausibility import Flag
 from registry.events import write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Connection, Pool
+from registry.schemas import Receipt
 
 # The API promises 24 hours; records older than this are deleted, a few rows at a time, outside the appends.
 RETENTION = timedelta(hours=48)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -12,6 +10,7 @@ from registry.domain.plausibility import Flag
 from registry.errors import RegistryError
 from registry.events.codec import stream_name
 from registry.events.types import Announcement, EventRedacted, OrganizationAnnouncement, StreamKind
+from registry.schemas import Receipt
 
 # `expected_version` of a request with `If-Match: *`: the stream must exist, at any version.
 ANY_VERSION = -1
@@ -49,15 +48,6 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
         if self.expected_version == ANY_VERSION:
             return version > 0
         return self.expected_version is None or self.expected_version == version
-
-
-class Receipt(Struct, frozen=True):
-    """Where one event was recorded."""
-
-    id: UUID
-    version: int
-    position: int
-    recorded_at: datetime
 
 
 class AppendResult(Struct, frozen=True):

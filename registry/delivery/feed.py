@@ -21,9 +21,9 @@ from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
 from registry.projections import event_index
-from registry.queries.answers import encode, log_entry
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
+from registry.schemas import encode, logged_event
 
 log = structlog.get_logger(__name__)
 
@@ -301,6 +301,6 @@ class Feed:
 def line(stored: StoredEvent) -> FeedEvent:
     """An event as it is delivered: its position is the message's id, so that who comes back is understood."""
     recorded = stored.recorded
-    text = b"id: %d\ndata: %b\n\n" % (recorded.position, encode(log_entry(stored)))
+    text = b"id: %d\ndata: %b\n\n" % (recorded.position, encode(logged_event(stored)))
     stream = f"{recorded.kind}/{recorded.slug}"
     return FeedEvent(recorded.position, recorded.type, stream, frozenset(event_index.index_terms(recorded)), text)

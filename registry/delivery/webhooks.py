@@ -32,9 +32,9 @@ from registry.events.store import StoredEvent
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Pool
-from registry.queries.answers import encode, log_entry
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
+from registry.schemas import encode, logged_event
 
 log = structlog.get_logger(__name__)
 
@@ -393,7 +393,7 @@ class Webhooks:
 def message(event: StoredEvent) -> bytes:
     """An event as it is sent: its type, when it was recorded, and what the log shows of it."""
     recorded = event.recorded
-    return encode({"type": recorded.type, "timestamp": recorded.recorded_at, "data": log_entry(event)})
+    return encode({"type": recorded.type, "timestamp": recorded.recorded_at, "data": logged_event(event)})
 
 
 def _webhook(row: Any) -> Webhook:

@@ -15,18 +15,17 @@ from itertools import pairwise
 from operator import attrgetter, is_
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal, PartyState
-from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.fold import DEALS, Timeline
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import DealRow, encode_row, row_of, simple_sum
-from registry.events.types import BOOKKEEPING_TYPES, Localized, Recorded
+from registry.events.types import BOOKKEEPING_TYPES, Recorded
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
+from registry.schemas import DealListItem, encode, list_item
 
 # `infinity` of the two axes: behind every date and every position.
 END_OF_TIME = date.max
@@ -101,33 +100,6 @@ RECORDED, PUBLISHED = b"r", b"p"
 ANY_DEAL_TERM = "deal"
 
 
-class ListedPledge(Struct, frozen=True, gc=False):
-    """A pledge as lists and totals need it."""
-
-    pledge: str
-    amount: Any
-    amount_basis: str | None
-    commitment: str | None
-    status: str
-    by: tuple[str, ...]
-    announced_on: date
-    until: str | None
-
-
-class DealListItem(Struct, frozen=True, gc=False):
-    """A deal as a list shows it."""
-
-    deal: str
-    title: Localized | None
-    kind: str | None
-    stage: Any
-    sectors: tuple[str, ...]
-    organizations: tuple[str, ...]
-    places: tuple[str, ...]
-    pledges: tuple[ListedPledge, ...]
-    relations: Any
-
-
 class ListRow(Struct, frozen=True, gc=False):
     """What a list filters by (terms, parted by spaces), searches in (titles), and shows, and what totals need.
 
@@ -160,38 +132,11 @@ class Rectangle(Struct, gc=False):
     what: ListRow
 
 
-_encode = msgspec.json.Encoder().encode
-
-
 def listed(deal: Deal) -> ListRow:
     """A deal's state as the view keeps it."""
     parties = [p for p in deal.parties if p.left_on is None]
-    places = tuple(dict.fromkeys([s.place for s in deal.sites if s.place and s.status != "dropped"]))
-    pledges = [
-        ListedPledge(
-            pledge.pledge,
-            pledge.amount,
-            pledge.amount_basis,
-            pledge.commitment,
-            pledge.status,
-            pledge.by,
-            pledge.announced_on,
-            pledge.horizon.until if pledge.horizon else None,
-        )
-        for pledge in deal.pledges
-    ]
-    row = DealListItem(
-        deal.deal,
-        deal.title,
-        deal.kind,
-        deal.stage,
-        deal.sectors,
-        tuple(dict.fromkeys([p.organization for p in parties])),
-        places,
-        tuple(pledges),
-        deal.relations,
-    )
-    return _listed(_terms(deal, parties, places), _words(deal, parties), row, row_of(deal))
+    row = list_item(deal)
+    return _listed(_terms(deal, parties, row.places), _words(deal, parties), row, row_of(deal))
 
 
 def _terms(deal: Deal, parties: Sequence[PartyState], places: Sequence[str]) -> str:
@@ -223,7 +168,7 @@ def _words(deal: Deal, parties: Sequence[PartyState]) -> str:
 
 
 def _listed(terms: str, words: str, row: DealListItem, sums: DealRow) -> ListRow:
-    found = terms, words, _encode(with_explicit_nulls(row)), encode_row(sums)
+    found = terms, words, encode(row), encode_row(sums)
     hashed = b"%b%b%b" % (found[3], found[2], f"{terms}\n{words}".encode())
     state, plain = int.from_bytes(blake2b(hashed, digest_size=8).digest(), signed=True), simple_sum(sums)
     if plain is None:

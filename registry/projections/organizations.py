@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from registry.domain.explicit_nulls import with_explicit_nulls
 from registry.domain.fold import ORGANIZATIONS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
+from registry.schemas import encode, organization_fields
 
 PUT = """
 registered AS (
@@ -57,8 +57,6 @@ SELECT state
  LIMIT $2
 """
 
-_encode = msgspec.json.Encoder().encode
-
 
 class OrganizationsProjection:
     """The view behind `GET /v1/organizations`."""
@@ -101,7 +99,7 @@ def _put(writes: WriteBatch, histories: Sequence[FoldedStream[Any]]) -> None:
                     history.events[-1].position,
                     history.record.merged_into,
                     list(history.state.all_names()),
-                    _encode(with_explicit_nulls(history.state)),
+                    encode(organization_fields(history.state)),
                 )
                 for history in histories
             ],

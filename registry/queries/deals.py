@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -35,9 +35,22 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound
 from registry.events.write_batch import Head
 from registry.projections import deal_lists, organizations
-from registry.queries import answers
-from registry.queries.answers import encode, encode_partial, pre_encode
 from registry.queries.streams import LAST_DAY, LAST_POSITION, StreamReader, with_day
+from registry.schemas import (
+    DealListItem,
+    DealResponse,
+    IncomingRelation,
+    assessment_response,
+    deal_comparison,
+    deal_history,
+    deal_response,
+    encode,
+    flags_response,
+    incoming_relations,
+    named_organizations,
+    provenance_response,
+    requested_point,
+)
 
 T = TypeVar("T")
 
@@ -64,20 +77,18 @@ class EncodedResponse(Struct, frozen=True):
 
 
 class CachedState(Struct, frozen=True):
-    """A deal's answer, encoded except for the day that was asked for and what depends on it.
+    """A deal's response, for any day on which this state is in effect.
 
     Attributes:
         key: The stream's last leaf hash and the number of events in effect: together they identify the state. None
             for a state that is not kept.
-        answer: The answer, each part encoded.
-        remarks: The conclusions, each part encoded.
+        response: The response; `state` fills in the point in time and the inactivity.
         published: The latest publication day among the events.
         effective_until: The latest effective date among the events.
     """
 
     key: tuple[bytes | None, int] | None
-    answer: Any
-    remarks: Any
+    response: DealResponse
     published: date | None
     effective_until: date | None
 
@@ -131,12 +142,13 @@ class DealQueries:
         day = as_of.effective_on or today
         cached = self._cached_state(stream, snapshot, state, as_of, day)
         quiet = inactivity(state.stage, cached.published, day)
-        answer = replace(
-            cached.answer,
+        assert cached.response.remarks is not None
+        response = replace(
+            cached.response,
             effective_on=day,
             published_on=as_of.published_on,
             recorded_at=as_of.recorded_at,
-            remarks=replace(cached.remarks, quiet=quiet),
+            remarks=replace(cached.response.remarks, quiet=quiet),
         )
         last = snapshot.effective_events[-1].recorded
         # The answer differs from day to day while events are still to take effect. So does the length of the silence,
@@ -145,10 +157,10 @@ class DealQueries:
             cached.effective_until is not None and cached.effective_until > day
         )
         etag = f"{snapshot.version};{day}" if is_daily else f"{snapshot.version}"
-        if answer.erased:
-            etag += f";erased={answer.erased}"
+        if response.erased:
+            etag += f";erased={response.erased}"
         return EncodedResponse(
-            body=encode_partial(answer),
+            body=encode(response),
             etag=f'"{etag}"',
             final=as_of.effective_on is not None and _is_log_fixed(as_of, head),
             position=last.position,
@@ -158,23 +170,23 @@ class DealQueries:
     def _cached_state(
         self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, day: date
     ) -> CachedState:
-        """The answer's parts that no day changes, encoded once for each state."""
+        """The response to a state, made once for all days on which the state is in effect."""
         key = (stream.leaf_hash, len(snapshot.steps)) if snapshot.assessment_cache is not None else None
         cached = self._states.get(stream.slug)
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
         effective = [r.effective_on for r in snapshot.effective_events if r.is_in_force and r.effective_on is not None]
-        encoded = CachedState(
+        assessment = assessment_response(assess(snapshot, state, reference_rates()))
+        made = CachedState(
             key=key,
-            answer=pre_encode(answers.deal_answer(state, snapshot, as_of, day)),
-            remarks=pre_encode(assess(snapshot, state, reference_rates())),
+            response=deal_response(state, snapshot, as_of, day, assessment),
             published=last_published(snapshot),
             effective_until=max(effective, default=None),
         )
         if key is not None:
-            _put(self._states, stream.slug, encoded)
-        return encoded
+            _put(self._states, stream.slug, made)
+        return made
 
     async def stream(self, slug: str) -> FoldedStream[Deal]:
         """Return a deal's events, folded.
@@ -213,7 +225,7 @@ class DealQueries:
             raise _not_known_yet(slug, stream)
         snapshot = state_as_of(slug, stream.events, as_of, DEALS)
         flags = flags_by_event(snapshot, reference_rates(), await self.related_deals(stream.state))
-        return encode(answers.audit_document(as_of, entries, flags))
+        return encode(deal_history(as_of, entries, flags))
 
     async def provenance(self, slug: str, as_of: AsOf, today: date) -> bytes:
         """Return every field of a deal's state with the event that set it, as JSON.
@@ -223,7 +235,7 @@ class DealQueries:
         """
         _, snapshot, _ = await self.stream_as_of(slug, as_of, today)
         fields = provenance(snapshot, DEALS)
-        return encode(answers.blame_document(slug, snapshot, as_of, as_of.effective_on or today, fields))
+        return encode(provenance_response(slug, snapshot, as_of, as_of.effective_on or today, fields))
 
     async def compare(self, slug: str, start: AsOf, end: AsOf, today: date) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
@@ -234,10 +246,10 @@ class DealQueries:
         stream = await self.stream(slug)
         comparison = compare(stream.events, with_day(start, today), with_day(end, today), DEALS)
         return encode(
-            answers.comparison_document(
+            deal_comparison(
                 slug,
-                answers.point(start, start.effective_on or today),
-                answers.point(end, end.effective_on or today),
+                requested_point(start, start.effective_on or today),
+                requested_point(end, end.effective_on or today),
                 comparison,
                 stream.record.by_id,
             )
@@ -263,21 +275,26 @@ class DealQueries:
     # --- other deals and organizations --------------------------------------------------------------------------------
 
     async def expand(self, response: EncodedResponse, as_of: AsOf, parts: Sequence[str], today: date) -> bytes:
-        """Add parts to a deal's answer: `organizations` that it names, `incoming` relations that others declare."""
-        document = msgspec.json.decode(response.body)
+        """Add parts to a deal's response: `organizations` that it names, `incoming` relations that others declare."""
+        deal = msgspec.json.decode(response.body, type=DealResponse)
         if "organizations" in parts:
-            slugs = answers.organizations_in(document)
-            document["organizations"] = await organizations.named(self._streams.pool(), slugs)
+            named = await organizations.named(self._streams.pool(), named_organizations(deal))
+            deal = replace(deal, organizations=named)
         if "incoming" in parts:
-            stream, snapshot, _ = await self.stream_as_of(document["deal"], as_of, today)
-            document["remarks"]["flags"] = (await self.assessment(stream, snapshot)).flags
-            document["incoming"] = await self.incoming(document["deal"], today)
-        return encode(document)
+            stream, snapshot, _ = await self.stream_as_of(deal.deal, as_of, today)
+            flags = (await self.assessment(stream, snapshot)).flags
+            assert deal.remarks is not None
+            deal = replace(
+                deal,
+                remarks=replace(deal.remarks, flags=flags_response(flags)),
+                incoming=await self.incoming(deal.deal, today),
+            )
+        return encode(deal)
 
-    async def incoming(self, slug: str, today: date) -> list[dict[str, Any]]:
+    async def incoming(self, slug: str, today: date) -> tuple[IncomingRelation, ...]:
         """Return the relations to a deal that other deals declare today."""
         rows = await deal_lists.related_to(self._streams.pool(), ("r", today, LAST_POSITION), slug)
-        return answers.incoming(slug, [msgspec.json.decode(row) for _, row in rows])
+        return incoming_relations(slug, [msgspec.json.decode(row, type=DealListItem) for _, row in rows])
 
     async def related_deals(self, deal: Deal) -> tuple[Deal, ...]:
         """Return the current states of the deals that have a relation to this one, whichever of the two declares it."""

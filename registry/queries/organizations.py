@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
@@ -18,12 +18,18 @@ from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
-from registry.events.types import Control, Role
+from registry.events.types import Role
 from registry.projections import deal_lists, organizations
 from registry.projections.stream_cache import fold_stream
-from registry.queries import answers
-from registry.queries.answers import encode
 from registry.queries.streams import LAST_DAY, StreamReader, with_day
+from registry.schemas import (
+    ChildOrganization,
+    DealListItem,
+    DealRole,
+    OrganizationLinks,
+    encode,
+    organization_history,
+)
 
 ROLE_NAMES = get_args(Role)
 
@@ -49,32 +55,6 @@ class OrganizationTree(Struct, frozen=True):
         while more := {duplicate for duplicate, into in self.merged.items() if into in same} - same:
             same |= more
         return same
-
-
-class ChildOrganization(Struct, frozen=True):
-    """An organization that another one owns, controls or manages, from when until when; `share` in percent."""
-
-    organization: str
-    control: Control | None
-    share: str | None
-    since: date
-    until: date | None
-
-
-class DealRole(Struct, frozen=True):
-    """A deal that an organization takes part in, and in which roles."""
-
-    deal: str
-    title: Any
-    roles: tuple[str, ...]
-
-
-class OrganizationLinks(Struct, frozen=True):
-    """What other records state about an organization. `duplicates` are the records merged into it."""
-
-    children: tuple[ChildOrganization, ...]
-    duplicates: tuple[str, ...]
-    deals: tuple[DealRole, ...]
 
 
 class OrganizationQueries:
@@ -108,7 +88,7 @@ class OrganizationQueries:
         entries = audit_trail(stream.events, as_of, ORGANIZATIONS)
         if not entries:
             raise _not_registered_yet(slug)
-        return encode(answers.audit_document(as_of, entries, {}))
+        return encode(organization_history(as_of, entries))
 
     async def page(self, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
         """Return current organizations after a slug, in the order of their slugs; `q` matches part of any name."""
@@ -159,7 +139,13 @@ class OrganizationQueries:
         tree = await self.tree(axis, known, day)
         same = tree.merged_slugs(slug)
         children = [
-            ChildOrganization(child, parent.control, parent.share, parent.since, parent.until)
+            ChildOrganization(
+                organization=child,
+                control=parent.control,
+                share=parent.share,
+                since=parent.since,
+                until=parent.until,
+            )
             for child, organization in sorted(tree.organizations.items())
             for parent in organization.parents
             if parent.parent in same and child not in same
@@ -171,11 +157,11 @@ class OrganizationQueries:
             [f"organization:{s}" for s in same],
             DEALS_PER_ORGANIZATION,
         ):
-            listed = msgspec.json.decode(row)
+            deal = msgspec.json.decode(row, type=DealListItem)
             pairs = (term.split(":", 1) for term in terms)
             roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
-            deals.append(DealRole(listed["deal"], listed["title"], tuple(roles)))
-        return OrganizationLinks(tuple(children), tuple(sorted(same - {slug})), tuple(deals))
+            deals.append(DealRole(deal=deal.deal, title=deal.title, roles=tuple(roles)))
+        return OrganizationLinks(children=tuple(children), duplicates=tuple(sorted(same - {slug})), deals=tuple(deals))
 
     async def expand_merged(
         self, axis: str, known: int, terms: Sequence[str]

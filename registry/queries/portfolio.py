@@ -5,25 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
+from uuid import UUID
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.audit.comparison import compare
-from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.audit.comparison import Kind, compare
+from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
 from registry.events import store
+from registry.events.types import Localized
 from registry.projections import deal_lists, deal_totals
 from registry.projections.deal_lists import Page
 from registry.projections.deal_totals import Span
-from registry.queries import answers
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import LAST_DAY, StreamReader, with_day
+from registry.schemas import DealChangeSummary, PortfolioComparison, convert_any, requested_point
 
 FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
+
+
+class DealChange(Struct, frozen=True):
+    """What a change of a deal means in the portfolio. `field`, `before` and `after` are None for a whole deal."""
+
+    deal: str
+    title: Localized | None
+    what: What
+    kind: Kind
+    field: str | None
+    before: Any
+    after: Any
+    causes: tuple[UUID, ...]
 
 
 class PortfolioQueries:
@@ -142,8 +158,35 @@ class PortfolioQueries:
         """Return the latest days on which a change was published, in ascending order."""
         return await deal_lists.publication_days(self._streams.pool(), limit)
 
-    async def compare(self, start: AsOf, end: AsOf, today: date) -> dict[str, Any]:
+    async def changes(self, start: AsOf, end: AsOf, today: date) -> list[DealChange]:
         """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late."""
+        changes, _ = await self._changes(start, end, today)
+        return changes
+
+    async def compare(self, start: AsOf, end: AsOf, today: date) -> PortfolioComparison:
+        """Return the same as a response."""
+        changes, position = await self._changes(start, end, today)
+        return PortfolioComparison(
+            from_=requested_point(start, start.effective_on or today),
+            to=requested_point(end, end.effective_on or today),
+            position=position,
+            changes=[
+                DealChangeSummary(
+                    deal=change.deal,
+                    title=convert_any(change.title),
+                    what=change.what,
+                    kind=change.kind,
+                    field=change.field,
+                    before=convert_any(change.before),
+                    after=convert_any(change.after),
+                    causes=change.causes,
+                )
+                for change in changes
+            ],
+        )
+
+    async def _changes(self, start: AsOf, end: AsOf, today: date) -> tuple[list[DealChange], int]:
+        """The changes, and the log position that they were computed at."""
         a, b = with_day(start, today), with_day(end, today)
         head = await self._streams.head()
         positions = sorted([await self._streams.position_at(a, head), await self._streams.position_at(b, head)])
@@ -155,19 +198,26 @@ class PortfolioQueries:
             (effective[0], effective[1]),
             (published[0], published[1]),
         )
-        changes: list[dict[str, Any]] = []
+        changes: list[DealChange] = []
         for name in changed:
             stream, _ = await self._streams.load(name)
             if stream is None:
                 continue
             comparison = compare(stream.events, a, b, DEALS)
             title = (comparison.after or comparison.before or stream.state).title
-            changes += [
-                answers.movement_document(stream.slug, title, change) for change in portfolio_changes(comparison)
-            ]
-        return {
-            "from": answers.point(start, a.effective_on or today),
-            "to": answers.point(end, b.effective_on or today),
-            "position": head.position,
-            "changes": changes,
-        }
+            changes += [_deal_change(stream.slug, title, change) for change in portfolio_changes(comparison)]
+        return changes, head.position
+
+
+def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) -> DealChange:
+    of_field = change.change
+    return DealChange(
+        deal=slug,
+        title=title,
+        what=change.what,
+        kind=change.kind,
+        field=of_field.path if of_field else None,
+        before=of_field.before if of_field else None,
+        after=of_field.after if of_field else None,
+        causes=change.causes,
+    )

@@ -18,7 +18,7 @@ from registry.errors import LogCorrupt
 from registry.events.codec import content_digest, from_row
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Label
-from registry.queries import answers
+from registry.schemas import DealResponse, deal_response, encode
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead, open_heads, verify_head
@@ -213,7 +213,7 @@ def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> B
         raise LogCorrupt(detail=Finding("bundle_last_event", stream=stream))
     _verify_redactions(events)
     folded = state_of(bundle.deal, events, bundle.clocks, checkpoint.size)
-    if msgspec.json.decode(answers.encode(folded)) != bundle.state:
+    if msgspec.json.decode(encode(folded)) != bundle.state:
         raise LogCorrupt(detail=Finding("bundle_state"))
     position = bundle.clocks.position or 0
     return BundleVerification(
@@ -233,7 +233,7 @@ def _verify_redactions(events: Sequence[Recorded]) -> None:
             raise LogCorrupt(detail=Finding("content_without_redaction", position=event.position))
 
 
-def state_of(deal: str, events: Sequence[Recorded], as_of: AsOf, size: int) -> answers.DealAnswer:
+def state_of(deal: str, events: Sequence[Recorded], as_of: AsOf, size: int) -> DealResponse:
     """The deal's state as a certificate contains it.
 
     Raises:
@@ -245,7 +245,7 @@ def state_of(deal: str, events: Sequence[Recorded], as_of: AsOf, size: int) -> a
     view = state_as_of(deal, keep_redacted_effects(events), as_of, DEALS)
     if view.state is None:
         raise LogCorrupt(detail=Finding("bundle_deal_unknown", deal=deal))
-    return answers.deal_answer(view.state, view, as_of, as_of.effective_on)
+    return deal_response(view.state, view, as_of, as_of.effective_on)
 
 
 def _hashes(path: Iterable[Hex]) -> list[bytes]:

@@ -22,7 +22,7 @@ from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
-from registry.queries import answers
+from registry.schemas import encode
 from registry.transparency import checkpoint_store
 from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, parse_note
@@ -339,7 +339,7 @@ class Evidence:
             effective_on=as_of.effective_on or today,
             position=size if as_of.position is None else min(size, as_of.position),
         )
-        return answers.encode(await build_certificate(self._pool, deal, resolved, newest, head))
+        return encode(await build_certificate(self._pool, deal, resolved, newest, head))
 
     # --- verifications ------------------------------------------------------------------------------------------------
 

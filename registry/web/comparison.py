@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Controller, Response, route
@@ -22,7 +21,7 @@ from registry.domain.history import AsOf, FoldedStream
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.queries.portfolio import PortfolioQueries
+from registry.queries.portfolio import DealChange, PortfolioQueries
 from registry.web import as_of, render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -120,12 +119,12 @@ class ComparisonPages(Controller):
         async def make() -> Rendered:
             days = await portfolio_queries.effective_change_days("r", page.position, MAX_STOPS)
             first = next((point for point in (start, page.clocks) if point != AsOf()), recent_point(days))
-            changes = (await portfolio_queries.compare(first, end, page.times.today))["changes"]
-            by_deal: dict[str, list[dict[str, Any]]] = {}
+            changes = await portfolio_queries.changes(first, end, page.times.today)
+            by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
-                if not _is_of_claims(change["field"] or ""):
-                    by_deal.setdefault(change["deal"], []).append(change)
-            titles = {change["deal"]: change["title"] for change in changes}
+                if not _is_of_claims(change.field or ""):
+                    by_deal.setdefault(change.deal, []).append(change)
+            titles = {change.deal: change.title for change in changes}
             texts = shown(page.language).words
             return render.render(
                 page,
@@ -134,7 +133,7 @@ class ComparisonPages(Controller):
                 end=end,
                 changes_by_deal=by_deal,
                 titles=titles,
-                counts=Counter(change["what"] for change in changes),
+                counts=Counter(change.what for change in changes),
                 names={f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()},
                 moments={
                     "effective": days,
@@ -154,13 +153,13 @@ class ComparisonPages(Controller):
     ) -> Response[bytes]:
         """The comparison of all deals as CSV: a row for each change of a deal."""
         page = await page_request(request, PARAMETERS, portfolio=True)
-        comparison = await portfolio_queries.compare(*requested_list_points(page), page.times.today)
+        changes = await portfolio_queries.changes(*requested_list_points(page), page.times.today)
         rows = [
             [
-                *(change["deal"], change["what"], change["kind"], change["field"] or ""),
-                *(json_text(change["before"]), json_text(change["after"]), " ".join(map(str, change["causes"]))),
+                *(change.deal, change.what, change.kind, change.field or ""),
+                *(json_text(change.before), json_text(change.after), " ".join(map(str, change.causes))),
             ]
-            for change in comparison["changes"]
+            for change in changes
         ]
         return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
 

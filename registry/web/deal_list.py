@@ -14,8 +14,8 @@ from registry.domain.history import AsOf
 from registry.domain.stages import LADDER
 from registry.events.types import Amount, Localized
 from registry.projections.deal_lists import Page
-from registry.projections.deal_versions import ListedPledge
 from registry.queries.portfolio import PortfolioQueries
+from registry.schemas import ListedPledge
 from registry.web.format import ValueFormatter
 from registry.web.request import PageRequest
 
@@ -52,7 +52,7 @@ class DealRow(Struct, frozen=True):
     """A row of a table of deals: its amounts with their bases, and its size for sorting."""
 
     deal: ListedDeal
-    amounts: list[tuple[Amount | None, str | None]]
+    amounts: Sequence[tuple[Amount | None, str | None]]
     size: Decimal
 
 
@@ -104,7 +104,8 @@ def deal_rows(page: Page) -> list[DealRow]:
 def _row(deal: ListedDeal) -> DealRow:
     pledges = [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
     amounts = [
-        (msgspec.convert(pledge.amount, Amount) if pledge.amount else None, pledge.amount_basis) for pledge in pledges
+        (msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None, pledge.amount_basis)
+        for pledge in pledges
     ]
     sizes = [rough_size(a.value or a.high or a.low, a.currency) for a, _ in amounts if a is not None]
     return DealRow(deal, amounts, max(sizes, default=Decimal(0)))

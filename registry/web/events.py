@@ -16,11 +16,11 @@ from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
 from registry.i18n import Message
-from registry.queries.answers import encode
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
+from registry.schemas import encode
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence

@@ -116,8 +116,8 @@ async def test_what_is_posted_may_leave_out_what_an_answer_shows_as_null(visitor
     schemas = (await visitor.get("/openapi.json")).json()["components"]["schemas"]
     for name, needed in (("Amount", ["currency"]), ("Localized", []), ("Source", []), ("Horizon", [])):
         assert schemas[name].get("required", []) == needed
-        assert schemas[f"Shown{name}"]["required"] == list(schemas[name]["properties"])
-    assert {"$ref": "#/components/schemas/ShownLocalized"} in schemas["DealState"]["properties"]["title"]["anyOf"]
+        assert schemas[f"{name}Response"]["required"] == list(schemas[name]["properties"])
+    assert {"$ref": "#/components/schemas/LocalizedResponse"} in schemas["DealResponse"]["properties"]["title"]["anyOf"]
     assert "until" in schemas["ListedPledge"]["required"]
 
 

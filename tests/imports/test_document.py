@@ -8,7 +8,7 @@ from tests.api.conftest import ADMIN_KEY, Service
 from tests.doc_examples import ROOT, examples, matches, run
 
 
-async def test_examples_print_the_documented_output(service: Service, tmp_path: Path) -> None:
+async def test_each_example_prints_what_the_document_says(service: Service, tmp_path: Path) -> None:
     environment = {"REGISTRY_URL": service.url, "REGISTRY_KEY": ADMIN_KEY, "WORK": str(tmp_path)}
     found = list(examples(ROOT / "docs" / "import.md"))
     assert len(found) == 14

@@ -1,0 +1,345 @@
+"""A deal's state in a response, what is concluded from it, and the list of its past states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from registry.domain.assessment import Assessment, ExternalStageCodes
+from registry.domain.claims import ClaimState
+from registry.domain.deal import (
+    ConditionState,
+    Deal,
+    Disbursement,
+    MilestoneState,
+    PartnershipState,
+    PartyState,
+    PledgeState,
+    RelationState,
+    SiteState,
+)
+from registry.domain.history import AsOf, StateAsOf
+from registry.domain.stages import Inactivity, LadderStep, StageState
+from registry.events.types import (
+    AmountBasis,
+    Commitment,
+    DealKind,
+    Decimal,
+    Edtf,
+    Instrument,
+    MilestoneKind,
+    Place,
+    Precision,
+    Qualifier,
+    Role,
+)
+from registry.i18n import Message
+from registry.schemas.base import Link, ResponseModel
+from registry.schemas.lists import DealListItem
+from registry.schemas.organizations import OrganizationFields
+from registry.schemas.sources import CitedSource, cited_sources
+from registry.schemas.values import (
+    RESPONSE_TYPES,
+    AmountResponse,
+    HorizonResponse,
+    LocalizedResponse,
+    SourceResponse,
+    convert,
+)
+
+
+class PartyResponse(ResponseModel, frozen=True, kw_only=True):
+    """An organization's role in the deal, from when until when, under the name it was announced with."""
+
+    organization: str
+    name: LocalizedResponse | None
+    role: Role | None
+    joined_on: date
+    left_on: date | None
+
+
+class PartnershipResponse(ResponseModel, frozen=True, kw_only=True):
+    """Organizations that bound themselves to each other by an instrument."""
+
+    members: tuple[str, ...]
+    instrument: Instrument | None
+    name: LocalizedResponse | None
+    formed_on: date
+
+
+class ConditionResponse(ResponseModel, frozen=True, kw_only=True):
+    """A condition that the deal is subject to, such as an approval."""
+
+    condition: str
+    text: LocalizedResponse | None
+    authority: str | None
+    set_on: date
+    lifted_on: date | None
+
+
+class ClaimResponse(ResponseModel, frozen=True, kw_only=True):
+    """One source's value for one field. `claim` is null for the value of the event that set the field.
+
+    `status` is standing, superseded (the field was set again since) or retracted. `followed` states whether the state
+    shows this value, `rule` why: `as_announced` (the event that set the field) or `preferred` (an editor selected it).
+    """
+
+    claim: str | None
+    field: str
+    value: AmountResponse | str | int | None
+    about: UUID | None
+    event: UUID | None
+    published_on: date | None
+    sources: tuple[SourceResponse, ...]
+    status: str
+    followed: bool
+    rule: str | None
+
+
+class DisbursementResponse(ResponseModel, frozen=True, kw_only=True):
+    """An amount reported as spent."""
+
+    amount: AmountResponse | None
+    by: tuple[str, ...]
+    period: HorizonResponse | None
+    reported_on: date
+
+
+class PledgeResponse(ResponseModel, frozen=True, kw_only=True):
+    """`status` is announced, confirmed or withdrawn. Two or more in `by` pledge jointly; their shares were not stated.
+
+    `stated_on` is the day from which the amount holds as it is.
+    """
+
+    pledge: str
+    amount: AmountResponse | None
+    amount_basis: AmountBasis | None
+    commitment: Commitment | None
+    status: str
+    additional_to: str | None
+    by: tuple[str, ...]
+    horizon: HorizonResponse | None
+    purpose: LocalizedResponse | None
+    announced_on: date
+    stated_on: date
+    claims: tuple[ClaimResponse, ...]
+    disbursed: tuple[DisbursementResponse, ...]
+
+
+class SiteResponse(ResponseModel, frozen=True, kw_only=True):
+    """A place with its planned capacity: MW as an exact decimal, GPUs as a count. `status` is announced or dropped."""
+
+    site: str
+    name: LocalizedResponse | None
+    place: Place | None
+    latitude: str | None
+    longitude: str | None
+    precision: Precision | None
+    power_mw: Decimal | None
+    power_qualifier: Qualifier | None
+    gpus: int | None
+    gpus_qualifier: Qualifier | None
+    status: str
+    announced_on: date
+    claims: tuple[ClaimResponse, ...]
+
+
+class MilestoneResponse(ResponseModel, frozen=True, kw_only=True):
+    """A dated step. `planned` and `reached` keep their source's precision (EDTF).
+
+    `status` is planned, reached or cancelled.
+    """
+
+    milestone: str
+    kind: MilestoneKind | None
+    site: str | None
+    name: LocalizedResponse | None
+    planned: Edtf | None
+    reached: Edtf | None
+    power_mw: Decimal | None
+    status: str
+    scheduled_on: date
+    claims: tuple[ClaimResponse, ...]
+
+
+RESPONSE_TYPES.update(
+    {
+        PartyState: PartyResponse,
+        PartnershipState: PartnershipResponse,
+        ConditionState: ConditionResponse,
+        ClaimState: ClaimResponse,
+        Disbursement: DisbursementResponse,
+        PledgeState: PledgeResponse,
+        SiteState: SiteResponse,
+        MilestoneState: MilestoneResponse,
+    }
+)
+
+
+class UnappliedEvent(ResponseModel, frozen=True, kw_only=True):
+    """An event that the state, as of the point that was asked for, cannot include, and the rule that it breaks."""
+
+    event: UUID
+    type: str
+    rule: str
+    detail: str
+
+
+class RefusalResponse(ResponseModel, frozen=True, kw_only=True):
+    """The rule that an event breaks."""
+
+    rule: str
+    detail: str
+
+
+class FlagResponse(ResponseModel, frozen=True, kw_only=True):
+    """A failed plausibility check. `figures` are the compared values, `events` the ids of the events with them."""
+
+    rule: str
+    detail: str
+    field: str
+    figures: dict[str, str]
+    events: tuple[str, ...]
+
+
+class AssessmentResponse(ResponseModel, frozen=True, kw_only=True):
+    """What the registry concludes from a deal's state."""
+
+    flags: tuple[FlagResponse, ...]
+    ladder: tuple[LadderStep, ...]
+    quiet: Inactivity | None
+    elsewhere: ExternalStageCodes | None
+
+
+class IncomingRelation(ResponseModel, frozen=True, kw_only=True):
+    """A relation to this deal that another deal declares."""
+
+    deal: str
+    title: LocalizedResponse | None
+    relation: str
+    pledge: str | None
+    other_pledge: str | None
+    since: date
+    source: UUID
+
+
+class DealFields(ResponseModel, frozen=True, kw_only=True):
+    """The fields of a deal (`domain/deal.py`)."""
+
+    deal: str
+    title: LocalizedResponse | None
+    kind: DealKind | None
+    summary: LocalizedResponse | None
+    sectors: tuple[str, ...]
+    stage: StageState | None
+    parties: tuple[PartyResponse, ...]
+    partnerships: tuple[PartnershipResponse, ...]
+    pledges: tuple[PledgeResponse, ...]
+    sites: tuple[SiteResponse, ...]
+    milestones: tuple[MilestoneResponse, ...]
+    relations: tuple[RelationState, ...]
+    conditions: tuple[ConditionResponse, ...]
+
+
+class DealResponse(DealFields, frozen=True, kw_only=True):
+    """A deal's state as of a point in time. Unknown is null or empty, never zero."""
+
+    effective_on: date
+    published_on: date | None
+    recorded_at: datetime | None
+    version: int
+    position: int
+    sources: tuple[CitedSource, ...]
+    unapplied: tuple[UnappliedEvent, ...]
+    erased: int
+    first_event: UUID
+    last_event: UUID
+    remarks: AssessmentResponse | None
+    organizations: dict[str, OrganizationFields] | UnsetType = UNSET
+    incoming: tuple[IncomingRelation, ...] | UnsetType = UNSET
+
+
+class Memento(ResponseModel, frozen=True, kw_only=True):
+    """A log position at which the state changed."""
+
+    uri: Link
+    position: int
+    recorded_at: datetime
+
+
+class Timemap(ResponseModel, frozen=True, kw_only=True):
+    """Every log position at which a deal's state changed (RFC 7089 §5)."""
+
+    original: Link
+    timegate: Link
+    mementos: list[Memento]
+
+
+def deal_response(
+    state: Deal,
+    snapshot: StateAsOf[Deal],
+    as_of: AsOf,
+    effective_on: date,
+    remarks: AssessmentResponse | None = None,
+) -> DealResponse:
+    """A deal's state as of a point in time. A certificate has no remarks: it holds what follows from the events."""
+    fields = convert(state, DealFields)
+    return DealResponse(
+        **{name: getattr(fields, name) for name in DealFields.__struct_fields__},
+        version=snapshot.version,
+        position=snapshot.position,
+        effective_on=effective_on,
+        published_on=as_of.published_on,
+        recorded_at=as_of.recorded_at,
+        sources=cited_sources(snapshot),
+        unapplied=tuple(
+            UnappliedEvent(
+                event=effective.recorded.id, type=effective.recorded.type, rule=refusal.code, detail=str(refusal)
+            )
+            for effective, refusal in snapshot.unapplied
+        ),
+        erased=sum(effective.recorded.erased for effective in snapshot.effective_events),
+        first_event=snapshot.effective_events[0].recorded.id,
+        last_event=snapshot.effective_events[-1].recorded.id,
+        remarks=remarks,
+    )
+
+
+def assessment_response(assessment: Assessment) -> AssessmentResponse:
+    """What the registry concludes from a deal's state."""
+    return convert(assessment, AssessmentResponse)
+
+
+def refusal_response(refusal: Message) -> RefusalResponse:
+    """The rule that an event breaks, with its text in English."""
+    return RefusalResponse(rule=refusal.code, detail=str(refusal))
+
+
+def named_organizations(deal: DealFields) -> list[str]:
+    """The slugs of the organizations that a deal's state names, each once."""
+    named = [party.organization for party in deal.parties]
+    named += [slug for pledge in deal.pledges for slug in pledge.by]
+    named += [slug for partnership in deal.partnerships for slug in partnership.members]
+    named += [condition.authority for condition in deal.conditions if condition.authority]
+    return list(dict.fromkeys(named))
+
+
+def incoming_relations(slug: str, rows: Iterable[DealListItem]) -> tuple[IncomingRelation, ...]:
+    """The relations to a deal, from the list rows of the deals that declare them."""
+    return tuple(
+        IncomingRelation(
+            deal=row.deal,
+            title=row.title,
+            relation=relation.relation,
+            pledge=relation.pledge,
+            other_pledge=relation.other_pledge,
+            since=relation.since,
+            source=relation.source,
+        )
+        for row in rows
+        for relation in row.relations
+        if relation.deal == slug
+    )

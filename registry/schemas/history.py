@@ -1,0 +1,253 @@
+"""What explains a state in a response: its history, and the provenance of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from registry.domain.audit.diff import Change
+from registry.domain.audit.entries import AuditEntry, ChangeOf
+from registry.domain.audit.provenance import FieldProvenance
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.history import AsOf, StateAsOf
+from registry.domain.plausibility import Flag
+from registry.events.types import AnyEvent
+from registry.schemas.base import Hex, Link, RequestedAsOf, ResponseModel
+from registry.schemas.deals import FlagResponse, RefusalResponse, refusal_response
+from registry.schemas.values import SourceResponse, convert, convert_any
+
+
+class EventMetadata(ResponseModel, frozen=True, kw_only=True):
+    """Who recorded an event, when, why, and citing which sources; its dates and sources after corrections."""
+
+    type: str
+    version: int
+    position: int
+    effective_on: date | None
+    published_on: date
+    recorded_at: datetime
+    recorded_by: str
+    note: str | None
+    sources: tuple[SourceResponse, ...]
+    proof: Link
+
+
+class Correction(ResponseModel, frozen=True, kw_only=True):
+    """A correction, void or redaction of an event."""
+
+    event: UUID
+    type: str
+    position: int
+    recorded_at: datetime
+    recorded_by: str
+    reason: str | None
+    in_force: bool
+
+
+class HistoryEntry(EventMetadata, frozen=True, kw_only=True):
+    """An event as it reads after corrections, and what it changed."""
+
+    id: UUID
+    kind: ChangeOf
+    reason: str | None
+    event: AnyEvent | None
+    as_recorded: AnyEvent | None
+    erased: bool
+    changes: list[Change]
+    flags: tuple[FlagResponse, ...]
+    visible: bool
+    unapplied: RefusalResponse | None
+    concerns: UUID | None
+    corrections: list[Correction]
+    voided_by: UUID | None
+    superseded_by: UUID | None
+    leaf_hash: Hex
+
+
+class DealHistory(RequestedAsOf, frozen=True, kw_only=True):
+    """Every event of a deal that was recorded by the point in time, in the order of the log."""
+
+    deal: str
+    version: int
+    position: int
+    events: list[HistoryEntry]
+
+
+class OrganizationHistory(RequestedAsOf, frozen=True, kw_only=True):
+    """Every event of an organization that was recorded by the point in time, in the order of the log."""
+
+    organization: str
+    version: int
+    position: int
+    events: list[HistoryEntry]
+
+
+class ProvenanceEntry(EventMetadata, frozen=True, kw_only=True):
+    """A field with the event that set it, and its value before."""
+
+    field: str
+    value: Any
+    before: Any
+    event: UUID
+    corrected_by: UUID | None
+    preferred_by: UUID | None
+
+
+class Provenance(RequestedAsOf, frozen=True, kw_only=True):
+    """Every field of a deal with the event that set it."""
+
+    deal: str
+    version: int
+    position: int
+    fields: list[ProvenanceEntry]
+
+
+def proof_link(position: int) -> str:
+    """The path of an event's inclusion proof."""
+    return f"/v1/log/proof/inclusion?position={position}"
+
+
+def changes_response(changes: Sequence[Change]) -> list[Change]:
+    """Changes with their values as responses show them."""
+    return [Change(change.path, convert_any(change.before), convert_any(change.after)) for change in changes]
+
+
+def flags_response(flags: Sequence[Flag]) -> tuple[FlagResponse, ...]:
+    """Flags with their texts in English."""
+    return tuple(convert(flag, FlagResponse) for flag in flags)
+
+
+def deal_history(as_of: AsOf, entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]]) -> DealHistory:
+    """The history of a deal, from at least one entry of its audit trail and the flags of its events."""
+    last = entries[-1].effective.recorded
+    return DealHistory(
+        deal=last.slug,
+        version=last.version,
+        position=last.position,
+        effective_on=as_of.effective_on,
+        published_on=as_of.published_on,
+        recorded_at=as_of.recorded_at,
+        events=_history_entries(entries, flags),
+    )
+
+
+def organization_history(as_of: AsOf, entries: Sequence[AuditEntry]) -> OrganizationHistory:
+    """The history of an organization, from at least one entry of its audit trail."""
+    last = entries[-1].effective.recorded
+    return OrganizationHistory(
+        organization=last.slug,
+        version=last.version,
+        position=last.position,
+        effective_on=as_of.effective_on,
+        published_on=as_of.published_on,
+        recorded_at=as_of.recorded_at,
+        events=_history_entries(entries, {}),
+    )
+
+
+def _history_entries(entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]]) -> list[HistoryEntry]:
+    """The entries, with each correction, void and redaction listed in the entry of the event that it is about."""
+    corrections: dict[UUID, list[Correction]] = {}
+    for entry in entries:
+        if entry.target_event is not None:
+            corrections.setdefault(entry.target_event, []).append(_correction(entry))
+    return [
+        _history_entry(
+            entry, corrections.get(entry.effective.recorded.id, []), flags.get(entry.effective.recorded.id, ())
+        )
+        for entry in entries
+    ]
+
+
+def _correction(entry: AuditEntry) -> Correction:
+    recorded = entry.effective.recorded
+    return Correction(
+        event=recorded.id,
+        type=recorded.type,
+        position=recorded.position,
+        recorded_at=recorded.recorded_at,
+        recorded_by=recorded.recorded_by,
+        reason=reason_of(recorded.event),
+        in_force=entry.effective.voided_by is None and entry.superseded_by is None,
+    )
+
+
+def _history_entry(entry: AuditEntry, corrections: list[Correction], flags: Sequence[Flag]) -> HistoryEntry:
+    effective, recorded = entry.effective, entry.effective.recorded
+    return HistoryEntry(
+        id=recorded.id,
+        **event_metadata(effective),
+        kind=entry.change_of,
+        reason=reason_of(recorded.event),
+        event=effective.event,
+        as_recorded=recorded.event if effective.content_record is not recorded else None,
+        erased=recorded.erased or effective.event is None,
+        changes=changes_response(entry.changes),
+        flags=flags_response(flags),
+        visible=entry.visible,
+        unapplied=refusal_response(entry.unapplied) if entry.unapplied is not None else None,
+        concerns=entry.target_event,
+        corrections=corrections,
+        voided_by=effective.voided_by.id if effective.voided_by else None,
+        superseded_by=entry.superseded_by,
+        leaf_hash=recorded.leaf_hash.hex(),
+    )
+
+
+def event_metadata(effective: EffectiveEvent) -> dict[str, Any]:
+    """The fields of `EventMetadata`."""
+    recorded = effective.recorded
+    return {
+        "type": recorded.type,
+        "version": recorded.version,
+        "position": recorded.position,
+        "effective_on": effective.effective_on,
+        "published_on": effective.published_on,
+        "recorded_at": recorded.recorded_at,
+        "recorded_by": recorded.recorded_by,
+        "note": recorded.note,
+        "sources": tuple(convert(source, SourceResponse) for source in effective.sources),
+        "proof": proof_link(recorded.position),
+    }
+
+
+def reason_of(event: Any) -> str | None:
+    """The reason that a correction, a void, a redaction or a change of stage gives."""
+    return getattr(event, "reason", None)
+
+
+def provenance_response(
+    slug: str,
+    snapshot: StateAsOf[Any],
+    as_of: AsOf,
+    effective_on: date,
+    fields: Sequence[FieldProvenance],
+) -> Provenance:
+    """Every field of a deal with the event that set it."""
+    effective_events = {effective.recorded.id: effective for effective in snapshot.effective_events}
+    entries = []
+    for one in fields:
+        effective = effective_events[one.event]
+        corrected = effective.content_record is not effective.recorded
+        entries.append(
+            ProvenanceEntry(
+                field=one.path,
+                value=convert_any(one.value),
+                before=convert_any(one.before),
+                event=one.event,
+                **event_metadata(effective),
+                corrected_by=effective.content_record.id if corrected else None,
+                preferred_by=one.preferred_by,
+            )
+        )
+    return Provenance(
+        deal=slug,
+        version=snapshot.version,
+        position=snapshot.position,
+        effective_on=effective_on,
+        published_on=as_of.published_on,
+        recorded_at=as_of.recorded_at,
+        fields=entries,
+    )

@@ -1,0 +1,84 @@
+"""Rows and pages of the list of deals, and totals."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from msgspec import UNSET, UnsetType
+
+from registry.domain.deal import Deal, RelationState
+from registry.domain.stages import StageState
+from registry.domain.totals import Totals
+from registry.events.types import AmountBasis, Commitment, DealKind, Edtf
+from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel
+from registry.schemas.values import AmountResponse, LocalizedResponse, convert
+
+
+class ListedPledge(ResponseModel, frozen=True, kw_only=True):
+    """A pledge in a list. `until` is the end of its horizon."""
+
+    pledge: str
+    amount: AmountResponse | None
+    amount_basis: AmountBasis | None
+    commitment: Commitment | None
+    status: str
+    by: tuple[str, ...]
+    announced_on: date
+    until: Edtf | None
+
+
+class DealListItem(ResponseModel, frozen=True, kw_only=True):
+    """A deal in a list: `organizations` are its present parties, `places` those of the sites that were not dropped."""
+
+    deal: str
+    title: LocalizedResponse | None
+    kind: DealKind | None
+    stage: StageState | None
+    sectors: tuple[str, ...]
+    organizations: tuple[str, ...]
+    places: tuple[str, ...]
+    pledges: tuple[ListedPledge, ...]
+    relations: tuple[RelationState, ...]
+
+
+class DealPage(RequestedAsOf, frozen=True, kw_only=True):
+    """A page of deals. `next` is the cursor of the next page."""
+
+    position: int
+    deals: tuple[DealListItem, ...]
+    next: str | None
+    facets: dict[str, dict[str, int]] | UnsetType = UNSET
+
+
+class TotalsResponse(RequestedPoint, frozen=True, kw_only=True):
+    """The portfolio's amounts, with the text of each rule that decided."""
+
+    totals: Totals
+    rules: dict[str, str]
+
+
+def list_item(deal: Deal) -> DealListItem:
+    """A deal's row in a list."""
+    return DealListItem(
+        deal=deal.deal,
+        title=convert(deal.title, LocalizedResponse) if deal.title is not None else None,
+        kind=deal.kind,
+        stage=deal.stage,
+        sectors=deal.sectors,
+        organizations=tuple(dict.fromkeys(party.organization for party in deal.parties if party.left_on is None)),
+        places=tuple(dict.fromkeys(site.place for site in deal.sites if site.place and site.status != "dropped")),
+        pledges=tuple(
+            ListedPledge(
+                pledge=pledge.pledge,
+                amount=convert(pledge.amount, AmountResponse) if pledge.amount is not None else None,
+                amount_basis=pledge.amount_basis,
+                commitment=pledge.commitment,
+                status=pledge.status,
+                by=pledge.by,
+                announced_on=pledge.announced_on,
+                until=pledge.horizon.until if pledge.horizon else None,
+            )
+            for pledge in deal.pledges
+        ),
+        relations=deal.relations,
+    )

@@ -1,0 +1,156 @@
+"""Events of the log in a response, and what an append answers."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from registry.domain.audit.diff import Change
+from registry.domain.corrections import EffectiveEvent
+from registry.events.codec import decode_entry
+from registry.events.store import StoredEvent
+from registry.events.types import AnyEvent, Source
+from registry.schemas.base import Hex, Link, ResponseModel
+from registry.schemas.deals import FlagResponse
+from registry.schemas.history import proof_link
+from registry.schemas.values import SourceResponse, convert
+
+
+class Receipt(ResponseModel, frozen=True, kw_only=True):
+    """Where an event was recorded."""
+
+    id: UUID
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class AppendResponse(ResponseModel, frozen=True, kw_only=True):
+    """What was recorded, or would be (`dry_run`), and what it changes in the current state."""
+
+    deal: str | UnsetType = UNSET
+    organization: str | UnsetType = UNSET
+    version: int
+    position: int
+    events: tuple[Receipt, ...]
+    changes: list[Change]
+    flags: tuple[FlagResponse, ...]
+
+
+class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
+    """An event as it was recorded. `event`, `sources` and `note` are empty after a redaction.
+
+    `leaf_hash` is the event's leaf in the Merkle tree (RFC 6962 §2.1), `previous` the leaf hash of the stream's event
+    before it, `content_digest` the salted digest of the content.
+    """
+
+    id: UUID
+    deal: str | UnsetType = UNSET
+    organization: str | UnsetType = UNSET
+    version: int
+    position: int
+    type: str
+    schema: int
+    effective_on: date | None
+    published_on: date
+    recorded_at: datetime
+    recorded_by: str
+    event: AnyEvent | None
+    sources: tuple[SourceResponse, ...]
+    note: str | None
+    erased: bool
+    leaf_hash: Hex
+    previous: Hex | None
+    content_digest: Hex
+    salt: Hex | None
+    proof: Link
+
+
+class ExportedEvent(LoggedEvent, frozen=True, kw_only=True):
+    """An event in a file: like `event`, the sources are as stored and leave out what was not stated."""
+
+    sources: tuple[Source, ...]  # type: ignore[assignment]
+
+
+class EffectiveContent(ResponseModel, frozen=True, kw_only=True):
+    """An event after corrections. `in_force` is the id of the event that its content comes from."""
+
+    effective_on: date | None
+    published_on: date
+    event: AnyEvent | None
+    sources: tuple[SourceResponse, ...]
+    in_force: UUID
+
+
+class EventResponse(LoggedEvent, frozen=True, kw_only=True):
+    """One event as recorded, as it reads after corrections, and what corrected or voided it."""
+
+    reads: EffectiveContent
+    corrected_by: tuple[UUID, ...]
+    voided_by: UUID | None
+
+
+class EventPage(ResponseModel, frozen=True, kw_only=True):
+    """Events in the order of the log."""
+
+    events: list[LoggedEvent]
+
+
+def logged_event(stored: StoredEvent) -> LoggedEvent:
+    """An event of the log, with the hashes that prove it."""
+    return LoggedEvent(**_logged(stored))
+
+
+def exported_event(stored: StoredEvent) -> ExportedEvent:
+    """An event of the log as a line of an export."""
+    return ExportedEvent(**{**_logged(stored), "sources": stored.recorded.sources})
+
+
+def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventResponse:
+    """One event as recorded, and as it reads after corrections."""
+    return EventResponse(
+        **_logged(stored),
+        reads=EffectiveContent(
+            effective_on=effective.effective_on,
+            published_on=effective.published_on,
+            event=effective.event,
+            sources=_sources(effective.sources),
+            in_force=effective.content_record.id,
+        ),
+        corrected_by=tuple(correction.id for correction in effective.corrections),
+        voided_by=effective.voided_by.id if effective.voided_by else None,
+    )
+
+
+def _logged(stored: StoredEvent) -> dict[str, Any]:
+    """The fields of `LoggedEvent`."""
+    recorded = stored.recorded
+    entry = decode_entry(stored.entry)
+    return {
+        "id": recorded.id,
+        recorded.kind: recorded.slug,
+        "version": recorded.version,
+        "position": recorded.position,
+        "type": recorded.type,
+        "schema": recorded.schema,
+        "effective_on": recorded.effective_on,
+        "published_on": recorded.published_on,
+        "recorded_at": recorded.recorded_at,
+        "recorded_by": recorded.recorded_by,
+        "event": recorded.event,
+        "sources": _sources(recorded.sources),
+        "note": recorded.note,
+        "erased": recorded.erased,
+        "leaf_hash": recorded.leaf_hash.hex(),
+        "previous": entry.previous,
+        "content_digest": entry.content,
+        "salt": stored.salt.hex() if stored.salt else None,
+        "proof": proof_link(recorded.position),
+    }
+
+
+def _sources(sources: tuple[Source, ...]) -> tuple[SourceResponse, ...]:
+    return tuple(convert(source, SourceResponse) for source in sources)

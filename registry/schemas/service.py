@@ -1,0 +1,52 @@
+"""The service's health, and problem documents."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from registry.schemas.base import ResponseModel
+
+
+class Live(ResponseModel, frozen=True, kw_only=True):
+    """The process runs."""
+
+    status: Literal["live"]
+
+
+class Readiness(ResponseModel, frozen=True, kw_only=True):
+    """Whether the service can do its work, and which part cannot."""
+
+    status: Literal["ready", "not ready"]
+    database: bool
+    migrations: bool
+    recorder: bool
+    reason: str | UnsetType = UNSET
+
+
+class FieldError(ResponseModel, frozen=True, kw_only=True):
+    """A wrong field: its JSON Pointer (RFC 6901) in the body, and what is wrong, as a text and as a code."""
+
+    pointer: str
+    detail: str
+    code: str
+    params: dict[str, Any] | UnsetType = UNSET
+
+
+class ProblemDocument(ResponseModel, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457). `/docs/problems` explains each `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    params: dict[str, Any] | UnsetType = UNSET
+    errors: list[FieldError] | UnsetType = UNSET
+    parameter: str | UnsetType = UNSET
+    rule: str | UnsetType = UNSET
+    events: list[str] | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    line: int | UnsetType = UNSET

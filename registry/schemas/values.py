@@ -1,0 +1,107 @@
+"""Values of events as responses show them: every field is present, and null means that nothing was stated.
+
+A stored event leaves out what was not stated, so that equal statements have equal bytes. Each class here has the fields
+of the class of `events/types.py` that its name begins with, all of them required. An event that a response quotes keeps
+its stored form: in a revision, a field that is left out and a field that is null mean different things.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import field
+
+from registry.events.types import (
+    Amount,
+    Currency,
+    Decimal,
+    Edtf,
+    Hash,
+    Horizon,
+    Language,
+    Line,
+    Localized,
+    Qualifier,
+    Source,
+    Text,
+    Url,
+)
+from registry.schemas.base import ResponseModel
+
+T = TypeVar("T")
+
+
+class LocalizedResponse(ResponseModel, frozen=True, kw_only=True):
+    """The same text in the languages it was given in."""
+
+    ko: Text | None
+    en: Text | None
+
+
+class StatedAmountResponse(ResponseModel, frozen=True, kw_only=True):
+    """The same amount as the source also stated it, in another currency."""
+
+    value: Decimal
+    currency: Currency
+    qualifier: Qualifier | None
+
+
+class AmountResponse(ResponseModel, frozen=True, kw_only=True):
+    """Money as it was stated: an exact decimal in units of `currency` (ISO 4217).
+
+    `low` and `high` bound a stated range. `wording` has the source's words where it gave no figure. `qualifier` is the
+    source's own.
+    """
+
+    currency: Currency
+    value: Decimal | None
+    qualifier: Qualifier | None
+    low: Decimal | None
+    high: Decimal | None
+    stated_as: tuple[StatedAmountResponse, ...]
+    wording: Line | None
+
+
+class HorizonResponse(ResponseModel, frozen=True, kw_only=True):
+    """The period in which an amount is to be spent."""
+
+    from_: Edtf | None = field(name="from")
+    until: Edtf | None
+
+
+class SourceResponse(ResponseModel, frozen=True, kw_only=True):
+    """A publication. `published_on` is the day on which the public could read it, `locator` the page or paragraph."""
+
+    publisher: Line | None
+    url: Url | None
+    title: Line | None
+    language: Language | None
+    published_on: date | None
+    archived_url: Url | None
+    locator: Line | None
+    content_hash: Hash | None
+
+
+# The response class of each value that a state holds and that leaves something out when it is encoded.
+RESPONSE_TYPES: dict[type, type[ResponseModel]] = {
+    Amount: AmountResponse,
+    Horizon: HorizonResponse,
+    Localized: LocalizedResponse,
+    Source: SourceResponse,
+}
+
+
+def convert(value: Any, type: type[T]) -> T:
+    """A value of the domain as a response type, field by field and in depth."""
+    return msgspec.convert(value, type, from_attributes=True)
+
+
+def convert_any(value: Any) -> Any:
+    """A value whose type is known only when it is there, such as the value of a field before a change."""
+    kind = type(value)
+    if kind is tuple:
+        return tuple(map(convert_any, value)) if value else value
+    response = RESPONSE_TYPES.get(kind)
+    return value if response is None else convert(value, response)

@@ -1,0 +1,199 @@
+"""Every field of a deal and of an organization is in the responses, on the pages and in the CLI, or is excepted here.
+
+A field that is added to a state and forgotten elsewhere fails one of these tests.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import jinja2
+import pytest
+from jinja2 import nodes
+from msgspec import Struct
+from msgspec.structs import fields
+
+import registry
+from registry.domain.assessment import Assessment
+from registry.domain.claims import ClaimState
+from registry.domain.deal import (
+    ConditionState,
+    Deal,
+    Disbursement,
+    MilestoneState,
+    PartnershipState,
+    PartyState,
+    PledgeState,
+    RelationState,
+    SiteState,
+)
+from registry.domain.organization import IdentifierState, NameState, Organization, ParentState
+from registry.domain.plausibility import Flag
+from registry.domain.stages import StageState
+from registry.events.types import EventPart, StatedAmount
+from registry.schemas import (
+    AssessmentResponse,
+    DealFields,
+    FlagResponse,
+    OrganizationFields,
+    StatedAmountResponse,
+)
+from registry.schemas.values import RESPONSE_TYPES
+
+PACKAGE = Path(registry.__file__).parent
+
+COUNTERPARTS: dict[type[Struct], type[Struct]] = {
+    **RESPONSE_TYPES,
+    StatedAmount: StatedAmountResponse,
+    Deal: DealFields,
+    Organization: OrganizationFields,
+    Assessment: AssessmentResponse,
+    Flag: FlagResponse,
+}
+
+# The parameters of a flag's text: responses have the text itself.
+NOT_IN_RESPONSES = {(Flag, "params")}
+
+STATES: tuple[type[Struct], ...] = (
+    Deal,
+    StageState,
+    PartyState,
+    PartnershipState,
+    ConditionState,
+    ClaimState,
+    Disbursement,
+    PledgeState,
+    SiteState,
+    MilestoneState,
+    RelationState,
+    Organization,
+    NameState,
+    IdentifierState,
+    ParentState,
+)
+
+
+@pytest.mark.parametrize("state", COUNTERPARTS, ids=lambda state: state.__name__)
+def test_response_has_every_field_of_the_state(state: type[Struct]) -> None:
+    expected = {field.encode_name for field in fields(state) if (state, field.name) not in NOT_IN_RESPONSES}
+    assert {field.encode_name for field in fields(COUNTERPARTS[state])} == expected
+
+
+@pytest.mark.parametrize("state", COUNTERPARTS, ids=lambda state: state.__name__)
+def test_response_never_leaves_a_field_out(state: type[Struct]) -> None:
+    response = COUNTERPARTS[state]
+    assert not response.__struct_config__.omit_defaults
+    assert all(field.required for field in fields(response))
+
+
+@pytest.mark.parametrize("state", [Deal, Organization], ids=lambda state: state.__name__)
+def test_state_holds_no_value_without_a_counterpart_that_would_leave_fields_out(state: type[Struct]) -> None:
+    for inner in structs_in(state):
+        if any(issubclass(part, EventPart) for part in structs_in(inner)):
+            assert inner in COUNTERPARTS, inner
+
+
+def structs_in(hint: Any, above: frozenset[type] = frozenset()) -> Iterator[type[Struct]]:
+    """The structs that a value of this type is or holds."""
+    if isinstance(hint, type) and issubclass(hint, Struct) and hint not in above:
+        yield hint
+        for field in fields(hint):
+            yield from structs_in(field.type, above | {hint})
+    for argument in get_args(hint):
+        yield from structs_in(argument, above)
+
+
+# --- pages and the CLI ------------------------------------------------------------------------------------------------
+
+# Coordinates place a site on a map of one's own; the pages name the place.
+NOT_ON_PAGES: set[tuple[type[Struct], str]] = {
+    (SiteState, "latitude"),
+    (SiteState, "longitude"),
+}
+
+# `show` prints a summary; `show --json` prints everything.
+NOT_IN_SHOW: set[tuple[type[Struct], str]] = {
+    (ClaimState, "about"),
+    (ClaimState, "claim"),
+    (ClaimState, "followed"),
+    (ClaimState, "rule"),
+    (ConditionState, "authority"),
+    (ConditionState, "condition"),
+    (ConditionState, "lifted_on"),
+    (ConditionState, "set_on"),
+    (Deal, "conditions"),
+    (Deal, "partnerships"),
+    (Deal, "sectors"),
+    (Deal, "summary"),
+    (Disbursement, "period"),
+    (Disbursement, "reported_on"),
+    (IdentifierState, "identifier"),
+    (IdentifierState, "scheme"),
+    (MilestoneState, "claims"),
+    (MilestoneState, "scheduled_on"),
+    (NameState, "language"),
+    (Organization, "country"),
+    (Organization, "identifiers"),
+    (Organization, "names"),
+    (ParentState, "control"),
+    (ParentState, "share"),
+    (PartnershipState, "formed_on"),
+    (PartnershipState, "instrument"),
+    (PartnershipState, "members"),
+    (PartyState, "joined_on"),
+    (PartyState, "left_on"),
+    (PledgeState, "additional_to"),
+    (PledgeState, "announced_on"),
+    (PledgeState, "claims"),
+    (PledgeState, "disbursed"),
+    (PledgeState, "purpose"),
+    (PledgeState, "stated_on"),
+    (SiteState, "announced_on"),
+    (SiteState, "claims"),
+    (SiteState, "gpus_qualifier"),
+    (SiteState, "latitude"),
+    (SiteState, "longitude"),
+    (SiteState, "power_qualifier"),
+    (SiteState, "precision"),
+    (StageState, "rule"),
+}
+
+
+def names_in_templates() -> set[str]:
+    """Every attribute that a template reads."""
+    environment = jinja2.Environment(extensions=["jinja2.ext.i18n", "jinja2.ext.do"], autoescape=True)
+    trees = [environment.parse(path.read_text()) for path in (PACKAGE / "web/templates").glob("*.html")]
+    return {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
+
+
+def names_in_code(folder: str) -> set[str]:
+    """Every attribute, key and other string in the modules of a package."""
+    names: set[str] = set()
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                names.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+    return names
+
+
+def missing(shown: set[str], excepted: set[tuple[type[Struct], str]]) -> set[tuple[str, str]]:
+    """The fields of states whose names are not among those shown."""
+    return {
+        (state.__name__, field.name)
+        for state in STATES
+        for field in fields(state)
+        if field.name not in shown and (state, field.name) not in excepted
+    }
+
+
+def test_pages_show_every_field_of_a_state() -> None:
+    assert missing(names_in_templates() | names_in_code("web"), NOT_ON_PAGES) == set()
+
+
+def test_show_command_prints_every_field_of_a_deal() -> None:
+    assert missing(names_in_code("cli"), NOT_IN_SHOW) == set()
