@@ -85,7 +85,7 @@ def test_change_shows_plain_values_as_they_are_and_titles_in_full() -> None:
 
 
 @quick
-@given(logs(most=20))
+@given(logs(max_events=20))
 def test_response_states_the_same_as_the_state_and_its_changes(log: Any) -> None:
     snapshot = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
     changes = [change for entry in audit_trail(log.events, UNBOUNDED, DEALS) for change in entry.changes]
