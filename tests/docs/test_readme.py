@@ -35,7 +35,10 @@ def test_readme_lists_every_setting() -> None:
     assert listed == [(variable(name), setting.help) for name, setting in SETTINGS.items()]
 
 
-@pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda path: path.name)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_to_files_exist(document: object) -> None:
     assert isinstance(document, type(README))
     for link in re.findall(r"\]\((?!https?:|#|/)([^)#]+)", document.read_text()):
