@@ -13,7 +13,8 @@ from registry.api import parameters
 from registry.api.deals import READ
 from registry.api.operation import Operation
 from registry.api.parameters import Request
-from registry.delivery.webhooks import Delivery, Webhook, Webhooks
+from registry.delivery.webhook_store import Delivery, Webhook
+from registry.delivery.webhooks import Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES, Slug, Url
 from registry.schemas import encode

@@ -1,31 +1,25 @@
-"""Webhooks: telling others of new events, signed, in order, until they have been taken (standardwebhooks.com, 1.0.0).
+"""Webhooks: push events to receivers over HTTP, signed, in the order of the log (standardwebhooks.com, 1.0.0).
 
-Each webhook has its own place in the log. An event is sent until it is answered with a success, longer and longer
-after one another, and the next one only then: what is received is in order and at least once; `webhook-id` is the
-event's own id, by which a repeated one is known. Of all processes one delivers at a time. Nothing is ever sent to an
-address inside the operator's networks that the operator has not allowed: names are resolved here, each address is
-looked at, and the connection goes to the very one that was.
+Each webhook has its own position in the log. An event is sent until the receiver answers with a success, at growing
+intervals, and only then the next one: delivery is in order and at least once. `webhook-id` is the event's id, by which
+a receiver detects repetitions. Of all processes, the one that holds an advisory lock delivers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import ipaddress
 import secrets
-import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
-import httpcore
 import structlog
-from msgspec import Struct
 
+from registry.delivery import webhook_store
+from registry.delivery.public_network import Network, PublicOnlyBackend, is_ip_address
+from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, WebhookSender, format_secret
+from registry.delivery.webhook_store import Delivery, Webhook
 from registry.errors import FieldError, Invalid, NotFound
 from registry.events import store, write_batch
 from registry.events.store import StoredEvent
@@ -38,158 +32,31 @@ from registry.schemas import encode, logged_event
 
 log = structlog.get_logger(__name__)
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Seconds until each next attempt, plus up to 10 % at random. After the last one the webhook is disabled.
+RETRY_DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
-# After so many seconds an event is sent again, and a little more by chance; after the last the webhook is disabled.
-RETRIES = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+# Seconds between two looks for due webhooks.
+POLL_SECONDS = 2.0
 
-# Seconds that the receiver has to answer.
-REQUEST_TIMEOUT_SECONDS = 15.0
-
-# Seconds between two looks at what is due.
-POLL = 2.0
-
+# Events read at once for a webhook.
 PAGE = 100
-DELIVERIES_KEPT = 1_000
-MAX_CONCURRENT_RECEIVERS = 20
 
 TRY_DELIVERY_LOCK = "SELECT pg_try_advisory_lock(3380641975160211475)"
 RELEASE_DELIVERY_LOCK = "SELECT pg_advisory_unlock(3380641975160211475)"
 
-CREATE = """
-INSERT INTO webhooks (id, url, secret, type, deal, organization, source, position, created_at, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-"""
-
-_COLUMNS = """
-SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
-       disabled_at
-  FROM webhooks
-"""
-
-ALL = f"{_COLUMNS} ORDER BY created_at, id"
-ONE = f"{_COLUMNS} WHERE id = $1"
-SELECT_DUE = f"{_COLUMNS} WHERE disabled_at IS NULL AND (next_at IS NULL OR next_at <= $1)"
-
-DELETE = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
-ENABLE = "UPDATE webhooks SET disabled_at = NULL, next_at = NULL, failures = 0 WHERE id = $1"
-
-ADVANCE = "UPDATE webhooks SET position = $2, failures = 0, next_at = NULL WHERE id = $1 AND position < $2"
-POSTPONE = "UPDATE webhooks SET failures = $2, next_at = $3, disabled_at = $4 WHERE id = $1"
-
-DELIVERED = """
-INSERT INTO webhook_deliveries (webhook, at, message, position, attempt, status, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-
-TRIM = """
-DELETE FROM webhook_deliveries
- WHERE webhook = $1
-   AND at <= (SELECT at FROM webhook_deliveries WHERE webhook = $1 ORDER BY at DESC OFFSET $2 LIMIT 1)
-"""
-
-DELIVERIES = """
-SELECT at, message, position, attempt, status, error
-  FROM webhook_deliveries
- WHERE webhook = $1
- ORDER BY at DESC
- LIMIT $2
-"""
-
-
-class Webhook(Struct, frozen=True, kw_only=True):
-    """Who is told of which events. The secret is shown once, when it is made."""
-
-    id: str
-    url: str
-    type: str | None
-    deal: str | None
-    organization: str | None
-    source: str | None
-    position: int
-    failures: int
-    next_at: datetime | None
-    created_at: datetime
-    created_by: str
-    disabled_at: datetime | None
-
-
-class Delivery(Struct, frozen=True, kw_only=True):
-    """One attempt. `status` is the receiver's answer, `error` why there was none or what was wrong with it."""
-
-    at: datetime
-    message: str
-    position: int | None
-    attempt: int
-    status: int | None
-    error: str | None
-
-    @property
-    def succeeded(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
-
-
-class PrivateAddress(OSError):
-    """The address of a receiver is one that nothing may be sent to."""
-
-
-class PublicOnlyBackend(httpcore.AnyIOBackend):
-    """Connections to public addresses, and to those that the operator allows, and to no others."""
-
-    def __init__(self, allowed: Iterable[Network]) -> None:
-        self._allowed = tuple(allowed)
-
-    def is_allowed(self, address: str) -> bool:
-        """Whether something may be sent there."""
-        known = ipaddress.ip_address(address)
-        if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
-            known = known.ipv4_mapped
-        public = known.is_global and not known.is_multicast
-        return public or any(known.version == network.version and known in network for network in self._allowed)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - as httpcore calls it
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port)
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        # Every one: a name that leads inside as well as outside is not to be trusted.
-        if not addresses or not all(self.is_allowed(address) for address in addresses):
-            raise PrivateAddress(f"'{host}' is no public address")
-        return await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
-
-
-def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
-    """The signature of a message: HMAC-SHA256 over `id.timestamp.body`, in Base64, under its version."""
-    signed = hmac.digest(secret, b"%b.%d.%b" % (message.encode(), timestamp, body), hashlib.sha256)
-    return f"v1,{base64.b64encode(signed).decode()}"
-
-
-def format_secret(secret: bytes) -> str:
-    """A secret as Standard Webhooks writes it."""
-    return f"whsec_{base64.b64encode(secret).decode()}"
-
 
 class Webhooks:
-    """One per process: the list of webhooks, and their delivery where no other process sees to it."""
+    """The webhooks, and their delivery unless another process delivers. One per process."""
 
     def __init__(self, pool: Pool, allowed: Sequence[Network] = ()) -> None:
         self._pool = pool
-        self._reader = LogQueries(StreamReader(pool))
+        self._queries = LogQueries(StreamReader(pool))
         self._allowed = tuple(allowed)
-        self._guarded = PublicOnlyBackend(allowed)
+        self._network = PublicOnlyBackend(allowed)
+        self._sender = WebhookSender(self._network)
         self._wake = asyncio.Event()
-        self._wanted = True
+        self._has_webhooks = True
         self._task: asyncio.Task[None] | None = None
-        self._client = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
-            network_backend=self._guarded,
-            max_connections=MAX_CONCURRENT_RECEIVERS,
-        )
 
     async def __aenter__(self) -> Webhooks:
         self._task = asyncio.create_task(self._run(), name="webhooks")
@@ -200,82 +67,104 @@ class Webhooks:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self._client.aclose()
+        await self._sender.close()
 
     def on_commit(self, head: Head) -> None:
-        """This process has recorded something."""
-        if self._wanted:
+        """Commit listener: this process has recorded events."""
+        if self._has_webhooks:
             self._wake.set()
 
-    # --- the list -----------------------------------------------------------------------------------------------------
+    # --- management ---------------------------------------------------------------------------------------------------
 
-    async def create(self, url: str, by: str, after: int | None = None, **wanted: str | None) -> tuple[Webhook, str]:
-        """A new webhook for what is recorded from now on, or behind a position, and its secret. Raises Invalid."""
-        self.check(url)
+    async def create(
+        self, url: str, by: str, after: int | None = None, **event_filter: str | None
+    ) -> tuple[Webhook, str]:
+        """Register a webhook.
+
+        Args:
+            url: The receiver.
+            by: The id of the API key.
+            after: The position after which delivery begins. Default: the head of the log.
+            event_filter: `type`, `deal`, `organization` and `source` that an event must match.
+
+        Returns:
+            The webhook, and the secret that signs its messages.
+
+        Raises:
+            Invalid: Nothing can be sent to the address.
+        """
+        self.check_url(url)
         secret = secrets.token_bytes(32)
-        id = f"wh_{secrets.token_hex(8)}"
-        position = (await write_batch.head(self._pool)).position if after is None else after
-        names = [wanted.get(name) for name in ("type", "deal", "organization", "source")]
-        await self._pool.execute(CREATE, id, url, secret, *names, position, datetime.now(UTC), by)
+        webhook = Webhook(
+            id=f"wh_{secrets.token_hex(8)}",
+            url=url,
+            type=event_filter.get("type"),
+            deal=event_filter.get("deal"),
+            organization=event_filter.get("organization"),
+            source=event_filter.get("source"),
+            position=(await write_batch.head(self._pool)).position if after is None else after,
+            failures=0,
+            next_at=None,
+            created_at=datetime.now(UTC),
+            created_by=by,
+            disabled_at=None,
+        )
+        await webhook_store.insert(self._pool, webhook, secret)
         self._wake.set()
-        return await self.get(id), format_secret(secret)
+        return await self.get(webhook.id), format_secret(secret)
 
-    def check(self, url: str) -> None:
-        """Raises Invalid for an address that nothing could ever be sent to."""
+    def check_url(self, url: str) -> None:
+        """Check that messages can be sent to an address. Raises Invalid."""
         try:
             parts = urlsplit(url)
-            host, named, port, scheme = parts.hostname or "", parts.username is not None, parts.port, parts.scheme
+            host, user, port, scheme = parts.hostname or "", parts.username, parts.port, parts.scheme
         except ValueError:
-            host, named, port, scheme = "", False, None, ""
-        # Without TLS only where the operator says whose network it is.
+            host, user, port, scheme = "", None, None, ""
+        # Plain HTTP only where the operator allows a network of its own.
         schemes = ("https", "http") if self._allowed else ("https",)
-        there = bool(host) and not named and port != 0 and scheme in schemes
-        if not there or (_is_address(host) and not self._guarded.is_allowed(host)):
+        usable = bool(host) and user is None and port != 0 and scheme in schemes
+        if not usable or (is_ip_address(host) and not self._network.is_allowed(host)):
             raise Invalid([FieldError("/url", "webhook_url")])
 
     async def all(self) -> list[Webhook]:
-        """Every webhook, in the order in which they were made."""
-        return [_webhook(row) for row in await self._pool.fetch(ALL)]
+        """All webhooks, in the order of their creation."""
+        return await webhook_store.load_all(self._pool)
 
     async def get(self, id: str) -> Webhook:
         """Raises NotFound."""
-        return _webhook(await self._row(id))
+        return (await self._load(id))[0]
 
-    async def _row(self, id: str) -> Any:
-        row = await self._pool.fetchrow(ONE, id)
-        if row is None:
+    async def _load(self, id: str) -> tuple[Webhook, bytes]:
+        loaded = await webhook_store.load(self._pool, id)
+        if loaded is None:
             raise NotFound("webhook", webhook=id[:80])
-        return row
+        return loaded
 
     async def delete(self, id: str) -> None:
         """Raises NotFound."""
-        if await self._pool.fetchval(DELETE, id) is None:
+        if not await webhook_store.delete(self._pool, id):
             raise NotFound("webhook", webhook=id[:80])
 
     async def deliveries(self, id: str, limit: int) -> list[Delivery]:
-        """The latest attempts, the last one first. Raises NotFound."""
-        await self._row(id)
-        return [Delivery(**row) for row in await self._pool.fetch(DELIVERIES, id, limit)]
+        """The latest attempts, newest first. Raises NotFound."""
+        await self._load(id)
+        return await webhook_store.load_deliveries(self._pool, id, limit)
 
     async def test(self, id: str) -> Delivery:
-        """Sends a message that says nothing but that it came. Raises NotFound."""
-        row = await self._row(id)
-        now = datetime.now(UTC)
-        body = encode({"type": "webhook.test", "timestamp": now, "data": {"webhook": id}})
-        return await self._send(row, f"test_{secrets.token_hex(8)}", None, body, 1)
+        """Send a test message. Raises NotFound."""
+        webhook, secret = await self._load(id)
+        body = encode({"type": "webhook.test", "timestamp": datetime.now(UTC), "data": {"webhook": id}})
+        return await self._send(webhook, secret, f"test_{secrets.token_hex(8)}", None, body, 1)
 
     async def resend(self, id: str, position: int) -> Delivery:
-        """Sends an event again, whatever became of it. One that is taken ends a webhook's being disabled.
-
-        Raises NotFound.
-        """
-        row = await self._row(id)
-        found = await store.events_at(self._pool, [position])
-        if not found:
+        """Send an event again. If the receiver accepts it, a disabled webhook is enabled. Raises NotFound."""
+        webhook, secret = await self._load(id)
+        events = await store.events_at(self._pool, [position])
+        if not events:
             raise NotFound("position", position=position)
-        delivery = await self._send(row, str(found[0].recorded.id), position, message(found[0]), 1)
+        delivery = await self._send_event(webhook, secret, events[0], 1)
         if delivery.succeeded:
-            await self._pool.execute(ENABLE, id)
+            await webhook_store.enable(self._pool, id)
             self._wake.set()
         return delivery
 
@@ -284,124 +173,89 @@ class Webhooks:
     async def _run(self) -> None:
         while True:
             try:
-                if await self._has_webhooks():
-                    async with self._acquire_leadership() as mine:
-                        while mine and await self._deliver():
+                if await self._look_for_webhooks():
+                    async with self._acquire_leadership() as is_leader:
+                        while is_leader and await self._deliver():
                             await self._pause()
             except Exception as error:
                 if not postgres.is_connection_lost(error):
-                    log.exception("webhooks failed")
+                    log.exception("webhook delivery failed")
             await self._pause()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL):
+            async with asyncio.timeout(POLL_SECONDS):
                 await self._wake.wait()
         self._wake.clear()
 
     @asynccontextmanager
     async def _acquire_leadership(self) -> AsyncIterator[bool]:
-        """Whether it is this process that delivers; it stays so as long as its connection stands."""
+        """Take the delivery lock. Yields whether this process has it; it lasts as long as the connection."""
         async with self._pool.acquire() as connection:
-            mine = bool(await connection.fetchval(TRY_DELIVERY_LOCK))
+            is_leader = bool(await connection.fetchval(TRY_DELIVERY_LOCK))
             try:
-                yield mine
+                yield is_leader
             finally:
                 with suppress(*postgres.ERRORS):
-                    if mine:
+                    if is_leader:
                         await connection.execute(RELEASE_DELIVERY_LOCK)
 
     async def _deliver(self) -> bool:
-        """One round over all that is due; False when there is no webhook at all."""
-        rows = await self._pool.fetch(SELECT_DUE, datetime.now(UTC))
-        at_once = asyncio.Semaphore(MAX_CONCURRENT_RECEIVERS)
+        """Send what is due to each webhook. Returns False if there are no webhooks."""
+        due = await webhook_store.load_due(self._pool, datetime.now(UTC))
+        limit = asyncio.Semaphore(MAX_CONCURRENT_RECEIVERS)
 
-        async def one(row: Any) -> None:
-            async with at_once:
-                await self._deliver_backlog(row)
+        async def deliver(webhook: Webhook, secret: bytes) -> None:
+            async with limit:
+                await self._deliver_backlog(webhook, secret)
 
-        await asyncio.gather(*(one(row) for row in rows))
-        return await self._has_webhooks()
+        await asyncio.gather(*(deliver(webhook, secret) for webhook, secret in due))
+        return await self._look_for_webhooks()
 
-    async def _has_webhooks(self) -> bool:
-        """Whether there is a webhook at all; while there is none, what is recorded wakes nobody."""
-        self._wanted = bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM webhooks)"))
-        return self._wanted
+    async def _look_for_webhooks(self) -> bool:
+        """Whether there is a webhook. While there is none, commits do not wake the delivery."""
+        self._has_webhooks = await webhook_store.exists_any(self._pool)
+        return self._has_webhooks
 
-    async def _deliver_backlog(self, row: Any) -> None:
-        """Sends a webhook the next page of events, in order, until one is not taken."""
+    async def _deliver_backlog(self, webhook: Webhook, secret: bytes) -> None:
+        """Send a webhook its next page of events in order, until the receiver fails to accept one."""
         head = (await write_batch.head(self._pool)).position
-        events = await self._reader.events(
-            row["position"],
+        events = await self._queries.events(
+            webhook.position,
             PAGE,
-            type=row["type"],
-            deal=row["deal"],
-            organization=row["organization"],
-            source=row["source"],
+            type=webhook.type,
+            deal=webhook.deal,
+            organization=webhook.organization,
+            source=webhook.source,
         )
         for event in events:
-            position = event.recorded.position
-            attempt = row["failures"] + 1 if event is events[0] else 1
-            delivery = await self._send(row, str(event.recorded.id), position, message(event), attempt)
+            attempt = webhook.failures + 1 if event is events[0] else 1
+            delivery = await self._send_event(webhook, secret, event, attempt)
             if not delivery.succeeded:
-                await self._postpone(row["id"], delivery)
+                await self._postpone(webhook.id, delivery)
                 return
-            await self._pool.execute(ADVANCE, row["id"], position)
+            await webhook_store.advance(self._pool, webhook.id, event.recorded.position)
         if len(events) == PAGE:
             self._wake.set()
-        elif head > row["position"]:
-            # Nothing else up to there was wanted.
-            await self._pool.execute(ADVANCE, row["id"], head)
+        elif head > webhook.position:
+            # No later event up to the head matches the filter.
+            await webhook_store.advance(self._pool, webhook.id, head)
 
     async def _postpone(self, id: str, delivery: Delivery) -> None:
-        gone = delivery.status == 410 or delivery.attempt > len(RETRIES)
-        wait = 0.0 if gone else RETRIES[delivery.attempt - 1] * (1 + secrets.randbelow(100) / 1000)
-        disabled = delivery.at if gone else None
-        await self._pool.execute(POSTPONE, id, delivery.attempt, delivery.at + timedelta(seconds=wait), disabled)
+        gone = delivery.status == 410 or delivery.attempt > len(RETRY_DELAYS)
+        delay = 0.0 if gone else RETRY_DELAYS[delivery.attempt - 1] * (1 + secrets.randbelow(100) / 1000)
+        next_at = delivery.at + timedelta(seconds=delay)
+        await webhook_store.postpone(self._pool, id, delivery.attempt, next_at, delivery.at if gone else None)
 
-    async def _send(self, row: Any, message: str, position: int | None, body: bytes, attempt: int) -> Delivery:
-        now = datetime.now(UTC)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "investment-registry",
-            "webhook-id": message,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": sign(row["secret"], message, int(now.timestamp()), body),
-        }
-        status, error = None, None
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                sent = self._client.stream("POST", row["url"], headers=[*headers.items()], content=body)
-                async with sent as answer:
-                    status = answer.status
-            # A redirect is not followed: who is told is who was named.
-            error = None if 200 <= status < 300 else f"answered {status}"
-        except (
-            OSError,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpcore.TimeoutException,
-            ValueError,
-        ) as failed:
-            error = str(failed) or type(failed).__name__
-        delivery = Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)
-        await self._pool.execute(DELIVERED, row["id"], now, message, position, attempt, status, error)
-        await self._pool.execute(TRIM, row["id"], DELIVERIES_KEPT)
+    async def _send_event(self, webhook: Webhook, secret: bytes, event: StoredEvent, attempt: int) -> Delivery:
+        recorded = event.recorded
+        body = encode({"type": recorded.type, "timestamp": recorded.recorded_at, "data": logged_event(event)})
+        return await self._send(webhook, secret, str(recorded.id), recorded.position, body, attempt)
+
+    async def _send(
+        self, webhook: Webhook, secret: bytes, message: str, position: int | None, body: bytes, attempt: int
+    ) -> Delivery:
+        """Send a message and store the attempt."""
+        delivery = await self._sender.send(webhook.url, secret, message, position, body, attempt)
+        await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
         return delivery
-
-
-def message(event: StoredEvent) -> bytes:
-    """An event as it is sent: its type, when it was recorded, and what the log shows of it."""
-    recorded = event.recorded
-    return encode({"type": recorded.type, "timestamp": recorded.recorded_at, "data": logged_event(event)})
-
-
-def _webhook(row: Any) -> Webhook:
-    return Webhook(**{name: row[name] for name in Webhook.__struct_fields__})
-
-
-def _is_address(host: str) -> bool:
-    with suppress(ValueError):
-        ipaddress.ip_address(host)
-        return True
-    return False

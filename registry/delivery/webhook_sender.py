@@ -1,0 +1,86 @@
+"""Send one signed message to a receiver (standardwebhooks.com, 1.0.0)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+from datetime import UTC, datetime
+
+import httpcore
+
+from registry.delivery.public_network import PublicOnlyBackend
+from registry.delivery.webhook_store import Delivery
+
+# Seconds that the receiver has to answer.
+REQUEST_TIMEOUT_SECONDS = 15.0
+
+# Receivers that are sent to at the same time.
+MAX_CONCURRENT_RECEIVERS = 20
+
+
+def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
+    """The signature of a message: HMAC-SHA256 over `id.timestamp.body`, in base64, after the version `v1`."""
+    signed = hmac.digest(secret, b"%b.%d.%b" % (message.encode(), timestamp, body), hashlib.sha256)
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def format_secret(secret: bytes) -> str:
+    """A secret in the form of Standard Webhooks."""
+    return f"whsec_{base64.b64encode(secret).decode()}"
+
+
+class WebhookSender:
+    """Sends messages over connections that it keeps open."""
+
+    def __init__(self, network: PublicOnlyBackend) -> None:
+        self._client = httpcore.AsyncConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            network_backend=network,
+            max_connections=MAX_CONCURRENT_RECEIVERS,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def send(
+        self, url: str, secret: bytes, message: str, position: int | None, body: bytes, attempt: int
+    ) -> Delivery:
+        """Send a message once.
+
+        Args:
+            url: The receiver.
+            secret: Signs the message.
+            message: The message's id, the same for each attempt, so that the receiver can detect a repetition.
+            position: The event's position, or None for a test message.
+            body: JSON.
+            attempt: Counts the attempts from 1.
+        """
+        now = datetime.now(UTC)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "investment-registry",
+            "webhook-id": message,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": sign(secret, message, int(now.timestamp()), body),
+        }
+        status, error = None, None
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                request = self._client.stream("POST", url, headers=[*headers.items()], content=body)
+                async with request as response:
+                    status = response.status
+            # Redirects are not followed: events are sent to the registered address only.
+            error = None if 200 <= status < 300 else f"answered {status}"
+        except (
+            OSError,
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+            ValueError,
+        ) as failure:
+            error = str(failure) or type(failure).__name__
+        return Delivery(at=now, message=message, position=position, attempt=attempt, status=status, error=error)

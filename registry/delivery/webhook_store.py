@@ -1,0 +1,176 @@
+"""The tables `webhooks` and `webhook_deliveries`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from registry.infra.postgres import Pool
+
+# Deliveries kept for each webhook; older ones are deleted.
+MAX_DELIVERIES = 1_000
+
+INSERT_WEBHOOK = """
+INSERT INTO webhooks (id, url, secret, type, deal, organization, source, position, created_at, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+SELECT_WEBHOOKS = """
+SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
+       disabled_at
+  FROM webhooks
+ ORDER BY created_at, id
+"""
+
+SELECT_WEBHOOK = """
+SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
+       disabled_at
+  FROM webhooks
+ WHERE id = $1
+"""
+
+SELECT_DUE = """
+SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
+       disabled_at
+  FROM webhooks
+ WHERE disabled_at IS NULL
+   AND (next_at IS NULL OR next_at <= $1)
+"""
+
+ANY_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks)"
+
+DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
+
+ENABLE = "UPDATE webhooks SET disabled_at = NULL, next_at = NULL, failures = 0 WHERE id = $1"
+
+ADVANCE = "UPDATE webhooks SET position = $2, failures = 0, next_at = NULL WHERE id = $1 AND position < $2"
+
+POSTPONE = "UPDATE webhooks SET failures = $2, next_at = $3, disabled_at = $4 WHERE id = $1"
+
+INSERT_DELIVERY = """
+INSERT INTO webhook_deliveries (webhook, at, message, position, attempt, status, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+DELETE_OLD_DELIVERIES = """
+DELETE FROM webhook_deliveries
+ WHERE webhook = $1
+   AND at <= (SELECT at FROM webhook_deliveries WHERE webhook = $1 ORDER BY at DESC OFFSET $2 LIMIT 1)
+"""
+
+SELECT_DELIVERIES = """
+SELECT at, message, position, attempt, status, error
+  FROM webhook_deliveries
+ WHERE webhook = $1
+ ORDER BY at DESC
+ LIMIT $2
+"""
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """A receiver of events: its address, its filter, and the position of the last event that it accepted."""
+
+    id: str
+    url: str
+    type: str | None
+    deal: str | None
+    organization: str | None
+    source: str | None
+    position: int
+    failures: int
+    next_at: datetime | None
+    created_at: datetime
+    created_by: str
+    disabled_at: datetime | None
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One attempt to send a message. `status` is the receiver's HTTP status, `error` why the attempt failed."""
+
+    at: datetime
+    message: str
+    position: int | None
+    attempt: int
+    status: int | None
+    error: str | None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
+    """Store a new webhook with the secret that signs its messages."""
+    w = webhook
+    await pool.execute(
+        INSERT_WEBHOOK,
+        w.id,
+        w.url,
+        secret,
+        w.type,
+        w.deal,
+        w.organization,
+        w.source,
+        w.position,
+        w.created_at,
+        w.created_by,
+    )
+
+
+async def load_all(pool: Pool) -> list[Webhook]:
+    """All webhooks, in the order of their creation."""
+    return [_webhook(row) for row in await pool.fetch(SELECT_WEBHOOKS)]
+
+
+async def load(pool: Pool, id: str) -> tuple[Webhook, bytes] | None:
+    """A webhook and its secret."""
+    row = await pool.fetchrow(SELECT_WEBHOOK, id)
+    return (_webhook(row), row["secret"]) if row is not None else None
+
+
+async def load_due(pool: Pool, now: datetime) -> list[tuple[Webhook, bytes]]:
+    """The webhooks that may be sent to now, each with its secret."""
+    return [(_webhook(row), row["secret"]) for row in await pool.fetch(SELECT_DUE, now)]
+
+
+async def exists_any(pool: Pool) -> bool:
+    """Whether there is a webhook."""
+    return bool(await pool.fetchval(ANY_WEBHOOK))
+
+
+async def delete(pool: Pool, id: str) -> bool:
+    """Delete a webhook. Returns False if there is none with this id."""
+    return await pool.fetchval(DELETE_WEBHOOK, id) is not None
+
+
+async def enable(pool: Pool, id: str) -> None:
+    """Resume a disabled or postponed webhook."""
+    await pool.execute(ENABLE, id)
+
+
+async def advance(pool: Pool, id: str, position: int) -> None:
+    """Store that the receiver has accepted everything up to a position."""
+    await pool.execute(ADVANCE, id, position)
+
+
+async def postpone(pool: Pool, id: str, failures: int, next_at: datetime, disabled_at: datetime | None) -> None:
+    """Store a failed delivery: when to try again, or since when the webhook is disabled."""
+    await pool.execute(POSTPONE, id, failures, next_at, disabled_at)
+
+
+async def insert_delivery(pool: Pool, webhook: str, delivery: Delivery) -> None:
+    """Store an attempt, and delete the webhook's oldest ones beyond MAX_DELIVERIES."""
+    d = delivery
+    await pool.execute(INSERT_DELIVERY, webhook, d.at, d.message, d.position, d.attempt, d.status, d.error)
+    await pool.execute(DELETE_OLD_DELIVERIES, webhook, MAX_DELIVERIES)
+
+
+async def load_deliveries(pool: Pool, webhook: str, limit: int) -> list[Delivery]:
+    """The latest attempts, newest first."""
+    return [Delivery(**row) for row in await pool.fetch(SELECT_DELIVERIES, webhook, limit)]
+
+
+def _webhook(row: Any) -> Webhook:
+    return Webhook(**{name: row[name] for name in Webhook.__struct_fields__})
