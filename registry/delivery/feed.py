@@ -1,9 +1,11 @@
-"""The feed: whoever listens gets every event behind a position, in order and once, soon after it is committed.
+"""The feed: every listener gets every matching event after its position, in order and once, soon after the commit.
 
-One task a process reads what is new in the log, once for everybody who listens. Positions are committed in order, so
-asking for what lies behind the last one misses nothing: polling is the truth, and a commit of this process or a NOTIFY
-of another only says that asking is worth while now. Who falls behind, or comes back, reads on from the log itself.
-Nothing here remembers who has read what: that is the listener's position.
+One task per process reads new events from the log, once for all listeners. Positions commit in order, so reading what
+follows the last position misses nothing: polling is enough, and a commit of this process or a NOTIFY of another one
+only shortens the wait. A listener that falls behind, or that reconnects, reads the log from its own position; the feed
+stores no positions.
+
+Events are encoded as server-sent events once for all listeners, not once for each response.
 """
 
 from __future__ import annotations
@@ -29,47 +31,48 @@ log = structlog.get_logger(__name__)
 
 CHANNEL = "registry"
 
-# Seconds between two looks at the log when nothing says that it has grown.
-POLL = 1.0
+# Seconds between two reads of the log without a notification.
+POLL_SECONDS = 1.0
 
-# Seconds after a delivery before the next one: under load, many events are delivered at once.
+# Seconds between two deliveries: under load, many events are delivered at once.
 MIN_POLL_INTERVAL = 0.05
 
-# Seconds of silence after which a listener is told that the line still stands.
-HEARTBEAT = 15.0
+# Seconds without an event after which a listener is sent a comment, so that proxies keep the connection open.
+HEARTBEAT_SECONDS = 15.0
 
+# Events read from the log at once.
 PAGE = 500
 
-# How many of the newest events are kept ready, and how many bytes of them.
+# Limits of the buffer of the newest events.
 MAX_BUFFERED_EVENTS = 5_000
-KEPT_BYTES = 16 * 2**20
+MAX_BUFFERED_BYTES = 16 * 2**20
 
-# What a listener is sent at once, in bytes: a slow one holds no more than this.
-CHUNK = 2**16
+# Bytes that a listener is sent at once: the most that a slow one keeps in memory.
+CHUNK_BYTES = 2**16
 
-HEARTBEAT_COMMENT = b": the line stands\n\n"
+HEARTBEAT_COMMENT = b": heartbeat\n\n"
 
 
 class Filter(Struct, frozen=True):
-    """Which events somebody wants: those to which all that is given applies."""
+    """Which events a listener gets: those that match every given field."""
 
     type: str | None = None
     deal: str | None = None
     organization: str | None = None
     source: str | None = None
 
-    def matches(self, line: FeedEvent) -> bool:
-        """Whether an event is wanted."""
+    def matches(self, event: FeedEvent) -> bool:
+        """Whether an event matches."""
         return (
-            (self.type is None or self.type == line.type)
-            and (self.deal is None or line.stream == f"deal/{self.deal}")
-            and (self.organization is None or f"organization:{self.organization}" in line.terms)
-            and (self.source is None or event_index.source_term(self.source) in line.terms)
+            (self.type is None or self.type == event.type)
+            and (self.deal is None or event.stream == f"deal/{self.deal}")
+            and (self.organization is None or f"organization:{self.organization}" in event.terms)
+            and (self.source is None or event_index.source_term(self.source) in event.terms)
         )
 
 
 class FeedEvent(Struct, frozen=True):
-    """An event as it is delivered, with what filters look at."""
+    """An event as it is delivered, with the fields that filters compare. `text` is the server-sent message."""
 
     position: int
     type: str
@@ -79,23 +82,25 @@ class FeedEvent(Struct, frozen=True):
 
 
 class _Listener:
-    def __init__(self, wanted: Filter, after: int) -> None:
-        self.wanted = wanted
+    """A connected client: its filter, the position up to which it has been sent everything, and its state."""
+
+    def __init__(self, event_filter: Filter, after: int) -> None:
+        self.filter = event_filter
         self.after = after
         self.woken = asyncio.Event()
         self.waits = False
 
 
 class Feed:
-    """One per process."""
+    """Delivers new events to listeners. One per process."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, queries: LogQueries | None = None) -> None:
         self._pool = pool
-        # The primary alone: a replica may not have yet what was just delivered.
-        self._reader = LogQueries(StreamReader(pool))
+        # Reads from the primary: a replica may lack what was just delivered.
+        self._queries = queries or LogQueries(StreamReader(pool))
         self._position: int | None = None
-        self._lines: list[FeedEvent] = []
-        self._bytes = 0
+        self._buffer: list[FeedEvent] = []
+        self._buffered_bytes = 0
         self._listeners: dict[Filter, set[_Listener]] = {}
         self._wake = asyncio.Event()
         self._ending = False
@@ -117,16 +122,21 @@ class Feed:
 
     @property
     def listening(self) -> int:
-        """How many listen."""
+        """The number of listeners."""
         return sum(map(len, self._listeners.values()))
 
+    @property
+    def idle(self) -> int:
+        """The number of listeners that wait for new events."""
+        return sum(listener.waits for listeners in self._listeners.values() for listener in listeners)
+
     def on_commit(self, head: Head) -> None:
-        """This process has recorded something."""
+        """Commit listener: this process has recorded events."""
         if self._listeners:
             self._wake.set()
 
     def end(self) -> None:
-        """Lets everybody who listens go; they come back with the position they have reached."""
+        """End all streams. Clients reconnect with the position that they have reached."""
         self._ending = True
         for listeners in self._listeners.values():
             for listener in listeners:
@@ -136,16 +146,16 @@ class Feed:
         """The log's last position."""
         return (await write_batch.head(self._pool)).position
 
-    async def listen(self, after: int, wanted: Filter) -> AsyncIterator[bytes]:
-        """Server-sent events (WHATWG HTML §9.2): everything wanted behind a position, then all that comes.
+    async def listen(self, after: int, event_filter: Filter) -> AsyncIterator[bytes]:
+        """Server-sent events (WHATWG HTML §9.2): every matching event after a position, then new ones.
 
-        Ends when the service does, or when its database is lost: who listens comes back with its last position.
+        Ends when the service stops or loses its database. The client reconnects with its last position.
         """
-        listener = _Listener(wanted, after)
-        self._listeners.setdefault(wanted, set()).add(listener)
+        listener = _Listener(event_filter, after)
+        self._listeners.setdefault(event_filter, set()).add(listener)
         self._wake.set()
         try:
-            # Sent at once, so that the answer's head is.
+            # Sent at once, so that the response headers are sent too.
             yield b"retry: 1000\n\n"
             while not self._ending:
                 listener.woken.clear()
@@ -153,38 +163,38 @@ class Feed:
                     async for chunk in self._backlog(listener):
                         yield chunk
                 except postgres.ERRORS as error:
-                    log.warning("a listener was let go", error=str(error) or type(error).__name__)
+                    log.warning("feed stream ended", error=str(error) or type(error).__name__)
                     return
                 listener.waits = True
                 try:
-                    async with asyncio.timeout(HEARTBEAT):
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
                         await listener.woken.wait()
                 except TimeoutError:
                     yield HEARTBEAT_COMMENT
                 finally:
                     listener.waits = False
         finally:
-            self._listeners[wanted].discard(listener)
-            if not self._listeners[wanted]:
-                del self._listeners[wanted]
+            self._listeners[event_filter].discard(listener)
+            if not self._listeners[event_filter]:
+                del self._listeners[event_filter]
 
     async def _backlog(self, listener: _Listener) -> AsyncIterator[bytes]:
-        """What a listener has not got yet: from what is kept ready, or from the log where that does not reach back."""
+        """What the listener has not been sent yet: from the buffer, or from the log where the buffer starts later."""
         while self._position is not None and listener.after < self._position and not self._ending:
-            if self._lines and self._lines[0].position <= listener.after + 1:
+            if self._buffer and self._buffer[0].position <= listener.after + 1:
                 chunk = self._buffered(listener)
             else:
                 reached = self._position
-                wanted = listener.wanted
-                events = await self._reader.events(
+                event_filter = listener.filter
+                events = await self._queries.events(
                     listener.after,
                     PAGE,
-                    type=wanted.type,
-                    deal=wanted.deal,
-                    organization=wanted.organization,
-                    source=wanted.source,
+                    type=event_filter.type,
+                    deal=event_filter.deal,
+                    organization=event_filter.organization,
+                    source=event_filter.source,
                 )
-                chunk = b"".join(line(event).text for event in events)
+                chunk = b"".join(feed_event(event).text for event in events)
                 listener.after = events[-1].recorded.position if len(events) == PAGE else reached
                 if events:
                     listener.after = max(listener.after, events[-1].recorded.position)
@@ -194,44 +204,44 @@ class Feed:
     def _buffered(self, listener: _Listener) -> bytes:
         chunks = []
         size = 0
-        for line in self._from(listener.after):
-            listener.after = line.position
-            if listener.wanted.matches(line):
-                chunks.append(line.text)
-                size += len(line.text)
-                if size > CHUNK:
+        for event in self._from(listener.after):
+            listener.after = event.position
+            if listener.filter.matches(event):
+                chunks.append(event.text)
+                size += len(event.text)
+                if size > CHUNK_BYTES:
                     break
         return b"".join(chunks)
 
     def _from(self, after: int) -> Iterator[FeedEvent]:
-        """The lines behind a position; they are kept without a gap."""
-        for index in range(after + 1 - self._lines[0].position, len(self._lines)):
-            yield self._lines[index]
+        """The buffered events after a position. The buffer has no gaps."""
+        for index in range(after + 1 - self._buffer[0].position, len(self._buffer)):
+            yield self._buffer[index]
 
     async def _poll_loop(self) -> None:
-        """Reads what is new in the log, and wakes those who want it."""
+        """Read new events and wake the listeners that they match."""
         while True:
             try:
-                grown = await self._read()
+                has_new_events = await self._read()
             except Exception as error:
                 if not postgres.is_connection_lost(error):
-                    log.exception("the feed failed")
-                grown = False
-                await asyncio.sleep(POLL)
-            if grown:
+                    log.exception("reading the feed failed")
+                has_new_events = False
+                await asyncio.sleep(POLL_SECONDS)
+            if has_new_events:
                 await asyncio.sleep(MIN_POLL_INTERVAL)
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL):
+                async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
 
     async def _read(self) -> bool:
-        """One look at the log: whether there was something new."""
+        """Read the log once. Returns whether there were new events."""
         if not self._listeners:
-            # Nobody to read for; who comes next begins at the head of then.
+            # Without listeners nothing is read; the next one starts at the head.
             self._position = None
-            self._forget()
+            self._clear_buffer()
             await self._wake.wait()
         if self._position is None:
             self._position = await self.head()
@@ -239,47 +249,47 @@ class Feed:
             return False
         events = await store.feed(self._pool, self._position, PAGE)
         before = self._position
-        lines = [line(event) for event in events]
+        new = [feed_event(event) for event in events]
         if any(event.recorded.type == "event_redacted" for event in events):
-            # What is erased must not be delivered from memory.
-            self._forget()
-        if lines:
-            self._lines += lines
-            self._bytes += sum(len(new.text) for new in lines)
-            self._position = lines[-1].position
-            while len(self._lines) > MAX_BUFFERED_EVENTS or self._bytes > KEPT_BYTES:
-                half = len(self._lines) // 2 or 1
-                self._bytes -= sum(len(old.text) for old in self._lines[:half])
-                del self._lines[:half]
-            self._wake_listeners(lines, before)
-        return bool(lines)
+            # Redacted content must not be delivered from the buffer.
+            self._clear_buffer()
+        if new:
+            self._buffer += new
+            self._buffered_bytes += sum(len(event.text) for event in new)
+            self._position = new[-1].position
+            while len(self._buffer) > MAX_BUFFERED_EVENTS or self._buffered_bytes > MAX_BUFFERED_BYTES:
+                half = len(self._buffer) // 2 or 1
+                self._buffered_bytes -= sum(len(event.text) for event in self._buffer[:half])
+                del self._buffer[:half]
+            self._wake_listeners(new, before)
+        return bool(new)
 
-    def _forget(self) -> None:
-        self._lines.clear()
-        self._bytes = 0
+    def _clear_buffer(self) -> None:
+        self._buffer.clear()
+        self._buffered_bytes = 0
 
-    def _wake_listeners(self, lines: list[FeedEvent] | None, before: int) -> None:
-        """Wakes those for whom there is something in these lines; None: everybody, for who knows what is new.
+    def _wake_listeners(self, new: list[FeedEvent] | None, before: int) -> None:
+        """Wake the listeners that match one of the new events, which follow position `before`; None wakes all.
 
-        Others who wait have nothing in them: what they had not got ended before.
+        The other waiting listeners have been sent everything up to `before`.
         """
-        for wanted, listeners in self._listeners.items():
-            if lines is None or any(wanted.matches(line) for line in lines):
+        for event_filter, listeners in self._listeners.items():
+            if new is None or any(event_filter.matches(event) for event in new):
                 for listener in listeners:
-                    if lines is not None and listener.waits and not listener.woken.is_set():
+                    if new is not None and listener.waits and not listener.woken.is_set():
                         listener.after = max(listener.after, before)
                     listener.woken.set()
 
     async def _listen_for_notify(self) -> None:
-        """Listens to what other processes say. A lost message, or connection, delays: the next look finds it all."""
+        """Wake up when another process commits. A lost notification only delays: the next read finds the events."""
         while True:
             with suppress(*postgres.ERRORS):
                 async with self._pool.acquire() as connection:
                     await self._listen_on(connection)
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _listen_on(self, connection: Connection) -> None:
-        """Wakes the feed for every NOTIFY, until the connection ends."""
+        """Wake the feed on every NOTIFY until the connection ends."""
         ended = asyncio.Event()
 
         def wake(*_: object) -> None:
@@ -298,8 +308,8 @@ class Feed:
                 await connection.remove_listener(CHANNEL, wake)
 
 
-def line(stored: StoredEvent) -> FeedEvent:
-    """An event as it is delivered: its position is the message's id, so that who comes back is understood."""
+def feed_event(stored: StoredEvent) -> FeedEvent:
+    """Encode an event. Its position is the message's id, which a client sends as Last-Event-ID to resume."""
     recorded = stored.recorded
     text = b"id: %d\ndata: %b\n\n" % (recorded.position, encode(logged_event(stored)))
     stream = f"{recorded.kind}/{recorded.slug}"

@@ -1,4 +1,4 @@
-"""The feed: nothing is lost and nothing comes twice, whatever happens between. Each test is named after its promise."""
+"""The feed delivers every event once and in order, despite lost notifications and connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import pytest
 from registry.append.recorder import Recorder
 from registry.delivery import feed as module
 from registry.delivery.feed import Feed, Filter
+from registry.events.store import StoredEvent
 from registry.infra import postgres
+from registry.queries.log import LogQueries
+from registry.queries.streams import StreamReader
 from tests.api.conftest import Service, cloned, running
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import PATIENCE, ScratchDatabase, Server
@@ -33,14 +36,14 @@ async def recorder(database: ScratchDatabase) -> AsyncIterator[Recorder]:
 
 @pytest.fixture
 async def feed(pool: Pool, recorder: Recorder) -> AsyncIterator[Feed]:
-    """The feed of the process that records."""
+    """The feed of the recording process."""
     async with Feed(pool) as feed:
         recorder.commit_listeners.append(feed.on_commit)
         yield feed
 
 
 def messages(text: str) -> list[tuple[int, Any]]:
-    """Whole server-sent messages: their ids and what they hold."""
+    """Parse server-sent messages: their ids and their data."""
     found = []
     for message in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in message.splitlines() if not line.startswith(":"))
@@ -50,7 +53,7 @@ def messages(text: str) -> list[tuple[int, Any]]:
 
 
 async def first(feed: Feed, count: int, after: int, wanted: Filter = Filter()) -> list[int]:  # noqa: B008 - it is frozen
-    """The positions of the first so many events that a listener gets."""
+    """The positions of the first `count` events that a listener gets."""
     found: list[int] = []
     async with asyncio.timeout(PATIENCE):
         listening = feed.listen(after, wanted)
@@ -67,14 +70,14 @@ async def deals(recorder: Recorder, count: int, name: str = "plant") -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 59, 119, 120])
-async def test_the_feed_resumes_from_any_position(after: int, feed: Feed, recorder: Recorder) -> None:
+async def test_feed_resumes_from_any_position(after: int, feed: Feed, recorder: Recorder) -> None:
     await deals(recorder, 120)
     listening = asyncio.create_task(first(feed, 140 - after, after))
     await deals(recorder, 20, "later")
     assert await listening == list(range(after + 1, 141))
 
 
-async def test_many_listeners_each_get_everything_once_while_others_write(
+async def test_many_listeners_get_every_event_once_while_two_processes_record(
     feed: Feed, database: ScratchDatabase, recorder: Recorder
 ) -> None:
     async with running_recorder(database.app_url) as other:
@@ -85,7 +88,7 @@ async def test_many_listeners_each_get_everything_once_while_others_write(
             assert await task == list(range(n + 1, 301))
 
 
-async def test_who_fell_behind_what_is_kept_reads_on_from_the_log(
+async def test_listener_behind_the_buffer_reads_from_the_log(
     feed: Feed, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_BUFFERED_EVENTS", 10)
@@ -103,7 +106,7 @@ async def test_who_fell_behind_what_is_kept_reads_on_from_the_log(
     assert found == list(range(1, 201))
 
 
-async def test_filters_let_through_what_is_wanted_and_nothing_else(feed: Feed, recorder: Recorder) -> None:
+async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recorder: Recorder) -> None:
     source = {"publisher": "The Example Times", "url": "https://news.example/plant"}
     joined = {"type": "parties_joined", "parties": [{"organization": "aws", "role": "investor"}]}
     await recorder.record(
@@ -128,25 +131,25 @@ async def test_filters_let_through_what_is_wanted_and_nothing_else(feed: Feed, r
     assert [await task for task in listening] == list(wanted.values())
 
 
-async def test_a_lost_notification_delays_and_never_loses(
+async def test_lost_notification_delays_events_and_loses_none(
     pool: Pool, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody tells this feed anything: it looks by itself."""
+    """Without notifications the feed polls."""
     monkeypatch.setattr(module, "CHANNEL", "nobody_speaks_here")
-    monkeypatch.setattr(module, "POLL", 0.05)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     async with Feed(pool) as feed, running_recorder(database.app_url) as other:
         listening = asyncio.create_task(first(feed, 20, 0))
         await deals(other, 20)
         assert await listening == list(range(1, 21))
 
 
-async def test_what_another_process_records_comes_at_once(
+async def test_events_of_another_process_are_delivered_at_once(
     pool: Pool, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL", 3600.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
     async with Feed(pool) as feed, running_recorder(database.app_url) as other:
         listening = asyncio.create_task(first(feed, 2, 0))
-        # Another database's service may listen, too.
+        # Services of other databases may listen too.
         listens = """SELECT EXISTS (SELECT FROM pg_stat_activity
                                      WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle')"""
         while not await pool.fetchval(listens):  # noqa: ASYNC110 - the database has no event for it
@@ -157,10 +160,10 @@ async def test_what_another_process_records_comes_at_once(
         assert await listening == [1, 2]
 
 
-async def test_dropped_connections_delay_and_never_lose(
+async def test_dropped_connections_delay_events_and_lose_none(
     database: ScratchDatabase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL", 0.05)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     async with wire(database.app_url) as line:
         connections = await postgres.pool(line.url, min_size=1, max_size=4)
         async with connections, Feed(connections) as feed:
@@ -168,7 +171,7 @@ async def test_dropped_connections_delay_and_never_lose(
             listening = feed.listen(0, Filter())
             for n in range(6):
                 await deals(recorder, 10, f"p{n}")
-                # A listener whose line broke comes back with what it has got.
+                # A listener whose connection broke reconnects with its last position.
                 if n % 2:
                     line.inject_fault(at=2)
                     await listening.aclose()  # type: ignore[attr-defined]
@@ -178,7 +181,7 @@ async def test_dropped_connections_delay_and_never_lose(
                         found += [position for position, _ in messages((await anext(listening)).decode())]
                     except StopAsyncIteration:
                         listening = feed.listen(found[-1] if found else 0, Filter())
-                # The feed looks again and again: the cut comes, if only when everything has been delivered.
+                # The feed polls, so the fault occurs at the latest after everything was delivered.
                 while line.armed:  # noqa: ASYNC110 - nobody tells that it came
                     await asyncio.sleep(0.01)
             assert line.cuts == 3
@@ -186,7 +189,7 @@ async def test_dropped_connections_delay_and_never_lose(
     assert found == list(range(1, 61))
 
 
-async def test_what_was_erased_is_not_delivered_from_memory(feed: Feed, recorder: Recorder) -> None:
+async def test_redacted_content_is_not_delivered_from_the_buffer(feed: Feed, recorder: Recorder) -> None:
     given = "0198a7c2-0000-7000-8000-000000000001"
     await recorder.record(request("plant", REGISTERED))
     watching = asyncio.create_task(first(feed, 3, 0))
@@ -204,8 +207,8 @@ async def test_what_was_erased_is_not_delivered_from_memory(feed: Feed, recorder
     assert [event["erased"] for _, event in messages(texts.decode())] == [False, True, False]
 
 
-async def test_silence_is_broken_by_a_heartbeat(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT", 0.02)
+async def test_silent_feed_sends_heartbeats(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     listening = feed.listen(0, Filter())
     assert [await anext(listening) for _ in range(3)] == [
         b"retry: 1000\n\n",
@@ -216,41 +219,43 @@ async def test_silence_is_broken_by_a_heartbeat(feed: Feed, monkeypatch: pytest.
     assert feed.listening == 0
 
 
-async def test_a_thousand_idle_listeners_ask_the_database_nothing(
-    feed: Feed, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class CountedQueries(LogQueries):
+    """Counts the reads of the log for single listeners."""
+
+    reads = 0
+
+    async def events(self, *args: Any, **filters: Any) -> list[StoredEvent]:
+        self.reads += 1
+        return await super().events(*args, **filters)
+
+
+async def test_idle_listeners_cause_no_queries(pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     # A heartbeat would wake them, too.
-    monkeypatch.setattr(module, "HEARTBEAT", 3600.0)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 3600.0)
+    queries = CountedQueries(StreamReader(pool))
     await deals(recorder, 5)
-    idle = [feed.listen(5, Filter(deal=f"quiet-{n % 10}")) for n in range(1000)]
-    await asyncio.gather(*(anext(listener) for listener in idle))
-    waiting = [asyncio.ensure_future(anext(listener)) for listener in idle]
-    async with asyncio.timeout(PATIENCE):
-        listeners = [listener for those in feed._listeners.values() for listener in those]
-        while not all(listener.waits for listener in listeners):  # noqa: ASYNC110 - nobody tells that all do
-            await asyncio.sleep(0.02)
-    asked = 0
-    events = feed._reader.events
-
-    async def counted(*args: Any, **more: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        return await events(*args, **more)
-
-    monkeypatch.setattr(feed._reader, "events", counted)
-    for n in range(10):
-        await deals(recorder, 20, f"busy-{n}")
-    await recorder.record(request("quiet-3", REGISTERED))
-    woken = [task for n, task in enumerate(waiting) if n % 10 == 3]
-    async with asyncio.timeout(PATIENCE):
-        chunks = await asyncio.gather(*woken)
-    assert [messages(chunk.decode())[0][0] for chunk in chunks] == [206] * 100
-    assert sum(task.done() for task in waiting) == 100
-    # All of them got it from what this process had read for everybody.
-    assert asked == 0
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    async with Feed(pool, queries) as feed:
+        recorder.commit_listeners.append(feed.on_commit)
+        listeners = [feed.listen(5, Filter(deal=f"quiet-{n % 10}")) for n in range(1000)]
+        await asyncio.gather(*(anext(listener) for listener in listeners))
+        waiting = [asyncio.ensure_future(anext(listener)) for listener in listeners]
+        async with asyncio.timeout(PATIENCE):
+            while feed.idle < 1000:  # noqa: ASYNC110 - the feed has no event for it
+                await asyncio.sleep(0.02)
+        queries.reads = 0
+        for n in range(10):
+            await deals(recorder, 20, f"busy-{n}")
+        await recorder.record(request("quiet-3", REGISTERED))
+        woken = [task for n, task in enumerate(waiting) if n % 10 == 3]
+        async with asyncio.timeout(PATIENCE):
+            chunks = await asyncio.gather(*woken)
+        assert [messages(chunk.decode())[0][0] for chunk in chunks] == [206] * 100
+        assert sum(task.done() for task in waiting) == 100
+        # The process has read the events once, for all listeners.
+        assert queries.reads == 0
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 # --- over HTTP --------------------------------------------------------------------------------------------------------
@@ -273,7 +278,7 @@ async def lines_of(answer: httpx.Response, count: int) -> list[int]:
     return found
 
 
-async def test_over_http_the_feed_is_a_stream_of_server_sent_events(server: Server, admin: Admin) -> None:
+async def test_feed_over_http_is_a_stream_of_server_sent_events(server: Server, admin: Admin) -> None:
     async with served(server, admin, "feed") as service:
         for n in range(5):
             await service.client.post(f"/v1/deals/plant-{n}/events", json=REGISTERED)
@@ -285,11 +290,11 @@ async def test_over_http_the_feed_is_a_stream_of_server_sent_events(server: Serv
             assert await lines_of(answer, 4) == [3, 4, 5, 6]
         async with service.visitor.stream("GET", path, params={"after": 0, "deal": "plant-4"}) as answer:
             assert await lines_of(answer, 1) == [5]
-        # Without a position it begins with what comes from now on.
+        # Without a position the stream begins at the head.
         async with service.visitor.stream("GET", path) as answer:
             await service.client.post("/v1/deals/plant-6/events", json=REGISTERED)
             assert await lines_of(answer, 1) == [7]
-        # A browser that comes back sends the address it began with, and what it remembers.
+        # A reconnecting browser sends the original URL and Last-Event-ID, which takes precedence.
         headers = {"Last-Event-ID": "6"}
         async with service.visitor.stream("GET", path, params={"after": 0}, headers=headers) as answer:
             assert await lines_of(answer, 1) == [7]
@@ -305,7 +310,7 @@ async def test_over_http_the_feed_is_a_stream_of_server_sent_events(server: Serv
             assert (refused.status_code, refused.json()["parameter"]) == (400, named)
 
 
-async def test_listeners_that_go_away_are_forgotten(server: Server, admin: Admin) -> None:
+async def test_disconnected_listeners_are_removed(server: Server, admin: Admin) -> None:
     async with served(server, admin, "gone") as service:
         for _ in range(3):
             async with service.visitor.stream("GET", "/v1/events/stream?after=0") as answer:

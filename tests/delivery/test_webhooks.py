@@ -1,4 +1,4 @@
-"""Webhooks: signed, in order, until they are taken, and never to where nothing may be sent."""
+"""Webhooks are signed, delivered in order until accepted, and sent to allowed addresses only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
 class Receiver:
-    """Takes messages on loopback, and answers what it is told to."""
+    """An HTTP server on loopback that answers with the given statuses."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -52,7 +52,7 @@ class Receiver:
         writer.close()
 
     async def has(self, count: int) -> list[Any]:
-        """The first so many messages, when they have come."""
+        """Wait for the first `count` messages."""
         async with asyncio.timeout(PATIENCE):
             while len(self.got) < count:
                 self.news.clear()
@@ -70,7 +70,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def service(server: Server, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    """A service that may send to loopback, and waits for nothing long."""
+    """A service that may send to loopback, with short delays."""
     monkeypatch.setattr(module, "RETRY_DELAYS", (0, 0, 0))
     monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
     async with serving(server, admin) as service:
@@ -105,7 +105,7 @@ async def deliveries(service: Service, made: dict[str, Any]) -> list[dict[str, A
 
 
 async def listed(service: Service, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The one webhook, as soon as it is as wanted."""
+    """Wait until the only webhook satisfies a condition."""
     async with asyncio.timeout(PATIENCE):
         while True:
             [found] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
@@ -133,13 +133,13 @@ async def test_new_events_are_sent_signed_and_in_order(service: Service, receive
     assert "secret" not in json.dumps((await service.client.get("/v1/webhooks")).json())
 
 
-def test_the_signature_is_that_of_the_standards_own_example() -> None:
+def test_signature_matches_the_example_of_standard_webhooks() -> None:
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     signature = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-async def test_what_is_not_taken_is_sent_again_before_anything_else(service: Service, receiver: Receiver) -> None:
+async def test_event_is_sent_again_until_the_receiver_accepts_it(service: Service, receiver: Receiver) -> None:
     receiver.answers = [500, 0, 302, 204]
     made = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
@@ -159,7 +159,7 @@ async def test_what_is_not_taken_is_sent_again_before_anything_else(service: Ser
     assert told[-1]["error"] == "answered 500"
 
 
-async def test_who_never_takes_is_disabled_and_goes_on_after_a_resend(service: Service, receiver: Receiver) -> None:
+async def test_failing_webhook_is_disabled_and_resumes_after_a_resend(service: Service, receiver: Receiver) -> None:
     receiver.answers = [500] * 4
     made = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
@@ -168,20 +168,20 @@ async def test_who_never_takes_is_disabled_and_goes_on_after_a_resend(service: S
     path = f"/v1/webhooks/{made['id']}"
     again = (await service.client.post(f"{path}/resend", json={"position": 2})).json()
     assert (again["status"], again["position"]) == (200, 2)
-    # It goes on with the event that it stopped at.
+    # Delivery continues with the event that had failed.
     await listed(service, lambda webhook: webhook["position"] == 2)
     assert [m["data"]["position"] for m in await receiver.has(7)] == [1, 1, 1, 1, 2, 1, 2]
     assert (await service.client.post(f"{path}/resend", json={"position": 3})).status_code == 404
 
 
-async def test_who_is_gone_is_disabled_at_once(service: Service, receiver: Receiver) -> None:
+async def test_webhook_whose_receiver_answers_gone_is_disabled_at_once(service: Service, receiver: Receiver) -> None:
     receiver.answers = [410]
     await hook(service, receiver)
     await post(service, "plant", registered())
     assert (await listed(service, lambda webhook: webhook["disabled_at"] is not None))["failures"] == 1
 
 
-async def test_only_what_is_wanted_is_sent_from_where_it_is_wanted(service: Service, receiver: Receiver) -> None:
+async def test_webhook_sends_matching_events_from_its_start_position(service: Service, receiver: Receiver) -> None:
     await post(service, "plant", registered(), pledged())
     await post(service, "other", registered(), pledged())
     await hook(service, receiver, after=0, deal="plant", type="pledge_announced")
@@ -190,7 +190,7 @@ async def test_only_what_is_wanted_is_sent_from_where_it_is_wanted(service: Serv
     assert (await listed(service, lambda webhook: webhook["position"] == 5))["failures"] == 0
 
 
-async def test_a_test_message_says_how_it_was_answered(service: Service, receiver: Receiver) -> None:
+async def test_test_message_returns_the_receivers_status(service: Service, receiver: Receiver) -> None:
     made = await hook(service, receiver)
     receiver.answers = [418]
     told = (await service.client.post(f"/v1/webhooks/{made['id']}/test")).json()
@@ -199,7 +199,7 @@ async def test_a_test_message_says_how_it_was_answered(service: Service, receive
     assert [d["message"] for d in await deliveries(service, made)] == [told["message"]]
 
 
-async def test_a_deleted_webhook_is_told_nothing(service: Service, receiver: Receiver) -> None:
+async def test_deleted_webhook_is_sent_nothing(service: Service, receiver: Receiver) -> None:
     made = await hook(service, receiver)
     path = f"/v1/webhooks/{made['id']}"
     assert (await service.client.delete(path)).status_code == 204
@@ -210,7 +210,7 @@ async def test_a_deleted_webhook_is_told_nothing(service: Service, receiver: Rec
     assert receiver.got == []
 
 
-async def test_a_restarted_service_sends_on_from_where_it_was(
+async def test_restarted_service_continues_at_the_webhooks_position(
     server: Server, admin: Admin, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
@@ -222,13 +222,13 @@ async def test_a_restarted_service_sends_on_from_where_it_was(
             await receiver.has(1)
             await listed(service, lambda webhook: webhook["position"] == 1)
         async with running(settings) as one, running(settings) as other:
-            # Two processes, and each event once.
+            # Each event is sent once by two processes.
             await asyncio.gather(post(one, "one", registered()), post(other, "other", registered()))
             await listed(one, lambda webhook: webhook["position"] == 3)
     assert [message["data"]["position"] for message in await receiver.has(3)] == [1, 2, 3]
 
 
-async def test_what_was_erased_is_not_sent(service: Service, receiver: Receiver) -> None:
+async def test_redacted_content_is_not_sent(service: Service, receiver: Receiver) -> None:
     given = "0198a7c2-0000-7000-8000-000000000001"
     await post(service, "plant", registered(), {**pledged(), "id": given, "note": "a secret of the law"})
     redaction = {"event": {"type": "event_redacted", "redacts": given, "reason": "a court's order"}}
@@ -238,7 +238,7 @@ async def test_what_was_erased_is_not_sent(service: Service, receiver: Receiver)
     assert not any(b"a secret of the law" in body for _, body in receiver.got)
 
 
-# --- where nothing may be sent ----------------------------------------------------------------------------------------
+# --- allowed addresses ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ async def test_what_was_erased_is_not_sent(service: Service, receiver: Receiver)
         "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
     ],
 )  # fmt: skip
-def test_addresses_inside_are_no_receivers(address: str) -> None:
+def test_private_addresses_are_not_allowed(address: str) -> None:
     assert not PublicOnlyBackend(()).is_allowed(address)
 
 
-def test_public_addresses_and_those_allowed_are() -> None:
+def test_public_addresses_and_allowed_networks_are_allowed() -> None:
     assert PublicOnlyBackend(()).is_allowed("93.184.215.14")
     assert PublicOnlyBackend(()).is_allowed("2606:4700::1111")
     allowed = PublicOnlyBackend([ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fc00::/7")])
@@ -290,7 +290,7 @@ async def test_host_with_a_private_address_among_public_ones_is_refused(monkeypa
         "https://news.example:0/", "https://news.example:99999/", "javascript:alert(1)",
     ],
 )  # fmt: skip
-async def test_an_address_that_can_never_be_sent_to_is_refused_at_once(refusing: httpx.AsyncClient, url: str) -> None:
+async def test_webhook_with_an_unusable_url_is_refused(refusing: httpx.AsyncClient, url: str) -> None:
     answer = await refusing.post("/v1/webhooks", json={"url": url})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/url")
 
@@ -302,7 +302,7 @@ async def refusing(server: Server, admin: Admin) -> AsyncIterator[httpx.AsyncCli
         yield service.client
 
 
-async def test_webhooks_are_for_keys_with_the_scope_admin(service: Service, receiver: Receiver) -> None:
+async def test_webhooks_need_an_api_key_with_scope_admin(service: Service, receiver: Receiver) -> None:
     made = await hook(service, receiver)
     path = f"/v1/webhooks/{made['id']}"
     key = await service.key("read", "record", "correct", "redact")

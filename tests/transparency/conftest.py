@@ -1,4 +1,4 @@
-"""A running service whose evidence can be tested: on a database, with a key directory, of each test's own."""
+"""Fixtures: a running service with its own database and key directory for each test."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 async def post(
     service: Service, deal: str, *announcements: dict[str, Any], kind: str = "deals"
 ) -> list[dict[str, Any]]:
-    """Records announcements in one request; gives their receipts."""
+    """Record announcements in one request. Returns their receipts."""
     answer = await service.client.post(f"/v1/{kind}/{deal}/events", json=list(announcements))
     assert answer.status_code == 201, answer.text
     return list(answer.json()["events"])
 
 
 async def append_until(service: Service, size: int) -> None:
-    """Records events in several deals until the log has so many."""
+    """Record events of several deals until the log has this size."""
     held = await service.size()
     number = 0
     while held < size:
@@ -74,7 +74,7 @@ async def head(service: Service) -> Checkpoint:
 
 
 async def as_superuser(owner: asyncpg.Connection[asyncpg.Record], *statements: str) -> None:
-    """Changes what nobody may change, as somebody can who owns the machine."""
+    """Run statements that the database's triggers forbid, as its superuser can."""
     async with owner.transaction():
         await owner.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:

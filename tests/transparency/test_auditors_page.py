@@ -1,4 +1,4 @@
-"""docs/auditors.md: its five commands, run against a service with tools that are not ours; and what they catch."""
+"""docs/auditors.md: its commands and its program accept an honest log and reject a changed one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from registry.transparency.checkpoint import Checkpoint, SigningKey
-from registry.transparency.merkle import EMPTY_ROOT
+from registry.transparency.checkpoint import Checkpoint, Proof, SigningKey
+from registry.transparency.merkle import EMPTY_ROOT, inclusion_proof, leaf_hash, root_from_tiles
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
-from tests.transparency.conftest import append_until, as_superuser, head, keys, post
+from tests.transparency.conftest import ORIGIN, append_until, as_superuser, head, keys, post
+from tests.transparency.trees import Tiles
 
 PAGE = Path(__file__).parents[2] / "docs" / "auditors.md"
 
-# Where there is no curl, this stands in for it: it gets an address, and fails where the answer is an error.
+# Replaces curl where it is not installed: fetches a URL and fails on an error status.
 CURL = f"""#!{sys.executable}
 import sys, urllib.request
 arguments = sys.argv[1:]
@@ -56,7 +57,7 @@ async def run(service: Service, tmp_path: Path, script: str) -> subprocess.Compl
     )
 
 
-async def test_five_commands_check_the_service(service: Service, tmp_path: Path) -> None:
+async def test_documented_commands_verify_an_honest_service(service: Service, tmp_path: Path) -> None:
     await post(service, "plant", registered(), pledged())
     await append_until(service, 300)
     before, _, after = commands().partition("# 5. ")
@@ -70,7 +71,7 @@ async def test_five_commands_check_the_service(service: Service, tmp_path: Path)
     assert (done.returncode, done.stdout) == (0, "unchanged up to 300 of 400\n"), done.stderr
 
 
-async def test_the_commands_fail_where_the_past_was_changed(
+async def test_documented_commands_fail_after_a_past_event_was_changed(
     service: Service, tmp_path: Path, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await append_until(service, 20)
@@ -84,13 +85,13 @@ async def test_the_commands_fail_where_the_past_was_changed(
     await as_superuser(
         owner, "UPDATE events SET leaf_hash = sha256(leaf_hash) WHERE position = 5", "DELETE FROM checkpoints"
     )
-    service.settings.signing_key.with_name("signing.key.head").unlink()  # a dishonest operator
+    service.settings.signing_key.with_name("signing.key.head").unlink()  # as a dishonest operator would
     key = SigningKey.parse(service.settings.signing_key.read_text().strip())
     forged = key.sign(Checkpoint("registry.example/log", 0, EMPTY_ROOT).body())
     service.settings.signing_key.with_name("signing.key.head").write_text(forged)
     service.settings.signing_key.with_name("signing.key.heads").unlink()
     await append_until(service, 30)
-    assert (await head(service)).size == 30  # signed, and by the right key
+    assert (await head(service)).size == 30  # signed with the right key
     done = await run(service, tmp_path, f"# 5. {after}")
     assert done.returncode != 0
     assert "VerifyError" in done.stderr
@@ -99,7 +100,7 @@ async def test_the_commands_fail_where_the_past_was_changed(
 @pytest.mark.parametrize(
     "command", ["registry verify", "registry log keys", "registry log rotate-key", "registry log checkpoint"]
 )
-def test_the_commands_of_ours_that_the_page_names_exist(command: str) -> None:
+def test_documented_registry_commands_exist(command: str) -> None:
     assert command in PAGE.read_text()
     done = subprocess.run(
         [str(Path(sys.executable).parent / "registry"), *command.split()[1:], "--help"],
@@ -110,3 +111,47 @@ def test_the_commands_of_ours_that_the_page_names_exist(command: str) -> None:
     assert done.returncode == 0, done.stderr
     for flag in ("--key", "--checkpoint") if command == "registry verify" else ():
         assert flag in done.stdout
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+KEY = SigningKey.generate(ORIGIN)
+ENTRIES = [b'{"content":"%064x"}' % number for number in range(7)]
+TILES = Tiles([leaf_hash(entry) for entry in ENTRIES])
+NOTE = KEY.sign(Checkpoint(ORIGIN, 7, root_from_tiles(7, TILES.read)).body())
+
+
+def check(tmp_path: Path, entry: bytes, proof: str, key: SigningKey = KEY) -> subprocess.CompletedProcess[str]:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "entry").write_bytes(entry)
+    (tmp_path / "proof").write_text(proof)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", program, tmp_path / "entry", tmp_path / "proof", str(key.verifier)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("index", [0, 3, 6])
+def test_documented_program_accepts_a_valid_proof(tmp_path: Path, index: int) -> None:
+    proof = Proof(index, inclusion_proof(index, 7, TILES.read), NOTE, b"extra")
+    done = check(tmp_path, ENTRIES[index], str(proof))
+    assert (done.returncode, done.stdout) == (0, f"position {index + 1} of 7 in {ORIGIN}\n"), done.stderr
+
+
+def test_documented_program_rejects_changed_proofs(tmp_path: Path) -> None:
+    path = inclusion_proof(3, 7, TILES.read)
+    proof = str(Proof(3, path, NOTE))
+    for entry, bundle, key in (
+        (ENTRIES[2], proof, KEY),
+        (ENTRIES[3] + b" ", proof, KEY),
+        (ENTRIES[3], str(Proof(2, path, NOTE)), KEY),
+        (ENTRIES[3], str(Proof(3, path[:-1], NOTE)), KEY),
+        (ENTRIES[3], str(Proof(3, path, NOTE.replace("\n7\n", "\n8\n"))), KEY),
+        (ENTRIES[3], proof, SigningKey.generate(ORIGIN)),
+        (ENTRIES[3], str(Proof(3, path, SigningKey.generate(ORIGIN).sign(NOTE.partition("\n\n")[0] + "\n"))), KEY),
+    ):
+        done = check(tmp_path, entry, bundle, key)
+        assert done.returncode != 0
+        assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""A downloaded bundle proves what the registry held, with the verifier key alone; nothing that was changed passes."""
+"""Bundles verify with only the verifier key, and no changed bundle does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEAL = "the-plant"
 
 
 async def grown(service: Service) -> None:
-    """A deal of five events, some way into a log that goes on behind it."""
+    """Record a deal of five events within a log of 120 events."""
     await append_until(service, 30)
     receipts = await post(service, DEAL, registered(), pledged())
     await append_until(service, 60)
@@ -40,7 +40,7 @@ async def bundle(service: Service, query: str = "") -> bytes:
 
 
 async def plain(service: Service, query: str = "") -> Any:
-    """The state as it is served, without what the registry concludes from it: a certificate shows what events make."""
+    """The state as the service returns it, without remarks, which a certificate does not contain."""
     return {**(await service.visitor.get(f"/v1/deals/{DEAL}?{query}")).json(), "remarks": None}
 
 
@@ -49,9 +49,7 @@ def refused(data: bytes | dict[str, Any], verifiers: list[VerifierKey], code: st
         verify_bundle(data if isinstance(data, bytes) else json.dumps(data).encode(), verifiers)
 
 
-async def test_a_certificate_proves_the_state_without_service_database_or_network(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_certificate_proves_the_state_offline(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     await grown(service)
     data, state = await bundle(service), await plain(service)
     verifiers = await keys(service)
@@ -64,14 +62,14 @@ async def test_a_certificate_proves_the_state_without_service_database_or_networ
         found = verify_bundle(data, verifiers)
     assert (found.position, found.size, found.origin) == (120, 120, "registry.example/log")
     assert json.loads(data)["state"] == state
-    # However it was laid out again.
+    # Whitespace and the order of keys do not matter.
     assert verify_bundle(json.dumps(json.loads(data), indent=2, sort_keys=True).encode(), verifiers) == found
 
 
 @pytest.mark.parametrize(
     "clocks", ["position=32", "position=31", "effective_on=2025-06-20", "published_on=2025-06-16", "position=63"]
 )
-async def test_a_certificate_of_the_past_proves_what_was_held_then(service: Service, clocks: str) -> None:
+async def test_certificate_of_the_past_proves_the_state_as_of_then(service: Service, clocks: str) -> None:
     await grown(service)
     data = await bundle(service, f"&{clocks}")
     state = await plain(service, clocks)
@@ -80,7 +78,7 @@ async def test_a_certificate_of_the_past_proves_what_was_held_then(service: Serv
     assert found.position == (int(clocks.partition("=")[2]) if clocks.startswith("position") else 120)
 
 
-async def test_a_certificate_at_an_instant_proves_what_was_recorded_by_then(service: Service) -> None:
+async def test_certificate_at_a_recorded_time_proves_the_state_then(service: Service) -> None:
     await grown(service)
     events = (await service.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
     instant = events[1]["recorded_at"]
@@ -89,7 +87,7 @@ async def test_a_certificate_at_an_instant_proves_what_was_recorded_by_then(serv
     assert verify_bundle(data, await keys(service)).size == 120
 
 
-async def test_nothing_of_a_deal_can_be_left_out(service: Service) -> None:
+async def test_certificate_with_an_event_left_out_does_not_verify(service: Service) -> None:
     await grown(service)
     whole, verifiers = json.loads(await bundle(service)), await keys(service)
     assert len(whole["events"]) == 5
@@ -103,12 +101,12 @@ async def test_nothing_of_a_deal_can_be_left_out(service: Service) -> None:
     refused({**whole, "events": hidden}, verifiers, "content_without_redaction")
 
 
-async def test_an_older_certificate_s_proof_does_not_end_a_newer_history(service: Service) -> None:
+async def test_head_of_an_older_certificate_does_not_prove_a_newer_history(service: Service) -> None:
     await grown(service)
     older, verifiers = json.loads(await bundle(service)), await keys(service)
     await post(service, DEAL, announced("2025-09-01", "site_dropped", site="mill"))
     newer = json.loads(await bundle(service))
-    assert verify_bundle(json.dumps(older).encode(), verifiers).size == 120  # it still says what it said
+    assert verify_bundle(json.dumps(older).encode(), verifiers).size == 120  # the older certificate still verifies
     refused({**newer, "events": newer["events"][:5]}, verifiers, "bundle_last_event")
     refused({**newer, "events": newer["events"][:5], "head": older["head"]}, verifiers, "heads_of_another_checkpoint")
     refused({**newer, "checkpoint": older["checkpoint"]}, verifiers)
@@ -133,7 +131,7 @@ def changed(document: Any, path: tuple[Any, ...], to: Any) -> Any:
 
 
 def another(value: Any) -> Any:
-    """A value like this one."""
+    """A different value of the same type."""
     match value:
         case str() if value:
             at = random.randrange(len(value))
@@ -148,20 +146,20 @@ def another(value: Any) -> Any:
             return {"more": 1}
 
 
-async def test_every_part_of_a_certificate_counts(service: Service) -> None:
+async def test_certificate_with_any_changed_part_does_not_verify(service: Service) -> None:
     await grown(service)
     whole, verifiers = json.loads(await bundle(service, "&position=110")), await keys(service)
     for path, value in parts(whole):
         if path not in ((), ("clocks", "position")):
             refused(changed(whole, path, another(value)), verifiers)
-    # Another position is another claim; this one is as true, and these are not.
+    # Another position is another statement: the state is the same at 111, but not at 32 or 121.
     later = json.dumps(changed(whole, ("clocks", "position"), 111)).encode()
     assert verify_bundle(later, verifiers).position == 111
     refused(changed(whole, ("clocks", "position"), 32), verifiers, "bundle_state")
     refused(changed(whole, ("clocks", "position"), 121), verifiers, "bundle_as_of")
 
 
-async def test_every_one_bit_change_of_an_event_s_bundle_is_refused(service: Service) -> None:
+async def test_inclusion_bundle_with_one_changed_bit_does_not_verify(service: Service) -> None:
     await grown(service)
     data, verifiers = (await service.visitor.get("/v1/log/proof/inclusion?position=32")).content, await keys(service)
     assert verify_bundle(data, verifiers).position == 32
@@ -171,7 +169,7 @@ async def test_every_one_bit_change_of_an_event_s_bundle_is_refused(service: Ser
         refused(bytes(changed), verifiers)
 
 
-async def test_every_one_bit_change_of_a_proof_as_text_is_refused(service: Service) -> None:
+async def test_tlog_proof_with_one_changed_bit_does_not_verify(service: Service) -> None:
     await append_until(service, 9)
     text = {"accept": "text/plain"}
     data = (await service.visitor.get("/v1/log/proof/inclusion?position=5", headers=text)).content
@@ -183,7 +181,7 @@ async def test_every_one_bit_change_of_a_proof_as_text_is_refused(service: Servi
         refused(bytes(changed), verifiers)
 
 
-async def test_another_log_s_key_proves_nothing(service: Service) -> None:
+async def test_bundle_does_not_verify_with_the_key_of_another_log(service: Service) -> None:
     await grown(service)
     stranger = SigningKey.generate("registry.example/log").verifier
     for path in (f"/v1/deals/{DEAL}?certificate=true", "/v1/log/proof/inclusion?position=3"):
@@ -192,11 +190,11 @@ async def test_another_log_s_key_proves_nothing(service: Service) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"x", b"\xff", b'{"bundle":"deal-state@v1"}', b"[" * 100_000])
-def test_what_is_no_bundle_is_refused_in_words(data: bytes) -> None:
+def test_data_that_is_not_a_bundle_is_refused(data: bytes) -> None:
     refused(data, [])
 
 
-async def test_a_deal_of_many_events_has_a_certificate_too(service: Service) -> None:
+async def test_deal_with_many_events_has_a_certificate(service: Service) -> None:
     await post(service, DEAL, registered(), pledged())
     for start in range(0, 300, 100):
         await post(service, DEAL, *(revised("2025-07-01", str(1 + start + number)) for number in range(100)))
@@ -204,7 +202,7 @@ async def test_a_deal_of_many_events_has_a_certificate_too(service: Service) -> 
     assert (found.proves.code, found.proves.params["events"]) == ("proves_state", 302)
 
 
-async def test_there_is_no_certificate_of_a_deal_that_is_not_there(service: Service) -> None:
+async def test_unknown_deal_has_no_certificate(service: Service) -> None:
     await post(service, DEAL, registered(), {**pledged(), "effective_on": "2025-07-01"})
     assert (await service.visitor.get("/v1/deals/another?certificate=true")).status_code == 404
     assert (await service.visitor.get(f"/v1/deals/{DEAL}?certificate=true&position=0")).status_code == 404

@@ -1,4 +1,4 @@
-"""Notes, checkpoints and proof bundles: others read what we sign, we what they sign, and nothing changed passes."""
+"""Notes, checkpoints and tlog-proofs interoperate with independent tools; changed ones do not verify."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ GO_SKEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iU
 GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
 
-def test_the_specification_s_example_verifies_under_its_key() -> None:
+def test_example_of_the_specification_verifies() -> None:
     key = VerifierKey.parse(SPEC_VKEY)
     note, signer = notes.verify_note(SPEC_NOTE, [key])
     assert (note.text, signer, str(key)) == ("This is an example message.\n", key, SPEC_VKEY)
 
 
-def test_a_private_key_of_go_s_note_package_is_read_and_written() -> None:
+def test_private_key_of_go_sumdb_note_round_trips() -> None:
     key = SigningKey.parse(GO_SKEY)
     assert (str(key.verifier), key.secret()) == (GO_VKEY, GO_SKEY)
 
 
-def test_our_checkpoints_are_accepted_by_the_verifiers_of_others() -> None:
+def test_checkpoints_verify_with_independent_verifiers() -> None:
     for size in (0, 1, 2, 255, 256, 257, 300):
         note = signed(size)
         theirs = metamorphic_log.checkpoint_verify(note, [str(KEY.verifier)])
@@ -76,16 +76,16 @@ def test_our_checkpoints_are_accepted_by_the_verifiers_of_others() -> None:
         assert notes.open_checkpoint(note, [KEY.verifier]) == head(size)
 
 
-def test_checkpoints_that_others_sign_are_accepted() -> None:
+def test_checkpoints_of_independent_signers_verify() -> None:
     private = Ed25519PrivateKey.generate()
     signer = PlainEd25519Signer(ORIGIN, private)
     note = TheirCheckpoint.make_signed(ORIGIN, 300, head(300).root, [signer]).serialize()
     key = VerifierKey.parse(signer.vkey.serialize())  # type: ignore[no-untyped-call]
     assert notes.open_checkpoint(note, [key]) == head(300)
-    assert SigningKey(ORIGIN, private).sign(head(300).body()) == note  # Ed25519 is deterministic: the very same bytes
+    assert SigningKey(ORIGIN, private).sign(head(300).body()) == note  # Ed25519 is deterministic: the same bytes
 
 
-def test_cosignatures_of_a_kind_that_is_not_known_are_ignored() -> None:
+def test_cosignatures_of_an_unknown_type_are_ignored() -> None:
     signer = PlainEd25519Signer(ORIGIN, Ed25519PrivateKey.generate())
     witness = MLDSA44CosignatureSigner("witness.example/two", b"\x07" * 32)
     key = VerifierKey(ORIGIN, signer.vkey.pubkey)
@@ -95,20 +95,20 @@ def test_cosignatures_of_a_kind_that_is_not_known_are_ignored() -> None:
         assert notes.open_checkpoint(note, [key]) == head(300)
 
 
-def test_every_one_bit_change_of_a_checkpoint_is_refused() -> None:
+def test_checkpoint_with_one_changed_bit_does_not_verify() -> None:
     note = signed(300).encode()
     for changed in one_bit_changes(note):
         with pytest.raises(CheckpointError):
             notes.open_checkpoint(changed, [KEY.verifier])
 
 
-def test_the_other_verifiers_take_no_one_bit_change_for_the_checkpoint() -> None:
+def test_independent_verifiers_reject_one_changed_bit() -> None:
     note = signed(300)
     vkey = Vkey.from_string(str(KEY.verifier))
     for changed in one_bit_changes(note.encode()):
         with pytest.raises((metamorphic_log.VerifyError, UnicodeDecodeError)):
             metamorphic_log.checkpoint_verify(changed.decode(), [str(KEY.verifier)])
-        # tlog-scales is lax about newlines and base64: what it accepts, it has read as what was signed.
+        # tlog-scales accepts other newlines and base64 forms, but parses them as what was signed.
         try:
             read = TheirCheckpoint.from_text(changed.decode())
             read.verify(vkey)
@@ -117,7 +117,7 @@ def test_the_other_verifiers_take_no_one_bit_change_for_the_checkpoint() -> None
         assert read.serialize() == note
 
 
-def test_a_note_may_carry_signatures_of_keys_that_are_not_known() -> None:
+def test_signatures_of_unknown_keys_are_ignored() -> None:
     namesake = SigningKey.generate(ORIGIN)  # the same name, another id
     for note in (signed(5, OTHER), signed(5, OTHER, namesake), signed(5, *[OTHER] * 20)):
         assert notes.open_checkpoint(note, [KEY.verifier]) == head(5)
@@ -128,21 +128,21 @@ def test_a_note_may_carry_signatures_of_keys_that_are_not_known() -> None:
     assert notes.open_checkpoint(f"{text}\n\n{theirs}\n{ours}\n", [KEY.verifier]) == head(5)
 
 
-def test_a_note_that_no_known_key_signed_is_refused() -> None:
+def test_note_without_a_signature_of_a_known_key_is_refused() -> None:
     with raises_finding(CheckpointError, "note_signer_unknown"):
         notes.open_checkpoint(signed(5), [OTHER.verifier])
     with raises_finding(CheckpointError, "note_signer_unknown"):
         notes.open_checkpoint(signed(5), [])
 
 
-def test_a_false_signature_in_a_known_key_s_name_spoils_the_note_though_another_one_holds() -> None:
+def test_note_with_a_forged_signature_of_a_known_key_is_refused() -> None:
     text, _, lines = signed(5, OTHER).rpartition("\n\n")
     forged = KEY.sign(head(6).body()).rpartition("\n\n")[2]
     with raises_finding(CheckpointError, "note_signature_wrong", key=ORIGIN):
         notes.open_checkpoint(f"{text}\n\n{lines}{forged}", [KEY.verifier, OTHER.verifier])
 
 
-def test_a_checkpoint_is_of_the_log_whose_key_signed_it() -> None:
+def test_checkpoint_signed_by_the_key_of_another_log_is_refused() -> None:
     note = OTHER.sign(head(5).body())
     with raises_finding(CheckpointError, "checkpoint_origin", origin=ORIGIN, key="witness.example/one"):
         notes.open_checkpoint(note, [OTHER.verifier])
@@ -165,7 +165,7 @@ BODY = head(5).body()
         "\ud800" + NOTE,
     ],
 )  # fmt: skip
-def test_a_malformed_note_is_refused(note: str | bytes) -> None:
+def test_malformed_note_is_refused(note: str | bytes) -> None:
     with pytest.raises(CheckpointError):
         notes.open_checkpoint(note, [KEY.verifier])
 
@@ -183,18 +183,18 @@ ROOT = base64.b64encode(head(5).root).decode()
         f"{ORIGIN}\n5\n{ROOT}\n\n", f"{ORIGIN}\n5\n{ROOT}\nx\n\n", f"{ORIGIN}\n5\n{ROOT}\nno newline",
     ],
 )  # fmt: skip
-def test_a_malformed_checkpoint_is_refused_though_it_is_signed(body: str) -> None:
+def test_signed_malformed_checkpoint_is_refused(body: str) -> None:
     with pytest.raises(CheckpointError):
         notes.open_checkpoint(KEY.sign(body), [KEY.verifier])
 
 
 @pytest.mark.parametrize("control", ["\0", "\t", "\r", "\x0b", "\x1f"])
-def test_a_note_with_a_control_character_is_refused_though_it_is_signed(control: str) -> None:
+def test_signed_note_with_a_control_character_is_refused(control: str) -> None:
     with raises_finding(CheckpointError, "note_control_character"):
         notes.open_checkpoint(KEY.sign(f"{BODY}extension{control}line\n"), [KEY.verifier])
 
 
-def test_extension_lines_are_read_and_kept() -> None:
+def test_extension_lines_round_trip() -> None:
     extended = Checkpoint(ORIGIN, 5, head(5).root, ("first line", "second line"))
     note = KEY.sign(extended.body())
     assert notes.open_checkpoint(note, [KEY.verifier]) == extended
@@ -207,7 +207,7 @@ def test_extension_lines_are_read_and_kept() -> None:
     root=st.binary(min_size=32, max_size=32),
     extensions=st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8"), min_size=1), max_size=3),
 )
-def test_a_checkpoint_reads_back(origin: str, size: int, root: bytes, extensions: list[str]) -> None:
+def test_checkpoint_round_trips(origin: str, size: int, root: bytes, extensions: list[str]) -> None:
     checkpoint = Checkpoint(origin, size, root, tuple(extensions))
     assert Checkpoint.parse(checkpoint.body()) == checkpoint
 
@@ -218,23 +218,23 @@ def test_a_checkpoint_reads_back(origin: str, size: int, root: bytes, extensions
         "", "x", "a+b", SPEC_VKEY[:-1], SPEC_VKEY + "=", SPEC_VKEY.replace("530d903a", "530d903b"), " " + SPEC_VKEY,
         SPEC_VKEY.replace("530d903a", "530D903A"), SPEC_VKEY.replace("example.com/foo", "example.com/bar"), GO_SKEY,
         SPEC_VKEY.replace("example.com/foo", ""), SPEC_VKEY.replace("example.com/foo", "example com"), f"{SPEC_VKEY}\n",
-        "PeterNeumann+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==",  # another length, a fitting id
-        "PeterNeumann+173116ae+ZRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  # another type, a fitting id
+        "PeterNeumann+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==",  # another length, a matching id
+        "PeterNeumann+173116ae+ZRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",  # another type, a matching id
     ],
 )  # fmt: skip
-def test_what_is_no_verifier_key_is_refused(vkey: str) -> None:
+def test_malformed_verifier_key_is_refused(vkey: str) -> None:
     with pytest.raises(BadKey):
         VerifierKey.parse(vkey)
 
 
-def test_every_one_bit_change_of_a_key_is_refused() -> None:
+def test_key_with_one_changed_bit_is_refused() -> None:
     for parse, text in ((VerifierKey.parse, str(KEY.verifier)), (SigningKey.parse, KEY.secret())):
         for changed in one_bit_changes(text.encode()):
             with pytest.raises(BadKey):
                 parse(changed.decode("latin-1"))
 
 
-def test_a_private_key_shows_itself_in_no_text_but_its_secret() -> None:
+def test_private_key_appears_only_in_secret() -> None:
     seed = KEY.secret().split("+", 4)[4]
     assert seed not in repr(KEY) + str(KEY) + f"{KEY!r} {KEY}"
     with pytest.raises(BadKey) as broken:
@@ -243,12 +243,12 @@ def test_a_private_key_shows_itself_in_no_text_but_its_secret() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a+b", "a\nb", "a\tb", "a\u2003b", "a\u00a0b"])
-def test_a_name_that_no_note_could_carry_gets_no_key(name: str) -> None:
+def test_key_with_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(BadKey):
         SigningKey.generate(name)
 
 
-def test_a_later_head_follows_an_earlier_one_only_with_its_proof() -> None:
+def test_checkpoints_are_consistent_only_with_a_proof() -> None:
     for old, new in ((0, 5), (1, 5), (5, 5), (5, 300), (256, 257)):
         proof = consistency_proof(old, new, TILES.read)
         notes.verify_consistent(head(old), head(new), proof)
@@ -271,7 +271,9 @@ def bundle(index: int, size: int, extra: bytes | None = None) -> Proof:
 
 @settings(max_examples=60, deadline=None)
 @given(size=st.integers(1, 300), data=st.data(), extra=st.none() | st.binary(min_size=1, max_size=40))
-def test_a_proof_bundle_reads_back_and_verifies_everywhere(size: int, data: st.DataObject, extra: bytes | None) -> None:
+def test_tlog_proof_round_trips_and_verifies_with_independent_verifiers(
+    size: int, data: st.DataObject, extra: bytes | None
+) -> None:
     index = data.draw(st.integers(0, size - 1))
     made = bundle(index, size, extra)
     read = Proof.parse(str(made))
@@ -283,14 +285,14 @@ def test_a_proof_bundle_reads_back_and_verifies_everywhere(size: int, data: st.D
     InclusionProof(read.index, size, list(read.path)).check(LEAVES[index], head(size).root)
 
 
-def test_a_proof_bundle_is_written_as_the_specification_has_it() -> None:
+def test_tlog_proof_has_the_format_of_the_specification() -> None:
     first, second = (base64.b64encode(node).decode() for node in inclusion_proof(2, 4, TILES.read))
     assert str(bundle(2, 4)) == f"c2sp.org/tlog-proof@v1\nindex 2\n{first}\n{second}\n\n{signed(4)}"
     assert str(bundle(0, 1)) == f"c2sp.org/tlog-proof@v1\nindex 0\n\n{signed(1)}"
     assert str(bundle(0, 1, b"salt")) == f"c2sp.org/tlog-proof@v1\nextra c2FsdA==\nindex 0\n\n{signed(1)}"
 
 
-def test_every_one_bit_change_of_a_proof_bundle_is_refused() -> None:
+def test_tlog_proof_or_leaf_with_one_changed_bit_does_not_verify() -> None:
     for changed in one_bit_changes(str(bundle(3, 5)).encode()):
         with pytest.raises((ProofError, CheckpointError)):
             Proof.parse(changed.decode("latin-1")).verify(LEAVES[3], [KEY.verifier])
@@ -316,6 +318,6 @@ BUNDLE = str(bundle(3, 5))
         BUNDLE.replace("\n\n", "\nAAAA\n\n", 1),
     ],
 )  # fmt: skip
-def test_a_malformed_proof_bundle_is_refused(text: str) -> None:
+def test_malformed_tlog_proof_is_refused(text: str) -> None:
     with pytest.raises((ProofError, CheckpointError)):
         Proof.parse(text).verify(LEAVES[3], [KEY.verifier])

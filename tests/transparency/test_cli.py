@@ -1,4 +1,4 @@
-"""`registry verify` and `registry log` as they are used: what they write, and how they end."""
+"""`registry verify` and `registry log`: their output and their exit codes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rows(done: Done[str]) -> Any:
     return json.loads(done.stdout)
 
 
-async def test_the_whole_log_is_verified_and_what_was_found_is_told(service: Service) -> None:
+async def test_verify_reports_the_log_and_records_the_verification(service: Service) -> None:
     await append_until(service, 300)
     checkpoint = await head(service)
     (found,) = rows(await registry(service.settings, "verify"))
@@ -52,7 +52,7 @@ async def test_the_whole_log_is_verified_and_what_was_found_is_told(service: Ser
     assert (kept[1], kept[2]) == (300, checkpoint.root)
 
 
-async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
+async def test_verify_exits_with_6_and_names_the_changed_position(
     service: Service, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path
 ) -> None:
     await append_until(service, 20)
@@ -61,7 +61,7 @@ async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
     done = await registry(service.settings, "verify")
     assert done.returncode == 6
     assert str(Finding("log_entry_field", position=7, field="recorded_by")) in done.stderr
-    # Cut off with all that the registry itself remembers: a checkpoint that somebody kept tells it.
+    # If the registry's own checkpoints are removed too, only a checkpoint kept elsewhere shows the cut.
     memory = Path(f"{service.settings.signing_key}.head")
     await as_superuser(
         owner,
@@ -80,7 +80,7 @@ async def test_a_log_that_was_changed_ends_it_with_6_and_the_position(
     assert str(Finding("log_cut_off", size=15, source=source, expected=20, position=16)) in done.stderr
 
 
-async def test_a_checkpoint_with_another_signature_ends_it_with_6(
+async def test_verify_exits_with_6_for_a_checkpoint_of_another_key(
     service: Service, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await append_until(service, 5)
@@ -95,7 +95,7 @@ async def test_a_checkpoint_with_another_signature_ends_it_with_6(
     assert str(Finding("log_checkpoint", source=source, problem=problem)) in done.stderr
 
 
-async def test_bundles_are_verified_with_the_key_alone(service: Service, tmp_path: Path) -> None:
+async def test_verify_checks_a_bundle_with_only_the_key(service: Service, tmp_path: Path) -> None:
     await post(service, "plant", registered(), pledged())
     (key,) = await keys(service)
     published = tmp_path / "log.pub"
@@ -114,7 +114,7 @@ async def test_bundles_are_verified_with_the_key_alone(service: Service, tmp_pat
         assert (done.returncode, done.stdout) == (6, ""), accept
 
 
-async def test_what_is_missing_is_a_usage_error(tmp_path: Path) -> None:
+async def test_verify_with_a_missing_or_malformed_key_is_a_usage_error(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     bundle.write_text("{}")
     assert (await registry(None, "verify", str(bundle))).returncode == 2
@@ -122,7 +122,7 @@ async def test_what_is_missing_is_a_usage_error(tmp_path: Path) -> None:
     assert (await registry(None, "verify", str(tmp_path / "missing"), "--key", "no+key")).returncode == 2
 
 
-async def test_the_log_s_keys_are_shown_and_rotated_and_checkpoints_signed(service: Service, tmp_path: Path) -> None:
+async def test_log_commands_show_and_rotate_keys_and_sign_checkpoints(service: Service, tmp_path: Path) -> None:
     await append_until(service, 5)
     old = (await service.visitor.get("/log/checkpoint")).text
     first = await registry(service.settings, "log", "keys")
@@ -131,7 +131,7 @@ async def test_the_log_s_keys_are_shown_and_rotated_and_checkpoints_signed(servi
     assert rotated.returncode == 0, rotated.stderr
     both = await registry(service.settings, "log", "keys")
     assert both.stdout == first.stdout + rotated.stdout
-    # Signed with the new key at once, and served; the old one still verifies under the old key.
+    # The service returns a checkpoint signed with the new key; the old one verifies with the old key.
     note = (await service.visitor.get("/log/checkpoint")).text
     assert open_checkpoint(note, [VerifierKey.parse(rotated.stdout.strip())]).size == 5
     assert open_checkpoint(old, [VerifierKey.parse(first.stdout.strip())]).size == 5

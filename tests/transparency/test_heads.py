@@ -1,4 +1,4 @@
-"""The tree over every stream's last event: its proofs are RFC 6962's, for what is there and for what is not."""
+"""The tree of stream heads: RFC 6962 proofs of each stream's last event and of absence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def heads_of(known: dict[str, tuple[int, bytes]]) -> list[StreamHead]:
 
 
 def plainly(known: dict[str, tuple[int, bytes]]) -> bytes:
-    """The root as its description has it."""
+    """The root computed by its definition."""
     data = [b""] * BUCKETS
     for name in sorted(known, key=str.encode):
         version, leaf = known[name]
@@ -47,7 +47,7 @@ def plainly(known: dict[str, tuple[int, bytes]]) -> bytes:
 
 @settings(max_examples=10, deadline=None)
 @given(streams, streams)
-def test_the_root_is_that_of_the_description_however_it_came_about(
+def test_heads_root_is_independent_of_the_order_of_updates(
     first: dict[str, tuple[int, bytes]], then: dict[str, tuple[int, bytes]]
 ) -> None:
     heads = StreamHeadTree()
@@ -58,9 +58,7 @@ def test_the_root_is_that_of_the_description_however_it_came_about(
 
 @settings(max_examples=30, deadline=None)
 @given(streams, st.sampled_from(NAMES))
-def test_every_stream_s_last_event_is_proved_and_so_is_every_absence(
-    known: dict[str, tuple[int, bytes]], name: str
-) -> None:
+def test_every_head_and_every_absence_is_proved(known: dict[str, tuple[int, bytes]], name: str) -> None:
     heads = StreamHeadTree()
     heads.update(heads_of(known))
     proof = heads.prove(name)
@@ -70,7 +68,7 @@ def test_every_stream_s_last_event_is_proved_and_so_is_every_absence(
     metamorphic_log.verify_inclusion(bucket_of(name), BUCKETS, leaf, list(proof.path), heads.root())
 
 
-def test_a_proof_holds_for_no_other_stream_line_or_root() -> None:
+def test_head_proof_fails_for_another_stream_line_or_root() -> None:
     heads = StreamHeadTree()
     heads.update([StreamHead(name, 3, bytes(32)) for name in NAMES])
     proof = heads.prove("deal/d-1")
@@ -99,8 +97,8 @@ def test_a_proof_holds_for_no_other_stream_line_or_root() -> None:
         "\n",
     ],
 )
-def test_a_leaf_that_is_not_one_stream_a_line_in_its_place_is_refused(lines: str) -> None:
-    """A dishonest operator could commit to it: then the proof itself is what is wrong."""
+def test_malformed_leaf_of_heads_is_refused(lines: str) -> None:
+    """A dishonest operator could sign such a root; the proof must fail."""
     data = [b""] * BUCKETS
     data[bucket_of("deal/d-1")] = lines.encode()
     levels = [[leaf_hash(each) for each in data]]
@@ -119,7 +117,7 @@ def tree_root_of_two(left: bytes, right: bytes) -> bytes:
     return tree_root([left, right])
 
 
-def test_a_statement_is_signed_about_one_tree_and_never_taken_for_a_checkpoint() -> None:
+def test_statement_of_heads_is_not_accepted_as_a_checkpoint() -> None:
     root = bytes(reversed(range(32)))
     note = KEY.sign(heads_statement(TREE, root).body())
     assert open_heads(note, [KEY.verifier]) == (TREE, root, KEY.verifier)
@@ -143,10 +141,10 @@ def test_a_statement_is_signed_about_one_tree_and_never_taken_for_a_checkpoint()
             open_heads(bytes(flipped), [KEY.verifier])
 
 
-# --- what the signer says of them -------------------------------------------------------------------------------------
+# --- signed statements of heads ---------------------------------------------------------------------------------------
 
 
-def test_of_one_tree_there_is_one_statement(tmp_path: Path) -> None:
+def test_signer_refuses_other_heads_for_the_same_checkpoint(tmp_path: Path) -> None:
     signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
     first, second = bytes(32), bytes(range(32))
     for size, root in ((0, EMPTY_ROOT), (1, first)):
@@ -157,14 +155,14 @@ def test_of_one_tree_there_is_one_statement(tmp_path: Path) -> None:
         for again in (signer, Signer.open(tmp_path / "signing.key", "registry.example/log")):
             with raises_finding(SignerRefused, "signer_heads_changed"):
                 again.sign_heads(first)
-    # A new key says the same.
+    # A new key signs the same statement.
     key = signer.rotate()
     assert open_heads(signer.sign_heads(second), [key])[1] == second
     with pytest.raises(SignerRefused):
         signer.sign_heads(first)
 
 
-def test_a_broken_memory_of_the_statement_is_told_and_a_lost_one_made_anew(tmp_path: Path) -> None:
+def test_damaged_heads_file_is_an_error_and_a_missing_one_is_recreated(tmp_path: Path) -> None:
     signer = Signer.open(tmp_path / "signing.key", "registry.example/log")
     note = signer.sign_heads(bytes(32))
     kept = tmp_path / "signing.key.heads"

@@ -1,4 +1,4 @@
-"""Property 15: others' verifiers accept every proof, checkpoint and tile as served, and nothing that was changed."""
+"""Property 15: independent verifiers accept every served proof, checkpoint and tile, and reject changed ones."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def unhex(path: list[str]) -> list[bytes]:
     return [bytes.fromhex(node) for node in path]
 
 
-async def test_an_empty_log_has_a_checkpoint_of_size_0(service: Service) -> None:
+async def test_empty_log_has_a_checkpoint_of_size_0(service: Service) -> None:
     assert await head(service) == Checkpoint("registry.example/log", 0, EMPTY_ROOT)
     assert (await service.visitor.get("/log/tile/0/000")).status_code == 404
 
 
-async def test_a_checkpoint_covers_every_event_that_was_acknowledged_before_it_was_asked_for(service: Service) -> None:
+async def test_checkpoint_covers_every_event_acknowledged_before_the_request(service: Service) -> None:
     async def record(number: int) -> None:
         for step in range(5):
             (receipt,) = await post(service, f"plant-{number}-{step}", registered())
@@ -63,7 +63,7 @@ async def test_a_checkpoint_covers_every_event_that_was_acknowledged_before_it_w
     assert (await head(service)).size == 40
 
 
-async def test_every_position_and_every_pair_of_sizes_is_proved_to_others(service: Service) -> None:
+async def test_every_served_proof_verifies_with_independent_verifiers(service: Service) -> None:
     await append_until(service, SMALL)
     leaves = await leaves_of(service)
     roots = [mth(leaves[:size]) for size in range(SMALL + 1)]
@@ -85,7 +85,7 @@ async def test_every_position_and_every_pair_of_sizes_is_proved_to_others(servic
             ConsistencyProof(old, new, path).check(roots[old], roots[new])
 
 
-async def test_proofs_reach_over_full_tiles_and_back_to_any_size(service: Service) -> None:
+async def test_proofs_span_full_tiles_and_any_earlier_size(service: Service) -> None:
     await append_until(service, LARGE)
     leaves = await leaves_of(service)
     for position, size in ((1, 600), (256, 600), (257, 600), (512, 513), (600, 600), (1, 256), (255, 257), (300, 512)):
@@ -98,7 +98,7 @@ async def test_proofs_reach_over_full_tiles_and_back_to_any_size(service: Servic
         metamorphic_log.verify_consistency(old, new, unhex(found["path"]), mth(leaves[:old]), mth(leaves[:new]))
 
 
-async def test_every_one_bit_change_of_what_is_served_is_refused_by_others(service: Service) -> None:
+async def test_independent_verifiers_reject_served_data_with_one_changed_bit(service: Service) -> None:
     await append_until(service, 11)
     found = (await get(service, "/v1/log/proof/inclusion?position=3")).json()
     root = bytes.fromhex(found["root"])
@@ -131,7 +131,7 @@ async def test_every_one_bit_change_of_what_is_served_is_refused_by_others(servi
             metamorphic_log.checkpoint_verify(flipped(note, bit).decode(), [vkey])
 
 
-async def test_others_read_the_log_from_its_tiles_and_come_to_the_same_root(service: Service) -> None:
+async def test_independent_client_computes_the_root_from_the_tiles(service: Service) -> None:
     await append_until(service, LARGE)
     vkey = str((await keys(service))[0])
 
@@ -148,7 +148,7 @@ async def test_others_read_the_log_from_its_tiles_and_come_to_the_same_root(serv
         finally:
             backend.session.close()
 
-    await head(service)  # signed, so that it covers all
+    await head(service)  # sign a checkpoint that covers all events
     checkpoint, root, entries, inclusion, consistency = await asyncio.to_thread(read)
     assert (checkpoint.size, checkpoint.root_hash) == (LARGE, root)
     assert [leaf_hash(entry) for entry in entries] == await leaves_of(service)
@@ -157,7 +157,7 @@ async def test_others_read_the_log_from_its_tiles_and_come_to_the_same_root(serv
     assert consistency == unhex((await get(service, "/v1/log/proof/consistency?from=257")).json()["path"])
 
 
-async def test_a_proof_as_text_proves_its_entry_by_itself(service: Service) -> None:
+async def test_inclusion_proof_as_text_contains_and_proves_its_entry(service: Service) -> None:
     await append_until(service, 20)
     answer = await get(service, "/v1/log/proof/inclusion?position=7", accept="text/plain")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -169,7 +169,7 @@ async def test_a_proof_as_text_proves_its_entry_by_itself(service: Service) -> N
     metamorphic_log.verify_inclusion(6, served.size, leaf_hash(proof.extra), list(proof.path), served.root)
 
 
-async def test_a_consistency_proof_as_text_is_a_request_to_a_witness(service: Service) -> None:
+async def test_consistency_proof_as_text_is_a_witness_request(service: Service) -> None:
     await append_until(service, 20)
     answer = await get(service, "/v1/log/proof/consistency?from=7", accept="text/plain")
     first, _, rest = answer.text.partition("\n")
@@ -180,7 +180,7 @@ async def test_a_consistency_proof_as_text_is_a_request_to_a_witness(service: Se
     assert [base64.b64decode(line).hex() for line in path.split("\n")] == json["path"]
 
 
-async def test_a_proof_at_an_old_size_comes_with_the_checkpoint_of_that_size_if_one_was_signed(
+async def test_proof_at_an_earlier_size_has_the_checkpoint_of_that_size(
     service: Service,
 ) -> None:
     await append_until(service, 5)
@@ -223,14 +223,14 @@ async def _signed(service: Service, size: int) -> bool:
         "/v1/log/checkpoint?size=3",
     ],
 )
-async def test_what_cannot_be_proved_is_refused(service: Service, path: str) -> None:
+async def test_proof_request_with_a_wrong_parameter_is_a_bad_request(service: Service, path: str) -> None:
     await append_until(service, 9)
     answer = await service.visitor.get(path)
     assert answer.status_code == 400
     assert answer.json()["status"] == 400
 
 
-async def test_tiles_are_for_ever_and_nothing_else_is(service: Service) -> None:
+async def test_tiles_are_immutable_and_checkpoints_are_not_cached(service: Service) -> None:
     await append_until(service, 300)
     await head(service)
     for path in ("0/000", "0/001.p/44", "0/000.p/7", "1/000.p/1", "entries/000", "entries/001.p/44"):
@@ -250,7 +250,7 @@ async def test_tiles_are_for_ever_and_nothing_else_is(service: Service) -> None:
         assert (await service.visitor.get(f"/log/tile/{path}")).status_code == 404, path
 
 
-async def test_tiles_beyond_the_last_checkpoint_are_not_there_yet(settings: Settings) -> None:
+async def test_tiles_beyond_the_newest_checkpoint_are_not_served(settings: Settings) -> None:
     async with running(replace(settings, checkpoint_seconds=3600)) as service:
         await append_until(service, 10)
         await head(service)
@@ -261,7 +261,7 @@ async def test_tiles_beyond_the_last_checkpoint_are_not_there_yet(settings: Sett
         assert (await service.visitor.get("/log/tile/0/000.p/15")).status_code == 200
 
 
-async def test_the_evidence_of_a_private_registry_needs_a_key_as_well(settings: Settings) -> None:
+async def test_evidence_of_a_private_registry_needs_an_api_key(settings: Settings) -> None:
     async with running(replace(settings, public_read=False)) as service:
         await post(service, "plant", registered(), pledged())
         for path in (
@@ -279,7 +279,7 @@ async def test_the_evidence_of_a_private_registry_needs_a_key_as_well(settings: 
         assert tile.headers["cache-control"] == "private, max-age=31536000, immutable"
 
 
-async def test_a_checkpoint_of_another_key_is_not_ours(service: Service) -> None:
+async def test_checkpoint_does_not_verify_with_another_key(service: Service) -> None:
     stranger = SigningKey.generate("registry.example/log").verifier
     with pytest.raises(metamorphic_log.VerifyError):
         metamorphic_log.checkpoint_verify((await get(service, "/log/checkpoint")).text, [str(stranger)])

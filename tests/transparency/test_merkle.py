@@ -1,4 +1,4 @@
-"""The tree agrees with the RFC, with the vectors and verifiers of others, and with nothing that was changed."""
+"""The Merkle tree agrees with RFC 6962, public test vectors and independent verifiers; changed proofs fail."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.transparency.findings import raises_finding
 from tests.transparency.trees import Tiles, leaves, mth, path, subproof
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "merkle"
-SMALL = 67  # beyond 64, so that every shape of a tree up to six levels and the first of seven occur
-LEAVES = leaves(70_000)  # the size that C2SP tlog-tiles works out as its example: tiles on three levels
+SMALL = 67  # over 64: every shape of a tree with up to six levels, and the first with seven
+LEAVES = leaves(70_000)  # the example of C2SP tlog-tiles: tiles on three levels
 
 
 def vectors(kind: str) -> list[Any]:
@@ -48,7 +48,7 @@ def tiles() -> Tiles:
 
 
 @pytest.mark.parametrize("vector", vectors("inclusion"))
-def test_inclusion_vectors_of_others_are_decided_as_they_say(vector: dict[str, Any]) -> None:
+def test_inclusion_vectors_have_their_expected_result(vector: dict[str, Any]) -> None:
     arguments = (
         vector["leafIdx"],
         vector["treeSize"],
@@ -63,14 +63,14 @@ def test_inclusion_vectors_of_others_are_decided_as_they_say(vector: dict[str, A
         merkle.verify_inclusion(*arguments)
 
 
-# The vector compares two equal "roots" of twelve bytes, which no SHA-256 tree has. Its authors' verifier never looks at
-# the length of a hash; ours does, because otherwise a node could be made from a shorter and a longer neighbour
-# (test_hashes_of_another_length_are_refused_though_they_concatenate_to_the_same_node). All others are followed.
+# The vector compares two equal "roots" of twelve bytes, which no SHA-256 tree has. Its authors' verifier does not check
+# the length of a hash; ours does, because otherwise a shorter and a longer sibling could make the same node
+# (test_verify_inclusion_rejects_hashes_of_another_length). All other vectors are followed.
 STRICTER = "consistency/additional/sizes-are-equal-one-and-proof-is-empty.json"
 
 
 @pytest.mark.parametrize("vector", vectors("consistency"))
-def test_consistency_vectors_of_others_are_decided_as_they_say(vector: dict[str, Any]) -> None:
+def test_consistency_vectors_have_their_expected_result(vector: dict[str, Any]) -> None:
     arguments = (
         vector["size1"],
         vector["size2"],
@@ -88,7 +88,7 @@ def test_consistency_vectors_of_others_are_decided_as_they_say(vector: dict[str,
         merkle.verify_consistency(*arguments)
 
 
-def test_every_small_tree_has_the_root_of_the_definition() -> None:
+def test_small_trees_have_the_root_of_the_definition() -> None:
     frontier = Frontier()
     for size, leaf in enumerate(LEAVES[: SMALL + 1]):
         assert frontier.size == size
@@ -98,12 +98,12 @@ def test_every_small_tree_has_the_root_of_the_definition() -> None:
 
 
 @pytest.mark.parametrize("size", [255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000])
-def test_a_root_from_tiles_is_the_root_of_the_definition(tiles: Tiles, size: int) -> None:
+def test_root_from_tiles_is_the_root_of_the_definition(tiles: Tiles, size: int) -> None:
     assert merkle.root_from_tiles(size, tiles.read) == mth(LEAVES[:size])
     assert merkle.tree_root(LEAVES[:size]) == mth(LEAVES[:size])
 
 
-def test_every_position_of_every_small_tree_has_its_inclusion_proof(tiles: Tiles) -> None:
+def test_small_trees_have_inclusion_proofs_for_every_leaf(tiles: Tiles) -> None:
     for size in range(1, SMALL):
         root = mth(LEAVES[:size])
         for index in range(size):
@@ -114,7 +114,7 @@ def test_every_position_of_every_small_tree_has_its_inclusion_proof(tiles: Tiles
             metamorphic_log.verify_inclusion(index, size, LEAVES[index], list(proof), root)
 
 
-def test_every_pair_of_small_trees_has_its_consistency_proof(tiles: Tiles) -> None:
+def test_small_trees_have_consistency_proofs_for_every_pair(tiles: Tiles) -> None:
     roots = [mth(LEAVES[:size]) for size in range(SMALL)]
     for new in range(1, SMALL):
         for old in range(1, new + 1):
@@ -148,7 +148,7 @@ def test_large_trees_have_the_proofs_of_the_definition(tiles: Tiles, size: int, 
 
 @settings(max_examples=150, deadline=None)
 @given(size=st.integers(1, 300), data=st.data())
-def test_an_inclusion_proof_fails_with_any_one_bit_changed(tiles: Tiles, size: int, data: st.DataObject) -> None:
+def test_inclusion_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
     parts = [LEAVES[index], mth(LEAVES[:size]), *merkle.inclusion_proof(index, size, tiles.read)]
     part, bit = data.draw(st.integers(0, len(parts) - 1)), data.draw(st.integers(0, 255))
@@ -160,7 +160,7 @@ def test_an_inclusion_proof_fails_with_any_one_bit_changed(tiles: Tiles, size: i
 
 @settings(max_examples=150, deadline=None)
 @given(size=st.integers(1, 300), data=st.data())
-def test_an_inclusion_proof_holds_for_its_own_position_only(tiles: Tiles, size: int, data: st.DataObject) -> None:
+def test_inclusion_proof_verifies_only_for_its_leaf_index(tiles: Tiles, size: int, data: st.DataObject) -> None:
     index, other = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, size + 1))
     assume(other != index)
     proof = merkle.inclusion_proof(index, size, tiles.read)
@@ -170,7 +170,7 @@ def test_an_inclusion_proof_holds_for_its_own_position_only(tiles: Tiles, size: 
 
 @settings(max_examples=150, deadline=None)
 @given(new=st.integers(1, 300), data=st.data())
-def test_a_consistency_proof_fails_with_any_one_bit_changed(tiles: Tiles, new: int, data: st.DataObject) -> None:
+def test_consistency_proof_with_one_changed_bit_does_not_verify(tiles: Tiles, new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new))
     parts = [mth(LEAVES[:old]), mth(LEAVES[:new]), *merkle.consistency_proof(old, new, tiles.read)]
     part, bit = data.draw(st.integers(0, len(parts) - 1)), data.draw(st.integers(0, 255))
@@ -182,7 +182,7 @@ def test_a_consistency_proof_fails_with_any_one_bit_changed(tiles: Tiles, new: i
 
 @settings(max_examples=150, deadline=None)
 @given(new=st.integers(2, 300), data=st.data())
-def test_a_tree_whose_past_was_changed_is_consistent_with_no_earlier_one(new: int, data: st.DataObject) -> None:
+def test_tree_with_a_changed_leaf_is_not_consistent_with_earlier_trees(new: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, new - 1))
     changed = data.draw(st.integers(0, old - 1))
     forged = [*LEAVES[:new]]
@@ -192,7 +192,7 @@ def test_a_tree_whose_past_was_changed_is_consistent_with_no_earlier_one(new: in
         merkle.verify_consistency(old, new, proof, mth(LEAVES[:old]), mth(forged))
 
 
-def test_hashes_of_another_length_are_refused_though_they_concatenate_to_the_same_node() -> None:
+def test_verify_inclusion_rejects_hashes_of_another_length() -> None:
     left, right = LEAVES[:2]
     root = merkle.node_hash(left, right)
     merkle.verify_inclusion(0, 2, left, [right], root)
@@ -200,7 +200,7 @@ def test_hashes_of_another_length_are_refused_though_they_concatenate_to_the_sam
         merkle.verify_inclusion(0, 2, left + right[:1], [right[1:]], root)
 
 
-def test_a_proof_with_a_sibling_too_many_is_refused_though_it_leads_to_the_root() -> None:
+def test_proof_with_an_extra_sibling_is_refused() -> None:
     one, two, both = LEAVES[0], LEAVES[1], mth(LEAVES[:2])
     with raises_finding(merkle.ProofError, "path_too_long"):
         merkle.verify_inclusion(0, 1, two, [one], both)
@@ -209,14 +209,14 @@ def test_a_proof_with_a_sibling_too_many_is_refused_though_it_leads_to_the_root(
         merkle.verify_consistency(1, 2, [two, mth(LEAVES[4:6])], one, merkle.node_hash(mth(LEAVES[4:6]), four))
 
 
-def test_an_entry_cannot_pass_for_an_inner_node() -> None:
+def test_entry_cannot_be_taken_for_an_inner_node() -> None:
     root = mth(LEAVES[:2])
     assert merkle.leaf_hash(LEAVES[0] + LEAVES[1]) != root
     with pytest.raises(merkle.ProofError):
         merkle.verify_inclusion(0, 1, merkle.leaf_hash(LEAVES[0] + LEAVES[1]), [], root)
 
 
-def test_the_example_of_tlog_tiles_has_its_tiles(tiles: Tiles) -> None:
+def test_example_of_tlog_tiles_has_its_partial_tiles(tiles: Tiles) -> None:
     assert merkle.frontier_tiles(70_000) == (TileRef(0, 273, 112), TileRef(1, 1, 17), TileRef(2, 0, 1))
     assert merkle.frontier_tiles(256) == (TileRef(1, 0, 1),)
     assert merkle.frontier_tiles(0) == ()
@@ -227,7 +227,7 @@ def test_the_example_of_tlog_tiles_has_its_tiles(tiles: Tiles) -> None:
     }
 
 
-def test_a_completed_tile_carries_the_hash_that_the_level_above_has_for_it(tiles: Tiles) -> None:
+def test_completed_tile_has_the_root_that_the_next_level_stores(tiles: Tiles) -> None:
     frontier = Frontier()
     completed = [tile for leaf in LEAVES for tile in frontier.append(leaf)]
     assert len(completed) == 274
@@ -239,7 +239,7 @@ def test_a_completed_tile_carries_the_hash_that_the_level_above_has_for_it(tiles
 @given(before=st.integers(0, 1200), after=st.integers(0, 600))
 @example(before=256, after=256)
 @example(before=0, after=1)
-def test_a_frontier_restored_from_tiles_goes_on_as_if_it_had_never_stopped(before: int, after: int) -> None:
+def test_restored_frontier_continues_like_the_original(before: int, after: int) -> None:
     whole = Tiles(LEAVES[:before])
     restored = Frontier.restore(before, whole.read)
     assert restored.root() == whole.frontier.root() == mth(LEAVES[:before])
@@ -249,14 +249,14 @@ def test_a_frontier_restored_from_tiles_goes_on_as_if_it_had_never_stopped(befor
     assert restored.tiles() == whole.frontier.tiles()
 
 
-def test_a_frontier_restored_at_three_levels_goes_on(tiles: Tiles) -> None:
+def test_frontier_restored_at_three_levels_completes_two_tiles(tiles: Tiles) -> None:
     restored = Frontier.restore(65_535, tiles.read)
     (low, high) = restored.append(LEAVES[65_535])
     assert (low.level, low.number, high.level, high.number) == (0, 255, 1, 0)
     assert restored.root() == high.root == mth(LEAVES[:65_536])
 
 
-def test_what_was_appended_to_a_copy_can_be_thrown_away() -> None:
+def test_appending_to_a_copy_leaves_the_frontier_unchanged() -> None:
     frontier = Tiles(LEAVES[:250]).frontier
     tentative = frontier.copy()
     for leaf in leaves(10):
@@ -267,14 +267,14 @@ def test_what_was_appended_to_a_copy_can_be_thrown_away() -> None:
     assert [tile.hashes for tile in completed] == [b"".join(LEAVES[:256]), b"".join(LEAVES[256:512])]
 
 
-def test_a_leaf_that_is_no_hash_is_not_appended() -> None:
+def test_leaf_of_another_length_is_not_appended() -> None:
     frontier = Frontier()
     with pytest.raises(ValueError, match="32 bytes"):
         frontier.append(b"short")
     assert (frontier.size, frontier.root()) == (0, merkle.EMPTY_ROOT)
 
 
-def test_what_lies_outside_the_tree_has_no_proof(tiles: Tiles) -> None:
+def test_proofs_outside_the_tree_are_refused(tiles: Tiles) -> None:
     for index, size in ((5, 5), (0, 0), (-1, 5)):
         with pytest.raises(merkle.NotInTree):
             merkle.inclusion_proof(index, size, tiles.read)
@@ -284,12 +284,12 @@ def test_what_lies_outside_the_tree_has_no_proof(tiles: Tiles) -> None:
     assert merkle.consistency_proof(0, 5, tiles.read) == ()
 
 
-def test_a_tile_that_is_cut_off_is_named(tiles: Tiles) -> None:
+def test_truncated_tile_is_an_error_that_names_the_tile(tiles: Tiles) -> None:
     with raises_finding(TileError, "tile_length", tile="tile/0/001.p/44", length=1376, expected=1408):
         merkle.inclusion_proof(260, 300, lambda at: tiles.read(at)[: 1408 - 32])
 
 
-def test_a_full_tile_may_stand_for_a_partial_one(tiles: Tiles) -> None:
+def test_full_tile_can_stand_in_for_a_partial_one(tiles: Tiles) -> None:
     restored = Frontier.restore(300, lambda at: tiles.levels[at.level, at.number])
     assert restored.tiles() == {TileRef(0, 1, 44): b"".join(LEAVES[256:300]), TileRef(1, 0, 1): mth(LEAVES[:256])}
     full = tiles.levels[0, 1]
@@ -299,7 +299,7 @@ def test_a_full_tile_may_stand_for_a_partial_one(tiles: Tiles) -> None:
     )  # fmt: skip
 
 
-def test_a_proof_at_a_million_leaves_reads_at_most_five_tiles(record_property: Any) -> None:
+def test_proof_at_a_million_leaves_reads_at_most_five_tiles(record_property: Any) -> None:
     count = 1_000_000
     many = leaves(count)
     grown = Tiles(many)
@@ -322,7 +322,7 @@ def test_a_proof_at_a_million_leaves_reads_at_most_five_tiles(record_property: A
         record_property(f"slowest_inclusion_proof_ms_at_{size}", round(slowest * 1000, 3))
 
 
-def test_the_tiles_on_disk_are_read_by_a_client_of_others(tiles: Tiles, tmp_path: Path) -> None:
+def test_independent_client_reads_the_tiles_from_disk(tiles: Tiles, tmp_path: Path) -> None:
     for (level, index), hashes in tiles.levels.items():
         place = tmp_path / tile_path(TileRef(level, index, len(hashes) // 32))
         place.parent.mkdir(parents=True, exist_ok=True)

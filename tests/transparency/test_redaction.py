@@ -1,4 +1,4 @@
-"""Property 18: what is redacted by law is gone everywhere, breaks no proof, and can't be guessed from what stays."""
+"""Property 18: redacted content is gone everywhere, breaks no proof, and cannot be guessed from what remains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.api.announcements import announced, corrected, registered
 from tests.api.conftest import Service, running
 from tests.transparency.conftest import head, keys, post
 
-# Unlike anything else that could stand in the database or in an answer.
+# Occurs nowhere else in the database or in responses.
 SECRET = "Zxqvjk-7391-Geheim"
 SOURCE = {"publisher": f"Paper of {SECRET}", "url": f"https://{SECRET.lower()}.example/a", "published_on": "2025-06-16"}
 
@@ -32,7 +32,7 @@ def redaction(event: str) -> dict[str, Any]:
 
 
 async def secretive(service: Service) -> list[dict[str, Any]]:
-    """A deal of which one event, its two corrections, and the answers to their requests hold the secret."""
+    """Record a deal with the secret in one event, its two corrections and a stored response."""
     receipts = await post(service, DEAL, registered())
     said = announced(
         "2025-06-16",
@@ -58,7 +58,7 @@ def hides(text: bytes | str) -> bool:
 
 
 async def held(owner: asyncpg.Connection[asyncpg.Record]) -> set[str]:
-    """The tables and columns of the whole database in which the secret stands."""
+    """The tables and columns of the database that contain the secret."""
     found = set()
     columns = await owner.fetch(
         "SELECT table_name, column_name, data_type FROM information_schema.columns c "
@@ -104,11 +104,13 @@ async def get_all(client: httpx.AsyncClient) -> dict[str, httpx.Response]:
     return answers
 
 
-async def test_redacted_content_is_gone_everywhere(service: Service, owner: asyncpg.Connection[asyncpg.Record]) -> None:
+async def test_redacted_content_is_in_no_table_and_no_response(
+    service: Service, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
     async with running(service.settings) as other:
         receipts = await secretive(service)
         before = await get_all(service.visitor)
-        await get_all(other.visitor)  # so that the other process holds it in memory too
+        await get_all(other.visitor)  # so that the other process caches it too
         assert not any(hides(before[path].content) for path in EVERYWHERE[:2])
         assert await held(owner) >= {"event_contents.content", "mentions.term", "idempotency.answer"}
 
@@ -132,12 +134,12 @@ async def test_redacted_content_is_gone_everywhere(service: Service, owner: asyn
                 f"/v1/deals/{DEAL}/events", json=redaction(receipts[1]["id"]), headers={"Idempotency-Key": "two"}
             )
             assert hides(replayed.content)
-        # What was not redacted is there.
+        # Content that was not redacted remains.
         assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"][0]["site"] == "mill"
 
 
 def addresses(service: Service, ids: list[str]) -> list[str]:
-    """Every page, answer and export that the service has: whatever it shows some day is found here by itself."""
+    """The path of every GET route of the service, so that new routes are tested too."""
     known = {"{deal:str}": [DEAL], "{id:str}": ids, "{organization:str}": [SECRET.lower(), "another"]}
     found = []
     for route in service.app.routes:
@@ -148,7 +150,7 @@ def addresses(service: Service, ids: list[str]) -> list[str]:
     return found
 
 
-async def test_every_address_of_the_service_forgets(service: Service) -> None:
+async def test_no_route_returns_redacted_content(service: Service) -> None:
     receipts = await secretive(service)
     paths = addresses(service, [receipt["id"] for receipt in receipts])
     assert len(paths) > 30
@@ -157,7 +159,7 @@ async def test_every_address_of_the_service_forgets(service: Service) -> None:
         async with httpx.AsyncClient(base_url=service.url, timeout=30) as browser:
             answers = {path: await browser.get(path) for path in paths}
         assert max(answer.status_code for answer in answers.values()) < 500
-        # An address that is asked for may be repeated in the answer.
+        # The response may contain the requested path.
         return {path for path, a in answers.items() if SECRET.lower() not in path and not hides(a.content)}
 
     assert {"/v1/events", f"/v1/deals/{DEAL}", f"/v1/deals/{DEAL}/events"} <= await shown()
@@ -172,7 +174,7 @@ async def test_every_address_of_the_service_forgets(service: Service) -> None:
     assert hides(chunks)
 
 
-async def test_a_cached_answer_is_not_confirmed_after_a_redaction(service: Service) -> None:
+async def test_cached_response_is_not_confirmed_after_a_redaction(service: Service) -> None:
     receipts = await secretive(service)
     path = f"/v1/deals/{DEAL}?effective_on=2025-06-19&position=4"
     etag = (await service.visitor.get(path)).headers["etag"]
@@ -183,7 +185,7 @@ async def test_a_cached_answer_is_not_confirmed_after_a_redaction(service: Servi
     assert hides(again.content)
 
 
-async def test_every_proof_stays_valid(service: Service) -> None:
+async def test_proofs_stay_valid_after_a_redaction(service: Service) -> None:
     receipts = await secretive(service)
     verifiers = await keys(service)
     old = await head(service)
@@ -198,14 +200,14 @@ async def test_every_proof_stays_valid(service: Service) -> None:
     assert verify_bundle(msgspec.json.encode(again), verifiers).proves.code == "proves_entry"
     bundle = (await service.visitor.get(f"/v1/deals/{DEAL}?certificate=true")).content
     assert verify_bundle(bundle, verifiers).erased == 3
-    assert verify_bundle(kept, verifiers).erased == 0  # what somebody kept still proves what was said
+    assert verify_bundle(kept, verifiers).erased == 0  # a bundle kept from before still proves the content
     async with await postgres.pool(str(service.settings.database_url), min_size=1, max_size=1) as pool:
         trusted = [TrustedCheckpoint(Finding("source_database", size=one.size), one) for one in (old, new)]
         found = await verify_log(pool, trusted)
     assert (found.size, found.erased) == (6, 3)
 
 
-async def test_a_short_secret_cannot_be_guessed_from_what_stays(service: Service) -> None:
+async def test_short_redacted_text_cannot_be_guessed_from_what_remains(service: Service) -> None:
     await post(service, DEAL, registered())
     digits = "0123456789"
     (receipt,) = await post(
@@ -215,12 +217,12 @@ async def test_a_short_secret_cannot_be_guessed_from_what_stays(service: Service
     entry = (await service.visitor.get("/v1/log/proof/inclusion?position=2")).json()["entry"]
     digest = msgspec.json.decode(entry)["content"]
     guesses = [stored["content"].replace(b"42", f"{a}{b}".encode()) for a, b in itertools.product(digits, digits)]
-    # With its salt, whoever knows the rest finds it among a hundred; this is why the salt goes as well.
+    # With the salt, one of a hundred guesses matches the digest: therefore the salt is erased too.
     assert [g for g in guesses if content_digest(stored["salt"], g) == digest] == [stored["content"]]
     await post(service, DEAL, redaction(receipt["id"]))
     left = (await service.visitor.get("/v1/log/proof/inclusion?position=2")).json()
     assert left["entry"] == entry
-    # Nothing that stays is the salt: neither nothing, nor any hash or number that can still be read.
+    # No value that remains can serve as the salt.
     words = [
         b"",
         bytes(32),
@@ -235,7 +237,7 @@ async def test_a_short_secret_cannot_be_guessed_from_what_stays(service: Service
     assert await service.pool.fetchval("SELECT salt FROM event_contents WHERE position = 2") is None
 
 
-async def test_the_audit_shows_that_when_by_whom_and_why_something_was_redacted(service: Service) -> None:
+async def test_history_shows_when_by_whom_and_why_an_event_was_redacted(service: Service) -> None:
     receipts = await secretive(service)
     officer = await service.key("redact")
     answer = await service.client.post(
@@ -255,7 +257,7 @@ async def test_the_audit_shows_that_when_by_whom_and_why_something_was_redacted(
     assert told["recorded_by"] == await service.pool.fetchval("SELECT max(id) FROM keys")
 
 
-async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_what_it_called_wrong_stays_so(
+async def test_redacting_a_correction_redacts_later_corrections_and_does_not_restore_the_original(
     service: Service,
 ) -> None:
     await post(service, DEAL, registered())
@@ -280,7 +282,7 @@ async def test_a_redacted_correction_takes_the_later_ones_that_quote_it_and_what
     assert again["version"] == told["version"] + 1
 
 
-async def test_a_redacted_void_gives_its_words_away_and_not_what_it_took_out(service: Service) -> None:
+async def test_redacting_a_void_keeps_its_effect(service: Service) -> None:
     await post(service, DEAL, registered())
     (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", place="KR-31"))
     (void,) = await post(
@@ -296,7 +298,7 @@ async def test_a_redacted_void_gives_its_words_away_and_not_what_it_took_out(ser
         assert {**now, "erased": 0} == then
         assert now["erased"] == (1 if now["version"] >= void["version"] else 0)
     assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"] == []
-    async with running(service.settings) as other:  # which reads it from the log, and has never seen the words
+    async with running(service.settings) as other:  # which has not cached the content
         for position in (void["position"], told["position"]):
             answer = await other.visitor.get(f"/v1/deals/{DEAL}?position={position}&certificate=true")
             assert answer.json()["state"]["sites"] == []
@@ -312,7 +314,7 @@ async def test_a_redacted_void_gives_its_words_away_and_not_what_it_took_out(ser
         assert hides(msgspec.json.encode(audit))
 
 
-async def test_what_is_recorded_and_redacted_in_one_request_is_gone_at_once(
+async def test_content_recorded_and_redacted_in_one_request_is_gone_at_once(
     service: Service, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await post(service, DEAL, registered())
@@ -323,7 +325,7 @@ async def test_what_is_recorded_and_redacted_in_one_request_is_gone_at_once(
     assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["partnerships"] == []
 
 
-async def test_what_is_recorded_together_with_a_redaction_is_there_after_it(service: Service) -> None:
+async def test_events_recorded_together_with_a_redaction_remain(service: Service) -> None:
     receipts = await secretive(service)
     both = [redaction(receipts[1]["id"]), announced("2025-06-21", "stage_changed", stage="signed")]
     await post(service, DEAL, *both)
@@ -332,7 +334,7 @@ async def test_what_is_recorded_together_with_a_redaction_is_there_after_it(serv
     assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["stage"]["value"] == "construction"
 
 
-async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(service: Service) -> None:
+async def test_redaction_needs_scope_redact_and_sets_its_own_effects(service: Service) -> None:
     receipts = await secretive(service)
     path, body = f"/v1/deals/{DEAL}/events", redaction(receipts[1]["id"])
     for scope in ("read", "record", "correct"):
@@ -350,7 +352,7 @@ async def test_only_the_scope_redact_redacts_and_nobody_says_what_goes_with_it(s
     assert (await service.client.post(path, json=without_reason)).status_code == 422
 
 
-async def test_without_the_owner_nothing_is_redacted(settings: Settings) -> None:
+async def test_redaction_without_the_owner_role_is_unavailable(settings: Settings) -> None:
     async with running(msgspec.structs.replace(settings, owner_url=None)) as service:
         receipts = await secretive(service)
         size = await service.size()
@@ -360,7 +362,7 @@ async def test_without_the_owner_nothing_is_redacted(settings: Settings) -> None
 
 
 @pytest.mark.parametrize("target", ["(SELECT max(position) FROM events)", "1", "5", "99"])
-async def test_the_database_erases_nothing_that_a_redaction_does_not_name(
+async def test_database_erases_only_what_a_redaction_names(
     service: Service, owner: asyncpg.Connection[asyncpg.Record], target: str
 ) -> None:
     receipts = await secretive(service)

@@ -35,7 +35,7 @@ def root(size: int, tree: Tiles = TREE) -> bytes:
 
 
 def sign(signer: Signer, size: int, copies: Sequence[str] = (), tree: Tiles = TREE) -> str:
-    """As the service does it: asks what must be followed, proves it from the tree there is, and signs."""
+    """Sign like the service: with the proofs from each earlier checkpoint."""
     earlier = [head.size for head in signer.earlier(copies)]
     proofs = {old: merkle.consistency_proof(old, size, tree.read) for old in earlier if 0 < old < size}
     return signer.sign(size, root(size, tree), proofs, copies)
@@ -55,7 +55,7 @@ def signer(path: Path) -> Signer:
     return Signer.open(path, ORIGIN)
 
 
-def test_the_key_is_made_on_first_use_and_is_the_same_ever_after(path: Path) -> None:
+def test_key_is_created_on_first_use_and_then_reused(path: Path) -> None:
     first = Signer.open(path, ORIGIN)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert first.last() == Checkpoint(ORIGIN, 0, merkle.EMPTY_ROOT)
@@ -82,7 +82,7 @@ def test_processes_that_start_at_once_share_one_key(path: Path) -> None:
     assert len(set(keys)) == 1
 
 
-def test_each_head_that_continues_the_last_is_signed_and_remembered(signer: Signer, path: Path) -> None:
+def test_consistent_checkpoints_are_signed_and_stored(signer: Signer, path: Path) -> None:
     for size in (0, 1, 2, 2, 100, 256, 257, 300):
         note = sign(signer, size)
         assert open_checkpoint(note, signer.verifiers()) == Checkpoint(ORIGIN, size, root(size)) == signer.last()
@@ -90,7 +90,7 @@ def test_each_head_that_continues_the_last_is_signed_and_remembered(signer: Sign
         assert Signer.open(path, ORIGIN).last().size == size
 
 
-def test_a_smaller_tree_is_never_signed(signer: Signer, path: Path) -> None:
+def test_smaller_tree_is_not_signed(signer: Signer, path: Path) -> None:
     sign(signer, 200)
     before = files(path.parent)
     for size in (199, 1, 0):
@@ -99,14 +99,14 @@ def test_a_smaller_tree_is_never_signed(signer: Signer, path: Path) -> None:
     assert files(path.parent) == before
 
 
-def test_another_tree_of_the_same_size_is_never_signed(signer: Signer) -> None:
+def test_different_tree_of_the_same_size_is_not_signed(signer: Signer) -> None:
     sign(signer, 200)
     with raises_finding(SignerRefused, "signer_log_changed", earlier=200):
         sign(signer, 200, tree=FORKED)
     assert signer.last().root == root(200)
 
 
-def test_a_tree_with_another_past_is_never_signed(signer: Signer) -> None:
+def test_tree_with_a_changed_past_is_not_signed(signer: Signer) -> None:
     sign(signer, 200)
     with raises_finding(SignerRefused, "signer_log_changed", earlier=200):
         sign(signer, 300, tree=FORKED)
@@ -115,7 +115,7 @@ def test_a_tree_with_another_past_is_never_signed(signer: Signer) -> None:
     assert signer.last().size == 200
 
 
-def test_a_tree_without_a_proof_is_never_signed(signer: Signer) -> None:
+def test_tree_without_a_consistency_proof_is_not_signed(signer: Signer) -> None:
     sign(signer, 200)
     for proofs in ({}, {199: merkle.consistency_proof(199, 300, TREE.read)}):
         with raises_finding(SignerRefused, "signer_proof_missing", earlier=200):
@@ -125,7 +125,7 @@ def test_a_tree_without_a_proof_is_never_signed(signer: Signer) -> None:
     assert signer.last().size == 200
 
 
-def test_a_tree_that_grows_again_after_an_older_backup_was_restored_is_never_signed(signer: Signer) -> None:
+def test_tree_that_grew_from_a_restored_backup_is_not_signed(signer: Signer) -> None:
     sign(signer, 200)
     restored_to_150_and_written_on = FORKED
     for size in (150, 200, 250):
@@ -134,7 +134,7 @@ def test_a_tree_that_grows_again_after_an_older_backup_was_restored_is_never_sig
     sign(signer, 250)
 
 
-def test_what_is_no_tree_head_is_not_signed(signer: Signer) -> None:
+def test_malformed_checkpoint_is_not_signed(signer: Signer) -> None:
     for size, wrong in ((5, b"short"), (-1, root(5)), (0, root(5)), (1 << 63, root(5))):
         with pytest.raises(CheckpointError):
             signer.sign(size, wrong, {})
@@ -143,7 +143,7 @@ def test_what_is_no_tree_head_is_not_signed(signer: Signer) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(asked=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=12))
-def test_whatever_is_asked_all_that_was_signed_is_one_growing_tree(
+def test_all_signed_checkpoints_are_of_one_growing_tree(
     tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, bool]]
 ) -> None:
     signer = Signer.open(tmp_path_factory.mktemp("keys") / "log.key", ORIGIN)
@@ -163,7 +163,7 @@ def test_whatever_is_asked_all_that_was_signed_is_one_growing_tree(
     assert signer.last() == signed[-1]
 
 
-def test_of_two_writers_with_two_histories_one_is_refused(signer: Signer, path: Path) -> None:
+def test_one_of_two_signers_with_different_logs_is_refused(signer: Signer, path: Path) -> None:
     sign(signer, 100)
     for size in range(151, 160):
         ready = threading.Barrier(2)
@@ -215,7 +215,7 @@ for size in range(1, 250):
 """
 
 
-def test_a_signer_that_was_killed_remembers_all_that_it_gave_away(path: Path) -> None:
+def test_killed_signer_has_stored_every_checkpoint_it_returned(path: Path) -> None:
     signer = Signer.open(path, ORIGIN)
     for heads in (1, 3, 7):
         with subprocess.Popen(
@@ -230,7 +230,7 @@ def test_a_signer_that_was_killed_remembers_all_that_it_gave_away(path: Path) ->
         whole = [int(line) for line in lines if line.strip().isdigit()]
         given_away = whole[-1]
         remembered = signer.last()
-        # At most one more was written down than was given away: the signature that the crash held back.
+        # At most one more checkpoint is stored than was returned: the one that was being signed.
         assert given_away <= remembered.size <= given_away + 1
         assert remembered.root == root(remembered.size)
         with pytest.raises(SignerRefused):
@@ -238,19 +238,19 @@ def test_a_signer_that_was_killed_remembers_all_that_it_gave_away(path: Path) ->
     sign(signer, 300)
 
 
-def test_a_head_written_down_but_never_given_away_is_given_on_the_next_asking(signer: Signer) -> None:
-    note = sign(signer, 200)  # the answer is lost
+def test_checkpoint_stored_before_a_crash_is_returned_afterwards(signer: Signer) -> None:
+    note = sign(signer, 200)  # the response is lost
     assert sign(Signer.open(signer.path, ORIGIN), 200) == note
 
 
-def test_a_write_that_was_cut_short_leaves_the_last_head_as_it_was(signer: Signer, path: Path) -> None:
+def test_interrupted_write_leaves_the_last_checkpoint_unchanged(signer: Signer, path: Path) -> None:
     note = sign(signer, 200)
     path.with_name(".log.key.head.left").write_text(note[:40])
     assert Signer.open(path, ORIGIN).last().size == 200
     sign(signer, 250)
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_write_durably_is_atomic(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_durably(target, "one", 0o600)
     with pytest.raises(UnicodeEncodeError):
@@ -258,11 +258,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert files(tmp_path) == {"file": b"one"}
 
 
-def test_copies_kept_elsewhere_must_not_be_contradicted(signer: Signer, path: Path) -> None:
+def test_signer_does_not_contradict_exported_copies(signer: Signer, path: Path) -> None:
     copies = [sign(signer, size) for size in (50, 100, 200)]
     sign(signer, 250, copies)
     older = path.with_name("log.key.head")
-    older.write_text(copies[1])  # the whole key directory comes back from an older backup
+    older.write_text(copies[1])  # the key directory is restored from an older backup
     with raises_finding(SignerRefused, "signer_log_shorter", earlier=200):
         sign(signer, 150, copies)
     with raises_finding(SignerRefused, "signer_log_changed", earlier=200):
@@ -271,7 +271,7 @@ def test_copies_kept_elsewhere_must_not_be_contradicted(signer: Signer, path: Pa
     sign(signer, 200, copies)
 
 
-def test_a_copy_of_another_log_is_refused(signer: Signer, tmp_path: Path) -> None:
+def test_copy_of_another_log_is_refused(signer: Signer, tmp_path: Path) -> None:
     foreign = sign(Signer.open(tmp_path / "other" / "log.key", ORIGIN), 50)
     with pytest.raises(CheckpointError):
         sign(signer, 100, [foreign])
@@ -304,7 +304,7 @@ def no_text(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [lose, cut, change, empty, no_text])
 @pytest.mark.parametrize("file", ["log.key", "log.key.head", "log.key.pub"])
-def test_a_lost_or_damaged_file_is_a_loud_error_that_says_what_to_do(
+def test_missing_or_damaged_state_file_is_an_error_that_names_the_file(
     signer: Signer, path: Path, file: str, harm: Callable[[Path], None]
 ) -> None:
     note = sign(signer, 200)
@@ -319,11 +319,11 @@ def test_a_lost_or_damaged_file_is_a_loud_error_that_says_what_to_do(
         signer.sign(200, root(200), {})
     assert files(path.parent) == left
     if file == "log.key.head":
-        path.with_name(file).write_text(note)  # what the error says to do
+        path.with_name(file).write_text(note)  # the remedy that the error names
         sign(Signer.open(path, ORIGIN), 250)
 
 
-def test_a_signer_without_memory_asks_the_copies_first(signer: Signer, path: Path) -> None:
+def test_signer_without_head_file_uses_the_newest_copy(signer: Signer, path: Path) -> None:
     copies = [sign(signer, size) for size in (50, 200, 250)]
     path.with_name("log.key.head").unlink()
     again = Signer.open(path, ORIGIN, [copies[1], copies[2], copies[0]])
@@ -332,7 +332,7 @@ def test_a_signer_without_memory_asks_the_copies_first(signer: Signer, path: Pat
         sign(again, 200)
 
 
-def test_a_key_directory_that_vanished_is_not_begun_anew_while_copies_tell_of_it(signer: Signer, path: Path) -> None:
+def test_missing_key_directory_is_not_recreated_while_there_are_copies(signer: Signer, path: Path) -> None:
     copy = sign(signer, 50)
     for file in path.parent.iterdir():
         file.unlink()
@@ -341,16 +341,14 @@ def test_a_key_directory_that_vanished_is_not_begun_anew_while_copies_tell_of_it
     assert not path.exists()
 
 
-def test_a_first_use_that_was_cut_short_begins_again(signer: Signer, path: Path) -> None:
-    path.unlink()  # it is written last
+def test_interrupted_first_use_starts_again(signer: Signer, path: Path) -> None:
+    path.unlink()  # the key file is written last
     again = Signer.open(path, ORIGIN)
     assert again.verifiers() != ()
     sign(again, 5)
 
 
-def test_after_a_rotation_old_checkpoints_verify_under_the_old_key_and_new_ones_under_the_new(
-    signer: Signer, path: Path
-) -> None:
+def test_checkpoints_verify_with_the_key_of_their_time_after_a_rotation(signer: Signer, path: Path) -> None:
     (old_key,) = signer.verifiers()
     old = sign(signer, 100)
     new_key = signer.rotate()
@@ -367,14 +365,14 @@ def test_after_a_rotation_old_checkpoints_verify_under_the_old_key_and_new_ones_
         sign(signer, 100)
 
 
-def test_a_rotation_that_was_cut_short_leaves_the_old_key_signing(signer: Signer, path: Path) -> None:
+def test_interrupted_rotation_leaves_the_old_key_signing(signer: Signer, path: Path) -> None:
     public = path.with_name("log.key.pub")
     public.write_text(public.read_text() + f"{SigningKey.generate(ORIGIN).verifier}\n")
     note = sign(Signer.open(path, ORIGIN), 5)
     assert open_checkpoint(note, [signer.verifiers()[0]]).size == 5
 
 
-def test_a_lost_key_is_replaced_by_rotation_and_the_memory_holds(signer: Signer, path: Path) -> None:
+def test_rotation_replaces_a_lost_key_and_keeps_the_state(signer: Signer, path: Path) -> None:
     old = sign(signer, 200)
     path.unlink()
     signer.rotate()
@@ -384,7 +382,7 @@ def test_a_lost_key_is_replaced_by_rotation_and_the_memory_holds(signer: Signer,
     sign(signer, 300)
 
 
-def test_a_key_signs_for_its_own_log_only(signer: Signer, path: Path, tmp_path: Path) -> None:
+def test_key_signs_only_for_its_own_log(signer: Signer, path: Path, tmp_path: Path) -> None:
     with pytest.raises(SignerStateCorrupt):
         Signer.open(path, "registry.example/other")
     for origin in ("", "two words", "a+b"):
@@ -393,7 +391,7 @@ def test_a_key_signs_for_its_own_log_only(signer: Signer, path: Path, tmp_path: 
     assert not (tmp_path / "new" / "log.key").exists()
 
 
-def test_the_key_is_shown_by_no_traceback_even_with_local_variables(signer: Signer, path: Path) -> None:
+def test_traceback_with_local_variables_does_not_show_the_key(signer: Signer, path: Path) -> None:
     seeds = {path.read_text().strip().split("+", 4)[4]}
     keep = path.read_text()
     shown = io.StringIO()
@@ -412,7 +410,7 @@ def test_the_key_is_shown_by_no_traceback_even_with_local_variables(signer: Sign
     path.write_bytes(keep.encode() + b"\xff")
     show(lambda: Signer.open(path, ORIGIN))
     path.unlink()
-    path.mkdir()  # so that the new key can't be put in its place
+    path.mkdir()  # so that the new key cannot be written
     (path / "in the way").touch()
     show(signer.rotate)
     assert "SignerStateCorrupt" in shown.getvalue()

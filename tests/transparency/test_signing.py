@@ -1,4 +1,4 @@
-"""Property 17, in the service: several processes, restored databases, lost memories; no tree is ever contradicted."""
+"""Property 17, in the service: several processes, restored databases, lost state; signed trees never contradict."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def forget(settings: Settings, *ends: str) -> None:
 
 
 async def follows(service: Service, earlier: Checkpoint, later: Checkpoint) -> None:
-    """The later one continues the earlier one, by the proof that is served."""
+    """Check that two checkpoints are consistent, with the proof that the service returns."""
     path = f"/v1/log/proof/consistency?from={earlier.size}&to={later.size}"
     proof = (await service.visitor.get(path)).json()["path"]
     verify_consistent(earlier, later, [bytes.fromhex(node) for node in proof])
@@ -60,7 +60,7 @@ async def eventually(condition: Any) -> None:
 
 @pytest.fixture
 async def snapshot(database: ScratchDatabase, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Any]:
-    """Keeps the database as it is, to be put back later, as a backup would be."""
+    """Functions that back up the database and restore it."""
     kept = f"{database.name}_backup"
 
     async def take() -> None:
@@ -74,7 +74,7 @@ async def snapshot(database: ScratchDatabase, admin: asyncpg.Connection[asyncpg.
     await admin.execute(f"DROP DATABASE IF EXISTS {kept} WITH (FORCE)")
 
 
-async def test_two_processes_sign_one_log_and_never_two(settings: Settings) -> None:
+async def test_two_processes_sign_consistent_checkpoints(settings: Settings) -> None:
     async with running(settings) as one, running(settings) as two:
         seen: list[Checkpoint] = []
 
@@ -93,7 +93,7 @@ async def test_two_processes_sign_one_log_and_never_two(settings: Settings) -> N
         assert len(await keys(one)) == 1
 
 
-async def test_a_process_without_the_key_makes_none_and_serves_what_the_other_signs(settings: Settings) -> None:
+async def test_process_without_the_key_serves_checkpoints_of_the_other(settings: Settings) -> None:
     without = replace(settings, signing_key=settings.data_dir / "elsewhere" / "signing.key")
     async with running(replace(settings, checkpoint_seconds=0)) as one:
         await append_until(one, 5)
@@ -106,7 +106,7 @@ async def test_a_process_without_the_key_makes_none_and_serves_what_the_other_si
     assert files(without) == []
 
 
-async def test_a_process_without_the_key_says_so_when_nobody_signs(
+async def test_process_without_the_key_is_unavailable_when_no_process_signs(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(settings) as one:
@@ -114,14 +114,14 @@ async def test_a_process_without_the_key_says_so_when_nobody_signs(
         await head(one)
     elsewhere = settings.data_dir / "elsewhere" / "signing.key"
     async with running(replace(settings, signing_key=elsewhere, checkpoint_seconds=0)) as two:
-        await head(two)  # what was signed is there
+        await head(two)  # the signed checkpoint is available
         await append_until(two, 6)
         monkeypatch.setattr(evidence, "SIGN_TIMEOUT_SECONDS", 0.2)
         await unavailable(two)
         assert (await two.visitor.get("/v1/deals")).status_code == 200
 
 
-async def test_a_restored_backup_is_not_signed_until_it_has_what_was_signed(settings: Settings, snapshot: Any) -> None:
+async def test_restored_backup_without_signed_events_is_not_signed(settings: Settings, snapshot: Any) -> None:
     take, restore = snapshot
     async with running(settings) as service:
         await append_until(service, 20)
@@ -133,7 +133,7 @@ async def test_a_restored_backup_is_not_signed_until_it_has_what_was_signed(sett
     await restore()
     async with running(settings) as service:
         await unavailable(service)
-        await append_until(service, 25)  # recording goes on, and makes another history
+        await append_until(service, 25)  # recording continues, with other events
         await unavailable(service)
         await append_until(service, 40)
         await unavailable(service)
@@ -141,7 +141,9 @@ async def test_a_restored_backup_is_not_signed_until_it_has_what_was_signed(sett
     assert Signer(settings.signing_key, ORIGIN).last() == last
 
 
-async def test_a_changed_past_is_not_signed(settings: Settings, owner: asyncpg.Connection[asyncpg.Record]) -> None:
+async def test_log_with_a_changed_event_is_not_signed(
+    settings: Settings, owner: asyncpg.Connection[asyncpg.Record]
+) -> None:
     async with running(settings) as service:
         await append_until(service, 20)
         await head(service)
@@ -150,7 +152,7 @@ async def test_a_changed_past_is_not_signed(settings: Settings, owner: asyncpg.C
         await unavailable(service)
 
 
-async def test_a_lost_memory_is_made_anew_from_the_database_and_the_exported_copy(
+async def test_lost_state_is_restored_from_the_database_and_the_exported_copy(
     settings: Settings, snapshot: Any, tmp_path: Path
 ) -> None:
     take, restore = snapshot
@@ -164,7 +166,7 @@ async def test_a_lost_memory_is_made_anew_from_the_database_and_the_exported_cop
         assert (await head(service)).size == 10
         await append_until(service, 20)
         assert (await head(service)).size == 20
-    # Neither memory nor database know the newest any more: the copy does.
+    # Only the exported copy has the newest checkpoint.
     forget(settings, ".head", ".heads")
     await restore()
     async with running(exporting) as service:
@@ -172,10 +174,10 @@ async def test_a_lost_memory_is_made_anew_from_the_database_and_the_exported_cop
     (tmp_path / "copy").unlink()
     forget(settings, ".head")
     async with running(exporting) as service:
-        assert (await head(service)).size == 10  # nobody is left who could know better
+        assert (await head(service)).size == 10  # no newer checkpoint exists anywhere
 
 
-async def test_a_key_without_any_memory_of_what_it_signed_signs_nothing(
+async def test_key_without_any_state_signs_nothing(
     settings: Settings, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with running(settings) as service:
@@ -187,7 +189,7 @@ async def test_a_key_without_any_memory_of_what_it_signed_signs_nothing(
         await unavailable(service)
 
 
-async def test_a_checkpoint_in_the_database_that_is_not_ours_stops_the_signer(
+async def test_forged_checkpoint_in_the_database_stops_the_signer(
     settings: Settings, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with running(settings) as service:
@@ -200,9 +202,7 @@ async def test_a_checkpoint_in_the_database_that_is_not_ours_stops_the_signer(
         await unavailable(service)
 
 
-async def test_every_checkpoint_is_exported_to_a_directory_or_the_newest_to_a_file(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_checkpoints_are_exported_to_a_directory_or_a_file(settings: Settings, tmp_path: Path) -> None:
     directory, file = tmp_path / "copies", tmp_path / "copy"
     directory.mkdir()
     async with running(replace(settings, checkpoint_export=directory, checkpoint_seconds=3600)) as service:
@@ -221,14 +221,14 @@ async def test_every_checkpoint_is_exported_to_a_directory_or_the_newest_to_a_fi
         await eventually(lambda: file.exists() and file.read_text() == note)
 
 
-async def test_the_log_is_signed_after_a_change_though_nobody_asks(settings: Settings, tmp_path: Path) -> None:
+async def test_log_is_signed_after_a_commit_without_a_request(settings: Settings, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     async with running(replace(settings, checkpoint_export=copy, checkpoint_seconds=0)) as service:
         await append_until(service, 7)
         await eventually(lambda: copy.exists() and Checkpoint.parse(parse_note(copy.read_text()).text).size == 7)
 
 
-async def test_where_copies_cannot_be_written_checkpoints_are_signed_all_the_same(settings: Settings) -> None:
+async def test_failed_export_does_not_prevent_signing(settings: Settings) -> None:
     async with running(replace(settings, checkpoint_export=settings.data_dir / "missing" / "copy")) as service:
         await append_until(service, 3)
         assert (await head(service)).size == 3
@@ -251,7 +251,7 @@ async def test_recording_does_not_wait_for_the_signer(settings: Settings) -> Non
         assert open_checkpoint((await covers).content, await keys(service)).size >= 50
 
 
-async def test_a_rotated_key_signs_from_then_on_and_the_old_checkpoints_stay_valid(settings: Settings) -> None:
+async def test_rotated_key_signs_and_old_checkpoints_stay_valid(settings: Settings) -> None:
     async with running(settings) as service:
         await append_until(service, 5)
         old = (await service.visitor.get("/log/checkpoint")).content
@@ -266,7 +266,7 @@ async def test_a_rotated_key_signs_from_then_on_and_the_old_checkpoints_stay_val
         await follows(service, open_checkpoint(old, [first]), open_checkpoint(new, [second]))
 
 
-async def test_the_signing_key_is_neither_logged_nor_stored_nor_served(
+async def test_signing_key_is_not_logged_stored_or_served(
     settings: Settings, owner: asyncpg.Connection[asyncpg.Record], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -280,7 +280,7 @@ async def test_the_signing_key_is_neither_logged_nor_stored_nor_served(
     assert any(line["event"] == "the signer refuses" for line in lines)
     secret = settings.signing_key.read_text().strip()
     shown = f"{lines}{caplog.text}{note.text}{settings!r}"
-    # PRIVATE+KEY+name+id+data: what stands behind the fourth sign is base64, in which it may stand too.
+    # PRIVATE+KEY+name+id+data: the data is base64, which may contain a plus sign.
     for part in (secret, secret.split("+", 4)[4]):
         assert part not in shown
         for table in ("checkpoints", "events", "keys", "idempotency"):

@@ -1,4 +1,4 @@
-"""Property 16: whatever is changed in the database, as its superuser, is caught; the first bad position is named.
+"""Property 16: any change that a superuser makes to the log is found, with the first bad position.
 
 Every test works on a copy of one log of 300 events, with checkpoints at 100 and at 300, and one redacted event.
 """
@@ -41,7 +41,7 @@ numbers = itertools.count(1)
 
 
 class Filled(Struct, frozen=True):
-    """A database with a log in it, to be copied; one as it was at 100 events; and what was signed."""
+    """A database with the log, one as it was at 100 events, and the last signed checkpoint."""
 
     name: str
     older: str
@@ -132,7 +132,7 @@ async def log(server: Server, admin: Connection, filled: Filled) -> AsyncIterato
         yield log
 
 
-async def test_what_nobody_touched_is_found_as_it_was(log: TamperedLog) -> None:
+async def test_unchanged_log_verifies(log: TamperedLog) -> None:
     found = await log.verify()
     assert (found.size, found.erased, found.checkpoints) == (SIZE, 1, 4)
     checkpoint = open_checkpoint(log.memory, log.keys)
@@ -156,7 +156,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_a_change_of_any_column_of_an_event_is_caught_where_it_is(log: TamperedLog, column: str) -> None:
+async def test_change_of_any_event_column_is_found_at_its_position(log: TamperedLog, column: str) -> None:
     for position in (1, 150, 256, 257, SIZE):
         before = await log.owner.fetchval(f"SELECT {column} FROM events WHERE position = {position}")
         changed = COLUMNS[column].format(byte=random.randrange(500), bit=random.randrange(8))
@@ -168,14 +168,14 @@ async def test_a_change_of_any_column_of_an_event_is_caught_where_it_is(log: Tam
     assert (await log.verify()).size == SIZE
 
 
-async def test_the_set_of_columns_is_whole(log: TamperedLog) -> None:
+async def test_every_column_of_the_events_table_is_tested(log: TamperedLog) -> None:
     rows = await log.owner.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'events' AND table_schema = 'public'"
     )
     assert {row["column_name"] for row in rows} == {*COLUMNS, "position"}
 
 
-async def test_every_byte_of_an_entry_and_of_its_content_counts(log: TamperedLog) -> None:
+async def test_change_of_any_byte_of_entry_content_or_salt_is_found(log: TamperedLog) -> None:
     for table, column in (("events", "entry"), ("event_contents", "content"), ("event_contents", "salt")):
         before = await log.owner.fetchval(f"SELECT {column} FROM {table} WHERE position = 33")
         for byte in range(0, len(before), 7):
@@ -201,14 +201,14 @@ async def test_every_byte_of_an_entry_and_of_its_content_counts(log: TamperedLog
         ("UPDATE event_contents SET content = '{}', salt = '' WHERE position = 20", "content_digest", 20),
     ],
 )
-async def test_content_that_is_gone_needs_a_redaction_that_says_so(
+async def test_missing_content_without_a_redaction_is_found(
     log: TamperedLog, statement: str, code: str, position: int
 ) -> None:
     await log.tamper("ALTER TABLE event_contents DROP CONSTRAINT event_contents_check", statement)
     await log.caught(code, position=position)
 
 
-async def test_content_that_came_back_after_its_redaction_is_told(
+async def test_content_restored_after_its_redaction_is_found(
     server: Server, admin: Connection, filled: Filled, log: TamperedLog
 ) -> None:
     async with copied(server, admin, filled, filled.older) as older:
@@ -263,14 +263,14 @@ UPDATE event_contents SET position = {1} WHERE position = -1
         (["INSERT INTO tiles SELECT 1, 0, hashes, root FROM tiles"], "log_tiles_beyond_head", {}),
     ],
 )  # fmt: skip
-async def test_rows_that_are_removed_swapped_inserted_or_cut_off_are_missed(
+async def test_removed_swapped_inserted_or_cut_off_rows_are_found(
     log: TamperedLog, statements: list[str], code: str | None, params: dict[str, Any]
 ) -> None:
     await log.tamper("ALTER TABLE events DROP CONSTRAINT events_position_check", *filter(str.strip, statements))
     await log.caught(code, **params)
 
 
-async def test_two_events_at_one_position_are_caught(log: TamperedLog) -> None:
+async def test_two_events_at_one_position_are_found(log: TamperedLog) -> None:
     await log.tamper(
         "ALTER TABLE event_contents DROP CONSTRAINT IF EXISTS event_contents_position_fkey",
         "ALTER TABLE events DROP CONSTRAINT events_pkey CASCADE",
@@ -281,7 +281,7 @@ async def test_two_events_at_one_position_are_caught(log: TamperedLog) -> None:
 
 
 async def rewrite(log: TamperedLog, position: int, *, tiles: bool) -> None:
-    """Changes what an event says as its owner can: the digest, the entry, all that follows in its stream, the tiles."""
+    """Change an event like a database owner: content, digest, entry, later entries of its stream, and the tiles."""
     rows = await log.owner.fetch("SELECT * FROM events LEFT JOIN event_contents USING (position) ORDER BY position")
     statements, frontier = [], Frontier()
     last: dict[str, str] = {}
@@ -310,43 +310,41 @@ async def rewrite(log: TamperedLog, position: int, *, tiles: bool) -> None:
     await log.tamper(*statements)
 
 
-async def test_hashes_made_consistent_are_caught_against_the_checkpoints(log: TamperedLog) -> None:
+async def test_consistently_rewritten_log_contradicts_the_checkpoints(log: TamperedLog) -> None:
     await rewrite(log, 150, tiles=True)
-    # The checkpoint of 100 still holds, so the change lies behind it.
+    # The checkpoint of 100 events still agrees, so the change is after it.
     await log.caught("log_root", size=300, first=101)
     await log.caught("log_root", database=False, size=300, source=SIGNED_LAST)
     found = await log.verify(memory=False, database=False)
-    assert found.root != open_checkpoint(log.memory, log.keys).root.hex()  # and against nothing else
+    assert found.root != open_checkpoint(log.memory, log.keys).root.hex()  # without checkpoints the change is not found
 
 
-async def test_tiles_that_were_not_made_consistent_tell_the_position(log: TamperedLog) -> None:
+async def test_rewritten_log_with_old_tiles_is_found_at_its_position(log: TamperedLog) -> None:
     await rewrite(log, 150, tiles=False)
     await log.caught("log_tile_hash", position=150)
     await log.caught(memory=False, database=False, position=150)
 
 
-async def test_checkpoints_that_were_thrown_away_leave_the_signer_s_memory(log: TamperedLog) -> None:
+async def test_deleted_checkpoints_leave_the_signers_last_checkpoint(log: TamperedLog) -> None:
     await rewrite(log, 290, tiles=True)
     await log.tamper("DELETE FROM checkpoints")
     await log.caught("log_root", source=SIGNED_LAST)
 
 
-async def test_an_older_backup_is_caught_against_what_was_signed_since(
-    server: Server, admin: Connection, filled: Filled
-) -> None:
+async def test_older_backup_contradicts_later_checkpoints(server: Server, admin: Connection, filled: Filled) -> None:
     async with copied(server, admin, filled, filled.older) as older:
         assert (await older.verify(memory=False)).size == 100
         await older.caught("log_cut_off", size=100, expected=300, source=SIGNED_LAST)
 
 
-async def test_a_wrong_statement_of_the_heads_is_caught(log: TamperedLog) -> None:
+async def test_wrong_statement_of_heads_is_found(log: TamperedLog) -> None:
     async with await postgres.pool(log.url, min_size=1, max_size=1) as pool:
         checkpoint = open_checkpoint(log.memory, log.keys)
         with raises_finding(LogCorrupt, "log_heads"):
             await verify_log(pool, [TrustedCheckpoint(SIGNED_LAST, checkpoint, bytes(32))])
 
 
-async def test_a_content_of_an_unreadable_kind_is_caught(log: TamperedLog) -> None:
+async def test_content_that_cannot_be_decoded_is_found(log: TamperedLog) -> None:
     row = await log.owner.fetchrow(
         "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
     )
@@ -367,7 +365,7 @@ async def test_a_content_of_an_unreadable_kind_is_caught(log: TamperedLog) -> No
         await log.caught(code, position=290)
 
 
-async def test_an_event_of_an_unknown_type_is_a_loud_error(log: TamperedLog) -> None:
+async def test_event_of_an_unknown_type_is_an_error(log: TamperedLog) -> None:
     row = await log.owner.fetchrow(
         "SELECT entry, salt FROM events JOIN event_contents USING (position) WHERE position = 290"
     )

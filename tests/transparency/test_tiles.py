@@ -20,13 +20,13 @@ from registry.transparency.tiles import (
 
 @given(at=st.builds(TileRef, st.integers(0, 63), st.integers(0, 10**18 - 1), st.integers(1, 256)))
 @example(at=TileRef(0, 1_234_067, 256))
-def test_a_tile_path_reads_back(at: TileRef) -> None:
+def test_tile_path_round_trips(at: TileRef) -> None:
     assert parse_tile_path(tile_path(at)) == at
     bundle = BundleRef(at.number, at.width)
     assert parse_tile_path(tile_path(bundle)) == bundle
 
 
-def test_tile_paths_are_those_of_the_specification() -> None:
+def test_tile_paths_match_the_specification() -> None:
     assert tile_path(TileRef(0, 1_234_067, 256)) == "tile/0/x001/x234/067"
     assert tile_path(TileRef(2, 5, 112)) == "tile/2/005.p/112"
     assert tile_path(BundleRef(1_000, 7)) == "tile/entries/x001/000.p/7"
@@ -41,24 +41,24 @@ def test_tile_paths_are_those_of_the_specification() -> None:
         "tile/0/" + "x001/" * 6 + "001",
     ],
 )  # fmt: skip
-def test_any_other_path_is_no_tile(path: str) -> None:
+def test_non_canonical_tile_path_is_refused(path: str) -> None:
     with pytest.raises(TileError):
         parse_tile_path(path)
 
 
 @given(st.lists(st.binary(max_size=300), max_size=256))
 @example([b"", b"x" * 65_535])
-def test_an_entry_bundle_reads_back(entries: list[bytes]) -> None:
+def test_entry_bundle_round_trips(entries: list[bytes]) -> None:
     assert parse_entry_bundle(entry_bundle(entries)) == entries
 
 
-def test_an_entry_beyond_the_format_is_refused() -> None:
+def test_entry_over_the_size_limit_is_refused() -> None:
     with pytest.raises(EntryTooLarge) as refused:
         entry_bundle([b"x" * 65_536])
     assert refused.value.params == {"size": 65_536, "limit": 65_535}
 
 
 @pytest.mark.parametrize("bundle", [b"\x00", b"\x00\x02a", b"\x00\x01a\x00", b"\x00\x00" * 257])
-def test_a_bundle_that_is_cut_off_or_too_long_is_refused(bundle: bytes) -> None:
+def test_truncated_or_oversized_bundle_is_refused(bundle: bytes) -> None:
     with pytest.raises(TileError):
         parse_entry_bundle(bundle)

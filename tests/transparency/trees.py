@@ -1,4 +1,4 @@
-"""Trees for tests: the definition of RFC 6962 §2.1 as it stands there, slow and plain, and tiles kept in a dict."""
+"""Trees for tests: a direct implementation of the definitions in RFC 6962 §2.1, and tiles in a dict."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def subproof(m: int, hashes: Sequence[bytes], complete: bool) -> list[bytes]:
 
 
 class Tiles:
-    """The tiles of a tree as it grew, and how many of them were read."""
+    """The tiles of a growing tree. Counts reads."""
 
     def __init__(self, hashes: Sequence[bytes]) -> None:
         self.frontier = Frontier()
