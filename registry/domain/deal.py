@@ -337,8 +337,12 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
 
 def _given_fields(event: Event, fields: tuple[str, ...]) -> dict[str, Any]:
     """The fields that an event gives: absent ones (UNSET) keep their value, and null clears one (a list is emptied)."""
-    given = {name: value for name in fields if (value := getattr(event, name)) is not UNSET}
-    return {name: () if value is None and name in ("by", "sectors") else value for name, value in given.items()}
+    given: dict[str, Any] = {}
+    for name in fields:
+        value = getattr(event, name)
+        if value is not UNSET:
+            given[name] = () if value is None and name in ("by", "sectors") else value
+    return given
 
 
 def _change(deal: Deal, name: str, item: Item, changes: dict[str, Any]) -> Deal:
@@ -431,5 +435,5 @@ def _relate(deal: Deal, event: DealsRelated, on: date, source: UUID) -> Deal:
 
 
 def _is_relation(state: RelationState, event: DealsRelated | DealsUnrelated) -> bool:
-    names = ("relation", "deal", "pledge", "other_pledge")
-    return all(getattr(state, name) == getattr(event, name) for name in names)
+    related = (event.relation, event.deal, event.pledge, event.other_pledge)
+    return (state.relation, state.deal, state.pledge, state.other_pledge) == related
