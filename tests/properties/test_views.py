@@ -1,4 +1,4 @@
-"""Properties 7 and 8 on the real table: rectangles drawn event by event are those of a rebuild, corners the fold."""
+"""Properties 7 and 8 on the real table: incremental rows equal those of a rebuild, and each row equals the fold."""
 
 from __future__ import annotations
 
@@ -51,39 +51,39 @@ QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 
 def steps_of(log: LogBuilder) -> Iterator[AppliedChange]:
-    """The log as it grew: each event with its stream before and after, as the recorder hands them to a view."""
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS)
-    erased = {e.id for e in log.events if e.event is None}
+    """Each event of a log with the stream before and after it, as the recorder passes them to a projection."""
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS)
+    redacted = {e.id for e in log.events if e.event is None}
     for recorded in log.events:
-        after = history.copy()
+        after = stream.copy()
         after.append(recorded)
-        erases = isinstance(recorded.event, EventRedacted) and recorded.event.redacts in erased
-        yield AppliedChange(recorded, history, after, erased=erases)
-        history = after
+        is_redaction = isinstance(recorded.event, EventRedacted) and recorded.event.redacts in redacted
+        yield AppliedChange(recorded, stream, after, erased=is_redaction)
+        stream = after
 
 
-def groups(steps: Sequence[AppliedChange], cuts: set[int]) -> Iterator[list[AppliedChange]]:
-    """The steps in the groups that a recorder may have committed them in."""
-    group: list[AppliedChange] = []
+def batches(steps: Sequence[AppliedChange], cuts: set[int]) -> Iterator[list[AppliedChange]]:
+    """The steps in batches, as a recorder may have committed them."""
+    batch: list[AppliedChange] = []
     for i, step in enumerate(steps):
-        if i in cuts and group:
-            yield group
-            group = []
-        group.append(step)
-    if group:
-        yield group
+        if i in cuts and batch:
+            yield batch
+            batch = []
+        batch.append(step)
+    if batch:
+        yield batch
 
 
-async def drawn(connection: Any, log: LogBuilder, cuts: set[int]) -> list[Rectangle]:
-    """The table's rows after the log was applied group by group; the table is as it was afterwards."""
-    async with undone(connection):
+async def rows_after(connection: Any, log: LogBuilder, cuts: set[int]) -> list[Rectangle]:
+    """The table's rows after the log was applied batch by batch; the changes are rolled back."""
+    async with rolled_back(connection):
         await apply(connection, log, cuts)
         return [_rectangle(row) for row in await connection.fetch(ROWS)]
 
 
 @asynccontextmanager
-async def undone(connection: Any) -> AsyncIterator[None]:
-    """Whatever is done meanwhile is undone."""
+async def rolled_back(connection: Any) -> AsyncIterator[None]:
+    """Roll back the changes of the block."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -93,17 +93,17 @@ async def undone(connection: Any) -> AsyncIterator[None]:
 
 
 async def apply(connection: Any, log: LogBuilder, cuts: set[int]) -> None:
-    for group in groups(list(steps_of(log)), cuts):
-        writes, pending = WriteBatch(), DealVersions().start_batch()
-        for step in group:
-            pending.apply(step)
-        pending.write(writes)
+    for batch in batches(list(steps_of(log)), cuts):
+        writes, projector = WriteBatch(), DealVersions().start_batch()
+        for step in batch:
+            projector.apply(step)
+        projector.write(writes)
         await writes.execute(connection)
 
 
 def _rectangle(row: Sequence[Any]) -> Rectangle:
-    clock, deal, effective_from, effective_to, known_from, known_to, *what = row
-    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, ListRow(*what))
+    clock, deal, effective_from, effective_to, known_from, known_to, *content = row
+    return Rectangle(clock, deal, effective_from, effective_to, known_from, known_to, ListRow(*content))
 
 
 def order(rectangles: Sequence[Rectangle]) -> list[tuple[Any, ...]]:
@@ -117,14 +117,14 @@ def covers(rectangle: Rectangle, effective: date, known: int) -> bool:
     )
 
 
-def shown(log: LogBuilder, clocks: AsOf) -> Any:
-    """What a list shows at a point in time, by the fold of everything."""
-    seen = state_as_of(log.slug, log.events, clocks, DEALS)
-    return listed(seen.state) if seen.state is not None and seen.merged_into is None else None
+def expected_row(log: LogBuilder, as_of: AsOf) -> Any:
+    """The list row as of a point, by a full fold."""
+    snapshot = state_as_of(log.slug, log.events, as_of, DEALS)
+    return listed(snapshot.state) if snapshot.state is not None and snapshot.merged_into is None else None
 
 
 def corners(rectangles: Sequence[Rectangle]) -> Iterator[tuple[date, int]]:
-    """Every corner of every rectangle, and the points right beside it."""
+    """Every corner of every rectangle, and the points next to it."""
     days = {d for r in rectangles for d in (r.effective_from, r.effective_to) if date.min < d < END_OF_TIME}
     knowns = {k for r in rectangles for k in (r.known_from, r.known_to) if k < MAX_POSITION}
     for day in {d + timedelta(days=n) for d in days for n in (-1, 0)} | {date(2100, 1, 1)}:
@@ -141,12 +141,12 @@ def rows_by_clock(rectangles: Sequence[Rectangle], clock: bytes) -> list[Rectang
 async def test_incremental_rows_equal_the_rows_of_a_rebuild(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
-    found = await drawn(owner, log, cuts)
+    rows = await rows_after(owner, log, cuts)
 
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    assert order(rows_by_clock(found, b"r")) == order(rectangles_recorded(history))
-    assert order(rows_by_clock(found, b"p")) == order(rectangles_published(history))
-    assert order(found) == order(rectangles(history))
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    assert order(rows_by_clock(rows, b"r")) == order(rectangles_recorded(stream))
+    assert order(rows_by_clock(rows, b"p")) == order(rectangles_published(stream))
+    assert order(rows) == order(rectangles(stream))
 
 
 @QUICK
@@ -154,11 +154,11 @@ async def test_incremental_rows_equal_the_rows_of_a_rebuild(
 async def test_rows_of_events_in_order_are_written_once(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    assert is_chronological(history)
-    found = order(rectangles(history))
-    assert found == order([*rectangles_recorded(history), *rectangles_published(history)])
-    assert found == order(await drawn(owner, log, cuts))
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    assert is_chronological(stream)
+    rows = order(rectangles(stream))
+    assert rows == order([*rectangles_recorded(stream), *rectangles_published(stream)])
+    assert rows == order(await rows_after(owner, log, cuts))
 
 
 @QUICK
@@ -166,100 +166,100 @@ async def test_rows_of_events_in_order_are_written_once(
 async def test_index_terms_equal_those_of_a_rebuild_and_are_deleted_with_the_deal(
     owner: asyncpg.Connection[asyncpg.Record], log: LogBuilder, cuts: set[int]
 ) -> None:
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    anew, gone = WriteBatch(), WriteBatch()
-    DealVersions().delete_rows([history], gone)
-    DealVersions().rebuild([history], anew)
-    async with undone(owner):
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    rebuild_batch, delete_batch = WriteBatch(), WriteBatch()
+    DealVersions().delete_rows([stream], delete_batch)
+    DealVersions().rebuild([stream], rebuild_batch)
+    async with rolled_back(owner):
         await apply(owner, log, cuts)
-        found = await owner.fetchrow(INDEXES)
-        await gone.execute(owner)
-        forgotten = await owner.fetchrow(INDEXES)
-        await anew.execute(owner)
+        rows = await owner.fetchrow(INDEXES)
+        await delete_batch.execute(owner)
+        after_delete = await owner.fetchrow(INDEXES)
+        await rebuild_batch.execute(owner)
         rebuilt = await owner.fetchrow(INDEXES)
 
-    assert found == rebuilt
-    assert forgotten is not None
-    assert not any(forgotten)
+    assert rows == rebuilt
+    assert after_delete is not None
+    assert not any(after_delete)
 
 
 @QUICK
-@given(told=st.lists(logs(admitted=True), min_size=1, max_size=4), data=st.data())
+@given(deal_logs=st.lists(logs(admitted=True), min_size=1, max_size=4), data=st.data())
 async def test_list_pages_have_exactly_the_matching_deals_at_any_as_of_point(
-    owner: asyncpg.Connection[asyncpg.Record], told: list[LogBuilder], data: st.DataObject
+    owner: asyncpg.Connection[asyncpg.Record], deal_logs: list[LogBuilder], data: st.DataObject
 ) -> None:
-    histories: list[FoldedStream[Deal]] = [
+    streams: list[FoldedStream[Deal]] = [
         FoldedStream(slug, DEALS, [msgspec.structs.replace(event, slug=slug) for event in log.events])
-        for slug, log in ((f"deal-{number}", log) for number, log in enumerate(told))
+        for slug, log in ((f"deal-{number}", log) for number, log in enumerate(deal_logs))
     ]
     clock = data.draw(st.sampled_from([b"r", b"p"]))
-    every = [r for history in histories for r in rectangles(history)]
-    terms = sorted({term for r in every for term in r.what.terms.split()} | {"sector:none"})
-    day, known = data.draw(st.sampled_from(sorted(set(corners(rows_by_clock(every, clock))))))
-    wanted = data.draw(st.lists(st.sampled_from(terms), unique=True, max_size=2))
+    all_rows = [r for stream in streams for r in rectangles(stream)]
+    terms = sorted({term for r in all_rows for term in r.what.terms.split()} | {"sector:none"})
+    day, known = data.draw(st.sampled_from(sorted(set(corners(rows_by_clock(all_rows, clock))))))
+    required_terms = data.draw(st.lists(st.sampled_from(terms), unique=True, max_size=2))
     any_of = data.draw(st.none() | st.lists(st.sampled_from(terms), unique=True, min_size=1, max_size=2))
     text = data.draw(st.none() | st.sampled_from(["DEAL-1", "a deal", "nothing"]))
     descending, listed_first = data.draw(st.booleans()), data.draw(st.booleans())
 
-    def fits(what: ListRow) -> bool:
-        held = set(what.terms.split())
+    def matches(content: ListRow) -> bool:
+        terms_of_row = set(content.terms.split())
         return (
-            held.issuperset(wanted)
-            and (any_of is None or not held.isdisjoint(any_of))
-            and (text is None or text.lower() in what.title.lower())
+            terms_of_row.issuperset(required_terms)
+            and (any_of is None or not terms_of_row.isdisjoint(any_of))
+            and (text is None or text.lower() in content.title.lower())
         )
 
-    anew = WriteBatch()
-    DealVersions().rebuild(histories, anew)
+    rebuild_batch = WriteBatch()
+    DealVersions().rebuild(streams, rebuild_batch)
     deals: list[str] = []
-    async with undone(owner):
-        await anew.execute(owner)
-        found = None
+    async with rolled_back(owner):
+        await rebuild_batch.execute(owner)
+        rows = None
         if text is not None and listed_first:
-            found = [row["deal"] for row in await owner.fetch(SELECT_TITLE_MATCHES, ilike_pattern(text))]
+            rows = [row["deal"] for row in await owner.fetch(SELECT_TITLE_MATCHES, ilike_pattern(text))]
         page: Sequence[Any] = [None]
         while page:
             after = deals[-1] if deals else ""
             point = (clock.decode(), day, known)
             statement, arguments = page_query(
-                point, after, 2, wanted, any_of, found, ilike_pattern(text), descending=descending
+                point, after, 2, required_terms, any_of, rows, ilike_pattern(text), descending=descending
             )
             page = await owner.fetch(statement, *arguments)
             deals += [row["deal"] for row in page]
 
-    held = {r.deal: r.what for r in rows_by_clock(every, clock) if covers(r, day, known)}
-    assert deals == sorted((deal for deal, what in held.items() if fits(what)), reverse=descending)
+    terms_of_row = {r.deal: r.what for r in rows_by_clock(all_rows, clock) if covers(r, day, known)}
+    assert deals == sorted((deal for deal, content in terms_of_row.items() if matches(content)), reverse=descending)
 
 
 @QUICK
 @given(log=logs(admitted=True))
 def test_each_corner_of_each_rectangle_equals_the_full_fold(log: LogBuilder) -> None:
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
 
-    recorded = rectangles_recorded(history)
+    recorded = rectangles_recorded(stream)
     for day, position in corners(recorded):
-        expected = shown(log, AsOf(effective_on=day, position=position))
-        assert _held(recorded, day, position) == ([] if expected is None else [expected])
+        expected = expected_row(log, AsOf(effective_on=day, position=position))
+        assert _rows_at(recorded, day, position) == ([] if expected is None else [expected])
 
-    published = rectangles_published(history)
+    published = rectangles_published(stream)
     for day, number in corners(published):
-        clocks = AsOf(effective_on=day, published_on=date.fromordinal(max(1, number)))
-        expected = shown(log, clocks)
-        assert _held(published, day, number) == ([] if expected is None else [expected])
+        as_of = AsOf(effective_on=day, published_on=date.fromordinal(max(1, number)))
+        expected = expected_row(log, as_of)
+        assert _rows_at(published, day, number) == ([] if expected is None else [expected])
 
 
 @QUICK
 @given(log=logs(admitted=True))
 def test_rectangles_of_a_deal_are_disjoint_half_open_and_not_empty(log: LogBuilder) -> None:
-    history: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    for drawn_ in (rectangles_recorded(history), rectangles_published(history)):
-        for r in drawn_:
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
+    for drawn_rectangles in (rectangles_recorded(stream), rectangles_published(stream)):
+        for r in drawn_rectangles:
             assert r.effective_from < r.effective_to
             assert r.known_from < r.known_to
-        for a, b in combinations(drawn_, 2):
+        for a, b in combinations(drawn_rectangles, 2):
             apart = a.effective_to <= b.effective_from or b.effective_to <= a.effective_from
             assert apart or a.known_to <= b.known_from or b.known_to <= a.known_from
 
 
-def _held(rectangles: Sequence[Rectangle], day: date, known: int) -> list[Any]:
+def _rows_at(rectangles: Sequence[Rectangle], day: date, known: int) -> list[Any]:
     return [r.what for r in rectangles if covers(r, day, known)]
