@@ -1,7 +1,7 @@
-"""What alembic runs for every command: sets the timeouts and applies the migrations, each in its own transaction.
+"""Alembic's environment: sets timeouts and runs the migrations, each in a transaction of its own.
 
-The registry hands its own connection over (`registry.postgres.migrate`); the `alembic` command, for those who write
-migrations, connects as the owner named in REGISTRY_OWNER_URL.
+`registry.infra.postgres.migrate` passes its connection in. The `alembic` command, for writing migrations, connects as
+the owner named in REGISTRY_OWNER_URL.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ from alembic import context
 from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+# Before 0.1.0 there were six migrations, whose result is the schema that 0001 creates (tests/infra/test_schema.py).
+LAST_BEFORE_BASELINE = "0006"
+BASELINE = "0001"
+
 
 def run(connection: Connection) -> None:
-    """Applies what is asked on this connection."""
-    # A migration that waits for a lock makes everybody behind it wait too: it gives up instead, and is tried again. One
-    # that must take longer says so itself (SET LOCAL statement_timeout).
+    """Run the migrations on this connection."""
+    # Every query queues behind a migration that waits for a lock, so it gives up early and is started again. A
+    # migration that has to run longer than this sets its own limit with SET LOCAL statement_timeout.
     connection.exec_driver_sql("SET lock_timeout = '5s'")
     connection.exec_driver_sql("SET statement_timeout = '60s'")
+    if connection.exec_driver_sql("SELECT to_regclass('public.alembic_version')").scalar() is not None:
+        connection.exec_driver_sql(
+            f"UPDATE alembic_version SET version_num = '{BASELINE}' WHERE version_num = '{LAST_BEFORE_BASELINE}'"  # noqa: S608 - constants
+        )
     connection.commit()
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
@@ -28,7 +36,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_as_owner() -> None:
-    """Connects as the owner of the tables, for the `alembic` command."""
+    """Run the migrations for the `alembic` command."""
     url = os.environ["REGISTRY_OWNER_URL"]
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool

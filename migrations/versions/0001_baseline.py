@@ -1,0 +1,454 @@
+"""The whole schema: the event store, the projections, API keys, webhooks, and what proves the log.
+
+Revision ID: 0001
+Revises:
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# --- the event store --------------------------------------------------------------------------------------------------
+
+# The log. Positions are gapless from 1. `entry` holds the canonical envelope, which is the Merkle leaf; the other
+# columns repeat its fields for queries, and `registry verify` compares the two.
+CREATE_EVENTS = """
+CREATE TABLE events (
+    position     bigint      PRIMARY KEY CHECK (position > 0),
+    stream       text        COLLATE "C" NOT NULL,
+    version      integer     NOT NULL CHECK (version > 0),
+    id           uuid        NOT NULL UNIQUE,
+    type         text        COLLATE "C" NOT NULL,
+    schema       smallint    NOT NULL,
+    effective_on date,
+    published_on date        NOT NULL,
+    recorded_at  timestamptz NOT NULL,
+    recorded_by  text        NOT NULL,
+    entry        bytea       NOT NULL,
+    leaf_hash    bytea       NOT NULL CHECK (octet_length(leaf_hash) = 32),
+    UNIQUE (stream, version)
+)
+"""
+
+CREATE_EVENTS_TYPE_INDEX = "CREATE INDEX events_type ON events (type, position)"
+
+# The content of each event, apart from its envelope, which holds a salted digest of it. Only redact_event() may empty a
+# row. There is no foreign key to `events`: the statement that inserts both would look every event up again.
+CREATE_EVENT_CONTENTS = """
+CREATE TABLE event_contents (
+    position bigint PRIMARY KEY,
+    content  bytea,
+    salt     bytea,
+    CHECK ((content IS NULL) = (salt IS NULL))
+)
+"""
+
+# Full tiles of the Merkle tree (C2SP tlog-tiles): 256 hashes, and the root of the subtree over them. Partial tiles are
+# computed from the leaves.
+CREATE_TILES = """
+CREATE TABLE tiles (
+    level  smallint NOT NULL,
+    number bigint   NOT NULL,
+    hashes bytea    NOT NULL CHECK (octet_length(hashes) = 8192),
+    root   bytea    NOT NULL CHECK (octet_length(root) = 32),
+    PRIMARY KEY (level, number)
+)
+"""
+
+# The signed checkpoints. The signer's own state is a file; a signer that has the key and no file starts from here.
+CREATE_CHECKPOINTS = """
+CREATE TABLE checkpoints (
+    size      bigint      NOT NULL CHECK (size >= 0),
+    verifier  text        COLLATE "C" NOT NULL,
+    note      text        NOT NULL,
+    heads     text        NOT NULL,
+    signed_at timestamptz NOT NULL,
+    PRIMARY KEY (size, verifier)
+)
+"""
+
+# Successful verifications of the whole log.
+CREATE_VERIFICATIONS = """
+CREATE TABLE verifications (
+    verified_at timestamptz PRIMARY KEY,
+    size        bigint      NOT NULL,
+    root        bytea       NOT NULL,
+    seconds     real        NOT NULL
+)
+"""
+
+CREATE_REFUSE_CHANGE = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: the log is only ever added to', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END
+$$
+"""
+
+CREATE_REFUSE_CONTENT_CHANGE = """
+CREATE FUNCTION refuse_content_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND current_setting('registry.redacting', true) = 'yes' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION '% of % is refused: content is only ever erased by redact_event()', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END
+$$
+"""
+
+# Erases the content of one event that an event_redacted of the same stream names (in `redacts` or `also`). Only the
+# owner may call it.
+CREATE_REDACT_EVENT = """
+CREATE FUNCTION redact_event(redaction bigint, target bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM events AS r JOIN event_contents AS c USING (position) JOIN events AS t ON t.stream = r.stream
+        WHERE r.position = redaction AND t.position = target AND r.type = 'event_redacted' AND t.position < r.position
+          AND t.type <> 'event_redacted'
+          AND (convert_from(c.content, 'UTF8')::jsonb -> 'event' ->> 'redacts' = t.id::text
+               OR convert_from(c.content, 'UTF8')::jsonb -> 'event' -> 'also' ? t.id::text)
+    ) THEN
+        RAISE EXCEPTION 'event % is no redaction of event %', redaction, target USING ERRCODE = 'restrict_violation';
+    END IF;
+    PERFORM set_config('registry.redacting', 'yes', true);
+    UPDATE event_contents SET content = NULL, salt = NULL WHERE position = target;
+    PERFORM set_config('registry.redacting', '', true);
+END
+$$
+"""
+
+REVOKE_REDACT_EVENT = "REVOKE ALL ON FUNCTION redact_event(bigint, bigint) FROM PUBLIC"
+
+PROTECT_EVENTS = """
+CREATE TRIGGER events_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
+
+PROTECT_CONTENTS = """
+CREATE TRIGGER contents_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON event_contents
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_content_change()
+"""
+
+PROTECT_TILES = """
+CREATE TRIGGER tiles_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON tiles
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
+
+PROTECT_CHECKPOINTS = """
+CREATE TRIGGER checkpoints_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
+
+# --- requests, keys and webhooks --------------------------------------------------------------------------------------
+
+# The stored response of each request with an Idempotency-Key, by the owner of the API key. A redaction removes what
+# changed in the responses about its stream.
+CREATE_IDEMPOTENCY = """
+CREATE TABLE idempotency (
+    owner      text        NOT NULL,
+    key        text        NOT NULL,
+    request    bytea       NOT NULL,
+    answer     bytea       NOT NULL,
+    stream     text        COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (owner, key)
+)
+"""
+
+CREATE_IDEMPOTENCY_AGE_INDEX = "CREATE INDEX idempotency_created_at ON idempotency (created_at)"
+
+CREATE_IDEMPOTENCY_STREAM_INDEX = "CREATE INDEX idempotency_stream ON idempotency (stream)"
+
+CREATE_KEYS = """
+CREATE TABLE keys (
+    id         text        PRIMARY KEY,
+    name       text        NOT NULL,
+    digest     bytea       NOT NULL UNIQUE,
+    scopes     text[]      NOT NULL,
+    created_at timestamptz NOT NULL,
+    revoked_at timestamptz
+)
+"""
+
+# `position` is the last event that was delivered or did not match the filter. The secret signs messages and is stored
+# in the clear. `failures` counts the attempts to deliver the next event.
+CREATE_WEBHOOKS = """
+CREATE TABLE webhooks (
+    id           text        PRIMARY KEY,
+    url          text        NOT NULL,
+    secret       bytea       NOT NULL,
+    type         text,
+    deal         text,
+    organization text,
+    source       text,
+    position     bigint      NOT NULL CHECK (position >= 0),
+    failures     integer     NOT NULL DEFAULT 0,
+    next_at      timestamptz,
+    created_at   timestamptz NOT NULL,
+    created_by   text        NOT NULL,
+    disabled_at  timestamptz
+)
+"""
+
+# The receiver's response to each attempt. The message itself is not stored: it follows from the log.
+CREATE_WEBHOOK_DELIVERIES = """
+CREATE TABLE webhook_deliveries (
+    webhook  text        NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    at       timestamptz NOT NULL,
+    message  text        NOT NULL,
+    position bigint,
+    attempt  integer     NOT NULL,
+    status   integer,
+    error    text,
+    PRIMARY KEY (webhook, at)
+)
+"""
+
+# --- projections ------------------------------------------------------------------------------------------------------
+
+# For searches in titles. The owner of a database may install it; it is part of Postgres.
+CREATE_TRIGRAMS = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
+
+# Each deal at every point in time, as rectangles [effective) × [known). The known axis is the log's position on the
+# recorded axis (clock 'r'), and a day's ordinal on the published one ('p'). What a list shows is in deal_states, once
+# for all rectangles with that state. A deal whose amounts can be added up without looking at its relations has its sum
+# here (`kind` is the currency and the commitment level), so that totals scan this table alone.
+CREATE_DEAL_VERSIONS = """
+CREATE TABLE deal_versions (
+    clock          "char"  NOT NULL,
+    deal           text    COLLATE "C" NOT NULL,
+    effective_from date    NOT NULL,
+    effective_to   date    NOT NULL,
+    known_from     bigint  NOT NULL,
+    known_to       bigint  NOT NULL,
+    state          bigint  NOT NULL,
+    kind           text    COLLATE "C",
+    amount         numeric,
+    pledges        integer,
+    PRIMARY KEY (clock, deal, effective_from, known_from),
+    CHECK (effective_from < effective_to),
+    CHECK (known_from < known_to)
+)
+"""
+
+# The deals whose rows totals have to read.
+CREATE_DEAL_VERSIONS_APART_INDEX = "CREATE INDEX deal_versions_apart ON deal_versions (clock, deal) WHERE kind IS NULL"
+
+# What lists show and totals read of a deal's state.
+CREATE_DEAL_STATES = """
+CREATE TABLE deal_states (
+    deal   text   COLLATE "C" NOT NULL,
+    state  bigint NOT NULL,
+    terms  text[] NOT NULL,
+    title  text   NOT NULL,
+    row    bytea  NOT NULL,
+    totals bytea  NOT NULL,
+    PRIMARY KEY (deal, state)
+)
+"""
+
+# Every filter term that a deal ever had, and `deal`, which every deal has. In the order of lists, so that a page reads
+# as many deals as it shows. The included columns bound from when a deal has the term: the first effective date, the
+# first position, and the first day on which anything about the deal was public.
+CREATE_DEAL_TERMS = """
+CREATE TABLE deal_terms (
+    term           text   COLLATE "C" NOT NULL,
+    deal           text   COLLATE "C" NOT NULL,
+    effective_from date   NOT NULL,
+    recorded_from  bigint NOT NULL,
+    published_from bigint NOT NULL,
+    PRIMARY KEY (term, deal) INCLUDE (effective_from, recorded_from, published_from)
+)
+"""
+
+# Every title that a deal ever had. Apart from the terms, because titles change less often and each change rewrites the
+# trigrams in the index.
+CREATE_DEAL_TITLES = """
+CREATE TABLE deal_titles (
+    deal   text COLLATE "C" PRIMARY KEY,
+    titles text NOT NULL
+)
+"""
+
+CREATE_DEAL_TITLES_INDEX = "CREATE INDEX deal_titles_titles ON deal_titles USING gin (titles gin_trgm_ops)"
+
+# The events that name an organization or cite a source.
+CREATE_MENTIONS = """
+CREATE TABLE mentions (
+    term     text   COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (term, position)
+)
+"""
+
+CREATE_MENTIONS_POSITION_INDEX = "CREATE INDEX mentions_position ON mentions (position)"
+
+# Every organization's current state.
+CREATE_ORGANIZATIONS = """
+CREATE TABLE organizations (
+    organization text   COLLATE "C" PRIMARY KEY,
+    version      int    NOT NULL,
+    position     bigint NOT NULL,
+    merged_into  text,
+    names        text[] NOT NULL,
+    state        bytea  NOT NULL
+)
+"""
+
+# --- the rows of a batch ----------------------------------------------------------------------------------------------
+
+# A batch is written as arrays of rows, each of one of these types: the driver then encodes one array for each table,
+# and Postgres reads one array instead of one for each column. They are not the tables' own row types, because a rebuild
+# replaces the projections' tables.
+CREATE_NEW_EVENT = """
+CREATE TYPE new_event AS (
+    position     bigint,
+    stream       text,
+    version      integer,
+    id           uuid,
+    type         text,
+    schema       smallint,
+    effective_on date,
+    published_on date,
+    recorded_at  timestamptz,
+    recorded_by  text,
+    entry        bytea,
+    leaf_hash    bytea,
+    content      bytea,
+    salt         bytea
+)
+"""
+
+CREATE_NEW_TILE = "CREATE TYPE new_tile AS (level smallint, number bigint, hashes bytea, root bytea)"
+
+CREATE_NEW_ANSWER = """
+CREATE TYPE new_answer AS (
+    owner      text,
+    key        text,
+    request    bytea,
+    answer     bytea,
+    stream     text,
+    created_at timestamptz
+)
+"""
+
+CREATE_CLOSED_DEAL_VERSION = """
+CREATE TYPE closed_deal_version AS (clock "char", deal text, effective_from date, known bigint)
+"""
+
+CREATE_NEW_DEAL_VERSION = """
+CREATE TYPE new_deal_version AS (
+    clock          "char",
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    known_from     bigint,
+    known_to       bigint,
+    state          bigint,
+    kind           text,
+    amount         text,
+    pledges        integer
+)
+"""
+
+CREATE_NEW_DEAL_STATE = """
+CREATE TYPE new_deal_state AS (
+    deal   text,
+    state  bigint,
+    terms  text,
+    title  text,
+    row    bytea,
+    totals bytea
+)
+"""
+
+CREATE_NEW_DEAL_TERMS = """
+CREATE TYPE new_deal_terms AS (
+    deal           text,
+    terms          text,
+    effective_from date,
+    recorded_from  bigint,
+    published_from bigint
+)
+"""
+
+CREATE_NEW_DEAL_TITLES = "CREATE TYPE new_deal_titles AS (deal text, titles text)"
+
+CREATE_NEW_MENTION = "CREATE TYPE new_mention AS (term text, position bigint)"
+
+CREATE_NEW_ORGANIZATION = """
+CREATE TYPE new_organization AS (
+    organization text,
+    version      integer,
+    position     bigint,
+    merged_into  text,
+    names        text[],
+    state        bytea
+)
+"""
+
+STATEMENTS = (
+    CREATE_EVENTS,
+    CREATE_EVENTS_TYPE_INDEX,
+    CREATE_EVENT_CONTENTS,
+    CREATE_TILES,
+    CREATE_CHECKPOINTS,
+    CREATE_VERIFICATIONS,
+    CREATE_REFUSE_CHANGE,
+    CREATE_REFUSE_CONTENT_CHANGE,
+    CREATE_REDACT_EVENT,
+    REVOKE_REDACT_EVENT,
+    PROTECT_EVENTS,
+    PROTECT_CONTENTS,
+    PROTECT_TILES,
+    PROTECT_CHECKPOINTS,
+    CREATE_IDEMPOTENCY,
+    CREATE_IDEMPOTENCY_AGE_INDEX,
+    CREATE_IDEMPOTENCY_STREAM_INDEX,
+    CREATE_KEYS,
+    CREATE_WEBHOOKS,
+    CREATE_WEBHOOK_DELIVERIES,
+    CREATE_TRIGRAMS,
+    CREATE_DEAL_VERSIONS,
+    CREATE_DEAL_VERSIONS_APART_INDEX,
+    CREATE_DEAL_STATES,
+    CREATE_DEAL_TERMS,
+    CREATE_DEAL_TITLES,
+    CREATE_DEAL_TITLES_INDEX,
+    CREATE_MENTIONS,
+    CREATE_MENTIONS_POSITION_INDEX,
+    CREATE_ORGANIZATIONS,
+    CREATE_NEW_EVENT,
+    CREATE_NEW_TILE,
+    CREATE_NEW_ANSWER,
+    CREATE_CLOSED_DEAL_VERSION,
+    CREATE_NEW_DEAL_VERSION,
+    CREATE_NEW_DEAL_STATE,
+    CREATE_NEW_DEAL_TERMS,
+    CREATE_NEW_DEAL_TITLES,
+    CREATE_NEW_MENTION,
+    CREATE_NEW_ORGANIZATION,
+)
+
+
+def upgrade() -> None:
+    """Create the schema."""
+    for statement in STATEMENTS:
+        # SQLAlchemy reads `:name` as a parameter.
+        op.execute(statement.replace(":", r"\:"))
+
+
+def downgrade() -> None:
+    """The log is append-only; a downgrade would delete it."""
+    raise NotImplementedError("the log is only ever added to: restore a backup instead")
