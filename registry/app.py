@@ -1,17 +1,19 @@
-"""The composition root: settings become pools, pools become the recorder and the queries, those an application."""
+"""The composition root: settings become pools, pools become services, and services become an application."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-import structlog
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.di import Provide
 from msgspec import Struct
 
 from registry import api, web
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware
+from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.problems import HANDLERS
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
@@ -27,14 +29,12 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
-log = structlog.get_logger(__name__)
-
-# A statement that takes longer counts as lost: whoever waits for it gets an answer.
+# Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
 
 
-class Registry(Struct):
-    """What handlers reach through `app.state.registry`."""
+class Services(Struct):
+    """What handlers depend on."""
 
     settings: Settings
     pool: Pool
@@ -48,15 +48,30 @@ class Registry(Struct):
     feed: Feed
     webhooks: Webhooks
     evidence: Evidence
+    metrics: Metrics
 
-    async def migrated(self) -> bool:
-        """Whether the database answers and has this version's schema."""
-        return await postgres.migration_head_matches(self.pool)
+
+# The names under which handlers ask for them.
+DEPENDENCIES = {
+    "settings": "settings",
+    "pool": "pool",
+    "recorder": "recorder",
+    "streams": "streams",
+    "deal_queries": "deals",
+    "portfolio_queries": "portfolio",
+    "organization_queries": "organizations",
+    "log_queries": "log",
+    "api_keys": "keys",
+    "feed": "feed",
+    "webhooks": "webhooks",
+    "evidence": "evidence",
+    "metrics": "metrics",
+}
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Registry]:
-    """A running registry: its pools open, its recorder at work."""
+async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """Open the pools and start the background tasks; stop them on exit."""
     assert settings.database_url is not None
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
@@ -71,8 +86,8 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             await stack.enter_async_context(await postgres.pool(url, name="registry reads", read_only=True))
             for url in settings.replica_urls
         ]
-        # Its own connections: readers, however many and slow, must not keep it waiting.
-        writing = await postgres.pool(
+        # The recorder has connections of its own, so that slow reads do not delay it.
+        recorder_pool = await postgres.pool(
             settings.database_url,
             name="registry recorder",
             min_size=1,
@@ -80,11 +95,11 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             timeout=STATEMENT_SECONDS,
             by_key=True,
         )
-        recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(writing), owner))
-        # Its own too, and patient: the first look at all streams takes as long as the log is long.
-        proving = await postgres.pool(settings.database_url, name="registry evidence", min_size=1, max_size=4)
+        recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(recorder_pool), owner))
+        # Evidence too, and without a timeout: its first statement reads every stream.
+        evidence_pool = await postgres.pool(settings.database_url, name="registry evidence", min_size=1, max_size=4)
         evidence = Evidence(
-            await stack.enter_async_context(proving),
+            await stack.enter_async_context(evidence_pool),
             settings.signing_key,
             settings.log_origin,
             export=settings.checkpoint_export,
@@ -98,7 +113,7 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         recorder.commit_listeners.append(webhooks.on_commit)
         streams = StreamReader(pool, replicas)
         organizations = OrganizationQueries(streams)
-        yield Registry(
+        yield Services(
             settings=settings,
             pool=pool,
             recorder=recorder,
@@ -108,36 +123,47 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             organizations=organizations,
             log=LogQueries(streams),
             keys=Keys(pool, settings.admin_key),
-            evidence=evidence,
             feed=feed,
             webhooks=webhooks,
+            evidence=evidence,
+            metrics=metrics,
         )
 
 
 def create_app(settings: Settings) -> Litestar:
-    """The application. Its database must be there and migrated."""
-
-    metrics, lines = Metrics(), AccessLogWriter()
+    """Make the application. Its database must exist and be migrated when it starts."""
+    metrics, access_log = Metrics(), AccessLogWriter()
+    state = State({"access_log": access_log})
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with opened(settings) as registry:
-            app.state.registry = registry
-            registry.recorder.commit_listeners.append(
-                lambda _: metrics.group.observe(registry.recorder.last_batch_size)
-            )
+        async with open_services(settings, metrics) as services:
+            app.state.services = services
+            recorder = services.recorder
+            recorder.commit_listeners.append(lambda _: metrics.group.observe(recorder.last_batch_size))
             yield
-        lines.write()
+        access_log.write()
 
-    return RequestMiddleware(
-        route_handlers=[*api.ROUTES, *web.ROUTES],
+    def provide(name: str) -> Provide:
+        def provider() -> Any:
+            return getattr(app.state.services, name)
+
+        return Provide(provider, sync_to_thread=False)
+
+    app = Litestar(
+        route_handlers=[api.router, *web.ROUTES],
+        dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
         lifespan=[lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
-        openapi_config=None,
-        state=State({"contract": api.CONTRACT, "metrics": metrics, "lines": lines}),
+        openapi_config=openapi_config(),
+        include_in_schema=False,
+        plugins=[MsgspecSchemas()],
+        state=state,
         request_max_body_size=None,
         logging_config=None,
     )
+    app.asgi_handler = RequestMiddleware(metrics, access_log)(app.asgi_handler)
+    return app
 
 
-__all__ = ["Registry", "create_app", "opened"]
+__all__ = ["Services", "create_app", "open_services"]

@@ -1,41 +1,41 @@
-"""JSON over HTTP: decode, call the recorder or the reader, encode."""
+"""JSON over HTTP: Litestar controllers, one for each resource."""
 
 from __future__ import annotations
 
-import msgspec
-from litestar.types import ControllerRouterHandler
+from litestar import Router
 
-import registry
-from registry.api import (
-    deals,
-    docs,
-    events,
-    exports,
-    health,
-    imports,
-    log,
-    openapi,
-    organizations,
-    sse,
-    totals,
-    webhooks,
+from registry.api import docs, exports
+from registry.api.deals import DealsController
+from registry.api.events import EventsController
+from registry.api.guards import check_query, require_scope
+from registry.api.health import HealthController
+from registry.api.imports import ImportsController
+from registry.api.log import CheckpointController, EvidenceController
+from registry.api.middleware import compression
+from registry.api.organizations import OrganizationsController
+from registry.api.parameters import DEPENDENCIES
+from registry.api.portfolio import PortfolioController
+from registry.api.webhooks import WebhooksController
+
+router = Router(
+    "/",
+    route_handlers=[
+        DealsController,
+        PortfolioController,
+        OrganizationsController,
+        ImportsController,
+        *exports.HANDLERS,
+        EventsController,
+        WebhooksController,
+        CheckpointController,
+        EvidenceController,
+        HealthController,
+        docs.DocsController,
+        docs.static_router,
+    ],
+    include_in_schema=True,
+    dependencies=DEPENDENCIES,
+    guards=[require_scope, check_query],
+    middleware=[compression],
 )
-
-OPERATIONS = (
-    *deals.OPERATIONS,
-    *totals.OPERATIONS,
-    *organizations.OPERATIONS,
-    *imports.OPERATIONS,
-    *exports.OPERATIONS,
-    *sse.OPERATIONS,
-    *events.OPERATIONS,
-    *webhooks.OPERATIONS,
-    *log.OPERATIONS,
-    *health.OPERATIONS,
-    *docs.OPERATIONS,
-)
-
-ROUTES: list[ControllerRouterHandler] = [*(operation.handler for operation in OPERATIONS), *docs.UNDOCUMENTED_ROUTES]
-
-CONTRACT = msgspec.json.encode(openapi.document(OPERATIONS, registry.version()))
-"""The contract, as it is served: OpenAPI 3.1."""
+"""The API. The application provides the services that its handlers depend on, by name (registry/app.py)."""

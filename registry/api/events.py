@@ -1,61 +1,108 @@
-"""The log over HTTP: its events in order, and one by its id."""
+"""The log: its events in order, one event, and the feed of server-sent events."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated
 from urllib.parse import urlencode
 
-from litestar import Response, route
-from litestar.params import FromPath
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter
+from msgspec.structs import asdict
 
 from registry import schemas
-from registry.api import parameters
-from registry.api.deals import READ
-from registry.api.operation import Operation
-from registry.api.parameters import Request
-from registry.errors import NotFound
+from registry.api.bodies import Request
+from registry.api.middleware import UNCOMPRESSED
+from registry.api.openapi import reading
+from registry.api.parameters import MAX_POSITION, After, Limit, integer
+from registry.api.responses import RawResponse, json_response, stream
+from registry.delivery.feed import Feed, Filter
+from registry.errors import InvalidParameter, NotFound
 from registry.events.intake import as_uuid
-from registry.events.types import EVENT_TYPES
+from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
 
-FEED: dict[str, parameters.Parameter[Any]] = {
-    "after": parameters.integer(0, 2**53, 0),
-    "limit": parameters.integer(1, 1000, 100),
-    "type": parameters.choice(*EVENT_TYPES),
-    "deal": parameters.name,
-    "organization": parameters.name,
-    "source": parameters.text,
-}
+EventId = Annotated[str, PathParameter(description="An event's id, a UUID.")]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID",
+        description="The position of the last event that the client received; later ones follow.",
+        schema_extra={"examples": ["104"]},
+    ),
+]
 
 
-@route("/v1/events", http_method=READ)
-async def get_events(request: Request) -> Response[Any]:
-    """The log behind a position, in order."""
-    await parameters.may_read(request)
-    asked = parameters.query(request, FEED)
-    limit = asked.pop("limit", 100)
-    after = asked.pop("after", 0)
-    events = await request.app.state.registry.log.events(after, limit, **asked)
-    headers = {"Cache-Control": "no-cache"}
-    if len(events) == limit:
-        following = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
-        headers["Link"] = f'</v1/events?{urlencode(following)}>; rel="next"'
-    return parameters.json_response(encode(EventPage(events=[logged_event(e) for e in events])), 200, headers)
+class EventsController(Controller):
+    """The log."""
+
+    path = "/v1/events"
+    tags = ("Log",)
+
+    @reading("/")
+    async def get_events(
+        self,
+        request: Request,
+        log_queries: NamedDependency[LogQueries],
+        event_filter: NamedDependency[Filter],
+        after: After = 0,
+        limit: Limit = 100,
+    ) -> RawResponse[schemas.EventPage]:
+        """The events after a position, in the order of the log."""
+        events = await log_queries.events(after, limit, **asdict(event_filter))
+        headers = {"Cache-Control": "no-cache"}
+        if len(events) == limit:
+            query = {**dict(request.query_params.items()), "after": str(events[-1].recorded.position)}
+            headers["Link"] = f'</v1/events?{urlencode(query)}>; rel="next"'
+        return json_response(encode(EventPage(events=[logged_event(event) for event in events])), headers)
+
+    @reading("/{id:str}", "not_found")
+    async def get_event(
+        self, id: EventId, log_queries: NamedDependency[LogQueries]
+    ) -> RawResponse[schemas.EventResponse]:
+        """One event, how it reads now, and what corrected it."""
+        uuid = as_uuid(id)
+        if uuid is None:
+            raise NotFound("event_id", id=id[:80])
+        stored, effective = await log_queries.event(uuid)
+        return json_response(encode(event_response(stored, effective)))
+
+    @reading(
+        "/stream",
+        media_type="text/event-stream",
+        response_description="Messages whose id is a position and whose data is an event.",
+        opt={UNCOMPRESSED: True},
+    )
+    async def get_stream(
+        self,
+        request: Request,
+        feed: NamedDependency[Feed],
+        event_filter: NamedDependency[Filter],
+        after: Annotated[int | None, integer("Events after this position.", 0, MAX_POSITION)] = None,
+        last_event_id: LastEventId = None,
+    ) -> Response[str]:
+        """The log as it grows, as server-sent events.
+
+        Each message is one event as in `GET /v1/events`; its id is its position. `Last-Event-ID`, or `after`, says
+        where to continue: no event is missing and none comes twice. Without either it begins with the next event.
+        """
+        head = await feed.head()
+        # A client that reconnects sends Last-Event-ID; it is newer than the address.
+        parameter = "after" if last_event_id is None else "Last-Event-ID"
+        start = after if last_event_id is None else _position(last_event_id)
+        if start is not None and start > head:
+            raise InvalidParameter("after_head", parameter=parameter, head=head)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response("", media_type="text/event-stream", headers=headers)
+        # Not Litestar's ServerSentEvent, which encodes each message for each client: the feed encodes an event once for
+        # all clients and sends many at once.
+        messages = feed.listen(head if start is None else start, event_filter)
+        return stream(messages, media_type="text/event-stream", headers=headers)
 
 
-@route("/v1/events/{id:str}", http_method=READ)
-async def get_event(request: Request, id: FromPath[str]) -> Response[Any]:
-    """One event, how it reads now, and what corrected it."""
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    uuid = as_uuid(id)
-    if uuid is None:
-        raise NotFound("event_id", id=id[:80])
-    stored, reading = await request.app.state.registry.log.event(uuid)
-    return parameters.json_response(encode(event_response(stored, reading)), 200, {"Cache-Control": "no-cache"})
-
-
-OPERATIONS = (
-    Operation(handler=get_events, tag="Log", query=FEED, answer=schemas.EventPage),
-    Operation(handler=get_event, tag="Log", answer=schemas.EventResponse, refuses=("not_found",)),
-)
+def _position(last_event_id: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", last_event_id, re.ASCII) or int(last_event_id) > MAX_POSITION:
+        raise InvalidParameter("integer", parameter="Last-Event-ID", low=0, high=MAX_POSITION)
+    return int(last_event_id)

@@ -1,98 +1,122 @@
-"""What the registry holds as files: deals and pledges at any point in time, and the log; written as they are read."""
+"""Files: deals and pledges at any point in time, and the log, written while they are read."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, get_args
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from typing import Any, Literal
 
-from litestar import Response, route
-from litestar.response import Stream
+from litestar import Response
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from msgspec.structs import asdict
 
 from registry import exports
-from registry.api import deals, events, parameters
-from registry.api.deals import READ
-from registry.api.operation import Operation
-from registry.api.parameters import Request
+from registry.api.bodies import Request
+from registry.api.openapi import reading
+from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
+from registry.api.responses import stream
+from registry.delivery.feed import Filter
+from registry.domain.history import AsOf
 from registry.errors import NotAcceptable
-from registry.exports import Kind
+from registry.queries.log import LogQueries
+from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import exported_event
 
 PAGE = 1_000
 
-PORTFOLIO = {**parameters.CLOCKS, **deals.FILTERS, "q": parameters.text}
-LOG = {name: parameter for name, parameter in events.FEED.items() if name != "limit"}
-
 Pages = AsyncIterator[Sequence[Any]]
 
-EXPORTABLE = {
-    "deals": "Deals at any point in time as a file: a row each.",
-    "pledges": "What was pledged, at any point in time, as a file: a row for each pledge.",
-    "events": "The log as a file: a row for each event, in order.",
-}
+
+def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description: str) -> HTTPRouteHandler:
+    """Make the handler of a file about the portfolio."""
+
+    async def export(
+        request: Request,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        portfolio_as_of: NamedDependency[AsOf],
+        deal_filters: NamedDependency[DealFilters],
+        today: NamedDependency[date],
+        currency: CurrencyFilter = None,
+        q: SearchText = None,
+    ) -> Response[str]:
+        effective_on = portfolio_as_of.effective_on or today
+        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
+        terms = deal_filters.terms(currency)
+
+        async def pages() -> Pages:
+            cursor: str | None = ""
+            while cursor is not None:
+                page = await portfolio_queries.page(axis, known, effective_on, terms, q, cursor, PAGE)
+                yield page.rows
+                cursor = page.next
+
+        return _file(request, kind, form, position, pages())
+
+    return _handler(export, kind, form, description, "Portfolio")
 
 
-async def _portfolio(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
-    registry = request.app.state.registry
-    clocks = deals.require_single_axis(parameters.clocks(asked))
-    effective_on = clocks.effective_on or parameters.today()
-    clock, known, position = await registry.portfolio.known_axis(clocks)
+def log_handler(form: str) -> HTTPRouteHandler:
+    """Make the handler of a file about the log."""
 
-    async def pages() -> Pages:
-        after: str | None = ""
-        while after is not None:
-            page = await registry.portfolio.page(
-                clock, known, effective_on, deals.filter_terms(asked), asked.get("q"), after, PAGE
-            )
-            yield page.rows
-            after = page.next
+    async def export(
+        request: Request,
+        log_queries: NamedDependency[LogQueries],
+        event_filter: NamedDependency[Filter],
+        after: After = 0,
+    ) -> Response[str]:
+        # Events that are recorded while the file is written belong to the next file.
+        last = (await log_queries.head()).position
 
-    return pages(), position
+        async def pages() -> Pages:
+            position = after
+            while events := await log_queries.events(position, PAGE, **asdict(event_filter)):
+                position = events[-1].recorded.position
+                yield [exported_event(event) for event in events if event.recorded.position <= last]
+                if len(events) < PAGE or position >= last:
+                    break
 
+        return _file(request, "events", form, last, pages())
 
-async def _log(request: Request, asked: dict[str, Any]) -> tuple[Pages, int]:
-    registry = request.app.state.registry
-    # What comes while the file is written belongs to the next one.
-    last = (await registry.log.head()).position
-
-    async def pages() -> Pages:
-        after = asked.pop("after", 0)
-        while found := await registry.log.events(after, PAGE, **asked):
-            after = found[-1].recorded.position
-            yield [exported_event(event) for event in found if event.recorded.position <= last]
-            if len(found) < PAGE or after >= last:
-                break
-
-    return pages(), last
+    return _handler(export, "events", form, "The log as a file: a row for each event, in order.", "Log")
 
 
-def _operation(kind: Kind, form: str) -> Operation:
-    """The route of one file."""
-    known = LOG if kind == "events" else PORTFOLIO
-    pages_of: Callable[..., Any] = _log if kind == "events" else _portfolio
+def _file(request: Request, kind: exports.Kind, form: str, position: int, pages: Pages) -> Response[str]:
+    """Return a file, streamed.
 
-    async def get_file(request: Request) -> Response[Any] | Stream:
-        await parameters.may_read(request)
-        asked = parameters.query(request, known)
-        if form == "parquet" and not exports.has_parquet():
-            raise NotAcceptable("parquet")
-        pages, position = await pages_of(request, asked)
-        headers = {
-            "Cache-Control": "no-cache",
-            "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
-        }
-        if request.method == "HEAD":
-            return Response(None, media_type=exports.MEDIA[form], headers=headers)
-        return Stream(exports.file(kind, form, pages), media_type=exports.MEDIA[form], headers=headers)
+    Raises:
+        NotAcceptable: Its format needs a library that is not installed.
+    """
+    if form == "parquet" and not exports.has_parquet():
+        raise NotAcceptable("parquet")
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
+    }
+    if request.method == "HEAD":
+        return Response("", media_type=exports.MEDIA[form], headers=headers)
+    return stream(exports.file(kind, form, pages), media_type=exports.MEDIA[form], headers=headers)
 
-    get_file.__name__ = get_file.__qualname__ = f"get_{kind}_{form}"
-    get_file.__doc__ = EXPORTABLE[kind]
-    return Operation(
-        handler=route(f"/v1/export/{kind}.{form}", http_method=READ)(get_file),
-        tag="Log" if kind == "events" else "Portfolio",
-        query=known,
-        other={exports.MEDIA[form]: f"Columns: {', '.join(exports.COLUMNS[kind])}."},
-        refuses=("not_acceptable",) if form == "parquet" else (),
+
+def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: str) -> HTTPRouteHandler:
+    export.__name__ = export.__qualname__ = f"get_{kind}_{form}"
+    export.__doc__ = description
+    return reading(
+        f"/v1/export/{kind}.{form}",
+        *(("not_acceptable",) if form == "parquet" else ()),
+        media_type=exports.MEDIA[form],
+        response_description=f"Columns: {', '.join(exports.COLUMNS[kind])}.",
+        tags=[tag],
+    )(export)
+
+
+# A handler for each file and format: Litestar's paths have no parameters within a segment, such as `{kind}.{form}`.
+HANDLERS = [
+    handler
+    for form in exports.MEDIA
+    for handler in (
+        portfolio_handler("deals", form, "Deals at any point in time as a file: a row for each deal."),
+        portfolio_handler("pledges", form, "Pledges at any point in time as a file: a row for each pledge."),
+        log_handler(form),
     )
-
-
-OPERATIONS = tuple(_operation(kind, form) for kind in get_args(Kind) for form in exports.MEDIA)
+]

@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can answer, and its figures."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -6,59 +6,66 @@ import asyncio
 from typing import Any
 
 import msgspec
-from litestar import Response, route
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from registry import schemas
-from registry.api import parameters
-from registry.api.deals import READ
-from registry.api.operation import Operation
-from registry.api.parameters import Request
+from registry.api.guards import PUBLIC
+from registry.api.middleware import Metrics
+from registry.api.openapi import reading
+from registry.api.responses import RawResponse, json_response
+from registry.append.recorder import Recorder
+from registry.infra import postgres
+from registry.queries.log import LogQueries
 
-# Seconds that the database has to answer, before the service counts as not ready.
+# Seconds that Postgres has to answer before the service counts as not ready.
 CHECK_TIMEOUT_SECONDS = 2.0
 
-
-@route("/health/live", http_method=READ)
-async def get_live(request: Request) -> Response[bytes]:
-    """The process answers."""
-    return parameters.json_response(b'{"status":"live"}')
+NOT_READY = {503: ResponseSpec(schemas.Readiness, description="A part does not work.", generate_examples=False)}
 
 
-@route("/health/ready", http_method=READ)
-async def get_ready(request: Request) -> Response[bytes]:
-    """The database answers, its schema is this version's, and the recorder runs."""
-    registry = request.app.state.registry
-    checks: dict[str, Any] = {"database": False, "migrations": False, "recorder": registry.recorder.is_running}
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            checks["migrations"] = await registry.migrated()
-            checks["database"] = True
-    except Exception as error:
-        checks["reason"] = type(error).__name__
-    ready = all(checks[name] for name in ("database", "migrations", "recorder"))
-    status = "ready" if ready else "not ready"
-    headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
-    return parameters.json_response(msgspec.json.encode({"status": status, **checks}), 200 if ready else 503, headers)
+class HealthController(Controller):
+    """What an operator or a load balancer reads."""
 
+    tags = ("Service",)
 
-@route("/metrics", http_method=READ)
-async def get_metrics(request: Request) -> Response[bytes]:
-    """The process's figures, for Prometheus."""
-    parameters.query(request, {})
-    registry, metrics = request.app.state.registry, request.app.state.metrics
-    metrics.waiting.set(registry.recorder.queue_length)
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            metrics.position.set((await registry.log.head()).position)
-    except Exception:
-        # The figures are wanted most when the database is away.
-        metrics.position.set(float("nan"))
-    return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    @reading("/health/live", scope=PUBLIC)
+    async def get_live(self) -> RawResponse[schemas.Live]:
+        """The process answers."""
+        return RawResponse(b'{"status":"live"}')
 
+    @reading("/health/ready", scope=PUBLIC, responses=NOT_READY)
+    async def get_ready(
+        self, pool: NamedDependency[Any], recorder: NamedDependency[Recorder]
+    ) -> RawResponse[schemas.Readiness]:
+        """Postgres answers, its schema is this version's, and the recorder runs."""
+        checks: dict[str, Any] = {"database": False, "migrations": False, "recorder": recorder.is_running}
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                checks["migrations"] = await postgres.migration_head_matches(pool)
+                checks["database"] = True
+        except Exception as error:
+            checks["reason"] = type(error).__name__
+        ready = all(checks[name] for name in ("database", "migrations", "recorder"))
+        headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
+        body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
+        return json_response(body, headers, 200 if ready else 503)
 
-OPERATIONS = (
-    Operation(handler=get_metrics, tag="Service", other={"text/plain": "Prometheus' text format."}, open=True),
-    Operation(handler=get_live, tag="Service", answer=schemas.Live, open=True),
-    Operation(handler=get_ready, tag="Service", answer=schemas.Readiness, statuses=(200, 503), open=True),
-)
+    @reading("/metrics", scope=PUBLIC, media_type="text/plain", response_description="Prometheus' text format.")
+    async def get_metrics(
+        self,
+        metrics: NamedDependency[Metrics],
+        recorder: NamedDependency[Recorder],
+        log_queries: NamedDependency[LogQueries],
+    ) -> Response[str]:
+        """The process's metrics, for Prometheus."""
+        metrics.waiting.set(recorder.queue_length)
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                metrics.position.set((await log_queries.head()).position)
+        except Exception:
+            # The other metrics matter most while Postgres does not answer.
+            metrics.position.set(float("nan"))
+        return RawResponse(generate_latest(metrics.registry), 200, (), CONTENT_TYPE_LATEST.encode())

@@ -1,166 +1,146 @@
-"""The log's evidence over HTTP: checkpoints, proofs, tiles. C2SP's formats at /log, JSON at /v1/log."""
+"""The log's evidence: checkpoints, proofs, tiles. The C2SP formats are at /log, JSON is at /v1/log."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Response, route
-from litestar.params import FromPath
+from litestar import Controller, Response
+from litestar.di import NamedDependency
+from litestar.params import PathParameter
 
-from registry.api import parameters
-from registry.api.deals import READ
-from registry.api.operation import Operation
-from registry.api.parameters import Request
-from registry.errors import InvalidParameter
+from registry.api.bodies import Request
+from registry.api.openapi import reading
+from registry.api.parameters import MAX_POSITION, Accept, integer
+from registry.api.responses import RawResponse, raw_headers
 from registry.schemas import encode
 from registry.transparency.bundles import Inclusion
+from registry.transparency.evidence import Evidence
 from registry.transparency.proofs import Consistency
 
-SIZE_PARAMETER = parameters.integer(0, 2**53)
-INCLUSION = {"position": SIZE_PARAMETER, "size": SIZE_PARAMETER}
-CONSISTENCY = {"from": SIZE_PARAMETER, "to": SIZE_PARAMETER}
+NEGOTIATED = raw_headers({"Cache-Control": "no-cache", "Vary": "Accept"})
+CHECKPOINT = "A checkpoint, as a signed note."
 
-IMMUTABLE = "max-age=31536000, immutable"
-
-
-def _text(content: str) -> Response[str]:
-    headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
-    return Response(content, media_type="text/plain", headers=headers)
+Size = Annotated[
+    int | None,
+    integer("The tree of this many events; without it that of the newest checkpoint.", 0, MAX_POSITION),
+]
+Tile = Annotated[str, PathParameter(description="A path of C2SP tlog-tiles below `tile/`.")]
 
 
-def _wants_text(request: Request) -> bool:
-    """Whether the first type that is asked for is text/plain; a list of others, or none at all, means JSON."""
-    first = request.headers.get("accept", "").partition(",")[0].partition(";")[0]
-    return first.strip().lower() == "text/plain"
+class CheckpointController(Controller):
+    """What witnesses and monitors of the log read (C2SP)."""
+
+    path = "/log"
+    tags = ("Log",)
+
+    @reading("/checkpoint", "evidence_unavailable", media_type="text/plain", response_description=CHECKPOINT)
+    async def get_checkpoint(self, evidence: NamedDependency[Evidence]) -> RawResponse[str]:
+        """The signed tree head (C2SP tlog-checkpoint).
+
+        It covers every event that was acknowledged before the request. A log without events has size 0.
+        """
+        return _text(await evidence.checkpoint())
+
+    @reading(
+        "/tile/{tile:path}",
+        "not_found",
+        media_type="application/octet-stream",
+        response_description="Hashes of 32 bytes; or entries, each after its length as a uint16.",
+    )
+    async def get_tile(self, request: Request, tile: Tile, evidence: NamedDependency[Evidence]) -> Response[str]:
+        """A tile, or a bundle of entries (C2SP tlog-tiles).
+
+        What a checkpoint covers never changes, partial tiles included; what none covers yet is not found.
+        """
+        content = await evidence.tile(f"tile{tile}")
+        # An answer that needed a key is not for shared caches.
+        scope = "public" if request.auth is None else "private"
+        headers = raw_headers({"Cache-Control": f"{scope}, max-age=31536000, immutable"})
+        return RawResponse(content, 200, headers, b"application/octet-stream")
 
 
-def _query_with_required(request: Request, known: dict[str, parameters.Parameter[Any]], needed: str) -> dict[str, Any]:
-    asked = parameters.query(request, known)
-    if needed not in asked:
-        raise InvalidParameter("missing", parameter=needed)
-    return asked
+class EvidenceController(Controller):
+    """Proofs that no event was changed."""
 
+    path = "/v1/log"
+    tags = ("Log",)
 
-@route("/log/checkpoint", http_method=READ)
-async def get_checkpoint(request: Request) -> Response[str]:
-    """The signed tree head (C2SP tlog-checkpoint).
+    @reading("/checkpoint", "evidence_unavailable", media_type="text/plain", response_description=CHECKPOINT)
+    async def get_v1_checkpoint(self, evidence: NamedDependency[Evidence]) -> RawResponse[str]:
+        """The signed tree head, as at /log/checkpoint."""
+        return _text(await evidence.checkpoint())
 
-    It covers every event that was acknowledged before it was asked for. A log without events has size 0.
-    """
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    return _text(await request.app.state.registry.evidence.checkpoint())
+    @reading(
+        "/heads",
+        "evidence_unavailable",
+        media_type="text/plain",
+        response_description="A signed note: size and root of the log, and the root of the tree of heads.",
+    )
+    async def get_heads(self, evidence: NamedDependency[Evidence]) -> RawResponse[str]:
+        """The signed statement of the last event of every deal and organization.
 
+        It belongs to the newest checkpoint, and covers as much.
+        """
+        return _text(await evidence.heads())
 
-@route("/v1/log/checkpoint", http_method=READ)
-async def get_v1_checkpoint(request: Request) -> Response[str]:
-    """The signed tree head, as at /log/checkpoint."""
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    return _text(await request.app.state.registry.evidence.checkpoint())
+    @reading("/keys", media_type="text/plain", response_description="`<name>+<key id>+<base64>`, one on each line.")
+    async def get_keys(self, evidence: NamedDependency[Evidence]) -> RawResponse[str]:
+        """The log's public keys (C2SP signed-note), one on each line, oldest first.
 
+        Get them once over a channel that you trust more than this one, and keep them.
+        """
+        return _text("".join(f"{key}\n" for key in await evidence.verifiers()))
 
-@route("/v1/log/heads", http_method=READ)
-async def get_heads(request: Request) -> Response[str]:
-    """The signed statement of the last event of every deal and organization.
-
-    It goes with the newest checkpoint, and covers as much.
-    """
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    return _text(await request.app.state.registry.evidence.heads())
-
-
-@route("/v1/log/keys", http_method=READ)
-async def get_keys(request: Request) -> Response[str]:
-    """The log's verifier keys (C2SP signed-note), one a line, oldest first.
-
-    Get them once, by a way you trust more than this one, and keep them.
-    """
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    return _text("".join(f"{key}\n" for key in await request.app.state.registry.evidence.verifiers()))
-
-
-@route("/v1/log/proof/inclusion", http_method=READ)
-async def get_inclusion(request: Request) -> Response[Any]:
-    """The proof that an event stands at its position.
-
-    In the tree of `size` events; without it in that of the newest checkpoint.
-    """
-    await parameters.may_read(request)
-    asked = _query_with_required(request, INCLUSION, "position")
-    evidence = request.app.state.registry.evidence
-    if _wants_text(request):
-        return _text(await evidence.inclusion_text(asked["position"], asked.get("size")))
-    found = await evidence.inclusion(asked["position"], asked.get("size"))
-    return parameters.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
-
-
-@route("/v1/log/proof/consistency", http_method=READ)
-async def get_consistency(request: Request) -> Response[Any]:
-    """The proof that nothing changed between two sizes of the log.
-
-    Without `to` up to the newest checkpoint.
-    """
-    await parameters.may_read(request)
-    asked = _query_with_required(request, CONSISTENCY, "from")
-    evidence = request.app.state.registry.evidence
-    if _wants_text(request):
-        return _text(await evidence.consistency_text(asked["from"], asked.get("to")))
-    found = await evidence.consistency(asked["from"], asked.get("to"))
-    return parameters.json_response(encode(found), 200, {"Cache-Control": "no-cache", "Vary": "Accept"})
-
-
-@route("/log/tile/{tile:path}", http_method=READ)
-async def get_tile(request: Request, tile: FromPath[str]) -> Response[bytes]:
-    """A tile, or a bundle of entries (C2SP tlog-tiles).
-
-    What is covered by a checkpoint never changes, partial tiles included; what is not is not there yet.
-    """
-    await parameters.may_read(request)
-    parameters.query(request, {})
-    registry = request.app.state.registry
-    found = await registry.evidence.tile(f"tile{tile}")
-    scope = "public" if registry.settings.public_read else "private"
-    headers = {"Cache-Control": f"{scope}, {IMMUTABLE}"}
-    return Response(found, media_type="application/octet-stream", headers=headers)
-
-
-_CHECKPOINT = {"text/plain": "A checkpoint, as a signed note."}
-
-OPERATIONS = (
-    Operation(handler=get_v1_checkpoint, tag="Log", other=_CHECKPOINT, refuses=("evidence_unavailable",)),
-    Operation(handler=get_checkpoint, tag="Log", other=_CHECKPOINT, refuses=("evidence_unavailable",)),
-    Operation(
-        handler=get_heads,
-        tag="Log",
-        other={"text/plain": "A signed note: size and root of the log, and the root of the tree of heads."},
-        refuses=("evidence_unavailable",),
-    ),
-    Operation(handler=get_keys, tag="Log", other={"text/plain": "`<name>+<key id>+<base64>`, one a line."}),
-    Operation(
-        handler=get_inclusion,
-        tag="Log",
-        query=INCLUSION,
-        needs=("position",),
-        answer=Inclusion,
+    @reading(
+        "/proof/inclusion",
+        "not_in_tree",
+        "evidence_unavailable",
         other={"text/plain": "A C2SP tlog-proof; its extra data are the entry."},
-        refuses=("not_in_tree", "evidence_unavailable"),
-    ),
-    Operation(
-        handler=get_consistency,
-        tag="Log",
-        query=CONSISTENCY,
-        needs=("from",),
-        answer=Consistency,
+    )
+    async def get_inclusion(
+        self,
+        evidence: NamedDependency[Evidence],
+        position: Annotated[int, integer("The event's position.", 0, MAX_POSITION)],
+        size: Size = None,
+        accept: Accept = "",
+    ) -> RawResponse[Inclusion]:
+        """The proof that an event stands at its position.
+
+        In the tree of `size` events; without it in that of the newest checkpoint.
+        """
+        if _prefers_text(accept):
+            return _text(await evidence.inclusion_text(position, size))
+        return RawResponse(encode(await evidence.inclusion(position, size)), 200, NEGOTIATED)
+
+    @reading(
+        "/proof/consistency",
+        "not_in_tree",
+        "evidence_unavailable",
         other={"text/plain": "The body of an add-checkpoint request to a C2SP tlog-witness."},
-        refuses=("not_in_tree", "evidence_unavailable"),
-    ),
-    Operation(
-        handler=get_tile,
-        tag="Log",
-        other={"application/octet-stream": "Hashes of 32 bytes; or entries, each behind its length as a uint16."},
-        refuses=("not_found",),
-    ),
-)
+    )
+    async def get_consistency(
+        self,
+        evidence: NamedDependency[Evidence],
+        start: Annotated[int, integer("The earlier size.", 0, MAX_POSITION, name="from")],
+        end: Annotated[
+            int | None,
+            integer("The later size; without it that of the newest checkpoint.", 0, MAX_POSITION, name="to"),
+        ] = None,
+        accept: Accept = "",
+    ) -> RawResponse[Consistency]:
+        """The proof that the log only grew between two sizes.
+
+        Without `to` up to the newest checkpoint.
+        """
+        if _prefers_text(accept):
+            return _text(await evidence.consistency_text(start, end))
+        return RawResponse(encode(await evidence.consistency(start, end)), 200, NEGOTIATED)
+
+
+def _text(content: str) -> RawResponse[Any]:
+    return RawResponse(content.encode(), 200, NEGOTIATED, b"text/plain; charset=utf-8")
+
+
+def _prefers_text(accept: str) -> bool:
+    """Whether text/plain is the first type of an Accept header; anything else means JSON."""
+    return accept.partition(",")[0].partition(";")[0].strip().lower() == "text/plain"

@@ -1,100 +1,70 @@
-"""The API's contract as OpenAPI 3.1, made from the operations, their parameters and the shapes themselves.
+"""The OpenAPI 3.1 document: Litestar generates it from the handlers, msgspec gives the schemas.
 
-It says nothing that the code does not: every schema is that of the type which decodes or describes the bytes. Tests
-hold the routes, their parameters and every answer to it (tests/api/test_openapi.py).
+Every answer that a test receives is checked against it (tests/api/conftest.py, tests/api/test_contract_fuzz.py).
 """
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args
 
 import msgspec
+from litestar import HttpMethod, route
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    License,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    RequestBody,
+    Schema,
+    SecurityRequirement,
+    SecurityScheme,
+    Tag,
+)
+from litestar.params import Body, BodyKwarg, ParameterKwarg
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
 
-from registry.api.operation import Operation
-from registry.api.problems import PROBLEMS
+import registry
+from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
+from registry.api.problems import PROBLEMS, text
 from registry.schemas import ProblemDocument
 
-REF = "#/components/schemas/{name}"
-
 DESCRIPTION = """\
-A registry of investment commitments: who announced what, how much, where, by when, who said so, and what became of it.
-Announcements are immutable events; every answer can be dated, explained and proved.
+A registry of investment commitments: who announced what, how much, where, by when, on which source, and what became of
+it. Announcements are immutable events; every answer can be dated, explained and proved.
 
-**Three clocks.** Every state can be asked for as of a point in time: `effective_on` (from when it is so in the world),
-`published_on` (when the public could know) and `recorded_at` or `position` (when this registry wrote it down). Each
-means "no later than"; left out, `effective_on` is today and the others are open.
+**Three time axes.** Every state can be read as of a point in time: `effective_on` (when it is in effect),
+`published_on` (when it was published) and `recorded_at` or `position` (when this registry recorded it). Each means "no
+later than"; left out, `effective_on` is today and the others are open.
 
-**Errors** are problem documents (RFC 9457); [each kind is explained](/docs/problems).
+**Errors** are problem documents (RFC 9457); [each code is explained](/docs/problems).
 """
 
 TAGS = {
-    "Deals": "Record announcements about a deal, and ask for its state, its history and what explains it.",
+    "Deals": "Record announcements about a deal; read its state, its history and its sources.",
     "Portfolio": "All deals at a point in time: lists, totals, comparisons.",
-    "Organizations": "Who the parties are: names, identifiers, parents.",
-    "Log": "Every event in the order of recording, and the proofs that none was changed since.",
-    "Service": "Whether the service is well, and this documentation.",
+    "Organizations": "Companies and public bodies: names, identifiers, parents.",
+    "Log": "Every event in the order of recording, and the proofs that none was changed.",
+    "Service": "Health, metrics, and this document.",
 }
 
-# What a parameter means, by its name; `from.` and `to.` stand before a clock's.
-PARAMETERS = {
-    "deal": "A deal's name.",
-    "organization": "An organization's name.",
-    "id": "An event's id, a UUID.",
-    "effective_on": "As it was in the world on this day; today when left out.",
-    "published_on": "As the public could know by this day.",
-    "recorded_at": "As this registry had recorded by this instant.",
-    "position": "As the log stood at this position; 0 is before its first event.",
-    "dry_run": "Answer what would change, and record nothing.",
-    "expand": "Join the parties' names of today (`organizations`), other deals' relations to this one (`incoming`).",
-    "certificate": "Answer with a bundle that can be checked offline.",
-    "role": "Deals with a party in this role; with `organization`, with that one in this role.",
-    "region": "Deals with a site in this ISO 3166 country or subdivision.",
-    "sector": "Deals of this sector.",
-    "stage": "Deals at this stage.",
-    "commitment": "Deals with a pledge that stands and is this binding.",
-    "currency": "An ISO 4217 code: for lists, deals with a pledge in this currency; for totals, what to convert to.",
-    "kind": "Deals of this kind.",
-    "q": "Text that the name or a title contains.",
-    "sort": "The order of the list.",
-    "cursor": "Where the page begins: `next` of the page before.",
-    "limit": "The most entries to answer with.",
-    "facets": "Count the deals that each value of each filter would leave.",
-    "group_by": "What to group the totals by.",
-    "roll_up": "Count an organization under the one that ultimately owned or controlled it (`parent`).",
-    "rates_of": "Convert with the rates of this day, not of the day each amount was stated; never later ones.",
-    "explain": "Add the derivation as a tree.",
-    "lines": "The most pledges to list in each group.",
-    "after": "Events behind this position.",
-    "type": "Events of this type.",
-    "atomic": "Record all lines or none.",
-    "source": "Events that rest on the source with this address.",
-    "size": "The tree of the first so many events; that of the newest checkpoint when left out.",
-    "from": "The earlier size.",
-    "to": "The later size; that of the newest checkpoint when left out.",
-    "webhook": "A webhook's id.",
-    "tile": "A path of C2SP tlog-tiles behind `tile/`.",
-}
+REF = "#/components/schemas/{name}"
 
-HEADERS = {
-    "If-Match": ("The ETag of the version that this builds on: refused with 412 if the deal has moved on.", '"3"'),
-    "If-None-Match": (
-        "When reading: the ETag one has, for a 304. When posting: `*`, for a deal that must be new.",
-        "*",
-    ),
-    "Idempotency-Key": (
-        "Names this request for at least 24 hours, so that sending it again records nothing twice.",
-        "7f3c",
-    ),
-    "Last-Event-ID": ("The position of the last event that was received: what lies behind it follows.", "104"),
-    "Accept-Datetime": ("The past instant wanted (RFC 7089), as `recorded_at`.", "Wed, 29 Oct 2025 12:00:00 GMT"),
-}
-
-# What every operation may refuse; and what those that take a body may.
+# Codes of the problems that handlers have in common.
 OPEN = ("bad_query", "failed")
-READING = ("bad_query", "unauthorized", "failed", "database_lost")
+READING = (*OPEN, "unauthorized", "database_lost")
 WRITING = (
     *READING,
     "not_json",
@@ -112,138 +82,237 @@ WRITING = (
     "overloaded",
     "redaction_unavailable",
 )
+ADMINISTERING = (*READING, "forbidden")
+
+NOT_MODIFIED = {304: ResponseSpec(None, description="The client's stored answer is current.", generate_examples=False)}
+MERGED = {308: ResponseSpec(None, description="Merged into another record: follow Location.", generate_examples=False)}
 
 
-def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
-    """The whole contract."""
-    operations = list(operations)
-    shapes = [shape for o in operations for shape in (o.answer, o.body) if shape is not None]
-    _, schemas = msgspec.json.schema_components([ProblemDocument, *shapes], ref_template=REF)
-    paths: dict[str, dict[str, Any]] = {}
-    for operation in sorted(operations, key=lambda o: (list(TAGS).index(o.tag), o.path)):
-        for method in operation.methods:
-            paths.setdefault(operation.path, {})[method.lower()] = _operation(operation, method)
-    return {
-        "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "info": {
-            "title": "Investment registry",
-            "version": version,
-            "description": DESCRIPTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths,
-        "components": {
-            "schemas": {name: _dedent(schema) for name, schema in sorted(schemas.items())},
-            "responses": {code: _problem(code) for code in sorted(PROBLEMS)},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of the registry."}},
-        },
-    }
+# --- handlers ---------------------------------------------------------------------------------------------------------
 
 
-def _operation(operation: Operation, method: str) -> dict[str, Any]:
-    summary, _, rest = inspect.cleandoc(operation.handler.fn.__doc__ or "").partition("\n")
-    head = method == "HEAD"
-    said: dict[str, Any] = {
-        "operationId": f"{'head_' if head else ''}{operation.handler.fn.__name__}",
-        "tags": [operation.tag],
-        "summary": summary.strip() + (" (headers only)" if head else ""),
-        "parameters": _parameters(operation),
-        "responses": _responses(operation, head),
-        "security": _security(operation),
-    }
-    if rest.strip():
-        said["description"] = rest.strip()
-    if operation.body is not None:
-        schema = _schema(operation.body)
-        content: dict[str, Any] = {"schema": schema}
-        if operation.examples:
-            content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
-        said["requestBody"] = {"required": True, "content": {operation.body_type: content}}
-    return said
+def reading(
+    path: str,
+    *refusals: str,
+    scope: str = "read",
+    other: Mapping[str, str] | None = None,
+    responses: Mapping[int, ResponseSpec] | None = None,
+    opt: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> HTTPRouteHandler:
+    """Make a handler of GET and HEAD, with its problem responses.
+
+    Args:
+        path: The path, below the controller's.
+        refusals: Codes of problems beside those that every read has.
+        scope: The scope that a key needs.
+        other: What media types beside the handler's own hold.
+        responses: Responses beside success and problems.
+        opt: Options beside the scope that guards and middleware read.
+        options: Options of Litestar's `route`.
+    """
+    common = OPEN if scope == PUBLIC else READING if scope == "read" else ADMINISTERING
+    return route(
+        path,
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        opt={"scope": scope, **(opt or {})},
+        security=_security(scope),
+        responses={**problem_responses(*common, *refusals), **(responses or {})},
+        operation_class=_operation_class(other or {}),
+        **options,
+    )
 
 
-def _security(operation: Operation) -> list[dict[str, Any]]:
-    if operation.open:
+def writing(
+    method: Callable[..., HTTPRouteHandler],
+    path: str,
+    *refusals: str,
+    scope: str = ANY_SCOPE,
+    body: Any = None,
+    body_type: str = "application/json",
+    examples: Mapping[str, Any] | None = None,
+    responses: Mapping[int, ResponseSpec] | None = None,
+    opt: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> HTTPRouteHandler:
+    """Make a handler of a method that changes something, with its request body and its problem responses.
+
+    Args:
+        method: Litestar's decorator, such as `post`.
+        path: The path, below the controller's.
+        refusals: Codes of problems beside the common ones.
+        scope: The scope that a key needs.
+        body: The type of the request's body.
+        body_type: The media type of the body.
+        examples: Bodies by name.
+        responses: Responses beside success and problems.
+        opt: Options beside the scope that guards and middleware read.
+        options: Options of the decorator.
+    """
+    common = ADMINISTERING if body is None else WRITING
+    return method(
+        path,
+        opt={"scope": scope, **(opt or {})},
+        security=_security(scope),
+        dependencies={} if body is None else {"documented_body": _documented_body(body, body_type)},
+        responses={**problem_responses(*common, *refusals), **(responses or {})},
+        operation_class=_operation_class({}, examples or {}),
+        **options,
+    )
+
+
+def _security(scope: str) -> list[SecurityRequirement]:
+    if scope == PUBLIC:
         return []
-    return [{"key": [operation.scope]}] if operation.scope else [{}, {"key": ["read"]}]
+    return [{}, {"key": ["read"]}] if scope == "read" else [{"key": ["record" if scope == ANY_SCOPE else scope]}]
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": PARAMETERS[name],
-            "schema": {"type": "string", "minLength": 1},
-        }
-        for name in re.findall(r"{(\w+)}", operation.path)
-    ]
-    for name, parameter in operation.query.items():
-        clock = name.removeprefix("from.").removeprefix("to.")
-        said = {"name": name, "in": "query", "description": PARAMETERS[clock], "schema": parameter.schema}
-        found.append({**said, "required": True} if name in operation.needs else said)
-    for name in operation.headers:
-        text, example = HEADERS[name]
-        schema = {"type": "string", "examples": [example]}
-        found.append({"name": name, "in": "header", "description": text, "schema": schema})
-    return found
+def _documented_body(body: Any, media_type: str) -> Provide:
+    """Give Litestar the type of a body to document.
+
+    Litestar documents the `data` parameter of a handler's dependencies. No handler uses this one, so Litestar does not
+    decode the body: the handlers decode its bytes strictly (registry/api/bodies.py).
+    """
+
+    def documented_body(data: Any) -> None:
+        """Do nothing."""
+
+    type_ = Union[get_args(body)] if isinstance(body, UnionType) else body  # noqa: UP007 - see MsgspecSchemas
+    documented_body.__annotations__["data"] = Annotated[type_, Body(media_type=media_type)]
+    return Provide(documented_body, sync_to_thread=False)
 
 
-def _responses(operation: Operation, head: bool) -> dict[str, Any]:
-    media: dict[str, Any] = {}
-    if operation.answer is not None:
-        media["application/json"] = {"schema": _schema(operation.answer)}
-    for name, text in operation.other.items():
-        media[name] = {"schema": {"type": "string", "description": text}}
-    success: dict[str, Any] = {"description": "The answer."}
-    if media and not head:
-        success["content"] = media
-    responses: dict[str, Any] = {str(status): success for status in operation.statuses}
-    if "ETag" in _success_response(operation):
-        responses["304"] = {"description": "What you have still holds."}
-    if operation.moves:
-        responses["308"] = {"description": "It was merged into another record: ask there."}
-    codes = OPEN if operation.open else WRITING if operation.body is not None else READING
-    for status, told in _by_status((*codes, *operation.refuses)).items():
-        if head:
-            responses[status] = {"description": ", ".join(PROBLEMS[code].title for code in told) + "."}
-        elif len(told) == 1:
-            responses[status] = {"$ref": f"#/components/responses/{told[0]}"}
-        else:
-            responses[status] = _problem(*told)
-    return responses
-
-
-def _success_response(operation: Operation) -> set[str]:
-    return {"ETag"} if operation.scope is None and "If-None-Match" in operation.headers else set()
-
-
-def _by_status(codes: Iterable[str]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def problem_responses(*codes: str) -> dict[int, ResponseSpec]:
+    """Return the responses that problems have, by status."""
+    by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
-        found.setdefault(str(PROBLEMS[code].status), []).append(code)
-    return dict(sorted(found.items()))
-
-
-def _problem(*codes: str) -> dict[str, Any]:
-    """A response that is one of these problems."""
+        by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {
-        "description": "\n\n".join(f"**{code}** – {PROBLEMS[code].title}. {PROBLEMS[code].meaning}" for code in codes),
-        "content": {"application/problem+json": {"schema": {"$ref": REF.format(name="ProblemDocument")}}},
+        status: ResponseSpec(
+            ProblemDocument,
+            description="\n\n".join(f"**{code}** – {text(code, 'title')}. {text(code, 'meaning')}" for code in group),
+            media_type="application/problem+json",
+            generate_examples=False,
+        )
+        for status, group in sorted(by_status.items())
     }
 
 
-def _schema(shape: Any) -> dict[str, Any]:
-    schemas, _ = msgspec.json.schema_components([shape], ref_template=REF)
-    return dict(schemas[0])
+@dataclass
+class ApiOperation(Operation):
+    """An operation whose summary is the first line of the handler's docstring; HEAD has no content."""
+
+    other_media_types: ClassVar[Mapping[str, str]] = {}
+    body_examples: ClassVar[Mapping[str, Any]] = {}
+
+    def __post_init__(self) -> None:
+        summary, _, description = (self.description or "").partition("\n")
+        self.summary, self.description = summary, description.strip() or None
+        for parameter in self.parameters or []:
+            if isinstance(parameter, Parameter) and isinstance(parameter.schema, Schema):
+                _remove_null(parameter.schema)
+        if (self.operation_id or "").startswith("head_"):
+            self.summary += " (headers only)"
+            self._remove_content()
+        else:
+            self._add_media_types()
+        if isinstance(self.request_body, RequestBody) and self.body_examples:
+            for media in self.request_body.content.values():
+                media.examples = {name: Example(value=value) for name, value in self.body_examples.items()}
+
+    def _remove_content(self) -> None:
+        for response in (self.responses or {}).values():
+            if isinstance(response, OpenAPIResponse):
+                response.content = None
+
+    def _add_media_types(self) -> None:
+        for status, response in (self.responses or {}).items():
+            if status.startswith("2") and isinstance(response, OpenAPIResponse) and response.content is not None:
+                for media_type, description in self.other_media_types.items():
+                    schema = Schema(type=OpenAPIType.STRING, description=description)
+                    response.content[media_type] = OpenAPIMediaType(schema=schema)
 
 
-def _dedent(schema: dict[str, Any]) -> dict[str, Any]:
-    """Descriptions without the indentation of the source."""
-    if "description" in schema:
-        return {**schema, "description": inspect.cleandoc(schema["description"])}
-    return schema
+def _operation_class(other: Mapping[str, str], examples: Mapping[str, Any] | None = None) -> type[ApiOperation]:
+    return type("ApiOperation", (ApiOperation,), {"other_media_types": other, "body_examples": examples or {}})
+
+
+def _remove_null(schema: Schema) -> None:
+    """Make the schema of an optional parameter that of its values: a query or a header has no null."""
+    values = [option for option in schema.one_of or () if not (isinstance(option, Schema) and option.type == "null")]
+    if len(values) == 1 and isinstance(values[0], Schema):
+        schema.one_of = None
+        for field in fields(Schema):
+            value = getattr(values[0], field.name)
+            if value is not None:
+                setattr(schema, field.name, value)
+
+
+def operation_id(handler: HTTPRouteHandler, method: Any, _: Iterable[Any]) -> str:
+    """Return the name of an operation: its handler's."""
+    return f"head_{handler.handler_name}" if method == HttpMethod.HEAD else handler.handler_name
+
+
+# --- schemas ----------------------------------------------------------------------------------------------------------
+
+
+class MsgspecSchemas(OpenAPISchemaPlugin):
+    """Schemas by msgspec, for every type.
+
+    Litestar's own have no discriminator for tagged unions, no `additionalProperties: false` and no patterns.
+    """
+
+    def __init__(self) -> None:
+        self._components: dict[str, FieldDefinition] = {}
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Every field is, except for `X | Y`: Litestar asks for the name of its type, and it has none."""
+        return not isinstance(field_definition.annotation, UnionType)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Any:
+        """Return the schema of a field, and register the schemas that it refers to."""
+        type_ = field_definition.annotation
+        if isinstance(field_definition.kwarg_definition, ParameterKwarg):
+            type_ = value_type(field_definition)
+        [schema], components = msgspec.json.schema_components([type_], ref_template=REF)
+        registry = schema_creator.schema_registry
+        for name, component in components.items():
+            registered = registry.get_schema_for_field_definition(self._component(name))
+            registered.__dict__.update(_schema(component).__dict__)
+        if "$ref" in schema:
+            return registry.get_reference_for_field_definition(self._component(schema["$ref"].rpartition("/")[2]))
+        return _schema(schema)
+
+    def _component(self, name: str) -> FieldDefinition:
+        if name not in self._components:
+            self._components[name] = FieldDefinition.from_kwarg(
+                Any, name, kwarg_definition=BodyKwarg(schema_component_key=name)
+            )
+        return self._components[name]
+
+
+def _schema(schema: Mapping[str, Any]) -> Schema:
+    names = Schema.field_aliases()
+    values = {names.get(key, key): value for key, value in schema.items()}
+    if "description" in values:
+        values["description"] = inspect.cleandoc(values["description"])
+    return Schema(**values)
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Return what the document has beside its operations."""
+    key = SecurityScheme(type="http", scheme="bearer", description="An API key of this registry.")
+    return OpenAPIConfig(
+        title="Investment registry",
+        version=registry.version(),
+        description=DESCRIPTION,
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        tags=[Tag(name=name, description=description) for name, description in TAGS.items()],
+        components=Components(security_schemes={"key": key}),
+        use_handler_docstrings=True,
+        operation_id_creator=operation_id,
+        # Litestar serves the document below this path. /openapi.json and /docs are handlers of ours, which add an ETag,
+        # HEAD, and a page without inline scripts (registry/api/docs.py).
+        path="/docs/openapi",
+        render_plugins=[JsonRenderPlugin()],
+    )

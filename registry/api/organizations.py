@@ -1,24 +1,40 @@
-"""Organizations over HTTP: their names, identifiers and parents, each a small stream of its own."""
+"""Organizations: their names, identifiers and parents, each in a stream of its own."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated
 from urllib.parse import urlencode
 
 import msgspec
-from litestar import Response, post, route
-from litestar.params import FromPath
+from litestar import Controller, post
+from litestar.di import NamedDependency
 from msgspec import Meta
 
 from registry import schemas
-from registry.api import parameters
-from registry.api.deals import READ, RECORD, record
+from registry.api.bodies import Request
+from registry.api.conditional import check_idempotency_key, expected_version, matches
+from registry.api.deals import REPLAYED, record
 from registry.api.examples import ORGANIZATION_ANNOUNCEMENTS
-from registry.api.operation import Operation
-from registry.api.parameters import CLOCKS, Request
+from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
+from registry.api.parameters import (
+    Cursor,
+    DryRun,
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    IfNoneMatchAny,
+    Limit,
+    OrganizationSlug,
+    SearchText,
+)
+from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
+from registry.append.recorder import Recorder
+from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
+from registry.queries.organizations import OrganizationQueries
 from registry.schemas import (
     OrganizationFields,
     OrganizationPage,
@@ -29,113 +45,100 @@ from registry.schemas import (
 )
 
 
-@post("/v1/organizations/{organization:str}/events")
-async def post_organization_events(request: Request, organization: FromPath[str]) -> Response[bytes]:
-    """Record what became of an organization."""
-    return await record(request, "organization", organization, intake.organization_announcements.decode_many)
+class OrganizationsController(Controller):
+    """Organizations."""
 
+    path = "/v1/organizations"
+    tags = ("Organizations",)
 
-LIST: dict[str, parameters.Parameter[Any]] = {
-    "q": parameters.text,
-    "cursor": parameters.text,
-    "limit": parameters.integer(1, 1000, 50),
-}
-
-
-@route("/v1/organizations", http_method=READ)
-async def get_organizations(request: Request) -> Response[Any]:
-    """Organizations as they are now."""
-    await parameters.may_read(request)
-    asked = parameters.query(request, LIST)
-    limit = asked.get("limit", 50)
-    rows = await request.app.state.registry.organizations.page(asked.get("cursor", ""), asked.get("q"), limit + 1)
-    headers = {"Cache-Control": "no-cache"}
-    if len(rows) > limit:
-        rows = rows[:limit]
-        last = msgspec.json.decode(rows[-1])["organization"]
-        following = {**dict(request.query_params.items()), "cursor": last}
-        headers["Link"] = f'</v1/organizations?{urlencode(following)}>; rel="next"'
-    return parameters.json_response(
-        encode(OrganizationPage(organizations=pre_encoded(rows, OrganizationFields))), 200, headers
-    )
-
-
-@route("/v1/organizations/{organization:str}", http_method=READ)
-async def get_organization(request: Request, organization: FromPath[str]) -> Response[Any]:
-    """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates."""
-    await parameters.may_read(request)
-    parameters.require_valid_slug("organization", organization)
-    clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    registry = request.app.state.registry
-    seen, state = await registry.organizations.state(organization, clocks, parameters.today())
-    kin = await registry.organizations.links(organization, clocks, parameters.today())
-    answer = organization_response(state, seen, kin, clocks, clocks.effective_on or parameters.today())
-    body = encode(answer)
-    # Other records' events change the answer too: the version, for If-Match, is told apart from what it shows.
-    headers = {"ETag": f'"{seen.version};{hashlib.sha256(body).hexdigest()[:16]}"', "Cache-Control": "no-cache"}
-    if parameters.matches(request, headers["ETag"]):
-        return parameters.not_modified(headers)
-    return parameters.json_response(body, 200, headers)
-
-
-@route("/v1/organizations/{organization:str}/events", http_method=READ)
-async def get_organization_events(request: Request, organization: FromPath[str]) -> Response[Any]:
-    """The audit of an organization's record: every event with what it changed, who recorded it, when, on which source.
-
-    A merged record answers its own.
-    """
-    await parameters.may_read(request)
-    parameters.require_valid_slug("organization", organization)
-    clocks = parameters.clocks(parameters.query(request, CLOCKS))
-    body = await request.app.state.registry.organizations.history(organization, clocks)
-    return parameters.json_response(body, 200, {"Cache-Control": "no-cache"})
-
-
-@route("/v1/organizations/{organization:str}/similar", http_method=READ)
-async def get_similar(request: Request, organization: FromPath[str]) -> Response[Any]:
-    """Organizations that may be this one under another name: suggestions for a person, never merged by themselves."""
-    await parameters.may_read(request)
-    parameters.require_valid_slug("organization", organization)
-    parameters.query(request, {})
-    found = await request.app.state.registry.organizations.similar(organization, parameters.today())
-    answer = SimilarOrganizations(organization=organization, suggestions=found)
-    return parameters.json_response(encode(answer), 200, {"Cache-Control": "no-cache"})
-
-
-OPERATIONS = (
-    Operation(
-        handler=post_organization_events,
-        tag="Organizations",
-        query=RECORD,
-        headers=("If-Match", "If-None-Match", "Idempotency-Key"),
+    @writing(
+        post,
+        "/{organization:str}/events",
         body=OrganizationAnnouncement | Annotated[list[OrganizationAnnouncement], Meta(min_length=1)],
         examples=ORGANIZATION_ANNOUNCEMENTS,
-        answer=schemas.AppendResponse,
-        statuses=(200, 201),
-        scope="record",
-    ),
-    Operation(handler=get_organizations, tag="Organizations", query=LIST, answer=schemas.OrganizationPage),
-    Operation(
-        handler=get_organization,
-        tag="Organizations",
-        query=CLOCKS,
-        headers=("If-None-Match",),
-        answer=schemas.OrganizationResponse,
-        refuses=("not_found",),
-        moves=True,
-    ),
-    Operation(
-        handler=get_organization_events,
-        tag="Organizations",
-        query=CLOCKS,
-        answer=schemas.OrganizationHistory,
-        refuses=("not_found",),
-    ),
-    Operation(
-        handler=get_similar,
-        tag="Organizations",
-        answer=schemas.SimilarOrganizations,
-        refuses=("not_found",),
-        moves=True,
-    ),
-)
+        responses=REPLAYED,
+    )
+    async def post_organization_events(
+        self,
+        request: Request,
+        organization: OrganizationSlug,
+        recorder: NamedDependency[Recorder],
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatchAny = None,
+        idempotency_key: IdempotencyKey = None,
+        dry_run: DryRun = False,
+    ) -> RawResponse[schemas.AppendResponse]:
+        """Record one announcement about an organization, or a list of them: all or none."""
+        return await record(
+            request,
+            recorder,
+            "organization",
+            organization,
+            intake.organization_announcements.decode_many,
+            expected=expected_version(if_match, if_none_match),
+            idempotency_key=check_idempotency_key(idempotency_key),
+            dry_run=dry_run,
+        )
+
+    @reading("/")
+    async def get_organizations(
+        self,
+        request: Request,
+        organization_queries: NamedDependency[OrganizationQueries],
+        q: SearchText = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> RawResponse[schemas.OrganizationPage]:
+        """Organizations as they are now."""
+        rows = await organization_queries.page(cursor or "", q, limit + 1)
+        headers = {"Cache-Control": "no-cache"}
+        if len(rows) > limit:
+            rows = rows[:limit]
+            last = msgspec.json.decode(rows[-1])["organization"]
+            query = {**dict(request.query_params.items()), "cursor": last}
+            headers["Link"] = f'</v1/organizations?{urlencode(query)}>; rel="next"'
+        return json_response(encode(OrganizationPage(organizations=pre_encoded(rows, OrganizationFields))), headers)
+
+    @reading("/{organization:str}", "not_found", responses={**NOT_MODIFIED, **MERGED})
+    async def get_organization(
+        self,
+        organization: OrganizationSlug,
+        organization_queries: NamedDependency[OrganizationQueries],
+        as_of: NamedDependency[AsOf],
+        today: NamedDependency[date],
+        if_none_match: IfNoneMatch = None,
+    ) -> RawResponse[schemas.OrganizationResponse]:
+        """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates."""
+        snapshot, state = await organization_queries.state(organization, as_of, today)
+        links = await organization_queries.links(organization, as_of, today)
+        body = encode(organization_response(state, snapshot, links, as_of, as_of.effective_on or today))
+        # Events of other streams change the answer too, so the ETag has a digest beside the version for If-Match.
+        etag = f'"{snapshot.version};{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if matches(if_none_match, etag):
+            return not_modified(raw_headers(headers))
+        return json_response(body, headers)
+
+    @reading("/{organization:str}/events", "not_found")
+    async def get_organization_events(
+        self,
+        organization: OrganizationSlug,
+        organization_queries: NamedDependency[OrganizationQueries],
+        as_of: NamedDependency[AsOf],
+    ) -> RawResponse[schemas.OrganizationHistory]:
+        """The history of an organization: every event with what it changed, who recorded it, when, on which source.
+
+        A merged record has its own history.
+        """
+        return json_response(await organization_queries.history(organization, as_of))
+
+    @reading("/{organization:str}/similar", "not_found", responses=MERGED)
+    async def get_similar(
+        self,
+        organization: OrganizationSlug,
+        organization_queries: NamedDependency[OrganizationQueries],
+        today: NamedDependency[date],
+    ) -> RawResponse[schemas.SimilarOrganizations]:
+        """Organizations that may be this one under another name: suggestions, never merged automatically."""
+        suggestions = await organization_queries.similar(organization, today)
+        return json_response(encode(SimilarOrganizations(organization=organization, suggestions=suggestions)))

@@ -184,7 +184,7 @@ async def _serve(
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # End the event streams first: uvicorn waits for open responses.
-            app.state.registry.feed.end()
+            app.state.services.feed.end()
             await super().shutdown(sockets)
 
     server = Server(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from litestar import Request, Router
-from litestar.di import Provide
+from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from registry.web import assets, recording
@@ -19,23 +16,6 @@ from registry.web.portfolio import PortfolioPages
 from registry.web.provenance import ProvenancePages
 from registry.web.search import SearchPages
 from registry.web.totals import TotalsPages
-
-
-def _service(name: str) -> Provide:
-    def provide(request: Request[Any, Any, Any]) -> Any:
-        return getattr(request.app.state.registry, name)
-
-    return Provide(provide, sync_to_thread=False)
-
-
-DEPENDENCIES = {
-    "deal_queries": _service("deals"),
-    "portfolio_queries": _service("portfolio"),
-    "organization_queries": _service("organizations"),
-    "log_queries": _service("log"),
-    "streams": _service("streams"),
-    "evidence": _service("evidence"),
-}
 
 ROUTES: list[ControllerRouterHandler] = [
     Router(
@@ -53,7 +33,6 @@ ROUTES: list[ControllerRouterHandler] = [
             *recording.HANDLERS,
             assets.static_files,
         ],
-        dependencies=DEPENDENCIES,
         exception_handlers=PAGE_HANDLERS,
     )
 ]

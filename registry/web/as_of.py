@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from registry.api import parameters
 from registry.domain.history import AsOf, FoldedStream
 from registry.events.store import StoredEvent
+from registry.web import query as parameters
 
 Axis = Literal["recorded", "published"]
 

@@ -12,8 +12,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec.structs import replace
 
-from registry.api import parameters
-from registry.api.deals import READ, TWO_POINTS, require_single_axis
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
@@ -23,6 +21,7 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import DealChange, PortfolioQueries
 from registry.web import as_of, render
+from registry.web import query as parameters
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import comparison_citation
@@ -30,6 +29,7 @@ from registry.web.deals import load_deal
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.provenance import json_text
+from registry.web.query import READ, TWO_POINTS, require_single_axis
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
 from registry.web.sliders import MAX_STOPS, recording_times

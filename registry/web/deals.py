@@ -13,8 +13,6 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.api import parameters
-from registry.api.deals import READ
 from registry.domain.assessment import last_published
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.claims import ClaimState
@@ -26,6 +24,7 @@ from registry.errors import MergedInto
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.web import as_of, render
+from registry.web import query as parameters
 from registry.web.cache import cached_page
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import TimelineMark, timeline
@@ -35,6 +34,7 @@ from registry.web.format import shown
 from registry.web.history import HISTORY_PARAMETERS, history_page
 from registry.web.i18n import N_
 from registry.web.names import deal_page_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import PageRequest, Request, page_request
 from registry.web.sliders import stream_sliders

@@ -10,7 +10,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
-from registry.api.deals import READ
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.errors import NotFound, RegistryError
@@ -29,6 +28,7 @@ from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.format import shown
 from registry.web.names import deal_page_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import Request, page_request
 from registry.web.sliders import stream_sliders

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.api import parameters
 from registry.domain.audit.entries import AuditEntry
+from registry.web import query as parameters
 from registry.web.request import Known, PageRequest
 
 # The most events of a history on one page.

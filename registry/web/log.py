@@ -10,8 +10,6 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api import parameters
-from registry.api.deals import READ
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
@@ -20,12 +18,14 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
+from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.format import deals_in, organizations_in, shown
 from registry.web.i18n import N_
 from registry.web.names import deal_names, organization_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
 from registry.web.sliders import current_sliders

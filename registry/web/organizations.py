@@ -9,8 +9,6 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from registry.api import parameters
-from registry.api.deals import READ
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
@@ -18,6 +16,7 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
+from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -27,6 +26,7 @@ from registry.web.format import shown
 from registry.web.history import HISTORY_PARAMETERS, history_page
 from registry.web.i18n import N_
 from registry.web.names import organization_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import PageRequest, Request, page_request
 from registry.web.sliders import current_sliders, stream_sliders

@@ -9,8 +9,6 @@ from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from registry.api import parameters
-from registry.api.deals import FILTERS, READ, filter_terms
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
 from registry.events.types import Currency
@@ -18,6 +16,7 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import maps, render
+from registry.web import query as parameters
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deal_list import (
@@ -32,6 +31,7 @@ from registry.web.deal_list import (
 from registry.web.format import organizations_in, shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
+from registry.web.query import FILTERS, READ, filter_terms
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
 from registry.web.sliders import portfolio_sliders

@@ -11,19 +11,19 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Struct
 
-from registry.api import parameters
-from registry.api.deals import READ
 from registry.domain.audit.provenance import FieldProvenance, provenance
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import DEALS
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
+from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deals import DealView, load_deal, render_unknown_deal
 from registry.web.format import shown
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import PageRequest, Request, page_request
 from registry.web.sliders import stream_sliders

@@ -17,8 +17,7 @@ from litestar import Response, post, route
 from litestar.params import FromPath
 from msgspec import UNSET, Struct
 
-from registry.api import parameters
-from registry.api.deals import READ, required_scope
+from registry.api.deals import required_scope
 from registry.append.requests import AppendRequest as Record
 from registry.domain import money
 from registry.domain.admission import fill_defaults
@@ -53,8 +52,10 @@ from registry.events.types import (
 from registry.i18n import LANGUAGES, Message
 from registry.infra.keys import Key
 from registry.web import forms, render
+from registry.web import query as parameters
 from registry.web.format import organizations_in, shown
 from registry.web.names import deal_page_names, organization_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import (
     COOKIE,
@@ -121,7 +122,7 @@ async def post_sign_in(request: Request) -> Response[bytes]:
     sent = await form(request)
     check_csrf(request, None, "")
     token = sent.get("key", "").strip()
-    key = await request.app.state.registry.keys.find(token) if token else None
+    key = await request.app.state.services.keys.find(token) if token else None
     then = safe_redirect_path(sent.get("then", "/"))
     if key is None:
         visit = await sign_in_visit(request)

@@ -15,9 +15,9 @@ import jinja2
 from litestar import Response
 from msgspec import Struct
 
-from registry.api import parameters
 from registry.i18n import LANGUAGES
 from registry.web import format  # noqa: A004
+from registry.web import query as parameters
 from registry.web.assets import static_url
 from registry.web.i18n import words
 from registry.web.numbers import figures

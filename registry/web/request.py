@@ -13,13 +13,13 @@ from litestar import Request as LitestarRequest
 from msgspec import Struct
 
 from registry import errors
-from registry.api import parameters
-from registry.api.deals import require_single_axis
 from registry.domain.history import AsOf
 from registry.i18n import LANGUAGES, negotiate_language
 from registry.infra.keys import Key
 from registry.web import as_of
+from registry.web import query as parameters
 from registry.web.as_of import PageAsOf
+from registry.web.query import require_single_axis
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 Known: TypeAlias = Mapping[str, parameters.Parameter[Any]]
@@ -56,7 +56,7 @@ class PageRequest(Struct):
 
     @property
     def registry(self) -> Any:
-        return self.request.app.state.registry
+        return self.request.app.state.services
 
     @property
     def clocks(self) -> AsOf:
@@ -135,7 +135,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     """
     given = dict(request.query_params.items())
     key, token = await signed_in(request)
-    if not request.app.state.registry.settings.public_read and key is None:
+    if not request.app.state.services.settings.public_read and key is None:
         raise errors.Unauthorized("sign_in_to_read")
     if {"known", "known_on"} & given.keys() or "" in given.values():
         try:
@@ -153,7 +153,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     clocks = parameters.clocks(asked)
     if portfolio:
         require_single_axis(clocks)
-    head = await request.app.state.registry.log.head()
+    head = await request.app.state.services.log.head()
     axis: as_of.Axis = asked.get("axis") or (
         "recorded" if clocks.recorded_at or clocks.position is not None else "published"
     )
@@ -182,7 +182,7 @@ async def signed_in(request: Request) -> tuple[Key | None, str | None]:
     token = request.cookies.get(COOKIE)
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return None, None
-    key = await request.app.state.registry.keys.find(token)
+    key = await request.app.state.services.keys.find(token)
     return (key, token) if key is not None else (None, None)
 
 

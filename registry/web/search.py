@@ -8,12 +8,11 @@ import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 
-from registry.api import parameters
-from registry.api.deals import READ
 from registry.events.intake import as_uuid
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
@@ -21,6 +20,7 @@ from registry.web.deal_list import DealRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
+from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import PageRequest, Redirected, Request, page_request
 from registry.web.sliders import current_sliders

@@ -7,12 +7,11 @@ from typing import get_args
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 
-from registry.api import parameters
-from registry.api.deals import FILTERS, READ, filter_terms
 from registry.domain.totals import DerivationNode, GroupBy, Totals, TotalsQuery
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -22,6 +21,7 @@ from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
 from registry.web.portfolio import LIST_PARAMETERS
+from registry.web.query import FILTERS, READ, filter_terms
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
 from registry.web.sliders import portfolio_sliders

@@ -23,7 +23,6 @@ import pytest_asyncio
 import uvicorn
 from msgspec import Struct
 
-from registry import api
 from registry.app import create_app
 from registry.cli.server import GRACE_SECONDS, listen
 from registry.infra import keys
@@ -36,6 +35,11 @@ ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 numbers = itertools.count(1)
+
+# The answer to an unknown path or method.
+UNDOCUMENTED: dict[str, Any] = {
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+}
 
 
 class Service(Struct):
@@ -62,8 +66,10 @@ class Contract:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._components = {"components": document["components"]}
+        # A path without parameters goes before one that could match it (OpenAPI 3.1 §4.8.8).
         self._paths = [
-            (re.compile(re.sub(r"{\w+}", "[^/]+", path) + "$"), item) for path, item in document["paths"].items()
+            (re.compile(re.sub(r"{\w+}", "[^/]+", path) + "$"), item)
+            for path, item in sorted(document["paths"].items(), key=lambda entry: "{" in entry[0])
         ]
         self._validators: dict[str, Any] = {}
 
@@ -74,12 +80,10 @@ class Contract:
         if item is None or method not in item:
             if status not in ("404", "405"):
                 return
-            documented: dict[str, Any] = {"$ref": "#/components/responses/not_found"}
+            documented: dict[str, Any] | None = UNDOCUMENTED
         else:
             documented = item[method]["responses"].get(status)
         assert documented is not None, f"{method} {path} answered {status}, which is not documented"
-        if "$ref" in documented:
-            documented = self._components["components"]["responses"][documented["$ref"].rsplit("/", 1)[1]]
         content = documented.get("content", {})
         if not content or method == "head":
             return
@@ -97,9 +101,17 @@ class Contract:
 
 
 @cache
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document as clients get it."""
+    app = create_app(Settings(data_dir=Path(), signing_key=Path("signing.key")))
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    return document
+
+
+@cache
 def contract() -> Contract:
     """The contract, read once."""
-    return Contract(msgspec.json.decode(api.CONTRACT))
+    return Contract(openapi_document())
 
 
 @asynccontextmanager
@@ -130,8 +142,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         hooks = {"response": [contract().check]}
         how: dict[str, Any] = {"base_url": url, "timeout": PATIENCE, "event_hooks": hooks, "verify": NO_TLS}
         async with httpx.AsyncClient(headers=admin, **how) as client, httpx.AsyncClient(**how) as visitor:
-            registry = app.state.registry
-            yield Service(url, settings, client, visitor, registry.pool, app)
+            yield Service(url, settings, client, visitor, app.state.services.pool, app)
         server.should_exit = True
         await serving
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from registry.api import parameters
+from registry.api import bodies
 from tests.api.announcements import SOURCE, announced, pledged, registered
 from tests.api.conftest import Service
 
@@ -507,7 +507,7 @@ async def test_20_megabytes_are_read_and_refused(service: Service, slug: str) ->
 
 
 async def test_a_body_just_below_the_limit_is_read(client: httpx.AsyncClient, slug: str) -> None:
-    body = b" " * (parameters.BODY_LIMIT - 500) + json.dumps(registered()).encode()
+    body = b" " * (bodies.BODY_LIMIT - 500) + json.dumps(registered()).encode()
     headers = {"Content-Type": "application/json"}
     assert (await client.post(f"/v1/deals/{slug}/events", content=body, headers=headers)).status_code == 201
 
@@ -560,7 +560,7 @@ async def test_a_slow_body_is_taken(service: Service, slug: str) -> None:
 
 
 async def test_a_body_that_never_ends_is_given_up(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     place = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     writer.write(head(service, slug, "Content-Length: 1000") + b"{")

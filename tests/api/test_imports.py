@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from registry.api import imports, parameters
+from registry.api import bodies, import_session
 from tests.api.announcements import corrected, pledged, registered
 from tests.api.conftest import Service
 from tests.conftest import PATIENCE
@@ -154,7 +154,7 @@ async def test_who_reads_no_result_until_all_is_sent_waits_for_nothing(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most clients send the whole body first: results wait for them, on disk when they are many."""
-    monkeypatch.setattr(imports, "IN_MEMORY", 1000)
+    monkeypatch.setattr(import_session, "MAX_BUFFERED_BYTES", 1000)
 
     async def lines() -> AsyncIterator[bytes]:
         for n in range(20):
@@ -170,7 +170,7 @@ async def test_who_reads_no_result_until_all_is_sent_waits_for_nothing(
 async def test_a_line_that_is_too_large_is_refused_alone(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parameters, "BODY_LIMIT", 2000)
+    monkeypatch.setattr(bodies, "BODY_LIMIT", 2000)
     large = {"deal": slug, **registered("x" * 3000)}
     results = await send(client, large, {"deal": slug, **registered()}, large)
     assert [(r["line"], r["status"]) for r in results] == [(1, 413), (2, 201), (3, 413)]

@@ -63,7 +63,7 @@ def logged(
     root.handlers[:] = handlers
 
     def told() -> str:
-        service.app.state.lines.write()
+        service.app.state.access_log.write()
         return caplog.text + capsys.readouterr().err
 
     yield told

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from registry.api.imports import ImportSession, NumberedLine
+from registry.api.import_session import ImportSession, NumberedLine
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendResult
 from registry.errors import VersionConflict
@@ -54,7 +54,7 @@ async def import_lines(held: Recorder, first: str) -> object:
             yield NumberedLine(n + 1, msgspec.json.encode({"deal": f"imported-{n}", **REGISTERED}))
 
     key = Key("test", "test", frozenset({"record"}))
-    results = b"".join([piece async for piece in ImportSession(held, key).answer(lines())])
+    results = b"".join([piece async for piece in ImportSession(held, key).run(lines())])
     assert results.count(b'"status":201') == 3
     return results
 

@@ -121,8 +121,8 @@ async def test_tail_follows_the_log_across_reconnects(
     feed = tail.follow_events(service.url, shown[0]["position"], {})
     assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-4"
     # The service ends its streams, as it does when it stops; the command reconnects.
-    service.app.state.registry.feed.end()
-    service.app.state.registry.feed._ending = False
+    service.app.state.services.feed.end()
+    service.app.state.services.feed._ending = False
     await run("record", "-", input=ndjson({"deal": "tailed-5", **registered()}))
     async with asyncio.timeout(PATIENCE):
         assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-5"

@@ -315,7 +315,7 @@ async def test_disconnected_listeners_are_removed(server: Server, admin: Admin) 
         for _ in range(3):
             async with service.visitor.stream("GET", "/v1/events/stream?after=0") as answer:
                 assert answer.status_code == 200
-                assert service.app.state.registry.feed.listening == 1
+                assert service.app.state.services.feed.listening == 1
             async with asyncio.timeout(PATIENCE):
-                while service.app.state.registry.feed.listening:  # noqa: ASYNC110 - the connection's end comes late
+                while service.app.state.services.feed.listening:  # noqa: ASYNC110 - the connection's end comes late
                     await asyncio.sleep(0.01)

@@ -48,7 +48,7 @@ async def test_verify_reports_the_log_and_records_the_verification(service: Serv
     checkpoint = await head(service)
     (found,) = rows(await registry(service.settings, "verify"))
     assert (found["size"], found["root"], found["erased"]) == (300, checkpoint.root.hex(), 0)
-    kept = await service.app.state.registry.evidence.last_verified()
+    kept = await service.app.state.services.evidence.last_verified()
     assert (kept[1], kept[2]) == (300, checkpoint.root)
 
 

@@ -577,7 +577,7 @@ async def test_text_from_announcements_never_becomes_markup(pages: Service, read
 
 
 async def test_reading_may_need_a_key(pages: Service, reader: httpx.AsyncClient) -> None:
-    registry = pages.app.state.registry
+    registry = pages.app.state.services
     public = registry.settings
     try:
         registry.settings = msgspec.structs.replace(public, public_read=False)
@@ -621,7 +621,7 @@ async def test_what_is_erased_by_law_is_gone_from_every_page(pages: Service, rea
 
 
 async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(pages: Service) -> None:
-    registry = pages.app.state.registry
+    registry = pages.app.state.services
     position = (await registry.log.head()).position
     days = await registry.portfolio.effective_change_days("r", position, 400)
     assert len(days) > 10
@@ -641,7 +641,7 @@ async def test_a_large_portfolio_is_drawn_from_sums_that_agree_with_the_totals(p
 async def test_the_chart_of_a_large_portfolio_says_what_it_shows_and_why_it_is_missing(
     pages: Service, reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = pages.app.state.registry
+    registry = pages.app.state.services
     known = (await registry.log.head()).position
     monkeypatch.setattr(trend, "MAX_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
     drawn = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text

@@ -1,0 +1,81 @@
+"""Request bodies as bytes.
+
+Litestar would decode a body into a handler's `data` leniently: "5" becomes 5, and a long number passes through a float
+(docs/design.md). The strict decoders of `registry.events.intake` read the bytes instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, TypeAlias
+
+from litestar import Request as LitestarRequest
+
+from registry.errors import BodyTimeout, IncompleteBody, TooLarge, UnsupportedMediaType
+
+Request: TypeAlias = LitestarRequest[Any, Any, Any]
+
+# Bytes of a request's body. Up to four times as many are read and discarded, so that the client gets the answer instead
+# of a reset connection (test_bad_input.py).
+BODY_LIMIT = 8 * 2**20
+
+# Seconds for a whole body, or for the next piece of an import: a stalled client must not hold its connection.
+BODY_SECONDS = 60.0
+
+
+async def read_body(request: Request, content_type: str = "application/json") -> bytes:
+    """Return the bytes of a request's body.
+
+    Raises:
+        UnsupportedMediaType: The body has another type.
+        BodyTimeout, IncompleteBody: The body did not arrive.
+        TooLarge: The body is over the limit.
+    """
+    require_content_type(request, content_type)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more and size <= 4 * BODY_LIMIT:
+                message: Any = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise IncompleteBody
+                chunk, more = message.get("body", b""), message.get("more_body", False)
+                size += len(chunk)
+                if size <= BODY_LIMIT:
+                    chunks.append(chunk)
+                else:
+                    chunks.clear()
+    except TimeoutError:
+        raise BodyTimeout(seconds=f"{BODY_SECONDS:g}") from None
+    if size > BODY_LIMIT:
+        raise TooLarge(limit=BODY_LIMIT)
+    return b"".join(chunks)
+
+
+def require_content_type(request: Request, *content_types: str) -> str:
+    """Return the media type of a body, which is one of these, in UTF-8 and not compressed.
+
+    Raises:
+        UnsupportedMediaType: It is not.
+    """
+    header = _header(request, b"content-type") or ""
+    media_type, _, parameters = header.partition(";")
+    media_type = media_type.strip().lower()
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if media_type not in content_types or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
+        raise UnsupportedMediaType("type" if header else "missing", given=header[:100], expected=content_types[0])
+    encoding = _header(request, b"content-encoding") or "identity"
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType("encoding", given=encoding[:100])
+    return media_type
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    """Return a header of a request. `request.headers` parses all of them first."""
+    for other, value in request.scope["headers"]:
+        if other == name:
+            return str(value.decode("latin-1"))
+    return None

@@ -1,0 +1,152 @@
+"""The portfolio: lists, totals and comparisons of all deals at a point in time."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from msgspec import UNSET
+
+from registry import schemas
+from registry.api.bodies import Request
+from registry.api.openapi import reading
+from registry.api.parameters import (
+    DAY_EXAMPLE,
+    CurrencyFilter,
+    Cursor,
+    DealFilters,
+    Limit,
+    SearchText,
+    integer,
+    require_single_axis,
+)
+from registry.api.responses import RawResponse, json_response
+from registry.domain.history import AsOf
+from registry.domain.totals import GroupBy, TotalsQuery
+from registry.errors import InvalidParameter
+from registry.events.types import Currency
+from registry.queries.portfolio import PortfolioQueries
+from registry.schemas import DealListItem, DealPage, TotalsResponse, encode, pre_encoded
+
+
+class PortfolioController(Controller):
+    """All deals."""
+
+    path = "/v1"
+    tags = ("Portfolio",)
+
+    @reading("/deals")
+    async def get_deals(
+        self,
+        request: Request,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        portfolio_as_of: NamedDependency[AsOf],
+        deal_filters: NamedDependency[DealFilters],
+        today: NamedDependency[date],
+        currency: CurrencyFilter = None,
+        q: SearchText = None,
+        sort: Annotated[Literal["deal", "-deal"], QueryParameter(description="The order of the list.")] = "deal",
+        cursor: Cursor = None,
+        limit: Limit = 50,
+        facets: Annotated[
+            bool, QueryParameter(description="Count the deals that each value of each filter would leave.")
+        ] = False,
+    ) -> RawResponse[schemas.DealPage]:
+        """Deals at any point in time, filtered, with the number of deals of each facet."""
+        effective_on = portfolio_as_of.effective_on or today
+        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
+        terms = deal_filters.terms(currency)
+        page = await portfolio_queries.page(axis, known, effective_on, terms, q, cursor or "", limit, sort == "-deal")
+        counts = await portfolio_queries.facets(axis, known, effective_on, terms, q) if facets else UNSET
+        body = DealPage(
+            effective_on=effective_on,
+            published_on=portfolio_as_of.published_on,
+            recorded_at=portfolio_as_of.recorded_at,
+            position=position,
+            deals=pre_encoded(page.rows, DealListItem),
+            next=page.next,
+            facets=counts,
+        )
+        headers = {"Cache-Control": "no-cache"}
+        if page.next is not None:
+            # The next page is a page of the same list, whatever is recorded in between.
+            pinned = {} if axis == "p" else {"position": str(position)}
+            query = dict(request.query_params.items()) | pinned
+            query |= {"effective_on": str(effective_on), "cursor": page.next}
+            headers["Link"] = f'</v1/deals?{urlencode(query)}>; rel="next"'
+        return json_response(encode(body), headers)
+
+    @reading("/totals")
+    async def get_totals(
+        self,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        portfolio_as_of: NamedDependency[AsOf],
+        deal_filters: NamedDependency[DealFilters],
+        today: NamedDependency[date],
+        group_by: Annotated[GroupBy | None, QueryParameter(description="What to group the totals by.")] = None,
+        roll_up: Annotated[
+            Literal["parent"] | None,
+            QueryParameter(description="Count an organization under its ultimate parent on that day (`parent`)."),
+        ] = None,
+        currency: Annotated[
+            Currency | None, QueryParameter(description="Convert amounts to this ISO 4217 currency.")
+        ] = None,
+        rates_of: Annotated[
+            date | None,
+            QueryParameter(
+                description="Convert at the rates of this day, not of the day of each amount; never later ones.",
+                schema_extra=DAY_EXAMPLE,
+            ),
+        ] = None,
+        explain: Annotated[bool, QueryParameter(description="Add the derivation as a tree.")] = False,
+        lines: Annotated[int, integer("The most pledges to list in each group.", 0, 10_000)] = 1000,
+    ) -> RawResponse[schemas.TotalsResponse]:
+        """Amounts as intervals, from "without anything that may be counted twice" to "everything".
+
+        With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
+        """
+        if roll_up is not None and group_by != "organization":
+            raise InvalidParameter("roll_up", parameter="roll_up")
+        effective_on = portfolio_as_of.effective_on or today
+        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
+        query = TotalsQuery(
+            currency=currency,
+            group_by=group_by,
+            rates_of=rates_of,
+            asked_on=effective_on,
+            explain=explain,
+            lines=lines,
+        )
+        totals = await portfolio_queries.totals(
+            axis, known, effective_on, deal_filters.terms(), query, roll_up is not None
+        )
+        rules: dict[str, str] = {
+            rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules
+        }
+        body = TotalsResponse(
+            effective_on=effective_on,
+            published_on=portfolio_as_of.published_on,
+            recorded_at=portfolio_as_of.recorded_at,
+            position=position,
+            totals=totals,
+            rules=rules,
+        )
+        return json_response(encode(body))
+
+    @reading("/compare")
+    async def get_portfolio_compare(
+        self,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        from_as_of: NamedDependency[AsOf],
+        to_as_of: NamedDependency[AsOf],
+        today: NamedDependency[date],
+    ) -> RawResponse[schemas.PortfolioComparison]:
+        """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
+        body = await portfolio_queries.compare(
+            require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to."), today
+        )
+        return json_response(encode(body))
