@@ -117,7 +117,7 @@ class PortfolioController(Controller):
             currency=currency,
             group_by=group_by,
             rates_of=rates_of,
-            asked_on=effective_on,
+            effective_on=effective_on,
             explain=explain,
             lines=lines,
         )

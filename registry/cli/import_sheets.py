@@ -19,9 +19,9 @@ from rich.progress import track
 from registry.cli import query
 from registry.cli.client import answer, client
 from registry.cli.options import stderr
+from registry.imports import announcements, template, tracker, workbook
 from registry.imports import mapping as mappings
-from registry.imports import template, tracker, workbook
-from registry.imports.template import ParsedRow
+from registry.imports.announcements import ParsedRow
 from registry.imports.tracker import ImportPlan, KnownDeal, OpenQuestion
 from registry.imports.workbook import CellError, Sheet
 
@@ -50,15 +50,15 @@ def import_sheets(
     questions: Sequence[OpenQuestion] = ()
     with client(url) as service:
         if mapping is None:
-            read = template.read(sheets)
-            _refuse(read.faults)
+            read = announcements.parse(sheets)
+            _refuse(read.errors)
             for name in read.skipped_sheets:
                 stderr.print(f"skipped: the sheet {name} has no column 'type'", markup=False)
-            lines = read.lines
+            lines = read.rows
         else:
-            found = _compared(service, sheets, mappings.read(mapping.read_text("utf-8")), _day(published_on))
+            found = _compared(service, sheets, mappings.parse(mapping.read_text("utf-8")), _day(published_on))
             questions = found.questions
-            lines = found.lines
+            lines = found.rows
         results = _send(service, lines, dry_run=dry_run)
     _print_plan(lines, results, questions, dry_run=dry_run, as_json=as_json)
 
@@ -69,7 +69,7 @@ def _read(files: Sequence[Path]) -> list[Sheet]:
         for file in files:
             sheets += workbook.read(file.name, file.read_bytes())
     except workbook.SheetErrors as error:
-        _refuse(error.faults)
+        _refuse(error.errors)
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="FILE") from None
     return sheets
@@ -103,10 +103,10 @@ def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.
     known = [slug for slug in _slugs(service, {"effective_on": END_OF_TIME}) if slug.startswith(prefix)]
     shown = track(slugs, "Reading", console=stderr, transient=True, disable=not stderr.is_terminal)
     held = [_held(service, slug, then) for slug in shown]
-    plan = tracker.plan(sheets, mapping, on, held, known)
-    if plan.faults:
+    plan = tracker.compare(sheets, mapping, on, held, known)
+    if plan.errors:
         _questions(plan.questions)
-    _refuse(plan.faults)
+    _refuse(plan.errors)
     return plan
 
 
@@ -156,7 +156,7 @@ def _print_plan(
 ) -> None:
     if as_json:
         told = {"dry_run": dry_run, "results": [{"at": a.at, **r} for a, r in zip(lines, results, strict=True)]}
-        told["questions"] = [msgspec.structs.asdict(q) for q in questions]
+        told["questions"] = [{"kind": q.kind, "at": q.at, "text": q.text, "accept": q.accept} for q in questions]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return
     changes = 0

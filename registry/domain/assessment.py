@@ -69,7 +69,7 @@ def flags_by_event(
         flags[as_of.registration.recorded.id] = of_registration
     before = as_of.base
     # Without neighbours, an event's flags depend on this stream alone, so they are cached with it. Computing them
-    # anew took half of the time of a past state.
+    # again took half of the time of a past state.
     cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
     for i, (step, after) in enumerate(zip(as_of.steps, as_of.states, strict=True)):
         raised = cache.get(step.applied.id)

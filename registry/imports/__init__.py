@@ -1,5 +1,4 @@
-"""Spreadsheets as announcements: what a CSV or XLSX file says becomes what can be posted, or is listed as a fault.
+"""Spreadsheet imports: the rows of CSV and XLSX files as announcements, errors by cell, and questions for an editor.
 
-Pure: bytes and what the registry holds in, announcements, faults and open questions out. Nothing here asks the service,
-records anything, or guesses: what can be read in two ways is left to a person.
+The package is pure. It calls no service and records nothing; a value with several possible meanings becomes a question.
 """

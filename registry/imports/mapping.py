@@ -1,7 +1,7 @@
-"""How a tracker's sheets are read: a TOML file that says which column is what, and what people have decided.
+"""The mapping of a tracker's sheets: a TOML file that says which column has which meaning, and what editors decided.
 
-Everything a person decides stands here in words, beside the columns: which names are one thing, what split into what,
-which column was redefined. Nothing is decided by the program.
+An editor's decisions stand beside the columns: which names are one deal, which deal was split, which column was
+redefined. The program makes none of these decisions.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from msgspec import Meta, Struct, field
 
 from registry.errors import BadMapping
 from registry.events.types import DealKind, MilestoneKind, Place, Precision, Relation, Role, Slug, Source
+from registry.imports.messages import ImportText
 
 Names = tuple[str, ...]
 
 
 class ColumnRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a value stands: `column` in the row of the thing itself, or in the rows of another `sheet`.
+    """Where a value is: in `column` of the deal's row, or of the rows of another `sheet`.
 
-    `column` lists the names that the column has had; the first that the sheet has is read. Of another sheet's rows
-    those are meant whose `key` names the thing, and of them the first in which the column `by` (left out: the column
-    itself) is largest.
+    `column` lists the names that the column has had; the first one that the sheet has is read. In another sheet, the
+    rows whose `key` is the deal's name are considered, and of these the one with the largest number in the column `by`
+    (default: the column itself).
     """
 
     column: Names
@@ -33,7 +34,7 @@ class ColumnRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DealMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the thing is called, under which other names (`also`) sheets know it, and how its slug begins."""
+    """The columns of the deal's name and of its other names (`also`), and the prefix of its slug."""
 
     name: Names
     slug: Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*-$", max_length=20)]
@@ -43,7 +44,7 @@ class DealMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class SiteMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The thing's place. `place` holds names or codes of countries, `address` becomes the site's name."""
+    """The deal's site. `place` holds names or codes of countries; `address` becomes the site's name."""
 
     site: Slug = "site"
     address: ColumnRef | None = None
@@ -56,7 +57,7 @@ class SiteMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class MilestoneMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A dated step that the sheets foresee; `power_mw` is the capacity that stands then."""
+    """A milestone with a planned date; `power_mw` is the capacity planned for it."""
 
     milestone: Slug
     kind: MilestoneKind
@@ -65,7 +66,7 @@ class MilestoneMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PartyMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Organizations named in a column, parted by commas; only those marked `only`, whose mark is cut off."""
+    """A column of organizations, separated by commas. With `only`: those that end in this mark, which is removed."""
 
     column: Names
     role: Role
@@ -73,23 +74,23 @@ class PartyMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Renamed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A person's word that one thing was renamed."""
+    """Decision: a deal was renamed."""
 
     was: str
     now: str
 
 
 class Distinct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A person's word that two things are not one, however alike."""
+    """Decision: two names are different deals, however similar."""
 
     was: str
     now: str
 
 
 class Split(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A person's word that one thing became several. `relation` is what each new one is to the old.
+    """Decision: a deal was split. `relation` is the relation of each new deal to the old one.
 
-    Left out: `supersedes` where the old name is gone, `separate_from` where it goes on as one of the parts.
+    Default: `supersedes` if the old name is gone, `separate_from` if it continues as one of the parts.
     """
 
     was: str
@@ -99,9 +100,9 @@ class Split(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ColumnRedefined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A person's word that a column has meant something else since, by a factor: no change of the world.
+    """Decision: a column changed its definition, which multiplied its values by a factor without a real change.
 
-    `record`: "correction" corrects what was recorded, with the note as its reason; "leave" records nothing.
+    `record`: "correction" corrects the recorded values, with `note` as the reason; "leave" records nothing.
     """
 
     field: Literal["power_mw", "gpus"]
@@ -111,7 +112,7 @@ class ColumnRedefined(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping file. `sheets` names each sheet by a part of its file's, or its own, name."""
+    """A mapping file. `sheets` identifies each sheet by a part of its own name or its file's name."""
 
     source: Source
     sheets: dict[str, str]
@@ -127,35 +128,39 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     places: dict[str, Place] = {}
 
 
-def read(text: str) -> Mapping:
-    """A mapping file's content. Raises BadMapping."""
+def parse(text: str) -> Mapping:
+    """Parse a mapping file.
+
+    Raises:
+        BadMapping: The text is not TOML, or not a mapping.
+    """
     try:
-        given = tomllib.loads(text)
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadMapping(reason=f"it is no TOML: {error}") from None
+        raise BadMapping(reason=ImportText("mapping-not-toml", reason=str(error))) from None
     try:
-        mapping = msgspec.convert(_lists(given, ""), Mapping)
+        mapping = msgspec.convert(_expand_shorthands(data, ""), Mapping)
     except msgspec.ValidationError as error:
-        raise BadMapping(reason=str(error)) from None
+        raise BadMapping(reason=ImportText("mapping-invalid", reason=str(error))) from None
     if "things" not in mapping.sheets:
-        raise BadMapping(reason="[sheets] does not say which sheet lists the things")
+        raise BadMapping(reason=ImportText("mapping-without-things"))
     return mapping
 
 
-# Fields of one column may be written as its name alone.
-_COLUMNS = {"name", "also", "column", "key", "by"}
-_SAID = {"address", "place", "latitude", "longitude", "power_mw", "gpus", "planned"}
+# A string is short for a list of one name, and a name or a list for a table with a `column`.
+_NAME_LISTS = {"name", "also", "column", "key", "by"}
+_COLUMN_REFS = {"address", "place", "latitude", "longitude", "power_mw", "gpus", "planned"}
 
 
-def _lists(given: Any, under: str) -> Any:
-    match given:
-        case dict() if under not in ("sheets", "places", "source"):
-            return {name: _lists(value, name) for name, value in given.items()}
-        case list() if given and isinstance(given[0], dict):
-            return [_lists(item, under) for item in given]
-        case str() if under in _COLUMNS:
-            return [given]
-        case str() | list() if under in _SAID:
-            return {"column": [given] if isinstance(given, str) else given}
+def _expand_shorthands(value: Any, key: str) -> Any:
+    match value:
+        case dict() if key not in ("sheets", "places", "source"):
+            return {name: _expand_shorthands(item, name) for name, item in value.items()}
+        case list() if value and isinstance(value[0], dict):
+            return [_expand_shorthands(item, key) for item in value]
+        case str() if key in _NAME_LISTS:
+            return [value]
+        case str() | list() if key in _COLUMN_REFS:
+            return {"column": [value] if isinstance(value, str) else value}
         case _:
-            return given
+            return value

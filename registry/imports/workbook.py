@@ -1,8 +1,8 @@
-"""Spreadsheet files as rows of text: every cell keeps its place, so that whatever is wrong can be pointed at.
+"""Reads spreadsheet files as rows of text. Every cell keeps its position, so that an error can name it.
 
-Values are taken as a person sees them, without loss: whole numbers without a point, dates as ISO 8601, decimals by
-their digits. A cell that shows an error, or a formula that was never calculated, is a fault and no empty cell. Nothing
-here knows what the columns mean.
+Values become text without loss: whole numbers without a point, dates as ISO 8601, decimals by their digits. A cell with
+an error value, or with a formula that was never calculated, is an error rather than an empty cell. The module does not
+know what the columns mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,22 +21,22 @@ from msgspec import Struct
 from openpyxl.utils import get_column_letter
 
 from registry.errors import RegistryError, UnreadableSheet
+from registry.imports.messages import ImportText
 
-FILE_LIMIT = 50 * 2**20
-"""A file may have this many bytes, and ten times as many when it is unpacked."""
+MAX_FILE_BYTES = 50 * 2**20
+MAX_UNPACKED_BYTES = 10 * MAX_FILE_BYTES
+MAX_ROWS = 100_000
+MAX_COLUMNS = 500
 
-ROW_LIMIT = 100_000
-COLUMN_LIMIT = 500
 
-
-class CellError(Struct, frozen=True, order=True):
-    """What is wrong in a cell; `at` is its place as spreadsheets write it: `Announcements!F12`."""
+class CellError(Struct, frozen=True):
+    """What is wrong in a cell; `at` is its position as spreadsheets write it: `Announcements!F12`."""
 
     at: str
-    detail: str
+    problem: ImportText
 
     def __str__(self) -> str:
-        return f"{self.at}: {self.detail}"
+        return f"{self.at}: {self.problem}"
 
 
 class SheetErrors(RegistryError):
@@ -44,105 +44,114 @@ class SheetErrors(RegistryError):
 
     code = "sheet_errors"
 
-    def __init__(self, faults: list[CellError]) -> None:
-        super().__init__(summary="; ".join(map(str, faults)))
-        self.faults = faults
+    def __init__(self, errors: list[CellError]) -> None:
+        super().__init__(summary="; ".join(map(str, errors)))
+        self.errors = errors
 
 
 class SheetRow(Struct, frozen=True):
-    """A row that is not empty, with its number as spreadsheets count, from 1."""
+    """A row that is not empty. `number` counts from 1, as spreadsheets do."""
 
     number: int
     cells: tuple[str, ...]
 
+    def cell(self, column: int | None) -> str:
+        """The text in a column, counted from 0; empty if the row or the sheet does not have the column."""
+        return self.cells[column] if column is not None and column < len(self.cells) else ""
+
 
 class Sheet(Struct, frozen=True):
-    """A sheet: its header's texts by column, and the rows below it."""
+    """A sheet: the texts of its header, the number of the header's row, and the rows below it."""
 
     name: str
     header: tuple[str, ...]
-    first: int
+    header_row: int
     rows: tuple[SheetRow, ...]
 
     def at(self, row: int, column: int) -> str:
-        """A cell's place, such as `Announcements!F12`; `column` counts from 0."""
+        """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
         name = self.name if re.fullmatch(r"\w+", self.name) else "'" + self.name.replace("'", "''") + "'"
         return f"{name}!{get_column_letter(column + 1)}{row}"
 
     def column(self, names: tuple[str, ...]) -> int | None:
-        """The column with the first of these headers that there is."""
-        wanted = [" ".join(n.split()).casefold() for n in names]
-        texts = [" ".join(h.split()).casefold() for h in self.header]
-        return next((texts.index(name) for name in wanted if name in texts), None)
+        """The first column whose header is one of these names, in the order of the names; None if there is none."""
+        headers = [_normalized(header) for header in self.header]
+        return next((headers.index(name) for name in map(_normalized, names) if name in headers), None)
+
+
+def _normalized(header: str) -> str:
+    return " ".join(header.split()).casefold()
 
 
 def read(file: str, data: bytes) -> list[Sheet]:
-    """The sheets of a file, by its ending (.csv, .tsv, .xlsx). Raises UnreadableSheet, and SheetFaults."""
-    stem, _, ending = file.replace("\\", "/").rpartition("/")[2].rpartition(".")
-    if len(data) > FILE_LIMIT:
-        raise UnreadableSheet(file=file, why=f"it is larger than {FILE_LIMIT} bytes")
-    match ending.lower():
+    """The sheets of a file. The file name's extension (.csv, .tsv, .xlsx) gives its format.
+
+    Raises:
+        UnreadableSheet: The file has another format, or exceeds a limit.
+        SheetErrors: Cells contain errors or formulas without a value.
+    """
+    stem, _, extension = file.replace("\\", "/").rpartition("/")[2].rpartition(".")
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableSheet(file=file, why=ImportText("file-too-large", limit=MAX_FILE_BYTES))
+    match extension.lower():
         case "csv" | "tsv":
-            rows: Iterator[tuple[str, ...]] = _csv(file, data)
-            return [_sheet(stem, rows)]
+            return [_sheet(stem, _csv_rows(file, data))]
         case "xlsx":
-            return _xlsx(file, data)
+            return _xlsx_sheets(file, data)
         case _:
-            raise UnreadableSheet(file=file, why="its name ends neither in .csv nor in .xlsx")
+            raise UnreadableSheet(file=file, why=ImportText("file-type-unknown"))
 
 
-def _csv(file: str, data: bytes) -> Iterator[tuple[str, ...]]:
+def _csv_rows(file: str, data: bytes) -> Iterator[tuple[str, ...]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        why = f"byte {error.start} is not UTF-8: save it as 'CSV UTF-8'"
-        raise UnreadableSheet(file=file, why=why) from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+        raise UnreadableSheet(file=file, why=ImportText("not-utf8", position=error.start)) from None
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
     try:
         for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
             yield tuple(cells)
     except csv.Error as error:
-        raise UnreadableSheet(file=file, why=str(error)) from None
+        raise UnreadableSheet(file=file, why=ImportText("csv-syntax", reason=str(error))) from None
 
 
-def _xlsx(file: str, data: bytes) -> list[Sheet]:
+def _xlsx_sheets(file: str, data: bytes) -> list[Sheet]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            unpacked = sum(info.file_size for info in packed.infolist())
-        if unpacked > 10 * FILE_LIMIT:
-            raise UnreadableSheet(file=file, why=f"it unpacks to {unpacked} bytes")
-        shown = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        written = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
+        with_values = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        with_formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
     except RegistryError:
         raise
-    except Exception as error:  # The library raises whatever the file's XML makes it stumble over.
-        raise UnreadableSheet(file=file, why=str(error) or type(error).__name__) from None
-    faults: list[CellError] = []
+    except Exception as error:  # openpyxl raises errors of many types for malformed XML.
+        why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
+        raise UnreadableSheet(file=file, why=why) from None
+    errors: list[CellError] = []
     sheets = []
     try:
-        for values, formulas in zip(shown.worksheets, written.worksheets, strict=True):
-            name = values.title
-            rows = _cells(name, values.iter_rows(), formulas.iter_rows(), faults)
-            sheets.append(_sheet(name, rows))
+        for values, formulas in zip(with_values.worksheets, with_formulas.worksheets, strict=True):
+            rows = _xlsx_rows(values.title, values.iter_rows(), formulas.iter_rows(), errors)
+            sheets.append(_sheet(values.title, rows))
     finally:
-        shown.close()
-        written.close()
-    if faults:
-        raise SheetErrors(faults)
+        with_values.close()
+        with_formulas.close()
+    if errors:
+        raise SheetErrors(errors)
     return sheets
 
 
-def _cells(name: str, shown: Any, written: Any, faults: list[CellError]) -> Iterator[tuple[str, ...]]:
-    place = Sheet(name, (), 0, ())
-    for number, (values, formulas) in enumerate(zip(shown, written, strict=False), 1):
+def _xlsx_rows(name: str, values: Any, formulas: Any, errors: list[CellError]) -> Iterator[tuple[str, ...]]:
+    sheet = Sheet(name, (), 0, ())
+    for number, (value_cells, formula_cells) in enumerate(zip(values, formulas, strict=False), 1):
         texts = []
-        for column, (cell, formula) in enumerate(zip(values, formulas, strict=False)):
+        for column, (cell, formula) in enumerate(zip(value_cells, formula_cells, strict=False)):
             if cell.data_type == "e":
-                faults.append(CellError(place.at(number, column), f"shows the error {cell.value}"))
+                errors.append(CellError(sheet.at(number, column), ImportText("cell-error", value=str(cell.value))))
             elif cell.value is None and formula.data_type == "f":
-                why = "holds a formula that was never calculated: open the file in a spreadsheet program and save it"
-                faults.append(CellError(place.at(number, column), why))
+                errors.append(CellError(sheet.at(number, column), ImportText("formula-without-value")))
             texts.append(_text(cell.value))
         yield tuple(texts)
 
@@ -154,8 +163,8 @@ def _text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case datetime():
-            midnight = value.time() == value.min.time()
-            return value.date().isoformat() if midnight else value.isoformat()
+            is_midnight = value.time() == value.min.time()
+            return value.date().isoformat() if is_midnight else value.isoformat()
         case date():
             return value.isoformat()
         case float():
@@ -165,20 +174,20 @@ def _text(value: Any) -> str:
             return str(value)
 
 
-def _sheet(name: str, rows: Iterator[tuple[str, ...]]) -> Sheet:
+def _sheet(name: str, rows: Iterable[tuple[str, ...]]) -> Sheet:
     header: tuple[str, ...] | None = None
-    first = 1
-    kept: list[SheetRow] = []
+    header_row = 1
+    sheet_rows: list[SheetRow] = []
     for number, cells in enumerate(rows, 1):
         texts = tuple(cell.strip() for cell in cells)
         if not any(texts):
             continue
         if header is None:
-            header, first = texts, number
+            header, header_row = texts, number
             while header and not header[-1]:
                 header = header[:-1]
         else:
-            kept.append(SheetRow(number, texts))
-        if number > ROW_LIMIT or len(texts) > COLUMN_LIMIT:
-            raise UnreadableSheet(file=name, why=f"it has more than {ROW_LIMIT} rows or {COLUMN_LIMIT} columns")
-    return Sheet(name, header or (), first, tuple(kept))
+            sheet_rows.append(SheetRow(number, texts))
+        if number > MAX_ROWS or len(texts) > MAX_COLUMNS:
+            raise UnreadableSheet(file=name, why=ImportText("sheet-too-large", rows=MAX_ROWS, columns=MAX_COLUMNS))
+    return Sheet(name, header or (), header_row, tuple(sheet_rows))

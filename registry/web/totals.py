@@ -110,7 +110,7 @@ def totals_query(page: PageRequest) -> TotalsQuery:
         currency=None if unit == "stated" else unit,
         group_by=page.asked.get("group_by"),
         rates_of=page.asked.get("rates_of"),
-        asked_on=page.times.effective_on,
+        effective_on=page.times.effective_on,
         explain=True,
         lines=MAX_LINES,
     )

@@ -106,7 +106,7 @@ def amounts_by_day(
         deals = deals_on(day)
         counted = {slug: deal.counted for slug, deal in deals.items()}
         if day not in cache or cache[day][0] != counted:
-            query = TotalsQuery(currency=currency, asked_on=day, lines=0)
+            query = TotalsQuery(currency=currency, effective_on=day, lines=0)
             cache[day] = counted, day_amounts(day, list(deals.values()), query)
         series.append(replace(cache[day][1], deals=changed_deals(before, deals)))
         before = deals

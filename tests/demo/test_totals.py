@@ -26,7 +26,7 @@ def korea(day: str, currency: Currency | None = None) -> Group:
     all_rows = rows(day)
     in_korea = [row for row in all_rows if any(place.startswith("KR") for place in row.places)]
     others = [row for row in all_rows if row not in in_korea]
-    query = TotalsQuery(currency=currency, asked_on=date.fromisoformat(day))
+    query = TotalsQuery(currency=currency, effective_on=date.fromisoformat(day))
     return compute_totals(in_korea, query, reference_rates(), others).overall
 
 
@@ -86,8 +86,8 @@ def test_worldwide_programme_and_its_possible_parts_overlap() -> None:
     assert {n for n, rule in by.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
     # It may overlap too; in the upper bound, where overlaps count, its members replace it.
     assert by["seven-firms-korea-2030/total"] == "outweighed"
-    (found,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
-    assert found.high_open, "the source says more than 40bn"
+    (result,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
+    assert result.high_open, "the source says more than 40bn"
 
 
 def test_amkor_figure_of_the_article_is_flagged() -> None:

@@ -74,13 +74,13 @@ def total(rows: Iterable[DealRow], others: Iterable[DealRow] = (), **query: Any)
 
 
 def column(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> TotalsColumn:
-    (found,) = [c for c in group.columns if (c.currency, c.nature, c.basis) == (currency, nature, basis)]
-    return found
+    (result,) = [c for c in group.columns if (c.currency, c.nature, c.basis) == (currency, nature, basis)]
+    return result
 
 
 def interval(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> tuple[int, int]:
-    found = column(group, currency, nature, basis)
-    return int(found.low), int(found.high)
+    result = column(group, currency, nature, basis)
+    return int(result.low), int(result.high)
 
 
 def rules(group: Group) -> dict[str, str]:
@@ -88,8 +88,8 @@ def rules(group: Group) -> dict[str, str]:
 
 
 def line_of(group: Group, name: str) -> TotalsLine:
-    (found,) = [line for line in group.lines if f"{line.deal}/{line.pledge}" == name]
-    return found
+    (result,) = [line for line in group.lines if f"{line.deal}/{line.pledge}" == name]
+    return result
 
 
 # --- the hard cases ---------------------------------------------------------------------------------------------------
@@ -242,10 +242,10 @@ def test_column_lists_qualifiers_and_marks_open_bounds() -> None:
         ("up_to", True, False),
     ):
         overall = total([deal("a", pledged(usd("5", qualifier=qualifier))), deal("b", pledged(usd("1")))]).overall
-        found = column(overall, "USD")
-        assert found.qualifiers == (qualifier,)
-        assert (found.low, found.high) == ("6", "6")
-        assert (found.low_open, found.high_open) == (low_open, high_open)
+        result = column(overall, "USD")
+        assert result.qualifiers == (qualifier,)
+        assert (result.low, result.high) == ("6", "6")
+        assert (result.low_open, result.high_open) == (low_open, high_open)
     exact = column(total([deal("a", pledged(usd("5", qualifier="exact")))]).overall, "USD")
     assert exact.qualifiers == ()
 
@@ -256,8 +256,8 @@ def test_range_adds_its_figures_to_the_two_bounds() -> None:
         deal("floor", pledged(Amount(currency="USD", low="10"))),
         deal("ceiling", pledged(Amount(currency="USD", high="100"))),
     ]
-    found = column(total(rows).overall, "USD")
-    assert (found.low, found.high, found.low_open, found.high_open) == ("13", "115", True, True)
+    result = column(total(rows).overall, "USD")
+    assert (result.low, result.high, result.low_open, result.high_open) == ("13", "115", True, True)
 
 
 def test_unknown_and_withdrawn_amounts_are_excluded_by_rule() -> None:
@@ -424,12 +424,12 @@ def test_conversion_uses_no_rate_after_the_effective_date() -> None:
     row = deal("aws-korea-2031", pledged(usd("5000000000")), on="2025-10-29")
     (by_default,) = total([row], currency="KRW").rates
     assert (by_default.asked, by_default.day) == (day("2025-10-29"), day("2025-10-29"))
-    (asked,) = total([row], currency="KRW", rates_of=day("2026-01-04"), asked_on=day("2026-02-01")).rates
+    (asked,) = total([row], currency="KRW", rates_of=day("2026-01-04"), effective_on=day("2026-02-01")).rates
     assert (asked.asked, asked.day) == (day("2026-01-04"), day("2026-01-02")), "the 4th is a Sunday"
-    (bounded,) = total([row], currency="KRW", rates_of=day("2026-01-04"), asked_on=day("2025-11-01")).rates
+    (bounded,) = total([row], currency="KRW", rates_of=day("2026-01-04"), effective_on=day("2025-11-01")).rates
     assert (bounded.asked, bounded.day) == (day("2025-11-01"), day("2025-10-31"))
-    (announced_ahead,) = total([row], currency="KRW", asked_on=day("2025-09-15")).rates
-    assert announced_ahead.day == day("2025-09-15")
+    (future,) = total([row], currency="KRW", effective_on=day("2025-09-15")).rates
+    assert future.day == day("2025-09-15")
 
 
 def test_amount_without_rate_is_listed_with_the_reason() -> None:
@@ -646,11 +646,11 @@ def test_every_pledge_is_listed_once_and_lines_add_up(
     assert sorted((line.deal, line.pledge) for line in answer.overall.lines) == every
     for group in (answer.overall, *answer.groups):
         assert sum(group.rules.values()) == len(group.lines)
-        for found in group.columns:
-            lines = [x for x in group.lines if of_column(x) == (found.currency, found.nature, found.basis)]
-            assert sum(Decimal(x.low) for x in lines) == Decimal(found.low)
-            assert sum(Decimal(x.high) for x in lines) == Decimal(found.high)
-            assert (found.certain, found.pledges) == (
+        for result in group.columns:
+            lines = [x for x in group.lines if of_column(x) == (result.currency, result.nature, result.basis)]
+            assert sum(Decimal(x.low) for x in lines) == Decimal(result.low)
+            assert sum(Decimal(x.high) for x in lines) == Decimal(result.high)
+            assert (result.certain, result.pledges) == (
                 sum(x.low != "0" for x in lines),
                 sum(x.high != "0" for x in lines),
             )
@@ -725,33 +725,33 @@ def test_lower_bound_never_adds_declared_overlaps(rows: list[DealRow]) -> None:
 @given(portfolios(currencies=("USD",), related=False))
 def test_without_relations_every_amount_counts_in_both_bounds(rows: list[DealRow]) -> None:
     overall = total(rows).overall
-    for found in overall.columns:
+    for result in overall.columns:
         expected = [
             p
             for row in rows
             for p in row.pledges
             if row.stage != "cancelled"
             and p.status != "withdrawn"
-            and (p.basis == "annual") == (found.basis == "annual")
-            and (p.commitment == "intention") == (found.nature == "intention")
+            and (p.basis == "annual") == (result.basis == "annual")
+            and (p.commitment == "intention") == (result.nature == "intention")
         ]
-        assert Decimal(found.low) == sum(p.low or p.value or 0 for p in expected)
-        assert Decimal(found.high) == sum(p.high or p.value or 0 for p in expected)
+        assert Decimal(result.low) == sum(p.low or p.value or 0 for p in expected)
+        assert Decimal(result.high) == sum(p.high or p.value or 0 for p in expected)
 
 
 @given(portfolios(related=False), st.dates(date(2024, 12, 30), date(2025, 1, 20)))
-def test_converted_total_is_the_sum_of_converted_amounts(rows: list[DealRow], asked_on: date) -> None:
-    answer = total(rows, currency="EUR", asked_on=asked_on)
-    assert all(rate.day <= asked_on for rate in answer.rates)
-    for found in answer.overall.columns:
-        lines = [x for x in answer.overall.lines if of_column(x) == (found.currency, found.nature, found.basis)]
+def test_converted_total_is_the_sum_of_converted_amounts(rows: list[DealRow], effective_on: date) -> None:
+    answer = total(rows, currency="EUR", effective_on=effective_on)
+    assert all(rate.day <= effective_on for rate in answer.rates)
+    for result in answer.overall.columns:
+        lines = [x for x in answer.overall.lines if of_column(x) == (result.currency, result.nature, result.basis)]
         again = Decimal(0)
         for x in (line for line in lines if line.low != "0" and line.stated is not None):
             assert x.rate is not None
             assert x.rate in answer.rates
             assert x.stated is not None
             again += convert(Decimal(x.stated.low or x.stated.value or 0), x.rate)
-        assert Decimal(found.low) == again
+        assert Decimal(result.low) == again
 
 
 def test_long_chain_of_parts_terminates() -> None:

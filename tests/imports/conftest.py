@@ -1,11 +1,13 @@
-"""A service of each test's own, and `registry import` as somebody at a terminal would run it against it."""
+"""A service for each test, and `registry import` as a user runs it against that service."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import typer
 from msgspec import Struct
@@ -20,15 +22,48 @@ MAPPING = Path(__file__).parents[2] / "docs" / "epoch-frontier-data-centers.toml
 DECEMBER, MAY = "2025-12-15", "2026-05-20"
 
 
-class Ran(Struct, frozen=True):
-    """What a command wrote, and how it ended."""
+class Question(Struct, frozen=True):
+    """A question that the command prints."""
 
-    out: str
-    err: str
-    code: int
+    kind: str
+    at: str
+    text: str
+    accept: str | None
 
 
-Import = Callable[..., Awaitable[Ran]]
+class LineResult(Struct, frozen=True):
+    """What the service answers for one announcement."""
+
+    at: str
+    status: int
+    changes: list[dict[str, Any]] = []
+
+
+class ImportRun(Struct, frozen=True):
+    """The results of a command with `--json`, its error output and its exit code."""
+
+    results: list[LineResult] = []
+    questions: list[Question] = []
+    err: str = ""
+    code: int = 0
+
+    @property
+    def recorded(self) -> int:
+        """How many announcements were recorded."""
+        return sum(result.status == 201 for result in self.results)
+
+    @property
+    def known(self) -> int:
+        """How many announcements were recorded before."""
+        return len(self.results) - self.recorded
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """The kind and the cell of each question."""
+        return [(question.kind, question.at) for question in self.questions]
+
+
+Import = Callable[..., Awaitable[ImportRun]]
 
 
 @pytest.fixture
@@ -46,30 +81,31 @@ async def service(database: ScratchDatabase, tmp_path: Path) -> AsyncIterator[Se
 
 @pytest.fixture
 def import_(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Import:
-    """Runs `registry import FILE… --mapping --published-on --dry-run`."""
+    """Run `registry import FILE… --mapping --published-on --dry-run --json`."""
     monkeypatch.setenv("REGISTRY_KEY", ADMIN_KEY)
 
     async def run(
         *files: Path, mapping: Path | None = None, published_on: str | None = None, dry_run: bool = False
-    ) -> Ran:
+    ) -> ImportRun:
         code = 0
         try:
             await asyncio.to_thread(
-                import_sheets.import_sheets, files, mapping, published_on, service.url, dry_run=dry_run, as_json=False
+                import_sheets.import_sheets, files, mapping, published_on, service.url, dry_run=dry_run, as_json=True
             )
         except typer.Exit as end:
             code = end.exit_code
-        told = capsys.readouterr()
-        return Ran(told.out, told.err, code)
+        output = capsys.readouterr()
+        run = msgspec.json.decode(output.out, type=ImportRun) if code == 0 else ImportRun()
+        return msgspec.structs.replace(run, err=output.err, code=code)
 
     return run
 
 
 @pytest.fixture
 def vintage(import_: Import) -> Import:
-    """Imports the Epoch sheets of one day, from the excerpt or from a folder with the whole files."""
+    """Import the Epoch sheets of one day, from the excerpt or from a folder with the complete files."""
 
-    async def run(day: str, *, folder: Path = EXCERPT, mapping: Path = MAPPING, dry_run: bool = False) -> Ran:
+    async def run(day: str, *, folder: Path = EXCERPT, mapping: Path = MAPPING, dry_run: bool = False) -> ImportRun:
         files = [folder / f"{day[:7]}_{sheet}.csv" for sheet in ("centers", "timelines")]
         return await import_(*files, mapping=mapping, published_on=day, dry_run=dry_run)
 

@@ -1,4 +1,4 @@
-"""Files become rows of text without loss, and each cell keeps its place."""
+"""Workbooks are read as rows of text without loss, and each cell keeps its position."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from registry.errors import UnreadableSheet
 from registry.imports import workbook
+from registry.imports.messages import ImportText
 from registry.imports.workbook import SheetErrors
 
 
@@ -26,12 +27,18 @@ def xlsx(*rows: list[Any], name: str = "Announcements") -> bytes:
     return made.getvalue()
 
 
-def test_cells_are_read_as_a_person_sees_them() -> None:
-    midnight = datetime(2025, 6, 16)  # noqa: DTZ001 - as the library gives a day
+def problem_of(error: UnreadableSheet) -> str:
+    problem = error.params["why"]
+    assert isinstance(problem, ImportText)
+    return problem.code
+
+
+def test_cell_values_become_text_without_loss() -> None:
+    midnight = datetime(2025, 6, 16)  # noqa: DTZ001 - openpyxl's form of a date
     day = date(2025, 10, 29)
     values = ["text ", 5_000_000_000, 927.5, 0.1, 1e15, 103.0, day, midnight, True, None, "0"]
     [sheet] = workbook.read("a.xlsx", xlsx(["x"] * len(values), values))
-    read = (
+    texts = (
         "text",
         "5000000000",
         "927.5",
@@ -44,10 +51,10 @@ def test_cells_are_read_as_a_person_sees_them() -> None:
         "",
         "0",
     )
-    assert sheet.rows[0].cells == read
+    assert sheet.rows[0].cells == texts
 
 
-def test_a_cell_is_named_as_spreadsheets_name_it() -> None:
+def test_cell_position_is_written_as_in_spreadsheets() -> None:
     [sheet] = workbook.read("a.xlsx", xlsx(["a"], [], ["b"], name="Bob's deals"))
     assert sheet.rows[0].number == 3
     assert sheet.at(3, 27) == "'Bob''s deals'!AB3"
@@ -55,38 +62,43 @@ def test_a_cell_is_named_as_spreadsheets_name_it() -> None:
     assert plain.at(2, 1) == "deals!B2"
 
 
-def test_rows_of_csv_count_as_the_spreadsheet_counts_them() -> None:
+def test_csv_rows_are_numbered_as_in_spreadsheets() -> None:
     [sheet] = workbook.read("a.csv", 'a,b\r\n"two\nlines",x\r\n\r\ny,z\r\n'.encode("utf-8-sig"))
     assert [(row.number, row.cells) for row in sheet.rows] == [(2, ("two\nlines", "x")), (4, ("y", "z"))]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_the_delimiter_is_the_header_s(delimiter: str) -> None:
+def test_csv_delimiter_is_taken_from_the_header(delimiter: str) -> None:
     [sheet] = workbook.read("a.csv", f"deal{delimiter}type{delimiter}note\nx{delimiter}y{delimiter}z".encode())
     assert sheet.header == ("deal", "type", "note")
     assert sheet.rows[0].cells == ("x", "y", "z")
 
 
-def test_an_error_and_a_formula_without_a_result_are_no_empty_cells() -> None:
+def test_error_values_and_uncalculated_formulas_are_errors() -> None:
     with pytest.raises(SheetErrors) as caught:
         workbook.read("a.xlsx", xlsx(["a", "b"], ["#REF!", "=1+1"]))
-    assert [fault.at for fault in caught.value.faults] == ["Announcements!A2", "Announcements!B2"]
+    assert [(error.at, error.problem.code) for error in caught.value.errors] == [
+        ("Announcements!A2", "cell-error"),
+        ("Announcements!B2", "formula-without-value"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("file", "data", "why"),
+    ("file", "data", "code"),
     [
-        ("a.csv", "거래".encode("cp949"), "is not UTF-8"),
-        ("a.csv", b'a,b\n"x"y,2\n', "expected"),
-        ("a.xlsx", b"no zip at all", "not a zip"),
-        ("a.ods", b"", "ends neither"),
+        ("a.csv", "거래".encode("cp949"), "not-utf8"),
+        ("a.csv", b'a,b\n"x"y,2\n', "csv-syntax"),
+        ("a.xlsx", b"no zip at all", "xlsx-unreadable"),
+        ("a.ods", b"", "file-type-unknown"),
     ],
 )
-def test_what_is_no_spreadsheet_is_refused_in_words(file: str, data: bytes, why: str) -> None:
-    with pytest.raises(UnreadableSheet, match=why):
+def test_unreadable_file_is_rejected_with_the_reason(file: str, data: bytes, code: str) -> None:
+    with pytest.raises(UnreadableSheet) as caught:
         workbook.read(file, data)
+    assert problem_of(caught.value) == code
 
 
-def test_a_sheet_wider_than_any_is_refused() -> None:
-    with pytest.raises(UnreadableSheet, match="columns"):
+def test_sheet_with_too_many_columns_is_rejected() -> None:
+    with pytest.raises(UnreadableSheet) as caught:
         workbook.read("a.csv", ",".join(["x"] * 600).encode())
+    assert problem_of(caught.value) == "sheet-too-large"

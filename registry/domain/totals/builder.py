@@ -222,8 +222,8 @@ class _TotalsBuilder:
     def _rate(self, currency: Currency, target: Currency, stated_on: date) -> Rate | RateUnavailable:
         """The rate of the query's day, or of the amount's; never of a day after the query's effective date."""
         day = self.query.rates_of or stated_on
-        if self.query.asked_on is not None and day > self.query.asked_on:
-            day = self.query.asked_on
+        if self.query.effective_on is not None and day > self.query.effective_on:
+            day = self.query.effective_on
         rate = self.used_rates.get((currency, day))
         if rate is None:
             if self.rates is None:

@@ -21,7 +21,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     Attributes:
         currency: The currency to convert to; None computes a sum per currency.
         rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
-        asked_on: The effective date of the query. A rate of a later day is never used.
+        effective_on: The effective date of the query. A rate of a later day is never used.
         roll_up: Maps an organization to the one it is grouped under: the record it was merged into, or its parent.
         explain: Whether each group has a derivation.
         lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
@@ -30,7 +30,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     currency: Currency | None = None
     group_by: GroupBy | None = None
     rates_of: date | None = None
-    asked_on: date | None = None
+    effective_on: date | None = None
     roll_up: Mapping[str, str] = {}
     explain: bool = False
     lines: int = 1000

@@ -1,0 +1,259 @@
+"""Parses sheets with one announcement per row; `columns.py` lists their columns.
+
+Items of a list are separated by ';'. An amount is written as the press writes it (`money.parse`). An empty cell leaves
+a field out; `null` clears it. All errors of a file are reported at once, each with its cell. A row without an id gets
+one that is derived from its content, so that a row that is sent again is recognized.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Struct
+
+from registry.errors import Invalid, NotJson
+from registry.events import intake
+from registry.events.codec import Content, canonical
+from registry.events.types import (
+    BOOKKEEPING_TYPES,
+    EVENT_TYPES,
+    Announcement,
+    ClaimReported,
+    ClaimRetracted,
+    OrganizationAnnouncement,
+    Slug,
+    StreamKind,
+)
+from registry.imports.columns import (
+    ROW_COLUMNS,
+    SOURCE_COLUMN,
+    importable_types,
+    known_columns,
+    without_source_number,
+)
+from registry.imports.event_cells import EventCells, remove_at
+from registry.imports.messages import ImportText
+from registry.imports.workbook import CellError, Sheet, SheetRow
+
+NAMESPACE = UUID("5b0d0f5c-3a0e-5d62-9a53-3f6f5d0b8f1e")
+"""The namespace of ids derived from a row's content (UUID version 5, RFC 9562 §5.5)."""
+
+MIN_SIMILARITY = 0.6
+"""How similar a known name must be to an unknown one (0 to 1, difflib ratio) to be suggested."""
+
+
+class ParsedRow(Struct, frozen=True):
+    """An announcement for a stream and the cell at which its row begins. `body` is what the client posts."""
+
+    kind: StreamKind
+    slug: str
+    at: str
+    body: Announcement | OrganizationAnnouncement
+
+    def ndjson(self) -> bytes:
+        """The row as a line of an import."""
+        return msgspec.json.encode({self.kind: self.slug, **msgspec.to_builtins(self.body)})
+
+
+class ParsedSheets(Struct, frozen=True):
+    """The announcements of a file in order, or its errors. `skipped_sheets` have no column `type`."""
+
+    rows: tuple[ParsedRow, ...]
+    errors: tuple[CellError, ...]
+    skipped_sheets: tuple[str, ...] = ()
+
+
+def content_id(kind: StreamKind, slug: str, body: Announcement | OrganizationAnnouncement) -> UUID:
+    """The id derived from an announcement's stream, effective date and content."""
+    content = canonical(Content(event=body.event, sources=body.sources, note=body.note))
+    return uuid5(NAMESPACE, f"{kind}/{slug}\n{body.effective_on or ''}\n{content.decode()}")
+
+
+def parse(sheets: Sequence[Sheet]) -> ParsedSheets:
+    """Parse the sheets that have a column `type`. The result has either all announcements or all errors."""
+    rows: list[ParsedRow] = []
+    errors: list[CellError] = []
+    skipped: list[str] = []
+    first_at: dict[UUID, str] = {}
+    for sheet in sheets:
+        if "type" not in sheet.header:
+            skipped.append(sheet.name)
+            continue
+        errors += _header_errors(sheet)
+        for sheet_row in sheet.rows:
+            row, row_errors = _RowParser(sheet, sheet_row).parse()
+            errors += row_errors
+            if row is None:
+                continue
+            assert row.body.id is not None
+            if row.body.id in first_at:
+                errors.append(CellError(row.at, ImportText("row-repeated", other=first_at[row.body.id])))
+            first_at.setdefault(row.body.id, row.at)
+            rows.append(row)
+    if not any("type" in sheet.header for sheet in sheets):
+        errors.append(CellError(sheets[0].at(1, 0) if sheets else "A1", ImportText("type-column-missing")))
+    elif not rows and not errors:
+        errors.append(CellError(skipped[0] if skipped else "A2", ImportText("no-rows")))
+    return ParsedSheets(() if errors else tuple(rows), tuple(errors), tuple(skipped))
+
+
+def _header_errors(sheet: Sheet) -> Iterator[CellError]:
+    names: set[str] = set()
+    for i, name in enumerate(sheet.header):
+        at = sheet.at(sheet.header_row, i)
+        if not name:
+            if any(row.cell(i) for row in sheet.rows):
+                yield CellError(at, ImportText("column-without-name"))
+            continue
+        if name in names:
+            yield CellError(at, ImportText("column-repeated", column=name))
+        names.add(name)
+        column = without_source_number(name)
+        if not name.startswith("#") and column not in known_columns():
+            similar = difflib.get_close_matches(column, known_columns(), 1, MIN_SIMILARITY)
+            if similar:
+                yield CellError(at, ImportText("column-unknown-similar", column=name, similar=similar[0]))
+            else:
+                yield CellError(at, ImportText("column-unknown", column=name))
+
+
+class _RowParser:
+    """Parses one row: its cells by column, and the errors found so far."""
+
+    def __init__(self, sheet: Sheet, row: SheetRow) -> None:
+        self.sheet = sheet
+        self.row = row
+        self.errors: list[CellError] = []
+        self.positions = {
+            name: i for i, name in enumerate(sheet.header) if without_source_number(name) in known_columns()
+        }
+        self.cells = {name: row.cell(i) for name, i in self.positions.items() if row.cell(i) != ""}
+
+    def add_error(self, column: str, problem: ImportText) -> None:
+        self.errors.append(CellError(self.sheet.at(self.row.number, self.positions.get(column, 0)), problem))
+
+    def parse(self) -> tuple[ParsedRow | None, list[CellError]]:
+        width = len(self.sheet.header)
+        if any(self.row.cells[width:]):
+            return None, [CellError(self.sheet.at(self.row.number, width), ImportText("cell-outside-table"))]
+        kinds: list[StreamKind] = [kind for kind in get_args(StreamKind) if kind in self.cells]
+        if len(kinds) != 1:
+            self.add_error("deal", ImportText("stream-missing"))
+            return None, self.errors
+        (kind,) = kinds
+        body = self._body(kind)
+        announcement = self._decode(kind, body) if body is not None else None
+        if announcement is None or self.errors:
+            return None, self.errors
+        slug = self.cells[kind]
+        try:
+            msgspec.convert(slug, Slug)
+        except msgspec.ValidationError:
+            self.add_error(kind, ImportText("slug-invalid", slug=slug))
+            return None, self.errors
+        if announcement.id is None:
+            announcement = msgspec.structs.replace(announcement, id=content_id(kind, slug, announcement))
+        return ParsedRow(kind, slug, self.sheet.at(self.row.number, 0), announcement), []
+
+    def _body(self, kind: StreamKind) -> dict[str, Any] | None:
+        """The announcement as JSON would have it; None if the row has no importable type."""
+        types = importable_types(kind)
+        type_ = self.cells.get("type", "")
+        if type_ not in types:
+            self.add_error("type", _type_problem(kind, type_))
+            return None
+        event = EventCells(types[type_], self.cells, self.add_error).read()
+        body: dict[str, Any] = {"event": {"type": type_, **event}}
+        body |= {name: self.cells[name] for name in ("effective_on", "note", "id") if name in self.cells}
+        if sources := self._sources():
+            body["sources"] = sources
+        return body
+
+    def _sources(self) -> list[dict[str, str]]:
+        sources: dict[str, dict[str, str]] = {}
+        for name, text in self.cells.items():
+            if match := SOURCE_COLUMN.match(name):
+                sources.setdefault(match[1], {})[match[2]] = text
+        return [sources[number] for number in sorted(sources)]
+
+    # --- decoding -----------------------------------------------------------------------------------------------------
+
+    def _decode(self, kind: StreamKind, body: dict[str, Any]) -> Any:
+        """The announcement; None if it is invalid, with an error for each invalid cell."""
+        decoder: Any = intake.announcements if kind == "deal" else intake.organization_announcements
+        try:
+            return decoder.decode_one(msgspec.json.encode(body))
+        except NotJson as error:
+            self.add_error("type", ImportText("row-invalid", problem=error.message))
+        except Invalid:
+            # The decoder stops at the first error. Check the row's fields with a valid event, then the event's fields
+            # with valid row fields, and remove each wrong field to find the next one.
+            type_ = EVENT_TYPES[body["event"]["type"]]
+            is_undated = issubclass(type_, (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted))
+            any_date = {"effective_on": "2000-01-01"} if is_undated else {}
+            self._add_field_errors(decoder, {**any_date, **body, "event": _VALID_EVENT[kind]})
+            self._add_field_errors(decoder, {"event": body["event"], "effective_on": "2000-01-01"})
+        return None
+
+    def _add_field_errors(self, decoder: Any, body: dict[str, Any]) -> None:
+        reported: set[str] = set()
+        while True:
+            try:
+                decoder.decode_one(msgspec.json.encode(body))
+            except Invalid as error:
+                new = [field_error for field_error in error.field_errors if field_error.pointer not in reported]
+                for field_error in new:
+                    pointer = field_error.pointer
+                    name = pointer.rsplit("/", 1)[-1]
+                    if name and not name.isdecimal():
+                        problem = ImportText("field-invalid", field=name, problem=field_error)
+                    else:
+                        problem = ImportText("row-invalid", problem=field_error)
+                    self.add_error(self._column_of(pointer), problem)
+                    remove_at(body, pointer)
+                    reported.add(pointer)
+                if new:
+                    continue
+            return
+
+    def _column_of(self, pointer: str) -> str:
+        """The column of a JSON pointer into the announcement; `type` if the row has no such column."""
+        parts = [p for p in pointer.split("/")[1:] if not p.isdecimal()]
+        if parts[:1] == ["event"]:
+            parts = parts[1:]
+        elif parts[:1] == ["sources"]:
+            number = pointer.split("/")[2]
+            parts[0] = "source" if number == "0" else f"source{int(number) + 1}"
+        while parts:
+            path = ".".join(parts)
+            column = f"event.{path}" if pointer.startswith("/event/") and path in ROW_COLUMNS else path
+            if column in self.cells:
+                return column
+            nested = next((name for name in self.cells if name.startswith(f"{path}.")), None)
+            if nested is not None:
+                return nested
+            parts.pop()
+        return "type"
+
+
+_VALID_EVENT: dict[StreamKind, dict[str, Any]] = {
+    "deal": {"type": "site_dropped", "site": "x"},
+    "organization": {"type": "parent_ended", "parent": "x"},
+}
+
+
+def _type_problem(kind: StreamKind, type_: str) -> ImportText:
+    if not type_:
+        return ImportText("type-missing")
+    if type_ in EVENT_TYPES:
+        if kind == "deal":
+            return ImportText("type-not-for-deals", type=type_)
+        return ImportText("type-not-for-organizations", type=type_)
+    similar = difflib.get_close_matches(type_, importable_types(kind), 1, MIN_SIMILARITY)
+    if similar:
+        return ImportText("type-unknown-similar", type=type_, similar=similar[0])
+    return ImportText("type-unknown", type=type_)
