@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.domain.assessment import flags_by_event, flags_raised
@@ -29,6 +30,7 @@ from registry.events.types import (
     StageChanged,
     StatedAmount,
 )
+from registry.i18n import LANGUAGES, render
 from tests.domain.builders import LogBuilder, day, usd
 
 
@@ -259,3 +261,14 @@ def test_registrations_source_dated_after_recording_is_flagged() -> None:
     assert flags_by_event(history.state_as_of(log.at()), reference_rates()) == {registered.id: (flag,)}
     log.correct(registered, sources=(Source(publisher="The Korea Herald", published_on=day("2024-12-31")),))
     assert flags_by_event(log.history().state_as_of(log.at()), reference_rates()) == {}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_flag_is_explained_in_every_language_after_a_json_round_trip(language: str) -> None:
+    over = announced(PledgeAnnounced(pledge="total", horizon=Horizon(until="2024")))
+    (flag,) = raised(over)
+    assert flag.detail == render(flag.text, "en")
+    decoded = msgspec.json.decode(msgspec.json.encode(flag), type=Flag)
+    assert decoded == flag
+    for value in ("2024", "2025-10-29"):
+        assert value in render(decoded.text, language)

@@ -1,0 +1,297 @@
+"""Properties that hold for the totals of every portfolio, whatever its relations are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, get_args
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.domain.rates import convert
+from registry.domain.totals import (
+    DealRow,
+    Group,
+    GroupBy,
+    PledgeRow,
+    RelationRow,
+    TotalsLine,
+    TotalsQuery,
+    compute_totals,
+    simple_sum,
+)
+from registry.events.types import (
+    Currency,
+    Relation,
+)
+from tests.domain.builders import day
+from tests.domain.portfolios import BN, interval, total
+
+# --- random portfolios ------------------------------------------------------------------------------------------------
+
+SLUGS = [f"deal-{i}" for i in range(5)]
+PLEDGES = ["p", "q"]
+RELATIONS: list[Relation] = list(get_args(Relation))
+
+
+@st.composite
+def pledge_rows(draw: st.DrawFn, name: str, currencies: Sequence[Currency]) -> PledgeRow:
+    low = draw(st.integers(1, 50))
+    spread = draw(st.integers(1, 9) | st.none())
+    return PledgeRow(
+        name,
+        draw(st.sampled_from(["announced", "announced", "announced", "confirmed", "withdrawn"])),
+        draw(st.sampled_from(currencies)),
+        None if spread else Decimal(low * BN),
+        Decimal(low * BN) if spread else None,
+        Decimal((low + spread) * BN) if spread else None,
+        draw(st.sampled_from([None, "about", "more_than"])),
+        draw(st.sampled_from([None, "additional", "annual"])),
+        draw(st.sampled_from([None, "pledge", "intention"])),
+        tuple(draw(st.lists(st.sampled_from(["x", "y", "z"]), max_size=2, unique=True))),
+        draw(st.dates(date(2025, 1, 6), date(2025, 1, 12))),
+        None,
+    )
+
+
+@st.composite
+def portfolios(draw: st.DrawFn, currencies: Sequence[Currency] = ("USD", "KRW"), related: bool = True) -> list[DealRow]:
+    relation = st.builds(
+        RelationRow,
+        st.sampled_from(RELATIONS),
+        st.none() | st.sampled_from(PLEDGES),
+        st.sampled_from(SLUGS),
+        st.none() | st.sampled_from(PLEDGES),
+        st.sampled_from(["e1", "e2", "e3"]),
+    )
+    rows = []
+    for slug in draw(st.lists(st.sampled_from(SLUGS), max_size=5, unique=True)):
+        names = draw(st.lists(st.sampled_from(PLEDGES), max_size=2, unique=True))
+        relations = draw(st.lists(relation, max_size=3)) if related else []
+        rows.append(
+            DealRow(
+                slug,
+                draw(st.sampled_from([None, "committed", "cancelled"])),
+                tuple(draw(st.lists(st.sampled_from(["ai", "chips"]), max_size=2, unique=True))),
+                tuple(draw(st.lists(st.sampled_from(["KR-28", "KR-31", "JP"]), max_size=2, unique=True))),
+                (),
+                tuple(r for r in relations if (r.deal, r.other_pledge) != (slug, r.pledge)),
+                tuple(draw(pledge_rows(name, currencies)) for name in names),
+            )
+        )
+    return rows
+
+
+PledgeKey = tuple[str, str | None]
+
+
+def naive_containers(rows: Sequence[DealRow]) -> dict[PledgeKey, set[PledgeKey]]:
+    """The containers of each pledge by brute force: the transitive closure over pledges and their deals."""
+    pledges = [(row.deal, p.pledge) for row in rows for p in row.pledges]
+    edges: set[tuple[PledgeKey, PledgeKey]] = set()
+    for row in rows:
+        for r in row.relations:
+            if r.relation == "part_of":
+                edges.add(((row.deal, r.pledge), (r.deal, r.other_pledge)))
+            elif r.relation == "includes":
+                edges.add(((r.deal, r.other_pledge), (row.deal, r.pledge)))
+    nodes = {node for edge in edges for node in edge} | set(pledges)
+    reach = {(a, b) for a in nodes for b in nodes if (a, b) in edges or ((a[0], None), b) in edges}
+    for _ in nodes:
+        reach |= {(a, d) for a, b in reach for c, d in reach if b == c}
+    return {
+        p: {
+            w
+            for w in pledges
+            if w != p and ((p, w) in reach or ((p, (w[0], None)) in reach and (w, (w[0], None)) not in edges))
+        }
+        for p in pledges
+    }
+
+
+def counted(group: Group) -> tuple[dict[PledgeKey, TotalsLine], dict[PledgeKey, TotalsLine]]:
+    low = {(line.deal, line.pledge): line for line in group.lines if line.low != "0"}
+    high = {(line.deal, line.pledge): line for line in group.lines if line.high != "0"}
+    return low, high  # type: ignore[return-value]
+
+
+def of_column(line: TotalsLine) -> tuple[str | None, str, str]:
+    return line.currency, line.nature, line.basis
+
+
+GROUPINGS: list[GroupBy | None] = [None, *get_args(GroupBy)]
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS))
+@settings(max_examples=200)
+def test_total_never_adds_a_part_to_its_whole(rows: list[DealRow], group_by: GroupBy | None) -> None:
+    """Property 14, for every group and both bounds, whatever the relations are, cycles included."""
+    wholes = naive_containers(rows)
+    answer = total(rows, group_by=group_by)
+    for group in (answer.overall, *answer.groups):
+        for end in counted(group):
+            for part, whole in itertools.permutations(end, 2):
+                if of_column(end[part]) == of_column(end[whole]):
+                    assert whole not in wholes[part], f"{part} is part of {whole} in {group.key}"
+    low, high = counted(answer.overall)
+    for end in (low, high):
+        for part, whole in itertools.permutations(end, 2):
+            if whole in wholes[part]:
+                kept_apart = (end[part].nature, end[whole].nature) == ("commitment", "intention")
+                assert kept_apart, "overall, a part counts beside its whole only if the whole is an intention"
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+@settings(max_examples=200)
+def test_lower_bound_is_at_most_the_upper_bound(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    for group in (answer.overall, *answer.groups):
+        assert all(Decimal(c.low) <= Decimal(c.high) for c in group.columns)
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+def test_every_pledge_is_listed_once_and_lines_add_up(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    every = sorted((row.deal, p.pledge) for row in rows for p in row.pledges)
+    assert sorted((line.deal, line.pledge) for line in answer.overall.lines) == every
+    for group in (answer.overall, *answer.groups):
+        assert sum(group.rules.values()) == len(group.lines)
+        for result in group.columns:
+            lines = [x for x in group.lines if of_column(x) == (result.currency, result.nature, result.basis)]
+            assert sum(Decimal(x.low) for x in lines) == Decimal(result.low)
+            assert sum(Decimal(x.high) for x in lines) == Decimal(result.high)
+            assert (result.certain, result.pledges) == (
+                sum(x.low != "0" for x in lines),
+                sum(x.high != "0" for x in lines),
+            )
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]))
+@settings(max_examples=200)
+def test_pledge_counts_in_the_bounds_of_its_rule(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None
+) -> None:
+    answer = total(rows, group_by=group_by, currency=currency)
+    for group in (answer.overall, *answer.groups):
+        for line in group.lines:
+            # A range with one figure may add nothing to a bound in which it counts.
+            assert line.rule.counts_low or line.low == "0", line
+            assert line.rule.counts_high or line.high == "0", line
+            assert (line.high != "0") == line.rule.counts_high or line.rule in ("counted", "additional"), line
+
+
+@given(portfolios(), st.sampled_from(GROUPINGS), st.sampled_from([None, "USD"]), st.integers(0, 3))
+def test_number_of_listed_pledges_changes_no_figure(
+    rows: list[DealRow], group_by: GroupBy | None, currency: Currency | None, lines: int
+) -> None:
+    """The builder adds pledges that no list has room for by another code path."""
+    whole = total(rows, group_by=group_by, currency=currency)
+    cut = total(rows, group_by=group_by, currency=currency, lines=lines)
+    for one, other in zip((whole.overall, *whole.groups), (cut.overall, *cut.groups), strict=True):
+        assert one.key == other.key
+        assert one.columns == other.columns
+        assert one.rules == other.rules
+        assert len(other.lines) + other.more == len(one.lines) + one.more
+    assert len(cut.overall.lines) <= lines
+    assert sum(len(group.lines) for group in cut.groups) <= lines
+
+
+@given(portfolios(), st.randoms())
+def test_order_of_deals_does_not_matter(rows: list[DealRow], random: Any) -> None:
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    one, other = total(rows, group_by="organization"), total(shuffled, group_by="organization")
+    assert one.overall.columns == other.overall.columns
+    assert [g.columns for g in one.groups] == [g.columns for g in other.groups]
+    assert sorted(map(msgspec.json.encode, one.overall.lines)) == sorted(map(msgspec.json.encode, other.overall.lines))
+
+
+@given(portfolios(), st.sampled_from(SLUGS), pledge_rows("new", ["USD", "KRW"]))
+def test_new_part_of_a_counted_pledge_keeps_the_lower_bound(rows: list[DealRow], whole: str, part: PledgeRow) -> None:
+    part = msgspec.structs.replace(part, commitment="intention", status="announced")
+    before = total(rows).overall
+    counting = [line for line in before.lines if line.deal == whole and line.low != "0"]
+    if not counting:
+        return
+    relation = RelationRow("part_of", "new", whole, counting[0].pledge, "e9")
+    after = total([*rows, DealRow("part", None, (), (), (), (relation,), (part,))]).overall
+
+    def lows(group: Group) -> dict[tuple[str, str, str], str]:
+        return {(c.currency, c.nature, c.basis): c.low for c in group.columns if c.low != "0"}
+
+    assert lows(after) == lows(before)
+
+
+@given(portfolios())
+def test_lower_bound_never_adds_declared_overlaps(rows: list[DealRow]) -> None:
+    low, _ = counted(total(rows).overall)
+    for row in rows:
+        for r in row.relations:
+            one, other = (row.deal, r.pledge), (r.deal, r.other_pledge)
+            if r.relation == "overlaps" and one in low and other in low:
+                assert of_column(low[one])[1:] != of_column(low[other])[1:]
+
+
+@given(portfolios(currencies=("USD",), related=False))
+def test_without_relations_every_amount_counts_in_both_bounds(rows: list[DealRow]) -> None:
+    overall = total(rows).overall
+    for result in overall.columns:
+        expected = [
+            p
+            for row in rows
+            for p in row.pledges
+            if row.stage != "cancelled"
+            and p.status != "withdrawn"
+            and (p.basis == "annual") == (result.basis == "annual")
+            and (p.commitment == "intention") == (result.nature == "intention")
+        ]
+        assert Decimal(result.low) == sum(p.low or p.value or 0 for p in expected)
+        assert Decimal(result.high) == sum(p.high or p.value or 0 for p in expected)
+
+
+@given(portfolios(related=False), st.dates(date(2024, 12, 30), date(2025, 1, 20)))
+def test_converted_total_is_the_sum_of_converted_amounts(rows: list[DealRow], effective_on: date) -> None:
+    answer = total(rows, currency="EUR", effective_on=effective_on)
+    assert all(rate.day <= effective_on for rate in answer.rates)
+    for result in answer.overall.columns:
+        lines = [x for x in answer.overall.lines if of_column(x) == (result.currency, result.nature, result.basis)]
+        again = Decimal(0)
+        for x in (line for line in lines if line.low != "0" and line.stated is not None):
+            assert x.rate is not None
+            assert x.rate in answer.rates
+            assert x.stated is not None
+            again += convert(Decimal(x.stated.low or x.stated.value or 0), x.rate)
+        assert Decimal(result.low) == again
+
+
+def test_long_chain_of_parts_terminates() -> None:
+    first = day("2025-01-01")
+    rows = []
+    for i in range(600):
+        pledge = PledgeRow("p", "announced", "USD", Decimal(i + 1), None, None, None, None, None, (), first, None)
+        above = (RelationRow("part_of", "p", f"deal-{i + 1}", "p", "e"),) if i < 599 else ()
+        rows.append(DealRow(f"deal-{i}", None, (), (), (), above, (pledge,)))
+    assert interval(total(rows).overall, "USD") == (600, 600)
+
+
+@given(portfolios(), st.sets(st.integers(0, 20)))
+@settings(max_examples=200)
+def test_simple_sums_equal_the_sum_of_their_pledges(rows: list[DealRow], summed: set[int]) -> None:
+    related = {relation.deal for row in rows for relation in row.relations}
+    sums = {i: simple_sum(row) for i, row in enumerate(rows) if i in summed and row.deal not in related}
+    simple = {i: one for i, one in sums.items() if one is not None and one.kind}
+    examined = [row for i, row in enumerate(rows) if i not in simple]
+
+    from_rows = compute_totals(rows, TotalsQuery(lines=0)).overall
+    from_sums = compute_totals(examined, TotalsQuery(lines=0), simple_sums=simple.values()).overall
+
+    assert from_sums.columns == from_rows.columns
+    assert from_sums.rules == from_rows.rules
