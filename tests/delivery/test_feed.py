@@ -44,25 +44,25 @@ async def feed(pool: Pool, recorder: Recorder) -> AsyncIterator[Feed]:
 
 def messages(text: str) -> list[tuple[int, Any]]:
     """Parse server-sent messages: their ids and their data."""
-    found = []
+    parsed = []
     for message in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in message.splitlines() if not line.startswith(":"))
         if "data" in fields:
-            found.append((int(fields["id"]), json.loads(fields["data"])))
-    return found
+            parsed.append((int(fields["id"]), json.loads(fields["data"])))
+    return parsed
 
 
-async def first(feed: Feed, count: int, after: int, wanted: Filter = Filter()) -> list[int]:  # noqa: B008 - it is frozen
+async def first(feed: Feed, count: int, after: int, event_filter: Filter = Filter()) -> list[int]:  # noqa: B008 - it is frozen
     """The positions of the first `count` events that a listener gets."""
-    found: list[int] = []
+    positions: list[int] = []
     async with asyncio.timeout(PATIENCE):
-        listening = feed.listen(after, wanted)
+        listening = feed.listen(after, event_filter)
         async for chunk in listening:
-            found += [position for position, event in messages(chunk.decode()) if event["position"] == position]
-            if len(found) >= count:
+            positions += [position for position, event in messages(chunk.decode()) if event["position"] == position]
+            if len(positions) >= count:
                 break
         await listening.aclose()  # type: ignore[attr-defined]
-    return found
+    return positions
 
 
 async def deals(recorder: Recorder, count: int, name: str = "plant") -> None:
@@ -95,15 +95,15 @@ async def test_listener_behind_the_buffer_reads_from_the_log(
     monkeypatch.setattr(module, "PAGE", 7)
     slow = feed.listen(0, Filter())
     assert await anext(slow) == b"retry: 1000\n\n"
-    found: list[int] = []
+    positions: list[int] = []
     for n in range(10):
         await deals(recorder, 20, f"p{n}")
         chunk = (await anext(slow)).decode()
-        found += [position for position, _ in messages(chunk)]
-    while len(found) < 200:
-        found += [position for position, _ in messages((await anext(slow)).decode())]
+        positions += [position for position, _ in messages(chunk)]
+    while len(positions) < 200:
+        positions += [position for position, _ in messages((await anext(slow)).decode())]
     await slow.aclose()  # type: ignore[attr-defined]
-    assert found == list(range(1, 201))
+    assert positions == list(range(1, 201))
 
 
 async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recorder: Recorder) -> None:
@@ -113,7 +113,7 @@ async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recor
         request("one", REGISTERED, pledged(sources=[source]), {"effective_on": "2025-01-01", "event": joined})
     )
     await deals(recorder, 10)
-    wanted = {
+    cases = {
         Filter(type="pledge_announced"): [2, 14],
         Filter(deal="one"): [1, 2, 3, 14, 15],
         Filter(organization="aws"): [3, 15],
@@ -121,14 +121,14 @@ async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recor
         Filter(deal="one", type="pledge_announced"): [2, 14],
         Filter(deal="one", organization="aws", type="parties_joined"): [3],
     }
-    listening = [asyncio.create_task(first(feed, len(expected), 0, f)) for f, expected in wanted.items()]
+    listening = [asyncio.create_task(first(feed, len(expected), 0, f)) for f, expected in cases.items()]
     await asyncio.sleep(0.2)
     left = {"type": "party_left", "organization": "aws", "role": "investor"}
     await recorder.record(
         request("one", pledged("more", sources=[source]), {"effective_on": "2025-07-01", "event": left})
     )
     await deals(recorder, 3, "after")
-    assert [await task for task in listening] == list(wanted.values())
+    assert [await task for task in listening] == list(cases.values())
 
 
 async def test_lost_notification_delays_events_and_loses_none(
@@ -167,7 +167,7 @@ async def test_dropped_connections_delay_events_and_lose_none(
     async with wire(database.app_url) as line:
         connections = await postgres.pool(line.url, min_size=1, max_size=4)
         async with connections, Feed(connections) as feed:
-            found: list[int] = []
+            positions: list[int] = []
             listening = feed.listen(0, Filter())
             for n in range(6):
                 await deals(recorder, 10, f"p{n}")
@@ -175,18 +175,18 @@ async def test_dropped_connections_delay_events_and_lose_none(
                 if n % 2:
                     line.inject_fault(at=2)
                     await listening.aclose()  # type: ignore[attr-defined]
-                    listening = feed.listen(found[-1], Filter())
-                while len(found) < 10 * (n + 1):
+                    listening = feed.listen(positions[-1], Filter())
+                while len(positions) < 10 * (n + 1):
                     try:
-                        found += [position for position, _ in messages((await anext(listening)).decode())]
+                        positions += [position for position, _ in messages((await anext(listening)).decode())]
                     except StopAsyncIteration:
-                        listening = feed.listen(found[-1] if found else 0, Filter())
+                        listening = feed.listen(positions[-1] if positions else 0, Filter())
                 # The feed polls, so the fault occurs at the latest after everything was delivered.
-                while line.armed:  # noqa: ASYNC110 - nobody tells that it came
+                while line.armed:  # noqa: ASYNC110 - the proxy has no event for it
                     await asyncio.sleep(0.01)
             assert line.cuts == 3
             await listening.aclose()  # type: ignore[attr-defined]
-    assert found == list(range(1, 61))
+    assert positions == list(range(1, 61))
 
 
 async def test_redacted_content_is_not_delivered_from_the_buffer(feed: Feed, recorder: Recorder) -> None:
@@ -268,14 +268,14 @@ async def served(server: Server, admin: Admin, name: str) -> AsyncIterator[Servi
 
 
 async def lines_of(answer: httpx.Response, count: int) -> list[int]:
-    found: list[int] = []
+    positions: list[int] = []
     async with asyncio.timeout(PATIENCE):
         async for line in answer.aiter_lines():
             if line.startswith("id: "):
-                found.append(int(line.removeprefix("id: ")))
-                if len(found) == count:
+                positions.append(int(line.removeprefix("id: ")))
+                if len(positions) == count:
                     break
-    return found
+    return positions
 
 
 async def test_feed_over_http_is_a_stream_of_server_sent_events(server: Server, admin: Admin) -> None:

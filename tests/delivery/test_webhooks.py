@@ -92,15 +92,15 @@ async def post(service: Service, slug: str, *announcements: dict[str, Any]) -> N
         assert answer.status_code == 201, answer.text
 
 
-async def hook(service: Service, receiver: Receiver, **asked: Any) -> dict[str, Any]:
-    answer = await service.client.post("/v1/webhooks", json={"url": receiver.url, **asked})
+async def hook(service: Service, receiver: Receiver, **fields: Any) -> dict[str, Any]:
+    answer = await service.client.post("/v1/webhooks", json={"url": receiver.url, **fields})
     assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    webhook: dict[str, Any] = answer.json()
+    return webhook
 
 
-async def deliveries(service: Service, made: dict[str, Any]) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/v1/webhooks/{made['id']}/deliveries")
+async def deliveries(service: Service, webhook: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/v1/webhooks/{webhook['id']}/deliveries")
     return list(answer.json()["deliveries"])
 
 
@@ -108,21 +108,21 @@ async def listed(service: Service, until: Callable[[dict[str, Any]], bool]) -> d
     """Wait until the only webhook satisfies a condition."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            [found] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
-            if until(found):
-                return dict(found)
+            [webhook] = (await service.client.get("/v1/webhooks")).json()["webhooks"]
+            if until(webhook):
+                return dict(webhook)
             await asyncio.sleep(0.02)
 
 
 async def test_new_events_are_sent_signed_and_in_order(service: Service, receiver: Receiver) -> None:
     await post(service, "before", registered())
-    made = await hook(service, receiver)
+    webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged(), pledged(pledge="more"))
     got = await receiver.has(3)
     logged = (await service.client.get("/v1/events?after=1")).json()["events"]
     assert [message["data"] for message in got] == logged
     assert [message["type"] for message in got] == ["deal_registered", "pledge_announced", "pledge_announced"]
-    secret = base64.b64decode(made["secret"].removeprefix("whsec_"))
+    secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
     assert len(secret) == 32
     for (headers, body), event in zip(receiver.got, logged, strict=True):
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -141,31 +141,31 @@ def test_signature_matches_the_example_of_standard_webhooks() -> None:
 
 async def test_event_is_sent_again_until_the_receiver_accepts_it(service: Service, receiver: Receiver) -> None:
     receiver.answers = [500, 0, 302, 204]
-    made = await hook(service, receiver)
+    webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
     got = await receiver.has(5)
     assert [message["data"]["position"] for message in got] == [1, 1, 1, 1, 2]
     assert len({headers["webhook-id"] for headers, _ in receiver.got[:4]}) == 1
     await listed(service, lambda webhook: webhook["position"] == 2)
-    told = await deliveries(service, made)
-    assert [(d["position"], d["attempt"], d["status"]) for d in reversed(told)] == [
+    attempts = await deliveries(service, webhook)
+    assert [(d["position"], d["attempt"], d["status"]) for d in reversed(attempts)] == [
         (1, 1, 500),
         (1, 2, None),
         (1, 3, 302),
         (1, 4, 204),
         (2, 1, 200),
     ]
-    assert told[0]["error"] is None
-    assert told[-1]["error"] == "answered 500"
+    assert attempts[0]["error"] is None
+    assert attempts[-1]["error"] == "answered 500"
 
 
 async def test_failing_webhook_is_disabled_and_resumes_after_a_resend(service: Service, receiver: Receiver) -> None:
     receiver.answers = [500] * 4
-    made = await hook(service, receiver)
+    webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
     await listed(service, lambda webhook: webhook["disabled_at"] is not None)
     assert [message["data"]["position"] for message in await receiver.has(4)] == [1] * 4
-    path = f"/v1/webhooks/{made['id']}"
+    path = f"/v1/webhooks/{webhook['id']}"
     again = (await service.client.post(f"{path}/resend", json={"position": 2})).json()
     assert (again["status"], again["position"]) == (200, 2)
     # Delivery continues with the event that had failed.
@@ -191,17 +191,17 @@ async def test_webhook_sends_matching_events_from_its_start_position(service: Se
 
 
 async def test_test_message_returns_the_receivers_status(service: Service, receiver: Receiver) -> None:
-    made = await hook(service, receiver)
+    webhook = await hook(service, receiver)
     receiver.answers = [418]
-    told = (await service.client.post(f"/v1/webhooks/{made['id']}/test")).json()
-    assert (told["status"], told["error"], told["position"]) == (418, "answered 418", None)
+    delivery = (await service.client.post(f"/v1/webhooks/{webhook['id']}/test")).json()
+    assert (delivery["status"], delivery["error"], delivery["position"]) == (418, "answered 418", None)
     assert (await receiver.has(1))[0]["type"] == "webhook.test"
-    assert [d["message"] for d in await deliveries(service, made)] == [told["message"]]
+    assert [d["message"] for d in await deliveries(service, webhook)] == [delivery["message"]]
 
 
 async def test_deleted_webhook_is_sent_nothing(service: Service, receiver: Receiver) -> None:
-    made = await hook(service, receiver)
-    path = f"/v1/webhooks/{made['id']}"
+    webhook = await hook(service, receiver)
+    path = f"/v1/webhooks/{webhook['id']}"
     assert (await service.client.delete(path)).status_code == 204
     assert (await service.client.delete(path)).status_code == 404
     assert (await service.client.get(f"{path}/deliveries")).status_code == 404
@@ -303,8 +303,8 @@ async def refusing(server: Server, admin: Admin) -> AsyncIterator[httpx.AsyncCli
 
 
 async def test_webhooks_need_an_api_key_with_scope_admin(service: Service, receiver: Receiver) -> None:
-    made = await hook(service, receiver)
-    path = f"/v1/webhooks/{made['id']}"
+    webhook = await hook(service, receiver)
+    path = f"/v1/webhooks/{webhook['id']}"
     key = await service.key("read", "record", "correct", "redact")
     for method, url in (
         ("GET", "/v1/webhooks"),

@@ -48,18 +48,18 @@ async def post(
 
 async def append_until(service: Service, size: int) -> None:
     """Record events of several deals until the log has this size."""
-    held = await service.size()
+    recorded = await service.size()
     number = 0
-    while held < size:
+    while recorded < size:
         number += 1
-        wanted = [
+        announcements = [
             registered(f"Plant {number}"),
             pledged(),
             *(revised(f"2025-07-{day:02}", str(day)) for day in range(1, 29)),
         ]
-        some = wanted[: min(1 + number % 30, size - held)]
-        await post(service, f"plant-{number}-{held}", *some)
-        held += len(some)
+        batch = announcements[: min(1 + number % 30, size - recorded)]
+        await post(service, f"plant-{number}-{recorded}", *batch)
+        recorded += len(batch)
 
 
 async def keys(service: Service) -> list[VerifierKey]:

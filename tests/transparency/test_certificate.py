@@ -59,11 +59,11 @@ async def test_certificate_proves_the_state_offline(service: Service, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(socket, "socket", no_network)
-        found = verify_bundle(data, verifiers)
-    assert (found.position, found.size, found.origin) == (120, 120, "registry.example/log")
+        result = verify_bundle(data, verifiers)
+    assert (result.position, result.size, result.origin) == (120, 120, "registry.example/log")
     assert json.loads(data)["state"] == state
     # Whitespace and the order of keys do not matter.
-    assert verify_bundle(json.dumps(json.loads(data), indent=2, sort_keys=True).encode(), verifiers) == found
+    assert verify_bundle(json.dumps(json.loads(data), indent=2, sort_keys=True).encode(), verifiers) == result
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ async def test_certificate_of_the_past_proves_the_state_as_of_then(service: Serv
     data = await bundle(service, f"&{clocks}")
     state = await plain(service, clocks)
     assert json.loads(data)["state"] == state
-    found = verify_bundle(data, await keys(service))
-    assert found.position == (int(clocks.partition("=")[2]) if clocks.startswith("position") else 120)
+    result = verify_bundle(data, await keys(service))
+    assert result.position == (int(clocks.partition("=")[2]) if clocks.startswith("position") else 120)
 
 
 async def test_certificate_at_a_recorded_time_proves_the_state_then(service: Service) -> None:
@@ -198,8 +198,8 @@ async def test_deal_with_many_events_has_a_certificate(service: Service) -> None
     await post(service, DEAL, registered(), pledged())
     for start in range(0, 300, 100):
         await post(service, DEAL, *(revised("2025-07-01", str(1 + start + number)) for number in range(100)))
-    found = verify_bundle(await bundle(service), await keys(service))
-    assert (found.proves.code, found.proves.params["events"]) == ("proves_state", 302)
+    result = verify_bundle(await bundle(service), await keys(service))
+    assert (result.proves.code, result.proves.params["events"]) == ("proves_state", 302)
 
 
 async def test_unknown_deal_has_no_certificate(service: Service) -> None:

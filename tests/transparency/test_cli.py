@@ -46,8 +46,8 @@ def rows(done: Done[str]) -> Any:
 async def test_verify_reports_the_log_and_records_the_verification(service: Service) -> None:
     await append_until(service, 300)
     checkpoint = await head(service)
-    (found,) = rows(await registry(service.settings, "verify"))
-    assert (found["size"], found["root"], found["erased"]) == (300, checkpoint.root.hex(), 0)
+    (result,) = rows(await registry(service.settings, "verify"))
+    assert (result["size"], result["root"], result["erased"]) == (300, checkpoint.root.hex(), 0)
     kept = await service.app.state.services.evidence.last_verified()
     assert (kept[1], kept[2]) == (300, checkpoint.root)
 
@@ -107,8 +107,8 @@ async def test_verify_checks_a_bundle_with_only_the_key(service: Service, tmp_pa
     ):
         bundle = tmp_path / "bundle"
         bundle.write_bytes((await service.visitor.get(path, headers={"accept": accept})).content)
-        (found,) = rows(await registry(None, "verify", str(bundle), "--key", given))
-        assert (found["position"], found["size"], found["origin"]) == (2, 2, "registry.example/log")
+        (result,) = rows(await registry(None, "verify", str(bundle), "--key", given))
+        assert (result["position"], result["size"], result["origin"]) == (2, 2, "registry.example/log")
         changed = bundle.read_bytes().replace(b"pledge_announced", b"pledge_withdrawn").replace(b"index 1", b"index 0")
         done = await registry(None, "verify", "-", "--key", given, given=changed)
         assert (done.returncode, done.stdout) == (6, ""), accept

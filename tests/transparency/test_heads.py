@@ -62,8 +62,8 @@ def test_every_head_and_every_absence_is_proved(known: dict[str, tuple[int, byte
     heads = StreamHeadTree()
     heads.update(heads_of(known))
     proof = heads.prove(name)
-    wanted = StreamHead(name, *known[name]) if name in known else None
-    assert verify_head(name, proof.lines, proof.path, heads.root()) == wanted
+    expected = StreamHead(name, *known[name]) if name in known else None
+    assert verify_head(name, proof.lines, proof.path, heads.root()) == expected
     leaf = leaf_hash(proof.lines.encode())
     metamorphic_log.verify_inclusion(bucket_of(name), BUCKETS, leaf, list(proof.path), heads.root())
 

@@ -69,17 +69,17 @@ async def test_every_served_proof_verifies_with_independent_verifiers(service: S
     roots = [mth(leaves[:size]) for size in range(SMALL + 1)]
     for size in (1, 2, 3, 31, 32, 33, SMALL):
         for position in range(1, size + 1):
-            found = (await get(service, f"/v1/log/proof/inclusion?position={position}&size={size}")).json()
-            path, leaf = unhex(found["path"]), leaf_hash(found["entry"].encode())
-            assert (leaf.hex(), found["root"]) == (found["leaf_hash"], roots[size].hex())
+            served = (await get(service, f"/v1/log/proof/inclusion?position={position}&size={size}")).json()
+            path, leaf = unhex(served["path"]), leaf_hash(served["entry"].encode())
+            assert (leaf.hex(), served["root"]) == (served["leaf_hash"], roots[size].hex())
             verify_inclusion(position - 1, size, leaf, path, roots[size])
             metamorphic_log.verify_inclusion(position - 1, size, leaf, path, roots[size])
             InclusionProof(position - 1, size, path).check(leaf, roots[size])
     for new in (1, 2, 3, 17, 32, 33, SMALL):
         for old in range(1, new + 1):
-            found = (await get(service, f"/v1/log/proof/consistency?from={old}&to={new}")).json()
-            path = unhex(found["path"])
-            assert (found["from_root"], found["to_root"]) == (roots[old].hex(), roots[new].hex())
+            served = (await get(service, f"/v1/log/proof/consistency?from={old}&to={new}")).json()
+            path = unhex(served["path"])
+            assert (served["from_root"], served["to_root"]) == (roots[old].hex(), roots[new].hex())
             verify_consistency(old, new, path, roots[old], roots[new])
             metamorphic_log.verify_consistency(old, new, path, roots[old], roots[new])
             ConsistencyProof(old, new, path).check(roots[old], roots[new])
@@ -89,20 +89,20 @@ async def test_proofs_span_full_tiles_and_any_earlier_size(service: Service) -> 
     await append_until(service, LARGE)
     leaves = await leaves_of(service)
     for position, size in ((1, 600), (256, 600), (257, 600), (512, 513), (600, 600), (1, 256), (255, 257), (300, 512)):
-        found = (await get(service, f"/v1/log/proof/inclusion?position={position}&size={size}")).json()
+        served = (await get(service, f"/v1/log/proof/inclusion?position={position}&size={size}")).json()
         metamorphic_log.verify_inclusion(
-            position - 1, size, leaves[position - 1], unhex(found["path"]), mth(leaves[:size])
+            position - 1, size, leaves[position - 1], unhex(served["path"]), mth(leaves[:size])
         )
     for old, new in ((1, 600), (255, 256), (256, 600), (257, 512), (512, 600), (599, 600), (300, 599)):
-        found = (await get(service, f"/v1/log/proof/consistency?from={old}&to={new}")).json()
-        metamorphic_log.verify_consistency(old, new, unhex(found["path"]), mth(leaves[:old]), mth(leaves[:new]))
+        served = (await get(service, f"/v1/log/proof/consistency?from={old}&to={new}")).json()
+        metamorphic_log.verify_consistency(old, new, unhex(served["path"]), mth(leaves[:old]), mth(leaves[:new]))
 
 
 async def test_independent_verifiers_reject_served_data_with_one_changed_bit(service: Service) -> None:
     await append_until(service, 11)
-    found = (await get(service, "/v1/log/proof/inclusion?position=3")).json()
-    root = bytes.fromhex(found["root"])
-    parts = [bytes.fromhex(found["leaf_hash"]), root, *unhex(found["path"])]
+    served = (await get(service, "/v1/log/proof/inclusion?position=3")).json()
+    root = bytes.fromhex(served["root"])
+    parts = [bytes.fromhex(served["leaf_hash"]), root, *unhex(served["path"])]
     for number in range(len(parts)):
         for bit in range(256):
             leaf, other, *path = (flipped(p, bit) if at == number else p for at, p in enumerate(parts))
@@ -112,8 +112,8 @@ async def test_independent_verifiers_reject_served_data_with_one_changed_bit(ser
                 InclusionProof(2, 11, path).check(leaf, other)
             with pytest.raises(ProofError):
                 verify_inclusion(2, 11, leaf, path, other)
-    found = (await get(service, "/v1/log/proof/consistency?from=6")).json()
-    parts = [bytes.fromhex(found["from_root"]), root, *unhex(found["path"])]
+    served = (await get(service, "/v1/log/proof/consistency?from=6")).json()
+    parts = [bytes.fromhex(served["from_root"]), root, *unhex(served["path"])]
     for number in range(len(parts)):
         for bit in range(256):
             old, new, *path = (flipped(p, bit) if at == number else p for at, p in enumerate(parts))

@@ -34,16 +34,16 @@ def redaction(event: str) -> dict[str, Any]:
 async def secretive(service: Service) -> list[dict[str, Any]]:
     """Record a deal with the secret in one event, its two corrections and a stored response."""
     receipts = await post(service, DEAL, registered())
-    said = announced(
+    announcement = announced(
         "2025-06-16",
         "partnership_formed",
         sources=[SOURCE],
         members=[SECRET.lower()],
         name={"en": f"The pact of {SECRET}"},
     )
-    said["note"] = f"as {SECRET} told"
+    announcement["note"] = f"as {SECRET} told"
     keyed = {"Idempotency-Key": "one"}
-    answer = await service.client.post(f"/v1/deals/{DEAL}/events", json=said, headers=keyed)
+    answer = await service.client.post(f"/v1/deals/{DEAL}/events", json=announcement, headers=keyed)
     assert answer.status_code == 201
     receipts += answer.json()["events"]
     for day in ("2025-06-17", "2025-06-18"):
@@ -59,7 +59,7 @@ def hides(text: bytes | str) -> bool:
 
 async def held(owner: asyncpg.Connection[asyncpg.Record]) -> set[str]:
     """The tables and columns of the database that contain the secret."""
-    found = set()
+    result = set()
     columns = await owner.fetch(
         "SELECT table_name, column_name, data_type FROM information_schema.columns c "
         "JOIN information_schema.tables t USING (table_schema, table_name) "
@@ -70,8 +70,8 @@ async def held(owner: asyncpg.Connection[asyncpg.Record]) -> set[str]:
         text = f"encode({column}, 'escape')" if kind == "bytea" else f"{column}::text"
         hexed = f"encode(convert_to(lower({text}), 'UTF8'), 'hex')"
         if await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {hexed} LIKE '%{needle}%')"):
-            found.add(f"{table}.{column}")
-    return found
+            result.add(f"{table}.{column}")
+    return result
 
 
 EVERYWHERE = (
@@ -123,9 +123,9 @@ async def test_redacted_content_is_in_no_table_and_no_response(
         assert hides(answer.content)
         assert await held(owner) == set()
         for process in (service, other):
-            for path, found in (await get_all(process.visitor)).items():
-                assert hides(found.content), path
-                assert hides(str(found.headers)), path
+            for path, result in (await get_all(process.visitor)).items():
+                assert hides(result.content), path
+                assert hides(str(result.headers)), path
             for receipt in receipts:
                 assert hides((await process.visitor.get(f"/v1/events/{receipt['id']}")).content)
             for query in (f"?organization={SECRET.lower()}", f"?source={SOURCE['url']}"):
@@ -141,13 +141,13 @@ async def test_redacted_content_is_in_no_table_and_no_response(
 def addresses(service: Service, ids: list[str]) -> list[str]:
     """The path of every GET route of the service, so that new routes are tested too."""
     known = {"{deal:str}": [DEAL], "{id:str}": ids, "{organization:str}": [SECRET.lower(), "another"]}
-    found = []
+    result = []
     for route in service.app.routes:
         paths = [route.path] if "GET" in getattr(route, "methods", ()) else []
         for name, values in known.items():
             paths = [path.replace(name, value) for path in paths for value in (values if name in path else [""])]
-        found += [path for path in paths if "{" not in path and not path.endswith("/stream")]
-    return found
+        result += [path for path in paths if "{" not in path and not path.endswith("/stream")]
+    return result
 
 
 async def test_no_route_returns_redacted_content(service: Service) -> None:
@@ -203,8 +203,8 @@ async def test_proofs_stay_valid_after_a_redaction(service: Service) -> None:
     assert verify_bundle(kept, verifiers).erased == 0  # a bundle kept from before still proves the content
     async with await postgres.pool(str(service.settings.database_url), min_size=1, max_size=1) as pool:
         trusted = [TrustedCheckpoint(Finding("source_database", size=one.size), one) for one in (old, new)]
-        found = await verify_log(pool, trusted)
-    assert (found.size, found.erased) == (6, 3)
+        result = await verify_log(pool, trusted)
+    assert (result.size, result.erased) == (6, 3)
 
 
 async def test_short_redacted_text_cannot_be_guessed_from_what_remains(service: Service) -> None:
@@ -249,12 +249,12 @@ async def test_history_shows_when_by_whom_and_why_an_event_was_redacted(service:
     erased = by_id[receipts[1]["id"]]
     assert erased["erased"] is True
     assert erased["event"] is None
-    told = by_id[answer.json()["events"][0]["id"]]
-    assert told["event"]["redacts"] == receipts[1]["id"]
-    assert told["event"]["also"] == [receipts[2]["id"], receipts[3]["id"]]
-    assert told["event"]["reason"] == "An order of 2025-11-01, file 12."
-    assert told["recorded_at"] == answer.json()["events"][0]["recorded_at"]
-    assert told["recorded_by"] == await service.pool.fetchval("SELECT max(id) FROM keys")
+    redacted = by_id[answer.json()["events"][0]["id"]]
+    assert redacted["event"]["redacts"] == receipts[1]["id"]
+    assert redacted["event"]["also"] == [receipts[2]["id"], receipts[3]["id"]]
+    assert redacted["event"]["reason"] == "An order of 2025-11-01, file 12."
+    assert redacted["recorded_at"] == answer.json()["events"][0]["recorded_at"]
+    assert redacted["recorded_by"] == await service.pool.fetchval("SELECT max(id) FROM keys")
 
 
 async def test_redacting_a_correction_redacts_later_corrections_and_does_not_restore_the_original(
@@ -262,36 +262,36 @@ async def test_redacting_a_correction_redacts_later_corrections_and_does_not_res
 ) -> None:
     await post(service, DEAL, registered())
     (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", name={"en": "A mill"}))
-    said = {"type": "site_announced", "site": "mill", "name": {"en": SECRET}}
-    (wrong,) = await post(service, DEAL, corrected(first["id"], event=said))
+    announcement = {"type": "site_announced", "site": "mill", "name": {"en": SECRET}}
+    (wrong,) = await post(service, DEAL, corrected(first["id"], event=announcement))
     (later,) = await post(service, DEAL, corrected(first["id"], effective_on="2025-06-18"))
-    (told,) = await post(service, DEAL, redaction(wrong["id"]))
-    found = (await service.visitor.get(f"/v1/events/{told['id']}")).json()
-    assert (found["event"]["redacts"], found["event"]["also"]) == (wrong["id"], [later["id"]])
-    assert [effect["event"] for effect in found["event"]["effects"]] == [wrong["id"], later["id"]]
+    (redacted,) = await post(service, DEAL, redaction(wrong["id"]))
+    result = (await service.visitor.get(f"/v1/events/{redacted['id']}")).json()
+    assert (result["event"]["redacts"], result["event"]["also"]) == (wrong["id"], [later["id"]])
+    assert [effect["event"] for effect in result["event"]["effects"]] == [wrong["id"], later["id"]]
     state = await service.visitor.get(f"/v1/deals/{DEAL}")
     assert (state.json()["sites"], state.json()["erased"]) == ([], 2)
     audit = (await service.visitor.get(f"/v1/deals/{DEAL}/events")).json()["events"]
     assert (audit[1]["erased"], audit[1]["event"]) == (True, None)
     assert audit[1]["as_recorded"]["name"]["en"] == "A mill"
-    assert [by["event"] for by in audit[1]["corrections"]] == [wrong["id"], later["id"], told["id"]]
+    assert [by["event"] for by in audit[1]["corrections"]] == [wrong["id"], later["id"], redacted["id"]]
     assert hides(msgspec.json.encode(audit))
     (again,) = await post(service, DEAL, corrected(first["id"], event={"type": "site_announced", "site": "mill"}))
     state = await service.visitor.get(f"/v1/deals/{DEAL}")
     assert [site["site"] for site in state.json()["sites"]] == ["mill"]
-    assert again["version"] == told["version"] + 1
+    assert again["version"] == redacted["version"] + 1
 
 
 async def test_redacting_a_void_keeps_its_effect(service: Service) -> None:
     await post(service, DEAL, registered())
     (first,) = await post(service, DEAL, announced("2025-06-16", "site_announced", site="mill", place="KR-31"))
     (void,) = await post(
-        service, DEAL, {"event": {"type": "event_voided", "voids": first["id"], "reason": f"So {SECRET} said."}}
+        service, DEAL, {"event": {"type": "event_voided", "voids": first["id"], "reason": f"So {SECRET} announcement."}}
     )
     await post(service, DEAL, announced("2025-06-20", "stage_changed", stage="signed"))
     paths = [f"/v1/deals/{DEAL}?position={position}" for position in range(1, 5)]
     before = [(await service.visitor.get(path)).json() for path in paths]
-    (told,) = await post(service, DEAL, redaction(void["id"]))
+    (redacted,) = await post(service, DEAL, redaction(void["id"]))
     assert [len(state["sites"]) for state in before] == [0, 1, 0, 0]
     for path, then in zip(paths, before, strict=True):
         now = (await service.visitor.get(path)).json()
@@ -299,7 +299,7 @@ async def test_redacting_a_void_keeps_its_effect(service: Service) -> None:
         assert now["erased"] == (1 if now["version"] >= void["version"] else 0)
     assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["sites"] == []
     async with running(service.settings) as other:  # which has not cached the content
-        for position in (void["position"], told["position"]):
+        for position in (void["position"], redacted["position"]):
             answer = await other.visitor.get(f"/v1/deals/{DEAL}?position={position}&certificate=true")
             assert answer.json()["state"]["sites"] == []
             assert verify_bundle(answer.content, await keys(service)).erased == 1
@@ -319,8 +319,11 @@ async def test_content_recorded_and_redacted_in_one_request_is_gone_at_once(
 ) -> None:
     await post(service, DEAL, registered())
     id = "01977609-2412-7a5d-a669-772cb045fb95"
-    said = {**announced("2025-06-16", "partnership_formed", sources=[SOURCE], members=[SECRET.lower()]), "id": id}
-    await post(service, DEAL, said, redaction(id))
+    announcement = {
+        **announced("2025-06-16", "partnership_formed", sources=[SOURCE], members=[SECRET.lower()]),
+        "id": id,
+    }
+    await post(service, DEAL, announcement, redaction(id))
     assert await held(owner) == set()
     assert (await service.visitor.get(f"/v1/deals/{DEAL}")).json()["partnerships"] == []
 

@@ -142,13 +142,13 @@ def test_malformed_checkpoint_is_not_signed(signer: Signer) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(asked=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=12))
+@given(requests=st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=12))
 def test_all_signed_checkpoints_are_of_one_growing_tree(
-    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, bool]]
+    tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, bool]]
 ) -> None:
     signer = Signer.open(tmp_path_factory.mktemp("keys") / "log.key", ORIGIN)
     signed: list[Checkpoint] = [signer.last()]
-    for size, forked in asked:
+    for size, forked in requests:
         tree = FORKED if forked else TREE
         try:
             note = sign(signer, size, tree=tree)

@@ -76,17 +76,17 @@ async def snapshot(database: ScratchDatabase, admin: asyncpg.Connection[asyncpg.
 
 async def test_two_processes_sign_consistent_checkpoints(settings: Settings) -> None:
     async with running(settings) as one, running(settings) as two:
-        seen: list[Checkpoint] = []
+        checkpoints: list[Checkpoint] = []
 
         async def work(service: Service, name: str) -> None:
             for number in range(12):
                 (receipt,) = await post(service, f"{name}-{number}", registered())
-                seen.append(await head(service))
-                assert seen[-1].size >= receipt["position"]
+                checkpoints.append(await head(service))
+                assert checkpoints[-1].size >= receipt["position"]
 
         await asyncio.gather(*(work(s, f"p{n}{w}") for n, s in enumerate((one, two)) for w in range(3)))
-        seen.sort(key=lambda checkpoint: checkpoint.size)
-        for earlier, later in pairwise(seen):
+        checkpoints.sort(key=lambda checkpoint: checkpoint.size)
+        for earlier, later in pairwise(checkpoints):
             await follows(one, earlier, later)
         rows = await one.pool.fetch("SELECT size, count(DISTINCT note) AS notes FROM checkpoints GROUP BY size")
         assert {row["notes"] for row in rows} == {1}
@@ -101,8 +101,8 @@ async def test_process_without_the_key_serves_checkpoints_of_the_other(settings:
         async with running(without) as two:
             assert await keys(two) == await keys(one)
             await append_until(two, 9)
-            found = open_checkpoint((await two.visitor.get("/log/checkpoint")).content, await keys(one))
-            assert found.size == 9
+            checkpoint = open_checkpoint((await two.visitor.get("/log/checkpoint")).content, await keys(one))
+            assert checkpoint.size == 9
     assert files(without) == []
 
 
@@ -240,14 +240,14 @@ async def test_recording_does_not_wait_for_the_signer(settings: Settings) -> Non
         lock = os.open(f"{settings.signing_key}.lock", os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            asked = asyncio.create_task(service.visitor.get("/log/checkpoint"))
+            before = asyncio.create_task(service.visitor.get("/log/checkpoint"))
             await append_until(service, 50)
             covers = asyncio.create_task(service.visitor.get("/log/checkpoint"))
             await append_until(service, 80)
             assert not covers.done()
         finally:
             os.close(lock)
-        assert (await asked).status_code == 200
+        assert (await before).status_code == 200
         assert open_checkpoint((await covers).content, await keys(service)).size >= 50
 
 

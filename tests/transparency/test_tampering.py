@@ -133,10 +133,10 @@ async def log(server: Server, admin: Connection, filled: Filled) -> AsyncIterato
 
 
 async def test_unchanged_log_verifies(log: TamperedLog) -> None:
-    found = await log.verify()
-    assert (found.size, found.erased, found.checkpoints) == (SIZE, 1, 4)
+    result = await log.verify()
+    assert (result.size, result.erased, result.checkpoints) == (SIZE, 1, 4)
     checkpoint = open_checkpoint(log.memory, log.keys)
-    assert (checkpoint.size, checkpoint.root.hex()) == (SIZE, found.root)
+    assert (checkpoint.size, checkpoint.root.hex()) == (SIZE, result.root)
 
 
 FLIP = "set_byte({0}, {1} % length({0}), get_byte({0}, {1} % length({0})) # (1 << {2}))"
@@ -315,8 +315,10 @@ async def test_consistently_rewritten_log_contradicts_the_checkpoints(log: Tampe
     # The checkpoint of 100 events still agrees, so the change is after it.
     await log.caught("log_root", size=300, first=101)
     await log.caught("log_root", database=False, size=300, source=SIGNED_LAST)
-    found = await log.verify(memory=False, database=False)
-    assert found.root != open_checkpoint(log.memory, log.keys).root.hex()  # without checkpoints the change is not found
+    result = await log.verify(memory=False, database=False)
+    assert (
+        result.root != open_checkpoint(log.memory, log.keys).root.hex()
+    )  # without checkpoints the change is not found
 
 
 async def test_rewritten_log_with_old_tiles_is_found_at_its_position(log: TamperedLog) -> None:
