@@ -24,6 +24,7 @@ from registry.web import as_of, render
 from registry.web import query as parameters
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
+from registry.web.change_points import change_points
 from registry.web.citations import comparison_citation
 from registry.web.deals import load_deal
 from registry.web.format import shown
@@ -32,7 +33,7 @@ from registry.web.provenance import json_text
 from registry.web.query import READ, TWO_POINTS, require_single_axis
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
-from registry.web.sliders import MAX_STOPS, recording_times
+from registry.web.sliders import MAX_CHANGES, latest_recording_times
 
 PARAMETERS: Known = {**TWO_POINTS}
 
@@ -60,7 +61,6 @@ class ComparisonPages(Controller):
             stream = view.stream
             first = next((point for point in (start, page.clocks) if point != AsOf()), first_point(stream))
             comparison = compare_points(stream, first, end, page.times.today)
-            effective, published, recorded = as_of.of_history(stream)
             return render.render(
                 page,
                 "compare.html",
@@ -72,7 +72,7 @@ class ComparisonPages(Controller):
                 comparison=comparison,
                 changes_by_kind=changes_by_kind(comparison),
                 events_by_id=stream.record.by_id,
-                moments={"effective": effective, "published": published, "recorded": recorded},
+                recording_times=change_points(stream).recorded,
                 data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(first, end)),
                 csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(first, end))}",
                 cite=comparison_citation(
@@ -117,7 +117,7 @@ class ComparisonPages(Controller):
         start, end = requested_list_points(page)
 
         async def make() -> Rendered:
-            days = await portfolio_queries.effective_change_days("r", page.position, MAX_STOPS)
+            days = await portfolio_queries.effective_change_days("r", page.position, MAX_CHANGES)
             first = next((point for point in (start, page.clocks) if point != AsOf()), recent_point(days))
             changes = await portfolio_queries.changes(first, end, page.times.today)
             by_deal: dict[str, list[DealChange]] = {}
@@ -135,11 +135,7 @@ class ComparisonPages(Controller):
                 titles=titles,
                 counts=Counter(change.what for change in changes),
                 names={f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()},
-                moments={
-                    "effective": days,
-                    "published": await portfolio_queries.publication_days(MAX_STOPS),
-                    "recorded": await recording_times(page, log_queries),
-                },
+                recording_times=await latest_recording_times(page, log_queries),
                 data_url=page.data("/v1/compare", **point_parameters(first, end)),
                 csv_url=f"/compare.csv?{urlencode(point_parameters(first, end))}",
                 cite=comparison_citation(page, texts.gettext(N_("all deals")), page.position, first, end),
@@ -192,8 +188,11 @@ def compare_points(stream: FoldedStream[Deal], start: AsOf, end: AsOf, today: da
 
 def first_point(stream: FoldedStream[Deal]) -> AsOf:
     """The first point at which a deal was known: where its comparison starts by default."""
-    effective, published, _ = as_of.of_history(stream)
-    return AsOf(effective_on=effective[0] if effective else None, published_on=published[0] if published else None)
+    points = change_points(stream)
+    return AsOf(
+        effective_on=next(iter(points.effective), None),
+        published_on=next(iter(points.published), None),
+    )
 
 
 def recent_point(days: Sequence[date]) -> AsOf:

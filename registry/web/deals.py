@@ -23,9 +23,10 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.web import as_of, render
 from registry.web import query as parameters
+from registry.web import render
 from registry.web.cache import cached_page
+from registry.web.change_points import change_points
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
@@ -128,7 +129,7 @@ async def load_deal(
 def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
     """The page of a deal that was not known at the as-of point: it links to the first point at which it was."""
     first = view.stream.events[0]
-    days, _, _ = as_of.of_history(view.stream)
+    days = change_points(view.stream).effective
     effective = days[0] if days else first.published_on
     published_on = page.clocks.published_on
     is_announced = (
@@ -145,7 +146,7 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
         first=first,
         effective=effective,
         ahead=is_announced and page.times.effective_on < effective,
-        rails=stream_sliders(page, view.stream),
+        sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),
     )
 
@@ -186,7 +187,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         history=history,
         event_link=event_link,
-        rails=stream_sliders(page, view.stream),
+        sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
         cite=citation(page, formatter.words.localized(state.title, view.slug), view.snapshot.position),

@@ -92,7 +92,7 @@ class EventPages(Controller):
                 content=indented_json(stored.content),
                 salt=stored.salt.hex() if stored.salt else None,
                 check=await check_inclusion(evidence, recorded.position),
-                rails=stream_sliders(page, stream),
+                sliders=stream_sliders(page, stream),
                 data_url=f"/v1/events/{uuid}",
                 csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
                 cite=citation(

@@ -88,7 +88,7 @@ class LogPages(Controller):
                 verified=await evidence.last_verified(),
                 public_keys=await evidence.verifiers(),
                 types=EVENT_TYPES,
-                rails=await current_sliders(page, portfolio_queries, log_queries),
+                sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': EVENTS_PER_PAGE, **filters})}",
                 csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **filters})}",
                 cite=citation(page, shown(page.language).words.gettext(N_("event log")), page.position),

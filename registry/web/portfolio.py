@@ -129,7 +129,7 @@ async def render_portfolio(
         place_by_code={place.code: place for place in places},
         latest=latest,
         titles=titles,
-        rails=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
+        sliders=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
         cite=citation(page, formatter.words.gettext(N_("all deals")), position),

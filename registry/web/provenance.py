@@ -84,7 +84,7 @@ class ProvenancePages(Controller):
                 slug=view.slug,
                 events=setting_events(page, view, page.asked.get("field")),
                 field_path=page.asked.get("field"),
-                rails=stream_sliders(page, view.stream),
+                sliders=stream_sliders(page, view.stream),
                 data_url=page.data(f"/v1/deals/{view.slug}/blame"),
                 csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
                 cite=citation(page, title, view.snapshot.position),

@@ -63,7 +63,7 @@ def environment(language: str) -> jinja2.Environment:
     return templates
 
 
-NO_FRAME: dict[str, Any] = {"rails": None, "data_url": None, "csv_url": None, "cite": None}
+NO_FRAME: dict[str, Any] = {"sliders": None, "data_url": None, "csv_url": None, "cite": None}
 """What base.html shows around a page and most pages have: time sliders, other formats, a citation."""
 
 

@@ -139,7 +139,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
         raise errors.Unauthorized("sign_in_to_read")
     if {"known", "known_on"} & given.keys() or "" in given.values():
         try:
-            query = as_of.canonical(given, parameters.today())
+            query = as_of.canonical_query(given, parameters.today())
         except errors.InvalidParameter as error:
             raise error.of("known_on") from None
         raise Redirected(_address(request.url.path, query))

@@ -63,7 +63,7 @@ class SearchPages(Controller):
                 deals=deals,
                 organizations=organizations,
                 names=await organization_names(organization_queries, page.language, slugs),
-                rails=await current_sliders(page, portfolio_queries, log_queries),
+                sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/deals", q=q) if q else None,
                 csv_url=page.data("/v1/export/deals.csv", q=q) if q else None,
                 cite=citation(page, shown(page.language).words.translate(N_("search for “%(q)s”"), q=q), page.position)

@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from registry.domain.history import FoldedStream
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.web import as_of
-from registry.web.as_of import TimeSlider
+from registry.web.as_of import parameter_text
 from registry.web.cache import cached_fragment
+from registry.web.change_points import change_points, recording_times
 from registry.web.request import PageRequest
 
-# The latest changes that the sliders of the portfolio offer, and the latest events that are searched for them.
-MAX_STOPS = 400
+# The most stops of a slider; the stops next to the shown point are always among them.
+MAX_STOPS = 40
+# The latest changes of the portfolio that the stops are chosen from, and the latest events that are searched for them.
+MAX_CHANGES = 400
 MAX_EVENTS = 500
 
-Sliders = dict[str, TimeSlider]
+
+class SliderStop(Struct, frozen=True):
+    """A point at which something changed: its value, its address, and whether the page shows it."""
+
+    value: date | datetime
+    query: str
+    is_shown: bool
 
 
-def stream_sliders(page: PageRequest, stream: FoldedStream[Any]) -> Sliders:
+class TimeSlider(Struct, frozen=True):
+    """The stops of one axis, with those before and after the shown point."""
+
+    stops: list[SliderStop]
+    previous: SliderStop | None
+    next: SliderStop | None
+
+
+class TimeSliders(Struct, frozen=True):
+    """The sliders of a page. The known axis is that of publication or of recording."""
+
+    effective: TimeSlider
+    known: TimeSlider
+
+
+def stream_sliders(page: PageRequest, stream: FoldedStream[Any]) -> TimeSliders:
     """The sliders of a page about one deal or organization: they stop where it changed."""
-    effective, published, recorded = as_of.of_history(stream)
-    return _sliders(page, effective, published if page.times.axis == "published" else recorded)
+    points = change_points(stream)
+    return _sliders(page, points.effective, points.published if page.times.axis == "published" else points.recorded)
 
 
 async def portfolio_sliders(
     page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries, axis: str, known: int
-) -> Sliders:
+) -> TimeSliders:
     """The sliders of a page about all deals, as known at a point on an axis: they stop where any deal changed."""
-    effective = await change_days(page, portfolio_queries, axis, known)
+    days = await change_days(page, portfolio_queries, axis, known)
     moments: list[date] | list[datetime]
     if page.times.axis == "published":
         moments = await cached_fragment(
-            page, ("publication days",), lambda: portfolio_queries.publication_days(MAX_STOPS)
+            page, ("publication days",), lambda: portfolio_queries.publication_days(MAX_CHANGES)
         )
     else:
-        moments = await cached_fragment(page, ("recording times",), lambda: recording_times(page, log_queries))
-    return _sliders(page, effective, moments)
+        moments = await cached_fragment(page, ("recording times",), lambda: latest_recording_times(page, log_queries))
+    return _sliders(page, days, moments)
 
 
-async def current_sliders(page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries) -> Sliders:
+async def current_sliders(
+    page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries
+) -> TimeSliders:
     """The sliders of a page about no deal in particular: those of all deals as currently known."""
     return await portfolio_sliders(page, portfolio_queries, log_queries, "r", page.position)
 
@@ -51,24 +81,65 @@ async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, ax
     return await cached_fragment(
         page,
         ("change days", axis, known),
-        lambda: portfolio_queries.effective_change_days(axis, known, MAX_STOPS),
+        lambda: portfolio_queries.effective_change_days(axis, known, MAX_CHANGES),
     )
 
 
-async def recording_times(page: PageRequest, log_queries: LogQueries) -> list[datetime]:
+async def latest_recording_times(page: PageRequest, log_queries: LogQueries) -> list[datetime]:
     """The latest times at which events were recorded."""
-    return as_of.of_log(await log_queries.events(max(0, page.position - MAX_EVENTS), MAX_EVENTS))
+    return recording_times(await log_queries.events(max(0, page.position - MAX_EVENTS), MAX_EVENTS))
 
 
-def _sliders(page: PageRequest, effective: list[date], moments: list[date] | list[datetime]) -> Sliders:
+def _sliders(page: PageRequest, days: Iterable[date], moments: Iterable[date | datetime]) -> TimeSliders:
     known = "published_on" if page.times.axis == "published" else "recorded_at"
-    without_day = {name: text for name, text in page.given.items() if name not in ("effective_on", "cursor")}
-    without_known = {
-        name: text
-        for name, text in page.given.items()
-        if name not in ("published_on", "recorded_at", "position", "axis", "cursor")
-    }
-    return {
-        "effective": as_of.rail(effective, page.clocks.effective_on, "effective_on", without_day, page.times.today),
-        "known": as_of.rail(moments, getattr(page.clocks, known), known, without_known),
-    }
+    without_day = _without(page.given, "effective_on", "cursor")
+    without_known = _without(page.given, "published_on", "recorded_at", "position", "axis", "cursor")
+    return TimeSliders(
+        effective=time_slider(days, page.clocks.effective_on, "effective_on", without_day, page.times.today),
+        known=time_slider(moments, getattr(page.clocks, known), known, without_known),
+    )
+
+
+def _without(query: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: text for name, text in query.items() if name not in names}
+
+
+def time_slider(
+    points: Iterable[date | datetime],
+    shown: date | datetime | None,
+    parameter: str,
+    query: Mapping[str, str],
+    today: date | None = None,
+) -> TimeSlider:
+    """The slider of one axis.
+
+    Args:
+        points: Where something changed.
+        shown: The point that the page shows; None: the axis is open.
+        parameter: The query parameter of the axis.
+        query: The rest of the page's query.
+        today: Where an open axis stands if points may lie after it; None: at its last point.
+    """
+    ordered: list[Any] = sorted(set(points))
+    position = shown if shown is not None else today
+    index = len(ordered) - 1 if position is None else bisect_right(ordered, position) - 1
+    stops = [
+        SliderStop(value, urlencode({**query, parameter: parameter_text(value)}), i == index)
+        for i, value in enumerate(ordered)
+    ]
+    stands_on_stop = shown is None or (index >= 0 and ordered[index] == shown)
+    previous = index - 1 if stands_on_stop else index
+    return TimeSlider(
+        stops=_sampled(stops, index),
+        previous=stops[previous] if previous >= 0 else None,
+        next=stops[index + 1] if index + 1 < len(stops) else None,
+    )
+
+
+def _sampled(stops: Sequence[SliderStop], index: int) -> list[SliderStop]:
+    """At most about `MAX_STOPS` stops, evenly spread, with those next to an index."""
+    if len(stops) <= MAX_STOPS:
+        return list(stops)
+    kept = {round(i * (len(stops) - 1) / (MAX_STOPS - 1)) for i in range(MAX_STOPS)}
+    kept |= {max(index - 1, 0), max(index, 0), min(index + 1, len(stops) - 1)}
+    return [stops[i] for i in sorted(kept)]

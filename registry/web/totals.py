@@ -80,7 +80,7 @@ class TotalsPages(Controller):
                 parts_in_order=parts_in_order,
                 names=await organization_names(organization_queries, page.language, keys),
                 titles={row.deal.deal: row.deal.title for row in deal_rows(deals)},
-                rails=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
+                sliders=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
                 data_url=page.data(
                     "/v1/totals", currency=query.currency, group_by=query.group_by, explain="true", **filters
                 ),

@@ -14,7 +14,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
+from registry.domain.totals.rules import Rule
 from registry.events.types import Amount
+from registry.i18n import render
 from registry.web.i18n import words
 from registry.web.numbers import figures
 from tests.api.conftest import ADMIN_KEY, Service
@@ -161,7 +163,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
         "link", name=say("Calculation: %(field)s", field=say("Pledged or committed")), exact=True
     ).click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("How totals are calculated"))
-    await expect(page.get_by_text(label("rule", "part_of")).first).to_be_visible()
+    await expect(page.get_by_text(render(Rule.PART_OF.text, language[:2])).first).to_be_visible()
 
     # Open Ulsan, and move to 2025-06-21.
     await page.get_by_role("link", name=say("Overview"), exact=True).click()
@@ -179,7 +181,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     # One change back: the amount was another one.
     for day in (date(2025, 6, 20), date(2025, 6, 16)):
         before = f"{say('Previous change:')} {figured.day(day)}"
-        await page.locator("#clocks").get_by_role("link", name=before).first.click()
+        await page.locator("#as-of").get_by_role("link", name=before).first.click()
         await expect(page.locator(".past")).to_contain_text(figured.day(day))
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("5100000000", "USD"))
     await page.get_by_role("link", name=say("View current")).click()
@@ -246,7 +248,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await expect(review.get_by_role("heading")).to_contain_text([corrected])
     # Side by side, and only the words that differ are marked.
     sides = review.locator("td")
-    taken_out, put_in = f"{say('taken out:')} ", f"{say('put in:')} "
+    taken_out, put_in = f"{say('Removed:')} ", f"{say('Added:')} "
     assert (await sides.nth(0).text_content() or "").replace(taken_out, "") == first
     assert (await sides.nth(1).text_content() or "").replace(put_in, "") == second
     assert set((await review.locator("ins").text_content() or "").removeprefix(put_in).split()) < set(second.split())
@@ -267,14 +269,14 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
     page = reader.page
     await sign_in(page, pages.url)
     await reader.open(f"{ULSAN}/record?type=pledge_announced")
-    await page.get_by_label(re.compile("^Pledge needed")).fill("Not A Slug")
+    await page.get_by_label(re.compile("^Pledge Required")).fill("Not A Slug")
     await page.get_by_label("Amount", exact=True).fill("$5bn")
     await page.get_by_label("Effective date").fill("2026-01-02")
     await page.get_by_role("button", name="Preview changes").click()
-    field = page.get_by_label(re.compile("^Pledge needed"))
+    field = page.get_by_label(re.compile("^Pledge Required"))
     await expect(field).to_have_attribute("aria-invalid", "true")
     await expect(field).to_have_value("Not A Slug")
-    await expect(page.locator(".fault")).to_contain_text("A name in lower-case letters")
+    await expect(page.locator(".fault")).to_contain_text("lower-case letters, digits and hyphens")
     assert await violations(page) == []
     await field.fill("total")
     await page.get_by_role("button", name="Preview changes").click()
@@ -283,20 +285,21 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
 
 
 async def test_the_form_that_erases_warns_before_it_is_sent(window: Opens, pages: Service) -> None:
+    say = words("ko").translate
     reader = await window("ko-KR", 390)
     page = reader.page
     await page.goto(f"{pages.url}/sign-in?lang=en")
     await page.get_by_label("API key", exact=True).fill(ADMIN_KEY)
     await page.get_by_role("main").get_by_role("button", name="Sign in").click()
     await reader.open(ULSAN)
-    await page.locator(".events > li").first.get_by_role("link", name="내용 삭제").click()
-    await expect(page.locator(".verdict.bad")).to_contain_text("누구도 되돌릴 수 없습니다.")
+    await page.locator(".events > li").first.get_by_role("link", name=say("Redact content")).click()
+    await expect(page.locator(".verdict.bad")).to_contain_text(say("This cannot be undone."))
     assert await violations(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
-    await page.get_by_label("이유").fill("법원의 명령")
-    await page.get_by_role("button", name="바뀔 내용 보기").click()
-    await expect(page.get_by_role("button", name="영구히 삭제")).to_be_visible()
-    await expect(page.locator(".verdict.bad")).to_contain_text("누구도 되돌릴 수 없습니다.")
+    await page.get_by_label(say("Reason (kept in the history)")).fill("법원의 명령")
+    await page.get_by_role("button", name=say("Preview changes")).click()
+    await expect(page.get_by_role("button", name=say("Redact permanently"))).to_be_visible()
+    await expect(page.locator(".verdict.bad")).to_contain_text(say("This cannot be undone."))
     assert await violations(page) == []
 
 
@@ -374,7 +377,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await enter(page, page.get_by_role("link", name="View current"))
     await expect(page.locator(".past")).to_have_count(0)
     await expect(page.locator("#content")).to_be_focused()
-    why = page.get_by_role("link", name="why? Pledge total · Amount").first
+    why = page.get_by_role("link", name="Source: Pledge total · Amount").first
     await enter(page, why)
     await expect(page.locator("#panel")).to_contain_text("Source")
     assert await violations(page) == []
@@ -456,10 +459,10 @@ async def test_the_crosshair_can_be_dragged_to_another_point_in_time(window: Ope
     await page.mouse.down()
     await page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.8, steps=5)
     await page.mouse.up()
-    await expect(page.locator(".past")).to_contain_text("how it was on 16 Jun 2025, as published by 16 Jun 2025")
+    await expect(page.locator(".past")).to_contain_text("as of 16 Jun 2025, published by 16 Jun 2025")
     await expect(page.locator(".lead")).to_contain_text("jointly pledge US$5.1bn")
     await page.go_back()
-    await expect(page.locator(".past")).to_contain_text("as published by 29 Oct 2025")
+    await expect(page.locator(".past")).to_contain_text("published by 29 Oct 2025")
 
 
 async def test_a_printed_page_carries_its_address_and_no_controls(window: Opens) -> None:
@@ -472,6 +475,6 @@ async def test_a_printed_page_carries_its_address_and_no_controls(window: Opens)
         await page.locator(".past").evaluate("band => getComputedStyle(band).backgroundColor") == "rgb(255, 242, 207)"
     )
     await expect(page.locator(".printed")).to_contain_text("/deals/sk-aws-ulsan?effective_on=2025-06-21")
-    await expect(page.locator("#clocks")).to_be_hidden()
+    await expect(page.locator("#as-of")).to_be_hidden()
     await expect(page.locator(".top nav")).to_be_hidden()
     await expect(page.locator(".past")).to_contain_text("21 Jun 2025")

@@ -167,9 +167,9 @@ async def test_a_deal_of_the_future_is_announced_and_its_page_leads_ahead(
     answer = await reader.get("/deals/of-the-future")
     assert answer.status_code == 404
     assert "It has been announced and takes effect on 1 Jan 2031." in answer.text
-    rail = answer.text[answer.text.index("data-rail") :]
-    assert "effective_on=2031-01-01" in rail[: rail.index("Next change:")]
-    assert "Previous change:" not in rail[: rail.index("Next change:")]
+    slider = answer.text[answer.text.index("data-slider") :]
+    assert "effective_on=2031-01-01" in slider[: slider.index("Next change:")]
+    assert "Previous change:" not in slider[: slider.index("Next change:")]
     assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
     unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
     assert "This deal was not yet known on that date." in unpublished
@@ -242,9 +242,9 @@ async def test_a_clock_moves_without_a_script_and_ends_at_the_apis_own_address(r
 
 async def test_the_stops_of_the_slider_are_the_days_on_which_something_changed(reader: httpx.AsyncClient) -> None:
     html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
-    rail = html[html.index("data-rail") :]
-    rail = rail[: rail.index("</div>")]
-    days = re.findall(r"effective_on=([0-9-]+)", rail)
+    slider = html[html.index("data-slider") :]
+    slider = slider[: slider.index("</div>")]
+    days = re.findall(r"effective_on=([0-9-]+)", slider)
     assert sorted(set(days)) == ["2025-06-16", "2025-06-20", "2025-06-22", "2025-08-29", "2025-10-29"]
     before, *_, after = days
     assert (before, after) == ("2025-06-20", "2025-06-22")

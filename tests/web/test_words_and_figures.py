@@ -269,4 +269,4 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     ],
 )
 def test_what_the_form_of_the_clocks_means(sent: dict[str, str], meant: dict[str, str]) -> None:
-    assert as_of.canonical({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
+    assert as_of.canonical_query({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}

@@ -16,7 +16,8 @@ from msgspec import Struct
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
-from registry.web.as_of import Axis, of_history
+from registry.web.as_of import Axis
+from registry.web.change_points import change_points
 from registry.web.charts.geometry import CHART_WIDTH, ChangeScale, day_number
 
 # The latest changes that each axis shows.
@@ -93,8 +94,8 @@ def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsO
 
 def known_changes(stream: FoldedStream[Deal], axis: Axis) -> list[date] | list[datetime]:
     """The points on the known axis at which something about a deal became known."""
-    _, published, recorded = of_history(stream)
-    return published if axis == "published" else recorded
+    points = change_points(stream)
+    return points.published if axis == "published" else points.recorded
 
 
 def _known_at(stream: FoldedStream[Deal], moment: date | datetime, axis: Axis) -> StateAsOf[Deal]:

@@ -22,8 +22,8 @@
   // Pages that were swapped are loaded anew when the reader goes back to them.
   addEventListener("popstate", () => { if (location.pathname + location.search !== at) location.reload(); });
 
-  const slide = (rail) => {
-    const stops = [...rail.querySelectorAll(".ticks a")], range = rail.querySelector("input[type=range]");
+  const slide = (slider) => {
+    const stops = [...slider.querySelectorAll(".ticks a")], range = slider.querySelector("input[type=range]");
     if (!range || stops.length < 2) return;
     const mark = (i) => {
       stops.forEach((stop, j) => (j === i ? stop.setAttribute("aria-current", "true") : stop.removeAttribute("aria-current")));
@@ -81,13 +81,13 @@
       navigator.clipboard.writeText(url.href).then(() => { link.textContent = "✓ " + link.textContent.replace(/^✓ /, ""); }, () => { location.href = url.href; });
     } else if (link.matches("[data-panel]") && window.htmx) {
       event.preventDefault(); panel(link);
-    } else if (link.closest(".clocks, .axes, .past, .stepped") && url.pathname === location.pathname && !url.hash) {
+    } else if (link.closest(".as-of, .axes, .past, .stepped") && url.pathname === location.pathname && !url.hash) {
       event.preventDefault(); go(url.href);
     }
   });
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!form.matches(".clocks form")) return;
+    if (!form.matches(".as-of form")) return;
     event.preventDefault();
     const date = form.querySelector("[name=effective_on]");
     if (date && !date.value) date.disabled = true;
@@ -96,7 +96,7 @@
   });
 
   const wake = (root) => {
-    root.querySelectorAll("[data-rail]").forEach(slide);
+    root.querySelectorAll("[data-slider]").forEach(slide);
     root.querySelectorAll("[data-axes]").forEach(cross);
   };
   addEventListener("DOMContentLoaded", () => wake(document));
