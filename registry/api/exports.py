@@ -94,8 +94,8 @@ def _file(request: Request, kind: exports.Kind, form: str, position: int, pages:
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
     }
     if request.method == "HEAD":
-        return Response("", media_type=exports.MEDIA[form], headers=headers)
-    return stream(exports.file(kind, form, pages), media_type=exports.MEDIA[form], headers=headers)
+        return Response("", media_type=exports.MEDIA_TYPES[form], headers=headers)
+    return stream(exports.export_file(kind, form, pages), media_type=exports.MEDIA_TYPES[form], headers=headers)
 
 
 def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: str) -> HTTPRouteHandler:
@@ -104,8 +104,8 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
     return reading(
         f"/v1/export/{kind}.{form}",
         *(("not_acceptable",) if form == "parquet" else ()),
-        media_type=exports.MEDIA[form],
-        response_description=f"Columns: {', '.join(exports.COLUMNS[kind])}.",
+        media_type=exports.MEDIA_TYPES[form],
+        response_description=f"Columns: {', '.join(exports.column_names(kind))}.",
         tags=[tag],
     )(export)
 
@@ -113,7 +113,7 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
 # A handler for each file and format: Litestar's paths have no parameters within a segment, such as `{kind}.{form}`.
 HANDLERS = [
     handler
-    for form in exports.MEDIA
+    for form in exports.MEDIA_TYPES
     for handler in (
         portfolio_handler("deals", form, "Deals at any point in time as a file: a row for each deal."),
         portfolio_handler("pledges", form, "Pledges at any point in time as a file: a row for each pledge."),

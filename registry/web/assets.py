@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +14,8 @@ from litestar.datastructures import CacheControlHeader
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 from litestar.static_files import create_static_files_router
+
+from registry.exports.csv import csv_text
 
 FOLDER = Path(__file__).parent / "static"
 
@@ -43,18 +43,9 @@ static_files = create_static_files_router(
 
 def csv_response(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Response[bytes]:
     """A table as CSV (RFC 4180), in UTF-8 with a byte order mark, which spreadsheets need to read Korean."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(head)
-    writer.writerows([escape_formula(cell) for cell in row] for row in rows)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(b"\xef\xbb\xbf" + text.getvalue().encode(), media_type="text/csv", headers=headers)
-
-
-def escape_formula(cell: str) -> str:
-    """A cell that spreadsheets do not read as a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    return Response(b"\xef\xbb\xbf" + csv_text([head, *rows]).encode(), media_type="text/csv", headers=headers)

@@ -1,4 +1,4 @@
-"""What the registry holds as files: every form has the same rows, and they are those of the lists."""
+"""Exports: every format has the same rows, and they are those of the lists."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ import pytest_asyncio
 
 from registry import exports as export_tables
 from registry.api import exports
+from registry.exports import xlsx
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
-FORMS = ["csv", "ndjson", "xlsx", "parquet"]
+FORMATS = ["csv", "ndjson", "xlsx", "parquet"]
 
 
 @pytest_asyncio.fixture(scope="module")
 async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
-    """A service of which everything is known: deals with and without amounts, formulas, Korean, many deals."""
+    """A service with deals with and without amounts, one with a formula and Korean in its title, and many others."""
     async with cloned(server, admin, "exports") as settings, running(settings) as service:
         korean = {"deal": "ulsan", **registered()}
         korean["event"]["title"] = {"ko": "울산 AI 데이터센터", "en": '=HYPERLINK("http://evil.example")'}
@@ -46,44 +47,44 @@ async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
         yield service
 
 
-async def rows(visitor: httpx.AsyncClient, path: str, **asked: Any) -> list[dict[str, Any]]:
-    """A file's rows, as text, empty cells as None; read as others would read it."""
-    answer = await visitor.get(path, params=asked)
+async def rows(visitor: httpx.AsyncClient, path: str, **query: Any) -> list[dict[str, Any]]:
+    """A file's rows as text, empty cells as None, read by a common reader of the format."""
+    answer = await visitor.get(path, params=query)
     assert answer.status_code == 200, answer.text
-    form = path.rpartition(".")[2]
-    assert answer.headers["Content-Type"].partition(";")[0] == export_tables.MEDIA[form]
+    format = path.rpartition(".")[2]
+    assert answer.headers["Content-Type"].partition(";")[0] == export_tables.MEDIA_TYPES[format]
     assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
-    match form:
+    match format:
         case "csv":
-            found: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(answer.content.decode())))
+            items: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(answer.content.decode())))
         case "ndjson":
             return [json.loads(line) for line in answer.text.splitlines()]
         case "xlsx":
             book = openpyxl.load_workbook(io.BytesIO(answer.content))
             head, *cells = [[cell.value for cell in row] for sheet in book.worksheets for row in sheet.iter_rows()]
-            found = [dict(zip(map(str, head), row, strict=True)) for row in cells if row != head]
+            items = [dict(zip(map(str, head), row, strict=True)) for row in cells if row != head]
         case _:
             from pyarrow import BufferReader, parquet
 
-            found = parquet.read_table(BufferReader(answer.content)).to_pylist()
-    return [{name: None if v in (None, "") else str(v) for name, v in row.items()} for row in found]
+            items = parquet.read_table(BufferReader(answer.content)).to_pylist()
+    return [{name: None if v in (None, "") else str(v) for name, v in row.items()} for row in items]
 
 
-async def test_every_form_has_the_same_rows(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where they come in several pages, and where a sheet is full."""
+async def test_every_format_has_the_same_rows_over_pages_and_sheets(
+    filled: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exports, "PAGE", 7)
-    monkeypatch.setattr(export_tables, "SHEET_ROWS", 10)
-    # Parquet needs a library that is not always there, and says so.
-    there = [form for form in FORMS if form != "parquet" or export_tables.has_parquet()]
+    monkeypatch.setattr(xlsx, "MAX_SHEET_ROWS", 10)
+    formats = [format for format in FORMATS if format != "parquet" or export_tables.has_parquet()]
     for kind, count in (("deals", 26), ("pledges", 2), ("events", 30)):
-        found = {form: await rows(filled.visitor, f"/v1/export/{kind}.{form}") for form in there}
-        assert {form: len(those) for form, those in found.items()} == dict.fromkeys(there, count)
-        harmless = [{n: v and v.removeprefix("'") for n, v in row.items()} for row in found["csv"]]
-        for form in there[2:]:
-            assert found[form] == harmless
+        files = {format: await rows(filled.visitor, f"/v1/export/{kind}.{format}") for format in formats}
+        assert {format: len(items) for format, items in files.items()} == dict.fromkeys(formats, count)
+        unescaped = [{name: cell and cell.removeprefix("'") for name, cell in row.items()} for row in files["csv"]]
+        for format in formats[2:]:
+            assert files[format] == unescaped
 
 
-async def test_a_row_says_what_the_list_says(filled: Service) -> None:
+async def test_export_row_has_what_the_list_has(filled: Service) -> None:
     listed = (await filled.visitor.get("/v1/deals?limit=1000")).json()["deals"]
     assert await rows(filled.visitor, "/v1/export/deals.ndjson") == listed
     [ulsan] = [row for row in await rows(filled.visitor, "/v1/export/deals.csv") if row["deal"] == "ulsan"]
@@ -99,9 +100,9 @@ async def test_a_row_says_what_the_list_says(filled: Service) -> None:
     ]
 
 
-async def test_a_file_shows_any_point_in_time_and_takes_the_filters_of_the_list(filled: Service) -> None:
-    [then] = await rows(filled.visitor, "/v1/export/deals.csv", effective_on="2025-06-30", organization="aws")
-    assert then["amounts"].endswith("total: USD 5000000000")
+async def test_export_takes_the_point_in_time_and_the_filters_of_the_list(filled: Service) -> None:
+    [deal] = await rows(filled.visitor, "/v1/export/deals.csv", effective_on="2025-06-30", organization="aws")
+    assert deal["amounts"].endswith("total: USD 5000000000")
     assert await rows(filled.visitor, "/v1/export/deals.csv", position=1) != []
     assert await rows(filled.visitor, "/v1/export/deals.csv", q="Plant 24") == [
         row for row in await rows(filled.visitor, "/v1/export/deals.csv") if row["deal"] == "plant-0024"
@@ -109,15 +110,15 @@ async def test_a_file_shows_any_point_in_time_and_takes_the_filters_of_the_list(
     events = await rows(filled.visitor, "/v1/export/events.csv", deal="ulsan", type="pledge_announced")
     assert [event["position"] for event in events] == ["2", "3"]
     assert json.loads(events[0]["event"])["amount"]["value"] == "5000000000"
-    behind = await rows(filled.visitor, "/v1/export/events.ndjson", after=28)
+    later = await rows(filled.visitor, "/v1/export/events.ndjson", after=28)
     listed = (await filled.visitor.get("/v1/events?after=28")).json()["events"]
-    # A file shows the log as it is: of a source what was said, without nulls.
-    said = [[{n: v for n, v in source.items() if v is not None} for source in event["sources"]] for event in listed]
-    assert behind == [{**event, "sources": sources} for event, sources in zip(listed, said, strict=True)]
-    assert said != [event["sources"] for event in listed]
+    # An export leaves out the fields of a source that were not stated.
+    stored = [[{n: v for n, v in source.items() if v is not None} for source in event["sources"]] for event in listed]
+    assert later == [{**event, "sources": sources} for event, sources in zip(listed, stored, strict=True)]
+    assert stored != [event["sources"] for event in listed]
 
 
-async def test_no_text_becomes_a_formula(filled: Service) -> None:
+async def test_export_never_turns_a_text_into_a_formula(filled: Service) -> None:
     [row] = await rows(filled.visitor, "/v1/export/deals.csv", organization="aws")
     assert row["title_en"].startswith("'=HYPERLINK")
     answer = await filled.visitor.get("/v1/export/deals.xlsx?organization=aws")
@@ -127,14 +128,14 @@ async def test_no_text_becomes_a_formula(filled: Service) -> None:
     assert cells['=HYPERLINK("http://evil.example")'] == "s"
 
 
-async def test_an_empty_file_still_has_its_columns(filled: Service) -> None:
+async def test_empty_export_has_its_headings(filled: Service) -> None:
     answer = await filled.visitor.get("/v1/export/deals.csv?organization=nobody")
-    assert answer.text == ",".join(export_tables.COLUMNS["deals"]) + "\r\n"
+    assert answer.text == ",".join(export_tables.column_names("deals")) + "\r\n"
     assert await rows(filled.visitor, "/v1/export/deals.xlsx", organization="nobody") == []
     assert (await filled.visitor.get("/v1/export/deals.ndjson?organization=nobody")).content == b""
 
 
-async def test_what_is_not_there_is_said(filled: Service) -> None:
+async def test_unavailable_formats_and_unknown_filters_are_refused(filled: Service) -> None:
     answer = await filled.visitor.get("/v1/export/deals.parquet")
     if export_tables.has_parquet():
         assert answer.content.startswith(b"PAR1")
@@ -147,11 +148,11 @@ async def test_what_is_not_there_is_said(filled: Service) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-async def test_a_download_that_is_given_up_leaves_nothing_open(filled: Service) -> None:
-    """Also while a thread is writing: what it leaves behind would complain when it is thrown away."""
+async def test_aborted_download_leaves_no_file_open(filled: Service) -> None:
+    """A file that stays open raises a ResourceWarning, an error in this run, when it is collected."""
     for turn in range(12):
-        for form in ("csv", "xlsx"):
-            async with filled.visitor.stream("GET", f"/v1/export/events.{form}") as answer:
+        for format in ("csv", "xlsx"):
+            async with filled.visitor.stream("GET", f"/v1/export/events.{format}") as answer:
                 assert answer.status_code == 200
                 await asyncio.sleep(turn / 500)
     await asyncio.sleep(0.2)

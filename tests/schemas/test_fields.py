@@ -34,10 +34,12 @@ from registry.domain.organization import IdentifierState, NameState, Organizatio
 from registry.domain.plausibility import Flag
 from registry.domain.stages import StageState
 from registry.events.types import EventPart, StatedAmount
+from registry.exports import COLUMNS, Kind
 from registry.schemas import (
     AssessmentResponse,
     DealFields,
     FlagResponse,
+    LoggedEvent,
     OrganizationFields,
     StatedAmountResponse,
 )
@@ -104,6 +106,36 @@ def structs_in(hint: Any, above: frozenset[type] = frozenset()) -> Iterator[type
             yield from structs_in(field.type, above | {hint})
     for argument in get_args(hint):
         yield from structs_in(argument, above)
+
+
+# --- exports ----------------------------------------------------------------------------------------------------------
+
+# The tables have a row for each deal or pledge; what a deal has lists of is in the JSON.
+NOT_EXPORTED: set[tuple[type[Struct], str]] = {
+    (Deal, "summary"),
+    (Deal, "partnerships"),
+    (Deal, "milestones"),
+    (Deal, "conditions"),
+    (PledgeState, "additional_to"),
+    (PledgeState, "purpose"),
+    (PledgeState, "stated_on"),
+    (PledgeState, "claims"),
+    (PledgeState, "disbursed"),
+    (LoggedEvent, "schema"),
+    (LoggedEvent, "previous"),
+    (LoggedEvent, "content_digest"),
+    (LoggedEvent, "salt"),
+    (LoggedEvent, "proof"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [("deals", Deal), ("pledges", PledgeState), ("events", LoggedEvent)], ids=str
+)
+def test_export_has_every_field(kind: Kind, state: type[Struct]) -> None:
+    exported = {column.field for column in COLUMNS[kind]}
+    expected = {field.name for field in fields(state) if (state, field.name) not in NOT_EXPORTED}
+    assert expected <= exported
 
 
 # --- pages and the CLI ------------------------------------------------------------------------------------------------

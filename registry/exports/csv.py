@@ -1,0 +1,40 @@
+"""Tables as CSV (RFC 4180) in UTF-8."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+
+from registry.exports.rows import Cell, Row
+
+
+class CsvWriter:
+    """Write a table as CSV."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._head: list[Sequence[Cell]] = [columns]
+
+    def write(self, rows: Sequence[Row]) -> bytes:
+        """Return the next rows; before the first of them, the headings."""
+        head, self._head = self._head, []
+        return csv_text([*head, *rows]).encode()
+
+    def end(self) -> Iterator[bytes]:
+        """Return the rest of the file."""
+        yield self.write(())
+
+    def discard(self) -> None:
+        """Nothing is held."""
+
+
+def csv_text(rows: Iterable[Sequence[Cell]]) -> str:
+    """Rows as CSV, their formulas escaped."""
+    text = io.StringIO()
+    csv.writer(text).writerows([escape_formula(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def escape_formula(cell: Cell) -> Cell:
+    """The cell, after an apostrophe where a spreadsheet would run its text as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
