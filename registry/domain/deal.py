@@ -330,7 +330,7 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             return retract_claim(deal, event)
 
         case ClaimPreferred() | DealMerged() | DealUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
-            return deal  # They change what is folded, not the state: see record.py.
+            return deal  # They change which events are folded, not the state (history.py).
         case _:
             assert_never(event)
 

@@ -10,7 +10,7 @@ from registry.i18n import Message
 class Refusal(Message):
     """A broken domain rule: its stable name (`code`, called `rule` in JSON) and what the text mentions (`params`).
 
-    The texts stand in `registry/i18n/locale/LANGUAGE/refusals.po`; each says what is wrong and what to do about it.
+    The texts are in `registry/i18n/locale/LANGUAGE/refusals.po`; each says what is wrong and what to do about it.
     """
 
     __slots__ = ()

@@ -147,7 +147,7 @@ def test_cycle_of_owners_has_no_ultimate_parent(parents: Mapping[str, str], merg
     tops = ultimate_parents(every, date(2025, 1, 1), merged)
     for slug, top in tops.items():
         assert slug != top
-        assert tops.get(top, top) == top, "who is on top counts under nobody"
+        assert tops.get(top, top) == top, "an ultimate parent has no ultimate parent"
 
 
 # --- suggested duplicates ---------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Hypothesis strategies for plausible random logs of a deal.
 
-They backdate, they record several events on one day and in one instant, they publish a revision before its own pledge,
-they correct, correct corrections, void, void voids, claim, prefer, retract, merge and erase. Nothing in them is refused
-at the door unless `admitted` is asked for: the fold has to take whatever stands in a log.
+The logs have backdated events, events of one day and one recorded time, revisions published before their pledge,
+corrections of corrections, voids of voids, claims, preferences, retractions, merges and redactions. Events are recorded
+without validation unless `admitted` is given, because the fold must take any log.
 """
 
 from __future__ import annotations
