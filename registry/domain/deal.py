@@ -2,7 +2,8 @@
 
 `evolve` returns the deal after an event, or raises `RuleBroken` with the rule that the event breaks. The fold of
 recorded events (`fold.py`) leaves such an event unapplied and reports it; `admission.py` refuses to record a new one.
-Everything here is pure: the same events always make the same deal.
+Everything here is pure: the same events always make the same deal. The file is a little long because the whole state and
+the case of every event type are in it.
 """
 
 from __future__ import annotations
