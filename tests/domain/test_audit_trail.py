@@ -1,0 +1,207 @@
+"""The audit trail and the provenance of fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from registry.domain.audit.change_points import change_points
+from registry.domain.audit.diff import Change
+from registry.domain.audit.entries import audit_trail
+from registry.domain.audit.provenance import provenance
+from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.history import UNBOUNDED, state_as_of
+from registry.domain.organization import Organization
+from registry.events.types import (
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
+    DealMerged,
+    EventVoided,
+    Localized,
+    OrganizationNamed,
+    OrganizationRegistered,
+    PledgeAnnounced,
+    PledgeRevised,
+    StageChanged,
+)
+from tests.domain.builders import LogBuilder, usd
+from tests.domain.comparisons import FIELD, entries_by_id, pledged
+
+# --- the audit trail -------------------------------------------------------------------------------------------------
+
+
+def test_entry_lists_the_fields_that_its_event_changed() -> None:
+    log, announced = pledged()
+    revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
+    entries = entries_by_id(log)
+    assert Change(FIELD, None, usd("5")) in entries[announced.id].changes
+    assert Change(FIELD, usd("5"), usd("7")) in entries[revised.id].changes
+    assert entries[log.events[0].id].changes[0] == Change("/deal", None, log.slug)
+
+
+def test_backdated_entry_lists_the_changes_at_its_place_in_the_fold() -> None:
+    log, announced = pledged("7", "2024-06-20")
+    log.admit(StageChanged(stage="construction"), "2024-09-01")
+    late = log.admit(StageChanged(stage="signed"), "2024-06-01")
+    (change,) = entries_by_id(log)[late.id].changes
+    assert (change.path, change.before) == ("/stage", None)
+    assert change.after.value == "signed"
+    assert announced.id in entries_by_id(log)
+
+
+def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
+    corrected, announced = pledged("50")
+    correction = corrected.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
+    voided, wrong = pledged("50")
+    void = voided.void(wrong)
+    again = voided.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2024-06-16")
+    assert corrected.state().pledges == voided.state().pledges
+
+    one = entries_by_id(corrected)
+    assert one[correction.id].changes == [Change(FIELD, usd("50"), usd("5"))]
+    assert (one[correction.id].change_of, one[correction.id].target_event) == ("record", announced.id)
+    assert one[announced.id].superseded_by == correction.id
+    assert Change(FIELD, None, usd("5")) in one[announced.id].changes
+
+    two = entries_by_id(voided)
+    assert two[wrong.id].changes == []
+    assert two[wrong.id].effective.voided_by == void
+    assert Change(FIELD, usd("50"), None) in two[void.id].changes
+    assert (two[again.id].change_of, two[again.id].target_event) == ("world", None)
+
+
+def test_chained_correction_supersedes_and_targets_the_original() -> None:
+    log, announced = pledged("50")
+    first = log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("6")))
+    second = log.correct(first, event=PledgeAnnounced(pledge="total", amount=usd("5")))
+    entries = entries_by_id(log)
+    assert (entries[second.id].target_event, entries[second.id].superseded_by) == (announced.id, None)
+    assert entries[first.id].superseded_by == second.id
+    void = log.void(second)
+    entries = entries_by_id(log)
+    assert (entries[first.id].superseded_by, entries[void.id].target_event) == (None, announced.id)
+    assert entries[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
+
+
+def test_claim_is_a_source_change_and_preference_a_record_change() -> None:
+    log, _ = pledged()
+    claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    unchosen = log.admit(ClaimPreferred(field=FIELD))
+    retracted = log.admit(ClaimRetracted(claim="herald"))
+    entries = entries_by_id(log)
+    assert [entries[e.id].change_of for e in (claim, preferred, unchosen, retracted)] == [
+        "source",
+        "record",
+        "record",
+        "source",
+    ]
+    assert [c.path for c in entries[claim.id].changes] == ["/pledges/total/claims"]
+    assert Change(FIELD, usd("5"), usd("7")) in entries[preferred.id].changes
+    assert Change(FIELD, usd("7"), usd("5")) in entries[unchosen.id].changes
+    assert entries[preferred.id].superseded_by == unchosen.id
+
+
+def test_entry_of_a_merge_lists_the_redirect() -> None:
+    log, _ = pledged()
+    merge = log.admit(DealMerged(into="aws-korea-2031"))
+    void = log.void(merge)
+    entries = entries_by_id(log)
+    assert entries[merge.id].changes == [Change("/merged_into", None, "aws-korea-2031")]
+    assert entries[void.id].changes == [Change("/merged_into", "aws-korea-2031", None)]
+
+
+def test_unapplied_event_is_listed_with_its_rule_and_without_changes() -> None:
+    log, _ = pledged(published="2024-06-22")
+    early = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20", published="2024-06-20")
+    entries = entries_by_id(log, published_on="2024-06-21")
+    refusal = entries[early.id].unapplied
+    assert refusal is not None
+    assert refusal.code == "pledge-unknown"
+    assert entries[early.id].changes == []
+
+
+def test_event_hidden_by_its_dates_is_listed_as_not_visible() -> None:
+    log, announced = pledged("5", "2024-06-16")
+    entries = entries_by_id(log, effective_on="2024-06-15")
+    assert (entries[announced.id].visible, entries[announced.id].changes) == (False, [])
+    assert entries_by_id(log, effective_on="2024-06-16")[announced.id].visible
+    assert announced.id not in entries_by_id(log, position=1)
+
+
+def test_redacted_event_is_listed_without_content() -> None:
+    log, announced = pledged()
+    erasure = log.redact(announced)
+    entries = entries_by_id(log)
+    assert (entries[announced.id].change_of, entries[announced.id].changes) == ("world", [])
+    assert (entries[erasure.id].change_of, entries[erasure.id].target_event) == ("record", announced.id)
+
+
+def test_audit_trail_of_no_events_is_empty() -> None:
+    assert audit_trail([], UNBOUNDED, DEALS) == []
+    assert change_points([], DEALS) == []
+
+
+def test_change_points_omit_events_that_change_nothing() -> None:
+    log, announced = pledged()
+    again = log.admit(PledgeRevised(pledge="total"), "2024-06-20")
+    void = log.admit(EventVoided(voids=again.id))
+    assert [m.position for m in change_points(log.events, DEALS)] == [1, announced.position]
+    assert void.position == 4
+    assert change_points(log.events, DEALS)[1].recorded_at == announced.recorded_at
+
+
+def test_organization_has_an_audit_trail() -> None:
+    log = LogBuilder(registered=False)
+    log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
+    named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
+    entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
+    assert [a.change_of for a in entries] == ["record", "world"]
+    assert [c.path for c in entries[1].changes] == ["/names"]
+    snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
+    assert isinstance(snapshot.state, Organization)
+    assert {b.path: b.event for b in provenance(snapshot, ORGANIZATIONS)}["/names"] == named.id
+
+
+# --- provenance ------------------------------------------------------------------------------------------------------
+
+
+def blamed(log: LogBuilder, **as_of: Any) -> dict[str, Any]:
+    return {b.path: b for b in provenance(state_as_of(log.slug, log.events, log.at(**as_of), DEALS), DEALS)}
+
+
+def test_provenance_names_the_event_that_set_a_field_and_the_old_value() -> None:
+    log, announced = pledged()
+    revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
+    named = blamed(log)
+    assert (named[FIELD].value, named[FIELD].before, named[FIELD].event) == (usd("7"), usd("5"), revised.id)
+    assert named["/pledges/total/pledge"].event == announced.id
+    assert named["/title"].event == log.events[0].id
+    assert "/pledges/total/purpose" not in named
+    assert blamed(log, effective_on="2024-06-19")[FIELD].event == announced.id
+
+
+def test_provenance_of_a_corrected_field_is_the_original_event() -> None:
+    log, announced = pledged("50")
+    log.correct(announced, event=PledgeAnnounced(pledge="total", amount=usd("5")))
+    assert (blamed(log)[FIELD].event, blamed(log)[FIELD].value) == (announced.id, usd("5"))
+
+
+def test_provenance_of_a_preferred_claim_names_claim_and_preference() -> None:
+    log, _ = pledged()
+    claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    named = blamed(log)[FIELD]
+    assert (named.value, named.before, named.event, named.preferred_by) == (usd("7"), usd("5"), claim.id, preferred.id)
+    assert blamed(log, position=claim.position)[FIELD].preferred_by is None
+
+
+def test_provenance_of_an_inferred_stage_is_the_event_that_implies_it() -> None:
+    log = LogBuilder()
+    announced = log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2024-06-16")
+    assert blamed(log)["/stage"].event == announced.id
+
+
+def test_provenance_of_an_unknown_deal_is_empty() -> None:
+    log, _ = pledged()
+    assert blamed(log, effective_on="2000-01-01") == {}
