@@ -2,13 +2,14 @@
 
 `evolve` returns the deal after an event, or raises `RuleBroken` with the rule that the event breaks. The fold of
 recorded events (`fold.py`) leaves such an event unapplied and reports it; `admission.py` refuses to record a new one.
-Everything here is pure: the same events always make the same deal. The file is a little long because the whole state and
-the case of every event type are in it.
+Everything here is pure: the same events always make the same deal. The whole state and the case of every event type are
+in this file, so it is a little long.
 """
 
 from __future__ import annotations
 
 from datetime import date
+from functools import cache
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -202,22 +203,10 @@ Item = PledgeState | SiteState | MilestoneState
 
 # --- the events -------------------------------------------------------------------------------------------------------
 
-_DEAL_FIELDS = ("title", "summary", "kind", "sectors")
-_PLEDGE_FIELDS = ("amount", "amount_basis", "commitment", "additional_to", "by", "horizon", "purpose")
-_SITE_FIELDS = (
-    "name",
-    "place",
-    "latitude",
-    "longitude",
-    "precision",
-    *("power_mw", "power_qualifier", "gpus", "gpus_qualifier"),
-)
-_MILESTONE_FIELDS = ("kind", "site", "name", "planned", "power_mw")
-
 
 def register(slug: str, event: DealRegistered | None) -> Deal:
     """A newly registered deal. `event` is None if the registration's content was redacted."""
-    return Deal(deal=slug, title=None) if event is None else Deal(deal=slug, **_given_fields(event, _DEAL_FIELDS))
+    return Deal(deal=slug, title=None) if event is None else Deal(deal=slug, **_given_fields(event, Deal))
 
 
 def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
@@ -232,24 +221,24 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
         case DealRegistered():
             raise RuleBroken(Refusal("already-registered", slug=deal.deal))
         case DealRevised():
-            return replace(deal, **_given_fields(event, _DEAL_FIELDS))
+            return replace(deal, **_given_fields(event, Deal))
         case StageChanged():
             return replace(deal, stage=StageState(event.stage, "declared", on))
 
         case PledgeAnnounced():
             if find_item(deal.pledges, "pledge", event.pledge):
                 raise RuleBroken(Refusal("pledge-id-used", pledge=event.pledge))
-            given = _given_fields(event, _PLEDGE_FIELDS)
-            pledge = PledgeState(pledge=event.pledge, status="announced", announced_on=on, stated_on=on, **given)
+            given = _given_fields(event, PledgeState)
+            pledge = PledgeState(status="announced", announced_on=on, stated_on=on, **given)
             return _infer(insert_item(deal, "pledges", pledge), BY_COMMITMENT.get(event.commitment), on)
         case PledgeRevised():
-            given = _given_fields(event, _PLEDGE_FIELDS)
+            given = _given_fields(event, PledgeState)
             if "amount" in given:
                 given["stated_on"] = on
             deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), given)
             return _infer(deal, BY_COMMITMENT.get(given.get("commitment")), on)
         case PledgeConfirmed():
-            given = _given_fields(event, ("commitment",))
+            given = _given_fields(event, PledgeState)
             deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), {**given, "status": "confirmed"})
             return _infer(deal, BY_COMMITMENT.get(given.get("commitment")), on)
         case PledgeWithdrawn():
@@ -262,11 +251,11 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
         case SiteAnnounced():
             if find_item(deal.sites, "site", event.site):
                 raise RuleBroken(Refusal("site-id-used", site=event.site))
-            given = _given_fields(event, _SITE_FIELDS)
-            site = SiteState(site=event.site, status="announced", announced_on=on, **given)
+            given = _given_fields(event, SiteState)
+            site = SiteState(status="announced", announced_on=on, **given)
             return insert_item(deal, "sites", site)
         case SiteRevised():
-            return _change(deal, "sites", _standing_site(deal, event.site), _given_fields(event, _SITE_FIELDS))
+            return _change(deal, "sites", _standing_site(deal, event.site), _given_fields(event, SiteState))
         case SiteDropped():
             return _change(deal, "sites", _standing_site(deal, event.site), {"status": "dropped"})
 
@@ -275,13 +264,11 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
                 raise RuleBroken(Refusal("milestone-id-used", milestone=event.milestone))
             if event.site is not None and not find_item(deal.sites, "site", event.site):
                 raise RuleBroken(Refusal("site-unknown", site=event.site))
-            given = _given_fields(event, _MILESTONE_FIELDS)
-            milestone = MilestoneState(
-                milestone=event.milestone, reached=None, status="planned", scheduled_on=on, **given
-            )
+            given = _given_fields(event, MilestoneState)
+            milestone = MilestoneState(reached=None, status="planned", scheduled_on=on, **given)
             return insert_item(deal, "milestones", milestone)
         case MilestoneRescheduled():
-            given = _given_fields(event, ("planned", "power_mw"))
+            given = _given_fields(event, MilestoneState)
             return _change(deal, "milestones", _open_milestone(deal, event.milestone), {**given, "status": "planned"})
         case MilestoneReached():
             reached = event.reached or on.isoformat()
@@ -336,14 +323,20 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             assert_never(event)
 
 
-def _given_fields(event: Event, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The fields that an event gives: absent ones (UNSET) keep their value, and null clears one (a list is emptied)."""
+def _given_fields(event: Event, state: type[Struct]) -> dict[str, Any]:
+    """The fields of a state that an event gives: absent ones (UNSET) are left out, and null clears one."""
     given: dict[str, Any] = {}
-    for name in fields:
+    for name in _shared_fields(type(event), state):
         value = getattr(event, name)
         if value is not UNSET:
             given[name] = () if value is None and name in ("by", "sectors") else value
     return given
+
+
+@cache
+def _shared_fields(event: type[Event], state: type[Struct]) -> tuple[str, ...]:
+    """The names of the fields that an event's struct and a state's struct both have."""
+    return tuple(name for name in state.__struct_fields__ if name in event.__struct_fields__)
 
 
 def _change(deal: Deal, name: str, item: Item, changes: dict[str, Any]) -> Deal:
