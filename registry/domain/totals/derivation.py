@@ -21,6 +21,7 @@ def derive(
         more: How many pledges `lines` omits.
     """
     listed = {_name(line): line for line in lines}
+    explanations = {rule: str(rule.text) for rule in {line.rule for line in lines}}
     parts: dict[str, list[TotalsLine]] = {}
     for name, whole in included_in.items():
         if name in listed and whole in listed and not listed[name].rule.counts:
@@ -36,7 +37,7 @@ def derive(
         return DerivationNode(
             label=name,
             operation="count" if line.rule.counts else "leave_out",
-            why=line.reason or str(line.rule.text),
+            why=line.reason or explanations[line.rule],
             low=line.low,
             high=line.high,
             currency=line.currency,
