@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import cache
 from gettext import GNUTranslations
 from importlib import resources
+from importlib.resources.abc import Traversable
 from io import BytesIO
 from typing import Any, ClassVar, TypeAlias, Union
 
@@ -26,6 +27,9 @@ LANGUAGES: dict[str, str] = {"ko": "한국어", "en": "English"}
 """The interface languages, each by its own name."""
 
 DEFAULT_LANGUAGE = "en"
+
+CATALOGUE_FOLDERS: list[Traversable] = [resources.files(__name__) / "locale"]
+"""Where catalogues are: `FOLDER/LANGUAGE/*.po`."""
 
 Parameter: TypeAlias = Union[str, int, Decimal, date, datetime, "Message", "list[Parameter]", "tuple[Parameter, ...]"]
 """What a message may have in it. A nested message is rendered in the same language."""
@@ -89,16 +93,21 @@ def _rendered(value: Parameter, language: str, formatter: Formatter) -> str:
     return formatter(value)
 
 
+def catalogue_files(language: str) -> list[Traversable]:
+    """The .po files of a language."""
+    folders = [folder / language for folder in CATALOGUE_FOLDERS]
+    files = [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
+    return sorted((file for file in files if file.name.endswith(".po")), key=lambda file: file.name)
+
+
 @cache
 def translations(language: str) -> GNUTranslations:
     """A language's catalogues, merged into one, read once."""
     catalogue = Catalog(locale=language)
-    folder = resources.files(__name__) / "locale" / language
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".po"):
-            for message in read_po(BytesIO(file.read_bytes()), locale=language):
-                if message.id and message.string:
-                    catalogue.add(message.id, message.string, context=message.context)
+    for file in catalogue_files(language):
+        for message in read_po(BytesIO(file.read_bytes()), locale=language):
+            if message.id and message.string:
+                catalogue.add(message.id, message.string, context=message.context)
     compiled = BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)

@@ -39,6 +39,7 @@ from registry.web.query import READ
 from registry.web.render import Rendered
 from registry.web.request import PageRequest, Request, page_request
 from registry.web.sliders import stream_sliders
+from registry.web.summaries import summarize_deal, summarize_event
 
 # The most changes of an amount that the page shows.
 MAX_AMOUNT_CHANGES = 12
@@ -170,7 +171,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         deal=state,
         slug=view.slug,
         names=view.names,
-        summary=formatter.deal_summary(state, view.names),
+        summary=summarize_deal(formatter, state, view.names),
         ladder=ladder_marks(assessment.ladder, state.stage),
         timeline=timeline(state, entries, page.times.effective_on),
         mark_text=mark_text(page, view.names),
@@ -207,7 +208,7 @@ def mark_text(page: PageRequest, names: dict[str, str]) -> Callable[[TimelineMar
 
     def announcement(entry: AuditEntry) -> str:
         effective = entry.effective
-        text = f"{formatter.type_of(effective.recorded.type)}: {formatter.summarize_event(effective.event, names)}"
+        text = f"{formatter.type_of(effective.recorded.type)}: {summarize_event(formatter, effective.event, names)}"
         return text if len(text) <= MAX_MARK_TEXT else f"{text[: MAX_MARK_TEXT - 1]}…"
 
     def write(mark: TimelineMark) -> str:

@@ -22,7 +22,8 @@ from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.format import deals_in, organizations_in, shown
+from registry.web.fields import deals_in, organizations_in
+from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import deal_names, organization_names
 from registry.web.query import READ

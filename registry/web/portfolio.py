@@ -28,7 +28,8 @@ from registry.web.deal_list import (
     facets_of,
     place_counts,
 )
-from registry.web.format import organizations_in, shown
+from registry.web.fields import organizations_in
+from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
 from registry.web.query import FILTERS, READ, filter_terms

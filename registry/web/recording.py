@@ -51,9 +51,15 @@ from registry.events.types import (
 )
 from registry.i18n import LANGUAGES, Message
 from registry.infra.keys import Key
-from registry.web import forms, render
+from registry.web import render
+from registry.web.fields import organizations_in
+from registry.web.format import shown
+from registry.web.forms import build
+from registry.web.forms.build import FormContext
+from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
+from registry.web.forms.parse import form_values, parse
+from registry.web.messages import messages
 from registry.web import query as parameters
-from registry.web.format import organizations_in, shown
 from registry.web.names import deal_page_names, organization_names
 from registry.web.query import READ
 from registry.web.render import Rendered
@@ -183,10 +189,10 @@ async def suggested(visit: PageRequest) -> list[tuple[str, str]]:
     return [(row["deal"], own(row.get("title"), row["deal"])) for row in map(msgspec.json.decode, found.rows)]
 
 
-async def known(visit: PageRequest, history: FoldedStream[Any] | None) -> forms.FormContext:
+async def known(visit: PageRequest, history: FoldedStream[Any] | None) -> FormContext:
     """What a form offers to choose from."""
     organizations = await visit.registry.organizations.page("", None, SUGGESTED)
-    return forms.FormContext(
+    return FormContext(
         history.state if history is not None and hasattr(history.state, "pledges") else None,
         tuple(msgspec.json.decode(o)["organization"] for o in organizations),
         tuple(slug for slug, _ in await suggested(visit)),
@@ -205,7 +211,7 @@ async def get_amount(request: Request) -> Response[bytes]:
             parsed = money.parse(text)
             reading = reading_of(parsed.amount, visit.language)
         except money.AmountParseError as error:
-            problem = shown(visit.language).translate_message(error.message)
+            problem = messages(visit.language).text(error.message)
     return render.send(visit, render.render(visit, "amount.html", reading=reading, problem=problem))
 
 
@@ -263,7 +269,7 @@ async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, s
     """
     parameters.slug(slug)
     history, _ = await visit.registry.streams.load(f"{kind}/{slug}")
-    task = FormTask(kind, slug, history, forms.known_type(said.get("type")))
+    task = FormTask(kind, slug, history, form_event_type(said.get("type")))
     way = next((way for way in ("corrects", "voids", "redacts") if said.get(way)), None)
     if way == "redacts":
         parameters.require_scope(required(visit), "redact")
@@ -280,7 +286,7 @@ async def task_of(visit: PageRequest, kind: str, slug: str, said: Mapping[str, s
             case _:
                 task.redacts, task.event = reading, None
     elif history is None:
-        task.event = forms.known_type("deal_registered" if kind == "deal" else "organization_registered")
+        task.event = form_event_type(REGISTRATIONS[kind])
     return task
 
 
@@ -312,7 +318,7 @@ async def show_form(request: Request, kind: str, slug: str) -> Response[bytes]:
     typed: dict[str, str] = {}
     if task.original is not None:
         assert task.original.event is not None
-        typed = forms.form_values(task.original.event, task.original.effective_on, task.original.sources)
+        typed = form_values(task.original.event, task.original.effective_on, task.original.sources)
     typed |= {"id": str(uuid4()), "version": str(task.version)}
     return render.send(visit, await form_page(visit, task, typed, [], None, 200))
 
@@ -328,14 +334,14 @@ async def form_page(
     """The page with the form, what was typed in it, and what is wrong with it."""
     offered = await known(visit, task.history)
     sections = (
-        forms.sections(task.event, typed, offered, visit.language, correcting=task.original is not None)
+        build.sections(task.event, typed, offered, visit.language, correcting=task.original is not None)
         if task.event is not None
         else []
     )
     if task.of_record:
-        sections.append(forms.reason_section(typed, visit.language, redacting=task.redacts is not None))
-    found = {f.name: fault for s in sections for f in s.fields if (fault := forms.field_error(f, faults))}
-    told = {id(f) for f in faults for s in sections for field in s.fields if forms.field_error(field, [f])}
+        sections.append(build.reason_section(typed, visit.language, redacting=task.redacts is not None))
+    found = {f.name: fault for s in sections for f in s.fields if (fault := build.field_error(f, faults))}
+    told = {id(f) for f in faults for s in sections for field in s.fields if build.field_error(field, [f])}
     return render.render(
         visit,
         "record.html",
@@ -347,7 +353,7 @@ async def form_page(
         )
         if task.history is not None
         else task.slug,
-        groups=forms.GROUPS if task.kind == "deal" else forms.ORGANIZATION_GROUPS,
+        groups=DEAL_GROUPS if task.kind == "deal" else ORGANIZATION_GROUPS,
         sections=sections,
         typed=typed,
         faults=found,
@@ -464,9 +470,9 @@ def announced(
     elif task.event is None:
         raise Invalid([FieldError("", "no_event_type")])
     else:
-        found = forms.read(task.event, typed, task.original.event if task.original is not None else None)
-        if found.faults:
-            raise Invalid(found.faults)
+        found = parse(task.event, typed, task.original.event if task.original is not None else None)
+        if found.field_errors:
+            raise Invalid(found.field_errors)
         said, readings = reader.decode_one(msgspec.json.encode({"id": id_, **found.announcement})), found.readings
         if task.original is None:
             return said, readings

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import jinja2
@@ -16,12 +17,15 @@ from litestar import Response
 from msgspec import Struct
 
 from registry.i18n import LANGUAGES
-from registry.web import format  # noqa: A004
 from registry.web import query as parameters
 from registry.web.assets import static_url
+from registry.web.format import shown
 from registry.web.i18n import words
+from registry.web.messages import messages
 from registry.web.numbers import figures
 from registry.web.request import PageRequest, Request
+from registry.web.summaries import summarize_event
+from registry.web.word_diff import word_diff
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -58,9 +62,35 @@ def environment(language: str) -> jinja2.Environment:
         other=spoken.other,
         figures=figures(language),
         static=static_url,
-        **format.helpers(language),
+        **_helpers(language),
     )
     return templates
+
+
+def _helpers(language: str) -> dict[str, Callable[..., Any]]:
+    """The functions that templates call to format values."""
+    here, formatter = shown(language), messages(language)
+    return {
+        "value": here.value,
+        "field": here.field,
+        "change": here.change,
+        "lines": here.lines,
+        "type_of": here.type_of,
+        "moment": here.moment,
+        "money": here.figures.money,
+        "also": here.figures.other_currencies,
+        "day": here.figures.day,
+        "instant": here.figures.instant,
+        "loosely": here.figures.edtf_date,
+        "horizon": here.figures.horizon,
+        "place": here.figures.place,
+        "number": here.figures.number,
+        "happened": partial(summarize_event, here),
+        "in_words": formatter.text,
+        "flag_text": formatter.flag_text,
+        "compared": formatter.figures,
+        "marked": word_diff,
+    }
 
 
 NO_FRAME: dict[str, Any] = {"sliders": None, "data_url": None, "csv_url": None, "cite": None}

@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 from registry.domain import plausibility
 from registry.events import types
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
-from registry.web import forms
+from registry.web.forms.structure import struct_fields
 from registry.web.i18n import words
 from registry.web.numbers import PROVINCES
 
@@ -37,8 +37,8 @@ def test_event_type_and_its_fields_have_labels(tag: str) -> None:
     english = words(DEFAULT_LANGUAGE)
     assert english.has_label("event", tag)
     if tag not in ("event_corrected", "event_voided", "event_redacted"):
-        for name, *_ in forms.event_fields(types.EVENT_TYPES[tag]):
-            assert english.has_label("field", name.rstrip("_")), name
+        for field in struct_fields(types.EVENT_TYPES[tag]):
+            assert english.has_label("field", field.name.rstrip("_")), field.name
 
 
 @pytest.mark.parametrize(

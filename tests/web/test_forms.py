@@ -1,4 +1,4 @@
-"""Forms made from the event types: each type has one, and what is typed is what is announced."""
+"""Forms: generated from the event types, and parsed into the announcements that were typed."""
 
 from __future__ import annotations
 
@@ -6,35 +6,55 @@ import msgspec
 import pytest
 
 from registry.events import intake
-from registry.events.types import EVENT_TYPES, Amount, Event, PledgeAnnounced
-from registry.web import forms
+from registry.events.types import EVENT_TYPES, Amount, Event, PledgeAnnounced, Source
+from registry.web.forms.build import Field, FormContext, field_error, sections
+from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
+from registry.web.forms.parse import form_values, parse
+from registry.web.forms.structure import struct_fields
 from tests.demo.loader import announcements, histories
 
-RECORDS = {"event_corrected", "event_voided", "event_redacted"}
+ABOUT_EVENTS = {"event_corrected", "event_voided", "event_redacted"}
 
 
-def test_every_event_type_has_a_form() -> None:
-    """All but those that are made from the audit: corrections, voids, and erasures by law."""
-    offered = {t for group in (*forms.GROUPS.values(), *forms.ORGANIZATION_GROUPS.values()) for t in group}
-    assert offered | {"deal_registered", "organization_registered"} | RECORDS == set(EVENT_TYPES)
-    deal = histories()["sk-aws-ulsan"].state
-    for tag in sorted(offered):
-        kind = forms.known_type(tag)
-        assert kind is EVENT_TYPES[tag]
-        named = {f.name for s in forms.sections(kind, {}, forms.FormContext(deal), "ko") for f in s.fields}
-        for _, encoded, _, required, _ in forms.event_fields(kind):
-            if required:
-                assert any(n == f"event/{encoded}" or n.startswith(f"event/{encoded}/") for n in named), (tag, encoded)
+def form_fields(kind: type[Event], language: str = "en", typed: dict[str, str] | None = None) -> dict[str, Field]:
+    context = FormContext(histories()["sk-aws-ulsan"].state)
+    return {field.name: field for section in sections(kind, typed or {}, context, language) for field in section.fields}
+
+
+def test_event_type_has_a_form_unless_it_is_about_another_event() -> None:
+    """Corrections, voids and redactions start from the event that they are about."""
+    grouped = {tag for group in (*DEAL_GROUPS.values(), *ORGANIZATION_GROUPS.values()) for tag in group}
+    assert grouped | set(REGISTRATIONS.values()) | ABOUT_EVENTS == set(EVENT_TYPES)
+    assert all(form_event_type(tag) is EVENT_TYPES[tag] for tag in grouped)
+    assert form_event_type("event_voided") is None
+
+
+@pytest.mark.parametrize("tag", sorted(set(EVENT_TYPES) - ABOUT_EVENTS))
+def test_form_has_every_field_of_its_event_type(tag: str) -> None:
+    names = form_fields(EVENT_TYPES[tag], "ko")
+    for field in struct_fields(EVENT_TYPES[tag]):
+        pointer = f"event/{field.encoded_name}"
+        assert field.name == "about" or any(n == pointer or n.startswith(f"{pointer}/") for n in names), field.name
+
+
+def test_form_has_every_field_of_a_source() -> None:
+    names = form_fields(PledgeAnnounced)
+    assert {f"sources/0/{field.encoded_name}" for field in struct_fields(Source)} <= set(names)
+
+
+def test_only_the_first_party_of_a_form_is_required() -> None:
+    names = form_fields(EVENT_TYPES["parties_joined"])
+    assert [n for n in names if n.endswith("/organization") and names[n].required] == ["event/parties/0/organization"]
 
 
 @pytest.mark.parametrize("line", announcements(), ids=lambda line: f"{line.deal}-{line.event.__struct_config__.tag}")
-def test_what_was_announced_can_be_typed_and_reads_back_the_same(line: intake.ImportLine) -> None:
-    """Each announcement of the demo, as it would be typed, gives the same event again: a correction loses nothing."""
+def test_announcement_survives_a_round_trip_through_its_form(line: intake.ImportLine) -> None:
+    """A correction that changes nothing in the form keeps every value of the event."""
     event: Event = line.event
-    typed = forms.form_values(event, line.effective_on, line.sources)
-    read = forms.read(type(event), typed, event)
-    assert read.faults == []
-    again = intake.announcements.decode_one(msgspec.json.encode(read.announcement))
+    typed = form_values(event, line.effective_on, line.sources)
+    form = parse(type(event), typed, event)
+    assert form.field_errors == []
+    again = intake.announcements.decode_one(msgspec.json.encode(form.announcement))
     assert again.event == event
     assert again.effective_on == line.effective_on
     assert again.sources == line.sources
@@ -45,35 +65,33 @@ def test_what_was_announced_can_be_typed_and_reads_back_the_same(line: intake.Im
     [a for a in announcements() if isinstance(a.event, PledgeAnnounced) and a.event.amount],
     ids=lambda line: line.deal,
 )
-def test_an_amount_typed_anew_is_read_like_the_press_writes_it(line: intake.ImportLine) -> None:
-    typed = forms.form_values(line.event, line.effective_on, line.sources)
-    read = forms.read(type(line.event), typed)
-    assert read.faults == []
-    amount = intake.announcements.decode_one(msgspec.json.encode(read.announcement)).event.amount  # type: ignore[union-attr]
+def test_typed_amount_is_parsed_as_the_press_writes_it(line: intake.ImportLine) -> None:
+    typed = form_values(line.event, line.effective_on, line.sources)
+    form = parse(type(line.event), typed)
+    assert form.field_errors == []
+    amount = intake.announcements.decode_one(msgspec.json.encode(form.announcement)).event.amount  # type: ignore[union-attr]
     assert isinstance(amount, Amount)
     assert (amount.value, amount.currency) == (line.event.amount.value, line.event.amount.currency)  # type: ignore[union-attr]
 
 
-def test_a_basis_in_the_words_of_the_amount_fills_the_field_that_was_left_empty() -> None:
-    read = forms.read(PledgeAnnounced, {"event/pledge": "p", "event/amount": "연간 1천억 원"})
-    assert read.announcement["event"]["amount_basis"] == "annual"
-    assert read.announcement["event"]["amount"] == {"currency": "KRW", "value": "100000000000"}
-    stated = forms.read(
+def test_amount_basis_in_the_text_of_an_amount_fills_an_empty_field() -> None:
+    form = parse(PledgeAnnounced, {"event/pledge": "p", "event/amount": "연간 1천억 원"})
+    assert form.announcement["event"]["amount_basis"] == "annual"
+    assert form.announcement["event"]["amount"] == {"currency": "KRW", "value": "100000000000"}
+    stated = parse(
         PledgeAnnounced, {"event/pledge": "p", "event/amount": "연간 1천억 원", "event/amount_basis": "total"}
     )
     assert stated.announcement["event"]["amount_basis"] == "total"
 
 
-def test_an_amount_that_cannot_be_read_is_a_fault_of_its_field() -> None:
-    read = forms.read(PledgeAnnounced, {"event/pledge": "p", "event/amount": "a lot"})
-    assert [f.pointer for f in read.faults] == ["/event/amount"]
-    deal = histories()["sk-aws-ulsan"].state
-    fields = [f for s in forms.sections(PledgeAnnounced, {}, forms.FormContext(deal), "en") for f in s.fields]
-    wrong = {f.name: forms.field_error(f, read.faults) for f in fields}
-    assert [name for name, fault in wrong.items() if fault] == ["event/amount"]
+def test_unreadable_amount_is_an_error_of_its_field() -> None:
+    form = parse(PledgeAnnounced, {"event/pledge": "p", "event/amount": "a lot"})
+    assert [f.pointer for f in form.field_errors] == ["/event/amount"]
+    fields = form_fields(PledgeAnnounced).values()
+    assert [f.name for f in fields if field_error(f, form.field_errors)] == ["event/amount"]
 
 
-def test_a_revision_can_unsay_a_field() -> None:
+def test_revision_can_clear_a_field() -> None:
     kind = EVENT_TYPES["pledge_revised"]
-    read = forms.read(kind, {"event/pledge": "total", "unsay:event/amount": "yes", "event/by": "a, b"})
-    assert read.announcement["event"] == {"type": "pledge_revised", "pledge": "total", "amount": None, "by": ["a", "b"]}
+    form = parse(kind, {"event/pledge": "total", "clear:event/amount": "yes", "event/by": "a, b"})
+    assert form.announcement["event"] == {"type": "pledge_revised", "pledge": "total", "amount": None, "by": ["a", "b"]}

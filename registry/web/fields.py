@@ -1,0 +1,60 @@
+"""The meaning of the text fields of events and states, by name: tokens with labels, organizations, deals, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import UNSET
+
+from registry.events.types import Event
+
+LABEL_KINDS: dict[str, tuple[str, ...]] = {
+    "amount_basis": ("amount_basis",),
+    "commitment": ("commitment",),
+    "control": ("control",),
+    "gpus_qualifier": ("qualifier",),
+    "instrument": ("instrument",),
+    "kind": ("kind", "milestone", "name_kind"),
+    "power_qualifier": ("qualifier",),
+    "precision": ("precision",),
+    "relation": ("relation",),
+    "role": ("role",),
+    "scheme": ("scheme",),
+    "sectors": ("sector",),
+    "stage": ("stage",),
+    "status": ("status",),
+}
+"""The kinds of labels that the tokens of a field may have."""
+
+ORGANIZATION_FIELDS = frozenset({"authority", "by", "members", "organization", "parent"})
+DEAL_FIELDS = frozenset({"additional_to", "deal", "into"})
+
+REFERENCES: dict[str, str] = {
+    **dict.fromkeys(("planned", "reached", "until", "from"), "date"),
+    **dict.fromkeys(("place", "country"), "place"),
+    **dict.fromkeys(("additional_to", "into", "merged_into"), "deal"),
+    **dict.fromkeys(ORGANIZATION_FIELDS, "organization"),
+    "language": "language",
+}
+"""What the text of a field stands for, if readers know it by another name."""
+
+
+def organizations_in(events: Iterable[Event | None]) -> set[str]:
+    """The slugs of the organizations that events name."""
+    return set(_texts(events, ORGANIZATION_FIELDS))
+
+
+def deals_in(events: Iterable[Event | None]) -> set[str]:
+    """The slugs of the deals that events name."""
+    return {text.partition("/")[0] for text in _texts(events, DEAL_FIELDS)}
+
+
+def _texts(events: Iterable[Event | None], fields: frozenset[str]) -> Iterator[str]:
+    for event in events:
+        for name in fields.intersection(event.__struct_fields__) if event is not None else ():
+            value: Any = getattr(event, name)
+            if isinstance(value, str):
+                yield value
+            elif value is not None and value is not UNSET:
+                yield from value

@@ -1,0 +1,275 @@
+"""Build the form of an event type from its struct fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Literal, get_args, get_origin
+
+from msgspec import Struct, structs
+
+from registry.domain.claims import CLAIMABLE
+from registry.domain.deal import Deal, Item
+from registry.errors import FieldError
+from registry.events.types import Amount, Event, Localized
+from registry.web.fields import LABEL_KINDS
+from registry.web.format import ValueFormatter, shown
+from registry.web.forms.parse import CLEAR, FRAME, filled_rows
+from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
+from registry.web.i18n import N_
+
+MIN_ROWS = {"parties": 3, "sources": 1}
+"""The rows that a list has at least."""
+EMPTY_ROWS = {"parties": 1, "sources": 0}
+"""The empty rows that follow the filled ones."""
+MAX_OPTIONS = 40
+"""A choice of more values, such as that of a currency, is a text field."""
+
+# The list of a deal's state that an id refers to, and the events that introduce a new id.
+_ITEMS = {"pledge": "pledges", "site": "sites", "milestone": "milestones", "condition": "conditions"}
+_INTRODUCES = {
+    "pledge_announced": "pledge",
+    "site_announced": "site",
+    "milestone_scheduled": "milestone",
+    "condition_set": "condition",
+}
+_LONG_TEXTS = frozenset({"note", "reason"})
+_ADDRESSES = frozenset({"archived_url", "url"})
+
+_HINTS = {
+    "amount": N_("As written in the source: 약 2조4천억 원, $5bn, more than US$5 billion, 연간 1천억 원"),
+    "planned": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "reached": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "from": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "until": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "by": N_("Organization ids, separated by commas"),
+    "members": N_("Organization ids, separated by commas"),
+    "sectors": N_("Sector ids in lower-case letters and hyphens, separated by commas"),
+    "place": N_("Country or subdivision (ISO 3166): KR, KR-31"),
+    "country": N_("Country (ISO 3166): KR"),
+    "additional_to": N_("DEAL or DEAL/PLEDGE; leave empty if not disclosed"),
+    "pledge": N_("An id in lower-case letters, digits and hyphens"),
+    "site": N_("An id in lower-case letters, digits and hyphens"),
+    "milestone": N_("An id in lower-case letters, digits and hyphens"),
+    "condition": N_("An id in lower-case letters, digits and hyphens"),
+    "claim": N_("An id in lower-case letters, digits and hyphens"),
+    "power_mw": N_("Megawatts, as announced"),
+    "value": N_("The other source’s value, in the format of the field"),
+}
+
+
+class Field(Struct, frozen=True):
+    """One field of a form.
+
+    Args:
+        name: Its JSON pointer in the announcement, without the first slash.
+        label: Its name.
+        value: The text in it.
+        kind: `text`, `textarea`, `date`, `url` or `amount`.
+        required: Whether it must be filled in.
+        hint: How to fill it in.
+        options: The values to choose from, each with its label.
+        suggestions: Values that the field offers while the editor types.
+        clear: The name of the checkbox that clears the current value.
+        is_cleared: Whether that box is checked.
+        lang: The language of the text.
+    """
+
+    name: str
+    label: str
+    value: str
+    kind: str = "text"
+    required: bool = False
+    hint: str = ""
+    options: tuple[tuple[str, str], ...] | None = None
+    suggestions: tuple[str, ...] = ()
+    clear: str | None = None
+    is_cleared: bool = False
+    lang: str | None = None
+
+
+class FormContext(Struct, frozen=True):
+    """What a form offers to choose from: the deal's items, organizations, and other deals."""
+
+    deal: Deal | None
+    organizations: tuple[str, ...] = ()
+    deals: tuple[str, ...] = ()
+
+
+class Section(Struct, frozen=True):
+    """Fields under a heading."""
+
+    title: str
+    fields: list[Field]
+
+
+def sections(
+    kind: type[Event], typed: Mapping[str, str], context: FormContext, language: str, *, correcting: bool = False
+) -> list[Section]:
+    """The form of an event type.
+
+    Args:
+        kind: The event type.
+        typed: The text of each field.
+        context: What the form offers to choose from.
+        language: The interface language.
+        correcting: Whether the form corrects an event; then it has no boxes that clear a value.
+    """
+    builder = _FormBuilder(str(kind.__struct_config__.tag), typed, context, language, correcting)
+    say = shown(language).words.gettext
+    content = [field for f in struct_fields(kind) if f.name != "about" for field in builder.fields("event", f)]
+    frame = [field for f in FRAME for field in builder.fields("", f)]
+    form = [Section(say(N_("Date and source")), frame)]
+    return [Section(say(N_("Content")), content), *form] if content else form
+
+
+class _FormBuilder:
+    """Builds the fields of one form."""
+
+    def __init__(
+        self, tag: str, typed: Mapping[str, str], context: FormContext, language: str, correcting: bool
+    ) -> None:
+        self.tag = tag
+        self.typed = typed
+        self.context = context
+        self.correcting = correcting
+        self.here: ValueFormatter = shown(language)
+
+    def fields(self, parent: str, field: StructField, kind: str = "field") -> Iterator[Field]:
+        """The form fields of a struct field: of a nested struct or a list its fields, else one.
+
+        Args:
+            parent: The pointer of the struct.
+            field: The struct field.
+            kind: The kind of labels that its name has.
+        """
+        pointer = f"{parent}/{field.encoded_name}".lstrip("/")
+        label = self.here.words.label(kind, field.name.rstrip("_"))
+        if row := repeated_struct(field.type):
+            filled = max(filled_rows(pointer, self.typed), default=-1) + 1
+            rows = max(MIN_ROWS.get(field.name, 1), filled + EMPTY_ROWS.get(field.name, 0))
+            for number in range(rows):
+                for nested in struct_fields(row):
+                    # Only the first row must be filled in.
+                    cell = nested if number == 0 else structs.replace(nested, required=False)
+                    yield from self.fields(f"{pointer}/{number}", cell, _label_kind(field.name))
+        elif field.type is Localized:
+            clear = self._clear(pointer, field)
+            for text in struct_fields(Localized):
+                name = f"{label} ({self.here.figures.language_name(text.name)})"
+                value = self.typed.get(f"{pointer}/{text.name}", "")
+                yield Field(f"{pointer}/{text.name}", name, value, lang=text.name, **clear)
+                clear = {}
+        elif struct := nested_struct(field.type):
+            clear = self._clear(pointer, field)
+            for nested in struct_fields(struct):
+                for built in self.fields(pointer, nested):
+                    yield Field(built.name, built.label, built.value, built.kind, hint=built.hint, **clear)
+                    clear = {}
+        else:
+            options = self._options(field)
+            hint = self.here.words.gettext(_HINTS[field.encoded_name]) if field.encoded_name in _HINTS else ""
+            yield Field(
+                pointer,
+                label,
+                self.typed.get(pointer, ""),
+                kind=_input_kind(field),
+                required=field.required,
+                hint="" if options else hint,
+                options=options,
+                suggestions=self._suggestions(field.name),
+                **self._clear(pointer, field),
+            )
+
+    def _clear(self, pointer: str, field: StructField) -> dict[str, Any]:
+        if not field.clearable or self.correcting:
+            return {}
+        return {"clear": f"{CLEAR}{pointer}", "is_cleared": bool(self.typed.get(f"{CLEAR}{pointer}"))}
+
+    def _options(self, field: StructField) -> tuple[tuple[str, str], ...] | None:
+        words, deal = self.here.words, self.context.deal
+        if get_origin(field.type) is Literal:
+            tokens = get_args(field.type)
+            if len(tokens) > MAX_OPTIONS:
+                return None
+            kinds = LABEL_KINDS.get(field.name, ())
+            kind = next((kind for kind in kinds if all(words.has_label(kind, token) for token in tokens)), "")
+            return tuple((token, words.label(kind, token)) for token in tokens)
+        if deal is None:
+            return None
+        if field.name in _ITEMS and _INTRODUCES.get(self.tag) != field.name:
+            items = getattr(deal, _ITEMS[field.name])
+            return tuple((getattr(item, field.name), self._item_label(item, field.name)) for item in items)
+        if field.name == "field":
+            return tuple((path, self.here.field(path)) for path in _claimable_fields(deal))
+        if field.name == "claim" and self.tag != "claim_reported":
+            return tuple((claim, claim) for claim in _claims(deal))
+        return None
+
+    def _item_label(self, item: Any, id_field: str) -> str:
+        localized = self.here.words.localized
+        amount = getattr(item, "amount", None)
+        name = localized(getattr(item, "name", None)) or localized(getattr(item, "text", None))
+        text = self.here.figures.money(amount) if amount else name
+        key = getattr(item, id_field)
+        return f"{key} · {text}" if text else str(key)
+
+    def _suggestions(self, name: str) -> tuple[str, ...]:
+        of_organization = self.tag.startswith("organization")
+        if name in ("organization", "authority", "parent") or (name == "into" and of_organization):
+            return self.context.organizations
+        if name in ("deal", "into"):
+            return self.context.deals
+        return tuple(struct_field.name for struct_field in struct_fields(Localized)) if name == "language" else ()
+
+
+def _label_kind(list_name: str) -> str:
+    return "source" if list_name == "sources" else "field"
+
+
+def _input_kind(field: StructField) -> str:
+    if field.type is Amount:
+        return "amount"
+    if field.type is date:
+        return "date"
+    if field.name in _ADDRESSES:
+        return "url"
+    return "textarea" if field.name in _LONG_TEXTS else "text"
+
+
+def _claimable_fields(deal: Deal) -> list[str]:
+    """The fields of a deal that several sources may report."""
+    return [
+        f"/{items}/{getattr(item, items.removesuffix('s'))}/{field}"
+        for items, field in CLAIMABLE
+        for item in getattr(deal, items)
+    ]
+
+
+def _claims(deal: Deal) -> list[str]:
+    items: tuple[Item, ...] = (*deal.pledges, *deal.sites, *deal.milestones)
+    return [claim.claim for item in items for claim in item.claims if claim.claim]
+
+
+def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) -> Section:
+    """The reason for correcting, voiding or redacting another event."""
+    say = shown(language).words.gettext
+    warning = N_("The reason stays in the log permanently. Do not include content that must be removed.")
+    field = Field(
+        "reason",
+        say(N_("Reason (kept in the history)")),
+        typed.get("reason", ""),
+        kind="textarea",
+        required=True,
+        hint=say(warning) if redacting else "",
+    )
+    return Section(say(N_("Record keeping")), [field])
+
+
+def field_error(field: Field, errors: Sequence[FieldError]) -> FieldError | None:
+    """The first error whose pointer is that of a form field or lies inside it."""
+    for error in errors:
+        pointer = error.pointer.lstrip("/").removeprefix("replacement/").removeprefix("event/replacement/")
+        if pointer == field.name or pointer.startswith(f"{field.name}/"):
+            return error
+    return None

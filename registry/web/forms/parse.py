@@ -1,0 +1,187 @@
+"""An event as the text of a form, and the text of a form as an announcement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, get_origin
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from registry.domain import money
+from registry.domain.claims import CLAIMABLE
+from registry.errors import FieldError
+from registry.events.types import Amount, Announcement, ClaimReported, Event, Source
+from registry.i18n import DEFAULT_LANGUAGE
+from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
+from registry.web.numbers import figures
+
+MAX_INTEGER_DIGITS = 18
+CLEAR = "clear:"
+"""The prefix of the checkbox that clears the value of a field."""
+
+FRAME = tuple(field for field in struct_fields(Announcement) if field.name in ("effective_on", "sources", "note"))
+"""The fields of an announcement beside its event."""
+
+
+def form_values(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:
+    """The text of a form that a correction starts from."""
+    typed: dict[str, str] = {"effective_on": str(effective_on or "")}
+    for field in struct_fields(type(event)):
+        value = getattr(event, field.name)
+        pointer = f"event/{field.encoded_name}"
+        if value is None or value is UNSET:
+            continue
+        if isinstance(value, Amount):
+            typed[pointer] = amount_text(value)
+        elif repeated_struct(field.type):
+            typed |= _flatten(pointer, msgspec.to_builtins(dict(enumerate(value)), str_keys=True))
+        elif isinstance(value, Struct):
+            typed |= _flatten(pointer, msgspec.to_builtins(value))
+        else:
+            typed[pointer] = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return typed | _flatten("sources", msgspec.to_builtins(dict(enumerate(sources)), str_keys=True))
+
+
+def amount_text(amount: Amount) -> str:
+    """An amount in a form that `registry.domain.money` parses: as the press writes it in English."""
+    english = figures(DEFAULT_LANGUAGE)
+    return english.money(amount) + (f" ({english.other_currencies(amount)})" if amount.stated_as else "")
+
+
+def _flatten(pointer: str, value: Mapping[str, Any]) -> dict[str, str]:
+    """A nested value as text by pointer."""
+    flat: dict[str, str] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _flatten(f"{pointer}/{key}", inner)
+        else:
+            flat[f"{pointer}/{key}"] = str(inner)
+    return flat
+
+
+class ParsedForm(Struct):
+    """The content of a form.
+
+    Args:
+        announcement: The announcement, as JSON has it.
+        readings: The amounts that were parsed, by their form field.
+        field_errors: What could not be parsed.
+    """
+
+    announcement: dict[str, Any]
+    readings: dict[str, Amount]
+    field_errors: list[FieldError]
+
+
+def parse(kind: type[Event], typed: Mapping[str, str], original: Event | None = None) -> ParsedForm:
+    """The announcement that a form contains.
+
+    Args:
+        kind: The event type.
+        typed: The text of each form field.
+        original: The event that the form corrects. What the editor did not change keeps its exact value.
+    """
+    return _FormParser(typed, original).parse(kind)
+
+
+class _FormParser:
+    """Parses one form."""
+
+    def __init__(self, typed: Mapping[str, str], original: Event | None) -> None:
+        self.typed = typed
+        self.original = original
+        self.before = form_values(original, None, ()) if original is not None else {}
+        self.parsed = ParsedForm({}, {}, [])
+
+    def parse(self, kind: type[Event]) -> ParsedForm:
+        event: dict[str, Any] = {"type": str(kind.__struct_config__.tag)}
+        basis: str | None = None
+        fields = struct_fields(kind)
+        for field in fields:
+            pointer = f"event/{field.encoded_name}"
+            if self.typed.get(f"{CLEAR}{pointer}"):
+                event[field.encoded_name] = None
+            elif field.type is Amount:
+                basis = self._amount(pointer, field.encoded_name, event) or basis
+            elif field.name == "about":
+                if about := getattr(self.original, "about", None):
+                    event["about"] = str(about)
+            elif (value := self._value(pointer, field)) is not None:
+                event[field.encoded_name] = value
+        if kind is ClaimReported and "value" in event:
+            self._claimed_value(event)
+        if basis and not event.get("amount_basis") and any(field.name == "amount_basis" for field in fields):
+            event["amount_basis"] = basis
+        frame = {field.encoded_name: self._value(field.encoded_name, field) for field in FRAME}
+        self.parsed.announcement = {"event": event, **{name: value for name, value in frame.items() if value}}
+        return self.parsed
+
+    def _value(self, pointer: str, field: StructField) -> Any:
+        """The value of a field, as JSON has it; None for an empty one."""
+        if struct := nested_struct(field.type):
+            return self._struct(pointer, struct) or None
+        if struct := repeated_struct(field.type):
+            return [self._struct(f"{pointer}/{row}", struct) for row in filled_rows(pointer, self.typed)]
+        text = self.typed.get(pointer, "").strip()
+        return _plain(field.type, text) if text else None
+
+    def _struct(self, pointer: str, struct: type[Struct]) -> dict[str, Any]:
+        fields = struct_fields(struct)
+        values = {field.encoded_name: self._value(f"{pointer}/{field.encoded_name}", field) for field in fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _amount(self, pointer: str, name: str, event: dict[str, Any]) -> str | None:
+        """Parse an amount into the event. Returns the amount basis that its text states."""
+        text = self.typed.get(pointer, "").strip()
+        if not text:
+            return None
+        if self.original is not None and self.before.get(pointer) == text:
+            amount: Amount = getattr(self.original, name)
+            event[name], self.parsed.readings[pointer] = msgspec.to_builtins(amount), amount
+            return None
+        try:
+            parsed = money.parse(text)
+        except money.AmountParseError as error:
+            self.parsed.field_errors.append(FieldError(f"/{pointer}", "amount", problem=error.message))
+            return None
+        event[name], self.parsed.readings[pointer] = msgspec.to_builtins(parsed.amount), parsed.amount
+        return parsed.basis
+
+    def _claimed_value(self, event: dict[str, Any]) -> None:
+        """Give a claimed value the type of the field that it belongs to."""
+        text = str(event["value"])
+        if isinstance(self.original, ClaimReported) and self.before.get("event/value") == text:
+            event["value"] = msgspec.to_builtins(self.original.value)
+            return
+        _, item, _, field = [*str(event.get("field", "")).split("/"), "", "", "", ""][:4]
+        shape = CLAIMABLE.get((item, field))
+        if shape is Amount:
+            try:
+                event["value"] = msgspec.to_builtins(money.parse(text).amount)
+            except money.AmountParseError as error:
+                self.parsed.field_errors.append(FieldError("/event/value", "amount", problem=error.message))
+        elif shape is int:
+            event["value"] = _plain(int, text)
+
+
+def filled_rows(pointer: str, typed: Mapping[str, str]) -> list[int]:
+    """The rows of a list that have text. A form has at most a hundred rows."""
+    tails = (
+        name.removeprefix(f"{pointer}/").partition("/")[0]
+        for name, text in typed.items()
+        if text.strip() and name.startswith(f"{pointer}/")
+    )
+    return sorted({int(row) for row in tails if re.fullmatch(r"[0-9]{1,2}", row)})
+
+
+def _plain(core: Any, text: str) -> Any:
+    """Text as a value of its type; text that the type does not allow stays text, and the decoder refuses it."""
+    if core is int:
+        digits = text.replace(",", "")
+        return int(digits) if digits.isdigit() and len(digits) <= MAX_INTEGER_DIGITS else text
+    if get_origin(core) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text

@@ -1,0 +1,105 @@
+"""Messages of the registry in the reader's language: errors, refusals, rules and warnings with their parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from registry.domain.plausibility import Flag, FlagText
+from registry.events.types import Amount
+from registry.i18n import Message, render
+from registry.web.format import Names, ValueFormatter, shown
+from registry.web.i18n import N_
+
+# The parameters of warnings, by what they are.
+_NUMBERS = frozenset({"factor", "high", "kw", "low"})
+_DEALS = frozenset({"part", "whole"})
+_DAYS = frozenset({"day", "other_day"})
+
+# The figures of warnings, as the domain writes them: "about USD 5000000000", "KRW 1–2".
+_AMOUNT = re.compile(r"(?:([a-z_]+) )?([A-Z]{3}) (\d+(?:\.\d+)?)(?:–(\d+(?:\.\d+)?))?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+class MessageFormatter:
+    """Messages in one language."""
+
+    def __init__(self, here: ValueFormatter) -> None:
+        self.here = here
+        self.language = here.words.language
+
+    def text(self, message: Message) -> str:
+        """The text of a message."""
+        return render(message, self.language, self._parameter)
+
+    def flag_text(self, flag: Flag, names: Names | None = None) -> str:
+        """The explanation of a warning, with the names of the deals that it mentions."""
+        params = {name: self._flag_parameter(name, text, names) for name, text in flag.params.items()}
+        return render(FlagText(flag.rule, **params), self.language)
+
+    def figures(self, figures: Mapping[str, str], names: Names | None = None) -> list[tuple[str, str]]:
+        """The figures of a warning, each with its name or with the deal and pledge that it belongs to."""
+        words = self.here.words
+        return [
+            (words.label("figure", n) if words.has_label("figure", n) else self._deal(n, names), self._figure(n, text))
+            for n, text in figures.items()
+        ]
+
+    def _parameter(self, value: Any) -> str:
+        match value:
+            case date():
+                return self.here.moment(value)
+            case int() | Decimal():
+                return self.here.figures.number(value)
+            case _:
+                return str(value)
+
+    def _flag_parameter(self, name: str, text: str, names: Names | None) -> str:
+        if name in _DEALS:
+            return self._deal(text, names)
+        if name == "until":
+            return self.here.figures.edtf_date(text)
+        if name in _DAYS:
+            return self._day(text)
+        return self.here.figures.number(text) if name in _NUMBERS and _NUMBER.fullmatch(text) else text
+
+    def _deal(self, text: str, names: Names | None) -> str:
+        """A deal, or one of its pledges (`DEAL/PLEDGE`), by name; of the page's own deal the pledge alone."""
+        deal, _, pledge = text.partition("/")
+        own = (names or {}).get(f"deal/{deal}") == self.here.words.gettext(N_("this deal"))
+        return pledge if own and pledge else self.here.value(text, "additional_to", names)
+
+    def _figure(self, name: str, text: str) -> str:
+        figures = self.here.figures
+        if name == "source":
+            return text
+        if name == "until":
+            return figures.edtf_date(text)
+        if _DAY.fullmatch(text):
+            return self._day(text)
+        if name == "off by" and _NUMBER.fullmatch(text):
+            return figures.percent(text)
+        if _NUMBER.fullmatch(text):
+            return figures.number(text)
+        if amount := _AMOUNT.fullmatch(text):
+            qualifier, currency, figure, high = amount.groups()
+            bounds = {"low": figure, "high": high} if high else {"value": figure}
+            return figures.money(Amount(currency=currency, qualifier=qualifier, **bounds))  # type: ignore[arg-type]
+        return text
+
+    def _day(self, text: str) -> str:
+        try:
+            return self.here.figures.day(date.fromisoformat(text))
+        except ValueError:
+            return text
+
+
+@cache
+def messages(language: str) -> MessageFormatter:
+    """The formatter of messages in a language."""
+    return MessageFormatter(shown(language))

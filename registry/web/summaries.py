@@ -1,0 +1,121 @@
+"""An event in one line, and a deal in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from registry.domain.deal import Deal, PledgeState
+from registry.events.types import Amount, ClaimReported, DealsRelated, DealsUnrelated, Event
+from registry.web.format import Names, ValueFormatter
+from registry.web.i18n import N_
+
+# The fields of an event that its line leaves out: ids, and what the page shows elsewhere.
+_IDS = ("pledge", "site", "milestone", "condition", "claim")
+_OMITTED = frozenset(
+    {
+        *_IDS,
+        *("other_pledge", "amount", "amount_basis", "replacement", "summary"),
+        *("corrects", "voids", "redacts", "also", "effects", "about"),
+    }
+)
+
+MAX_LISTED = 3
+
+
+def summarize_event(here: ValueFormatter, event: Event | None, names: Names | None = None) -> str:
+    """The content of an event in one line, without the name of its type; None was redacted."""
+    if event is None:
+        return here.words.gettext(N_("Its content was redacted."))
+    if isinstance(event, ClaimReported):
+        field = event.field.rsplit("/", 1)[1]
+        return f"{here.field(event.field, names)}: {here.value(event.value, field, names)}"
+    if isinstance(event, DealsRelated | DealsUnrelated):
+        return here.related(event.relation, event.pledge, event.deal, event.other_pledge, names)
+    amount = getattr(event, "amount", None)
+    parts: list[str] = []
+    if isinstance(amount, Amount):
+        basis = getattr(event, "amount_basis", None)
+        parts.append(here.figures.money(amount, None if basis is UNSET else basis))
+        also = here.figures.other_currencies(amount)
+        parts += [also] if also else []
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if name not in _OMITTED and value is not UNSET and value is not None and value != ():
+            parts.append(here.value(value, name, names))
+    if not parts:
+        parts = [str(getattr(event, name)) for name in _IDS if getattr(event, name, None)]
+    return " · ".join(dict.fromkeys(part for part in parts if part))
+
+
+def summarize_deal(here: ValueFormatter, deal: Deal, names: Names) -> str:
+    """The pledges, the stage and the sites of a deal in one sentence each."""
+    return " ".join((_pledges(here, deal, names), _stage(here, deal), _sites(here, deal)))
+
+
+def _pledges(here: ValueFormatter, deal: Deal, names: Names) -> str:
+    current = [p for p in deal.pledges if p.status != "withdrawn"]
+    parts = {r.pledge for r in deal.relations if r.relation == "part_of" and r.deal == deal.deal}
+    main = next((p for p in current if p.pledge not in parts), None)
+    if main is not None:
+        return _main_pledge(here, main, names, others=len(current) - 1)
+    parties = [names.get(p.organization, p.organization) for p in deal.parties if p.left_on is None]
+    if not parties:
+        return here.words.gettext(N_("Amount not disclosed."))
+    return here.words.translate(N_("%(who)s: amount not disclosed."), who=_listed(here, parties[:MAX_LISTED]))
+
+
+def _main_pledge(here: ValueFormatter, pledge: PledgeState, names: Names, others: int) -> str:
+    translate = here.words.translate
+    investors = [names.get(slug, slug) for slug in pledge.by]
+    who = _listed(here, investors) or here.words.gettext(N_("An unnamed investor"))
+    if pledge.amount is None:
+        return translate(N_("%(who)s: amount not disclosed."), who=who)
+    amount = here.figures.money(pledge.amount)
+    if pledge.amount_basis == "additional":
+        amount = translate(N_("%(amount)s more"), amount=amount)
+    elif pledge.amount_basis == "annual":
+        amount = translate(N_("%(amount)s a year"), amount=amount)
+    match pledge.commitment == "intention", len(investors) > 1:
+        case True, False:
+            pattern = N_("%(who)s intends to invest %(amount)s%(time)s.")
+        case True, True:
+            pattern = N_("%(who)s intend to invest %(amount)s%(time)s.")
+        case False, True:
+            pattern = N_("%(who)s jointly pledge %(amount)s%(time)s; the split is not disclosed.")
+        case _:
+            pattern = N_("%(who)s pledges %(amount)s%(time)s.")
+    time = here.figures.horizon(pledge.horizon)
+    text = translate(pattern, who=who, amount=amount, time=f" {time}" if time else "")
+    if others:
+        more = here.words.ngettext("There is one more pledge.", "There are %(n)s more pledges.", others)
+        text += " " + more % {"n": others}
+    return text
+
+
+def _stage(here: ValueFormatter, deal: Deal) -> str:
+    if deal.stage is None:
+        return here.words.gettext(N_("Stage not reported."))
+    return here.words.translate(
+        N_("Stage: %(stage)s since %(date)s (%(basis)s)."),
+        stage=here.words.label("stage", deal.stage.value),
+        basis=here.words.label("basis_of_stage", deal.stage.basis),
+        date=here.figures.day(deal.stage.since),
+    )
+
+
+def _sites(here: ValueFormatter, deal: Deal) -> str:
+    sites = [s for s in deal.sites if s.status != "dropped" and s.precision != "country"]
+    named = [here.words.localized(s.name) or here.figures.place(s.place) for s in sites]
+    if not named:
+        return here.words.gettext(N_("Sites not disclosed."))
+    return here.words.translate(N_("Sites: %(sites)s."), sites=_listed(here, named))
+
+
+def _listed(here: ValueFormatter, items: Sequence[str]) -> str:
+    """A list in a sentence: up to three items by name, or two and the number of the others."""
+    if len(items) <= MAX_LISTED:
+        return here.figures.listed(items)
+    others = here.words.translate(N_("%(n)s more"), n=len(items) - 2)
+    return here.figures.listed([*items[:2], others])

@@ -1,0 +1,195 @@
+"""Interface languages: a new one is a catalogue and one line, and its pages have no text that is left in English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from babel import Locale
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+
+from registry import i18n
+from registry.domain.rates import SOURCE
+from registry.events.types import EVENT_TYPES
+from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES, negotiate_language
+from registry.web.forms.event_types import form_event_type
+from registry.web.i18n import FORMAT
+from tests.api.conftest import Service
+from tests.i18n.test_pages import page_strings
+from tests.web.test_pages import PAGES
+
+NEW = "eo"
+START, END = "⟦", "⟧"
+"""What stands around each text of the new language's catalogue."""
+
+# Names, identifiers and notations that are the same in every language.
+UNTRANSLATED = {
+    *("API", "Atom", "BOM", "CSV", "DD", "DEAL", "GPU", "GPUs", "ISO", "JSON", "KR", "LEI", "MM", "MW", "Merkle"),
+    *("PLEDGE", "SHA", "US", "UTC", "UUID", "Wikidata", "YYYY", "bn", "tn"),
+}
+
+
+def catalogue(language: str) -> Catalog:
+    """The texts of a language, each marked; how it writes dates and numbers as English does."""
+    marked = Catalog(locale=language)
+    for file in i18n.catalogue_files(DEFAULT_LANGUAGE):
+        for message in read_po(BytesIO(file.read_bytes()), locale=DEFAULT_LANGUAGE):
+            if message.id and message.string:
+                keep = message.context == FORMAT
+                strings = [message.string] if isinstance(message.string, str) else list(message.string)
+                texts = strings if keep else [f"{START}{text}{END}" for text in strings]
+                plural = isinstance(message.id, (list, tuple))
+                marked.add(message.id, texts if plural else texts[0], context=message.context)
+    korean = next(f for f in i18n.catalogue_files("ko") if f.name == "pages.po")
+    plurals = {m.id[0]: m.id for m in read_po(BytesIO(korean.read_bytes())) if isinstance(m.id, (list, tuple))}
+    for string in page_strings():
+        if (plural_id := plurals.get(string)) is not None:
+            marked.add(plural_id, [f"{START}{text}{END}" for text in plural_id])
+        else:
+            marked.add(string, f"{START}{string}{END}")
+    return marked
+
+
+@pytest.fixture
+def new_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An interface language that is added with a catalogue and one line."""
+    (tmp_path / NEW).mkdir()
+    with (tmp_path / NEW / "texts.po").open("wb") as file:
+        write_po(file, catalogue(NEW), width=0)
+    monkeypatch.setattr(i18n, "CATALOGUE_FOLDERS", [*i18n.CATALOGUE_FOLDERS, tmp_path])
+    monkeypatch.setitem(i18n.LANGUAGES, NEW, "Esperanto")
+    yield NEW
+    i18n.translations.cache_clear()
+
+
+def texts_of(html: str) -> str:
+    """The texts of a page and of its attributes that readers meet, without data that names its own language."""
+    html = re.sub(r"<(script|style|svg|pre|code|bdi|q)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    html = re.sub(r'<p class="printed">.*?</p>', " ", html)
+    html = re.sub(r'<(\w+)[^>]* lang="[^"]*"[^>]*>[^<]*</\1>', " ", html)
+    attributes = re.findall(r'\s(?:aria-label|title|placeholder|alt|data-l)="([^"]*)"', html)
+    return unescape(" ".join([re.sub(r"<[^>]*>", " ", html), *attributes]))
+
+
+def untranslated(text: str, data: set[str]) -> set[str]:
+    """The words of a text that are neither in a catalogue's text nor data."""
+    while (inner := re.sub(rf"{START}[^{START}{END}]*{END}", " ", text)) != text:
+        text = inner
+    return set(re.findall(r"[A-Za-z]{2,}", text)) - data - UNTRANSLATED
+
+
+def locale_words(language: str) -> set[str]:
+    """The words that CLDR has for dates, places, languages and currencies."""
+    locale = Locale.parse(language)
+    names = [*locale.territories.values(), *locale.languages.values(), *locale.currencies.values()]
+    names += [*locale.months["format"]["abbreviated"].values(), *locale.currency_symbols.values(), *locale.currencies]
+    return {word for name in names for word in re.findall(r"[A-Za-z]{2,}", str(name))}
+
+
+KEY_NAME = "REGISTRY_ADMIN_KEY"
+
+
+async def data_words(pages: Service) -> set[str]:
+    """Every word of the recorded data, of the source of the rates and of the signed-in key's name."""
+    words = set(re.findall(r"[A-Za-z]{2,}", f"{SOURCE} {KEY_NAME}"))
+    for path in ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000"):
+        words |= set(re.findall(r"[A-Za-z]{2,}", (await pages.client.get(path)).text))
+    return words
+
+
+FORMS = [
+    f"/{'organizations/amazon-web-services' if tag.startswith(('organization', 'parent')) else 'deals/sk-aws-ulsan'}"
+    f"/record?type={tag}"
+    for tag in EVENT_TYPES
+    if form_event_type(tag) is not None
+]
+
+
+async def test_page_of_a_new_language_has_no_english_text(
+    reader: httpx.AsyncClient, editor: httpx.AsyncClient, pages: Service, new_language: str
+) -> None:
+    event = re.findall(r'href="(/events/[0-9a-f-]{36})', (await reader.get("/deals/amkor-songdo")).text)[0]
+    errors = ["/deals/unknown", "/?effective_on=never", "/nowhere"]
+    editing = ["/record", "/deals/sk-aws-ulsan/record", "/deals/new-deal/record", *FORMS]
+    editing += [f"/deals/amkor-songdo/record?{way}={event.removeprefix('/events/')}" for way in ("corrects", "voids")]
+    data = await data_words(pages) | locale_words(new_language)
+    found: dict[str, set[str]] = {}
+    for client, paths in ((reader, [*PAGES, event, *errors]), (editor, editing)):
+        for path in paths:
+            address = f"{path}{'&' if '?' in path else '?'}lang={new_language}"
+            page = await client.get(address, headers={"Accept": "text/html"})
+            assert f'<html lang="{new_language}">' in page.text, path
+            assert START in page.text, path
+            if words := untranslated(texts_of(page.text), data):
+                found[path] = words
+    assert {word: path for path, words in found.items() for word in words} == {}
+
+
+async def test_api_describes_a_problem_in_a_new_language(pages: Service, new_language: str) -> None:
+    answer = await pages.visitor.get("/v1/deals/unknown", headers={"Accept-Language": new_language})
+    assert answer.json()["detail"].startswith(START)
+
+
+async def test_page_offers_every_other_language(reader: httpx.AsyncClient, new_language: str) -> None:
+    html = (await reader.get(f"/?lang={new_language}")).text
+    offered = re.findall(r'<a href="[^"]*lang=(\w+)" lang="\w+" hreflang="\w+">', html)
+    assert set(offered) == set(LANGUAGES) - {new_language}
+
+
+async def test_unknown_language_in_an_address_is_refused(reader: httpx.AsyncClient) -> None:
+    assert (await reader.get("/?lang=tlh")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (None, "en"),
+        ("", "en"),
+        ("ko-KR,ko;q=0.9,en;q=0.8", "ko"),
+        ("en-US,en;q=0.9,ko;q=0.8", "en"),
+        ("fr, ko;q=0.1", "ko"),
+        ("en;q=0.2, ko;q=0.4", "ko"),
+        ("ko;q=nonsense", "en"),
+        ("de", "en"),
+    ],
+)
+def test_language_is_the_one_that_accept_language_prefers(header: str | None, language: str) -> None:
+    assert negotiate_language(header) == language
+    assert language in LANGUAGES
+
+
+async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
+    reader: httpx.AsyncClient, editor: httpx.AsyncClient
+) -> None:
+    """A flag, a verdict, an address that cannot be read, what is not there, an amount, and a field's fault."""
+    flagged = (await reader.get("/deals/amkor-songdo?lang=ko")).text
+    flags = flagged[flagged.index('class="flags"') :].split("</section>")[0]
+    assert "전체 금액을 한 곳의 금액으로 보도했을 수 있습니다." in flags
+    event = re.search(r'href="(/events/[0-9a-f-]{36})', flags)
+    assert event is not None
+    verdict = (await reader.get(f"{event[1]}?lang=ko")).text
+    said = verdict[verdict.index("서버 검증 완료:") :].split("</p>")[0]
+    assert re.search(r"로그 순번 \d+의 기록은 deal/[a-z0-9-]+ 버전 \d+\([^)]+\)이며", said), said
+    lost = (await reader.get("/deals/never-heard-of?lang=ko")).text
+    assert "‘never-heard-of’ 투자 건이 없습니다." in lost
+    amount = (await reader.get("/record/amount", params={"event/amount": "수천억 원", "lang": "ko"})).text
+    assert "구체적인 금액이 없습니다." in amount
+    read = (await reader.get("/record/amount", params={"event/amount": "50억 달러 이상", "lang": "ko"})).text
+    assert "USD 5,000,000,000, 이상" in read
+    form = (await editor.get("/deals/amkor-songdo/record?type=site_dropped&lang=ko")).text
+    hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
+    sent = {**hidden, "event/site": "no-such-site", "effective_on": "2025-02-31", "step": "preview"}
+    fault = (await editor.post("/deals/amkor-songdo/record?lang=ko", data=sent)).text
+    assert "날짜(YYYY-MM-DD)가 아닙니다" in fault
+    refused = (
+        await editor.post("/deals/amkor-songdo/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})
+    ).text
+    assert "‘no-such-site’ 입지가 없습니다." in refused
+    for page_of in (flagged, verdict, lost, amount, fault, refused):
+        assert '<span lang="en">' not in page_of

@@ -1,0 +1,117 @@
+"""Figures in each language: amounts as stated, dates with the precision of their source, rounded totals, rates."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.domain import money
+from registry.domain.rates import Rate, reference_rates
+from registry.events.types import Amount, Currency, Horizon, StatedAmount
+from registry.web.format import shown
+from registry.web.numbers import figures
+
+KO, EN = figures("ko"), figures("en")
+
+
+@pytest.mark.parametrize(
+    ("amount", "basis", "korean", "english"),
+    [
+        (Amount(value="18200000000000", currency="KRW"), None, "18조 2,000억 원", "₩18.2tn"),
+        (Amount(value="5000000000", currency="USD"), None, "50억 달러", "US$5bn"),
+        (
+            Amount(value="5000000000", currency="USD", qualifier="about"),
+            "additional",
+            "+ 약 50억 달러",
+            "+ about US$5bn",
+        ),
+        (Amount(value="5130000000", currency="USD"), None, "51억 3,000만 달러", "US$5.13bn"),
+        (Amount(value="100000000000", currency="KRW"), "annual", "연간 1,000억 원", "₩100bn a year"),
+        (
+            Amount(value="40000000000", currency="USD", qualifier="more_than"),
+            None,
+            "400억 달러 초과",
+            "more than US$40bn",
+        ),
+        (Amount(value="7", currency="CHF", qualifier="up_to"), None, "최대 7 CHF", "up to CHF 7"),
+        (Amount(low="3000000", high="4500000", currency="EUR"), None, "300만 유로 – 450만 유로", "€3m – €4.5m"),
+        (Amount(low="3000000", currency="EUR"), None, "300만 유로 이상", "at least €3m"),
+        (
+            Amount(currency="KRW", wording="several trillion won"),
+            None,
+            "“several trillion won”",
+            "“several trillion won”",
+        ),
+        (Amount(value="1234567890123", currency="USD"), None, "1조 2,345억 6,789만 123 달러", "US$1,234,567,890,123"),
+        (None, None, "미공개", "Not disclosed"),
+    ],
+)
+def test_amount_is_written_as_stated(amount: Amount | None, basis: str | None, korean: str, english: str) -> None:
+    assert KO.money(amount, basis) == korean
+    assert EN.money(amount, basis) == english
+
+
+sums = st.integers(min_value=1, max_value=10**11).map(lambda n: str(n * 10_000))
+
+
+@given(sums, st.sampled_from(["KRW", "USD", "EUR"]))
+def test_displayed_sum_parses_to_the_same_amount(value: str, currency: str) -> None:
+    for figured in (KO, EN):
+        parsed = money.parse(figured.currency_amount(value, currency))
+        assert (Decimal(parsed.amount.value or 0), parsed.amount.currency) == (Decimal(value), currency)
+
+
+def test_amount_in_the_other_stated_currency_follows_in_brackets() -> None:
+    amount = Amount(
+        value="7000000000000", currency="KRW", stated_as=(StatedAmount(value="5130000000", currency="USD"),)
+    )
+    assert shown("en").value(amount) == "₩7tn (US$5.13bn)"
+    assert shown("ko").value(amount) == "7조 원 (51억 3,000만 달러)"
+
+
+@pytest.mark.parametrize(
+    ("edtf", "korean", "english"),
+    [
+        ("2031", "2031년", "2031"),
+        ("2027-11", "2027년 11월", "Nov 2027"),
+        ("2025-08-29", "2025년 8월 29일", "29 Aug 2025"),
+        ("2025-07/2025-09", "2025년 7월 – 2025년 9월", "Jul 2025 – Sep 2025"),
+        ("2029~", "약 2029년", "about 2029"),
+        ("2029?", "2029년?", "2029?"),
+        ("2025/..", "2025년 – 계속", "2025 – open"),
+        ("202X", "202X", "202X"),
+        (None, "미공개", "Not disclosed"),
+    ],
+)
+def test_date_keeps_the_precision_of_its_source(edtf: str | None, korean: str, english: str) -> None:
+    assert (KO.edtf_date(edtf), EN.edtf_date(edtf)) == (korean, english)
+
+
+def test_total_is_rounded_and_marks_an_open_bound() -> None:
+    assert EN.interval("41780112345.5", "66940000000", "USD", high_open=True) == "US$41.78bn – US$66.94bn or more"
+    assert KO.interval("20000000000000", "20000000000000", "KRW") == "20조 원"
+    assert EN.interval("5", "5", "USD", low_open=True) == "up to US$5"
+
+
+def test_rate_is_quoted_for_one_unit_of_the_currency_of_greater_value() -> None:
+    assert EN.rate(rate("USD", "KRW")) == EN.rate(rate("KRW", "USD")) == "US$1 = ₩1,422.95"
+    assert KO.rate(rate("KRW", "USD")) == "1 달러 = 1,422.95 원"
+    assert EN.exact_rate(rate("KRW", "USD")) == "1 KRW = 0.000702767342699 USD"
+    assert EN.rate(rate("USD", "EUR")) == "€1 = US$1.1636"
+
+
+def rate(one: Currency, other: Currency) -> Rate:
+    found = reference_rates().rate(one, other, date(2025, 10, 29))
+    assert isinstance(found, Rate)
+    return found
+
+
+def test_horizon_reads_as_the_end_of_a_sentence() -> None:
+    assert EN.horizon(Horizon(until="2031")) == "by 2031"
+    assert KO.horizon(Horizon(until="2031")) == "2031년까지"
+    assert EN.horizon(Horizon(from_="2025")) == "from 2025"
+    assert EN.horizon(None) == ""
