@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from registry.web import assets, recording
+from registry.web import assets
 from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
@@ -14,7 +14,9 @@ from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
 from registry.web.provenance import ProvenancePages
+from registry.web.recording import RecordingPages
 from registry.web.search import SearchPages
+from registry.web.session import SessionPages
 from registry.web.totals import TotalsPages
 
 ROUTES: list[ControllerRouterHandler] = [
@@ -30,7 +32,8 @@ ROUTES: list[ControllerRouterHandler] = [
             LogPages,
             OrganizationPages,
             SearchPages,
-            *recording.HANDLERS,
+            SessionPages,
+            RecordingPages,
             assets.static_files,
         ],
         exception_handlers=PAGE_HANDLERS,

@@ -1,0 +1,168 @@
+"""Render the pages on which editors add, correct, void and redact events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar.di import NamedDependency
+
+from registry.domain.deal import Deal
+from registry.domain.history import FoldedStream
+from registry.domain.plausibility import Flag
+from registry.errors import FieldError
+from registry.events.types import Amount, StatedAmount
+from registry.i18n import Message
+from registry.queries.deals import DealQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.web import render
+from registry.web.fields import organizations_in
+from registry.web.form_tasks import AnyAnnouncement, FormTask, content_of
+from registry.web.format import shown
+from registry.web.forms import build
+from registry.web.forms.build import FormContext
+from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS
+from registry.web.names import deal_page_names, organization_names
+from registry.web.render import Rendered
+from registry.web.request import PageRequest
+from registry.web.state_types import typed_change
+
+MAX_SUGGESTIONS = 500
+
+
+class FormPages:
+    """The pages of a form, made with what its fields offer and refer to."""
+
+    def __init__(
+        self,
+        deal_queries: NamedDependency[DealQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+    ) -> None:
+        self._deals = deal_queries
+        self._organizations = organization_queries
+        self._portfolio = portfolio_queries
+
+    async def choose_deal(self, page: PageRequest) -> Rendered:
+        """The page that asks which deal an event belongs to."""
+        return render.render(page, "record_choose.html", deals=await self._deal_titles(page))
+
+    async def form(
+        self,
+        page: PageRequest,
+        task: FormTask,
+        typed: Mapping[str, str],
+        *,
+        errors: Sequence[FieldError] = (),
+        problem: Message | None = None,
+        status: int = 200,
+    ) -> Rendered:
+        """The form.
+
+        Args:
+            page: The request.
+            task: What the form is for.
+            typed: The text of its fields.
+            errors: What is wrong with its fields.
+            problem: Why the announcement was refused as a whole.
+            status: The HTTP status.
+        """
+        sections = []
+        if task.event is not None:
+            context = await self._context(page, task.history)
+            correcting = task.original is not None
+            sections = build.sections(task.event, typed, context, page.language, correcting=correcting)
+        if task.of_record:
+            sections.append(build.reason_section(typed, page.language, redacting=task.redacts is not None))
+        fields = [field for section in sections for field in section.fields]
+        return render.render(
+            page,
+            "record.html",
+            status,
+            task=task,
+            names=await self._names(page, task, None),
+            title=self._title(page, task),
+            groups=DEAL_GROUPS if task.kind == "deal" else ORGANIZATION_GROUPS,
+            sections=sections,
+            typed=typed,
+            errors={f.name: error for f in fields if (error := build.field_error(f, errors))},
+            other_errors=[e for e in errors if not any(build.field_error(f, [e]) for f in fields)],
+            problem=problem,
+        )
+
+    async def preview(
+        self,
+        page: PageRequest,
+        task: FormTask,
+        announcement: AnyAnnouncement,
+        readings: Mapping[str, Amount],
+        dry_run: Mapping[str, Any],
+        sent: Mapping[str, str],
+    ) -> Rendered:
+        """The page that shows what an announcement would change.
+
+        Args:
+            page: The request.
+            task: What the form is for.
+            announcement: The announcement.
+            readings: The amounts that were parsed, by their form field.
+            dry_run: The recorder's answer to a dry run.
+            sent: The fields of the form.
+        """
+        return render.render(
+            page,
+            "record_preview.html",
+            task=task,
+            announcement=announcement,
+            readings=[amount_reading(amount, page.language) for amount in readings.values()],
+            changes=[typed_change(change) for change in dry_run["changes"]],
+            flags=msgspec.convert(dry_run.get("flags", []), list[Flag]),
+            sent=sent,
+            content=content_of(announcement),
+            names=await self._names(page, task, announcement),
+        )
+
+    async def _deal_titles(self, page: PageRequest) -> list[tuple[str, str]]:
+        axis, known, _ = await self._portfolio.known_axis(page.clocks)
+        deals = await self._portfolio.page(axis, known, page.times.today, [], None, "", MAX_SUGGESTIONS)
+        localized = shown(page.language).words.localized
+        rows = map(msgspec.json.decode, deals.rows)
+        return [(row["deal"], localized(row.get("title"), row["deal"])) for row in rows]
+
+    async def _context(self, page: PageRequest, history: FoldedStream[Any] | None) -> FormContext:
+        organizations = await self._organizations.page("", None, MAX_SUGGESTIONS)
+        return FormContext(
+            history.state if history is not None and isinstance(history.state, Deal) else None,
+            tuple(msgspec.json.decode(row)["organization"] for row in organizations),
+            tuple(slug for slug, _ in await self._deal_titles(page)),
+        )
+
+    async def _names(self, page: PageRequest, task: FormTask, announcement: AnyAnnouncement | None) -> dict[str, str]:
+        event = content_of(announcement).event if announcement is not None else None
+        about = [effective.event for effective in (task.original, task.voids, task.redacts) if effective is not None]
+        names = await organization_names(self._organizations, page.language, organizations_in([event, *about]))
+        if task.history is None or task.kind != "deal":
+            return names
+        return names | await deal_page_names(self._deals, self._organizations, page.language, task.history.state)
+
+    def _title(self, page: PageRequest, task: FormTask) -> str:
+        if task.history is None:
+            return task.slug
+        state = task.history.state
+        return shown(page.language).words.localized(state.title if isinstance(state, Deal) else state.name, task.slug)
+
+
+def amount_reading(amount: Amount, language: str) -> str:
+    """A parsed amount in full digits, so that the editor sees how its text was understood."""
+    words = shown(language).words
+    readings = []
+    amounts: list[Amount | StatedAmount] = [amount, *amount.stated_as]
+    for stated in amounts:
+        bounds = (getattr(stated, "low", None), getattr(stated, "high", None))
+        figures = [stated.value] if stated.value is not None else [bound for bound in bounds if bound is not None]
+        digits = "–".join(f"{int(figure):,}" if str(figure).isdigit() else str(figure) for figure in figures)
+        qualifier = f", {words.label('qualifier', stated.qualifier)}" if stated.qualifier else ""
+        readings.append(f"{stated.currency} {digits}{qualifier}")
+    return " = ".join(readings)

@@ -1,0 +1,50 @@
+"""The types of the fields of a deal's or organization's state, by which a dry run's changes are read back from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
+from registry.domain.organization import Organization
+
+_ITEMS: dict[str, type[Struct]] = {
+    "pledges": PledgeState,
+    "sites": SiteState,
+    "milestones": MilestoneState,
+    "conditions": ConditionState,
+    "parties": PartyState,
+    "relations": RelationState,
+}
+
+
+class Change(Struct, frozen=True):
+    """A change of a field, with typed values."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def typed_change(change: Mapping[str, Any]) -> Change:
+    """A change of a dry run with amounts, texts and dates as such."""
+    type_ = field_type(change["field"])
+    before, after = (None if v is None else msgspec.convert(v, type_) for v in (change["before"], change["after"]))
+    return Change(change["field"], before, after)
+
+
+def field_type(path: str) -> Any:
+    """The type of a field of a deal's or organization's state."""
+    _, name, *rest = path.split("/", 3)
+    if rest and name in _ITEMS:
+        return _hints(_ITEMS[name]).get(rest[1], Any)
+    return _hints(Deal).get(name) or _hints(Organization).get(name, Any)
+
+
+@cache
+def _hints(struct: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(struct)
