@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from registry.api.bodies import read_body
 from registry.errors import InvalidParameter, TooLarge, Unauthorized
@@ -31,7 +32,9 @@ class SessionPages(Controller):
     """Signing in and out."""
 
     @route("/sign-in", http_method=READ)
-    async def get_sign_in(self, request: Request, settings: NamedDependency[Settings]) -> Response[bytes]:
+    async def get_sign_in(
+        self, request: Request, settings: NamedDependency[SkipValidation[Settings]]
+    ) -> Response[bytes]:
         """The form that takes an API key."""
         page = await sign_in_request(request)
         then = safe_redirect_path(page.asked.get("then", "/"))
@@ -39,7 +42,7 @@ class SessionPages(Controller):
 
     @post("/sign-in", status_code=303)
     async def post_sign_in(
-        self, request: Request, api_keys: NamedDependency[Keys], settings: NamedDependency[Settings]
+        self, request: Request, api_keys: NamedDependency[Keys], settings: NamedDependency[SkipValidation[Settings]]
     ) -> Response[bytes]:
         """Keep a valid API key in a cookie."""
         sent = await read_form(request)
