@@ -36,4 +36,4 @@ from registry.web import as_of
     ],
 )
 def test_as_of_form_stands_for_a_canonical_address(sent: dict[str, str], meant: dict[str, str]) -> None:
-    assert as_of.canonical({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
+    assert as_of.canonical_query({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
