@@ -1,6 +1,6 @@
-"""Pages in a real browser: each in both languages and widths; the whole story with a script, without, and by keyboard.
+"""Pages in Chromium: both languages, desktop and phone widths, with and without scripts, and by keyboard.
 
-Every window also proves that no page complains on the console or asks another host; axe finds no violation (WCAG AA).
+Every window also checks that no page logs an error or contacts another host; axe finds no violation (WCAG AA).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EVERY_PAGE = (
     "/log",
     "/search?q=AWS",
     "/sign-in",
-    # Filtered, converted, flagged, erring.
+    # Filtered, converted, with warnings, not found.
     "/?stage=construction&sort=-amount&unit=stated&effective_on=2025-11-01",
     "/totals?unit=USD&group_by=organization",
     "/deals/amkor-songdo",
@@ -49,7 +49,7 @@ CONTRAST = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 
 
 async def violations(page: Page, among: dict[str, Any] = TAGS) -> list[str]:
-    """What axe finds wrong: the rule, and where."""
+    """The violations that axe finds: the rule, and where."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(axe.axe_script)
     options = {"resultTypes": ["violations"], "runOnly": among}
@@ -66,8 +66,8 @@ PICTURES = {
 }
 
 
-async def test_pictures_are_taken(window: Opens, pictures: Path) -> None:
-    """The pictures of the documentation, of nothing but the demo deals: kept where REGISTRY_PICTURES says."""
+async def test_screenshots_for_the_documentation_can_be_taken(window: Opens, pictures: Path) -> None:
+    """Screenshots of the demo deals. `REGISTRY_PICTURES` names the directory that keeps them."""
     for name, (path, language, width, dark, height) in PICTURES.items():
         reader = await window(language, width, dark=dark)
         await reader.page.set_viewport_size({"width": width, "height": height})
@@ -80,7 +80,7 @@ async def test_pictures_are_taken(window: Opens, pictures: Path) -> None:
 
 
 async def every_page(pages: Service) -> list[str]:
-    """The pages, with an event's and the form's among them."""
+    """The addresses of all pages, with an event and the forms."""
     audit = (await pages.client.get(f"/v1{ULSAN}/events")).json()["events"]
     revised = next(e["id"] for e in audit if e["type"] == "pledge_revised")
     forms = (
@@ -94,8 +94,10 @@ async def every_page(pages: Service) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "width"), [("ko-KR", 390), ("en-US", 1280)])
-async def test_every_page_is_clean_and_fits(window: Opens, pages: Service, language: str, width: int) -> None:
-    """In light and in dark, in which a page that was loaded is looked at again."""
+async def test_pages_have_no_accessibility_violation_and_fit_the_window(
+    window: Opens, pages: Service, language: str, width: int
+) -> None:
+    """In light and in dark mode."""
     reader = await window(language, width)
     await sign_in(reader.page, pages.url)
     wrong: list[tuple[str, str, str]] = []
@@ -107,24 +109,24 @@ async def test_every_page_is_clean_and_fits(window: Opens, pages: Service, langu
         wrong += [(path, "dark", found) for found in await violations(page, CONTRAST)]
         await page.emulate_media(color_scheme="light")
     assert wrong == []
-    # Two of them are of a deal that was not known then, or never: the answer is a 404, which a browser notes.
+    # Two pages are of unknown deals; Chromium logs their 404.
     reader.complaints = [c for c in reader.complaints if "404" not in c]
 
 
-async def test_every_page_is_there_without_a_script(window: Opens, pages: Service) -> None:
+async def test_pages_work_without_scripts(window: Opens, pages: Service) -> None:
     reader = await window("en-US", 390, script=False)
     await sign_in(reader.page, pages.url)
     for path in await every_page(pages):
         page = await reader.open(path)
         assert await page.locator("h1").count() == 1, path
-        # What only a script can move is not offered.
+        # Controls that need a script are hidden.
         assert await page.locator("input[type=range]:visible").count() == 0, path
         await fits(page, "en-US", 390)
     reader.complaints = [c for c in reader.complaints if "404" not in c]
 
 
 async def fits(page: Page, language: str, width: int) -> None:
-    """It speaks the reader's language, and nothing but a chart or a wide table, which scroll, exceeds the window."""
+    """Check the language, and that only charts and wide tables, which scroll, exceed the window."""
     assert await page.locator("html").get_attribute("lang") == language[:2], page.url
     assert await page.evaluate("document.documentElement.scrollWidth") <= width, page.url
 
@@ -137,7 +139,7 @@ async def sign_in(page: Page, url: str) -> None:
 
 
 async def clean(page: Page, script: bool) -> None:
-    """No violation; axe is a script itself, and cannot look where there are none."""
+    """Check for violations, if scripts run: axe is one."""
     if script:
         assert await violations(page) == []
 
@@ -149,8 +151,10 @@ ULSAN_NAMED = {"en": "SK and AWS: AI data centre in Ulsan", "ko": "SK·AWS 울�
     ("language", "width", "script"),
     [("en-US", 1280, True), ("ko-KR", 390, True), ("ko-KR", 1280, False), ("en-US", 390, False)],
 )
-async def test_the_whole_story(window: Opens, pages: Service, language: str, width: int, script: bool) -> None:
-    """Open the demo, move in time, ask why, record, see it, correct it, compare, verify its proof."""
+async def test_editor_records_corrects_compares_and_verifies_a_deal(
+    window: Opens, pages: Service, language: str, width: int, script: bool
+) -> None:
+    """Open the demo, change the as-of point, open a source, record, correct, compare, and verify a proof."""
     slug = f"story-{language.lower()}-{width}"
     spoken, figured = words(language[:2]), figures(language[:2])
     say, label = spoken.translate, spoken.label
@@ -158,27 +162,29 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     page = await reader.open("/")
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("Investment announcements"))
 
-    # Ask why of a total.
+    # Open the calculation of a total.
     await page.get_by_role(
         "link", name=say("Calculation: %(field)s", field=say("Pledged or committed")), exact=True
     ).click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("How totals are calculated"))
     await expect(page.get_by_text(render(Rule.PART_OF.text, language[:2])).first).to_be_visible()
 
-    # Open Ulsan, and move to 2025-06-21.
+    # Open the Ulsan deal as of 2025-06-21.
     await page.get_by_role("link", name=say("Overview"), exact=True).click()
     await page.get_by_role("link", name=ULSAN_NAMED[language[:2]], exact=True).first.click()
-    beside = spoken.ngettext("One more pledge stands beside it.", "%(n)s more pledges stand beside it.", 1) % {"n": 1}
-    await expect(page.get_by_text(beside)).to_be_visible()
+    other_pledge = spoken.ngettext(
+        "One more pledge stands other_pledge it.", "%(n)s more pledges stand other_pledge it.", 1
+    ) % {"n": 1}
+    await expect(page.get_by_text(other_pledge)).to_be_visible()
     await page.get_by_label(say("Effective on"), exact=True).fill("2025-06-21")
     await page.get_by_role("button", name=say("Apply"), exact=True).click()
     past = say("as of %(date)s", date=figured.day(date(2025, 6, 21)))
     await expect(page.locator(".past")).to_contain_text(past)
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("7000000000000", "KRW"))
     assert "effective_on=2025-06-21" in page.url
-    await expect(page.get_by_text(beside)).to_have_count(0)
+    await expect(page.get_by_text(other_pledge)).to_have_count(0)
 
-    # One change back: the amount was another one.
+    # Go one change back: the amount was different.
     for day in (date(2025, 6, 20), date(2025, 6, 16)):
         before = f"{say('Previous change:')} {figured.day(day)}"
         await page.locator("#as-of").get_by_role("link", name=before).first.click()
@@ -187,12 +193,12 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.get_by_role("link", name=say("View current")).click()
     await expect(page.locator(".past")).to_have_count(0)
 
-    # Ask why of a figure.
+    # Open the source of an amount.
     amount = say("Source: %(field)s", field=f"{label('field', 'pledges')} total · {label('field', 'amount')}")
     await page.get_by_role("link", name=amount, exact=True).first.click()
-    rests = page.locator("#panel") if script else page.locator("main")
-    await expect(rests).to_contain_text(label("event", "pledge_revised"))
-    await expect(rests).to_contain_text(figured.currency_amount("5100000000", "USD"))
+    source = page.locator("#panel") if script else page.locator("main")
+    await expect(source).to_contain_text(label("event", "pledge_revised"))
+    await expect(source).to_contain_text(figured.currency_amount("5100000000", "USD"))
 
     # Add an announcement: see what would change, then record it.
     preview, record = say("Preview changes"), say("Submit")
@@ -200,11 +206,11 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await page.goto(f"{pages.url}/record")
     await page.locator("input[name=new]").fill(slug)
     await page.get_by_role("button", name=say("Continue")).nth(1).click()
-    await page.locator("[name='event/title/en']").fill("A data centre of the story")
+    await page.locator("[name='event/title/en']").fill("Test data centre")
     await page.get_by_label(say("Effective date")).fill("2025-01-02")
     await page.get_by_role("button", name=preview).click()
     await page.get_by_role("button", name=record).click()
-    await expect(page.get_by_role("heading", level=1)).to_contain_text("A data centre of the story")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Test data centre")
     await page.get_by_role("link", name=say("Add an announcement")).click()
     await page.get_by_role("link", name=label("event", "pledge_announced"), exact=True).click()
     await page.locator("[name='event/pledge']").fill("first")
@@ -225,7 +231,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await expect(page.locator(".sum").first).to_have_text(first)
     await clean(page, script)
 
-    # It was written down wrongly: correct it.
+    # Correct the recorded amount.
     await page.locator(".events > li").first.get_by_role("link", name=say("Correct this event")).click()
     await clean(page, script)
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조5천억 원")
@@ -236,24 +242,24 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
     await expect(page.locator(".sum").first).to_have_text(second)
     corrected = label("change", "record")
     await expect(page.locator(".events").get_by_text(corrected).first).to_be_visible()
-    # The correction is no step of the amount: it stands with what it corrected.
+    # The correction is part of the change that it corrects.
     await expect(page.locator(".steps li")).to_have_count(1)
     await expect(page.locator(".steps li")).to_contain_text(first)
 
-    # Compare: a correction, and no growth.
+    # Compare: a correction, and no real-world change.
     moments = [row["recorded_at"] for row in await pages.pool.fetch(RECORDED, f"deal/{slug}")]
     before = moments[1].isoformat().replace("+00:00", "Z")
     await page.goto(f"{pages.url}/deals/{slug}/compare?from.recorded_at={before}")
     review = page.locator(".review")
     await expect(review.get_by_role("heading")).to_contain_text([corrected])
-    # Side by side, and only the words that differ are marked.
+    # Before and after are side by side, and only the words that differ are marked.
     sides = review.locator("td")
-    taken_out, put_in = f"{say('Removed:')} ", f"{say('Added:')} "
-    assert (await sides.nth(0).text_content() or "").replace(taken_out, "") == first
-    assert (await sides.nth(1).text_content() or "").replace(put_in, "") == second
-    assert set((await review.locator("ins").text_content() or "").removeprefix(put_in).split()) < set(second.split())
+    removed, added = f"{say('Removed:')} ", f"{say('Added:')} "
+    assert (await sides.nth(0).text_content() or "").replace(removed, "") == first
+    assert (await sides.nth(1).text_content() or "").replace(added, "") == second
+    assert set((await review.locator("ins").text_content() or "").removeprefix(added).split()) < set(second.split())
 
-    # Verify its proof.
+    # Verify the inclusion proof.
     await review.get_by_role("link", name=label("event", "event_corrected")).click()
     await expect(page.locator(".verdict").first).to_contain_text(say("Verified by the server:"))
     if script:
@@ -264,7 +270,7 @@ async def test_the_whole_story(window: Opens, pages: Service, language: str, wid
 RECORDED = "SELECT recorded_at FROM events WHERE stream = $1 ORDER BY position"
 
 
-async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Service) -> None:
+async def test_invalid_form_keeps_its_values_and_marks_the_errors(window: Opens, pages: Service) -> None:
     reader = await window()
     page = reader.page
     await sign_in(page, pages.url)
@@ -284,7 +290,7 @@ async def test_a_wrong_form_comes_back_with_its_faults(window: Opens, pages: Ser
     reader.complaints = [c for c in reader.complaints if "422" not in c and "409" not in c]
 
 
-async def test_the_form_that_erases_warns_before_it_is_sent(window: Opens, pages: Service) -> None:
+async def test_redaction_form_warns_that_it_cannot_be_undone(window: Opens, pages: Service) -> None:
     say = words("ko").translate
     reader = await window("ko-KR", 390)
     page = reader.page
@@ -303,7 +309,7 @@ async def test_the_form_that_erases_warns_before_it_is_sent(window: Opens, pages
     assert await violations(page) == []
 
 
-# Whether what has the focus is shown to have it: in sight, not beneath what sticks to the top, and drawn around.
+# Whether the focused element is visible, not covered by the sticky band, and outlined.
 SHOWN = """wanted => {
   const drawn = (at) => {
     const how = getComputedStyle(at);
@@ -320,21 +326,21 @@ SHOWN = """wanted => {
 }"""
 
 
-async def reach(page: Page, wanted: Locator) -> None:
-    """Goes on with the tabulator until something is reached, and sees that the focus is there."""
-    # Looked up once: by its name that takes longer than to press a key.
-    found = await wanted.element_handle()
+async def reach(page: Page, target: Locator) -> None:
+    """Press Tab until an element has the focus, and check that the focus is visible."""
+    # Looked up once: finding an element by its name takes longer than a key press.
+    found = await target.element_handle()
     for _ in range(400):
         await page.keyboard.press("Tab")
         if await found.evaluate("found => found === document.activeElement"):
-            assert await found.evaluate(SHOWN) == [True, True, True], f"The focus on {wanted} is not to be seen."
+            assert await found.evaluate(SHOWN) == [True, True, True], f"The focus on {target} is not visible."
             return
-    raise AssertionError(f"The keyboard does not lead to {wanted}.")
+    raise AssertionError(f"The keyboard does not reach {target}.")
 
 
-async def enter(page: Page, wanted: Locator, text: str = "") -> None:
-    """Reaches something, and presses it; or a field, which is filled with a text instead of what it holds."""
-    await reach(page, wanted)
+async def enter(page: Page, target: Locator, text: str = "") -> None:
+    """Move to an element and press Enter, or replace the text of a field."""
+    await reach(page, target)
     if text:
         await page.keyboard.press("Control+A")
         await page.keyboard.type(text)
@@ -342,8 +348,8 @@ async def enter(page: Page, wanted: Locator, text: str = "") -> None:
         await page.keyboard.press("Enter")
 
 
-async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) -> None:
-    """From the portfolio to a proof, with no pointer: what has the focus is seen, nothing keeps or loses it."""
+async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(window: Opens, pages: Service) -> None:
+    """From the overview to a proof: the focus is always visible, and never lost or trapped."""
     reader = await window()
     page = await reader.open("/")
     heading = page.get_by_role("heading", level=1)
@@ -353,13 +359,13 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator("#content")).to_be_focused()
     assert await page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0
 
-    # Ask why of a total, and come back.
+    # Open the calculation of a total, and go back.
     await enter(page, page.get_by_role("link", name="Calculation: Pledged or committed", exact=True))
     await expect(heading).to_have_text("How totals are calculated")
     await enter(page, page.get_by_role("link", name="Overview", exact=True))
     await expect(heading).to_have_text("Investment announcements")
 
-    # Move to a day, open Ulsan as it was, and see it change.
+    # Change the effective date, open the Ulsan deal, and move between its changes.
     await reach(page, page.locator("[name=effective_on]"))
     await page.keyboard.type("06212025")
     await page.keyboard.press("Enter")
@@ -372,7 +378,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await page.keyboard.press("ArrowLeft")
     await expect(page.locator(".past")).to_contain_text("16 Jun 2025")
     await expect(page.locator(".lead")).to_contain_text("US$5.1bn")
-    # The page came anew around the slider, which is still in hand.
+    # The page was replaced around the slider, which keeps the focus.
     await expect(slider).to_be_focused()
     await enter(page, page.get_by_role("link", name="View current"))
     await expect(page.locator(".past")).to_have_count(0)
@@ -393,20 +399,20 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
-    # Record a deal and what it pledges.
+    # Record a deal and its pledge.
     preview, record = (
         page.get_by_role("button", name="Preview changes"),
         page.get_by_role("button", name="Submit"),
     )
     await enter(page, page.get_by_role("link", name="Add record", exact=True))
-    await enter(page, page.locator("input[name=new]"), "by-the-keys")
+    await enter(page, page.locator("input[name=new]"), "by-keyboard")
     await page.keyboard.press("Enter")
-    await enter(page, page.locator("[name='event/title/en']"), "A hall of the keys")
+    await enter(page, page.locator("[name='event/title/en']"), "Data centre by keyboard")
     await reach(page, page.locator("[name=effective_on]"))
     await page.keyboard.type("01022025")
     await enter(page, preview)
     await enter(page, record)
-    await expect(heading).to_contain_text("A hall of the keys")
+    await expect(heading).to_contain_text("Data centre by keyboard")
     await enter(page, page.get_by_role("link", name="Add an announcement"))
     await enter(page, page.get_by_role("link", name="Pledge announced"))
     await enter(page, page.locator("[name='event/pledge']"), "first")
@@ -414,7 +420,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(page.locator("output.reading")).to_have_text("→ USD 5,000,000,000, about")
     await enter(page, page.get_by_label("Publisher", exact=True), "A paper")
     await enter(page, preview)
-    # The day is missing: the fault is named, and the keys lead to its field.
+    # The effective date is missing: the error is shown, and the keyboard reaches the field.
     await expect(page.locator(".fault").first).to_be_visible()
     await reach(page, page.locator("[name=effective_on]"))
     await page.keyboard.type("01022025")
@@ -423,7 +429,7 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await enter(page, record)
     await expect(page.locator(".sum").first).to_have_text("about US$5bn")
 
-    # Correct it.
+    # Correct the amount.
     await enter(page, page.locator(".events > li").first.get_by_role("link", name="Correct this event"))
     await enter(page, page.get_by_label("Amount", exact=True), "about $6bn")
     await enter(page, page.get_by_label("Reason (kept in the history)"), "A digit was misread.")
@@ -431,10 +437,10 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await enter(page, record)
     await expect(page.locator(".sum").first).to_have_text("about US$6bn")
 
-    # Compare with what was recorded before, and verify the proof of the correction.
+    # Compare with the state before the correction, and verify the proof of the correction.
     await enter(page, page.get_by_role("link", name="Compare two dates"))
     await reach(page, page.locator("[name='from.recorded_at']"))
-    for _ in ("the correction", "before it"):
+    for _ in range(2):
         await page.keyboard.press("ArrowDown")
     await enter(page, page.get_by_role("main").get_by_role("button", name="Compare"))
     review = page.locator(".review.k-record-side")
@@ -442,11 +448,11 @@ async def test_the_whole_story_by_keyboard_alone(window: Opens, pages: Service) 
     await expect(review.locator("ins")).to_contain_text("US$6bn")
     await enter(page, review.get_by_role("link", name="Event corrected"))
     await expect(page.get_by_text("Verified in your browser:")).to_be_visible()
-    # A form with a fault comes back with its status, which a browser notes.
+    # Chromium logs the 422 of the invalid form.
     reader.complaints = [c for c in reader.complaints if "422" not in c]
 
 
-async def test_the_crosshair_can_be_dragged_to_another_point_in_time(window: Opens) -> None:
+async def test_crosshair_can_be_dragged_to_another_as_of_point(window: Opens) -> None:
     reader = await window()
     page = await reader.open(f"{ULSAN}?published_on=2025-10-29")
     chart = page.locator("svg.axes")
@@ -465,11 +471,11 @@ async def test_the_crosshair_can_be_dragged_to_another_point_in_time(window: Ope
     await expect(page.locator(".past")).to_contain_text("published by 29 Oct 2025")
 
 
-async def test_a_printed_page_carries_its_address_and_no_controls(window: Opens) -> None:
+async def test_printed_page_has_its_address_and_no_controls(window: Opens) -> None:
     reader = await window(dark=True)
     page = await reader.open(f"{ULSAN}?effective_on=2025-06-21")
     await page.emulate_media(media="print")
-    # On paper nothing is dark, whatever the reader's screen is.
+    # Print is light in dark mode too.
     assert await page.locator("svg.axes .plot").evaluate("plot => getComputedStyle(plot).fill") == "rgb(255, 255, 255)"
     assert (
         await page.locator(".past").evaluate("band => getComputedStyle(band).backgroundColor") == "rgb(255, 242, 207)"

@@ -1,11 +1,11 @@
-"""The API's documentation in a browser: nothing is loaded from elsewhere, and an operation can be tried."""
+"""The API's documentation in Chromium: it contacts no other host, and operations can be tried."""
 
 from __future__ import annotations
 
 from tests.web.conftest import Opens
 
 
-async def test_an_operation_can_be_tried(window: Opens) -> None:
+async def test_api_operation_can_be_tried_in_the_browser(window: Opens) -> None:
     page = await (await window()).open("/docs")
     await page.locator("#operations-Deals-get_deal .opblock-summary-control").click()
     await page.get_by_role("button", name="Try it out").click()
@@ -16,6 +16,6 @@ async def test_an_operation_can_be_tried(window: Opens) -> None:
     assert (await answer.inner_text()).startswith("200")
 
 
-async def test_each_kind_of_problem_has_its_place(window: Opens) -> None:
+async def test_problem_type_is_a_heading_of_its_page(window: Opens) -> None:
     page = await (await window()).open("/docs/problems#rule_broken")
     assert await page.locator("h2:target").inner_text() == "The record cannot take this"

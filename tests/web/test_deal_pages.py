@@ -1,0 +1,207 @@
+"""The pages of a deal over HTTP: its state at a point in time, its sources, its history, and its downloads."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+import httpx
+
+from registry.cli.demo import announcements
+from tests.api.conftest import Service
+from tests.web.html import main_of, text_of
+
+ULSAN = "/deals/sk-aws-ulsan"
+
+
+def state_of(html: str) -> str:
+    """The text of a deal's page above its history, which also lists events that take effect later."""
+    return text_of(main_of(html)[: main_of(html).index('class="audit"')])
+
+
+DAYS = ("2025-06-17", "2025-06-21", "2025-06-23", "2025-09-01")
+
+
+def won(millions: int) -> dict[str, str]:
+    return {"currency": "KRW", "value": str(millions * 10**6)}
+
+
+async def test_deal_effective_in_the_future_links_to_its_first_effective_date(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    events = [
+        {"effective_on": "2031-01-01", "event": {"type": "deal_registered", "title": {"en": "Ahead"}}},
+        {"effective_on": "2032-01-01", "event": {"type": "pledge_announced", "pledge": "p"}},
+    ]
+    assert (await pages.client.post("/v1/deals/of-the-future/events", json=events)).status_code == 201
+    answer = await reader.get("/deals/of-the-future")
+    assert answer.status_code == 404
+    assert "It has been announced and takes effect on 1 Jan 2031." in answer.text
+    slider = answer.text[answer.text.index("data-slider") :]
+    assert "effective_on=2031-01-01" in slider[: slider.index("Next change:")]
+    assert "Previous change:" not in slider[: slider.index("Next change:")]
+    assert (await reader.get("/deals/of-the-future?effective_on=2031-01-01")).status_code == 200
+    unpublished = (await reader.get("/deals/of-the-future?published_on=2020-01-01")).text
+    assert "This deal was not yet known on that date." in unpublished
+
+
+async def test_deal_page_summarizes_the_pledge_in_both_languages(reader: httpx.AsyncClient) -> None:
+    english = text_of((await reader.get("/deals/aws-korea-2031")).text)
+    assert "Amazon Web Services pledges about US$5bn more by 2031." in english
+    assert "+ about US$5bn" in english
+    assert "In addition to an unspecified amount" in english
+    korean = text_of((await reader.get("/deals/aws-korea-2031?lang=ko")).text)
+    assert "약 50억 달러" in korean
+    assert "AWS 수도권 AI 리전 추가 투자" in korean
+    assert "병기 금액: 약 7조 원" in korean
+
+
+async def test_ulsan_deal_shows_the_pledges_of_each_effective_date(reader: httpx.AsyncClient) -> None:
+    states = [state_of((await reader.get(f"{ULSAN}?effective_on={day}")).text) for day in DAYS]
+    assert "jointly pledge US$5.1bn" in states[0]
+    assert "jointly pledge ₩7tn" in states[1]
+    assert "+ US$4bn" not in states[1]
+    assert "+ US$4bn" in states[2]
+    assert "reached on 29 Aug 2025" not in states[2]
+    assert "reached on 29 Aug 2025" in states[3]
+
+
+async def test_historical_view_is_marked_and_links_to_the_present(reader: httpx.AsyncClient) -> None:
+    past = (await reader.get(f"{ULSAN}?effective_on=2025-06-21&field=/stage")).text
+    assert "Historical view: as of 21 Jun 2025." in text_of(past)
+    back = re.search(r'<a href="([^"]*)">View current</a>', past)
+    assert back is not None
+    assert httpx.URL(back[1].replace("&amp;", "&")) == httpx.URL(f"{ULSAN}?field=%2Fstage")
+    assert "Historical view:" not in (await reader.get(ULSAN)).text
+
+
+async def test_as_of_form_redirects_to_the_query_parameters_of_the_api(reader: httpx.AsyncClient) -> None:
+    form = {"effective_on": "2025-06-21", "known": "published", "known_on": "2025-06-20", "lang": "ko"}
+    answer = await reader.get(ULSAN, params=form)
+    assert answer.status_code == 303
+    assert httpx.URL(answer.headers["location"]).params == httpx.QueryParams(
+        {"effective_on": "2025-06-21", "lang": "ko", "published_on": "2025-06-20"}
+    )
+    recorded = await reader.get(ULSAN, params={"effective_on": "", "known": "recorded", "known_on": "2025-06-20"})
+    assert recorded.headers["location"].endswith("recorded_at=2025-06-20T23%3A59%3A59.999999Z")
+    invalid = await reader.get(ULSAN, params={"known": "recorded", "known_on": "tomorrow"})
+    assert invalid.status_code == 400
+
+
+async def test_slider_of_a_deal_stops_on_the_days_of_its_changes(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+    slider = html[html.index("data-slider") :]
+    slider = slider[: slider.index("</div>")]
+    days = re.findall(r"effective_on=([0-9-]+)", slider)
+    assert sorted(set(days)) == ["2025-06-16", "2025-06-20", "2025-06-22", "2025-08-29", "2025-10-29"]
+    before, *_, after = days
+    assert (before, after) == ("2025-06-20", "2025-06-22")
+
+
+async def test_deal_that_was_not_yet_known_is_404_with_its_first_publication(reader: httpx.AsyncClient) -> None:
+    answer = await reader.get(f"{ULSAN}?published_on=2025-06-01")
+    assert answer.status_code == 404
+    assert "This deal was not yet known on that date." in answer.text
+    assert "published on 16 Jun 2025" in text_of(answer.text)
+    unknown = await reader.get("/deals/never-heard-of")
+    assert (unknown.status_code, "never-heard-of" in text_of(unknown.text)) == (404, True)
+
+
+async def test_each_field_of_a_deal_links_to_its_source(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(ULSAN)).text
+    links = {d.replace("&amp;", "&") for d in re.findall(r'class="why" href="([^"]*blame[^"]*)"', html)}
+    assert len(links) > 10
+    for link in links:
+        provenance = await reader.get(link)
+        assert 'class="provenance"' in provenance.text, link
+    amount = text_of((await reader.get(f"{ULSAN}/blame?field=/pledges/total/amount")).text)
+    assert "₩7tn (US$5.13bn)" in amount
+    assert "Before US$5.1bn" in amount
+    assert "Korea JoongAng Daily 20 Jun 2025" in amount
+
+
+async def test_conflicting_amounts_are_listed_with_one_value_used(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(ULSAN)).text
+    table = html[html.index('aria-label="Pledge total · Amount"') :]
+    table = text_of(table[: table.index("</table>")])
+    for value in ("₩7tn (US$5.13bn)", "“several trillion won”", "US$5.1bn (₩7tn)", "The Korea Herald"):
+        assert value in table
+    assert table.count("Value used") == 1
+
+
+async def test_amkor_amount_has_a_warning_with_its_source_events(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/deals/amkor-songdo")).text
+    flags = html[html.index('class="flags"') :]
+    flags = flags[: flags.index("</section>")]
+    assert "the joint amount may have been attributed to one party" in flags
+    assert "packaging is part of Seven foreign firms: investment in Korea / total" in text_of(flags)
+    assert "seven-firms-korea-2030" not in text_of(flags)
+    assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
+
+
+async def test_pages_refer_to_deals_by_title_instead_of_slug(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(f"/?position={len(list(announcements()))}")).text
+    latest = text_of(html[html.index('class="latest"') : html.index("</ol>", html.index('class="latest"'))])
+    assert "Amkor Technology: chip packaging in Songdo" in latest
+    assert "amkor-songdo" not in latest
+    audit = main_of((await reader.get(ULSAN)).text)
+    audit = text_of(audit[audit.index('id="h-audit"') :])
+    assert "aws-share is additional to AWS cloud infrastructure in Korea, 2023–2027 / programme" in audit
+    assert "aws-share is part of total" in audit
+    assert "Milestone first phase" in audit
+
+
+async def test_deal_without_stage_or_amount_has_no_chart_and_no_unreached_stage(reader: httpx.AsyncClient) -> None:
+    html = main_of((await reader.get("/deals/corning-korea")).text)
+    assert 'class="axes"' not in html
+    assert "No values for this field" in html
+    ladder = text_of(html[html.index('class="ladder"') : html.index("</ol>", html.index('class="ladder"'))])
+    assert "Not reached" not in ladder
+    assert ladder.count("Not reported") == 5
+
+
+async def test_json_and_csv_downloads_show_the_same_as_of_point(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get(f"{ULSAN}?effective_on=2025-06-21")).text
+    link = re.search(r'href="([^"]*)">Download JSON', html)
+    assert link is not None
+    state = (await reader.get(link[1].replace("&amp;", "&"))).json()
+    assert state["effective_on"] == "2025-06-21"
+    assert state["pledges"][0]["amount"]["value"] == "7000000000000"
+    link = re.search(r'href="([^"]*)">Download CSV', html)
+    assert link is not None
+    table = (await reader.get(link[1].replace("&amp;", "&"))).text
+    assert '/pledges/total/amount,"{""currency"":""KRW"",""value"":""7000000000000""' in table
+
+
+async def test_csv_cells_are_never_formulas(pages: Service, reader: httpx.AsyncClient) -> None:
+    event = {"type": "deal_registered", "title": {"en": "=HYPERLINK(1)"}}
+    await pages.client.post("/v1/deals/a-formula/events", json={"event": event})
+    fields = (await reader.get("/deals/a-formula/fields.csv")).text
+    assert "=HYPERLINK" in fields
+    assert not re.search(r'(?m)(^|,)"?[=+@-]', fields)
+
+
+async def test_long_history_is_paged_without_missing_or_repeated_events(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    first = date(2020, 1, 1)
+    contents: list[object] = [{"type": "deal_registered", "title": {"en": "Long"}}]
+    contents.append({"type": "pledge_announced", "pledge": "p", "amount": won(1)})
+    contents += [{"type": "pledge_revised", "pledge": "p", "amount": won(i)} for i in range(2, 200)]
+    events = [{"effective_on": str(first + timedelta(days=7 * i)), "event": event} for i, event in enumerate(contents)]
+    assert (await pages.client.post("/v1/deals/long-history/events", json=events)).status_code == 201
+    shown: list[str] = []
+    path = "/deals/long-history"
+    for _ in range(10):
+        html = (await reader.get(path)).text
+        assert len(html.encode()) < 110_000
+        # Every link to an event within the page has its target.
+        anchors = set(re.findall(r'id="(event-[0-9a-f-]{36})"', html))
+        assert set(re.findall(r'href="#(event-[^"]*)"', html)) <= anchors
+        assert html.count("<li", html.index('class="steps"'), html.index("</ol>", html.index('class="steps"'))) <= 13
+        shown += re.findall(r'<li id="event-([0-9a-f-]{36})"', html)
+        earlier = re.search(r'href="([^"#]*)#h-audit">[^<]*earlier event', html)
+        if earlier is None:
+            break
+        path = earlier[1].replace("&amp;", "&")
+    assert len(shown) == len(set(shown)) == len(events)

@@ -1,0 +1,55 @@
+"""The pages of the log and of an event over HTTP."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from registry.web import log as log_pages
+from tests.api.conftest import Service
+from tests.web.html import text_of
+
+
+async def test_event_page_shows_the_verified_inclusion_proof(reader: httpx.AsyncClient, pages: Service) -> None:
+    audit = (await reader.get("/v1/deals/sk-aws-ulsan/events")).json()
+    revised = next(e for e in audit["events"] if e["type"] == "pledge_revised")
+    html = (await reader.get(f"/events/{revised['id']}")).text
+    assert "Verified by the server:" in html
+    assert revised["leaf_hash"] in html
+    assert "registry verify event.json --key log.keys" in html
+    assert f"position={revised['position']}" in html
+
+
+async def test_log_pages_through_events_of_one_type_like_its_json(
+    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pages, "EVENTS_PER_PAGE", 3)
+    positions: list[str] = []
+    path = "/log?type=pledge_announced&effective_on=2026-11-01"
+    for _ in range(20):
+        html = (await reader.get(path)).text
+        on_page = re.findall(r'<td class="num" data-l="Position">(\d+)</td>', html)
+        data = re.search(r'href="([^"]*)">Download JSON', html)
+        assert data is not None
+        events = (await reader.get(data[1].replace("&amp;", "&"))).json()["events"]
+        assert [str(e["position"]) for e in events] == on_page
+        assert {e["type"] for e in events} == {"pledge_announced"}
+        positions += on_page
+        later = re.search(r'href="([^"]*)">Later events', html)
+        if later is None:
+            break
+        path = later[1].replace("&amp;", "&")
+    all_events = (await reader.get("/v1/events?type=pledge_announced&limit=1000")).json()["events"]
+    assert positions == [str(e["position"]) for e in all_events]
+    assert len(positions) > 6
+
+
+async def test_log_refers_to_deals_and_organizations_by_name(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/log?type=deals_related&effective_on=2026-10-02")).text
+    table = html[html.index('class="stack log"') :]
+    assert "SK and AWS: AI data centre in Ulsan</a>" in table
+    assert not re.search(r'href="/(deals|organizations)/([a-z0-9-]+)[^"]*">\2<', table)
+    # Related deals have names as well.
+    assert "seven-firms-korea-2030" not in text_of(table)

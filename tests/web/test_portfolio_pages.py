@@ -1,0 +1,176 @@
+"""The pages about all deals over HTTP: totals, amounts over time, table, map, search and comparison."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from registry.cli.demo import announcements
+from registry.domain.totals import TotalsQuery
+from registry.web import deal_list, trend
+from tests.api.conftest import Service
+from tests.web.html import main_of, text_of
+
+ULSAN = "/deals/sk-aws-ulsan"
+
+
+async def test_headline_total_links_to_its_calculation(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?unit=USD")).text
+    link = re.search(r'href="(/totals[^"]*)"', html)
+    assert link is not None
+    derivation = text_of((await reader.get(link[1].replace("&amp;", "&"))).text)
+    assert "Included in both bounds." in derivation
+    assert "Excluded: part of an amount already included." in derivation
+    assert "the reference rate of" in derivation
+
+
+async def test_table_of_deals_sorts_and_filters_by_query_parameters(reader: httpx.AsyncClient) -> None:
+    under_construction = (await reader.get("/?stage=construction")).text
+    rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', under_construction)
+    assert sorted(set(rows)) == ["amkor-songdo", "sk-aws-ulsan"]
+    largest_first = (await reader.get("/?sort=-amount")).text
+    assert re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', largest_first)[0] == "aws-apec-2028"
+    ulsan = (await reader.get("/?region=KR-31")).text
+    assert 'value="KR-31" selected' in ulsan
+
+
+async def test_chart_over_time_names_the_deals_that_changed_amounts(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?effective_on=2025-06-18")).text
+    legend = text_of(html[html.index('class="legend"') : html.index('class="chart latest-first"')])
+    assert "As of 18 Jun 2025:" in legend
+    for area in (
+        "Intention or above US$",
+        "Confirmed, binding or under construction None yet",
+        "Operating None yet",
+    ):
+        assert area in legend
+    moves = html[html.index('class="moves"') :]
+    moves = moves[: moves.index("</ol>")]
+    assert "16 Jun 2025 +US$5.1bn SK and AWS: AI data centre in Ulsan" in text_of(moves)
+    assert 'href="/?effective_on=2025-06-16"' in moves
+    assert html.count('class="flag"') <= moves.count("<li>")
+
+
+async def test_filters_of_the_table_apply_to_its_json_and_forms(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/?q=AWS&sort=-amount&unit=EUR")).text
+    data = re.search(r'href="([^"]*)">Download JSON', html)
+    assert data is not None
+    assert "q=AWS" in data[1]
+    deals = (await reader.get(data[1].replace("&amp;", "&"))).json()["deals"]
+    assert {d["deal"] for d in deals} == set(re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html))
+    assert '<input type="hidden" name="sort" value="-amount">' in html
+    assert '<input type="hidden" name="unit" value="EUR">' in html
+
+
+async def test_search_finds_only_deals_known_at_the_as_of_point(reader: httpx.AsyncClient) -> None:
+    now = main_of((await reader.get("/search?q=AWS")).text)
+    then = main_of((await reader.get("/search?q=AWS&published_on=2025-06-21")).text)
+    assert "/deals/aws-korea-2031" in now
+    assert "/deals/aws-korea-2031" not in then
+    assert "/deals/sk-aws-ulsan" in then
+
+
+async def test_links_keep_the_known_axis(reader: httpx.AsyncClient) -> None:
+    html = main_of((await reader.get("/?axis=recorded")).text)
+    assert re.search(r'href="/deals/sk-aws-ulsan\?axis=recorded"', html)
+
+
+async def test_future_view_has_its_own_label(reader: httpx.AsyncClient) -> None:
+    band = text_of((await reader.get("/?effective_on=2099-01-01")).text)
+    assert "Future view: expected as of 1 Jan 2099" in band
+    assert "Historical view:" not in band
+
+
+@pytest.mark.parametrize("path", ["/compare", f"{ULSAN}/compare"])
+async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: httpx.AsyncClient, path: str) -> None:
+    html = (await reader.get(f"{path}?effective_on=2025-06-17")).text
+    assert 'name="from.effective_on" value="2025-06-17"' in html
+    assert 'class="past"' not in html
+    assert "compared: as of 17 Jun 2025, as currently known; as of " in text_of(html)
+    at = "from.recorded_at=2026-01-01T00:00:00.5Z"
+    assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
+
+
+async def test_map_counts_the_deals_of_each_province(reader: httpx.AsyncClient) -> None:
+    html = (await reader.get("/")).text
+    assert 'aria-label="Ulsan: 2"' in html
+    assert 'aria-label="North Gyeongsang: 1"' in html
+    assert 'aria-label="Jeju' not in html
+
+
+async def test_comparison_separates_real_world_changes_from_corrections(reader: httpx.AsyncClient) -> None:
+    html = text_of((await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-17&to.effective_on=2025-06-21")).text)
+    assert "Real-world change" in html
+    assert "US$5.1bn ₩7tn (US$5.13bn)" in html
+    assert "Data correction" not in html
+    same = await reader.get(f"{ULSAN}/compare?from.effective_on=2025-06-21&to.effective_on=2025-06-21")
+    assert "No differences" in same.text
+
+
+async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx.AsyncClient) -> None:
+    for word in ("울산", "Ulsan"):
+        assert "/deals/sk-aws-ulsan" in main_of((await reader.get("/search", params={"q": word})).text)
+    assert "/deals/aws-korea-2031" in main_of((await reader.get("/search", params={"q": "아마존웹서비스"})).text)
+    event = next(announcement["id"] for _, announcement in announcements())
+    redirect = await reader.get("/search", params={"q": event})
+    assert redirect.headers["location"] == f"/events/{event}"
+
+
+async def test_summed_amounts_agree_with_the_totals_of_each_day(pages: Service) -> None:
+    registry = pages.app.state.services
+    position = (await registry.log.head()).position
+    days = await registry.portfolio.effective_change_days("r", position, 400)
+    assert len(days) > 10
+    related = await registry.portfolio.spans_with_relations("r", position, 2_000)
+    all_spans = await registry.portfolio.spans("r", position, 2_000)
+    assert 0 < len(related) < len(all_spans)
+    assert await registry.portfolio.spans("r", position, len(all_spans) - 1) is None
+    for currency in ("KRW", "USD"):
+        sums = await registry.portfolio.sums("r", position, currency, days, related)
+        for day, of_day in zip(days, sums, strict=True):
+            amounts = trend.summed_amounts(day, related, of_day, currency)
+            total = await registry.portfolio.totals("r", position, day, [], TotalsQuery(lines=0))
+            assert (amounts.tiers["intended"], amounts.upper) == trend.bounds(total, currency), day
+            assert amounts.tiers["pledged"] == trend.bounds(total, currency, "commitment")[0]
+
+
+async def test_chart_of_a_large_portfolio_states_its_currency_or_why_it_is_missing(
+    pages: Service, reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = pages.app.state.services
+    known = (await registry.log.head()).position
+    monkeypatch.setattr(trend, "MAX_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
+    html = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
+    assert 'class="stepped"' not in html
+    assert "No chart for this selection" in html
+    # Another day, so that the chart is not in the cache.
+    html = (await reader.get("/?published_on=2026-11-02&unit=KRW")).text
+    assert 'class="stepped"' in html
+    assert "only amounts announced in" in html
+
+
+async def test_table_of_deals_is_paged_completely_in_any_order(
+    reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_one_page = (await reader.get("/?sort=-amount&effective_on=2026-10-01")).text
+    all_deals = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', in_one_page)
+    monkeypatch.setattr(deal_list, "PAGE_SIZE", 4)
+    for limit in (1_000, 6):
+        monkeypatch.setattr(deal_list, "MAX_SORTED", limit)
+        for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
+            shown: list[str] = []
+            path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"
+            for _ in range(30):
+                html = (await reader.get(path)).text
+                rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html)
+                assert len(rows) <= 4
+                shown += rows
+                assert ("More than 6 deals" in html) == (limit == 6)
+                following = re.search(r'href="([^"]*)">More deals', html)
+                if following is None:
+                    break
+                path = following[1].replace("&amp;", "&")
+            assert sorted(shown) == sorted(all_deals), (limit, sort)
+            assert len(shown) == len(set(shown))
