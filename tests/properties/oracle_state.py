@@ -1,0 +1,354 @@
+"""The oracle's fold: a deal as plain lists and dicts, changed in place by each event."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+
+LADDER = ["intention", "signed", "committed", "construction", "operating"]
+
+Content = dict[str, Any]
+State = dict[str, Any]
+
+
+class NotApplicable(Exception):
+    """The state cannot take the event."""
+
+
+def registered_state(slug: str, registered: Any) -> State:
+    return {
+        "deal": slug,
+        "title": registered.title if registered else None,
+        "kind": registered.kind if registered else None,
+        "summary": registered.summary if registered else None,
+        "sectors": registered.sectors if registered else (),
+        "stage": None,
+        "parties": [],
+        "partnerships": [],
+        "pledges": [],
+        "sites": [],
+        "milestones": [],
+        "relations": [],
+        "conditions": [],
+    }
+
+
+def copy_state(state: State) -> State:
+    """A copy whose items and claims can be changed."""
+    return {
+        name: [{k: [dict(c) for c in v] if k == "claims" else v for k, v in item.items()} for item in value]
+        if isinstance(value, list)
+        else value
+        for name, value in state.items()
+    }
+
+
+def find(items: list[State], **names: Any) -> State | None:
+    for item in items:
+        if all(item[k] == v for k, v in names.items()):
+            return item
+    return None
+
+
+def require(items: list[State], **names: Any) -> State:
+    item = find(items, **names)
+    if item is None:
+        raise NotApplicable
+    return item
+
+
+def new(items: list[State], **names: Any) -> None:
+    if find(items, **names) is not None:
+        raise NotApplicable
+
+
+def reach_stage(state: State, stage: str, rule: str, day: date) -> None:
+    """Infer a stage: only forward on the ladder, and never off a stage that stopped the deal."""
+    if state["stage"] is not None:
+        current = state["stage"]["value"]
+        if current not in LADDER or LADDER.index(current) >= LADDER.index(stage):
+            return
+    state["stage"] = {"value": stage, "basis": "inferred", "since": day, "rule": rule}
+
+
+def commit(state: State, commitment: Any, day: date) -> None:
+    if commitment == "intention":
+        reach_stage(state, "intention", "intention-announced", day)
+    elif commitment in ("pledge", "binding"):
+        reach_stage(state, "committed", "amount-pledged", day)
+    elif commitment == "budget":
+        reach_stage(state, "committed", "amount-budgeted", day)
+
+
+def revise(item: State, event: Any, fields: str) -> None:
+    """Set the fields that a revision gives, and supersede the claims about them."""
+    for field in fields.split():
+        value = getattr(event, field)
+        if value is UNSET:
+            continue
+        item[field] = () if value is None and field in ("by", "sectors") else value
+        supersede_claims(item, field)
+
+
+def supersede_claims(item: State, field: str) -> None:
+    for claim in item.get("claims", []):
+        if claim["field"].endswith("/" + field) and claim["status"] == "standing":
+            claim["status"] = "superseded"
+
+
+PLEDGE = "amount amount_basis commitment additional_to by horizon purpose"
+SITE = "name place latitude longitude precision power_mw power_qualifier gpus gpus_qualifier"
+
+
+def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one case for each event type
+    """Apply an event to the state in place. Raises NotApplicable if the state cannot take it."""
+    event, day = content["event"], content["day"]
+    match content["type"]:
+        case "deal_revised":
+            revise(state, event, "title summary kind sectors")
+        case "stage_changed":
+            state["stage"] = {"value": event.stage, "basis": "declared", "since": day, "rule": None}
+        case "parties_joined":
+            for party in event.parties:
+                same = {"organization": party.organization, "role": party.role}
+                if find(state["parties"], **same, left_on=None):
+                    continue
+                today = find(state["parties"], **same, joined_on=day)
+                if today is not None:
+                    today.update(left_on=None, name=party.name or today["name"])
+                else:
+                    state["parties"].append({**same, "name": party.name, "joined_on": day, "left_on": None})
+        case "party_left":
+            leaving = [
+                p
+                for p in state["parties"]
+                if p["organization"] == event.organization and p["left_on"] is None and event.role in (None, p["role"])
+            ]
+            if not leaving:
+                raise NotApplicable
+            for party in leaving:
+                party["left_on"] = day
+        case "partnership_formed":
+            state["partnerships"].append(
+                {"members": event.members, "instrument": event.instrument, "name": event.name, "formed_on": day}
+            )
+            if event.instrument:
+                reach_stage(state, "signed", "instrument-signed", day)
+        case "condition_set":
+            new(state["conditions"], condition=event.condition)
+            state["conditions"].append(
+                {
+                    "condition": event.condition,
+                    "text": event.text,
+                    "authority": event.authority,
+                    "set_on": day,
+                    "lifted_on": None,
+                }
+            )
+        case "condition_lifted":
+            condition = require(state["conditions"], condition=event.condition)
+            if condition["lifted_on"] is not None:
+                raise NotApplicable
+            condition["lifted_on"] = day
+        case "pledge_announced":
+            new(state["pledges"], pledge=event.pledge)
+            given = {field: getattr(event, field) for field in PLEDGE.split()}
+            state["pledges"].append(
+                {
+                    "pledge": event.pledge,
+                    **given,
+                    "status": "announced",
+                    "announced_on": day,
+                    "stated_on": day,
+                    "claims": [],
+                    "disbursed": (),
+                }
+            )
+            commit(state, event.commitment, day)
+        case "pledge_revised" | "pledge_confirmed" | "pledge_withdrawn" | "disbursement_reported":
+            pledge = require(state["pledges"], pledge=event.pledge)
+            if content["type"] == "disbursement_reported":
+                spent = {"amount": event.amount, "by": event.by, "period": event.period, "reported_on": day}
+                pledge["disbursed"] = (*pledge["disbursed"], spent)
+                return
+            if pledge["status"] == "withdrawn":
+                raise NotApplicable
+            if content["type"] == "pledge_withdrawn":
+                pledge["status"] = "withdrawn"
+                return
+            if content["type"] == "pledge_confirmed":
+                pledge["status"] = "confirmed"
+                revise(pledge, event, "commitment")
+            else:
+                revise(pledge, event, PLEDGE)
+                if event.amount is not UNSET:
+                    pledge["stated_on"] = day
+            if event.commitment is not UNSET:
+                commit(state, event.commitment, day)
+        case "site_announced":
+            new(state["sites"], site=event.site)
+            given = {field: getattr(event, field) for field in SITE.split()}
+            state["sites"].append(
+                {"site": event.site, **given, "status": "announced", "announced_on": day, "claims": []}
+            )
+        case "site_revised" | "site_dropped":
+            site = require(state["sites"], site=event.site)
+            if site["status"] == "dropped":
+                raise NotApplicable
+            if content["type"] == "site_dropped":
+                site["status"] = "dropped"
+            else:
+                revise(site, event, SITE)
+        case "milestone_scheduled":
+            new(state["milestones"], milestone=event.milestone)
+            if event.site is not None:
+                require(state["sites"], site=event.site)
+            given = {field: getattr(event, field) for field in ("kind", "site", "name", "planned", "power_mw")}
+            state["milestones"].append(
+                {
+                    "milestone": event.milestone,
+                    **given,
+                    "reached": None,
+                    "status": "planned",
+                    "scheduled_on": day,
+                    "claims": [],
+                }
+            )
+        case "milestone_rescheduled" | "milestone_cancelled" | "milestone_reached":
+            step = require(state["milestones"], milestone=event.milestone)
+            if content["type"] == "milestone_reached":
+                reached = event.reached or day.isoformat()
+                if step["status"] == "reached":
+                    if step["reached"] != reached:
+                        raise NotApplicable
+                    return
+                step.update(status="reached", reached=reached)
+                supersede_claims(step, "reached")
+                if step["kind"] == "construction_started":
+                    reach_stage(state, "construction", "construction-reported", day)
+                if step["kind"] == "operations_started":
+                    reach_stage(state, "operating", "operations-reported", day)
+                return
+            if step["status"] == "reached":
+                raise NotApplicable
+            if content["type"] == "milestone_cancelled":
+                step["status"] = "cancelled"
+            else:
+                step["status"] = "planned"
+                revise(step, event, "planned power_mw")
+        case "deals_related":
+            if event.pledge is not None:
+                require(state["pledges"], pledge=event.pledge)
+            if event.deal == state["deal"]:
+                if event.pledge == event.other_pledge:
+                    raise NotApplicable
+                if event.other_pledge is not None:
+                    require(state["pledges"], pledge=event.other_pledge)
+            related = {f: getattr(event, f) for f in ("relation", "deal", "pledge", "other_pledge")}
+            if find(state["relations"], **related) is None:
+                state["relations"].append({**related, "since": day, "source": content["id"]})
+        case "deals_unrelated":
+            related = {f: getattr(event, f) for f in ("relation", "deal", "pledge", "other_pledge")}
+            require(state["relations"], **related)
+            state["relations"] = [r for r in state["relations"] if any(r[k] != v for k, v in related.items())]
+        case "claim_reported":
+            claim(state, content)
+        case "claim_retracted":
+            for item in items_with_claims(state):
+                for claimed in item["claims"]:
+                    if claimed["claim"] == event.claim:
+                        if claimed["status"] == "retracted":
+                            raise NotApplicable
+                        claimed["status"] = "retracted"
+                        return
+            raise NotApplicable
+        case other:
+            raise AssertionError(f"a type that this reading does not know: {other}")
+
+
+CLAIMABLE = {
+    "pledges": ("amount", "amount_basis", "commitment"),
+    "sites": ("place", "power_mw", "gpus"),
+    "milestones": ("planned", "reached", "power_mw"),
+}
+
+
+def claim(state: State, content: Content) -> None:
+    event = content["event"]
+    _, name, key, field = event.field.split("/")
+    item = require(state[name], **{name[:-1]: key})
+    if field not in CLAIMABLE[name]:
+        raise NotApplicable
+    if any(c["claim"] == event.claim for i in items_with_claims(state) for c in i["claims"]):
+        raise NotApplicable
+    item["claims"].append(
+        {
+            "claim": event.claim,
+            "field": event.field,
+            "value": event.value,
+            "about": event.about,
+            "event": content["id"],
+            "published_on": content["published_on"],
+            "sources": content["sources"],
+            "status": "standing",
+            "followed": False,
+            "rule": None,
+        }
+    )
+
+
+def items_with_claims(state: State) -> list[State]:
+    return [item for name in CLAIMABLE for item in state[name]]
+
+
+def shown_state(state: State, preferred: dict[str, UUID | None], visible: list[Content]) -> State:
+    """The state with its lists in order and the preferred claims applied, as plain JSON values."""
+    state = copy_state(state)
+    for item in items_with_claims(state):
+        fields = []
+        for claimed in item["claims"]:
+            if claimed["field"] not in fields:
+                fields.append(claimed["field"])
+        claims = []
+        for path in fields:
+            of_field = [c for c in item["claims"] if c["field"] == path]
+            current = [c for c in of_field if c["status"] != "superseded"]
+            selected = [c for c in of_field if c["event"] == preferred.get(path) and c["status"] == "standing"]
+            field = path.split("/")[3]
+            if current:
+                setter = next((w for w in visible if w["id"] == current[0]["about"]), None)
+                claims.append(
+                    {
+                        "claim": None,
+                        "field": path,
+                        "value": item[field],
+                        "about": current[0]["about"],
+                        "event": current[0]["about"],
+                        "published_on": setter["published_on"] if setter else None,
+                        "sources": setter["sources"] if setter else (),
+                        "status": "standing",
+                        "followed": not selected,
+                        "rule": None if selected else "as_announced",
+                    }
+                )
+            if selected:
+                item[field] = selected[0]["value"]
+                selected[0].update(followed=True, rule="preferred")
+            claims += of_field
+        item["claims"] = claims
+    by = {
+        "parties": ("joined_on", "organization", "role"),
+        "pledges": ("announced_on", "pledge"),
+        "sites": ("announced_on", "site"),
+        "milestones": ("scheduled_on", "milestone"),
+        "relations": ("since", "relation", "deal", "pledge", "other_pledge"),
+        "conditions": ("set_on", "condition"),
+    }
+    for name, order in by.items():
+        state[name] = sorted(state[name], key=lambda item: [item[k] or "" for k in order])
+    plain: State = msgspec.json.decode(msgspec.json.encode(state))
+    return plain
