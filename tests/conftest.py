@@ -144,6 +144,8 @@ LONGEST = (
     "test_faults.py",
     "test_signing.py",
     "test_pages.py",
+    "test_deal_pages.py",
+    "test_portfolio_pages.py",
 )
 
 

@@ -31,9 +31,9 @@ class PositionCache:
         self._log: tuple[int, int] | None = None
         self._entries: OrderedDict[Any, Any] = OrderedDict()
 
-    def get(self, visit: PageRequest, key: Any) -> Any:
+    def get(self, page: PageRequest, key: Any) -> Any:
         """The value that was cached at the position of the request; None if there is none."""
-        log = (id(visit.registry), visit.position)
+        log = (id(page.registry), page.position)
         if log != self._log:
             self._entries.clear()
             self._log = log
@@ -41,9 +41,9 @@ class PositionCache:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
-    def put(self, visit: PageRequest, key: Any, value: Any) -> None:
+    def put(self, page: PageRequest, key: Any, value: Any) -> None:
         """Cache a value, unless the log has grown since the request read its position."""
-        if (id(visit.registry), visit.position) == self._log:
+        if (id(page.registry), page.position) == self._log:
             self._entries[key] = value
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
@@ -56,31 +56,31 @@ pages = PositionCache(MAX_PAGES)
 fragments = PositionCache(MAX_FRAGMENTS)
 
 
-async def cached_fragment(visit: PageRequest, key: tuple[Any, ...], make: Callable[[], Awaitable[T]]) -> T:
+async def cached_fragment(page: PageRequest, key: tuple[Any, ...], make: Callable[[], Awaitable[T]]) -> T:
     """A part that many pages share, made once per log position.
 
     Args:
-        visit: The request.
+        page: The request.
         key: What the part depends on beside the position.
         make: Makes the part.
     """
-    fragment: T | None = fragments.get(visit, key)
+    fragment: T | None = fragments.get(page, key)
     if fragment is None:
         fragment = await make()
-        fragments.put(visit, key, fragment)
+        fragments.put(page, key, fragment)
     return fragment
 
 
-async def cached_page(visit: PageRequest, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
+async def cached_page(page: PageRequest, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
     """A page, made once per address, language, day and log position; made at each request for a signed-in key."""
-    if visit.key is not None:
-        return send(visit, await make())
-    key = (visit.path, tuple(sorted(visit.given.items())), visit.language, visit.times.today)
-    page: EncodedPage | None = pages.get(visit, key)
-    if page is None:
+    if page.key is not None:
+        return send(page, await make())
+    key = (page.path, tuple(sorted(page.given.items())), page.language, page.times.today)
+    encoded: EncodedPage | None = pages.get(page, key)
+    if encoded is None:
         rendered = await make()
         if rendered.status != 200 or len(rendered.body) > MAX_PAGE_BYTES:
-            return send(visit, rendered)
-        page = encode(rendered.body)
-        pages.put(visit, key, page)
-    return page_response(visit.request, page, 200, private=False)
+            return send(page, rendered)
+        encoded = encode(rendered.body)
+        pages.put(page, key, encoded)
+    return page_response(page.request, encoded, 200, private=False)

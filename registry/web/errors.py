@@ -70,7 +70,7 @@ def error_page(
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
     title = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
     template = environment(language).get_template("error.html")
-    body = template.render(status=status, title=words(language).gettext(title), detail=detail, visit=None, times=None)
+    body = template.render(status=status, title=words(language).gettext(title), detail=detail, page=None, times=None)
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
         body.encode(),

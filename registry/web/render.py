@@ -121,16 +121,16 @@ class EncodedPage(Struct):
         return self._compressed
 
 
-def render(visit: PageRequest, template: str, status: int = 200, **context: Any) -> Rendered:
+def render(page: PageRequest, template: str, status: int = 200, **context: Any) -> Rendered:
     """Render a template for a request."""
     values = {**NO_FRAME, **context}
-    text = environment(visit.language).get_template(template).render(visit=visit, times=visit.times, **values)
+    text = environment(page.language).get_template(template).render(page=page, times=page.times, **values)
     return Rendered(text.encode(), status)
 
 
-def send(visit: PageRequest, rendered: Rendered) -> Response[bytes]:
+def send(page: PageRequest, rendered: Rendered) -> Response[bytes]:
     """Answer a request with a rendered page that is not cached."""
-    return page_response(visit.request, encode(rendered.body), rendered.status, private=visit.key is not None)
+    return page_response(page.request, encode(rendered.body), rendered.status, private=page.key is not None)
 
 
 def encode(body: bytes) -> EncodedPage:
