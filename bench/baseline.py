@@ -16,6 +16,7 @@ from litestar.params import FromPath
 
 from registry.cli import server
 from registry.events.types import Announcement
+from registry.events.values import decode_hook
 from registry.infra import postgres
 
 TABLE = """
@@ -29,7 +30,7 @@ CREATE TABLE bare (
 ADD = "INSERT INTO bare (deal, type, body) VALUES ($1, $2, $3)"
 FIND = "SELECT body FROM bare WHERE number = $1"
 
-_decode = msgspec.json.Decoder(Announcement).decode
+_decode = msgspec.json.Decoder(Announcement, dec_hook=decode_hook).decode
 _encode = msgspec.json.Encoder().encode
 
 

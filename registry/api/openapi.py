@@ -40,6 +40,7 @@ import registry
 from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
 from registry.api.problems import PROBLEMS, text
 from registry.schemas import ProblemDocument
+from registry.schemas.values import response_schema_hook
 
 DESCRIPTION = """\
 A registry of investment commitments: who announced what, how much, where, by when, on which source, and what became of
@@ -274,7 +275,9 @@ class MsgspecSchemas(OpenAPISchemaPlugin):
         type_ = field_definition.annotation
         if isinstance(field_definition.kwarg_definition, ParameterKwarg):
             type_ = value_type(field_definition)
-        [schema], components = msgspec.json.schema_components([type_], ref_template=REF)
+        [schema], components = msgspec.json.schema_components(
+            [type_], ref_template=REF, schema_hook=response_schema_hook
+        )
         registry = schema_creator.schema_registry
         for name, component in components.items():
             registered = registry.get_schema_for_field_definition(self._component(name))

@@ -17,7 +17,9 @@ from msgspec import Struct
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter
-from registry.events.types import EVENT_TYPES, Commitment, Currency, DealKind, Role, Stage
+from registry.events.currencies import Currency
+from registry.events.types import EVENT_TYPES
+from registry.events.values import Commitment, DealKind, Role, Stage
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)"
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"

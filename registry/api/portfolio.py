@@ -28,7 +28,7 @@ from registry.api.responses import RawResponse, json_response
 from registry.domain.history import AsOf
 from registry.domain.totals import GroupBy, TotalsQuery
 from registry.errors import InvalidParameter
-from registry.events.types import Currency
+from registry.events.currencies import Currency
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem, DealPage, TotalsResponse, encode, pre_encoded
 

@@ -17,7 +17,8 @@ from registry.api.responses import RawResponse, json_response
 from registry.delivery.webhook_store import Delivery, Webhook
 from registry.delivery.webhooks import Webhooks
 from registry.events import intake
-from registry.events.types import EVENT_TYPES, Slug, Url
+from registry.events.types import EVENT_TYPES
+from registry.events.values import Slug, Url
 from registry.schemas import encode
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]

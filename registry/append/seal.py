@@ -7,7 +7,8 @@ from uuid import UUID
 
 from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, random_bytes, stream_name
 from registry.events.store import SealedEvent
-from registry.events.types import AnyEvent, Recorded, Source, StreamKind, tag_of
+from registry.events.types import AnyEvent, Recorded, StreamKind, tag_of
+from registry.events.values import Source
 from registry.transparency.merkle import leaf_hash
 from registry.transparency.tiles import MAX_ENTRY, EntryTooLarge
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from registry.cli.client import Url, get
 from registry.cli.options import AsJson
+from registry.events.values import text_in
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
 EffectiveOn = Annotated[str | None, typer.Option("--effective-on", help="Effective date (default: today).")]
@@ -270,9 +271,9 @@ KINDS = {
 }
 
 
-def localized(names: dict[str, str] | None) -> str | None:
-    """A text in English, else in Korean."""
-    return (names.get("en") or names.get("ko")) if names else None
+def localized(names: dict[str, str | None] | None) -> str | None:
+    """A text in English, else in another language."""
+    return text_in(names, "en")
 
 
 def thousands(figure: str) -> str:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.events.types import Event, Source
+from registry.events.types import Event
+from registry.events.values import Source
 
 
 class AppliedEvent(Struct, frozen=True, gc=False):

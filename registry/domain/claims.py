@@ -20,17 +20,8 @@ from registry.domain.items import find_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
 from registry.events.edtf import last_day
-from registry.events.types import (
-    Amount,
-    AmountBasis,
-    ClaimReported,
-    ClaimRetracted,
-    Commitment,
-    Decimal,
-    Edtf,
-    Place,
-    Source,
-)
+from registry.events.types import ClaimReported, ClaimRetracted
+from registry.events.values import Amount, AmountBasis, Commitment, Decimal, Edtf, Place, Source
 
 S = TypeVar("S", bound=Struct)
 

@@ -10,7 +10,8 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.events.codec import published_on
-from registry.events.types import AnyEvent, EventCorrected, EventVoided, Recorded, Source
+from registry.events.types import AnyEvent, EventCorrected, EventVoided, Recorded
+from registry.events.values import Source
 
 
 class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):

@@ -17,14 +17,9 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
 from registry.events.types import (
-    Control,
-    Decimal,
     EventCorrected,
     EventRedacted,
     EventVoided,
-    IdentifierScheme,
-    Localized,
-    NameKind,
     OrganizationEvent,
     OrganizationIdentified,
     OrganizationMerged,
@@ -33,8 +28,8 @@ from registry.events.types import (
     OrganizationUnmerged,
     ParentEnded,
     ParentSet,
-    Place,
 )
+from registry.events.values import Control, Decimal, IdentifierScheme, Localized, NameKind, Place
 
 
 class NameState(Struct, frozen=True):
@@ -77,7 +72,7 @@ class Organization(Struct, frozen=True, kw_only=True):
         """The slug and every name, in any language."""
         yield self.organization
         if self.name:
-            yield from (n for n in (self.name.ko, self.name.en) if n)
+            yield from self.name.values()
         yield from (n.name for n in self.names)
 
 

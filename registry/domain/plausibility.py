@@ -21,7 +21,6 @@ from registry.domain.rates import Rates, RateUnavailable, convert, implied_rates
 from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day
 from registry.events.types import (
-    Amount,
     ClaimReported,
     Event,
     MilestoneRescheduled,
@@ -30,8 +29,8 @@ from registry.events.types import (
     PledgeConfirmed,
     PledgeRevised,
     PledgeWithdrawn,
-    Source,
 )
+from registry.events.values import Amount, Source
 from registry.i18n import Message
 
 RATE_TOLERANCE = Decimal("0.05")

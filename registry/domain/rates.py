@@ -17,7 +17,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from registry.events.types import Amount, Currency
+from registry.events.currencies import Currency
+from registry.events.values import Amount
 from registry.i18n import Message
 
 # Enough digits for an amount (18 before the point, 6 after it) times a cross rate, without rounding.

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.events.types import Stage
+from registry.events.values import Stage
 
 LADDER: tuple[Stage, ...] = ("intention", "signed", "committed", "construction", "operating")
 """The stages that a deal passes through, in order. The other stages end or interrupt it."""

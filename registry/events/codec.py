@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import UnknownEventType
-from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, Source, StreamKind, Text
+from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, StreamKind
+from registry.events.values import Source, Text, decode_hook
 
 # msgspec's sorted order is RFC 8785's for our grammar: keys are ASCII names, and no event holds a float
 # (tests/events/test_codec.py::test_canonical_bytes_are_those_of_rfc_8785).
@@ -62,7 +63,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 # file.
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 
-_content = msgspec.json.Decoder(Content)
+_content = msgspec.json.Decoder(Content, dec_hook=decode_hook)
 _entry = msgspec.json.Decoder(Entry)
 _raw_content = msgspec.json.Decoder()
 
@@ -115,7 +116,7 @@ def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Co
             raise UnknownEventType(position=position, type=type, schema=schema)
         raw["event"] = step(raw["event"])
         schema += 1
-    return msgspec.convert(raw, Content)
+    return msgspec.convert(raw, Content, dec_hook=decode_hook)
 
 
 def stream_name(kind: StreamKind, slug: str) -> str:

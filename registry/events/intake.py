@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from registry.errors import FieldError, Invalid, NotJson
-from registry.events import json_scan, types, validation
+from registry.events import json_scan, types, validation, values
 from registry.events.codec import canonical
 from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
+from registry.events.values import decode_hook
 
 A = TypeVar("A", bound=Announcement | OrganizationAnnouncement)
 
@@ -26,13 +27,13 @@ A = TypeVar("A", bound=Announcement | OrganizationAnnouncement)
 class ImportLine(Announcement, frozen=True, kw_only=True):
     """One line of an import: an announcement and the deal it is about."""
 
-    deal: types.Slug
+    deal: values.Slug
 
 
 class OrganizationImportLine(OrganizationAnnouncement, frozen=True, kw_only=True):
     """The same for an organization."""
 
-    organization: types.Slug
+    organization: values.Slug
 
 
 class _Names(Struct):
@@ -46,8 +47,8 @@ class AnnouncementDecoder(Generic[A]):
     """Decodes one body into one announcement, or a list of them."""
 
     def __init__(self, shape: type[A]) -> None:
-        self._one: msgspec.json.Decoder[A] = msgspec.json.Decoder(shape)
-        self._list: msgspec.json.Decoder[list[A]] = msgspec.json.Decoder(list[shape])  # type: ignore[valid-type]
+        self._one: msgspec.json.Decoder[A] = msgspec.json.Decoder(shape, dec_hook=decode_hook)
+        self._list: msgspec.json.Decoder[list[A]] = msgspec.json.Decoder(list[shape], dec_hook=decode_hook)  # type: ignore[valid-type]
 
     def decode_one(self, body: bytes) -> A:
         """One announcement. Raises NotJson, or Invalid with each fault's pointer."""
@@ -130,7 +131,7 @@ def _not_json(body: bytes, error: BaseException) -> NotJson:
 # --- msgspec's messages as codes --------------------------------------------------------------------------------------
 
 
-_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `([^`]+)`")
 _VALUE = re.compile(r"Invalid (?:enum )?value '((?:.|\n)*)'")
@@ -157,11 +158,11 @@ _JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "bo
 
 def _to_field_error(message: str) -> FieldError:
     """msgspec's message as a code. Its path becomes the pointer, with the field that it names at the end."""
-    at = _AT.search(message)
     pointer = ""
-    if at:
+    # The message of a decoding hook ends with a path of its own, below the path that msgspec adds.
+    while at := _AT.search(message):
         message = message[: at.start()]
-        pointer = "".join(f"/{json_scan.escape(name or index)}" for name, index in _STEP.findall(at.group(1)))
+        pointer += "".join(f"/{json_scan.escape(name or index)}" for name, index in _STEP.findall(at.group(1)))
     if match := _FIELD.match(message):
         pointer += f"/{json_scan.escape(match.group(2))}"
         if "missing" in match.group(1):
@@ -199,7 +200,8 @@ def _unknown(pointer: str, code: str, given: str, known: Collection[str]) -> Fie
 
 @cache
 def _structs() -> list[type[Struct]]:
-    return [v for v in vars(types).values() if isinstance(v, type) and issubclass(v, Struct) and v is not Struct]
+    named = {**vars(values), **vars(types)}.values()
+    return [v for v in named if isinstance(v, type) and issubclass(v, Struct) and v is not Struct]
 
 
 @cache
@@ -225,7 +227,7 @@ def _patterns() -> dict[str, str]:
     """The code for a text that does not match a pattern, by the pattern as msgspec writes it."""
     return {
         repr(meta.pattern): f"format_{name.lower()}"
-        for name, alias in vars(types).items()
+        for name, alias in vars(values).items()
         for meta in getattr(alias, "__metadata__", ())
         if isinstance(meta, Meta) and meta.pattern
     }

@@ -1,10 +1,11 @@
-"""What can happen: every event the log can hold, one frozen struct each, and the announcement that brings it.
+"""The events of the log, one frozen struct each, and the announcement that carries an event to the registry.
 
-Read this first, then `domain/deal.py`, `recorder.py` and `reader.py`. An event is named in the announcement's own
-words and carries what was said, no more: what was not said is absent, never zero. In a `…_revised` event a field left
-out stays as it was, and `null` unsays it. Money and measures are exact decimals in strings, so no event ever holds a
-float. A shape here is forever: a changed shape is a new schema version with an upcaster in `codec.py`. Nothing here
-reads or writes anything.
+Start here, then read `domain/deal.py`, `append/recorder.py` and `queries/deals.py`.
+
+An event holds what a source states and no more: a field that the source does not state is left out, and it is never
+zero. In a `…_revised` event a field that is left out stays as it is, and null clears it. The types of the values are in
+`values.py`. The form of an event never changes once it has been recorded: a new form is a new schema version, with an
+upcaster in `codec.py`.
 """
 
 from __future__ import annotations
@@ -13,340 +14,44 @@ from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal, get_args
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-# `$(?!\n)`: in Python `$` also matches before a final newline; JSON Schema readers (ECMA 262) take it the same way.
-_LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+$(?!\n)"
-_TEXT = r"^(?=[\s\S]*\S)[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$(?!\n)"
-
-Slug = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)",
-        max_length=80,
-        description="A name in lower-case letters, digits and hyphens.",
-        examples=["aws-korea-2031"],
-    ),
-]
-Line = Annotated[str, Meta(pattern=_LINE, max_length=300, description="One line of text.")]
-Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; line breaks are allowed.")]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)", max_length=2000, description="An http(s) address."
-    ),
-]
-Decimal = Annotated[
-    str,
-    Meta(
-        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
-        description="An exact, non-negative decimal, written as a string.",
-        examples=["5000000000"],
-    ),
-]
-Degrees = Annotated[
-    str,
-    Meta(pattern=r"^-?(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$(?!\n)", description="Decimal degrees (WGS 84), as a string."),
-]
-Edtf = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9X.][0-9X./?~%-]{3,40}$(?!\n)",
-        description="A date as loosely as its source gave it: EDTF (ISO 8601-2) level 0 or 1.",
-        examples=["2031", "2027-11", "2025-08-29", "2025-07/2025-09", "2027~"],
-    ),
-]
-Place = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)",
-        description="An ISO 3166-1 alpha-2 country or ISO 3166-2 subdivision.",
-        examples=["KR-31"],
-    ),
-]
-Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)", description="A BCP 47 language tag.")]
-Hash = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="`sha256:` and 64 hex digits.")]
-Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)")]
-FieldPath = Annotated[
-    str,
-    Meta(
-        pattern=r"^/(pledges|sites|milestones)/[a-z0-9-]{1,80}/[a-z_]{1,40}$(?!\n)",
-        description="A field of the deal's state: the list, the thing's id, the field.",
-        examples=["/pledges/total/amount"],
-    ),
-]
-
-# ISO 4217. Codes are only ever added: an event that was recorded must decode for ever.
-Currency = Literal[
-    "AED",
-    "AFN",
-    "ALL",
-    "AMD",
-    "AOA",
-    "ARS",
-    "AUD",
-    "AWG",
-    "AZN",
-    "BAM",
-    "BBD",
-    "BDT",
-    "BHD",
-    "BIF",
-    "BMD",
-    "BND",
-    "BOB",
-    "BOV",
-    "BRL",
-    "BSD",
-    "BTN",
-    "BWP",
-    "BYN",
-    "BZD",
-    "CAD",
-    "CDF",
-    "CHE",
-    "CHF",
-    "CHW",
-    "CLF",
-    "CLP",
-    "CNY",
-    "COP",
-    "COU",
-    "CRC",
-    "CUP",
-    "CVE",
-    "CZK",
-    "DJF",
-    "DKK",
-    "DOP",
-    "DZD",
-    "EGP",
-    "ERN",
-    "ETB",
-    "EUR",
-    "FJD",
-    "FKP",
-    "GBP",
-    "GEL",
-    "GHS",
-    "GIP",
-    "GMD",
-    "GNF",
-    "GTQ",
-    "GYD",
-    "HKD",
-    "HNL",
-    "HTG",
-    "HUF",
-    "IDR",
-    "ILS",
-    "INR",
-    "IQD",
-    "IRR",
-    "ISK",
-    "JMD",
-    "JOD",
-    "JPY",
-    "KES",
-    "KGS",
-    "KHR",
-    "KMF",
-    "KPW",
-    "KRW",
-    "KWD",
-    "KYD",
-    "KZT",
-    "LAK",
-    "LBP",
-    "LKR",
-    "LRD",
-    "LSL",
-    "LYD",
-    "MAD",
-    "MDL",
-    "MGA",
-    "MKD",
-    "MMK",
-    "MNT",
-    "MOP",
-    "MRU",
-    "MUR",
-    "MVR",
-    "MWK",
-    "MXN",
-    "MXV",
-    "MYR",
-    "MZN",
-    "NAD",
-    "NGN",
-    "NIO",
-    "NOK",
-    "NPR",
-    "NZD",
-    "OMR",
-    "PAB",
-    "PEN",
-    "PGK",
-    "PHP",
-    "PKR",
-    "PLN",
-    "PYG",
-    "QAR",
-    "RON",
-    "RSD",
-    "RUB",
-    "RWF",
-    "SAR",
-    "SBD",
-    "SCR",
-    "SDG",
-    "SEK",
-    "SGD",
-    "SHP",
-    "SLE",
-    "SOS",
-    "SRD",
-    "SSP",
-    "STN",
-    "SVC",
-    "SYP",
-    "SZL",
-    "THB",
-    "TJS",
-    "TMT",
-    "TND",
-    "TOP",
-    "TRY",
-    "TTD",
-    "TWD",
-    "TZS",
-    "UAH",
-    "UGX",
-    "USD",
-    "USN",
-    "UYI",
-    "UYU",
-    "UYW",
-    "UZS",
-    "VED",
-    "VES",
-    "VND",
-    "VUV",
-    "WST",
-    "XAD",
-    "XAF",
-    "XCD",
-    "XCG",
-    "XOF",
-    "XPF",
-    "YER",
-    "ZAR",
-    "ZMW",
-    "ZWG",
-]
-
-Qualifier = Literal["exact", "about", "at_least", "more_than", "nearly", "up_to"]
-DealKind = Literal["investment", "partnership", "programme"]
-Role = Literal[
-    "investor", "partner", "operator", "host_government", "financier", "counterparty", "joint_venture", "regulator"
-]
-Instrument = Literal["mou", "letter_of_intent", "joint_venture", "contract"]
-Commitment = Literal["intention", "pledge", "binding", "budget"]
-AmountBasis = Literal["total", "additional", "annual"]
-Precision = Literal["exact", "locality", "district", "region", "country"]
-MilestoneKind = Literal[
-    "approval",
-    "financing",
-    "groundbreaking",
-    "construction_started",
-    "power_on",
-    "phase_completed",
-    "operations_started",
-]
-Stage = Literal[
-    "intention",
-    "signed",
-    "committed",
-    "construction",
-    "operating",
-    "suspended",
-    "shelved",
-    "withdrawn",
-    "cancelled",
-]
-Relation = Literal["part_of", "includes", "overlaps", "additional_to", "separate_from", "supersedes"]
-NameKind = Literal["legal", "trade", "short", "former", "alias"]
-IdentifierScheme = Literal["lei", "kr-brn", "wikidata"]
-Control = Literal["owns", "controls", "manages"]
-
-
-# gc=False, here and in what is made of events: what is frozen, and holds only what was there before it, is in no cycle.
-# A collector that looks through a hundred thousand of them again and again took a third of the recorder's time.
-class EventPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """A value inside an event. What was not said is left out, so that equal statements have equal bytes."""
-
-
-class Localized(EventPart, frozen=True):
-    """The same text in the languages it was given in; at least one is expected."""
-
-    ko: Text | None = None
-    en: Text | None = None
-
-
-class StatedAmount(EventPart, frozen=True):
-    """The same amount as the source also stated it, in another currency. Stated, not converted by us."""
-
-    value: Decimal
-    currency: Currency
-    qualifier: Qualifier | None = None
-
-
-class Amount(EventPart, frozen=True):
-    """Money as it was stated: an exact decimal in units of `currency` (ISO 4217), not in thousands or minor units.
-
-    `low` and `high` bound a stated range. `wording` keeps words that give no figure ("several trillion won"), with
-    `value` left out. `qualifier` is the source's own: absent means that it said none.
-    """
-
-    currency: Currency
-    value: Decimal | None = None
-    qualifier: Qualifier | None = None
-    low: Decimal | None = None
-    high: Decimal | None = None
-    stated_as: tuple[StatedAmount, ...] = ()
-    wording: Line | None = None
-
-
-class Horizon(EventPart, frozen=True):
-    """The time within which an amount is to be spent."""
-
-    from_: Edtf | None = field(default=None, name="from")
-    until: Edtf | None = None
-
-
-class Party(EventPart, frozen=True):
-    """An organization in a role, with the name it was announced under."""
-
-    organization: Slug
-    name: Localized | None = None
-    role: Role | None = None
-
-
-class Source(EventPart, frozen=True):
-    """Who said so. `published_on` is the day the public could read it; `locator` the page or paragraph."""
-
-    publisher: Line | None = None
-    url: Url | None = None
-    title: Line | None = None
-    language: Language | None = None
-    published_on: date | None = None
-    archived_url: Url | None = None
-    locator: Line | None = None
-    content_hash: Hash | None = None
+from registry.events.values import (
+    Amount,
+    AmountBasis,
+    Commitment,
+    Control,
+    Count,
+    DealKind,
+    Decimal,
+    Degrees,
+    Edtf,
+    EventPart,
+    FieldPath,
+    Horizon,
+    Identifier,
+    IdentifierScheme,
+    Instrument,
+    Language,
+    Line,
+    Localized,
+    MilestoneKind,
+    NameKind,
+    Party,
+    Place,
+    Precision,
+    Qualifier,
+    Relation,
+    Role,
+    Slug,
+    Source,
+    Stage,
+    Text,
+)
 
 
 class Event(EventPart, frozen=True, tag_field="type"):
-    """Something that happened, or something the registry did to its own record."""
+    """A fact about a deal or an organization, or a change to the registry's own records."""
 
     schema: ClassVar[int] = 1
 
@@ -355,7 +60,7 @@ class Event(EventPart, frozen=True, tag_field="type"):
 
 
 class DealRegistered(Event, frozen=True, tag="deal_registered"):
-    """The registry begins to follow a deal. Always a stream's first event, and the record's own."""
+    """The registry starts to track a deal. This is the first event of its stream."""
 
     title: Localized
     summary: Localized | None = None
@@ -364,7 +69,7 @@ class DealRegistered(Event, frozen=True, tag="deal_registered"):
 
 
 class DealRevised(Event, frozen=True, tag="deal_revised"):
-    """The undertaking itself changed: renamed, split off, moved to other sectors."""
+    """The deal itself changes: its title, summary, kind or sectors."""
 
     title: Localized | UnsetType = UNSET
     summary: Localized | UnsetType | None = UNSET
@@ -373,7 +78,7 @@ class DealRevised(Event, frozen=True, tag="deal_revised"):
 
 
 class ConditionSet(Event, frozen=True, tag="condition_set"):
-    """The deal may go on only under a condition, such as an approval's."""
+    """The deal depends on a condition, such as the approval of an authority."""
 
     condition: Slug
     text: Localized | None = None
@@ -381,26 +86,26 @@ class ConditionSet(Event, frozen=True, tag="condition_set"):
 
 
 class ConditionLifted(Event, frozen=True, tag="condition_lifted"):
-    """A condition no longer holds."""
+    """A condition no longer applies."""
 
     condition: Slug
 
 
 class PartiesJoined(Event, frozen=True, tag="parties_joined"):
-    """Organizations took a role in the deal."""
+    """Organizations join the deal, each in a role."""
 
     parties: Annotated[tuple[Party, ...], Meta(min_length=1, max_length=200)]
 
 
 class PartyLeft(Event, frozen=True, tag="party_left"):
-    """An organization left the deal, or only the role that is given."""
+    """An organization leaves the deal, or only the given role."""
 
     organization: Slug
     role: Role | None = None
 
 
 class PartnershipFormed(Event, frozen=True, tag="partnership_formed"):
-    """Organizations bound themselves to each other by an instrument."""
+    """Organizations commit to each other, by an instrument such as a memorandum of understanding."""
 
     members: tuple[Slug, ...] = ()
     instrument: Instrument | None = None
@@ -408,7 +113,7 @@ class PartnershipFormed(Event, frozen=True, tag="partnership_formed"):
 
 
 class StageChanged(Event, frozen=True, tag="stage_changed"):
-    """Somebody declared the deal's stage."""
+    """A source declares the stage of the deal."""
 
     stage: Stage
     reason: Text | None = None
@@ -418,9 +123,10 @@ class StageChanged(Event, frozen=True, tag="stage_changed"):
 
 
 class PledgeAnnounced(Event, frozen=True, tag="pledge_announced"):
-    """Somebody said that they will invest. Several in `by` pledge jointly; how they share it was not said.
+    """A party says that it will invest an amount.
 
-    `additional_to` names what an additional amount comes on top of: `DEAL` or `DEAL/PLEDGE`; absent when nobody said.
+    Several organizations in `by` pledge jointly; their shares are not disclosed. `additional_to` is the deal or pledge,
+    `DEAL` or `DEAL/PLEDGE`, that an additional amount comes on top of.
     """
 
     pledge: Slug
@@ -434,7 +140,7 @@ class PledgeAnnounced(Event, frozen=True, tag="pledge_announced"):
 
 
 class PledgeRevised(Event, frozen=True, tag="pledge_revised"):
-    """The world changed: the pledge is now another one."""
+    """A party changes its pledge."""
 
     pledge: Slug
     amount: Amount | UnsetType | None = UNSET
@@ -447,21 +153,21 @@ class PledgeRevised(Event, frozen=True, tag="pledge_revised"):
 
 
 class PledgeConfirmed(Event, frozen=True, tag="pledge_confirmed"):
-    """Somebody stood by the pledge again, or bound themselves further to it."""
+    """A party confirms its pledge, possibly at a higher commitment level."""
 
     pledge: Slug
     commitment: Commitment | UnsetType = UNSET
 
 
 class PledgeWithdrawn(Event, frozen=True, tag="pledge_withdrawn"):
-    """The pledge no longer stands."""
+    """A party withdraws its pledge."""
 
     pledge: Slug
     reason: Text | None = None
 
 
 class DisbursementReported(Event, frozen=True, tag="disbursement_reported"):
-    """Money of a pledge was spent, in the period given."""
+    """Money of a pledge was spent in the period."""
 
     pledge: Slug
     amount: Amount | None = None
@@ -473,19 +179,19 @@ class DisbursementReported(Event, frozen=True, tag="disbursement_reported"):
 
 
 class ClaimReported(Event, frozen=True, tag="claim_reported"):
-    """Another source says another value of a field that an event set.
+    """Another source states a different value for a field.
 
-    `about` is that event; left out, the recorder fills in the event that set the field as it then reads.
+    `about` is the event that set the field. If it is left out, the recorder fills it in.
     """
 
     claim: Slug
     field: FieldPath
-    value: Amount | Line | Annotated[int, Meta(ge=0, le=10**9)]
+    value: Amount | Line | Count
     about: UUID | None = None
 
 
 class ClaimPreferred(Event, frozen=True, tag="claim_preferred"):
-    """The registry chose which claim of a field it follows; without `claim` it goes back to its stated rule."""
+    """An editor selects the claim to use for a field. Without `claim`, the default rule applies again."""
 
     field: FieldPath
     claim: Slug | None = None
@@ -493,7 +199,7 @@ class ClaimPreferred(Event, frozen=True, tag="claim_preferred"):
 
 
 class ClaimRetracted(Event, frozen=True, tag="claim_retracted"):
-    """The claim's own source took it back."""
+    """The source of a claim retracts it."""
 
     claim: Slug
     reason: Text | None = None
@@ -503,7 +209,7 @@ class ClaimRetracted(Event, frozen=True, tag="claim_retracted"):
 
 
 class SiteAnnounced(Event, frozen=True, tag="site_announced"):
-    """A place of the deal. Power in MW of grid connection or IT load as announced; `gpus` is a count."""
+    """A site of the deal. `power_mw` is grid connection or IT load in MW, as announced."""
 
     site: Slug
     name: Localized | None = None
@@ -513,12 +219,12 @@ class SiteAnnounced(Event, frozen=True, tag="site_announced"):
     precision: Precision | None = None
     power_mw: Decimal | None = None
     power_qualifier: Qualifier | None = None
-    gpus: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    gpus: Count | None = None
     gpus_qualifier: Qualifier | None = None
 
 
 class SiteRevised(Event, frozen=True, tag="site_revised"):
-    """The plan for a site changed."""
+    """The plan for a site changes."""
 
     site: Slug
     name: Localized | UnsetType | None = UNSET
@@ -528,19 +234,19 @@ class SiteRevised(Event, frozen=True, tag="site_revised"):
     precision: Precision | UnsetType | None = UNSET
     power_mw: Decimal | UnsetType | None = UNSET
     power_qualifier: Qualifier | UnsetType | None = UNSET
-    gpus: Annotated[int, Meta(ge=0, le=10**9)] | UnsetType | None = UNSET
+    gpus: Count | UnsetType | None = UNSET
     gpus_qualifier: Qualifier | UnsetType | None = UNSET
 
 
 class SiteDropped(Event, frozen=True, tag="site_dropped"):
-    """The deal no longer has this site."""
+    """The deal gives up a site."""
 
     site: Slug
     reason: Text | None = None
 
 
 class MilestoneScheduled(Event, frozen=True, tag="milestone_scheduled"):
-    """A step is planned; `planned` may be unknown. `power_mw` is the capacity that stands when it is reached."""
+    """A milestone is planned. `power_mw` is the total capacity in MW once it is reached."""
 
     milestone: Slug
     kind: MilestoneKind | None = None
@@ -551,7 +257,7 @@ class MilestoneScheduled(Event, frozen=True, tag="milestone_scheduled"):
 
 
 class MilestoneRescheduled(Event, frozen=True, tag="milestone_rescheduled"):
-    """The plan for a step moved."""
+    """The plan for a milestone changes."""
 
     milestone: Slug
     planned: Edtf | UnsetType | None = UNSET
@@ -560,14 +266,14 @@ class MilestoneRescheduled(Event, frozen=True, tag="milestone_rescheduled"):
 
 
 class MilestoneReached(Event, frozen=True, tag="milestone_reached"):
-    """A step was done; on `reached`, else on the day from which the announcement holds."""
+    """A milestone is reached, on `reached` or else on the effective date of the announcement."""
 
     milestone: Slug
     reached: Edtf | None = None
 
 
 class MilestoneCancelled(Event, frozen=True, tag="milestone_cancelled"):
-    """A step will not be done."""
+    """A milestone is cancelled."""
 
     milestone: Slug
     reason: Text | None = None
@@ -577,7 +283,7 @@ class MilestoneCancelled(Event, frozen=True, tag="milestone_cancelled"):
 
 
 class DealsRelated(Event, frozen=True, tag="deals_related"):
-    """This deal, or its `pledge`, stands in a relation to another deal, or to that deal's `other_pledge`."""
+    """This deal, or its `pledge`, relates to another deal, or to that deal's `other_pledge`."""
 
     relation: Relation
     deal: Slug
@@ -586,7 +292,7 @@ class DealsRelated(Event, frozen=True, tag="deals_related"):
 
 
 class DealsUnrelated(Event, frozen=True, tag="deals_unrelated"):
-    """A relation that was declared no longer holds."""
+    """A relation no longer applies."""
 
     relation: Relation
     deal: Slug
@@ -598,14 +304,14 @@ class DealsUnrelated(Event, frozen=True, tag="deals_unrelated"):
 
 
 class OrganizationRegistered(Event, frozen=True, tag="organization_registered"):
-    """The registry begins to follow an organization. Always a stream's first event, and the record's own."""
+    """The registry starts to track an organization. This is the first event of its stream."""
 
     name: Localized
     country: Place | None = None
 
 
 class OrganizationNamed(Event, frozen=True, tag="organization_named"):
-    """The organization goes by this name."""
+    """The organization uses this name."""
 
     name: Line
     language: Language
@@ -620,7 +326,7 @@ class OrganizationIdentified(Event, frozen=True, tag="organization_identified"):
 
 
 class ParentSet(Event, frozen=True, tag="parent_set"):
-    """Another organization owns, controls or manages this one; `share` in percent."""
+    """Another organization owns, controls or manages this one. `share` is in percent."""
 
     parent: Slug
     control: Control | None = None
@@ -628,36 +334,36 @@ class ParentSet(Event, frozen=True, tag="parent_set"):
 
 
 class ParentEnded(Event, frozen=True, tag="parent_ended"):
-    """Another organization no longer does."""
+    """Another organization is no longer a parent of this one."""
 
     parent: Slug
 
 
 class OrganizationMerged(Event, frozen=True, tag="organization_merged"):
-    """This record is a duplicate: its slug leads to the other. Nothing moves, so that it can be undone."""
+    """This organization is a duplicate: its slug redirects to another. No event moves, so the merge can be undone."""
 
     into: Slug
     reason: Text | None = None
 
 
 class OrganizationUnmerged(Event, frozen=True, tag="organization_unmerged"):
-    """It was no duplicate after all."""
+    """The merge of this organization is undone."""
 
     reason: Text | None = None
 
 
-# --- the record itself ------------------------------------------------------------------------------------------------
+# --- merges of deals, corrections, voids and redactions ---------------------------------------------------------------
 
 
 class DealMerged(Event, frozen=True, tag="deal_merged"):
-    """This deal's record is a duplicate: its slug leads to the other. No event moves, so that it can be undone."""
+    """This deal is a duplicate: its slug redirects to another. No event moves, so the merge can be undone."""
 
     into: Slug
     reason: Text | None = None
 
 
 class DealUnmerged(Event, frozen=True, tag="deal_unmerged"):
-    """It was no duplicate after all."""
+    """The merge of this deal is undone."""
 
     reason: Text | None = None
 
@@ -691,15 +397,12 @@ _OfDeals = (
 )
 _OfOrganizations = OrganizationRegistered | OrganizationNamed | OrganizationIdentified | ParentSet | ParentEnded
 
-# What can be written down wrongly, and so corrected.
+# The events that a correction can replace.
 Correctable = _OfDeals | _OfOrganizations
 
 
 class Replacement(EventPart, frozen=True):
-    """How the corrected event should have been written.
-
-    What is left out is completed from the event as it then reads.
-    """
+    """The corrected form of an event. What is left out stays as it is in the corrected event."""
 
     effective_on: date | UnsetType | None = UNSET
     sources: tuple[Source, ...] | UnsetType = UNSET
@@ -707,7 +410,7 @@ class Replacement(EventPart, frozen=True):
 
 
 class EventCorrected(Event, frozen=True, tag="event_corrected"):
-    """We wrote an event down wrongly. The event keeps its type and its position; only what it says changes."""
+    """A recording error is corrected. The event keeps its type and its position in the log."""
 
     corrects: UUID
     replacement: Replacement
@@ -715,13 +418,13 @@ class EventCorrected(Event, frozen=True, tag="event_corrected"):
 
 
 class EventVoided(Event, frozen=True, tag="event_voided"):
-    """An event, a correction, or a void should never have been recorded."""
+    """An event that was recorded by mistake is withdrawn; it may itself be a correction or a void."""
 
     voids: UUID
     reason: Text | None = None
 
 
-# What acts on other events: it goes on doing so when its words are erased by law, or what it took out would come back.
+# Events that act on other events. They keep their effect when they are redacted, or a voided event would apply again.
 RedactedEffect = (
     EventVoided
     | EventCorrected
@@ -735,9 +438,9 @@ RedactedEffect = (
 
 
 class Effect(EventPart, frozen=True):
-    """What an erased event goes on doing to others: the event without its words, ids alone.
+    """The effect that a redacted event keeps: the event reduced to the ids that it refers to.
 
-    Of a correction only what it corrects stays (and, where that acts on others, what it does): never what it said.
+    Of a correction, it keeps the corrected event's id, and where that event acts on others, its effect.
     """
 
     event: UUID
@@ -745,11 +448,11 @@ class Effect(EventPart, frozen=True):
 
 
 class EventRedacted(Event, frozen=True, tag="event_redacted"):
-    """An event's content was erased by law. Its leaf hash stays, so every proof stays valid.
+    """The content of an event is erased by law. Its leaf hash stays, so every proof stays valid.
 
-    `also` names what was erased with it, because it quotes it: its corrections; of a correction the later ones.
-    `effects` are what the erased go on doing to other events. The recorder fills both in, so that nothing can vanish,
-    and nothing come back, without a word in the log.
+    The recorder fills in `also` and `effects`, so that the log names everything that a redaction changes. `also` are
+    events whose content is erased too because it quotes the erased one: its corrections, and for a correction the later
+    ones. `effects` are the effects that the erased events keep.
     """
 
     redacts: UUID
@@ -758,6 +461,8 @@ class EventRedacted(Event, frozen=True, tag="event_redacted"):
     effects: tuple[Effect, ...] = ()
 
 
+# --- all events -------------------------------------------------------------------------------------------------------
+
 BookkeepingEvent = EventCorrected | EventVoided | EventRedacted
 DealFact = _OfDeals | DealMerged | DealUnmerged
 DealEvent = DealFact | BookkeepingEvent
@@ -765,7 +470,8 @@ OrganizationFact = _OfOrganizations | OrganizationMerged | OrganizationUnmerged
 OrganizationEvent = OrganizationFact | BookkeepingEvent
 AnyEvent = DealFact | OrganizationFact | BookkeepingEvent
 
-# The record's own events: our filing was never public knowledge, so no published or effective date hides them.
+# Events about the registry's own records. They were never published, so neither their published date nor their
+# effective date hides them from an as-of query.
 BOOKKEEPING_TYPES = (
     DealRegistered,
     ClaimPreferred,
@@ -787,14 +493,15 @@ def tag_of(event: type[Event] | Event) -> str:
 
 EVENT_TYPES: dict[str, type[Event]] = {tag_of(t): t for t in get_args(AnyEvent)}
 
+# --- announcements and recorded events --------------------------------------------------------------------------------
+
 StreamKind = Literal["deal", "organization"]
 
 
 class Announcement(EventPart, frozen=True):
-    """What is posted to a deal: an event, from when it is so in the world, and who said so.
+    """What a client posts to a deal: an event, the date from which it applies, and its sources.
 
-    `effective_on` is a whole local date, never shifted by a time zone. `id` may be given so that sending again is
-    harmless.
+    `effective_on` is a local date without a time zone. A client that sets `id` can send the announcement again safely.
     """
 
     event: DealEvent
@@ -805,7 +512,7 @@ class Announcement(EventPart, frozen=True):
 
 
 class OrganizationAnnouncement(EventPart, frozen=True):
-    """What is posted to an organization."""
+    """What a client posts to an organization."""
 
     event: OrganizationEvent
     id: UUID | None = None
@@ -815,12 +522,15 @@ class OrganizationAnnouncement(EventPart, frozen=True):
 
 
 class Recorded(Struct, frozen=True, kw_only=True, gc=False):
-    """An event as the log holds it.
+    """An event with its place in the log.
 
-    Where its content was erased by law (`erased`), `event` is None, or what it goes on doing to others.
-
-    `position` counts the whole log from 1 without gaps, `version` the stream. `published_on` is the earliest dated
-    source's day, else the UTC day of recording. `recorded_at` is UTC and set by the registry alone.
+    Attributes:
+        position: Number of the event in the log, from 1, without gaps.
+        version: Number of the event in its stream, from 1.
+        published_on: The earliest date among the sources, or the UTC day of recording if none is dated.
+        recorded_at: When the registry recorded the event, in UTC.
+        event: None if the content was redacted and the event has no effect that it keeps.
+        erased: Whether the content was redacted.
     """
 
     position: int

@@ -23,17 +23,15 @@ from registry.errors import FieldError
 from registry.events.edtf import first_day, last_day
 from registry.events.types import (
     BOOKKEEPING_TYPES,
-    Amount,
     Announcement,
     ClaimReported,
     ClaimRetracted,
     EventCorrected,
     EventRedacted,
-    Horizon,
     OrganizationAnnouncement,
     OrganizationIdentified,
-    Source,
 )
+from registry.events.values import Amount, Horizon, Localized, Source
 
 # A day outside of these is a slip; and no day is so late that none comes after it.
 FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
@@ -154,7 +152,9 @@ def _checked(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
 def _has_parts(hint: Any) -> bool:
     """Whether a value of this type is, or has, a struct or a list."""
     kind = get_origin(hint) or hint
-    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple))) or any(map(_has_parts, get_args(hint)))
+    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple, Localized))) or any(
+        map(_has_parts, get_args(hint))
+    )
 
 
 def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
@@ -163,6 +163,8 @@ def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
             yield from _amount(value, at)
         case Struct():
             yield from _values(value, at)
+        case Localized() if not value:
+            yield FieldError(at, "localized_empty")
         case tuple():
             if len(value) > MAX_LIST_ITEMS:
                 yield FieldError(at, "list_too_long", limit=MAX_LIST_ITEMS)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, encode
+from registry.schemas.values import response_hook
 
 Kind = Literal["deals", "pledges", "events"]
 Cell: TypeAlias = str | int | bool | None
@@ -22,7 +23,7 @@ Page: TypeAlias = Sequence[Raw] | Sequence[ExportedEvent]
 
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
 
-_deal = msgspec.json.Decoder(DealListItem)
+_deal = msgspec.json.Decoder(DealListItem, dec_hook=response_hook)
 
 
 class Column(Struct, frozen=True):
@@ -71,7 +72,7 @@ def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
 
 def _titles(title: Callable[[Any], Any]) -> tuple[Column, ...]:
     def in_language(language: str) -> Callable[[Any], Cell]:
-        return lambda item: getattr(title(item), language, None)
+        return lambda item: (title(item) or {}).get(language)
 
     return tuple(Column(f"title_{language}", "title", in_language(language)) for language in ("en", "ko"))
 

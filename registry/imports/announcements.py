@@ -25,15 +25,15 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     OrganizationAnnouncement,
-    Slug,
     StreamKind,
 )
+from registry.events.values import Slug
 from registry.imports.columns import (
     ROW_COLUMNS,
     SOURCE_COLUMN,
+    base_column,
     importable_types,
     known_columns,
-    without_source_number,
 )
 from registry.imports.event_cells import EventCells, remove_at
 from registry.imports.messages import ImportText
@@ -112,7 +112,7 @@ def _header_errors(sheet: Sheet) -> Iterator[CellError]:
         if name in names:
             yield CellError(at, ImportText("column-repeated", column=name))
         names.add(name)
-        column = without_source_number(name)
+        column = base_column(name)
         if not name.startswith("#") and column not in known_columns():
             similar = difflib.get_close_matches(column, known_columns(), 1, MIN_SIMILARITY)
             if similar:
@@ -128,9 +128,7 @@ class _RowParser:
         self.sheet = sheet
         self.row = row
         self.errors: list[CellError] = []
-        self.positions = {
-            name: i for i, name in enumerate(sheet.header) if without_source_number(name) in known_columns()
-        }
+        self.positions = {name: i for i, name in enumerate(sheet.header) if base_column(name) in known_columns()}
         self.cells = {name: row.cell(i) for name, i in self.positions.items() if row.cell(i) != ""}
 
     def add_error(self, column: str, problem: ImportText) -> None:

@@ -13,15 +13,8 @@ from typing import Any, Literal, get_args
 
 from msgspec import inspect
 
-from registry.events.types import (
-    Amount,
-    DealFact,
-    Event,
-    OrganizationFact,
-    Source,
-    StreamKind,
-    tag_of,
-)
+from registry.events.types import DealFact, Event, OrganizationFact, StreamKind, tag_of
+from registry.events.values import Amount, Localized, Source, is_language_tag
 
 ColumnKind = Literal["text", "whole", "list", "amount", "each", "claim"]
 
@@ -74,6 +67,8 @@ def _columns(info: Any, prefix: str) -> Iterator[tuple[str, ColumnKind]]:
             yield from ((p, k) for p, k in _columns(structs[0], f"{path}.") if k == "text")
         elif structs:
             yield from _columns(structs[0], f"{path}.")
+        elif any(isinstance(t, inspect.CustomType) and t.cls is Localized for t in types):
+            yield from ((f"{path}.{language}", "text") for language in ("ko", "en"))
         elif lists and isinstance(lists[0].item_type, inspect.StructType):
             yield from ((p, "each") for p, k in _columns(lists[0].item_type, f"{path}.") if k == "text")
         elif lists:
@@ -96,9 +91,12 @@ def known_columns() -> dict[str, list[str]]:
     return columns
 
 
-def without_source_number(column: str) -> str:
-    """`source.url` for `source2.url` to `source9.url`; any other column unchanged."""
-    return re.sub(r"^source[2-9]\.", "source.", column)
+def base_column(column: str) -> str:
+    """The known column that a column is read like: `source.url` for `source2.url`, `title.en` for `title.zh-Hant`."""
+    base = re.sub(r"^source[2-9]\.", "source.", column)
+    path, _, language = base.rpartition(".")
+    english = f"{path}.en"
+    return english if is_language_tag(language) and english in known_columns() else base
 
 
 def header(kind: StreamKind) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from registry.domain import money
 from registry.events.types import Event, tag_of
-from registry.imports.columns import ROW_COLUMNS, SOURCE_COLUMN, ColumnKind, columns_of
+from registry.imports.columns import ROW_COLUMNS, SOURCE_COLUMN, ColumnKind, base_column, columns_of
 from registry.imports.messages import ImportText
 
 
@@ -32,7 +32,7 @@ class EventCells:
         for name, text in self.cells.items():
             if name in ROW_COLUMNS or SOURCE_COLUMN.match(name):
                 continue
-            kind = self.columns.get(name)
+            kind = self.columns.get(base_column(name))
             if kind is None:
                 columns = ", ".join(self.columns)
                 self.add_error(name, ImportText("field-unknown", type=self.type, column=name, columns=columns))

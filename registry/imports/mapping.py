@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from registry.errors import BadMapping
-from registry.events.types import DealKind, MilestoneKind, Place, Precision, Relation, Role, Slug, Source
+from registry.events.values import DealKind, MilestoneKind, Place, Precision, Relation, Role, Slug, Source
 from registry.imports.messages import ImportText
 
 Names = tuple[str, ...]

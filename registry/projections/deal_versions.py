@@ -163,7 +163,7 @@ def _words(deal: Deal, parties: Sequence[PartyState]) -> str:
     words = [deal.deal]
     for name in (deal.title, *[p.name for p in parties]):
         if name is not None:
-            words += [word for word in (name.ko, name.en) if word]
+            words += name.values()
     return " ".join(dict.fromkeys(words))
 
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from registry.domain.history import FoldedStream
-from registry.events.types import Party, Recorded, Source
+from registry.events.types import Recorded
+from registry.events.values import Party, Source
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 

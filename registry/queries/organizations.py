@@ -18,7 +18,7 @@ from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
-from registry.events.types import Role
+from registry.events.values import Role, decode_hook
 from registry.projections import deal_lists, organizations
 from registry.projections.stream_cache import fold_stream
 from registry.queries.streams import LAST_DAY, StreamReader, with_day
@@ -30,6 +30,7 @@ from registry.schemas import (
     encode,
     organization_history,
 )
+from registry.schemas.values import response_hook
 
 ROLE_NAMES = get_args(Role)
 
@@ -109,7 +110,7 @@ class OrganizationQueries:
         others: list[Organization] = []
         after = ""
         while page := await self.page(after, None, 1000):
-            others += [msgspec.json.decode(raw, type=Organization) for raw in page]
+            others += [msgspec.json.decode(raw, type=Organization, dec_hook=decode_hook) for raw in page]
             after = others[-1].organization
         # Comparing thousands of names takes long enough to block the event loop.
         return await asyncio.to_thread(suggest_duplicates, organization, others)
@@ -157,7 +158,7 @@ class OrganizationQueries:
             [f"organization:{s}" for s in same],
             DEALS_PER_ORGANIZATION,
         ):
-            deal = msgspec.json.decode(row, type=DealListItem)
+            deal = msgspec.json.decode(row, type=DealListItem, dec_hook=response_hook)
             pairs = (term.split(":", 1) for term in terms)
             roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
             deals.append(DealRole(deal=deal.deal, title=deal.title, roles=tuple(roles)))

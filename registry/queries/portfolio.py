@@ -18,7 +18,7 @@ from registry.domain.organization import ultimate_parents
 from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
 from registry.events import store
-from registry.events.types import Localized
+from registry.events.values import Localized
 from registry.projections import deal_lists, deal_totals
 from registry.projections.deal_lists import Page
 from registry.projections.deal_totals import Span

@@ -23,7 +23,7 @@ from registry.domain.deal import (
 )
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.stages import Inactivity, LadderStep, StageState
-from registry.events.types import (
+from registry.events.values import (
     AmountBasis,
     Commitment,
     DealKind,

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from registry.domain.deal import Deal, RelationState
 from registry.domain.stages import StageState
 from registry.domain.totals import Totals
-from registry.events.types import AmountBasis, Commitment, DealKind, Edtf
+from registry.events.values import AmountBasis, Commitment, DealKind, Edtf
 from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel
 from registry.schemas.values import AmountResponse, LocalizedResponse, convert
 

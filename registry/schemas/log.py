@@ -12,7 +12,8 @@ from registry.domain.audit.diff import Change
 from registry.domain.corrections import EffectiveEvent
 from registry.events.codec import decode_entry
 from registry.events.store import StoredEvent
-from registry.events.types import AnyEvent, Source
+from registry.events.types import AnyEvent
+from registry.events.values import Source
 from registry.schemas.base import Hex, Link, ResponseModel
 from registry.schemas.deals import FlagResponse
 from registry.schemas.history import proof_link

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.organization import IdentifierState, NameState, Organization, ParentState
-from registry.events.types import Control
+from registry.events.values import Control
 from registry.schemas.base import ResponseModel
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import LocalizedResponse, convert

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from registry.domain.history import StateAsOf
-from registry.events.types import Source
+from registry.events.values import Source
 from registry.schemas.values import SourceResponse
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import field
 
-from registry.events.types import (
+from registry.events.currencies import Currency
+from registry.events.values import (
     Amount,
-    Currency,
     Decimal,
     Edtf,
     Hash,
@@ -25,19 +25,17 @@ from registry.events.types import (
     Localized,
     Qualifier,
     Source,
-    Text,
     Url,
+    decode_hook,
+    schema_hook,
 )
 from registry.schemas.base import ResponseModel
 
 T = TypeVar("T")
 
 
-class LocalizedResponse(ResponseModel, frozen=True, kw_only=True):
-    """The same text in the languages it was given in."""
-
-    ko: Text | None
-    en: Text | None
+class LocalizedResponse(dict[str, str | None]):
+    """A text by language. `ko` and `en` are always present, and null where there is no such text."""
 
 
 class StatedAmountResponse(ResponseModel, frozen=True, kw_only=True):
@@ -85,7 +83,7 @@ class SourceResponse(ResponseModel, frozen=True, kw_only=True):
 
 
 # The response class of each value that a state holds and that leaves something out when it is encoded.
-RESPONSE_TYPES: dict[type, type[ResponseModel]] = {
+RESPONSE_TYPES: dict[type, type[Any]] = {
     Amount: AmountResponse,
     Horizon: HorizonResponse,
     Localized: LocalizedResponse,
@@ -95,7 +93,19 @@ RESPONSE_TYPES: dict[type, type[ResponseModel]] = {
 
 def convert(value: Any, type: type[T]) -> T:
     """A value of the domain as a response type, field by field and in depth."""
-    return msgspec.convert(value, type, from_attributes=True)
+    return msgspec.convert(value, type, from_attributes=True, dec_hook=response_hook)
+
+
+def response_hook(type: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for response types."""
+    if type is LocalizedResponse:
+        return LocalizedResponse({"ko": None, "en": None, **value})
+    return decode_hook(type, value)
+
+
+def response_schema_hook(type: type) -> dict[str, Any]:
+    """msgspec's `schema_hook` for response types."""
+    return schema_hook(Localized if type is LocalizedResponse else type)
 
 
 def convert_any(value: Any) -> Any:

@@ -19,6 +19,7 @@ from registry.events.codec import content_digest, from_row
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Label
 from registry.schemas import DealResponse, deal_response, encode
+from registry.schemas.values import response_hook
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead, open_heads, verify_head
@@ -83,7 +84,7 @@ class Inclusion(Bundle, frozen=True, kw_only=True, tag="event@v1"):
     checkpoint: str | None
 
 
-_bundle = msgspec.json.Decoder(Certificate | Inclusion)
+_bundle = msgspec.json.Decoder(Certificate | Inclusion, dec_hook=response_hook)
 
 
 class BundleVerification(Struct, frozen=True, kw_only=True):

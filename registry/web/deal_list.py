@@ -12,10 +12,11 @@ from msgspec import Struct
 
 from registry.domain.history import AsOf
 from registry.domain.stages import LADDER
-from registry.events.types import Amount, Localized
+from registry.events.values import Amount, Localized
 from registry.projections.deal_lists import Page
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import ListedPledge
+from registry.schemas.values import response_hook
 from registry.web.format import ValueFormatter
 from registry.web.request import PageRequest
 
@@ -45,7 +46,7 @@ class ListedDeal(Struct, frozen=True, omit_defaults=True):
     relations: Any = ()
 
 
-_decode = msgspec.json.Decoder(ListedDeal).decode
+_decode = msgspec.json.Decoder(ListedDeal, dec_hook=response_hook).decode
 
 
 class DealRow(Struct, frozen=True):

@@ -12,7 +12,7 @@ from registry.domain.deal import Deal
 from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
 from registry.errors import FieldError
-from registry.events.types import Amount, StatedAmount
+from registry.events.values import Amount, StatedAmount
 from registry.i18n import Message
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries

@@ -16,7 +16,6 @@ from registry.domain.history import FoldedStream
 from registry.errors import FieldError, Invalid, NotFound
 from registry.events import intake
 from registry.events.types import (
-    Amount,
     Announcement,
     Event,
     EventCorrected,
@@ -27,6 +26,7 @@ from registry.events.types import (
     Replacement,
     tag_of,
 )
+from registry.events.values import Amount
 from registry.infra.keys import Key
 from registry.queries.streams import StreamReader
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type

@@ -15,15 +15,8 @@ from msgspec import UNSET, Struct
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Disbursement
 from registry.domain.stages import StageState
-from registry.events.types import (
-    Amount,
-    Event,
-    Horizon,
-    Localized,
-    Party,
-    StatedAmount,
-    tag_of,
-)
+from registry.events.types import Event, tag_of
+from registry.events.values import Amount, Horizon, Localized, Party, StatedAmount
 from registry.web.fields import LABEL_KINDS, REFERENCES
 from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures

@@ -5,10 +5,10 @@ The catalogues and the set of languages are in `registry.i18n`. The message ids 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from registry.events.types import Localized
+from registry.events.values import text_in
 from registry.i18n import DEFAULT_LANGUAGE, Label, render, translations
 
 FORMAT = "format"
@@ -69,29 +69,15 @@ class Translations:
         name = render(Label(code), self.language)
         return name if name != code else str(token).replace("_", " ").replace("-", " ")
 
-    def localized(self, text: Localized | dict[str, Any] | None, otherwise: str = "") -> str:
+    def localized(self, text: Mapping[str, str | None] | None, otherwise: str = "") -> str:
         """A text in the reader's language, or in the first language that it was given in."""
-        texts = texts_of(text)
-        return texts.get(self.language) or next(iter(texts.values()), otherwise)
+        return text_in(text, self.language) or otherwise
 
-    def other(self, text: Localized | dict[str, Any] | None) -> TaggedText | None:
+    def other(self, text: Mapping[str, str | None] | None) -> TaggedText | None:
         """The same text in another language, if it was given in the reader's language as well and differs."""
-        texts = texts_of(text)
-        own = texts.get(self.language)
-        others = (TaggedText(t, language) for language, t in texts.items() if language != self.language)
+        own = (text or {}).get(self.language)
+        others = (TaggedText(t, language) for language, t in (text or {}).items() if language != self.language and t)
         return next((text for text in others if own and text != own), None)
-
-
-def texts_of(text: Localized | dict[str, Any] | None) -> dict[str, str]:
-    """A text by the languages that it was given in."""
-    match text:
-        case None:
-            return {}
-        case dict():
-            return {language: str(value) for language, value in text.items() if value}
-        case Localized():
-            values = {name: getattr(text, name) for name in text.__struct_fields__}
-            return {language: value for language, value in values.items() if value}
 
 
 @cache

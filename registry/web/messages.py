@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from registry.domain.plausibility import Flag, FlagText
-from registry.events.types import Amount
+from registry.events.values import Amount
 from registry.i18n import Message, render
 from registry.web.format import Names, ValueFormatter, shown
 from registry.web.i18n import N_

@@ -20,7 +20,7 @@ from babel.numbers import format_decimal, format_percent, get_currency_name, get
 from pycountry import countries, subdivisions
 
 from registry.domain.rates import Rate
-from registry.events.types import Amount, Horizon, StatedAmount
+from registry.events.values import Amount, Horizon, StatedAmount
 from registry.web.i18n import N_, Translations, words
 
 _SYMBOLS = {"USD": "US$", "KRW": "₩"}

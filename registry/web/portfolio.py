@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
+from registry.events.currencies import Currency
 from registry.events.store import StoredEvent
-from registry.events.types import Currency
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries

@@ -18,7 +18,8 @@ from registry.api.guards import check_scope as require_scope
 from registry.api.parameters import SLUG, require_single_axis
 from registry.domain.history import AsOf
 from registry.errors import FieldError, Invalid, InvalidParameter, NotFound
-from registry.events.types import Commitment, Currency, DealKind, Role, Stage
+from registry.events.currencies import Currency
+from registry.events.values import Commitment, DealKind, Role, Stage
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 T = TypeVar("T")

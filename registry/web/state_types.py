@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
 from registry.domain.organization import Organization
+from registry.events.values import decode_hook
 
 _ITEMS: dict[str, type[Struct]] = {
     "pledges": PledgeState,
@@ -33,7 +34,8 @@ class Change(Struct, frozen=True):
 def typed_change(change: Mapping[str, Any]) -> Change:
     """A change of a dry run with amounts, texts and dates as such."""
     type_ = field_type(change["field"])
-    before, after = (None if v is None else msgspec.convert(v, type_) for v in (change["before"], change["after"]))
+    sides = (change["before"], change["after"])
+    before, after = (None if v is None else msgspec.convert(v, type_, dec_hook=decode_hook) for v in sides)
     return Change(change["field"], before, after)
 
 

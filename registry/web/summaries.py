@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from registry.domain.deal import Deal, PledgeState
-from registry.events.types import Amount, ClaimReported, DealsRelated, DealsUnrelated, Event
+from registry.events.types import ClaimReported, DealsRelated, DealsUnrelated, Event
+from registry.events.values import Amount
 from registry.web.format import Names, ValueFormatter
 from registry.web.i18n import N_
 

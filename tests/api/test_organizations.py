@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from registry import schemas
+from registry.schemas.values import response_hook
 from tests.api.announcements import announced, pledged, registered
 
 
@@ -176,7 +177,7 @@ async def test_the_audit_of_a_record_that_was_corrected_and_merged(
 
     answer = await client.get(url)
     assert answer.status_code == 200, "a merged record answers its own"
-    found = msgspec.json.decode(answer.content, type=schemas.OrganizationHistory)
+    found = msgspec.json.decode(answer.content, type=schemas.OrganizationHistory, dec_hook=response_hook)
     assert (found.organization, found.version, len(found.events)) == (two, 4, 4)
     events = answer.json()["events"]
     assert [event["kind"] for event in events] == ["record", "world", "record", "record"]

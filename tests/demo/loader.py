@@ -14,7 +14,8 @@ from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.events.codec import published_on
 from registry.events.intake import AnnouncementDecoder, ImportLine, import_lines
-from registry.events.types import OrganizationAnnouncement, Recorded, Slug, StreamKind, tag_of
+from registry.events.types import OrganizationAnnouncement, Recorded, StreamKind, tag_of
+from registry.events.values import Slug
 
 # The registry wrote everything down on a day after the last announcement.
 RECORDED_AT = datetime(2026, 1, 5, tzinfo=UTC)

@@ -22,8 +22,8 @@ from registry.events.types import (
     PartiesJoined,
     PartnershipFormed,
     PledgeAnnounced,
-    Source,
 )
+from registry.events.values import Source
 from tests.demo.loader import announcements, organizations, raw
 
 TWELVE = [

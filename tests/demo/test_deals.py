@@ -8,7 +8,7 @@ import pytest
 
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
-from registry.events.types import Amount, Horizon, Qualifier, StatedAmount
+from registry.events.values import Amount, Horizon, Qualifier, StatedAmount
 from tests.demo.loader import deal, histories, seen
 from tests.demo.test_announcements import BESIDE, TWELVE
 
@@ -97,7 +97,7 @@ def test_power_and_gpus_are_known_of_ulsan_alone() -> None:
     mipo = site(deal("sk-aws-ulsan"), "mipo")
     assert (mipo.place, mipo.power_mw, mipo.gpus, mipo.gpus_qualifier) == ("KR-31", "103", 60_000, "about")
     assert mipo.name is not None
-    assert mipo.name.en == "Mipo National Industrial Complex, Ulsan"
+    assert mipo.name["en"] == "Mipo National Industrial Complex, Ulsan"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,8 @@ def test_the_parties_are_those_announced(slug: str, members: set[tuple[str, str]
 
 
 def test_names_stand_in_both_scripts() -> None:
-    names = {p.organization: (p.name.ko, p.name.en) for slug in TWELVE for p in deal(slug).parties if p.name}
+    named = {p.organization: p.name for slug in TWELVE for p in deal(slug).parties if p.name}
+    names = {organization: (name.get("ko"), name.get("en")) for organization, name in named.items()}
     assert names["amazon-web-services"] == ("아마존웹서비스", "Amazon Web Services")
     assert names["sk-group"] == ("SK그룹", "SK Group")
     assert names["microsoft"] == ("마이크로소프트", "Microsoft")

@@ -12,7 +12,7 @@ from registry.domain.plausibility import FlagContext, state_flags
 from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, Group, Rule, TotalsLine, TotalsQuery, compute_totals, row_of
 from registry.domain.totals.overlap import Relations
-from registry.events.types import Currency
+from registry.events.currencies import Currency
 from tests.demo.loader import deal, histories, seen
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "totals.md").read_text("utf-8")

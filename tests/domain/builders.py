@@ -16,19 +16,17 @@ from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.domain.redaction import keep_redacted_effects, without_content
 from registry.events.codec import published_on
 from registry.events.types import (
-    Amount,
     AnyEvent,
     ClaimReported,
     DealRegistered,
     EventCorrected,
     EventRedacted,
     EventVoided,
-    Localized,
     Recorded,
     Replacement,
-    Source,
     tag_of,
 )
+from registry.events.values import Amount, Localized, Source
 
 # Event ids in no order, as clients may choose them: nothing may depend on their order.
 _SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835

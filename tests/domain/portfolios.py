@@ -18,13 +18,8 @@ from registry.domain.totals import (
     encode_row,
     row_of,
 )
-from registry.events.types import (
-    Amount,
-    DealsRelated,
-    PartiesJoined,
-    Party,
-    PledgeAnnounced,
-)
+from registry.events.types import DealsRelated, PartiesJoined, PledgeAnnounced
+from registry.events.values import Amount, Party
 from tests.domain.builders import LogBuilder, usd
 
 BN = 10**9

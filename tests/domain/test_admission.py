@@ -10,12 +10,12 @@ from registry.domain.organization import Organization
 from registry.events.types import (
     DealRegistered,
     EventCorrected,
-    Localized,
     OrganizationRegistered,
     PledgeRevised,
     Replacement,
     StageChanged,
 )
+from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.pledges import pledged, refuse
 

@@ -17,13 +17,13 @@ from registry.events.types import (
     ClaimRetracted,
     DealMerged,
     EventVoided,
-    Localized,
     OrganizationNamed,
     OrganizationRegistered,
     PledgeAnnounced,
     PledgeRevised,
     StageChanged,
 )
+from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, usd
 from tests.domain.comparisons import FIELD, entries_by_id, pledged
 

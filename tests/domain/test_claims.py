@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.events.types import (
-    Amount,
-    ClaimReported,
-    ClaimRetracted,
-    PledgeAnnounced,
-    PledgeRevised,
-)
+from registry.events.types import ClaimReported, ClaimRetracted, PledgeAnnounced, PledgeRevised
+from registry.events.values import Amount
 from tests.domain.builders import LogBuilder, usd
 
 ANNOUNCED = "2025-06-16"

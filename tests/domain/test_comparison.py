@@ -12,10 +12,10 @@ from registry.events.types import (
     ClaimRetracted,
     DealMerged,
     DealRegistered,
-    Localized,
     PledgeAnnounced,
     PledgeRevised,
 )
+from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.comparisons import FIELD, compare_at, kinds, pledged, whats
 

@@ -8,7 +8,6 @@ from registry.events.types import (
     DealRegistered,
     EventCorrected,
     EventVoided,
-    Localized,
     MilestoneReached,
     MilestoneScheduled,
     PledgeAnnounced,
@@ -16,6 +15,7 @@ from registry.events.types import (
     Replacement,
     StageChanged,
 )
+from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, article, day, usd
 from tests.domain.pledges import UNKNOWN_EVENT, amount, pledged, refuse
 

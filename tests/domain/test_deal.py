@@ -23,15 +23,12 @@ from registry.events.types import (
     DealsRelated,
     DealsUnrelated,
     DisbursementReported,
-    Horizon,
-    Localized,
     MilestoneCancelled,
     MilestoneReached,
     MilestoneRescheduled,
     MilestoneScheduled,
     PartiesJoined,
     PartnershipFormed,
-    Party,
     PartyLeft,
     PledgeAnnounced,
     PledgeConfirmed,
@@ -42,6 +39,7 @@ from registry.events.types import (
     SiteRevised,
     StageChanged,
 )
+from registry.events.values import Horizon, Localized, Party
 from tests.domain.builders import FIRST_INSTANT, LogBuilder, day, usd
 
 ANNOUNCED = "2025-06-16"

@@ -9,16 +9,15 @@ from registry.domain.organization import register
 from registry.events.types import (
     DealRevised,
     DealsRelated,
-    Localized,
     OrganizationRegistered,
     PartiesJoined,
-    Party,
     PartyLeft,
     PledgeAnnounced,
     PledgeRevised,
     PledgeWithdrawn,
     SiteAnnounced,
 )
+from registry.events.values import Localized, Party
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.comparisons import FIELD, pledged
 

@@ -6,12 +6,8 @@ from datetime import timedelta
 
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
-from registry.events.types import (
-    Localized,
-    PledgeAnnounced,
-    PledgeRevised,
-    StageChanged,
-)
+from registry.events.types import PledgeAnnounced, PledgeRevised, StageChanged
+from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.pledges import amount, pledged
 

@@ -11,7 +11,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from registry.domain.money import AmountParseError, AmountProblem, ParsedAmount, format_decimal, parse
-from registry.events.types import Amount, Currency, StatedAmount
+from registry.events.currencies import Currency
+from registry.events.values import Amount, StatedAmount
 from registry.i18n import LANGUAGES, render
 
 

@@ -16,7 +16,6 @@ from registry.domain.organization import Organization, ParentState, evolve, pare
 from registry.errors import RuleBroken
 from registry.events.types import (
     Event,
-    Localized,
     OrganizationIdentified,
     OrganizationMerged,
     OrganizationNamed,
@@ -24,11 +23,13 @@ from registry.events.types import (
     ParentEnded,
     ParentSet,
 )
+from registry.events.values import Localized
 from tests.domain.builders import FIRST_INSTANT, day
 
 
 def organization(slug: str, ko: str | None = None, en: str | None = None, *events: Event) -> Organization:
-    state = register(slug, OrganizationRegistered(name=Localized(ko=ko, en=en)))
+    names = {tag: name for tag, name in (("ko", ko), ("en", en)) if name}
+    state = register(slug, OrganizationRegistered(name=Localized(names)))
     for event in events:
         state = then(state, event)
     return state

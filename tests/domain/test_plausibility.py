@@ -13,23 +13,19 @@ from registry.domain.deal import Deal
 from registry.domain.plausibility import Flag, FlagContext, event_flags, state_flags
 from registry.domain.rates import reference_rates
 from registry.events.types import (
-    Amount,
     ClaimReported,
     DealRegistered,
     DealsRelated,
     Event,
-    Horizon,
-    Localized,
     MilestoneScheduled,
     PledgeAnnounced,
     PledgeConfirmed,
     PledgeRevised,
     SiteAnnounced,
     SiteDropped,
-    Source,
     StageChanged,
-    StatedAmount,
 )
+from registry.events.values import Amount, Horizon, Localized, Source, StatedAmount
 from registry.i18n import LANGUAGES, render
 from tests.domain.builders import LogBuilder, day, usd
 

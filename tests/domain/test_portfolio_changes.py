@@ -11,7 +11,6 @@ from registry.domain.audit.provenance import provenance
 from registry.domain.fold import DEALS
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.events.types import (
-    Amount,
     DealsRelated,
     MilestoneRescheduled,
     MilestoneScheduled,
@@ -20,6 +19,7 @@ from registry.events.types import (
     PledgeWithdrawn,
     StageChanged,
 )
+from registry.events.values import Amount
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.comparisons import FIELD, compare_at, pledged, whats
 

@@ -23,7 +23,8 @@ from registry.domain.rates import (
     implied_rates,
     reference_rates,
 )
-from registry.events.types import Amount, Currency, StatedAmount
+from registry.events.currencies import Currency
+from registry.events.values import Amount, StatedAmount
 from tests.domain.builders import day
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.stages import GEM, IATI, INACTIVITY_RULE, LADDER, StageChange, StageState, inactivity, ladder
-from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAnnounced, Stage, StageChanged
+from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAnnounced, StageChanged
+from registry.events.values import Stage
 from tests.domain.builders import LogBuilder, day
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from registry.events.types import (
-    Amount,
-    DealsRelated,
-    PledgeWithdrawn,
-    StageChanged,
-)
+from registry.events.types import DealsRelated, PledgeWithdrawn, StageChanged
+from registry.events.values import Amount
 from tests.domain.builders import usd
 from tests.domain.portfolios import (
     BN,

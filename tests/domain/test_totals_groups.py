@@ -16,15 +16,8 @@ from registry.domain.totals import (
     compute_totals,
     row_of,
 )
-from registry.events.types import (
-    Amount,
-    Localized,
-    PartiesJoined,
-    Party,
-    PledgeRevised,
-    SiteAnnounced,
-    StageChanged,
-)
+from registry.events.types import PartiesJoined, PledgeRevised, SiteAnnounced, StageChanged
+from registry.events.values import Amount, Localized, Party
 from registry.i18n import LANGUAGES, render
 from tests.domain.builders import LogBuilder, day, usd
 from tests.domain.portfolios import BN, column, deal, interval, krw, line_of, pledged, rules, seven_firms, total, ulsan

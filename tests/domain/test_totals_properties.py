@@ -24,10 +24,8 @@ from registry.domain.totals import (
     compute_totals,
     simple_sum,
 )
-from registry.events.types import (
-    Currency,
-    Relation,
-)
+from registry.events.currencies import Currency
+from registry.events.values import Relation
 from tests.domain.builders import day
 from tests.domain.portfolios import BN, interval, total
 

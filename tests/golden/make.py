@@ -23,6 +23,7 @@ from registry.domain.history import FoldedStream
 from registry.events.codec import canonical, content_digest, published_on
 from registry.events.store import SealedEvent
 from registry.events.types import EVENT_TYPES, Announcement, EventRedacted, OrganizationAnnouncement
+from registry.events.values import decode_hook
 from registry.transparency.merkle import leaf_hash
 
 HERE = Path(__file__).parent
@@ -206,7 +207,7 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
     history: FoldedStream[Any] = FoldedStream("golden", DEALS if deal else ORGANIZATIONS)
     found: list[SealedEvent] = []
     for number, event in enumerate(story, 1):
-        said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape)
+        said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape, dec_hook=decode_hook)
         recorded_at = FIRST + timedelta(seconds=number)
         one = seal(
             kind="deal" if deal else "organization",

@@ -18,6 +18,7 @@ from registry.errors import UnknownEventType
 from registry.events import codec, types
 from registry.events.codec import content_digest, decode_content, decode_entry, from_row
 from registry.events.types import EVENT_TYPES, Recorded
+from registry.events.values import Source
 from registry.transparency.merkle import leaf_hash
 from tests.golden.make import LATER
 
@@ -106,7 +107,7 @@ class Renamed(types.Event, frozen=True, tag="condition_lifted"):
 
 class RenamedContent(Struct, frozen=True, forbid_unknown_fields=True):
     event: Renamed
-    sources: tuple[types.Source, ...] = ()
+    sources: tuple[Source, ...] = ()
     note: str | None = None
 
 

@@ -12,7 +12,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from registry.domain import plausibility
-from registry.events import types
+from registry.events import types, values
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import struct_fields
 from registry.web.i18n import words
@@ -44,13 +44,13 @@ def test_event_type_and_its_fields_have_labels(tag: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "choice"),
     [
-        ("role", types.Role),
-        ("stage", types.Stage),
-        ("commitment", types.Commitment),
-        ("qualifier", types.Qualifier),
-        ("relation", types.Relation),
-        ("instrument", types.Instrument),
-        ("precision", types.Precision),
+        ("role", values.Role),
+        ("stage", values.Stage),
+        ("commitment", values.Commitment),
+        ("qualifier", values.Qualifier),
+        ("relation", values.Relation),
+        ("instrument", values.Instrument),
+        ("precision", values.Precision),
     ],
 )
 def test_choice_of_an_event_field_has_a_label(kind: str, choice: Any) -> None:

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from msgspec import UNSET
 
-from registry.events.types import Recorded, Source
+from registry.events.types import Recorded
+from registry.events.values import Source
 from tests.properties.oracle_state import (
     Content,
     NotApplicable,

@@ -17,7 +17,6 @@ from msgspec import UNSET, Struct
 
 from registry.errors import RuleBroken
 from registry.events.types import (
-    Amount,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
@@ -34,15 +33,12 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
-    Horizon,
-    Localized,
     MilestoneCancelled,
     MilestoneReached,
     MilestoneRescheduled,
     MilestoneScheduled,
     PartiesJoined,
     PartnershipFormed,
-    Party,
     PartyLeft,
     PledgeAnnounced,
     PledgeConfirmed,
@@ -53,9 +49,9 @@ from registry.events.types import (
     SiteAnnounced,
     SiteDropped,
     SiteRevised,
-    Source,
     StageChanged,
 )
+from registry.events.values import Amount, Horizon, Localized, Party, Source
 from tests.domain.builders import FIRST_INSTANT, LogBuilder
 
 T = TypeVar("T")

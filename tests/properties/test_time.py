@@ -28,12 +28,12 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
-    Localized,
     PledgeAnnounced,
     Recorded,
     Replacement,
     StageChanged,
 )
+from registry.events.values import Localized, decode_hook
 from tests.domain.builders import LogBuilder, usd
 from tests.properties import oracle
 from tests.properties.strategies import DAYS, boundary_points, logs
@@ -160,7 +160,7 @@ def test_9_order_does_not_depend_on_ids_or_recorded_times(log: LogBuilder, rando
     encoded = msgspec.json.encode([replace(e, recorded_at=log.events[-1].recorded_at) for e in log.events]).decode()
     for old, new in other_id.items():
         encoded = encoded.replace(old, new)
-    renamed = msgspec.json.decode(encoded.encode(), type=list[Recorded])
+    renamed = msgspec.json.decode(encoded.encode(), type=list[Recorded], dec_hook=decode_hook)
     assert [e.published_on for e in renamed] == list(dates.values())
     encoded_state = msgspec.json.encode(state_as_of(log.slug, _with_sources(log), UNBOUNDED, DEALS).state).decode()
     for old, new in other_id.items():

@@ -33,7 +33,7 @@ from registry.domain.deal import (
 from registry.domain.organization import IdentifierState, NameState, Organization, ParentState
 from registry.domain.plausibility import Flag
 from registry.domain.stages import StageState
-from registry.events.types import EventPart, StatedAmount
+from registry.events.values import EventPart, StatedAmount
 from registry.exports import COLUMNS, Kind
 from registry.schemas import (
     AssessmentResponse,
@@ -48,7 +48,7 @@ from registry.schemas.values import RESPONSE_TYPES
 PACKAGE = Path(registry.__file__).parent
 
 COUNTERPARTS: dict[type[Struct], type[Struct]] = {
-    **RESPONSE_TYPES,
+    **{value: response for value, response in RESPONSE_TYPES.items() if issubclass(value, Struct)},
     StatedAmount: StatedAmountResponse,
     Deal: DealFields,
     Organization: OrganizationFields,

@@ -15,7 +15,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
 from registry.domain.totals.rules import Rule
-from registry.events.types import Amount
+from registry.events.values import Amount
 from registry.i18n import render
 from registry.web.i18n import words
 from registry.web.numbers import figures

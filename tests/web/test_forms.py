@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from registry.events import intake
-from registry.events.types import EVENT_TYPES, Amount, Event, PledgeAnnounced, Source
+from registry.events.types import EVENT_TYPES, Event, PledgeAnnounced
+from registry.events.values import Amount, Source
 from registry.web.forms.build import Field, FormContext, field_error, sections
 from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS, REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse

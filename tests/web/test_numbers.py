@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from registry.domain import money
 from registry.domain.rates import Rate, reference_rates
-from registry.events.types import Amount, Currency, Horizon, StatedAmount
+from registry.events.currencies import Currency
+from registry.events.values import Amount, Horizon, StatedAmount
 from registry.web.format import shown
 from registry.web.numbers import figures
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from registry.domain.audit.comparison import AttributedChange, Comparison, Kind
 from registry.domain.audit.diff import STATES
 from registry.events.edtf import last_day
-from registry.events.types import Amount
+from registry.events.values import Amount
 
 S = TypeVar("S", bound=Struct)
 

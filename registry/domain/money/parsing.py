@@ -30,7 +30,8 @@ from registry.domain.money.vocabulary import (
     Modifier,
     ModifierKind,
 )
-from registry.events.types import Amount, AmountBasis, Currency, Qualifier, StatedAmount
+from registry.events.currencies import Currency
+from registry.events.values import Amount, AmountBasis, Qualifier, StatedAmount
 from registry.i18n import Message
 
 MAX_LENGTH = 200

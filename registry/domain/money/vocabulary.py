@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from registry.events.types import Currency
+from registry.events.currencies import Currency
 
 # Full-width forms, spaces and dashes are typography. Other Unicode compatibility forms (10², ½) change the value.
 TYPOGRAPHY = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}

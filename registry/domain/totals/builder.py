@@ -15,7 +15,8 @@ from registry.domain.totals.overlap import Key, Relations
 from registry.domain.totals.results import Group, Totals, TotalsLine, TotalsQuery
 from registry.domain.totals.rows import EXACT, DealRow, PledgeRow, SimpleSum
 from registry.domain.totals.rules import Rule
-from registry.events.types import AmountBasis, Currency, Qualifier
+from registry.events.currencies import Currency
+from registry.events.values import AmountBasis, Qualifier
 
 _ZERO = Decimal(0)
 

@@ -12,7 +12,7 @@ from registry.domain.totals.overlap import Column as ColumnKey
 from registry.domain.totals.results import TotalsColumn
 from registry.domain.totals.rows import DealRow, PledgeRow
 from registry.domain.totals.rules import Rule
-from registry.events.types import Qualifier
+from registry.events.values import Qualifier
 
 Nature = Literal["commitment", "intention"]
 Basis = Literal["once", "annual"]

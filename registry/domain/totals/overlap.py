@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from registry.events.types import Relation
+from registry.events.values import Relation
 
 Key = tuple[str, str | None]
 """A pledge (deal, pledge), or a whole deal (deal, None)."""

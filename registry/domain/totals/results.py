@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from registry.domain.rates import Rate
 from registry.domain.totals.rules import Rule
-from registry.events.types import AmountBasis, Currency, Qualifier
+from registry.events.currencies import Currency
+from registry.events.values import AmountBasis, Qualifier
 
 GroupBy = Literal["organization", "country", "region", "sector", "stage", "commitment", "year"]
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal, PledgeState
-from registry.events.types import AmountBasis, Commitment, Currency, Qualifier, Relation, Stage
+from registry.events.currencies import Currency
+from registry.events.values import AmountBasis, Commitment, Qualifier, Relation, Stage
 
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 """Enough digits to add any number of amounts (18 digits before the point, 6 after it) without rounding."""

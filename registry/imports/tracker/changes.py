@@ -22,11 +22,11 @@ from registry.events.types import (
     MilestoneRescheduled,
     MilestoneScheduled,
     PartiesJoined,
-    Party,
     Replacement,
     SiteAnnounced,
     SiteRevised,
 )
+from registry.events.values import Party, decode_hook
 from registry.imports.announcements import ParsedRow, content_id
 from registry.imports.mapping import ColumnRedefined, MilestoneMapping
 from registry.imports.messages import ImportText
@@ -177,7 +177,7 @@ class ChangeBuilder:
             return
         event: dict[str, Any] = dict(deal.events[event_id]["event"])
         event[field] = int(value) if field == "gpus" else value
-        replacement = msgspec.convert({"event": event}, Replacement)
+        replacement = msgspec.convert({"event": event}, Replacement, dec_hook=decode_hook)
         correction = EventCorrected(corrects=UUID(event_id), replacement=replacement, reason=decision.note)
         self.announce(deal.slug, row, correction)
 

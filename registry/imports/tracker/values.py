@@ -12,7 +12,7 @@ from typing import Any
 import pycountry
 
 from registry.domain.money import format_decimal
-from registry.events.types import Localized
+from registry.events.values import Localized
 from registry.imports.messages import ImportText
 
 SITE_FIELDS = ("address", "place", "latitude", "longitude", "power_mw", "gpus")

@@ -11,10 +11,12 @@ from msgspec import Struct, structs
 from registry.domain.claims import CLAIMABLE
 from registry.domain.deal import Deal, Item
 from registry.errors import FieldError
-from registry.events.types import Amount, Event, Localized
+from registry.events.types import Event
+from registry.events.values import Amount, Localized
+from registry.i18n import LANGUAGES
 from registry.web.fields import LABEL_KINDS
 from registry.web.format import ValueFormatter, shown
-from registry.web.forms.parse import CLEAR, FRAME, filled_rows
+from registry.web.forms.parse import CLEAR, FRAME, filled_rows, typed_languages
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.i18n import N_
 
@@ -155,10 +157,10 @@ class _FormBuilder:
                     yield from self.fields(f"{pointer}/{number}", cell, _label_kind(field.name))
         elif field.type is Localized:
             clear = self._clear(pointer, field)
-            for text in struct_fields(Localized):
-                name = f"{label} ({self.here.figures.language_name(text.name)})"
-                value = self.typed.get(f"{pointer}/{text.name}", "")
-                yield Field(f"{pointer}/{text.name}", name, value, lang=text.name, **clear)
+            for language in dict.fromkeys((*LANGUAGES, *typed_languages(pointer, self.typed))):
+                name = f"{label} ({self.here.figures.language_name(language)})"
+                value = self.typed.get(f"{pointer}/{language}", "")
+                yield Field(f"{pointer}/{language}", name, value, lang=language, **clear)
                 clear = {}
         elif struct := nested_struct(field.type):
             clear = self._clear(pointer, field)
@@ -220,7 +222,7 @@ class _FormBuilder:
             return self.context.organizations
         if name in ("deal", "into"):
             return self.context.deals
-        return tuple(struct_field.name for struct_field in struct_fields(Localized)) if name == "language" else ()
+        return tuple(LANGUAGES) if name == "language" else ()
 
 
 def _label_kind(list_name: str) -> str:

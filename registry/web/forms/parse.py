@@ -13,7 +13,8 @@ from msgspec import UNSET, Struct
 from registry.domain import money
 from registry.domain.claims import CLAIMABLE
 from registry.errors import FieldError
-from registry.events.types import Amount, Announcement, ClaimReported, Event, Source
+from registry.events.types import Announcement, ClaimReported, Event
+from registry.events.values import Amount, Localized, Source
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
@@ -38,7 +39,7 @@ def form_values(event: Event, effective_on: date | None, sources: Iterable[Sourc
             typed[pointer] = amount_text(value)
         elif repeated_struct(field.type):
             typed |= _flatten(pointer, msgspec.to_builtins(dict(enumerate(value)), str_keys=True))
-        elif isinstance(value, Struct):
+        elif isinstance(value, (Struct, Localized)):
             typed |= _flatten(pointer, msgspec.to_builtins(value))
         else:
             typed[pointer] = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -125,6 +126,8 @@ class _FormParser:
             return self._struct(pointer, struct) or None
         if struct := repeated_struct(field.type):
             return [self._struct(f"{pointer}/{row}", struct) for row in filled_rows(pointer, self.typed)]
+        if field.type is Localized:
+            return {tag: self.typed[f"{pointer}/{tag}"].strip() for tag in typed_languages(pointer, self.typed)} or None
         text = self.typed.get(pointer, "").strip()
         return _plain(field.type, text) if text else None
 
@@ -175,6 +178,12 @@ def filled_rows(pointer: str, typed: Mapping[str, str]) -> list[int]:
         if text.strip() and name.startswith(f"{pointer}/")
     )
     return sorted({int(row) for row in tails if re.fullmatch(r"[0-9]{1,2}", row)})
+
+
+def typed_languages(pointer: str, typed: Mapping[str, str]) -> list[str]:
+    """The languages of a text that a form has."""
+    named = ((name.removeprefix(f"{pointer}/"), text) for name, text in typed.items() if name.startswith(f"{pointer}/"))
+    return [language for language, text in named if text.strip()]
 
 
 def _plain(core: Any, text: str) -> Any:

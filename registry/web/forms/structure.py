@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct, UnsetType
 
-from registry.events.types import Amount
+from registry.events.values import Amount
 
 
 class StructField(Struct, frozen=True):

@@ -1,0 +1,257 @@
+"""The values inside an event: amounts, dates, places, texts and sources.
+
+A value that the source does not state is left out, so equal statements have equal bytes. Amounts and measures are exact
+decimals in strings, so no event holds a float. The types here check a value's form; `validation.py` checks that it
+makes sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from registry.events.currencies import Currency
+
+# --- text in a fixed form ---------------------------------------------------------------------------------------------
+
+# `$(?!\n)`: Python's `$` also matches before a final newline. ECMA 262, which JSON Schema uses, reads it the same way.
+_LINE = r"^(?=.*\S)[^\x00-\x1f\x7f]+$(?!\n)"
+_TEXT = r"^(?=[\s\S]*\S)[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$(?!\n)"
+
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)",
+        max_length=80,
+        description="A name in lower-case letters, digits and hyphens.",
+        examples=["aws-korea-2031"],
+    ),
+]
+Line = Annotated[str, Meta(pattern=_LINE, max_length=300, description="One line of text.")]
+Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; line breaks are allowed.")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)", max_length=2000, description="An http(s) address."
+    ),
+]
+Decimal = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
+        description="An exact, non-negative decimal, written as a string.",
+        examples=["5000000000"],
+    ),
+]
+Degrees = Annotated[
+    str,
+    Meta(pattern=r"^-?(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$(?!\n)", description="Decimal degrees (WGS 84), as a string."),
+]
+Edtf = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9X.][0-9X./?~%-]{3,40}$(?!\n)",
+        description="A date as precise as its source: EDTF (ISO 8601-2) level 0 or 1.",
+        examples=["2031", "2027-11", "2025-08-29", "2025-07/2025-09", "2027~"],
+    ),
+]
+Place = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)",
+        description="An ISO 3166-1 alpha-2 country or ISO 3166-2 subdivision.",
+        examples=["KR-31"],
+    ),
+]
+Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)", description="A BCP 47 language tag.")]
+Hash = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="`sha256:` and 64 hex digits.")]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)")]
+FieldPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^/(pledges|sites|milestones)/[a-z0-9-]{1,80}/[a-z_]{1,40}$(?!\n)",
+        description="A field of the deal's state: the list, the item's id, the field.",
+        examples=["/pledges/total/amount"],
+    ),
+]
+Count = Annotated[int, Meta(ge=0, le=10**9)]
+
+# --- vocabularies -----------------------------------------------------------------------------------------------------
+
+Qualifier = Literal["exact", "about", "at_least", "more_than", "nearly", "up_to"]
+DealKind = Literal["investment", "partnership", "programme"]
+Role = Literal[
+    "investor", "partner", "operator", "host_government", "financier", "counterparty", "joint_venture", "regulator"
+]
+Instrument = Literal["mou", "letter_of_intent", "joint_venture", "contract"]
+Commitment = Literal["intention", "pledge", "binding", "budget"]
+AmountBasis = Literal["total", "additional", "annual"]
+Precision = Literal["exact", "locality", "district", "region", "country"]
+MilestoneKind = Literal[
+    "approval",
+    "financing",
+    "groundbreaking",
+    "construction_started",
+    "power_on",
+    "phase_completed",
+    "operations_started",
+]
+Stage = Literal[
+    "intention",
+    "signed",
+    "committed",
+    "construction",
+    "operating",
+    "suspended",
+    "shelved",
+    "withdrawn",
+    "cancelled",
+]
+Relation = Literal["part_of", "includes", "overlaps", "additional_to", "separate_from", "supersedes"]
+NameKind = Literal["legal", "trade", "short", "former", "alias"]
+IdentifierScheme = Literal["lei", "kr-brn", "wikidata"]
+Control = Literal["owns", "controls", "manages"]
+
+# --- texts in several languages ---------------------------------------------------------------------------------------
+
+# RFC 5646 §2.1, in the case that §2.1.1 recommends: one language has one spelling, so a text is not given twice.
+_LANGUAGE_TAG = (
+    r"^[a-z]{2,3}(-[a-z]{3}){0,3}"  # language
+    r"(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?"  # script, region
+    r"(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"  # variants
+    r"(-[0-9a-wy-z](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?$(?!\n)"  # extensions, private use
+)
+LanguageTag = Annotated[
+    str,
+    Meta(
+        pattern=_LANGUAGE_TAG,
+        max_length=35,
+        description="A BCP 47 language tag in its canonical case.",
+        examples=["ko", "en", "zh-Hant", "de-CH"],
+    ),
+]
+
+
+_is_language_tag = re.compile(_LANGUAGE_TAG).match
+
+
+def is_language_tag(text: str) -> bool:
+    """Whether a text is a BCP 47 language tag in its canonical case."""
+    return _is_language_tag(text) is not None
+
+
+class Localized(dict[str, str]):
+    """A text in one or more languages, by BCP 47 language tag: `Localized(ko="울산", en="Ulsan")`.
+
+    A dict, because any tag is a key. Events share it and it is never changed.
+    """
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+def text_in(texts: Mapping[str, str | None] | None, language: str) -> str | None:
+    """Select the text for a reader: in the language, else in a variety of it, else in English, else in any language."""
+    known = {tag: text for tag, text in sorted((texts or {}).items()) if text}
+    own = (text for tag, text in known.items() if tag.partition("-")[0] == language)
+    return known.get(language) or next(own, None) or known.get("en") or next(iter(known.values()), None)
+
+
+def decode_hook(type: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for `Localized`. A language whose text is null counts as left out."""
+    if type is not Localized:
+        raise NotImplementedError(type)
+    if not isinstance(value, dict):
+        raise ValueError(f"Expected `object`, got `{_JSON_TYPES.get(value.__class__, 'null')}`")
+    texts = Localized()
+    for tag, text in value.items():
+        if text is not None:
+            try:
+                texts |= msgspec.convert({tag: text}, dict[LanguageTag, Text])
+            except msgspec.ValidationError as error:
+                problem = re.sub(r" - at `.*", "", str(error))
+                raise ValueError(f"{problem} - at `$.{tag}`" if is_language_tag(tag) else problem) from None
+    return texts
+
+
+_JSON_TYPES = {str: "str", int: "int", float: "float", bool: "bool", list: "array"}
+
+
+def schema_hook(type: type) -> dict[str, Any]:
+    """msgspec's `schema_hook` for `Localized`."""
+    if type is not Localized:
+        raise NotImplementedError(type)
+    text = msgspec.json.schema(Text)
+    return {
+        "type": "object",
+        "description": "A text in one or more languages, by BCP 47 language tag.",
+        "propertyNames": {"pattern": _LANGUAGE_TAG, "maxLength": 35},
+        "additionalProperties": {"anyOf": [text, {"type": "null"}]},
+        "examples": [{"ko": "울산", "en": "Ulsan"}],
+    }
+
+
+# --- values with fields -----------------------------------------------------------------------------------------------
+
+
+# gc=False, here and in the structs that hold events: a frozen struct that refers only to older values is in no cycle.
+# A garbage collector that scans a hundred thousand of them took a third of the recorder's time.
+class EventPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A value inside an event."""
+
+
+class StatedAmount(EventPart, frozen=True):
+    """The same amount in another currency, as the source states it. The registry does not convert it."""
+
+    value: Decimal
+    currency: Currency
+    qualifier: Qualifier | None = None
+
+
+class Amount(EventPart, frozen=True):
+    """Money as the source states it, in units of `currency` (not in thousands, not in minor units).
+
+    `low` and `high` bound a stated range. `wording` has the source's words where it gives no figure ("several trillion
+    won"), without a `value`. `qualifier` is the source's own; without one, the source states none.
+    """
+
+    currency: Currency
+    value: Decimal | None = None
+    qualifier: Qualifier | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+    stated_as: tuple[StatedAmount, ...] = ()
+    wording: Line | None = None
+
+
+class Horizon(EventPart, frozen=True):
+    """The period in which an amount is to be spent."""
+
+    from_: Edtf | None = field(default=None, name="from")
+    until: Edtf | None = None
+
+
+class Party(EventPart, frozen=True):
+    """An organization in a role, with the name that the announcement uses."""
+
+    organization: Slug
+    name: Localized | None = None
+    role: Role | None = None
+
+
+class Source(EventPart, frozen=True):
+    """The publication that an event cites. `locator` is the page or paragraph."""
+
+    publisher: Line | None = None
+    url: Url | None = None
+    title: Line | None = None
+    language: Language | None = None
+    published_on: date | None = None
+    archived_url: Url | None = None
+    locator: Line | None = None
+    content_hash: Hash | None = None
