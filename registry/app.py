@@ -151,7 +151,7 @@ def create_app(settings: Settings) -> Litestar:
         return Provide(provider, sync_to_thread=False)
 
     app = Litestar(
-        route_handlers=[api.router, *web.ROUTES],
+        route_handlers=[api.create_router(public_read=settings.public_read), *web.ROUTES],
         dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
         lifespan=[lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},

@@ -7,7 +7,7 @@ from litestar import Router
 from registry.api import docs, exports
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
-from registry.api.guards import check_query, require_scope
+from registry.api.guards import check_query, require_read_scope
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
@@ -17,25 +17,28 @@ from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
 from registry.api.webhooks import WebhooksController
 
-router = Router(
-    "/",
-    route_handlers=[
-        DealsController,
-        PortfolioController,
-        OrganizationsController,
-        ImportsController,
-        *exports.HANDLERS,
-        EventsController,
-        WebhooksController,
-        CheckpointController,
-        EvidenceController,
-        HealthController,
-        docs.DocsController,
-        docs.static_router,
-    ],
-    include_in_schema=True,
-    dependencies=DEPENDENCIES,
-    guards=[require_scope, check_query],
-    middleware=[compression],
-)
-"""The API. The application provides the services that its handlers depend on, by name (registry/app.py)."""
+
+def create_router(*, public_read: bool) -> Router:
+    """Make the API. The application provides the services that its handlers depend on (registry/app.py)."""
+    return Router(
+        "/",
+        route_handlers=[
+            DealsController,
+            PortfolioController,
+            OrganizationsController,
+            ImportsController,
+            *exports.HANDLERS,
+            EventsController,
+            WebhooksController,
+            CheckpointController,
+            EvidenceController,
+            HealthController,
+            docs.DocsController,
+            docs.static_router,
+        ],
+        include_in_schema=True,
+        dependencies=DEPENDENCIES,
+        guards=[] if public_read else [require_read_scope],
+        before_request=check_query,
+        middleware=[compression],
+    )

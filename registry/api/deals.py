@@ -26,7 +26,7 @@ from registry.api.conditional import (
     matches,
 )
 from registry.api.examples import ANNOUNCEMENTS
-from registry.api.guards import check_scope
+from registry.api.guards import check_scope, is_public
 from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
 from registry.api.parameters import (
     Accept,
@@ -208,7 +208,7 @@ class DealsController(Controller):
         state = await (deal_queries.state_now(deal, today) if as_of == NOW else deal_queries.state(deal, as_of, today))
         fixed = as_of.recorded_at is not None or as_of.position is not None
         # An answer that needed a key is not for shared caches. A redaction may change one that is final.
-        cache_control = _PUBLIC if state.final and request.auth is None else _PRIVATE
+        cache_control = _PUBLIC if state.final and is_public(request) else _PRIVATE
         headers = (*_memento_headers(deal, state.recorded_at if fixed else None), *cache_control)
         if certificate:
             evidence: Evidence = request.app.state.services.evidence

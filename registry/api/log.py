@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
 from registry.api.bodies import Request
+from registry.api.guards import is_public
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, Accept, integer
 from registry.api.responses import RawResponse, raw_headers
@@ -54,7 +55,7 @@ class CheckpointController(Controller):
         """
         content = await evidence.tile(f"tile{tile}")
         # An answer that needed a key is not for shared caches.
-        scope = "public" if request.auth is None else "private"
+        scope = "public" if is_public(request) else "private"
         headers = raw_headers({"Cache-Control": f"{scope}, max-age=31536000, immutable"})
         return RawResponse(content, 200, headers, b"application/octet-stream")
 

@@ -37,7 +37,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 import registry
-from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
+from registry.api.guards import ANY_SCOPE, PUBLIC, require_scope, value_type
 from registry.api.problems import PROBLEMS, text
 from registry.schemas import ProblemDocument
 from registry.schemas.values import response_schema_hook
@@ -117,6 +117,7 @@ def reading(
         path,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         opt={"scope": scope, **(opt or {})},
+        guards=[] if scope in ("read", PUBLIC) else [require_scope],
         security=_security(scope),
         responses={**problem_responses(*common, *refusals), **(responses or {})},
         operation_class=_operation_class(other or {}),
@@ -154,6 +155,7 @@ def writing(
     return method(
         path,
         opt={"scope": scope, **(opt or {})},
+        guards=[require_scope],
         security=_security(scope),
         dependencies={} if body is None else {"documented_body": _documented_body(body, body_type)},
         responses={**problem_responses(*common, *refusals), **(responses or {})},
