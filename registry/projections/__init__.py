@@ -1,4 +1,4 @@
-"""The views: everything here can be thrown away and rebuilt from the log."""
+"""Projections: tables that are derived from the log and can be rebuilt from it (`registry rebuild`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from registry.projections.event_index import EventIndex
 from registry.projections.organizations import OrganizationsProjection
 from registry.projections.projection import AppliedChange, BatchProjector, Projection
 
-PROJECTIONS: tuple[Projection, ...] = (DealVersions(), EventIndex(), OrganizationsProjection())
+PROJECTIONS: tuple[Projection, ...] = (
+    DealVersions(),  # deals at every point in time: lists, facets, totals
+    EventIndex(),  # events by the organizations that they name and the sources that they cite
+    OrganizationsProjection(),  # organizations as they are now
+)
 
 __all__ = ["PROJECTIONS", "AppliedChange", "BatchProjector", "Projection"]

@@ -1,4 +1,4 @@
-"""Which events name an organization or rest on a source: the same article is the same source wherever it is cited."""
+"""The events that name an organization or cite a source. An article has one term, however its address is written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from registry.events.values import Party, Source
 from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 
-TERM_BYTES = 1000
+MAX_TERM_BYTES = 1000
 
-ADD = """
+INSERT = """
 mentioned AS (
     INSERT INTO mentions (term, position)
     SELECT term, position
@@ -29,9 +29,9 @@ mentioned AS (
 )
 """
 
-FORGET = "DELETE FROM mentions WHERE position = ANY ($1::bigint[])"
+DELETE = "DELETE FROM mentions WHERE position = ANY ($1::bigint[])"
 
-FIND = """
+SELECT_POSITIONS = """
 SELECT position
   FROM mentions
  WHERE term = $1 AND position > $2
@@ -40,13 +40,13 @@ SELECT position
 """
 
 
-# Most addresses, which taking apart by the rules of all URLs takes five times as long.
-_PLAIN = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[^?#]*|)(\?[^#]+|\?|)(?:#.*)?", re.DOTALL)
+# Most addresses match this. Parsing them with urlsplit takes five times as long.
+_PLAIN_URL = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[^?#]*|)(\?[^#]+|\?|)(?:#.*)?", re.DOTALL)
 
 
 @lru_cache(maxsize=10_000)
-def _address(url: str) -> str:
-    plain = _PLAIN.fullmatch(url)
+def _url_term(url: str) -> str:
+    plain = _PLAIN_URL.fullmatch(url)
     if plain is not None:
         host, path, query = plain.groups()
         query = query if len(query) > 1 else ""
@@ -54,7 +54,7 @@ def _address(url: str) -> str:
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
     except ValueError:
-        # No address at all, such as "https://[": it is known by its text.
+        # Not an address, such as "https://[": the text is the term.
         return _hash_if_long(f"source:{url}")
     host = (parts.hostname or "").removeprefix("www.")
     query = f"?{parts.query}" if parts.query else ""
@@ -62,24 +62,21 @@ def _address(url: str) -> str:
 
 
 def source_term(source: Source | str) -> str | None:
-    """What one source is known by.
-
-    Its address without scheme, `www.` and trailing slash, else publisher and title or locator.
-    """
+    """The term of a source: its address without scheme, `www.` and last slash, else publisher, title and locator."""
     if isinstance(source, Source) and source.url is None:
         named = [part for part in (source.publisher, source.title, source.locator) if part]
         return _hash_if_long(f"source:{' '.join(named).casefold()}") if named else None
-    return _address(source if isinstance(source, str) else source.url or "")
+    return _url_term(source if isinstance(source, str) else source.url or "")
 
 
 def _hash_if_long(term: str) -> str:
-    """The term, or its digest where it is too long for an index (Postgres takes 2,704 bytes)."""
+    """The term, or its digest where it is too long for an index (Postgres allows 2,704 bytes)."""
     data = term.encode()
-    return term if len(data) <= TERM_BYTES else f"source:sha256:{hashlib.sha256(data).hexdigest()}"
+    return term if len(data) <= MAX_TERM_BYTES else f"source:sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def index_terms(recorded: Recorded) -> Iterator[str]:
-    """The terms under which an event is found."""
+    """The terms of an event."""
     for source in recorded.sources:
         term = source_term(source)
         if term:
@@ -91,17 +88,17 @@ def index_terms(recorded: Recorded) -> Iterator[str]:
         yield f"organization:{recorded.slug}"
 
 
-_NAMING = ("organization", "authority", "parent")
-_LISTING = ("by", "members")
+_SLUG_FIELDS = ("organization", "authority", "parent")
+_SLUG_LIST_FIELDS = ("by", "members")
 
 
 def mentioned_organizations(value: Struct) -> Iterator[str]:
-    """The organizations that an event names, wherever they stand in it."""
-    for name in _may_name(type(value)):
+    """The organizations that an event names, in any of its parts."""
+    for name in _naming_fields(type(value)):
         field = getattr(value, name)
-        if name in _NAMING and isinstance(field, str):
+        if name in _SLUG_FIELDS and isinstance(field, str):
             yield field
-        elif name in _LISTING and isinstance(field, tuple):
+        elif name in _SLUG_LIST_FIELDS and isinstance(field, tuple):
             yield from field
         elif isinstance(field, tuple):
             for item in field:
@@ -112,20 +109,24 @@ def mentioned_organizations(value: Struct) -> Iterator[str]:
 
 
 @cache
-def _may_name(kind: type[Struct]) -> tuple[str, ...]:
-    """The fields of a type in which organizations are, or may be, named: most events have none."""
-    return tuple(f.name for f in fields(kind) if f.name in (*_NAMING, *_LISTING) or _holds(f.type, frozenset({kind})))
+def _naming_fields(kind: type[Struct]) -> tuple[str, ...]:
+    """The fields of a type that may name organizations. Most events have none."""
+    return tuple(
+        f.name
+        for f in fields(kind)
+        if f.name in (*_SLUG_FIELDS, *_SLUG_LIST_FIELDS) or _may_contain(f.type, frozenset({kind}))
+    )
 
 
-def _holds(hint: Any, above: frozenset[type]) -> bool:
-    """Whether a value of this type may be, or hold, one that names organizations."""
+def _may_contain(hint: Any, above: frozenset[type]) -> bool:
+    """Whether a value of this type may name organizations."""
     if isinstance(hint, type) and issubclass(hint, Struct) and hint not in above:
-        return hint is Party or bool(_may_name(hint))
-    return any(_holds(part, above) for part in get_args(hint))
+        return hint is Party or bool(_naming_fields(hint))
+    return any(_may_contain(part, above) for part in get_args(hint))
 
 
 class EventIndex:
-    """The view behind `GET /v1/events?organization=` and `?source=`."""
+    """The projection behind `GET /v1/events?organization=` and `?source=`."""
 
     name = "mentions"
     tables = ("mentions",)
@@ -133,40 +134,40 @@ class EventIndex:
     def start_batch(self) -> BatchProjector:
         return _EventIndexRows()
 
-    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        writes.add_prerequisite(FORGET, [event.position for history in histories for event in history.events])
+    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite(DELETE, [event.position for stream in streams for event in stream.events])
 
-    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        _add(writes, [one for history in histories for event in history.events for one in _named(event)])
+    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        _insert(writes, [one for stream in streams for event in stream.events for one in _rows_of(event)])
 
 
 class _EventIndexRows:
-    """What the events of a group name, and those that an erasure among them left without content."""
+    """The terms of the events of a batch, and the events whose content a redaction in the batch removed."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[str, int]] = []
-        self._erased: set[int] = set()
+        self._rows: list[tuple[str, int]] = []
+        self._redacted: set[int] = set()
 
-    def apply(self, step: AppliedChange) -> None:
-        self._found += _named(step.recorded)
-        if step.erased:
-            self._erased |= {e.position for e in step.after.events if e.erased}
+    def apply(self, change: AppliedChange) -> None:
+        self._rows += _rows_of(change.recorded)
+        if change.erased:
+            self._redacted |= {e.position for e in change.after.events if e.erased}
 
     def write(self, writes: WriteBatch) -> None:
-        if self._erased:
-            writes.add_prerequisite(FORGET, list(self._erased))
-        _add(writes, [(term, position) for term, position in self._found if position not in self._erased])
+        if self._redacted:
+            writes.add_prerequisite(DELETE, list(self._redacted))
+        _insert(writes, [(term, position) for term, position in self._rows if position not in self._redacted])
 
 
-def _named(event: Recorded) -> list[tuple[str, int]]:
+def _rows_of(event: Recorded) -> list[tuple[str, int]]:
     return [(term, event.position) for term in dict.fromkeys(index_terms(event))]
 
 
-def _add(writes: WriteBatch, found: Sequence[tuple[str, int]]) -> None:
-    if found:
-        writes.add(ADD, found)
+def _insert(writes: WriteBatch, rows: Sequence[tuple[str, int]]) -> None:
+    if rows:
+        writes.add(INSERT, rows)
 
 
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:
-    """Positions behind `after` of the events that name a term."""
-    return [row["position"] for row in await connection.fetch(FIND, term, after, limit)]
+    """The positions after `after` of the events with a term."""
+    return [row["position"] for row in await connection.fetch(SELECT_POSITIONS, term, after, limit)]

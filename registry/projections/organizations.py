@@ -1,4 +1,4 @@
-"""Every organization as it is now: what names are joined from, and what lists of organizations show."""
+"""Every organization as it is now, for lists of organizations and for the names in other responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry.events.write_batch import WriteBatch
 from registry.projections.projection import AppliedChange, BatchProjector
 from registry.schemas import encode, organization_fields
 
-PUT = """
+UPSERT = """
 registered AS (
     INSERT INTO organizations (organization, version, position, merged_into, names, state)
     SELECT organization, version, position, merged_into, names, state
@@ -24,15 +24,15 @@ registered AS (
 )
 """
 
-FORGET = "DELETE FROM organizations WHERE organization = ANY ($1::text[])"
+DELETE = "DELETE FROM organizations WHERE organization = ANY ($1::text[])"
 
-NAMED = """
+SELECT_NAMED = """
 SELECT organization, merged_into, state
   FROM organizations
  WHERE organization = ANY ($1::text[])
 """
 
-PAGE = """
+SELECT_PAGE = """
 SELECT state
   FROM organizations
  WHERE organization > $1 AND merged_into IS NULL
@@ -40,8 +40,8 @@ SELECT state
  LIMIT $2
 """
 
-# A name of a duplicate finds the record that the duplicate was merged into, over however many merges.
-FIND = """
+# A search for a duplicate's name returns the record that the duplicate was merged into, over any number of merges.
+SELECT_MATCHES = """
 WITH RECURSIVE found (organization, merged_into) AS (
     SELECT organization, merged_into
       FROM organizations
@@ -59,7 +59,7 @@ SELECT state
 
 
 class OrganizationsProjection:
-    """The view behind `GET /v1/organizations`."""
+    """The projection behind `GET /v1/organizations`."""
 
     name = "organizations"
     tables = ("organizations",)
@@ -67,54 +67,54 @@ class OrganizationsProjection:
     def start_batch(self) -> BatchProjector:
         return _OrganizationRows()
 
-    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        writes.add_prerequisite(FORGET, [history.slug for history in histories if history.rules is ORGANIZATIONS])
+    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite(DELETE, [stream.slug for stream in streams if stream.rules is ORGANIZATIONS])
 
-    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        _put(writes, [history for history in histories if history.rules is ORGANIZATIONS])
+    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        _upsert(writes, [stream for stream in streams if stream.rules is ORGANIZATIONS])
 
 
 class _OrganizationRows:
-    """The organizations of a group, as its last events of them left them."""
+    """The organizations of a batch, after their last events in it."""
 
     def __init__(self) -> None:
         self._last: dict[str, FoldedStream[Any]] = {}
 
-    def apply(self, step: AppliedChange) -> None:
-        if step.recorded.kind == "organization":
-            self._last[step.after.slug] = step.after
+    def apply(self, change: AppliedChange) -> None:
+        if change.recorded.kind == "organization":
+            self._last[change.after.slug] = change.after
 
     def write(self, writes: WriteBatch) -> None:
-        _put(writes, list(self._last.values()))
+        _upsert(writes, list(self._last.values()))
 
 
-def _put(writes: WriteBatch, histories: Sequence[FoldedStream[Any]]) -> None:
-    if histories:
+def _upsert(writes: WriteBatch, streams: Sequence[FoldedStream[Any]]) -> None:
+    if streams:
         writes.add(
-            PUT,
+            UPSERT,
             [
                 (
-                    history.slug,
-                    history.version,
-                    history.events[-1].position,
-                    history.record.merged_into,
-                    list(history.state.all_names()),
-                    encode(organization_fields(history.state)),
+                    stream.slug,
+                    stream.version,
+                    stream.events[-1].position,
+                    stream.record.merged_into,
+                    list(stream.state.all_names()),
+                    encode(organization_fields(stream.state)),
                 )
-                for history in histories
+                for stream in streams
             ],
         )
 
 
 async def named(connection: Any, slugs: Sequence[str]) -> dict[str, msgspec.Raw]:
-    """The present state of these organizations, those that are registered, as JSON."""
-    return {row["organization"]: msgspec.Raw(row["state"]) for row in await connection.fetch(NAMED, list(slugs))}
+    """The current states of these organizations as JSON, without those that are not registered."""
+    return {row["organization"]: msgspec.Raw(row["state"]) for row in await connection.fetch(SELECT_NAMED, list(slugs))}
 
 
 async def page(connection: Any, after: str, pattern: str | None, limit: int) -> list[msgspec.Raw]:
-    """Organizations in the order of their slugs, behind `after`, without those that were merged into another.
+    """Organizations after a slug, in the order of slugs, without those that were merged into another one.
 
     `pattern` is an ILIKE pattern for any of their names.
     """
-    query = (PAGE, after, limit) if pattern is None else (FIND, after, limit, pattern)
+    query = (SELECT_PAGE, after, limit) if pattern is None else (SELECT_MATCHES, after, limit, pattern)
     return [msgspec.Raw(row["state"]) for row in await connection.fetch(*query)]

@@ -1,8 +1,8 @@
-"""What a view is: rows that follow from the log, written in the transaction of the event that changes them.
+"""The interface of a projection: rows that follow from the log, written in the transaction of the event.
 
-A view has one way for what events change, one by one, and one that makes a stream's rows anew; both must give the same
-rows. To add a view: its module, one line in `projections.VIEWS`, its migration. Its SQL names its tables without a
-schema: `rebuild.py` runs the same statements on tables that stand beside the live ones.
+A projection applies events one by one, and it can rebuild all rows of a stream; both must give the same rows
+(`registry rebuild --check`). To add one, write its module, a line in `projections/__init__.py`, and its migration. Its
+SQL names tables without a schema, because a rebuild runs the same statements on tables beside the live ones.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from registry.events.write_batch import WriteBatch
 
 
 class AppliedChange(Struct, frozen=True):
-    """One event, and its stream before and after it with all clocks open.
+    """An event, and its stream before and after it.
 
-    `erased` says that the event's redaction took content away: what views hold of the stream is to be made anew.
+    `erased`: the event is a redaction that removed content, so the stream's rows have to be rebuilt.
     """
 
     recorded: Recorded
@@ -30,38 +30,38 @@ class AppliedChange(Struct, frozen=True):
 
 
 class BatchProjector(Protocol):
-    """What a view makes of a group's events, until it is written with them."""
+    """The changes that the events of one batch make in a projection."""
 
-    def apply(self, step: AppliedChange) -> None:
-        """One event more."""
+    def apply(self, change: AppliedChange) -> None:
+        """Add an event."""
         ...
 
     def write(self, writes: WriteBatch) -> None:
-        """Adds what the events changed to what the transaction that records them writes."""
+        """Add the changes to what the transaction writes."""
         ...
 
 
 class Projection(Protocol):
-    """A table (or more) that can be thrown away and made anew from the log."""
+    """Tables that are derived from the log."""
 
     @property
     def name(self) -> str:
-        """What it is called in the command and the logs."""
+        """The name in the command line and in log lines."""
         ...
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables it keeps, each of which can be emptied."""
+        """The tables, each of which can be emptied."""
         ...
 
     def start_batch(self) -> BatchProjector:
-        """For a group's events, in their order."""
+        """Start the changes of one batch, whose events are applied in their order."""
         ...
 
-    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        """Adds that the rows of these streams go, before anything else is written."""
+    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        """Delete the rows of these streams before anything else is written."""
         ...
 
-    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        """Adds the rows of these streams, of which there are none."""
+    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        """Insert all rows of these streams, which have none."""
         ...

@@ -1,16 +1,15 @@
-"""Making every view anew from the log, beside the live ones and while events arrive, and comparing the two.
+"""Rebuild the projections from the log while the service runs, or compare them with the log.
 
-The views' own statements name their tables without a schema, so they write to tables of the same names in a schema of
-their own while the live ones serve. What arrived meanwhile is caught up with, the last of it under the log's lock, and
-the tables change places in that same transaction: whoever asks sees the one or the other, whole. Interrupted, the old
-ones serve; what was left behind goes with the next rebuild. Needs the role that owns the tables.
+The projections write to tables of the same names in a schema of their own, while the live tables serve. Events that are
+recorded meanwhile are caught up with, the last ones under the log's lock. The same transaction replaces the live
+tables, so that every query sees either the old ones or the new ones. After an interruption the old tables serve, and
+the next rebuild drops what was left behind. Needs the role that owns the tables.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
@@ -30,14 +29,14 @@ from registry.projections.stream_cache import fold_stream
 
 SCHEMA = "rebuilding"
 
-# One rebuild at a time; the number is arbitrary and must never change.
+# One rebuild at a time. The number is arbitrary and must never change.
 TRY_REBUILD_LOCK = "SELECT pg_try_advisory_lock(5211960233814370061)"
 
 CLEAR = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
 
 CREATE = f"CREATE TABLE {SCHEMA}.{{table}} (LIKE public.{{table}} INCLUDING ALL EXCLUDING INDEXES)"
 
-# What LIKE does not copy: keys and indexes under their own names, storage options, rights.
+# What LIKE does not copy: keys and indexes with their names, storage options, grants.
 CONSTRAINTS = """
 SELECT format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', $2::text, $1::text, conname, pg_get_constraintdef(oid))
   FROM pg_constraint
@@ -72,34 +71,36 @@ SELECT array_agg(quote_ident(a.attname) ORDER BY k.place)
 """
 
 DIFFERENCES = f"""
-SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(anew) AS anew
+SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(rebuilt) AS rebuilt
   FROM public.{{table}} AS live
-       FULL JOIN {SCHEMA}.{{table}} AS anew USING ({{key}})
- WHERE live IS DISTINCT FROM anew
+       FULL JOIN {SCHEMA}.{{table}} AS rebuilt USING ({{key}})
+ WHERE live IS DISTINCT FROM rebuilt
  ORDER BY {{key}}
-"""  # noqa: S608 - the names are the views' own
+"""  # noqa: S608 - the tables' own names
 
 SWAP_TABLES = f"""
 DROP TABLE public.{{table}};
 ALTER TABLE {SCHEMA}.{{table}} SET SCHEMA public;
 """
 
-# Streams asked for at once, and the events folded at once: enough to share a round trip, little enough to hold.
+# The streams whose sizes are read at once, and the events that are folded at once: enough for few round trips, and
+# little memory.
 STREAMS_AT_ONCE = 500
 EVENTS_AT_ONCE = 5_000
 
-# So few events left are caught up with under the log's lock.
+# The last events, fewer than this, are caught up with under the log's lock.
 FINAL_CATCH_UP_EVENTS = 500
 
-# Whoever reads a live table for long makes the switch wait, and nothing is recorded meanwhile: it tries briefly, often.
-# Briefly enough that whoever holds one table and waits for another goes on before Postgres calls it a deadlock (1 s).
+# While a long query reads a live table, the replacement waits and nothing is recorded. So it waits only briefly, and
+# tries often: for less than the second after which Postgres reports a deadlock with a query that holds one table and
+# waits for another.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
 LOCK = "LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"
 TRIES = 120
 PAUSE = 0.5
 
 Progress = Callable[[int, int], None]
-"""Is told how many events are done, and how many there are."""
+"""Called with the number of events that are done, and with their total number."""
 
 
 class RebuildRunning(RegistryError):
@@ -115,7 +116,7 @@ class TablesInUse(RegistryError):
 
 
 class Difference(Struct, frozen=True):
-    """A row that is not what the log says. `live` is None where it is missing, `anew` where the log does not say it."""
+    """A row that differs from the log. `actual` is None for a missing row, `expected` for one that should not exist."""
 
     table: str
     key: list[Any]
@@ -134,21 +135,29 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequence[Projection] = PROJECTIONS) -> int:
-    """Makes the views anew and puts them in the place of the live ones; answers with the log's position at that moment.
+async def rebuild(
+    owner_url: str, progress: Progress = _no_progress, projections: Sequence[Projection] = PROJECTIONS
+) -> int:
+    """Rebuild the projections and replace the live tables.
 
-    Raises RebuildRunning, TablesInUse, and what asyncpg raises. Whatever happens, the live views stay whole.
+    Returns:
+        The log's position at the replacement.
+
+    Raises:
+        RebuildRunning: Another process is rebuilding.
+        TablesInUse: The live tables stayed in use for a minute.
+        asyncpg.PostgresError, OSError: The database failed. The live tables are unchanged.
     """
-    async with _shadow_tables(owner_url, views) as connection:
-        known = await _build(owner_url, connection, views, progress)
+    async with _shadow_tables(owner_url, projections) as connection:
+        known = await _build(owner_url, connection, projections, progress)
         for _ in range(TRIES):
             try:
                 async with log_lock.hold_log_lock(connection, patience=60):
-                    reached = await _catch_up(connection, views, known)
+                    reached = await _catch_up(connection, projections, known)
                     await connection.execute(LOCK_TIMEOUT)
-                    live = ", ".join(f"public.{table}" for table in _tables(views))
+                    live = ", ".join(f"public.{table}" for table in _tables(projections))
                     await connection.execute(LOCK.format(tables=live))
-                    for table in _tables(views):
+                    for table in _tables(projections):
                         await connection.execute(SWAP_TABLES.format(table=table))
                 return reached
             except asyncpg.LockNotAvailableError:
@@ -157,23 +166,23 @@ async def rebuild(owner_url: str, progress: Progress = _no_progress, views: Sequ
 
 
 async def compare(
-    owner_url: str, progress: Progress = _no_progress, views: Sequence[Projection] = PROJECTIONS
+    owner_url: str, progress: Progress = _no_progress, projections: Sequence[Projection] = PROJECTIONS
 ) -> AsyncIterator[Difference]:
-    """Makes the views anew beside the live ones and names each row in which they differ; changes nothing."""
-    async with _shadow_tables(owner_url, views) as connection:
-        known = await _build(owner_url, connection, views, progress)
+    """Rebuild the projections beside the live tables, yield each row that differs, and change nothing."""
+    async with _shadow_tables(owner_url, projections) as connection:
+        known = await _build(owner_url, connection, projections, progress)
         other = await asyncpg.connect(owner_url)
         try:
             snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
-            # Nothing is recorded from before the last event is caught up with until both sides are looked at as one.
+            # Under the log's lock, so that both sides have the same last event in the snapshot.
             async with log_lock.hold_log_lock(other, patience=60):
-                await _catch_up(connection, views, known)
+                await _catch_up(connection, projections, known)
                 await snapshot.start()
                 await write_batch.head(connection)
         finally:
             await other.close()
         try:
-            for table in _tables(views):
+            for table in _tables(projections):
                 key = ", ".join(await connection.fetchval(KEY, table))
                 async for row in connection.cursor(DIFFERENCES.format(table=table, key=key)):
                     yield Difference(table, *(msgspec.json.decode(value or "null") for value in row))
@@ -181,13 +190,13 @@ async def compare(
             await snapshot.rollback()
 
 
-def _tables(views: Sequence[Projection]) -> Iterator[str]:
-    return (table for view in views for table in view.tables)
+def _tables(projections: Sequence[Projection]) -> Iterator[str]:
+    return (table for projection in projections for table in projection.tables)
 
 
 @asynccontextmanager
-async def _shadow_tables(owner_url: str, views: Sequence[Projection]) -> AsyncIterator[Connection]:
-    """A connection on which the views' names mean empty tables beside the live ones; they are dropped in the end."""
+async def _shadow_tables(owner_url: str, projections: Sequence[Projection]) -> AsyncIterator[Connection]:
+    """A connection on which the tables' names mean empty tables beside the live ones, which are dropped at the end."""
     settings = {"application_name": "registry rebuild", "timezone": "UTC", "search_path": f"{SCHEMA}, public"}
     connection = await asyncpg.connect(owner_url, server_settings=settings)
     try:
@@ -196,17 +205,17 @@ async def _shadow_tables(owner_url: str, views: Sequence[Projection]) -> AsyncIt
         await connection.execute(CLEAR)
         async with connection.transaction():
             await connection.execute(f"CREATE SCHEMA {SCHEMA}")
-            for table in _tables(views):
+            for table in _tables(projections):
                 await _create(connection, table)
         yield connection
         await connection.execute(CLEAR)
     finally:
-        # On a failure the tables stay: the server may be gone. The next rebuild clears them away.
+        # After a failure the tables stay, because the server may be gone. The next rebuild drops them.
         await connection.close()
 
 
 async def _create(connection: Connection, table: str) -> None:
-    """An empty table like the live one, with the same keys, options and rights."""
+    """Create an empty table with the keys, options and grants of the live one."""
     await connection.execute(CREATE.format(table=table))
     for statements in (CONSTRAINTS, OPTIONS, RIGHTS):
         for row in await connection.fetch(statements, table, SCHEMA):
@@ -214,39 +223,39 @@ async def _create(connection: Connection, table: str) -> None:
 
 
 async def _index(connection: Connection, table: str) -> None:
-    """The live table's other indexes by the same names: quicker made of a full table than grown with it."""
+    """Create the live table's other indexes, which is faster on a full table than while it is filled."""
     for row in await connection.fetch(INDEXES, table):
-        await connection.execute(re.sub(rf" ON public\.{table} ", f" ON {SCHEMA}.{table} ", row[0], count=1))
+        await connection.execute(row[0].replace(f" ON public.{table} ", f" ON {SCHEMA}.{table} ", 1))
 
 
-async def _build(owner_url: str, connection: Connection, views: Sequence[Projection], progress: Progress) -> int:
-    """Fills the tables from the log, stream by stream, and catches up until few events are left; answers how far."""
+async def _build(owner_url: str, connection: Connection, projections: Sequence[Projection], progress: Progress) -> int:
+    """Fill the tables from the log and catch up until few events are left. Returns the position that was reached."""
     known = (await write_batch.head(connection)).position
-    # Histories are in no cycle, and gone when they are drawn: the collector would only look through them.
-    collects = gc.isenabled()
+    # Streams have no reference cycles and are dropped after their rows are written: a collection would find nothing.
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
-        await _fill(owner_url, connection, views, known, progress)
+        await _fill(owner_url, connection, projections, known, progress)
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
-    for table in _tables(views):
+    for table in _tables(projections):
         await _index(connection, table)
     while True:
-        reached = await _catch_up(connection, views, known)
+        reached = await _catch_up(connection, projections, known)
         if reached - known < FINAL_CATCH_UP_EVENTS:
             break
         known = reached
-    for table in _tables(views):
-        # A table without statistics is asked along the wrong way.
+    for table in _tables(projections):
+        # Without statistics, Postgres chooses slow plans.
         await connection.execute(f"ANALYZE {SCHEMA}.{table}")
     return reached
 
 
 async def _fill(
-    owner_url: str, connection: Connection, views: Sequence[Projection], total: int, progress: Progress
+    owner_url: str, connection: Connection, projections: Sequence[Projection], total: int, progress: Progress
 ) -> None:
-    """Every stream, part by part: one is read and drawn while the one before it is written."""
+    """Write the rows of all streams. A chunk is read and folded while the one before it is written."""
     done, after = 0, ""
     writing: asyncio.Future[None] | None = None
     reading = await asyncpg.connect(owner_url)
@@ -254,7 +263,7 @@ async def _fill(
         while sizes := await store.stream_sizes(reading, after, STREAMS_AT_ONCE):
             after = sizes[-1][0]
             for names, events in _chunks(sizes):
-                writes = _project(views, await store.streams(reading, names))
+                writes = _project(projections, await store.streams(reading, names))
                 if writing is not None:
                     await writing
                 writing = asyncio.ensure_future(writes.execute(connection))
@@ -270,7 +279,7 @@ async def _fill(
 
 
 def _chunks(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
-    """Streams in parts that have few events together; a long stream is a part of its own."""
+    """Chunks of streams with few events together; a long stream is a chunk of its own."""
     names: list[str] = []
     events = 0
     for name, size in sizes:
@@ -283,26 +292,26 @@ def _chunks(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]
         yield names, events
 
 
-async def _catch_up(connection: Connection, views: Sequence[Projection], known: int) -> int:
-    """Makes the streams anew that have got events since; answers with the position up to which."""
+async def _catch_up(connection: Connection, projections: Sequence[Projection], known: int) -> int:
+    """Rebuild the streams with events after `known`. Returns the position that was reached."""
     head = (await write_batch.head(connection)).position
     names = sorted(await store.streams_changed(connection, known, head))
     for start in range(0, len(names), STREAMS_AT_ONCE):
         streams = await store.streams(connection, names[start : start + STREAMS_AT_ONCE])
-        # Under the log's lock there is a transaction already, which was begun by hand.
+        # Holding the log's lock, the connection is in a transaction already.
         async with nullcontext() if connection.is_in_transaction() else connection.transaction():
-            await _project(views, streams, forget=True).execute(connection)
+            await _project(projections, streams, delete=True).execute(connection)
     return head
 
 
 def _project(
-    views: Sequence[Projection], streams: Mapping[str, Sequence[Recorded]], *, forget: bool = False
+    projections: Sequence[Projection], streams: Mapping[str, Sequence[Recorded]], *, delete: bool = False
 ) -> WriteBatch:
-    """What the views hold of these streams."""
-    histories = [fold_stream(name, events) for name, events in streams.items() if events]
+    """The rows of these streams; with `delete`, in place of those they have."""
+    folded = [fold_stream(name, events) for name, events in streams.items() if events]
     writes = WriteBatch()
-    for view in views:
-        if forget:
-            view.delete_rows(histories, writes)
-        view.rebuild(histories, writes)
+    for projection in projections:
+        if delete:
+            projection.delete_rows(folded, writes)
+        projection.rebuild(folded, writes)
     return writes

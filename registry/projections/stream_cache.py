@@ -1,7 +1,7 @@
-"""Folded streams kept in memory: the one view without a table. Bounded by events, and never believed without a check.
+"""LRU cache of folded streams. Callers check that a cached stream is current before they use it.
 
-Whoever uses one must know that it is the log's: the recorder by the log's head under its lock, the reader by the
-stream's version and last leaf hash (after a failover the same version may be another event).
+The recorder checks the log's head while it holds the log's lock. Queries check the stream's version and its last leaf
+hash, because after a failover another event may have the same version.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from registry.events import store, write_batch
 from registry.events.types import Recorded
 from registry.infra import postgres
 
+# Stream heads that are cached, and new events that are read one by one to update them. With more new events it is
+# cheaper to clear the heads and read them again.
+MAX_CACHED_HEADS = 20_000
+MAX_INCREMENTAL_EVENTS = 1_000
+
 
 def rules_for(stream: str) -> Rules[Any]:
     """The rules of a stream, by its kind."""
@@ -24,156 +29,151 @@ def rules_for(stream: str) -> Rules[Any]:
 
 
 def fold_stream(stream: str, events: Sequence[Recorded]) -> FoldedStream[Any]:
-    """A stream folded."""
+    """Fold the events of a stream."""
     return FoldedStream(stream.split("/", 1)[1], rules_for(stream), events)
 
 
-# Ends of streams that are remembered, and events behind the last look that are told one by one: beyond them it is less
-# work to ask anew.
-MAX_CACHED_HEADS = 20_000
-MAX_INCREMENTAL_EVENTS = 1_000
-
-
 class HeadLookup:
-    """Where the log, and single streams, end: asked for by many at once, answered with one question at a time.
+    """The last events of the log and of streams, read for many callers with one query at a time.
 
-    Whoever asks while a question is on its way shares the next one, so an answer is never older than what was asked;
-    at 64 connections one trip to the database then serves thirty of them. The question is what has come since the last
-    one: of a stream whose end was once looked up and that got no event since, nothing more has to be asked.
+    A caller that comes while a query runs shares the next query, so an answer is never older than the question. At 64
+    connections one round trip serves about thirty callers. A query reads the events since the query before it: a stream
+    that has a cached head and no event since needs no other query.
     """
 
     def __init__(self, pool: postgres.Pool) -> None:
         self._pool = pool
-        self._log = write_batch.Head(0, None, None)
-        self._ends: dict[str, store.StreamHeadRow] = {}
-        self._asked: dict[str | None, list[asyncio.Future[Any]]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._log_head = write_batch.Head(0, None, None)
+        self._stream_heads: dict[str, store.StreamHeadRow] = {}
+        # The callers by the stream they ask for; None: for the log.
+        self._waiting: dict[str | None, list[asyncio.Future[Any]]] = {}
+        self._task: asyncio.Task[None] | None = None
 
     async def of_stream(self, stream: str) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
-        """A stream's end, None when there is no such stream, and the log's last event."""
+        """Return a stream's last event, None if there is no such stream, and the log's last event."""
         return await self._coalesce(stream)
 
     async def of_log(self) -> write_batch.Head:
-        """The log's last event."""
-        _, log = await self._coalesce(None)
-        return log
+        """Return the log's last event."""
+        _, log_head = await self._coalesce(None)
+        return log_head
 
-    async def _coalesce(self, key: str | None) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
-        answer = asyncio.get_running_loop().create_future()
-        self._asked.setdefault(key, []).append(answer)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._run_lookups())
-        found: tuple[store.StreamHeadRow | None, write_batch.Head] = await answer
-        return found
+    async def _coalesce(self, stream: str | None) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(stream, []).append(future)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run_lookups())
+        heads: tuple[store.StreamHeadRow | None, write_batch.Head] = await future
+        return heads
 
     async def _run_lookups(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked, {}
-            found: dict[str, store.StreamHeadRow] = {}
-            failed: Exception | None = None
+        """Query until no caller waits."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            heads: dict[str, store.StreamHeadRow] = {}
+            failure: Exception | None = None
             try:
-                found = await self._query_heads([key for key in asked if key is not None])
+                heads = await self._query_heads([stream for stream in waiting if stream is not None])
             except Exception as error:
-                failed = error
-            for key, waiting in asked.items():
-                for answer in waiting:
-                    # Who has gone away is answered by nobody.
-                    if answer.done():
+                failure = error
+            for stream, futures in waiting.items():
+                for future in futures:
+                    # The caller may have cancelled.
+                    if future.done():
                         continue
-                    if failed is None:
-                        answer.set_result((found.get(key) if key is not None else None, self._log))
+                    if failure is None:
+                        future.set_result((heads.get(stream) if stream is not None else None, self._log_head))
                     else:
-                        answer.set_exception(failed)
-        self._asking = None
+                        future.set_exception(failure)
+        self._task = None
 
     async def _query_heads(self, streams: Sequence[str]) -> dict[str, store.StreamHeadRow]:
-        """The ends of these streams."""
-        moved = await store.stream_heads_since(self._pool, self._log, MAX_INCREMENTAL_EVENTS)
-        if moved is None:
-            self._ends.clear()
-            self._log = await write_batch.head(self._pool)
+        """The last events of these streams, and `_log_head` as of the same time."""
+        new = await store.stream_heads_since(self._pool, self._log_head, MAX_INCREMENTAL_EVENTS)
+        if new is None:
+            self._stream_heads.clear()
+            self._log_head = await write_batch.head(self._pool)
         else:
-            self._log, fresh = moved
-            self._ends.update((stream, end) for stream, end in fresh.items() if stream in self._ends)
-        found = {stream: self._ends[stream] for stream in streams if stream in self._ends}
-        if len(found) < len(streams):
-            unknown = await store.current_stream_heads(
-                self._pool, [stream for stream in streams if stream not in found]
-            )
-            found.update(unknown)
-            self._ends.update(unknown)
-            while len(self._ends) > MAX_CACHED_HEADS:
-                del self._ends[next(iter(self._ends))]
-        return found
+            self._log_head, moved = new
+            self._stream_heads.update((stream, head) for stream, head in moved.items() if stream in self._stream_heads)
+        heads = {stream: self._stream_heads[stream] for stream in streams if stream in self._stream_heads}
+        if missing := [stream for stream in streams if stream not in heads]:
+            read = await store.current_stream_heads(self._pool, missing)
+            heads.update(read)
+            self._stream_heads.update(read)
+            while len(self._stream_heads) > MAX_CACHED_HEADS:
+                del self._stream_heads[next(iter(self._stream_heads))]
+        return heads
 
 
 class StreamCache:
-    """The least recently used stream goes first when more than `limit` events are held.
+    """Folded streams, at most `limit` events in all; the least recently used stream is evicted first.
 
-    An event and the state after it take about 2.2 KB: with this limit an import of any length stays below 300 MB.
+    An event and the state after it take about 2.2 KB: with the default limit, an import of any length stays under
+    300 MB.
     """
 
     def __init__(self, limit: int = 40_000) -> None:
         self._limit = limit
-        self._held: OrderedDict[str, FoldedStream[Any]] = OrderedDict()
-        self._heads: dict[postgres.Pool, HeadLookup] = {}
+        self._streams: OrderedDict[str, FoldedStream[Any]] = OrderedDict()
+        self._lookups: dict[postgres.Pool, HeadLookup] = {}
         self._events = 0
 
-    def get(self, stream: str) -> FoldedStream[Any] | None:
-        history = self._held.get(stream)
-        if history is not None:
-            self._held.move_to_end(stream)
-        return history
+    def get(self, name: str) -> FoldedStream[Any] | None:
+        """The cached stream, current or not."""
+        stream = self._streams.get(name)
+        if stream is not None:
+            self._streams.move_to_end(name)
+        return stream
 
-    def put(self, stream: str, history: FoldedStream[Any]) -> None:
-        self.evict([stream])
-        self._held[stream] = history
-        self._events += len(history.events) + 1
-        while self._events > self._limit and len(self._held) > 1:
-            _, dropped = self._held.popitem(last=False)
-            self._events -= len(dropped.events) + 1
+    def put(self, name: str, stream: FoldedStream[Any]) -> None:
+        """Cache a stream and evict others above the limit."""
+        self.evict([name])
+        self._streams[name] = stream
+        self._events += len(stream.events) + 1
+        while self._events > self._limit and len(self._streams) > 1:
+            _, evicted = self._streams.popitem(last=False)
+            self._events -= len(evicted.events) + 1
 
-    def evict(self, streams: Iterable[str]) -> None:
-        for stream in streams:
-            dropped = self._held.pop(stream, None)
-            if dropped is not None:
-                self._events -= len(dropped.events) + 1
+    def evict(self, names: Iterable[str]) -> None:
+        """Drop streams."""
+        for name in names:
+            evicted = self._streams.pop(name, None)
+            if evicted is not None:
+                self._events -= len(evicted.events) + 1
 
     def clear(self) -> None:
-        self._held.clear()
+        """Drop all streams."""
+        self._streams.clear()
         self._events = 0
 
     async def load(
-        self, connection: postgres.Connection | postgres.Pool, streams: Iterable[str]
+        self, connection: postgres.Connection | postgres.Pool, names: Iterable[str]
     ) -> dict[str, FoldedStream[Any]]:
-        """These streams, from memory or from the log. Only for who knows that what is held is current."""
-        found = {stream: history for stream in streams if (history := self.get(stream)) is not None}
-        missing = [stream for stream in streams if stream not in found]
-        if missing:
-            for stream, events in (await store.streams(connection, missing)).items():
-                found[stream] = fold_stream(stream, events)
-        return found
+        """Return streams from the cache or from the log, without checking that cached ones are current."""
+        streams = {name: stream for name in names if (stream := self.get(name)) is not None}
+        if missing := [name for name in names if name not in streams]:
+            for name, events in (await store.streams(connection, missing)).items():
+                streams[name] = fold_stream(name, events)
+        return streams
 
     def heads(self, pool: postgres.Pool) -> HeadLookup:
-        """Where the log and its streams end, as this pool's database has it."""
-        found = self._heads.get(pool)
-        if found is None:
-            found = self._heads[pool] = HeadLookup(pool)
-        return found
+        """The last events of the log and of streams in the database of a pool."""
+        lookup = self._lookups.get(pool)
+        if lookup is None:
+            lookup = self._lookups[pool] = HeadLookup(pool)
+        return lookup
 
-    async def load_current(self, pool: postgres.Pool, stream: str) -> tuple[FoldedStream[Any] | None, write_batch.Head]:
-        """A stream as the log has it now, None when there is none; and where the log ended before it was read.
-
-        One look at its end tells whether what is held still holds.
-        """
-        end, log = await self.heads(pool).of_stream(stream)
-        if end is None:
-            return None, log
-        version, leaf_hash, _ = end
-        held = self.get(stream)
-        if held is not None and held.version == version and held.leaf_hash == leaf_hash:
-            return held, log
-        events = (await store.streams(pool, [stream]))[stream]
-        history = fold_stream(stream, events)
-        self.put(stream, history)
-        return history, log
+    async def load_current(self, pool: postgres.Pool, name: str) -> tuple[FoldedStream[Any] | None, write_batch.Head]:
+        """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""
+        head, log_head = await self.heads(pool).of_stream(name)
+        if head is None:
+            return None, log_head
+        version, leaf_hash, _ = head
+        cached = self.get(name)
+        if cached is not None and cached.version == version and cached.leaf_hash == leaf_hash:
+            return cached, log_head
+        events = (await store.streams(pool, [name]))[name]
+        stream = fold_stream(name, events)
+        self.put(name, stream)
+        return stream, log_head

@@ -1,4 +1,4 @@
-"""Rebuilding the views while the registry goes on: what is switched in is what the log says, whatever happens."""
+"""Rebuilds while the service runs: the new tables agree with the log, and the old ones serve until then."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.conftest import ScratchDatabase
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-TABLES = [table for view in PROJECTIONS for table in view.tables]
+TABLES = [table for projection in PROJECTIONS for table in projection.tables]
 
 SHAPE = """
 SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
@@ -53,8 +53,8 @@ async def recorder(database: ScratchDatabase) -> AsyncIterator[Recorder]:
         yield recorder
 
 
-async def history(recorder: Recorder, slug: str) -> None:
-    """A deal with something of everything: backdated, corrected, voided, redacted, in both clocks."""
+async def record_deal(recorder: Recorder, slug: str) -> None:
+    """Record a deal with backdated, corrected, voided and redacted events."""
     given = [str(uuid4()) for _ in range(3)]
     source = {"publisher": "The Example Times", "url": f"https://news.example/{slug}", "published_on": "2025-06-20"}
     joined = {"type": "parties_joined", "parties": [{"organization": "aws", "role": "investor"}]}
@@ -73,7 +73,7 @@ async def history(recorder: Recorder, slug: str) -> None:
 
 
 async def contents(owner: Owner) -> dict[str, list[Any]]:
-    """Every row of every view."""
+    """Every row of every projection."""
     return {t: sorted(str(tuple(row)) for row in await owner.fetch(f"SELECT * FROM {t}")) for t in TABLES}
 
 
@@ -84,11 +84,11 @@ async def side_tables(owner: Owner) -> int:
     return int(found)
 
 
-async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
+async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 10)
-    await asyncio.gather(*(history(recorder, f"old-{n}") for n in range(10)))
+    await asyncio.gather(*(record_deal(recorder, f"old-{n}") for n in range(10)))
     streams = StreamReader(pool)
     portfolio = PortfolioQueries(streams, OrganizationQueries(streams))
     stop = asyncio.Event()
@@ -98,14 +98,14 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
         async with running_recorder(database.app_url, database.owner_url) as other:
             for n in count():
                 await asyncio.gather(
-                    history(other, f"{name}-{n}"), other.record(request("old-0", pledged(f"{name}-{n}")))
+                    record_deal(other, f"{name}-{n}"), other.record(request("old-0", pledged(f"{name}-{n}")))
                 )
                 rounds[name] += 1
                 if stop.is_set():
                     return
 
     async def ask() -> None:
-        # Connections that asked before the switch ask the same after it.
+        # The same connections query before and after the replacement.
         while not stop.is_set():
             clock, known, _ = await portfolio.known_axis(AsOf())
             page = await portfolio.page(clock, known, date(2026, 1, 1), (), None, "", 1000)
@@ -116,7 +116,7 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
     work = [asyncio.create_task(write("a")), asyncio.create_task(write("b")), asyncio.create_task(ask())]
     oids = await owner.fetch("SELECT $1::regclass[]::oid[]", TABLES)
     rebuilt = 0
-    # A busy machine may rebuild faster than somebody gets round.
+    # On a busy machine a rebuild may be faster than a round of the writers.
     while not any(task.done() for task in work) and (rebuilt < 3 or len(rounds) < len(work)):
         await rebuild(database.owner_url)
         rebuilt += 1
@@ -129,14 +129,14 @@ async def test_rebuild_while_events_arrive_gives_exactly_the_incremental_view(
     await assert_projections_match_log(database)
     await rebuild(database.owner_url)
     assert await contents(owner) == before
-    await history(recorder, "later")
+    await record_deal(recorder, "later")
     await assert_projections_match_log(database)
 
 
-async def test_what_is_switched_in_has_the_same_shape_and_the_same_rights(
+async def test_rebuilt_tables_have_the_columns_indexes_and_grants_of_the_old_ones(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
-    await history(recorder, "plant")
+    await record_deal(recorder, "plant")
     before = await owner.fetch(SHAPE, TABLES)
     assert len(before) == len(TABLES)
     await rebuild(database.owner_url)
@@ -145,22 +145,22 @@ async def test_what_is_switched_in_has_the_same_shape_and_the_same_rights(
 
 
 @pytest.mark.parametrize("events", [0, 8, 16])
-async def test_cancelled_at_any_moment_the_old_views_serve(
+async def test_old_tables_serve_after_a_rebuild_was_cancelled(
     events: int, database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 8)
     for n in range(4):
-        await history(recorder, f"plant-{n}")
+        await record_deal(recorder, f"plant-{n}")
     before = await contents(owner)
     begun = asyncio.Event()
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         assert total == 32
         if done >= events:
             begun.set()
 
     async def interrupted() -> None:
-        running = asyncio.create_task(rebuild(database.owner_url, told))
+        running = asyncio.create_task(rebuild(database.owner_url, on_progress))
         await begun.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -168,16 +168,16 @@ async def test_cancelled_at_any_moment_the_old_views_serve(
 
     await interrupted()
     assert await contents(owner) == before
-    await history(recorder, "later")
+    await record_deal(recorder, "later")
     await assert_projections_match_log(database)
     await rebuild(database.owner_url)
     assert await side_tables(owner) == 0
 
 
-async def test_a_rebuild_that_dies_in_the_switch_changes_nothing(
+async def test_rebuild_that_fails_while_replacing_changes_nothing(
     database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await history(recorder, "plant")
+    await record_deal(recorder, "plant")
     before = await contents(owner)
     monkeypatch.setattr(module, "SWAP_TABLES", module.SWAP_TABLES + "SELECT pg_terminate_backend(pg_backend_pid());")
     with pytest.raises(asyncpg.PostgresError):
@@ -189,20 +189,24 @@ async def test_a_rebuild_that_dies_in_the_switch_changes_nothing(
     assert (await contents(owner), await side_tables(owner)) == (before, 0)
 
 
-async def test_check_names_each_difference(database: ScratchDatabase, owner: Owner, recorder: Recorder) -> None:
+async def test_check_reports_missing_and_unexpected_rows(
+    database: ScratchDatabase, owner: Owner, recorder: Recorder
+) -> None:
     for name in ("plant", "other"):
-        await history(recorder, name)
+        await record_deal(recorder, name)
     table = "mentions"
     key = list(await owner.fetchrow(f"SELECT term, position FROM {table} WHERE position < 9 ORDER BY 1, 2 LIMIT 1"))
     await owner.execute(f"DELETE FROM {table} WHERE (term, position) = ($1, $2)", *key)
-    await owner.execute(f"INSERT INTO {table} VALUES ('organization:nobody', 3)")
+    await owner.execute(f"INSERT INTO {table} VALUES ('organization:unknown', 3)")
     found = [(d.table, d.key, d.actual is None, d.expected is None) async for d in compare(database.owner_url)]
-    assert found == sorted([(table, key, True, False), (table, ["organization:nobody", 3], False, True)], key=str)
+    assert found == sorted([(table, key, True, False), (table, ["organization:unknown", 3], False, True)], key=str)
     await rebuild(database.owner_url)
     assert [d async for d in compare(database.owner_url)] == []
 
 
-async def test_check_names_the_columns_that_differ(database: ScratchDatabase, owner: Owner, recorder: Recorder) -> None:
+async def test_check_reports_the_columns_that_differ(
+    database: ScratchDatabase, owner: Owner, recorder: Recorder
+) -> None:
     registered = b'{"event": {"type": "organization_registered", "name": {"en": "A firm"}}}'
     read = intake.organization_announcements.decode_many(registered)
     await recorder.record(AppendRequest(kind="organization", slug="firm", announcements=read, by="test"))
@@ -211,7 +215,7 @@ async def test_check_names_the_columns_that_differ(database: ScratchDatabase, ow
     assert (found.table, found.key, found.columns) == ("organizations", ["firm"], ["names", "version"])
 
 
-async def test_one_rebuild_at_a_time(database: ScratchDatabase, owner: Owner) -> None:
+async def test_second_rebuild_is_refused_while_one_runs(database: ScratchDatabase, owner: Owner) -> None:
     assert await owner.fetchval(module.TRY_REBUILD_LOCK)
     with pytest.raises(RebuildRunning):
         await rebuild(database.owner_url)
@@ -219,12 +223,12 @@ async def test_one_rebuild_at_a_time(database: ScratchDatabase, owner: Owner) ->
     assert await rebuild(database.owner_url) == 0
 
 
-async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
+async def test_long_query_delays_the_replacement_but_not_the_appends(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
     monkeypatch.setattr(module, "PAUSE", 0.05)
-    await history(recorder, "plant")
+    await record_deal(recorder, "plant")
     reading = owner.transaction()
     await reading.start()
     await owner.fetch(f"SELECT * FROM {TABLES[0]}")
@@ -247,7 +251,7 @@ async def test_whoever_reads_for_long_delays_the_switch_and_stops_nobody(
 
 
 class Lengths:
-    """A view as somebody would add it: how many events each stream has."""
+    """An added projection: the number of events of each stream."""
 
     name = "lengths"
     tables = ("lengths",)
@@ -255,21 +259,21 @@ class Lengths:
     def start_batch(self) -> BatchProjector:
         raise NotImplementedError
 
-    def delete_rows(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        writes.add_prerequisite("DELETE FROM lengths WHERE slug = ANY ($1)", [h.slug for h in histories])
+    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        writes.add_prerequisite("DELETE FROM lengths WHERE slug = ANY ($1)", [stream.slug for stream in streams])
 
-    def rebuild(self, histories: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         add = "measured AS (INSERT INTO lengths (slug, version) SELECT * FROM unnest($1::text[], $2::int[]))"
-        writes.add(add, [h.slug for h in histories], [h.version for h in histories])
+        writes.add(add, [stream.slug for stream in streams], [stream.version for stream in streams])
 
 
-async def test_a_view_that_was_added_is_filled_from_the_log(
+async def test_added_projection_is_filled_from_the_log(
     database: ScratchDatabase, owner: Owner, recorder: Recorder
 ) -> None:
-    await history(recorder, "plant")
+    await record_deal(recorder, "plant")
     await recorder.record(request("other", REGISTERED))
     await owner.execute("CREATE TABLE lengths (slug text PRIMARY KEY, version int NOT NULL)")
-    assert await rebuild(database.owner_url, views=[Lengths()]) == 9
+    assert await rebuild(database.owner_url, projections=[Lengths()]) == 9
     assert [tuple(row) for row in await owner.fetch("SELECT * FROM lengths ORDER BY slug")] == [
         ("other", 1),
         ("plant", 8),

@@ -1,4 +1,4 @@
-"""Where streams end is never older than what was asked, whoever has recorded meanwhile, and whichever log it is."""
+"""A looked-up head is never older than the question, whichever process records, also after a failover."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from tests.conftest import ScratchDatabase
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-STREAMS = ("deal/one", "deal/two", "deal/nobody-told-of")
+STREAMS = ("deal/one", "deal/two", "deal/unknown")
 
 
-async def told(heads: HeadLookup, pool: Pool) -> None:
-    """What it says of each stream and of the log is what the database says."""
-    ends, log = await store.current_stream_heads(pool, STREAMS), await write_batch.head(pool)
+async def assert_current(heads: HeadLookup, pool: Pool) -> None:
+    """The looked-up heads of the streams and of the log are those of the database."""
+    stream_heads, log_head = await store.current_stream_heads(pool, STREAMS), await write_batch.head(pool)
     for stream in STREAMS:
-        assert await heads.of_stream(stream) == (ends.get(stream), log)
-    assert await heads.of_log() == log
+        assert await heads.of_stream(stream) == (stream_heads.get(stream), log_head)
+    assert await heads.of_log() == log_head
 
 
-async def test_ends_move_on_with_what_others_record(
+async def test_heads_follow_the_events_of_two_recorders(
     database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_cache, "MAX_INCREMENTAL_EVENTS", 4)
     heads = HeadLookup(pool)
-    await told(heads, pool)
+    await assert_current(heads, pool)
     async with running_recorder(database.app_url) as one, running_recorder(database.app_url) as two:
         for number in range(3):
             await one.record(request("one", *([] if number else [REGISTERED]), pledged(f"p{number}")))
-            await told(heads, pool)
+            await assert_current(heads, pool)
         await two.record(request("two", REGISTERED))
-        await told(heads, pool)
-        # More than are told one by one.
+        await assert_current(heads, pool)
+        # More new events than the lookup reads one by one.
         for number in range(3, 9):
             await two.record(request("one", pledged(f"p{number}")))
-        await told(heads, pool)
+        await assert_current(heads, pool)
 
 
-async def test_few_ends_are_kept(database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heads_stay_correct_above_the_cache_limit(
+    database: ScratchDatabase, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream_cache, "MAX_CACHED_HEADS", 1)
     heads = HeadLookup(pool)
     async with running_recorder(database.app_url) as recorder:
@@ -53,17 +55,17 @@ async def test_few_ends_are_kept(database: ScratchDatabase, pool: Pool, monkeypa
         await recorder.record(request("two", REGISTERED))
         for number, slug in enumerate(("one", "two", "one")):
             await recorder.record(request(slug, pledged(f"p{number}")))
-            await told(heads, pool)
+            await assert_current(heads, pool)
 
 
-async def test_another_log_is_not_taken_for_the_one_that_was_read(
+async def test_heads_are_read_again_after_a_failover_to_another_log(
     database: ScratchDatabase, owner: Owner, pool: Pool
 ) -> None:
     heads = HeadLookup(pool)
     async with running_recorder(database.app_url) as recorder:
         await recorder.record(request("one", REGISTERED, pledged("p")))
-        await told(heads, pool)
-    # As after a failover that lost the last event, and another one took its place.
+        await assert_current(heads, pool)
+    # As after a failover that lost the last event and recorded another one in its place.
     for change in (
         "UPDATE events SET leaf_hash = sha256(leaf_hash) WHERE position = 2",
         "DELETE FROM events WHERE position = 2",
@@ -71,4 +73,4 @@ async def test_another_log_is_not_taken_for_the_one_that_was_read(
         async with owner.transaction():
             await owner.execute("SET LOCAL session_replication_role = replica")
             await owner.execute(change)
-        await told(heads, pool)
+        await assert_current(heads, pool)

@@ -19,19 +19,18 @@ from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.deal_lists import SELECT_TITLE_MATCHES, ilike_pattern, page_query
-from registry.projections.deal_versions import (
+from registry.projections.deal_versions import DealVersions
+from registry.projections.list_rows import ListRow, list_row
+from registry.projections.projection import AppliedChange
+from registry.projections.rectangles import (
     END_OF_TIME,
     MAX_POSITION,
-    DealVersions,
-    ListRow,
     Rectangle,
     is_chronological,
-    listed,
+    published_rectangles,
+    recorded_rectangles,
     rectangles,
-    rectangles_published,
-    rectangles_recorded,
 )
-from registry.projections.projection import AppliedChange
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order
 
@@ -120,7 +119,7 @@ def covers(rectangle: Rectangle, effective: date, known: int) -> bool:
 def expected_row(log: LogBuilder, as_of: AsOf) -> Any:
     """The list row as of a point, by a full fold."""
     snapshot = state_as_of(log.slug, log.events, as_of, DEALS)
-    return listed(snapshot.state) if snapshot.state is not None and snapshot.merged_into is None else None
+    return list_row(snapshot.state) if snapshot.state is not None and snapshot.merged_into is None else None
 
 
 def corners(rectangles: Sequence[Rectangle]) -> Iterator[tuple[date, int]]:
@@ -144,8 +143,8 @@ async def test_incremental_rows_equal_the_rows_of_a_rebuild(
     rows = await rows_after(owner, log, cuts)
 
     stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    assert order(rows_by_clock(rows, b"r")) == order(rectangles_recorded(stream))
-    assert order(rows_by_clock(rows, b"p")) == order(rectangles_published(stream))
+    assert order(rows_by_clock(rows, b"r")) == order(recorded_rectangles(stream))
+    assert order(rows_by_clock(rows, b"p")) == order(published_rectangles(stream))
     assert order(rows) == order(rectangles(stream))
 
 
@@ -157,7 +156,7 @@ async def test_rows_of_events_in_order_are_written_once(
     stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
     assert is_chronological(stream)
     rows = order(rectangles(stream))
-    assert rows == order([*rectangles_recorded(stream), *rectangles_published(stream)])
+    assert rows == order([*recorded_rectangles(stream), *published_rectangles(stream)])
     assert rows == order(await rows_after(owner, log, cuts))
 
 
@@ -194,7 +193,7 @@ async def test_list_pages_have_exactly_the_matching_deals_at_any_as_of_point(
     ]
     clock = data.draw(st.sampled_from([b"r", b"p"]))
     all_rows = [r for stream in streams for r in rectangles(stream)]
-    terms = sorted({term for r in all_rows for term in r.what.terms.split()} | {"sector:none"})
+    terms = sorted({term for r in all_rows for term in r.row.terms.split()} | {"sector:none"})
     day, known = data.draw(st.sampled_from(sorted(set(corners(rows_by_clock(all_rows, clock))))))
     required_terms = data.draw(st.lists(st.sampled_from(terms), unique=True, max_size=2))
     any_of = data.draw(st.none() | st.lists(st.sampled_from(terms), unique=True, min_size=1, max_size=2))
@@ -227,7 +226,7 @@ async def test_list_pages_have_exactly_the_matching_deals_at_any_as_of_point(
             page = await owner.fetch(statement, *arguments)
             deals += [row["deal"] for row in page]
 
-    terms_of_row = {r.deal: r.what for r in rows_by_clock(all_rows, clock) if covers(r, day, known)}
+    terms_of_row = {r.deal: r.row for r in rows_by_clock(all_rows, clock) if covers(r, day, known)}
     assert deals == sorted((deal for deal, content in terms_of_row.items() if matches(content)), reverse=descending)
 
 
@@ -236,12 +235,12 @@ async def test_list_pages_have_exactly_the_matching_deals_at_any_as_of_point(
 def test_each_corner_of_each_rectangle_equals_the_full_fold(log: LogBuilder) -> None:
     stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
 
-    recorded = rectangles_recorded(stream)
+    recorded = recorded_rectangles(stream)
     for day, position in corners(recorded):
         expected = expected_row(log, AsOf(effective_on=day, position=position))
         assert _rows_at(recorded, day, position) == ([] if expected is None else [expected])
 
-    published = rectangles_published(stream)
+    published = published_rectangles(stream)
     for day, number in corners(published):
         as_of = AsOf(effective_on=day, published_on=date.fromordinal(max(1, number)))
         expected = expected_row(log, as_of)
@@ -252,7 +251,7 @@ def test_each_corner_of_each_rectangle_equals_the_full_fold(log: LogBuilder) -> 
 @given(log=logs(admitted=True))
 def test_rectangles_of_a_deal_are_disjoint_half_open_and_not_empty(log: LogBuilder) -> None:
     stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
-    for drawn_rectangles in (rectangles_recorded(stream), rectangles_published(stream)):
+    for drawn_rectangles in (recorded_rectangles(stream), published_rectangles(stream)):
         for r in drawn_rectangles:
             assert r.effective_from < r.effective_to
             assert r.known_from < r.known_to
@@ -262,4 +261,4 @@ def test_rectangles_of_a_deal_are_disjoint_half_open_and_not_empty(log: LogBuild
 
 
 def _rows_at(rectangles: Sequence[Rectangle], day: date, known: int) -> list[Any]:
-    return [r.what for r in rectangles if covers(r, day, known)]
+    return [r.row for r in rectangles if covers(r, day, known)]
