@@ -1,1 +1,1 @@
-"""The log: what can happen, how it is stored, and how its integrity is proved."""
+"""The log: event types, canonical bytes, decoding, validation, append and read."""

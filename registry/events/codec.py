@@ -1,10 +1,9 @@
-"""Events ↔ stored bytes: the canonical JSON that is hashed and kept, and the upcasters that read what older versions
-wrote.
+"""Canonical bytes of events, and the upcasters that decode the bytes of earlier releases.
 
-Two byte strings are kept of an event. Its **content** is what was said (event, sources, note). Its **entry** is the
-envelope that becomes a leaf of the tree: everything the registry adds, and a salted digest of the content, so that
-content erased by law leaves every proof valid and cannot be guessed from what stays. Both are RFC 8785 (JCS)
-canonical JSON. Stored bytes are never rewritten: upcasting happens on the way out, after hashing.
+An event is stored as two byte strings. Its **content** is the event, its sources and its note. Its **entry** is the
+envelope that becomes a leaf of the Merkle tree: the fields that the registry adds, and a salted digest of the content.
+Redaction erases the content and the salt, so every proof stays valid and the content cannot be guessed. Both are
+canonical JSON (RFC 8785). Stored bytes are never rewritten: upcasting happens when they are read, after hashing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from registry.errors import UnknownEventType
 from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, StreamKind
 from registry.events.values import Source, Text, decode_hook
 
-# msgspec's sorted order is RFC 8785's for our grammar: keys are ASCII names, and no event holds a float
+# msgspec's sorted order equals that of RFC 8785 here: all keys are ASCII, and no event holds a float
 # (tests/events/test_codec.py::test_canonical_bytes_are_those_of_rfc_8785).
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -31,7 +30,7 @@ SALT_BYTES = 32
 
 
 class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """What was said: the event, who said so, and why the registry recorded it."""
+    """The event, its sources, and a note on why it is recorded."""
 
     event: AnyEvent
     sources: tuple[Source, ...] = ()
@@ -59,8 +58,8 @@ class Entry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=T
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-# (type, the schema version it reads) → one step to the next version. A changed shape adds one line here and a golden
-# file.
+# From (event type, schema version) to the function that returns the next version. A changed event adds one line here
+# and a golden file.
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 
 _content = msgspec.json.Decoder(Content, dec_hook=decode_hook)
@@ -69,7 +68,7 @@ _raw_content = msgspec.json.Decoder()
 
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785 canonical JSON of a struct of events, or of an entry."""
+    """Encode a value as canonical JSON (RFC 8785)."""
     return _encode(value)
 
 
@@ -78,31 +77,36 @@ _random = bytearray()
 
 
 def random_bytes(count: int) -> bytes:
-    """So many bytes of the system's secure randomness, each given once.
+    """Return bytes from the operating system's secure random source.
 
-    Fetched some at a time: two calls of the system for each event took a fifth of judging it.
+    They are read in blocks: two system calls per event took a fifth of the time that validating it takes.
     """
     if len(_random) < count:
         _random.extend(os.urandom(max(count, _RANDOM_BUFFER_BYTES)))
-    given = bytes(_random[-count:])
+    taken = bytes(_random[-count:])
     del _random[-count:]
-    return given
+    return taken
 
 
 def content_digest(salt: bytes, content: bytes) -> str:
-    """Hex SHA-256 of salt ‖ content. The salt has a fixed length, so the two cannot be shifted against each other."""
+    """Hex SHA-256 of salt ‖ content. The salt has a fixed length, so no other pair gives the same input."""
     return hashlib.sha256(salt + content).hexdigest()
 
 
 def decode_entry(data: bytes) -> Entry:
-    """The envelope behind a leaf. Raises msgspec.ValidationError when the bytes are not an entry."""
+    """Decode an entry.
+
+    Raises:
+        msgspec.ValidationError: The bytes are not an entry.
+    """
     return _entry.decode(data)
 
 
 def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Content:
-    """What was said, in today's shape, whatever version wrote it.
+    """Decode content of any schema version into the current one.
 
-    Raises UnknownEventType when the type or schema version is not known: it is never skipped.
+    Raises:
+        UnknownEventType: This release does not know the event type or the schema version.
     """
     known = EVENT_TYPES.get(type)
     if known is None or schema > known.schema:
@@ -120,24 +124,24 @@ def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Co
 
 
 def stream_name(kind: StreamKind, slug: str) -> str:
-    """A stream's name in the log: kind and slug."""
+    """The name of a stream in the log, such as `deal/aws-korea-2031`."""
     return f"{kind}/{slug}"
 
 
 def published_on(sources: tuple[Source, ...], recorded_at: datetime) -> date:
-    """The day the public could know: the earliest dated source's, else the UTC day of recording."""
+    """The earliest date among the sources, or the UTC day of recording if none is dated."""
     dated = [source.published_on for source in sources if source.published_on is not None]
     return min(dated) if dated else recorded_at.date()
 
 
 def from_row(row: Any) -> Recorded:
-    """A stored row (the columns of `events`, and `content` of `event_contents`) as a Recorded.
+    """Decode a row with the columns of `events` and the `content` of `event_contents`.
 
-    Erased content gives event None; what it goes on doing to others, its redaction says (`history.revived`).
+    A redacted event has no content and gets the event None; the fold takes its effect from the redaction.
     """
     kind, slug = row["stream"].split("/", 1)
     content = row["content"]
-    said = decode_content(content, row["type"], row["schema"], row["position"]) if content is not None else None
+    decoded = decode_content(content, row["type"], row["schema"], row["position"]) if content is not None else None
     return Recorded(
         position=row["position"],
         kind=kind,
@@ -150,9 +154,9 @@ def from_row(row: Any) -> Recorded:
         published_on=row["published_on"],
         recorded_at=row["recorded_at"],
         recorded_by=row["recorded_by"],
-        event=said.event if said else None,
-        sources=said.sources if said else (),
-        note=said.note if said else None,
+        event=decoded.event if decoded else None,
+        sources=decoded.sources if decoded else (),
+        note=decoded.note if decoded else None,
         leaf_hash=row["leaf_hash"],
         erased=content is None,
     )

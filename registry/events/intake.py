@@ -1,6 +1,7 @@
-"""What is posted, from bytes to announcements: strict, with every fault named by its place (RFC 6901 pointer).
+"""Strict decoding of request bodies into announcements. Each error names its field by a JSON pointer (RFC 6901).
 
-Shape is msgspec's to check, values are `validation.py`'s; what a lenient reader of JSON would let pass is refused here.
+msgspec checks the types, `validation.py` checks the values. This module also refuses duplicate keys, of which a JSON
+decoder keeps the last.
 """
 
 from __future__ import annotations
@@ -25,50 +26,60 @@ A = TypeVar("A", bound=Announcement | OrganizationAnnouncement)
 
 
 class ImportLine(Announcement, frozen=True, kw_only=True):
-    """One line of an import: an announcement and the deal it is about."""
+    """One line of an import: an announcement, and the deal that it is for."""
 
     deal: values.Slug
 
 
 class OrganizationImportLine(OrganizationAnnouncement, frozen=True, kw_only=True):
-    """The same for an organization."""
+    """One line of an import: an announcement, and the organization that it is for."""
 
     organization: values.Slug
 
 
-class _Names(Struct):
-    """What a line says it is about, before anything else of it is looked at."""
+class _LineTarget(Struct):
+    """The stream that a line of an import names."""
 
     deal: Any = None
     organization: Any = None
 
 
 class AnnouncementDecoder(Generic[A]):
-    """Decodes one body into one announcement, or a list of them."""
+    """Decodes a body into one announcement or a list of them."""
 
     def __init__(self, shape: type[A]) -> None:
         self._one: msgspec.json.Decoder[A] = msgspec.json.Decoder(shape, dec_hook=decode_hook)
         self._list: msgspec.json.Decoder[list[A]] = msgspec.json.Decoder(list[shape], dec_hook=decode_hook)  # type: ignore[valid-type]
 
     def decode_one(self, body: bytes) -> A:
-        """One announcement. Raises NotJson, or Invalid with each fault's pointer."""
+        """Decode a body that is one announcement.
+
+        Raises:
+            NotJson: The body is not JSON.
+            Invalid: Fields are wrong.
+        """
         announcement: A = decode(self._one, body)
-        faults = list(validation.validate(announcement, ""))
-        if faults:
-            raise Invalid(faults)
+        errors = list(validation.validate(announcement, ""))
+        if errors:
+            raise Invalid(errors)
         return announcement
 
     def decode_many(self, body: bytes) -> list[A]:
-        """The announcements of a body that is one object or a non-empty list. Raises NotJson, or Invalid."""
+        """Decode a body that is one announcement or a non-empty list of them.
+
+        Raises:
+            NotJson: The body is not JSON.
+            Invalid: Fields are wrong.
+        """
         if not body.lstrip(b" \t\r\n").startswith(b"["):
             return [self.decode_one(body)]
         announcements: list[A] = decode(self._list, body)
         if not announcements:
             raise Invalid([FieldError("", "no_announcement")])
-        faults = [fault for i, a in enumerate(announcements) for fault in validation.validate(a, f"/{i}")]
-        faults += _repeated_ids(announcements)
-        if faults:
-            raise Invalid(faults)
+        errors = [error for i, a in enumerate(announcements) for error in validation.validate(a, f"/{i}")]
+        errors += _repeated_ids(announcements)
+        if errors:
+            raise Invalid(errors)
         return announcements
 
 
@@ -80,7 +91,12 @@ def _repeated_ids(announcements: list[A]) -> Iterator[FieldError]:
 
 
 def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
-    """A body, strictly. Raises NotJson, or Invalid with the fault's pointer."""
+    """Decode a body strictly.
+
+    Raises:
+        NotJson: The body is not JSON.
+        Invalid: A field has the wrong type, or a key is repeated.
+    """
     try:
         decoded = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -88,9 +104,8 @@ def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise Invalid([_to_field_error(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(body, error) from None
-    # Of two equal keys the decoder keeps the last, and the other's text would vanish unseen. Without escapes, every
-    # string of the body that is not in the canonical form again is a dropped key, or a default that was spelled out:
-    # only then look closely.
+    # msgspec keeps the last of two equal keys. Without escapes, the canonical form has as many strings as the body
+    # unless a key was dropped or a default was written out, so only those bodies are scanned.
     if b"\\" in body or body.count(b'"') != canonical(decoded).count(b'"'):
         _refuse_duplicates(body)
     return decoded
@@ -129,7 +144,6 @@ def _not_json(body: bytes, error: BaseException) -> NotJson:
 
 
 # --- msgspec's messages as codes --------------------------------------------------------------------------------------
-
 
 _AT = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -206,20 +220,20 @@ def _structs() -> list[type[Struct]]:
 
 @cache
 def _fields() -> list[str]:
-    """The names of all fields there are."""
+    """The names of all fields of all events."""
     return sorted({name for struct in _structs() for name in struct.__struct_encode_fields__})
 
 
 @cache
 def _choices() -> dict[str, tuple[str, ...]]:
-    """The words that fields of these names can have."""
-    found: dict[str, tuple[str, ...]] = {}
+    """The values that a vocabulary allows, by field name."""
+    choices: dict[str, tuple[str, ...]] = {}
     for struct in _structs():
         for name, hint in get_type_hints(struct).items():
             for part in (hint, *get_args(hint)):
                 if get_origin(part) is Literal:
-                    found[name] = tuple(dict.fromkeys((*found.get(name, ()), *get_args(part))))
-    return found
+                    choices[name] = tuple(dict.fromkeys((*choices.get(name, ()), *get_args(part))))
+    return choices
 
 
 @cache
@@ -238,24 +252,29 @@ organization_announcements = AnnouncementDecoder(OrganizationAnnouncement)
 import_lines = AnnouncementDecoder(ImportLine)
 organization_import_lines = AnnouncementDecoder(OrganizationImportLine)
 
-_target = msgspec.json.Decoder(_Names)
+_target = msgspec.json.Decoder(_LineTarget)
 
 
 def import_line(line: bytes) -> tuple[StreamKind, str, Announcement | OrganizationAnnouncement]:
-    """One line of an import: which stream it is for, and what is announced. Raises NotJson, or Invalid."""
+    """Decode a line of an import into the kind and slug of its stream, and its announcement.
+
+    Raises:
+        NotJson: The line is not JSON.
+        Invalid: Fields are wrong.
+    """
     try:
-        names = _target.decode(line)
+        target = _target.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        names = _Names(deal="")
-    if names.organization is not None and names.deal is None:
-        about: OrganizationImportLine = organization_import_lines.decode_one(line)
-        return "organization", about.organization, about
+        target = _LineTarget(deal="")
+    if target.organization is not None and target.deal is None:
+        organization_line: OrganizationImportLine = organization_import_lines.decode_one(line)
+        return "organization", organization_line.organization, organization_line
     announcement: ImportLine = import_lines.decode_one(line)
     return "deal", announcement.deal, announcement
 
 
 def as_uuid(text: str) -> UUID | None:
-    """The UUID that a text spells, or None."""
+    """Parse a UUID; None if the text is not one."""
     try:
         return UUID(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Where something stands in a JSON text, and what lenient readers of JSON let pass.
+"""Locate errors and duplicate keys in a JSON text.
 
-Decoding is msgspec's work; this only looks at what it refused, or may have swallowed: duplicate keys, of which decoders
-keep the last. Slow, therefore bounded, and never asked about what is in order.
+msgspec decodes bodies. This slower scanner runs on bodies that msgspec refuses, and on those that may have duplicate
+keys.
 """
 
 from __future__ import annotations
@@ -13,32 +13,38 @@ from typing import Any
 
 from msgspec import Struct
 
-# Beyond it no place is named: a text of this size is not written by hand, and looking must not keep others waiting.
-SEARCHED = 2**20
+# Errors after the first MiB get no pointer, so that scanning a large body does not block the event loop.
+MAX_SCANNED_BYTES = 2**20
 
-# Deeper than any announcement.
-DEEP = 50
+# No announcement is nested this deeply.
+MAX_DEPTH = 50
 
 _TOKEN = re.compile(rb'[ \t\r\n]*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*"?)|([^ \t\r\n{}\[\],:"]+))', re.DOTALL)
 
 
 class DuplicateKeyError(ValueError):
-    """A key stands twice in one object."""
+    """An object has a key twice."""
 
 
 class _Level(Struct):
-    """An object or a list that is open: where in it the reader is, and which keys it has met."""
+    """An open object or list: the scanner's place in it, and the keys so far."""
 
     is_object: bool
     at: str | int | None
     awaits_key: bool
-    met: set[str]
+    keys: set[str]
     repeated: bool = False
 
 
 def refuse_duplicates(body: bytes) -> None:
-    """Raises TwiceError for duplicate keys, ValueError for what is no JSON, and RecursionError for endless nesting."""
-    # Numbers stay text: how long they are is no concern of this.
+    """Check that no object of a JSON text has a key twice.
+
+    Raises:
+        DuplicateKeyError: An object has a key twice.
+        ValueError: The text is not JSON.
+        RecursionError: The text is nested too deeply.
+    """
+    # Numbers stay text: converting a number with a million digits would take seconds.
     json.loads(
         body.decode(), object_pairs_hook=_reject_duplicate, parse_constant=_no_constant, parse_int=str, parse_float=str
     )
@@ -50,21 +56,21 @@ def _reject_duplicate(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def pointer_at(body: bytes, offset: int) -> str:
-    """The JSON Pointer (RFC 6901) of the value in which a byte stands."""
-    there: list[_Level] = []
+    """The JSON pointer (RFC 6901) of the value that contains a byte."""
+    open_levels: list[_Level] = []
     for end, levels in _walk(body):
-        there = levels
+        open_levels = levels
         if end > offset:
             break
-    return _pointer(there)
+    return _pointer(open_levels)
 
 
 def duplicate_key_pointer(body: bytes) -> str:
-    """The JSON Pointer of the first key that stands twice in its object."""
+    """The JSON pointer of the first key that its object has twice."""
     for _, levels in _walk(body):
         if levels and levels[-1].repeated:
             return _pointer(levels)
@@ -72,18 +78,18 @@ def duplicate_key_pointer(body: bytes) -> str:
 
 
 def deepest_pointer(body: bytes) -> str:
-    """The JSON Pointer of the field in which nesting goes on and on."""
+    """The JSON pointer of the field that is nested too deeply."""
     for _, levels in _walk(body):
-        if len(levels) > DEEP:
-            named = next((i for i, level in enumerate(levels) if not level.is_object and i > 1), 4)
-            return _pointer(levels[: min(named, 4)])
+        if len(levels) > MAX_DEPTH:
+            depth = next((i for i, level in enumerate(levels) if not level.is_object and i > 1), 4)
+            return _pointer(levels[: min(depth, 4)])
     return ""
 
 
 def _walk(body: bytes) -> Iterator[tuple[int, list[_Level]]]:
-    """Each token's end, with what is open there."""
+    """The end of each token, with the objects and lists that are open there."""
     levels: list[_Level] = []
-    for token in _TOKEN.finditer(body[:SEARCHED]):
+    for token in _TOKEN.finditer(body[:MAX_SCANNED_BYTES]):
         sign, text, _ = token.groups()
         level = levels[-1] if levels else None
         if sign in (b"{", b"["):
@@ -97,8 +103,8 @@ def _walk(body: bytes) -> Iterator[tuple[int, list[_Level]]]:
             level.awaits_key = False
         elif text is not None and level is not None and level.awaits_key:
             key = _text(text)
-            level.repeated = key in level.met
-            level.met.add(key)
+            level.repeated = key in level.keys
+            level.keys.add(key)
             level.at = key
         yield token.end(), levels
 
@@ -115,5 +121,5 @@ def _pointer(levels: list[_Level]) -> str:
 
 
 def escape(key: str) -> str:
-    """A key as a part of a JSON Pointer."""
+    """Escape a key for a JSON pointer."""
     return key.replace("~", "~0").replace("/", "~1")

@@ -1,6 +1,6 @@
-"""What the types of announcements cannot say: real places, real dates, ranges the right way round, check digits.
+"""Validation of announcements beyond their types: existing places, calendar dates, ordered ranges, check digits.
 
-These checks hold for what comes in, never for what is stored: a code that a register withdraws must still be readable.
+It applies to announcements that arrive, not to stored events: a code that its register withdraws must still decode.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from registry.events.types import (
 )
 from registry.events.values import Amount, Horizon, Localized, Source
 
-# A day outside of these is a slip; and no day is so late that none comes after it.
+# A date outside this range is a typing error. The upper bound leaves a day after every date.
 FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
 
-# Longer lists inside of one event belong into several.
+# A longer list belongs in several events.
 MAX_LIST_ITEMS = 200
 
 
@@ -44,7 +44,7 @@ _UNDATED = (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted)
 
 
 def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
-    """The faults of a well-shaped announcement. `at` is the pointer of the announcement in the body."""
+    """Find the wrong values of a decoded announcement. `at` is its JSON pointer in the body."""
     event = announcement.event
     if announcement.effective_on is None and not isinstance(event, _UNDATED):
         yield FieldError(f"{at}/effective_on", "required_effective_on")
@@ -79,11 +79,11 @@ def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
 
 
 def _claim(event: ClaimReported, at: str) -> Iterator[FieldError]:
-    # Whether the field can be claimed at all, and takes this type, is the deal's to say.
+    # `domain/deal.py` checks whether the field accepts claims and values of this type.
     check = _CHECKS.get(event.field.rsplit("/", 1)[1])
-    wrong = check(event.value) if check is not None and isinstance(event.value, str) else None
-    if wrong:
-        yield wrong.at(at)
+    error = check(event.value) if check is not None and isinstance(event.value, str) else None
+    if error:
+        yield error.at(at)
 
 
 def _sources(sources: tuple[Source, ...], at: str) -> Iterator[FieldError]:
@@ -92,13 +92,13 @@ def _sources(sources: tuple[Source, ...], at: str) -> Iterator[FieldError]:
             yield FieldError(f"{at}/sources/{i}", "source_empty")
         for name in ("url", "archived_url"):
             address = getattr(source, name)
-            wrong = _url(address) if address is not None else None
-            if wrong:
-                yield wrong.at(f"{at}/sources/{i}/{name}")
+            error = _url(address) if address is not None else None
+            if error:
+                yield error.at(f"{at}/sources/{i}/{name}")
         yield from _day(source.published_on, f"{at}/sources/{i}/published_on")
 
 
-# A host with neither a port nor a user: most of them, and quicker to see than by the rules of all URLs.
+# Fast path for most URLs: a host without port and user.
 _PLAIN = re.compile(r"https?://[a-z0-9-]+(\.[a-z0-9-]+)*(?:[/?#]|\Z)")
 
 
@@ -123,13 +123,13 @@ def _day(day: date | None, at: str) -> Iterator[FieldError]:
 
 
 def _values(value: Struct, at: str) -> Iterator[FieldError]:
-    """Walks an event's fields and checks each value by its name or its type."""
+    """Check each field of a struct, by its name or by its type, and the fields of nested structs."""
     if isinstance(value, EventCorrected):
         return
     for name, encoded in _checked(type(value)):
-        found = getattr(value, name)
-        if found is not None and found != ():
-            yield from _value(name, found, f"{at}/{encoded}")
+        field_value = getattr(value, name)
+        if field_value is not None and field_value != ():
+            yield from _value(name, field_value, f"{at}/{encoded}")
     match value:
         case Horizon(from_=str(begin), until=str(end)) if not (_edtf(begin) or _edtf(end)):
             if first_day(begin) > last_day(end):
@@ -143,14 +143,14 @@ def _values(value: Struct, at: str) -> Iterator[FieldError]:
 
 @cache
 def _checked(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
-    """The fields of a type, with their names in JSON, of which there may be something to check."""
+    """The fields of a struct that need checks, with their names in JSON."""
     hints = get_type_hints(kind)
     names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
     return tuple((name, encoded) for name, encoded in names if name in _CHECKS or _has_parts(hints[name]))
 
 
 def _has_parts(hint: Any) -> bool:
-    """Whether a value of this type is, or has, a struct or a list."""
+    """Whether a value of this type is or contains a struct, a list or a localized text."""
     kind = get_origin(hint) or hint
     return (isinstance(kind, type) and issubclass(kind, (Struct, tuple, Localized))) or any(
         map(_has_parts, get_args(hint))
@@ -172,9 +172,9 @@ def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
                 if isinstance(item, Struct):
                     yield from _values(item, f"{at}/{i}")
         case str() if name in _CHECKS:
-            wrong = _CHECKS[name](value)
-            if wrong:
-                yield wrong.at(at)
+            error = _CHECKS[name](value)
+            if error:
+                yield error.at(at)
         case _:
             pass
 
@@ -183,11 +183,11 @@ def _amount(amount: Amount, at: str) -> Iterator[FieldError]:
     if amount.value is amount.low is amount.high is amount.wording is None:
         yield FieldError(f"{at}/value", "required_amount")
     bounds = [(n, Decimal(b)) for n in ("low", "value", "high") if (b := getattr(amount, n)) is not None]
-    for (name, bound), (above, higher) in pairwise(bounds):
-        if bound > higher:
-            yield FieldError(f"{at}/{above}", "less_than_field", other=name)
-    stated = [amount.currency, *(s.currency for s in amount.stated_as)]
-    if len(stated) != len(set(stated)):
+    for (lower_name, lower), (upper_name, upper) in pairwise(bounds):
+        if lower > upper:
+            yield FieldError(f"{at}/{upper_name}", "less_than_field", other=lower_name)
+    currencies = [amount.currency, *(s.currency for s in amount.stated_as)]
+    if len(currencies) != len(set(currencies)):
         yield FieldError(f"{at}/stated_as", "currency_repeated")
 
 
@@ -215,8 +215,8 @@ def _longitude(text: str) -> FieldError | None:
 
 
 def _deal_or_pledge(text: str) -> FieldError | None:
-    named = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)?", text, re.ASCII)
-    return None if named else FieldError("", "deal_or_pledge")
+    match = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)?", text, re.ASCII)
+    return None if match else FieldError("", "deal_or_pledge")
 
 
 _CHECKS: dict[str, Callable[[str], FieldError | None]] = {
@@ -233,9 +233,9 @@ _CHECKS: dict[str, Callable[[str], FieldError | None]] = {
 
 
 def _check_korean_brn(text: str) -> bool:
-    """A Korean business registration number: its last digit checks the nine before it.
+    """Whether a Korean business registration number has a valid check digit.
 
-    Weights 1, 3, 7 over and over and 5 for the ninth, whose product counts by both of its digits.
+    The first nine digits have the weights 1, 3, 7, 1, 3, 7, 1, 3, 5; the tens of the ninth product are added as well.
     """
     if not brn.is_valid(text):
         return False

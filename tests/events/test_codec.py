@@ -1,4 +1,4 @@
-"""Stored bytes are RFC 8785 canonical JSON over everything that can be recorded, and are read back as what was said."""
+"""Canonical bytes of events (RFC 8785): every event encodes to them and decodes from them unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BEYOND_EVENTS = {"structures", "values", "weird"}
 
 
 @pytest.mark.parametrize("path", sorted((JCS / "input").glob("*.json")), ids=lambda path: path.stem)
-def test_the_vectors_of_rfc_8785_s_authors(path: Path) -> None:
+def test_canonical_matches_the_vectors_of_the_authors_of_rfc_8785(path: Path) -> None:
     wanted = bytes.fromhex((JCS / "outhex" / f"{path.stem}.txt").read_text())
     value = json.loads(path.read_text())
     assert rfc8785.dumps(value) == wanted  # the oracle below is one
@@ -60,7 +60,7 @@ def parts(shape: Any, seen: set[Any]) -> Iterator[Any]:
             yield from parts(part, seen)
 
 
-def test_no_value_in_an_event_has_two_ways_to_be_written() -> None:
+def test_every_value_of_an_event_has_one_canonical_form() -> None:
     known = (
         shapes.StructType, shapes.UnionType, shapes.Metadata, shapes.StrType, shapes.IntType, shapes.LiteralType,
         shapes.NoneType, shapes.DateType, shapes.DateTimeType, shapes.UUIDType, shapes.VarTupleType,
@@ -161,7 +161,7 @@ def test_canonical_bytes_are_those_of_rfc_8785(content: Content) -> None:
 
 @whole_grammar
 @given(contents())
-def test_what_was_said_is_read_back(content: Content) -> None:
+def test_decoded_content_equals_the_encoded_content(content: Content) -> None:
     data = canonical(content)
     read = decode_content(data, tag_of(content.event), content.event.schema)
     assert read == content
@@ -184,13 +184,13 @@ def test_what_was_said_is_read_back(content: Content) -> None:
         version=st.integers(1, 2**31 - 1),
     )
 )
-def test_an_entry_is_canonical_and_says_the_same_to_the_microsecond(entry: Entry) -> None:
+def test_entry_is_canonical_and_keeps_microseconds(entry: Entry) -> None:
     data = canonical(entry)
     assert rfc8785.dumps(json.loads(data)) == data
     assert decode_entry(data) == entry
 
 
-def test_an_instant_is_written_in_utc_with_a_z_and_as_many_digits_as_it_has() -> None:
+def test_instant_is_encoded_in_utc_without_trailing_zeros() -> None:
     entry = Entry(
         content="00" * 32,
         effective_on=None,
@@ -207,7 +207,7 @@ def test_an_instant_is_written_in_utc_with_a_z_and_as_many_digits_as_it_has() ->
     assert b'"recorded_at":"2025-10-29T01:02:03.000400Z"' in canonical(entry)
 
 
-def test_equal_statements_have_equal_bytes_however_they_were_typed() -> None:
+def test_equal_content_has_equal_bytes_whatever_its_json_spelling() -> None:
     bare = b'{"event":{"type":"pledge_announced","pledge":"total"}}'
     spelled = (
         b'{ "note" : null, "sources": [], "event": {"by": [], "amount": null, "pledge": "total", '
@@ -225,14 +225,14 @@ def test_equal_statements_have_equal_bytes_however_they_were_typed() -> None:
 
 
 @given(st.binary(min_size=SALT_BYTES, max_size=SALT_BYTES), st.binary(max_size=80), st.integers(0, 10**6))
-def test_a_digest_is_of_its_salt_and_content_and_of_no_other(salt: bytes, content: bytes, bit: int) -> None:
+def test_digest_changes_with_any_bit_of_salt_or_content(salt: bytes, content: bytes, bit: int) -> None:
     both = salt + content
     changed = bytearray(both)
     changed[bit // 8 % len(both)] ^= 1 << bit % 8
     assert content_digest(bytes(changed[:SALT_BYTES]), bytes(changed[SALT_BYTES:])) != content_digest(salt, content)
 
 
-def test_an_event_counts_as_published_on_its_earliest_dated_source_s_day() -> None:
+def test_event_is_published_on_the_earliest_date_of_its_sources() -> None:
     recorded_at = datetime(2025, 10, 29, 23, 30, tzinfo=UTC)
     dated = [Source(publisher="a", published_on=date(2025, 10, day)) for day in (28, 27)]
     undated = Source(publisher="b")

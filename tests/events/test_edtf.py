@@ -1,4 +1,4 @@
-"""Loose dates: what they can mean, and what is none."""
+"""EDTF dates: their first and last possible day, and texts that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from registry.events.edtf import first_day, last_day
         ("../2025-07", "0001-01-01", "2025-07-31"),
     ],
 )
-def test_what_a_loose_date_can_mean(text: str, first: str, last: str) -> None:
+def test_edtf_date_has_a_first_and_a_last_day(text: str, first: str, last: str) -> None:
     assert (first_day(text), last_day(text)) == (date.fromisoformat(first), date.fromisoformat(last))
 
 
@@ -50,7 +50,7 @@ def test_what_a_loose_date_can_mean(text: str, first: str, last: str) -> None:
         "////",
     ],
 )
-def test_what_is_no_date(text: str) -> None:
+def test_text_that_is_not_edtf_is_refused(text: str) -> None:
     for day in (first_day, last_day):
         with pytest.raises(ValueError, match=re.escape(repr(text))):
             day(text)

@@ -1,4 +1,4 @@
-"""Writes the golden file of an event type that has none yet: `python -m tests.golden.make`.
+"""Write the golden file of an event type that has none: `python -m tests.golden.make`.
 
 A golden file is how an event of this type was stored, read and folded on its first day. It is written once; this
 program changes none that is there. A new schema version is a new file beside the old one, and so is an optional field
@@ -89,7 +89,7 @@ ORGANIZATION = {"type": "organization_registered", "name": BOTH, "country": "KR"
 PARENT = {"type": "parent_set", "parent": "sk-square", "control": "owns", "share": "20.07"}
 ORGANIZATION_MERGED = {"type": "organization_merged", "into": "sk-group", "reason": "The same."}
 
-# What leads up to an event of each type, and the event, with every field that it can have.
+# For each event type, the events that must come before it, and the event with every field.
 STORIES: dict[str, list[dict[str, Any]]] = {
     "deal_registered": [REGISTERED],
     "deal_revised": [
@@ -189,7 +189,7 @@ STORIES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# Stories of fields that came after the type's first day, by the file's name.
+# Histories with fields that were added to a type later, by file name.
 LATER: dict[str, list[dict[str, Any]]] = {
     "event_redacted.v1.effects": [
         REGISTERED, PLEDGED,
@@ -201,7 +201,7 @@ LATER: dict[str, list[dict[str, Any]]] = {
 
 
 def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
-    """The story as the recorder would store it, with ids, instants and salts that are always the same."""
+    """The history as the recorder stores it, with fixed ids, instants and salts."""
     deal = not story[0]["type"].startswith("organization")
     shape: Any = Announcement if deal else OrganizationAnnouncement
     history: FoldedStream[Any] = FoldedStream("golden", DEALS if deal else ORGANIZATIONS)
@@ -231,7 +231,7 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
 
 
 def salted(one: SealedEvent, salt: bytes) -> SealedEvent:
-    """The same with another salt."""
+    """The event with another salt."""
     entry = msgspec.json.decode(one.entry)
     entry["content"] = content_digest(salt, one.content)
     data = canonical(entry)
@@ -240,7 +240,7 @@ def salted(one: SealedEvent, salt: bytes) -> SealedEvent:
 
 
 def golden(type_: str, events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The file's content."""
+    """The content of the golden file."""
     from tests.golden.test_golden import fold, rows
 
     story = sealed(events)

@@ -1,4 +1,4 @@
-"""Property 19: every stored form of every event that ever was decodes, folds and hashes as on its first day."""
+"""Stored events of every version decode, fold and hash as when they were stored (property 19)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = sorted(Path(__file__).parent.glob("*.json"))
 
 
 def rows(document: dict[str, Any]) -> list[Recorded]:
-    """The stored events, read as a row of the database is."""
+    """The stored events, decoded like rows of the database."""
     found = []
     for stored in document["stored"]:
         columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
@@ -37,7 +37,7 @@ def rows(document: dict[str, Any]) -> list[Recorded]:
 
 
 def fold(events: list[Recorded]) -> Any:
-    """The state that they make, with all clocks open, as JSON."""
+    """The current state of the stream, as JSON."""
     rules: Rules[Any] = DEALS if events[0].kind == "deal" else ORGANIZATIONS
     seen = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, rules)
     return {
@@ -48,7 +48,7 @@ def fold(events: list[Recorded]) -> Any:
 
 
 def holds(then: Any, now: Any) -> bool:
-    """Whether what was read then reads the same now. Fields that came later may stand beside it."""
+    """Whether the present value has everything that the earlier value has. It may have fields that were added later."""
     if isinstance(then, dict):
         return isinstance(now, dict) and all(name in now and holds(value, now[name]) for name, value in then.items())
     if isinstance(then, list):
@@ -57,7 +57,7 @@ def holds(then: Any, now: Any) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_what_was_stored_hashes_reads_and_folds_as_on_its_first_day(path: Path) -> None:
+def test_stored_event_hashes_decodes_and_folds_as_when_it_was_stored(path: Path) -> None:
     document = json.loads(path.read_text())
     previous = None
     for stored in document["stored"]:
@@ -75,19 +75,19 @@ def test_what_was_stored_hashes_reads_and_folds_as_on_its_first_day(path: Path) 
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_what_is_stored_today_is_written_as_on_its_first_day(path: Path) -> None:
+def test_stored_event_encodes_to_the_same_bytes(path: Path) -> None:
     document = json.loads(path.read_text())
     if document["schema"] == EVENT_TYPES[document["type"]].schema:
         content = document["stored"][-1]["content"].encode()
         assert codec.canonical(decode_content(content, document["type"], document["schema"])) == content
 
 
-def test_every_type_and_schema_version_that_ever_was_has_its_file() -> None:
+def test_every_event_type_and_schema_version_has_a_golden_file() -> None:
     wanted = {f"{name}.v{version}" for name, event in EVENT_TYPES.items() for version in range(1, event.schema + 1)}
     assert {path.stem for path in FILES} == {*wanted, *LATER}
 
 
-def test_every_field_of_every_event_stands_in_its_file() -> None:
+def test_golden_files_have_every_field_of_every_event() -> None:
     for name, event in EVENT_TYPES.items():
         said: set[str] = set()
         for path in Path(__file__).parent.glob(f"{name}.v{event.schema}.*"):
@@ -111,7 +111,7 @@ class RenamedContent(Struct, frozen=True, forbid_unknown_fields=True):
     note: str | None = None
 
 
-def test_an_old_shape_is_read_one_version_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_schema_version_is_upcast_one_version_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVENT_TYPES, "condition_lifted", Renamed)
     monkeypatch.setattr(codec, "Content", RenamedContent)
     steps = []
@@ -134,20 +134,20 @@ def test_an_old_shape_is_read_one_version_step_at_a_time(monkeypatch: pytest.Mon
     assert (read.event, steps) == (Renamed(conditions=("data-stays",)), [2, 3, 3])
 
 
-def test_a_version_without_a_way_to_today_s_is_a_loud_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schema_version_without_an_upcaster_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVENT_TYPES, "condition_lifted", Renamed)
     with pytest.raises(UnknownEventType):
         decode_content(b'{"event":{"condition":"c","type":"condition_lifted"}}', "condition_lifted", 1)
 
 
 @pytest.mark.parametrize(("type_", "schema"), [("pledge_dreamt", 1), ("pledge_announced", 2), ("", 1)])
-def test_an_unknown_type_or_version_is_a_loud_error(type_: str, schema: int) -> None:
+def test_unknown_event_type_or_version_is_an_error(type_: str, schema: int) -> None:
     content = b'{"event":{"pledge":"total","type":"pledge_announced"}}'
     with pytest.raises(UnknownEventType, match=r"event 7"):
         decode_content(content, type_, schema, 7)
 
 
-def test_a_row_of_an_unknown_type_stops_whoever_reads_it() -> None:
+def test_reading_a_row_of_an_unknown_type_is_an_error() -> None:
     document = json.loads((Path(__file__).parent / "condition_set.v1.json").read_text())
     stored = document["stored"][-1]
     columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
