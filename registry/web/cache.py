@@ -33,7 +33,7 @@ class PositionCache:
 
     def get(self, page: PageRequest, key: Any) -> Any:
         """The value that was cached at the position of the request; None if there is none."""
-        log = (id(page.registry), page.position)
+        log = (id(page.services), page.position)
         if log != self._log:
             self._entries.clear()
             self._log = log
@@ -43,7 +43,7 @@ class PositionCache:
 
     def put(self, page: PageRequest, key: Any, value: Any) -> None:
         """Cache a value, unless the log has grown since the request read its position."""
-        if (id(page.registry), page.position) == self._log:
+        if (id(page.services), page.position) == self._log:
             self._entries[key] = value
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
@@ -75,12 +75,12 @@ async def cached_page(page: PageRequest, make: Callable[[], Awaitable[Rendered]]
     """A page, made once per address, language, day and log position; made at each request for a signed-in key."""
     if page.key is not None:
         return send(page, await make())
-    key = (page.path, tuple(sorted(page.given.items())), page.language, page.times.today)
-    encoded: EncodedPage | None = pages.get(page, key)
-    if encoded is None:
+    key = (page.path, tuple(sorted(page.query.items())), page.language, page.times.today)
+    cached: EncodedPage | None = pages.get(page, key)
+    if cached is None:
         rendered = await make()
         if rendered.status != 200 or len(rendered.body) > MAX_PAGE_BYTES:
             return send(page, rendered)
-        encoded = encode(rendered.body)
-        pages.put(page, key, encoded)
-    return page_response(page.request, encoded, 200, private=False)
+        cached = encode(rendered.body)
+        pages.put(page, key, cached)
+    return page_response(page.request, cached, 200, private=False)

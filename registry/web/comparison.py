@@ -21,7 +21,6 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import DealChange, PortfolioQueries
 from registry.web import as_of, render
-from registry.web import query as parameters
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
@@ -30,7 +29,7 @@ from registry.web.deals import load_deal
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.provenance import json_text
-from registry.web.query import READ, TWO_POINTS, require_single_axis
+from registry.web.query import READ, TWO_POINTS, as_of_point, require_single_axis
 from registry.web.render import Rendered
 from registry.web.request import Known, PageRequest, Request, page_request
 from registry.web.sliders import MAX_CHANGES, latest_recording_times
@@ -59,7 +58,7 @@ class ComparisonPages(Controller):
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
             stream = view.stream
-            first = next((point for point in (start, page.clocks) if point != AsOf()), first_point(stream))
+            first = next((point for point in (start, page.as_of) if point != AsOf()), first_point(stream))
             comparison = compare_points(stream, first, end, page.times.today)
             return render.render(
                 page,
@@ -118,7 +117,7 @@ class ComparisonPages(Controller):
 
         async def make() -> Rendered:
             days = await portfolio_queries.effective_change_days("r", page.position, MAX_CHANGES)
-            first = next((point for point in (start, page.clocks) if point != AsOf()), recent_point(days))
+            first = next((point for point in (start, page.as_of) if point != AsOf()), recent_point(days))
             changes = await portfolio_queries.changes(first, end, page.times.today)
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
@@ -162,7 +161,7 @@ class ComparisonPages(Controller):
 
 def requested_points(page: PageRequest) -> tuple[AsOf, AsOf]:
     """The two points of a comparison; `AsOf()` where the address has none."""
-    return parameters.clocks(page.asked, "from."), parameters.clocks(page.asked, "to.")
+    return as_of_point(page.params, "from."), as_of_point(page.params, "to.")
 
 
 def requested_list_points(page: PageRequest) -> tuple[AsOf, AsOf]:

@@ -121,8 +121,8 @@ async def deal_table(
     q: str | None,
 ) -> DealTable:
     """The page of the table of deals that the address asks for."""
-    sort: Sort = page.asked.get("sort", "deal")
-    cursor = page.asked.get("cursor", "")
+    sort: Sort = page.params.get("sort", "deal")
+    cursor = page.params.get("cursor", "")
     by_slug, descending = sort in ("deal", "-deal"), sort == "-deal"
     day = page.times.effective_on
     first = await portfolio_queries.page(axis, known, day, terms, q, "", MAX_SORTED, descending)

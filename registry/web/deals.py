@@ -119,7 +119,7 @@ async def load_deal(
         MergedInto: The deal was merged into another one.
     """
     stream = await deal_queries.stream(slug)
-    point = replace(page.clocks, effective_on=page.times.effective_on)
+    point = replace(page.as_of, effective_on=page.times.effective_on)
     snapshot = state_as_of(slug, stream.events, point, DEALS)
     if snapshot.merged_into is not None:
         raise MergedInto(deal=slug, into=snapshot.merged_into)
@@ -132,10 +132,10 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
     first = view.stream.events[0]
     days = change_points(view.stream).effective
     effective = days[0] if days else first.published_on
-    published_on = page.clocks.published_on
+    published_on = page.as_of.published_on
     is_announced = (
-        page.clocks.position is None
-        and page.clocks.recorded_at is None
+        page.as_of.position is None
+        and page.as_of.recorded_at is None
         and (published_on is None or published_on >= first.published_on)
     )
     return render.render(
@@ -155,11 +155,11 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
 async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueries) -> Rendered:
     """The page of a deal that was known at the as-of point."""
     formatter, state = shown(page.language), view.state
-    entries = audit_trail(view.stream.events, page.clocks, DEALS)
+    entries = audit_trail(view.stream.events, page.as_of, DEALS)
     history = history_page(page, entries)
     assessment = await deal_queries.assessment(view.stream, view.snapshot)
     incoming = await deal_queries.incoming(view.slug, page.times.today)
-    path = page.asked.get("field") or main_field(state)
+    path = page.params.get("field") or main_field(state)
     fields = chart_fields(state)
 
     def event_link(event: UUID) -> str:
@@ -175,7 +175,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         ladder=ladder_marks(assessment.ladder, state.stage),
         timeline=timeline(state, entries, page.times.effective_on),
         mark_text=mark_text(page, view.names),
-        chart=two_axis_chart(view.stream, path, page.times.axis, page.clocks, page.times.today)
+        chart=two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.today)
         if path in fields
         else None,
         chart_path=path,

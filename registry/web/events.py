@@ -75,7 +75,7 @@ class EventPages(Controller):
             assert stream is not None
             is_deal = recorded.kind == "deal"
             rules: Any = DEALS if is_deal else ORGANIZATIONS
-            entries = audit_trail(stream.events, page.clocks, rules)
+            entries = audit_trail(stream.events, page.as_of, rules)
             names: dict[str, str] = {}
             if is_deal:
                 names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)

@@ -125,7 +125,7 @@ class FormPages:
         )
 
     async def _deal_titles(self, page: PageRequest) -> list[tuple[str, str]]:
-        axis, known, _ = await self._portfolio.known_axis(page.clocks)
+        axis, known, _ = await self._portfolio.known_axis(page.as_of)
         deals = await self._portfolio.page(axis, known, page.times.today, [], None, "", MAX_SUGGESTIONS)
         localized = shown(page.language).words.localized
         rows = map(msgspec.json.decode, deals.rows)

@@ -31,7 +31,7 @@ from registry.infra.keys import Key
 from registry.queries.streams import StreamReader
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
-from registry.web.query import slug as check_slug
+from registry.web.query import check_slug
 
 StreamKind = Literal["deal", "organization"]
 AnyAnnouncement = Announcement | OrganizationAnnouncement

@@ -32,7 +32,7 @@ class HistoryPage(Struct, frozen=True):
 
 def history_page(page: PageRequest, entries: Sequence[AuditEntry]) -> HistoryPage:
     """The latest events of a history, or the latest before the version that the address names."""
-    before = page.asked.get("before")
+    before = page.params.get("before")
     selected = [entry for entry in entries if before is None or entry.effective.recorded.version < before]
     on_page = selected[-MAX_EVENTS:]
     earlier = len(selected) - len(on_page)

@@ -71,7 +71,7 @@ class LogPages(Controller):
         page = await page_request(request, PARAMETERS)
 
         async def make() -> Rendered:
-            filters = {name: page.asked[name] for name in ("type", "source") if page.asked.get(name)}
+            filters = {name: page.params[name] for name in ("type", "source") if page.params.get(name)}
             events = await log_page(page, log_queries, filters)
             checkpoint, problem = None, None
             try:
@@ -104,12 +104,12 @@ async def log_page(page: PageRequest, log_queries: LogQueries, filters: dict[str
     The positions of matching events are unknown, so a page with filters starts from the beginning of the log.
     """
     if filters:
-        after = page.asked.get("after", 0)
+        after = page.params.get("after", 0)
         events = await log_queries.events(after, EVENTS_PER_PAGE + 1, **filters)
         if len(events) <= EVENTS_PER_PAGE:
             return LogPage(events, after)
         return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)
-    last = page.asked.get("before", page.position + 1) - 1
+    last = page.params.get("before", page.position + 1) - 1
     after = max(0, last - EVENTS_PER_PAGE)
     events = await log_queries.events(after, min(EVENTS_PER_PAGE, last - after)) if last > 0 else []
     return LogPage(events[::-1], after, earlier=after + 1 if after else None)

@@ -52,7 +52,7 @@ class OrganizationPages(Controller):
         page = await page_request(request, {"q": parameters.text, "cursor": parameters.text})
 
         async def make() -> Rendered:
-            cursor, q = page.asked.get("cursor", ""), page.asked.get("q")
+            cursor, q = page.params.get("cursor", ""), page.params.get("q")
             organizations = [
                 msgspec.json.decode(raw) for raw in await organization_queries.page(cursor, q, PAGE_SIZE + 1)
             ]
@@ -106,10 +106,10 @@ class OrganizationPages(Controller):
                 if stream.record.merged_into is not None:
                     raise MergedInto(deal=organization, into=stream.record.merged_into)
                 try:
-                    _, state = await organization_queries.state(organization, page.clocks, page.times.today)
+                    _, state = await organization_queries.state(organization, page.as_of, page.times.today)
                 except NotFound:
                     state = None
-                entries = audit_trail(stream.events, page.clocks, ORGANIZATIONS)
+                entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS)
             slugs = {organization, *(slug for row in deals for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}
@@ -136,7 +136,7 @@ class OrganizationPages(Controller):
 
 async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organization: str) -> list[DealRow]:
     """The deals in which an organization has a role, at the page's as-of point."""
-    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.clocks))
+    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
     term = f"organization:{organization}"
     return deal_rows(await portfolio_queries.page(axis, known, page.times.effective_on, [term], None, "", MAX_DEALS))
 

@@ -90,10 +90,10 @@ async def render_portfolio(
 ) -> Rendered:
     """The overview's page."""
     formatter, day = shown(page.language), page.times.effective_on
-    axis, known, position = await portfolio_queries.known_axis(page.clocks)
-    filters = {name: page.asked[name] for name in FILTERS if name in page.asked}
-    terms, q = filter_terms(page.asked), page.asked.get("q")
-    unit = page.asked.get("unit") or default_currency(page)
+    axis, known, position = await portfolio_queries.known_axis(page.as_of)
+    filters = {name: page.params[name] for name in FILTERS if name in page.params}
+    terms, q = filter_terms(page.params), page.params.get("q")
+    unit = page.params.get("unit") or default_currency(page)
     currency: Any = None if unit == "stated" else unit
 
     facets = await portfolio_queries.facets(axis, known, day, terms, q)
@@ -121,7 +121,7 @@ async def render_portfolio(
         filters=filters,
         names=names,
         unit=unit,
-        sort=page.asked.get("sort", "deal"),
+        sort=page.params.get("sort", "deal"),
         trend=trend,
         korea=maps.korea(),
         world=maps.world() if any(place.code[:2] != "KR" for place in places) else None,

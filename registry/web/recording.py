@@ -26,7 +26,7 @@ from registry.web import render
 from registry.web.form_pages import FormPages, amount_reading
 from registry.web.form_tasks import StreamKind, build_announcement, load_task
 from registry.web.messages import messages
-from registry.web.query import READ
+from registry.web.query import READ, check_slug
 from registry.web.request import Known, Redirected, Request, check_csrf, page_request, public_request
 from registry.web.session import read_form, redirect, require_key
 
@@ -47,9 +47,9 @@ class RecordingPages(Controller):
         """Ask which deal an event belongs to, and go to its form."""
         page = await page_request(request, {"deal": parameters.text, "new": parameters.text})
         require_key(page)
-        if "deal" in page.asked or "new" in page.asked:
-            new = "new" in page.asked
-            slug = parameters.slug(page.asked["new" if new else "deal"].strip())
+        if "deal" in page.params or "new" in page.params:
+            new = "new" in page.params
+            slug = check_slug(page.params["new" if new else "deal"].strip())
             query = {**({"type": "deal_registered"} if new else {}), **page.language_params()}
             raise Redirected(f"/deals/{slug}/record" + (f"?{urlencode(query)}" if query else ""))
         return render.send(page, await form_pages.choose_deal(page))
@@ -124,7 +124,7 @@ async def show_form(
 ) -> Response[bytes]:
     """The form, with the content of the event that it corrects."""
     page = await page_request(request, TASK_PARAMETERS)
-    task = await load_task(streams, require_key(page), kind, slug, page.asked)
+    task = await load_task(streams, require_key(page), kind, slug, page.params)
     typed = {**task.original_values(), "id": str(uuid4()), "version": str(task.version)}
     return render.send(page, await form_pages.form(page, task, typed))
 

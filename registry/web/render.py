@@ -16,8 +16,8 @@ import jinja2
 from litestar import Response
 from msgspec import Struct
 
+from registry.api.conditional import matches
 from registry.i18n import LANGUAGES
-from registry.web import query as parameters
 from registry.web.assets import static_url
 from registry.web.format import shown
 from registry.web.i18n import words
@@ -107,7 +107,8 @@ class Rendered(Struct, frozen=True):
 class EncodedPage(Struct):
     """A rendered page with its ETag, compressed at the first request that accepts gzip.
 
-    Not Litestar's compression: it would compress a cached page at each request, 1.6 ms for the 130 KB of the overview.
+    Not Litestar's compression, which compresses a cached page at each request: for the 52 KB of the overview 0.9 ms at
+    level 3 and 5 ms at its default, where a request for the cached page takes 1.6 ms (2 cores, November 2026).
     """
 
     body: bytes
@@ -154,7 +155,7 @@ def page_response(request: Request, page: EncodedPage, status: int, *, private: 
         "Vary": "Accept-Language, Accept-Encoding, Cookie",
         "Link": f'<{static_url("style.css")}>; rel="preload"; as="style"',
     }
-    if status == 200 and parameters.matches(request, page.etag.removeprefix("W/")):
+    if status == 200 and matches(request.headers.get("if-none-match"), page.etag.removeprefix("W/")):
         return Response(b"", status_code=304, headers=headers, media_type="text/html")
     body = page.body
     if "gzip" in request.headers.get("accept-encoding", ""):

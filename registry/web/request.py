@@ -22,7 +22,7 @@ from registry.web.as_of import PageAsOf
 from registry.web.query import require_single_axis
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
-Known: TypeAlias = Mapping[str, parameters.Parameter[Any]]
+Known: TypeAlias = Mapping[str, parameters.Parameter]
 
 COOKIE = "registry_key"
 MAX_TOKEN_LENGTH = 500
@@ -35,8 +35,8 @@ class PageRequest(Struct):
         request: Litestar's request.
         language: The interface language.
         times: The as-of point that the page shows.
-        asked: The query parameters as values.
-        given: The query parameters as text.
+        params: The values of the query parameters.
+        query: The text of the query parameters.
         key: The signed-in API key.
         token: The secret of that key.
         position: The log position at which the page is made.
@@ -46,8 +46,8 @@ class PageRequest(Struct):
     request: Request
     language: str
     times: PageAsOf
-    asked: dict[str, Any]
-    given: dict[str, str]
+    params: dict[str, Any]
+    query: dict[str, str]
     key: Key | None
     token: str | None
     position: int
@@ -55,11 +55,11 @@ class PageRequest(Struct):
     _sticky_query: str | None = None
 
     @property
-    def registry(self) -> Any:
+    def services(self) -> Any:
         return self.request.app.state.services
 
     @property
-    def clocks(self) -> AsOf:
+    def as_of(self) -> AsOf:
         return self.times.clocks
 
     @property
@@ -86,20 +86,20 @@ class PageRequest(Struct):
 
     def here(self, **changes: Any) -> str:
         """The address of this page with some query parameters changed; None removes one."""
-        return _address(self.path, _changed({n: v for n, v in self.given.items() if n != "cursor"}, changes))
+        return _address(self.path, _changed({n: v for n, v in self.query.items() if n != "cursor"}, changes))
 
     def language_params(self) -> dict[str, str]:
         """The query parameter of the language, if the address has it."""
-        return {"lang": self.given["lang"]} if "lang" in self.given else {}
+        return {"lang": self.query["lang"]} if "lang" in self.query else {}
 
     def sticky_params(self) -> dict[str, str]:
         """The query parameters that links keep: the as-of point, the axis of the time slider and the language."""
-        axis = {"axis": self.given["axis"]} if "axis" in self.given else {}
+        axis = {"axis": self.query["axis"]} if "axis" in self.query else {}
         return {**self.times.query(), **axis, **self.language_params()}
 
     def alternate_url(self, path: str) -> str:
         """The address of another form of this page, such as a table."""
-        return _address(path, self.given)
+        return _address(path, self.query)
 
     def link_fields(self) -> list[tuple[str, str]]:
         """The parameters that links keep, for a form's hidden fields."""
@@ -133,36 +133,37 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
         Redirected: The query is that of a form, or has empty values; the canonical address follows.
         Unauthorized: Reading needs a key.
     """
-    given = dict(request.query_params.items())
+    text = dict(request.query_params.items())
     key, token = await signed_in(request)
-    if not request.app.state.services.settings.public_read and key is None:
+    services = request.app.state.services
+    if not services.settings.public_read and key is None:
         raise errors.Unauthorized("sign_in_to_read")
-    if {"known", "known_on"} & given.keys() or "" in given.values():
+    if {"known", "known_on"} & text.keys() or "" in text.values():
         try:
-            query = as_of.canonical_query(given, parameters.today())
+            query = as_of.canonical_query(text, parameters.today())
         except errors.InvalidParameter as error:
             raise error.of("known_on") from None
         raise Redirected(_address(request.url.path, query))
-    everything: Known = {
-        **parameters.CLOCKS,
+    every: Known = {
+        **parameters.AXES,
         "axis": parameters.choice("recorded", "published"),
         "lang": parameters.choice(*LANGUAGES),
         **(known or {}),
     }
-    asked = parameters.query(request, everything)
-    clocks = parameters.clocks(asked)
+    params = parameters.query(request, every)
+    point = parameters.as_of_point(params)
     if portfolio:
-        require_single_axis(clocks)
-    head = await request.app.state.services.log.head()
-    axis: as_of.Axis = asked.get("axis") or (
-        "recorded" if clocks.recorded_at or clocks.position is not None else "published"
+        require_single_axis(point)
+    head = await services.log.head()
+    axis: as_of.Axis = params.get("axis") or (
+        "recorded" if point.recorded_at or point.position is not None else "published"
     )
     return PageRequest(
         request=request,
-        language=asked.get("lang") or negotiate_language(request.headers.get("accept-language")),
-        times=PageAsOf(clocks, parameters.today(), axis),
-        asked=asked,
-        given=given,
+        language=params.get("lang") or negotiate_language(request.headers.get("accept-language")),
+        times=PageAsOf(point, parameters.today(), axis),
+        params=params,
+        query=text,
         key=key,
         token=token,
         position=head.position,
@@ -170,11 +171,11 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     )
 
 
-def public_request(request: Request, asked: dict[str, Any], key: Key | None, token: str | None) -> PageRequest:
+def public_request(request: Request, params: dict[str, Any], key: Key | None, token: str | None) -> PageRequest:
     """A request for a page without registry data, such as the sign-in page."""
-    language = asked.get("lang") or negotiate_language(request.headers.get("accept-language"))
+    language = params.get("lang") or negotiate_language(request.headers.get("accept-language"))
     now = PageAsOf(AsOf(), parameters.today(), "published")
-    return PageRequest(request, language, now, asked, dict(request.query_params.items()), key, token, 0, None)
+    return PageRequest(request, language, now, params, dict(request.query_params.items()), key, token, 0, None)
 
 
 async def signed_in(request: Request) -> tuple[Key | None, str | None]:

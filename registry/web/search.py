@@ -43,7 +43,7 @@ class SearchPages(Controller):
     ) -> Response[bytes]:
         """Deals and organizations by part of a name; the id of an event leads to its page."""
         page = await page_request(request, {"q": parameters.text})
-        q = page.asked.get("q", "").strip()
+        q = page.params.get("q", "").strip()
         if as_uuid(q) is not None:
             raise Redirected(page.link(f"/events/{q}"))
 
@@ -78,7 +78,7 @@ async def find_deals(
     page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
 ) -> list[DealRow]:
     """The deals whose names contain a text, then those of the first organizations whose names do."""
-    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.clocks))
+    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
     day = page.times.effective_on
     deals = deal_rows(await portfolio_queries.page(axis, known, day, [], q, "", MAX_RESULTS))
     for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:

@@ -37,7 +37,7 @@ class SessionPages(Controller):
     ) -> Response[bytes]:
         """The form that takes an API key."""
         page = await sign_in_request(request)
-        then = safe_redirect_path(page.asked.get("then", "/"))
+        then = safe_redirect_path(page.params.get("then", "/"))
         return render.send(page, render_sign_in(page, settings, then, None, 200))
 
     @post("/sign-in", status_code=303)
@@ -84,9 +84,9 @@ async def read_form(request: Request) -> dict[str, str]:
 
 async def sign_in_request(request: Request) -> PageRequest:
     """A request for the sign-in page, which needs no API key even if reading does."""
-    asked = parameters.query(request, {"then": parameters.text, "lang": parameters.choice(*LANGUAGES)})
+    params = parameters.query(request, {"then": parameters.text, "lang": parameters.choice(*LANGUAGES)})
     key, token = await signed_in(request)
-    return public_request(request, asked, key, token)
+    return public_request(request, params, key, token)
 
 
 def render_sign_in(page: PageRequest, settings: Settings, then: str, problem: str | None, status: int) -> Rendered:

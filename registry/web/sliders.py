@@ -92,11 +92,11 @@ async def latest_recording_times(page: PageRequest, log_queries: LogQueries) -> 
 
 def _sliders(page: PageRequest, days: Iterable[date], moments: Iterable[date | datetime]) -> TimeSliders:
     known = "published_on" if page.times.axis == "published" else "recorded_at"
-    without_day = _without(page.given, "effective_on", "cursor")
-    without_known = _without(page.given, "published_on", "recorded_at", "position", "axis", "cursor")
+    without_day = _without(page.query, "effective_on", "cursor")
+    without_known = _without(page.query, "published_on", "recorded_at", "position", "axis", "cursor")
     return TimeSliders(
-        effective=time_slider(days, page.clocks.effective_on, "effective_on", without_day, page.times.today),
-        known=time_slider(moments, getattr(page.clocks, known), known, without_known),
+        effective=time_slider(days, page.as_of.effective_on, "effective_on", without_day, page.times.today),
+        known=time_slider(moments, getattr(page.as_of, known), known, without_known),
     )
 
 

@@ -62,11 +62,11 @@ class TotalsPages(Controller):
         page = await page_request(request, PARAMETERS, portfolio=True)
 
         async def make() -> Rendered:
-            axis, known, position = await portfolio_queries.known_axis(page.clocks)
-            filters = {name: page.asked[name] for name in FILTERS if name in page.asked}
+            axis, known, position = await portfolio_queries.known_axis(page.as_of)
+            filters = {name: page.params[name] for name in FILTERS if name in page.params}
             query = totals_query(page)
             totals = await portfolio_queries.totals(
-                axis, known, page.times.effective_on, filter_terms(page.asked), query
+                axis, known, page.times.effective_on, filter_terms(page.params), query
             )
             keys = {group.key for group in totals.groups if group.key and totals.group_by == "organization"}
             deals = await portfolio_queries.page(axis, known, page.times.effective_on, [], None, "", MAX_SORTED)
@@ -96,20 +96,20 @@ class TotalsPages(Controller):
     ) -> Response[bytes]:
         """The calculation as CSV: a row for each pledge and group, with its rule."""
         page = await page_request(request, PARAMETERS, portfolio=True)
-        axis, known, _ = await portfolio_queries.known_axis(page.clocks)
+        axis, known, _ = await portfolio_queries.known_axis(page.as_of)
         totals = await portfolio_queries.totals(
-            axis, known, page.times.effective_on, filter_terms(page.asked), totals_query(page)
+            axis, known, page.times.effective_on, filter_terms(page.params), totals_query(page)
         )
         return csv_response("totals.csv", CSV_HEADER, _rows(totals))
 
 
 def totals_query(page: PageRequest) -> TotalsQuery:
     """The totals that the address asks for, with every line."""
-    unit = page.asked.get("unit", "stated")
+    unit = page.params.get("unit", "stated")
     return TotalsQuery(
         currency=None if unit == "stated" else unit,
-        group_by=page.asked.get("group_by"),
-        rates_of=page.asked.get("rates_of"),
+        group_by=page.params.get("group_by"),
+        rates_of=page.params.get("rates_of"),
         effective_on=page.times.effective_on,
         explain=True,
         lines=MAX_LINES,
