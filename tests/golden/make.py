@@ -1,8 +1,8 @@
 """Write the golden file of an event type that has none: `python -m tests.golden.make`.
 
-A golden file is how an event of this type was stored, read and folded on its first day. It is written once; this
-program changes none that is there. A new schema version is a new file beside the old one, and so is an optional field
-that came later (`LATER`).
+A golden file shows how the first release with an event type stores, decodes and folds it. This program does not change
+files that exist. A new schema version gets a file of its own, and so does an optional field that is added later
+(`LATER`).
 """
 
 from __future__ import annotations
