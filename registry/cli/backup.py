@@ -41,7 +41,7 @@ def restore(settings: Settings, file: File) -> None:
     """Restore a backup into an empty registry, whole or not at all. The events are verified against the root hash."""
     with server.database(settings) as ready:
         if ready.owner_url is None:
-            raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
+            raise DatabaseUnusable("no_owner")
         header = _run("Restoring", files.restore, ready.owner_url, file)
     typer.echo(f"{header.size} events, root {header.root}: restored as of {header.made_at:%Y-%m-%d %H:%M} UTC")
 

@@ -31,7 +31,7 @@ def rebuild(
     """Recompute all projections from the log and swap them in. With --check, only compare; a difference ends with 1."""
     with server.database(settings) as ready:
         if ready.owner_url is None:
-            raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
+            raise DatabaseUnusable("no_owner")
         with Progress(*COLUMNS, console=stderr) as progress, server.readable_errors():
             task = progress.add_task("Reading the log", total=None)
 

@@ -85,7 +85,7 @@ async def migrate(settings: Settings) -> str:
         DatabaseUnusable: The database does not answer or refuses.
     """
     if settings.owner_url is None:
-        raise DatabaseUnusable(reason="REGISTRY_OWNER_URL is not set: name the role that owns the tables")
+        raise DatabaseUnusable("no_owner")
     with readable_errors():
         return await postgres.migrate(settings.owner_url, postgres.role_of(settings.database_url or settings.owner_url))
 
@@ -110,7 +110,7 @@ async def check(settings: Settings) -> None:
         pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
         async with pool:
             if not await postgres.migration_head_matches(pool):
-                raise DatabaseUnusable(reason="it has the schema of another release: run 'registry migrate'")
+                raise DatabaseUnusable("old_schema")
 
 
 def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
