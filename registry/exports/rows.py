@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, encode
-from registry.schemas.values import response_hook
+from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, decode, encode
 
 Kind = Literal["deals", "pledges", "events"]
 Cell: TypeAlias = str | int | bool | None
@@ -22,8 +21,6 @@ Page: TypeAlias = Sequence[Raw] | Sequence[ExportedEvent]
 """Deals as the JSON of `DealListItem`, or events."""
 
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
-
-_deal = msgspec.json.Decoder(DealListItem, dec_hook=response_hook)
 
 
 class Column(Struct, frozen=True):
@@ -62,7 +59,7 @@ def rows(kind: Kind, page: Page) -> list[Row]:
 
 def deals(page: Iterable[Any]) -> list[DealListItem]:
     """The deals of a page."""
-    return [_deal.decode(raw) for raw in page]
+    return [decode(raw, DealListItem) for raw in page]
 
 
 def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:

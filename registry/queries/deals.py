@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -44,6 +43,7 @@ from registry.schemas import (
     deal_comparison,
     deal_history,
     deal_response,
+    decode,
     encode,
     flags_response,
     incoming_relations,
@@ -51,7 +51,6 @@ from registry.schemas import (
     provenance_response,
     requested_point,
 )
-from registry.schemas.values import response_hook
 
 T = TypeVar("T")
 
@@ -277,7 +276,7 @@ class DealQueries:
 
     async def expand(self, response: EncodedResponse, as_of: AsOf, parts: Sequence[str], today: date) -> bytes:
         """Add parts to a deal's response: `organizations` that it names, `incoming` relations that others declare."""
-        deal = msgspec.json.decode(response.body, type=DealResponse, dec_hook=response_hook)
+        deal = decode(response.body, DealResponse)
         if "organizations" in parts:
             named = await organizations.named(self._streams.pool(), named_organizations(deal))
             deal = replace(deal, organizations=named)
@@ -295,9 +294,7 @@ class DealQueries:
     async def incoming(self, slug: str, today: date) -> tuple[IncomingRelation, ...]:
         """Return the relations to a deal that other deals declare today."""
         rows = await deal_lists.related_to(self._streams.pool(), ("r", today, LAST_POSITION), slug)
-        return incoming_relations(
-            slug, [msgspec.json.decode(row, type=DealListItem, dec_hook=response_hook) for _, row in rows]
-        )
+        return incoming_relations(slug, [decode(row, DealListItem) for _, row in rows])
 
     async def related_deals(self, deal: Deal) -> tuple[Deal, ...]:
         """Return the current states of the deals that have a relation to this one, whichever of the two declares it."""

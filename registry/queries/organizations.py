@@ -27,10 +27,10 @@ from registry.schemas import (
     DealListItem,
     DealRole,
     OrganizationLinks,
+    decode,
     encode,
     organization_history,
 )
-from registry.schemas.values import response_hook
 
 ROLE_NAMES = get_args(Role)
 
@@ -158,7 +158,7 @@ class OrganizationQueries:
             [f"organization:{s}" for s in same],
             DEALS_PER_ORGANIZATION,
         ):
-            deal = msgspec.json.decode(row, type=DealListItem, dec_hook=response_hook)
+            deal = decode(row, DealListItem)
             pairs = (term.split(":", 1) for term in terms)
             roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
             deals.append(DealRole(deal=deal.deal, title=deal.title, roles=tuple(roles)))

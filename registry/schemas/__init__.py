@@ -92,6 +92,7 @@ from registry.schemas.values import (
     StatedAmountResponse,
     convert,
     convert_any,
+    decode,
 )
 
 __all__ = [
@@ -167,6 +168,7 @@ __all__ = [
     "deal_comparison",
     "deal_history",
     "deal_response",
+    "decode",
     "encode",
     "event_metadata",
     "event_response",

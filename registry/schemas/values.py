@@ -1,7 +1,7 @@
 """Values of events as responses show them: every field is present, and null means that nothing was stated.
 
-A stored event leaves out what was not stated, so that equal statements have equal bytes. Each class here has the fields
-of the class of `events/types.py` that its name begins with, all of them required. An event that a response quotes keeps
+A stored event leaves out what was not stated, so that equal statements have equal bytes. Each class here has the
+fields of the class of `events/values.py` that its name begins with, all of them required. A quoted event keeps
 its stored form: in a revision, a field that is left out and a field that is null mean different things.
 """
 
@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import field
+from msgspec import Raw, field
 
 from registry.events.currencies import Currency
 from registry.events.values import (
@@ -94,6 +94,11 @@ RESPONSE_TYPES: dict[type, type[Any]] = {
 def convert(value: Any, type: type[T]) -> T:
     """A value of the domain as a response type, field by field and in depth."""
     return msgspec.convert(value, type, from_attributes=True, dec_hook=response_hook)
+
+
+def decode(data: bytes | Raw, type: type[T]) -> T:
+    """The JSON of a response, such as a stored list row."""
+    return msgspec.json.decode(data, type=type, dec_hook=response_hook)
 
 
 def response_hook(type: type, value: Any) -> Any:

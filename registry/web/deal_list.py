@@ -12,11 +12,10 @@ from msgspec import Struct
 
 from registry.domain.history import AsOf
 from registry.domain.stages import LADDER
-from registry.events.values import Amount, Localized
+from registry.events.values import Amount
 from registry.projections.deal_lists import Page
 from registry.queries.portfolio import PortfolioQueries
-from registry.schemas import ListedPledge
-from registry.schemas.values import response_hook
+from registry.schemas import DealListItem, decode
 from registry.web.format import ValueFormatter
 from registry.web.request import PageRequest
 
@@ -32,27 +31,10 @@ Sort = Literal["deal", "-deal", "amount", "-amount", "stage", "-stage", "since",
 _ROUGH_WON = {"USD": Decimal(1400), "EUR": Decimal(1400), "GBP": Decimal(1400)}
 
 
-class ListedDeal(Struct, frozen=True, omit_defaults=True):
-    """A deal as the projection of lists stores it."""
-
-    deal: str
-    title: Localized | None = None
-    kind: str | None = None
-    stage: Any = None
-    sectors: tuple[str, ...] = ()
-    organizations: tuple[str, ...] = ()
-    places: tuple[str, ...] = ()
-    pledges: tuple[ListedPledge, ...] = ()
-    relations: Any = ()
-
-
-_decode = msgspec.json.Decoder(ListedDeal, dec_hook=response_hook).decode
-
-
 class DealRow(Struct, frozen=True):
     """A row of a table of deals: its amounts with their bases, and its size for sorting."""
 
-    deal: ListedDeal
+    deal: DealListItem
     amounts: Sequence[tuple[Amount | None, str | None]]
     size: Decimal
 
@@ -99,10 +81,10 @@ def rough_size(value: Decimal | str | None, currency: str | None) -> Decimal:
 
 def deal_rows(page: Page) -> list[DealRow]:
     """The rows of a page of a list."""
-    return [_row(_decode(raw)) for raw in page.rows]
+    return [_row(decode(raw, DealListItem)) for raw in page.rows]
 
 
-def _row(deal: ListedDeal) -> DealRow:
+def _row(deal: DealListItem) -> DealRow:
     pledges = [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
     amounts = [
         (msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None, pledge.amount_basis)
@@ -148,10 +130,10 @@ def sorted_rows(rows: Sequence[DealRow], sort: Sort) -> list[DealRow]:
             case "amount":
                 return row.size or None
             case "stage":
-                name = stage and stage["value"]
+                name = stage and stage.value
                 return stage and (LADDER.index(name) if name in LADDER else len(LADDER))
             case _:
-                return stage and stage["since"]
+                return stage and stage.since
 
     with_value = [row for row in rows if value(row) is not None]
     return [
