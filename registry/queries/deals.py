@@ -1,7 +1,7 @@
 """Queries about one deal: its state as of a point in time, its history, and what explains them.
 
 This is the last of the four files that explain the product, after `events/types.py`, `domain/deal.py` and
-`append/recorder.py`. A deal's table of states does not exist: every answer here is the fold of the deal's events that
+`append/recorder.py`. No table holds a deal's state: every answer here follows from the fold of the deal's events that
 are visible at the point in time (`domain/history.py`).
 
     state        the fold itself, with its sources and what the registry concludes from it
@@ -151,17 +151,14 @@ class DealQueries:
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
         last = snapshot.effective_events[-1].recorded
-        # The answer differs from day to day while events are still to take effect. So does the length of the silence,
-        # which is part of the answer where no day was asked for.
+        # The response changes from one day to the next while events are still to take effect, and while the deal is
+        # inactive and no effective date was asked for.
         is_daily = (as_of.effective_on is None and quiet is not None) or (
             cached.effective_until is not None and cached.effective_until > day
         )
-        etag = f"{snapshot.version};{day}" if is_daily else f"{snapshot.version}"
-        if response.erased:
-            etag += f";erased={response.erased}"
         return EncodedResponse(
             body=encode(response),
-            etag=f'"{etag}"',
+            etag=_entity_tag(snapshot.version, day if is_daily else None, response.erased),
             final=as_of.effective_on is not None and _is_log_fixed(as_of, head),
             position=last.position,
             recorded_at=last.recorded_at,
@@ -331,6 +328,12 @@ def _not_known_yet(slug: str, stream: FoldedStream[Deal]) -> NotFound:
         published_on=first.published_on,
         effective_on=first.effective_on or first.published_on,
     )
+
+
+def _entity_tag(version: int, day: date | None, erased: int) -> str:
+    """The entity tag of a state: its version, its day where it changes daily, and how many events were redacted."""
+    parts = [str(version), *([str(day)] if day is not None else []), *([f"erased={erased}"] if erased else [])]
+    return f'"{";".join(parts)}"'
 
 
 def _is_log_fixed(as_of: AsOf, head: Head) -> bool:

@@ -39,7 +39,6 @@ from registry.schemas.deals import (
     deal_response,
     incoming_relations,
     named_organizations,
-    refusal_response,
 )
 from registry.schemas.history import (
     Correction,
@@ -51,12 +50,9 @@ from registry.schemas.history import (
     ProvenanceEntry,
     changes_response,
     deal_history,
-    event_metadata,
     flags_response,
     organization_history,
-    proof_link,
     provenance_response,
-    reason_of,
 )
 from registry.schemas.lists import DealListItem, DealPage, ListedPledge, TotalsResponse, list_item
 from registry.schemas.log import (
@@ -83,7 +79,7 @@ from registry.schemas.organizations import (
     organization_response,
 )
 from registry.schemas.service import FieldError, Live, ProblemDocument, Readiness
-from registry.schemas.sources import CitedSource, cited_sources
+from registry.schemas.sources import CitedSource
 from registry.schemas.values import (
     AmountResponse,
     HorizonResponse,
@@ -162,7 +158,6 @@ __all__ = [
     "UnappliedEvent",
     "assessment_response",
     "changes_response",
-    "cited_sources",
     "convert",
     "convert_any",
     "deal_comparison",
@@ -170,7 +165,6 @@ __all__ = [
     "deal_response",
     "decode",
     "encode",
-    "event_metadata",
     "event_response",
     "exported_event",
     "flags_response",
@@ -182,9 +176,6 @@ __all__ = [
     "organization_history",
     "organization_response",
     "pre_encoded",
-    "proof_link",
     "provenance_response",
-    "reason_of",
-    "refusal_response",
     "requested_point",
 ]
