@@ -30,7 +30,7 @@ from registry.web.deal_list import (
 )
 from registry.web.fields import organizations_in
 from registry.web.format import shown
-from registry.web.i18n import N_
+from registry.web.i18n import N_, words
 from registry.web.names import organization_names
 from registry.web.query import FILTERS, READ, filter_terms
 from registry.web.render import Rendered
@@ -139,7 +139,7 @@ async def render_portfolio(
 
 def default_currency(page: PageRequest) -> str:
     """The currency that amounts are converted to unless the address names one."""
-    return "KRW" if page.language == "ko" else "USD"
+    return words(page.language).format("currency")
 
 
 async def latest_deal_events(log_queries: LogQueries, position: int) -> list[StoredEvent]:

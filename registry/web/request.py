@@ -200,7 +200,7 @@ class Redirected(Exception):
 #
 # Not Litestar's CSRFConfig: its token is a cookie that is not bound to the session, so one of another session, or one
 # that a sibling domain plants, is accepted, and it refuses the API's POSTs that have no cookies
-# (test_recording.py::test_a_form_of_another_site_or_session_is_refused).
+# (test_recording.py::test_form_of_another_site_or_session_is_refused).
 
 
 class CsrfError(errors.RegistryError):

@@ -13,6 +13,7 @@ import pytest
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_python
 from babel.messages.pofile import read_po
+from jinja2 import Environment, nodes
 from jinja2.ext import babel_extract
 
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
@@ -73,3 +74,27 @@ def test_page_strings_are_plain_text(language: str) -> None:
         for text in (singular, *texts(message)):
             assert not set(text) & set('<>&"'), text
             assert "%" not in re.sub(r"%\(\w+\)s", "", text), text
+
+
+# Commands, and notations that are the same in every language.
+LITERALS = {
+    "MW",
+    *("curl", "event", "inclusion", "json", "key", "keys", "log", "position", "proof", "registry", "verify"),
+}
+
+
+def literal_words(template: Any) -> set[str]:
+    """The words of a template outside of markup, comments and message calls."""
+    environment = Environment(extensions=["jinja2.ext.i18n", "jinja2.ext.do"], autoescape=True)
+    source = environment.parse(template.read_text("utf-8"))
+    html = "".join(node.data for node in source.find_all(nodes.TemplateData))
+    text = re.sub(r"<[^<>]*>?|^[^<>]*>", " ", html)
+    return set(re.findall(r"[A-Za-z]{2,}", re.sub(r"&\w+;", " ", text)))
+
+
+TEMPLATES: Any = files("registry.web") / "templates"
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in TEMPLATES.iterdir()))
+def test_template_has_no_text_outside_the_catalogue(name: str) -> None:
+    assert literal_words(TEMPLATES / name) - LITERALS == set()

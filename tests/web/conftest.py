@@ -1,4 +1,4 @@
-"""The pages as readers meet them: a service with the demo deals, and the system's Chromium to look at it."""
+"""A service with the demo deals, HTTP clients for readers and editors, and the system's Chromium."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ async def pages(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) 
 
 @pytest_asyncio.fixture
 async def reader(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A reader without a browser and without a script, who reads English."""
+    """An English reader without scripts."""
     async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def editor(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A reader without a script who has signed in."""
+    """A signed-in editor without scripts."""
     async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
         answer = await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
         assert answer.status_code == 303
@@ -60,7 +60,7 @@ def chromium() -> str | None:
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests; each opens a window of its own."""
+    """One browser for all tests; each test opens its own windows."""
     path = chromium()
     if path is None:
         pytest.skip(NO_CHROMIUM)
@@ -71,22 +71,22 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 class Window:
-    """A window of the browser, which notes what no page may do: complain, fail to load, or ask elsewhere."""
+    """A browser window that records script errors, console errors and requests to other sites."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        self.complaints: list[str] = []
-        page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        self.errors: list[str] = []
+        page.on("console", lambda m: self.errors.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(f"error: {error}"))
         page.on("request", self._asked)
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.url, "data:")):
-            self.complaints.append(f"asked elsewhere: {request.url}")
+            self.errors.append(f"requested another site: {request.url}")
 
     async def open(self, path: str) -> Page:
-        """Opens a page, with all that it loads."""
+        """Open a page and wait until it has loaded."""
         await self.page.goto(self.url + path, wait_until="load")
         return self.page
 
@@ -96,7 +96,7 @@ Opens = Callable[..., Awaitable[Window]]
 
 @pytest_asyncio.fixture
 async def window(pages: Service, browser: Browser) -> AsyncIterator[Opens]:
-    """Opens windows; when the test is over none may have complained."""
+    """Opens windows. After the test none of them may have recorded an error."""
     windows: list[Window] = []
     async with AsyncExitStack() as stack:
 
@@ -116,7 +116,7 @@ async def window(pages: Service, browser: Browser) -> AsyncIterator[Opens]:
             return windows[-1]
 
         yield opens
-    assert [complaint for each in windows for complaint in each.complaints] == []
+    assert [error for each in windows for error in each.errors] == []
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def _context(browser: Browser, **how: Any) -> AsyncIterator[BrowserContext
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the pages go: the documentation's folder when it is named, else a folder of this run."""
+    """The folder for screenshots: REGISTRY_PICTURES, else a temporary one."""
     named = os.environ.get("REGISTRY_PICTURES")
     folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ async def test_pages_have_no_accessibility_violation_and_fit_the_window(
         await page.emulate_media(color_scheme="light")
     assert wrong == []
     # Two pages are of unknown deals; Chromium logs their 404.
-    reader.complaints = [c for c in reader.complaints if "404" not in c]
+    reader.errors = [c for c in reader.errors if "404" not in c]
 
 
 async def test_pages_work_without_scripts(window: Opens, pages: Service) -> None:
@@ -122,7 +122,7 @@ async def test_pages_work_without_scripts(window: Opens, pages: Service) -> None
         # Controls that need a script are hidden.
         assert await page.locator("input[type=range]:visible").count() == 0, path
         await fits(page, "en-US", 390)
-    reader.complaints = [c for c in reader.complaints if "404" not in c]
+    reader.errors = [c for c in reader.errors if "404" not in c]
 
 
 async def fits(page: Page, language: str, width: int) -> None:
@@ -287,7 +287,7 @@ async def test_invalid_form_keeps_its_values_and_marks_the_errors(window: Opens,
     await field.fill("total")
     await page.get_by_role("button", name="Preview changes").click()
     await expect(page.get_by_role("alert")).to_contain_text("is already used in this deal")
-    reader.complaints = [c for c in reader.complaints if "422" not in c and "409" not in c]
+    reader.errors = [c for c in reader.errors if "422" not in c and "409" not in c]
 
 
 async def test_redaction_form_warns_that_it_cannot_be_undone(window: Opens, pages: Service) -> None:
@@ -449,7 +449,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await enter(page, review.get_by_role("link", name="Event corrected"))
     await expect(page.get_by_text("Verified in your browser:")).to_be_visible()
     # Chromium logs the 422 of the invalid form.
-    reader.complaints = [c for c in reader.complaints if "422" not in c]
+    reader.errors = [c for c in reader.errors if "422" not in c]
 
 
 async def test_crosshair_can_be_dragged_to_another_as_of_point(window: Opens) -> None:

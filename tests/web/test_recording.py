@@ -1,4 +1,4 @@
-"""Recording by form, without a script: who may, what is shown before, and what is recorded, once."""
+"""Recording by form, without scripts: sign-in, previews, submission, voiding and redaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hidden(html: str) -> dict[str, str]:
 
 
 def as_typed(html: str) -> dict[str, str]:
-    """What stands in the form's fields and choices."""
+    """The values of the form's fields and choices."""
     fields = re.findall(r'<input id="f-[^"]*" name="([^"]*)" type="[^"]*" value="([^"]*)"', html)
     for name, options in re.findall(r'<select id="f-[^"]*" name="([^"]*)"[^>]*>(.*?)</select>', html):
         fields += [(name, value) for value in re.findall(r'<option value="([^"]*)" selected', options)]
@@ -39,7 +39,7 @@ async def opened(editor: httpx.AsyncClient, path: str) -> dict[str, str]:
 
 
 async def record(editor: httpx.AsyncClient, path: str, typed: dict[str, str]) -> str:
-    """Previews and records; the address that the form leads to."""
+    """Preview and submit a form; returns the address that follows."""
     preview = await editor.post(path.partition("?")[0], data={**await opened(editor, path), **typed, "step": "preview"})
     assert preview.status_code == 200, preview.text
     done = await editor.post(path.partition("?")[0], data={**hidden(preview.text), "step": "record"})
@@ -47,7 +47,7 @@ async def record(editor: httpx.AsyncClient, path: str, typed: dict[str, str]) ->
     return done.headers["location"]
 
 
-async def test_the_key_is_kept_in_a_cookie_that_scripts_and_other_sites_cannot_use(reader: httpx.AsyncClient) -> None:
+async def test_session_cookie_is_unavailable_to_scripts_and_other_sites(reader: httpx.AsyncClient) -> None:
     answer = await reader.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/record")
     cookie = answer.headers["set-cookie"]
@@ -58,7 +58,7 @@ async def test_the_key_is_kept_in_a_cookie_that_scripts_and_other_sites_cannot_u
     assert "Max-Age=0" in gone.headers["set-cookie"]
 
 
-async def test_behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone(reader: httpx.AsyncClient) -> None:
+async def test_session_cookie_is_secure_behind_a_tls_proxy(reader: httpx.AsyncClient) -> None:
     for scheme, secure in (("https", True), ("http", False)):
         answer = await reader.post("/sign-in", data={"key": ADMIN_KEY}, headers={"X-Forwarded-Proto": scheme})
         assert answer.headers["set-cookie"].endswith("; Secure") is secure
@@ -70,7 +70,7 @@ def hidden_of_sign_out(html: str) -> str:
     return found[1]
 
 
-async def test_a_wrong_key_is_told_and_nothing_is_kept(reader: httpx.AsyncClient) -> None:
+async def test_invalid_key_is_refused_and_sets_no_cookie(reader: httpx.AsyncClient) -> None:
     answer = await reader.post("/sign-in", data={"key": "nonsense", "then": "/record"})
     assert answer.status_code == 401
     assert "Invalid or revoked API key" in answer.text
@@ -79,12 +79,12 @@ async def test_a_wrong_key_is_told_and_nothing_is_kept(reader: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
-async def test_signing_in_never_leads_to_another_site(reader: httpx.AsyncClient, target: str) -> None:
+async def test_sign_in_redirects_within_the_site_only(reader: httpx.AsyncClient, target: str) -> None:
     answer = await reader.post("/sign-in", data={"key": ADMIN_KEY, "then": target})
     assert answer.headers["location"] == "/"
 
 
-async def test_without_a_key_a_form_leads_to_sign_in(reader: httpx.AsyncClient) -> None:
+async def test_form_without_a_session_redirects_to_sign_in(reader: httpx.AsyncClient) -> None:
     for path in ("/record", "/deals/sk-aws-ulsan/record?type=pledge_announced"):
         answer = await reader.get(path)
         assert answer.status_code == 303
@@ -94,7 +94,7 @@ async def test_without_a_key_a_form_leads_to_sign_in(reader: httpx.AsyncClient) 
     assert "Your input is not lost" in refused.text
 
 
-async def test_a_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
+async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
     path = "/deals/sk-aws-ulsan/record"
     size = await pages.size()
     fields = await opened(editor, f"{path}?type=stage_changed")
@@ -111,7 +111,7 @@ async def test_a_form_of_another_site_or_session_is_refused(editor: httpx.AsyncC
     assert await pages.size() == size
 
 
-async def test_a_key_may_do_by_form_what_its_scopes_say(pages: Service, reader: httpx.AsyncClient) -> None:
+async def test_form_needs_the_scope_of_its_event(pages: Service, reader: httpx.AsyncClient) -> None:
     token = (await pages.key("record"))["Authorization"].removeprefix("Bearer ")
     await reader.post("/sign-in", data={"key": token, "then": "/"})
     await record(reader, "/deals/scoped/record", {"event/title/en": "Scoped"})
@@ -123,9 +123,7 @@ async def test_a_key_may_do_by_form_what_its_scopes_say(pages: Service, reader: 
     assert "correct" in refused.text
 
 
-async def test_a_preview_records_nothing_and_sending_twice_records_once(
-    editor: httpx.AsyncClient, pages: Service
-) -> None:
+async def test_preview_records_nothing_and_resubmission_records_once(editor: httpx.AsyncClient, pages: Service) -> None:
     size = await pages.size()
     path = "/deals/once/record"
     fields = {**await opened(editor, path), "event/title/ko": "한 번만", "effective_on": "2025-01-01"}
@@ -140,7 +138,7 @@ async def test_a_preview_records_nothing_and_sending_twice_records_once(
     assert await pages.size() == size + 1
 
 
-async def test_a_form_that_was_overtaken_is_shown_again(editor: httpx.AsyncClient) -> None:
+async def test_form_of_an_outdated_version_is_shown_again(editor: httpx.AsyncClient) -> None:
     await record(editor, "/deals/overtaken/record", {"event/title/en": "Overtaken"})
     path = "/deals/overtaken/record?type=stage_changed"
     fields = await opened(editor, path)
@@ -152,7 +150,7 @@ async def test_a_form_that_was_overtaken_is_shown_again(editor: httpx.AsyncClien
     assert "Read it again" in answer.text
 
 
-async def test_a_slip_of_ten_is_flagged_before_it_is_recorded(editor: httpx.AsyncClient) -> None:
+async def test_factor_of_ten_error_is_flagged_in_the_preview(editor: httpx.AsyncClient) -> None:
     await record(editor, "/deals/slipped/record", {"event/title/en": "Slipped"})
     amount = {"event/pledge": "p", "event/amount": "50억 달러", "effective_on": "2025-01-01"}
     await record(editor, "/deals/slipped/record?type=pledge_announced", amount)
@@ -164,9 +162,7 @@ async def test_a_slip_of_ten_is_flagged_before_it_is_recorded(editor: httpx.Asyn
     assert "US$50bn" in preview.text
 
 
-async def test_a_likely_duplicate_is_shown_with_what_was_recorded_before(
-    editor: httpx.AsyncClient, pages: Service
-) -> None:
+async def test_likely_duplicate_is_shown_with_the_earlier_event(editor: httpx.AsyncClient, pages: Service) -> None:
     audit = (await pages.client.get("/v1/deals/sk-aws-ulsan/events")).json()["events"]
     before = next(e for e in audit if e["type"] == "pledge_announced" and e["event"]["pledge"] == "aws-share")
     path = "/deals/sk-aws-ulsan/record"
@@ -185,13 +181,13 @@ async def test_a_likely_duplicate_is_shown_with_what_was_recorded_before(
     flags = preview[preview.index('class="flags"') : preview.index("</section>", preview.index('class="flags"'))]
     assert "Possible duplicate announcement" in flags
     assert f'href="/events/{before["id"]}"' in flags
-    # What is not recorded yet has no page to lead to.
+    # The previewed event has no page yet.
     assert f"/events/{form['id']}" not in flags
-    # Source of this value stands beside it.
+    # The source of the value is shown beside it.
     assert "The Korea Herald" in preview[preview.index('class="facts"') : preview.index('class="flags"')]
 
 
-async def test_a_record_is_voided_with_its_reason(editor: httpx.AsyncClient) -> None:
+async def test_event_is_voided_with_a_reason(editor: httpx.AsyncClient) -> None:
     await record(editor, "/deals/voided/record", {"event/title/en": "Voided"})
     stage = {"event/stage": "operating", "effective_on": "2025-01-01"}
     await record(editor, "/deals/voided/record?type=stage_changed", stage)
@@ -208,7 +204,7 @@ SECRET = "a-name-to-erase"
 
 
 async def erasable(service: Service, deal: str) -> tuple[str, str]:
-    """A deal with a pledge that names somebody, and a correction of it that names them again; the ids of both."""
+    """Record a pledge with a personal name and a correction that repeats it; returns the ids of both events."""
     said = {"effective_on": "2025-01-01", "event": {"type": "deal_registered", "title": {"en": "To be erased"}}}
     pledge = {"type": "pledge_announced", "pledge": "p", "purpose": {"en": SECRET}}
     made = await service.client.post(f"/v1/deals/{deal}/events", json=[said, {**said, "event": pledge}])
@@ -226,7 +222,7 @@ async def sign_in(service: Service, client: httpx.AsyncClient, *scopes: Scope) -
     assert answer.status_code == 303
 
 
-async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Service, reader: httpx.AsyncClient) -> None:
+async def test_key_with_redact_scope_previews_and_redacts_an_event(pages: Service, reader: httpx.AsyncClient) -> None:
     path = "/deals/erased-by-form"
     event, correction = await erasable(pages, "erased-by-form")
     await sign_in(pages, reader, "redact")
@@ -270,7 +266,7 @@ async def test_who_may_erase_is_warned_sees_what_would_go_and_erases(pages: Serv
     assert (await reader.get(way)).status_code == 404
 
 
-async def test_who_may_not_erase_sees_no_way_to_and_is_refused(pages: Service, reader: httpx.AsyncClient) -> None:
+async def test_key_without_redact_scope_gets_no_redaction_form(pages: Service, reader: httpx.AsyncClient) -> None:
     path = "/deals/not-erased"
     event, _ = await erasable(pages, "not-erased")
     await sign_in(pages, reader, "record", "correct")
@@ -290,7 +286,7 @@ async def test_who_may_not_erase_sees_no_way_to_and_is_refused(pages: Service, r
     assert SECRET in (await reader.get(path)).text
 
 
-async def test_where_nothing_can_be_erased_the_form_says_so(
+async def test_form_reports_that_redaction_is_unavailable(
     demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with (
@@ -310,7 +306,7 @@ async def test_where_nothing_can_be_erased_the_form_says_so(
         assert SECRET in (await client.get("/deals/kept")).text
 
 
-async def test_an_organizations_record_is_erased_by_form_too(editor: httpx.AsyncClient, pages: Service) -> None:
+async def test_event_of_an_organization_is_redacted_by_form(editor: httpx.AsyncClient, pages: Service) -> None:
     path = "/organizations/an-erased-firm/record"
     await record(editor, path, {"event/name/en": "An Erased Firm", "event/country": "KR"})
     named = {"event/name": SECRET, "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
@@ -324,7 +320,7 @@ async def test_an_organizations_record_is_erased_by_form_too(editor: httpx.Async
     assert SECRET not in (await editor.get("/organizations/an-erased-firm")).text
 
 
-async def test_a_fault_in_the_reason_for_a_change_of_the_record_stands_at_its_field(editor: httpx.AsyncClient) -> None:
+async def test_error_in_the_reason_is_shown_at_its_field(editor: httpx.AsyncClient) -> None:
     event = (await editor.get("/v1/deals/sk-aws-ulsan/events")).json()["events"][1]["id"]
     for way in ("corrects", "voids", "redacts"):
         fields = await opened(editor, f"/deals/sk-aws-ulsan/record?{way}={event}")
@@ -335,7 +331,7 @@ async def test_a_fault_in_the_reason_for_a_change_of_the_record_stands_at_its_fi
         assert re.findall(r'id="f-([a-z0-9-]+)-fault"', answer.text) == ["reason"]
 
 
-async def test_an_organization_is_recorded_by_form_too(editor: httpx.AsyncClient) -> None:
+async def test_organization_is_registered_by_form(editor: httpx.AsyncClient) -> None:
     path = "/organizations/a-new-firm/record"
     await record(editor, path, {"event/name/ko": "새 회사", "event/name/en": "A New Firm", "event/country": "KR"})
     named = {"event/name": "New Firm Inc.", "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
@@ -345,7 +341,7 @@ async def test_an_organization_is_recorded_by_form_too(editor: httpx.AsyncClient
     assert "새 회사" in page
 
 
-async def test_bad_forms_are_refused_in_words(editor: httpx.AsyncClient, pages: Service) -> None:
+async def test_invalid_form_is_answered_with_its_errors(editor: httpx.AsyncClient, pages: Service) -> None:
     size = await pages.size()
     path = "/deals/sk-aws-ulsan/record"
     token = (await opened(editor, f"{path}?type=pledge_announced"))["csrf"]
@@ -370,7 +366,7 @@ async def test_bad_forms_are_refused_in_words(editor: httpx.AsyncClient, pages: 
     assert await pages.size() == size
 
 
-async def test_an_amount_is_read_back_while_it_is_typed(reader: httpx.AsyncClient) -> None:
+async def test_amount_field_shows_how_its_text_is_parsed(reader: httpx.AsyncClient) -> None:
     read = await reader.get("/record/amount", params={"event/amount": "약 2조4천억 원"})
     assert "KRW 2,400,000,000,000, about" in read.text
     unread = await reader.get("/record/amount", params={"event/amount": "<b>a lot</b>"})

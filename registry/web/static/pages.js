@@ -1,5 +1,5 @@
-// What a script adds to pages that work without one: the sliders drag, the crosshair drags, "why?" opens beside the figure,
-// a link is copied. It builds no text from announcements and stores nothing.
+// Enhancements of pages that work without scripts: dragging time sliders and the chart's crosshair, opening sources in a
+// panel, copying links. It makes no markup from announcements and stores nothing.
 "use strict";
 (() => {
   let at = location.pathname + location.search;
@@ -11,7 +11,7 @@
     htmx.ajax("GET", href, { target: "#page", select: "#page", swap: "outerHTML show:none" })
       .then(() => { history.pushState({ page: true }, "", href); at = location.pathname + location.search; });
   };
-  // Who moves by keys goes on where he was: in the same slider, else at the content, which is now another.
+  // Keep keyboard focus after a swap: on the same slider, else on the new content.
   let hold = null;
   const handBack = () => {
     if (hold === null || document.activeElement !== document.body) return;
@@ -19,7 +19,7 @@
     (ranges.find((range) => !range.hidden && range.getAttribute("aria-label") === hold) || document.querySelector("#content")).focus({ preventScroll: true });
     hold = null;
   };
-  // Pages that were swapped are loaded anew when the reader goes back to them.
+  // Reload swapped pages when the reader goes back to them.
   addEventListener("popstate", () => { if (location.pathname + location.search !== at) location.reload(); });
 
   const slide = (slider) => {
@@ -75,7 +75,7 @@
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    const url = new URL(link.getAttribute("href"), location.href);  // links in drawings have no plain .href
+    const url = new URL(link.getAttribute("href"), location.href);  // SVG links have no plain .href
     if (link.matches("[data-copy]")) {
       event.preventDefault();
       navigator.clipboard.writeText(url.href).then(() => { link.textContent = "✓ " + link.textContent.replace(/^✓ /, ""); }, () => { location.href = url.href; });
@@ -103,7 +103,7 @@
   document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "page" || event.detail.elt.id === "page") { wake(document.querySelector("#page")); handBack(); } });
 })();
 
-// The proof, computed in front of the reader: leaf, path, root (RFC 6962 §2.1), and the checkpoint's signature (Ed25519).
+// Verify an inclusion proof in the browser: leaf, path and root (RFC 6962 §2.1), and the checkpoint's Ed25519 signature.
 (() => {
   const bytes = (hex) => Uint8Array.from(hex.match(/../g) || [], (pair) => parseInt(pair, 16));
   const hex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
