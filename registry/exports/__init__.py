@@ -9,7 +9,7 @@ import msgspec
 from registry.exports.csv import CsvWriter
 from registry.exports.files import TableWriter, stream_table
 from registry.exports.parquet import ParquetWriter, has_parquet
-from registry.exports.rows import COLUMNS, Kind, Page, column_names, deal_pledges
+from registry.exports.rows import COLUMNS, ExportPage, Kind, column_names, deal_pledges
 from registry.exports.xlsx import XlsxWriter
 from registry.schemas import encode
 
@@ -22,7 +22,7 @@ MEDIA_TYPES = {
 """The media type of each format."""
 
 
-async def export_file(kind: Kind, format: str, pages: AsyncIterator[Page]) -> AsyncIterator[bytes]:
+async def export_file(kind: Kind, format: str, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
     """Stream a file of deals, pledges or events while its pages are read.
 
     Args:
@@ -38,7 +38,7 @@ async def export_file(kind: Kind, format: str, pages: AsyncIterator[Page]) -> As
         yield part
 
 
-def _lines(kind: Kind, page: Page) -> list[bytes]:
+def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
     if kind != "pledges":
         return [encode(item) for item in page]
     return [encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page)]

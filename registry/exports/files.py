@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import IO, Any, Protocol
 
-from registry.exports.rows import Kind, Page, Row, rows
+from registry.exports.rows import ExportPage, Kind, Row, rows
 
 CHUNK_BYTES = 2**16
 
@@ -27,7 +27,7 @@ class TableWriter(Protocol):
         ...
 
 
-async def stream_table(table: TableWriter, kind: Kind, pages: AsyncIterator[Page]) -> AsyncIterator[bytes]:
+async def stream_table(table: TableWriter, kind: Kind, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
     """Stream a table's file while its pages are read.
 
     The writer runs in a thread: a page takes some milliseconds, and the end of a large file takes seconds.

@@ -17,7 +17,7 @@ from registry.schemas import AmountResponse, DealListItem, ExportedEvent, Listed
 Kind = Literal["deals", "pledges", "events"]
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
-Page: TypeAlias = Sequence[Raw] | Sequence[ExportedEvent]
+ExportPage: TypeAlias = Sequence[Raw] | Sequence[ExportedEvent]
 """Deals as the JSON of `DealListItem`, or events."""
 
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
@@ -44,7 +44,7 @@ def column_names(kind: Kind) -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS[kind])
 
 
-def rows(kind: Kind, page: Page) -> list[Row]:
+def rows(kind: Kind, page: ExportPage) -> list[Row]:
     """The rows of a page of deals or events; of pledges, as many rows as the deals have pledges."""
     items: Iterable[Any]
     match kind:

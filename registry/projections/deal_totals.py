@@ -89,7 +89,7 @@ SELECT step, kind, sum(more) AS amount, sum(many)::int AS pledges
 """
 
 
-class Span(Struct, frozen=True):
+class TotalsSpan(Struct, frozen=True):
     """What totals need of a deal, from `since` until the day before `until`."""
 
     since: date
@@ -140,12 +140,12 @@ async def rows_and_sums(pool: Pool, point: Point, listed: int) -> tuple[list[Dea
     return sorted(every, key=lambda row: row.deal), rest
 
 
-async def spans(pool: Pool, axis: str, known: int, limit: int) -> list[Span] | None:
+async def spans(pool: Pool, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
     """Read what totals need of every deal over time, as known at a point; None where that is more than `limit`."""
     return await _spans(pool, axis, known, False, [], limit)
 
 
-async def spans_without_sum(pool: Pool, axis: str, known: int, limit: int) -> list[Span] | None:
+async def spans_without_sum(pool: Pool, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
     """The same, of the deals that have no sum and of the deals that those relate to."""
     first = await _spans(pool, axis, known, True, [], limit)
     related = related_deals(first) if first is not None else []
@@ -154,11 +154,11 @@ async def spans_without_sum(pool: Pool, axis: str, known: int, limit: int) -> li
 
 async def _spans(
     pool: Pool, axis: str, known: int, without_sum: bool, named: Sequence[str], limit: int
-) -> list[Span] | None:
+) -> list[TotalsSpan] | None:
     fetched = await pool.fetch(SELECT_SPANS, axis.encode(), known, without_sum, named, limit + 1)
     if len(fetched) > limit:
         return None
-    return [Span(r["effective_from"], r["effective_to"], r["terms"], decode_row(r["totals"])) for r in fetched]
+    return [TotalsSpan(r["effective_from"], r["effective_to"], r["terms"], decode_row(r["totals"])) for r in fetched]
 
 
 async def sums_on_days(
@@ -177,6 +177,6 @@ async def sums_on_days(
     return on_days
 
 
-def related_deals(spans: Sequence[Span]) -> list[str]:
+def related_deals(spans: Sequence[TotalsSpan]) -> list[str]:
     """The slugs of the deals that these declare relations to."""
     return sorted({relation.deal for span in spans for relation in span.row.relations})

@@ -21,7 +21,7 @@ from registry.events import store
 from registry.events.values import Localized
 from registry.projections import deal_lists, deal_totals
 from registry.projections.deal_lists import Page
-from registry.projections.deal_totals import Span
+from registry.projections.deal_totals import TotalsSpan
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import LAST_DAY, StreamReader, with_day
 from registry.schemas import DealChangeSummary, PortfolioComparison, convert_any, requested_point
@@ -131,16 +131,16 @@ class PortfolioQueries:
         rates = reference_rates() if query.currency is not None else None
         return compute_totals(selected, query, rates, others)
 
-    async def spans(self, axis: str, known: int, limit: int) -> list[Span] | None:
+    async def spans(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
         """Return what totals need of every deal over time; None where that is more than `limit` spans."""
         return await deal_totals.spans(self._streams.pool(), axis, known, limit)
 
-    async def spans_with_relations(self, axis: str, known: int, limit: int) -> list[Span] | None:
+    async def spans_with_relations(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
         """Return the same of the deals that have no simple sum, and of the deals that those relate to."""
         return await deal_totals.spans_without_sum(self._streams.pool(), axis, known, limit)
 
     async def sums(
-        self, axis: str, known: int, currency: str, days: Sequence[date], excluded: Sequence[Span]
+        self, axis: str, known: int, currency: str, days: Sequence[date], excluded: Sequence[TotalsSpan]
     ) -> list[list[SimpleSum]]:
         """Add up simple sums in a currency on each of some ascending days.
 
