@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, compute_totals
-from registry.projections.deal_totals import Span
+from registry.projections.deal_totals import TotalsSpan
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.cache import cached_fragment
 from registry.web.charts.step_chart import TIERS, DayAmounts, PledgeFilter, StepChart, step_chart
@@ -63,7 +63,7 @@ async def amount_trend(
     """The chart of amounts over time in one currency, as known at a point on an axis."""
     end = max(page.times.today, page.times.effective_on)
 
-    async def load_spans() -> tuple[list[Span] | None, dict[tuple[date, ...], list[DayAmounts]]]:
+    async def load_spans() -> tuple[list[TotalsSpan] | None, dict[tuple[date, ...], list[DayAmounts]]]:
         return await portfolio_queries.spans(axis, known, MAX_SPANS), {}
 
     async def new_day_cache() -> DayCache:
@@ -88,7 +88,7 @@ async def amount_trend(
 
 
 def amounts_by_day(
-    days: Sequence[date], spans: Sequence[Span], terms: Sequence[str], currency: Any, cache: DayCache
+    days: Sequence[date], spans: Sequence[TotalsSpan], terms: Sequence[str], currency: Any, cache: DayCache
 ) -> list[DayAmounts]:
     """The amounts of ascending days. A day is added up again only if what counts on it differs from the cache's."""
     counting = [
@@ -142,7 +142,7 @@ def changed_deals(before: Mapping[str, CountedDeal], after: Mapping[str, Counted
     return tuple(sorted(sizes, key=lambda slug: (-sizes[slug], slug)))
 
 
-def summed_amounts(day: date, related: Sequence[Span], sums: Sequence[SimpleSum], currency: str) -> DayAmounts:
+def summed_amounts(day: date, related: Sequence[TotalsSpan], sums: Sequence[SimpleSum], currency: str) -> DayAmounts:
     """The amounts of a day from sums of the database and the deals with relations: only the two widest tiers."""
     rows = [span.row for span in related if span.since <= day < span.until]
     totals = compute_totals(rows, TotalsQuery(lines=0), None, (), sums)
