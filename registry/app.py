@@ -12,7 +12,7 @@ from litestar.di import Provide
 from msgspec import Struct
 
 from registry import api, web
-from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware
+from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.problems import HANDLERS
 from registry.append.recorder import Recorder
@@ -159,6 +159,7 @@ def create_app(settings: Settings) -> Litestar:
         include_in_schema=False,
         plugins=[MsgspecSchemas()],
         state=state,
+        cors_config=cors_config(settings.cors_origins) if settings.cors_origins else None,
         request_max_body_size=None,
         logging_config=None,
     )

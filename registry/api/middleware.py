@@ -9,12 +9,14 @@ import asyncio
 import logging
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
 import msgspec
 from litestar.config.compression import CompressionConfig
+from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware, DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
@@ -207,3 +209,20 @@ compression = DefineMiddleware(
     config=CompressionConfig(backend="gzip", gzip_compress_level=6, minimum_size=1024, exclude_opt_key=UNCOMPRESSED),
 )
 """Compression of the API's answers. Streams that must arrive piece by piece opt out; pages keep compressed copies."""
+
+
+def cors_config(origins: Sequence[str]) -> CORSConfig:
+    """Let pages of other origins call the API with a key, and read the headers that it documents."""
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_headers=[
+            "Accept-Datetime",
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+        ],
+        expose_headers=["ETag", "Link", "Location", "Memento-Datetime", "Retry-After", "X-Request-Id"],
+    )

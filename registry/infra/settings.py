@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
     webhook_networks: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -138,6 +139,13 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(network) for network in text.split())
 
 
+def _cors_origins(text: str) -> tuple[str, ...]:
+    for origin in text.split():
+        if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
+            raise ValueError(f"'{origin}' is not an origin: give SCHEME://HOST without a path, or * for any")
+    return tuple(text.split())
+
+
 def _admin_key(text: str) -> str:
     if len(text) < ADMIN_KEY_LENGTH:
         raise ValueError(f"an admin key needs at least {ADMIN_KEY_LENGTH} characters; this one has {len(text)}")
@@ -182,6 +190,10 @@ SETTINGS = {
     "webhook_networks": Setting(
         _networks,
         "Private networks that webhooks may send to, separated by spaces. Default: public addresses only.",
+    ),
+    "cors_origins": Setting(
+        _cors_origins,
+        "Origins of web pages that may call the API, separated by spaces; * for any. Default: none.",
     ),
 }
 """Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

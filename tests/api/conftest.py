@@ -1,4 +1,4 @@
-"""The service as its users meet it: over HTTP, on a loopback port, on a database of its own."""
+"""Fixtures: a running service on a loopback port, with a database of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
 
-# Nothing is asked over TLS here: a client need not load the authorities that it has by default, which is slow.
+# The tests use no TLS, so clients need not load the default authorities, which is slow.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 numbers = itertools.count(1)
@@ -53,16 +53,16 @@ class Service(Struct):
     app: Any
 
     async def size(self) -> int:
-        """How many events the log holds."""
+        """Return the number of events in the log."""
         return int(await self.pool.fetchval("SELECT count(*) FROM events"))
 
     async def key(self, *scopes: keys.Scope) -> dict[str, str]:
-        """The headers of a new key with these scopes."""
+        """Return the headers of a new key with these scopes."""
         return {"Authorization": f"Bearer {await keys.create(self.pool, 'test', scopes)}"}
 
 
 class Contract:
-    """The service's contract: whatever a test's client receives must be in it."""
+    """The OpenAPI document; every response that a test's client receives must conform to it."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._components = {"components": document["components"]}
@@ -74,7 +74,7 @@ class Contract:
         self._validators: dict[str, Any] = {}
 
     async def check(self, response: httpx.Response) -> None:
-        """Fails unless the status, the media type and the JSON of an answer are as documented."""
+        """Check that the status, the media type and the JSON of a response are documented."""
         path, method, status = response.request.url.path, response.request.method.lower(), str(response.status_code)
         item = next((item for pattern, item in self._paths if pattern.match(path)), None)
         if item is None or method not in item:
@@ -102,7 +102,7 @@ class Contract:
 
 @cache
 def openapi_document() -> dict[str, Any]:
-    """The OpenAPI document as clients get it."""
+    """Return the OpenAPI document as clients get it."""
     app = create_app(Settings(data_dir=Path(), signing_key=Path("signing.key")))
     document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     return document
@@ -110,13 +110,13 @@ def openapi_document() -> dict[str, Any]:
 
 @cache
 def contract() -> Contract:
-    """The contract, read once."""
+    """Return the contract, parsed once."""
     return Contract(openapi_document())
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
-    """The service with these settings."""
+    """Run the service with these settings."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -126,12 +126,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         log_config=None,
         access_log=False,
         server_header=False,
-        # A test that fails may leave a connection open.
+        # A failed test may leave a connection open.
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
     with listen("127.0.0.1", 0) as listening:
-        # Not `serve`, which handles signals: those are the test run's own.
+        # Not `serve`, which installs signal handlers.
         serving = asyncio.create_task(server._serve([listening]))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
@@ -149,7 +149,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name: str) -> AsyncIterator[Settings]:
-    """Settings for a service on a database of its own, a copy of the server's template, with redaction possible."""
+    """Return settings for a new database, a copy of the server's template, with redaction configured."""
     name = f"{server.template}_{name}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
     with tempfile.TemporaryDirectory() as directory:
@@ -167,30 +167,30 @@ async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name
 
 @pytest_asyncio.fixture(scope="session")
 async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """One service for all tests of the API: each works on deals of its own."""
+    """Run one service for all tests of the API; each test uses deals of its own."""
     async with cloned(server, admin, "api") as settings, running(settings) as service:
         yield service
 
 
 @pytest.fixture
 def client(service: Service) -> httpx.AsyncClient:
-    """A client with the admin key."""
+    """Return a client with the admin key."""
     return service.client
 
 
 @pytest.fixture
 def visitor(service: Service) -> httpx.AsyncClient:
-    """A client without a key."""
+    """Return a client without a key."""
     return service.visitor
 
 
 @pytest.fixture
 def new_slug() -> Callable[[], str]:
-    """Names that no other test uses."""
+    """Return a function that makes unused slugs."""
     return lambda: f"deal-{next(numbers)}"
 
 
 @pytest.fixture
 def slug(new_slug: Callable[[], str]) -> str:
-    """A deal's name that no other test uses."""
+    """Return an unused slug."""
     return new_slug()

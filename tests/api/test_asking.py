@@ -1,4 +1,4 @@
-"""Asking for one deal: now, at any point in time, with its audit, blame and comparison, and by HTTP's own rules."""
+"""Reading one deal: its state at any point in time, its history, provenance and comparison, and HTTP caching."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.api.conftest import Service
 
 
 def source(day: str) -> list[dict[str, str]]:
-    """A source that was published on a day."""
+    """Return a source published on a day."""
     return [{**SOURCE, "published_on": day}]
 
 
-async def told(client: httpx.AsyncClient, slug: str) -> dict[str, Any]:
-    """A deal of 5 on 16 June, 7 on 1 July, and 9 on 1 August, which was published on 10 August."""
+async def record_deal(client: httpx.AsyncClient, slug: str) -> dict[str, Any]:
+    """Record a deal of 5 from 16 June, 7 from 1 July, and 9 from 1 August, published on 10 August."""
     late = announced(
         "2025-08-01",
         "pledge_revised",
@@ -37,24 +37,24 @@ async def told(client: httpx.AsyncClient, slug: str) -> dict[str, Any]:
 
 
 def amount(state: dict[str, Any]) -> str | None:
-    """The pledge's value, if there is a pledge."""
+    """Return the pledge's value, None without a pledge."""
     return state["pledges"][0]["amount"]["value"] if state["pledges"] else None
 
 
 def amounts(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The changes of the pledge's amount."""
+    """Return the changes of the pledge's amount."""
     return [change for change in changes if change["field"] == "/pledges/total/amount"]
 
 
 async def value(client: httpx.AsyncClient, slug: str, **clocks: Any) -> str | None:
-    """The pledge's value at a point in time."""
+    """Return the pledge's value at a point in time."""
     answer = await client.get(f"/v1/deals/{slug}", params=clocks)
     assert answer.status_code == 200, answer.text
     return amount(answer.json())
 
 
-async def test_a_state_has_what_the_contract_says(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_state_has_the_documented_fields(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     answer = await client.get(f"/v1/deals/{slug}")
     state = answer.json()
     assert (state["deal"], state["version"], state["position"]) == (slug, 4, posted["position"])
@@ -66,8 +66,8 @@ async def test_a_state_has_what_the_contract_says(client: httpx.AsyncClient, slu
     assert answer.headers["etag"].startswith('"4')
 
 
-async def test_each_clock_alone_and_together(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_time_axes_work_alone_and_combined(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     positions = [event["position"] for event in posted["events"]]
     assert await value(client, slug) == "9"
     assert await value(client, slug, effective_on="2025-06-30") == "5"
@@ -82,8 +82,8 @@ async def test_each_clock_alone_and_together(client: httpx.AsyncClient, slug: st
     assert await value(client, slug, recorded_at=posted["events"][3]["recorded_at"]) == "9"
 
 
-async def test_an_answer_repeats_what_was_asked(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_state_repeats_the_requested_point_in_time(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     asked = {"effective_on": "2025-07-15", "published_on": "2025-07-20", "recorded_at": "2999-01-01T09:00:00+09:00"}
     state = (await client.get(f"/v1/deals/{slug}", params=asked)).json()
     assert (state["effective_on"], state["published_on"]) == ("2025-07-15", "2025-07-20")
@@ -91,8 +91,8 @@ async def test_an_answer_repeats_what_was_asked(client: httpx.AsyncClient, slug:
     assert state["position"] == posted["position"]
 
 
-async def test_before_a_deal_was_known_the_answer_is_in_words(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_deal_that_is_not_known_yet_is_not_found_with_the_reason(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     never = await client.get(f"/v1/deals/{slug}-never")
     assert (never.status_code, never.json()["code"]) == (404, "not_found")
     assert "never" in never.json()["detail"]
@@ -102,14 +102,14 @@ async def test_before_a_deal_was_known_the_answer_is_in_words(client: httpx.Asyn
         assert "was not known" in early.json()["detail"]
 
 
-async def test_what_cannot_be_a_name_is_not_found(client: httpx.AsyncClient) -> None:
+async def test_malformed_slug_is_not_found(client: httpx.AsyncClient) -> None:
     for name in ("%00", "A", "%E2%82%AC", "a--b", "a" * 81, "%FF", "a%20b"):
         for url in (f"/v1/deals/{name}", f"/v1/deals/{name}/events", f"/v1/organizations/{name}"):
             answer = await client.get(url)
             assert answer.status_code == 404, url
 
 
-async def test_what_lies_ahead_is_not_so_yet(client: httpx.AsyncClient, slug: str) -> None:
+async def test_future_effective_dates_do_not_change_todays_state(client: httpx.AsyncClient, slug: str) -> None:
     now = datetime.now(UTC).date()
     ahead = (now + timedelta(days=30)).isoformat()
     plan = {**revised(ahead, "7"), "sources": source(now.isoformat())}
@@ -126,8 +126,8 @@ async def test_what_lies_ahead_is_not_so_yet(client: httpx.AsyncClient, slug: st
     assert matched.status_code == 201
 
 
-async def test_an_answer_that_one_has_is_not_sent_again(client: httpx.AsyncClient, slug: str) -> None:
-    await told(client, slug)
+async def test_current_etag_is_answered_with_304(client: httpx.AsyncClient, slug: str) -> None:
+    await record_deal(client, slug)
     etag = (await client.get(f"/v1/deals/{slug}")).headers["etag"]
     for header in (etag, f'"1", {etag}', f"W/{etag}", "*"):
         again = await client.get(f"/v1/deals/{slug}", headers={"If-None-Match": header})
@@ -137,8 +137,8 @@ async def test_an_answer_that_one_has_is_not_sent_again(client: httpx.AsyncClien
     assert (await client.get(f"/v1/deals/{slug}", headers={"If-None-Match": etag})).status_code == 200
 
 
-async def test_head_works_where_get_does(client: httpx.AsyncClient, slug: str) -> None:
-    await told(client, slug)
+async def test_head_has_the_status_and_headers_of_get(client: httpx.AsyncClient, slug: str) -> None:
+    await record_deal(client, slug)
     paths = ["", "/events", "/blame", "/compare", "/timemap"]
     urls = [f"/v1/deals/{slug}{path}" for path in paths]
     for url in (*urls, "/v1/deals", "/v1/events", "/v1/organizations", "/v1/totals", "/health/live", "/openapi.json"):
@@ -149,8 +149,8 @@ async def test_head_works_where_get_does(client: httpx.AsyncClient, slug: str) -
     assert (await client.head(f"/v1/deals/{slug}-never")).status_code == 404
 
 
-async def test_a_fixed_answer_stays_the_same_whatever_is_recorded(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_answer_at_a_fixed_point_does_not_change_with_later_events(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     asked = {"effective_on": "2025-12-31", "published_on": "2025-12-31", "position": posted["position"]}
     before = await client.get(f"/v1/deals/{slug}", params=asked)
     pledge = posted["events"][1]["id"]
@@ -163,11 +163,11 @@ async def test_a_fixed_answer_stays_the_same_whatever_is_recorded(client: httpx.
     assert (after.content, after.headers["etag"]) == (before.content, before.headers["etag"])
 
 
-async def test_only_what_is_fixed_and_final_may_be_cached(
+async def test_only_fixed_and_final_answers_are_cacheable(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     slug = new_slug()
-    posted = await told(client, slug)
+    posted = await record_deal(client, slug)
     await client.post(f"/v1/deals/{new_slug()}/events", json=registered())
 
     async def caching(**clocks: Any) -> str:
@@ -183,12 +183,12 @@ async def test_only_what_is_fixed_and_final_may_be_cached(
     assert await caching(effective_on="2025-12-31", recorded_at="2999-01-01T00:00:00Z") == "no-cache"
 
 
-async def test_a_merged_deal_leads_to_the_other_with_the_same_question(
+async def test_merged_deal_redirects_with_the_same_query(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     slug, other = new_slug(), new_slug()
-    await told(client, slug)
-    await told(client, other)
+    await record_deal(client, slug)
+    await record_deal(client, other)
     merged = await client.post(f"/v1/deals/{slug}/events", json={"event": {"type": "deal_merged", "into": other}})
     assert merged.status_code == 201, merged.text
     for path in ("", "/blame"):
@@ -212,8 +212,8 @@ async def test_a_merged_deal_leads_to_the_other_with_the_same_question(
 # --- Memento (RFC 7089) -----------------------------------------------------------------------------------------------
 
 
-async def test_a_past_state_is_a_memento(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_past_state_has_memento_headers(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     now = await client.get(f"/v1/deals/{slug}")
     assert "accept-datetime" in now.headers["vary"].lower()
     assert "memento-datetime" not in now.headers
@@ -224,14 +224,14 @@ async def test_a_past_state_is_a_memento(client: httpx.AsyncClient, slug: str) -
     assert parsedate_to_datetime(then.headers["memento-datetime"]) == recorded.replace(microsecond=0)
 
 
-async def test_accept_datetime_means_the_end_of_that_second(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_accept_datetime_includes_the_whole_second(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     recorded = datetime.fromisoformat(posted["events"][3]["recorded_at"])
     answer = await client.get(f"/v1/deals/{slug}", headers={"Accept-Datetime": format_datetime(recorded, usegmt=True)})
     assert (answer.status_code, answer.json()["version"]) == (200, 4)
 
 
-async def test_earlier_than_the_first_memento_gives_the_first(client: httpx.AsyncClient, slug: str) -> None:
+async def test_accept_datetime_before_the_first_memento_returns_the_first(client: httpx.AsyncClient, slug: str) -> None:
     first = await client.post(f"/v1/deals/{slug}/events", json=registered())
     await client.post(f"/v1/deals/{slug}/events", json=pledged())
     answer = await client.get(f"/v1/deals/{slug}", headers={"Accept-Datetime": "Thu, 01 Jan 2015 00:00:00 GMT"})
@@ -240,8 +240,8 @@ async def test_earlier_than_the_first_memento_gives_the_first(client: httpx.Asyn
     assert parsedate_to_datetime(answer.headers["memento-datetime"]) == recorded.replace(microsecond=0)
 
 
-async def test_a_named_point_counts_more_than_accept_datetime(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_query_takes_precedence_over_accept_datetime(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     old = {"Accept-Datetime": "Thu, 01 Jan 2015 00:00:00 GMT"}
     answer = await client.get(f"/v1/deals/{slug}", params={"position": posted["position"]}, headers=old)
     assert answer.json()["version"] == 4
@@ -251,14 +251,14 @@ async def test_a_named_point_counts_more_than_accept_datetime(client: httpx.Asyn
     "header",
     ["2015-01-01", "Thu, 01 Jan 2015 00:00:00", "Fri, 31 Dec 9999 23:59:59 GMT", "é", "Thu, 99 Foo 2015 00:00:00 GMT"],
 )
-async def test_accept_datetime_that_is_none(client: httpx.AsyncClient, slug: str, header: str) -> None:
-    await told(client, slug)
+async def test_malformed_accept_datetime_is_refused(client: httpx.AsyncClient, slug: str, header: str) -> None:
+    await record_deal(client, slug)
     answer = await client.get(f"/v1/deals/{slug}", headers={b"Accept-Datetime": header.encode()})
     assert (answer.status_code, answer.json()["parameter"]) == (400, "Accept-Datetime")
 
 
-async def test_the_timemap_lists_every_moment_of_change(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_timemap_lists_every_change(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     links = await client.get(f"/v1/deals/{slug}/timemap")
     assert links.headers["content-type"].startswith("application/link-format")
     assert links.text.count("memento") == 4
@@ -275,8 +275,8 @@ async def test_the_timemap_lists_every_moment_of_change(client: httpx.AsyncClien
 # --- what explains a state --------------------------------------------------------------------------------------------
 
 
-async def test_the_audit_says_what_each_event_changed(service: Service, slug: str) -> None:
-    posted = await told(service.client, slug)
+async def test_history_shows_what_each_event_changed(service: Service, slug: str) -> None:
+    posted = await record_deal(service.client, slug)
     audit = (await service.client.get(f"/v1/deals/{slug}/events")).json()
     assert [event["version"] for event in audit["events"]] == [1, 2, 3, 4]
     revision = audit["events"][2]
@@ -288,8 +288,8 @@ async def test_the_audit_says_what_each_event_changed(service: Service, slug: st
     assert (change["before"]["value"], change["after"]["value"]) == ("5", "7")
 
 
-async def test_the_audit_shows_a_correction_beside_what_it_corrects(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_history_shows_a_correction_beside_the_corrected_event(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     event = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "6", "currency": "USD"}}
     correction = await client.post(f"/v1/deals/{slug}/events", json=corrected(posted["events"][1]["id"], event=event))
     audit = (await client.get(f"/v1/deals/{slug}/events")).json()["events"]
@@ -300,8 +300,8 @@ async def test_the_audit_shows_a_correction_beside_what_it_corrects(client: http
     assert (audit[4]["kind"], audit[4]["concerns"]) == ("record", posted["events"][1]["id"])
 
 
-async def test_blame_names_what_set_every_field(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_provenance_names_the_event_that_set_each_field(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     blame = (await client.get(f"/v1/deals/{slug}/blame", params={"effective_on": "2025-07-15"})).json()
     fields = {field["field"]: field for field in blame["fields"]}
     assert fields["/title"]["event"] == posted["events"][0]["id"]
@@ -311,8 +311,8 @@ async def test_blame_names_what_set_every_field(client: httpx.AsyncClient, slug:
     assert field["proof"] == f"/v1/log/proof/inclusion?position={field['position']}"
 
 
-async def test_a_comparison_tells_growth_from_correction(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await told(client, slug)
+async def test_comparison_separates_growth_from_corrections(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record_deal(client, slug)
     event = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "6", "currency": "USD"}}
     correction = await client.post(f"/v1/deals/{slug}/events", json=corrected(posted["events"][1]["id"], event=event))
     grown = (
@@ -337,8 +337,8 @@ async def test_a_comparison_tells_growth_from_correction(client: httpx.AsyncClie
     assert mended["record"][0]["causes"][0]["event"] == correction.json()["events"][0]["id"]
 
 
-async def test_a_comparison_of_a_point_with_itself_is_empty(client: httpx.AsyncClient, slug: str) -> None:
-    await told(client, slug)
+async def test_comparison_of_a_point_with_itself_is_empty(client: httpx.AsyncClient, slug: str) -> None:
+    await record_deal(client, slug)
     same = (await client.get(f"/v1/deals/{slug}/compare")).json()
     assert same["world"] == same["record"] == same["source"] == same["learned_late"] == same["differences"] == []
 
@@ -346,7 +346,7 @@ async def test_a_comparison_of_a_point_with_itself_is_empty(client: httpx.AsyncC
 # --- joined on request ------------------------------------------------------------------------------------------------
 
 
-async def test_names_of_today_and_others_relations_are_joined(
+async def test_expand_adds_current_names_and_incoming_relations(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     slug, other, firm = new_slug(), new_slug(), new_slug()

@@ -24,14 +24,14 @@ GOOD = json.dumps(pledged()).encode()
 
 
 def having(old: bytes | str, new: bytes | str) -> bytes:
-    """A good body with something else in one place."""
+    """Return a valid body with one part replaced."""
     old, new = (text.encode() if isinstance(text, str) else text for text in (old, new))
     assert GOOD.count(old) >= 1, old
     return GOOD.replace(old, new, 1)
 
 
 def event(**fields: Any) -> bytes:
-    """A body with another event."""
+    """Return a body with another event."""
     return json.dumps({"effective_on": "2025-06-16", "event": fields}).encode()
 
 
@@ -198,7 +198,7 @@ CASES: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_bad_input_is_refused_and_the_field_is_named(service: Service, slug: str, case: str) -> None:
+async def test_invalid_body_is_refused_with_the_pointer_of_the_field(service: Service, slug: str, case: str) -> None:
     body, status, pointer = CASES[case]
     url = f"/v1/deals/{slug}/events"
     await service.client.post(url, json=registered())
@@ -286,7 +286,7 @@ RICH = [
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path to every value within a value."""
+    """Yield the path to every nested value."""
     yield path
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
@@ -294,7 +294,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def with_value(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """The value with another one in a place."""
+    """Return the value with the one at a path replaced."""
     if not path:
         return new
     copy = value.copy()
@@ -302,7 +302,7 @@ def with_value(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-async def test_the_rich_history_is_recorded_as_it_is(client: httpx.AsyncClient, slug: str) -> None:
+async def test_rich_history_is_recorded(client: httpx.AsyncClient, slug: str) -> None:
     assert (await client.post(f"/v1/deals/{slug}/events", json=RICH)).status_code == 201
 
 
@@ -311,10 +311,10 @@ ROUNDS = int(os.environ.get("NASTY_ROUNDS", "3"))
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))
-async def test_no_value_in_any_place_breaks_the_service(
+async def test_unexpected_value_in_any_place_does_not_break_the_service(
     service: Service, new_slug: Callable[[], str], turn: int
 ) -> None:
-    """Each place of a rich history in turn: recorded whole, or refused with nothing recorded; shown if recorded."""
+    """Each place of a rich history in turn: the body is recorded whole and shown, or refused with nothing recorded."""
     for n, path in enumerate(places(RICH)):
         slug, size = new_slug(), await service.size()
         body = json.dumps(with_value(RICH, path, NASTY[(n + turn * 5) % len(NASTY)])).encode()
@@ -330,7 +330,7 @@ async def test_no_value_in_any_place_breaks_the_service(
         assert (await service.client.get(url)).status_code == 200, url
 
 
-async def test_every_fault_is_named(client: httpx.AsyncClient, slug: str) -> None:
+async def test_every_wrong_field_is_named(client: httpx.AsyncClient, slug: str) -> None:
     body = [
         announced("2025-06-16", "site_announced", site="a", place="KR-99", latitude="91"),
         announced("2025-06-16", "milestone_scheduled", milestone="a", planned="2025-13"),
@@ -339,7 +339,7 @@ async def test_every_fault_is_named(client: httpx.AsyncClient, slug: str) -> Non
     assert [e["pointer"] for e in problem["errors"]] == ["/0/event/place", "/0/event/latitude", "/1/event/planned"]
 
 
-async def test_a_misspelled_name_is_answered_with_the_nearest(client: httpx.AsyncClient, slug: str) -> None:
+async def test_misspelled_field_is_refused_with_the_nearest_name(client: httpx.AsyncClient, slug: str) -> None:
     async def error(body: bytes) -> dict[str, Any]:
         answer = await client.post(
             f"/v1/deals/{slug}/events", content=body, headers={"Content-Type": "application/json"}
@@ -358,7 +358,7 @@ async def test_a_misspelled_name_is_answered_with_the_nearest(client: httpx.Asyn
     assert (await error(having('"5000000000"', '"-5"')))["code"] == "format_decimal"
 
 
-async def test_a_problem_is_worded_in_the_language_of_the_client(client: httpx.AsyncClient, slug: str) -> None:
+async def test_problem_detail_is_in_the_language_of_accept_language(client: httpx.AsyncClient, slug: str) -> None:
     headers = {"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.5"}
     answer = await client.post(f"/v1/deals/{slug}/events", json=[], headers=headers)
     problem = answer.json()
@@ -379,7 +379,7 @@ async def test_a_problem_is_worded_in_the_language_of_the_client(client: httpx.A
         (None, None),
     ],
 )
-async def test_another_content_type_is_refused(
+async def test_unsupported_content_type_is_refused(
     service: Service, slug: str, content_type: str | None, encoding: str | None
 ) -> None:
     size = await service.size()
@@ -390,14 +390,14 @@ async def test_another_content_type_is_refused(
     assert await service.size() == size
 
 
-async def test_json_with_its_charset_is_taken(client: httpx.AsyncClient, slug: str) -> None:
+async def test_json_with_charset_utf_8_is_accepted(client: httpx.AsyncClient, slug: str) -> None:
     headers = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
     answer = await client.post(f"/v1/deals/{slug}/events", content=json.dumps(registered()).encode(), headers=headers)
     assert answer.status_code == 201
 
 
 @pytest.mark.parametrize("name", ["A", "a b", "a--b", "-a", "a" * 81, "%00", "%FF", "a%0A", "é"])
-async def test_a_name_that_is_none_is_refused(service: Service, name: str) -> None:
+async def test_malformed_slug_in_the_path_of_a_post_is_refused(service: Service, name: str) -> None:
     size = await service.size()
     for kind in ("deals", "organizations"):
         answer = await service.client.post(f"/v1/{kind}/{name}/events", json=registered())
@@ -447,7 +447,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("path", "query", "parameter"), QUERIES)
-async def test_a_question_that_cannot_be_read_is_refused(
+async def test_invalid_query_is_refused_with_the_name_of_the_parameter(
     client: httpx.AsyncClient, path: str, query: str, parameter: str
 ) -> None:
     answer = await client.get(f"{path}?{query}")
@@ -455,15 +455,15 @@ async def test_a_question_that_cannot_be_read_is_refused(
     assert answer.json()["parameter"] == parameter
 
 
-async def test_an_unknown_parameter_is_answered_with_the_nearest(client: httpx.AsyncClient) -> None:
+async def test_unknown_parameter_is_refused_with_the_nearest_name(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/deals?effectve_on=2025-01-01")
     assert answer.json()["params"] == {"parameter": "effectve_on", "similar": "effective_on"}
     long = await client.get(f"/v1/deals?{'x' * 10_000}=1")
     assert (long.status_code, len(long.text) < 1000) == (400, True)
 
 
-async def test_the_edges_of_what_can_be_asked(client: httpx.AsyncClient, slug: str) -> None:
-    """Whatever can be written as a parameter of its kind is answered, too."""
+async def test_extreme_parameter_values_are_answered(client: httpx.AsyncClient, slug: str) -> None:
+    """The first and last day, instant and position of each parameter."""
     await client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
     for day in ("0001-01-01", "9999-12-31"):
         for path in (
@@ -487,7 +487,7 @@ async def test_the_edges_of_what_can_be_asked(client: httpx.AsyncClient, slug: s
     assert slug in (await client.get("/v1/deals", params={"effective_on": "9999-12-31", "limit": 1000})).text
 
 
-async def test_unknown_paths_and_methods(client: httpx.AsyncClient, slug: str) -> None:
+async def test_unknown_path_and_method_are_problem_documents(client: httpx.AsyncClient, slug: str) -> None:
     unknown = await client.get("/v1/nothing")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
     method = await client.put(f"/v1/deals/{slug}", json={})
@@ -495,7 +495,7 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient, slug: str) -
     assert "GET" in method.headers["allow"]
 
 
-async def test_20_megabytes_are_read_and_refused(service: Service, slug: str) -> None:
+async def test_body_of_20_megabytes_is_refused_after_it_is_read(service: Service, slug: str) -> None:
     size = await service.size()
     body = b'{"note": "' + b"x" * (20 * 2**20) + b'"}'
     headers = {"Content-Type": "application/json"}
@@ -506,14 +506,14 @@ async def test_20_megabytes_are_read_and_refused(service: Service, slug: str) ->
     assert await service.size() == size + 1
 
 
-async def test_a_body_just_below_the_limit_is_read(client: httpx.AsyncClient, slug: str) -> None:
+async def test_body_below_the_size_limit_is_accepted(client: httpx.AsyncClient, slug: str) -> None:
     body = b" " * (bodies.BODY_LIMIT - 500) + json.dumps(registered()).encode()
     headers = {"Content-Type": "application/json"}
     assert (await client.post(f"/v1/deals/{slug}/events", content=body, headers=headers)).status_code == 201
 
 
 async def raw(service: Service, *sent: bytes) -> bytes:
-    """Sends bytes over a connection of its own, then closes it; answers with what came back by then."""
+    """Send bytes over a new connection, close it, and return what the service sent by then."""
     place = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     for part in sent:
@@ -529,7 +529,7 @@ async def raw(service: Service, *sent: bytes) -> bytes:
 
 
 def head(service: Service, slug: str, *headers: str) -> bytes:
-    """The head of a request that posts."""
+    """Return the header block of a post."""
     lines = (
         f"POST /v1/deals/{slug}/events HTTP/1.1",
         "Host: localhost",
@@ -540,9 +540,7 @@ def head(service: Service, slug: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-async def test_a_body_that_breaks_off_records_nothing(
-    service: Service, slug: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_incomplete_body_records_nothing(service: Service, slug: str, caplog: pytest.LogCaptureFixture) -> None:
     size = await service.size()
     body = json.dumps(registered()).encode()
     await raw(service, head(service, slug, f"Content-Length: {len(body)}"), body[:20])
@@ -552,14 +550,14 @@ async def test_a_body_that_breaks_off_records_nothing(
     assert "request failed" not in caplog.text
 
 
-async def test_a_slow_body_is_taken(service: Service, slug: str) -> None:
+async def test_slow_body_is_recorded(service: Service, slug: str) -> None:
     body = json.dumps(registered()).encode()
     parts = [body[i : i + 10] for i in range(0, len(body), 10)]
     answer = await raw(service, head(service, slug, f"Content-Length: {len(body)}", "Connection: close"), *parts)
     assert answer.startswith(b"HTTP/1.1 201")
 
 
-async def test_a_body_that_never_ends_is_given_up(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalled_body_times_out(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     place = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
@@ -574,14 +572,14 @@ async def test_a_body_that_never_ends_is_given_up(service: Service, slug: str, m
 @pytest.mark.parametrize(
     "sent", [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /v1/deals?\xff HTTP/1.1\r\nHost: a\r\n\r\n"]
 )
-async def test_what_is_no_http_is_refused(service: Service, sent: bytes) -> None:
+async def test_bytes_that_are_not_http_are_refused(service: Service, sent: bytes) -> None:
     answer = await raw(service, sent)
     assert answer == b"" or answer.split()[1].startswith(b"4"), answer
     assert (await service.client.get("/health/live")).status_code == 200
 
 
-async def test_who_asks_and_goes_away_harms_nobody(service: Service, slug: str) -> None:
-    """What was sent by who is gone is recorded whole or not at all; the rest of its group is."""
+async def test_client_that_disconnects_does_not_affect_other_clients(service: Service, slug: str) -> None:
+    """Its request is recorded whole or not at all; the other requests of the batch are recorded."""
     place = urlsplit(service.url)
     body = json.dumps(registered()).encode()
     for _ in range(5):

@@ -1,6 +1,6 @@
-"""The contract against the service: whatever schemathesis makes of the one, the other answers as documented.
+"""Requests that Schemathesis generates from the OpenAPI document are answered as it documents.
 
-Bounded and the same at every run; longer: `SCHEMATHESIS_EXAMPLES=500 make test ARGS="-k fuzz"`.
+The requests are few, and the same in every run. For more: `SCHEMATHESIS_EXAMPLES=500 make test ARGS="-k fuzz"`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "8"))
 
 DOCUMENT = openapi_document()
 CONTRACT = schemathesis.openapi.from_dict(DOCUMENT)
-# What is well formed may still be refused: by a deal's rules, or because a place or a day is none.
+# A valid request may still be refused by a domain rule, or because a place or a day does not exist.
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -31,11 +31,11 @@ CHECKS = [
 
 
 def cases() -> Iterator[tuple[str, str, GenerationMode]]:
-    """Every operation, asked as documented; and otherwise, where there is something to ask wrongly."""
+    """Yield every operation with valid requests, and with invalid ones where it has a body or a query."""
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             body = operation.get("requestBody", {}).get("content", {})
-            # An endless answer, the same answers without their bodies, and what is not JSON.
+            # The endless stream, answers without bodies, and bodies that are not JSON.
             if method == "head" or "stream" in path or (body and "application/json" not in body):
                 continue
             yield method, path, GenerationMode.POSITIVE
@@ -43,12 +43,12 @@ def cases() -> Iterator[tuple[str, str, GenerationMode]]:
                 yield method, path, GenerationMode.NEGATIVE
 
 
-def ask(service: Service, method: str, path: str, mode: GenerationMode, examples: int) -> set[int]:
-    """Asks what schemathesis makes of one operation; answers with the statuses met.
+def send_generated(service: Service, method: str, path: str, mode: GenerationMode, examples: int) -> set[int]:
+    """Send the requests that Schemathesis generates for one operation; return the statuses of the answers.
 
-    Fails for a 500, and for an answer that is not documented.
+    Fails for a 500 and for an undocumented answer.
     """
-    met: set[int] = set()
+    statuses: set[int] = set()
     operation = CONTRACT[path][method.upper()]
 
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -62,12 +62,12 @@ def ask(service: Service, method: str, path: str, mode: GenerationMode, examples
     )
     def once(case: Any) -> None:
         answer = case.call(base_url=service.url, headers={"Authorization": f"Bearer {service.settings.admin_key}"})
-        met.add(answer.status_code)
+        statuses.add(answer.status_code)
         assert answer.status_code != 500, answer.text
         case.validate_response(answer, checks=CHECKS)
 
     once()
-    return met
+    return statuses
 
 
 # The service draws random numbers on another thread, which Hypothesis takes for the strategy's.
@@ -75,7 +75,9 @@ def ask(service: Service, method: str, path: str, mode: GenerationMode, examples
 @pytest.mark.parametrize(
     ("method", "path", "mode"), list(cases()), ids=lambda value: str(getattr(value, "name", value)).lower()
 )
-async def test_fuzz(service: Service, method: str, path: str, mode: GenerationMode) -> None:
-    met = await asyncio.to_thread(ask, service, method, path, mode, EXAMPLES)
-    assert met
+async def test_generated_requests_are_answered_as_documented(
+    service: Service, method: str, path: str, mode: GenerationMode
+) -> None:
+    statuses = await asyncio.to_thread(send_generated, service, method, path, mode, EXAMPLES)
+    assert statuses
     assert (await service.visitor.get("/health/live")).status_code == 200

@@ -1,4 +1,4 @@
-"""Many announcements at once: a line is what a single post is, and none of them spoils the others."""
+"""Imports: each line is handled like a post, and a refused line does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def ndjson(*lines: dict[str, Any] | bytes) -> bytes:
 
 
 async def send(client: httpx.AsyncClient, *lines: dict[str, Any] | bytes, query: str = "") -> list[dict[str, Any]]:
-    """Imports these lines; the results."""
+    """Import lines and return the results."""
     answer = await client.post(f"/v1/import{query}", content=ndjson(*lines), headers=TYPE)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-async def test_each_line_has_its_result_in_order_and_what_is_refused_spoils_nothing(
+async def test_each_line_has_a_result_and_refused_lines_do_not_stop_others(
     service: Service, client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     one, two = new_slug(), new_slug()
@@ -72,7 +72,7 @@ async def test_each_line_has_its_result_in_order_and_what_is_refused_spoils_noth
     assert (await client.get(f"/v1/deals/{one}")).json()["version"] == 3
 
 
-async def test_the_same_file_again_changes_nothing(service: Service, client: httpx.AsyncClient, slug: str) -> None:
+async def test_repeated_import_changes_nothing(service: Service, client: httpx.AsyncClient, slug: str) -> None:
     lines = [{"deal": slug, **registered(), "id": str(uuid4())}]
     lines += [{"deal": slug, **pledged(pledge=f"p{n}"), "id": str(uuid4())} for n in range(20)]
     first = await send(client, *lines)
@@ -84,13 +84,13 @@ async def test_the_same_file_again_changes_nothing(service: Service, client: htt
     assert await service.size() == size
 
 
-async def test_lines_of_one_deal_are_taken_in_their_order(client: httpx.AsyncClient, slug: str) -> None:
+async def test_lines_of_one_deal_are_recorded_in_order(client: httpx.AsyncClient, slug: str) -> None:
     lines = [{"deal": slug, **pledged(pledge=f"p{n}")} for n in range(300)]
     results = await send(client, {"deal": slug, **registered()}, *lines)
     assert [r["version"] for r in results] == list(range(1, 302))
 
 
-async def test_with_atomic_all_lines_are_recorded_or_none(
+async def test_atomic_import_records_all_lines_or_none(
     service: Service, client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     one, two = new_slug(), new_slug()
@@ -118,10 +118,10 @@ async def test_with_atomic_all_lines_are_recorded_or_none(
     assert [r["position"] for r in results] == [before + 1, before + 2, before + 3]
 
 
-async def test_results_come_while_lines_are_still_being_sent(
+async def test_results_arrive_while_lines_are_still_sent(
     service: Service, client: httpx.AsyncClient, slug: str
 ) -> None:
-    """On a connection that speaks both ways at once: the second line is sent when the first one's result has come."""
+    """The client sends the second line after it has received the result of the first."""
     host, port = service.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f"POST /v1/import HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n"
@@ -150,10 +150,10 @@ async def test_results_come_while_lines_are_still_being_sent(
     await writer.wait_closed()
 
 
-async def test_who_reads_no_result_until_all_is_sent_waits_for_nothing(
+async def test_client_that_sends_everything_before_reading_is_not_blocked(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most clients send the whole body first: results wait for them, on disk when they are many."""
+    """Most clients send the whole body first: results wait for them, on disk if they are many."""
     monkeypatch.setattr(import_session, "MAX_BUFFERED_BYTES", 1000)
 
     async def lines() -> AsyncIterator[bytes]:
@@ -167,7 +167,7 @@ async def test_who_reads_no_result_until_all_is_sent_waits_for_nothing(
     assert {r["status"] for r in results} == {409}
 
 
-async def test_a_line_that_is_too_large_is_refused_alone(
+async def test_line_over_the_size_limit_is_refused_alone(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "BODY_LIMIT", 2000)
@@ -178,7 +178,7 @@ async def test_a_line_that_is_too_large_is_refused_alone(
     assert together.status_code == 413
 
 
-async def test_a_connection_that_breaks_has_recorded_what_arrived(
+async def test_lines_before_a_broken_connection_are_recorded(
     service: Service, client: httpx.AsyncClient, slug: str
 ) -> None:
     class Broken(Exception):
@@ -200,7 +200,7 @@ async def test_a_connection_that_breaks_has_recorded_what_arrived(
 
 
 @pytest.mark.parametrize("query", ["", "?atomic=true"])
-async def test_an_import_needs_what_its_lines_need(
+async def test_import_line_needs_the_scope_of_its_event(
     service: Service, visitor: httpx.AsyncClient, slug: str, query: str
 ) -> None:
     body = ndjson({"deal": slug, **registered()}, {"deal": slug, **corrected(str(uuid4()), effective_on="2025-06-15")})
@@ -217,10 +217,10 @@ async def test_an_import_needs_what_its_lines_need(
     assert (await visitor.post("/v1/import?atomik=true", content=body, headers={**TYPE, **key})).status_code == 400
 
 
-async def test_an_import_gives_way_to_single_posts(
+async def test_import_yields_to_single_posts(
     client: httpx.AsyncClient, new_slug: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits where the recorder's queue is full, and every line is recorded in the end."""
+    """It waits while the recorder's queue is full, and records every line in the end."""
     monkeypatch.setattr("registry.append.recorder.MAX_QUEUED_BYTES", 5_000)
     name = new_slug()
     lines = [{"deal": f"{name}-{n}", **registered()} for n in range(300)]

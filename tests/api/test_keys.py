@@ -1,4 +1,4 @@
-"""Keys: nothing is written without one, and a key can do what its scopes say and no more (property 25)."""
+"""API keys: writing needs one, and each key can do what its scopes allow (property 25)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ NEEDS: dict[str, tuple[dict[str, Any], Scope]] = {
 
 @pytest.mark.parametrize("event", NEEDS)
 @pytest.mark.parametrize("scope", get_args(Scope))
-async def test_a_key_can_do_what_its_scope_says_and_no_more(
-    service: Service, slug: str, event: str, scope: Scope
-) -> None:
+async def test_key_can_record_only_what_its_scope_allows(service: Service, slug: str, event: str, scope: Scope) -> None:
     announcement, needed = NEEDS[event]
     headers = await service.key(scope)
     size = await service.size()
@@ -49,7 +47,7 @@ async def test_a_key_can_do_what_its_scope_says_and_no_more(
         assert await service.size() == size
 
 
-async def test_one_event_of_a_list_that_is_not_allowed_refuses_all(service: Service, slug: str) -> None:
+async def test_list_with_one_event_outside_the_scope_records_nothing(service: Service, slug: str) -> None:
     size = await service.size()
     answer = await service.visitor.post(
         f"/v1/deals/{slug}/events", json=[registered(), voided(NOTHING)], headers=await service.key("record")
@@ -68,7 +66,7 @@ async def test_one_event_of_a_list_that_is_not_allowed_refuses_all(service: Serv
         {"Authorization": "Bearer a\u00e9"},
     ],
 )
-async def test_nothing_is_written_without_a_key(service: Service, slug: str, headers: dict[str, str]) -> None:
+async def test_writing_without_a_valid_key_is_refused(service: Service, slug: str, headers: dict[str, str]) -> None:
     size = await service.size()
     encoded = {name.encode(): value.encode() for name, value in headers.items()}
     for kind in ("deals", "organizations"):
@@ -79,7 +77,7 @@ async def test_nothing_is_written_without_a_key(service: Service, slug: str, hea
     assert await service.size() == size
 
 
-async def test_a_revoked_key_ends(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_revoked_key_is_refused(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "CACHE_TTL_SECONDS", 0.0)
     token = await keys.create(service.pool, "ends", ("record",))
     headers = {"Authorization": f"Bearer {token}"}
@@ -94,7 +92,7 @@ async def test_a_revoked_key_ends(service: Service, slug: str, monkeypatch: pyte
     assert listed.revoked_at is not None
 
 
-async def test_a_wrong_key_is_told_even_where_reading_is_public(service: Service) -> None:
+async def test_unknown_key_is_refused_for_writing_and_ignored_for_public_reading(service: Service) -> None:
     wrong = {"Authorization": "Bearer reg_unknown"}
     assert (
         await service.visitor.post("/v1/deals/some-deal/events", json=registered(), headers=wrong)
@@ -104,7 +102,7 @@ async def test_a_wrong_key_is_told_even_where_reading_is_public(service: Service
 
 @pytest_asyncio.fixture(scope="module")
 async def private(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
-    """A service on which reading needs a key."""
+    """Run a service on which reading needs a key."""
     async with cloned(server, admin, "private") as settings, running(replace(settings, public_read=False)) as service:
         yield service
 
@@ -120,7 +118,9 @@ async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug
         assert (await private.visitor.get(path)).status_code == 200, path
 
 
-async def test_private_answers_are_not_for_shared_caches(private: Service, new_slug: Callable[[], str]) -> None:
+async def test_answers_of_a_private_registry_are_not_for_shared_caches(
+    private: Service, new_slug: Callable[[], str]
+) -> None:
     slug = new_slug()
     first = await private.client.post(f"/v1/deals/{slug}/events", json=registered())
     await private.client.post(f"/v1/deals/{new_slug()}/events", json=registered())

@@ -13,8 +13,8 @@ from tests.api.announcements import SOURCE, announced, corrected, pledged, regis
 from tests.api.conftest import Service
 
 
-async def tell(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dict[str, Any]:
-    """Records announcements about a deal."""
+async def record(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dict[str, Any]:
+    """Record announcements about a deal."""
     answer = await client.post(f"/v1/deals/{slug}/events", json=list(announcements))
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
@@ -22,15 +22,15 @@ async def tell(client: httpx.AsyncClient, slug: str, *announcements: Any) -> dic
 
 
 def party(organization: str, role: str) -> dict[str, Any]:
-    """Somebody joins on 16 June."""
+    """An organization joins on 16 June."""
     return announced("2025-06-16", "parties_joined", parties=[{"organization": organization, "role": role}])
 
 
 async def portfolio(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> tuple[str, list[str]]:
-    """Three deals of one sector that no other test has; the sector's name, and the deals'."""
+    """Record three deals of a new sector; return the slugs of the sector and of the deals."""
     sector = new_slug()
     first, second, third = (f"{sector}-{letter}" for letter in "abc")
-    await tell(
+    await record(
         client,
         first,
         registered("Alpha works", sectors=[sector], kind="investment"),
@@ -38,7 +38,7 @@ async def portfolio(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> t
         announced("2025-06-16", "site_announced", site="a", place="KR-31"),
         pledged(commitment="pledge"),
     )
-    await tell(
+    await record(
         client,
         second,
         registered("Beta 100%_works", sectors=[sector], kind="partnership"),
@@ -46,7 +46,7 @@ async def portfolio(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> t
         party(f"{sector}-other", "investor"),
         announced("2025-07-01", "stage_changed", stage="signed"),
     )
-    await tell(
+    await record(
         client,
         third,
         registered("Gamma", sectors=[sector]),
@@ -56,13 +56,13 @@ async def portfolio(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> t
 
 
 async def names(client: httpx.AsyncClient, **asked: Any) -> list[str]:
-    """The names of a list's deals."""
+    """Return the slugs of a list's deals."""
     answer = await client.get("/v1/deals", params=asked)
     assert answer.status_code == 200, answer.text
     return [deal["deal"] for deal in answer.json()["deals"]]
 
 
-async def test_every_filter(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_each_filter_selects_matching_deals(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, second, third) = await portfolio(client, new_slug)
     firm = f"{sector}-firm"
     expected: list[tuple[dict[str, str], list[str]]] = [
@@ -93,7 +93,7 @@ async def test_every_filter(client: httpx.AsyncClient, new_slug: Callable[[], st
         assert await names(client, sector=sector, **asked) == deals, asked
 
 
-async def test_facets_count_what_each_filter_would_leave(
+async def test_facets_count_the_deals_of_each_further_filter(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     sector, _ = await portfolio(client, new_slug)
@@ -113,15 +113,15 @@ async def test_facets_count_what_each_filter_would_leave(
     assert narrowed["facets"]["kind"] == {"partnership": 1}
 
 
-async def test_relations_are_no_facet(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_relations_are_not_a_facet(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, second, _) = await portfolio(client, new_slug)
-    await tell(client, first, announced("2025-06-16", "deals_related", relation="overlaps", deal=second))
+    await record(client, first, announced("2025-06-16", "deals_related", relation="overlaps", deal=second))
     facets = (await client.get("/v1/deals", params={"sector": sector, "facets": "true"})).json()["facets"]
     assert set(facets) <= {"organization", "role", "region", "sector", "stage", "commitment", "currency", "kind"}
 
 
 async def pages(client: httpx.AsyncClient, url: str) -> AsyncIterator[dict[str, Any]]:
-    """A page, and those that it leads to."""
+    """Yield a page and the pages after it."""
     while url:
         answer = await client.get(url)
         assert answer.status_code == 200, answer.text
@@ -131,25 +131,25 @@ async def pages(client: httpx.AsyncClient, url: str) -> AsyncIterator[dict[str, 
 
 
 @pytest.mark.parametrize("sort", ["deal", "-deal"])
-async def test_pages_follow_each_other_whatever_is_recorded_between(
+async def test_pages_continue_the_same_list_while_events_are_recorded(
     client: httpx.AsyncClient, new_slug: Callable[[], str], sort: str
 ) -> None:
     sector = new_slug()
     for n in range(7):
-        await tell(client, f"{sector}-{n}", registered(sectors=[sector]))
+        await record(client, f"{sector}-{n}", registered(sectors=[sector]))
     met: list[str] = []
     positions = set()
     async for page in pages(client, f"/v1/deals?sector={sector}&limit=3&sort={sort}"):
         met += [deal["deal"] for deal in page["deals"]]
         positions.add(page["position"])
-        await tell(client, f"{sector}-{len(met)}-late", registered(sectors=[sector]))
+        await record(client, f"{sector}-{len(met)}-late", registered(sectors=[sector]))
     expected = [f"{sector}-{n}" for n in range(7)]
     assert met == (expected if sort == "deal" else expected[::-1])
     assert len(positions) == 1
     assert len(await names(client, sector=sector)) == 10
 
 
-async def test_a_list_shows_what_is_looked_for_first(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_list_item_shows_the_main_facts_of_a_deal(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     deal = (await client.get("/v1/deals", params={"sector": sector})).json()["deals"][0]
     assert (deal["deal"], deal["title"], deal["organizations"]) == (
@@ -167,11 +167,13 @@ async def test_a_list_shows_what_is_looked_for_first(client: httpx.AsyncClient, 
     assert deal["stage"]["value"] == "committed"
 
 
-async def test_the_portfolio_as_it_was_known(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_list_at_a_past_point_shows_what_was_known(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     before = (await client.get("/v1/deals", params={"sector": sector})).json()
     corrected_event = (await client.get(f"/v1/deals/{first}/events")).json()["events"][3]["id"]
-    await tell(client, first, voided(corrected_event))
+    await record(client, first, voided(corrected_event))
     assert await names(client, sector=sector, currency="USD") == []
     assert await names(client, sector=sector, currency="USD", position=before["position"]) == [first]
     again = (await client.get("/v1/deals", params={"sector": sector, "position": before["position"]})).json()
@@ -180,20 +182,22 @@ async def test_the_portfolio_as_it_was_known(client: httpx.AsyncClient, new_slug
     assert await names(client, sector=sector, position=0) == []
 
 
-async def test_a_merged_deal_is_not_listed(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_merged_deal_is_not_listed(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, second, third) = await portfolio(client, new_slug)
-    position = (await tell(client, third, {"event": {"type": "deal_merged", "into": first}}))["position"]
+    position = (await record(client, third, {"event": {"type": "deal_merged", "into": first}}))["position"]
     assert await names(client, sector=sector) == [first, second]
     assert await names(client, sector=sector, position=position - 1) == [first, second, third]
 
 
-async def test_the_portfolios_comparison(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_portfolio_comparison_lists_the_changes_of_deals(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     start = (await client.get("/v1/deals")).json()["position"]
-    await tell(client, first, revised("2025-07-10", "9000000000"))
-    await tell(client, f"{sector}-d", registered("Delta", sectors=[sector]))
+    await record(client, first, revised("2025-07-10", "9000000000"))
+    await record(client, f"{sector}-d", registered("Delta", sectors=[sector]))
     pledge = (await client.get(f"/v1/deals/{first}/events")).json()["events"][3]
-    await tell(client, first, corrected(pledge["id"], event={**pledge["event"], "purpose": {"en": "a hall"}}))
+    await record(client, first, corrected(pledge["id"], event={**pledge["event"], "purpose": {"en": "a hall"}}))
     answer = await client.get("/v1/compare", params={"from.position": start})
     changes = [c for c in answer.json()["changes"] if c["deal"].startswith(sector)]
     assert {(c["deal"], c["what"]) for c in changes} >= {(first, "grew"), (f"{sector}-d", "appeared")}
@@ -205,9 +209,9 @@ async def test_the_portfolios_comparison(client: httpx.AsyncClient, new_slug: Ca
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_is_read_in_order_and_resumed(service: Service, slug: str) -> None:
+async def test_log_is_read_in_order_from_any_position(service: Service, slug: str) -> None:
     start = await service.size()
-    posted = await tell(
+    posted = await record(
         service.client, slug, registered(), pledged(), *(revised(f"2025-07-{d:02}", "7") for d in range(1, 6))
     )
     met: list[int] = []
@@ -216,12 +220,14 @@ async def test_the_log_is_read_in_order_and_resumed(service: Service, slug: str)
     assert met == [event["position"] for event in posted["events"]]
 
 
-async def test_the_log_is_filtered(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_log_is_filtered_by_type_deal_organization_and_source(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     slug, firm = new_slug(), new_slug()
     start = (await client.get("/v1/deals")).json()["position"]
     url = f"https://www.news.example/{slug}/"
     named = {**party(firm, "investor"), "sources": [{**SOURCE, "url": url}]}
-    posted = await tell(client, slug, registered(), named, pledged(by=[firm]))
+    posted = await record(client, slug, registered(), named, pledged(by=[firm]))
     await client.post(
         f"/v1/organizations/{firm}/events", json={"event": {"type": "organization_registered", "name": {"en": "Firm"}}}
     )
@@ -240,11 +246,11 @@ async def test_the_log_is_filtered(client: httpx.AsyncClient, new_slug: Callable
     assert await found(organization=new_slug()) == []
 
 
-async def test_an_event_is_shown_as_recorded_and_as_it_reads(client: httpx.AsyncClient, slug: str) -> None:
-    posted = await tell(client, slug, registered(), {**pledged(), "note": "why"})
+async def test_event_is_shown_as_recorded_and_as_corrected(client: httpx.AsyncClient, slug: str) -> None:
+    posted = await record(client, slug, registered(), {**pledged(), "note": "why"})
     id = posted["events"][1]["id"]
     event = {"type": "pledge_announced", "pledge": "total", "amount": {"value": "6", "currency": "USD"}}
-    correction = await tell(client, slug, corrected(id, event=event))
+    correction = await record(client, slug, corrected(id, event=event))
     shown = (await client.get(f"/v1/events/{id}")).json()
     assert (shown["deal"], shown["version"], shown["position"]) == (slug, 2, posted["events"][1]["position"])
     assert (shown["note"], shown["recorded_by"], shown["published_on"]) == ("why", "admin", "2025-06-16")
@@ -254,24 +260,24 @@ async def test_an_event_is_shown_as_recorded_and_as_it_reads(client: httpx.Async
     assert (await client.get(shown["proof"])).status_code == 200
 
 
-async def test_any_text_can_be_asked_for_as_a_source(client: httpx.AsyncClient) -> None:
+async def test_any_text_is_accepted_as_a_source_filter(client: httpx.AsyncClient) -> None:
     for text in ("[", "https://[", "//℀.example", "가" * 2000, "?", "https://"):
         answer = await client.get("/v1/events", params={"source": text})
         assert (answer.status_code, answer.json()) == (200, {"events": []}), text
 
 
-async def test_the_longest_sources_are_found_again(client: httpx.AsyncClient, slug: str) -> None:
-    """Whatever a source is known by fits into the index, also in scripts that need three bytes a letter."""
+async def test_sources_of_maximum_length_are_found(client: httpx.AsyncClient, slug: str) -> None:
+    """Every identifier of a source fits into the index, also in scripts with three bytes for a letter."""
     letters = "".join(chr(0xAC00 + n * 7919 % 11172) for n in range(1970))
     long = {**SOURCE, "url": f"https://news.example/{letters}"}
     unnamed = {"publisher": letters[:300], "title": letters[300:600], "locator": letters[600:900]}
-    posted = await tell(client, slug, {**registered(), "sources": [long]}, {**pledged(), "sources": [unnamed]})
+    posted = await record(client, slug, {**registered(), "sources": [long]}, {**pledged(), "sources": [unnamed]})
     found = (await client.get("/v1/events", params={"source": long["url"]})).json()["events"]
     assert [event["id"] for event in found] == [posted["events"][0]["id"]]
 
 
 @pytest.mark.parametrize("id", ["x", "00000000-0000-7000-8000-000000000000", "%00"])
-async def test_an_event_that_there_is_not(client: httpx.AsyncClient, id: str) -> None:
+async def test_unknown_event_is_not_found(client: httpx.AsyncClient, id: str) -> None:
     answer = await client.get(f"/v1/events/{id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
@@ -279,7 +285,9 @@ async def test_an_event_that_there_is_not(client: httpx.AsyncClient, id: str) ->
 # --- organizations ----------------------------------------------------------------------------------------------------
 
 
-async def test_organizations(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_organizations_are_listed_and_found_by_name(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     firm, parent = new_slug(), new_slug()
     url = f"/v1/organizations/{firm}/events"
     answer = await client.post(
@@ -314,7 +322,9 @@ async def test_organizations(client: httpx.AsyncClient, new_slug: Callable[[], s
     assert refused.json()["errors"][0]["pointer"] == "/event/identifier"
 
 
-async def test_a_merged_organization_leads_to_the_other(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_merged_organization_redirects_to_the_other(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     firm, other = new_slug(), new_slug()
     for slug in (firm, other):
         event = {"type": "organization_registered", "name": {"en": f"Firm {firm}"}}
@@ -332,7 +342,7 @@ async def test_a_merged_organization_leads_to_the_other(client: httpx.AsyncClien
     assert [o["organization"] for o in listed] == [other]
 
 
-async def test_pages_of_organizations(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_organizations_are_paged(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     prefix = new_slug()
     for n in range(5):
         event = {"type": "organization_registered", "name": {"en": f"Paged {prefix}"}}
@@ -346,7 +356,7 @@ async def test_pages_of_organizations(client: httpx.AsyncClient, new_slug: Calla
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 
-async def test_totals_have_an_interval_and_reasons(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_totals_have_bounds_and_rules(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     sector, (first, *_) = await portfolio(client, new_slug)
     answer = await client.get("/v1/totals", params={"sector": sector, "group_by": "stage", "explain": "true"})
     totals = answer.json()["totals"]

@@ -1,21 +1,24 @@
-"""What operators see: ids, a line a request, figures; and what nobody sees: a key, a body."""
+"""Middleware: request ids, security headers, the access log, metrics, compression; and no keys in logs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 
+import asyncpg
 import httpx
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from registry.cli.server import log_to_stderr
 from registry.infra import keys
 from tests.api.announcements import pledged, registered
-from tests.api.conftest import Service
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
 
 
-async def test_every_answer_has_an_id_and_no_type_is_guessed(client: httpx.AsyncClient, slug: str) -> None:
+async def test_every_response_has_a_request_id_and_security_headers(client: httpx.AsyncClient, slug: str) -> None:
     for url in ("/v1/deals", f"/v1/deals/{slug}", "/nothing", "/docs", "/metrics"):
         answer = await client.get(url)
         assert answer.headers["x-request-id"]
@@ -24,14 +27,14 @@ async def test_every_answer_has_an_id_and_no_type_is_guessed(client: httpx.Async
         assert "server" not in answer.headers
 
 
-async def test_a_request_id_is_taken_over_when_it_is_one(visitor: httpx.AsyncClient) -> None:
+async def test_valid_request_id_of_a_proxy_is_kept(visitor: httpx.AsyncClient) -> None:
     given = await visitor.get("/health/live", headers={"X-Request-Id": "proxy-1234567"})
     assert given.headers["x-request-id"] == "proxy-1234567"
     for text in ("short", "x" * 65, 'a"b,c{d}e f'):
         assert (await visitor.get("/health/live", headers={"X-Request-Id": text})).headers["x-request-id"] != text
 
 
-async def test_the_figures_tell_of_requests_the_recorder_and_the_log(service: Service, slug: str) -> None:
+async def test_metrics_count_requests_batches_and_the_log(service: Service, slug: str) -> None:
     await service.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
     await service.client.get(f"/v1/deals/{slug}")
     await service.client.get(f"/v1/no-such-thing/{slug}")
@@ -46,7 +49,40 @@ async def test_the_figures_tell_of_requests_the_recorder_and_the_log(service: Se
     assert slug not in answer.text
 
 
-async def test_the_service_says_that_it_lives_and_is_ready(visitor: httpx.AsyncClient) -> None:
+async def test_answers_are_compressed_on_request_and_streams_are_not(service: Service, slug: str) -> None:
+    await service.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
+    for path in (f"/v1/deals/{slug}", "/v1/events", "/v1/export/deals.csv"):
+        compressed = await service.visitor.get(path, headers={"Accept-Encoding": "gzip"})
+        plain = await service.visitor.get(path, headers={"Accept-Encoding": "identity"})
+        assert compressed.headers["content-encoding"] == "gzip", path
+        assert "Accept-Encoding" in compressed.headers["vary"]
+        assert "content-encoding" not in plain.headers
+        assert compressed.content == plain.content
+    async with service.visitor.stream("GET", "/v1/events/stream", headers={"Accept-Encoding": "gzip"}) as stream:
+        assert "content-encoding" not in stream.headers
+
+
+async def test_pages_of_configured_origins_may_call_the_api(
+    server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    asked = {"Origin": "https://pages.example", "Access-Control-Request-Method": "POST"}
+    async with (
+        cloned(server, admin, "cors") as settings,
+        running(replace(settings, cors_origins=("https://pages.example",))) as service,
+    ):
+        allowed = await service.visitor.options("/v1/deals/a-deal/events", headers=asked)
+        other = await service.visitor.get("/v1/deals", headers={"Origin": "https://other.example"})
+    assert allowed.headers["access-control-allow-origin"] == "https://pages.example"
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_cross_origin_calls_are_not_allowed_by_default(visitor: httpx.AsyncClient) -> None:
+    answer = await visitor.get("/v1/deals", headers={"Origin": "https://pages.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_running_service_is_live_and_ready(visitor: httpx.AsyncClient) -> None:
     assert (await visitor.get("/health/live")).json() == {"status": "live"}
     ready = await visitor.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
@@ -56,22 +92,22 @@ async def test_the_service_says_that_it_lives_and_is_ready(visitor: httpx.AsyncC
 def logged(
     service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[], str]]:
-    """What the service logs as `serve` sets it up, but to the test instead of standard error."""
+    """Configure logging as `serve` does, and return a function that reads the log."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     log_to_stderr()
     root.handlers[:] = handlers
 
-    def told() -> str:
+    def read_log() -> str:
         service.app.state.access_log.write()
         return caplog.text + capsys.readouterr().err
 
-    yield told
+    yield read_log
     root.setLevel(level)
     structlog.reset_defaults()
 
 
-async def test_a_request_is_one_line_without_key_or_question(
+async def test_request_is_one_log_line_without_key_body_or_query(
     service: Service, slug: str, logged: Callable[[], str]
 ) -> None:
     announcement = {**registered("A secret title"), "note": "a secret note"}
@@ -80,18 +116,18 @@ async def test_a_request_is_one_line_without_key_or_question(
     await service.client.post(
         f"/v1/deals/{slug}/events", content=b'{"a secret body"', headers={"Content-Type": "application/json"}
     )
-    told = logged()
-    lines = [line for line in told.splitlines() if "answered" in line]
+    log = logged()
+    lines = [line for line in log.splitlines() if "answered" in line]
     assert len(lines) == 3
-    assert '"path":"/v1/deals",' in told
-    assert '"status":201,' in told
-    assert "secret" not in told
+    assert '"path":"/v1/deals",' in log
+    assert '"status":201,' in log
+    assert "secret" not in log
     assert service.settings.admin_key is not None
-    assert service.settings.admin_key not in told
+    assert service.settings.admin_key not in log
 
 
-async def test_a_key_is_never_stored_or_logged(service: Service, slug: str, logged: Callable[[], str]) -> None:
-    """Property 25: in no row of any table, and in no line of the log, whatever comes of the request."""
+async def test_key_is_never_stored_or_logged(service: Service, slug: str, logged: Callable[[], str]) -> None:
+    """Property 25: in no row of any table and in no line of the log, whatever the result of the request."""
     token = await keys.create(service.pool, "whose", ("record",))
     headers = {"Authorization": f"Bearer {token}"}
     recorded = await service.visitor.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)

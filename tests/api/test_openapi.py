@@ -1,4 +1,4 @@
-"""The contract says what the service does: every route, every parameter, every example."""
+"""The OpenAPI document describes every route, parameter and example as the service handles it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, openapi_document
 
 
-async def test_every_route_is_documented_and_every_documented_route_is_there(service: Service) -> None:
+async def test_document_has_exactly_the_routes_of_the_service(service: Service) -> None:
     contract = (await service.visitor.get("/openapi.json")).json()
     documented = {(path, method.upper()) for path, item in contract["paths"].items() for method in item}
     served = {
@@ -28,7 +28,7 @@ async def test_every_route_is_documented_and_every_documented_route_is_there(ser
     assert {pair for pair in documented if not pair[0].startswith("/docs")} - served == set()
 
 
-async def test_every_reference_leads_somewhere(visitor: httpx.AsyncClient) -> None:
+async def test_every_reference_of_the_document_resolves(visitor: httpx.AsyncClient) -> None:
     contract = (await visitor.get("/openapi.json")).json()
 
     def references(value: Any) -> Any:
@@ -48,7 +48,7 @@ async def test_every_reference_leads_somewhere(visitor: httpx.AsyncClient) -> No
 
 
 def parameters() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Every parameter of a query, with the method and the path it is documented for."""
+    """Return every query parameter with its method, path and schema."""
     return [
         (method.upper(), path, parameter["name"], parameter["schema"])
         for path, item in openapi_document()["paths"].items()
@@ -58,12 +58,12 @@ def parameters() -> list[tuple[str, str, str, dict[str, Any]]]:
     ]
 
 
-# What a parameter means nothing without.
+# Parameters that another one requires.
 WITH = {"roll_up": {"group_by": "organization"}}
 
 
-async def ask(client: httpx.AsyncClient, method: str, url: str, **parameters: str) -> httpx.Response:
-    """The answer, of which only a refusal is read: a feed has no end."""
+async def send(client: httpx.AsyncClient, method: str, url: str, **parameters: str) -> httpx.Response:
+    """Return the response; only an error is read, since the feed has no end."""
     async with client.stream(method, url, params=parameters) as answer:
         if answer.status_code >= 400:
             await answer.aread()
@@ -73,19 +73,18 @@ async def ask(client: httpx.AsyncClient, method: str, url: str, **parameters: st
 @pytest.mark.parametrize(
     ("method", "path", "name", "schema"), parameters(), ids=lambda v: v if isinstance(v, str) else ""
 )
-async def test_a_documented_parameter_is_read(
+async def test_documented_parameter_accepts_its_schema_and_refuses_other_values(
     client: httpx.AsyncClient, new_slug: Callable[[], str], method: str, path: str, name: str, schema: dict[str, Any]
 ) -> None:
-    """As documented it is no bad query; with a value outside of the schema it is one, and is named."""
     value = (schema.get("examples") or schema.get("enum") or [schema.get("minimum", "true")])[0]
     url = re.sub(r"{\w+}", new_slug(), path)
-    answer = await ask(client, method, url, **{name: value, **WITH.get(name, {})})
+    answer = await send(client, method, url, **{name: value, **WITH.get(name, {})})
     assert answer.status_code != 400 or answer.json().get("parameter") != name, answer.text
-    refused = await ask(client, method, url, **{name: "\n"})
+    refused = await send(client, method, url, **{name: "\n"})
     assert (refused.status_code, refused.json()["parameter"]) == (400, name)
 
 
-async def test_what_is_required_is_demanded(visitor: httpx.AsyncClient) -> None:
+async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient) -> None:
     contract = (await visitor.get("/openapi.json")).json()
     required = {
         (path, parameter["name"])
@@ -99,7 +98,7 @@ async def test_what_is_required_is_demanded(visitor: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.json()["parameter"]) == (400, name)
 
 
-async def test_every_example_can_be_posted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_every_example_is_accepted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     slug = new_slug()
     for name, announcement in ANNOUNCEMENTS.items():
         answer = await client.post(f"/v1/deals/{slug}/events", json=announcement)
@@ -109,7 +108,7 @@ async def test_every_example_can_be_posted(client: httpx.AsyncClient, new_slug: 
         assert answer.status_code == 201, (name, answer.text)
 
 
-async def test_the_contract_names_unions_and_refuses_unknown_fields(visitor: httpx.AsyncClient) -> None:
+async def test_schemas_have_discriminators_patterns_and_no_additional_properties(visitor: httpx.AsyncClient) -> None:
     schemas = (await visitor.get("/openapi.json")).json()["components"]["schemas"]
     event = schemas["Announcement"]["properties"]["event"]
     assert event["discriminator"]["propertyName"] == "type"
@@ -118,7 +117,7 @@ async def test_the_contract_names_unions_and_refuses_unknown_fields(visitor: htt
     assert schemas["Amount"]["properties"]["value"]["anyOf"][0]["pattern"]
 
 
-async def test_what_is_posted_may_leave_out_what_an_answer_shows_as_null(visitor: httpx.AsyncClient) -> None:
+async def test_fields_are_optional_in_bodies_and_required_in_answers(visitor: httpx.AsyncClient) -> None:
     schemas = (await visitor.get("/openapi.json")).json()["components"]["schemas"]
     for name, needed in (("Amount", ["currency"]), ("Source", []), ("Horizon", [])):
         assert schemas[name].get("required", []) == needed
@@ -128,14 +127,14 @@ async def test_what_is_posted_may_leave_out_what_an_answer_shows_as_null(visitor
     assert "until" in schemas["ListedPledge"]["required"]
 
 
-async def test_what_leads_on_from_a_merged_record_says_so(visitor: httpx.AsyncClient) -> None:
+async def test_redirects_of_merged_records_are_documented(visitor: httpx.AsyncClient) -> None:
     paths = (await visitor.get("/openapi.json")).json()["paths"]
     deal, organization = "/v1/deals/{deal}", "/v1/organizations/{organization}"
     leading = {path for path, item in paths.items() if "308" in item.get("get", {}).get("responses", {})}
     assert leading == {deal, f"{deal}/blame", organization, f"{organization}/similar"}
 
 
-async def test_every_problem_is_explained_where_its_type_leads(client: httpx.AsyncClient, slug: str) -> None:
+async def test_problem_type_links_to_its_explanation(client: httpx.AsyncClient, slug: str) -> None:
     problem = (await client.get(f"/v1/deals/{slug}")).json()
     page = await client.get(problem["type"])
     assert page.status_code == 200
@@ -144,7 +143,7 @@ async def test_every_problem_is_explained_where_its_type_leads(client: httpx.Asy
     assert problem["type"].endswith("#not_found")
 
 
-async def test_the_examples_of_dry_run_record_nothing(service: Service, slug: str) -> None:
+async def test_dry_run_of_a_list_records_nothing(service: Service, slug: str) -> None:
     before = await service.size()
     answer = await service.client.post(f"/v1/deals/{slug}/events?dry_run=true", json=[registered(), pledged()])
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Organizations over HTTP: names in any script, parents over time, duplicates that are merged and unmerged again."""
+"""Organizations: names in any script, parents over time, duplicates that are merged and unmerged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.api.announcements import announced, pledged, registered
 
 
 async def organization(client: httpx.AsyncClient, slug: str, *events: dict[str, Any], **names: str) -> str:
-    """Registers an organization, with what became of it."""
+    """Register an organization and record events about it."""
     first = {"event": {"type": "organization_registered", "name": names or {"en": slug}}}
     answer = await client.post(f"/v1/organizations/{slug}/events", json=[first, *events])
     assert answer.status_code == 201, answer.text
@@ -23,7 +23,7 @@ async def organization(client: httpx.AsyncClient, slug: str, *events: dict[str, 
 
 
 async def invests(client: httpx.AsyncClient, deal: str, investor: str, value: str, day: str = "2025-06-16") -> None:
-    """A deal in which an organization pledges an amount."""
+    """Record a deal in which an organization pledges an amount."""
     joined = announced(day, "parties_joined", parties=[{"organization": investor, "role": "investor"}])
     answer = await client.post(
         f"/v1/deals/{deal}/events",
@@ -41,7 +41,7 @@ def owned(day: str, parent: str, **how: str) -> dict[str, Any]:
 
 
 async def by_organization(client: httpx.AsyncClient, **asked: str) -> dict[str | None, str]:
-    """The high end of each organization's total in dollars."""
+    """Return the upper bound of each organization's total in dollars."""
     answer = await client.get("/v1/totals", params={"group_by": "organization", **asked})
     assert answer.status_code == 200, answer.text
     return {group["key"]: group["columns"][0]["high"] for group in answer.json()["totals"]["groups"]}
@@ -62,7 +62,7 @@ async def test_totals_roll_up_to_the_parent_of_that_day(client: httpx.AsyncClien
     assert await by_organization(client, **public, **only) == {}, "its sources are of the day after"
 
 
-async def test_who_merely_manages_does_not_commit(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_manager_is_not_counted_as_parent(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     fund, manager, deal = (new_slug() for _ in range(3))
     await organization(client, manager)
     await organization(client, fund, owned("2020-01-01", manager, control="manages"))
@@ -70,12 +70,12 @@ async def test_who_merely_manages_does_not_commit(client: httpx.AsyncClient, new
     assert await by_organization(client, roll_up="parent", sector=f"s-{deal}") == {fund: "20"}
 
 
-async def test_rolling_up_needs_groups_by_organization(client: httpx.AsyncClient) -> None:
+async def test_roll_up_requires_groups_by_organization(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/totals", params={"group_by": "stage", "roll_up": "parent"})
     assert (answer.status_code, answer.json()["parameter"]) == (400, "roll_up")
 
 
-async def test_an_organization_shows_its_parents_children_and_deals(
+async def test_organization_shows_its_parents_children_and_deals(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     child, parent, deal = (new_slug() for _ in range(3))
@@ -92,7 +92,7 @@ async def test_an_organization_shows_its_parents_children_and_deals(
     assert (earlier.json()["deals"], earlier.json()["parents"][0]["until"]) == ([], None)
 
 
-async def test_its_etag_tells_what_others_records_changed(
+async def test_etag_of_an_organization_changes_with_other_records(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     firm, deal = new_slug(), new_slug()
@@ -106,7 +106,7 @@ async def test_its_etag_tells_what_others_records_changed(
     assert (await client.post(f"{url}/events", json=named, headers={"If-Match": seen})).status_code == 201
 
 
-async def test_a_merged_record_leads_to_the_other_until_it_is_unmerged(
+async def test_merged_organization_redirects_until_it_is_unmerged(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     one, two, deal, other = (new_slug() for _ in range(4))
@@ -137,7 +137,7 @@ async def test_a_merged_record_leads_to_the_other_until_it_is_unmerged(
     assert await by_organization(client, organization=two) == {two: "4"}
 
 
-async def test_a_merge_is_of_its_position(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_merge_is_effective_from_its_log_position(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     one, two, deal = (new_slug() for _ in range(3))
     await organization(client, one)
     await organization(client, two)
@@ -151,7 +151,7 @@ async def test_a_merge_is_of_its_position(client: httpx.AsyncClient, new_slug: C
     assert then.status_code == 200
 
 
-async def test_merges_do_not_run_in_a_circle(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_circular_merge_is_refused(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     one, two = new_slug(), new_slug()
     await organization(client, one)
     await organization(client, two)
@@ -160,7 +160,7 @@ async def test_merges_do_not_run_in_a_circle(client: httpx.AsyncClient, new_slug
     assert (back.status_code, back.json()["rule"]) == (409, "merge-cycle")
 
 
-async def test_the_audit_of_a_record_that_was_corrected_and_merged(
+async def test_history_of_a_corrected_and_merged_organization(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     one, two = new_slug(), new_slug()
@@ -197,33 +197,35 @@ async def test_the_audit_of_a_record_that_was_corrected_and_merged(
 @pytest.mark.parametrize(
     ("kind", "registration"), [("deal", {"title": {"en": "A deal"}}), ("organization", {"name": {"en": "A firm"}})]
 )
-async def test_no_void_closes_a_circle_of_merges(
+async def test_void_that_would_make_merges_circular_is_refused(
     client: httpx.AsyncClient, new_slug: Callable[[], str], kind: str, registration: dict[str, Any]
 ) -> None:
     one, two = new_slug(), new_slug()
 
-    async def tell(slug: str, **event: Any) -> httpx.Response:
+    async def post(slug: str, **event: Any) -> httpx.Response:
         return await client.post(f"/v1/{kind}s/{slug}/events", json={"effective_on": "2025-01-01", "event": event})
 
-    async def told(slug: str, **event: Any) -> str:
-        answer = await tell(slug, **event)
+    async def record(slug: str, **event: Any) -> str:
+        answer = await post(slug, **event)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["events"][0]["id"])
 
     for slug in (one, two):
-        await told(slug, type=f"{kind}_registered", **registration)
-    void = await told(one, type="event_voided", voids=await told(one, type=f"{kind}_merged", into=two), reason="a slip")
-    await told(two, type=f"{kind}_merged", into=one)
-    restored = await tell(one, type="event_voided", voids=void, reason="it was right")
+        await record(slug, type=f"{kind}_registered", **registration)
+    void = await record(
+        one, type="event_voided", voids=await record(one, type=f"{kind}_merged", into=two), reason="a slip"
+    )
+    await record(two, type=f"{kind}_merged", into=one)
+    restored = await post(one, type="event_voided", voids=void, reason="it was right")
     assert (restored.status_code, restored.json()["rule"]) == (409, "merge-cycle")
 
-    await told(two, type=f"{kind}_unmerged")
-    await told(one, type="event_voided", voids=void, reason="it was right")
+    await record(two, type=f"{kind}_unmerged")
+    await record(one, type="event_voided", voids=void, reason="it was right")
     moved = await client.get(f"/v1/{kind}s/{one}")
     assert (moved.status_code, moved.headers["location"]) == (308, f"/v1/{kind}s/{two}")
 
 
-async def test_every_name_in_any_script_finds_an_organization(
+async def test_organization_is_found_by_any_name_in_any_script(
     client: httpx.AsyncClient, new_slug: Callable[[], str]
 ) -> None:
     slug = new_slug()
@@ -239,7 +241,7 @@ async def test_every_name_in_any_script_finds_an_organization(
     assert (await client.get("/v1/organizations", params={"q": f"1_0%_{slug}"})).json()["organizations"] == []
 
 
-async def test_likely_duplicates_are_suggested_across_scripts_and_never_merged(client: httpx.AsyncClient) -> None:
+async def test_likely_duplicates_are_suggested_across_scripts(client: httpx.AsyncClient) -> None:
     one, two, third = "batteries-of-old", "allumeur", "glassworks"
     await organization(client, one, en="Umicore Battery Holdings, Inc.")
     await organization(client, two, ko="유미코아 Battery 홀딩스")
@@ -258,7 +260,7 @@ async def test_likely_duplicates_are_suggested_across_scripts_and_never_merged(c
         ("wikidata", "Q456157", "456157"),
     ],
 )
-async def test_an_identifier_with_a_wrong_check_digit_is_refused(
+async def test_identifier_with_a_wrong_check_digit_is_refused(
     client: httpx.AsyncClient, new_slug: Callable[[], str], scheme: str, right: str, wrong: str
 ) -> None:
     slug = await organization(client, new_slug())

@@ -1,4 +1,4 @@
-"""Posting: what is taken, what is answered, what makes sending again harmless, and what is refused with its rule."""
+"""Posting announcements: answers, preconditions, idempotency, and conflicts with their rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.api.announcements import announced, corrected, pledged, registered, r
 from tests.api.conftest import Service
 
 
-async def test_an_announcement_is_recorded(client: httpx.AsyncClient, slug: str) -> None:
+async def test_announcement_is_recorded(client: httpx.AsyncClient, slug: str) -> None:
     answer = await client.post(f"/v1/deals/{slug}/events", json=registered())
     assert answer.status_code == 201, answer.text
     body = answer.json()
@@ -27,7 +27,7 @@ async def test_an_announcement_is_recorded(client: httpx.AsyncClient, slug: str)
     assert (await client.get(answer.headers["location"])).json()["position"] == event["position"]
 
 
-async def test_a_list_is_recorded_whole(client: httpx.AsyncClient, slug: str) -> None:
+async def test_list_of_announcements_is_recorded(client: httpx.AsyncClient, slug: str) -> None:
     answer = await client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged(), revised("2025-07-01", "7")])
     assert answer.status_code == 201
     positions = [event["position"] for event in answer.json()["events"]]
@@ -36,7 +36,7 @@ async def test_a_list_is_recorded_whole(client: httpx.AsyncClient, slug: str) ->
     assert len((await client.get(answer.headers["location"])).json()["events"]) == 3
 
 
-async def test_a_list_with_one_that_is_refused_records_nothing(service: Service, slug: str) -> None:
+async def test_list_with_one_refused_announcement_records_nothing(service: Service, slug: str) -> None:
     size = await service.size()
     answer = await service.client.post(
         f"/v1/deals/{slug}/events", json=[registered(), pledged(), revised("2025-07-01", "7", pledge="another")]
@@ -46,7 +46,7 @@ async def test_a_list_with_one_that_is_refused_records_nothing(service: Service,
     assert (await service.client.get(f"/v1/deals/{slug}")).status_code == 404
 
 
-async def test_if_match_demands_a_version(client: httpx.AsyncClient, slug: str) -> None:
+async def test_if_match_requires_the_version(client: httpx.AsyncClient, slug: str) -> None:
     url = f"/v1/deals/{slug}/events"
     first = await client.post(url, json=registered())
     assert (await client.post(url, json=pledged(), headers={"If-Match": first.headers["etag"]})).status_code == 201
@@ -57,7 +57,7 @@ async def test_if_match_demands_a_version(client: httpx.AsyncClient, slug: str) 
     assert dated.status_code == 201
 
 
-async def test_if_match_star_demands_that_there_is_one(client: httpx.AsyncClient, slug: str) -> None:
+async def test_if_match_star_requires_an_existing_deal(client: httpx.AsyncClient, slug: str) -> None:
     url = f"/v1/deals/{slug}/events"
     none = await client.post(url, json=registered(), headers={"If-Match": "*"})
     assert (none.status_code, none.json()["code"], none.json()["version"]) == (412, "version_conflict", 0)
@@ -66,7 +66,7 @@ async def test_if_match_star_demands_that_there_is_one(client: httpx.AsyncClient
     assert (await client.post(url, json=pledged(), headers={"If-Match": "*"})).status_code == 201
 
 
-async def test_if_none_match_star_demands_a_new_deal(client: httpx.AsyncClient, slug: str) -> None:
+async def test_if_none_match_star_requires_a_new_deal(client: httpx.AsyncClient, slug: str) -> None:
     url, new = f"/v1/deals/{slug}/events", {"If-None-Match": "*"}
     assert (await client.post(url, json=registered(), headers=new)).status_code == 201
     again = await client.post(url, json=pledged(), headers=new)
@@ -84,7 +84,7 @@ async def test_if_none_match_star_demands_a_new_deal(client: httpx.AsyncClient, 
         ("Idempotency-Key", "x" * 256),
     ],
 )
-async def test_a_header_that_counts_must_be_understood(service: Service, slug: str, header: str, value: str) -> None:
+async def test_malformed_precondition_is_refused(service: Service, slug: str, header: str, value: str) -> None:
     size = await service.size()
     headers = {header.encode(): value.encode()}
     answer = await service.client.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)
@@ -92,7 +92,7 @@ async def test_a_header_that_counts_must_be_understood(service: Service, slug: s
     assert await service.size() == size
 
 
-async def test_two_writers_with_the_same_version_are_one_and_a_conflict(client: httpx.AsyncClient, slug: str) -> None:
+async def test_second_of_two_writers_with_the_same_version_conflicts(client: httpx.AsyncClient, slug: str) -> None:
     url = f"/v1/deals/{slug}/events"
     await client.post(url, json=[registered(), pledged()])
     answers = await asyncio.gather(
@@ -102,7 +102,7 @@ async def test_two_writers_with_the_same_version_are_one_and_a_conflict(client: 
     assert (await client.get(f"/v1/deals/{slug}")).json()["version"] == 3
 
 
-async def test_the_same_key_and_body_give_the_first_answer_again(service: Service, slug: str) -> None:
+async def test_retry_with_the_same_idempotency_key_returns_the_first_answer(service: Service, slug: str) -> None:
     url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
     first = await service.client.post(url, json=registered(), headers=key)
     size = await service.size()
@@ -114,15 +114,15 @@ async def test_the_same_key_and_body_give_the_first_answer_again(service: Servic
     assert await service.size() == size
 
 
-async def test_the_same_key_comes_before_the_version(client: httpx.AsyncClient, slug: str) -> None:
-    """A retry of a request that succeeded must not be told that the deal has moved on."""
+async def test_idempotency_key_is_checked_before_the_version(client: httpx.AsyncClient, slug: str) -> None:
+    """A retry of a request that succeeded is not a version conflict."""
     url, headers = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4()), "If-None-Match": "*"}
     assert (await client.post(url, json=registered(), headers=headers)).status_code == 201
     assert (await client.post(url, json=registered(), headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("differs", ["body", "path"])
-async def test_the_same_key_for_another_request_is_refused(
+async def test_idempotency_key_of_another_request_is_refused(
     service: Service, new_slug: Callable[[], str], differs: str
 ) -> None:
     slug, key = new_slug(), {"Idempotency-Key": str(uuid4())}
@@ -135,7 +135,7 @@ async def test_the_same_key_for_another_request_is_refused(
     assert await service.size() == size
 
 
-async def test_the_same_key_at_the_same_time_records_once(service: Service, slug: str) -> None:
+async def test_concurrent_requests_with_one_idempotency_key_record_once(service: Service, slug: str) -> None:
     url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
     size = await service.size()
     answers = await asyncio.gather(*(service.client.post(url, json=registered(), headers=key) for _ in range(12)))
@@ -144,7 +144,7 @@ async def test_the_same_key_at_the_same_time_records_once(service: Service, slug
     assert await service.size() == size + 1
 
 
-async def test_a_key_belongs_to_its_owner(service: Service, new_slug: Callable[[], str]) -> None:
+async def test_idempotency_keys_of_two_owners_are_independent(service: Service, new_slug: Callable[[], str]) -> None:
     name = str(uuid4())
     for headers in (await service.key("record"), await service.key("record")):
         answer = await service.visitor.post(
@@ -153,14 +153,14 @@ async def test_a_key_belongs_to_its_owner(service: Service, new_slug: Callable[[
         assert answer.status_code == 201
 
 
-async def test_a_refused_request_is_not_remembered(client: httpx.AsyncClient, slug: str) -> None:
+async def test_idempotency_key_of_a_refused_request_stays_usable(client: httpx.AsyncClient, slug: str) -> None:
     url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
     assert (await client.post(url, json=pledged(), headers=key)).status_code == 409
     await client.post(url, json=registered())
     assert (await client.post(url, json=pledged(), headers=key)).status_code == 201
 
 
-async def test_a_given_id_makes_sending_again_harmless(service: Service, slug: str) -> None:
+async def test_retry_with_the_same_event_id_records_once(service: Service, slug: str) -> None:
     url, id = f"/v1/deals/{slug}/events", str(uuid4())
     first = await service.client.post(url, json={**registered(), "id": id})
     assert first.json()["events"][0]["id"] == id
@@ -171,7 +171,7 @@ async def test_a_given_id_makes_sending_again_harmless(service: Service, slug: s
     assert await service.size() == size
 
 
-async def test_a_given_id_of_another_event_is_refused(service: Service, new_slug: Callable[[], str]) -> None:
+async def test_event_id_of_another_event_is_refused(service: Service, new_slug: Callable[[], str]) -> None:
     slug, id = new_slug(), str(uuid4())
     await service.client.post(f"/v1/deals/{slug}/events", json={**registered(), "id": id})
     size = await service.size()
@@ -181,7 +181,7 @@ async def test_a_given_id_of_another_event_is_refused(service: Service, new_slug
     assert await service.size() == size
 
 
-async def test_a_list_that_was_recorded_in_part_is_completed(client: httpx.AsyncClient, slug: str) -> None:
+async def test_retry_of_a_longer_list_records_the_rest(client: httpx.AsyncClient, slug: str) -> None:
     url = f"/v1/deals/{slug}/events"
     first, second = {**registered(), "id": str(uuid4())}, {**pledged(), "id": str(uuid4())}
     await client.post(url, json=first)
@@ -190,7 +190,7 @@ async def test_a_list_that_was_recorded_in_part_is_completed(client: httpx.Async
     assert [event["version"] for event in answer.json()["events"]] == [1, 2]
 
 
-async def test_a_dry_run_tells_what_would_change_and_records_nothing(service: Service, slug: str) -> None:
+async def test_dry_run_returns_the_changes_and_records_nothing(service: Service, slug: str) -> None:
     url = f"/v1/deals/{slug}/events"
     await service.client.post(url, json=[registered(), pledged()])
     size = await service.size()
@@ -205,7 +205,7 @@ async def test_a_dry_run_tells_what_would_change_and_records_nothing(service: Se
     assert (refused.status_code, refused.json()["rule"]) == (409, "pledge-id-used")
 
 
-async def test_a_dry_run_spends_no_idempotency_key(client: httpx.AsyncClient, slug: str) -> None:
+async def test_dry_run_does_not_use_up_the_idempotency_key(client: httpx.AsyncClient, slug: str) -> None:
     url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
     assert (await client.post(url + "?dry_run=true", json=registered(), headers=key)).status_code == 200
     assert (await client.post(url, json=registered(), headers=key)).status_code == 201
@@ -242,7 +242,7 @@ REFUSALS: dict[str, tuple[list[Any], Any]] = {
 
 
 @pytest.mark.parametrize("rule", REFUSALS)
-async def test_what_the_history_cannot_carry_is_refused_with_the_rule(service: Service, slug: str, rule: str) -> None:
+async def test_conflict_with_the_history_is_refused_with_the_rule(service: Service, slug: str, rule: str) -> None:
     given, refused = REFUSALS[rule]
     if given:
         assert (await service.client.post(f"/v1/deals/{slug}/events", json=given)).status_code == 201
@@ -254,7 +254,7 @@ async def test_what_the_history_cannot_carry_is_refused_with_the_rule(service: S
     assert await service.size() == size
 
 
-async def test_a_correction_that_strands_later_events_is_refused_with_their_ids(
+async def test_correction_that_invalidates_later_events_is_refused_with_their_ids(
     client: httpx.AsyncClient, slug: str
 ) -> None:
     url = f"/v1/deals/{slug}/events"
@@ -279,7 +279,9 @@ async def test_corrections_and_voids_are_recorded(client: httpx.AsyncClient, slu
     assert state["pledges"][0]["amount"]["value"] == "50000000000"
 
 
-async def test_another_deals_event_cannot_be_corrected(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
+async def test_event_of_another_deal_cannot_be_corrected(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
     other, slug = new_slug(), new_slug()
     first = await client.post(f"/v1/deals/{other}/events", json=registered())
     await client.post(f"/v1/deals/{slug}/events", json=registered())
@@ -288,7 +290,7 @@ async def test_another_deals_event_cannot_be_corrected(client: httpx.AsyncClient
 
 
 async def snapshot(service: Service) -> dict[str, str]:
-    """A digest of every table but that of the checkpoints, which are signed when their time has come."""
+    """Return a digest of every table except the checkpoints, which are signed on a schedule."""
     names = await service.pool.fetch(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'checkpoints' ORDER BY 1"
     )
@@ -300,8 +302,8 @@ async def snapshot(service: Service) -> dict[str, str]:
     }
 
 
-async def test_a_refused_request_changes_nothing(service: Service, slug: str) -> None:
-    """Property 24, over every table, views and idempotency keys included."""
+async def test_refused_request_changes_no_table(service: Service, slug: str) -> None:
+    """Property 24, over every table, including projections and idempotency keys."""
     url, key = f"/v1/deals/{slug}/events", {"Idempotency-Key": str(uuid4())}
     await service.client.post(url, json=[registered(), pledged()], headers=key)
     reader = await service.key("read")
