@@ -76,6 +76,9 @@ class EventPages(Controller):
             is_deal = recorded.kind == "deal"
             rules: Any = DEALS if is_deal else ORGANIZATIONS
             entries = audit_trail(stream.events, page.as_of, rules)
+            texts = shown(page.language)
+            title = stream.state.title if is_deal else stream.state.name
+            name = texts.words.localized(title, recorded.slug)
             names: dict[str, str] = {}
             if is_deal:
                 names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)
@@ -86,7 +89,7 @@ class EventPages(Controller):
                 effective=effective,
                 entry=next((entry for entry in entries if entry.effective.recorded.id == uuid), None),
                 names=names,
-                title=stream.state.title if is_deal else stream.state.name,
+                title=title,
                 related_entries=[entry for entry in entries if entry.target_event == uuid],
                 envelope=stored.entry.decode(),
                 content=indented_json(stored.content),
@@ -95,9 +98,7 @@ class EventPages(Controller):
                 sliders=stream_sliders(page, stream),
                 data_url=f"/v1/events/{uuid}",
                 csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
-                cite=citation(
-                    page, f"{shown(page.language).type_of(recorded.type)}, {recorded.slug}", recorded.position
-                ),
+                cite=citation(page, f"{texts.type_of(recorded.type)}, {name}", recorded.position),
             )
 
         return await cached_page(page, make)
