@@ -12,6 +12,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from registry.cli.texts import rendered
 from registry.errors import (
     BadMapping,
     BadSetting,
@@ -104,7 +105,7 @@ def main() -> None:
         # Typer handles Ctrl-C while a command runs, not while modules are imported.
         sys.exit(130)
     except RegistryError as error:
-        print(f"registry: {error}", file=sys.stderr)  # noqa: T201
+        print(f"registry: {rendered(error.message)}", file=sys.stderr)  # noqa: T201
         sys.exit(next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1))
     except OSError as error:
         # A full disk or an unreadable file is not a bug of ours.

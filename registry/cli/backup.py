@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from registry.cli import server
 from registry.cli.options import stderr, with_settings
+from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra.settings import Settings
 from registry.maintenance import backup as files
@@ -32,8 +33,8 @@ def backup(settings: Settings, file: File) -> None:
     """Write the whole registry to a file. The service may keep running."""
     with server.database(settings) as ready:
         assert ready.database_url is not None
-        header = _run("Writing", files.backup, ready.database_url, file)
-    typer.echo(f"{header.size} events, root {header.root}: {file}")
+        header = _run(Text("writing"), files.backup, ready.database_url, file)
+    typer.echo(rendered(Text("backup_written", size=header.size, root=header.root, file=str(file))))
 
 
 @with_settings("database_url", "owner_url", "data_dir")
@@ -42,18 +43,19 @@ def restore(settings: Settings, file: File) -> None:
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
-        header = _run("Restoring", files.restore, ready.owner_url, file)
-    typer.echo(f"{header.size} events, root {header.root}: restored as of {header.made_at:%Y-%m-%d %H:%M} UTC")
+        header = _run(Text("restoring"), files.restore, ready.owner_url, file)
+    made_at = f"{header.made_at:%Y-%m-%d %H:%M}"
+    typer.echo(rendered(Text("backup_restored", size=header.size, root=header.root, made_at=made_at)))
 
 
 def _run(
-    description: str,
+    description: Text,
     work: Callable[[str, Path, files.Progress], Coroutine[Any, Any, files.Header]],
     url: str,
     file: Path,
 ) -> files.Header:
     with Progress(*COLUMNS, console=stderr) as progress:
-        task = progress.add_task(description, total=None)
+        task = progress.add_task(rendered(description), total=None)
 
         def report(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)

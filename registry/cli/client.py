@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from registry.cli.options import stderr
+from registry.cli.texts import Text, language, rendered
 
 Url = Annotated[str, typer.Option("--url", help="URL of the service. [REGISTRY_URL]", show_default=False)]
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -34,7 +35,8 @@ def client(url: str = "") -> Iterator[httpx.Client]:
             yield made
         except httpx.TransportError as error:
             base = str(made.base_url).rstrip("/")
-            stderr.print(f"registry: no service answers at {base} ({type(error).__name__}): start one, or give --url")
+            reason = rendered(Text("no_service", url=base, error=type(error).__name__))
+            stderr.print(f"registry: {reason}", soft_wrap=True, markup=False)
             raise typer.Exit(1) from None
 
 
@@ -42,7 +44,7 @@ def connection(url: str = "") -> httpx.Client:
     """The same client, without handling of connection errors."""
     base = url or os.environ.get("REGISTRY_URL", "") or DEFAULT_URL
     key = os.environ.get("REGISTRY_KEY", "")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Accept-Language": language.get()} | ({"Authorization": f"Bearer {key}"} if key else {})
     return httpx.Client(base_url=base, headers=headers, timeout=60, follow_redirects=True, mounts=NO_PROXY_HOSTS)
 
 

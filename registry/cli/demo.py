@@ -16,10 +16,12 @@ from typing import Any
 import httpx
 import msgspec
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from registry.cli import server
 from registry.cli.options import stderr, with_settings
+from registry.cli.texts import Text, rendered
 from registry.infra import keys, postgres
 from registry.infra.settings import Settings
 
@@ -27,13 +29,13 @@ FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
 """The demo's files in the order in which they are posted, with the kind of stream of their announcements."""
 
 LINKS = (
-    ("pages", "/"),
-    ("a deal on a past date", "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
-    ("a deal's state", "/v1/deals/sk-aws-ulsan"),
-    ("its state on a date", "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
-    ("its history", "/v1/deals/sk-aws-ulsan/events"),
-    ("all deals", "/v1/deals"),
-    ("API documentation", "/docs"),
+    (Text("link_pages"), "/"),
+    (Text("link_past_page"), "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    (Text("link_deal"), "/v1/deals/sk-aws-ulsan"),
+    (Text("link_past_deal"), "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    (Text("link_history"), "/v1/deals/sk-aws-ulsan/events"),
+    (Text("link_deals"), "/v1/deals"),
+    (Text("link_documentation"), "/docs"),
 )
 
 
@@ -51,11 +53,11 @@ def demo(settings: Settings) -> None:
     try:
         listening = server.listen(settings.host, settings.port, next_free=True)
     except OSError as error:
-        stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
+        server.report_listen_error(settings, error)
         raise typer.Exit(1) from None
-    taken = listening.getsockname()[1]
-    if settings.port not in (0, taken):
-        stderr.print(f"Port {settings.port} is in use; using {taken}.")
+    port = listening.getsockname()[1]
+    if settings.port not in (0, port):
+        stderr.print(rendered(Text("port_in_use", port=settings.port, used=port)))
     with listening, server.database(settings) as ready:
         if settings.database_url is not None and settings.owner_url is not None:
             asyncio.run(server.migrate(settings))
@@ -70,11 +72,11 @@ def demo(settings: Settings) -> None:
 
 def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
     """The demo's announcements, each with the path to which it is posted."""
-    for file, names in FILES.items():
+    for file, kind in FILES.items():
         text = importlib.resources.files("registry.demo").joinpath(file).read_bytes()
         for line in text.splitlines():
             announcement = msgspec.json.decode(line)
-            yield f"/v1/{names}s/{announcement.pop(names)}/events", announcement
+            yield f"/v1/{kind}s/{announcement.pop(kind)}/events", announcement
 
 
 async def post_announcements(url: str, key: str) -> None:
@@ -85,10 +87,13 @@ async def post_announcements(url: str, key: str) -> None:
     # The service runs on this machine: do not use a proxy from the environment.
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
         with Progress(*columns, console=stderr) as progress:
-            for path, announcement in progress.track(todo, description="Recording the demo deals"):
+            for path, announcement in progress.track(todo, description=rendered(Text("recording_demo"))):
                 answer = await client.post(path, json=announcement)
                 if answer.is_error:
-                    progress.print(f"{path} refused {announcement['id']}: {answer.status_code} {answer.text}")
+                    refused = Text(
+                        "demo_refused", path=path, id=announcement["id"], status=answer.status_code, answer=answer.text
+                    )
+                    progress.print(rendered(refused), markup=False)
 
 
 async def _key(settings: Settings) -> str:
@@ -98,12 +103,12 @@ async def _key(settings: Settings) -> str:
     pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
     async with pool:
         if path.exists():
-            kept = path.read_text().strip()
-            if await keys.Keys(pool).find(kept):
-                return kept
-        made = await keys.create(pool, "demo", keys.SCOPES)
-    _write(path, made)
-    return made
+            stored = path.read_text().strip()
+            if await keys.Keys(pool).find(stored):
+                return stored
+        created = await keys.create(pool, "demo", keys.SCOPES)
+    _write(path, created)
+    return created
 
 
 def _write(path: Path, secret: str) -> None:
@@ -115,6 +120,9 @@ def _write(path: Path, secret: str) -> None:
 
 
 def _links(url: str, key: str) -> None:
-    width = max(len(what) for what, _ in LINKS)
-    lines = [f"  {what:{width}}  {url}{path}" for what, path in LINKS]
-    typer.echo("\n".join(["", *lines, f"  {'API key':{width}}  {key}", "", "Ctrl-C stops the service."]))
+    rows = [(rendered(title), f"{url}{path}") for title, path in LINKS]
+    rows.append((rendered(Text("api_key")), key))
+    # Hangul takes two columns of a terminal.
+    width = max(cell_len(title) for title, _ in rows)
+    lines = [f"  {set_cell_size(title, width)}  {value}" for title, value in rows]
+    typer.echo("\n".join(["", *lines, "", rendered(Text("stop_hint"))]))

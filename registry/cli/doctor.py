@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
+from registry.cli.texts import Text, rendered
 from registry.errors import RegistryError
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import Embedded
@@ -20,11 +21,15 @@ from registry.infra.settings import Settings
 
 MIN_FREE_BYTES = 1_000_000_000
 
-Check = Callable[[Settings], str]
+Check = Callable[[Settings], Text]
 
 
 class CheckFailed(Exception):
-    """A check failed; the message says what to do."""
+    """A check failed; `problem` says what to do."""
+
+    def __init__(self, problem: Text) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 def register(app: typer.Typer) -> None:
@@ -42,55 +47,64 @@ def doctor(settings: Settings, as_json: AsJson = False) -> None:
 
 
 def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
-    checks: dict[str, Check] = {"Python": _python, "data directory": _data_dir}
+    checks: list[tuple[Text, Check]] = [(Text("check_python"), _python), (Text("check_data_dir"), _data_dir)]
     if settings.database_url is None:
-        checks["Postgres"] = _own_postgres
-    checks |= {"database": _database, "port": _port, "write access": _keys}
-    for name, check in checks.items():
+        checks.append((Text("check_postgres"), _own_postgres))
+    checks += [(Text("check_database"), _database), (Text("check_port"), _port), (Text("check_keys"), _keys)]
+    for name, check in checks:
+        result = "fine"
         try:
-            yield {"check": name, "found": "fine", "detail": check(settings)}
-        except (CheckFailed, RegistryError, OSError) as error:
-            yield {"check": name, "found": "wrong", "detail": str(error)}
+            detail = rendered(check(settings))
+        except CheckFailed as error:
+            result, detail = "wrong", rendered(error.problem)
+        except RegistryError as error:
+            result, detail = "wrong", rendered(error.message)
+        except OSError as error:
+            result, detail = "wrong", str(error)
+        yield {"check": rendered(name), "found": result, "detail": detail}
 
 
-def _python(settings: Settings) -> str:
-    return f"{platform.python_version()} on {platform.platform()}"
+def _python(settings: Settings) -> Text:
+    return Text("python", version=platform.python_version(), platform=platform.platform())
 
 
-def _data_dir(settings: Settings) -> str:
+def _data_dir(settings: Settings) -> Text:
     existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
-        raise CheckFailed(f"{existing} has {free // 1_000_000} MB left: free some space, or choose another --data-dir")
-    state = "" if existing == settings.data_dir else ", created on first use"
-    return f"{settings.data_dir}{state}; {free // 1_000_000_000} GB free"
+        raise CheckFailed(Text("disk_full", directory=str(existing), free_mb=free // 1_000_000))
+    free_gb = free // 1_000_000_000
+    if existing == settings.data_dir:
+        return Text("data_dir", directory=str(settings.data_dir), free_gb=free_gb)
+    return Text("data_dir_new", directory=str(settings.data_dir), free_gb=free_gb)
 
 
-def _own_postgres(settings: Settings) -> str:
-    found = find_binaries(User.for_data_dir())
-    return f"{found.version} in {found.bin}"
+def _own_postgres(settings: Settings) -> Text:
+    binaries = find_binaries(User.for_data_dir())
+    return Text("postgres", version=binaries.version, directory=str(binaries.bin))
 
 
-def _database(settings: Settings) -> str:
+def _database(settings: Settings) -> Text:
     if settings.database_url is not None:
         asyncio.run(server.check(settings))
-        return "answers and has the schema of this release"
+        return Text("database")
     if not (settings.data_dir / "postgres").exists():
-        return "created on first use"
+        return Text("database_new")
     with Embedded(settings.data_dir) as postgres:
         asyncio.run(server.check(replace(settings, database_url=postgres.app_url)))
-        return f"Postgres {postgres.version} starts and has the schema of this release"
+        return Text("database_bundled", version=postgres.version)
 
 
-def _port(settings: Settings) -> str:
+def _port(settings: Settings) -> Text:
     try:
         server.listen(settings.host, settings.port).close()
     except OSError as error:
-        raise CheckFailed(f"{settings.host}:{settings.port}: {error.strerror}; choose another --port") from None
-    return f"{settings.host}:{settings.port} is free"
+        problem = Text("port_taken", host=settings.host, port=settings.port, problem=error.strerror or str(error))
+        raise CheckFailed(problem) from None
+    return Text("port_free", host=settings.host, port=settings.port)
 
 
-def _keys(settings: Settings) -> str:
+def _keys(settings: Settings) -> Text:
     if settings.admin_key is not None:
-        return "REGISTRY_ADMIN_KEY and the API keys that 'registry keys list' shows"
-    return "the API keys that 'registry keys list' shows"
+        return Text("admin_key_and_keys")
+    return Text("keys")

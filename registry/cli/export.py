@@ -12,6 +12,7 @@ import typer
 from registry.cli.client import Url, answer, client
 from registry.cli.options import stderr
 from registry.cli.query import EffectiveOn, Position, PublishedOn, RecordedAt
+from registry.cli.texts import Text, rendered
 
 TEXTS = ("csv", "ndjson")
 
@@ -36,7 +37,7 @@ def export(
 ) -> None:
     """Write deals or pledges at a point in time, or the log, to a file."""
     if to is None and sys.stdout.isatty() and what.rpartition(".")[2] not in TEXTS:
-        stderr.print(f"registry: a terminal cannot show {what}: name a file with --to", markup=False)
+        stderr.print(f"registry: {rendered(Text('not_for_terminal', export=what))}", markup=False)
         raise typer.Exit(2)
     given = {
         "effective_on": effective_on,

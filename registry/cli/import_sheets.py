@@ -19,6 +19,7 @@ from rich.progress import track
 from registry.cli import query
 from registry.cli.client import answer, client
 from registry.cli.options import stderr
+from registry.cli.texts import Text, rendered
 from registry.imports import announcements, template, tracker, workbook
 from registry.imports import mapping as mappings
 from registry.imports.announcements import ParsedRow
@@ -39,7 +40,7 @@ def write_template(file: Path) -> None:
         case ".xlsx":
             file.write_bytes(template.template_xlsx())
         case _:
-            raise typer.BadParameter("the file's name must end in .csv or .xlsx", param_hint="--template")
+            raise typer.BadParameter(rendered(Text("template_name")), param_hint="--template")
 
 
 def import_sheets(
@@ -50,15 +51,15 @@ def import_sheets(
     questions: Sequence[OpenQuestion] = ()
     with client(url) as service:
         if mapping is None:
-            read = announcements.parse(sheets)
-            _refuse(read.errors)
-            for name in read.skipped_sheets:
-                stderr.print(f"skipped: the sheet {name} has no column 'type'", markup=False)
-            lines = read.rows
+            parsed = announcements.parse(sheets)
+            _refuse(parsed.errors)
+            for name in parsed.skipped_sheets:
+                stderr.print(rendered(Text("sheet_skipped", sheet=name)), markup=False)
+            lines = parsed.rows
         else:
-            found = _compared(service, sheets, mappings.parse(mapping.read_text("utf-8")), _day(published_on))
-            questions = found.questions
-            lines = found.rows
+            plan = _compared(service, sheets, mappings.parse(mapping.read_text("utf-8")), _day(published_on))
+            questions = plan.questions
+            lines = plan.rows
         results = _send(service, lines, dry_run=dry_run)
     _print_plan(lines, results, questions, dry_run=dry_run, as_json=as_json)
 
@@ -77,21 +78,18 @@ def _read(files: Sequence[Path]) -> list[Sheet]:
 
 def _day(text: str | None) -> date:
     if text is None:
-        raise typer.BadParameter(
-            "required for a tracker's sheets: the date on which they were published", param_hint="--published-on"
-        )
+        raise typer.BadParameter(rendered(Text("published_on_missing")), param_hint="--published-on")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is not a date such as 2025-12-15", param_hint="--published-on") from None
+        raise typer.BadParameter(rendered(Text("not_a_date", value=text)), param_hint="--published-on") from None
 
 
-def _refuse(faults: Sequence[CellError]) -> None:
-    if faults:
-        for fault in faults:
-            stderr.print(str(fault), soft_wrap=True, markup=False)
-        count = "1 cell is" if len(faults) == 1 else f"{len(faults)} cells are"
-        stderr.print(f"registry: {count} invalid; nothing was sent")
+def _refuse(errors: Sequence[CellError]) -> None:
+    if errors:
+        for error in errors:
+            stderr.print(f"{error.at}: {rendered(error.problem)}", soft_wrap=True, markup=False)
+        stderr.print(f"registry: {rendered(Text('cells_invalid', count=len(errors)))}", markup=False)
         raise typer.Exit(INVALID)
 
 
@@ -101,33 +99,37 @@ def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.
     prefix = mapping.deal.slug
     slugs = [slug for slug in _slugs(service, then) if slug.startswith(prefix)]
     known = [slug for slug in _slugs(service, {"effective_on": END_OF_TIME}) if slug.startswith(prefix)]
-    shown = track(slugs, "Reading", console=stderr, transient=True, disable=not stderr.is_terminal)
-    held = [_held(service, slug, then) for slug in shown]
-    plan = tracker.compare(sheets, mapping, on, held, known)
+    shown = track(
+        slugs, rendered(Text("reading_deals")), console=stderr, transient=True, disable=not stderr.is_terminal
+    )
+    known_deals = [_known_deal(service, slug, then) for slug in shown]
+    plan = tracker.compare(sheets, mapping, on, known_deals, known)
     if plan.errors:
-        _questions(plan.questions)
+        _print_questions(plan.questions)
     _refuse(plan.errors)
     return plan
 
 
-def _slugs(service: httpx.Client, asked: dict[str, str]) -> list[str]:
-    found: list[str] = []
+def _slugs(service: httpx.Client, parameters: dict[str, str]) -> list[str]:
+    slugs: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
         page = answer(
-            service.get("/v1/deals", params={**asked, "limit": "1000", **({"cursor": cursor} if cursor else {})})
+            service.get("/v1/deals", params={**parameters, "limit": "1000", **({"cursor": cursor} if cursor else {})})
         )
-        found += [deal["deal"] for deal in page["deals"]]
+        slugs += [deal["deal"] for deal in page["deals"]]
         cursor = page["next"]
-    return found
+    return slugs
 
 
-def _held(service: httpx.Client, slug: str, then: dict[str, str]) -> KnownDeal:
+def _known_deal(service: httpx.Client, slug: str, then: dict[str, str]) -> KnownDeal:
     state = answer(service.get(f"/v1/deals/{slug}", params=then))
     blame = answer(service.get(f"/v1/deals/{slug}/blame", params=then))
     audit = answer(service.get(f"/v1/deals/{slug}/events", params={"published_on": then["published_on"]}))
-    set_by = {said["field"]: said["event"] for said in blame["fields"]}
-    return KnownDeal(slug, state, set_by, {said["id"]: said for said in audit["events"] if said["event"] is not None})
+    set_by = {field["field"]: field["event"] for field in blame["fields"]}
+    return KnownDeal(
+        slug, state, set_by, {event["id"]: event for event in audit["events"] if event["event"] is not None}
+    )
 
 
 def _send(service: httpx.Client, lines: Sequence[ParsedRow], *, dry_run: bool) -> list[dict[str, Any]]:
@@ -135,15 +137,17 @@ def _send(service: httpx.Client, lines: Sequence[ParsedRow], *, dry_run: bool) -
     if not lines:
         return []
     body = b"\n".join(line.ndjson() for line in lines)
-    asked = {"dry_run": "true"} if dry_run else {"atomic": "true"}
-    sent = service.post("/v1/import", params=asked, content=body, headers={"Content-Type": "application/x-ndjson"})
-    if not sent.is_success and sent.headers.get("content-type", "").startswith("application/problem+json"):
-        problem = sent.json()
+    parameters = {"dry_run": "true"} if dry_run else {"atomic": "true"}
+    response = service.post(
+        "/v1/import", params=parameters, content=body, headers={"Content-Type": "application/x-ndjson"}
+    )
+    if not response.is_success and response.headers.get("content-type", "").startswith("application/problem+json"):
+        problem = response.json()
         if problem.get("line"):
             stderr.print(lines[problem["line"] - 1].at, soft_wrap=True, markup=False)
-    if not sent.is_success:
-        answer(sent)
-    return [msgspec.json.decode(result) for result in sent.content.splitlines()]
+    if not response.is_success:
+        answer(response)
+    return [msgspec.json.decode(result) for result in response.content.splitlines()]
 
 
 def _print_plan(
@@ -155,9 +159,11 @@ def _print_plan(
     as_json: bool,
 ) -> None:
     if as_json:
-        told = {"dry_run": dry_run, "results": [{"at": a.at, **r} for a, r in zip(lines, results, strict=True)]}
-        told["questions"] = [{"kind": q.kind, "at": q.at, "text": q.text, "accept": q.accept} for q in questions]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
+        output = {"dry_run": dry_run, "results": [{"at": a.at, **r} for a, r in zip(lines, results, strict=True)]}
+        output["questions"] = [
+            {"kind": q.kind, "at": q.at, "text": rendered(q.message), "accept": q.accept} for q in questions
+        ]
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(output), indent=2).decode() + "\n")
         return
     changes = 0
     for line, result in zip(lines, results, strict=True):
@@ -166,16 +172,18 @@ def _print_plan(
             typer.echo(f"{line.slug}  {query.change(change)}")
         for flag in result.get("flags", ()):
             stderr.print(f"{line.at}: {flag['detail']}", soft_wrap=True, markup=False)
-    _questions(questions)
+    _print_questions(questions)
     if dry_run:
-        typer.echo(f"{len(lines)} announcements would change {changes} fields; {len(questions)} questions")
+        preview = Text("import_preview", announcements=len(lines), fields=changes, questions=len(questions))
+        typer.echo(rendered(preview))
         return
     new = sum(result["status"] == 201 for result in results)
-    typer.echo(f"{new} recorded, {len(results) - new} already recorded; {len(questions)} questions")
+    summary = Text("import_summary", recorded=new, repeated=len(results) - new, questions=len(questions))
+    typer.echo(rendered(summary))
 
 
-def _questions(questions: Sequence[OpenQuestion]) -> None:
+def _print_questions(questions: Sequence[OpenQuestion]) -> None:
     for question in questions:
-        typer.echo(f"? {question.at}: {question.text}")
+        typer.echo(f"? {question.at}: {rendered(question.message)}")
         if question.accept:
             typer.echo("\n".join(f"      {line}" for line in question.accept.splitlines()))

@@ -10,6 +10,7 @@ import typer
 from registry.cli import record
 from registry.cli.client import Url
 from registry.cli.options import AsJson
+from registry.cli.texts import Text, rendered
 
 SHEETS = (".csv", ".tsv", ".xlsx")
 
@@ -54,16 +55,14 @@ def import_(
         if template is not None:
             import_sheets.write_template(template)
         elif len(sheets) != len(files or ()):
-            raise typer.BadParameter("import sheets and NDJSON files in separate commands", param_hint="FILE")
+            raise typer.BadParameter(rendered(Text("sheets_and_lines")), param_hint="FILE")
         else:
             paths = [Path(file) for file in sheets]
             import_sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
         return
     if mapping is not None or published_on is not None or dry_run:
-        raise typer.BadParameter(
-            "--mapping, --published-on and --dry-run are for sheets (.csv, .xlsx)", param_hint="FILE"
-        )
+        raise typer.BadParameter(rendered(Text("only_for_sheets")), param_hint="FILE")
     if not files:
-        raise typer.BadParameter("name a file", param_hint="FILE")
+        raise typer.BadParameter(rendered(Text("file_missing")), param_hint="FILE")
     for file in files:
         record.import_(file, url, as_json)

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
+from registry.cli.texts import Text, rendered
 from registry.infra import keys as store
 from registry.infra import postgres
 from registry.infra.settings import Settings
@@ -36,7 +37,9 @@ def create(
     chosen = tuple(scope or ("read", "record"))
     unknown = [given for given in chosen if given not in store.SCOPES]
     if unknown:
-        raise typer.BadParameter(f"'{unknown[0]}' is not one of {', '.join(store.SCOPES)}", param_hint="--scope")
+        raise typer.BadParameter(
+            rendered(Text("scope_unknown", scope=unknown[0], scopes=store.SCOPES)), param_hint="--scope"
+        )
     typer.echo(_in(settings, lambda pool: store.create(pool, name, cast("tuple[store.Scope, ...]", chosen))))
 
 

@@ -8,6 +8,7 @@ import typer
 
 from registry.cli import server
 from registry.cli.options import with_settings
+from registry.cli.texts import Text, rendered
 from registry.infra.settings import Settings
 
 
@@ -20,4 +21,4 @@ def register(app: typer.Typer) -> None:
 def migrate(settings: Settings) -> None:
     """Migrate the database to the schema of this release, and give the application's role its rights."""
     with server.database(settings) as ready:
-        typer.echo(f"schema {asyncio.run(server.migrate(ready))}")
+        typer.echo(rendered(Text("schema", version=asyncio.run(server.migrate(ready)))))

@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import registry
+from registry.cli import texts
+from registry.cli.texts import Text, rendered
+from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.infra.settings import SETTINGS, Settings, flag, variable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, also on a terminal.")]
@@ -75,9 +78,26 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _set_language(language: str) -> str:
+    if language not in LANGUAGES:
+        raise typer.BadParameter(rendered(Text("language_unknown", language=language, known=tuple(LANGUAGES))))
+    texts.language.set(language)
+    return language
+
+
 def common_options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
+    lang: Annotated[
+        str,
+        typer.Option(
+            envvar="REGISTRY_LANG",
+            is_eager=True,
+            callback=_set_language,
+            help=f"Language of messages and errors: {', '.join(LANGUAGES)}. [REGISTRY_LANG]",
+            show_envvar=False,
+        ),
+    ] = DEFAULT_LANGUAGE,
 ) -> None:
     """Options of the command itself, before any subcommand."""

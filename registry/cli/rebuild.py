@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from registry.cli import server
 from registry.cli.options import AsJson, show, stderr, with_settings
+from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra.settings import Settings
-from registry.projections import rebuild as views
+from registry.projections import rebuild as projections
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -33,35 +34,35 @@ def rebuild(
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
         with Progress(*COLUMNS, console=stderr) as progress, server.readable_errors():
-            task = progress.add_task("Reading the log", total=None)
+            task = progress.add_task(rendered(Text("reading_log")), total=None)
 
             def report(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
             if not check:
-                position = asyncio.run(views.rebuild(ready.owner_url, report))
-                progress.print(f"The projections match the log up to position {position}.")
+                position = asyncio.run(projections.rebuild(ready.owner_url, report))
+                progress.print(rendered(Text("projections_rebuilt", position=position)))
                 return
-            found = asyncio.run(_differences(ready.owner_url, report))
-    show(found, as_json=as_json)
-    if found:
+            differences = asyncio.run(_differences(ready.owner_url, report))
+    show(differences, as_json=as_json)
+    if differences:
         raise typer.Exit(1)
 
 
-async def _differences(owner_url: str, report: views.Progress) -> list[dict[str, str]]:
+async def _differences(owner_url: str, report: projections.Progress) -> list[dict[str, str]]:
     return [
         {
             "table": difference.table,
             "row": ", ".join(map(str, difference.key)),
-            "difference": _describe_difference(difference),
+            "difference": rendered(_describe_difference(difference)),
         }
-        async for difference in views.compare(owner_url, report)
+        async for difference in projections.compare(owner_url, report)
     ]
 
 
-def _describe_difference(difference: views.Difference) -> str:
+def _describe_difference(difference: projections.Difference) -> Text:
     if difference.actual is None:
-        return "is missing"
+        return Text("row_missing")
     if difference.expected is None:
-        return "is not in the log"
-    return f"differs in {', '.join(difference.columns)}"
+        return Text("row_unexpected")
+    return Text("row_differs", columns=tuple(difference.columns))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from registry.cli.client import EXIT_CODE_BY_STATUS, Url, answer, client
 from registry.cli.options import AsJson, show, stderr
+from registry.cli.texts import Text, rendered
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CHUNK_BYTES = 2**16
@@ -51,7 +52,8 @@ def record(
     results = [msgspec.json.decode(line) for line in response.text.splitlines()]
     for result in results:
         for flag in result.pop("flags", ()):
-            stderr.print(f"line {result['line']}: {flag['detail']}", soft_wrap=True, markup=False)
+            text = Text("line", line=result["line"], problem=flag["detail"])
+            stderr.print(rendered(text), soft_wrap=True, markup=False)
         if dry_run and sys.stdout.isatty() and not as_json:
             result["changes"] = ", ".join(change["field"] for change in result["changes"])
     show(results, as_json=as_json)
@@ -89,7 +91,7 @@ def import_(
     counted: Counter[int] = Counter()
     size = Path(file).stat().st_size if file != "-" and Path(file).is_file() else None
     with Progress(*COLUMNS, console=stderr) as progress, _opened(file) as source, client(url) as service:
-        task = progress.add_task("Recording", total=size)
+        task = progress.add_task(rendered(Text("recording")), total=size)
 
         def chunks() -> Iterator[bytes]:
             while chunk := source.read(CHUNK_BYTES):
@@ -106,7 +108,8 @@ def import_(
                 counted[result["status"]] += 1
                 if result["status"] >= 400:
                     about = result.get("deal") or result.get("organization") or ""
-                    progress.print(f"line {result['line']}: {about} {result['detail']}", markup=False)
+                    text = Text("line", line=result["line"], problem=f"{about} {result['detail']}")
+                    progress.print(rendered(text), markup=False)
     refused = {status: count for status, count in counted.items() if status >= 400}
     row = {"recorded": counted[201], "already recorded": counted[200], "refused": sum(refused.values())}
     show([row], as_json=as_json)

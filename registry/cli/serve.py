@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from registry.cli import server
-from registry.cli.options import stderr, with_settings
+from registry.cli.options import with_settings
 from registry.infra.settings import Settings
 
 
@@ -21,7 +21,7 @@ def serve(settings: Settings) -> None:
     try:
         listening = server.listen(settings.host, settings.port)
     except OSError as error:
-        stderr.print(f"registry: cannot listen on {settings.host}:{settings.port}: {error.strerror}", soft_wrap=True)
+        server.report_listen_error(settings, error)
         raise typer.Exit(1) from None
     with listening, server.database(settings) as ready:
         server.run(ready, listening)

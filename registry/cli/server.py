@@ -15,6 +15,8 @@ import typer
 import uvicorn
 from msgspec.structs import replace
 
+from registry.cli.options import stderr
+from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
@@ -125,6 +127,12 @@ def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
         with suppress(OSError):
             return _server(host, tried, family)
     return _server(host, last, family)
+
+
+def report_listen_error(settings: Settings, error: OSError) -> None:
+    """Print why the service cannot listen on its address."""
+    text = Text("cannot_listen", host=settings.host, port=settings.port, problem=error.strerror or str(error))
+    stderr.print(f"registry: {rendered(text)}", soft_wrap=True, markup=False)
 
 
 def _server(host: str, port: int, family: socket.AddressFamily) -> socket.socket:

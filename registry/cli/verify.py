@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from registry.cli import server
 from registry.cli.options import AsJson, show, stderr, with_settings
+from registry.cli.texts import Text, rendered
 from registry.errors import LogCorrupt
 from registry.infra import postgres
 from registry.infra.settings import Settings
@@ -62,11 +63,11 @@ def verify(
     if bundle is not None:
         data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
         result = verify_bundle(data, keys)
-        show([{**asdict(result), "proves": str(result.proves)}], as_json=as_json)
+        show([{**asdict(result), "proves": rendered(result.proves)}], as_json=as_json)
         return
     with server.database(settings) as ready:
-        found, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
-    show([{**asdict(found), "seconds": round(seconds, 1)}], as_json=as_json)
+        verification, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
+    show([{**asdict(verification), "seconds": round(seconds, 1)}], as_json=as_json)
 
 
 def _read(path: Path) -> bytes:
@@ -79,10 +80,12 @@ def _read(path: Path) -> bytes:
 def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
     beside = settings.signing_key.with_name(settings.signing_key.name + ".pub")
     if not given and not os.access(beside, os.R_OK):
-        raise typer.BadParameter(f"there is no public key at {beside}: give the log's public key", param_hint="--key")
+        raise typer.BadParameter(rendered(Text("no_public_key", file=str(beside))), param_hint="--key")
     try:
         return [VerifierKey.parse(line) for one in given or [str(beside)] for line in _lines(one)]
-    except (BadKey, OSError, ValueError) as error:
+    except BadKey as error:
+        raise typer.BadParameter(rendered(error.message), param_hint="--key") from None
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="--key") from None
 
 
@@ -96,21 +99,23 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         pool = await postgres.pool(settings.database_url, name="registry verify", min_size=1, max_size=2)
     async with pool:
         evidence = Evidence(pool, settings.signing_key, settings.log_origin)
-        kept = await evidence.checkpoints(limit=2**31)
+        stored = await evidence.checkpoints(limit=2**31)
         known = [
             _opened(Finding("source_database", size=one.size), one.note, keys, one.heads if new else None)
-            for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(kept))
+            for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(stored))
         ]
         known += [_opened(where, note, keys) for where, note in _external_checkpoints(settings, copies)]
         started = time.perf_counter()
         with Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
         ) as bar:
-            task = bar.add_task("Verifying the log")
-            found = await verify_log(pool, known, lambda done, size: bar.update(task, completed=done, total=size))
+            task = bar.add_task(rendered(Text("verifying_log")))
+            verification = await verify_log(
+                pool, known, lambda done, size: bar.update(task, completed=done, total=size)
+            )
         seconds = time.perf_counter() - started
-        await evidence.record_verification(found, seconds)
-        return found, seconds
+        await evidence.record_verification(verification, seconds)
+        return verification, seconds
 
 
 def _external_checkpoints(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[Finding, str]]:

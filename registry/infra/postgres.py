@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
-from registry.errors import MigrationFailed, PostgresTooOld
+from registry.errors import DatabaseUnusable, MigrationFailed, PostgresTooOld
+from registry.infra.problems import DatabaseProblem
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -149,12 +150,12 @@ def role_of(url: str) -> str:
     """The role that a URL connects as.
 
     Raises:
-        ValueError: It names none.
+        DatabaseUnusable: It names none.
     """
     parts = urlsplit(url)
     role = unquote(parts.username or "") or parse_qs(parts.query).get("user", [""])[0]
     if not role:
-        raise ValueError("the URL names no role: postgresql://ROLE@HOST/DATABASE")
+        raise DatabaseUnusable(reason=DatabaseProblem("url_without_role"))
     return role
 
 
@@ -197,7 +198,7 @@ def _upgrade(connection: SqlConnection, app_role: str) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if not connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": app_role}):
-        raise MigrationFailed(reason=f"there is no role '{app_role}': CREATE ROLE {app_role} LOGIN PASSWORD '…'")
+        raise MigrationFailed(reason=DatabaseProblem("role_missing", role=app_role))
     if connection.scalar(text("SELECT current_user")) != app_role:
         connection.execute(
             text(
@@ -232,7 +233,7 @@ def head() -> str:
     # Each file's name begins with its revision.
     found = [path.name.partition("_")[0] for path in (migrations() / "versions").glob("[0-9]*.py")]
     if not found:
-        raise MigrationFailed(reason=f"no migrations were found in {migrations()}")
+        raise MigrationFailed(reason=DatabaseProblem("no_migrations", directory=str(migrations())))
     return max(found)
 
 

@@ -17,12 +17,21 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
+from registry.infra.problems import SettingProblem
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
 SECRET = frozenset({"admin_key"})
 URLS = frozenset({"database_url", "owner_url", "replica_urls"})
+
+
+class _InvalidValue(Exception):
+    """A value that cannot be used as a setting."""
+
+    def __init__(self, problem: SettingProblem) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -60,8 +69,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             if text:
                 try:
                     known[name] = setting.read(text)
-                except ValueError as error:
-                    raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=str(error)) from None
+                except _InvalidValue as error:
+                    raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=error.problem) from None
         data_dir: Path = known.pop("data_dir", None) or default_data_dir(environ)
         signing_key: Path = known.pop("signing_key", None) or data_dir / "signing.key"
         return cls(data_dir=data_dir, signing_key=signing_key, **known)
@@ -104,13 +113,13 @@ def _path(text: str) -> Path:
 
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
-        raise ValueError(f"'{text}' is not a port: give a number from 1 to 65535, or 0 for any free port")
+        raise _InvalidValue(SettingProblem("port", value=text))
     return int(text)
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text):
-        raise ValueError(f"'{text}' is not a number of seconds: give a whole number from 0 to 99999")
+        raise _InvalidValue(SettingProblem("seconds", value=text))
     return int(text)
 
 
@@ -121,13 +130,17 @@ def _parse_bool(text: str) -> bool:
         case "false" | "no" | "off" | "0":
             return False
         case _:
-            raise ValueError(f"'{text}' is neither true nor false")
+            raise _InvalidValue(SettingProblem("boolean", value=text))
 
 
 def _postgres_url(text: str) -> str:
-    if urlsplit(text).scheme not in ("postgresql", "postgres"):
-        # The message does not repeat the URL, which may contain a password.
-        raise ValueError("not a Postgres URL: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("postgresql", "postgres"):
+        # The problem does not repeat the URL, which may contain a password.
+        raise _InvalidValue(SettingProblem("postgres_url"))
     return text
 
 
@@ -136,7 +149,14 @@ def _postgres_urls(text: str) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(network) for network in text.split())
+    return tuple(map(_network, text.split()))
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise _InvalidValue(SettingProblem("network", value=text)) from None
 
 
 def _cors_origins(text: str) -> tuple[str, ...]:
@@ -148,21 +168,21 @@ def _cors_origins(text: str) -> tuple[str, ...]:
 
 def _admin_key(text: str) -> str:
     if len(text) < ADMIN_KEY_LENGTH:
-        raise ValueError(f"an admin key needs at least {ADMIN_KEY_LENGTH} characters; this one has {len(text)}")
+        raise _InvalidValue(SettingProblem("admin_key_short", length=len(text), minimum=ADMIN_KEY_LENGTH))
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("an admin key is sent in an HTTP header: use visible ASCII characters only")
+        raise _InvalidValue(SettingProblem("admin_key_characters"))
     return text
 
 
 def _origin(text: str) -> str:
     # The name of a key in a signed note contains no spaces and no plus signs (C2SP signed-note, "Format").
     if re.search(r"[\s+\x00-\x1f]", text):
-        raise ValueError("an origin contains no spaces and no '+': use a name you own, such as registry.example/log")
+        raise _InvalidValue(SettingProblem("origin"))
     return text
 
 
 class Setting(Struct, frozen=True):
-    """One setting: how it is read from text (a ValueError says what is wrong), and its description."""
+    """One setting: how it is read from text, and its description."""
 
     read: Callable[[str], Any]
     help: str

@@ -22,6 +22,7 @@ from registry.errors import LogCorrupt, RegistryError
 from registry.events import log_lock, store, write_batch
 from registry.events.codec import decode_entry, from_row
 from registry.events.store import StoredEvent
+from registry.i18n import Message
 from registry.infra import postgres
 from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS, rebuild
@@ -49,6 +50,13 @@ READ = "SELECT to_jsonb(t)::text FROM {table} AS t"
 WRITE = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
 
 Progress = Callable[[int, int], None]
+
+
+class BackupProblem(Message):
+    """Why a file is not a complete backup."""
+
+    __slots__ = ()
+    context = "backup"
 
 
 class RegistryNotEmpty(RegistryError):
@@ -179,7 +187,7 @@ class _Lines:
         try:
             return decoder.decode(next(self._lines))
         except (StopIteration, EOFError, gzip.BadGzipFile):
-            raise InvalidBackup(file=str(self._file), reason="it is cut off, or no gzip file") from None
+            raise InvalidBackup(file=str(self._file), reason=BackupProblem("truncated")) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidBackup(file=str(self._file), reason=str(error)) from None
 
@@ -193,7 +201,7 @@ def _lines(file: Path) -> Iterator[_Lines]:
 async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Header:
     header: Header = lines.next(_header)
     if header.format != FORMAT:
-        raise InvalidBackup(file=str(file), reason=f"its format is '{header.format}', not '{FORMAT}'")
+        raise InvalidBackup(file=str(file), reason=BackupProblem("format", format=header.format, expected=FORMAT))
     tree = Frontier()
     for after in range(0, header.size, BATCH_SIZE):
         count = min(BATCH_SIZE, header.size - after)
@@ -214,7 +222,7 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
     for _ in range(lines.next(_rest).rows):
         row: TableRow = lines.next(_row)
         if row.table not in rows:
-            raise InvalidBackup(file=str(file), reason=f"this registry has no table '{row.table}'")
+            raise InvalidBackup(file=str(file), reason=BackupProblem("unknown_table", table=row.table))
         rows[row.table].append(bytes(row.row))
         if len(rows[row.table]) == BATCH_SIZE:
             await _write(connection, row.table, rows[row.table])

@@ -132,4 +132,4 @@ async def test_tail_follows_the_log_across_reconnects(
 async def test_command_without_a_service_reports_the_url(run: Run) -> None:
     ended = await run("tail", "--url", "http://127.0.0.1:9")
     assert ended.code == 1
-    assert "no service answers" in ended.err
+    assert "http://127.0.0.1:9" in ended.err

@@ -24,11 +24,13 @@ from registry.infra import postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
+from registry.infra.problems import PostgresProblem
 from tests.conftest import PATIENCE
 
 SERVICE = """
 import sys, threading
 from pathlib import Path
+from registry.infra.problems import PostgresProblem
 from registry.infra.embedded.server import Embedded
 with Embedded(Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
@@ -228,11 +230,18 @@ def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     assert not half.parent.exists()
 
 
+def reason_code(error: PostgresUnavailable) -> str:
+    reason = error.params["reason"]
+    assert isinstance(reason, PostgresProblem)
+    return reason.code
+
+
 def test_data_of_another_postgres_version_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "data" / "postgres").mkdir(parents=True)
     (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(PostgresUnavailable, match="was made by Postgres 9"):
+    with pytest.raises(PostgresUnavailable) as error:
         Embedded(tmp_path / "data").start()
+    assert reason_code(error.value) == "other_version"
 
 
 def test_server_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
@@ -241,14 +250,16 @@ def test_server_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
 
 
 def test_missing_postgres_is_reported_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(PostgresUnavailable, match="REGISTRY_DATABASE_URL"):
+    with pytest.raises(PostgresUnavailable, match="REGISTRY_DATABASE_URL") as error:
         Embedded(tmp_path / "data", binaries=tmp_path).start()
+    assert reason_code(error.value) == "no_server"
 
 
 def test_data_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(PostgresUnavailable, match="cannot be used"):
+    with pytest.raises(PostgresUnavailable) as error:
         Embedded(tmp_path / "data").start()
+    assert reason_code(error.value) == "directory_unusable"
 
 
 def test_programs_out_of_the_users_reach_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

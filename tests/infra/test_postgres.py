@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 
-from registry.errors import MigrationFailed
+from registry.errors import DatabaseUnusable, MigrationFailed
 from registry.infra import postgres
+from registry.infra.problems import DatabaseProblem
 from tests.conftest import ScratchDatabase
 
 
@@ -74,8 +75,9 @@ async def test_migration_revokes_rights_that_it_does_not_grant(
 
 
 async def test_migration_for_a_missing_role_fails_with_the_role_name(database: ScratchDatabase) -> None:
-    with pytest.raises(MigrationFailed, match="CREATE ROLE nobody_made_it"):
-        await postgres.migrate(database.owner_url, "nobody_made_it")
+    with pytest.raises(MigrationFailed) as error:
+        await postgres.migrate(database.owner_url, "missing_role")
+    assert error.value.params["reason"] == DatabaseProblem("role_missing", role="missing_role")
 
 
 async def test_database_of_another_version_is_not_at_the_newest_version(
@@ -108,8 +110,9 @@ def test_role_is_read_from_the_url(url: str, role: str) -> None:
 
 
 def test_url_without_a_role_is_refused() -> None:
-    with pytest.raises(ValueError, match="names no role"):
+    with pytest.raises(DatabaseUnusable) as error:
         postgres.role_of("postgresql://db/registry")
+    assert error.value.params["reason"] == DatabaseProblem("url_without_role")
 
 
 async def test_lost_server_is_distinguished_from_a_wrong_statement(database: ScratchDatabase) -> None:
@@ -126,5 +129,5 @@ async def test_lost_server_is_distinguished_from_a_wrong_statement(database: Scr
         await asyncpg.connect("postgresql://app@/registry?host=/nowhere")
     with pytest.raises(OSError, match="nowhere") as file:
         await asyncio.to_thread(Path("/nowhere").read_bytes)
-    told = [postgres.is_connection_lost(caught.value) for caught in (wrong, slow, ended, closed, gone, file)]
-    assert told == [False, False, True, True, True, False]
+    lost = [postgres.is_connection_lost(caught.value) for caught in (wrong, slow, ended, closed, gone, file)]
+    assert lost == [False, False, True, True, True, False]

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from registry.errors import PostgresUnavailable
 from registry.infra.embedded.user import User, run
+from registry.infra.problems import PostgresProblem
 
 CACHE = Path("/var/cache/investment-registry")
 
@@ -46,10 +47,7 @@ def find_binaries(user: User, wanted: Path | None = None) -> Binaries:
                 version = read_version(folder, user)
             if version is not None:
                 return Binaries(folder, version)
-    raise PostgresUnavailable(
-        reason="no server was found for this machine. Install Postgres 14 or newer so that 'postgres' and 'initdb' are "
-        "on the PATH, or name a running one with REGISTRY_DATABASE_URL and REGISTRY_OWNER_URL"
-    )
+    raise PostgresUnavailable(reason=PostgresProblem("no_server"))
 
 
 def installed() -> Iterator[Path]:
@@ -73,10 +71,7 @@ def read_version(folder: Path, user: User) -> str | None:
     except OSError as error:
         if error.filename == str(folder / "postgres"):
             return None
-        raise PostgresUnavailable(
-            reason=f"as root it must run as another user, and this process may not become user {user.uid}: "
-            "start the registry as an ordinary user, or name a running Postgres with REGISTRY_DATABASE_URL"
-        ) from error
+        raise PostgresUnavailable(reason=PostgresProblem("cannot_change_user", user=user.uid)) from error
     found = re.search(r"\d+(\.\d+)?", done.stdout)
     return found[0] if found and done.returncode == 0 else None
 
@@ -91,7 +86,7 @@ def copy_readable(folder: Path) -> Path:
         CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
         held = CACHE.stat()
         if held.st_uid != os.geteuid() or held.st_mode & 0o022:
-            raise PostgresUnavailable(reason=f"others could write to {CACHE}: remove it")
+            raise PostgresUnavailable(reason=PostgresProblem("cache_writable", directory=str(CACHE)))
         if not copy.exists():
             aside = Path(tempfile.mkdtemp(dir=CACHE))
             shutil.copytree(root, aside / root.parent.name / root.name, symlinks=True)
@@ -107,7 +102,6 @@ def copy_readable(folder: Path) -> Path:
                 if not copy.exists():
                     raise
     except OSError as error:
-        raise PostgresUnavailable(
-            reason=f"{folder} cannot be read by the user it must run as, and copying it to {CACHE} failed: {error}"
-        ) from error
+        problem = PostgresProblem("copy_failed", directory=str(folder), cache=str(CACHE), problem=str(error))
+        raise PostgresUnavailable(reason=problem) from error
     return copy / folder.name

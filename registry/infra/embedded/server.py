@@ -30,6 +30,7 @@ from registry.errors import PostgresUnavailable
 from registry.infra.embedded import supervisor
 from registry.infra.embedded.binaries import Binaries, find_binaries
 from registry.infra.embedded.user import User, accessible_path, chown, environment, run, write_secret
+from registry.infra.problems import PostgresProblem
 
 DATABASE = "registry"
 OWNER_ROLE = "registry_owner"
@@ -104,9 +105,8 @@ class Embedded:
                 if self._failure is not None:
                     raise self._failure
                 if time.monotonic() > deadline:
-                    raise PostgresUnavailable(
-                        reason=f"it did not start within {START_SECONDS:.0f} seconds; see {self.log_file}"
-                    )
+                    problem = PostgresProblem("not_started", seconds=round(START_SECONDS), log=str(self.log_file))
+                    raise PostgresUnavailable(reason=problem)
                 time.sleep(0.02)
             self._up.set()
             self._passwords = json.loads((self.data_dir / "postgres.passwords").read_bytes())
@@ -174,7 +174,8 @@ class Embedded:
                     if self._ending.is_set():
                         return
                     if not self._up.is_set():
-                        raise PostgresUnavailable(reason=f"it ended at once; {self.log_file} says:\n{self._log_tail()}")
+                        problem = PostgresProblem("ended", log=str(self.log_file), lines=self._log_tail())
+                        raise PostgresUnavailable(reason=problem)
                     log.warning("Postgres ended by itself; restarting")
                     self._ending.wait(PAUSE_SECONDS)
         except BaseException as error:
@@ -269,19 +270,25 @@ class Embedded:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.data_dir, os.R_OK | os.W_OK | os.X_OK):
                 owner = self.data_dir.stat().st_uid
-                why = "cannot be written to" if owner == os.geteuid() else f"belongs to user {owner}"
-                raise PostgresUnavailable(reason=f"{self.data_dir} {why}: give another data directory")
+                if owner == os.geteuid():
+                    problem = PostgresProblem("directory_unwritable", directory=str(self.data_dir))
+                else:
+                    problem = PostgresProblem("directory_of_other_user", directory=str(self.data_dir), user=owner)
+                raise PostgresUnavailable(reason=problem)
         except OSError as error:
-            raise PostgresUnavailable(reason=f"{self.data_dir} cannot be used: {error.strerror}") from error
+            problem = PostgresProblem(
+                "directory_unusable", directory=str(self.data_dir), problem=error.strerror or str(error)
+            )
+            raise PostgresUnavailable(reason=problem) from error
 
     def _create(self, binaries: Binaries, user: User) -> None:
         """Create the cluster, its roles and its database in a side folder, and rename the folder when all is done."""
         if self.pgdata.exists():
             if self.version != str(binaries.major):
-                raise PostgresUnavailable(
-                    reason=f"{self.pgdata} was made by Postgres {self.version}, the one found is {binaries.version}: "
-                    "export the log with the version that made it, or give another data directory"
+                problem = PostgresProblem(
+                    "other_version", directory=str(self.pgdata), created_by=self.version, installed=binaries.version
                 )
+                raise PostgresUnavailable(reason=problem)
             if user.other and self.pgdata.stat().st_uid == 0:
                 chown(self.pgdata, user)
             return
@@ -322,7 +329,8 @@ class Embedded:
     def _tool(self, command: list[str], user: User, keep: tuple[int, ...], text: str = "") -> None:
         done = run(command, user, keep, text)
         if done.returncode or "ERROR:" in done.stdout or "FATAL:" in done.stdout:
-            raise PostgresUnavailable(reason=f"{Path(command[0]).name} said:\n{done.stdout.strip()}")
+            problem = PostgresProblem("program_failed", program=Path(command[0]).name, output=done.stdout.strip())
+            raise PostgresUnavailable(reason=problem)
 
     @contextmanager
     def _log(self) -> Iterator[int]:

@@ -14,6 +14,7 @@ from typing import Self
 from msgspec import Struct
 
 from registry.errors import PostgresUnavailable
+from registry.infra.problems import PostgresProblem
 
 
 class User(Struct, frozen=True):
@@ -96,10 +97,7 @@ def accessible_path(folder: Path, user: User) -> Iterator[tuple[str, tuple[int, 
     if sys.platform != "linux":
         for parent in folder.resolve().parents:
             if not parent.stat().st_mode & 0o001:
-                raise PostgresUnavailable(
-                    reason=f"root cannot run it, and the user it runs as cannot enter {parent}: give another "
-                    "data directory, or start the registry as an ordinary user"
-                )
+                raise PostgresUnavailable(reason=PostgresProblem("directory_closed", directory=str(parent)))
         yield str(folder), ()
         return
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

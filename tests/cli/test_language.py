@@ -1,0 +1,59 @@
+"""`--lang` and REGISTRY_LANG: the command's own messages and the service's problems in the reader's language."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest_asyncio
+
+from registry.cli.texts import Text
+from registry.errors import BadSetting, NotFound
+from registry.i18n import render
+from registry.infra.problems import SettingProblem
+from tests.api.conftest import Service, cloned, running
+from tests.cli.test_service import run
+from tests.conftest import Server
+
+BAD_PORT = BadSetting(setting="REGISTRY_PORT (--port)", reason=SettingProblem("port", value="x"))
+
+
+@pytest_asyncio.fixture(scope="module")
+async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    async with cloned(server, admin, "cli_language") as settings, running(settings) as service:
+        yield service
+
+
+def test_error_is_printed_in_the_language_of_the_option() -> None:
+    done = run("--lang", "ko", "serve", "--port", "x")
+    assert (done.returncode, done.stderr) == (2, f"registry: {render(BAD_PORT.message, 'ko')}\n")
+
+
+def test_error_is_printed_in_the_language_of_the_environment_and_the_option_wins() -> None:
+    korean = run("serve", "--port", "x", REGISTRY_LANG="ko")
+    assert korean.stderr == f"registry: {render(BAD_PORT.message, 'ko')}\n"
+    english = run("--lang", "en", "serve", "--port", "x", REGISTRY_LANG="ko")
+    assert english.stderr == f"registry: {render(BAD_PORT.message, 'en')}\n"
+
+
+def test_error_is_printed_in_english_by_default() -> None:
+    assert run("serve", "--port", "x").stderr == f"registry: {render(BAD_PORT.message, 'en')}\n"
+
+
+def test_unknown_language_is_wrong_usage() -> None:
+    assert run("--lang", "xx", "serve").returncode == 2
+
+
+async def test_problem_of_the_service_is_printed_in_the_language(service: Service) -> None:
+    done = await asyncio.to_thread(run, "--lang", "ko", "show", "missing", "--url", service.url)
+    assert done.returncode == 3
+    assert done.stderr == f"registry: {render(NotFound('deal', deal='missing').message, 'ko')}\n"
+
+
+def test_doctor_names_its_checks_in_the_language(tmp_path: Path) -> None:
+    done = run("--lang", "ko", "doctor", "--port", "0", "--data-dir", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert render(Text("check_database"), "ko") in {row["check"] for row in json.loads(done.stdout)}
