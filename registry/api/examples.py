@@ -1,4 +1,8 @@
-"""Announcements that the documentation shows: posted in this order to a new deal, each is taken."""
+"""Example announcements of the OpenAPI document: one at least of every event type.
+
+Posted to a new deal or organization in this order, each is recorded, once `EVENT` is replaced by the id of the event
+before it, and `another-deal` and `another-organization` by existing ones (tests/api/test_openapi.py).
+"""
 
 from __future__ import annotations
 
@@ -11,92 +15,144 @@ SOURCE = {
     "published_on": "2025-10-29",
 }
 
+# Stands for the id of an event.
+EVENT = "01a22396-62a1-7c3e-8a54-5d0f6b3f9c10"
+
+
+def _announcement(type: str, on: str | None = None, sources: Any = None, note: str | None = None, **fields: Any) -> Any:
+    """Return an announcement; what is None is left out."""
+    parts = {"effective_on": on, "sources": sources, "note": note}
+    return {name: part for name, part in parts.items() if part is not None} | {"event": {"type": type, **fields}}
+
+
 ANNOUNCEMENTS: dict[str, Any] = {
-    "A deal begins": {
-        "sources": [SOURCE],
-        "event": {
-            "type": "deal_registered",
-            "title": {"en": "AWS AI region in the capital area", "ko": "AWS 수도권 AI 리전"},
-            "kind": "investment",
-            "sectors": ["data-centres"],
-        },
-    },
+    "A deal begins": _announcement(
+        "deal_registered",
+        sources=[SOURCE],
+        title={"en": "AWS AI region in the capital area", "ko": "AWS 수도권 AI 리전"},
+        kind="investment",
+        sectors=["data-centres"],
+    ),
     "Several at once, all or none": [
-        {
-            "effective_on": "2025-10-29",
-            "sources": [SOURCE],
-            "event": {
-                "type": "parties_joined",
-                "parties": [
-                    {
-                        "organization": "amazon-web-services",
-                        "name": {"en": "Amazon Web Services", "ko": "아마존웹서비스"},
-                        "role": "investor",
-                    }
-                ],
-            },
-        },
-        {
-            "effective_on": "2025-10-29",
-            "sources": [SOURCE],
-            "event": {"type": "site_announced", "site": "incheon", "place": "KR-28", "precision": "region"},
-        },
+        _announcement(
+            "parties_joined",
+            on="2025-10-29",
+            sources=[SOURCE],
+            parties=[
+                {
+                    "organization": "amazon-web-services",
+                    "name": {"en": "Amazon Web Services", "ko": "아마존웹서비스"},
+                    "role": "investor",
+                }
+            ],
+        ),
+        _announcement(
+            "site_announced", on="2025-10-29", sources=[SOURCE], site="incheon", place="KR-28", precision="region"
+        ),
     ],
-    "An amount is pledged": {
-        "effective_on": "2025-10-29",
-        "sources": [SOURCE],
-        "note": "The article says 'by 2031'.",
-        "event": {
-            "type": "pledge_announced",
-            "pledge": "capital-region",
-            "amount": {
-                "value": "5000000000",
-                "currency": "USD",
-                "qualifier": "about",
-                "stated_as": [{"value": "7000000000000", "currency": "KRW", "qualifier": "about"}],
-            },
-            "amount_basis": "additional",
-            "commitment": "pledge",
-            "by": ["amazon-web-services"],
-            "horizon": {"until": "2031"},
+    "An amount is pledged": _announcement(
+        "pledge_announced",
+        on="2025-10-29",
+        sources=[SOURCE],
+        note="The article says 'by 2031'.",
+        pledge="capital-region",
+        amount={
+            "value": "5000000000",
+            "currency": "USD",
+            "qualifier": "about",
+            "stated_as": [{"value": "7000000000000", "currency": "KRW", "qualifier": "about"}],
         },
-    },
-    "A step is planned": {
-        "effective_on": "2025-10-29",
-        "sources": [SOURCE],
-        "event": {
-            "type": "milestone_scheduled",
-            "milestone": "first-power",
-            "kind": "power_on",
-            "site": "incheon",
-            "planned": "2027-11",
-        },
-    },
-    "Another source says otherwise": {
-        "sources": [SOURCE],
-        "event": {
-            "type": "claim_reported",
-            "claim": "herald",
-            "field": "/pledges/capital-region/amount",
-            "value": {"value": "5000000000", "currency": "USD", "qualifier": "more_than"},
-        },
-    },
-    "The plan changes": {
-        "effective_on": "2025-11-01",
-        "event": {"type": "milestone_rescheduled", "milestone": "first-power", "planned": "2028"},
-    },
+        amount_basis="additional",
+        commitment="pledge",
+        by=["amazon-web-services"],
+        horizon={"until": "2031"},
+    ),
+    "A milestone is scheduled": _announcement(
+        "milestone_scheduled",
+        on="2025-10-29",
+        sources=[SOURCE],
+        milestone="first-power",
+        kind="power_on",
+        site="incheon",
+        planned="2027-11",
+    ),
+    "Another source states a different amount": _announcement(
+        "claim_reported",
+        sources=[SOURCE],
+        claim="herald",
+        field="/pledges/capital-region/amount",
+        value={"value": "5000000000", "currency": "USD", "qualifier": "more_than"},
+    ),
+    "An editor prefers a claim": _announcement(
+        "claim_preferred", field="/pledges/capital-region/amount", claim="herald"
+    ),
+    "A source retracts its claim": _announcement(
+        "claim_retracted", claim="herald", reason="The newspaper printed a correction."
+    ),
+    "Organizations sign a memorandum": _announcement(
+        "partnership_formed", on="2025-10-29", members=["amazon-web-services"], instrument="mou"
+    ),
+    "An approval is required": _announcement(
+        "condition_set", on="2025-10-29", condition="grid-permit", text={"en": "Grid connection permit"}
+    ),
+    "The approval is given": _announcement("condition_lifted", on="2025-11-01", condition="grid-permit"),
+    "A stage is declared": _announcement("stage_changed", on="2025-11-01", stage="committed"),
+    "The plan changes": _announcement(
+        "milestone_rescheduled", on="2025-11-01", milestone="first-power", planned="2028"
+    ),
+    "The site grows": _announcement("site_revised", on="2025-11-01", site="incheon", power_mw="120"),
+    "The pledge grows": _announcement(
+        "pledge_revised", on="2025-11-02", pledge="capital-region", amount={"value": "6000000000", "currency": "USD"}
+    ),
+    "The pledge becomes binding": _announcement(
+        "pledge_confirmed", on="2025-11-03", pledge="capital-region", commitment="binding"
+    ),
+    "Money is spent": _announcement(
+        "disbursement_reported",
+        on="2026-01-31",
+        pledge="capital-region",
+        amount={"value": "100000000", "currency": "USD"},
+    ),
+    "The deal is separate from another": _announcement(
+        "deals_related", on="2025-11-03", relation="separate_from", deal="another-deal"
+    ),
+    "The relation ends": _announcement(
+        "deals_unrelated", on="2025-11-04", relation="separate_from", deal="another-deal"
+    ),
+    "The milestone is reached": _announcement("milestone_reached", on="2028-02-01", milestone="first-power"),
+    "A recording error is corrected": _announcement(
+        "event_corrected", corrects=EVENT, replacement={"effective_on": "2028-02-03"}, reason="Wrong day."
+    ),
+    "A correction is voided": _announcement("event_voided", voids=EVENT, reason="The first date was right."),
+    "The title changes": _announcement("deal_revised", on="2025-11-05", title={"en": "AWS AI region in Korea"}),
+    "Content is erased by law": _announcement("event_redacted", redacts=EVENT, reason="Court order."),
+    "A second milestone is scheduled": _announcement(
+        "milestone_scheduled", on="2025-11-05", milestone="second-hall", planned="2029"
+    ),
+    "A milestone is cancelled": _announcement("milestone_cancelled", on="2026-03-01", milestone="second-hall"),
+    "A party leaves": _announcement("party_left", on="2026-03-01", organization="amazon-web-services"),
+    "A site is given up": _announcement("site_dropped", on="2026-04-01", site="incheon"),
+    "A pledge is withdrawn": _announcement(
+        "pledge_withdrawn", on="2026-04-01", pledge="capital-region", reason="The company left the project."
+    ),
+    "The deal is a duplicate": _announcement("deal_merged", into="another-deal"),
+    "The merge is undone": _announcement("deal_unmerged"),
 }
 
 ORGANIZATION_ANNOUNCEMENTS: dict[str, Any] = {
-    "An organization begins": {
-        "event": {
-            "type": "organization_registered",
-            "name": {"en": "Amazon Web Services", "ko": "아마존웹서비스"},
-            "country": "US",
-        }
-    },
-    "It has another name": {
-        "effective_on": "2006-03-14",
-        "event": {"type": "organization_named", "name": "AWS", "language": "en", "kind": "short"},
-    },
+    "An organization begins": _announcement(
+        "organization_registered", name={"en": "Amazon Web Services", "ko": "아마존웹서비스"}, country="US"
+    ),
+    "It has another name": _announcement(
+        "organization_named", on="2006-03-14", name="AWS", language="en", kind="short"
+    ),
+    "It has an identifier": _announcement(
+        "organization_identified", on="2006-03-14", scheme="lei", identifier="529900T8BM49AURSDO55"
+    ),
+    "It has a parent": _announcement(
+        "parent_set", on="2006-03-14", parent="another-organization", control="owns", share="100"
+    ),
+    "The parent sells it": _announcement("parent_ended", on="2026-01-01", parent="another-organization"),
+    "It is a duplicate": _announcement("organization_merged", into="another-organization"),
+    "The merge is undone": _announcement("organization_unmerged"),
 }

@@ -33,6 +33,7 @@ from registry.errors import (
     TooLarge,
 )
 from registry.events import intake
+from registry.i18n import DEFAULT_LANGUAGE, render
 from registry.infra import postgres
 from registry.infra.keys import Key
 from registry.schemas import encode
@@ -131,9 +132,10 @@ def decode_line(line: NumberedLine, key: Key, *, low_priority: bool = True) -> A
 class ImportSession:
     """One running import."""
 
-    def __init__(self, recorder: Recorder, key: Key) -> None:
+    def __init__(self, recorder: Recorder, key: Key, language: str = DEFAULT_LANGUAGE) -> None:
         self._recorder = recorder
         self._key = key
+        self._language = language
         self._window: asyncio.Queue[_PendingLine | None] = asyncio.Queue(WINDOW)
         self._results = _ResultBuffer()
 
@@ -195,7 +197,7 @@ class ImportSession:
                     break
                 if isinstance(pending.outcome, asyncio.Future) and not pending.outcome.done():
                     self._flush(results)
-                results.append(encode(await _result(pending)))
+                results.append(encode(await _result(pending, self._language)))
                 if pending.line % MAX_RESULTS_PER_WRITE == 0:
                     await asyncio.sleep(0)
         finally:
@@ -208,7 +210,7 @@ class ImportSession:
             results.clear()
 
 
-async def _result(pending: _PendingLine) -> dict[str, Any]:
+async def _result(pending: _PendingLine, language: str) -> dict[str, Any]:
     """Return the result of a line, once it is known."""
     try:
         if isinstance(pending.outcome, RegistryError):
@@ -217,9 +219,9 @@ async def _result(pending: _PendingLine) -> dict[str, Any]:
         assert pending.request is not None
         return line_result(pending.line, pending.request, result)
     except RegistryError as error:
-        return _line_error(pending.line, pending.request, error)
+        return _line_error(pending.line, pending.request, error, language)
     except Exception as error:
-        return _line_error(pending.line, pending.request, _internal_error(error))
+        return _line_error(pending.line, pending.request, _internal_error(error), language)
 
 
 class _Changes(Struct, frozen=True):
@@ -250,15 +252,15 @@ def line_result(number: int, request: AppendRequest, result: AppendResult) -> di
     return fields
 
 
-def _line_error(number: int, request: AppendRequest | None, error: RegistryError) -> dict[str, Any]:
+def _line_error(number: int, request: AppendRequest | None, error: RegistryError, language: str) -> dict[str, Any]:
     code = code_of(error)
     return {
         "line": number,
         "status": PROBLEMS[code].status,
         **({request.kind: request.slug} if request else {}),
         "code": code,
-        "detail": str(error),
-        **extension_members(error),
+        "detail": render(error.message, language),
+        **extension_members(error, language),
     }
 
 

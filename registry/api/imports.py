@@ -15,12 +15,13 @@ from registry.api.import_session import ImportSession, NumberedLine, body_lines,
 from registry.api.middleware import UNCOMPRESSED
 from registry.api.openapi import writing
 from registry.api.parameters import DryRun
-from registry.api.problems import code_of, extension_members, problem
+from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
 from registry.api.responses import RawResponse, raw_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, SubmissionError
 from registry.errors import FieldError, Invalid, NotJson
 from registry.events import intake
+from registry.i18n import render
 from registry.schemas import encode
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -57,7 +58,8 @@ class ImportsController(Controller):
         content_type = require_content_type(request, *NDJSON)
         if atomic or dry_run:
             return await _import_atomically(request, recorder, content_type, dry_run=dry_run)
-        return _DuplexStream(ImportSession(recorder, request.auth).run(body_lines(request)))
+        session = ImportSession(recorder, request.auth, language_of(request))
+        return _DuplexStream(session.run(body_lines(request)))
 
 
 class _DuplexStream(Response[str]):
@@ -90,8 +92,10 @@ async def _import_atomically(
         results = await recorder.record_all(requests, dry_run=dry_run)
     except SubmissionError as refused:
         line = lines[refused.number]
-        members = {**extension_members(refused.error), "line": line.number}
-        return problem(request, code_of(refused.error), f"Line {line.number}: {refused.error}", **members)
+        language = language_of(request)
+        detail = render(ProblemText("import_line", line=line.number, problem=refused.error.message), language)
+        members = {**extension_members(refused.error, language), "line": line.number}
+        return problem(request, code_of(refused.error), detail, **members)
     text = b"".join(
         encode(line_result(line.number, append_request, result)) + b"\n"
         for line, append_request, result in zip(lines, requests, results, strict=True)

@@ -226,3 +226,16 @@ async def test_import_yields_to_single_posts(
     lines = [{"deal": f"{name}-{n}", **registered()} for n in range(300)]
     results = await send(client, *lines)
     assert {r["status"] for r in results} == {201}
+
+
+async def test_refused_lines_are_explained_in_the_language_of_the_client(
+    client: httpx.AsyncClient, slug: str, new_slug: Callable[[], str]
+) -> None:
+    refused = ndjson({"deal": slug, **pledged()}, {"deal": new_slug(), **pledged()})
+    headers = {"Content-Type": "application/x-ndjson", "Accept-Language": "ko"}
+    streamed = await client.post("/v1/import", content=refused, headers=headers)
+    atomic = await client.post("/v1/import?atomic=true", content=refused, headers=headers)
+    for detail in (json.loads(streamed.content.splitlines()[0])["detail"], atomic.json()["detail"]):
+        assert any("가" <= letter <= "힣" for letter in detail), detail
+    assert atomic.headers["content-language"] == "ko"
+    assert atomic.json()["line"] == 1

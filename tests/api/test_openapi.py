@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from registry.api.examples import ANNOUNCEMENTS, ORGANIZATION_ANNOUNCEMENTS
+from registry.api.examples import ANNOUNCEMENTS, EVENT, ORGANIZATION_ANNOUNCEMENTS
 from registry.api.problems import PROBLEMS
+from registry.events.types import EVENT_TYPES
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, openapi_document
 
@@ -99,13 +101,27 @@ async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient)
 
 
 async def test_every_example_is_accepted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
-    slug = new_slug()
-    for name, announcement in ANNOUNCEMENTS.items():
-        answer = await client.post(f"/v1/deals/{slug}/events", json=announcement)
-        assert answer.status_code == 201, (name, answer.text)
-    for name, announcement in ORGANIZATION_ANNOUNCEMENTS.items():
-        answer = await client.post(f"/v1/organizations/{slug}/events", json=announcement)
-        assert answer.status_code == 201, (name, answer.text)
+    slug, other = new_slug(), new_slug()
+    for kind, examples in (("deals", ANNOUNCEMENTS), ("organizations", ORGANIZATION_ANNOUNCEMENTS)):
+        name = {"en": f"Another of {kind}"}
+        first = {"type": "deal_registered", "title": name}
+        if kind == "organizations":
+            first = {"type": "organization_registered", "name": name}
+        assert (await client.post(f"/v1/{kind}/{other}/events", json={"event": first})).status_code == 201
+        last = ""
+        for title, announcement in examples.items():
+            text = msgspec.json.encode(announcement).decode().replace(EVENT, last)
+            body = text.replace("another-deal", other).replace("another-organization", other)
+            headers = {"Content-Type": "application/json"}
+            answer = await client.post(f"/v1/{kind}/{slug}/events", content=body, headers=headers)
+            assert answer.status_code == 201, (title, answer.text)
+            last = answer.json()["events"][-1]["id"]
+
+
+def test_examples_cover_every_event_type() -> None:
+    announcements = [*ANNOUNCEMENTS.values(), *ORGANIZATION_ANNOUNCEMENTS.values()]
+    flat = [one for item in announcements for one in (item if isinstance(item, list) else [item])]
+    assert {one["event"]["type"] for one in flat} == set(EVENT_TYPES)
 
 
 async def test_schemas_have_discriminators_patterns_and_no_additional_properties(visitor: httpx.AsyncClient) -> None:
