@@ -18,12 +18,14 @@ from registry.domain.totals import DealRow, SimpleSum, decode_row
 from registry.infra.postgres import Pool
 from registry.projections.deal_lists import STATE_AT_POINT, TERM_HAD_BY_POINT, Point
 
+# Ordered, because totals list the first lines: the same query must give the same answer.
 SELECT_ROWS = """
 SELECT terms, totals
   FROM deal_versions JOIN deal_states USING (deal, state)
  WHERE clock = $1::"char"
    AND effective_from <= $2 AND effective_to > $2
    AND known_from <= $3 AND known_to > $3
+ ORDER BY deal
 """
 
 # The deals without a sum, and the named ones.
@@ -34,6 +36,7 @@ SELECT deal, totals
    AND effective_from <= $2 AND effective_to > $2
    AND known_from <= $3 AND known_to > $3
    AND (kind IS NULL OR deal = ANY ($4::text[]))
+ ORDER BY deal
 """
 
 # The first of the deals with a sum, to be listed one by one.

@@ -1,0 +1,34 @@
+"""Totals are the same, line by line, in whatever order the deals were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import pytest
+
+from registry.domain.totals import Totals, TotalsQuery
+from registry.infra.postgres import Pool
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+from tests.append_helpers import REGISTERED, pledged, request, running_recorder
+from tests.conftest import ScratchDatabase
+
+SLUGS = ("cable", "anode", "boiler", "dock")
+
+
+@pytest.mark.parametrize("order", [SLUGS, SLUGS[::-1]])
+@pytest.mark.parametrize("query", [TotalsQuery(lines=2), TotalsQuery(lines=2, group_by="organization")])
+async def test_totals_list_the_first_deals_by_name(
+    database: ScratchDatabase, pool: Pool, order: Sequence[str], query: TotalsQuery
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        for slug in order:
+            pledge = pledged("total")
+            pledge["event"]["by"] = ["investor"]
+            await recorder.record(request(slug, REGISTERED, pledge))
+    streams = StreamReader(pool)
+    queries = PortfolioQueries(streams, OrganizationQueries(streams))
+    totals: Totals = await queries.totals("r", 8, date(2026, 1, 1), (), query)
+    assert [line.deal for line in totals.overall.lines] == ["anode", "boiler"]
