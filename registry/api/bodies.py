@@ -17,7 +17,7 @@ from registry.errors import BodyTimeout, IncompleteBody, TooLarge, UnsupportedMe
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
 # Bytes of a request's body. Up to four times as many are read and discarded, so that the client gets the answer instead
-# of a reset connection (test_bad_input.py).
+# of a reset connection (test_bodies.py).
 BODY_LIMIT = 8 * 2**20
 
 # Seconds for a whole body, or for the next piece of an import: a stalled client must not hold its connection.

@@ -86,7 +86,7 @@ def check_scope(key: Key, scope: Scope) -> None:
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 # What msgspec would convert to a type although the OpenAPI document describes less: `1` as a boolean, `1e3` as an
-# integer, `null` as an absent value (test_bad_input.py).
+# integer, `null` as an absent value (test_parameters.py).
 _FORMS: dict[Any, re.Pattern[str]] = {
     bool: re.compile(r"true|false"),
     int: re.compile(r"\d{1,18}", re.ASCII),

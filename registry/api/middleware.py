@@ -60,22 +60,22 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "registry_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+            "registry_http_requests", "Responses sent.", ("method", "route", "status"), registry=self.registry
         )
         self.seconds = Histogram(
             "registry_http_request_seconds",
-            "Seconds until a request was answered whole.",
+            "Seconds until the whole response was sent.",
             ("method", "route"),
             buckets=SECONDS,
             registry=self.registry,
         )
         self.in_flight = 0
-        in_flight = Gauge("registry_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        in_flight = Gauge("registry_http_requests_in_flight", "Requests in progress.", registry=self.registry)
         in_flight.set_function(lambda: self.in_flight)
-        self.waiting = Gauge("registry_recorder_waiting", "Requests waiting to be recorded.", registry=self.registry)
+        self.waiting = Gauge("registry_recorder_waiting", "Requests in the write queue.", registry=self.registry)
         self.group = Histogram(
             "registry_recorder_group_events",
-            "Events that one transaction of this process recorded.",
+            "Events in one batch of this process.",
             buckets=EVENTS,
             registry=self.registry,
         )
