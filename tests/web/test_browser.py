@@ -172,10 +172,8 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     # Open the Ulsan deal as of 2025-06-21.
     await page.get_by_role("link", name=say("Overview"), exact=True).click()
     await page.get_by_role("link", name=ULSAN_NAMED[language[:2]], exact=True).first.click()
-    other_pledge = spoken.ngettext(
-        "One more pledge stands other_pledge it.", "%(n)s more pledges stand other_pledge it.", 1
-    ) % {"n": 1}
-    await expect(page.get_by_text(other_pledge)).to_be_visible()
+    more = spoken.ngettext("There is one more pledge.", "There are %(n)s more pledges.", 1) % {"n": 1}
+    await expect(page.get_by_text(more)).to_be_visible()
     await page.get_by_label(say("Effective on"), exact=True).fill("2025-06-21")
     await page.get_by_role("button", name=say("Apply"), exact=True).click()
     past = say("as of %(date)s", date=figured.day(date(2025, 6, 21)))
@@ -207,7 +205,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await page.locator("input[name=new]").fill(slug)
     await page.get_by_role("button", name=say("Continue")).nth(1).click()
     await page.locator("[name='event/title/en']").fill("Test data centre")
-    await page.get_by_label(say("Effective date")).fill("2025-01-02")
+    await page.get_by_label(label("field", "effective_on")).fill("2025-01-02")
     await page.get_by_role("button", name=preview).click()
     await page.get_by_role("button", name=record).click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Test data centre")
@@ -218,8 +216,8 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     reading = f"KRW 2,400,000,000,000, {label('qualifier', 'about')}"
     if script:
         await expect(page.locator("output.reading")).to_have_text(f"→ {reading}")
-    await page.get_by_label(say("Effective date")).fill("2025-01-02")
-    await page.get_by_label(say("Publisher"), exact=True).fill("A paper")
+    await page.get_by_label(label("field", "effective_on")).fill("2025-01-02")
+    await page.get_by_label(label("source", "publisher"), exact=True).fill("A paper")
     await page.locator("[name='sources/0/published_on']").fill("2025-01-03")
     await page.get_by_role("button", name=preview).click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(say("Preview of changes"))
