@@ -180,7 +180,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await expect(page.locator(".past")).to_contain_text(past)
     await expect(page.locator(".lead")).to_contain_text(figured.currency_amount("7000000000000", "KRW"))
     assert "effective_on=2025-06-21" in page.url
-    await expect(page.get_by_text(other_pledge)).to_have_count(0)
+    await expect(page.get_by_text(more)).to_have_count(0)
 
     # Go one change back: the amount was different.
     for day in (date(2025, 6, 20), date(2025, 6, 16)):
