@@ -1,9 +1,13 @@
 """A registry of investment commitments: an event-sourced service whose answers can be dated, explained and proved."""
 
+from datetime import date
 from importlib import metadata
 
 DISTRIBUTION = "investment-registry"
 """The name of the distribution on package indexes."""
+
+RELEASED_ON = date(2026, 11, 23)
+"""The release date, as CHANGELOG.md states it: a clock that shows an earlier day is wrong."""
 
 
 def version() -> str:

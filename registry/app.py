@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from litestar import Litestar
@@ -95,7 +96,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             timeout=STATEMENT_SECONDS,
             by_key=True,
         )
-        recorder = await stack.enter_async_context(Recorder(await stack.enter_async_context(recorder_pool), owner))
+        recorder = Recorder(
+            await stack.enter_async_context(recorder_pool),
+            owner,
+            clock_tolerance=timedelta(seconds=settings.clock_tolerance),
+        )
+        await stack.enter_async_context(recorder)
         # Evidence too, and without a timeout: its first statement reads every stream.
         evidence_pool = await postgres.pool(settings.database_url, name="registry evidence", min_size=1, max_size=4)
         evidence = Evidence(

@@ -19,6 +19,12 @@ class ErrorMessage(Message):
     context = "error"
 
 
+class HealthWarning(Message):
+    """What an operator should know although the service works."""
+
+    context = "health"
+
+
 class FieldError(Message):
     """One wrong field of a request: its JSON pointer (RFC 6901) in the body, and what is wrong with the value."""
 
@@ -205,6 +211,12 @@ class Overloaded(RegistryError):
     """The write queue is full."""
 
     code = "overloaded"
+
+
+class ClockUnsafe(RegistryError):
+    """The service's clock cannot be trusted, so nothing is recorded. Durations are in seconds."""
+
+    code = "clock_unsafe"
 
 
 class RedactionUnavailable(RegistryError):

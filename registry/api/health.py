@@ -17,6 +17,7 @@ from registry.api.middleware import Metrics
 from registry.api.openapi import reading
 from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
+from registry.errors import ClockUnsafe
 from registry.infra import postgres
 from registry.queries.log import LogQueries
 
@@ -40,15 +41,27 @@ class HealthController(Controller):
     async def get_ready(
         self, pool: NamedDependency[Any], recorder: NamedDependency[Recorder]
     ) -> RawResponse[schemas.Readiness]:
-        """Postgres answers, its schema is this version's, and the recorder runs."""
-        checks: dict[str, Any] = {"database": False, "migrations": False, "recorder": recorder.is_running}
+        """Postgres answers, its schema is this version's, the clock can be trusted, and the recorder runs."""
+        checks: dict[str, Any] = {
+            "database": False,
+            "migrations": False,
+            "clock": False,
+            "recorder": recorder.is_running,
+        }
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 checks["migrations"] = await postgres.migration_head_matches(pool)
                 checks["database"] = True
+                if checks["migrations"]:
+                    warning = await recorder.clock_guard.check(pool)
+                    checks["clock"] = True
+                    if warning is not None:
+                        checks["warnings"] = [str(warning)]
+        except ClockUnsafe as error:
+            checks["reason"] = str(error)
         except Exception as error:
             checks["reason"] = type(error).__name__
-        ready = all(checks[name] for name in ("database", "migrations", "recorder"))
+        ready = all(checks[name] for name in ("database", "migrations", "clock", "recorder"))
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
         return json_response(body, headers, 200 if ready else 503)

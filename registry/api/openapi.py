@@ -81,6 +81,7 @@ WRITING = (
     "invalid",
     "idempotency_conflict",
     "overloaded",
+    "clock_unsafe",
     "redaction_unavailable",
 )
 ADMINISTERING = (*READING, "forbidden")

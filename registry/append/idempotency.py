@@ -23,9 +23,9 @@ from registry.schemas import Receipt
 RETENTION = timedelta(hours=48)
 DELETE_BATCH_SIZE = 5_000
 
-# The log's head and the records of a batch's keys, in one round trip.
+# The database's clock, the log's head and the records of a batch's keys, in one round trip.
 SELECT_HEAD_AND_RECORDS = f"""
-SELECT h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answer
+SELECT clock_timestamp() AS now, h.position, h.leaf_hash, h.recorded_at, i.owner, i.key, i.request, i.answer
   FROM (SELECT) AS always
        LEFT JOIN ({write_batch.HEAD}) AS h ON true
        LEFT JOIN (
@@ -74,11 +74,14 @@ StoredResponses = dict[Key, tuple[bytes, bytes]]
 """For each key the digest of its request and the response."""
 
 
-async def load_head_and_responses(connection: Connection, keys: Sequence[Key]) -> tuple[Head, StoredResponses]:
-    """The log's head, and the responses that are stored for these keys."""
+async def load_head_and_responses(
+    connection: Connection, keys: Sequence[Key]
+) -> tuple[datetime, Head, StoredResponses]:
+    """The time of the database's clock, the log's head, and the responses that are stored for these keys."""
     rows = await connection.fetch(SELECT_HEAD_AND_RECORDS, [owner for owner, _ in keys], [key for _, key in keys])
     head = Head(rows[0]["position"] or 0, rows[0]["leaf_hash"], rows[0]["recorded_at"])
-    return head, {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows if row["key"] is not None}
+    responses = {(row["owner"], row["key"]): (row["request"], row["answer"]) for row in rows if row["key"] is not None}
+    return rows[0]["now"], head, responses
 
 
 async def delete_expired(pool: Pool, now: datetime) -> None:

@@ -23,8 +23,9 @@ import structlog
 
 from registry.append import idempotency
 from registry.append.batch import Batch
+from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
 from registry.append.requests import AppendRequest, AppendResult, Submission
-from registry.errors import DatabaseUnavailable, Overloaded, RedactionUnavailable, RegistryError
+from registry.errors import ClockUnsafe, DatabaseUnavailable, Overloaded, RedactionUnavailable, RegistryError
 from registry.events import store
 from registry.events.log_lock import log_transaction
 from registry.events.write_batch import Head, HeadMoved
@@ -66,17 +67,23 @@ class Recorder:
     """The only writer of a process.
 
     Attributes:
+        clock_guard: Decides whether the clock can be trusted; see `append/clock.py`.
         commit_listeners: Called with the log's head after each commit.
         last_batch_size: Number of events of the last batch.
     """
 
     def __init__(
-        self, pool: Pool, owner: Pool | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        pool: Pool,
+        owner: Pool | None = None,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        clock_tolerance: timedelta = DEFAULT_TOLERANCE,
     ) -> None:
         """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
         self._pool = pool
         self._owner = owner
-        self._clock = clock
+        self.clock_guard = ClockGuard(clock_tolerance, clock=clock)
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
         self._queued_bytes = 0
@@ -126,7 +133,7 @@ class Recorder:
 
         Raises:
             RuleBroken, VersionConflict, IdempotencyConflict, IdConflict: Nothing was recorded.
-            Overloaded: Nothing was recorded; retry later.
+            Overloaded, ClockUnsafe: Nothing was recorded; retry later.
             DatabaseUnavailable: The outcome is unknown; retry with the same idempotency key or event ids.
         """
         return (await self.submit((request,)))[0]
@@ -136,7 +143,7 @@ class Recorder:
 
         Raises:
             SubmissionError: One of the requests was refused, and nothing was recorded.
-            Overloaded, DatabaseUnavailable: As for `record`.
+            Overloaded, ClockUnsafe, DatabaseUnavailable: As for `record`.
         """
         return await self.submit(requests, dry_run=dry_run)
 
@@ -209,13 +216,18 @@ class Recorder:
             return
         batch: Batch | None = None
         try:
-            batch = await self._validate_without_lock(submissions)
-            if batch is None or not await self._commit_if_head_unchanged(batch):
+            reading = self.clock_guard.read()
+            batch = await self._validate_without_lock(submissions, reading)
+            if batch is None or not await self._commit_if_head_unchanged(batch, reading):
                 async with log_transaction(pool) as connection:
-                    batch = await self._begin_under_lock(connection, submissions)
-                    await batch.validate(connection, submissions, self._clock())
+                    batch, reading = await self._begin_under_lock(connection, submissions)
+                    await batch.validate(connection, submissions, reading.now)
                     if batch.events:
                         await batch.write(connection)
+        except ClockUnsafe as error:
+            log.warning("append refused", error=str(error), submissions=len(submissions))
+            _reject_futures(submissions, error)
+            return
         except Exception as error:
             self._invalidate_cache()
             if not await self._recover_after_failure(submissions, batch, error, retry=retry):
@@ -229,7 +241,7 @@ class Recorder:
         for submission in submissions:
             await self._commit_and_reply([submission])
 
-    async def _validate_without_lock(self, submissions: Sequence[_QueuedSubmission]) -> Batch | None:
+    async def _validate_without_lock(self, submissions: Sequence[_QueuedSubmission], reading: Reading) -> Batch | None:
         """The submissions, validated on the cached head; None where only the lock can tell what becomes of them.
 
         The commit proves that the cached head was the log's, so it proves refusals too, with one exception: a refused
@@ -240,30 +252,37 @@ class Recorder:
         if any(submission.dry_run or submission.has_redaction for submission in submissions):
             return None
         batch = Batch(self._head, self._frontier.copy(), self._cache)
-        await batch.validate(self._pool, submissions, self._clock())
+        await batch.validate(self._pool, submissions, reading.now)
         for submission, outcome in zip(submissions, batch.outcomes, strict=True):
             if submission.has_retry_key and isinstance(outcome, RegistryError):
                 return None
         return batch if batch.events else None
 
-    async def _commit_if_head_unchanged(self, batch: Batch) -> bool:
+    async def _commit_if_head_unchanged(self, batch: Batch, reading: Reading) -> bool:
         """Write a batch that was validated without the lock: one round trip, where nothing has changed since.
 
-        Returns False, and has written nothing, where the head has moved, another process holds the lock, or one of the
-        idempotency keys or ids is in the log.
+        Returns False, and has written nothing, where the head has moved, another process holds the lock, one of the
+        idempotency keys or ids is in the log, or the clocks differ too much, which is then examined under the lock.
         """
         statement = await batch.as_one_statement()
         try:
-            await statement.execute_if_head_is(batch.head, self._pool)
+            await statement.execute_if_head_is(batch.head, self._pool, self.clock_guard.database_range(reading))
         except HeadMoved:
             return False
         return True
 
-    async def _begin_under_lock(self, connection: Connection, submissions: Sequence[_QueuedSubmission]) -> Batch:
-        """An empty batch on the log's head, with what the log has under the submissions' keys and ids."""
+    async def _begin_under_lock(
+        self, connection: Connection, submissions: Sequence[_QueuedSubmission]
+    ) -> tuple[Batch, Reading]:
+        """An empty batch on the log's head, with what the log has under the submissions' keys and ids, and the time.
+
+        Raises:
+            ClockUnsafe: The clock differs too much from the database's.
+        """
         requests = [request for submission in submissions for request in submission.requests]
         keys = [(r.by, r.idempotency_key) for r in requests if r.idempotency_key is not None]
-        head, stored_responses = await idempotency.load_head_and_responses(connection, keys)
+        database_now, head, stored_responses = await idempotency.load_head_and_responses(connection, keys)
+        reading = self.clock_guard.read_beside(database_now)
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
@@ -272,7 +291,7 @@ class Recorder:
         ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
         if ids:
             batch.known_events = {id: s.recorded for id, s in (await store.by_ids(connection, ids)).items()}
-        return batch
+        return batch, reading
 
     async def _refresh_from_log(self, connection: Connection, head: Head) -> None:
         """Bring the caches to the log's head: another process has written, or this one has just started."""
@@ -335,6 +354,7 @@ class Recorder:
 
     def _apply_committed(self, batch: Batch) -> None:
         """Move the caches to a committed batch, and tell the listeners."""
+        self.clock_guard.appended()
         self._head = batch.new_head
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)

@@ -5,29 +5,36 @@ from __future__ import annotations
 import asyncio
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import TypeVar
 
 import typer
 from msgspec.structs import replace
 
+from registry.append.clock import ClockGuard
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import RegistryError
+from registry.i18n import Message
+from registry.infra import postgres
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import Embedded
 from registry.infra.embedded.user import User
+from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
 
 MIN_FREE_BYTES = 1_000_000_000
 
 Check = Callable[[Settings], Text]
+T = TypeVar("T")
 
 
 class CheckFailed(Exception):
     """A check failed; `problem` says what to do."""
 
-    def __init__(self, problem: Text) -> None:
+    def __init__(self, problem: Message) -> None:
         super().__init__(problem)
         self.problem = problem
 
@@ -50,8 +57,12 @@ def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
     checks: list[tuple[Text, Check]] = [(Text("check_python"), _python), (Text("check_data_dir"), _data_dir)]
     if settings.database_url is None:
         checks.append((Text("check_postgres"), _own_postgres))
-    checks += [(Text("check_database"), _database), (Text("check_port"), _port), (Text("check_keys"), _keys)]
+    checks += [(Text("check_database"), _database), (Text("check_clock"), _clock)]
+    checks += [(Text("check_port"), _port), (Text("check_keys"), _keys)]
+    has_failed: set[Check] = set()
     for name, check in checks:
+        if check in NEED_DATABASE and _database in has_failed:
+            continue
         result = "fine"
         try:
             detail = rendered(check(settings))
@@ -61,6 +72,8 @@ def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
             result, detail = "wrong", rendered(error.message)
         except OSError as error:
             result, detail = "wrong", str(error)
+        if result == "wrong":
+            has_failed.add(check)
         yield {"check": rendered(name), "found": result, "detail": detail}
 
 
@@ -88,11 +101,43 @@ def _database(settings: Settings) -> Text:
     if settings.database_url is not None:
         asyncio.run(server.check(settings))
         return Text("database")
-    if not (settings.data_dir / "postgres").exists():
+    if not _has_own_database(settings):
         return Text("database_new")
-    with Embedded(settings.data_dir) as postgres:
-        asyncio.run(server.check(replace(settings, database_url=postgres.app_url)))
-        return Text("database_bundled", version=postgres.version)
+    with Embedded(settings.data_dir) as own:
+        asyncio.run(server.check(replace(settings, database_url=own.app_url)))
+        return Text("database_bundled", version=own.version)
+
+
+def _clock(settings: Settings) -> Text:
+    guard = ClockGuard(timedelta(seconds=settings.clock_tolerance))
+    if settings.database_url is None and not _has_own_database(settings):
+        guard.read()
+        return Text("clock_alone")
+    warning = _in_database(settings, guard.check)
+    if warning is not None:
+        raise CheckFailed(warning)
+    return Text("clock")
+
+
+NEED_DATABASE: frozenset[Check] = frozenset({_clock})
+
+
+def _has_own_database(settings: Settings) -> bool:
+    return (settings.data_dir / "postgres").exists()
+
+
+def _in_database(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
+    """Run a function with a pool of the settings' database."""
+
+    async def connected(url: str) -> T:
+        with server.readable_errors():
+            async with await postgres.pool(url, name="registry doctor", min_size=1, max_size=1) as pool:
+                return await work(pool)
+
+    if settings.database_url is not None:
+        return asyncio.run(connected(settings.database_url))
+    with Embedded(settings.data_dir) as own:
+        return asyncio.run(connected(own.app_url))
 
 
 def _port(settings: Settings) -> Text:

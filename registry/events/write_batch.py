@@ -25,11 +25,13 @@ SELECT position, leaf_hash, recorded_at
 """
 
 
-# Takes the log's lock if it is free. Fails with a division by zero if it is not, or if the log has another head. The
-# primary key refuses a second event at a position that was committed after the statement's snapshot.
+# Takes the log's lock if it is free. Fails with a division by zero if it is not, if the log has another head, or if the
+# database's clock is outside $3 to $4. The primary key refuses a second event at a position that was committed after
+# the statement's snapshot.
 ASSERT_HEAD = f"""
 SELECT 1 / (pg_try_advisory_xact_lock({LOG_LOCK_KEY})
-            AND EXISTS (SELECT FROM events WHERE position = $1 AND leaf_hash = $2))::int
+            AND EXISTS (SELECT FROM events WHERE position = $1 AND leaf_hash = $2)
+            AND clock_timestamp() BETWEEN $3 AND $4)::int
 """  # noqa: S608 - put together from a constant
 
 
@@ -42,7 +44,7 @@ class Head(Struct, frozen=True):
 
 
 class HeadMoved(Exception):
-    """The log has another head, or another process holds its lock. Nothing was written."""
+    """The log has another head, another process holds its lock, or the clocks differ. Nothing was written."""
 
 
 async def head(connection: Connection | Pool) -> Head:
@@ -81,24 +83,29 @@ class WriteBatch:
             await connection.execute(f"WITH {', '.join(self._parts)} SELECT 1", *self._arguments)
         self._first, self._parts, self._arguments = [], [], []
 
-    async def execute_if_head_is(self, expected: Head, pool: Pool) -> None:
+    async def execute_if_head_is(self, expected: Head, pool: Pool, database_range: tuple[datetime, datetime]) -> None:
         """Write and commit everything if the log has this head: in one round trip, if one statement is enough.
 
+        Args:
+            expected: The head.
+            database_range: The earliest and the latest time that the database's clock may show.
+
         Raises:
-            HeadMoved: The log has another head, or another process holds its lock. Nothing was written.
+            HeadMoved: The log has another head, another process holds its lock, or the database's clock shows another
+                time. Nothing was written.
         """
+        assertion = (expected.position, expected.leaf_hash, *database_range)
         try:
             if self._first:
                 async with log_transaction(pool) as connection:
-                    if await head(connection) != expected:
-                        raise HeadMoved
+                    await connection.execute(ASSERT_HEAD, *assertion)
                     await self.execute(connection)
             else:
                 assert_head = _numbered(ASSERT_HEAD, len(self._arguments))
                 statement = f"WITH {', '.join(self._parts)} {assert_head}"
                 async with pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection:
                     with terminate_on_timeout(connection):
-                        arguments = (*self._arguments, expected.position, expected.leaf_hash)
+                        arguments = (*self._arguments, *assertion)
                         await connection.execute(statement, *arguments, timeout=LOCK_TIMEOUT_SECONDS)
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
             raise HeadMoved from error

@@ -49,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     signing_key: Path
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
+    clock_tolerance: int = 60
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
@@ -121,6 +122,12 @@ def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text):
         raise _InvalidValue(SettingProblem("seconds", value=text))
     return int(text)
+
+
+def _clock_tolerance(text: str) -> int:
+    if not (seconds := _seconds(text)):
+        raise ValueError("clocks are never exactly equal: give at least 1 second")
+    return seconds
 
 
 def _parse_bool(text: str) -> bool:
@@ -207,6 +214,10 @@ SETTINGS = {
         "A file or directory, best on another machine, for a copy of every checkpoint.",
     ),
     "checkpoint_seconds": Setting(_seconds, "Maximum seconds between an event and the next checkpoint."),
+    "clock_tolerance": Setting(
+        _clock_tolerance,
+        "Seconds that the clock may differ from the database's before nothing is recorded. Default: 60.",
+    ),
     "webhook_networks": Setting(
         _networks,
         "Private networks that webhooks may send to, separated by spaces. Default: public addresses only.",

@@ -16,13 +16,15 @@ class Live(ResponseModel, frozen=True, kw_only=True):
 
 
 class Readiness(ResponseModel, frozen=True, kw_only=True):
-    """Whether the service can do its work, and which part cannot."""
+    """Whether the service can do its work, which part cannot, and what an operator should know besides."""
 
     status: Literal["ready", "not ready"]
     database: bool
     migrations: bool
+    clock: bool
     recorder: bool
     reason: str | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET
 
 
 class FieldError(ResponseModel, frozen=True, kw_only=True):

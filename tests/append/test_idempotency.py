@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -74,13 +73,18 @@ async def test_retry_of_a_valid_request_is_answered_as_before(pool: Pool, record
 async def test_idempotency_records_are_kept_for_their_retention_time(
     database: ScratchDatabase, owner: Owner, pool: Pool
 ) -> None:
-    now = datetime(2030, 1, 1, tzinfo=UTC)
+    async def age(hours: int) -> None:
+        await owner.execute("UPDATE idempotency SET created_at = created_at - make_interval(hours => $1)", hours)
 
-    async with running_recorder(database.app_url, clock=lambda: now) as recorder:
+    async with running_recorder(database.app_url) as recorder:
         await recorder.record(request("old", REGISTERED, idempotency_key="old"))
-        now += timedelta(hours=30)
+        await age(30)
+    async with running_recorder(database.app_url) as recorder:
         assert not (await recorder.record(request("old", REGISTERED, idempotency_key="old"))).new
-        now += timedelta(hours=30)
+        await recorder.record(request("plant", REGISTERED))
+        assert await pool.fetchval("SELECT count(*) FROM idempotency") == 1
+        await age(30)
+    async with running_recorder(database.app_url) as recorder:
         await recorder.record(request("new", REGISTERED, idempotency_key="new"))
         async with asyncio.timeout(60):
             while await pool.fetchval("SELECT count(*) FROM idempotency") > 1:  # noqa: ASYNC110 - another process's doing
