@@ -1,7 +1,7 @@
-"""The maps: outlines of Korea's provinces and of the world's land, as SVG paths, with where a place lies on them.
+"""Maps: the outlines of Korea's provinces and of the world's countries as SVG paths.
 
-Outlines come from `maps/*.topo.json` (see maps/README.md), projected and rounded once when first shown. Draws nothing
-else: which provinces have sites, and what they lead to, is the page's to say.
+The outlines come from `maps/*.topo.json` (see maps/README.md). They are projected and rounded on first use. The page
+decides which places are marked and linked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 Point = tuple[float, float]
 
-# The source names provinces in English and repeats ids; ISO 3166-2 codes go by those names.
+# ISO 3166-2 codes by the English names of the source, whose ids are not unique.
 KOREA = {
     "Seoul": "KR-11", "Busan": "KR-26", "Daegu": "KR-27", "Incheon": "KR-28", "Gwangju": "KR-29", "Daejeon": "KR-30",
     "Ulsan": "KR-31", "Gyeonggi": "KR-41", "Gangwon": "KR-42", "North Chungcheong": "KR-43",
@@ -27,14 +27,14 @@ KOREA = {
     "South Gyeongsang": "KR-48", "Jeju": "KR-49", "Sejong": "KR-50",
 }  # fmt: skip
 
-# Where the longitudes and latitudes of the map of Korea begin and end; far islands are cut off.
+# The longitudes and latitudes that the map of Korea covers; distant islands are outside.
 _WEST, _EAST, _SOUTH, _NORTH = 125.2, 129.8, 33.0, 38.75
 _SCALE = 92.0
 _WORLD_SCALE = 2.6
 
 
 class Province(Struct, frozen=True):
-    """A province's or a country's outline, and where its label stands."""
+    """The outline of a province or country, and the position of its label."""
 
     code: str
     path: str
@@ -43,7 +43,7 @@ class Province(Struct, frozen=True):
 
 
 class Outline(Struct, frozen=True):
-    """A map: its size, and what is drawn on it."""
+    """A map: its size, its provinces or countries, and the outline of all land."""
 
     width: float
     height: float
@@ -58,7 +58,7 @@ def _topology(name: str) -> dict[str, Any]:
 
 
 def _arcs(topology: dict[str, Any]) -> list[list[Point]]:
-    """Every arc in degrees: positions are differences from the one before (TopoJSON 1.0 §2.1.4)."""
+    """Every arc in degrees. Positions are stored as differences from the one before (TopoJSON 1.0 §2.1.4)."""
     (kx, ky), (dx, dy) = topology["transform"]["scale"], topology["transform"]["translate"]
     arcs: list[list[Point]] = []
     for arc in topology["arcs"]:
@@ -83,7 +83,7 @@ def _rings(geometry: dict[str, Any], arcs: list[list[Point]]) -> Iterator[list[P
 
 
 def _unwrap_antimeridian(rings: Iterable[list[Point]]) -> Iterator[list[Point]]:
-    """Rings that cross the date line go on beyond it, and come in again on the other side of the map."""
+    """Rings with those that cross the antimeridian continued beyond it, and repeated at the other side of the map."""
     for ring in rings:
         turned, unbroken = 0, ring[:1]
         for (before, _), (longitude, latitude) in pairwise(ring):
@@ -94,19 +94,25 @@ def _unwrap_antimeridian(rings: Iterable[list[Point]]) -> Iterator[list[Point]]:
         for beyond in (360, -360):
             inside = [-180 < longitude + beyond < 180 for longitude, _ in unbroken]
             if any(inside):
-                # Of what lies outside, only where it is left and reached: lines between those stay outside.
+                # Outside points are kept only next to inside ones: lines between outside points are not visible.
                 near = (any(inside[max(0, i - 1) : i + 2]) for i in range(len(inside)))
                 yield [(x + beyond, y) for (x, y), shown in zip(unbroken, near, strict=True) if shown]
 
 
 def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least: float, thin: int = 0) -> str:
-    """Rings as one path in whole units, without what is smaller than `least` units across."""
+    """Rings as one SVG path in whole units.
+
+    Args:
+        rings: Closed rings in degrees.
+        project: The projection.
+        least: Rings smaller than this many units across are omitted.
+        thin: Points at most this far from the point before are omitted.
+    """
     parts: list[str] = []
     for ring in rings:
         points = [(round(x), round(y)) for x, y in map(project, ring)]
         kept: list[tuple[int, int]] = []
         for x, y in points:
-            # What is no further than `thin` from the point before shows in no drawing of this size.
             if not kept or max(abs(x - kept[-1][0]), abs(y - kept[-1][1])) > thin:
                 kept.append((x, y))
         xs, ys = [p[0] for p in kept], [p[1] for p in kept]
@@ -118,13 +124,13 @@ def _path(rings: Iterable[list[Point]], project: Callable[[Point], Point], least
 
 
 def korea_point(point: Point) -> Point:
-    """Where a longitude and latitude lie on the map of Korea (equirectangular, true at 36° north)."""
+    """Project a longitude and latitude onto the map of Korea (equirectangular, true to scale at 36° north)."""
     longitude, latitude = point
     return (longitude - _WEST) * _SCALE * math.cos(math.radians(36)), (_NORTH - latitude) * _SCALE
 
 
 def world_point(point: Point) -> Point:
-    """Where a longitude and latitude lie on the map of the world (equirectangular)."""
+    """Project a longitude and latitude onto the map of the world (equirectangular)."""
     longitude, latitude = point
     return (longitude + 180) * _WORLD_SCALE, (84 - latitude) * _WORLD_SCALE
 
@@ -148,7 +154,7 @@ def korea() -> Outline:
     return Outline(round(east), round(south), tuple(provinces))
 
 
-# Provinces that wrap around another, or are too small for their name: where the name stands instead.
+# Label positions of provinces that surround another one or are too small for their name.
 _LABELS: dict[str, Point] = {"KR-41": (178, 138), "KR-28": (86, 124), "KR-47": (268, 208), "KR-44": (130, 206)}
 
 
@@ -159,7 +165,7 @@ def _extent(ring: list[Point]) -> float:
 
 @cache
 def world() -> Outline:
-    """The world's land, without Antarctica, and its countries by their ISO 3166-1 codes."""
+    """The land of the world without Antarctica, and its countries by ISO 3166-1 code."""
     topology = _topology("world.topo.json")
     arcs = _arcs(topology)
     land = [
