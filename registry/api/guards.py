@@ -2,7 +2,7 @@
 
 A handler names the scope that it needs as `opt={"scope": "record"}`. `PUBLIC` needs no key. `ANY_SCOPE` needs a key;
 the handler checks the scope of each event. `read` needs none where `REGISTRY_PUBLIC_READ` is true: then reads have no
-guard, since Litestar copies the handler for each one, 10 µs of the 18 µs that this layer took for a read before.
+guard, since Litestar copies the handler for each call of one: 8 of 40 µs of the HTTP layer.
 """
 
 from __future__ import annotations
