@@ -1,1 +1,1 @@
-"""What the registry's figures are made with: each measure against the bare thing and the peer, as ratios of one run."""
+"""Benchmarks: the registry compared with a baseline application, `eventsourcing`, pgbench and COPY, as ratios."""

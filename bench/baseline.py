@@ -1,6 +1,7 @@
-"""The bare thing: a Litestar application that does the least of its kind, on the registry's own server and pool.
+"""The baseline: a minimal Litestar application with the registry's server and connection pool.
 
-`python -m bench.bare DATABASE_URL` serves it on a free port and prints `ready URL`. No rules, tree, views or keys.
+It has no rules, hash tree, projections or API keys. `python -m bench.baseline DATABASE_URL` serves it on a free port
+and prints `ready URL`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from registry.events.values import decode_hook
 from registry.infra import postgres
 
 TABLE = """
-CREATE TABLE bare (
+CREATE TABLE baseline (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     deal   text  NOT NULL,
     type   text  NOT NULL,
     body   bytea NOT NULL
 )
 """
-ADD = "INSERT INTO bare (deal, type, body) VALUES ($1, $2, $3)"
-FIND = "SELECT body FROM bare WHERE number = $1"
+INSERT_ROW = "INSERT INTO baseline (deal, type, body) VALUES ($1, $2, $3)"
+SELECT_BODY = "SELECT body FROM baseline WHERE number = $1"
 
 _decode = msgspec.json.Decoder(Announcement, dec_hook=decode_hook).decode
 _encode = msgspec.json.Encoder().encode
@@ -38,39 +39,39 @@ def _json(content: bytes, status: int = 200) -> Response[bytes]:
     return Response(content, status_code=status, media_type="application/json")
 
 
-@get("/bare")
+@get("/baseline")
 async def get_empty() -> Response[bytes]:
-    """Nothing but an answer."""
+    """Return a constant."""
     return _json(b'{"ok":true}')
 
 
-@get("/bare/{number:int}")
+@get("/baseline/{number:int}")
 async def get_row(request: Request[Any, Any, Any], number: FromPath[int]) -> Response[bytes]:
-    """One SELECT by key."""
-    return _json(await request.app.state.pool.fetchval(FIND, number))
+    """Return a row, with one SELECT by key."""
+    return _json(await request.app.state.pool.fetchval(SELECT_BODY, number))
 
 
 @post("/decode")
 async def post_decode(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """An announcement decoded and given back."""
+    """Decode an announcement and return it."""
     return _json(_encode(_decode(await request.body())), 201)
 
 
 @post("/insert")
 async def post_insert(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The same with one INSERT, committed."""
+    """Decode an announcement, insert it, and return it."""
     body = await request.body()
-    said = _decode(body)
-    await request.app.state.pool.execute(ADD, "deal", said.event.__struct_config__.tag, body)
-    return _json(_encode(said), 201)
+    announcement = _decode(body)
+    await request.app.state.pool.execute(INSERT_ROW, "deal", announcement.event.__struct_config__.tag, body)
+    return _json(_encode(announcement), 201)
 
 
 def create(url: str) -> Litestar:
-    """The application."""
+    """The application on a database."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with await postgres.pool(url, name="bare") as pool:
+        async with await postgres.pool(url, name="baseline") as pool:
             app.state.pool = pool
             yield
 
@@ -105,4 +106,4 @@ if __name__ == "__main__":
     main()
 
 
-__all__ = ["FIND", "TABLE", "create"]
+__all__ = ["SELECT_BODY", "TABLE", "create"]

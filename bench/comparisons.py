@@ -1,4 +1,4 @@
-"""The peer, `eventsourcing` with its Postgres recorder, and the bare statements: what the same rows cost alone."""
+"""What the registry is compared with: the library `eventsourcing` with its Postgres recorder, pgbench, and COPY."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def _datastore(url: str, connections: int, functions: bool) -> PostgresDatastore
     )
 
 
-def peer_appends(url: str, threads: int, seconds: float, *, functions: bool = False, batch: int = 1) -> float:
-    """Events per second of the peer's recorder in process; each call appends one aggregate's next events.
+def eventsourcing_appends(url: str, threads: int, seconds: float, *, functions: bool = False, batch: int = 1) -> float:
+    """Events per second of the recorder of `eventsourcing`; each call appends the next `batch` events of an aggregate.
 
-    By default it locks its table, so that readers in order of ids miss nothing; its database functions (`functions`) do
-    not, and are unsafe in that way.
+    By default it locks its table, so that a reader in order of ids misses no event. With its database functions
+    (`functions`) it does not, and a reader can miss events.
     """
     datastore = _datastore(url, threads, functions)
     recorder = PostgresApplicationRecorder(
-        datastore, events_table_name="peer_functions" if functions else "peer_events"
+        datastore, events_table_name="eventsourcing_functions" if functions else "eventsourcing_events"
     )
     recorder.create_table()
     bodies = [workload.encode(workload.announcement(deal, step)) for deal, step in workload.recording_order(64)]
@@ -104,10 +104,10 @@ async def pgbench_inserts(url: str, clients: int, seconds: float) -> float:
             *map(str, command), url, stdout=asyncio.subprocess.PIPE, env=_library_path(program)
         )
         out, _ = await process.communicate()
-    found = re.search(r"tps = ([\d.]+)", out.decode())
-    if found is None:
-        raise RuntimeError(f"pgbench said: {out.decode()}")
-    return float(found.group(1))
+    rate = re.search(r"tps = ([\d.]+)", out.decode())
+    if rate is None:
+        raise RuntimeError(f"pgbench failed: {out.decode()}")
+    return float(rate.group(1))
 
 
 def _library_path(program: Path) -> dict[str, str]:
@@ -115,6 +115,7 @@ def _library_path(program: Path) -> dict[str, str]:
 
 
 async def execute(url: str, statement: str) -> None:
+    """Run a statement on a connection of its own."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(statement)
@@ -122,26 +123,28 @@ async def execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-# What an import of deals writes, table by table.
-LOG = ("events", "event_contents", "tiles")
-OF_VIEWS = tuple(table for view in PROJECTIONS for table in view.tables if table != "organizations")
+# The tables that an import of deals writes.
+LOG_TABLES = ("events", "event_contents", "tiles")
+PROJECTION_TABLES = tuple(
+    table for projection in PROJECTIONS for table in projection.tables if table != "organizations"
+)
 
 
 async def copy_seconds(source: str, target: str, tables: Sequence[str]) -> float:
-    """Seconds that a bare COPY takes for all rows of these tables, into tables with the same columns and indexes.
+    """Seconds that COPY takes for all rows of these tables, into tables with the same columns and indexes.
 
-    The rows are read first: only their way into the database counts, in one transaction for each thousand rows.
+    The rows are read first; only the writing is timed, with one transaction per thousand rows.
     """
     reading, writing = await asyncpg.connect(source), await asyncpg.connect(target)
     total = 0.0
     try:
         for table in tables:
-            held: list[Any] = await reading.fetch(f"SELECT * FROM {table}")
-            columns = list(held[0].keys()) if held else []
+            rows: list[Any] = await reading.fetch(f"SELECT * FROM {table}")
+            columns = list(rows[0].keys()) if rows else []
             await writing.execute(f"TRUNCATE {table}")
             start = time.perf_counter()
-            for first in range(0, len(held), 1000):
-                await writing.copy_records_to_table(table, records=held[first : first + 1000], columns=columns)
+            for first in range(0, len(rows), 1000):
+                await writing.copy_records_to_table(table, records=rows[first : first + 1000], columns=columns)
             total += time.perf_counter() - start
     finally:
         await reading.close()
@@ -149,13 +152,13 @@ async def copy_seconds(source: str, target: str, tables: Sequence[str]) -> float
     return total
 
 
-async def bare_tables(url: str, source: str, tables: Sequence[str]) -> None:
-    """The tables with their indexes, without checks, triggers and references."""
+async def baseline_tables(url: str, tables: Sequence[str]) -> None:
+    """Create the tables with their indexes, without checks, triggers and foreign keys."""
     from registry.infra import postgres
     from registry.infra.embedded.server import APP_ROLE
 
     await postgres.migrate(url, APP_ROLE)
     for table in tables:
-        await execute(url, f"CREATE TABLE bare_{table} (LIKE {table} INCLUDING INDEXES)")
+        await execute(url, f"CREATE TABLE baseline_{table} (LIKE {table} INCLUDING INDEXES)")
         await execute(url, f"DROP TABLE {table} CASCADE")
-        await execute(url, f"ALTER TABLE bare_{table} RENAME TO {table}")
+        await execute(url, f"ALTER TABLE baseline_{table} RENAME TO {table}")

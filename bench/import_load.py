@@ -1,4 +1,4 @@
-"""An import as a client sends it: NDJSON over HTTP in one long request, and a result a line; or with the command."""
+"""Imports as a client sends them: NDJSON in one streamed request, or with the command `registry import`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from msgspec import Struct
 from bench import service, workload
 from bench.service import BenchDatabase, Process
 
-PIECE = 2**16
+CHUNK_BYTES = 2**16
 
 
 class ImportResult(Struct, frozen=True):
-    """What an import came to: events per second, and what the service held in memory before it and at most, in MB."""
+    """The result of an import: events per second, and the service's memory before it and its peak, in MB."""
 
     rate: float
     before: float
@@ -27,14 +27,14 @@ class ImportResult(Struct, frozen=True):
 
 
 async def histories(database: BenchDatabase, deals: int, first: int = 0) -> ImportResult:
-    """Imports the histories of so many deals through a service of their own. Raises when one line was refused."""
+    """Import the histories of `deals` deals through a new service. Raises if a line is rejected."""
     key = await service.key(database)
     async with service.registry(database) as process:
         return await import_into(process, key, deals, first)
 
 
 async def import_into(process: Process, key: str, deals: int, first: int = 0) -> ImportResult:
-    """The same through a service that runs."""
+    """Import the histories of `deals` deals through a running service. Raises if a line is rejected."""
     with tempfile.TemporaryFile() as lines:
         for line in workload.lines(deals, first):
             lines.write(line + b"\n")
@@ -42,9 +42,9 @@ async def import_into(process: Process, key: str, deals: int, first: int = 0) ->
         before = process.megabytes
         peaks = [before]
 
-        async def pieces() -> AsyncIterator[bytes]:
-            while piece := lines.read(PIECE):
-                yield piece
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := lines.read(CHUNK_BYTES):
+                yield chunk
                 peaks.append(process.megabytes)
 
         start = time.perf_counter()
@@ -52,7 +52,7 @@ async def import_into(process: Process, key: str, deals: int, first: int = 0) ->
         recorded = 0
         async with (
             httpx.AsyncClient(base_url=process.url, timeout=None) as client,
-            client.stream("POST", "/v1/import", content=pieces(), headers=headers) as answer,
+            client.stream("POST", "/v1/import", content=chunks(), headers=headers) as answer,
         ):
             async for result in answer.aiter_lines():
                 recorded += '"status":201' in result
@@ -62,8 +62,8 @@ async def import_into(process: Process, key: str, deals: int, first: int = 0) ->
     return ImportResult(recorded / took, before, max(peaks))
 
 
-async def by_command(database: BenchDatabase, deals: int, first: int = 0) -> float:
-    """Events per second of `registry import`, its own start included. Raises when one line was refused."""
+async def import_with_command(database: BenchDatabase, deals: int, first: int = 0) -> float:
+    """Events per second of `registry import`, including the command's start. Raises if a line is rejected."""
     key = await service.key(database)
     async with service.registry(database) as process:
         with tempfile.NamedTemporaryFile(suffix=".ndjson") as lines:
@@ -79,5 +79,5 @@ async def by_command(database: BenchDatabase, deals: int, first: int = 0) -> flo
                 stderr=asyncio.subprocess.DEVNULL,
             )
             if await command.wait() != 0:
-                raise RuntimeError("lines were refused")
+                raise RuntimeError("the service rejected lines")
             return deals * workload.ROUNDS / (time.perf_counter() - start)

@@ -1,8 +1,8 @@
-"""The load: so many connections, each sending its next request when the last is answered, from a process of its own.
+"""The load generator: connections that each send the next request when the last is answered, in its own process.
 
-Requests come ready-made from a file, so that making them costs nothing while it counts: wrk sends them where it is
-installed (one thread, `wrk.lua`), else this module's own client. Both give the rate of answers, their latencies, and
-how many were not as wanted; `python -m bench.load` is that client.
+Requests are prepared in a file, so that preparing them is not measured. wrk sends them where it is installed (one
+thread, `wrk.lua`), else the client in this module, `python -m bench.load_generator`. Both report the rate of answers,
+their latencies and the number of errors.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-# Parts requests in a plan's file; no request holds it.
+# Separates the requests in a plan's file; no request contains it.
 RECORD_SEPARATOR = b"\x1e\n"
 
 
 class Load(Struct, frozen=True):
-    """What a run of requests came to: answers a second, latencies in milliseconds, answers that were no 2xx or 3xx."""
+    """The result of a run: answers per second, latencies in milliseconds, and answers other than 2xx and 3xx."""
 
     rate: float
     p50: float
@@ -37,7 +37,7 @@ class Load(Struct, frozen=True):
 
 
 class RequestPlan:
-    """A file of requests. One that is repeated is for reads; one that is not must hold more than a run can send."""
+    """A file of requests. A plan that does not repeat must contain more requests than a run can send."""
 
     def __init__(self, requests: Iterable[bytes], repeat: bool = True) -> None:
         number, name = tempfile.mkstemp(prefix="bench-", suffix=".http")
@@ -45,17 +45,17 @@ class RequestPlan:
             file.writelines(request + RECORD_SEPARATOR for request in requests)
         self.path = Path(name)
         self.repeat = repeat
-        # A run makes hundreds of megabytes of them: each goes with its plan.
+        # The files of a run take hundreds of megabytes, so each is deleted with its plan.
         self.close = weakref.finalize(self, os.unlink, name)
 
 
 def has_wrk() -> bool:
-    """Whether the load comes from wrk."""
+    """Whether wrk is installed."""
     return shutil.which("wrk") is not None
 
 
 async def run(url: str, plan: RequestPlan, connections: int, seconds: float, *, own: bool = False) -> Load:
-    """Sends the plan's requests for so long. With `own`, this module's client even where there is wrk."""
+    """Send the plan's requests for `seconds`. With `own`, use this module's client even where wrk is installed."""
     if has_wrk() and not own:
         script = str(Path(__file__).with_name("wrk.lua"))
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script, url]
@@ -66,11 +66,11 @@ async def run(url: str, plan: RequestPlan, connections: int, seconds: float, *, 
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"the load ended with {process.returncode}: {out.decode()}")
+        raise RuntimeError(f"the load generator ended with {process.returncode}: {out.decode()}")
     return msgspec.json.decode(out.splitlines()[-1], type=Load)
 
 
-# --- the client of our own -------------------------------------------------------------------------------------------
+# --- our own client -------------------------------------------------------------------------------------------
 
 
 class _Client(asyncio.Protocol):
@@ -131,10 +131,10 @@ async def _send_all(url: str, path: Path, connections: int, seconds: float, repe
         ]
         for _ in range(connections)
     ]
-    everybody = asyncio.gather(*(client.done for client in clients))
-    await asyncio.wait([everybody], timeout=seconds)
+    all_clients = asyncio.gather(*(client.done for client in clients))
+    await asyncio.wait([all_clients], timeout=seconds)
     stop[0] = True
-    await everybody
+    await all_clients
     took = time.perf_counter() - start
     latencies.sort()
     count = len(latencies)
@@ -150,8 +150,8 @@ def main() -> None:
     import uvloop
 
     url, path, connections, seconds, repeat = sys.argv[1:]
-    found = uvloop.run(_send_all(url, Path(path), int(connections), float(seconds), repeat == "repeat"))
-    print(json.dumps(msgspec.to_builtins(found)))
+    load = uvloop.run(_send_all(url, Path(path), int(connections), float(seconds), repeat == "repeat"))
+    print(json.dumps(msgspec.to_builtins(load)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a page costs beside the same as JSON: one client asks for both, about the demo's deals, and nothing twice.
+"""Latency of pages and of the JSON answers with the same content, for one client and the demo's deals.
 
-"The same" is what the API answers to who wants all that a page tells: where it takes several answers, their sum.
+Where a page has the content of several answers, their latencies are added. No request is sent twice.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from registry.cli.demo import announcements
 DEAL = "sk-aws-ulsan"
 FIRST_DAY = date(2027, 1, 1)
 
-# `{on}` is another day in each question; by then nothing of the demo changes any more.
+# `{on}` is a different day in each request, after the last change of the demo's deals.
 PAGES: dict[str, tuple[str, ...]] = {
     "portfolio": (
         "/?effective_on={on}",
         "/v1/deals?facets=true&limit=200&effective_on={on}",
         "/v1/totals?currency=USD&group_by=stage&effective_on={on}",
     ),
-    "portfolio as published by another day": (
+    "portfolio at another publication date": (
         "/?effective_on={on}&published_on={on}",
         "/v1/deals?facets=true&limit=200&effective_on={on}&published_on={on}",
         "/v1/totals?currency=USD&group_by=stage&effective_on={on}&published_on={on}",
@@ -62,58 +62,58 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 
 class Cost(Struct, frozen=True):
-    """Milliseconds of a page, and of the answers that say the same."""
+    """Milliseconds of a page, and of the JSON answers with the same content."""
 
     page: float
-    answers: float
+    json: float
 
 
-async def costs(database: BenchDatabase, questions: int, repetitions: int) -> dict[str, list[Cost]]:
-    """Every kind of page in every repetition: medians of so many questions."""
-    found: dict[str, list[Cost]] = {}
+async def costs(database: BenchDatabase, requests_per_page: int, repetitions: int) -> dict[str, list[Cost]]:
+    """The median latencies of each page, one cost per repetition."""
+    costs_by_page: dict[str, list[Cost]] = {}
     key = await service.key(database)
     async with service.registry(database) as registry:
         facts = await _load_demo(registry.url, key)
         for repetition in range(repetitions):
-            days = [FIRST_DAY + timedelta(days=repetition * questions + n) for n in range(questions)]
-            for name, asked in PAGES.items():
-                requests = [[workload.http("GET", path.format(on=on, **facts)) for path in asked] for on in days]
+            days = [FIRST_DAY + timedelta(days=repetition * requests_per_page + n) for n in range(requests_per_page)]
+            for name, paths in PAGES.items():
+                requests = [[workload.http("GET", path.format(on=on, **facts)) for path in paths] for on in days]
                 page, *rest = await asyncio.to_thread(_medians, registry.url, requests)
-                found.setdefault(name, []).append(Cost(page, sum(rest)))
-    return found
+                costs_by_page.setdefault(name, []).append(Cost(page, sum(rest)))
+    return costs_by_page
 
 
 def _medians(url: str, requests: list[list[bytes]]) -> list[float]:
-    """Milliseconds, by turns: what else the machine does meets all alike."""
+    """Median milliseconds of each path. The paths take turns, so that other load on the machine affects all alike."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port)) as connection:
-        took = [[_took(connection, request) for request in together] for together in requests]
+        took = [[_latency_ms(connection, request) for request in together] for together in requests]
     return [median(times) for times in zip(*took, strict=True)]
 
 
-def _took(connection: socket.socket, request: bytes) -> float:
+def _latency_ms(connection: socket.socket, request: bytes) -> float:
     start = time.perf_counter()
     connection.sendall(request)
-    got = connection.recv(1 << 20)
-    end = got.index(b"\r\n\r\n") + 4
-    if not got.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(got[:end].decode())
-    head = got[:end].lower()
+    received = connection.recv(1 << 20)
+    end = received.index(b"\r\n\r\n") + 4
+    if not received.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(received[:end].decode())
+    head = received[:end].lower()
     at = head.index(b"content-length: ") + 16
-    missing = end + int(head[at : head.index(b"\r", at)]) - len(got)
+    missing = end + int(head[at : head.index(b"\r", at)]) - len(received)
     while missing > 0:
         missing -= len(connection.recv(1 << 20))
     return (time.perf_counter() - start) * 1000
 
 
 async def _load_demo(url: str, key: str) -> dict[str, str]:
-    """Posts the demo's announcements; which event, position and end of the log the questions are about."""
+    """Post the demo's announcements; return the event and positions that the paths use."""
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         for path, announcement in announcements():
             (await client.post(path, json=announcement)).raise_for_status()
         events = (await client.get(f"/v1/deals/{DEAL}/events")).json()["events"]
         first, third = events[0], events[2]
         facts = {"id": third["id"], "position": str(third["position"]), "after": str(first["position"])}
-        for path in {path for asked in PAGES.values() for path in asked}:
+        for path in {path for paths in PAGES.values() for path in paths}:
             (await client.get(path.format(on=FIRST_DAY, **facts))).raise_for_status()
         return facts

@@ -1,7 +1,7 @@
-"""Whether the log wants to be partitioned: the same rows in one table, and in ten partitions by position.
+"""Cost of partitioning the log, in Postgres: the same rows in one table, and in ten partitions by position.
 
-A partitioned table cannot promise what the log rests on: that an id, or a stream's version, is there once. What it
-would give in return is measured here, in the database.
+A partitioned table cannot guarantee that an id or a stream's version is unique, which the log relies on. This
+benchmark measures what it would gain.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from msgspec import Struct
 
 PARTITIONS = 10
 BATCH = 1_000
-STREAM_OF = 10  # events a stream
+EVENTS_PER_STREAM = 10
 
 WHOLE = "CREATE TABLE whole (LIKE events INCLUDING ALL)"
 
-PARTED = """
-CREATE TABLE parted (LIKE events) PARTITION BY RANGE (position);
-CREATE UNIQUE INDEX ON parted (position);
-CREATE INDEX ON parted (id);
-CREATE INDEX ON parted (stream, version);
-CREATE INDEX ON parted (type, position);
+PARTITIONED = """
+CREATE TABLE partitioned (LIKE events) PARTITION BY RANGE (position);
+CREATE UNIQUE INDEX ON partitioned (position);
+CREATE INDEX ON partitioned (id);
+CREATE INDEX ON partitioned (stream, version);
+CREATE INDEX ON partitioned (type, position);
 """
 
-PARTITION = "CREATE TABLE parted_{number} PARTITION OF parted FOR VALUES FROM ({first}) TO ({behind})"
+PARTITION = "CREATE TABLE partitioned_{number} PARTITION OF partitioned FOR VALUES FROM ({first}) TO ({end})"
 
 FILL = """
 INSERT INTO {table} (position, stream, version, id, type, schema, effective_on, published_on, recorded_at, recorded_by,
@@ -39,7 +39,7 @@ SELECT n, 'deal/' || md5((n % $3)::text), n / $3 + 1,
   FROM generate_series($1::bigint, $2::bigint) AS n
 """
 
-LOOK_UP = """
+SELECT_STREAM_HEAD = """
 SELECT version, leaf_hash, position
   FROM {table}
  WHERE stream = $1
@@ -47,13 +47,13 @@ SELECT version, leaf_hash, position
  LIMIT 1
 """
 
-BY_ID = "SELECT position FROM {table} WHERE id = $1::text::uuid"
+SELECT_BY_ID = "SELECT position FROM {table} WHERE id = $1::text::uuid"
 
-READ = "SELECT position, entry FROM {table} WHERE position > $1 ORDER BY position LIMIT 1000"
+SELECT_PAGE = "SELECT position, entry FROM {table} WHERE position > $1 ORDER BY position LIMIT 1000"
 
 
 class QueryCost(Struct, frozen=True):
-    """Milliseconds: a thousand events appended, a stream's end looked up, an event by id, a page of the feed."""
+    """Milliseconds: append of a thousand events, lookup of a stream's last event, of an event by id, a feed page."""
 
     append: float
     stream: float
@@ -62,29 +62,29 @@ class QueryCost(Struct, frozen=True):
 
 
 async def costs(url: str, rows: int) -> tuple[QueryCost, QueryCost]:
-    """Of the one table, and of the partitioned one, of so many rows."""
+    """The costs of one table and of a partitioned one, each with `rows` rows."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(WHOLE)
-        await connection.execute(PARTED)
+        await connection.execute(PARTITIONED)
         part = rows // PARTITIONS
         for number in range(PARTITIONS):
-            behind = "MAXVALUE" if number == PARTITIONS - 1 else (number + 1) * part + 1
+            end = "MAXVALUE" if number == PARTITIONS - 1 else (number + 1) * part + 1
             first = number * part + 1
-            await connection.execute(PARTITION.format(number=number, first=first, behind=behind))
-        found = []
-        for table in ("whole", "parted"):
-            await connection.execute(FILL.format(table=table), 1, rows, rows // STREAM_OF)
+            await connection.execute(PARTITION.format(number=number, first=first, end=end))
+        costs_by_table = []
+        for table in ("whole", "partitioned"):
+            await connection.execute(FILL.format(table=table), 1, rows, rows // EVENTS_PER_STREAM)
             await connection.execute(f"VACUUM ANALYZE {table}")
-            found.append(await _costs(connection, table, rows))
+            costs_by_table.append(await _costs(connection, table, rows))
     finally:
         await connection.close()
-    return found[0], found[1]
+    return costs_by_table[0], costs_by_table[1]
 
 
 async def _costs(connection: asyncpg.Connection[asyncpg.Record], table: str, rows: int) -> QueryCost:
-    chance = Random(1)
-    streams = rows // STREAM_OF
+    random = Random(1)
+    streams = rows // EVENTS_PER_STREAM
     appended = []
     for batch in range(10):
         first = rows + batch * BATCH + 1
@@ -93,15 +93,15 @@ async def _costs(connection: asyncpg.Connection[asyncpg.Record], table: str, row
         appended.append(time.perf_counter() - start)
     stream, id, page = [], [], []
     for _ in range(500):
-        n = chance.randrange(1, rows)
+        n = random.randrange(1, rows)
         name = await connection.fetchval("SELECT 'deal/' || md5($1::bigint::text)", n % streams)
         start = time.perf_counter()
-        await connection.fetchrow(LOOK_UP.format(table=table), name)
+        await connection.fetchrow(SELECT_STREAM_HEAD.format(table=table), name)
         stream.append(time.perf_counter() - start)
         start = time.perf_counter()
-        await connection.fetchval(BY_ID.format(table=table), f"00000000-0000-7000-8000-{n:012x}")
+        await connection.fetchval(SELECT_BY_ID.format(table=table), f"00000000-0000-7000-8000-{n:012x}")
         id.append(time.perf_counter() - start)
         start = time.perf_counter()
-        await connection.fetch(READ.format(table=table), n)
+        await connection.fetch(SELECT_PAGE.format(table=table), n)
         page.append(time.perf_counter() - start)
     return QueryCost(*(median(times) * 1000 for times in (appended, stream, id, page)))

@@ -1,4 +1,4 @@
-"""The table of ratios: each measure with what it must reach, what it aims at, and what it came to."""
+"""The results as a table: each measurement with its required bound, its goal and its value."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ LIBRARIES = ("litestar", "uvicorn", "uvloop", "msgspec", "asyncpg", "embedded-po
 
 
 class Measurement(Struct, frozen=True, kw_only=True):
-    """A measure. `ratios` are those of the repetitions; `figures` are what they were made of, medians in words.
+    """One row of the results.
 
-    `must` and `aim` are bounds: from below where `more` is better, from above where it is not; None: reported only.
+    Args:
+        measure: The row's title.
+        ratios: One value per repetition.
+        must: The required bound: a minimum where `more` is better, else a maximum. None: reported only.
+        aim: The goal, a bound like `must`.
+        figures: The medians from which the ratios are calculated, as text.
+        more: Whether a higher value is better.
+        unit: The unit of `ratios` where they are not ratios.
     """
 
     measure: str
@@ -32,11 +39,12 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
     @property
     def value(self) -> float:
+        """The median of the repetitions."""
         return median(self.ratios)
 
     @property
     def verdict(self) -> str:
-        """What the median reaches."""
+        """Which bound the median reaches."""
         if self.must is None:
             return "reported"
         reached = [bound for bound in (self.must, self.aim) if bound is not None and self._reaches(bound)]
@@ -51,7 +59,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
 def table(rows: Sequence[Measurement]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| measure | must | aim | measured | of the repetitions | verdict | figures (medians) |",
+        "| measurement | must | aim | median | repetitions | verdict | figures (medians) |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -66,7 +74,7 @@ def table(rows: Sequence[Measurement]) -> str:
 
 
 def machine() -> str:
-    """What the run was made on."""
+    """The machine that ran the benchmarks."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor() or platform.machine(),
@@ -85,17 +93,17 @@ def _read(path: str) -> list[str]:
 def document(
     rows: Sequence[Measurement], settings: dict[str, str], load: str, sizes: str, minutes: float, busy: float
 ) -> str:
-    """The whole page."""
+    """The results as a Markdown page."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     server = ", ".join(f"{name} {value}" for name, value in settings.items())
-    return f"""# What the registry does in a second
+    return f"""# Benchmark results
 
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of its
-repetitions' **ratios**; in a repetition the registry and what it is measured against run one after the other, on one
-machine, with service, load and database sharing its processors. A ratio says more than a rate: rates are the machine's.
-`docs/scale.md` says what follows.
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of the
+**ratios** of its repetitions. In a repetition, the registry and the baseline run one after the other on one machine;
+service, load generator and database share its processors. Compare ratios, not rates: rates depend on the machine.
+`docs/scale.md` explains the results.
 
-- Machine: {machine()}; load average when it began: {busy:.1f}
+- Machine: {machine()}; load average at the start: {busy:.1f}
 - Python {platform.python_version()}; {libraries}
 - Postgres: {server}
 - Load: {load}

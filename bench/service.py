@@ -1,4 +1,4 @@
-"""What is measured: the registry as an operator runs it, and the bare application, each a process on one Postgres."""
+"""The processes under test: the registry as an operator runs it, and the baseline application, on one Postgres."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class BenchDatabase(Struct, frozen=True):
-    """A database of the run's server, by the URLs of its owner and of the application; the folder is its services'."""
+    """A database: the URLs of its owner and of the application's role, and the data directory of its services."""
 
     name: str
     owner_url: str
@@ -34,12 +34,12 @@ class BenchDatabase(Struct, frozen=True):
 
 @asynccontextmanager
 async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[BenchDatabase]:
-    """A fresh database, dropped afterwards."""
+    """Create a database, and drop it afterwards."""
     name = f"bench_{next(_serial)}"
     admin = server.url(OWNER_ROLE, "postgres")
     await _execute(admin, f"CREATE DATABASE {name}")
     try:
-        # A signing key remembers the log that it has signed: one folder for each.
+        # The signer refuses to sign a second log with the same key, so each database has its own folder.
         with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
             made = BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
             if migrated:
@@ -60,23 +60,23 @@ async def _execute(url: str, statement: str) -> None:
 
 
 async def key(made: BenchDatabase) -> str:
-    """A key that may record."""
+    """Create an API key with the scopes to record and correct."""
     async with await postgres.pool(made.app_url, min_size=1, max_size=1) as pool:
         return await keys.create(pool, "bench", ("record", "correct"))
 
 
 class Process:
-    """A process that has printed that it is ready, and where."""
+    """A process that has printed its ready line."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self._process = process
         self.url = url
-        self.memory = psutil.Process(process.pid)
+        self._process_info = psutil.Process(process.pid)
 
     @property
     def megabytes(self) -> float:
-        """What it holds in memory."""
-        return float(self.memory.memory_info().rss) / 2**20
+        """Its resident memory in MB (2^20 bytes)."""
+        return float(self._process_info.memory_info().rss) / 2**20
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
-        # A line a request is written, as for an operator who keeps them; where they go costs nothing here.
+        # The service writes its access log as in production; the pipe's other end must not slow it down.
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -117,8 +117,8 @@ async def registry(made: BenchDatabase) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def bare(made: BenchDatabase) -> AsyncIterator[Process]:
-    """The bare application on a database that is not migrated."""
+async def baseline(made: BenchDatabase) -> AsyncIterator[Process]:
+    """The baseline application on a database that is not migrated."""
     from bench.baseline import TABLE
 
     await _execute(made.app_url, TABLE)

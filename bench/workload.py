@@ -1,7 +1,7 @@
-"""What is measured with: histories of made-up deals, and the requests that post them. Equal numbers, equal bytes.
+"""The workload: histories of synthetic deals, and the requests that post them. The same numbers give the same bytes.
 
-A history has ten kinds of announcement in an order that a deal's rules take, each with one source; names are numbers,
-so that nobody takes them for somebody's. Knows nothing of how they are recorded.
+A history has ten announcements in an order that the rules accept, each with one source. Names are numbers, so that
+they are not mistaken for real deals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ encode = msgspec.json.Encoder().encode
 
 Announcement = dict[str, Any]
 
-# Deals whose histories are told side by side. More than are in flight at once, so that a deal's events come in order.
+# Deals whose announcements are interleaved. More than there are connections, so that a deal's requests stay in order.
 BLOCK = 640
 ROUNDS = 10
 
@@ -29,7 +29,7 @@ _COMMITMENTS = ("intention", "pledge", "binding", "budget")
 
 
 def slug(deal: int) -> str:
-    """A deal's name."""
+    """The slug of a deal."""
     return f"deal-{deal:07}"
 
 
@@ -43,12 +43,12 @@ def _amount(deal: int, step: int) -> dict[str, Any]:
 
 
 def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for each step
-    """The event of a deal's step; from the tenth on, one more pledge each time."""
+    """The event of a deal's step; each step from the eleventh on announces one more pledge."""
     match step:
         case 0:
             return {
                 "type": "deal_registered",
-                "title": {"en": f"Made-up deal number {deal}", "ko": f"지어낸 투자 {deal}"},
+                "title": {"en": f"Synthetic deal {deal}", "ko": f"가상 투자 {deal}"},
                 "kind": "investment",
                 "sectors": [_SECTORS[deal % 8], _SECTORS[(deal // 8) % 8]] if deal % 8 != (deal // 8) % 8 else [],
             }
@@ -101,12 +101,12 @@ def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for
 
 
 def announcement(deal: int, step: int) -> Announcement:
-    """One announcement. Dates rise with the step, so that a history can be asked for at each of them."""
+    """One announcement. Dates increase with the step, so that each step has its own effective date."""
     day = date(2020, 1, 1) + timedelta(days=deal % 700 + step * 120 if step < ROUNDS else 1900 + step // 8)
     source = {
         "publisher": f"Publisher {deal % 23}",
         "url": f"https://publisher-{deal % 23}.example/{deal // 3}/{step}",
-        "title": f"What was announced in step {step}",
+        "title": f"Announcement {step}",
         "language": "en",
         "published_on": day.isoformat(),
     }
@@ -114,7 +114,7 @@ def announcement(deal: int, step: int) -> Announcement:
 
 
 def recording_order(deals: int, first: int = 0) -> Iterator[tuple[int, int]]:
-    """Deals and steps in the order of recording: histories told side by side, a block of deals at a time."""
+    """Deals and steps in the order of recording: the histories of a block of deals are interleaved."""
     for start in range(first, first + deals, BLOCK):
         block = range(start, min(start + BLOCK, first + deals))
         for step in range(ROUNDS):
@@ -123,13 +123,13 @@ def recording_order(deals: int, first: int = 0) -> Iterator[tuple[int, int]]:
 
 
 def lines(deals: int, first: int = 0) -> Iterator[bytes]:
-    """The histories of so many deals as lines of an import, each with an id."""
+    """The histories of `deals` deals as lines of an import, each with an id."""
     for deal, step in recording_order(deals, first):
         yield encode({"deal": slug(deal), "id": str(UUID(int=deal << 16 | step)), **announcement(deal, step)})
 
 
 def http(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of an HTTP request."""
     head = [f"{method} {path} HTTP/1.1", "Host: registry"]
     head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body:
@@ -138,7 +138,7 @@ def http(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 
 def posts(deals: int, key: str, first: int = 0, path: str = "/v1/deals/{deal}/events") -> Iterator[bytes]:
-    """The histories of so many deals as POSTs, each with an idempotency key of its own."""
+    """The histories of `deals` deals as POST requests, each with its own idempotency key."""
     for deal, step in recording_order(deals, first):
         yield http(
             "POST",

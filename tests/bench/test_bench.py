@@ -1,19 +1,20 @@
-"""The bench runs: every measure gives its rows, at sizes that say nothing about speed."""
+"""The benchmarks: each gives its rows, at sizes too small to measure speed."""
 
 from __future__ import annotations
 
 import pytest
 
 from bench.__main__ import run
-from bench.benchmarks import MEASURES, TINY
+from bench.benchmarks import BENCHMARKS
 from bench.load_generator import RequestPlan
 from bench.report import Measurement, document, table
+from bench.sizes import TINY
 from bench.workload import ROUNDS, announcement, lines, posts, recording_order
 from registry.events import intake
 
 
-@pytest.mark.parametrize("name", MEASURES)
-async def test_a_measure_gives_its_rows(name: str) -> None:
+@pytest.mark.parametrize("name", BENCHMARKS)
+async def test_benchmark_gives_rows_with_ratios_and_figures(name: str) -> None:
     rows, settings = await run(TINY, [name], own_load=True)
 
     assert settings["fsync"] == settings["synchronous_commit"] == "on"
@@ -24,16 +25,16 @@ async def test_a_measure_gives_its_rows(name: str) -> None:
         assert row.measure in table(rows)
 
 
-def test_what_is_measured_with_is_what_the_registry_takes() -> None:
-    read = [intake.import_line(line) for line in lines(3)]
+def test_workload_consists_of_valid_announcements_in_order_for_each_deal() -> None:
+    parsed = [intake.import_line(line) for line in lines(3)]
 
-    assert [(kind, slug) for kind, slug, _ in read] == [("deal", f"deal-{deal:07}") for deal, _ in recording_order(3)]
-    assert len({a.id for _, _, a in read}) == 3 * ROUNDS
+    assert [(kind, slug) for kind, slug, _ in parsed] == [("deal", f"deal-{deal:07}") for deal, _ in recording_order(3)]
+    assert len({a.id for _, _, a in parsed}) == 3 * ROUNDS
     assert [step for deal, step in recording_order(1300) if deal == 700] == list(range(ROUNDS))
     assert announcement(1, 2) == announcement(1, 2) != announcement(2, 2)
 
 
-def test_a_plan_is_a_file_of_requests() -> None:
+def test_request_plan_is_a_file_of_requests_deleted_on_close() -> None:
     requests = list(posts(2, "key"))
     plan = RequestPlan(requests)
 
@@ -55,7 +56,7 @@ def test_a_plan_is_a_file_of_requests() -> None:
         ((7.0,), None, None, False, "reported"),
     ],
 )
-def test_a_row_says_what_its_median_reaches(
+def test_measurement_verdict_is_the_bound_that_its_median_reaches(
     ratios: tuple[float, ...], must: float | None, aim: float | None, more: bool, verdict: str
 ) -> None:
     row = Measurement(measure="a", ratios=ratios, must=must, aim=aim, figures="b", more=more)

@@ -209,7 +209,7 @@ async def test_database_without_the_schema_is_reported_with_what_to_do(
     await owner.execute("DROP TABLE alembic_version")
     done = run("serve", "--port", "0", REGISTRY_DATA_DIR=str(tmp_path), REGISTRY_DATABASE_URL=database.app_url)
     assert done.returncode == 1
-    assert "run 'registry migrate'" in done.stderr
+    assert "'registry migrate'" in done.stderr
 
 
 def test_key_is_created_shown_once_listed_and_revoked(database: ScratchDatabase, tmp_path: Path) -> None:

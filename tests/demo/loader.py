@@ -1,4 +1,4 @@
-"""The demo's files as the strict way in reads them, and the deals that come of them. Records nothing."""
+"""Decodes the demo's files as the service does, validates their announcements and folds them, without a database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.events.intake import AnnouncementDecoder, ImportLine, import_lines
 from registry.events.types import OrganizationAnnouncement, Recorded, StreamKind, tag_of
 from registry.events.values import Slug
 
-# The registry wrote everything down on a day after the last announcement.
+# A day after the last announcement.
 RECORDED_AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -49,7 +49,7 @@ def organizations() -> list[OrganizationLine]:
 def _append_validated(
     kind: StreamKind, slug: str, rules: Rules[S], history: FoldedStream[S] | None, line: Line, position: int
 ) -> FoldedStream[S]:
-    """The history with the line, let in through the strict door."""
+    """Validate the line as the recorder does and return the history with it."""
     history = history or FoldedStream(slug, rules)
     assert line.id is not None
     recorded = Recorded(
@@ -74,7 +74,7 @@ def _append_validated(
 
 @cache
 def histories() -> dict[str, FoldedStream[Deal]]:
-    """Every deal, its announcements let in in the file's order."""
+    """The history of every deal, validated in the file's order."""
     deals: dict[str, FoldedStream[Deal]] = {}
     for position, line in enumerate(announcements(), start=1):
         deals[line.deal] = _append_validated("deal", line.deal, DEALS, deals.get(line.deal), line, position)
@@ -83,23 +83,23 @@ def histories() -> dict[str, FoldedStream[Deal]]:
 
 @cache
 def organization_histories() -> dict[str, FoldedStream[Organization]]:
-    """Every organization, the same way."""
-    kept: dict[str, FoldedStream[Organization]] = {}
+    """The history of every organization, validated in the file's order."""
+    histories: dict[str, FoldedStream[Organization]] = {}
     for position, line in enumerate(organizations(), start=1):
         slug = line.organization
-        kept[slug] = _append_validated("organization", slug, ORGANIZATIONS, kept.get(slug), line, position)
-    return kept
+        histories[slug] = _append_validated("organization", slug, ORGANIZATIONS, histories.get(slug), line, position)
+    return histories
 
 
-def seen(slug: str, effective_on: str | None = None, published_on: str | None = None) -> StateAsOf[Deal]:
-    clocks = AsOf(
+def deal_as_of(slug: str, effective_on: str | None = None, published_on: str | None = None) -> StateAsOf[Deal]:
+    as_of = AsOf(
         effective_on=date.fromisoformat(effective_on) if effective_on else None,
         published_on=date.fromisoformat(published_on) if published_on else None,
     )
-    return state_as_of(slug, histories()[slug].events, clocks, DEALS)
+    return state_as_of(slug, histories()[slug].events, as_of, DEALS)
 
 
 def deal(slug: str, effective_on: str | None = None, published_on: str | None = None) -> Deal:
-    state = seen(slug, effective_on, published_on).state
+    state = deal_as_of(slug, effective_on, published_on).state
     assert state is not None
     return state

@@ -1,4 +1,4 @@
-"""The demo's files: announcements that anybody could post, each with its sources, in the order of their publication."""
+"""The demo's files: announcements as a client posts them, each with its sources, in order of publication."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from registry.events.types import (
 from registry.events.values import Source
 from tests.demo.loader import announcements, organizations, raw
 
-TWELVE = [
+MAIN_DEALS = [
     "aws-korea-2031",
     "sk-aws-ulsan",
     "microsoft-kt",
@@ -40,58 +40,58 @@ TWELVE = [
     "alibaba-gmarket",
     "korea-ai-highway",
 ]
-BESIDE = ["aws-korea-2027", "aws-apec-2028", "seven-firms-korea-2030"]
+RELATED_DEALS = ["aws-korea-2027", "aws-apec-2028", "seven-firms-korea-2030"]
 
 
-def test_the_twelve_deals_and_the_three_they_lean_on_are_there() -> None:
-    assert sorted({line.deal for line in announcements()}) == sorted(TWELVE + BESIDE)
+def test_demo_has_its_twelve_deals_and_three_related_ones() -> None:
+    assert sorted({line.deal for line in announcements()}) == sorted(MAIN_DEALS + RELATED_DEALS)
 
 
-def test_a_deal_begins_with_its_registration_and_has_no_second_one() -> None:
-    for slug in TWELVE + BESIDE:
+def test_deal_has_one_registration_and_it_is_the_first_event() -> None:
+    for slug in MAIN_DEALS + RELATED_DEALS:
         kinds = [isinstance(line.event, DealRegistered) for line in announcements() if line.deal == slug]
         assert kinds[0]
         assert not any(kinds[1:])
 
 
-def test_a_registration_carries_a_dated_source_so_that_it_counts_as_published_then() -> None:
+def test_deal_registration_has_an_effective_date_and_a_dated_source() -> None:
     for line in announcements():
         if isinstance(line.event, DealRegistered):
             assert any(source.published_on for source in line.sources), line.deal
             assert line.effective_on is not None
 
 
-def test_ids_are_unique_and_of_version_seven() -> None:
+def test_announcement_ids_are_unique_uuids_of_version_7() -> None:
     ids = [line.id for line in announcements()] + [line.id for line in organizations()]
     assert len(set(ids)) == len(ids)
-    for given in ids:
-        assert given is not None
-        assert (given.version, given.variant) == (7, RFC_4122)
+    for announcement_id in ids:
+        assert announcement_id is not None
+        assert (announcement_id.version, announcement_id.variant) == (7, RFC_4122)
 
 
-def test_every_announcement_of_the_world_names_its_sources() -> None:
+def test_announcement_of_a_fact_has_a_source() -> None:
     for line in announcements():
         assert line.sources or (
             isinstance(line.event, BOOKKEEPING_TYPES) and not isinstance(line.event, DealRegistered)
         ), line
 
 
-def test_the_file_is_in_the_order_of_publication() -> None:
+def test_file_is_in_order_of_publication() -> None:
     days = [
         min(dates) for line in announcements() if (dates := [s.published_on for s in line.sources if s.published_on])
     ]
     assert days == sorted(days)
 
 
-def test_what_holds_was_published_on_the_day_or_within_three() -> None:
-    """A source reports what is so: a gap of more than some days between the two would be a slip of a date."""
+def test_source_is_published_within_three_days_of_the_effective_date() -> None:
+    """A longer gap between the two would be a mistyped date."""
     for line in announcements():
         published = [s.published_on for s in line.sources if s.published_on]
         if line.effective_on and published:
             assert 0 <= (min(published) - line.effective_on).days <= 3, line
 
 
-def test_the_same_article_is_the_same_source_everywhere() -> None:
+def test_same_article_is_cited_with_the_same_fields() -> None:
     by_name: dict[str, set[Source]] = {}
     named = [line.sources for line in announcements()] + [line.sources for line in organizations()]
     for sources in named:
@@ -99,12 +99,12 @@ def test_the_same_article_is_the_same_source_everywhere() -> None:
             name = source.url or source.locator
             assert name is not None
             by_name.setdefault(name, set()).add(source)
-    assert [name for name, said in by_name.items() if len(said) > 1] == []
+    assert [name for name, cited in by_name.items() if len(cited) > 1] == []
     article = Source(language="ko", published_on=date(2025, 10, 29), locator="seed article 000_c404f59d5c1664e3")
     assert by_name["seed article 000_c404f59d5c1664e3"] == {article}
 
 
-def test_titles_summaries_names_and_purposes_are_in_both_languages() -> None:
+def test_localized_texts_are_in_korean_and_english() -> None:
     hangul = re.compile("[가-힣]")
 
     def localized(value: Any, path: str) -> None:
@@ -120,12 +120,12 @@ def test_titles_summaries_names_and_purposes_are_in_both_languages() -> None:
                 localized(item, path)
 
     for line in raw("announcements.ndjson"):
-        said = json.loads(line)
-        localized(said["event"], said["id"])
+        announcement = json.loads(line)
+        localized(announcement["event"], announcement["id"])
 
 
 @pytest.mark.parametrize("name", ["announcements.ndjson", "organizations.ndjson"])
-def test_what_is_not_known_is_left_out_never_zero_empty_or_null(name: str) -> None:
+def test_unknown_value_is_omitted_not_zero_empty_or_null(name: str) -> None:
     def known(value: Any, path: str) -> None:
         assert value not in (None, "", "0", 0, [], {}), path
         if isinstance(value, dict):
@@ -136,18 +136,18 @@ def test_what_is_not_known_is_left_out_never_zero_empty_or_null(name: str) -> No
                 known(item, path)
 
     for line in raw(name):
-        said = json.loads(line)
-        known(said, said["id"])
+        announcement = json.loads(line)
+        known(announcement, announcement["id"])
 
 
-def test_every_claim_says_which_event_it_speaks_of() -> None:
-    spoken_of = {(line.deal, line.id) for line in announcements()}
+def test_claim_refers_to_an_event_of_its_deal() -> None:
+    events = {(line.deal, line.id) for line in announcements()}
     for line in announcements():
         if isinstance(line.event, ClaimReported):
-            assert (line.deal, line.event.about) in spoken_of, line
+            assert (line.deal, line.event.about) in events, line
 
 
-def test_relations_lead_to_deals_and_pledges_that_stand_earlier_in_the_file() -> None:
+def test_relation_refers_to_a_deal_and_pledge_earlier_in_the_file() -> None:
     deals: set[str] = set()
     pledges: set[tuple[str, str]] = set()
     for line in announcements():
@@ -163,7 +163,7 @@ def test_relations_lead_to_deals_and_pledges_that_stand_earlier_in_the_file() ->
                 assert (line.event.deal, line.event.other_pledge) in pledges
 
 
-def test_every_organization_that_is_named_is_registered_parents_first() -> None:
+def test_organizations_in_deals_are_registered_after_their_parents() -> None:
     registered: set[str] = set()
     for line in organizations():
         if isinstance(line.event, OrganizationRegistered):
@@ -186,10 +186,10 @@ def test_every_organization_that_is_named_is_registered_parents_first() -> None:
             case _:
                 pass
     assert named <= registered
-    assert registered - named == {"amazon"}  # the one that is only somebody's parent
+    assert registered - named == {"amazon"}  # only a parent of another organization
 
 
-def test_a_party_is_announced_under_the_name_its_organization_is_registered_with() -> None:
+def test_party_has_the_registered_name_of_its_organization() -> None:
     names = {
         line.organization: line.event.name for line in organizations() if isinstance(line.event, OrganizationRegistered)
     }
@@ -199,10 +199,10 @@ def test_a_party_is_announced_under_the_name_its_organization_is_registered_with
                 assert party.name == names[party.organization]
 
 
-def test_the_documentation_names_every_deal_and_every_source() -> None:
+def test_documentation_lists_every_deal_and_source() -> None:
     page = Path(__file__).parents[2].joinpath("docs", "demo-deals.md").read_text(encoding="utf-8")
     named = [line.sources for line in announcements()] + [line.sources for line in organizations()]
-    said = {line.deal for line in announcements()} | {
+    expected = {line.deal for line in announcements()} | {
         name for sources in named for s in sources if (name := s.url or s.locator)
     }
-    assert sorted(name for name in said if name not in page) == []
+    assert sorted(name for name in expected if name not in page) == []

@@ -1,4 +1,4 @@
-"""The demo's deals, folded: every fact that was published, at the time it held, and nothing that was not said."""
+"""The demo's deals: each published fact on its effective date, and no fact that no source stated."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
 from registry.events.values import Amount, Horizon, Qualifier, StatedAmount
-from tests.demo.loader import deal, histories, seen
-from tests.demo.test_announcements import BESIDE, TWELVE
+from tests.demo.loader import deal, deal_as_of, histories
+from tests.demo.test_announcements import MAIN_DEALS, RELATED_DEALS
 
 KRW_7TN = Amount(value="7000000000000", currency="KRW", stated_as=(StatedAmount(value="5130000000", currency="USD"),))
 USD_5_1BN = Amount(value="5100000000", currency="USD")
@@ -29,7 +29,7 @@ def milestone(state: Deal, name: str) -> MilestoneState:
 
 
 def claimed(claims: tuple[ClaimState, ...], field: str) -> dict[str | None, Any]:
-    """What stands of a field: each claim's value by its name; what the deal's own event says under None."""
+    """The standing values of a field by claim; the value of the deal's own event under None."""
     return {c.claim: c.value for c in claims if c.field.endswith(f"/{field}") and c.status == "standing"}
 
 
@@ -37,13 +37,13 @@ def parties(state: Deal) -> set[tuple[str, str | None]]:
     return {(p.organization, p.role) for p in state.parties}
 
 
-@pytest.mark.parametrize("slug", TWELVE + BESIDE)
-def test_nothing_of_a_deal_is_left_unapplied_at_any_day_of_its_history(slug: str) -> None:
+@pytest.mark.parametrize("slug", MAIN_DEALS + RELATED_DEALS)
+def test_every_event_of_a_deal_applies_on_every_day_of_its_history(slug: str) -> None:
     events = histories()[slug].events
     days = {event.effective_on for event in events if event.effective_on} | {event.published_on for event in events}
     for day in sorted(days):
-        assert seen(slug, effective_on=day.isoformat()).unapplied == []
-        assert seen(slug, published_on=day.isoformat()).unapplied == []
+        assert deal_as_of(slug, effective_on=day.isoformat()).unapplied == []
+        assert deal_as_of(slug, published_on=day.isoformat()).unapplied == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_nothing_of_a_deal_is_left_unapplied_at_any_day_of_its_history(slug: str
         ("aws-korea-2027", "programme", "KRW", "7850000000000", None, "total", "pledge"),
     ],
 )
-def test_an_amount_is_as_it_was_stated(
+def test_pledge_has_the_stated_amount_basis_and_commitment_level(
     slug: str,
     name: str,
     currency: str,
@@ -71,14 +71,14 @@ def test_an_amount_is_as_it_was_stated(
     basis: str | None,
     commitment: str | None,
 ) -> None:
-    said = pledge(deal(slug), name)
-    assert said.amount is not None
-    assert (said.amount.currency, said.amount.value, said.amount.qualifier) == (currency, value, qualifier)
-    assert (said.amount_basis, said.commitment) == (basis, commitment)
+    stated = pledge(deal(slug), name)
+    assert stated.amount is not None
+    assert (stated.amount.currency, stated.amount.value, stated.amount.qualifier) == (currency, value, qualifier)
+    assert (stated.amount_basis, stated.commitment) == (basis, commitment)
 
 
-def test_no_deal_has_a_pledge_that_nobody_made() -> None:
-    pledged = {(slug, p.pledge) for slug in TWELVE for p in deal(slug).pledges}
+def test_deals_have_only_the_pledges_that_were_announced() -> None:
+    pledged = {(slug, p.pledge) for slug in MAIN_DEALS for p in deal(slug).pledges}
     assert pledged == {
         ("aws-korea-2031", "capital-region"),
         ("sk-aws-ulsan", "total"),
@@ -91,8 +91,8 @@ def test_no_deal_has_a_pledge_that_nobody_made() -> None:
     }
 
 
-def test_power_and_gpus_are_known_of_ulsan_alone() -> None:
-    measured = {(slug, s.site) for slug in TWELVE + BESIDE for s in deal(slug).sites if s.power_mw or s.gpus}
+def test_only_ulsan_has_power_and_gpus() -> None:
+    measured = {(slug, s.site) for slug in MAIN_DEALS + RELATED_DEALS for s in deal(slug).sites if s.power_mw or s.gpus}
     assert measured == {("sk-aws-ulsan", "mipo")}
     mipo = site(deal("sk-aws-ulsan"), "mipo")
     assert (mipo.place, mipo.power_mw, mipo.gpus, mipo.gpus_qualifier) == ("KR-31", "103", 60_000, "about")
@@ -110,7 +110,7 @@ def test_power_and_gpus_are_known_of_ulsan_alone() -> None:
         ("umicore-korea", {"KR-45", "KR-31"}),
     ],
 )
-def test_a_site_lies_where_it_was_announced(slug: str, places: set[str]) -> None:
+def test_site_is_in_its_announced_place(slug: str, places: set[str]) -> None:
     assert {s.place for s in deal(slug).sites} == places
 
 
@@ -128,7 +128,7 @@ def test_a_site_lies_where_it_was_announced(slug: str, places: set[str]) -> None
         "aws-korea-2027",
     ],
 )
-def test_where_no_site_was_stated_only_the_country_is_known(slug: str) -> None:
+def test_deal_without_a_stated_site_is_known_by_country_only(slug: str) -> None:
     assert [(s.place, s.precision) for s in deal(slug).sites] == [("KR", "country")]
 
 
@@ -165,12 +165,12 @@ def test_where_no_site_was_stated_only_the_country_is_known(slug: str) -> None:
         ("korea-ai-highway", {("ministry-of-science-and-ict", "host_government")}),
     ],
 )
-def test_the_parties_are_those_announced(slug: str, members: set[tuple[str, str]]) -> None:
+def test_parties_and_roles_are_those_announced(slug: str, members: set[tuple[str, str]]) -> None:
     assert parties(deal(slug)) == members
 
 
-def test_names_stand_in_both_scripts() -> None:
-    named = {p.organization: p.name for slug in TWELVE for p in deal(slug).parties if p.name}
+def test_party_names_are_in_korean_and_english() -> None:
+    named = {p.organization: p.name for slug in MAIN_DEALS for p in deal(slug).parties if p.name}
     names = {organization: (name.get("ko"), name.get("en")) for organization, name in named.items()}
     assert names["amazon-web-services"] == ("아마존웹서비스", "Amazon Web Services")
     assert names["sk-group"] == ("SK그룹", "SK Group")
@@ -186,10 +186,10 @@ def test_names_stand_in_both_scripts() -> None:
     assert names["ministry-of-science-and-ict"] == ("과학기술정보통신부", "Ministry of Science and ICT")
 
 
-# --- Ulsan, four times ------------------------------------------------------------------------------------------------
+# --- Ulsan on four dates ----------------------------------------------------------------------------------------------
 
 
-def test_ulsan_on_17_june_has_the_citys_figures() -> None:
+def test_ulsan_on_17_june_has_the_figures_of_the_city() -> None:
     state = deal("sk-aws-ulsan", "2025-06-17")
     assert [p.pledge for p in state.pledges] == ["total"]
     total = pledge(state, "total")
@@ -211,7 +211,7 @@ def test_ulsan_on_17_june_has_the_citys_figures() -> None:
     assert state.relations == ()
 
 
-def test_ulsan_on_21_june_has_the_chairmans_seven_trillion() -> None:
+def test_ulsan_on_21_june_has_the_seven_trillion_won_of_the_chairman() -> None:
     state = deal("sk-aws-ulsan", "2025-06-21")
     assert [p.pledge for p in state.pledges] == ["total"]
     assert pledge(state, "total").amount == KRW_7TN
@@ -221,7 +221,7 @@ def test_ulsan_on_21_june_has_the_chairmans_seven_trillion() -> None:
     assert milestone(state, "groundbreaking").status == "planned"
 
 
-def test_ulsan_on_23_june_has_the_part_of_aws_inside_the_whole() -> None:
+def test_ulsan_on_23_june_has_the_share_of_aws_as_part_of_the_total() -> None:
     state = deal("sk-aws-ulsan", "2025-06-23")
     assert pledge(state, "total").amount == KRW_7TN
     share = pledge(state, "aws-share")
@@ -237,7 +237,7 @@ def test_ulsan_on_23_june_has_the_part_of_aws_inside_the_whole() -> None:
     assert milestone(state, "groundbreaking").planned == "2025-08/2025-09"
 
 
-def test_ulsan_on_1_september_has_broken_ground_which_is_not_construction() -> None:
+def test_ulsan_on_1_september_reached_groundbreaking_but_not_construction() -> None:
     state = deal("sk-aws-ulsan", "2025-09-01")
     broken = milestone(state, "groundbreaking")
     assert (broken.status, broken.reached) == ("reached", "2025-08-29")
@@ -250,23 +250,23 @@ def test_ulsan_on_1_september_has_broken_ground_which_is_not_construction() -> N
     assert (later.value, later.basis) == ("construction", "declared")
 
 
-def test_ulsan_is_four_states_and_unknown_before_the_first() -> None:
+def test_ulsan_differs_on_each_date_and_is_unknown_before_the_first() -> None:
     days = ["2025-06-17", "2025-06-21", "2025-06-23", "2025-09-01"]
     states = [deal("sk-aws-ulsan", day) for day in days]
     assert all(a != b for i, a in enumerate(states) for b in states[i + 1 :])
-    assert seen("sk-aws-ulsan", effective_on="2025-06-15").state is None
-    assert seen("sk-aws-ulsan", published_on="2025-06-15").state is None
+    assert deal_as_of("sk-aws-ulsan", effective_on="2025-06-15").state is None
+    assert deal_as_of("sk-aws-ulsan", published_on="2025-06-15").state is None
 
 
-def test_ulsan_as_published_by_21_june_does_not_know_the_herald_yet() -> None:
+def test_ulsan_as_published_by_21_june_lacks_the_claim_of_the_herald() -> None:
     total = pledge(deal("sk-aws-ulsan", published_on="2025-06-21"), "total")
     assert claimed(total.claims, "amount").keys() == {None, "joongang-dollars"}
 
 
-# --- values that sources disagree about -------------------------------------------------------------------------------
+# --- conflicting sources ----------------------------------------------------------------------------------------------
 
 
-def test_three_figures_of_ulsan_stand_side_by_side() -> None:
+def test_ulsan_total_has_three_conflicting_amounts() -> None:
     total = pledge(deal("sk-aws-ulsan"), "total")
     won = (StatedAmount(value="7000000000000", currency="KRW"),)
     assert claimed(total.claims, "amount") == {
@@ -277,13 +277,13 @@ def test_three_figures_of_ulsan_stand_side_by_side() -> None:
     assert [(c.claim, c.rule) for c in total.claims if c.followed] == [(None, "as_announced")]
 
 
-def test_five_billion_of_aws_is_about_in_one_source_and_more_than_in_another() -> None:
+def test_aws_five_billion_has_different_qualifiers_in_two_sources() -> None:
     state = deal("aws-korea-2031")
     capital = pledge(state, "capital-region")
     assert capital.amount is not None
     assert capital.amount.stated_as == (StatedAmount(value="7000000000000", currency="KRW", qualifier="about"),)
     assert capital.horizon == Horizon(until="2031")
-    assert capital.additional_to is None  # additional to what, nobody said
+    assert capital.additional_to is None  # no source states what it is additional to
     assert claimed(capital.claims, "amount") == {
         None: capital.amount,
         "herald-amount": Amount(value="5000000000", currency="USD", qualifier="more_than"),
@@ -293,9 +293,9 @@ def test_five_billion_of_aws_is_about_in_one_source_and_more_than_in_another() -
     ]
 
 
-def test_the_registry_prefers_the_source_that_calls_the_round_figure_of_kt_approximate() -> None:
+def test_kt_preferred_claim_calls_the_rounded_amount_approximate() -> None:
     joint = pledge(deal("microsoft-kt"), "joint")
-    assert joint.by == ("microsoft", "kt")  # joint: how they share it was not said
+    assert joint.by == ("microsoft", "kt")  # no source states their shares
     dollars = joint.amount.stated_as if joint.amount else ()
     assert dollars == (StatedAmount(value="1800000000", currency="USD", qualifier="about"),)
     assert [(c.claim, c.rule) for c in joint.claims if c.followed] == [("rounded", "preferred")]
@@ -306,18 +306,18 @@ def test_the_registry_prefers_the_source_that_calls_the_round_figure_of_kt_appro
     )
 
 
-def test_kt_signed_before_the_amount_was_said() -> None:
+def test_kt_was_signed_before_its_amount_was_published() -> None:
     state = deal("microsoft-kt", "2024-10-09")
     assert state.pledges == ()
     assert state.stage is not None
     assert (state.stage.value, state.stage.basis, state.stage.since.isoformat()) == ("signed", "declared", "2024-09-27")
-    assert seen("microsoft-kt", published_on="2024-09-29").state is None
+    assert deal_as_of("microsoft-kt", published_on="2024-09-29").state is None
 
 
-# --- wholes, parts and neighbours -------------------------------------------------------------------------------------
+# --- relations between deals ------------------------------------------------------------------------------------------
 
 
-def test_the_nine_billion_of_seven_firms_include_the_deal_of_each() -> None:
+def test_total_of_seven_firms_includes_the_deal_of_each() -> None:
     state = deal("seven-firms-korea-2030")
     total = pledge(state, "total")
     assert len(total.by) == 7
@@ -336,7 +336,7 @@ def test_the_nine_billion_of_seven_firms_include_the_deal_of_each() -> None:
     }
 
 
-def test_amkor_breaks_ground_after_the_article_has_it_being_built() -> None:
+def test_amkor_groundbreaking_follows_its_declared_construction() -> None:
     before = deal("amkor-songdo", "2025-11-18")
     assert before.milestones == ()
     assert before.stage is not None
@@ -348,7 +348,7 @@ def test_amkor_breaks_ground_after_the_article_has_it_being_built() -> None:
     assert [(r.relation, r.pledge, r.other_pledge) for r in after.relations] == [("overlaps", "fdi", "packaging")]
 
 
-def test_blackrock_signs_a_memorandum_first_and_names_an_intention_later() -> None:
+def test_blackrock_signs_a_memorandum_before_it_states_an_intention() -> None:
     signed = deal("blackrock-asia-ai-hub", "2025-10-28")
     assert [p.instrument for p in signed.partnerships] == ["mou"]
     assert signed.pledges == ()
@@ -359,7 +359,7 @@ def test_blackrock_signs_a_memorandum_first_and_names_an_intention_later() -> No
     assert now.stage.value == "signed"
 
 
-def test_alibaba_and_shinsegae_are_approved_under_conditions() -> None:
+def test_alibaba_and_shinsegae_are_approved_with_conditions() -> None:
     announced = deal("alibaba-gmarket", "2025-09-17")
     assert [(p.members, p.instrument) for p in announced.partnerships] == [(("alibaba", "shinsegae"), "joint_venture")]
     assert announced.conditions == ()
@@ -373,7 +373,7 @@ def test_alibaba_and_shinsegae_are_approved_under_conditions() -> None:
     assert pledge(now, "ai-technology").horizon is None  # annual, and no end was stated
 
 
-def test_the_ai_highway_is_a_programme_of_the_ministry_by_2030_without_a_budget() -> None:
+def test_ai_highway_is_a_programme_until_2030_without_a_budget() -> None:
     state = deal("korea-ai-highway")
     assert state.kind == "programme"
     assert milestone(state, "national-network").planned == "2030"
@@ -381,7 +381,7 @@ def test_the_ai_highway_is_a_programme_of_the_ministry_by_2030_without_a_budget(
     assert state.stage is None
 
 
-def test_the_programmes_of_aws_beside_the_twelve_have_their_years() -> None:
+def test_related_programmes_of_aws_have_their_years_and_overlaps() -> None:
     programme = pledge(deal("aws-korea-2027"), "programme")
     assert programme.horizon == Horizon(from_="2023", until="2027")
     assert programme.amount is not None
@@ -400,6 +400,6 @@ def test_the_programmes_of_aws_beside_the_twelve_have_their_years() -> None:
     "slug",
     ["renault-korea-ai", "corning-korea", "air-liquide-korea", "siemens-healthineers-pohang", "umicore-korea"],
 )
-def test_a_deal_of_which_no_figure_was_stated_has_none(slug: str) -> None:
+def test_deal_without_stated_figures_has_no_pledge_milestone_or_stage(slug: str) -> None:
     state = deal(slug)
     assert (state.pledges, state.milestones, state.stage) == ((), (), None)

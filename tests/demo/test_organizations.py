@@ -1,4 +1,4 @@
-"""The demo's organizations, folded: names in both scripts, whose they are, and the identifiers that are certain."""
+"""The demo's organizations: their names in Korean and English, parents and identifiers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def organization(slug: str, on: str | None = None) -> Organization:
     return organization_histories()[slug].at(date.fromisoformat(on) if on else None)
 
 
-def test_every_announcement_is_let_in_and_applied() -> None:
+def test_every_organization_announcement_is_valid_and_applies() -> None:
     assert sum(history.version for history in organization_histories().values()) == len(organizations())
     assert [slug for slug, history in organization_histories().items() if history.timeline.refusals] == []
 
@@ -33,19 +33,19 @@ def test_every_announcement_is_let_in_and_applied() -> None:
         ("korea-fair-trade-commission", "공정위"),
     ],
 )
-def test_an_organization_is_found_by_the_names_the_press_uses(slug: str, name: str) -> None:
+def test_organization_has_the_names_that_the_press_uses(slug: str, name: str) -> None:
     assert name in set(organization(slug).all_names())
 
 
-def test_no_name_leads_to_two_organizations() -> None:
-    leads_to: dict[str, set[str]] = {}
+def test_name_belongs_to_one_organization() -> None:
+    slugs_by_name: dict[str, set[str]] = {}
     for slug in organization_histories():
         for name in organization(slug).all_names():
-            leads_to.setdefault(name.casefold(), set()).add(slug)
-    assert {name: slugs for name, slugs in leads_to.items() if len(slugs) > 1} == {}
+            slugs_by_name.setdefault(name.casefold(), set()).add(slug)
+    assert {name: slugs for name, slugs in slugs_by_name.items() if len(slugs) > 1} == {}
 
 
-def test_parents_hold_from_their_day_on() -> None:
+def test_parent_is_in_effect_from_its_date() -> None:
     owners = [(p.parent, p.control) for p in organization("amazon-web-services").parents]
     assert owners == [("amazon", "owns")]
     assert organization("global-infrastructure-partners", "2024-09-30").parents == ()
@@ -54,7 +54,7 @@ def test_parents_hold_from_their_day_on() -> None:
     assert [p.parent for p in organization("ministry-of-science-and-ict").parents] == ["government-of-korea"]
 
 
-def test_identifiers_are_given_where_they_are_certain() -> None:
+def test_organizations_have_only_the_confirmed_identifiers() -> None:
     known = {
         (slug, i.scheme, i.identifier) for slug in organization_histories() for i in organization(slug).identifiers
     }

@@ -13,13 +13,13 @@ from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, Group, Rule, TotalsLine, TotalsQuery, compute_totals, row_of
 from registry.domain.totals.overlap import Relations
 from registry.events.currencies import Currency
-from tests.demo.loader import deal, histories, seen
+from tests.demo.loader import deal, deal_as_of, histories
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "totals.md").read_text("utf-8")
 
 
 def rows(day: str) -> list[DealRow]:
-    return [row_of(state) for slug in histories() if (state := seen(slug, day).state) is not None]
+    return [row_of(state) for slug in histories() if (state := deal_as_of(slug, day).state) is not None]
 
 
 def korea(day: str, currency: Currency | None = None) -> Group:
@@ -81,11 +81,11 @@ def test_totals_of_korea_in_june_2025() -> None:
 
 def test_worldwide_programme_and_its_possible_parts_overlap() -> None:
     overall = compute_totals(rows("2025-12-31"), TotalsQuery(currency="USD"), reference_rates()).overall
-    by = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
-    assert by["aws-apec-2028/total"] == "counted"
-    assert {n for n, rule in by.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
+    rules = {f"{line.deal}/{line.pledge}": line.rule for line in overall.lines}
+    assert rules["aws-apec-2028/total"] == "counted"
+    assert {n for n, rule in rules.items() if rule == "overlaps"} == {"aws-korea-2027/programme", "sk-aws-ulsan/total"}
     # It may overlap too; in the upper bound, where overlaps count, its members replace it.
-    assert by["seven-firms-korea-2030/total"] == "outweighed"
+    assert rules["seven-firms-korea-2030/total"] == "outweighed"
     (result,) = [c for c in overall.columns if (c.nature, c.basis) == ("commitment", "once")]
     assert result.high_open, "the source says more than 40bn"
 
