@@ -16,6 +16,7 @@ from bench.comparisons import (
     LOG_TABLES,
     PROJECTION_TABLES,
     baseline_tables,
+    copy_seconds,
     eventsourcing_appends,
 )
 from bench.context import Bench, fetch_value, midpoint
