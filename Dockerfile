@@ -1,5 +1,5 @@
-# The service, without a Postgres of its own: it runs as a user without rights, and needs REGISTRY_DATABASE_URL.
-# Another base: docker build --build-arg PYTHON_IMAGE=…
+# The service without the bundled Postgres: it runs as an unprivileged user and requires REGISTRY_DATABASE_URL.
+# With another base image: docker build --build-arg PYTHON_IMAGE=…
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -21,7 +21,7 @@ COPY --from=build /opt/registry /opt/registry
 ENV PATH=/opt/registry/bin:$PATH PYTHONUNBUFFERED=1 \
     REGISTRY_HOST=0.0.0.0 REGISTRY_PORT=8000 REGISTRY_DATA_DIR=/data
 USER registry
-# The log's signing key: keep it.
+# Contains the log's signing key: back it up.
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \

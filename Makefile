@@ -1,7 +1,7 @@
-# Everything a developer or a visitor does here; `make` alone lists it. Only Python >= 3.11 with venv, and make, are needed.
+# Commands for users and developers; `make` lists them. Requires make and Python >= 3.11 with venv.
 PORT ?= 8000
 DATA_DIR ?= .data
-# The newest Python that is there and can make a virtual environment; PYTHON=… chooses another.
+# The newest installed Python that can create a virtual environment; PYTHON=… selects another.
 PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(p) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 PIP = .venv/bin/python -m pip --disable-pip-version-check -qq
 ARGS ?=
@@ -10,20 +10,20 @@ ARGS ?=
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check lint types bench lock clean
 
-help: ## list what can be done
+help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-setup: .venv/dev ## make .venv with everything needed to run, test and check (again only when the requirements changed)
+setup: .venv/dev ## install into .venv what is needed to run, test and check (again only when requirements change)
 
 demo: .venv/runtime ## start the registry with the demo deals (PORT=8000 DATA_DIR=.data)
 	@exec .venv/bin/registry demo --port "$(PORT)" --data-dir "$(DATA_DIR)" $(ARGS)
 
-# In a process for each processor, up to four, a file at a time. The tests start hundreds of processes: where the environment
-# forbids compiled files, each would compile the registry anew.
-test: .venv/dev ## run the tests (ARGS="-k ulsan" chooses some, ARGS="-n 0" runs them in one process)
+# One process per processor, at most four; each runs whole files. The tests start hundreds of processes: without compiled files,
+# each of them would compile the registry again.
+test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs them in one process)
 	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: lint types test ## everything that must pass: style, formatting, types, import contracts, tests
+check: lint types test ## run all checks: style, formatting, import contracts, types, tests
 
 lint: .venv/dev
 	.venv/bin/ruff check
@@ -33,31 +33,31 @@ lint: .venv/dev
 types: .venv/dev
 	.venv/bin/mypy
 
-bench: .venv/dev ## measure against the bare thing and the peer; writes bench/results.md
+bench: .venv/dev ## run the benchmarks; writes bench/results.md
 	.venv/bin/python -m bench $(ARGS)
 
-lock: ## pin the newest versions of what pyproject.toml asks for (needs uv)
+lock: ## pin the newest versions of the dependencies in pyproject.toml (requires uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) --group build -o requirements-build.txt
 	uv pip compile $(LOCK) --group dev -c requirements.txt -c requirements-build.txt pyproject.toml -o requirements-dev.txt
 
 LOCK = --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
-clean: ## remove .venv, the demo's data and what tools left behind
+clean: ## remove .venv, the demo's data and the caches of tools
 	rm -rf .venv .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv was found: install one, or name it with PYTHON=…" >&2; exit 1; }
-	@echo "Making .venv with $(PYTHON) …"
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv was found: install one, or set PYTHON=…" >&2; exit 1; }
+	@echo "Creating .venv with $(PYTHON) …"
 	@"$(PYTHON)" -m venv --clear .venv
 
 .venv/runtime: requirements.txt requirements-build.txt pyproject.toml | .venv/bin/python
-	@echo "Installing what the registry needs to run …"
+	@echo "Installing the requirements …"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements.txt -r requirements-build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/runtime
-	@echo "Installing what its tests need …"
+	@echo "Installing the requirements of the tests …"
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.txt
 	@touch $@

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once by the Postgres image, when its data is made: the role that owns the tables, the application's, and their database.
+# The Postgres image runs this once, when it creates its data: the owner of the tables, the application's role, and the database.
 set -eu
 psql --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
   --set=owner_password="$REGISTRY_OWNER_PASSWORD" --set=app_password="$REGISTRY_APP_PASSWORD" <<'SQL'

@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from urllib.parse import quote, urlencode
 from registry.errors import PostgresUnavailable
 from registry.infra.embedded import supervisor
 from registry.infra.embedded.binaries import Binaries, find_binaries
+from registry.infra.embedded.processes import remove_stale_server, status_lines
 from registry.infra.embedded.user import User, accessible_path, chown, environment, run, write_secret
 from registry.infra.problems import PostgresProblem
 
@@ -38,9 +38,9 @@ APP_ROLE = "registry_app"
 PORT = 5432
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 START_SECONDS = 60.0
-PAUSE_SECONDS = 0.2
+RESTART_DELAY_SECONDS = 0.2
 UP = b"up"
-LOG_BYTES = 10_000_000
+MAX_LOG_BYTES = 10_000_000
 
 SETTINGS = {
     "fsync": "on",
@@ -79,7 +79,7 @@ class Embedded:
         self.pgdata = data_dir / "postgres"
         self.log_file = data_dir / "postgres.log"
         self._lock = data_dir / "postgres.lock"
-        self._wanted_binaries = binaries
+        self._given_binaries = binaries
         self._settings = SETTINGS | dict(settings or {})
         self._ending = threading.Event()
         self._decided = threading.Event()
@@ -157,7 +157,7 @@ class Embedded:
     @property
     def pid(self) -> int | None:
         """The process id of the running server, if there is one."""
-        status = _status_lines(self.pgdata)
+        status = status_lines(self.pgdata)
         return int(status[0]) if status else None
 
     def _keep_running(self) -> None:
@@ -166,10 +166,10 @@ class Embedded:
                 if not first:
                     return
                 user = User.for_data_dir(self.pgdata)
-                binaries = find_binaries(user, self._wanted_binaries)
+                binaries = find_binaries(user, self._given_binaries)
                 self._create(binaries, user)
                 while not self._ending.is_set():
-                    _remove_stale_server(self.pgdata)
+                    remove_stale_server(self.pgdata)
                     self._run_server(binaries, user)
                     if self._ending.is_set():
                         return
@@ -177,7 +177,7 @@ class Embedded:
                         problem = PostgresProblem("ended", log=str(self.log_file), lines=self._log_tail())
                         raise PostgresUnavailable(reason=problem)
                     log.warning("Postgres ended by itself; restarting")
-                    self._ending.wait(PAUSE_SECONDS)
+                    self._ending.wait(RESTART_DELAY_SECONDS)
         except BaseException as error:
             # start() raises the error.
             self._failure = error
@@ -225,7 +225,7 @@ class Embedded:
 
     @contextmanager
     def _acquire_directory_lock(self) -> Iterator[bool]:
-        """Wait for the right to run this directory's server; yields False if `stop` is called first."""
+        """Wait for the lock that allows this process to run the server; yields False if `stop` is called first."""
         fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
@@ -250,7 +250,7 @@ class Embedded:
 
     def _accepts(self) -> bool:
         """Whether this directory's server accepts connections; keeps its port."""
-        status = _status_lines(self.pgdata)
+        status = status_lines(self.pgdata)
         if len(status) < 8 or status[7].strip() != "ready":
             return False
         port = int(status[3])
@@ -334,7 +334,7 @@ class Embedded:
 
     @contextmanager
     def _log(self) -> Iterator[int]:
-        if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
+        if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         fd = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -350,54 +350,3 @@ class Embedded:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
-
-
-def _status_lines(pgdata: Path) -> list[str]:
-    """The lines of postmaster.pid: pid, directory, start, port, socket folder, address, shared memory, status."""
-    try:
-        return (pgdata / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _remove_stale_server(pgdata: Path) -> None:
-    """End what is left of an earlier server: an orphan, a stopping server, backends of a killed one, its lock file.
-
-    Only the holder of the directory's lock calls this, so no server in use is ended. The pid in the lock file does not
-    decide: a killed server may remain a zombie, and after a restart of the machine its pid may belong to another
-    process. The living processes that work in the directory decide. Without /proc, Postgres' own check applies.
-    """
-    if sys.platform != "linux":
-        return
-    begin = time.monotonic()
-    while pids := _processes_in(pgdata):
-        waited = time.monotonic() - begin
-        status = _status_lines(pgdata)
-        leader = int(status[0]) if status else 0
-        if waited > 40:
-            number, targets = signal.SIGKILL, pids
-        elif waited > 30 or leader not in pids:
-            number, targets = signal.SIGQUIT, pids
-        else:
-            number, targets = signal.SIGINT, [leader]
-        for pid in targets:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        time.sleep(0.1)
-    (pgdata / "postmaster.pid").unlink(missing_ok=True)
-
-
-def _processes_in(folder: Path) -> list[int]:
-    """The living processes whose working directory is `folder`, as it is for all processes of a server (Linux)."""
-    here = folder.stat()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                there = (entry / "cwd").stat()
-            except OSError:
-                # The process has ended, is a zombie, or belongs to another user.
-                continue
-            if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-                found.append(int(entry.name))
-    return found
