@@ -164,3 +164,15 @@ async def test_dry_run_of_a_list_records_nothing(service: Service, slug: str) ->
     answer = await service.client.post(f"/v1/deals/{slug}/events?dry_run=true", json=[registered(), pledged()])
     assert answer.status_code == 200
     assert await service.size() == before
+
+
+async def test_docs_page_loads_only_assets_of_the_service(visitor: httpx.AsyncClient) -> None:
+    page = await visitor.get("/docs")
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert "/docs/static/swagger-ui-bundle.js" in assets
+    for asset in assets:
+        if not asset.startswith("data:"):
+            assert asset.startswith("/"), asset
+            assert (await visitor.get(asset)).status_code == 200, asset
+            assert (await visitor.head(asset)).status_code == 200, asset
+    assert (await visitor.get("/docs/static/unknown.js")).status_code == 404
