@@ -54,7 +54,7 @@ from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
 
-# Validation gives way to other requests after this long.
+# Validation yields to other tasks after this time.
 TIME_SLICE_SECONDS = 0.002
 
 T = TypeVar("T")
@@ -104,12 +104,10 @@ class Batch:
 
     async def write(self, connection: Connection) -> None:
         """Write the batch in the caller's transaction, which holds the log's lock."""
-        statement = WriteBatch()
-        store.append(statement, self.events)
-        add_tiles(statement, self._tiles)
+        statement = self._log_writes()
         for index, change in enumerate(self._changes):
             if isinstance(change.recorded.event, EventRedacted):
-                # The database erases content only where the log holds the redaction that orders it.
+                # A trigger lets content be erased only if the log has its redaction, so the events are written first.
                 await statement.execute(connection)
                 self._changes[index] = await _redact(connection, change, change.recorded.event)
         await self._add_projections(statement)
@@ -117,10 +115,15 @@ class Batch:
 
     async def as_one_statement(self) -> WriteBatch:
         """Everything that the batch writes. Not for redactions, which need several statements."""
+        statement = self._log_writes()
+        await self._add_projections(statement)
+        return statement
+
+    def _log_writes(self) -> WriteBatch:
+        """The events and the tiles of their tree."""
         statement = WriteBatch()
         store.append(statement, self.events)
         add_tiles(statement, self._tiles)
-        await self._add_projections(statement)
         return statement
 
     async def _add_projections(self, statement: WriteBatch) -> None:
@@ -155,7 +158,7 @@ class Batch:
         return results
 
     def _savepoint(self) -> Callable[[], None]:
-        """A function that takes the batch back to its present content."""
+        """A function that restores the present content of the batch."""
         frontier, streams = self.frontier.copy(), self.streams.copy()
         stored_responses, known_events = self.stored_responses.copy(), self.known_events.copy()
         lists: tuple[list[Any], ...] = (self.events, self._tiles, self._changes, self._idempotency_records)
@@ -289,7 +292,7 @@ class Batch:
     async def _validate_merge(
         self, connection: Connection | Pool, before: FoldedStream[Any], after: FoldedStream[Any]
     ) -> None:
-        """Refuse a merge into an unknown record and a merge that leads back, whichever event (a void too) causes it."""
+        """Refuse a merge into an unknown record and a cycle of merges, whichever event (also a void) causes it."""
         into = after.record.merged_into
         slug = into if into != before.record.merged_into else None
         while slug is not None:
@@ -325,7 +328,7 @@ async def _redact(connection: Connection, change: AppliedChange, event: EventRed
 
 
 def _has_same_content(known: Recorded, announcement: Announcement | OrganizationAnnouncement) -> bool:
-    """Whether an announcement says what is recorded, apart from what the recorder filled in."""
+    """Whether an announcement has the recorded content, apart from the fields that the recorder filled in."""
     recorded, event = known.event, announcement.event
     if isinstance(event, EventCorrected) and isinstance(recorded, EventCorrected):
         new, old = event.replacement, recorded.replacement

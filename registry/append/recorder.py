@@ -7,7 +7,7 @@ that show them.
 
 Appends are ordered by a lock in the database, so several processes can run a recorder each. A process that wrote last
 has the log's head cached: it validates before it takes the lock, and one statement takes the lock, asserts the head and
-writes everything. Where the head has moved, the same submissions are validated again under the lock.
+writes everything. If the head has moved, the same submissions are validated again under the lock.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Recorder:
             while queue and events < limit:
                 submission = queue.popleft()
                 self._queued_bytes -= submission.size
-                # The client of a cancelled request has left before anything was done.
+                # A future that is done already was cancelled: its client has disconnected.
                 if not submission.done.done():
                     submissions.append(submission)
                     events += submission.events
@@ -242,7 +242,7 @@ class Recorder:
             await self._commit_and_reply([submission])
 
     async def _validate_without_lock(self, submissions: Sequence[_QueuedSubmission], reading: Reading) -> Batch | None:
-        """The submissions, validated on the cached head; None where only the lock can tell what becomes of them.
+        """Validate the submissions on the cached head; return None if they must be validated under the lock.
 
         The commit proves that the cached head was the log's, so it proves refusals too, with one exception: a refused
         request with an idempotency key or an id may have been recorded before, which is looked up under the lock.
@@ -259,9 +259,9 @@ class Recorder:
         return batch if batch.events else None
 
     async def _commit_if_head_unchanged(self, batch: Batch, reading: Reading) -> bool:
-        """Write a batch that was validated without the lock: one round trip, where nothing has changed since.
+        """Write a batch that was validated without the lock, in one round trip.
 
-        Returns False, and has written nothing, where the head has moved, another process holds the lock, one of the
+        Returns False and writes nothing if the head has moved, another process holds the lock, one of the
         idempotency keys or ids is in the log, or the clocks differ too much, which is then examined under the lock.
         """
         statement = await batch.as_one_statement()
@@ -274,7 +274,7 @@ class Recorder:
     async def _begin_under_lock(
         self, connection: Connection, submissions: Sequence[_QueuedSubmission]
     ) -> tuple[Batch, Reading]:
-        """An empty batch on the log's head, with what the log has under the submissions' keys and ids, and the time.
+        """An empty batch on the log's head, with the log's records of the submissions' keys and ids; and the time.
 
         Raises:
             ClockUnsafe: The clock differs too much from the database's.
@@ -316,7 +316,7 @@ class Recorder:
     async def _recover_after_failure(
         self, submissions: Sequence[_QueuedSubmission], batch: Batch | None, error: Exception, *, retry: bool
     ) -> bool:
-        """Whether a batch whose commit failed is in the log all the same; otherwise its submissions are replied to."""
+        """Handle a failed commit: return True if the batch is in the log, else reply to its submissions."""
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
             committed = await self._was_committed(batch)
@@ -335,7 +335,7 @@ class Recorder:
         return False
 
     async def _was_committed(self, batch: Batch | None) -> bool | None:
-        """Whether a batch is in the log whose commit was not answered; None where the database does not answer.
+        """Whether a batch whose commit was not acknowledged is in the log; None if Postgres does not answer.
 
         Taking the lock waits until the commit has ended. The leaf hash is compared, not only the id, which a client may
         have given: a hash covers a random salt and belongs to this batch alone.
@@ -353,7 +353,7 @@ class Recorder:
             raise
 
     def _apply_committed(self, batch: Batch) -> None:
-        """Move the caches to a committed batch, and tell the listeners."""
+        """Update the caches after a commit, and call the listeners."""
         self.clock_guard.appended()
         self._head = batch.new_head
         self._frontier = batch.frontier
@@ -365,7 +365,7 @@ class Recorder:
             try:
                 listener(self._head)
             except Exception:
-                # The events are committed, whatever a listener does.
+                # An error of a listener must not fail requests whose events are committed.
                 log.exception("commit listener failed")
 
     async def _notify_loop(self) -> None:
@@ -391,10 +391,10 @@ class Recorder:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether a retry can help: the server is gone, or it ended the transaction for reasons of its own.
+    """Whether a retry can help: the server is gone, or it cancelled the transaction.
 
     SQLSTATE classes 40 (deadlock, serialization) and 55 (lock not available), 25P03 (idle transaction timeout) and
-    57014 (query cancelled), beside those of a lost connection.
+    57014 (query cancelled), and those of a lost connection.
     """
     state = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
     return postgres.is_connection_lost(error) or state[:2] in ("40", "55") or state in ("25P03", "57014")

@@ -1,4 +1,4 @@
-"""What the recorder is asked to append, and what it answers."""
+"""The recorder's requests and results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
     Attributes:
         by: Id of the API key that sends the request.
         expected_version: The version that `If-Match` demands; 0 for `If-None-Match: *`, ANY_VERSION for `If-Match: *`.
-        digest: SHA-256 of the request, compared when its idempotency key comes again.
+        digest: SHA-256 of the request, compared when its idempotency key is used again.
         size: Size of the request's body, in bytes.
         low_priority: Whether the request is a line of an import: other requests go first, and the result carries no
             response body.

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from registry.cli import server
-from registry.cli.options import stderr, with_settings
+from registry.cli.options import progress_bar, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra.settings import Settings
 from registry.maintenance import backup as files
-
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as registry.backup.gz.")]
 
@@ -54,7 +51,7 @@ def _run(
     url: str,
     file: Path,
 ) -> files.Header:
-    with Progress(*COLUMNS, console=stderr) as progress:
+    with progress_bar() as progress:
         task = progress.add_task(rendered(description), total=None)
 
         def report(done: int, total: int) -> None:

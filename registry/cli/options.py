@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import registry
@@ -70,6 +71,12 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     Console(highlight=False).print(table)
+
+
+def progress_bar() -> Progress:
+    """A progress bar on standard error with the number of completed items."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=stderr)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,16 +6,13 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from registry.cli import server
-from registry.cli.options import AsJson, show, stderr, with_settings
+from registry.cli.options import AsJson, progress_bar, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra.settings import Settings
 from registry.projections import rebuild as projections
-
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +30,7 @@ def rebuild(
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
-        with Progress(*COLUMNS, console=stderr) as progress, server.readable_errors():
+        with progress_bar() as progress, server.readable_errors():
             task = progress.add_task(rendered(Text("reading_log")), total=None)
 
             def report(done: int, total: int) -> None:

@@ -15,10 +15,9 @@ from typing import Annotated
 
 import typer
 from msgspec.structs import asdict
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from registry.cli import server
-from registry.cli.options import AsJson, show, stderr, with_settings
+from registry.cli.options import AsJson, progress_bar, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import LogCorrupt
 from registry.infra import postgres
@@ -106,9 +105,7 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         ]
         known += [_opened(where, note, keys) for where, note in _external_checkpoints(settings, copies)]
         started = time.perf_counter()
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr
-        ) as bar:
+        with progress_bar() as bar:
             task = bar.add_task(rendered(Text("verifying_log")))
             verification = await verify_log(
                 pool, known, lambda done, size: bar.update(task, completed=done, total=size)
