@@ -107,7 +107,7 @@ class Batch:
         statement = self._log_writes()
         for index, change in enumerate(self._changes):
             if isinstance(change.recorded.event, EventRedacted):
-                # A trigger lets content be erased only if the log has its redaction, so the events are written first.
+                # redact_event() erases content only if the log has its redaction, so the events are written first.
                 await statement.execute(connection)
                 self._changes[index] = await _redact(connection, change, change.recorded.event)
         await self._add_projections(statement)
