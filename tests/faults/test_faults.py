@@ -220,8 +220,7 @@ async def test_service_runs_on_every_installed_postgres(tmp_path: Path) -> None:
 def a_free_port() -> int:
     """A free port for a service that is killed and restarted.
 
-    Not one of those that the system gives out: while nobody listens there another process could get it, or one of the
-    writers that knock, who would then be connected to itself and keep the service from it.
+    Outside the range of ephemeral ports: between the kill and the restart, another process could be given such a port.
     """
     for port in random.sample(range(20_000, 30_000), 100):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -50,7 +50,7 @@ async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
         await recorder.record(request("plant", {"event": redaction}))
         await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
         await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
-    await keys.create(pool, "somebody", ("record",))
+    await keys.create(pool, "analyst", ("record",))
     header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
     assert header.size == 265
     return tmp_path / "registry.maintenance.backup.gz"
