@@ -1,7 +1,9 @@
 """The fold: events in effective order, and the state after each of them.
 
-An event's place in the fold is its effective date, then its position in the log. A claim's place is directly after the
-event that it is about, and a retraction's directly after its claim, whenever they were recorded.
+An event's place in the fold is its effective date, then its publication date, then its position in the log: of two
+statements about one day, the one published later is the newer word, also where it was recorded first. A claim's place
+is directly after the event that it is about, and a retraction's directly after its claim, whenever they were published
+or recorded.
 """
 
 from __future__ import annotations
@@ -62,9 +64,12 @@ ORGANIZATIONS: Rules[Organization] = Rules(
 CLAIM_TYPES = (ClaimReported, ClaimRetracted)
 
 FoldKey = tuple[date, tuple[int, ...]]
-"""The place of an event in the fold: its effective date, and its position after those of the events it is about."""
+"""The place of an event in the fold: its effective date; then the ordinal of its publication date and its position.
 
-# Greater than the positions of any event.
+A claim has the place of the event it is about with its own position appended, a retraction that of its claim.
+"""
+
+# Greater than the publication date of any event.
 _END_OF_DAY = (2**63,)
 
 
@@ -95,12 +100,13 @@ def fold_order_of(
             target = None  # The fold refuses a claim about a claim, so the recursion below ends.
     elif isinstance(event, ClaimRetracted):
         target = claims.get(event.claim)
-    position = (effective.recorded.position,)
+    position = effective.recorded.position
     if target is None:
-        key: FoldKey = (effective.effective_on or effective.published_on, position)
+        day = effective.effective_on or effective.published_on
+        key: FoldKey = (day, (effective.published_on.toordinal(), position))
     else:
-        day, positions = fold_order_of(target, by_id, claims).key
-        key = (day, positions + position)
+        day, place = fold_order_of(target, by_id, claims).key
+        key = (day, (*place, position))
     applied = AppliedEvent(
         effective.recorded.id,
         event,  # type: ignore[arg-type]
@@ -172,8 +178,8 @@ class Timeline(Generic[S]):
 
     def _has_target(self, claim: OrderedEvent) -> bool:
         """Whether the event that a claim is about is in the fold; the claim's key starts with that event's key."""
-        day, positions = claim.key
-        key = (day, positions[:-1])
+        day, place = claim.key
+        key = (day, place[:-1])
         index = bisect_left(self._keys, key)
         if index == len(self._keys) or self._keys[index] != key:
             return False

@@ -5,10 +5,10 @@ To answer a question as of (effective date, publication date, recorded time or p
 1. take the events recorded by then;
 2. apply the corrections, voids, preferred claims and merges among them;
 3. keep the events that were published and in effect by then;
-4. fold those in effective order.
+4. fold those in the order (effective date, publication date, position).
 
 Bookkeeping events (corrections, voids, preferences, merges) have no effective or publication date: only their position
-hides them. Order is by position, never by timestamp or id. Everything here is pure: no clock, no database.
+hides them. No order depends on a recorded time or an id. Everything here is pure: no clock, no database.
 """
 
 from __future__ import annotations

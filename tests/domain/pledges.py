@@ -28,10 +28,10 @@ def amount(log: LogBuilder, **as_of: Any) -> str | None:
     return pledges[0].amount.value if pledges and pledges[0].amount else None
 
 
-def refuse(log: LogBuilder, event: Any, effective: str | None = None) -> RuleBroken:
+def refuse(log: LogBuilder, event: Any, effective: str | None = None, **more: Any) -> RuleBroken:
     """The error with which admission refuses an event; the log stays unchanged."""
     before, state = list(log.events), log.history().state
     with pytest.raises(RuleBroken) as refusal:
-        log.admit(event, effective)
+        log.admit(event, effective, **more)
     assert (log.events, log.history().state) == (before, state)
     return refusal.value

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
-from registry.events.types import PledgeAnnounced, PledgeRevised, StageChanged
+from registry.events.types import ClaimReported, PledgeAnnounced, PledgeRevised, StageChanged
 from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, day, usd
-from tests.domain.pledges import amount, pledged
+from tests.domain.pledges import amount, pledged, refuse
 
 
 def test_each_time_axis_alone_hides_later_events() -> None:
@@ -67,6 +67,36 @@ def test_revision_published_before_its_pledge_is_unapplied_in_between() -> None:
     assert [(r.recorded.id, refusal.code) for r, refusal in snapshot.unapplied] == [(revision.id, "pledge-unknown")]
     assert snapshot.state is not None
     assert snapshot.state.pledges == ()
+
+
+def test_same_effective_day_the_later_published_wins_then_the_later_recorded() -> None:
+    log, _ = pledged("5", "2025-06-16", published="2025-06-16")
+    log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-22")
+    log.admit(PledgeRevised(pledge="total", amount=usd("6")), "2025-06-20", published="2025-06-21")
+    assert amount(log) == "7"
+    assert amount(log, published_on="2025-06-21") == "6"
+    log.admit(PledgeRevised(pledge="total", amount=usd("8")), "2025-06-20", published="2025-06-22")
+    assert amount(log) == "8"
+    assert amount(log, position=4) == "7"
+
+
+def test_revision_of_a_pledge_of_the_same_day_published_before_it_is_refused() -> None:
+    log, _ = pledged("5", "2025-06-20", published="2025-06-22")
+    revision = PledgeRevised(pledge="total", amount=usd("7"))
+    assert refuse(log, revision, "2025-06-20", published="2025-06-21").refusal.code == "pledge-unknown"
+    log.admit(revision, "2025-06-21", published="2025-06-21")
+    assert amount(log) == "7"
+
+
+def test_claim_follows_its_event_directly_whenever_it_was_published() -> None:
+    log, announced = pledged("5", "2025-06-20", published="2025-06-20")
+    log.admit(
+        ClaimReported(claim="insiders", field="/pledges/total/amount", value=usd("4"), about=announced.id),
+        published="2025-06-25",
+    )
+    log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2025-06-20", published="2025-06-21")
+    pledge = log.state().pledges[0]
+    assert {claim.claim: claim.status for claim in pledge.claims} == {"insiders": "superseded"}
 
 
 def test_event_with_a_future_effective_date_does_not_apply_yet() -> None:

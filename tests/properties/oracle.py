@@ -92,9 +92,12 @@ def publication_date(sources: Sequence[Source], recorded_at: datetime) -> date:
     return min(days) if days else recorded_at.date()
 
 
-def fold_key(contents: list[Content], content: Content) -> tuple[date, tuple[int, ...]]:
-    """An event's place in the fold: its day and positions; claims and retractions follow what they are about."""
-    own = (content["effective_on"] or content["published_on"], (content["position"],))
+def fold_key(contents: list[Content], content: Content) -> tuple[date, date, tuple[int, ...]]:
+    """An event's place in the fold: its effective day, its publication day, and its position.
+
+    Claims and retractions directly follow what they are about: they take its days, and their position comes after its.
+    """
+    own = (content["effective_on"] or content["published_on"], content["published_on"], (content["position"],))
     event = content["event"]
     target: Content | None = None
     if event is None:
@@ -109,8 +112,8 @@ def fold_key(contents: list[Content], content: Content) -> tuple[date, tuple[int
                 target = other
     if target is None:
         return own
-    day, place = fold_key(contents, target)
-    return day, (*place, content["position"])
+    day, published, place = fold_key(contents, target)
+    return day, published, (*place, content["position"])
 
 
 def fold_states(  # noqa: C901 - the rule in one piece
@@ -130,12 +133,12 @@ def fold_states(  # noqa: C901 - the rule in one piece
     for content in contents:
         if not content["in_force"] or content["type"] in BOOKKEEPING:
             continue
-        day, place = fold_key(contents, content)
+        key = fold_key(contents, content)
         if published is not None and content["published_on"] > published:
             continue
-        if effective is not None and day > effective:
+        if effective is not None and key[0] > effective:
             continue
-        visible.append({**content, "day": day, "place": place})
+        visible.append({**content, "day": key[0], "key": key})
     registration = next((w for w in contents if w["version"] == 1), None)
     if not visible:
         if registration is None:
@@ -144,7 +147,7 @@ def fold_states(  # noqa: C901 - the rule in one piece
             return None
         if effective is not None and registration["effective_on"] and registration["effective_on"] > effective:
             return None
-    visible.sort(key=lambda w: (w["day"], w["place"]))
+    visible.sort(key=lambda w: w["key"])
     state = registered_state(slug, registration["event"] if registration else None)
     preferred = preferred_claims(contents)
     claimable = {w["id"] for w in visible if w["type"] not in CLAIM_TYPES}

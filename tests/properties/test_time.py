@@ -22,6 +22,7 @@ from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, resolve_recor
 from registry.domain.redaction import without_content
 from registry.events.types import (
     ClaimPreferred,
+    ClaimReported,
     ClaimRetracted,
     DealMerged,
     DealUnmerged,
@@ -29,9 +30,9 @@ from registry.events.types import (
     EventRedacted,
     EventVoided,
     PledgeAnnounced,
+    PledgeRevised,
     Recorded,
     Replacement,
-    StageChanged,
 )
 from registry.events.values import Localized, decode_hook
 from tests.domain.builders import LogBuilder, usd
@@ -139,14 +140,35 @@ def test_7_event_removed_from_a_timeline_leaves_no_trace(log: LogBuilder, data: 
 
 
 @quick
-@given(logs(), st.sampled_from(["signed", "construction"]), st.sampled_from(["suspended", "operating"]))
-def test_9_later_position_wins_on_the_same_effective_date(log: LogBuilder, first: Any, second: Any) -> None:
+@given(logs(), st.lists(st.sampled_from(DAYS), min_size=2, max_size=4))
+def test_9_on_one_effective_day_the_later_published_then_the_later_position_wins(
+    log: LogBuilder, published: list[date]
+) -> None:
     day = DAYS[-1] + timedelta(days=1)
-    log.record(StageChanged(stage=first), day)
-    log.record(StageChanged(stage=second), day)
-    stage = log.state().stage
-    assert stage is not None
-    assert (stage.value, stage.basis) == (second, "declared")
+    recorded = [log.record(PledgeAnnounced(pledge="tie", amount=usd("1")), day, published=DAYS[0] - timedelta(days=1))]
+    recorded += [
+        log.record(PledgeRevised(pledge="tie", amount=usd(str(n))), day, published=at)
+        for n, at in enumerate(published, 2)
+    ]
+    latest = max(recorded, key=lambda event: (event.published_on, event.position))
+    shown = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
+    assert shown.state is not None
+    assert {p.pledge: p.amount for p in shown.state.pledges}["tie"] == latest.event.amount  # type: ignore[union-attr]
+    assert {f.path: f.event for f in provenance(shown, DEALS)}["/pledges/tie/amount"] == latest.id
+
+
+@quick
+@given(logs(max_events=20))
+def test_9_claims_and_retractions_directly_follow_the_event_they_refer_to(log: LogBuilder) -> None:
+    shown = state_as_of(log.slug, log.events, UNBOUNDED, DEALS)
+    order = [step.applied for step in shown.steps]
+    places = {event.id: n for n, event in enumerate(order)}
+    for n, event in enumerate(order):
+        if isinstance(event.event, ClaimReported) and event.event.about in places:
+            between = order[places[event.event.about] + 1 : n]
+            target = order[places[event.event.about]].event
+            if not isinstance(target, (ClaimReported, ClaimRetracted)):
+                assert all(isinstance(other.event, (ClaimReported, ClaimRetracted)) for other in between)
 
 
 @quick
