@@ -25,7 +25,7 @@ from registry.append.idempotency import (
 )
 from registry.append.requests import AppendRequest, AppendResult, Submission, SubmissionError
 from registry.append.seal import seal
-from registry.domain.admission import admit, fill_defaults
+from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.audit.diff import Change, diff
 from registry.domain.deal import Deal
@@ -190,12 +190,14 @@ class Batch:
         events: list[SealedEvent] = []
         changes: list[AppliedChange] = []
         receipts: list[Receipt] = []
-        for announcement, known in zip(request.announcements, replayed, strict=True):
+        for number, (announcement, known) in enumerate(zip(request.announcements, replayed, strict=True)):
             if known is not None:
                 receipts.append(_receipt(known))
                 continue
             event = self._seal(request, stream, announcement, len(events))
+            pointer = f"/{number}" if len(request.announcements) > 1 else ""
             after = admit(stream, event.recorded)
+            check_claim_date(after, announcement, event.recorded.id, pointer)
             await self._validate_merge(connection, stream, after)
             changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)

@@ -6,18 +6,20 @@ unapplied, is not recorded at all.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from registry.domain.claims import sets_field
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
 from registry.domain.redaction import redacted_effect
 from registry.domain.refusal import Refusal
-from registry.errors import RuleBroken
+from registry.errors import FieldError, Invalid, RuleBroken
 from registry.events.types import (
+    Announcement,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
@@ -28,20 +30,16 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
-    MilestoneRescheduled,
+    OrganizationAnnouncement,
     OrganizationMerged,
     OrganizationUnmerged,
-    PledgeConfirmed,
-    PledgeRevised,
     Recorded,
     Replacement,
-    SiteRevised,
 )
 from registry.i18n import Label
 
 S = TypeVar("S")
 
-_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled)
 _WITHOUT_CONTENT = (
     EventVoided,
     EventRedacted,
@@ -97,6 +95,32 @@ def fill_defaults(stream: FoldedStream[S], event: AnyEvent) -> AnyEvent:
             return event
 
 
+def check_claim_date(
+    stream: FoldedStream[S], given: Announcement | OrganizationAnnouncement, id: UUID, at: str
+) -> None:
+    """Check that a claim, or the correction of one, was given no other effective date than its event's.
+
+    Args:
+        stream: The stream with the announcement's event.
+        given: The announcement as the client gave it.
+        id: The id of its event.
+        at: The announcement's pointer in the request.
+
+    Raises:
+        Invalid: The announcement gives another date.
+    """
+    day, pointer = given.effective_on, f"{at}/effective_on"
+    if isinstance(given.event, EventCorrected):
+        day, pointer = given.event.replacement.effective_on or None, f"{at}/event/replacement/effective_on"
+        original = _original(stream, id)
+        id = original.recorded.id if original else id
+    step = next((step for step in stream.timeline.steps if step.applied.id == id), None)
+    if step is None or not isinstance(step.applied.event, ClaimReported) or day is None:
+        return
+    if step.applied.effective_on != day:
+        raise Invalid([FieldError(pointer, "claim_date", day=step.applied.effective_on)])
+
+
 def _complete_correction(stream: FoldedStream[S], event: EventCorrected) -> EventCorrected:
     effective = _original(stream, event.corrects)
     if effective is None or effective.event is None or isinstance(effective.event, (EventCorrected, EventVoided)):
@@ -128,25 +152,13 @@ def _corrections_quoting(stream: FoldedStream[S], event: UUID) -> tuple[UUID, ..
 
 def _last_setter(stream: FoldedStream[S], path: str) -> UUID | None:
     """The event that last set a field of the fold. A revision that repeats the value sets it, too."""
-    _, name, key, field = path.split("/")
-    id_field = name.removesuffix("s")
-    previous: tuple[Any] | None = None
-    setter: UUID | None = None
-    for step, state in zip(stream.timeline.steps, stream.timeline.states, strict=True):
-        event = step.applied.event
-        item = next((i for i in getattr(state, name, ()) if getattr(i, id_field) == key), None)
-        if item is None or step.applied.id in stream.timeline.refusals:
-            continue
-        value = (getattr(item, field, None),)
-        repeats = (
-            isinstance(event, _REVISIONS)
-            and getattr(event, id_field, None) == key
-            and getattr(event, field, UNSET) is not UNSET
-        )
-        if previous is None or previous != value or repeats:
-            setter = step.applied.id
-        previous = value
-    return setter
+    timeline = stream.timeline
+    for index in range(len(timeline.steps) - 1, -1, -1):
+        applied = timeline.steps[index].applied
+        before = timeline.states[index - 1] if index else timeline.base
+        if applied.id not in timeline.refusals and sets_field(path, applied.event, before, timeline.states[index]):
+            return applied.id
+    return None
 
 
 def _check_bookkeeping(stream: FoldedStream[S], recorded: Recorded) -> None:  # noqa: C901 - one case for each type

@@ -1,26 +1,36 @@
 """Claims: what further sources say about one field of a pledge, a site or a milestone.
 
-A claim stays beside the value that the deal's own event set, until a later event sets the field again. An editor may
-select a claim (`claim_preferred`); the state then shows the claimed value and lists the recorded one as a claim.
+A claim is about the event that set the field (`sets_field`) and stays beside the value until a later event sets the
+field again. An editor may select a claim (`claim_preferred`); the state then shows the claimed value and lists the
+recorded one as a claim. A claim that agrees with the value shown corroborates it (`agrees`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from decimal import Decimal as ExactDecimal
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.items import find_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
-from registry.events.edtf import last_day
-from registry.events.types import ClaimReported, ClaimRetracted
+from registry.events.edtf import first_day, last_day
+from registry.events.types import (
+    ClaimReported,
+    ClaimRetracted,
+    Event,
+    MilestoneRescheduled,
+    PledgeConfirmed,
+    PledgeRevised,
+    SiteRevised,
+)
 from registry.events.values import Amount, AmountBasis, Commitment, Decimal, Edtf, Place, Source
 
 S = TypeVar("S", bound=Struct)
@@ -41,6 +51,11 @@ CLAIMABLE: dict[tuple[str, str], Any] = {
 LISTS = ("pledges", "sites", "milestones")
 """The lists whose items have claims."""
 
+_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled)
+
+# The status inside the fold of a retracted claim whose field was set again since. It is shown as retracted.
+_RETRACTED_BEFORE = "retracted before"
+
 
 class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
     """One source's value for a field. `claim` is None for the recorded value, which is listed beside the claims.
@@ -48,6 +63,7 @@ class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
     `status` is standing, superseded (a later event has set the field again) or retracted. `followed` tells whether the
     state shows this value, and `rule` why: `as_announced` (the recorded value is the default) or `preferred` (an editor
     selected the claim). `about` is the event that set the field, `event` the one that reported the claim.
+    `corroborated` tells whether the value stands and agrees with the one that the state shows.
     """
 
     claim: str | None
@@ -60,6 +76,65 @@ class ClaimState(Struct, frozen=True, kw_only=True, gc=False):
     status: str = "standing"
     followed: bool = False
     rule: str | None = None
+    corroborated: bool = False
+
+
+def sets_field(path: str, event: Event, before: Any, after: Any) -> bool:
+    """Whether an event set a claimable field: it made the item, changed the value, or is a revision that repeats it.
+
+    Args:
+        path: The field, such as `/pledges/total/amount`.
+        event: The event.
+        before: The state before the event.
+        after: The state after it.
+    """
+    _, name, key, field = path.split("/")
+    id_field = name.removesuffix("s")
+    old: Any = find_item(getattr(before, name, ()), id_field, key)
+    new: Any = find_item(getattr(after, name, ()), id_field, key)
+    if new is None:
+        return False
+    if old is None or getattr(old, field, None) != getattr(new, field, None):
+        return True
+    return (
+        isinstance(event, _REVISIONS)
+        and getattr(event, id_field, None) == key
+        and getattr(event, field, UNSET) is not UNSET
+    )
+
+
+def agrees(path: str, claimed: Any, shown: Any) -> bool:
+    """Whether a claimed value and the value shown can both be right.
+
+    Amounts agree if they are the same in any currency that both state; "about" is no difference, another qualifier is.
+    Dates agree if one contains the other ("2027" and "2027-11"). Other values agree if they are equal.
+    """
+    _, name, _, field = path.split("/")
+    if claimed is None or shown is None:
+        return False
+    kind = CLAIMABLE.get((name, field))
+    if kind is Amount:
+        return not _figures(claimed).isdisjoint(_figures(shown))
+    if kind is Edtf:
+        claimed_days, shown_days = (first_day(claimed), last_day(claimed)), (first_day(shown), last_day(shown))
+        earlier, later = min(claimed_days[0], shown_days[0]), max(claimed_days[1], shown_days[1])
+        return (earlier, later) in (claimed_days, shown_days)
+    if kind is Decimal:
+        return ExactDecimal(claimed) == ExactDecimal(shown)
+    return bool(claimed == shown)
+
+
+def _figures(amount: Amount) -> set[tuple[Any, ...]]:
+    """The amount in each currency that it is stated in."""
+    figures: set[tuple[Any, ...]] = set()
+    stated: tuple[Any, ...] = (amount, *amount.stated_as)
+    for figure in stated:
+        stated_numbers = (figure.value, getattr(figure, "low", None), getattr(figure, "high", None))
+        numbers = tuple(None if number is None else ExactDecimal(number) for number in stated_numbers)
+        if any(n is not None for n in numbers):
+            qualifier = None if figure.qualifier in ("about", "exact") else figure.qualifier
+            figures.add((figure.currency, *numbers, qualifier))
+    return figures
 
 
 def report_claim(deal: S, event: ClaimReported, applied: AppliedEvent) -> S:
@@ -97,9 +172,10 @@ def retract_claim(deal: S, event: ClaimRetracted) -> S:
         claim = find_item(item.claims, "claim", event.claim)
         if claim is None:
             continue
-        if claim.status == "retracted":
+        if claim.status in ("retracted", _RETRACTED_BEFORE):
             raise RuleBroken(Refusal("claim-retracted", claim=event.claim))
-        claims = tuple(replace(c, status="retracted") if c is claim else c for c in item.claims)
+        status = _RETRACTED_BEFORE if claim.status == "superseded" else "retracted"
+        claims = tuple(replace(c, status=status) if c is claim else c for c in item.claims)
         return replace_item(deal, name, item, replace(item, claims=claims))
     raise RuleBroken(Refusal("claim-unknown", claim=event.claim))
 
@@ -108,9 +184,9 @@ def supersede_claims(claims: tuple[ClaimState, ...], changed: Mapping[str, Any])
     """The claims, those about a field that an event has now set again marked as superseded."""
     if not claims:
         return claims
+    again = {"standing": "superseded", "retracted": _RETRACTED_BEFORE}
     return tuple(
-        replace(c, status="superseded") if c.status == "standing" and _field_name(c.field) in changed else c
-        for c in claims
+        replace(c, status=again.get(c.status, c.status)) if _field_name(c.field) in changed else c for c in claims
     )
 
 
@@ -138,7 +214,8 @@ def _apply_to_item(item: Any, preferred: Mapping[str, UUID | None], applied_even
         of_field = [c for c in item.claims if c.field == path]
         field = _field_name(path)
         selected = next((c for c in of_field if c.event == preferred.get(path) and c.status == "standing"), None)
-        current = next((c for c in of_field if c.status != "superseded"), None)
+        current = next((c for c in of_field if c.status in ("standing", "retracted")), None)
+        shown = getattr(item, field) if selected is None else selected.value
         if current is not None:
             setter = applied_events.get(current.about) if current.about else None
             claims.append(
@@ -152,11 +229,21 @@ def _apply_to_item(item: Any, preferred: Mapping[str, UUID | None], applied_even
                     sources=setter.sources if setter else (),
                     followed=selected is None,
                     rule="as_announced" if selected is None else None,
+                    corroborated=agrees(path, getattr(item, field), shown),
                 )
             )
         if selected is not None:
             values[field] = selected.value
-        claims += [replace(c, followed=c is selected, rule="preferred" if c is selected else None) for c in of_field]
+        claims += [
+            replace(
+                c,
+                status="retracted" if c.status == _RETRACTED_BEFORE else c.status,
+                followed=c is selected,
+                rule="preferred" if c is selected else None,
+                corroborated=c.status == "standing" and agrees(path, c.value, shown),
+            )
+            for c in of_field
+        ]
     return replace(item, claims=tuple(claims), **values)
 
 

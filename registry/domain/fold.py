@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from registry.domain import deal, organization
 from registry.domain.applied_event import AppliedEvent
-from registry.domain.claims import apply_preferred_claims
+from registry.domain.claims import apply_preferred_claims, sets_field
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.organization import Organization
@@ -169,22 +169,34 @@ class Timeline(Generic[S]):
         for step in self.steps[start:]:
             self.refusals.pop(step.applied.id, None)
             try:
-                if step.about is not None and not self._has_target(step):
-                    raise RuleBroken(Refusal("event-unknown", event=str(step.about)))
+                if step.about is not None:
+                    self._check_target(step)
                 state = self.rules.evolve(state, step.applied)
             except RuleBroken as error:
                 self.refusals[step.applied.id] = error.refusal
             self.states.append(state)
 
-    def _has_target(self, claim: OrderedEvent) -> bool:
-        """Whether the event that a claim is about is in the fold; the claim's key starts with that event's key."""
-        day, place = claim.key
+    def _check_target(self, step: OrderedEvent) -> None:
+        """Check that the event that a claim is about is in the fold and set the field that the claim is about.
+
+        The claim's key starts with that event's key, so the event is one of the steps before the claim.
+        """
+        claim = step.applied.event
+        assert isinstance(claim, ClaimReported)
+        day, place = step.key
         key = (day, place[:-1])
         index = bisect_left(self._keys, key)
-        if index == len(self._keys) or self._keys[index] != key:
-            return False
-        target = self.steps[index].applied
-        return target.id == claim.about and not isinstance(target.event, CLAIM_TYPES)
+        if index < len(self._keys) and self._keys[index] == key:
+            target = self.steps[index].applied
+            before = self.states[index - 1] if index else self.base
+            if (
+                target.id == claim.about
+                and target.id not in self.refusals
+                and not isinstance(target.event, CLAIM_TYPES)
+                and sets_field(claim.field, target.event, before, self.states[index])
+            ):
+                return
+        raise RuleBroken(Refusal("claim-about-unrelated", field=claim.field, event=str(claim.about)))
 
     def at(self, day: date | None) -> S:
         """The state on a day; None: after all events, also those with a future effective date."""

@@ -85,6 +85,8 @@ class ClaimResponse(ResponseModel, frozen=True, kw_only=True):
 
     `status` is standing, superseded (the field was set again since) or retracted. `followed` states whether the state
     shows this value, `rule` why: `as_announced` (the event that set the field) or `preferred` (an editor selected it).
+    `corroborated` states whether a standing claim agrees with the value that the state shows: the same amount in any
+    stated currency, or dates of which one contains the other.
     """
 
     claim: str | None
@@ -97,6 +99,7 @@ class ClaimResponse(ResponseModel, frozen=True, kw_only=True):
     status: str
     followed: bool
     rule: str | None
+    corroborated: bool
 
 
 class DisbursementResponse(ResponseModel, frozen=True, kw_only=True):

@@ -77,11 +77,16 @@ class AmountChange(Struct, frozen=True):
     original: Any = None
 
 
-class Conflict(Struct, frozen=True):
-    """A field for which sources report different values: every claim, with the value used among them."""
+class ClaimedField(Struct, frozen=True):
+    """A field that several sources give a value for: every claim, with the value used among them."""
 
     path: str
     claims: tuple[ClaimState, ...]
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether a standing claim disagrees with the value used."""
+        return any(claim.status == "standing" and not claim.corroborated for claim in self.claims)
 
 
 class DealPages(Controller):
@@ -182,7 +187,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         chart_fields=fields,
         amount_changes={pledge.pledge: amount_changes(pledge, entries) for pledge in state.pledges},
         max_amount_changes=MAX_AMOUNT_CHANGES,
-        conflicts=conflicts(state),
+        claimed_fields=claimed_fields(state),
         flags=assessment.flags,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
@@ -251,11 +256,11 @@ def amount_changes(pledge: PledgeState, entries: Sequence[AuditEntry]) -> list[A
     return sorted(changes.values(), key=lambda change: change.on)
 
 
-def conflicts(deal: Deal) -> list[Conflict]:
-    """The fields for which sources report different values."""
+def claimed_fields(deal: Deal) -> list[ClaimedField]:
+    """The fields that have claims."""
     claims: dict[str, list[ClaimState]] = {}
     items: tuple[Item, ...] = (*deal.pledges, *deal.sites, *deal.milestones)
     for item in items:
         for claim in item.claims:
             claims.setdefault(claim.field, []).append(claim)
-    return [Conflict(path, tuple(of_path)) for path, of_path in claims.items()]
+    return [ClaimedField(path, tuple(of_path)) for path, of_path in claims.items()]

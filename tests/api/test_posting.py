@@ -211,6 +211,14 @@ async def test_dry_run_does_not_use_up_the_idempotency_key(client: httpx.AsyncCl
     assert (await client.post(url, json=registered(), headers=key)).status_code == 201
 
 
+CLAIM = {
+    "type": "claim_reported",
+    "claim": "herald",
+    "field": "/pledges/total/amount",
+    "value": {"value": "4", "currency": "USD"},
+}
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+
 REFUSALS: dict[str, tuple[list[Any], Any]] = {
     "not-registered": ([], pledged()),
     "already-registered": ([registered()], registered()),
@@ -236,7 +244,8 @@ REFUSALS: dict[str, tuple[list[Any], Any]] = {
         announced("2025-07-01", "deals_unrelated", relation="part_of", deal="another"),
     ),
     "merge-target-unknown": ([registered()], {"event": {"type": "deal_merged", "into": "no-such-deal"}}),
-    "event-unknown": ([registered()], voided("00000000-0000-7000-8000-000000000000")),
+    "event-unknown": ([registered()], voided(NOWHERE)),
+    "claim-about-unrelated": ([registered(), pledged()], {"event": {**CLAIM, "about": NOWHERE}}),
     "claim-unknown": ([registered()], {"event": {"type": "claim_retracted", "claim": "herald"}}),
 }
 
@@ -252,6 +261,26 @@ async def test_conflict_with_the_history_is_refused_with_the_rule(service: Servi
     assert (answer.status_code, problem["code"], problem["rule"]) == (409, "rule_broken", rule), problem
     assert len(problem["detail"]) > 30
     assert await service.size() == size
+
+
+async def test_claim_with_another_effective_date_than_its_event_is_invalid(
+    client: httpx.AsyncClient, slug: str
+) -> None:
+    url = f"/v1/deals/{slug}/events"
+    posted = (await client.post(url, json=[registered(), pledged(), revised("2025-07-01", "7")])).json()["events"]
+    other = {"event": {**CLAIM, "claim": "other"}}
+    refused = await client.post(url, json=[other, {"effective_on": "2025-07-02", "event": CLAIM}])
+    assert refused.status_code == 422, refused.text
+    (error,) = refused.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/1/effective_on", "claim_date")
+    recorded = await client.post(url, json={"effective_on": "2025-07-01", "event": CLAIM})
+    assert recorded.status_code == 201, recorded.text
+    claims = (await client.get(f"/v1/deals/{slug}")).json()["pledges"][0]["claims"]
+    assert [c["about"] for c in claims if c["claim"]] == [posted[2]["id"]]
+    of_claim = recorded.json()["events"][0]["id"]
+    refused = await client.post(url, json=corrected(of_claim, effective_on="2025-07-02"))
+    pointers = [error["pointer"] for error in refused.json()["errors"]]
+    assert (refused.status_code, pointers) == (422, ["/event/replacement/effective_on"])
 
 
 async def test_correction_that_invalidates_later_events_is_refused_with_their_ids(

@@ -196,6 +196,32 @@ def test_provenance_of_a_preferred_claim_names_claim_and_preference() -> None:
     assert blamed(log, position=claim.position)[FIELD].preferred_by is None
 
 
+def test_provenance_after_a_retraction_is_the_event_that_set_the_value_shown() -> None:
+    log, announced = pledged()
+    log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    log.admit(ClaimRetracted(claim="herald"))
+    named = blamed(log)[FIELD]
+    assert (named.value, named.before, named.event, named.preferred_by) == (usd("5"), None, announced.id, None)
+
+
+def test_provenance_after_a_withdrawn_preference_is_the_event_that_set_the_value_shown() -> None:
+    log, announced = pledged()
+    log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    log.admit(ClaimPreferred(field=FIELD))
+    named = blamed(log)[FIELD]
+    assert (named.value, named.before, named.event, named.preferred_by) == (usd("5"), None, announced.id, None)
+
+
+def test_provenance_of_a_value_that_replaces_an_equal_preferred_claim_is_its_own_event() -> None:
+    log, _ = pledged()
+    log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    revised = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
+    assert (blamed(log)[FIELD].event, blamed(log)[FIELD].preferred_by) == (revised.id, None)
+
+
 def test_provenance_of_an_inferred_stage_is_the_event_that_implies_it() -> None:
     log = LogBuilder()
     announced = log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2024-06-16")

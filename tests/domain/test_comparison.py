@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import Change
 from registry.domain.fold import DEALS
@@ -93,11 +95,29 @@ def test_voided_correction_is_no_change() -> None:
 
 def test_voided_event_recorded_again_is_not_growth() -> None:
     log, wrong = pledged("5")
-    log.void(wrong)
-    log.admit(PledgeAnnounced(pledge="total", amount=usd("7")), "2024-06-16")
+    void = log.void(wrong)
+    again = log.admit(PledgeAnnounced(pledge="total", amount=usd("7")), "2024-06-16")
     comparison = compare_at(log, {"position": wrong.position}, {})
-    assert kinds(comparison) == [("record", "5", None), ("learned_late", None, "7")]
-    assert not {"grew", "shrank"} & set(whats(comparison))
+    assert kinds(comparison) == [("record", "5", "7")]
+    assert next(c for c in comparison.changes if c.path == FIELD).causes == (void.id, again.id)
+    assert whats(comparison) == ["re_recorded"]
+
+
+def test_voided_event_recorded_again_under_another_id_is_not_growth() -> None:
+    log, wrong = pledged("5")
+    log.void(wrong)
+    log.admit(PledgeAnnounced(pledge="programme", amount=usd("7")), "2024-06-16")
+    comparison = compare_at(log, {"position": wrong.position}, {})
+    assert set(whats(comparison)) == {"re_recorded"}
+
+
+def test_new_statement_after_a_void_is_a_real_world_change() -> None:
+    log, wrong = pledged("5", published="2024-06-16")
+    log.void(wrong)
+    log.now = datetime(2026, 1, 8, tzinfo=UTC)
+    log.admit(PledgeAnnounced(pledge="next", amount=usd("7")), "2026-01-07", published="2026-01-07")
+    comparison = compare_at(log, {"position": wrong.position}, {})
+    assert set(whats(comparison)) == {"corrected", "stated"}
 
 
 def test_claim_and_its_retraction_are_source_changes() -> None:
@@ -109,19 +129,31 @@ def test_claim_and_its_retraction_are_source_changes() -> None:
     first = compare_at(log, {"position": announced.position}, {"position": reported})
     assert {(c.kind, c.path) for c in first.changes} == {("source", "/pledges/total/claims")}
     preferred = compare_at(log, {"position": reported}, {"position": reported + 1})
-    assert kinds(preferred) == [("record", "5", "7")]
+    assert kinds(preferred) == [("source", "5", "7")]
+    assert set(whats(preferred)) == {"preferred"}
     taken_back = compare_at(log, {"position": reported + 1}, {})
     assert kinds(taken_back) == [("source", "7", "5")]
     assert set(whats(taken_back)) == {"claimed"}
 
 
-def test_new_preferred_claim_is_a_source_change_and_then_a_record_change() -> None:
+def test_claim_that_agrees_with_the_value_shown_is_corroborated_in_a_comparison() -> None:
+    log, announced = pledged()
+    log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("5", qualifier="about")))
+    agreed = log.events[-1].position
+    log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
+    assert whats(compare_at(log, {"position": announced.position}, {"position": agreed})) == ["corroborated"]
+    assert whats(compare_at(log, {"position": agreed}, {})) == ["claimed"]
+    assert whats(compare_at(log, {"position": announced.position}, {})) == ["claimed", "corroborated"]
+
+
+def test_new_preferred_claim_is_a_claim_and_a_preference_but_no_correction() -> None:
     log, announced = pledged()
     log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     comparison = compare_at(log, {"position": announced.position}, {})
-    assert kinds(comparison) == [("record", "5", "7")]
+    assert kinds(comparison) == [("source", "5", "7")]
     assert next(c for c in comparison.changes if c.path == FIELD).causes == (preferred.id,)
+    assert set(whats(comparison)) == {"claimed", "preferred"}
 
 
 def test_reversed_comparison_reverses_the_changes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -48,6 +50,24 @@ def test_amount_grew_or_shrank_only_if_the_amounts_are_comparable(
     log.admit(PledgeRevised(pledge="total", amount=after), "2024-06-20")
     comparison = compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
     assert [m.what for m in portfolio_changes(comparison) if m.change and m.change.path == FIELD] == [what]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"amount": usd("5"), "amount_basis": "annual"}, {"amount": usd("50"), "amount_basis": "total"}),
+        ({"amount": usd("50"), "amount_basis": "total"}, {"amount": usd("5"), "amount_basis": "annual"}),
+        ({"amount": usd("5")}, {"amount": usd("50"), "amount_basis": "total"}),
+        ({"amount": usd("5"), "amount_basis": "annual"}, {"amount_basis": "total"}),
+        ({"amount": usd("5")}, {"amount": Amount(value="7000", currency="KRW")}),
+    ],
+)
+def test_change_of_amount_basis_or_currency_is_restated(before: dict[str, Any], after: dict[str, Any]) -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="total", **before), "2024-06-16")
+    log.admit(PledgeRevised(pledge="total", **after), "2024-06-20")
+    comparison = compare_at(log, {"effective_on": "2024-06-16"}, {"effective_on": "2024-06-20"})
+    assert set(whats(comparison)) == {"restated"}
 
 
 def test_first_amount_of_a_deal_is_stated_and_not_growth() -> None:

@@ -120,7 +120,7 @@ def test_claim_about_a_registration_or_another_claim_is_refuse(which: int) -> No
     """Otherwise the places of two claims in the fold could depend on each other."""
     log, _ = disputed()
     claim = ClaimReported(claim="c", field=FIELD, value=usd("8"), about=log.events[which].id)
-    assert refuse(log, claim).refusal.code == "event-unknown"
+    assert refuse(log, claim).refusal.code == "claim-about-unrelated"
 
 
 def test_claims_corrected_to_be_about_each_other_are_refused_or_unapplied() -> None:

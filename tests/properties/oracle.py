@@ -122,9 +122,11 @@ def fold_states(  # noqa: C901 - the rule in one piece
     effective: date | None = None,
     published: date | None = None,
     position: int | None = None,
+    preferences: bool = True,
 ) -> tuple[list[State], list[UUID]] | None:
     """The shown state after each step of the fold, the registration first, and the ids of the unapplied events.
 
+    Without `preferences` every field shows the value that the deal's own events set.
     None if the deal was not known by then.
     """
     recorded = [e for e in events if position is None or e.position <= position]
@@ -149,21 +151,43 @@ def fold_states(  # noqa: C901 - the rule in one piece
             return None
     visible.sort(key=lambda w: w["key"])
     state = registered_state(slug, registration["event"] if registration else None)
-    preferred = preferred_claims(contents)
-    claimable = {w["id"] for w in visible if w["type"] not in CLAIM_TYPES}
+    preferred = preferred_claims(contents) if preferences else {}
+    with_effect: dict[UUID, Content] = {}
     states = [shown_state(state, preferred, visible)]
     unapplied = []
     for content in visible:
         try:
-            if content["type"] == "claim_reported" and content["event"].about not in {None, *claimable}:
-                raise NotApplicable
+            if content["type"] == "claim_reported" and content["event"].about is not None:
+                about = with_effect.get(content["event"].about)
+                if about is None or not sets_field(about, content["event"].field):
+                    raise NotApplicable
             after = copy_state(state)
             apply_event(after, content)
+            if after != state or content["type"] != "milestone_reached":
+                with_effect[content["id"]] = content
             state = after
         except NotApplicable:
             unapplied.append(content["id"])
         states.append(shown_state(state, preferred, visible))
     return states, unapplied
+
+
+def sets_field(content: Content, path: str) -> bool:
+    """Whether an event that had an effect set a field: it announced the item, or gave the field a value again."""
+    _, items, key, field = path.split("/")
+    event = content["event"]
+    if getattr(event, items[:-1], None) != key:
+        return False
+    match content["type"]:
+        case "pledge_announced" | "site_announced" | "milestone_scheduled":
+            return bool(content["type"].split("_")[0] == items[:-1])
+        case "pledge_revised" | "pledge_confirmed" | "site_revised" | "milestone_rescheduled":
+            given: Any = getattr(event, field, UNSET)
+            return bool(content["type"].split("_")[0] == items[:-1]) and given is not UNSET
+        case "milestone_reached":
+            return (items, field) == ("milestones", "reached")
+        case _:
+            return False
 
 
 def state_of(slug: str, events: Sequence[Recorded], **as_of: Any) -> State | None:

@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
+from registry.events.edtf import first_day, last_day
+
 LADDER = ["intention", "signed", "committed", "construction", "operating"]
 
 Content = dict[str, Any]
@@ -98,6 +100,8 @@ def supersede_claims(item: State, field: str) -> None:
     for claim in item.get("claims", []):
         if claim["field"].endswith("/" + field) and claim["status"] == "standing":
             claim["status"] = "superseded"
+        if claim["field"].endswith("/" + field):
+            claim["set_again"] = True
 
 
 PLEDGE = "amount amount_basis commitment additional_to by horizon purpose"
@@ -297,8 +301,34 @@ def claim(state: State, content: Content) -> None:
             "status": "standing",
             "followed": False,
             "rule": None,
+            "corroborated": False,
+            "set_again": False,
         }
     )
+
+
+def agree(one: Any, two: Any) -> bool:
+    """Whether two values of a field agree: one amount in any currency, a date that contains the other, or equality."""
+    one, two = (msgspec.to_builtins(value) for value in (one, two))
+    if one is None or two is None:
+        return False
+    if isinstance(one, dict):
+        return any(a == b for a in stated(one) for b in stated(two))
+    if is_loose_date(one) and is_loose_date(two):
+        days = [(first_day(d), last_day(d)) for d in (one, two)]
+        return any(a <= c and d <= b for (a, b), (c, d) in (days, reversed(days)))
+    return bool(one == two)
+
+
+def stated(amount: State) -> list[State]:
+    """The amount in each of its currencies, without "about"."""
+    names = ("currency", "value", "low", "high", "qualifier")
+    figures = [{k: v for k, v in f.items() if k in names and v} for f in (amount, *(amount.get("stated_as") or ()))]
+    return [{k: v for k, v in f.items() if v not in ("about", "exact")} for f in figures if len(f) > 1]
+
+
+def is_loose_date(value: Any) -> bool:
+    return isinstance(value, str) and value[:4].isdigit() and len(value) >= 4
 
 
 def items_with_claims(state: State) -> list[State]:
@@ -316,16 +346,20 @@ def shown_state(state: State, preferred: dict[str, UUID | None], visible: list[C
         claims = []
         for path in fields:
             of_field = [c for c in item["claims"] if c["field"] == path]
-            current = [c for c in of_field if c["status"] != "superseded"]
+            current = [c for c in of_field if not c["set_again"]]
             selected = [c for c in of_field if c["event"] == preferred.get(path) and c["status"] == "standing"]
             field = path.split("/")[3]
+            recorded = item[field]
+            if selected:
+                item[field] = selected[0]["value"]
+                selected[0].update(followed=True, rule="preferred")
             if current:
                 setter = next((w for w in visible if w["id"] == current[0]["about"]), None)
                 claims.append(
                     {
                         "claim": None,
                         "field": path,
-                        "value": item[field],
+                        "value": recorded,
                         "about": current[0]["about"],
                         "event": current[0]["about"],
                         "published_on": setter["published_on"] if setter else None,
@@ -333,11 +367,12 @@ def shown_state(state: State, preferred: dict[str, UUID | None], visible: list[C
                         "status": "standing",
                         "followed": not selected,
                         "rule": None if selected else "as_announced",
+                        "corroborated": agree(recorded, item[field]),
                     }
                 )
-            if selected:
-                item[field] = selected[0]["value"]
-                selected[0].update(followed=True, rule="preferred")
+            for claimed in of_field:
+                claimed["corroborated"] = claimed["status"] == "standing" and agree(claimed["value"], item[field])
+                del claimed["set_again"]
             claims += of_field
         item["claims"] = claims
     by = {

@@ -352,11 +352,17 @@ def test_13_provenance_names_the_event_that_set_each_field(log: LogBuilder, data
         assert fields_by_path == []
         return
     states, _ = expected
+    own = oracle.fold_states(log.slug, log.events, **point, preferences=False)
+    assert own is not None
     assert shown.registration is not None
     events = [shown.registration.recorded.id, *(p.applied.id for p in shown.steps)]
-    fields = [_fields(state) for state in states]
-    assert {b.path: plain(b.value) for b in fields_by_path} == fields[-1]
+    shown_fields, own_fields = ([_fields(state) for state in states] for states in (states, own[0]))
+    assert {b.path: plain(b.value) for b in fields_by_path} == shown_fields[-1]
     for b in fields_by_path:
+        # A claim's value is shown from the claim on; any other value was set by a step of the deal's own events.
+        of_claim = shown_fields[-1][b.path] != own_fields[-1].get(b.path)
+        assert (b.preferred_by is not None) == (of_claim and not b.path.endswith("/claims"))
+        fields = shown_fields if of_claim or b.path.endswith("/claims") else own_fields
         at = events.index(b.event)
         assert fields[at][b.path] == plain(b.value)
         assert all(later.get(b.path) == plain(b.value) for later in fields[at:])

@@ -150,6 +150,7 @@ NOT_ON_PAGES: set[tuple[type[Struct], str]] = {
 NOT_IN_SHOW: set[tuple[type[Struct], str]] = {
     (ClaimState, "about"),
     (ClaimState, "claim"),
+    (ClaimState, "corroborated"),
     (ClaimState, "followed"),
     (ClaimState, "rule"),
     (ConditionState, "authority"),

@@ -20,21 +20,40 @@ from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_ev
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules, Timeline
 from registry.domain.history import AsOf, StateAsOf, state_as_of
-from registry.events.types import ClaimPreferred, ClaimReported, Recorded
+from registry.events.types import (
+    ClaimPreferred,
+    ClaimReported,
+    ConditionSet,
+    MilestoneScheduled,
+    PledgeAnnounced,
+    Recorded,
+    SiteAnnounced,
+)
+
+# The events that make an item. The id of an item is never used twice, so a second one is about the same item.
+_ANNOUNCEMENTS = (PledgeAnnounced, SiteAnnounced, MilestoneScheduled, ConditionSet)
 
 S = TypeVar("S", bound=Struct)
 
 Kind = Literal["world", "record", "source", "learned_late"]
 
+Act = Literal["preference", "re_recording"]
+"""What an editor did, where a change is neither a correction nor a claim: selected a claim, or voided an event and
+recorded it again."""
+
 
 class AttributedChange(Struct, frozen=True, kw_only=True):
-    """A change of a field between two points, of one kind, with the events that caused it."""
+    """A change of a field between two points, of one kind, with the events that caused it.
+
+    `act` is set where an editor selected a claim (kind `source`), or voided an event and recorded it again (`record`).
+    """
 
     path: str
     before: Any
     after: Any
     kind: Kind
     causes: tuple[UUID, ...]
+    act: Act | None = None
 
 
 class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
@@ -60,8 +79,8 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S])
     - `world`: an event took effect or was published in between, or was recorded in between and belongs to that time.
     - `learned_late`: an event was recorded only after the earlier record, though it was in effect at that point and
       older than that record.
-    - `record`: a correction, a void or a preference.
-    - `source`: a claim was reported or retracted.
+    - `record`: a correction or a void, and what was recorded again after a void.
+    - `source`: a claim was reported or retracted, or another claim is preferred.
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
@@ -104,6 +123,7 @@ class _Step(Struct, frozen=True, kw_only=True):
 
     kind: Kind
     causes: tuple[UUID, ...]
+    act: Act | None = None
     known: bool | None = None
     base: bool = False
     event: UUID | None = None
@@ -125,6 +145,7 @@ class _StepSequence(Generic[S]):
         self.recorded_between = [e for e in events if (e.id in self.a_recorded) != (e.id in self.b_recorded)]
         self.targets = target_events(events)
         self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
+        self.re_recorded = self._re_recorded()
 
     def in_order(self) -> Iterator[_Step]:
         if self.a.state is None and self.b.state is None:
@@ -171,11 +192,30 @@ class _StepSequence(Generic[S]):
             elif after is None:
                 kind = self._kind(present, self.b_as_of, self.b_recorded)
             causes: tuple[UUID, ...] = (event,)
-            if kind == "record":
+            act: Act | None = None
+            if event in self.re_recorded:
+                kind, act, causes = "record", "re_recording", self.re_recorded[event]
+            elif kind == "record":
                 causes = self._bookkeeping_causes(self._dependencies(present.effective))
-            step = _Step(kind=kind, causes=causes, event=event, ordered=after)
+            step = _Step(kind=kind, causes=causes, act=act, event=event, ordered=after)
             (record if kind == "record" else entered if before is None else left).append((present.key, step))
         return _in_fold_order(record), _in_fold_order(left)[::-1], _in_fold_order(entered)
+
+    def _re_recorded(self) -> dict[UUID, tuple[UUID, ...]]:
+        """Each event voided between the points and recorded again, and each that records one again: their causes."""
+        between = {e.id for e in self.recorded_between}
+        effective_events = {effective.recorded.id: effective for effective in self.b.effective_events}
+        causes: dict[UUID, tuple[UUID, ...]] = {}
+        for voided in self.a.steps:
+            id = voided.applied.id
+            void = effective_events[id].voided_by if id in effective_events else None
+            if void is None or void.id not in between:
+                continue
+            for entered in self.b.steps:
+                recorded = entered.effective.recorded
+                if recorded.position > void.position and recorded.id in between and _records_again(entered, voided):
+                    causes[id] = causes[recorded.id] = (void.id, recorded.id)
+        return causes
 
     def _kind(self, present: OrderedEvent, absent_as_of: AsOf, absent_recorded: set[UUID]) -> Kind:
         """The kind of an event that is in one fold only.
@@ -234,9 +274,28 @@ class _StepSequence(Generic[S]):
                 for e in self.recorded_between
                 if self.targets.get(e.id, e.id) in about and e.type in BOOKKEEPING_TAGS
             )
-            step = _Step(kind="record", causes=causes, preference=field)
+            step = _Step(kind="source", causes=causes, act="preference", preference=field)
             (early if after is None or after in self.a_steps else late).append(step)
         return early, late
+
+
+_ITEM_FIELDS = ("pledge", "site", "milestone", "condition", "organization", "claim")
+
+
+def _records_again(new: OrderedEvent, voided: OrderedEvent) -> bool:
+    """Whether an event states again what a voided event stated.
+
+    It does if it announces the same item, or if it is about the same item or of the same type, and has the same
+    effective date or a source in common.
+    """
+    event, old = new.applied.event, voided.applied.event
+    items = [[(name, getattr(e, name)) for name in _ITEM_FIELDS if getattr(e, name, None)][:1] for e in (event, old)]
+    same_item, same_type = bool(items[0]) and items[0] == items[1], type(event) is type(old)
+    if same_item and same_type and isinstance(event, _ANNOUNCEMENTS):
+        return True
+    same_day = new.key[0] == voided.key[0]
+    pages = [{source.url or source for source in step.applied.sources} for step in (new, voided)]
+    return (same_item or same_type) and (same_day or not pages[0].isdisjoint(pages[1]))
 
 
 def _in_fold_order(steps: list[tuple[FoldKey, _Step]]) -> list[_Step]:
@@ -255,6 +314,7 @@ class _FieldChange(Struct):
     """A field's change of one kind, over all steps so far."""
 
     kind: Kind
+    act: Act | None
     before: Any
     after: Any
     causes: dict[UUID, None] = {}
@@ -299,10 +359,10 @@ class _DiffBuilder(Generic[S]):
             self.applied_events[event] = ordered.applied
 
     def _note(self, change: Change, step: _Step) -> None:
-        """Add a change to the field's last one if both have the same kind; a change that is undone disappears."""
+        """Add a change to the field's last one if both are of one kind and act; a change that is undone disappears."""
         changes = self.changes.setdefault(change.path, [])
-        if not changes or changes[-1].kind != step.kind:
-            changes.append(_FieldChange(kind=step.kind, before=change.before, after=change.after))
+        if not changes or (changes[-1].kind, changes[-1].act) != (step.kind, step.act):
+            changes.append(_FieldChange(kind=step.kind, act=step.act, before=change.before, after=change.after))
         last = changes[-1]
         last.after = change.after
         last.causes.update(dict.fromkeys(step.causes))
@@ -312,7 +372,7 @@ class _DiffBuilder(Generic[S]):
     def attributed_changes(self) -> list[AttributedChange]:
         """The changes, by field in the order of their first steps."""
         return [
-            AttributedChange(path=path, before=c.before, after=c.after, kind=c.kind, causes=tuple(c.causes))
+            AttributedChange(path=path, before=c.before, after=c.after, kind=c.kind, causes=tuple(c.causes), act=c.act)
             for path, changes in self.changes.items()
             for c in changes
         ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
 from registry.domain.audit.comparison import AttributedChange, Comparison, Kind
 from registry.domain.audit.diff import STATES
+from registry.domain.deal import PledgeState
+from registry.domain.items import find_item
+from registry.domain.stages import StageState
 from registry.events.edtf import last_day
-from registry.events.values import Amount
+from registry.events.values import Amount, Stage
 
 S = TypeVar("S", bound=Struct)
 
@@ -28,7 +31,10 @@ What = Literal[
     "stage_moved",
     "corrected",
     "learned_late",
+    "re_recorded",
     "claimed",
+    "corroborated",
+    "preferred",
 ]
 
 
@@ -48,7 +54,11 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
     - A further pledge makes a deal grow that had a disclosed amount before.
     - `stated`: an amount was disclosed for the first time. Unknown is not 0, so the deal did not grow. `unstated`: the
       amount is no longer disclosed.
-    - `restated`: the new amount cannot be compared with the old one (another currency, a range).
+    - `restated`: the new amount cannot be compared with the old one (another currency, a range), or the pledge states
+      another `amount_basis`: 50 in total is not ten times 5 a year.
+    - `re_recorded`: an event was voided and recorded again. Like a correction, it is a change of the record only.
+    - `corroborated`: a source gives the value that is shown; `claimed`: another one, or it takes a value back;
+      `preferred`: an editor selected another claim. None of them is a correction.
     """
     if comparison.before is None or comparison.after is None:
         known = next((c for c in comparison.changes if c.path in STATES), None)
@@ -57,27 +67,39 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
         return [PortfolioChange("appeared" if comparison.after is not None else "vanished", known.kind, known.causes)]
     changes: list[PortfolioChange] = []
     for change in comparison.changes:
-        meanings = _meanings(change, comparison.before, comparison.after)
+        meanings = _meanings(change, comparison)
         changes += [PortfolioChange(what, change.kind, change.causes, change) for what in meanings]
     return changes
 
 
-def _meanings(change: AttributedChange, before: Struct, after: Struct) -> list[What]:
+def _meanings(change: AttributedChange, comparison: Comparison[S]) -> list[What]:
     if change.kind == "record":
-        return ["corrected"]
+        return ["re_recorded" if change.act == "re_recording" else "corrected"]
     if change.kind == "source":
-        return ["claimed"]
-    what = _movement(change, before, after)
+        return ["preferred"] if change.act == "preference" else _source_meanings(change)
+    what = _movement(change, comparison)
     meanings: list[What] = [] if what is None else [what]
     return [*meanings, "learned_late"] if change.kind == "learned_late" else meanings
 
 
-def _movement(change: AttributedChange, before: Struct, after: Struct) -> What | None:
+def _source_meanings(change: AttributedChange) -> list[What]:
+    """Whether the claims that a change adds corroborate the value shown; a change of anything else is `claimed`."""
+    if not change.path.endswith("/claims"):
+        return ["claimed"]
+    earlier = {claim.claim for claim in change.before or ()}
+    added = {claim.corroborated for claim in change.after or () if claim.claim not in {None, *earlier}}
+    return ["corroborated" if corroborated else "claimed" for corroborated in sorted(added)] or ["claimed"]
+
+
+def _movement(change: AttributedChange, comparison: Comparison[S]) -> What | None:
     if change.path == "/stage":
-        return "stage_moved"
+        return "stage_moved" if _stage(change.before) != _stage(change.after) else None
     _, name, *rest = change.path.split("/", 3)
     if name == "pledges" and rest[1] == "amount":
-        return _amount_movement(change, rest[0], before, after)
+        return _amount_movement(change, rest[0], comparison)
+    if name == "pledges" and rest[1] == "amount_basis":
+        is_kept = all(_pledge(rest[0], state) for state in (comparison.before, comparison.after))
+        return "restated" if is_kept else None
     if name == "pledges" and rest[1] == "status" and "withdrawn" in (change.before, change.after) and change.before:
         return "shrank" if change.after == "withdrawn" else "grew"
     if name == "milestones" and rest[1] == "planned" and change.before and change.after:
@@ -86,23 +108,41 @@ def _movement(change: AttributedChange, before: Struct, after: Struct) -> What |
     return None
 
 
-def _amount_movement(change: AttributedChange, pledge: str, before: Struct, after: Struct) -> What | None:
+def _stage(stage: StageState | None) -> Stage | None:
+    return stage.value if stage else None
+
+
+def _pledge(pledge: str, state: Any) -> PledgeState | None:
+    return find_item(getattr(state, "pledges", ()), "pledge", pledge)
+
+
+def _amount_movement(change: AttributedChange, pledge: str, comparison: Comparison[S]) -> What | None:
     old, new = change.before, change.after
     if old is None or new is None:
+        before, after = comparison.before, comparison.after
         with_amount, without = (after, before) if old is None else (before, after)
-        known = any(p.pledge == pledge for p in getattr(without, "pledges", ()))
+        known = _pledge(pledge, without) is not None
         if not known and _is_part(pledge, with_amount):
             return None
-        if not known and any(p.amount for p in getattr(without, "pledges", ()) if p.status != "withdrawn"):
+        # A pledge that the record had by mistake, or lacked, is no amount that the deal had.
+        of_record = {c.path for c in comparison.changes if c.kind == "record"}
+        if not known and any(
+            p.amount
+            for p in getattr(without, "pledges", ())
+            if p.status != "withdrawn" and f"/pledges/{p.pledge}/pledge" not in of_record
+        ):
             return "grew" if old is None else "shrank"
         return "stated" if old is None else "unstated"
+    basis = f"/pledges/{pledge}/amount_basis"
+    if any(c.path == basis and c.kind != "record" for c in comparison.changes):
+        return "restated"
     directions = _bound_directions(old, new)
     if directions in ({1}, {0, 1}):
         return "grew"
     return "shrank" if directions in ({-1}, {0, -1}) else "restated"
 
 
-def _is_part(pledge: str, state: Struct) -> bool:
+def _is_part(pledge: str, state: Any) -> bool:
     """Whether a pledge is declared as part of another: it adds nothing to the whole."""
     return any(
         (r.relation == "part_of" and r.pledge == pledge)
