@@ -14,7 +14,8 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from registry.events.log_lock import LOCK_TIMEOUT_SECONDS, LOG_LOCK_KEY, log_transaction, terminate_on_timeout
+from registry.events import log_lock
+from registry.events.log_lock import LOG_LOCK_KEY, log_transaction, terminate_on_timeout
 from registry.infra.postgres import Connection, Pool
 
 HEAD = """
@@ -103,10 +104,10 @@ class WriteBatch:
             else:
                 assert_head = _numbered(ASSERT_HEAD, len(self._arguments))
                 statement = f"WITH {', '.join(self._parts)} {assert_head}"
-                async with pool.acquire(timeout=LOCK_TIMEOUT_SECONDS) as connection:
+                async with pool.acquire(timeout=log_lock.LOCK_TIMEOUT_SECONDS) as connection:
                     with terminate_on_timeout(connection):
                         arguments = (*self._arguments, *assertion)
-                        await connection.execute(statement, *arguments, timeout=LOCK_TIMEOUT_SECONDS)
+                        await connection.execute(statement, *arguments, timeout=log_lock.LOCK_TIMEOUT_SECONDS)
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError) as error:
             raise HeadMoved from error
 

@@ -21,7 +21,7 @@ import pytest
 
 from registry.append.requests import AppendResult
 from registry.errors import DatabaseUnavailable
-from registry.events import log_lock, store
+from registry.events import log_lock
 from registry.infra import postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, Embedded
@@ -128,7 +128,7 @@ async def test_server_that_does_not_answer_counts_as_unavailable(
         # A lock that is held for too long looks like a server that does not answer.
         async with log_lock.hold_log_lock(other, patience=PATIENCE):
             with monkeypatch.context() as impatient:
-                impatient.setattr(store, "LOCK_TIMEOUT_SECONDS", 0.3)
+                impatient.setattr(log_lock, "LOCK_TIMEOUT_SECONDS", 0.3)
                 with pytest.raises(DatabaseUnavailable):
                     await recorder.record(request("plant", pledged("one")))
         assert (await recorder.record(request("plant", pledged("two")))).version == 2
@@ -220,7 +220,8 @@ async def test_service_runs_on_every_installed_postgres(tmp_path: Path) -> None:
 def a_free_port() -> int:
     """A free port for a service that is killed and restarted.
 
-    Outside the range of ephemeral ports: between the kill and the restart, another process could be given such a port.
+    Outside the range of ephemeral ports: between the kill and the restart, the system could give such a port to another
+    process, or to the retrying client, which would then connect to itself.
     """
     for port in random.sample(range(20_000, 30_000), 100):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
