@@ -167,19 +167,25 @@ class Recorder:
         return submission.done
 
     async def _commit_loop(self) -> None:
-        while True:
-            while not self.queue_length and not self._closing:
-                self._work_available.clear()
-                await self._work_available.wait()
+        while await self._wait_for_work():
             submissions = self._dequeue()
-            if not submissions and self._closing:
-                return
+            if not submissions:
+                continue
             try:
                 await self._commit_and_reply(submissions)
             except Exception as error:
                 log.exception("recording failed", submissions=len(submissions))
                 self._invalidate_cache()
                 _reject_futures(submissions, error)
+
+    async def _wait_for_work(self) -> bool:
+        """Wait for a queued submission; False once the recorder closes and the queue is empty."""
+        while not self.queue_length:
+            if self._closing:
+                return False
+            self._work_available.clear()
+            await self._work_available.wait()
+        return True
 
     def _dequeue(self) -> list[_QueuedSubmission]:
         """The submissions of the next batch: interactive requests first, then imports."""
