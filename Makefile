@@ -51,13 +51,14 @@ clean: ## remove .venv, the demo's data and the caches of tools
 	@echo "Creating .venv with $(PYTHON) …"
 	@"$(PYTHON)" -m venv --clear .venv
 
+# --no-deps, because the files list every package, without those that a dependency declares and never imports (pyproject.toml).
 .venv/runtime: requirements.txt requirements-build.txt pyproject.toml | .venv/bin/python
 	@echo "Installing the requirements …"
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements.txt -r requirements-build.txt
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements.txt -r requirements-build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/runtime
 	@echo "Installing the requirements of the tests …"
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.txt
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements-dev.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""Requirements, the wheel, the container image and the compose file."""
+"""The compose file, the container image's build file and the script that creates the roles."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 import tomllib
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,12 @@ from registry.infra.embedded.server import OWNER_ROLE, Embedded
 from registry.infra.embedded.user import User
 from registry.infra.settings import SETTINGS, Settings, variable
 
-TOP = Path(__file__).parent.parent
-REQUIREMENTS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+TOP = Path(__file__).parents[2]
 KNOWN = {variable(name) for name in SETTINGS}
+UVICORN = {"FORWARDED_ALLOW_IPS"}
+"""Variables that uvicorn reads."""
+REFERENCE = re.compile(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}")
+"""A variable in the compose file, with its default, or required."""
 
 
 @pytest.fixture(scope="module")
@@ -35,52 +36,6 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("name", REQUIREMENTS)
-def test_requirements_are_pinned_by_hash_without_an_index(name: str) -> None:
-    text = (TOP / name).read_text()
-    pins = re.split(r"\n(?=\S)", re.sub(r"(?m)^#.*\n", "", text).strip())
-    assert pins
-    for pin in pins:
-        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+", pin), pin
-        assert "--hash=sha256:" in pin, pin
-    assert not re.search(r"://|--(extra-)?index|--find-links|^-", text)
-
-
-def test_every_dependency_has_a_pin() -> None:
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())
-    for wanted, name in (
-        (project["project"]["dependencies"], "requirements.txt"),
-        (project["dependency-groups"]["build"], "requirements-build.txt"),
-        (project["dependency-groups"]["dev"], "requirements-dev.txt"),
-    ):
-        pinned = re.findall(r"(?m)^([a-z0-9._-]+)", (TOP / name).read_text())
-        assert {re.match(r"[a-z0-9-]+", line)[0] for line in wanted} <= set(pinned)  # type: ignore[index]
-
-
-def test_wheel_contains_migrations_and_demo(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=TOP,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        archive.extractall(tmp_path / "installed")
-    assert {"registry/_migrations/env.py", "registry/demo/announcements.ndjson", "registry/py.typed"} <= names
-    assert not [name for name in names if name.startswith(("tests", "bench"))]
-    found = subprocess.run(
-        [sys.executable, "-c", "from registry.infra import postgres; print(postgres.migrations(), postgres.head())"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert found == [str(tmp_path / "installed" / "registry" / "_migrations"), postgres.head()]
-
-
 def test_compose_file_starts_services_in_order(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert services.keys() == {"postgres", "migrate", "registry"}
@@ -88,36 +43,66 @@ def test_compose_file_starts_services_in_order(compose: dict[str, Any]) -> None:
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert services["registry"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert "healthcheck" in services["postgres"]
-    assert "HEALTHCHECK" in (TOP / "Dockerfile").read_text()
     for service in services.values():
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
             assert (TOP / source).exists() if source.startswith(".") else source in compose["volumes"]
 
 
-def test_compose_file_uses_known_settings_and_contains_no_secret(compose: dict[str, Any]) -> None:
+def filled(text: str) -> str:
+    """A value of the compose file where only what is required is set."""
+    return REFERENCE.sub(lambda found: "x" * 32 if found[1] is None else found[1], text)
+
+
+def test_compose_file_passes_every_setting_and_contains_no_secret(compose: dict[str, Any]) -> None:
     given = compose["services"]["registry"]["environment"]
-    assert given.keys() <= KNOWN
-    filled = {
-        name: re.sub(r"\$\{\w+(?::-(\w[^}]*)|:\?[^}]*)?\}", lambda found: found[1] or "x" * 32, value)
-        for name, value in given.items()
-    }
-    settings = Settings.read(filled)
+    assert given.keys() == KNOWN | UVICORN
+    fixed = {name for name, value in given.items() if "${" not in value}
+    assert fixed == {"REGISTRY_DATA_DIR", "REGISTRY_HOST", "REGISTRY_PORT"}
+    settings = Settings.read({name: filled(value) for name, value in given.items()})
     assert postgres.role_of(settings.database_url or "") == "registry_app"
     assert postgres.role_of(settings.owner_url or "") == "registry_owner"
     assert settings.host == "0.0.0.0"
     text = (TOP / "docker-compose.yml").read_text()
     for password in re.findall(r"\$\{(\w*(?:PASSWORD|KEY))[^}]*\}", text):
-        assert f"${{{password}:?" in text, "a secret must be given: it has no default"
+        # REGISTRY_SIGNING_KEY is the path of a file.
+        assert password == "REGISTRY_SIGNING_KEY" or f"${{{password}:?" in text, "a secret has no default"
+
+
+def test_compose_file_keeps_the_defaults_of_settings(compose: dict[str, Any]) -> None:
+    given = compose["services"]["registry"]["environment"]
+    defaults = Settings.read({"REGISTRY_DATA_DIR": "/data"})
+    passed = Settings.read({name: filled(value) for name, value in given.items()})
+    changed = {name for name in SETTINGS if getattr(passed, name) != getattr(defaults, name)}
+    assert changed == {"database_url", "owner_url", "admin_key", "host"}
+
+
+def test_services_run_read_only_without_privileges(compose: dict[str, Any]) -> None:
+    for name in ("migrate", "registry"):
+        service = compose["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_container_uses_known_settings_and_needs_no_privileges() -> None:
     text = (TOP / "Dockerfile").read_text()
     assert set(re.findall(r"\b(REGISTRY_\w+)=", text)) <= KNOWN
-    assert re.search(r"(?m)^USER registry$", text)
+    user = re.search(r"(?m)^USER (\d+):(\d+)$", text)
+    assert user, "the user is a number, which an orchestrator can compare with 0"
+    assert int(user[1]) >= 10_000
+    assert "HEALTHCHECK" in text
     ignored = (TOP / ".dockerignore").read_text().splitlines()
     for source in re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", text):
         assert all(f"!{name}" in ignored for name in source.split())
+
+
+def test_container_has_the_label_of_the_version() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', (TOP / "Dockerfile").read_text()))
+    assert labels["version"] == project["version"]
+    assert labels["description"] == project["description"]
+    assert labels["licenses"] == project["license"]
 
 
 def test_roles_of_the_compose_file_can_migrate_and_serve(tmp_path: Path) -> None:

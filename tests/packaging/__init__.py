@@ -1,0 +1,1 @@
+"""Requirements, distributions, the container image and the compose file."""
