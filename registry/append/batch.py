@@ -369,9 +369,7 @@ def _encode_response(
 
 
 def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent]) -> list[Change]:
-    """What the events change in a deal's state, without the content that a redaction erases."""
-    if after.rules is not DEALS:
-        return []
+    """What the events change in the stream's state, without the content that a redaction erases."""
     changes = diff(before.state if before.events else None, after.state)
     if any(isinstance(event.recorded.event, EventRedacted) for event in events):
         return [msgspec.structs.replace(change, before=None) for change in changes]

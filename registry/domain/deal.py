@@ -20,7 +20,17 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.claims import ClaimState, report_claim, retract_claim, supersede_claims
 from registry.domain.items import find_item, insert_item, replace_item
 from registry.domain.refusal import Refusal
-from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, Inference, StageState, infer_stage
+from registry.domain.stages import (
+    BY_COMMITMENT,
+    BY_MILESTONE,
+    INSTRUMENT_SIGNED,
+    Inference,
+    StageState,
+    declare_stage,
+    infer_stage,
+    stage_before_withdrawal,
+    withdraw_stage,
+)
 from registry.errors import RuleBroken
 from registry.events.types import (
     ClaimPreferred,
@@ -225,13 +235,14 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
         case DealRevised():
             return replace(deal, **_given_fields(event, Deal))
         case StageChanged():
-            return replace(deal, stage=StageState(event.stage, "declared", on))
+            return replace(deal, stage=declare_stage(deal.stage, event.stage, on))
 
         case PledgeAnnounced():
             if find_item(deal.pledges, "pledge", event.pledge):
                 raise RuleBroken(Refusal("pledge-id-used", pledge=event.pledge))
             given = _given_fields(event, PledgeState)
             pledge = PledgeState(status="announced", announced_on=on, stated_on=on, **given)
+            deal = replace(deal, stage=stage_before_withdrawal(deal.stage))
             return _infer(insert_item(deal, "pledges", pledge), BY_COMMITMENT.get(event.commitment), on)
         case PledgeRevised():
             given = _given_fields(event, PledgeState)
@@ -244,7 +255,10 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), {**given, "status": "confirmed"})
             return _infer(deal, BY_COMMITMENT.get(given.get("commitment")), on)
         case PledgeWithdrawn():
-            return _change(deal, "pledges", _standing_pledge(deal, event.pledge), {"status": "withdrawn"})
+            deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), {"status": "withdrawn"})
+            if any(pledge.status != "withdrawn" for pledge in deal.pledges):
+                return deal
+            return replace(deal, stage=withdraw_stage(deal.stage, on))
         case DisbursementReported():
             pledge = _pledge(deal, event.pledge)
             disbursement = Disbursement(event.amount, event.by, event.period, on)
@@ -388,15 +402,22 @@ def _open_milestone(deal: Deal, key: str) -> MilestoneState:
     return milestone
 
 
+# What an organization that joins again in the same role states again: all fields but those that identify the party.
+_RESTATED = tuple(
+    name
+    for name in PartyState.__struct_fields__
+    if name in Party.__struct_fields__ and name not in ("organization", "role")
+)
+
+
 def _join_parties(deal: Deal, joining: tuple[Party, ...], on: date) -> Deal:
     for party in joining:
         memberships = [p for p in deal.parties if (p.organization, p.role) == (party.organization, party.role)]
-        if any(p.left_on is None for p in memberships):
-            continue
-        same_day = next((p for p in memberships if p.joined_on == on), None)
-        if same_day is not None:  # It left on the day that it had joined and joins again: one membership.
-            rejoined = replace(same_day, name=party.name or same_day.name, left_on=None)
-            deal = replace_item(deal, "parties", same_day, rejoined)
+        # A membership that ended on the day that it began goes on if the organization joins again on that day.
+        current = next((p for p in memberships if p.left_on is None or p.joined_on == on), None)
+        if current is not None:
+            stated = {name: value for name in _RESTATED if (value := getattr(party, name)) is not None}
+            deal = replace_item(deal, "parties", current, replace(current, left_on=None, **stated))
         else:
             deal = insert_item(deal, "parties", PartyState(party.organization, party.name, party.role, on))
     return deal

@@ -33,7 +33,7 @@ from registry.events.values import Control, Decimal, IdentifierScheme, Localized
 
 
 class NameState(Struct, frozen=True):
-    """A name of the organization in one language."""
+    """A name of the organization in one language, from `since`. Its kind is the one stated last."""
 
     name: str
     language: str
@@ -95,8 +95,10 @@ def evolve(organization: Organization, applied: AppliedEvent) -> Organization:  
         case OrganizationRegistered():
             raise RuleBroken(Refusal("already-registered", slug=organization.organization))
         case OrganizationNamed():
-            if any((n.name, n.language) == (event.name, event.language) for n in organization.names):
-                return organization
+            stated = [n for n in organization.names if (n.name, n.language) == (event.name, event.language)]
+            if stated:
+                names = tuple(replace(n, kind=event.kind) if n in stated else n for n in organization.names)
+                return replace(organization, names=names)
             name = NameState(event.name, event.language, event.kind, on)
             return replace(organization, names=(*organization.names, name))
         case OrganizationIdentified():

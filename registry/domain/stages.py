@@ -1,8 +1,9 @@
 """Stages of a deal: the ladder from intention to operation, inference, inactivity, and external stage codes.
 
 A stage is declared by a source or inferred by a named rule (`StageState.basis`); an inferred stage never replaces a
-later one. Inactivity is computed for the day of the question and stored nowhere: silence is not an event, and no news
-is not a withdrawal. Functions here are pure; the day is an argument.
+later one, except that a deal without any standing pledge left is inferred to be withdrawn until its next pledge.
+Inactivity is computed for the day of the question and stored nowhere: silence is not an event, and no news is not a
+withdrawal. Functions here are pure; the day is an argument.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Inference(Struct, frozen=True):
     rule: str
 
 
+ALL_PLEDGES_WITHDRAWN = "all-pledges-withdrawn"
+
 # A groundbreaking is a ceremony and proves no construction, so it implies nothing.
 INSTRUMENT_SIGNED = Inference("signed", "instrument-signed")
 BY_COMMITMENT: dict[str | None, Inference] = {
@@ -66,6 +69,26 @@ def infer_stage(current: StageState | None, inference: Inference | None, on: dat
     ):
         return current
     return StageState(inference.stage, "inferred", on, inference.rule)
+
+
+def declare_stage(current: StageState | None, stage: Stage, on: date) -> StageState:
+    """The stage that a source declares. One that declares the current stage again does not move its `since`."""
+    since = current.since if current is not None and current.value == stage else on
+    return StageState(stage, "declared", since)
+
+
+def withdraw_stage(current: StageState | None, on: date) -> StageState | None:
+    """The stage once no pledge stands: withdrawn, unless a source declared another or the deal was built already."""
+    if current is not None and (
+        current.basis == "declared" or current.value not in LADDER or current.value in ("construction", "operating")
+    ):
+        return current
+    return StageState("withdrawn", "inferred", on, ALL_PLEDGES_WITHDRAWN)
+
+
+def stage_before_withdrawal(current: StageState | None) -> StageState | None:
+    """The stage from which a new pledge is inferred: none, where it was withdrawn only because no pledge stood."""
+    return None if current is not None and current.rule == ALL_PLEDGES_WITHDRAWN else current
 
 
 class StageChange(Struct, frozen=True):

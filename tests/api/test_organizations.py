@@ -47,6 +47,25 @@ async def by_organization(client: httpx.AsyncClient, **asked: str) -> dict[str |
     return {group["key"]: group["columns"][0]["high"] for group in answer.json()["totals"]["groups"]}
 
 
+async def test_post_to_an_organization_answers_what_it_changes(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    slug = new_slug()
+    url = f"/v1/organizations/{slug}/events"
+    first = {"event": {"type": "organization_registered", "name": {"en": "Amazon Web Services"}}}
+    changes = (await client.post(url, json=first)).json()["changes"]
+    assert [(c["field"], c["before"]) for c in changes] == [("/organization", None), ("/name", None)]
+    named = announced("2025-06-16", "organization_named", name="AWS", language="en", kind="short")
+    for dry_run in ("true", "false"):
+        (change,) = (await client.post(url, json=named, params={"dry_run": dry_run})).json()["changes"]
+        assert (change["field"], change["before"]) == ("/names", [])
+        assert [(name["name"], name["kind"]) for name in change["after"]] == [("AWS", "short")]
+    assert (await client.post(url, json=named)).json()["changes"] == []
+    kind = announced("2025-06-20", "organization_named", name="AWS", language="en", kind="former")
+    (change,) = (await client.post(url, json=kind)).json()["changes"]
+    assert [n["kind"] for n in (*change["before"], *change["after"])] == ["short", "former"]
+
+
 async def test_totals_roll_up_to_the_parent_of_that_day(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     fund, manager, owner, deal = (new_slug() for _ in range(4))
     await organization(client, owner)

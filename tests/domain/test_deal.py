@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal, evolve, register
@@ -179,6 +180,10 @@ def test_current_party_that_joins_again_is_listed_once() -> None:
     log.admit(PartiesJoined(parties=(party, party)), ANNOUNCED)
     log.admit(PartiesJoined(parties=(party,)), LATER)
     assert len(log.state().parties) == 1
+    log.admit(PartiesJoined(parties=(replace(party, name=Localized(en="SK Holdings")),)), LATER)
+    log.admit(PartiesJoined(parties=(party,)), LATER)
+    assert [(p.name, p.joined_on) for p in log.state().parties] == [(Localized(en="SK Holdings"), day(ANNOUNCED))]
+    assert [p.name for p in log.state(effective_on=ANNOUNCED).parties] == [None]
 
 
 def test_party_can_rejoin_also_on_the_day_it_left() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.deduplication import normalize_name, suggest_duplicates
+from registry.domain.fold import ORGANIZATIONS
+from registry.domain.history import AsOf, state_as_of
 from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, ultimate_parents
 from registry.errors import RuleBroken
 from registry.events.types import (
@@ -24,7 +26,7 @@ from registry.events.types import (
     ParentSet,
 )
 from registry.events.values import Localized
-from tests.domain.builders import FIRST_INSTANT, day
+from tests.domain.builders import FIRST_INSTANT, LogBuilder, day
 
 
 def organization(slug: str, ko: str | None = None, en: str | None = None, *events: Event) -> Organization:
@@ -67,6 +69,21 @@ def test_organization_has_names_in_two_scripts_and_many_spellings() -> None:
         "Amazon Web Services, Inc.",
     ]
     assert aws.names[0].since == day("2024-10-01")
+
+
+def test_name_stated_again_with_another_kind_changes_its_kind_from_that_date() -> None:
+    log = LogBuilder(registered=False)
+    log.record(OrganizationRegistered(name=Localized(en="Amazon")), "2024-01-01")
+    log.record(OrganizationNamed(name="AWS", language="en", kind="short"), "2024-01-01", published="2024-01-01")
+    log.record(OrganizationNamed(name="AWS", language="en", kind="former"), "2025-03-01", published="2025-03-01")
+
+    def kinds(on: str) -> list[tuple[str, str, date]]:
+        state = state_as_of("aws", log.events, AsOf(effective_on=day(on)), ORGANIZATIONS).state
+        assert state is not None
+        return [(n.name, n.kind, n.since) for n in state.names]
+
+    assert kinds("2025-02-28") == [("AWS", "short", day("2024-01-01"))]
+    assert kinds("2025-03-01") == [("AWS", "former", day("2024-01-01"))]
 
 
 def test_organization_has_one_identifier_for_each_register() -> None:

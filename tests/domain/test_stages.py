@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.stages import GEM, IATI, INACTIVITY_RULE, LADDER, StageChange, StageState, inactivity, ladder
-from registry.events.types import MilestoneReached, MilestoneScheduled, PledgeAnnounced, StageChanged
+from registry.events.types import (
+    MilestoneReached,
+    MilestoneScheduled,
+    PledgeAnnounced,
+    PledgeRevised,
+    PledgeWithdrawn,
+    StageChanged,
+)
 from registry.events.values import Stage
 from tests.domain.builders import LogBuilder, day
+from tests.domain.comparisons import compare_at, whats
 
 
 def test_stage_shows_whether_it_was_declared_or_inferred() -> None:
@@ -22,6 +30,75 @@ def test_stage_shows_whether_it_was_declared_or_inferred() -> None:
     assert inferred == StageState("committed", "inferred", day("2025-06-16"), "amount-pledged")
     log.admit(StageChanged(stage="construction"), "2025-08-29")
     assert log.state().stage == StageState("construction", "declared", day("2025-08-29"))
+
+
+def test_declaring_the_current_stage_again_does_not_move_its_first_day() -> None:
+    log = LogBuilder()
+    log.admit(StageChanged(stage="signed"), "2025-06-16")
+    log.admit(StageChanged(stage="signed"), "2025-08-29")
+    assert log.state().stage == StageState("signed", "declared", day("2025-06-16"))
+    comparison = compare_at(log, {"effective_on": "2025-06-16"}, {"effective_on": "2025-08-29"})
+    assert whats(comparison) == []
+
+
+def test_declaring_an_inferred_stage_makes_it_declared_since_the_same_day_and_moves_nothing() -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="total", commitment="binding"), "2025-06-16")
+    log.admit(StageChanged(stage="committed"), "2025-08-29")
+    assert log.state().stage == StageState("committed", "declared", day("2025-06-16"))
+    comparison = compare_at(log, {"effective_on": "2025-06-16"}, {"effective_on": "2025-08-29"})
+    assert "stage_moved" not in whats(comparison)
+
+
+WITHDRAWN = StageState("withdrawn", "inferred", day("2025-10-01"), "all-pledges-withdrawn")
+
+
+def test_inferred_stage_is_withdrawn_with_the_last_standing_pledge() -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="one", commitment="binding"), "2025-06-16")
+    log.admit(PledgeAnnounced(pledge="two", commitment="intention"), "2025-06-16")
+    log.admit(PledgeWithdrawn(pledge="one"), "2025-09-01")
+    assert log.state().stage == StageState("committed", "inferred", day("2025-06-16"), "amount-pledged")
+    log.admit(PledgeWithdrawn(pledge="two"), "2025-10-01")
+    assert log.state().stage == WITHDRAWN
+
+
+def test_stage_of_a_deal_whose_only_pledge_implied_none_is_withdrawn_with_it() -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="one"), "2025-06-16")
+    log.admit(PledgeWithdrawn(pledge="one"), "2025-10-01")
+    assert log.state().stage == WITHDRAWN
+
+
+@pytest.mark.parametrize("kind", ["construction_started", "operations_started"])
+def test_inferred_construction_or_operation_outlasts_the_pledges(kind: Any) -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="one", commitment="binding"), "2025-06-16")
+    log.admit(MilestoneScheduled(milestone="m", kind=kind), "2025-06-16")
+    log.admit(MilestoneReached(milestone="m"), "2025-09-01")
+    before = log.state().stage
+    log.admit(PledgeWithdrawn(pledge="one"), "2025-10-01")
+    assert log.state().stage == before
+
+
+@pytest.mark.parametrize("stage", ["intention", "signed", "committed", "suspended"])
+def test_declared_stage_outlasts_the_pledges(stage: Stage) -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="one", commitment="intention"), "2025-06-16")
+    log.admit(StageChanged(stage=stage), "2025-09-01")
+    before = log.state().stage
+    log.admit(PledgeWithdrawn(pledge="one"), "2025-10-01")
+    assert log.state().stage == before
+
+
+def test_stage_of_a_withdrawn_deal_is_inferred_again_from_a_later_pledge() -> None:
+    log = LogBuilder()
+    log.admit(PledgeAnnounced(pledge="one", commitment="binding"), "2025-06-16")
+    log.admit(PledgeWithdrawn(pledge="one"), "2025-10-01")
+    log.admit(PledgeAnnounced(pledge="two"), "2025-11-01")
+    assert log.state().stage is None
+    log.admit(PledgeRevised(pledge="two", commitment="intention"), "2025-12-01")
+    assert log.state().stage == StageState("intention", "inferred", day("2025-12-01"), "intention-announced")
 
 
 def test_groundbreaking_implies_no_construction() -> None:

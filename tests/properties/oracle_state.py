@@ -115,15 +115,15 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
         case "deal_revised":
             revise(state, event, "title summary kind sectors")
         case "stage_changed":
-            state["stage"] = {"value": event.stage, "basis": "declared", "since": day, "rule": None}
+            current = state["stage"]
+            since = current["since"] if current and current["value"] == event.stage else day
+            state["stage"] = {"value": event.stage, "basis": "declared", "since": since, "rule": None}
         case "parties_joined":
             for party in event.parties:
                 same = {"organization": party.organization, "role": party.role}
-                if find(state["parties"], **same, left_on=None):
-                    continue
-                today = find(state["parties"], **same, joined_on=day)
-                if today is not None:
-                    today.update(left_on=None, name=party.name or today["name"])
+                member = find(state["parties"], **same, left_on=None) or find(state["parties"], **same, joined_on=day)
+                if member is not None:
+                    member.update(left_on=None, name=party.name or member["name"])
                 else:
                     state["parties"].append({**same, "name": party.name, "joined_on": day, "left_on": None})
         case "party_left":
@@ -172,6 +172,8 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                     "disbursed": (),
                 }
             )
+            if state["stage"] and state["stage"]["rule"] == "all-pledges-withdrawn":
+                state["stage"] = None
             commit(state, event.commitment, day)
         case "pledge_revised" | "pledge_confirmed" | "pledge_withdrawn" | "disbursement_reported":
             pledge = require(state["pledges"], pledge=event.pledge)
@@ -183,6 +185,11 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                 raise NotApplicable
             if content["type"] == "pledge_withdrawn":
                 pledge["status"] = "withdrawn"
+                standing = [p for p in state["pledges"] if p["status"] != "withdrawn"]
+                stage = state["stage"] or {"basis": "inferred", "value": "intention"}
+                if not standing and stage["basis"] == "inferred" and stage["value"] in LADDER[:3]:
+                    rule = "all-pledges-withdrawn"
+                    state["stage"] = {"value": "withdrawn", "basis": "inferred", "since": day, "rule": rule}
                 return
             if content["type"] == "pledge_confirmed":
                 pledge["status"] = "confirmed"
@@ -324,7 +331,11 @@ def stated(amount: State) -> list[State]:
     """The amount in each of its currencies, without "about"."""
     names = ("currency", "value", "low", "high", "qualifier")
     figures = [{k: v for k, v in f.items() if k in names and v} for f in (amount, *(amount.get("stated_as") or ()))]
-    return [{k: v for k, v in f.items() if v not in ("about", "exact")} for f in figures if len(f) > 1]
+    return [
+        {k: float(v) if k in ("value", "low", "high") else v for k, v in f.items() if v not in ("about", "exact")}
+        for f in figures
+        if not f.keys().isdisjoint({"value", "low", "high"})
+    ]
 
 
 def is_loose_date(value: Any) -> bool:

@@ -71,6 +71,7 @@ sites = st.sampled_from(["s1", "s2"])
 milestones = st.sampled_from(["m1", "m2"])
 organizations = st.sampled_from(["amazon", "sk"])
 claims = st.sampled_from(["c1", "c2", "c3"])
+bases = st.sampled_from([None, "annual", "total"])
 commitments = st.sampled_from([None, "intention", "pledge", "binding", "budget"])
 roles = st.sampled_from([None, "investor", "operator"])
 texts = st.builds(Localized, en=st.sampled_from(["one", "two"]))
@@ -100,6 +101,7 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
         PledgeAnnounced,
         pledge=pledges,
         amount=maybe(amounts),
+        amount_basis=bases,
         commitment=commitments,
         by=st.sampled_from([(), ("sk", "amazon")]),
     ),
@@ -107,6 +109,7 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
         PledgeRevised,
         pledge=pledges,
         amount=revised(amounts),
+        amount_basis=st.just(UNSET) | bases,
         commitment=revised(commitments),
         by=revised(st.just(("sk",))),
     ),
