@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.claims import ClaimState, report_claim, retract_claim, supersede_claims
-from registry.domain.items import find_item, insert_item, replace_item
+from registry.domain.items import ListItem, find_item, insert_item, replace_item, tuple_fields
 from registry.domain.refusal import Refusal
 from registry.domain.stages import (
     BY_COMMITMENT,
@@ -89,8 +89,11 @@ from registry.i18n import Label
 # --- the state --------------------------------------------------------------------------------------------------------
 
 
-class PartyState(Struct, frozen=True, gc=False):
+class PartyState(ListItem, frozen=True, gc=False):
     """An organization's part in the deal, from `joined_on` until `left_on`."""
+
+    id_fields = ("organization", "role", "joined_on")
+    order = ("joined_on", "organization", "role")
 
     organization: str
     name: Localized | None
@@ -108,8 +111,11 @@ class PartnershipState(Struct, frozen=True, gc=False):
     formed_on: date
 
 
-class ConditionState(Struct, frozen=True, gc=False):
+class ConditionState(ListItem, frozen=True, gc=False):
     """A condition that an authority set for the deal."""
+
+    id_fields = ("condition",)
+    order = ("set_on", "condition")
 
     condition: str
     text: Localized | None
@@ -127,12 +133,15 @@ class Disbursement(Struct, frozen=True, gc=False):
     reported_on: date
 
 
-class PledgeState(Struct, frozen=True, kw_only=True, gc=False):
+class PledgeState(ListItem, frozen=True, kw_only=True, gc=False):
     """An amount that parties say they will invest. `status` is announced, confirmed or withdrawn.
 
     Two or more organizations in `by` pledge jointly; how they split the amount is not disclosed. `stated_on` is the day
     from which the present amount applies.
     """
+
+    id_fields = ("pledge",)
+    order = ("announced_on", "pledge")
 
     pledge: str
     amount: Amount | None
@@ -149,8 +158,11 @@ class PledgeState(Struct, frozen=True, kw_only=True, gc=False):
     disbursed: tuple[Disbursement, ...] = ()
 
 
-class SiteState(Struct, frozen=True, kw_only=True, gc=False):
+class SiteState(ListItem, frozen=True, kw_only=True, gc=False):
     """A place with planned capacity: MW as an exact decimal, GPUs as a count. `status` is announced or dropped."""
+
+    id_fields = ("site",)
+    order = ("announced_on", "site")
 
     site: str
     name: Localized | None
@@ -167,8 +179,11 @@ class SiteState(Struct, frozen=True, kw_only=True, gc=False):
     claims: tuple[ClaimState, ...] = ()
 
 
-class MilestoneState(Struct, frozen=True, kw_only=True, gc=False):
+class MilestoneState(ListItem, frozen=True, kw_only=True, gc=False):
     """A dated step. `status` is planned, reached or cancelled; dates keep the precision of their source (EDTF)."""
+
+    id_fields = ("milestone",)
+    order = ("scheduled_on", "milestone")
 
     milestone: str
     kind: MilestoneKind | None
@@ -182,8 +197,11 @@ class MilestoneState(Struct, frozen=True, kw_only=True, gc=False):
     claims: tuple[ClaimState, ...] = ()
 
 
-class RelationState(Struct, frozen=True, gc=False):
+class RelationState(ListItem, frozen=True, gc=False):
     """This deal (or its `pledge`) is `relation` to `deal` (or its `other_pledge`); `source` is the declaring event."""
+
+    id_fields = ("relation", "pledge", "deal", "other_pledge")
+    order = ("since", "relation", "deal", "pledge", "other_pledge")
 
     relation: Relation
     deal: str
@@ -345,7 +363,7 @@ def _given_fields(event: Event, state: type[Struct]) -> dict[str, Any]:
     for name in _shared_fields(type(event), state):
         value = getattr(event, name)
         if value is not UNSET:
-            given[name] = () if value is None and name in ("by", "sectors") else value
+            given[name] = () if value is None and name in tuple_fields(state) else value
     return given
 
 

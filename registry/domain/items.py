@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from operator import attrgetter
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,16 +13,40 @@ from msgspec.structs import replace
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T", bound=Struct)
 
-# Each list is ordered by its items' first day and then by their id. The order depends on the items alone, so the same
-# events always show the same list, and a comparison can put a list together again.
-ORDER: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-    "parties": lambda p: (p.joined_on, p.organization, p.role or ""),
-    "pledges": lambda p: (p.announced_on, p.pledge),
-    "sites": lambda s: (s.announced_on, s.site),
-    "milestones": lambda m: (m.scheduled_on, m.milestone),
-    "relations": lambda r: (r.since, r.relation, r.deal, r.pledge or "", r.other_pledge or ""),
-    "conditions": lambda c: (c.set_on, c.condition),
-}
+
+class ListItem(Struct, frozen=True, gc=False):
+    """An item of a list of a state, with a path of its own: `/pledges/{pledge}`.
+
+    Attributes:
+        id_fields: The fields that make the item's id in its list. A single one has the list's name without its "s".
+        order: The fields by which the list is ordered: the item's first day, then its id. The order depends on the
+            items alone, so the same events always show the same list.
+    """
+
+    id_fields: ClassVar[tuple[str, ...]]
+    order: ClassVar[tuple[str, ...]]
+
+
+def order_key(item: ListItem) -> tuple[Any, ...]:
+    """The place of an item in its list."""
+    return tuple("" if value is None else value for value in attrgetter(*item.order)(item))
+
+
+@cache
+def item_types(state: type[Struct]) -> dict[str, type[ListItem]]:
+    """The lists of a state whose items have paths of their own, each with the type of its items."""
+    types: dict[str, type[ListItem]] = {}
+    for name, hint in get_type_hints(state).items():
+        item = get_args(hint)[0] if get_origin(hint) is tuple else None
+        if isinstance(item, type) and issubclass(item, ListItem):
+            types[name] = item
+    return types
+
+
+@cache
+def tuple_fields(struct: type[Struct]) -> frozenset[str]:
+    """The fields of a struct that are empty, not None, where nothing is known."""
+    return frozenset(name for name, hint in get_type_hints(struct).items() if get_origin(hint) is tuple)
 
 
 def find_item(items: tuple[T, ...], field: str, value: str) -> T | None:
@@ -32,10 +57,10 @@ def find_item(items: tuple[T, ...], field: str, value: str) -> T | None:
     return None
 
 
-def insert_item(state: S, name: str, new: Struct) -> S:
+def insert_item(state: S, name: str, new: ListItem) -> S:
     """The state with one more item in the list `name`."""
-    items, order = getattr(state, name), ORDER[name]
-    index = bisect_right(items, order(new), key=order)
+    items = getattr(state, name)
+    index = bisect_right(items, order_key(new), key=order_key)
     return replace(state, **{name: (*items[:index], new, *items[index:])})
 
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Disbursement
+from registry.domain.items import item_types
 from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
 from registry.events.values import Amount, Horizon, Localized, Party, StatedAmount
@@ -49,17 +50,14 @@ class ChangeLine(Struct, frozen=True):
 # The fields of an item that repeat its id, its first day or the event that the page shows.
 _OMITTED = frozenset(
     {
-        *("pledge", "site", "milestone", "condition", "organization", "relation", "deal", "other_pledge", "role"),
-        *("announced_on", "scheduled_on", "stated_on", "joined_on", "set_on", "since", "source", "claims"),
+        *(field for item in item_types(Deal).values() for field in (*item.id_fields, *item.order)),
+        *("stated_on", "source", "claims"),
     }
 )
 
 
 def _causes(change: Any) -> tuple[Any, ...]:
     return tuple(getattr(change, "causes", ()))
-
-
-_ITEM_KINDS = ("pledges", "sites", "milestones", "parties", "relations", "conditions")
 
 
 class ValueFormatter:
@@ -192,7 +190,7 @@ class ValueFormatter:
             parts = change.path.strip("/").split("/")
             if change.path in ("/deal", "/organization") or parts[-1] in ("claims", "stated_on"):
                 continue
-            if len(parts) == 3 and parts[0] in _ITEM_KINDS:
+            if len(parts) == 3 and parts[0] in item_types(Deal):
                 thing = f"/{parts[0]}/{parts[1]}"
                 if thing in whole or self._names_thing(parts, change):
                     if thing not in whole:
@@ -210,7 +208,7 @@ class ValueFormatter:
 
     def _names_thing(self, parts: list[str], change: Any) -> bool:
         """Whether a change is of the id of an item, which was added or removed then."""
-        named = {"parties": "organization", "relations": "relation"}.get(parts[0], parts[0].removesuffix("s"))
+        named = item_types(Deal)[parts[0]].id_fields[0]
         return parts[2] == named and (change.before is None or change.after is None)
 
     def _thing(self, path: str, changes: list[Any], names: Names | None) -> ChangeLine:

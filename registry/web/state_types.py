@@ -9,18 +9,10 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import ConditionState, Deal, MilestoneState, PartyState, PledgeState, RelationState, SiteState
+from registry.domain.deal import Deal
+from registry.domain.items import item_types
 from registry.domain.organization import Organization
 from registry.events.values import decode_hook
-
-_ITEMS: dict[str, type[Struct]] = {
-    "pledges": PledgeState,
-    "sites": SiteState,
-    "milestones": MilestoneState,
-    "conditions": ConditionState,
-    "parties": PartyState,
-    "relations": RelationState,
-}
 
 
 class Change(Struct, frozen=True):
@@ -42,8 +34,9 @@ def typed_change(change: Mapping[str, Any]) -> Change:
 def field_type(path: str) -> Any:
     """The type of a field of a deal's or organization's state."""
     _, name, *rest = path.split("/", 3)
-    if rest and name in _ITEMS:
-        return _hints(_ITEMS[name]).get(rest[1], Any)
+    items = item_types(Deal)
+    if rest and name in items:
+        return _hints(items[name]).get(rest[1], Any)
     return _hints(Deal).get(name) or _hints(Organization).get(name, Any)
 
 

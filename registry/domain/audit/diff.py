@@ -13,29 +13,9 @@ from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 from msgspec.structs import fields as struct_fields
 
-from registry.domain.deal import (
-    ConditionState,
-    Deal,
-    MilestoneState,
-    PartyState,
-    PledgeState,
-    RelationState,
-    SiteState,
-)
-from registry.domain.items import ORDER
+from registry.domain.deal import Deal
+from registry.domain.items import ListItem, item_types, order_key, tuple_fields
 from registry.domain.organization import Organization
-
-# The lists whose items have paths of their own: the type of an item, and the fields that make its id.
-_ITEMS: dict[str, tuple[type[Struct], tuple[str, ...]]] = {
-    "pledges": (PledgeState, ("pledge",)),
-    "sites": (SiteState, ("site",)),
-    "milestones": (MilestoneState, ("milestone",)),
-    "conditions": (ConditionState, ("condition",)),
-    "parties": (PartyState, ("organization", "role", "joined_on")),
-    "relations": (RelationState, ("relation", "pledge", "deal", "other_pledge")),
-}
-# The fields of items that are lists: empty where they have no value.
-_LIST_FIELDS = frozenset({"by", "claims", "disbursed"})
 
 STATES: dict[str, type[Struct]] = {"/deal": Deal, "/organization": Organization}
 """The path of a state's own slug. A change of it means that the whole state appeared or vanished."""
@@ -68,25 +48,30 @@ def diff(before: Struct | None, after: Struct | None) -> list[Change]:
         return changes
     if before is None or after is None:
         known = before if before is not None else after
-        for name in known.__struct_fields__:  # type: ignore[union-attr]
+        assert known is not None
+        items = item_types(type(known))
+        for name in known.__struct_fields__:
             value = getattr(known, name)
-            if name in _ITEMS:
+            if name in items:
                 old, new = (value, ()) if after is None else ((), value)
-                _diff_items(name, old, new, changes)
+                _diff_items(name, items[name], old, new, changes)
             elif value is not None and value != ():
                 changes.append(Change(f"/{name}", value, None) if after is None else Change(f"/{name}", None, value))
         return changes
+    items = item_types(type(before))
     for name, old, new in zip(before.__struct_fields__, astuple(before), astuple(after), strict=True):
         if old is new or old == new:
             continue
-        if name in _ITEMS:
-            _diff_items(name, old, new, changes)
+        if name in items:
+            _diff_items(name, items[name], old, new, changes)
         else:
             changes.append(Change(f"/{name}", old, new))
     return changes
 
 
-def _diff_items(name: str, before: tuple[Struct, ...], after: tuple[Struct, ...], changes: list[Change]) -> None:
+def _diff_items(
+    name: str, kind: type[ListItem], before: tuple[Struct, ...], after: tuple[Struct, ...], changes: list[Change]
+) -> None:
     # Both lists have the same order and share most objects, so equal items at both ends are skipped.
     shared = min(len(before), len(after))
     start = 0
@@ -95,7 +80,7 @@ def _diff_items(name: str, before: tuple[Struct, ...], after: tuple[Struct, ...]
     end = 0
     while end < shared - start and before[-1 - end] is after[-1 - end]:
         end += 1
-    id_fields = _ITEMS[name][1]
+    id_fields = kind.id_fields
     old_items = {_item_id(item, id_fields): item for item in before[start : len(before) - end]}
     new_items = {_item_id(item, id_fields): item for item in after[start : len(after) - end]}
     for key, item in old_items.items():
@@ -140,14 +125,14 @@ def apply(state: Struct | None, changes: Iterable[FieldChange]) -> Struct | None
             fields[name] = change.after
             continue
         if name not in lists:
-            lists[name] = {_item_id(i, _ITEMS[name][1]): _as_dict(i) for i in getattr(state, name, ())}
+            lists[name] = {_item_id(i, i.id_fields): _as_dict(i) for i in getattr(state, name, ())}
         key, field = rest
         lists[name].setdefault(key, {})[field] = change.after
     if not known or kind is None:
         return None
     for name, items in lists.items():
-        rebuilt = (_make_item(name, values) for values in items.values())
-        fields[name] = tuple(sorted((item for item in rebuilt if item is not None), key=ORDER[name]))
+        rebuilt = (_make_item(item_types(kind)[name], values) for values in items.values())
+        fields[name] = tuple(sorted((item for item in rebuilt if item is not None), key=order_key))
     if state is not None:
         return replace(state, **fields)
     return kind(**{**{field.name: None for field in struct_fields(kind) if field.required}, **fields})
@@ -157,10 +142,9 @@ def _as_dict(item: Struct) -> dict[str, Any]:
     return dict(zip(item.__struct_fields__, astuple(item), strict=True))
 
 
-def _make_item(name: str, values: dict[str, Any]) -> Struct | None:
+def _make_item(kind: type[ListItem], values: dict[str, Any]) -> ListItem | None:
     """The item with these values; None if its id was cleared, which removes it from the list."""
-    kind, id_fields = _ITEMS[name]
-    if values.get(id_fields[0]) is None:
+    if values.get(kind.id_fields[0]) is None:
         return None
     blank = dict.fromkeys(kind.__struct_fields__)
-    return kind(**{f: () if v is None and f in _LIST_FIELDS else v for f, v in {**blank, **values}.items()})
+    return kind(**{f: () if v is None and f in tuple_fields(kind) else v for f, v in {**blank, **values}.items()})

@@ -10,8 +10,9 @@ from msgspec import Struct, structs
 
 from registry.domain.claims import CLAIMABLE
 from registry.domain.deal import Deal, Item
+from registry.domain.items import item_types
 from registry.errors import FieldError
-from registry.events.types import Event
+from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized
 from registry.i18n import LANGUAGES
 from registry.web.fields import LABEL_KINDS
@@ -27,13 +28,11 @@ EMPTY_ROWS = {"parties": 1, "sources": 0}
 MAX_OPTIONS = 40
 """A choice of more values, such as that of a currency, is a text field."""
 
-# The list of a deal's state that an id refers to, and the events that introduce a new id.
-_ITEMS = {"pledge": "pledges", "site": "sites", "milestone": "milestones", "condition": "conditions"}
+# The list of a deal's state that an id refers to, and the events that introduce a new id: the first type that has it.
+_ITEMS = {item.id_fields[0]: name for name, item in item_types(Deal).items() if len(item.id_fields) == 1}
 _INTRODUCES = {
-    "pledge_announced": "pledge",
-    "site_announced": "site",
-    "milestone_scheduled": "milestone",
-    "condition_set": "condition",
+    next(tag for tag, event in EVENT_TYPES.items() if id_field in event.__struct_fields__): id_field
+    for id_field in _ITEMS
 }
 _LONG_TEXTS = frozenset({"note", "reason"})
 _ADDRESSES = frozenset({"archived_url", "url"})
