@@ -17,6 +17,7 @@ from bench import workload
 from registry.append.batch import Batch
 from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
 from registry.append.requests import AppendRequest, Submission
+from registry.domain.calendar import Calendar
 from registry.domain.history import FoldedStream
 from registry.events import intake
 from registry.events.write_batch import Head
@@ -54,7 +55,7 @@ async def costs(deals: int, first: int) -> EventCost:
         decoding = time.process_time() - start
         for at in range(0, len(submissions), MAX_IMPORT_BATCH_EVENTS):
             start = time.process_time()
-            batch = Batch(head, frontier, cache)
+            batch = Batch(head, frontier, cache, Calendar())
             await batch.validate(None, submissions[at : at + MAX_IMPORT_BATCH_EVENTS], datetime.now(UTC))
             validated = time.process_time()
             await batch.as_one_statement()

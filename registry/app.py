@@ -19,6 +19,7 @@ from registry.api.problems import HANDLERS
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
+from registry.domain.calendar import Calendar
 from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
@@ -38,6 +39,7 @@ class Services(Struct):
     """What handlers depend on."""
 
     settings: Settings
+    calendar: Calendar
     pool: Pool
     recorder: Recorder
     streams: StreamReader
@@ -55,6 +57,7 @@ class Services(Struct):
 # The names under which handlers ask for them.
 DEPENDENCIES = {
     "settings": "settings",
+    "calendar": "calendar",
     "pool": "pool",
     "recorder": "recorder",
     "streams": "streams",
@@ -74,6 +77,7 @@ DEPENDENCIES = {
 async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
     """Open the pools and start the background tasks; stop them on exit."""
     assert settings.database_url is not None
+    calendar = Calendar(settings.time_zone)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
             await postgres.pool(settings.database_url, name="registry", timeout=STATEMENT_SECONDS)
@@ -100,6 +104,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             await stack.enter_async_context(recorder_pool),
             owner,
             clock_tolerance=timedelta(seconds=settings.clock_tolerance),
+            calendar=calendar,
         )
         await stack.enter_async_context(recorder)
         # Evidence too, and without a timeout: its first statement reads every stream.
@@ -117,10 +122,11 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         recorder.commit_listeners.append(feed.on_commit)
         webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
-        streams = StreamReader(pool, replicas)
+        streams = StreamReader(pool, replicas, calendar)
         organizations = OrganizationQueries(streams)
         yield Services(
             settings=settings,
+            calendar=calendar,
             pool=pool,
             recorder=recorder,
             streams=streams,

@@ -134,6 +134,12 @@ class NotFound(RegistryError):
     code = "not_found"
 
 
+class NotYetEffective(NotFound):
+    """Everything known of the deal at that point takes effect later; `link` leads to the deal on the first such day."""
+
+    code = "not_yet_effective"
+
+
 class MergedInto(RegistryError):
     """The stream that the request names is a duplicate that was merged into another."""
 

@@ -13,7 +13,6 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter
 from msgspec import Meta
-from msgspec.structs import replace
 
 from registry import schemas
 from registry.api import parameters
@@ -45,6 +44,7 @@ from registry.api.parameters import (
 from registry.api.responses import JSON, RawHeaders, RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import (
@@ -62,7 +62,7 @@ from registry.events.types import (
 )
 from registry.infra.keys import Scope
 from registry.queries.deals import DealQueries
-from registry.schemas import Memento, Timemap, encode
+from registry.schemas import deal_link, encode
 from registry.transparency.evidence import Evidence
 
 NOW = AsOf()
@@ -71,6 +71,7 @@ CERTIFICATE = "application/vnd.investment-registry.certificate+json"
 LINK_FORMAT = "application/link-format"
 
 _PRIVATE: RawHeaders = ((b"cache-control", b"no-cache"),)
+_JOINED: RawHeaders = ((b"cache-control", b"private, no-cache"),)
 _PUBLIC: RawHeaders = ((b"cache-control", b"public, no-cache"),)
 
 _CORRECTIONS = (
@@ -102,6 +103,7 @@ def required_scope(event: Event) -> Scope:
 async def record(
     request: Request,
     recorder: Recorder,
+    calendar: Calendar,
     kind: StreamKind,
     slug: str,
     decode: Callable[[bytes], list[Any]],
@@ -128,7 +130,8 @@ async def record(
             dry_run=dry_run,
         )
     )
-    headers = {"ETag": f'"{result.version}"', "Cache-Control": "no-store"}
+    tag = f"{result.version};{calendar.today()}" if kind == "deal" else str(result.version)
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-store"}
     if not dry_run:
         only = result.events[0].id if len(announcements) == 1 else None
         headers["Location"] = f"/v1/events/{only}" if only else f"/v1/{kind}s/{slug}/events"
@@ -160,6 +163,7 @@ class DealsController(Controller):
         request: Request,
         deal: DealSlug,
         recorder: NamedDependency[Recorder],
+        calendar: NamedDependency[Calendar],
         if_match: IfMatch = None,
         if_none_match: IfNoneMatchAny = None,
         idempotency_key: IdempotencyKey = None,
@@ -169,6 +173,7 @@ class DealsController(Controller):
         return await record(
             request,
             recorder,
+            calendar,
             "deal",
             deal,
             intake.announcements.decode_many,
@@ -201,20 +206,22 @@ class DealsController(Controller):
         certificate: Certificate = False,
     ) -> RawResponse[schemas.DealResponse]:
         """A deal's state, now or at any point in time."""
-        as_of = parameters.as_of(effective_on, published_on, recorded_at, position)
-        today = parameters.today()
-        if as_of.recorded_at is None and as_of.position is None and (moment := accepted_instant(accept_datetime)):
-            as_of = await deal_queries.first_memento(deal, replace(as_of, recorded_at=moment))
-        state = await (deal_queries.state_now(deal, today) if as_of == NOW else deal_queries.state(deal, as_of, today))
-        fixed = as_of.recorded_at is not None or as_of.position is not None
+        requested = as_of = parameters.as_of(effective_on, published_on, recorded_at, position)
+        if as_of.recorded_at is None and as_of.position is None and (accepted := accepted_instant(accept_datetime)):
+            as_of = await deal_queries.memento(deal, requested, accepted)
+        state = await (deal_queries.state_now(deal) if as_of == NOW else deal_queries.state(deal, as_of))
+        if expand is not None:
+            # What other records state now is joined, so the answer is no memento.
+            body = await deal_queries.expand(state, as_of, expand.split(","))
+            return RawResponse(body, 200, (*_memento_headers(deal, None, None), *_JOINED))
+        negotiated = None if as_of == requested or certificate else as_of
         # An answer that needed a key is not for shared caches. A redaction may change one that is final.
         cache_control = _PUBLIC if state.final and is_public(request) else _PRIVATE
-        headers = (*_memento_headers(deal, state.recorded_at if fixed else None), *cache_control)
+        headers = (*_memento_headers(deal, state.memento, negotiated), *cache_control)
         if certificate:
             evidence: Evidence = request.app.state.services.evidence
-            return RawResponse(await evidence.certificate(deal, as_of, today), 200, headers, CERTIFICATE.encode())
-        if expand is not None:
-            return RawResponse(await deal_queries.expand(state, as_of, expand.split(","), today), 200, headers)
+            resolved = await deal_queries.resolve(as_of)
+            return RawResponse(await evidence.certificate(deal, resolved.as_of), 200, headers, CERTIFICATE.encode())
         headers = (*headers, (b"etag", state.etag.encode()))
         if matches(if_none_match, state.etag):
             return not_modified(headers)
@@ -232,7 +239,7 @@ class DealsController(Controller):
         self, deal: DealSlug, deal_queries: NamedDependency[DealQueries], as_of: NamedDependency[AsOf]
     ) -> RawResponse[schemas.Provenance]:
         """Every field of a deal with the event that set it."""
-        return json_response(await deal_queries.provenance(deal, as_of, parameters.today()))
+        return json_response(await deal_queries.provenance(deal, as_of))
 
     @reading("/compare", "not_found")
     async def get_compare(
@@ -243,7 +250,7 @@ class DealsController(Controller):
         to_as_of: NamedDependency[AsOf],
     ) -> RawResponse[schemas.DealComparison]:
         """What changed between two points: in the world, in the record, at a source, or learned late."""
-        return json_response(await deal_queries.compare(deal, from_as_of, to_as_of, parameters.today()))
+        return json_response(await deal_queries.compare(deal, from_as_of, to_as_of))
 
     @reading(
         "/timemap",
@@ -253,26 +260,37 @@ class DealsController(Controller):
     async def get_timemap(
         self, deal: DealSlug, deal_queries: NamedDependency[DealQueries], accept: Accept = ""
     ) -> Response[schemas.Timemap]:
-        """Every moment at which the deal's state changed (RFC 7089 §5)."""
-        path = f"/v1/deals/{deal}"
-        moments = [(f"{path}?position={m.position}", m) for m in await deal_queries.timemap(deal)]
+        """Every moment at which the answer to the plain request changed (RFC 7089 §5).
+
+        A moment is a recording, or the midnight at which an event took effect. JSON adds the days to come on which the
+        answer will change by what is recorded now.
+        """
+        timemap = await deal_queries.timemap(deal)
         headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
         if "application/json" in accept:
-            mementos = [Memento(uri=uri, position=m.position, recorded_at=m.recorded_at) for uri, m in moments]
-            return json_response(encode(Timemap(original=path, timegate=path, mementos=mementos)), headers)
+            return json_response(encode(timemap), headers)
+        path = timemap.original
         links = [f'<{path}>; rel="original timegate"', f'<{path}/timemap>; rel="self"; type="{LINK_FORMAT}"']
-        for i, (uri, moment) in enumerate(moments):
-            relation = ("first " if i == 0 else "") + ("last " if i == len(moments) - 1 else "") + "memento"
-            links.append(f'<{uri}>; rel="{relation}"; datetime="{http_date(moment.recorded_at)}"')
+        for i, memento in enumerate(timemap.mementos):
+            relation = ("first " if i == 0 else "") + ("last " if i == len(timemap.mementos) - 1 else "") + "memento"
+            links.append(f'<{memento.uri}>; rel="{relation}"; datetime="{http_date(memento.datetime)}"')
         return RawResponse(",\n".join(links).encode(), 200, raw_headers(headers), LINK_FORMAT.encode())
 
 
 @lru_cache(10_000)
-def _memento_headers(slug: str, recorded_at: datetime | None) -> RawHeaders:
-    """Return the headers of a state (RFC 7089): the moment it stands for, and where the others are."""
+def _memento_headers(slug: str, memento: datetime | None, negotiated: AsOf | None) -> RawHeaders:
+    """Return the headers of a state (RFC 7089).
+
+    Args:
+        slug: The deal.
+        memento: The instant from which the answer was this one, if the log is fixed.
+        negotiated: The point that `Accept-Datetime` led to: the answer has an address of its own.
+    """
     path = f"/v1/deals/{slug}"
     links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="{LINK_FORMAT}"'
     headers = {"Link": links, "Vary": "Accept-Datetime"}
-    if recorded_at is not None:
-        headers["Memento-Datetime"] = http_date(recorded_at)
+    if memento is not None:
+        headers["Memento-Datetime"] = http_date(memento)
+    if negotiated is not None:
+        headers["Content-Location"] = deal_link(slug, negotiated)
     return raw_headers(headers)

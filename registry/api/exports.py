@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import date
 from typing import Any, Literal
 
 from litestar import Response
@@ -36,11 +35,10 @@ def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description:
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
-        today: NamedDependency[date],
         currency: CurrencyFilter = None,
         q: SearchText = None,
     ) -> Response[str]:
-        effective_on = portfolio_as_of.effective_on or today
+        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
         axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
         terms = deal_filters.terms(currency)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -31,6 +30,7 @@ from registry.api.parameters import (
 )
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
@@ -63,6 +63,7 @@ class OrganizationsController(Controller):
         request: Request,
         organization: OrganizationSlug,
         recorder: NamedDependency[Recorder],
+        calendar: NamedDependency[Calendar],
         if_match: IfMatch = None,
         if_none_match: IfNoneMatchAny = None,
         idempotency_key: IdempotencyKey = None,
@@ -72,6 +73,7 @@ class OrganizationsController(Controller):
         return await record(
             request,
             recorder,
+            calendar,
             "organization",
             organization,
             intake.organization_announcements.decode_many,
@@ -85,19 +87,30 @@ class OrganizationsController(Controller):
         self,
         request: Request,
         organization_queries: NamedDependency[OrganizationQueries],
+        as_of: NamedDependency[AsOf],
         q: SearchText = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> RawResponse[schemas.OrganizationPage]:
-        """Organizations as they are now."""
-        rows = await organization_queries.page(cursor or "", q, limit + 1)
+        """Organizations, now or at any point in time."""
+        resolved, log_position = await organization_queries.page_point(as_of)
+        rows = await organization_queries.page(cursor or "", q, limit + 1, resolved.as_of)
         headers = {"Cache-Control": "no-cache"}
         if len(rows) > limit:
             rows = rows[:limit]
             last = msgspec.json.decode(rows[-1])["organization"]
-            query = {**dict(request.query_params.items()), "cursor": last}
+            # The next page is a page of the same list, whatever is recorded in between.
+            query = dict(request.query_params.items()) | {"position": str(log_position)}
+            query |= {"effective_on": str(resolved.effective_on), "cursor": last}
             headers["Link"] = f'</v1/organizations?{urlencode(query)}>; rel="next"'
-        return json_response(encode(OrganizationPage(organizations=pre_encoded(rows, OrganizationFields))), headers)
+        body = OrganizationPage(
+            effective_on=resolved.effective_on,
+            published_on=as_of.published_on,
+            recorded_at=as_of.recorded_at,
+            position=log_position,
+            organizations=pre_encoded(rows, OrganizationFields),
+        )
+        return json_response(encode(body), headers)
 
     @reading("/{organization:str}", "not_found", responses={**NOT_MODIFIED, **MERGED})
     async def get_organization(
@@ -105,13 +118,13 @@ class OrganizationsController(Controller):
         organization: OrganizationSlug,
         organization_queries: NamedDependency[OrganizationQueries],
         as_of: NamedDependency[AsOf],
-        today: NamedDependency[date],
         if_none_match: IfNoneMatch = None,
     ) -> RawResponse[schemas.OrganizationResponse]:
         """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates."""
-        snapshot, state = await organization_queries.state(organization, as_of, today)
-        links = await organization_queries.links(organization, as_of, today)
-        body = encode(organization_response(state, snapshot, links, as_of, as_of.effective_on or today))
+        resolved = await organization_queries.resolve(as_of)
+        snapshot, state = await organization_queries.state(organization, resolved.as_of)
+        links = await organization_queries.links(organization, resolved.as_of)
+        body = encode(organization_response(state, snapshot, links, as_of, resolved.effective_on))
         # Events of other streams change the answer too, so the ETag has a digest beside the version for If-Match.
         etag = f'"{snapshot.version};{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
@@ -137,8 +150,7 @@ class OrganizationsController(Controller):
         self,
         organization: OrganizationSlug,
         organization_queries: NamedDependency[OrganizationQueries],
-        today: NamedDependency[date],
     ) -> RawResponse[schemas.SimilarOrganizations]:
         """Organizations that may be this one under another name: suggestions, never merged automatically."""
-        suggestions = await organization_queries.similar(organization, today)
+        suggestions = await organization_queries.similar(organization)
         return json_response(encode(SimilarOrganizations(organization=organization, suggestions=suggestions)))

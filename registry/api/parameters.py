@@ -28,7 +28,10 @@ MAX_POSITION = 2**53
 MAX_TEXT = 2000
 MAX_PAGE = 1000
 
-EFFECTIVE_ON = "The state that is effective on this day; today if left out."
+EFFECTIVE_ON = (
+    "The state that is effective on this day. If left out: today in the registry's time zone; where the log is fixed, "
+    "the day at which it stood there."
+)
 PUBLISHED_ON = "What was published by this day."
 RECORDED_AT = "What this registry had recorded by this instant."
 POSITION = "The state of the log at this position; 0 is before its first event."
@@ -161,11 +164,6 @@ def require_single_axis(as_of: AsOf, prefix: str = "") -> AsOf:
     if as_of.published_on is not None and (as_of.recorded_at is not None or as_of.position is not None):
         raise InvalidParameter("single_axis", parameter=f"{prefix}published_on")
     return as_of
-
-
-def today() -> date:
-    """Return the current day in UTC."""
-    return datetime.now(UTC).date()
 
 
 # --- filters and pages ------------------------------------------------------------------------------------------------
@@ -304,6 +302,6 @@ AcceptDatetime: TypeAlias = Annotated[
 
 DEPENDENCIES = {
     provider.__name__: Provide(provider, sync_to_thread=False)
-    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of, deal_filters, event_filter, today)
+    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of, deal_filters, event_filter)
 }
 """Dependencies that handlers of the API share, by name."""

@@ -46,7 +46,6 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
-        today: NamedDependency[date],
         currency: CurrencyFilter = None,
         q: SearchText = None,
         sort: Annotated[Literal["deal", "-deal"], QueryParameter(description="The order of the list.")] = "deal",
@@ -57,7 +56,7 @@ class PortfolioController(Controller):
         ] = False,
     ) -> RawResponse[schemas.DealPage]:
         """Deals at any point in time, filtered, with the number of deals of each facet."""
-        effective_on = portfolio_as_of.effective_on or today
+        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
         axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
         terms = deal_filters.terms(currency)
         page = await portfolio_queries.page(axis, known, effective_on, terms, q, cursor or "", limit, sort == "-deal")
@@ -86,7 +85,6 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
-        today: NamedDependency[date],
         group_by: Annotated[GroupBy | None, QueryParameter(description="What to group the totals by.")] = None,
         roll_up: Annotated[
             Literal["parent"] | None,
@@ -111,7 +109,7 @@ class PortfolioController(Controller):
         """
         if roll_up is not None and group_by != "organization":
             raise InvalidParameter("roll_up", parameter="roll_up")
-        effective_on = portfolio_as_of.effective_on or today
+        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
         axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
         query = TotalsQuery(
             currency=currency,
@@ -143,10 +141,9 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
-        today: NamedDependency[date],
     ) -> RawResponse[schemas.PortfolioComparison]:
         """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
         body = await portfolio_queries.compare(
-            require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to."), today
+            require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         )
         return json_response(encode(body))

@@ -42,6 +42,7 @@ PROBLEMS: dict[str, Problem] = {
     "unauthorized": Problem(401),
     "forbidden": Problem(403),
     "not_found": Problem(404),
+    "not_yet_effective": Problem(404),
     "method_not_allowed": Problem(405),
     "not_acceptable": Problem(406),
     "too_slow": Problem(408),
@@ -147,6 +148,8 @@ def extension_members(error: errors.RegistryError, language: str = DEFAULT_LANGU
                 more["events"] = list(events)
         case errors.InvalidParameter():
             more["parameter"] = error.params["parameter"]
+        case errors.NotYetEffective():
+            more |= {name: _encodable(error.params[name]) for name in ("effective_on", "link")}
         case errors.VersionConflict():
             more["version"] = error.params["actual"]
         case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import Any, TypeVar
 from uuid import UUID
@@ -28,8 +28,9 @@ from registry.append.seal import seal
 from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.audit.diff import Change, diff
+from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
+from registry.domain.fold import DEALS, fold_order_of
 from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
 from registry.domain.rates import reference_rates
@@ -39,6 +40,7 @@ from registry.events import store
 from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
 from registry.events.store import SealedEvent
 from registry.events.types import (
+    BOOKKEEPING_TYPES,
     Announcement,
     EventCorrected,
     EventRedacted,
@@ -70,7 +72,7 @@ class Batch:
         stored_responses: Responses of the log with an idempotency key of a request, and the batch's own.
     """
 
-    def __init__(self, head: Head, frontier: Frontier, cache: StreamCache) -> None:
+    def __init__(self, head: Head, frontier: Frontier, cache: StreamCache, calendar: Calendar) -> None:
         self.head = head
         self.frontier = frontier
         self.recorded_at = head.recorded_at or datetime.min.replace(tzinfo=UTC)
@@ -80,6 +82,8 @@ class Batch:
         self.known_events: dict[UUID, Recorded] = {}
         self.stored_responses: StoredResponses = {}
         self._cache = cache
+        self._calendar = calendar
+        self._today = date.min
         self._tiles: list[Tile] = []
         self._changes: list[AppliedChange] = []
         self._idempotency_records: list[IdempotencyRecord] = []
@@ -95,6 +99,7 @@ class Batch:
     async def validate(self, connection: Connection | Pool, submissions: Sequence[Submission], now: datetime) -> None:
         """Validate each submission by itself, in order. `outcomes` has the result of each."""
         self.recorded_at = max(now, self.recorded_at)
+        self._today = self._calendar.day_of(now)
         await self._load_streams(connection, (r.stream for s in submissions for r in s.requests))
         async for submission in _in_time_slices(submissions):
             try:
@@ -189,10 +194,10 @@ class Batch:
         stream = before
         events: list[SealedEvent] = []
         changes: list[AppliedChange] = []
-        receipts: list[Receipt] = []
+        recorded: list[Recorded] = []
         for number, (announcement, known) in enumerate(zip(request.announcements, replayed, strict=True)):
             if known is not None:
-                receipts.append(_receipt(known))
+                recorded.append(known)
                 continue
             event = self._seal(request, stream, announcement, len(events))
             pointer = f"/{number}" if len(request.announcements) > 1 else ""
@@ -201,8 +206,9 @@ class Batch:
             await self._validate_merge(connection, stream, after)
             changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)
-            receipts.append(_receipt(event.recorded))
+            recorded.append(event.recorded)
             stream = after
+        receipts = [_receipt(event, stream, self._today) for event in recorded]
         flags = await self._flags(connection, stream, events)
         response = _encode_response(request, before, stream, events, receipts, flags)
         position = stream.events[-1].position
@@ -362,6 +368,7 @@ def _encode_response(
             version=after.version,
             position=after.events[-1].position,
             events=tuple(receipts),
+            effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
             changes=changes_response(_changes(before, after, () if request.dry_run else events)),
             flags=flags_response(flags),
         )
@@ -376,9 +383,21 @@ def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequen
     return changes
 
 
-def _receipt(recorded: Recorded) -> Receipt:
+def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
+    """Where an event was recorded, and from which day it is in effect if that is after today."""
+    effective = stream.record.by_id[recorded.id]
+    if not isinstance(effective.event, BOOKKEEPING_TYPES):
+        day: date | None = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
+    elif isinstance(effective.event, stream.rules.registered):
+        day = effective.effective_on
+    else:
+        day = None
     return Receipt(
-        id=recorded.id, version=recorded.version, position=recorded.position, recorded_at=recorded.recorded_at
+        id=recorded.id,
+        version=recorded.version,
+        position=recorded.position,
+        recorded_at=recorded.recorded_at,
+        effective_later=day if day is not None and day > today else UNSET,
     )
 
 

@@ -25,6 +25,7 @@ from registry.append import idempotency
 from registry.append.batch import Batch
 from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
 from registry.append.requests import AppendRequest, AppendResult, Submission
+from registry.domain.calendar import Calendar
 from registry.errors import ClockUnsafe, DatabaseUnavailable, Overloaded, RedactionUnavailable, RegistryError
 from registry.events import store
 from registry.events.log_lock import log_transaction
@@ -79,10 +80,12 @@ class Recorder:
         *,
         clock: Callable[[], datetime] = utc_now,
         clock_tolerance: timedelta = DEFAULT_TOLERANCE,
+        calendar: Calendar | None = None,
     ) -> None:
         """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
         self._pool = pool
         self._owner = owner
+        self._calendar = calendar or Calendar()
         self.clock_guard = ClockGuard(clock_tolerance, clock=clock)
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
@@ -257,7 +260,7 @@ class Recorder:
             return None
         if any(submission.dry_run or submission.has_redaction for submission in submissions):
             return None
-        batch = Batch(self._head, self._frontier.copy(), self._cache)
+        batch = Batch(self._head, self._frontier.copy(), self._cache, self._calendar)
         await batch.validate(self._pool, submissions, reading.now)
         for submission, outcome in zip(submissions, batch.outcomes, strict=True):
             if submission.has_retry_key and isinstance(outcome, RegistryError):
@@ -292,7 +295,7 @@ class Recorder:
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
-        batch = Batch(head, self._frontier.copy(), self._cache)
+        batch = Batch(head, self._frontier.copy(), self._cache, self._calendar)
         batch.stored_responses = stored_responses
         ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
         if ids:

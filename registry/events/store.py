@@ -154,6 +154,8 @@ SELECT position
  LIMIT 1
 """
 
+RECORDED_AT = "SELECT recorded_at FROM events WHERE position = $1"
+
 ERASE = "SELECT redact_event($1, $2)"
 
 
@@ -209,6 +211,12 @@ async def erase(connection: Connection, redaction: int, target: int) -> None:
 async def position_at(connection: Connection | Pool, instant: datetime) -> int:
     """The position of the last event recorded at or before an instant; 0 if there is none."""
     return await connection.fetchval(POSITION_AT, instant) or 0
+
+
+async def recorded_at(connection: Connection | Pool, position: int) -> datetime | None:
+    """When the event at a position was recorded; None if there is none."""
+    moment: datetime | None = await connection.fetchval(RECORDED_AT, position)
+    return moment
 
 
 async def streams(connection: Connection | Pool, names: Sequence[str]) -> dict[str, list[Recorded]]:

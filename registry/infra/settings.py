@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -44,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     public_read: bool = True
+    time_zone: str = "UTC"
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
     signing_key: Path
@@ -126,7 +128,7 @@ def _seconds(text: str) -> int:
 
 def _clock_tolerance(text: str) -> int:
     if not (seconds := _seconds(text)):
-        raise ValueError("clocks are never exactly equal: give at least 1 second")
+        raise _InvalidValue(SettingProblem("clock_tolerance"))
     return seconds
 
 
@@ -138,6 +140,14 @@ def _parse_bool(text: str) -> bool:
             return False
         case _:
             raise _InvalidValue(SettingProblem("boolean", value=text))
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, OSError, ValueError):  # An unknown name, a directory such as "Asia", an absolute path.
+        raise _InvalidValue(SettingProblem("time_zone", value=text)) from None
+    return text
 
 
 def _postgres_url(text: str) -> str:
@@ -169,7 +179,7 @@ def _network(text: str) -> Network:
 def _cors_origins(text: str) -> tuple[str, ...]:
     for origin in text.split():
         if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
-            raise ValueError(f"'{origin}' is not an origin: give SCHEME://HOST without a path, or * for any")
+            raise _InvalidValue(SettingProblem("cors_origin", value=origin))
     return tuple(text.split())
 
 
@@ -206,6 +216,7 @@ SETTINGS = {
     "host": Setting(str, "The address to listen on."),
     "port": Setting(_port, "The port to listen on; 0 for any free port."),
     "public_read": Setting(_parse_bool, "Whether reading is possible without an API key."),
+    "time_zone": Setting(_time_zone, "The time zone in which a day begins and ends (IANA name). Default: UTC."),
     "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
     "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
     "signing_key": Setting(_path, "The file of the log's signing key; created on first use."),

@@ -122,6 +122,8 @@ SELECT d.deal, s.row
  ORDER BY d.deal
 """  # noqa: S608 - constants
 
+SELECT_EVER_RELATED_TO = "SELECT deal FROM deal_terms WHERE term = 'related:' || $1 ORDER BY deal"
+
 SELECT_EFFECTIVE_CHANGE_DAYS = """
 SELECT DISTINCT effective_from AS day
   FROM deal_versions
@@ -235,6 +237,11 @@ async def related_to(pool: Pool, point: Point, deal: str) -> list[tuple[str, byt
     axis, effective_on, known = point
     rows = await pool.fetch(SELECT_RELATED_TO, axis.encode(), effective_on, known, deal)
     return [(row["deal"], row["row"]) for row in rows]
+
+
+async def ever_related_to(pool: Pool, deal: str) -> list[str]:
+    """Read the slugs of the deals that declare a relation to this one at any point in time."""
+    return [row["deal"] for row in await pool.fetch(SELECT_EVER_RELATED_TO, deal)]
 
 
 async def effective_change_days(pool: Pool, axis: str, known: int, limit: int) -> list[date]:

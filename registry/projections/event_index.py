@@ -16,6 +16,7 @@ from registry.domain.history import FoldedStream
 from registry.events.types import Recorded
 from registry.events.values import Party, Source
 from registry.events.write_batch import WriteBatch
+from registry.infra.postgres import Pool
 from registry.projections.projection import AppliedChange, BatchProjector
 
 MAX_TERM_BYTES = 1000
@@ -39,6 +40,13 @@ SELECT position
  LIMIT $3
 """
 
+
+SELECT_DEALS_WITH = """
+SELECT DISTINCT stream
+  FROM mentions JOIN events USING (position)
+ WHERE term = ANY ($1::text[]) AND stream LIKE 'deal/%'
+ ORDER BY stream
+"""
 
 # Most addresses match this. Parsing them with urlsplit takes five times as long.
 _PLAIN_URL = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[^?#]*|)(\?[^#]+|\?|)(?:#.*)?", re.DOTALL)
@@ -171,3 +179,8 @@ def _insert(writes: WriteBatch, rows: Sequence[tuple[str, int]]) -> None:
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:
     """The positions after `after` of the events with a term."""
     return [row["position"] for row in await connection.fetch(SELECT_POSITIONS, term, after, limit)]
+
+
+async def deals_with(pool: Pool, terms: Sequence[str]) -> list[str]:
+    """The streams of the deals with an event that has one of these terms."""
+    return [row["stream"] for row in await pool.fetch(SELECT_DEALS_WITH, list(terms))]

@@ -1,4 +1,4 @@
-"""Every organization as it is now, for lists of organizations and for the names in other responses."""
+"""Every organization as it is now: for lists of organizations, and for the names in other responses."""
 
 from __future__ import annotations
 
@@ -40,21 +40,19 @@ SELECT state
  LIMIT $2
 """
 
-# A search for a duplicate's name returns the record that the duplicate was merged into, over any number of merges.
-SELECT_MATCHES = """
-WITH RECURSIVE found (organization, merged_into) AS (
-    SELECT organization, merged_into
-      FROM organizations
-     WHERE EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE $3)
-     UNION
-    SELECT o.organization, o.merged_into
-      FROM found AS f JOIN organizations AS o ON o.organization = f.merged_into
-)
-SELECT state
+SELECT_SLUGS = """
+SELECT organization
   FROM organizations
- WHERE organization > $1 AND merged_into IS NULL AND organization IN (SELECT organization FROM found)
+ WHERE organization > $1
  ORDER BY organization
  LIMIT $2
+"""
+
+SELECT_MATCHING = """
+SELECT organization
+  FROM organizations
+ WHERE EXISTS (SELECT FROM unnest(names) AS n (name) WHERE name ILIKE $1)
+ ORDER BY organization
 """
 
 
@@ -111,10 +109,16 @@ async def named(connection: Any, slugs: Sequence[str]) -> dict[str, msgspec.Raw]
     return {row["organization"]: msgspec.Raw(row["state"]) for row in await connection.fetch(SELECT_NAMED, list(slugs))}
 
 
-async def page(connection: Any, after: str, pattern: str | None, limit: int) -> list[msgspec.Raw]:
-    """Organizations after a slug, in the order of slugs, without those that were merged into another one.
+async def page(connection: Any, after: str, limit: int) -> list[msgspec.Raw]:
+    """Current organizations after a slug, in the order of slugs, without those that were merged into another one."""
+    return [msgspec.Raw(row["state"]) for row in await connection.fetch(SELECT_PAGE, after, limit)]
 
-    `pattern` is an ILIKE pattern for any of their names.
-    """
-    query = (SELECT_PAGE, after, limit) if pattern is None else (SELECT_MATCHES, after, limit, pattern)
-    return [msgspec.Raw(row["state"]) for row in await connection.fetch(*query)]
+
+async def slugs(connection: Any, after: str, limit: int) -> list[str]:
+    """The slugs of all records after a slug, in order, merged ones included."""
+    return [row["organization"] for row in await connection.fetch(SELECT_SLUGS, after, limit)]
+
+
+async def slugs_matching(connection: Any, pattern: str) -> list[str]:
+    """The slugs of the records with a name that matches an ILIKE pattern, merged ones included."""
+    return [row["organization"] for row in await connection.fetch(SELECT_MATCHING, pattern)]

@@ -8,21 +8,22 @@ are visible at the point in time (`domain/history.py`).
     history      each step of the fold: the event, and what it changed
     provenance   for each field, the step that set it
     compare      the steps that lie between two points, split by the kind of change
-    timemap      the log positions at which the current state became a different one
+    timemap      the moments at which the answer to a plain request became a different one
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.assessment import Assessment, assess, flags_by_event, last_published
-from registry.domain.audit.change_points import ChangePoint, change_points
+from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.provenance import provenance
@@ -31,17 +32,20 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.rates import reference_rates
 from registry.domain.stages import inactivity
-from registry.errors import MergedInto, NotFound
-from registry.events.write_batch import Head
+from registry.errors import MergedInto, NotFound, NotYetEffective
+from registry.events.types import EventRedacted
 from registry.projections import deal_lists, organizations
-from registry.queries.streams import LAST_DAY, LAST_POSITION, StreamReader, with_day
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
     DealListItem,
     DealResponse,
     IncomingRelation,
+    Timemap,
     assessment_response,
+    cited_sources,
     deal_comparison,
     deal_history,
+    deal_link,
     deal_response,
     decode,
     encode,
@@ -50,6 +54,7 @@ from registry.schemas import (
     named_organizations,
     provenance_response,
     requested_point,
+    timemap,
 )
 
 T = TypeVar("T")
@@ -66,14 +71,15 @@ class EncodedResponse(Struct, frozen=True):
         etag: The entity tag, with its quotes.
         final: Whether no event can change this answer any more, except a redaction.
         position: The log position of the last event that the state includes.
-        recorded_at: When that event was recorded.
+        memento: For a question that fixes the log, the instant from which the answer was this one: the last recording,
+            or the later midnight at which an event took effect.
     """
 
     body: bytes
     etag: str
     final: bool
     position: int
-    recorded_at: datetime | None
+    memento: datetime | None
 
 
 class CachedState(Struct, frozen=True):
@@ -84,13 +90,11 @@ class CachedState(Struct, frozen=True):
             for a state that is not kept.
         response: The response; `state` fills in the point in time and the inactivity.
         published: The latest publication day among the events.
-        effective_until: The latest effective date among the events.
     """
 
     key: tuple[bytes | None, int] | None
     response: DealResponse
     published: date | None
-    effective_until: date | None
 
 
 class DealQueries:
@@ -104,8 +108,8 @@ class DealQueries:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
-    async def state_now(self, slug: str, today: date) -> EncodedResponse:
-        """Return a deal's current state. The last response is reused while the stream has the same last event.
+    async def state_now(self, slug: str) -> EncodedResponse:
+        """Return a deal's state today. The last response is reused while the stream has the same last event.
 
         Raises:
             NotFound, MergedInto: See `state`.
@@ -113,34 +117,32 @@ class DealQueries:
         head, _ = await self._streams.cache.heads(self._streams.pool()).of_stream(f"deal/{slug}")
         if head is None:
             raise unknown_deal(slug)
-        leaf_hash = head[1]
+        leaf_hash, today = head[1], self._streams.calendar.today()
         cached = self._responses.get(slug)
         if cached is not None and cached[:2] == (leaf_hash, today):
             self._responses.move_to_end(slug)
             return cached[2]
-        response = await self.state(slug, AsOf(), today)
+        response = await self.state(slug, AsOf(effective_on=today))
         _put(self._responses, slug, (leaf_hash, today, response))
         return response
 
-    async def state(self, slug: str, as_of: AsOf, today: date) -> EncodedResponse:
+    async def state(self, slug: str, as_of: AsOf) -> EncodedResponse:
         """Return a deal's state as of a point in time.
 
         Args:
             slug: The deal.
-            as_of: The point; axes that it leaves open have no bound.
-            today: The effective date where `as_of` has none.
+            as_of: The point; `StreamReader.resolve` fills in what it leaves out.
 
         Raises:
-            NotFound: There is no such deal, or nothing was known of it at that point.
+            NotFound: There is no such deal, nothing was known of it at that point, or nothing is in effect by then.
             MergedInto: The deal was merged into another one.
         """
-        stream, head = await self._streams.load(f"deal/{slug}")
-        if stream is None:
-            raise unknown_deal(slug)
-        snapshot = stream.state_as_of(with_day(as_of, today))
-        state = _require_state(slug, stream, snapshot)
-        day = as_of.effective_on or today
-        cached = self._cached_state(stream, snapshot, state, as_of, day)
+        resolved = await self._streams.resolve(as_of)
+        stream = await self.stream(slug)
+        snapshot = stream.state_as_of(resolved.as_of)
+        state = _require_state(stream, snapshot, resolved.as_of)
+        day = resolved.effective_on
+        cached = self._cached_state(stream, snapshot, state, resolved.as_of)
         quiet = inactivity(state.stage, cached.published, day)
         assert cached.response.remarks is not None
         response = replace(
@@ -150,22 +152,24 @@ class DealQueries:
             recorded_at=as_of.recorded_at,
             remarks=replace(cached.response.remarks, quiet=quiet),
         )
-        last = snapshot.effective_events[-1].recorded
-        # The response changes from one day to the next while events are still to take effect, and while the deal is
-        # inactive and no effective date was asked for.
-        is_daily = (as_of.effective_on is None and quiet is not None) or (
-            cached.effective_until is not None and cached.effective_until > day
-        )
         return EncodedResponse(
             body=encode(response),
-            etag=_entity_tag(snapshot.version, day if is_daily else None, response.erased),
-            final=as_of.effective_on is not None and _is_log_fixed(as_of, head),
-            position=last.position,
-            recorded_at=last.recorded_at,
+            etag=_entity_tag(snapshot.version, resolved, stream),
+            final=resolved.is_final,
+            position=snapshot.position,
+            memento=self._memento_datetime(snapshot, resolved),
         )
 
+    def _memento_datetime(self, snapshot: StateAsOf[Deal], resolved: ResolvedAsOf) -> datetime | None:
+        if resolved.log_day is None or snapshot.recorded_at is None:
+            return None
+        last_day = snapshot.steps[-1].key[0] if snapshot.steps else None
+        if last_day is None or last_day > resolved.log_day:
+            return snapshot.recorded_at
+        return max(snapshot.recorded_at, self._streams.calendar.start_of(last_day))
+
     def _cached_state(
-        self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, day: date
+        self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf
     ) -> CachedState:
         """The response to a state, made once for all days on which the state is in effect."""
         key = (stream.leaf_hash, len(snapshot.steps)) if snapshot.assessment_cache is not None else None
@@ -173,13 +177,12 @@ class DealQueries:
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
-        effective = [r.effective_on for r in snapshot.effective_events if r.is_in_force and r.effective_on is not None]
+        assert as_of.effective_on is not None
         assessment = assessment_response(assess(snapshot, state, reference_rates()))
         made = CachedState(
             key=key,
-            response=deal_response(state, snapshot, as_of, day, assessment),
+            response=deal_response(state, snapshot, as_of, as_of.effective_on, assessment),
             published=last_published(snapshot),
-            effective_until=max(effective, default=None),
         )
         if key is not None:
             _put(self._states, stream.slug, made)
@@ -196,17 +199,16 @@ class DealQueries:
             raise unknown_deal(slug)
         return stream
 
-    async def stream_as_of(
-        self, slug: str, as_of: AsOf, today: date
-    ) -> tuple[FoldedStream[Deal], StateAsOf[Deal], Deal]:
+    async def stream_as_of(self, slug: str, as_of: AsOf) -> tuple[FoldedStream[Deal], StateAsOf[Deal], Deal]:
         """Return a deal's events, the part visible at a point in time, and the state there.
 
         Raises:
             NotFound, MergedInto: See `state`.
         """
+        resolved = await self._streams.resolve(as_of)
         stream = await self.stream(slug)
-        snapshot = stream.state_as_of(with_day(as_of, today))
-        return stream, snapshot, _require_state(slug, stream, snapshot)
+        snapshot = stream.state_as_of(resolved.as_of)
+        return stream, snapshot, _require_state(stream, snapshot, resolved.as_of)
 
     # --- what explains a state ----------------------------------------------------------------------------------------
 
@@ -219,91 +221,116 @@ class DealQueries:
         stream = await self.stream(slug)
         entries = audit_trail(stream.events, as_of, DEALS)
         if not entries:
-            raise _not_known_yet(slug, stream)
+            raise _not_known_yet(stream)
         snapshot = state_as_of(slug, stream.events, as_of, DEALS)
-        flags = flags_by_event(snapshot, reference_rates(), await self.related_deals(stream.state))
+        neighbours = await self.related_deals(snapshot.state or stream.state, as_of)
+        flags = flags_by_event(snapshot, reference_rates(), neighbours)
         return encode(deal_history(as_of, entries, flags))
 
-    async def provenance(self, slug: str, as_of: AsOf, today: date) -> bytes:
+    async def provenance(self, slug: str, as_of: AsOf) -> bytes:
         """Return every field of a deal's state with the event that set it, as JSON.
 
         Raises:
             NotFound, MergedInto: See `state`.
         """
-        _, snapshot, _ = await self.stream_as_of(slug, as_of, today)
+        resolved = await self._streams.resolve(as_of)
+        _, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
         fields = provenance(snapshot, DEALS)
-        return encode(provenance_response(slug, snapshot, as_of, as_of.effective_on or today, fields))
+        return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields))
 
-    async def compare(self, slug: str, start: AsOf, end: AsOf, today: date) -> bytes:
+    async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
 
         Raises:
             NotFound: There is no such deal.
         """
         stream = await self.stream(slug)
-        comparison = compare(stream.events, with_day(start, today), with_day(end, today), DEALS)
+        a, b = await self._streams.resolve(start), await self._streams.resolve(end)
+        comparison = compare(stream.events, a.as_of, b.as_of, DEALS)
         return encode(
             deal_comparison(
                 slug,
-                requested_point(start, start.effective_on or today),
-                requested_point(end, end.effective_on or today),
+                requested_point(start, a.effective_on),
+                requested_point(end, b.effective_on),
                 comparison,
                 stream.record.by_id,
             )
         )
 
-    async def timemap(self, slug: str) -> list[ChangePoint]:
-        """Return the log positions at which the deal's current state became a different one (RFC 7089 §5).
+    async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
+        """Fill in what a question leaves out (`StreamReader.resolve`)."""
+        return await self._streams.resolve(as_of)
+
+    async def timemap(self, slug: str) -> Timemap:
+        """Return the moments at which the answer to a plain request changed, and at which it will (RFC 7089 §5).
 
         Raises:
             NotFound: There is no such deal.
         """
-        return change_points((await self.stream(slug)).events, DEALS)
+        stream = await self.stream(slug)
+        # The states of all moments of a long history take long enough to block the event loop.
+        calendar = self._streams.calendar
+        points = await asyncio.to_thread(change_points, stream.events, DEALS, calendar, representation)
+        return timemap(slug, points, calendar.now())
 
-    async def first_memento(self, slug: str, as_of: AsOf) -> AsOf:
-        """Return the point, moved to the deal's first event where it lies before it (RFC 7089 §4.5.3).
+    async def memento(self, slug: str, as_of: AsOf, accepted: datetime) -> AsOf:
+        """Return the point of the memento for an instant that a request accepts (`StreamReader.memento`).
 
         Raises:
             NotFound: There is no such deal.
         """
-        first = (await self.stream(slug)).events[0].recorded_at
-        return replace(as_of, recorded_at=max(first, as_of.recorded_at or first))
+        return await self._streams.memento(as_of, accepted, (await self.stream(slug)).events[0])
 
     # --- other deals and organizations --------------------------------------------------------------------------------
 
-    async def expand(self, response: EncodedResponse, as_of: AsOf, parts: Sequence[str], today: date) -> bytes:
+    async def expand(self, response: EncodedResponse, as_of: AsOf, parts: Sequence[str]) -> bytes:
         """Add parts to a deal's response: `organizations` that it names, `incoming` relations that others declare."""
         deal = decode(response.body, DealResponse)
         if "organizations" in parts:
             named = await organizations.named(self._streams.pool(), named_organizations(deal))
             deal = replace(deal, organizations=named)
         if "incoming" in parts:
-            stream, snapshot, _ = await self.stream_as_of(deal.deal, as_of, today)
-            flags = (await self.assessment(stream, snapshot)).flags
+            stream, snapshot, _ = await self.stream_as_of(deal.deal, as_of)
+            flags = (await self.assessment(stream, snapshot, as_of)).flags
             assert deal.remarks is not None
             deal = replace(
                 deal,
                 remarks=replace(deal.remarks, flags=flags_response(flags)),
-                incoming=await self.incoming(deal.deal, today),
+                incoming=await self.incoming(deal.deal, as_of),
             )
         return encode(deal)
 
-    async def incoming(self, slug: str, today: date) -> tuple[IncomingRelation, ...]:
-        """Return the relations to a deal that other deals declare today."""
-        rows = await deal_lists.related_to(self._streams.pool(), ("r", today, LAST_POSITION), slug)
+    async def incoming(self, slug: str, as_of: AsOf) -> tuple[IncomingRelation, ...]:
+        """Return the relations to a deal that other deals declare, at a point in time.
+
+        A point with a publication date is read along that axis alone.
+        """
+        resolved = await self._streams.resolve(as_of)
+        axis, known, _ = await self._streams.known_axis(resolved.as_of)
+        point = (axis, min(resolved.effective_on, LAST_DAY), known)
+        rows = await deal_lists.related_to(self._streams.pool(), point, slug)
         return incoming_relations(slug, [decode(row, DealListItem) for _, row in rows])
 
-    async def related_deals(self, deal: Deal) -> tuple[Deal, ...]:
-        """Return the current states of the deals that have a relation to this one, whichever of the two declares it."""
-        rows = await deal_lists.related_to(self._streams.pool(), ("r", LAST_DAY, LAST_POSITION), deal.deal)
-        slugs = dict.fromkeys([*(r.deal for r in deal.relations), *(other for other, _ in rows)])
-        streams = [await self._streams.load(f"deal/{slug}") for slug in slugs if slug != deal.deal]
-        return tuple(stream.state for stream, _ in streams if stream is not None)
+    async def related_deals(self, deal: Deal, as_of: AsOf) -> tuple[Deal, ...]:
+        """Return the deals that have a relation to this one, whichever of the two declares it, as known at a point.
 
-    async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal]) -> Assessment:
+        Relations and states with a future effective date are included.
+        """
+        known = replace(as_of, effective_on=None)
+        declared = {relation.deal for relation in deal.relations}
+        slugs = declared.union(await deal_lists.ever_related_to(self._streams.pool(), deal.deal)) - {deal.deal}
+        related = []
+        for slug in sorted(slugs):
+            stream, _ = await self._streams.load(f"deal/{slug}")
+            state = stream.state_as_of(known).state if stream is not None else None
+            if state is not None and (slug in declared or any(r.deal == deal.deal for r in state.relations)):
+                related.append(state)
+        return tuple(related)
+
+    async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
-        return assess(snapshot, state, reference_rates(), await self.related_deals(state))
+        return assess(snapshot, state, reference_rates(), await self.related_deals(state, as_of))
 
 
 def unknown_deal(slug: str) -> NotFound:
@@ -311,36 +338,56 @@ def unknown_deal(slug: str) -> NotFound:
     return NotFound("deal", deal=slug)
 
 
-def _require_state(slug: str, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal]) -> Deal:
+def _require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Deal:
     if snapshot.merged_into is not None:
-        raise MergedInto(deal=slug, into=snapshot.merged_into)
-    if snapshot.state is None:
-        raise _not_known_yet(slug, stream)
-    return snapshot.state
+        raise MergedInto(deal=stream.slug, into=snapshot.merged_into)
+    if snapshot.state is not None:
+        return snapshot.state
+    later = stream.state_as_of(replace(as_of, effective_on=None))
+    if later.state is None:
+        raise _not_known_yet(stream)
+    days = [step.key[0] for step in later.steps[:1]]
+    if later.registration is not None and replace(as_of, effective_on=None).is_registered(later.registration):
+        days += [day for day in (later.registration.effective_on,) if day is not None]
+    first = min(days)
+    link = deal_link(stream.slug, replace(as_of, effective_on=first))
+    raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)
 
 
-def _not_known_yet(slug: str, stream: FoldedStream[Deal]) -> NotFound:
+def _not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
     first = stream.events[0]
     return NotFound(
         "deal_not_known_yet",
-        deal=slug,
+        deal=stream.slug,
         recorded_at=first.recorded_at.astimezone(UTC),
         published_on=first.published_on,
         effective_on=first.effective_on or first.published_on,
     )
 
 
-def _entity_tag(version: int, day: date | None, erased: int) -> str:
-    """The entity tag of a state: its version, its day where it changes daily, and how many events were redacted."""
-    parts = [str(version), *([str(day)] if day is not None else []), *([f"erased={erased}"] if erased else [])]
+def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal]) -> str:
+    """The entity tag of a state: its version, its day, the log position where it is fixed, and the redactions.
+
+    A redaction changes answers at every position, so all redactions of the stream count.
+    """
+    redactions = sum(isinstance(event.event, EventRedacted) for event in stream.events)
+    position = [] if resolved.position is None else [str(resolved.position)]
+    parts = [str(version), str(resolved.effective_on), *position, *([f"redactions={redactions}"] if redactions else [])]
     return f'"{";".join(parts)}"'
 
 
-def _is_log_fixed(as_of: AsOf, head: Head) -> bool:
-    """Whether a point includes the same events for ever: its position, or an event after its instant, is committed."""
-    by_position = as_of.position is not None and as_of.position <= head.position
-    by_instant = as_of.recorded_at is not None and head.recorded_at is not None and as_of.recorded_at < head.recorded_at
-    return by_position or by_instant
+def representation(snapshot: StateAsOf[Deal]) -> Any:
+    """What two answers about a deal must differ in to be two mementos; None for no state.
+
+    The version, the position, the repeated point in time and what is derived (`remarks`) do not count.
+    """
+    if snapshot.merged_into is not None:
+        return snapshot.merged_into
+    if snapshot.state is None:
+        return None
+    unapplied = tuple((effective.recorded.id, refusal) for effective, refusal in snapshot.unapplied)
+    erased = sum(effective.recorded.erased for effective in snapshot.effective_events)
+    return snapshot.state, cited_sources(snapshot), unapplied, erased
 
 
 def _put(cache: OrderedDict[str, T], slug: str, value: T) -> None:

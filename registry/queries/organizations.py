@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date
 from typing import get_args
 
@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from registry.domain.audit.entries import audit_trail
 from registry.domain.deduplication import Suggestion, suggest_duplicates
 from registry.domain.fold import ORGANIZATIONS
-from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
 from registry.events.values import Role, decode_hook
-from registry.projections import deal_lists, organizations
+from registry.projections import deal_lists, event_index, organizations
 from registry.projections.stream_cache import fold_stream
-from registry.queries.streams import LAST_DAY, StreamReader, with_day
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
     ChildOrganization,
     DealListItem,
@@ -29,6 +29,8 @@ from registry.schemas import (
     OrganizationLinks,
     decode,
     encode,
+    list_item,
+    organization_fields,
     organization_history,
 )
 
@@ -36,6 +38,9 @@ ROLE_NAMES = get_args(Role)
 
 # The most deals that an organization's page lists.
 DEALS_PER_ORGANIZATION = 1000
+
+# The organizations that one statement reads.
+ORGANIZATIONS_PER_READ = 1000
 
 # Events that merge an organization's record into another, or place the organization under another.
 MERGE_EVENTS = ("organization_merged",)
@@ -64,7 +69,7 @@ class OrganizationQueries:
     def __init__(self, streams: StreamReader) -> None:
         self._streams = streams
 
-    async def state(self, slug: str, as_of: AsOf, today: date) -> tuple[StateAsOf[Organization], Organization]:
+    async def state(self, slug: str, as_of: AsOf) -> tuple[StateAsOf[Organization], Organization]:
         """Return an organization at a point in time.
 
         Raises:
@@ -72,7 +77,7 @@ class OrganizationQueries:
             MergedInto: Its record was merged into another one.
         """
         stream = await self._stream(slug)
-        snapshot = state_as_of(slug, stream.events, with_day(as_of, today), ORGANIZATIONS)
+        snapshot = stream.state_as_of((await self._streams.resolve(as_of)).as_of)
         if snapshot.merged_into is not None:
             raise MergedInto(deal=slug, into=snapshot.merged_into)
         if snapshot.state is None:
@@ -91,25 +96,96 @@ class OrganizationQueries:
             raise _not_registered_yet(slug)
         return encode(organization_history(as_of, entries))
 
-    async def page(self, after: str, q: str | None, limit: int) -> list[msgspec.Raw]:
-        """Return current organizations after a slug, in the order of their slugs; `q` matches part of any name."""
-        return await organizations.page(self._streams.pool(), after, deal_lists.ilike_pattern(q), limit)
+    async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
+        """Fill in what a question leaves out (`StreamReader.resolve`)."""
+        return await self._streams.resolve(as_of)
+
+    async def page_point(self, as_of: AsOf) -> tuple[ResolvedAsOf, int]:
+        """Fill in what a question about a list leaves out, and return the log position that it is answered at."""
+        resolved = await self._streams.resolve(as_of)
+        return resolved, await self._streams.position_at(resolved.as_of, await self._streams.head())
+
+    async def page(self, after: str, q: str | None, limit: int, as_of: AsOf = UNBOUNDED) -> list[msgspec.Raw]:
+        """Return organizations at a point in time, in the order of their slugs, without merged records.
+
+        Args:
+            after: The cursor; empty for the first page.
+            q: Text that one of an organization's names contains. The name of a merged record leads to the record that
+                it was merged into.
+            limit: The most organizations.
+            as_of: The point; without one, today.
+        """
+        resolved = await self._streams.resolve(as_of)
+        page: list[msgspec.Raw] = []
+        async for stream in self._candidates(after, q, as_of, resolved):
+            snapshot = stream.state_as_of(resolved.as_of)
+            if snapshot.state is not None and snapshot.merged_into is None:
+                page.append(msgspec.Raw(encode(organization_fields(snapshot.state))))
+                if len(page) == limit:
+                    break
+        return page
+
+    async def _candidates(
+        self, after: str, q: str | None, as_of: AsOf, resolved: ResolvedAsOf
+    ) -> AsyncIterator[FoldedStream[Organization]]:
+        """The organizations after a slug that may be on a page, in the order of their slugs."""
+        if q is None:
+            async for streams in self._all(after):
+                for stream in streams:
+                    yield stream
+            return
+        matching: set[str] = set()
+        if replace(as_of, effective_on=None) == UNBOUNDED:
+            # The names that an organization has on a day are among all that it has.
+            slugs = await organizations.slugs_matching(self._streams.pool(), deal_lists.ilike_pattern(q) or "")
+            for stream in await self._current(slugs):
+                matching |= await self._survivor_if_named(stream, q, resolved.as_of)
+        else:
+            async for streams in self._all(""):
+                for stream in streams:
+                    matching |= await self._survivor_if_named(stream, q, resolved.as_of)
+        for stream in await self._current(sorted(slug for slug in matching if slug > after)):
+            yield stream
+
+    async def _survivor_if_named(self, stream: FoldedStream[Organization], q: str, as_of: AsOf) -> set[str]:
+        """The record that this one was merged into, or itself, where one of its names contains the text."""
+        snapshot = stream.state_as_of(as_of)
+        if snapshot.state is None or not any(q.lower() in name.lower() for name in snapshot.state.all_names()):
+            return set()
+        slug = stream.slug
+        while snapshot.merged_into is not None:
+            slug = snapshot.merged_into
+            snapshot = (await self._stream(slug)).state_as_of(as_of)
+        return {slug}
+
+    async def _all(self, after: str) -> AsyncIterator[list[FoldedStream[Organization]]]:
+        """Every organization's stream after a slug, in the order of slugs, some at a time."""
+        while slugs := await organizations.slugs(self._streams.pool(), after, ORGANIZATIONS_PER_READ):
+            yield await self._current(slugs)
+            after = slugs[-1]
+
+    async def _current(self, slugs: Sequence[str]) -> list[FoldedStream[Organization]]:
+        """The streams of these organizations, in this order."""
+        names = [f"organization/{slug}" for slug in slugs]
+        heads = await store.current_stream_heads(self._streams.pool(), names)
+        streams = await self._load({name: (version, leaf) for name, (version, leaf, _) in heads.items()})
+        return [streams[name] for name in names if name in streams]
 
     async def named(self, slugs: Iterable[str]) -> dict[str, msgspec.Raw]:
         """Return the current state of these organizations, by slug."""
         return await organizations.named(self._streams.pool(), list(slugs))
 
-    async def similar(self, slug: str, today: date) -> tuple[Suggestion, ...]:
+    async def similar(self, slug: str) -> tuple[Suggestion, ...]:
         """Suggest other organizations that may be the same one; a person decides.
 
         Raises:
             NotFound: The organization is not registered.
             MergedInto: Its record was merged into another one.
         """
-        _, organization = await self.state(slug, AsOf(), today)
+        _, organization = await self.state(slug, AsOf())
         others: list[Organization] = []
         after = ""
-        while page := await self.page(after, None, 1000):
+        while page := await organizations.page(self._streams.pool(), after, ORGANIZATIONS_PER_READ):
             others += [msgspec.json.decode(raw, type=Organization, dec_hook=decode_hook) for raw in page]
             after = others[-1].organization
         # Comparing thousands of names takes long enough to block the event loop.
@@ -118,9 +194,11 @@ class OrganizationQueries:
     async def tree(
         self, axis: str, known: int, effective_on: date, types: Sequence[str] = TREE_EVENTS
     ) -> OrganizationTree:
-        """Return ownership and merges at a point in time, from the organizations with an event of one of `types`."""
+        """Return ownership and merges at a point of a list, from the organizations with an event of one of `types`."""
         point = {"position": known} if axis == "r" else {"published_on": date.fromordinal(known)}
-        as_of = AsOf(effective_on=effective_on, **point)
+        return await self._tree(AsOf(effective_on=effective_on, **point), types)
+
+    async def _tree(self, as_of: AsOf, types: Sequence[str] = TREE_EVENTS) -> OrganizationTree:
         current: dict[str, Organization] = {}
         merged: dict[str, str] = {}
         for stream in await self._streams_with(types):
@@ -131,13 +209,10 @@ class OrganizationQueries:
                 current[stream.slug] = snapshot.state
         return OrganizationTree(current, merged)
 
-    async def links(self, slug: str, as_of: AsOf, today: date) -> OrganizationLinks:
+    async def links(self, slug: str, as_of: AsOf) -> OrganizationLinks:
         """Return the children, the merged records and the deals of an organization at a point in time."""
-        if as_of.published_on is not None:
-            as_of = replace(as_of, recorded_at=None, position=None)
-        axis, known, _ = await self._streams.known_axis(as_of)
-        day = as_of.effective_on or today
-        tree = await self.tree(axis, known, day)
+        resolved = await self._streams.resolve(as_of)
+        tree = await self._tree(resolved.as_of)
         same = tree.merged_slugs(slug)
         children = [
             ChildOrganization(
@@ -151,10 +226,19 @@ class OrganizationQueries:
             for parent in organization.parents
             if parent.parent in same and child not in same
         ]
+        if as_of.published_on is not None and (as_of.recorded_at is not None or as_of.position is not None):
+            deals = await self._folded_deals(same, resolved.as_of)
+        else:
+            deals = await self._listed_deals(same, resolved)
+        return OrganizationLinks(children=tuple(children), duplicates=tuple(sorted(same - {slug})), deals=tuple(deals))
+
+    async def _listed_deals(self, same: set[str], resolved: ResolvedAsOf) -> list[DealRole]:
+        """The deals of an organization, from the lists, which know one axis at a time."""
+        axis, known, _ = await self._streams.known_axis(resolved.as_of)
         deals = []
         for terms, row in await deal_lists.with_any_term(
             self._streams.pool(),
-            (axis, min(day, LAST_DAY), known),
+            (axis, min(resolved.effective_on, LAST_DAY), known),
             [f"organization:{s}" for s in same],
             DEALS_PER_ORGANIZATION,
         ):
@@ -162,7 +246,22 @@ class OrganizationQueries:
             pairs = (term.split(":", 1) for term in terms)
             roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
             deals.append(DealRole(deal=deal.deal, title=deal.title, roles=tuple(roles)))
-        return OrganizationLinks(children=tuple(children), duplicates=tuple(sorted(same - {slug})), deals=tuple(deals))
+        return deals
+
+    async def _folded_deals(self, same: set[str], as_of: AsOf) -> list[DealRole]:
+        """The deals of an organization, folded from the events that name it: for a point on all axes at once."""
+        deals = []
+        for name in await event_index.deals_with(self._streams.pool(), [f"organization:{s}" for s in same]):
+            stream, _ = await self._streams.load(name)
+            snapshot = stream.state_as_of(as_of) if stream is not None else None
+            if snapshot is None or snapshot.state is None or snapshot.merged_into is not None:
+                continue
+            item = list_item(snapshot.state)
+            parties = [p for p in snapshot.state.parties if p.organization in same and p.left_on is None]
+            if parties:
+                roles = sorted({party.role for party in parties if party.role is not None})
+                deals.append(DealRole(deal=item.deal, title=item.title, roles=tuple(roles)))
+        return deals[:DEALS_PER_ORGANIZATION]
 
     async def expand_merged(
         self, axis: str, known: int, terms: Sequence[str]
@@ -193,19 +292,22 @@ class OrganizationQueries:
         return stream
 
     async def _streams_with(self, types: Sequence[str]) -> list[FoldedStream[Organization]]:
-        """Every organization's stream that has an event of one of these types, from the cache where it is current."""
+        """Every organization's stream that has an event of one of these types."""
+        return list((await self._load(await store.heads_of_streams_with(self._streams.pool(), types))).values())
+
+    async def _load(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Organization]]:
+        """The streams that have these heads (version and leaf hash), from the cache where it is current."""
         cache = self._streams.cache
-        heads = await store.heads_of_streams_with(self._streams.pool(), types)
         current: dict[str, FoldedStream[Organization]] = {}
-        for name, (version, leaf_hash) in heads.items():
+        for name, head in heads.items():
             cached = cache.get(name)
-            if cached is not None and (cached.version, cached.leaf_hash) == (version, leaf_hash):
+            if cached is not None and (cached.version, cached.leaf_hash) == head:
                 current[name] = cached
         if stale := sorted(heads.keys() - current.keys()):
             for name, events in (await store.streams(self._streams.pool(), stale)).items():
                 current[name] = fold_stream(name, events)
                 cache.put(name, current[name])
-        return list(current.values())
+        return current
 
 
 def _not_registered_yet(slug: str) -> NotFound:

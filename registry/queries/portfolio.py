@@ -23,7 +23,7 @@ from registry.projections import deal_lists, deal_totals
 from registry.projections.deal_lists import Page
 from registry.projections.deal_totals import TotalsSpan
 from registry.queries.organizations import OrganizationQueries
-from registry.queries.streams import LAST_DAY, StreamReader, with_day
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import DealChangeSummary, PortfolioComparison, convert_any, requested_point
 
 FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
@@ -52,6 +52,10 @@ class PortfolioQueries:
     def __init__(self, streams: StreamReader, organizations: OrganizationQueries) -> None:
         self._streams = streams
         self._organizations = organizations
+
+    async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
+        """Fill in what a question leaves out (`StreamReader.resolve`)."""
+        return await self._streams.resolve(as_of)
 
     async def known_axis(self, as_of: AsOf) -> tuple[str, int, int]:
         """Return the axis that a list is read along, the point on it, and the log position of the answer."""
@@ -158,17 +162,18 @@ class PortfolioQueries:
         """Return the latest days on which a change was published, in ascending order."""
         return await deal_lists.publication_days(self._streams.pool(), limit)
 
-    async def changes(self, start: AsOf, end: AsOf, today: date) -> list[DealChange]:
+    async def changes(self, start: AsOf, end: AsOf) -> list[DealChange]:
         """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late."""
-        changes, _ = await self._changes(start, end, today)
+        changes, _ = await self._changes(await self.resolve(start), await self.resolve(end))
         return changes
 
-    async def compare(self, start: AsOf, end: AsOf, today: date) -> PortfolioComparison:
+    async def compare(self, start: AsOf, end: AsOf) -> PortfolioComparison:
         """Return the same as a response."""
-        changes, position = await self._changes(start, end, today)
+        a, b = await self.resolve(start), await self.resolve(end)
+        changes, position = await self._changes(a, b)
         return PortfolioComparison(
-            from_=requested_point(start, start.effective_on or today),
-            to=requested_point(end, end.effective_on or today),
+            from_=requested_point(start, a.effective_on),
+            to=requested_point(end, b.effective_on),
             position=position,
             changes=[
                 DealChangeSummary(
@@ -185,13 +190,12 @@ class PortfolioQueries:
             ],
         )
 
-    async def _changes(self, start: AsOf, end: AsOf, today: date) -> tuple[list[DealChange], int]:
-        """The changes, and the log position that they were computed at."""
-        a, b = with_day(start, today), with_day(end, today)
+    async def _changes(self, a: ResolvedAsOf, b: ResolvedAsOf) -> tuple[list[DealChange], int]:
+        """The changes, and the later of the log positions that they lie between."""
         head = await self._streams.head()
-        positions = sorted([await self._streams.position_at(a, head), await self._streams.position_at(b, head)])
-        effective = sorted([a.effective_on or today, b.effective_on or today])
-        published = sorted([a.published_on or date.max, b.published_on or date.max])
+        positions = sorted([await self._streams.position_at(point.as_of, head) for point in (a, b)])
+        effective = sorted([a.effective_on, b.effective_on])
+        published = sorted([point.as_of.published_on or date.max for point in (a, b)])
         changed = await store.deals_changed(
             self._streams.pool(),
             (positions[0], positions[1]),
@@ -203,10 +207,10 @@ class PortfolioQueries:
             stream, _ = await self._streams.load(name)
             if stream is None:
                 continue
-            comparison = compare(stream.events, a, b, DEALS)
+            comparison = compare(stream.events, a.as_of, b.as_of, DEALS)
             title = (comparison.after or comparison.before or stream.state).title
             changes += [_deal_change(stream.slug, title, change) for change in portfolio_changes(comparison)]
-        return changes, head.position
+        return changes, positions[1]
 
 
 def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) -> DealChange:

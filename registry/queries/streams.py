@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf, FoldedStream
 from registry.events import store
+from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.projections.stream_cache import StreamCache
@@ -21,17 +24,37 @@ LAST_DAY = date.max - timedelta(days=1)
 LAST_POSITION = 2**62 - 1
 
 
+class ResolvedAsOf(Struct, frozen=True, kw_only=True):
+    """A point in time as a question gives it, and what follows from it.
+
+    Attributes:
+        as_of: The point, with the effective date where the question leaves it out.
+        effective_on: That effective date.
+        position: The last log position that the point includes; None where the question does not fix the log.
+        log_day: The day at which the log stood there; None where the question does not fix the log.
+        is_final: Whether no event can change the answer any more, except a redaction.
+    """
+
+    as_of: AsOf
+    effective_on: date
+    position: int | None = None
+    log_day: date | None = None
+    is_final: bool = False
+
+
 class StreamReader:
-    """The pools and the stream cache that all queries of a process share.
+    """The pools, the stream cache and the calendar that all queries of a process share.
 
     Args:
         primary: The pool of the database that the recorder writes to.
         replicas: Pools of read replicas; when there are any, every read goes to one of them.
+        calendar: The registry's calendar.
     """
 
-    def __init__(self, primary: Pool, replicas: Sequence[Pool] = ()) -> None:
+    def __init__(self, primary: Pool, replicas: Sequence[Pool] = (), calendar: Calendar | None = None) -> None:
         self._pools = list(replicas) or [primary]
         self.cache = StreamCache()
+        self.calendar = calendar or Calendar()
 
     def pool(self) -> Pool:
         """Return a pool to read from, chosen at random to spread the load."""
@@ -44,6 +67,68 @@ class StreamReader:
     async def load(self, stream: str) -> tuple[FoldedStream[Any] | None, Head]:
         """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""
         return await self.cache.load_current(self.pool(), stream)
+
+    async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
+        """Fill in what a question leaves out.
+
+        An instant that has passed and a position that the log has fix the log. The effective date is then the day of
+        that instant, or of the recording of that position; of both, the earlier day. Otherwise it is today. Position 0
+        has no recording and takes the day of the first one.
+        """
+        instant, position = as_of.recorded_at, as_of.position
+        if instant is None and position is None:
+            day = as_of.effective_on or self.calendar.today()
+            return ResolvedAsOf(as_of=replace(as_of, effective_on=day), effective_on=day)
+        head = await self.head()
+        last, days, is_final = head.position, [], False
+        if position is not None and position <= head.position:
+            recorded_at = await self._recorded_at(max(position, 1), head)
+            if recorded_at is not None:
+                last, is_final = position, True
+                days.append(self.calendar.day_of(recorded_at))
+        if instant is not None and instant <= self.calendar.now():
+            last = min(last, await store.position_at(self.pool(), instant))
+            # An event may still be recorded at the instant of the last one, and never before it.
+            is_final = is_final or (head.recorded_at is not None and instant < head.recorded_at)
+            days.append(self.calendar.day_of(instant))
+        log_day = min(days, default=None)
+        day = as_of.effective_on or log_day or self.calendar.today()
+        # With the position, an event that is recorded at the instant meanwhile does not get into the answer.
+        point = replace(as_of, effective_on=day, position=last if log_day else position)
+        return ResolvedAsOf(
+            as_of=point,
+            effective_on=day,
+            position=last if log_day else None,
+            log_day=log_day,
+            is_final=is_final,
+        )
+
+    async def memento(self, as_of: AsOf, accepted: datetime, first: Recorded) -> AsOf:
+        """Choose the memento for an instant that a request accepts (RFC 7089 §4.5).
+
+        Args:
+            as_of: The point that the request gives otherwise; its log is open.
+            accepted: The instant.
+            first: The first event of the original: before it there is no memento.
+
+        Returns:
+            The point, with the instant from which the log and the day stood as they did at the accepted one: all
+            instants with the same state, day and log position lead to one memento. An instant that has not passed
+            does not fix the log, and the point stays open.
+        """
+        instant = max(accepted, first.recorded_at)
+        resolved = await self.resolve(replace(as_of, recorded_at=instant))
+        if resolved.position is None or resolved.log_day is None:
+            return as_of
+        last = await self._recorded_at(resolved.position, await self.head()) or instant
+        since = last if as_of.effective_on else max(last, self.calendar.start_of(resolved.log_day))
+        return replace(as_of, recorded_at=since)
+
+    async def _recorded_at(self, position: int, head: Head) -> datetime | None:
+        """Return when the event at a position was recorded; None if a replica does not have it yet."""
+        if position == head.position:
+            return head.recorded_at
+        return await store.recorded_at(self.pool(), position)
 
     async def position_at(self, as_of: AsOf, head: Head) -> int:
         """Return the last log position, up to `head`, that a point in time includes."""
@@ -64,8 +149,3 @@ class StreamReader:
             return "p", as_of.published_on.toordinal(), head.position
         position = await self.position_at(as_of, head)
         return "r", position, position
-
-
-def with_day(as_of: AsOf, today: date) -> AsOf:
-    """The point in time with an effective date: `today` where the question leaves it open."""
-    return replace(as_of, effective_on=as_of.effective_on or today)

@@ -36,9 +36,11 @@ from registry.schemas.deals import (
     Timemap,
     UnappliedEvent,
     assessment_response,
+    deal_link,
     deal_response,
     incoming_relations,
     named_organizations,
+    timemap,
 )
 from registry.schemas.history import (
     Correction,
@@ -79,7 +81,7 @@ from registry.schemas.organizations import (
     organization_response,
 )
 from registry.schemas.service import FieldError, Live, ProblemDocument, Readiness
-from registry.schemas.sources import CitedSource
+from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
     AmountResponse,
     HorizonResponse,
@@ -158,10 +160,12 @@ __all__ = [
     "UnappliedEvent",
     "assessment_response",
     "changes_response",
+    "cited_sources",
     "convert",
     "convert_any",
     "deal_comparison",
     "deal_history",
+    "deal_link",
     "deal_response",
     "decode",
     "encode",
@@ -178,4 +182,5 @@ __all__ = [
     "pre_encoded",
     "provenance_response",
     "requested_point",
+    "timemap",
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from typing import TypeAlias
+from urllib.parse import urlencode
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from registry.domain.assessment import Assessment, ExternalStageCodes
+from registry.domain.audit.change_points import ChangePoint
 from registry.domain.claims import ClaimState
 from registry.domain.deal import (
     ConditionState,
@@ -49,6 +53,9 @@ from registry.schemas.values import (
     SourceResponse,
     convert,
 )
+
+# `Memento` has a field of the type's name.
+Instant: TypeAlias = datetime
 
 
 class PartyResponse(ResponseModel, frozen=True, kw_only=True):
@@ -266,19 +273,66 @@ class DealResponse(DealFields, frozen=True, kw_only=True):
 
 
 class Memento(ResponseModel, frozen=True, kw_only=True):
-    """A log position at which the state changed."""
+    """A moment at which the answer to a plain request became the state at `uri`.
+
+    Attributes:
+        datetime: The moment (UTC): of a recording, or the midnight at which an event took effect.
+        effective_on: The day on which it falls, in the registry's time zone.
+        position: The log position of the deal's last event by then.
+        recorded_at: When that event was recorded.
+    """
 
     uri: Link
+    datetime: Instant
+    effective_on: date
     position: int
-    recorded_at: datetime
+    recorded_at: Instant
 
 
 class Timemap(ResponseModel, frozen=True, kw_only=True):
-    """Every log position at which a deal's state changed (RFC 7089 §5)."""
+    """Every moment at which the answer to a plain request changed (RFC 7089 §5).
+
+    `upcoming` are the days on which it will change by what is recorded now; they are no mementos yet.
+    """
 
     original: Link
     timegate: Link
     mementos: list[Memento]
+    upcoming: list[Memento]
+
+
+def deal_link(slug: str, as_of: AsOf) -> str:
+    """The path of a deal's state at a point in time."""
+    point = {name: _parameter(value) for name, value in asdict(as_of).items() if value is not None}
+    return f"/v1/deals/{slug}?{urlencode(point)}" if point else f"/v1/deals/{slug}"
+
+
+def _parameter(value: date | datetime | int) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
+def timemap(slug: str, points: Iterable[ChangePoint], now: datetime) -> Timemap:
+    """The TimeMap of a deal: the changes by now are mementos."""
+    mementos: list[Memento] = []
+    upcoming: list[Memento] = []
+    for point in points:
+        is_past = point.is_recording or point.at <= now
+        if point.is_recording:
+            as_of = AsOf(position=point.position)
+        elif is_past:
+            as_of = AsOf(recorded_at=point.at)
+        else:
+            as_of = AsOf(effective_on=point.effective_on)
+        memento = Memento(
+            uri=deal_link(slug, as_of),
+            datetime=point.at,
+            effective_on=point.effective_on,
+            position=point.position,
+            recorded_at=point.recorded_at,
+        )
+        (mementos if is_past else upcoming).append(memento)
+    path = deal_link(slug, AsOf())
+    return Timemap(original=path, timegate=path, mementos=mementos, upcoming=upcoming)
 
 
 def deal_response(

@@ -21,16 +21,23 @@ from registry.schemas.values import SourceResponse, convert
 
 
 class Receipt(ResponseModel, frozen=True, kw_only=True):
-    """Where an event was recorded."""
+    """Where an event was recorded.
+
+    `effective_later` is the day on which it takes effect, and is there only if that is after today.
+    """
 
     id: UUID
     version: int
     position: int
     recorded_at: datetime
+    effective_later: date | UnsetType = UNSET
 
 
 class AppendResponse(ResponseModel, frozen=True, kw_only=True):
-    """What was recorded, or would be (`dry_run`), and what it changes in the current state."""
+    """What was recorded, or would be (`dry_run`), and what it changes.
+
+    `effective_later` is the first day of the events that take effect after today, and is there only if there are any.
+    """
 
     deal: str | UnsetType = UNSET
     organization: str | UnsetType = UNSET
@@ -39,6 +46,7 @@ class AppendResponse(ResponseModel, frozen=True, kw_only=True):
     events: tuple[Receipt, ...]
     changes: list[Change]
     flags: tuple[FlagResponse, ...]
+    effective_later: date | UnsetType = UNSET
 
 
 class LoggedEvent(ResponseModel, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.organization import IdentifierState, NameState, Organization, ParentState
 from registry.events.values import Control
-from registry.schemas.base import ResponseModel
+from registry.schemas.base import RequestedAsOf, ResponseModel
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import LocalizedResponse, convert
 
@@ -64,9 +64,10 @@ class OrganizationResponse(OrganizationFields, frozen=True, kw_only=True):
     sources: tuple[CitedSource, ...]
 
 
-class OrganizationPage(ResponseModel, frozen=True, kw_only=True):
-    """A page of current organizations."""
+class OrganizationPage(RequestedAsOf, frozen=True, kw_only=True):
+    """A page of organizations."""
 
+    position: int
     organizations: tuple[OrganizationFields, ...]
 
 

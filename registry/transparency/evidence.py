@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -325,8 +325,13 @@ class Evidence:
 
     # --- certificates -------------------------------------------------------------------------------------------------
 
-    async def certificate(self, deal: str, as_of: AsOf, today: date) -> bytes:
-        """A deal's state with everything it follows from, as JSON. Raises NotFound, EvidenceUnavailable."""
+    async def certificate(self, deal: str, as_of: AsOf) -> bytes:
+        """A deal's state with everything it follows from, as JSON; the point has an effective date.
+
+        Raises:
+            NotFound: The deal was not known at that point.
+            EvidenceUnavailable: No checkpoint can be signed now.
+        """
         await self.checkpoint()
         async with self._signing:
             newest = await self._newest()
@@ -334,12 +339,8 @@ class Evidence:
             last = await load_leaf_hashes(self._pool, size - 1, size)
             heads = await self._heads_of(self._pool, size, last[0] if last else None)
             head = heads.prove(f"deal/{deal}")
-        resolved = replace(
-            as_of,
-            effective_on=as_of.effective_on or today,
-            position=size if as_of.position is None else min(size, as_of.position),
-        )
-        return encode(await build_certificate(self._pool, deal, resolved, newest, head))
+        bounded = replace(as_of, position=size if as_of.position is None else min(size, as_of.position))
+        return encode(await build_certificate(self._pool, deal, bounded, newest, head))
 
     # --- verifications ------------------------------------------------------------------------------------------------
 

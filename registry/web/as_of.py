@@ -7,27 +7,34 @@ same query of `/v1` returns the same state as JSON. A form without a script send
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.web import query as parameters
 
 Axis = Literal["recorded", "published"]
 
 
-class PageAsOf(Struct, frozen=True):
-    """The as-of point that a page shows. `axis` is the known axis that its controls move along."""
+class PageAsOf(Struct, frozen=True, kw_only=True):
+    """The as-of point that a page shows.
+
+    Args:
+        clocks: The point as the address has it.
+        effective_on: Its effective date, also where the address has none.
+        calendar: The registry's calendar.
+        today: The day on which the page is made.
+        axis: The known axis that the page's controls move along.
+    """
 
     clocks: AsOf
+    effective_on: date
+    calendar: Calendar
     today: date
     axis: Axis
-
-    @property
-    def effective_on(self) -> date:
-        return self.clocks.effective_on or self.today
 
     @property
     def past(self) -> bool:
@@ -44,7 +51,7 @@ class PageAsOf(Struct, frozen=True):
         """The day on the known axis; None: the present."""
         if self.axis == "published":
             return self.clocks.published_on
-        return self.clocks.recorded_at.astimezone(UTC).date() if self.clocks.recorded_at else None
+        return self.calendar.day_of(self.clocks.recorded_at) if self.clocks.recorded_at else None
 
     def query(self, **changes: Any) -> dict[str, str]:
         """The point as query parameters, with some changed; None removes one."""
@@ -70,32 +77,36 @@ def parameter_text(value: Any) -> str:
     return str(value)
 
 
-def end_of(day: date) -> datetime:
-    """The last instant of a day, in UTC."""
-    return datetime.combine(day, time.max, UTC)
-
-
-def canonical_query(given: dict[str, str], today: date) -> dict[str, str]:
+def canonical_query(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
     """The query of a form with the API's parameters. An empty field and today's date leave an axis open.
 
     A form has whole days only. The recording time or position that the page showed stays unless its day was changed.
+    Either has a day of its own, so today's date stays beside it.
     """
-    query = {name: value for name, value in given.items() if value != "" and name not in ("known", "known_on")}
-    if query.get("effective_on") == str(today):
+    query = _with_known(given, calendar)
+    is_log_fixed = not {"recorded_at", "position"}.isdisjoint(query)
+    if not is_log_fixed and query.get("effective_on") == str(calendar.today()):
         query.pop("effective_on")
+    return query
+
+
+def _with_known(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
+    """The query of a form, with the API's parameters of the known axis."""
+    query = {name: value for name, value in given.items() if value != "" and name not in ("known", "known_on")}
     known_on = given.get("known_on", "")
     if not known_on and "known" not in given:
         return query
+    today = calendar.today()
     recorded_at, position = query.pop("recorded_at", None), query.pop("position", None)
     day = parameters.day(known_on) if known_on else None
     if given.get("known") == "published":
         if day not in (None, today):
             query["published_on"] = str(day)
         return query
-    if recorded_at is not None and day == datetime.fromisoformat(recorded_at).astimezone(UTC).date():
+    if recorded_at is not None and day == calendar.day_of(datetime.fromisoformat(recorded_at)):
         query["recorded_at"] = recorded_at
-    elif day not in (None, today):
-        query["recorded_at"] = parameter_text(end_of(day))
+    elif day is not None and day != today:
+        query["recorded_at"] = parameter_text(calendar.end_of(day))
     if position is not None and (day is None or "recorded_at" in query):
         query["position"] = position
     if not {"recorded_at", "position"} & query.keys():

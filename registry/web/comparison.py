@@ -53,12 +53,12 @@ class ComparisonPages(Controller):
     ) -> Response[bytes]:
         """A deal at two points in time, side by side."""
         page = await page_request(request, PARAMETERS)
-        start, end = requested_points(page)
+        start, end = await pinned_points(page, requested_points(page))
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
             stream = view.stream
-            first = next((point for point in (start, page.as_of) if point != AsOf()), first_point(stream))
+            first = next((point for point in (start, shown_point(page)) if point != AsOf()), first_point(stream))
             comparison = compare_points(stream, first, end, page.times.today)
             return render.render(
                 page,
@@ -96,7 +96,7 @@ class ComparisonPages(Controller):
         """A deal's comparison as CSV: a row for each change of a field."""
         page = await page_request(request, PARAMETERS)
         view = await load_deal(page, deal, deal_queries, organization_queries)
-        comparison = compare_points(view.stream, *requested_points(page), page.times.today)
+        comparison = compare_points(view.stream, *await pinned_points(page, requested_points(page)), page.times.today)
         rows = [
             [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
             for changes in changes_by_kind(comparison).values()
@@ -113,12 +113,12 @@ class ComparisonPages(Controller):
     ) -> Response[bytes]:
         """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
         page = await page_request(request, PARAMETERS, portfolio=True)
-        start, end = requested_list_points(page)
+        start, end = await pinned_points(page, requested_list_points(page))
 
         async def make() -> Rendered:
             days = await portfolio_queries.effective_change_days("r", page.position, MAX_CHANGES)
-            first = next((point for point in (start, page.as_of) if point != AsOf()), recent_point(days))
-            changes = await portfolio_queries.changes(first, end, page.times.today)
+            first = next((point for point in (start, shown_point(page)) if point != AsOf()), recent_point(days))
+            changes = await portfolio_queries.changes(first, end)
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
                 if not _is_of_claims(change.field or ""):
@@ -148,7 +148,7 @@ class ComparisonPages(Controller):
     ) -> Response[bytes]:
         """The comparison of all deals as CSV: a row for each change of a deal."""
         page = await page_request(request, PARAMETERS, portfolio=True)
-        changes = await portfolio_queries.changes(*requested_list_points(page), page.times.today)
+        changes = await portfolio_queries.changes(*requested_list_points(page))
         rows = [
             [
                 *(change.deal, change.what, change.kind, change.field or ""),
@@ -172,6 +172,20 @@ def requested_list_points(page: PageRequest) -> tuple[AsOf, AsOf]:
     """
     start, end = requested_points(page)
     return require_single_axis(start, "from."), require_single_axis(end, "to.")
+
+
+async def pinned_points(page: PageRequest, points: tuple[AsOf, AsOf]) -> tuple[AsOf, AsOf]:
+    """Two points, each with the day at which its log stood where that decides the effective date."""
+    start, end = [await page.services.streams.resolve(point) for point in points]
+    return (
+        replace(points[0], effective_on=start.effective_on if start.log_day else points[0].effective_on),
+        replace(points[1], effective_on=end.effective_on if end.log_day else points[1].effective_on),
+    )
+
+
+def shown_point(page: PageRequest) -> AsOf:
+    """The point that the page shows, with its day where the address has a point but no day."""
+    return page.as_of if page.as_of == AsOf() else replace(page.as_of, effective_on=page.times.effective_on)
 
 
 def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:

@@ -162,8 +162,8 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
     formatter, state = shown(page.language), view.state
     entries = audit_trail(view.stream.events, page.as_of, DEALS)
     history = history_page(page, entries)
-    assessment = await deal_queries.assessment(view.stream, view.snapshot)
-    incoming = await deal_queries.incoming(view.slug, page.times.today)
+    assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
+    incoming = await deal_queries.incoming(view.slug, page.as_of)
     path = page.params.get("field") or main_field(state)
     fields = chart_fields(state)
 
@@ -180,7 +180,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         ladder=ladder_marks(assessment.ladder, state.stage),
         timeline=timeline(state, entries, page.times.effective_on),
         mark_text=mark_text(page, view.names),
-        chart=two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.today)
+        chart=two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.effective_on)
         if path in fields
         else None,
         chart_path=path,

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from registry.domain.deal import Deal
+from registry.domain.history import UNBOUNDED
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -39,7 +40,7 @@ async def deal_page_names(
     names = names_in(current, language)
     names |= await organization_names(organization_queries, language, organizations_of(current) - names.keys())
     relations = (*current.relations, *(shown.relations if shown is not None else ()))
-    for deal in await deal_queries.related_deals(replace(current, relations=relations)):
+    for deal in await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED):
         names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
     names[f"deal/{current.deal}"] = texts.gettext(N_("this deal"))
     names |= {f"milestones/{m.milestone}": name for m in current.milestones if (name := texts.localized(m.name))}

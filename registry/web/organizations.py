@@ -54,7 +54,8 @@ class OrganizationPages(Controller):
         async def make() -> Rendered:
             cursor, q = page.params.get("cursor", ""), page.params.get("q")
             organizations = [
-                msgspec.json.decode(raw) for raw in await organization_queries.page(cursor, q, PAGE_SIZE + 1)
+                msgspec.json.decode(raw)
+                for raw in await organization_queries.page(cursor, q, PAGE_SIZE + 1, page.as_of)
             ]
             return render.render(
                 page,
@@ -62,8 +63,8 @@ class OrganizationPages(Controller):
                 organizations=organizations[:PAGE_SIZE],
                 next=organizations[PAGE_SIZE - 1]["organization"] if len(organizations) > PAGE_SIZE else None,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
-                data_url="/v1/organizations",
-                csv_url="/organizations.csv",
+                data_url=page.data("/v1/organizations"),
+                csv_url=page.link("/organizations.csv"),
                 cite=citation(page, shown(page.language).words.gettext(N_("organizations")), page.position),
             )
 
@@ -73,11 +74,11 @@ class OrganizationPages(Controller):
     async def get_organizations_table(
         self, request: Request, organization_queries: NamedDependency[OrganizationQueries]
     ) -> Response[bytes]:
-        """Organizations by their current names, as CSV."""
-        await page_request(request)
+        """Organizations at a point in time, as CSV."""
+        page = await page_request(request)
         rows: list[list[str]] = []
         after = ""
-        while batch := await organization_queries.page(after, None, CSV_BATCH):
+        while batch := await organization_queries.page(after, None, CSV_BATCH, page.as_of):
             organizations = [msgspec.json.decode(raw) for raw in batch]
             rows += [_row(organization) for organization in organizations]
             after = organizations[-1]["organization"]
@@ -106,7 +107,7 @@ class OrganizationPages(Controller):
                 if stream.record.merged_into is not None:
                     raise MergedInto(deal=organization, into=stream.record.merged_into)
                 try:
-                    _, state = await organization_queries.state(organization, page.as_of, page.times.today)
+                    _, state = await organization_queries.state(organization, page.as_of)
                 except NotFound:
                     state = None
                 entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS)

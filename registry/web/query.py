@@ -176,9 +176,4 @@ def check_slug(text: str) -> str:
     return text
 
 
-def today() -> date:
-    """The current day in UTC."""
-    return datetime.now(UTC).date()
-
-
 __all__ = ["AXES", "FILTERS", "READ", "TWO_POINTS", "require_single_axis"]

@@ -140,7 +140,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
         raise errors.Unauthorized("sign_in_to_read")
     if {"known", "known_on"} & text.keys() or "" in text.values():
         try:
-            query = as_of.canonical_query(text, parameters.today())
+            query = as_of.canonical_query(text, services.calendar)
         except errors.InvalidParameter as error:
             raise error.of("known_on") from None
         raise Redirected(_address(request.url.path, query))
@@ -161,7 +161,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     return PageRequest(
         request=request,
         language=params.get("lang") or negotiate_language(request.headers.get("accept-language")),
-        times=PageAsOf(point, parameters.today(), axis),
+        times=await _page_as_of(services, point, axis),
         params=params,
         query=text,
         key=key,
@@ -171,10 +171,20 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     )
 
 
+async def _page_as_of(services: Any, point: AsOf, axis: as_of.Axis) -> PageAsOf:
+    calendar = services.calendar
+    resolved = await services.streams.resolve(point)
+    return PageAsOf(
+        clocks=point, effective_on=resolved.effective_on, calendar=calendar, today=calendar.today(), axis=axis
+    )
+
+
 def public_request(request: Request, params: dict[str, Any], key: Key | None, token: str | None) -> PageRequest:
     """A request for a page without registry data, such as the sign-in page."""
     language = params.get("lang") or negotiate_language(request.headers.get("accept-language"))
-    now = PageAsOf(AsOf(), parameters.today(), "published")
+    calendar = request.app.state.services.calendar
+    today = calendar.today()
+    now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
     return PageRequest(request, language, now, params, dict(request.query_params.items()), key, token, 0, None)
 
 

@@ -52,7 +52,7 @@ class SearchPages(Controller):
             organizations: list[Any] = []
             if q:
                 organizations = [
-                    msgspec.json.decode(raw) for raw in await organization_queries.page("", q, MAX_RESULTS)
+                    msgspec.json.decode(raw) for raw in await organization_queries.page("", q, MAX_RESULTS, page.as_of)
                 ]
                 deals = await find_deals(page, portfolio_queries, q, organizations)
             slugs = {slug for row in deals for slug in row.deal.organizations}

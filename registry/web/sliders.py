@@ -95,7 +95,7 @@ def _sliders(page: PageRequest, days: Iterable[date], moments: Iterable[date | d
     without_day = _without(page.query, "effective_on", "cursor")
     without_known = _without(page.query, "published_on", "recorded_at", "position", "axis", "cursor")
     return TimeSliders(
-        effective=time_slider(days, page.as_of.effective_on, "effective_on", without_day, page.times.today),
+        effective=time_slider(days, page.as_of.effective_on, "effective_on", without_day, page.times.effective_on),
         known=time_slider(moments, getattr(page.as_of, known), known, without_known),
     )
 
@@ -109,7 +109,7 @@ def time_slider(
     shown: date | datetime | None,
     parameter: str,
     query: Mapping[str, str],
-    today: date | None = None,
+    stands_at: date | None = None,
 ) -> TimeSlider:
     """The slider of one axis.
 
@@ -118,10 +118,10 @@ def time_slider(
         shown: The point that the page shows; None: the axis is open.
         parameter: The query parameter of the axis.
         query: The rest of the page's query.
-        today: Where an open axis stands if points may lie after it; None: at its last point.
+        stands_at: Where an open axis stands if points may lie after it; None: at its last point.
     """
     ordered: list[Any] = sorted(set(points))
-    position = shown if shown is not None else today
+    position = shown if shown is not None else stands_at
     index = len(ordered) - 1 if position is None else bisect_right(ordered, position) - 1
     stops = [
         SliderStop(value, urlencode({**query, parameter: parameter_text(value)}), i == index)

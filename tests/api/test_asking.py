@@ -119,7 +119,7 @@ async def test_future_effective_dates_do_not_change_todays_state(client: httpx.A
     today = answer.json()["effective_on"]
     assert answer.headers["etag"] == f'"3;{today}"'
     assert await value(client, slug, effective_on=ahead) == "7"
-    assert (await client.get(f"/v1/deals/{slug}", params={"effective_on": ahead})).headers["etag"] == '"3"'
+    assert (await client.get(f"/v1/deals/{slug}", params={"effective_on": ahead})).headers["etag"] == f'"3;{ahead}"'
     matched = await client.post(
         f"/v1/deals/{slug}/events", json=revised("2025-07-01", "6"), headers={"If-Match": answer.headers["etag"]}
     )
@@ -173,12 +173,13 @@ async def test_only_fixed_and_final_answers_are_cacheable(
     async def caching(**clocks: Any) -> str:
         return (await client.get(f"/v1/deals/{slug}", params=clocks)).headers["cache-control"]
 
+    assert await caching(position=posted["position"]) == "public, no-cache"
     fixed = {"effective_on": "2025-12-31", "position": posted["position"]}
     assert await caching(**fixed) == "public, no-cache"
     assert (
         await caching(effective_on="2025-12-31", recorded_at=posted["events"][0]["recorded_at"]) == "public, no-cache"
     )
-    for clocks in ({}, {"effective_on": "2025-12-31"}, {"position": posted["position"]}, {**fixed, "position": 10**9}):
+    for clocks in ({}, {"effective_on": "2025-12-31"}, {"published_on": "2025-12-31"}, {**fixed, "position": 10**9}):
         assert await caching(**clocks) == "no-cache", clocks
     assert await caching(effective_on="2025-12-31", recorded_at="2999-01-01T00:00:00Z") == "no-cache"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ async def test_announcement_is_recorded(client: httpx.AsyncClient, slug: str) ->
     assert answer.status_code == 201, answer.text
     body = answer.json()
     assert (body["deal"], body["version"]) == (slug, 1)
-    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["etag"] == f'"1;{datetime.now(UTC).date()}"'
     event = body["events"][0]
     assert body["position"] == event["position"]
     assert {"field": "/title", "before": None, "after": {"ko": None, "en": "A plant"}} in body["changes"]

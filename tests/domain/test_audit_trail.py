@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.domain.audit.change_points import change_points
 from registry.domain.audit.diff import Change
 from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.provenance import provenance
@@ -16,7 +15,6 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     DealMerged,
-    EventVoided,
     OrganizationNamed,
     OrganizationRegistered,
     PledgeAnnounced,
@@ -139,16 +137,6 @@ def test_redacted_event_is_listed_without_content() -> None:
 
 def test_audit_trail_of_no_events_is_empty() -> None:
     assert audit_trail([], UNBOUNDED, DEALS) == []
-    assert change_points([], DEALS) == []
-
-
-def test_change_points_omit_events_that_change_nothing() -> None:
-    log, announced = pledged()
-    again = log.admit(PledgeRevised(pledge="total"), "2024-06-20")
-    void = log.admit(EventVoided(voids=again.id))
-    assert [m.position for m in change_points(log.events, DEALS)] == [1, announced.position]
-    assert void.position == 4
-    assert change_points(log.events, DEALS)[1].recorded_at == announced.recorded_at
 
 
 def test_organization_has_an_audit_trail() -> None:

@@ -30,6 +30,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "REGISTRY_HOST": "0.0.0.0",
             "REGISTRY_PORT": "0",
             "REGISTRY_PUBLIC_READ": "False",
+            "REGISTRY_TIME_ZONE": "Asia/Seoul",
             "REGISTRY_ADMIN_KEY": "k" * 32,
             "REGISTRY_LOG_ORIGIN": "registry.example/log",
             "REGISTRY_SIGNING_KEY": "keys/log",
@@ -43,6 +44,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         host="0.0.0.0",
         port=0,
         public_read=False,
+        time_zone="Asia/Seoul",
         admin_key="k" * 32,
         log_origin="registry.example/log",
         signing_key=Path.cwd() / "keys/log",
@@ -57,6 +59,9 @@ def test_flag_overrides_environment_and_empty_variable_counts_as_unset() -> None
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("time_zone", "Korea Standard Time"),
+        ("time_zone", "Asia"),
+        ("time_zone", "/etc/localtime"),
         ("port", "65536"),
         ("port", "-1"),
         ("port", "８０"),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.domain.audit.change_points import change_points
 from registry.domain.audit.comparison import compare
 from registry.domain.audit.diff import apply, diff
 from registry.domain.audit.entries import audit_trail
@@ -390,19 +389,6 @@ def _fields(state: Any) -> dict[str, Any]:
             key = ":".join(item[k] or "" for k in fields_by_path[name])
             fields.update({f"/{name}/{key}/{field}": v for field, v in item.items()})
     return {path: value for path, value in fields.items() if value not in (None, [])}
-
-
-@quick
-@given(logs(max_events=20))
-def test_change_points_are_the_positions_at_which_the_state_changed(log: LogBuilder) -> None:
-    fields_by_path = {moment.position for moment in change_points(log.events, DEALS)}
-    before: Any = None
-    for event in log.events:
-        snapshot = state_as_of(log.slug, log.events, AsOf(position=event.position), DEALS)
-        # The first state is the registered one, whatever the dates of the registration.
-        now = (snapshot.state if snapshot.state is not None else snapshot.base, snapshot.merged_into)
-        assert (event.position in fields_by_path) == (now != before)
-        before = now
 
 
 @quick

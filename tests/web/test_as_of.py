@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 
 import pytest
 
+from registry.domain.calendar import Calendar
 from registry.web import as_of
 
 
@@ -33,7 +34,19 @@ from registry.web import as_of
         ({"known": "recorded", "known_on": "", "position": "7"}, {"position": "7"}),
         ({"known": "recorded", "known_on": "2026-01-06", "position": "7"}, {"axis": "recorded"}),
         ({"known": "published", "known_on": "", "position": "7"}, {}),
+        # What is recorded by an instant has a day of its own, so today is named.
+        (
+            {"effective_on": "2026-01-06", "known": "recorded", "known_on": "2025-06-21"},
+            {"effective_on": "2026-01-06", "recorded_at": "2025-06-21T23:59:59.999999Z"},
+        ),
     ],
 )
 def test_as_of_form_stands_for_a_canonical_address(sent: dict[str, str], meant: dict[str, str]) -> None:
-    assert as_of.canonical_query({"q": "x", **sent}, date(2026, 1, 6)) == {"q": "x", **meant}
+    calendar = Calendar(clock=lambda: datetime(2026, 1, 6, 12, tzinfo=UTC))
+    assert as_of.canonical_query({"q": "x", **sent}, calendar) == {"q": "x", **meant}
+
+
+def test_day_of_the_as_of_form_ends_in_the_registry_zone() -> None:
+    seoul = Calendar("Asia/Seoul", clock=lambda: datetime(2026, 1, 6, 12, tzinfo=UTC))
+    query = as_of.canonical_query({"known": "recorded", "known_on": "2025-06-21"}, seoul)
+    assert query == {"recorded_at": "2025-06-21T14:59:59.999999Z"}

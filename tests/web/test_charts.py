@@ -45,7 +45,7 @@ def state_of(stream: FoldedStream[Deal], as_of: AsOf = NOW) -> Deal:
 
 def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
     axis: Axis = "published" if as_of.recorded_at is None else "recorded"
-    chart = two_axis_chart(histories()["sk-aws-ulsan"], path, axis, as_of, TODAY)
+    chart = two_axis_chart(histories()["sk-aws-ulsan"], path, axis, as_of, as_of.effective_on or TODAY)
     assert chart is not None
     return chart
 

@@ -64,7 +64,7 @@ class TwoAxisChart(Struct, frozen=True):
     y_stops: list[tuple[float, str]]
 
 
-def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsOf, today: date) -> TwoAxisChart | None:
+def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsOf, day: date) -> TwoAxisChart | None:
     """The values of a deal's field over effective time and over the known axis. None: nothing was known yet."""
     moments = known_changes(stream, axis)[-MAX_CHANGES:]
     if not moments:
@@ -73,7 +73,6 @@ def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsO
     days = sorted({day for values in columns for day, _ in values})[-MAX_CHANGES:]
     if not days:
         return None
-    day = as_of.effective_on or today
     plot = _Plot([*days, *moments, day])
     grid = [[_value_on(values, day) for values in columns] for day in days]
     known_at = _shown_moment(stream, axis, as_of)
