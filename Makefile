@@ -8,10 +8,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types bench lock clean
+.PHONY: help setup demo test check lint types bench containers audit lock clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 setup: .venv/dev ## install into .venv what is needed to run, test and check (again only when requirements change)
 
@@ -35,6 +35,12 @@ types: .venv/dev
 
 bench: .venv/dev ## run the benchmarks; writes bench/results.md
 	.venv/bin/python -m bench $(ARGS)
+
+containers: .venv/dev ## build and start the image and the compose file (requires podman, runc and debootstrap, as root)
+	REGISTRY_TEST_CONTAINERS=1 .venv/bin/python -m pytest tests/containers $(ARGS)
+
+audit: .venv/runtime ## compare the pinned packages with advisories (ADVISORIES=DIR, a checkout of pypa/advisory-database)
+	@.venv/bin/python -m deploy.audit $(ADVISORIES)
 
 lock: ## pin the newest versions of the dependencies in pyproject.toml (requires uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt

@@ -50,10 +50,11 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK) and disk_
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost", "::1"]))
 
-IMAGE = "postgres:18-alpine"
+IMAGE = os.environ.get("REGISTRY_TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 APP_ROLE = "_".join(filter(None, ["registry_test_app", os.environ.get("PYTEST_XDIST_WORKER")]))
 
 NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
+NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
 # Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB", "max_connections": "200"}
@@ -112,10 +113,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Report loudly when no browser has tested the pages."""
-    if any(NO_CHROMIUM in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
-        terminalreporter.section("the pages", sep="!", red=True, bold=True)
-        terminalreporter.line(NO_CHROMIUM, red=True, bold=True)
+    """Report loudly what was skipped for want of a program."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for title, notice in (("the pages", NO_CHROMIUM), ("the containers", NO_CONTAINERS)):
+        if any(notice in reason for reason in reasons):
+            terminalreporter.section(title, sep="!", red=True, bold=True)
+            terminalreporter.line(notice, red=True, bold=True)
 
 
 def at(url: str, database: str, role: str | None = None, password: str = "") -> str:

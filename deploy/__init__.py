@@ -1,0 +1,1 @@
+"""Scripts for operators and releases."""
