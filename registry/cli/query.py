@@ -6,6 +6,7 @@ Prints tables on a terminal, JSON otherwise or with --json.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,8 @@ from rich.table import Table
 
 from registry.cli.client import Url, get
 from registry.cli.options import AsJson
+from registry.domain.deal import Deal as DealState
+from registry.domain.items import item_types
 from registry.events.values import text_in
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
@@ -68,6 +71,7 @@ def show(
         *((f"site {s['site']}", site(s)) for s in state["sites"]),
         *((f"milestone {m['milestone']}", milestone(m)) for m in state["milestones"]),
         *(("relation", relation(r)) for r in state["relations"]),
+        *other_items(state),
         *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
     ]
     _table(None, [{"field": field, "value": value} for field, value in rows])
@@ -263,6 +267,9 @@ def totals(
     _table(f"As of {found['effective_on']}, position {found['position']}", rows)
 
 
+LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
+"""The lists of a deal that `show` prints in words of their own. It prints the fields of all others by name."""
+
 KINDS = {
     "world": "real-world change",
     "record": "data correction",
@@ -331,6 +338,17 @@ def relation(stated: dict[str, Any]) -> str:
     ours = stated["pledge"] or "this deal"
     theirs = stated["deal"] + (f"/{stated['other_pledge']}" if stated["other_pledge"] else "")
     return f"{ours} {stated['relation'].replace('_', ' ')} {theirs}"
+
+
+def other_items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The items of the lists without rows of their own: each by its id, with the fields that have a value."""
+    for name, item_type in item_types(DealState).items():
+        if name in LISTS_WITH_OWN_ROWS:
+            continue
+        id_field = item_type.id_fields[0]
+        for item in state[name]:
+            values = [(field, short(value)) for field, value in item.items() if field != id_field and value is not None]
+            yield f"{id_field} {item[id_field]}", ", ".join(f"{field.replace('_', ' ')} {v}" for field, v in values)
 
 
 def source(sources: list[dict[str, Any]]) -> str | None:

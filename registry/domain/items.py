@@ -32,6 +32,14 @@ def order_key(item: ListItem) -> tuple[Any, ...]:
     return tuple("" if value is None else value for value in attrgetter(*item.order)(item))
 
 
+def item_id(item: ListItem) -> str:
+    """The id of an item in its list, as paths have it: `amazon:investor:2025-06-16`."""
+    if len(item.id_fields) == 1:
+        return str(getattr(item, item.id_fields[0]))
+    values = (getattr(item, field) for field in item.id_fields)
+    return ":".join("" if value is None else str(value) for value in values)
+
+
 @cache
 def item_types(state: type[Struct]) -> dict[str, type[ListItem]]:
     """The lists of a state whose items have paths of their own, each with the type of its items."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
-from typing import Any, get_args
+from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-from msgspec.structs import fields
-
 from registry.domain.history import FoldedStream
+from registry.domain.mentions import mentioned_organizations
 from registry.events.types import Recorded
-from registry.events.values import Party, Source
+from registry.events.values import Source
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Pool
 from registry.projections.projection import AppliedChange, BatchProjector
@@ -94,43 +92,6 @@ def index_terms(recorded: Recorded) -> Iterator[str]:
             yield f"organization:{slug}"
     if recorded.kind == "organization":
         yield f"organization:{recorded.slug}"
-
-
-_SLUG_FIELDS = ("organization", "authority", "parent")
-_SLUG_LIST_FIELDS = ("by", "members")
-
-
-def mentioned_organizations(value: Struct) -> Iterator[str]:
-    """The organizations that an event names, in any of its parts."""
-    for name in _naming_fields(type(value)):
-        field = getattr(value, name)
-        if name in _SLUG_FIELDS and isinstance(field, str):
-            yield field
-        elif name in _SLUG_LIST_FIELDS and isinstance(field, tuple):
-            yield from field
-        elif isinstance(field, tuple):
-            for item in field:
-                if isinstance(item, Party):
-                    yield item.organization
-        elif isinstance(field, Struct):
-            yield from mentioned_organizations(field)
-
-
-@cache
-def _naming_fields(kind: type[Struct]) -> tuple[str, ...]:
-    """The fields of a type that may name organizations. Most events have none."""
-    return tuple(
-        f.name
-        for f in fields(kind)
-        if f.name in (*_SLUG_FIELDS, *_SLUG_LIST_FIELDS) or _may_contain(f.type, frozenset({kind}))
-    )
-
-
-def _may_contain(hint: Any, above: frozenset[type]) -> bool:
-    """Whether a value of this type may name organizations."""
-    if isinstance(hint, type) and issubclass(hint, Struct) and hint not in above:
-        return hint is Party or bool(_naming_fields(hint))
-    return any(_may_contain(part, above) for part in get_args(hint))
 
 
 class EventIndex:

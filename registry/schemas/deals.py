@@ -15,42 +15,20 @@ from registry.domain.assessment import Assessment, ExternalStageCodes
 from registry.domain.audit.change_points import ChangePoint
 from registry.domain.claims import ClaimState
 from registry.domain.deal import (
-    ConditionState,
     Deal,
-    Disbursement,
-    MilestoneState,
-    PartnershipState,
-    PartyState,
-    PledgeState,
-    RelationState,
-    SiteState,
 )
 from registry.domain.history import AsOf, StateAsOf
-from registry.domain.stages import Inactivity, LadderStep, StageState
-from registry.events.values import (
-    AmountBasis,
-    Commitment,
-    DealKind,
-    Decimal,
-    Edtf,
-    Instrument,
-    MilestoneKind,
-    Place,
-    Precision,
-    Qualifier,
-    Role,
-)
+from registry.domain.mentions import mentioned_organizations
+from registry.domain.stages import Inactivity, LadderStep
 from registry.i18n import Message
 from registry.schemas.base import Link, ResponseModel
+from registry.schemas.derive import response_to
 from registry.schemas.lists import DealListItem
 from registry.schemas.organizations import OrganizationFields
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
-    RESPONSE_TYPES,
     AmountResponse,
-    HorizonResponse,
     LocalizedResponse,
-    SourceResponse,
     convert,
 )
 
@@ -58,35 +36,7 @@ from registry.schemas.values import (
 Instant: TypeAlias = datetime
 
 
-class PartyResponse(ResponseModel, frozen=True, kw_only=True):
-    """An organization's role in the deal, from when until when, under the name it was announced with."""
-
-    organization: str
-    name: LocalizedResponse | None
-    role: Role | None
-    joined_on: date
-    left_on: date | None
-
-
-class PartnershipResponse(ResponseModel, frozen=True, kw_only=True):
-    """Organizations that bound themselves to each other by an instrument."""
-
-    members: tuple[str, ...]
-    instrument: Instrument | None
-    name: LocalizedResponse | None
-    formed_on: date
-
-
-class ConditionResponse(ResponseModel, frozen=True, kw_only=True):
-    """A condition that the deal is subject to, such as an approval."""
-
-    condition: str
-    text: LocalizedResponse | None
-    authority: str | None
-    set_on: date
-    lifted_on: date | None
-
-
+@response_to(ClaimState)
 class ClaimResponse(ResponseModel, frozen=True, kw_only=True):
     """One source's value for one field. `claim` is null for the value of the event that set the field.
 
@@ -96,97 +46,7 @@ class ClaimResponse(ResponseModel, frozen=True, kw_only=True):
     stated currency, or dates of which one contains the other.
     """
 
-    claim: str | None
-    field: str
     value: AmountResponse | str | int | None
-    about: UUID | None
-    event: UUID | None
-    published_on: date | None
-    sources: tuple[SourceResponse, ...]
-    status: str
-    followed: bool
-    rule: str | None
-    corroborated: bool
-
-
-class DisbursementResponse(ResponseModel, frozen=True, kw_only=True):
-    """An amount reported as spent."""
-
-    amount: AmountResponse | None
-    by: tuple[str, ...]
-    period: HorizonResponse | None
-    reported_on: date
-
-
-class PledgeResponse(ResponseModel, frozen=True, kw_only=True):
-    """`status` is announced, confirmed or withdrawn. Two or more in `by` pledge jointly; their shares were not stated.
-
-    `stated_on` is the day from which the amount holds as it is.
-    """
-
-    pledge: str
-    amount: AmountResponse | None
-    amount_basis: AmountBasis | None
-    commitment: Commitment | None
-    status: str
-    additional_to: str | None
-    by: tuple[str, ...]
-    horizon: HorizonResponse | None
-    purpose: LocalizedResponse | None
-    announced_on: date
-    stated_on: date
-    claims: tuple[ClaimResponse, ...]
-    disbursed: tuple[DisbursementResponse, ...]
-
-
-class SiteResponse(ResponseModel, frozen=True, kw_only=True):
-    """A place with its planned capacity: MW as an exact decimal, GPUs as a count. `status` is announced or dropped."""
-
-    site: str
-    name: LocalizedResponse | None
-    place: Place | None
-    latitude: str | None
-    longitude: str | None
-    precision: Precision | None
-    power_mw: Decimal | None
-    power_qualifier: Qualifier | None
-    gpus: int | None
-    gpus_qualifier: Qualifier | None
-    status: str
-    announced_on: date
-    claims: tuple[ClaimResponse, ...]
-
-
-class MilestoneResponse(ResponseModel, frozen=True, kw_only=True):
-    """A dated step. `planned` and `reached` keep their source's precision (EDTF).
-
-    `status` is planned, reached or cancelled.
-    """
-
-    milestone: str
-    kind: MilestoneKind | None
-    site: str | None
-    name: LocalizedResponse | None
-    planned: Edtf | None
-    reached: Edtf | None
-    power_mw: Decimal | None
-    status: str
-    scheduled_on: date
-    claims: tuple[ClaimResponse, ...]
-
-
-RESPONSE_TYPES.update(
-    {
-        PartyState: PartyResponse,
-        PartnershipState: PartnershipResponse,
-        ConditionState: ConditionResponse,
-        ClaimState: ClaimResponse,
-        Disbursement: DisbursementResponse,
-        PledgeState: PledgeResponse,
-        SiteState: SiteResponse,
-        MilestoneState: MilestoneResponse,
-    }
-)
 
 
 class UnappliedEvent(ResponseModel, frozen=True, kw_only=True):
@@ -236,22 +96,11 @@ class IncomingRelation(ResponseModel, frozen=True, kw_only=True):
     source: UUID
 
 
+@response_to(Deal)
 class DealFields(ResponseModel, frozen=True, kw_only=True):
-    """The fields of a deal (`domain/deal.py`)."""
+    """The fields of a deal: each that `domain/deal.py` has, in depth."""
 
     deal: str
-    title: LocalizedResponse | None
-    kind: DealKind | None
-    summary: LocalizedResponse | None
-    sectors: tuple[str, ...]
-    stage: StageState | None
-    parties: tuple[PartyResponse, ...]
-    partnerships: tuple[PartnershipResponse, ...]
-    pledges: tuple[PledgeResponse, ...]
-    sites: tuple[SiteResponse, ...]
-    milestones: tuple[MilestoneResponse, ...]
-    relations: tuple[RelationState, ...]
-    conditions: tuple[ConditionResponse, ...]
 
 
 class DealResponse(DealFields, frozen=True, kw_only=True):
@@ -377,11 +226,7 @@ def refusal_response(refusal: Message) -> RefusalResponse:
 
 def named_organizations(deal: DealFields) -> list[str]:
     """The slugs of the organizations that a deal's state names, each once."""
-    named = [party.organization for party in deal.parties]
-    named += [slug for pledge in deal.pledges for slug in pledge.by]
-    named += [slug for partnership in deal.partnerships for slug in partnership.members]
-    named += [condition.authority for condition in deal.conditions if condition.authority]
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(mentioned_organizations(deal)))
 
 
 def incoming_relations(slug: str, rows: Iterable[DealListItem]) -> tuple[IncomingRelation, ...]:

@@ -6,22 +6,19 @@ from datetime import date, datetime
 
 from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
-from registry.domain.organization import IdentifierState, NameState, Organization, ParentState
+from registry.domain.organization import Organization
 from registry.events.values import Control
 from registry.schemas.base import RequestedAsOf, ResponseModel
+from registry.schemas.derive import response_to
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import LocalizedResponse, convert
 
 
+@response_to(Organization)
 class OrganizationFields(ResponseModel, frozen=True, kw_only=True):
-    """The fields of an organization (`domain/organization.py`)."""
+    """The fields of an organization: each that `domain/organization.py` has."""
 
     organization: str
-    name: LocalizedResponse | None
-    country: str | None
-    names: tuple[NameState, ...]
-    identifiers: tuple[IdentifierState, ...]
-    parents: tuple[ParentState, ...]
 
 
 class ChildOrganization(ResponseModel, frozen=True, kw_only=True):

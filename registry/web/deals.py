@@ -19,6 +19,7 @@ from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Item, PledgeState
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream, StateAsOf, state_as_of
+from registry.domain.items import ListItem, item_id, item_types
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.queries.deals import DealQueries
@@ -188,6 +189,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         amount_changes={pledge.pledge: amount_changes(pledge, entries) for pledge in state.pledges},
         max_amount_changes=MAX_AMOUNT_CHANGES,
         claimed_fields=claimed_fields(state),
+        other_lists=other_lists(state),
         flags=assessment.flags,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
@@ -198,6 +200,20 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
         cite=citation(page, formatter.words.localized(state.title, view.slug), view.snapshot.position),
     )
+
+
+LISTS_WITH_OWN_SECTIONS = ("parties", "pledges", "sites", "milestones", "conditions", "relations")
+"""The lists of a deal that the page lays out field by field. It shows all others by one pattern."""
+
+
+def other_lists(deal: Deal) -> dict[str, list[tuple[str, ListItem]]]:
+    """The items of the lists without sections of their own, each with the path of its id."""
+    lists: dict[str, list[tuple[str, ListItem]]] = {}
+    for name, item_type in item_types(Deal).items():
+        if name not in LISTS_WITH_OWN_SECTIONS and getattr(deal, name):
+            id_field = item_type.id_fields[0]
+            lists[name] = [(f"/{name}/{item_id(item)}/{id_field}", item) for item in getattr(deal, name)]
+    return lists
 
 
 _MILESTONE_DATES = {

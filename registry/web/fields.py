@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.events.types import Event
 
 LABEL_KINDS: dict[str, tuple[str, ...]] = {
@@ -27,7 +28,6 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of labels that the tokens of a field may have."""
 
-ORGANIZATION_FIELDS = frozenset({"authority", "by", "members", "organization", "parent"})
 DEAL_FIELDS = frozenset({"additional_to", "deal", "into"})
 
 REFERENCES: dict[str, str] = {

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from registry.domain.deal import Deal
 from registry.domain.history import UNBOUNDED
+from registry.domain.mentions import mentioned_organizations
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -38,7 +39,9 @@ async def deal_page_names(
     """
     texts = words(language)
     names = names_in(current, language)
-    names |= await organization_names(organization_queries, language, organizations_of(current) - names.keys())
+    names |= await organization_names(
+        organization_queries, language, set(mentioned_organizations(current)) - names.keys()
+    )
     relations = (*current.relations, *(shown.relations if shown is not None else ()))
     for deal in await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED):
         names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
@@ -46,16 +49,6 @@ async def deal_page_names(
     names |= {f"milestones/{m.milestone}": name for m in current.milestones if (name := texts.localized(m.name))}
     names |= {f"sites/{s.site}": name for s in current.sites if (name := texts.localized(s.name))}
     return names
-
-
-def organizations_of(deal: Deal) -> set[str]:
-    """The organizations that a deal's state refers to."""
-    return {
-        *(slug for pledge in deal.pledges for slug in pledge.by),
-        *(party.organization for party in deal.parties),
-        *(member for partnership in deal.partnerships for member in partnership.members),
-        *(condition.authority for condition in deal.conditions if condition.authority),
-    }
 
 
 async def organization_names(

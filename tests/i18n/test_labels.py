@@ -10,8 +10,11 @@ from typing import Any, get_args
 
 import pytest
 from babel.messages.pofile import read_po
+from msgspec import Struct
 
 from registry.domain import plausibility
+from registry.domain.deal import Deal
+from registry.domain.items import item_types
 from registry.events import types, values
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
 from registry.web.forms.structure import struct_fields
@@ -39,6 +42,11 @@ def test_event_type_and_its_fields_have_labels(tag: str) -> None:
     if tag not in ("event_corrected", "event_voided", "event_redacted"):
         for field in struct_fields(types.EVENT_TYPES[tag]):
             assert english.has_label("field", field.name.rstrip("_")), field.name
+
+
+@pytest.mark.parametrize("state", [Deal, *item_types(Deal).values()], ids=lambda state: state.__name__)
+def test_field_of_a_deal_has_a_label(state: type[Struct]) -> None:
+    assert [name for name in state.__struct_fields__ if not words(DEFAULT_LANGUAGE).has_label("field", name)] == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from msgspec.structs import astuple, replace
 from msgspec.structs import fields as struct_fields
 
 from registry.domain.deal import Deal
-from registry.domain.items import ListItem, item_types, order_key, tuple_fields
+from registry.domain.items import ListItem, item_id, item_types, order_key, tuple_fields
 from registry.domain.organization import Organization
 
 STATES: dict[str, type[Struct]] = {"/deal": Deal, "/organization": Organization}
@@ -54,7 +54,7 @@ def diff(before: Struct | None, after: Struct | None) -> list[Change]:
             value = getattr(known, name)
             if name in items:
                 old, new = (value, ()) if after is None else ((), value)
-                _diff_items(name, items[name], old, new, changes)
+                _diff_items(name, old, new, changes)
             elif value is not None and value != ():
                 changes.append(Change(f"/{name}", value, None) if after is None else Change(f"/{name}", None, value))
         return changes
@@ -63,15 +63,13 @@ def diff(before: Struct | None, after: Struct | None) -> list[Change]:
         if old is new or old == new:
             continue
         if name in items:
-            _diff_items(name, items[name], old, new, changes)
+            _diff_items(name, old, new, changes)
         else:
             changes.append(Change(f"/{name}", old, new))
     return changes
 
 
-def _diff_items(
-    name: str, kind: type[ListItem], before: tuple[Struct, ...], after: tuple[Struct, ...], changes: list[Change]
-) -> None:
+def _diff_items(name: str, before: tuple[ListItem, ...], after: tuple[ListItem, ...], changes: list[Change]) -> None:
     # Both lists have the same order and share most objects, so equal items at both ends are skipped.
     shared = min(len(before), len(after))
     start = 0
@@ -80,9 +78,8 @@ def _diff_items(
     end = 0
     while end < shared - start and before[-1 - end] is after[-1 - end]:
         end += 1
-    id_fields = kind.id_fields
-    old_items = {_item_id(item, id_fields): item for item in before[start : len(before) - end]}
-    new_items = {_item_id(item, id_fields): item for item in after[start : len(after) - end]}
+    old_items = {item_id(item): item for item in before[start : len(before) - end]}
+    new_items = {item_id(item): item for item in after[start : len(after) - end]}
     for key, item in old_items.items():
         if key not in new_items:
             changes += [Change(f"/{name}/{key}/{field}", value, None) for field, value in _values(item)]
@@ -104,13 +101,6 @@ def _values(item: Struct) -> list[tuple[str, Any]]:
     return [(field, value) for field, value in fields if value is not None and value != ()]
 
 
-def _item_id(item: Struct, id_fields: tuple[str, ...]) -> str:
-    if len(id_fields) == 1:
-        return str(getattr(item, id_fields[0]))
-    values = (getattr(item, field) for field in id_fields)
-    return ":".join("" if value is None else str(value) for value in values)
-
-
 def apply(state: Struct | None, changes: Iterable[FieldChange]) -> Struct | None:
     """The state with changes made, one after the other: `apply(a, diff(a, b)) == b`."""
     fields: dict[str, Any] = {}
@@ -125,7 +115,7 @@ def apply(state: Struct | None, changes: Iterable[FieldChange]) -> Struct | None
             fields[name] = change.after
             continue
         if name not in lists:
-            lists[name] = {_item_id(i, i.id_fields): _as_dict(i) for i in getattr(state, name, ())}
+            lists[name] = {item_id(i): _as_dict(i) for i in getattr(state, name, ())}
         key, field = rest
         lists[name].setdefault(key, {})[field] = change.after
     if not known or kind is None:
