@@ -19,8 +19,11 @@ from registry.append.recorder import MAX_IMPORT_BATCH_EVENTS
 from registry.append.requests import AppendRequest, Submission
 from registry.domain.calendar import Calendar
 from registry.domain.history import FoldedStream
+from registry.domain.quotes import group_rows
+from registry.domain.rates import Rates
 from registry.events import intake
 from registry.events.write_batch import Head
+from registry.imports.rates import packaged_history
 from registry.projections.stream_cache import StreamCache, fold_stream
 from registry.transparency.merkle import Frontier
 
@@ -44,7 +47,7 @@ async def costs(deals: int, first: int) -> EventCost:
     """The cost of an event in the histories of `deals` deals, sent as lines of an import."""
     lines = list(workload.lines(deals, first))
     cache, frontier = _InMemory(limit=len(lines) * 2), Frontier()
-    head = Head(0, None, None)
+    head, rates = Head(0, None, None), Rates(group_rows(packaged_history()))
     validation = projection = 0.0
     # The service freezes its objects at the start and rarely collects, so garbage collection is not measured.
     gc.collect()
@@ -55,7 +58,7 @@ async def costs(deals: int, first: int) -> EventCost:
         decoding = time.process_time() - start
         for at in range(0, len(submissions), MAX_IMPORT_BATCH_EVENTS):
             start = time.process_time()
-            batch = Batch(head, frontier, cache, Calendar())
+            batch = Batch(head, frontier, cache, Calendar(), rates)
             await batch.validate(None, submissions[at : at + MAX_IMPORT_BATCH_EVENTS], datetime.now(UTC))
             validated = time.process_time()
             await batch.as_one_statement()

@@ -24,6 +24,7 @@ from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
+from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
@@ -100,11 +101,13 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             timeout=STATEMENT_SECONDS,
             by_key=True,
         )
+        rates = RateCache(settings.rate_sources)
         recorder = Recorder(
             await stack.enter_async_context(recorder_pool),
             owner,
             clock_tolerance=timedelta(seconds=settings.clock_tolerance),
             calendar=calendar,
+            rates=rates,
         )
         await stack.enter_async_context(recorder)
         # Evidence too, and without a timeout: its first statement reads every stream.
@@ -122,7 +125,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         recorder.commit_listeners.append(feed.on_commit)
         webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
-        streams = StreamReader(pool, replicas, calendar)
+        streams = StreamReader(pool, replicas, calendar, rates)
         organizations = OrganizationQueries(streams)
         yield Services(
             settings=settings,

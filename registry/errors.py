@@ -294,6 +294,12 @@ class BadSetting(RegistryError):
     code = "bad_setting"
 
 
+class UnreadableRates(RegistryError):
+    """A file of exchange rates cannot be read, or has a wrong row; nothing of it is recorded."""
+
+    code = "unreadable_rates"
+
+
 class UnreadableSheet(RegistryError):
     """A file cannot be read as a workbook."""
 

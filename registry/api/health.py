@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe
 from registry.infra import postgres
+from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
+from registry.queries.streams import StreamReader
 
 # Seconds that Postgres has to answer before the service counts as not ready.
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -39,7 +42,10 @@ class HealthController(Controller):
 
     @reading("/health/ready", scope=PUBLIC, responses=NOT_READY)
     async def get_ready(
-        self, pool: NamedDependency[Any], recorder: NamedDependency[Recorder]
+        self,
+        pool: NamedDependency[Any],
+        recorder: NamedDependency[Recorder],
+        streams: NamedDependency[StreamReader],
     ) -> RawResponse[schemas.Readiness]:
         """Postgres answers, its schema is this version's, the clock can be trusted, and the recorder runs."""
         checks: dict[str, Any] = {
@@ -53,10 +59,11 @@ class HealthController(Controller):
                 checks["migrations"] = await postgres.migration_head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
-                    warning = await recorder.clock_guard.check(pool)
+                    of_clock = await recorder.clock_guard.check(pool)
                     checks["clock"] = True
-                    if warning is not None:
-                        checks["warnings"] = [str(warning)]
+                    of_rates = rates_warning(await streams.latest_rates(), datetime.now(UTC).date())
+                    if warnings := [str(warning) for warning in (of_clock, of_rates) if warning is not None]:
+                        checks["warnings"] = warnings
         except ClockUnsafe as error:
             checks["reason"] = str(error)
         except Exception as error:

@@ -20,7 +20,10 @@ from registry.api.parameters import (
     Cursor,
     DealFilters,
     Limit,
+    Position,
+    RecordedAt,
     SearchText,
+    instant,
     integer,
     require_single_axis,
 )
@@ -30,7 +33,7 @@ from registry.domain.totals import GroupBy, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.queries.portfolio import PortfolioQueries
-from registry.schemas import DealListItem, DealPage, TotalsResponse, encode, pre_encoded
+from registry.schemas import DealListItem, DealPage, RateSource, RatesResponse, TotalsResponse, encode, pre_encoded
 
 
 class PortfolioController(Controller):
@@ -119,8 +122,9 @@ class PortfolioController(Controller):
             explain=explain,
             lines=lines,
         )
+        rates = await portfolio_queries.rates(portfolio_as_of)
         totals = await portfolio_queries.totals(
-            axis, known, effective_on, deal_filters.terms(), query, roll_up is not None
+            axis, known, effective_on, deal_filters.terms(), query, roll_up is not None, rates
         )
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules
@@ -132,6 +136,36 @@ class PortfolioController(Controller):
             position=position,
             totals=totals,
             rules=rules,
+            newest_rate=rates.newest(effective_on) if currency is not None else None,
+        )
+        return json_response(encode(body))
+
+    @reading("/rates")
+    async def get_rates(
+        self,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        day: Annotated[
+            date | None,
+            QueryParameter(description="The day; if left out, as `effective_on` elsewhere.", schema_extra=DAY_EXAMPLE),
+        ] = None,
+        source: Annotated[str | None, QueryParameter(description="Only rates of this source, such as ECB.")] = None,
+        currency: Annotated[str | None, QueryParameter(description="Only rates of this currency.")] = None,
+        recorded_at: RecordedAt = None,
+        position: Position = None,
+    ) -> RawResponse[schemas.RatesResponse]:
+        """Exchange rates by source and day, as recorded by a log position or an instant."""
+        as_of = AsOf(recorded_at=instant("recorded_at", recorded_at), position=position)
+        on = day or (await portfolio_queries.resolve(as_of)).effective_on
+        rates = await portfolio_queries.rates(as_of)
+        body = RatesResponse(
+            day=on,
+            position=position,
+            recorded_at=as_of.recorded_at,
+            sources=tuple(
+                RateSource(source=name, currencies=currencies, first_day=first, last_day=last, imports=imports)
+                for name, currencies, first, last, imports in rates.summary()
+            ),
+            rates=tuple(rates.quotes_on(on, source, currency)),
         )
         return json_response(encode(body))
 

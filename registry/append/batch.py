@@ -33,7 +33,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS, fold_order_of
 from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
-from registry.domain.rates import reference_rates
+from registry.domain.rates import Rates
 from registry.domain.refusal import Refusal
 from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
 from registry.events import store
@@ -72,7 +72,7 @@ class Batch:
         stored_responses: Responses of the log with an idempotency key of a request, and the batch's own.
     """
 
-    def __init__(self, head: Head, frontier: Frontier, cache: StreamCache, calendar: Calendar) -> None:
+    def __init__(self, head: Head, frontier: Frontier, cache: StreamCache, calendar: Calendar, rates: Rates) -> None:
         self.head = head
         self.frontier = frontier
         self.recorded_at = head.recorded_at or datetime.min.replace(tzinfo=UTC)
@@ -84,6 +84,7 @@ class Batch:
         self._cache = cache
         self._calendar = calendar
         self._today = date.min
+        self._rates = rates
         self._tiles: list[Tile] = []
         self._changes: list[AppliedChange] = []
         self._idempotency_records: list[IdempotencyRecord] = []
@@ -251,7 +252,7 @@ class Batch:
             names = [stream_name("deal", slug) for slug in slugs]
             await self._load_streams(connection, names)
             related_deals = tuple(self.streams[name].state for name in names if self.streams[name].events)
-        return flags_raised(stream, [event.recorded.id for event in events], reference_rates(), related_deals)
+        return flags_raised(stream, [event.recorded.id for event in events], self._rates, related_deals)
 
     def _seal(
         self,

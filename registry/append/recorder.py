@@ -32,6 +32,7 @@ from registry.events.log_lock import log_transaction
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
+from registry.projections.exchange_rates import RateCache
 from registry.projections.stream_cache import StreamCache
 from registry.transparency.merkle import Frontier
 from registry.transparency.tree import load_frontier, load_leaf_hashes
@@ -81,6 +82,7 @@ class Recorder:
         clock: Callable[[], datetime] = utc_now,
         clock_tolerance: timedelta = DEFAULT_TOLERANCE,
         calendar: Calendar | None = None,
+        rates: RateCache | None = None,
     ) -> None:
         """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
         self._pool = pool
@@ -93,6 +95,7 @@ class Recorder:
         self._work_available = asyncio.Event()
         self._closing = False
         self._cache = StreamCache()
+        self._rates = rates or RateCache()
         # The cached head, the frontier of the tree up to it, and whether no other process has written since the last
         # look under the lock.
         self._head: Head | None = None
@@ -260,7 +263,9 @@ class Recorder:
             return None
         if any(submission.dry_run or submission.has_redaction for submission in submissions):
             return None
-        batch = Batch(self._head, self._frontier.copy(), self._cache, self._calendar)
+        batch = Batch(
+            self._head, self._frontier.copy(), self._cache, self._calendar, await self._rates.latest(self._pool)
+        )
         await batch.validate(self._pool, submissions, reading.now)
         for submission, outcome in zip(submissions, batch.outcomes, strict=True):
             if submission.has_retry_key and isinstance(outcome, RegistryError):
@@ -295,7 +300,7 @@ class Recorder:
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
-        batch = Batch(head, self._frontier.copy(), self._cache, self._calendar)
+        batch = Batch(head, self._frontier.copy(), self._cache, self._calendar, await self._rates.latest(connection))
         batch.stored_responses = stored_responses
         ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
         if ids:

@@ -25,6 +25,7 @@ from registry.errors import (
     NotJson,
     RegistryError,
     RuleBroken,
+    UnreadableRates,
     UnreadableSheet,
     VersionConflict,
 )
@@ -49,6 +50,7 @@ COMMANDS = {
     "tail": "tail",
     "migrate": "migrate",
     "keys": "keys",
+    "rates": "rates",
     "rebuild": "rebuild",
     "backup": "backup",
     "restore": "backup",
@@ -68,6 +70,7 @@ EXIT_CODES: dict[type[RegistryError], int] = {
     IdConflict: CONFLICT,
     Invalid: INVALID,
     NotJson: INVALID,
+    UnreadableRates: INVALID,
     UnreadableSheet: INVALID,
     BadMapping: INVALID,
     LogCorrupt: PROOF,

@@ -6,7 +6,7 @@ import asyncio
 import platform
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import typer
@@ -24,6 +24,7 @@ from registry.infra.embedded.server import Embedded
 from registry.infra.embedded.user import User
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
+from registry.projections.exchange_rates import RateCache, rates_warning
 
 MIN_FREE_BYTES = 1_000_000_000
 
@@ -37,6 +38,10 @@ class CheckFailed(Exception):
     def __init__(self, problem: Message) -> None:
         super().__init__(problem)
         self.problem = problem
+
+
+class CheckWarning(CheckFailed):
+    """A check found something that does not keep the registry from running."""
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +62,7 @@ def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
     checks: list[tuple[Text, Check]] = [(Text("check_python"), _python), (Text("check_data_dir"), _data_dir)]
     if settings.database_url is None:
         checks.append((Text("check_postgres"), _own_postgres))
-    checks += [(Text("check_database"), _database), (Text("check_clock"), _clock)]
+    checks += [(Text("check_database"), _database), (Text("check_clock"), _clock), (Text("check_rates"), _rates)]
     checks += [(Text("check_port"), _port), (Text("check_keys"), _keys)]
     has_failed: set[Check] = set()
     for name, check in checks:
@@ -66,6 +71,8 @@ def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
         result = "fine"
         try:
             detail = rendered(check(settings))
+        except CheckWarning as error:
+            result, detail = "warning", rendered(error.problem)
         except CheckFailed as error:
             result, detail = "wrong", rendered(error.problem)
         except RegistryError as error:
@@ -119,7 +126,19 @@ def _clock(settings: Settings) -> Text:
     return Text("clock")
 
 
-NEED_DATABASE: frozenset[Check] = frozenset({_clock})
+def _rates(settings: Settings) -> Text:
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("rates_new")
+    rates = _in_database(settings, RateCache(settings.rate_sources).latest)
+    today = datetime.now(UTC).date()
+    newest = rates.newest(today)
+    warning = rates_warning(rates, today)
+    if warning is not None or newest is None:
+        raise CheckWarning(warning or Text("rates_new"))
+    return Text("rates", source=newest.source, day=newest.day, days=newest.age_days)
+
+
+NEED_DATABASE: frozenset[Check] = frozenset({_clock, _rates})
 
 
 def _has_own_database(settings: Settings) -> bool:

@@ -231,7 +231,7 @@ def totals(
     published_on: PublishedOn = None,
     recorded_at: RecordedAt = None,
     position: Position = None,
-    currency: Annotated[str | None, typer.Option(help="Convert to this currency at ECB reference rates.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Convert to this currency at recorded rates.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     url: Url = "",

@@ -72,11 +72,11 @@ def flags_by_event(
     # again took half of the time of a past state.
     cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
     for i, (step, after) in enumerate(zip(as_of.steps, as_of.states, strict=True)):
-        raised = cache.get(step.applied.id)
+        raised = cache.get((rates.imports, step.applied.id))
         if raised is None:
             earlier = tuple(p.applied for p in as_of.steps[max(0, i - MAX_EARLIER_EVENTS) : i])
             raised = event_flags(before, after, step.applied, FlagContext(rates, earlier, neighbours))
-            cache[step.applied.id] = raised
+            cache[rates.imports, step.applied.id] = raised
         if raised:
             flags[step.applied.id] = raised
         before = after

@@ -144,7 +144,8 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True):
         steps: The visible events in the order of the fold; `states[i]` is the state after `steps[i]`.
         base: The state before the first step.
         unapplied: The visible events that the state could not take, each with the rule that it breaks.
-        assessment_cache: The flags of each step, by event; kept with a cached stream, None without one.
+        assessment_cache: The flags of each step, by the number of imports of exchange rates and the event; kept with a
+            cached stream, None without one.
     """
 
     state: S | None
@@ -159,7 +160,7 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True):
     unapplied: list[tuple[EffectiveEvent, Message]]
     merged_into: str | None
     preferred: dict[str, UUID | None]
-    assessment_cache: dict[UUID, Any] | None = None
+    assessment_cache: dict[tuple[int, UUID], Any] | None = None
 
     @property
     def applied_events(self) -> dict[UUID, AppliedEvent]:
@@ -216,7 +217,7 @@ class FoldedStream(Generic[S]):
 
     # What a projection remembers of the rows it has written for this stream, so that the next event costs it one step.
     projection_state: Any = None
-    assessment_cache: dict[UUID, Any] | None = None
+    assessment_cache: dict[tuple[int, UUID], Any] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:
         self.slug = slug

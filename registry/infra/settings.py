@@ -52,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
     clock_tolerance: int = 60
+    rate_sources: tuple[str, ...] = ("ECB",)
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
@@ -165,6 +166,10 @@ def _postgres_urls(text: str) -> tuple[str, ...]:
     return tuple(_postgres_url(url) for url in text.split())
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(map(_network, text.split()))
 
@@ -228,6 +233,11 @@ SETTINGS = {
     "clock_tolerance": Setting(
         _clock_tolerance,
         "Seconds that the clock may differ from the database's before nothing is recorded. Default: 60.",
+    ),
+    "rate_sources": Setting(
+        _words,
+        "Sources of exchange rates in the order in which they are tried, separated by spaces; others follow by name. "
+        "Default: ECB.",
     ),
     "webhook_networks": Setting(
         _networks,

@@ -1,9 +1,9 @@
 """Backup of the whole registry to one file, and restore; independent of Postgres versions and machines.
 
 The file is gzipped NDJSON: a header, then every event (its hashed envelope, content and salt), then the rows of the
-tables that are not derived from the log: API keys, checkpoints, idempotency records. A restore recomputes tiles and
-projections, and accepts the events only if they give the header's root hash. A backup still contains content that is
-redacted later: delete it from the backup too.
+tables that are not derived from the log: API keys, checkpoints, exchange rates, idempotency records. A restore
+recomputes tiles and projections, and accepts the events only if they give the header's root hash. A backup still
+contains content that is redacted later: delete it from the backup too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from registry.events.store import StoredEvent
 from registry.i18n import Message
 from registry.infra import postgres
 from registry.infra.postgres import Connection
-from registry.projections import PROJECTIONS, rebuild
+from registry.projections import PROJECTIONS, exchange_rates, rebuild
 from registry.transparency.findings import Finding
 from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.tiles import Tile
@@ -152,6 +152,8 @@ async def restore(owner_url: str, file: Path, progress: Progress = _no_progress)
                 there = (await write_batch.head(connection)).position
                 if there:
                     raise RegistryNotEmpty(size=there)
+                # The backup has rates of its own, which may come from another release's package.
+                await exchange_rates.delete_all(connection)
                 header = await _restore(connection, file, lines, progress)
     await rebuild.rebuild(owner_url)
     return header

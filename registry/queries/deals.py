@@ -30,7 +30,7 @@ from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
-from registry.domain.rates import reference_rates
+from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
@@ -86,13 +86,13 @@ class CachedState(Struct, frozen=True):
     """A deal's response, for any day on which this state is in effect.
 
     Attributes:
-        key: The stream's last leaf hash and the number of events in effect: together they identify the state. None
-            for a state that is not kept.
+        key: The stream's last leaf hash, the number of events in effect and the number of imports of exchange rates:
+            together they identify the response. None for a state that is not kept.
         response: The response; `state` fills in the point in time and the inactivity.
         published: The latest publication day among the events.
     """
 
-    key: tuple[bytes | None, int] | None
+    key: tuple[bytes | None, int, int] | None
     response: DealResponse
     published: date | None
 
@@ -103,7 +103,7 @@ class DealQueries:
     def __init__(self, streams: StreamReader) -> None:
         self._streams = streams
         # One entry a deal: a redaction adds an event, so the next answer replaces the one with the erased content.
-        self._responses: OrderedDict[str, tuple[bytes, date, EncodedResponse]] = OrderedDict()
+        self._responses: OrderedDict[str, tuple[bytes, date, int, EncodedResponse]] = OrderedDict()
         self._states: OrderedDict[str, CachedState] = OrderedDict()
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -118,12 +118,13 @@ class DealQueries:
         if head is None:
             raise unknown_deal(slug)
         leaf_hash, today = head[1], self._streams.calendar.today()
+        imports = (await self._streams.latest_rates()).imports
         cached = self._responses.get(slug)
-        if cached is not None and cached[:2] == (leaf_hash, today):
+        if cached is not None and cached[:3] == (leaf_hash, today, imports):
             self._responses.move_to_end(slug)
-            return cached[2]
+            return cached[3]
         response = await self.state(slug, AsOf(effective_on=today))
-        _put(self._responses, slug, (leaf_hash, today, response))
+        _put(self._responses, slug, (leaf_hash, today, imports, response))
         return response
 
     async def state(self, slug: str, as_of: AsOf) -> EncodedResponse:
@@ -142,7 +143,8 @@ class DealQueries:
         snapshot = stream.state_as_of(resolved.as_of)
         state = _require_state(stream, snapshot, resolved.as_of)
         day = resolved.effective_on
-        cached = self._cached_state(stream, snapshot, state, resolved.as_of)
+        rates = await self._streams.rates(as_of)
+        cached = self._cached_state(stream, snapshot, state, resolved.as_of, rates)
         quiet = inactivity(state.stage, cached.published, day)
         assert cached.response.remarks is not None
         response = replace(
@@ -154,7 +156,7 @@ class DealQueries:
         )
         return EncodedResponse(
             body=encode(response),
-            etag=_entity_tag(snapshot.version, resolved, stream),
+            etag=_entity_tag(snapshot.version, resolved, stream, rates.imports),
             final=resolved.is_final,
             position=snapshot.position,
             memento=self._memento_datetime(snapshot, resolved),
@@ -169,16 +171,17 @@ class DealQueries:
         return max(snapshot.recorded_at, self._streams.calendar.start_of(last_day))
 
     def _cached_state(
-        self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf
+        self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], state: Deal, as_of: AsOf, rates: Rates
     ) -> CachedState:
         """The response to a state, made once for all days on which the state is in effect."""
-        key = (stream.leaf_hash, len(snapshot.steps)) if snapshot.assessment_cache is not None else None
+        is_current = snapshot.assessment_cache is not None
+        key = (stream.leaf_hash, len(snapshot.steps), rates.imports) if is_current else None
         cached = self._states.get(stream.slug)
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
             return cached
         assert as_of.effective_on is not None
-        assessment = assessment_response(assess(snapshot, state, reference_rates()))
+        assessment = assessment_response(assess(snapshot, state, rates))
         made = CachedState(
             key=key,
             response=deal_response(state, snapshot, as_of, as_of.effective_on, assessment),
@@ -224,7 +227,7 @@ class DealQueries:
             raise _not_known_yet(stream)
         snapshot = state_as_of(slug, stream.events, as_of, DEALS)
         neighbours = await self.related_deals(snapshot.state or stream.state, as_of)
-        flags = flags_by_event(snapshot, reference_rates(), neighbours)
+        flags = flags_by_event(snapshot, await self._streams.rates(as_of), neighbours)
         return encode(deal_history(as_of, entries, flags))
 
     async def provenance(self, slug: str, as_of: AsOf) -> bytes:
@@ -330,7 +333,8 @@ class DealQueries:
     async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""
         state = snapshot.state or stream.state
-        return assess(snapshot, state, reference_rates(), await self.related_deals(state, as_of))
+        rates = await self._streams.rates(as_of)
+        return assess(snapshot, state, rates, await self.related_deals(state, as_of))
 
 
 def unknown_deal(slug: str) -> NotFound:
@@ -365,14 +369,16 @@ def _not_known_yet(stream: FoldedStream[Deal]) -> NotFound:
     )
 
 
-def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal]) -> str:
-    """The entity tag of a state: its version, its day, the log position where it is fixed, and the redactions.
+def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal], imports: int) -> str:
+    """The entity tag of a state: its version, its day, the log position where it is fixed, and what else changes it.
 
-    A redaction changes answers at every position, so all redactions of the stream count.
+    A redaction changes answers at every position, so all redactions of the stream count. Flags depend on exchange
+    rates, so the imports after the packaged history count.
     """
     redactions = sum(isinstance(event.event, EventRedacted) for event in stream.events)
     position = [] if resolved.position is None else [str(resolved.position)]
     parts = [str(version), str(resolved.effective_on), *position, *([f"redactions={redactions}"] if redactions else [])]
+    parts += [f"rates={imports - 1}"] if imports > 1 else []
     return f'"{";".join(parts)}"'
 
 

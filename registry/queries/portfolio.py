@@ -15,7 +15,7 @@ from registry.domain.audit.portfolio_changes import PortfolioChange, What, portf
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
-from registry.domain.rates import reference_rates
+from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
 from registry.events import store
 from registry.events.values import Localized
@@ -60,6 +60,10 @@ class PortfolioQueries:
     async def known_axis(self, as_of: AsOf) -> tuple[str, int, int]:
         """Return the axis that a list is read along, the point on it, and the log position of the answer."""
         return await self._streams.known_axis(as_of)
+
+    async def rates(self, as_of: AsOf) -> Rates:
+        """Return the exchange rates recorded by a point in time."""
+        return await self._streams.rates(as_of)
 
     async def page(
         self,
@@ -111,11 +115,12 @@ class PortfolioQueries:
         terms: Sequence[str],
         query: TotalsQuery,
         by_parent: bool = False,
+        rates: Rates | None = None,
     ) -> Totals:
         """Compute the amounts of a list of deals: bounds, what counted in each, and why.
 
         A merged organization counts under the record that it was merged into; with `by_parent`, each organization
-        counts under its ultimate parent on that day.
+        counts under its ultimate parent on that day. `rates` are needed for a conversion.
         """
         if query.group_by == "organization":
             tree = await self._organizations.tree(axis, known, effective_on)
@@ -132,7 +137,6 @@ class PortfolioQueries:
         for has, row in await deal_totals.rows(self._streams.pool(), point):
             matches = required.issubset(has) and (any_of is None or not set(any_of).isdisjoint(has))
             (selected if matches else others).append(row)
-        rates = reference_rates() if query.currency is not None else None
         return compute_totals(selected, query, rates, others)
 
     async def spans(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.rates import Rates
 from registry.events import store
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
+from registry.projections.exchange_rates import RateCache
 from registry.projections.stream_cache import StreamCache
 
 # `date.max` and 2**62 stand for "unbounded" in the projections (asyncpg writes the first as infinity), so a query asks
@@ -49,12 +51,20 @@ class StreamReader:
         primary: The pool of the database that the recorder writes to.
         replicas: Pools of read replicas; when there are any, every read goes to one of them.
         calendar: The registry's calendar.
+        rates: The process's copy of the exchange rates.
     """
 
-    def __init__(self, primary: Pool, replicas: Sequence[Pool] = (), calendar: Calendar | None = None) -> None:
+    def __init__(
+        self,
+        primary: Pool,
+        replicas: Sequence[Pool] = (),
+        calendar: Calendar | None = None,
+        rates: RateCache | None = None,
+    ) -> None:
         self._pools = list(replicas) or [primary]
         self.cache = StreamCache()
         self.calendar = calendar or Calendar()
+        self._rates = rates or RateCache()
 
     def pool(self) -> Pool:
         """Return a pool to read from, chosen at random to spread the load."""
@@ -63,6 +73,26 @@ class StreamReader:
     async def head(self) -> Head:
         """Return the last event of the log."""
         return await self.cache.heads(self.pool()).of_log()
+
+    @property
+    def rate_imports(self) -> int:
+        """How many imports of exchange rates this process has read."""
+        return self._rates.imports
+
+    async def latest_rates(self) -> Rates:
+        """Return all exchange rates, as of a moment ago (`RateCache.latest`)."""
+        return await self._rates.latest(self.pool())
+
+    async def rates(self, as_of: AsOf, head: Head | None = None) -> Rates:
+        """Return the exchange rates for a question: those recorded by then, all of them while the log is open.
+
+        Args:
+            as_of: The point in time.
+            head: The last event of the log, if the caller has it.
+        """
+        pool = self.pool()
+        head = head or await self.cache.heads(pool).of_log()
+        return await self._rates.as_of(pool, as_of, head.position)
 
     async def load(self, stream: str) -> tuple[FoldedStream[Any] | None, Head]:
         """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""

@@ -49,7 +49,15 @@ from registry.schemas.history import (
     organization_history,
     provenance_response,
 )
-from registry.schemas.lists import DealListItem, DealPage, ListedPledge, TotalsResponse, list_item
+from registry.schemas.lists import (
+    DealListItem,
+    DealPage,
+    ListedPledge,
+    RateSource,
+    RatesResponse,
+    TotalsResponse,
+    list_item,
+)
 from registry.schemas.log import (
     AppendResponse,
     EffectiveContent,
@@ -132,6 +140,8 @@ __all__ = [
     "ProblemDocument",
     "Provenance",
     "ProvenanceEntry",
+    "RateSource",
+    "RatesResponse",
     "Readiness",
     "Receipt",
     "RefusalResponse",

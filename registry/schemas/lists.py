@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 from msgspec import UNSET, UnsetType
 
 from registry.domain.deal import Deal, RelationState
+from registry.domain.quotes import Quote
+from registry.domain.rates import NewestRate
 from registry.domain.stages import StageState
 from registry.domain.totals import Totals
 from registry.events.values import AmountBasis, Commitment, DealKind, Edtf
@@ -51,10 +53,38 @@ class DealPage(RequestedAsOf, frozen=True, kw_only=True):
 
 
 class TotalsResponse(RequestedPoint, frozen=True, kw_only=True):
-    """The portfolio's amounts, with the text of each rule that decided."""
+    """The portfolio's amounts, with the text of each rule that decided.
+
+    `newest_rate`: of a conversion, the newest exchange rate on or before the effective date, and how many days older.
+    """
 
     totals: Totals
     rules: dict[str, str]
+    newest_rate: NewestRate | None
+
+
+class RateSource(ResponseModel, frozen=True, kw_only=True):
+    """A source of exchange rates: the days that it has rates for, and how many imports recorded them."""
+
+    source: str
+    currencies: int
+    first_day: date
+    last_day: date
+    imports: int
+
+
+class RatesResponse(ResponseModel, frozen=True, kw_only=True):
+    """The exchange rates of a day, with their sources in the order in which they are tried.
+
+    A rate is that of the day, or the last one before it, at most 31 days earlier. It states units of `currency` for one
+    unit of `base`, and after which log position it was recorded.
+    """
+
+    day: date
+    position: int | None
+    recorded_at: datetime | None
+    sources: tuple[RateSource, ...]
+    rates: tuple[Quote, ...]
 
 
 def list_item(deal: Deal) -> DealListItem:

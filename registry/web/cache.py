@@ -21,19 +21,19 @@ MAX_FRAGMENTS = 12
 
 
 class PositionCache:
-    """An LRU cache that is cleared when the log grows.
+    """An LRU cache that is cleared when the log grows or exchange rates are imported.
 
     An entry of an earlier position is dropped, not only skipped: its content may have been redacted since.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._log: tuple[int, int] | None = None
+        self._log: tuple[int, int, int] | None = None
         self._entries: OrderedDict[Any, Any] = OrderedDict()
 
     def get(self, page: PageRequest, key: Any) -> Any:
         """The value that was cached at the position of the request; None if there is none."""
-        log = (id(page.services), page.position)
+        log = _recorded(page)
         if log != self._log:
             self._entries.clear()
             self._log = log
@@ -43,13 +43,18 @@ class PositionCache:
 
     def put(self, page: PageRequest, key: Any, value: Any) -> None:
         """Cache a value, unless the log has grown since the request read its position."""
-        if (id(page.services), page.position) == self._log:
+        if _recorded(page) == self._log:
             self._entries[key] = value
             if len(self._entries) > self._limit:
                 self._entries.popitem(last=False)
 
     def values(self) -> list[Any]:
         return list(self._entries.values())
+
+
+def _recorded(page: PageRequest) -> tuple[int, int, int]:
+    """What is recorded: the service, its log's position, and the number of imports of exchange rates."""
+    return id(page.services), page.position, page.services.streams.rate_imports
 
 
 pages = PositionCache(MAX_PAGES)

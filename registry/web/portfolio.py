@@ -99,8 +99,9 @@ async def render_portfolio(
     facets = await portfolio_queries.facets(axis, known, day, terms, q)
     table = await deal_table(page, portfolio_queries, axis, known, terms, q)
     query = TotalsQuery(currency=currency, group_by="stage", effective_on=day, lines=0)
-    totals = await portfolio_queries.totals(axis, known, day, terms, query)
-    trend = await amount_trend(page, portfolio_queries, axis, known, terms, currency or default_currency(page))
+    rates = await portfolio_queries.rates(page.as_of)
+    totals = await portfolio_queries.totals(axis, known, day, terms, query, rates=rates)
+    trend = await amount_trend(page, portfolio_queries, axis, known, terms, currency or default_currency(page), rates)
     latest = await latest_deal_events(log_queries, position)
 
     listed = table.deals

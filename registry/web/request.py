@@ -155,6 +155,7 @@ async def page_request(request: Request, known: Known | None = None, *, portfoli
     if portfolio:
         require_single_axis(point)
     head = await services.log.head()
+    await services.streams.latest_rates()
     axis: as_of.Axis = params.get("axis") or (
         "recorded" if point.recorded_at or point.position is not None else "published"
     )

@@ -65,8 +65,9 @@ class TotalsPages(Controller):
             axis, known, position = await portfolio_queries.known_axis(page.as_of)
             filters = {name: page.params[name] for name in FILTERS if name in page.params}
             query = totals_query(page)
+            rates = await portfolio_queries.rates(page.as_of)
             totals = await portfolio_queries.totals(
-                axis, known, page.times.effective_on, filter_terms(page.params), query
+                axis, known, page.times.effective_on, filter_terms(page.params), query, rates=rates
             )
             keys = {group.key for group in totals.groups if group.key and totals.group_by == "organization"}
             deals = await portfolio_queries.page(axis, known, page.times.effective_on, [], None, "", MAX_SORTED)
@@ -75,6 +76,7 @@ class TotalsPages(Controller):
                 "totals.html",
                 total=totals,
                 unit=query.currency or "stated",
+                newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
                 filters=filters,
                 groups=get_args(GroupBy),
                 parts_in_order=parts_in_order,
@@ -98,7 +100,12 @@ class TotalsPages(Controller):
         page = await page_request(request, PARAMETERS, portfolio=True)
         axis, known, _ = await portfolio_queries.known_axis(page.as_of)
         totals = await portfolio_queries.totals(
-            axis, known, page.times.effective_on, filter_terms(page.params), totals_query(page)
+            axis,
+            known,
+            page.times.effective_on,
+            filter_terms(page.params),
+            totals_query(page),
+            rates=await portfolio_queries.rates(page.as_of),
         )
         return csv_response("totals.csv", CSV_HEADER, _rows(totals))
 

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.rates import reference_rates
+from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, compute_totals
 from registry.projections.deal_totals import TotalsSpan
 from registry.queries.portfolio import PortfolioQueries
@@ -59,6 +59,7 @@ async def amount_trend(
     known: int,
     terms: Sequence[str],
     currency: Any,
+    rates: Rates,
 ) -> Trend:
     """The chart of amounts over time in one currency, as known at a point on an axis."""
     end = max(page.times.today, page.times.effective_on)
@@ -69,13 +70,13 @@ async def amount_trend(
     async def new_day_cache() -> DayCache:
         return {}
 
-    key = (tuple(terms), currency)
+    key = (tuple(terms), currency, rates.imports)
     spans, by_days = await cached_fragment(page, ("spans", axis, known, *key), load_spans)
     if spans is not None:
         days = tuple(sorted({span.since for span in spans if date.min < span.since <= end})[-MAX_STEPS:])
         if days not in by_days:
             day_cache = await cached_fragment(page, ("days", axis, *key), new_day_cache)
-            by_days[days] = amounts_by_day(days, spans, terms, currency, day_cache)
+            by_days[days] = amounts_by_day(days, spans, terms, currency, day_cache, rates)
         return Trend(step_chart(by_days[days], end, page.times.effective_on), currency, False)
     related = None if terms else await portfolio_queries.spans_with_relations(axis, known, MAX_SPANS)
     if related is None:
@@ -88,7 +89,12 @@ async def amount_trend(
 
 
 def amounts_by_day(
-    days: Sequence[date], spans: Sequence[TotalsSpan], terms: Sequence[str], currency: Any, cache: DayCache
+    days: Sequence[date],
+    spans: Sequence[TotalsSpan],
+    terms: Sequence[str],
+    currency: Any,
+    cache: DayCache,
+    rates: Rates,
 ) -> list[DayAmounts]:
     """The amounts of ascending days. A day is added up again only if what counts on it differs from the cache's."""
     counting = [
@@ -107,13 +113,13 @@ def amounts_by_day(
         counted = {slug: deal.counted for slug, deal in deals.items()}
         if day not in cache or cache[day][0] != counted:
             query = TotalsQuery(currency=currency, effective_on=day, lines=0)
-            cache[day] = counted, day_amounts(day, list(deals.values()), query)
+            cache[day] = counted, day_amounts(day, list(deals.values()), query, rates)
         series.append(replace(cache[day][1], deals=changed_deals(before, deals)))
         before = deals
     return series
 
 
-def day_amounts(day: date, deals: Sequence[CountedDeal], query: TotalsQuery) -> DayAmounts:
+def day_amounts(day: date, deals: Sequence[CountedDeal], query: TotalsQuery, rates: Rates) -> DayAmounts:
     """The amounts of a day by tier."""
     selected = [deal.row for deal in deals if deal.selected]
     others = [deal.row for deal in deals if not deal.selected]
@@ -125,7 +131,7 @@ def day_amounts(day: date, deals: Sequence[CountedDeal], query: TotalsQuery) -> 
         key = tuple((row.deal, pledge.pledge) for row, pledges in kept for pledge in pledges)
         if key not in computed:
             rows = [replace(row, pledges=pledges) for row, pledges in kept if pledges or row.relations]
-            computed[key] = bounds(compute_totals(rows, query, reference_rates(), others), query.currency)
+            computed[key] = bounds(compute_totals(rows, query, rates, others), query.currency)
         return computed[key]
 
     totals = {tier: total(includes) for tier, includes in TIERS.items()}

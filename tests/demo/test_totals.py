@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from registry.domain.plausibility import FlagContext, state_flags
-from registry.domain.rates import reference_rates
 from registry.domain.totals import DealRow, Group, Rule, TotalsLine, TotalsQuery, compute_totals, row_of
 from registry.domain.totals.overlap import Relations
 from registry.events.currencies import Currency
 from tests.demo.loader import deal, deal_as_of, histories
+from tests.reference_rates import reference_rates
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "totals.md").read_text("utf-8")
 

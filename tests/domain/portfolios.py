@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from registry.domain.rates import reference_rates
 from registry.domain.totals import (
     DealRow,
     Group,
@@ -21,6 +20,7 @@ from registry.domain.totals import (
 from registry.events.types import DealsRelated, PartiesJoined, PledgeAnnounced
 from registry.events.values import Amount, Party
 from tests.domain.builders import LogBuilder, usd
+from tests.reference_rates import reference_rates
 
 BN = 10**9
 TN = 10**12

@@ -11,7 +11,6 @@ import pytest
 from registry.domain.assessment import flags_by_event, flags_raised
 from registry.domain.deal import Deal
 from registry.domain.plausibility import Flag, FlagContext, event_flags, state_flags
-from registry.domain.rates import reference_rates
 from registry.events.types import (
     ClaimReported,
     DealRegistered,
@@ -28,6 +27,7 @@ from registry.events.types import (
 from registry.events.values import Amount, Horizon, Localized, Source, StatedAmount
 from registry.i18n import LANGUAGES, render
 from tests.domain.builders import LogBuilder, day, usd
+from tests.reference_rates import reference_rates
 
 
 def krw(value: str, **more: Any) -> Amount:

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-import zipfile
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.domain.quotes import RateRow, group_rows
 from registry.domain.rates import (
+    ECB,
     MAX_AGE_DAYS,
-    SOURCE,
     Rate,
     Rates,
+    RateTable,
     RateUnavailable,
     convert,
     implied_rates,
-    reference_rates,
 )
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
 from tests.domain.builders import day
+from tests.reference_rates import reference_rates
 
 
 def amount(currency: Currency, value: str | None = None, **more: Any) -> Amount:
     return Amount(currency=currency, value=value, **more)
 
 
-def file_of(folder: Path, lines: list[str]) -> Rates:
-    path = folder / "rates.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("rates.csv", "\n".join(["Date,USD,KRW,RUB,", *lines]))
-    return Rates(path)
+def rows(source: str, base: str, lines: str) -> list[RateRow]:
+    """Rates of a source, from lines of a day and pairs of a currency and a value."""
+    found = []
+    for line in lines.strip().splitlines():
+        on, *pairs = line.split()
+        for currency, value in zip(pairs[::2], pairs[1::2], strict=True):
+            found.append(RateRow(source, base, currency, day(on), Decimal(value)))
+    return found
 
 
 @pytest.fixture
-def rates(tmp_path: Path) -> Rates:
-    """A file in the bank's format: latest day first, a day without KRW, and a currency no longer quoted."""
-    return file_of(
-        tmp_path,
-        [
-            "2025-01-08,1.25,1500.0,N/A,",
-            "2025-01-07,1.20,N/A,N/A,",
-            "2025-01-03,1.00,1400.0,N/A,",
-            "2024-11-01,1.10,1450.5,100.5,",
-        ],
-    )
+def rates() -> Rates:
+    """Rates with a day without KRW, and a currency that is no longer quoted."""
+    quoted = """
+        2025-01-08 USD 1.25 KRW 1500.0
+        2025-01-07 USD 1.20
+        2025-01-03 USD 1.00 KRW 1400.0
+        2024-11-01 USD 1.10 KRW 1450.5 RUB 100.5
+    """
+    return Rates(group_rows(rows(ECB, "EUR", quoted)))
 
 
 def test_rate_is_of_the_day_or_the_last_one_before(rates: Rates) -> None:
@@ -84,7 +85,7 @@ def test_converted_amount_has_its_rate_day_and_source() -> None:
     converted = reference_rates().convert(Decimal(5_000_000_000), "USD", "KRW", day("2025-10-26"))
     assert not isinstance(converted, RateUnavailable)
     assert converted.rate.day == day("2025-10-24"), "the 26th was a Sunday"
-    assert converted.rate.source == SOURCE
+    assert converted.rate.source == ECB
     # By hand: 5,000,000,000 × 1671.49 / 1.1612, to the whole won.
     assert converted.value == Decimal(7_197_252_841_888)
 
@@ -127,3 +128,116 @@ def test_missing_or_zero_amounts_imply_no_rate() -> None:
     zero = amount("USD", "5", stated_as=(StatedAmount(value="0", currency="KRW"),))
     assert implied_rates(zero, day("2025-10-29"), reference_rates()) == ()
     assert implied_rates(amount("USD", "5"), day("2025-10-29"), reference_rates()) == ()
+
+
+# --- several sources --------------------------------------------------------------------------------------------------
+
+ECB_ROWS = rows(ECB, "EUR", "2025-01-08 USD 1.25 KRW 1500")
+
+
+def rate_of(quoted: list[RateRow], from_: Currency, to: Currency, **more: Any) -> Rate:
+    rate = Rates(group_rows(quoted), **more).rate(from_, to, day("2025-01-08"))
+    assert isinstance(rate, Rate)
+    return rate
+
+
+def test_sources_are_tried_in_order_ecb_first_then_by_name() -> None:
+    others = rows("BOK", "EUR", "2025-01-08 USD 1 KRW 2000") + rows("AAA", "EUR", "2025-01-08 USD 1 KRW 3000")
+    assert rate_of(ECB_ROWS + others, "USD", "KRW").source == ECB
+    assert rate_of(others, "USD", "KRW").source == "AAA"
+    configured = rate_of(ECB_ROWS + others, "USD", "KRW", order=("BOK", ECB))
+    assert (configured.source, configured.rate) == ("BOK", Decimal(2000))
+
+
+def test_currency_that_the_first_source_lacks_is_converted_with_the_next() -> None:
+    quoted = ECB_ROWS + rows("CBC", "EUR", "2025-01-08 TWD 40")
+    rate = rate_of(quoted, "TWD", "KRW")
+    assert (rate.rate, rate.source) == (Decimal("37.5"), "CBC, ECB")
+
+
+def test_rates_per_dollar_are_converted_over_the_euro() -> None:
+    quoted = ECB_ROWS + rows("CBC", "USD", "2025-01-08 TWD 32")
+    rate = rate_of(quoted, "TWD", "KRW")
+    assert (rate.from_per_eur, rate.to_per_eur, rate.source) == (Decimal("40.00"), Decimal(1500), "CBC, ECB")
+    assert rate_of(quoted, "USD", "TWD").rate == Decimal(32)
+
+
+def test_rates_per_special_drawing_right_need_no_other_source() -> None:
+    quoted = rows("IMF", "XDR", "2025-01-08 EUR 1.25 KRW 2000 SAR 5")
+    rate = rate_of(quoted, "SAR", "KRW")
+    assert (rate.rate, rate.source) == (Decimal(400), "IMF")
+    assert rate_of(quoted, "EUR", "KRW").rate == Decimal(1600)
+
+
+def test_rate_that_is_too_old_gives_way_to_another_source() -> None:
+    quoted = rows(ECB, "EUR", "2024-01-08 USD 1 KRW 1000") + rows("IMF", "EUR", "2025-01-07 USD 1 KRW 2000")
+    assert rate_of(quoted, "USD", "KRW").source == "IMF"
+
+
+def test_newest_rate_has_its_source_and_its_age() -> None:
+    newest = Rates(group_rows(ECB_ROWS + rows("IMF", "EUR", "2025-01-10 USD 1"))).newest(day("2025-01-20"))
+    assert newest is not None
+    assert (newest.source, newest.day, newest.age_days) == ("IMF", day("2025-01-10"), 10)
+    assert Rates(group_rows(ECB_ROWS)).newest(day("2025-01-07")) is None
+
+
+# --- recorded by then -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table() -> RateTable:
+    """The packaged history, an import after position 5, and a correction after position 9."""
+    table = RateTable()
+    table.add(group_rows(ECB_ROWS))
+    for number, position, value in ((1, 5, "TWD 40"), (2, 9, "TWD 44")):
+        recorded_at = datetime(2025, 2, number, tzinfo=UTC)
+        of_import = rows("CBC", "EUR", f"2025-01-08 {value}")
+        table.add(group_rows(of_import, number=number, position=position, recorded_at=recorded_at))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"), [(0, None), (1, None), (5, None), (6, 40), (9, 40), (10, 44), (None, 44)]
+)
+def test_import_applies_to_later_positions_only(table: RateTable, position: int | None, expected: int | None) -> None:
+    rate = table.at(position).rate("EUR", "TWD", day("2025-01-08"))
+    assert (rate.rate if isinstance(rate, Rate) else None) == expected
+    assert isinstance(table.at(position).rate("USD", "KRW", day("2025-01-08")), Rate)
+
+
+@pytest.mark.parametrize(
+    ("on", "imports"), [("2020-01-01", 1), ("2025-01-31", 1), ("2025-02-01", 2), ("2025-03-01", 3)]
+)
+def test_rates_as_of_an_instant_are_those_recorded_by_then(table: RateTable, on: str, imports: int) -> None:
+    assert table.at(recorded_at=datetime.fromisoformat(f"{on}T00:00:00+00:00")).imports == imports
+
+
+_DAYS = st.dates(date(2025, 1, 1), date(2025, 3, 1))
+_IMPORTS = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["ECB", "IMF"]), st.sampled_from(["USD", "KRW", "TWD"]), _DAYS),
+        min_size=1,
+        max_size=8,
+    ),
+    max_size=5,
+)
+
+
+@given(_IMPORTS, _DAYS, st.integers(0, 6))
+def test_conversion_uses_no_rate_of_a_later_day_and_none_recorded_later(
+    imports: list[list[tuple[str, str, date]]], on: date, position: int
+) -> None:
+    """Properties 10, 14 and 46: what is imported later changes no answer at an earlier position."""
+    whole, early = RateTable(), RateTable()
+    for number, of_import in enumerate([[(ECB, "USD", date(2024, 12, 31))], *imports]):
+        stated = [RateRow(s, "EUR", c, d, Decimal(number + d.day)) for s, c, d in of_import]
+        quotes = group_rows(
+            stated, number=number, position=number, recorded_at=datetime(2025, 4, 1 + number, tzinfo=UTC)
+        )
+        whole.add(quotes)
+        if number == 0 or number < position:
+            early.add(quotes)
+    for from_, to in (("USD", "KRW"), ("TWD", "EUR"), ("TWD", "KRW")):
+        rate = whole.at(position).rate(from_, to, on)  # type: ignore[arg-type]
+        assert rate == early.at().rate(from_, to, on)  # type: ignore[arg-type]
+        assert isinstance(rate, RateUnavailable) or rate.day <= on

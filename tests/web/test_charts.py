@@ -16,7 +16,6 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
-from registry.domain.rates import reference_rates
 from registry.domain.totals import row_of
 from registry.web import maps
 from registry.web.as_of import Axis
@@ -27,6 +26,7 @@ from registry.web.charts.timeline import Timeline, timeline
 from registry.web.charts.two_axis import BOTTOM, LEFT, RIGHT, TOP, TwoAxisChart, field_value, two_axis_chart
 from registry.web.numbers import PROVINCES
 from tests.demo.loader import RECORDED_AT, histories
+from tests.reference_rates import reference_rates
 
 TODAY = date(2026, 1, 6)
 AMOUNT = "/pledges/total/amount"

@@ -15,7 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from registry import i18n
-from registry.domain.rates import SOURCE
+from registry.domain.rates import ECB
 from registry.events.types import EVENT_TYPES
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES, negotiate_language
 from registry.web.forms.event_types import form_event_type
@@ -97,7 +97,7 @@ KEY_NAME = "REGISTRY_ADMIN_KEY"
 
 async def data_words(pages: Service) -> set[str]:
     """Every word of the recorded data, of the source of the rates and of the signed-in key's name."""
-    words = set(re.findall(r"[A-Za-z]{2,}", f"{SOURCE} {KEY_NAME}"))
+    words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {KEY_NAME}"))
     for path in ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000"):
         words |= set(re.findall(r"[A-Za-z]{2,}", (await pages.client.get(path)).text))
     return words

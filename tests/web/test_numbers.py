@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain import money
-from registry.domain.rates import Rate, reference_rates
+from registry.domain.rates import Rate
 from registry.events.currencies import Currency
 from registry.events.values import Amount, Horizon, StatedAmount
 from registry.web.format import shown
 from registry.web.numbers import figures
+from tests.reference_rates import reference_rates
 
 KO, EN = figures("ko"), figures("en")
 

@@ -110,6 +110,8 @@ class _TotalsBuilder:
             if isinstance(item, TotalsLine):
                 for group in (self.overall, *groups):
                     group.exclude(item)
+                    if item.rule is Rule.NO_RATE and self.query.currency is not None:
+                        group.open_high((self.query.currency, *nature_and_basis(pledge)))
                 continue
             self._add(self.overall, item, related)
             if len(groups) > 1:

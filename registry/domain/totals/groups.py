@@ -33,10 +33,7 @@ class GroupBuilder:
     def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool, count: int = 1) -> None:
         """Add one pledge, or `count` pledges of the same kind whose amounts `item` sums up."""
         if in_low or in_high:
-            total = self.sums.get(item.column)
-            if total is None:
-                total = self.sums[item.column] = ColumnSum()
-            total.add(item, in_low, in_high, count)
+            self._sum(item.column).add(item, in_low, in_high, count)
         self.rules[rule] = self.rules.get(rule, 0) + count
 
     def exclude(self, line: TotalsLine) -> None:
@@ -44,6 +41,16 @@ class GroupBuilder:
         self.rules[line.rule] = self.rules.get(line.rule, 0) + 1
         if len(self.excluded) < self.limit:
             self.excluded.append(line)
+
+    def open_high(self, column: ColumnKey) -> None:
+        """Note that a column lacks an amount that cannot be converted: its upper bound has no limit."""
+        self._sum(column).high_open = True
+
+    def _sum(self, column: ColumnKey) -> ColumnSum:
+        total = self.sums.get(column)
+        if total is None:
+            total = self.sums[column] = ColumnSum()
+        return total
 
     def resolve_overlaps(self, relations: Relations, comparable: bool) -> None:
         """Add the pledges that have relations, each by its rule."""

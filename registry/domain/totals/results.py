@@ -40,8 +40,9 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
 class TotalsColumn(Struct, frozen=True, kw_only=True):
     """One sum: of a currency, a nature (commitment, intention) and a basis (once, annual: the amount per year).
 
-    `low_open`: the lower bound may be lower still ("up to"); `high_open`: the upper bound has no limit ("more than").
-    `pledges` counts the pledges in the upper bound, `certain` those in the lower bound.
+    `low_open`: the lower bound may be lower still ("up to"); `high_open`: the upper bound has no limit ("more than", or
+    an amount without an exchange rate). `pledges` counts the pledges in the upper bound, `certain` those in the lower
+    bound.
     """
 
     currency: str
