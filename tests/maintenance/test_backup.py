@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import secrets
 from collections.abc import AsyncIterator, Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -13,6 +15,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from registry.append.clock import ClockGuard
+from registry.append.rates import import_rates
+from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
 from registry.infra import keys, postgres
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
@@ -42,7 +47,7 @@ async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase
 
 @pytest.fixture
 async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
-    """A backup of a registry with redacted content, an API key and an idempotency record."""
+    """A backup of a registry with redacted content, an API key, an idempotency record and imported rates."""
     given = str(uuid4())
     async with running_recorder(database.app_url, database.owner_url) as recorder:
         await recorder.record(request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret")))
@@ -51,6 +56,7 @@ async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
         await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
         await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
     await keys.create(pool, "analyst", ("record",))
+    await import_rates(pool, [RateRow("BOK", "USD", "KRW", date(2025, 10, 29), Decimal("1433.50"))], ClockGuard())
     header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
     assert header.size == 265
     return tmp_path / "registry.maintenance.backup.gz"
@@ -60,7 +66,16 @@ async def everything(url: str) -> dict[str, Any]:
     """The stored rows of a registry."""
     connection = await asyncpg.connect(url)
     try:
-        tables = ("tiles", "keys", "idempotency", "deal_versions", "mentions", "organizations", "checkpoints")
+        tables = (
+            "exchange_rates",
+            "tiles",
+            "keys",
+            "idempotency",
+            "deal_versions",
+            "mentions",
+            "organizations",
+            "checkpoints",
+        )
         found = {t: sorted(map(str, await connection.fetch(f"SELECT * FROM {t}"))) for t in tables}
         return {**found, "log": [tuple(row) for row in await connection.fetch(LOG)]}
     finally:
@@ -83,6 +98,17 @@ async def test_restored_registry_equals_the_original(
     async with pool:
         assert (await load_frontier(pool, 265)).root().hex() == header.root
     await assert_projections_match_log(another)
+
+
+async def test_restored_rates_are_the_backups_whatever_the_release_has_packaged(
+    file: Path, database: ScratchDatabase, another: ScratchDatabase
+) -> None:
+    connection = await asyncpg.connect(another.owner_url)
+    await connection.execute("DELETE FROM exchange_rates WHERE currency IN ('KRW', 'USD')")
+    await connection.close()
+    await restore(another.owner_url, file)
+    restored, original = await everything(another.owner_url), await everything(database.owner_url)
+    assert restored["exchange_rates"] == original["exchange_rates"]
 
 
 async def test_restore_into_a_registry_with_events_is_refused(file: Path, database: ScratchDatabase) -> None:
