@@ -1,4 +1,6 @@
-"""Example announcements of the OpenAPI document: one at least of every event type.
+"""Example announcements of the OpenAPI document: at least one of every event type.
+
+A type without an example here gets one that is made from the types of its fields.
 
 Posted to a new deal or organization in this order, each is recorded, once `EVENT` is replaced by the id of the event
 before it, and `another-deal` and `another-organization` by existing ones (tests/api/test_openapi.py).
@@ -6,7 +8,10 @@ before it, and `another-deal` and `another-organization` by existing ones (tests
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
+
+from registry.events.sample import sample_event
+from registry.events.types import DealEvent, OrganizationFact, tag_of
 
 SOURCE = {
     "publisher": "The Korea Herald",
@@ -156,3 +161,19 @@ ORGANIZATION_ANNOUNCEMENTS: dict[str, Any] = {
     "It is a duplicate": _announcement("organization_merged", into="another-organization"),
     "The merge is undone": _announcement("organization_unmerged"),
 }
+
+
+def _add_missing(announcements: dict[str, Any], events: Any) -> None:
+    """Add an example of each event type that has none; its title is the first line of the type's docstring."""
+    listed = [
+        one for example in announcements.values() for one in (example if isinstance(example, list) else [example])
+    ]
+    covered = {one["event"]["type"] for one in listed}
+    for event in get_args(events):
+        if tag_of(event) not in covered:
+            title = event.__doc__.partition("\n")[0].rstrip(".")
+            announcements[title] = {"effective_on": "2025-11-06", "event": sample_event(event)}
+
+
+_add_missing(ANNOUNCEMENTS, DealEvent)
+_add_missing(ORGANIZATION_ANNOUNCEMENTS, OrganizationFact)

@@ -37,7 +37,10 @@ Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; li
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)", max_length=2000, description="An http(s) address."
+        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)",
+        max_length=2000,
+        description="An http(s) address.",
+        examples=["https://news.example/1"],
     ),
 ]
 Decimal = Annotated[
@@ -50,7 +53,11 @@ Decimal = Annotated[
 ]
 Degrees = Annotated[
     str,
-    Meta(pattern=r"^-?(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$(?!\n)", description="Decimal degrees (WGS 84), as a string."),
+    Meta(
+        pattern=r"^-?(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?$(?!\n)",
+        description="Decimal degrees (WGS 84), as a string.",
+        examples=["37.5"],
+    ),
 ]
 Edtf = Annotated[
     str,
@@ -68,9 +75,18 @@ Place = Annotated[
         examples=["KR-31"],
     ),
 ]
-Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)", description="A BCP 47 language tag.")]
-Hash = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", description="`sha256:` and 64 hex digits.")]
-Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)")]
+Language = Annotated[
+    str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)", description="A BCP 47 language tag.", examples=["ko"])
+]
+Hash = Annotated[
+    str,
+    Meta(
+        pattern=r"^sha256:[0-9a-f]{64}$(?!\n)",
+        description="`sha256:` and 64 hex digits.",
+        examples=["sha256:" + "0f" * 32],
+    ),
+]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)", examples=["Q484131"])]
 FieldPath = Annotated[
     str,
     Meta(

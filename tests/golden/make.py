@@ -11,7 +11,7 @@ import hashlib
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -21,8 +21,9 @@ from registry.domain.admission import admit, fill_defaults
 from registry.domain.fold import DEALS, ORGANIZATIONS
 from registry.domain.history import FoldedStream
 from registry.events.codec import canonical, content_digest, published_on
+from registry.events.sample import sample_event
 from registry.events.store import SealedEvent
-from registry.events.types import EVENT_TYPES, Announcement, EventRedacted, OrganizationAnnouncement
+from registry.events.types import EVENT_TYPES, Announcement, DealFact, EventRedacted, OrganizationAnnouncement
 from registry.events.values import decode_hook
 from registry.transparency.merkle import leaf_hash
 
@@ -89,7 +90,8 @@ ORGANIZATION = {"type": "organization_registered", "name": BOTH, "country": "KR"
 PARENT = {"type": "parent_set", "parent": "sk-square", "control": "owns", "share": "20.07"}
 ORGANIZATION_MERGED = {"type": "organization_merged", "into": "sk-group", "reason": "The same."}
 
-# For each event type, the events that must come before it, and the event with every field.
+# The events that must come before an event, and the event with every field. A type that is not listed here gets an
+# example made from its fields' types, directly after the registration (`story_of`).
 STORIES: dict[str, list[dict[str, Any]]] = {
     "deal_registered": [REGISTERED],
     "deal_revised": [
@@ -267,8 +269,14 @@ def golden(type_: str, events: list[dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
+def story_of(type_: str) -> list[dict[str, Any]]:
+    """The events of an event type's golden file."""
+    first = REGISTERED if EVENT_TYPES[type_] in get_args(DealFact) else ORGANIZATION
+    return STORIES.get(type_) or [first, sample_event(EVENT_TYPES[type_])]
+
+
 def main() -> None:
-    first = {f"{type_}.v{event.schema}": STORIES[type_] for type_, event in EVENT_TYPES.items()}
+    first = {f"{type_}.v{event.schema}": story_of(type_) for type_, event in EVENT_TYPES.items()}
     for name, story in (first | LATER).items():
         path = HERE / f"{name}.json"
         if not path.exists():

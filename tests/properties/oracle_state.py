@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
+from registry.domain.deal import Deal
 from registry.events.edtf import first_day, last_day
 
 LADDER = ["intention", "signed", "committed", "construction", "operating"]
@@ -22,20 +23,14 @@ class NotApplicable(Exception):
 
 
 def registered_state(slug: str, registered: Any) -> State:
+    blank: State = {field.name: [] if field.default == () else None for field in msgspec.structs.fields(Deal)}
     return {
+        **blank,
         "deal": slug,
         "title": registered.title if registered else None,
         "kind": registered.kind if registered else None,
         "summary": registered.summary if registered else None,
         "sectors": registered.sectors if registered else (),
-        "stage": None,
-        "parties": [],
-        "partnerships": [],
-        "pledges": [],
-        "sites": [],
-        "milestones": [],
-        "relations": [],
-        "conditions": [],
     }
 
 
