@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
+from registry.domain.merges import survivor
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
 from registry.events.types import (
@@ -139,9 +140,14 @@ def parent_on(organization: Organization, day: date) -> str | None:
 
     A parent that only manages the organization does not count, and neither of two parents is the sole one.
     """
+    parents = _parents_on(organization, day)
+    return parents[0] if len(parents) == 1 else None
+
+
+def _parents_on(organization: Organization, day: date) -> list[str]:
+    """The parents on a day that own or control the organization, each with more than 50 % where the share is known."""
     current = [p for p in organization.parents if p.since <= day and (p.until is None or day < p.until)]
-    parents = [p for p in current if p.control != "manages" and (p.share is None or ExactDecimal(p.share) > 50)]
-    return parents[0].parent if len(parents) == 1 else None
+    return [p.parent for p in current if p.control != "manages" and (p.share is None or ExactDecimal(p.share) > 50)]
 
 
 def ultimate_parents(
@@ -149,25 +155,36 @@ def ultimate_parents(
 ) -> dict[str, str]:
     """The ultimate parent on a day of each organization that has one.
 
+    The parents of an organization are those of its own record and of the records merged into it; a parent that was
+    merged is the record that it was merged into.
+
     Args:
-        organizations: The organizations by slug.
+        organizations: The organizations by slug, merged ones included.
         day: The effective date.
-        merged: The record that each duplicate was merged into; its totals count there.
+        merged: What each merged record was merged into; its totals count there.
     """
     merged = merged or {}
+    parents: dict[str, set[str]] = {}
+    for slug, organization in organizations.items():
+        record = survivor(slug, merged)
+        above = {survivor(parent, merged) for parent in _parents_on(organization, day)}
+        parents.setdefault(record, set()).update(above - {record})
     ultimate: dict[str, str] = {}
-    for slug in {*organizations, *merged}:
-        current, visited = slug, {slug}
-        while True:
-            organization = organizations.get(current)
-            parent = merged.get(current) or (parent_on(organization, day) if organization else None)
-            if parent in visited:
-                current = slug  # A cycle of owners has no ultimate parent.
-                break
-            if parent is None:
-                break
-            visited.add(parent)
-            current = parent
-        if current != slug:
-            ultimate[slug] = current
+    for slug in {*parents, *organizations, *merged}:
+        record = survivor(slug, merged)
+        top = _top(record, parents)
+        if top != slug:
+            ultimate[slug] = top
     return ultimate
+
+
+def _top(record: str, parents: Mapping[str, set[str]]) -> str:
+    """The record at the top of a chain of sole parents; the record itself where the chain is a cycle."""
+    visited = {record}
+    top = record
+    while len(above := parents.get(top, set())) == 1:
+        (top,) = above
+        if top in visited:
+            return record
+        visited.add(top)
+    return top

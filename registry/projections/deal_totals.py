@@ -6,7 +6,7 @@ currency and the commitment level), `amount` and `pledges`. All other deals have
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
@@ -14,6 +14,7 @@ from operator import itemgetter
 
 from msgspec import Struct
 
+from registry.domain.merges import survivor
 from registry.domain.totals import DealRow, SimpleSum, decode_row
 from registry.infra.postgres import Pool
 from registry.projections.deal_lists import STATE_AT_POINT, TERM_HAD_BY_POINT, Point
@@ -108,13 +109,16 @@ async def rows(pool: Pool, point: Point) -> list[tuple[list[str], DealRow]]:
     return [(row["terms"], decode_row(row["totals"])) for row in fetched]
 
 
-async def rows_and_sums(pool: Pool, point: Point, listed: int) -> tuple[list[DealRow], list[SimpleSum]]:
+async def rows_and_sums(
+    pool: Pool, point: Point, listed: int, merged: Mapping[str, str]
+) -> tuple[list[DealRow], list[SimpleSum]]:
     """Read the whole portfolio at a point without fetching most of it.
 
     Args:
         pool: The pool to read from.
         point: The point in time.
         listed: How many deals with a sum are returned as rows.
+        merged: What each merged deal was merged into; a relation to it is one to that deal.
 
     Returns:
         The rows of the deals that have no sum, of the deals that those relate to, and of the first `listed` others; and
@@ -129,7 +133,7 @@ async def rows_and_sums(pool: Pool, point: Point, listed: int) -> tuple[list[Dea
         without_sum = {
             r["deal"]: decode_row(r["totals"]) for r in await connection.fetch(SELECT_ROWS_WITHOUT_SUM, *arguments, [])
         }
-        related = {relation.deal for row in without_sum.values() for relation in row.relations} - without_sum.keys()
+        related = set(_related_deals(without_sum.values(), merged)) - without_sum.keys()
         if related:
             fetched = await connection.fetch(SELECT_ROWS_WITHOUT_SUM, *arguments, list(related))
             without_sum |= {r["deal"]: decode_row(r["totals"]) for r in fetched}
@@ -148,10 +152,12 @@ async def spans(pool: Pool, axis: str, known: int, limit: int) -> list[TotalsSpa
     return await _spans(pool, axis, known, False, [], limit)
 
 
-async def spans_without_sum(pool: Pool, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
+async def spans_without_sum(
+    pool: Pool, axis: str, known: int, limit: int, merged: Mapping[str, str]
+) -> list[TotalsSpan] | None:
     """The same, of the deals that have no sum and of the deals that those relate to."""
     first = await _spans(pool, axis, known, True, [], limit)
-    related = related_deals(first) if first is not None else []
+    related = related_deals(first, merged) if first is not None else []
     return await _spans(pool, axis, known, True, related, limit) if related else first
 
 
@@ -180,6 +186,10 @@ async def sums_on_days(
     return on_days
 
 
-def related_deals(spans: Sequence[TotalsSpan]) -> list[str]:
-    """The slugs of the deals that these declare relations to."""
-    return sorted({relation.deal for span in spans for relation in span.row.relations})
+def related_deals(spans: Sequence[TotalsSpan], merged: Mapping[str, str]) -> list[str]:
+    """The slugs of the deals that these declare relations to, or that those were merged into."""
+    return _related_deals((span.row for span in spans), merged)
+
+
+def _related_deals(rows: Iterable[DealRow], merged: Mapping[str, str]) -> list[str]:
+    return sorted({survivor(relation.deal, merged) for row in rows for relation in row.relations})

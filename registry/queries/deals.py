@@ -30,6 +30,7 @@ from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.merges import merged_with
 from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
@@ -304,31 +305,47 @@ class DealQueries:
         return encode(deal)
 
     async def incoming(self, slug: str, as_of: AsOf) -> tuple[IncomingRelation, ...]:
-        """Return the relations to a deal that other deals declare, at a point in time.
+        """Return the relations to a deal, and to those merged into it, that other deals declare, at a point in time.
 
         A point with a publication date is read along that axis alone.
         """
         resolved = await self._streams.resolve(as_of)
         axis, known, _ = await self._streams.known_axis(resolved.as_of)
         point = (axis, min(resolved.effective_on, LAST_DAY), known)
-        rows = await deal_lists.related_to(self._streams.pool(), point, slug)
-        return incoming_relations(slug, [decode(row, DealListItem) for _, row in rows])
+        merged = await self._streams.merged_deals(axis, known)
+        deal = (await self.stream(slug)).state_as_of(resolved.as_of).state
+        rows: dict[str, DealListItem] = {}
+        for name in sorted(merged_with(slug, merged)):
+            related = await deal_lists.related_to(self._streams.pool(), point, name)
+            rows |= {other: decode(row, DealListItem) for other, row in related}
+        pledges = [pledge.pledge for pledge in deal.pledges] if deal is not None else []
+        return incoming_relations(slug, [rows[other] for other in sorted(rows)], merged, pledges)
 
     async def related_deals(self, deal: Deal, as_of: AsOf) -> tuple[Deal, ...]:
         """Return the deals that have a relation to this one, whichever of the two declares it, as known at a point.
 
-        Relations and states with a future effective date are included.
+        Relations and states with a future effective date are included. For a merged deal, it is the state of the deal
+        that it was merged into.
         """
         known = replace(as_of, effective_on=None)
         declared = {relation.deal for relation in deal.relations}
         slugs = declared.union(await deal_lists.ever_related_to(self._streams.pool(), deal.deal)) - {deal.deal}
         related = []
         for slug in sorted(slugs):
-            stream, _ = await self._streams.load(f"deal/{slug}")
-            state = stream.state_as_of(known).state if stream is not None else None
+            state = await self._state_of_survivor(slug, known)
             if state is not None and (slug in declared or any(r.deal == deal.deal for r in state.relations)):
                 related.append(state)
         return tuple(related)
+
+    async def _state_of_survivor(self, slug: str, known: AsOf) -> Deal | None:
+        """Return a deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""
+        name: str | None = slug
+        state: Deal | None = None
+        while name is not None:
+            stream, _ = await self._streams.load(f"deal/{name}")
+            snapshot = stream.state_as_of(known) if stream is not None else None
+            state, name = (snapshot.state, snapshot.merged_into) if snapshot is not None else (None, None)
+        return replace(state, deal=slug) if state is not None else None
 
     async def assessment(self, stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of: AsOf) -> Assessment:
         """Return what is derived from a deal's state, including the flags that follow from related deals."""

@@ -15,6 +15,7 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.deduplication import Suggestion, suggest_duplicates
 from registry.domain.fold import ORGANIZATIONS
 from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.merges import merged_with, survivor
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
@@ -48,19 +49,18 @@ TREE_EVENTS = ("parent_set", *MERGE_EVENTS)
 
 
 class OrganizationTree(Struct, frozen=True):
-    """The organizations that ever had a parent, at a point in time, and the record each merged one redirects to."""
+    """The organizations that ever had a parent, at a point in time, and the record each merged one redirects to.
+
+    `duplicates` are the merged ones; `organizations` all others.
+    """
 
     organizations: dict[str, Organization]
+    duplicates: dict[str, Organization]
     merged: dict[str, str]
 
     def merged_slugs(self, slug: str) -> set[str]:
         """The slugs of all records that were merged with this one, its own included."""
-        while slug in self.merged:
-            slug = self.merged[slug]
-        same = {slug}
-        while more := {duplicate for duplicate, into in self.merged.items() if into in same} - same:
-            same |= more
-        return same
+        return merged_with(survivor(slug, self.merged), self.merged)
 
 
 class OrganizationQueries:
@@ -200,14 +200,15 @@ class OrganizationQueries:
 
     async def _tree(self, as_of: AsOf, types: Sequence[str] = TREE_EVENTS) -> OrganizationTree:
         current: dict[str, Organization] = {}
+        duplicates: dict[str, Organization] = {}
         merged: dict[str, str] = {}
         for stream in await self._streams_with(types):
             snapshot = state_as_of(stream.slug, stream.events, as_of, ORGANIZATIONS)
             if snapshot.merged_into is not None:
                 merged[stream.slug] = snapshot.merged_into
-            elif snapshot.state is not None:
-                current[stream.slug] = snapshot.state
-        return OrganizationTree(current, merged)
+            if snapshot.state is not None:
+                (current if snapshot.merged_into is None else duplicates)[stream.slug] = snapshot.state
+        return OrganizationTree(current, duplicates, merged)
 
     async def links(self, slug: str, as_of: AsOf) -> OrganizationLinks:
         """Return the children, the merged records and the deals of an organization at a point in time."""

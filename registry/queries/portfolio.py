@@ -120,15 +120,17 @@ class PortfolioQueries:
         """Compute the amounts of a list of deals: bounds, what counted in each, and why.
 
         A merged organization counts under the record that it was merged into; with `by_parent`, each organization
-        counts under its ultimate parent on that day. `rates` are needed for a conversion.
+        counts under its ultimate parent on that day. A relation to a merged deal counts for the deal that it was
+        merged into. `rates` are needed for a conversion.
         """
         if query.group_by == "organization":
             tree = await self._organizations.tree(axis, known, effective_on)
-            owned = tree.organizations if by_parent else {}
+            owned = {**tree.organizations, **tree.duplicates} if by_parent else {}
             query = replace(query, roll_up=ultimate_parents(owned, effective_on, tree.merged))
+        query = replace(query, merged=await self.merged_deals(axis, known))
         point = axis, min(effective_on, LAST_DAY), known
         if not terms and can_use_sums(query):
-            rows, rest = await deal_totals.rows_and_sums(self._streams.pool(), point, query.lines)
+            rows, rest = await deal_totals.rows_and_sums(self._streams.pool(), point, query.lines, query.merged)
             return compute_totals(rows, query, None, (), rest)
         all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
         required = set(all_of)
@@ -139,13 +141,19 @@ class PortfolioQueries:
             (selected if matches else others).append(row)
         return compute_totals(selected, query, rates, others)
 
+    async def merged_deals(self, axis: str, known: int) -> dict[str, str]:
+        """Return what each deal merged by a point was merged into."""
+        return await self._streams.merged_deals(axis, known)
+
     async def spans(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
         """Return what totals need of every deal over time; None where that is more than `limit` spans."""
         return await deal_totals.spans(self._streams.pool(), axis, known, limit)
 
     async def spans_with_relations(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
         """Return the same of the deals that have no simple sum, and of the deals that those relate to."""
-        return await deal_totals.spans_without_sum(self._streams.pool(), axis, known, limit)
+        return await deal_totals.spans_without_sum(
+            self._streams.pool(), axis, known, limit, await self.merged_deals(axis, known)
+        )
 
     async def sums(
         self, axis: str, known: int, currency: str, days: Sequence[date], excluded: Sequence[TotalsSpan]
@@ -154,9 +162,8 @@ class PortfolioQueries:
 
         The deals of the `excluded` spans have no simple sum; the deals that those relate to are left out as well.
         """
-        return await deal_totals.sums_on_days(
-            self._streams.pool(), axis, known, currency, days, deal_totals.related_deals(excluded)
-        )
+        related = deal_totals.related_deals(excluded, await self.merged_deals(axis, known))
+        return await deal_totals.sums_on_days(self._streams.pool(), axis, known, currency, days, related)
 
     async def effective_change_days(self, axis: str, known: int, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""

@@ -11,7 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.calendar import Calendar
-from registry.domain.history import AsOf, FoldedStream
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, resolve_record
 from registry.domain.rates import Rates
 from registry.events import store
 from registry.events.types import Recorded
@@ -97,6 +98,27 @@ class StreamReader:
     async def load(self, stream: str) -> tuple[FoldedStream[Any] | None, Head]:
         """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""
         return await self.cache.load_current(self.pool(), stream)
+
+    async def merged_deals(self, axis: str, known: int) -> dict[str, str]:
+        """Return what each deal merged by a point was merged into.
+
+        Args:
+            axis: The axis, `r` recorded or `p` published. A merge has no publication date, so `p` hides none.
+            known: The point on the axis.
+        """
+        heads = await store.heads_of_streams_with(self.pool(), ("deal_merged",))
+        merged: dict[str, str] = {}
+        for name in heads:
+            stream, _ = await self.load(name)
+            if stream is None:
+                continue
+            record = stream.record
+            if axis == "r" and stream.events[-1].position > known:
+                events = [event for event in stream.events if event.position <= known]
+                record = resolve_record(stream.slug, events, DEALS)
+            if record.merged_into is not None:
+                merged[stream.slug] = record.merged_into
+        return merged
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out.

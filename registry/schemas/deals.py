@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import TypeAlias
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from registry.domain.deal import (
 )
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.mentions import mentioned_organizations
+from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.stages import Inactivity, LadderStep
 from registry.i18n import Message
 from registry.schemas.base import Link, ResponseModel
@@ -229,19 +230,36 @@ def named_organizations(deal: DealFields) -> list[str]:
     return list(dict.fromkeys(mentioned_organizations(deal)))
 
 
-def incoming_relations(slug: str, rows: Iterable[DealListItem]) -> tuple[IncomingRelation, ...]:
-    """The relations to a deal, from the list rows of the deals that declare them."""
-    return tuple(
-        IncomingRelation(
-            deal=row.deal,
-            title=row.title,
-            relation=relation.relation,
-            pledge=relation.pledge,
-            other_pledge=relation.other_pledge,
-            since=relation.since,
-            source=relation.source,
-        )
-        for row in rows
-        for relation in row.relations
-        if relation.deal == slug
-    )
+def incoming_relations(
+    slug: str, rows: Iterable[DealListItem], merged: Mapping[str, str], pledges: Collection[str]
+) -> tuple[IncomingRelation, ...]:
+    """The relations to a deal, from the list rows of the deals that declare them.
+
+    Args:
+        slug: The deal.
+        rows: The deals that declare a relation to it, or to a deal merged into it.
+        merged: What each merged deal was merged into.
+        pledges: The deal's pledges. A relation to a pledge of a merged deal counts for the pledge with the same id.
+    """
+    relations: list[IncomingRelation] = []
+    for row in rows:
+        for relation in row.relations:
+            if survivor(relation.deal, merged) != slug:
+                continue
+            other_pledge, has_effect = relation.other_pledge, True
+            if relation.deal != slug:
+                other_pledge, has_effect = redirected_pledge(relation.relation, relation.other_pledge, pledges)
+                has_effect = has_effect and (row.deal, relation.pledge) != (slug, other_pledge)
+            if has_effect:
+                relations.append(
+                    IncomingRelation(
+                        deal=row.deal,
+                        title=row.title,
+                        relation=relation.relation,
+                        pledge=relation.pledge,
+                        other_pledge=other_pledge,
+                        since=relation.since,
+                        source=relation.source,
+                    )
+                )
+    return tuple(relations)

@@ -27,6 +27,8 @@ from registry.web.sliders import change_days
 # The most steps of the chart, and the most spans that are added up deal by deal.
 MAX_STEPS, MAX_SPANS = 24, 2_000
 
+NO_MERGES: Mapping[str, str] = {}
+
 
 class Trend(Struct, frozen=True):
     """The chart in its currency. `chart` None: no amounts, or with `is_large` too many deals for this selection."""
@@ -70,13 +72,14 @@ async def amount_trend(
     async def new_day_cache() -> DayCache:
         return {}
 
+    merged = await portfolio_queries.merged_deals(axis, known)
     key = (tuple(terms), currency, rates.imports)
     spans, by_days = await cached_fragment(page, ("spans", axis, known, *key), load_spans)
     if spans is not None:
         days = tuple(sorted({span.since for span in spans if date.min < span.since <= end})[-MAX_STEPS:])
         if days not in by_days:
-            day_cache = await cached_fragment(page, ("days", axis, *key), new_day_cache)
-            by_days[days] = amounts_by_day(days, spans, terms, currency, day_cache, rates)
+            day_cache = await cached_fragment(page, ("days", axis, *key, *merged.items()), new_day_cache)
+            by_days[days] = amounts_by_day(days, spans, terms, currency, day_cache, rates, merged)
         return Trend(step_chart(by_days[days], end, page.times.effective_on), currency, False)
     related = None if terms else await portfolio_queries.spans_with_relations(axis, known, MAX_SPANS)
     if related is None:
@@ -84,7 +87,7 @@ async def amount_trend(
     changed = [day for day in await change_days(page, portfolio_queries, axis, known) if day <= end]
     sampled = changed[:: -(-len(changed) // MAX_STEPS) or 1]
     sums = await portfolio_queries.sums(axis, known, currency, sampled, related)
-    series = [summed_amounts(day, related, of_day, currency) for day, of_day in zip(sampled, sums, strict=True)]
+    series = [summed_amounts(day, related, of_day, currency, merged) for day, of_day in zip(sampled, sums, strict=True)]
     return Trend(step_chart(series, end, page.times.effective_on), currency, True)
 
 
@@ -95,6 +98,7 @@ def amounts_by_day(
     currency: Any,
     cache: DayCache,
     rates: Rates,
+    merged: Mapping[str, str] = NO_MERGES,
 ) -> list[DayAmounts]:
     """The amounts of ascending days. A day is added up again only if what counts on it differs from the cache's."""
     counting = [
@@ -112,7 +116,7 @@ def amounts_by_day(
         deals = deals_on(day)
         counted = {slug: deal.counted for slug, deal in deals.items()}
         if day not in cache or cache[day][0] != counted:
-            query = TotalsQuery(currency=currency, effective_on=day, lines=0)
+            query = TotalsQuery(currency=currency, effective_on=day, lines=0, merged=merged)
             cache[day] = counted, day_amounts(day, list(deals.values()), query, rates)
         series.append(replace(cache[day][1], deals=changed_deals(before, deals)))
         before = deals
@@ -148,10 +152,16 @@ def changed_deals(before: Mapping[str, CountedDeal], after: Mapping[str, Counted
     return tuple(sorted(sizes, key=lambda slug: (-sizes[slug], slug)))
 
 
-def summed_amounts(day: date, related: Sequence[TotalsSpan], sums: Sequence[SimpleSum], currency: str) -> DayAmounts:
+def summed_amounts(
+    day: date,
+    related: Sequence[TotalsSpan],
+    sums: Sequence[SimpleSum],
+    currency: str,
+    merged: Mapping[str, str] = NO_MERGES,
+) -> DayAmounts:
     """The amounts of a day from sums of the database and the deals with relations: only the two widest tiers."""
     rows = [span.row for span in related if span.since <= day < span.until]
-    totals = compute_totals(rows, TotalsQuery(lines=0), None, (), sums)
+    totals = compute_totals(rows, TotalsQuery(lines=0, merged=merged), None, (), sums)
     lower, upper = bounds(totals, currency)
     pledged, _ = bounds(totals, currency, "commitment")
     return DayAmounts(day, {**dict.fromkeys(TIERS, Decimal(0)), "intended": lower, "pledged": pledged}, upper)

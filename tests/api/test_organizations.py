@@ -66,6 +66,25 @@ async def test_post_to_an_organization_answers_what_it_changes(
     assert [n["kind"] for n in (*change["before"], *change["after"])] == ["short", "former"]
 
 
+async def test_parent_of_a_merged_organization_applies_in_the_roll_up(
+    client: httpx.AsyncClient, new_slug: Callable[[], str]
+) -> None:
+    firm, duplicate, owner, deal = (new_slug() for _ in range(4))
+    await organization(client, owner)
+    await organization(client, firm)
+    await organization(client, duplicate, owned("2020-01-01", owner, control="owns", share="100"))
+    await invests(client, deal, firm, "20")
+    only = {"sector": f"s-{deal}"}
+    assert await by_organization(client, roll_up="parent", **only) == {firm: "20"}
+    url = f"/v1/organizations/{duplicate}/events"
+    assert (await client.post(url, json=merged(firm))).status_code == 201
+    assert await by_organization(client, roll_up="parent", **only) == {owner: "20"}
+    assert await by_organization(client, **only) == {firm: "20"}
+    unmerged = {"event": {"type": "organization_unmerged", "reason": "two firms"}}
+    assert (await client.post(url, json=unmerged)).status_code == 201
+    assert await by_organization(client, roll_up="parent", **only) == {firm: "20"}
+
+
 async def test_totals_roll_up_to_the_parent_of_that_day(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     fund, manager, owner, deal = (new_slug() for _ in range(4))
     await organization(client, owner)

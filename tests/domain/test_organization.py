@@ -152,6 +152,23 @@ def test_duplicate_counts_under_the_organization_it_was_merged_into() -> None:
     assert ultimate_parents({"kt": kt}, day("2025-01-01"), {"kt-corp": "kt"}) == {"kt": "holding", "kt-corp": "holding"}
 
 
+def test_parent_of_a_merged_organization_applies_to_the_one_it_was_merged_into() -> None:
+    duplicate = then(organization("kt-corp"), ParentSet(parent="holding"))
+    kt, merged, on = organization("kt"), {"kt-corp": "kt"}, day("2025-01-01")
+    under_holding = {"kt": "holding", "kt-corp": "holding"}
+    assert ultimate_parents({"kt": kt, "kt-corp": duplicate}, on, merged) == under_holding
+    same = then(kt, ParentSet(parent="holding-inc"))
+    holdings = {**merged, "holding-inc": "holding"}
+    assert ultimate_parents({"kt": same, "kt-corp": duplicate}, on, holdings) == {
+        **under_holding,
+        "holding-inc": "holding",
+    }
+    other = then(kt, ParentSet(parent="another"))
+    assert ultimate_parents({"kt": other, "kt-corp": duplicate}, on, merged) == {"kt-corp": "kt"}
+    own = then(organization("kt-corp"), ParentSet(parent="kt"))
+    assert ultimate_parents({"kt": kt, "kt-corp": own}, on, merged) == {"kt-corp": "kt"}
+
+
 @given(
     st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde")),
     st.dictionaries(st.sampled_from("abcde"), st.sampled_from("abcde"), max_size=2),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal, localcontext
 
+from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.rates import Rate, Rates, RateUnavailable, convert
 from registry.domain.totals.columns import CountedPledge, nature_and_basis
 from registry.domain.totals.derivation import derive
@@ -16,7 +17,7 @@ from registry.domain.totals.results import Group, Totals, TotalsLine, TotalsQuer
 from registry.domain.totals.rows import EXACT, DealRow, PledgeRow, SimpleSum
 from registry.domain.totals.rules import Rule
 from registry.events.currencies import Currency
-from registry.events.values import AmountBasis, Qualifier
+from registry.events.values import AmountBasis, Qualifier, Relation
 
 _ZERO = Decimal(0)
 
@@ -86,13 +87,28 @@ class _TotalsBuilder:
     def _declare_relations(self, deals: dict[str, DealRow]) -> None:
         for row in deals.values():
             for r in row.relations:
-                self.relations.declare(r.relation, (row.deal, r.pledge), (r.deal, r.other_pledge), r.source)
+                one, other = (row.deal, r.pledge), self._redirect(deals, r.relation, (r.deal, r.other_pledge))
+                if other is not None and one != other:
+                    self.relations.declare(r.relation, one, other, r.source)
         for deal in self.relations.deals & deals.keys():
             self.relations.add_pledges(deal, (p.pledge for p in deals[deal].pledges))
             for pledge in deals[deal].pledges:
                 if pledge.additional_to:
                     base, _, part = pledge.additional_to.partition("/")
-                    self.relations.declare_separate((deal, pledge.pledge), (base, part or None))
+                    other = self._redirect(deals, None, (base, part or None))
+                    if other is not None:
+                        self.relations.declare_separate((deal, pledge.pledge), other)
+
+    def _redirect(self, deals: dict[str, DealRow], relation: Relation | None, key: Key) -> Key | None:
+        """What a relation to `key` counts for: the same, or what stands for it if its deal was merged."""
+        deal, pledge = key
+        into = survivor(deal, self.query.merged)
+        if into == deal:
+            return key
+        pledge, has_effect = redirected_pledge(
+            relation, pledge, [p.pledge for p in deals[into].pledges] if into in deals else ()
+        )
+        return (into, pledge) if has_effect else None
 
     # --- adding pledges -----------------------------------------------------------------------------------------------
 

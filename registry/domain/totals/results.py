@@ -24,6 +24,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
         rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
         effective_on: The effective date of the query. A rate of a later day is never used.
         roll_up: Maps an organization to the one it is grouped under: the record it was merged into, or its parent.
+        merged: What each merged deal was merged into. A relation to it counts for that deal (`merges.py`).
         explain: Whether each group has a derivation.
         lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
     """
@@ -33,6 +34,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     rates_of: date | None = None
     effective_on: date | None = None
     roll_up: Mapping[str, str] = {}
+    merged: Mapping[str, str] = {}
     explain: bool = False
     lines: int = 1000
 
