@@ -64,6 +64,11 @@ class Podman:
         assert done.returncode == 0 or not check, f"podman {arguments[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout.strip()
 
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether podman ends with 0."""
+        done = subprocess.run(["podman", *arguments], env=self.environ, capture_output=True, check=False)
+        return done.returncode == 0
+
     def has_image(self, name: str) -> bool:
         return bool(self.run("images", "--quiet", name))
 
