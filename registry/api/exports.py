@@ -8,7 +8,7 @@ from typing import Any, Literal
 from litestar import Response
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from registry import exports
 from registry.api.bodies import Request
@@ -61,22 +61,25 @@ def log_handler(form: str) -> HTTPRouteHandler:
         request: Request,
         log_queries: NamedDependency[LogQueries],
         event_filter: NamedDependency[Filter],
+        as_of: NamedDependency[AsOf],
         after: After = 0,
     ) -> Response[str]:
         # Events that are recorded while the file is written belong to the next file.
-        last = (await log_queries.head()).position
+        last = await log_queries.last_position(as_of)
+        point = replace(as_of, recorded_at=None, position=last)
 
         async def pages() -> Pages:
             position = after
             while events := await log_queries.events(position, PAGE, **asdict(event_filter)):
                 position = events[-1].recorded.position
-                yield [exported_event(event) for event in events if event.recorded.position <= last]
+                yield [exported_event(event) for event in await log_queries.visible(events, point)]
                 if len(events) < PAGE or position >= last:
                     break
 
         return _file(request, "events", form, last, pages())
 
-    return _handler(export, "events", form, "The log as a file: a row for each event, in order.", "Log")
+    description = "The log as a file, whole or at any point in time: a row for each event, in order."
+    return _handler(export, "events", form, description, "Log")
 
 
 def _file(request: Request, kind: exports.Kind, form: str, position: int, pages: Pages) -> Response[str]:

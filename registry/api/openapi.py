@@ -48,7 +48,8 @@ it. Announcements are immutable events; every answer can be dated, explained and
 
 **Three time axes.** Every state can be read as of a point in time: `effective_on` (when it is in effect),
 `published_on` (when it was published) and `recorded_at` or `position` (when this registry recorded it). Each means "no
-later than"; left out, `effective_on` is today and the others are open.
+later than". Left out, `effective_on` is today in the registry's time zone, or, where `recorded_at`, `position` or
+`Accept-Datetime` fixes the log, the day at which the log stood there; the others are open.
 
 **Errors** are problem documents (RFC 9457); [each code is explained](/docs/problems).
 """

@@ -100,7 +100,7 @@ class Batch:
     async def validate(self, connection: Connection | Pool, submissions: Sequence[Submission], now: datetime) -> None:
         """Validate each submission by itself, in order. `outcomes` has the result of each."""
         self.recorded_at = max(now, self.recorded_at)
-        self._today = self._calendar.day_of(now)
+        self._today = self._calendar.today()
         await self._load_streams(connection, (r.stream for s in submissions for r in s.requests))
         async for submission in _in_time_slices(submissions):
             try:

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-@with_settings()
+@with_settings(time_zone="Asia/Seoul")
 def demo(settings: Settings) -> None:
     """Start the service with the demo deals, and print links and an API key."""
     server.log_to_stderr()

@@ -26,11 +26,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, also on a term
 stderr = Console(stderr=True, highlight=False)
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(*names: str, **defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the named settings as flags (all settings if none is named).
 
-    The command's first parameter gets the `Settings`; its other parameters stay as they are.
+    The command's first parameter gets the `Settings`; its other parameters stay as they are. `defaults` are the
+    command's own values of settings that are neither flags nor in the environment.
     """
+    own_environment = {variable(name): value for name, value in defaults.items()}
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         chosen = names or tuple(SETTINGS)
@@ -38,7 +40,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(function)
         def run(**given: Any) -> None:
             flags = {name: given.pop(name) for name in chosen}
-            function(Settings.read(os.environ, **flags), **given)
+            function(Settings.read({**own_environment, **os.environ}, **flags), **given)
 
         # Typer reads the flags from the signature.
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]

@@ -21,7 +21,9 @@ from registry.domain.items import item_types
 from registry.events.values import text_in
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
-EffectiveOn = Annotated[str | None, typer.Option("--effective-on", help="Effective date (default: today).")]
+EffectiveOn = Annotated[
+    str | None, typer.Option("--effective-on", help="Effective date (default: today in the registry's time zone).")
+]
 PublishedOn = Annotated[str | None, typer.Option("--published-on", help="As published by this date.")]
 RecordedAt = Annotated[str | None, typer.Option("--recorded-at", help="As recorded by this time.")]
 Position = Annotated[int | None, typer.Option("--position", help="Up to this position of the log.")]

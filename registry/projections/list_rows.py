@@ -59,7 +59,9 @@ def list_row(deal: Deal) -> ListRow:
 def _terms(deal: Deal, parties: Sequence[PartyState], places: Sequence[str]) -> str:
     terms = [f"sector:{sector}" for sector in deal.sectors]
     for party in parties:
-        terms += (f"organization:{party.organization}", f"role:{party.role}", f"{party.role}:{party.organization}")
+        terms.append(f"organization:{party.organization}")
+        if party.role is not None:
+            terms += (f"role:{party.role}", f"{party.role}:{party.organization}")
     for place in places:
         terms += (f"region:{place}", f"region:{place[:2]}")
     if deal.stage is not None:

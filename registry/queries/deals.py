@@ -43,7 +43,6 @@ from registry.schemas import (
     IncomingRelation,
     Timemap,
     assessment_response,
-    cited_sources,
     deal_comparison,
     deal_history,
     deal_link,
@@ -410,7 +409,11 @@ def representation(snapshot: StateAsOf[Deal]) -> Any:
         return None
     unapplied = tuple((effective.recorded.id, refusal) for effective, refusal in snapshot.unapplied)
     erased = sum(effective.recorded.erased for effective in snapshot.effective_events)
-    return snapshot.state, cited_sources(snapshot), unapplied, erased
+    # The response lists each source with the events that cite it: the same pairs, in eight times as much time.
+    cited = {step.applied.id: step.effective.sources for step in snapshot.steps if step.effective.sources}
+    if snapshot.registration is not None:
+        cited[snapshot.registration.recorded.id] = snapshot.registration.sources
+    return snapshot.state, cited, unapplied, erased
 
 
 def _put(cache: OrderedDict[str, T], slug: str, value: T) -> None:

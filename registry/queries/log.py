@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from registry.domain.audit.entries import BOOKKEEPING_TAGS
 from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold import fold_order_of
+from registry.domain.history import AsOf, resolve_record
 from registry.errors import NotFound
 from registry.events import store
+from registry.events.codec import stream_name
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
@@ -57,6 +62,30 @@ class LogQueries:
                 break
             after = positions[-1]
         return matches[:limit]
+
+    async def last_position(self, as_of: AsOf) -> int:
+        """Return the last log position that a point in time includes."""
+        return await self._streams.position_at(as_of, await self._streams.head())
+
+    async def visible(self, events: Sequence[StoredEvent], as_of: AsOf) -> list[StoredEvent]:
+        """Return those of the events that a point in time includes.
+
+        An event counts with the dates that it has after the corrections recorded by then. An event of the record itself
+        (a registration, correction, void, merge …) has no dates: it is included once it is recorded.
+        """
+        if as_of.effective_on is None and as_of.published_on is None:
+            return [event for event in events if as_of.was_recorded(event.recorded)]
+        names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
+        visible: set[UUID] = set()
+        for stream in (await self._streams.load_all(list(names))).values():
+            recorded = [event for event in stream.events if as_of.was_recorded(event)]
+            record = resolve_record(stream.slug, recorded, stream.rules)
+            for effective in record.effective_events:
+                if effective.recorded.type in BOOKKEEPING_TAGS or as_of.is_visible(
+                    fold_order_of(effective, record.by_id, record.claims)
+                ):
+                    visible.add(effective.recorded.id)
+        return [event for event in events if event.recorded.id in visible]
 
     async def event(self, id: UUID) -> tuple[StoredEvent, EffectiveEvent]:
         """Return an event as recorded, and as it reads after corrections.

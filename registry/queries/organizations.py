@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date
 from typing import get_args
 
@@ -21,7 +21,6 @@ from registry.errors import MergedInto, NotFound
 from registry.events import store
 from registry.events.values import Role, decode_hook
 from registry.projections import deal_lists, event_index, organizations
-from registry.projections.stream_cache import fold_stream
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
     ChildOrganization,
@@ -166,10 +165,7 @@ class OrganizationQueries:
 
     async def _current(self, slugs: Sequence[str]) -> list[FoldedStream[Organization]]:
         """The streams of these organizations, in this order."""
-        names = [f"organization/{slug}" for slug in slugs]
-        heads = await store.current_stream_heads(self._streams.pool(), names)
-        streams = await self._load({name: (version, leaf) for name, (version, leaf, _) in heads.items()})
-        return [streams[name] for name in names if name in streams]
+        return list((await self._streams.load_all([f"organization/{slug}" for slug in slugs])).values())
 
     async def named(self, slugs: Iterable[str]) -> dict[str, msgspec.Raw]:
         """Return the current state of these organizations, by slug."""
@@ -294,21 +290,8 @@ class OrganizationQueries:
 
     async def _streams_with(self, types: Sequence[str]) -> list[FoldedStream[Organization]]:
         """Every organization's stream that has an event of one of these types."""
-        return list((await self._load(await store.heads_of_streams_with(self._streams.pool(), types))).values())
-
-    async def _load(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Organization]]:
-        """The streams that have these heads (version and leaf hash), from the cache where it is current."""
-        cache = self._streams.cache
-        current: dict[str, FoldedStream[Organization]] = {}
-        for name, head in heads.items():
-            cached = cache.get(name)
-            if cached is not None and (cached.version, cached.leaf_hash) == head:
-                current[name] = cached
-        if stale := sorted(heads.keys() - current.keys()):
-            for name, events in (await store.streams(self._streams.pool(), stale)).items():
-                current[name] = fold_stream(name, events)
-                cache.put(name, current[name])
-        return current
+        heads = await store.heads_of_streams_with(self._streams.pool(), types)
+        return list((await self._streams.load_heads(heads)).values())
 
 
 def _not_registered_yet(slug: str) -> NotFound:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.projections.exchange_rates import RateCache
-from registry.projections.stream_cache import StreamCache
+from registry.projections.stream_cache import StreamCache, fold_stream
 
 # `date.max` and 2**62 stand for "unbounded" in the projections (asyncpg writes the first as infinity), so a query asks
 # for one less.
@@ -119,6 +119,27 @@ class StreamReader:
             if record.merged_into is not None:
                 merged[stream.slug] = record.merged_into
         return merged
+
+    async def load_all(self, names: Sequence[str]) -> dict[str, FoldedStream[Any]]:
+        """Return these streams as the log has them now, in this order, without those that do not exist."""
+        heads = await store.current_stream_heads(self.pool(), names)
+        return await self.load_heads({name: heads[name][:2] for name in names if name in heads})
+
+    async def load_heads(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Any]]:
+        """Return the streams that have these heads (version and leaf hash), from the cache where it is current."""
+        stale = []
+        streams: dict[str, FoldedStream[Any]] = {}
+        for name, head in heads.items():
+            cached = self.cache.get(name)
+            if cached is not None and (cached.version, cached.leaf_hash) == head:
+                streams[name] = cached
+            else:
+                stale.append(name)
+        if stale:
+            for name, events in (await store.streams(self.pool(), sorted(stale))).items():
+                streams[name] = fold_stream(name, events)
+                self.cache.put(name, streams[name])
+        return {name: streams[name] for name in heads}
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from registry.schemas.base import ResponseModel
+from registry.schemas.base import Link, ResponseModel
 
 
 class Live(ResponseModel, frozen=True, kw_only=True):
@@ -52,3 +53,5 @@ class ProblemDocument(ResponseModel, frozen=True, kw_only=True):
     events: list[str] | UnsetType = UNSET
     version: int | UnsetType = UNSET
     line: int | UnsetType = UNSET
+    effective_on: date | UnsetType = UNSET
+    link: Link | UnsetType = UNSET

@@ -47,7 +47,7 @@ QUERIES = [
     ("/v1/events", "type=nope", "type"),
     ("/v1/events", "source=%00", "source"),
     ("/v1/events", "deal=%00", "deal"),
-    ("/v1/organizations", "effective_on=2025-01-01", "effective_on"),
+    ("/v1/organizations", "effective_on=2025-13-01", "effective_on"),
     ("/v1/totals", "group_by=nothing", "group_by"),
     ("/v1/totals", "currency=XXA", "currency"),
     ("/v1/compare", "from.position=1&from.published_on=2025-01-01", "from.published_on"),
