@@ -92,10 +92,6 @@ class RateCache:
         """Number of imports that this process has read."""
         return self._table.imports
 
-    def known(self) -> Rates:
-        """All rates that this process has read."""
-        return self._table.at()
-
     async def latest(self, pool: Connection | Pool) -> Rates:
         """All rates, without those that another process imported within the last REFRESH_SECONDS."""
         if monotonic() - self._refreshed_at > REFRESH_SECONDS:

@@ -117,6 +117,28 @@ def test_amount_without_rate_is_listed_with_the_reason() -> None:
     assert "TWD" in (line_of(overall, "taiwan/total").reason or "")
 
 
+@pytest.mark.parametrize("group_by", [None, "year", "stage", "commitment"])
+@pytest.mark.parametrize("lines", [0, 1000])
+def test_currency_without_a_rate_opens_the_upper_bound_and_changes_no_lower_bound(
+    group_by: GroupBy | None, lines: int
+) -> None:
+    """Property 46: the amount counts as unknown, not as nothing, in the sum and in each of its groups."""
+    known = deal("plant", pledged(usd("7")))
+    taiwan = deal("taiwan", pledged(Amount(currency="TWD", value="5")))
+    without = total([known], currency="USD", group_by=group_by, lines=lines)
+    answer = total([known, taiwan], currency="USD", group_by=group_by, lines=lines)
+    for before, after in zip((without.overall, *without.groups), (answer.overall, *answer.groups), strict=True):
+        assert interval(after, "USD") == interval(before, "USD") == (7, 7)
+        assert (column(before, "USD").high_open, column(after, "USD").high_open) == (False, True)
+
+
+def test_sum_of_nothing_but_amounts_without_a_rate_is_open_from_zero() -> None:
+    overall = total([deal("taiwan", pledged(Amount(currency="TWD", value="5")))], currency="USD").overall
+    assert interval(overall, "USD") == (0, 0)
+    assert column(overall, "USD").high_open
+    assert column(overall, "USD").pledges == 0
+
+
 def test_amount_is_converted_at_the_day_it_applies_from() -> None:
     log = LogBuilder("revised")
     log.admit(pledged(usd("5")), "2024-01-08")
