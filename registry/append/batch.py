@@ -249,10 +249,19 @@ class Batch:
         related_deals: tuple[Deal, ...] = ()
         if relations := stream.timeline.at(None).relations:
             slugs = dict.fromkeys(relation.deal for relation in relations if relation.deal != stream.slug)
-            names = [stream_name("deal", slug) for slug in slugs]
-            await self._load_streams(connection, names)
-            related_deals = tuple(self.streams[name].state for name in names if self.streams[name].events)
+            await self._load_streams(connection, [stream_name("deal", slug) for slug in slugs])
+            states = [await self._state_of_survivor(connection, slug) for slug in slugs]
+            related_deals = tuple(state for state in states if state is not None)
         return flags_raised(stream, [event.recorded.id for event in events], self._rates, related_deals)
+
+    async def _state_of_survivor(self, connection: Connection | Pool, slug: str) -> Deal | None:
+        """A deal's state; of a merged deal, under its own slug, that of the deal it was merged into."""
+        stream: FoldedStream[Deal] = self.streams[stream_name("deal", slug)]
+        while (into := stream.record.merged_into) is not None:
+            name = stream_name("deal", into)
+            await self._load_streams(connection, [name])
+            stream = self.streams[name]
+        return msgspec.structs.replace(stream.state, deal=slug) if stream.events else None
 
     def _seal(
         self,

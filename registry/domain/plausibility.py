@@ -99,7 +99,7 @@ def event_flags(before: Deal | None, after: Deal, applied: AppliedEvent, context
 def state_flags(deal: Deal, context: FlagContext) -> tuple[Flag, ...]:
     """The flags of a deal's state."""
     related = deal.relations or any(d.relations for d in context.neighbours)
-    members = tuple(_members_not_below_aggregate(deal, context)) if related else ()
+    members = (*_members_not_below_aggregate(deal, context), *_supersedes_no_pledge(deal, context)) if related else ()
     return (*members, *_power_per_gpu(deal)) if deal.sites else members
 
 
@@ -255,6 +255,26 @@ def _events_of_field(field: str, context: FlagContext) -> tuple[str, ...]:
 
 
 # --- members and aggregates -------------------------------------------------------------------------------------------
+
+
+def _supersedes_no_pledge(deal: Deal, context: FlagContext) -> Iterator[Flag]:
+    """Flag a relation that supersedes a pledge that the other deal does not have: it has no effect.
+
+    Most often the other deal is the one that a duplicate with that pledge was merged into.
+    """
+    pledges = {neighbour.deal: {p.pledge for p in neighbour.pledges} for neighbour in context.neighbours}
+    for r in deal.relations:
+        if (
+            r.relation == "supersedes"
+            and r.other_pledge
+            and r.other_pledge not in pledges.get(r.deal, {r.other_pledge})
+        ):
+            yield _flag(
+                FlagText("supersedes-no-pledge", deal=r.deal, pledge=r.other_pledge),
+                f"/relations/{r.relation}:{r.pledge or ''}:{r.deal}:{r.other_pledge}/relation",
+                {},
+                (str(r.source),),
+            )
 
 
 def _members_not_below_aggregate(deal: Deal, context: FlagContext) -> Iterator[Flag]:

@@ -67,3 +67,5 @@ async def test_relation_to_a_pledge_of_a_merged_deal_counts_for_the_pledge_with_
     await record(client, e, registered(), pledged(), related(b, "supersedes", other_pledge="other"))
     await record(client, b, {"event": {"type": "deal_merged", "into": a, "reason": "the same deal"}})
     assert await incoming(client, a) == [(c, "part_of", "total"), (d, "part_of", None)]
+    answer = await client.get(f"/v1/deals/{e}", params={"expand": "incoming"})
+    assert [flag["rule"] for flag in answer.json()["remarks"]["flags"]] == ["supersedes-no-pledge"]

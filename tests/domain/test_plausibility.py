@@ -268,3 +268,16 @@ def test_flag_is_explained_in_every_language_after_a_json_round_trip(language: s
     assert decoded == flag
     for value in ("2024", "2025-10-29"):
         assert value in render(decoded.text, language)
+
+
+def test_superseding_a_pledge_that_the_other_deal_lacks_is_flagged() -> None:
+    other = LogBuilder("other")
+    other.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2025-06-16")
+    log = LogBuilder("newer")
+    relation = DealsRelated(relation="supersedes", deal="other", other_pledge="total")
+    log.admit(relation, "2025-06-16")
+    assert raised(log, (other.state(),)) == ()
+    log.admit(msgspec.structs.replace(relation, other_pledge="old"), "2025-06-16")
+    (flag,) = raised(log, (other.state(),))
+    assert (flag.rule, flag.events) == ("supersedes-no-pledge", (str(log.events[-1].id),))
+    assert raised(log) == ()
