@@ -140,6 +140,7 @@ def pytest_collection_finish() -> None:
 # Where several processes share the tests, the slowest files start first.
 LONGEST = (
     "test_bench.py",
+    "test_distribution.py",
     "test_browser.py",
     "test_service.py",
     "test_document.py",
