@@ -95,8 +95,8 @@ def _file(request: Request, kind: exports.Kind, form: str, position: int, pages:
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
     }
     if request.method == "HEAD":
-        return Response("", media_type=exports.MEDIA_TYPES[form], headers=headers)
-    return stream(exports.export_file(kind, form, pages), media_type=exports.MEDIA_TYPES[form], headers=headers)
+        return Response("", media_type=exports.FORMATS[form].media_type, headers=headers)
+    return stream(exports.export_file(kind, form, pages), media_type=exports.FORMATS[form].media_type, headers=headers)
 
 
 def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: str) -> HTTPRouteHandler:
@@ -105,7 +105,7 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
     return reading(
         f"/v1/export/{kind}.{form}",
         *(("not_acceptable",) if form == "parquet" else ()),
-        media_type=exports.MEDIA_TYPES[form],
+        media_type=exports.FORMATS[form].media_type,
         response_description=f"Columns: {', '.join(exports.column_names(kind))}.",
         tags=[tag],
     )(export)
@@ -114,7 +114,7 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
 # A handler for each file and format: Litestar's paths have no parameters within a segment, such as `{kind}.{form}`.
 HANDLERS = [
     handler
-    for form in exports.MEDIA_TYPES
+    for form in exports.FORMATS
     for handler in (
         portfolio_handler("deals", form, "Deals at any point in time as a file: a row for each deal."),
         portfolio_handler("pledges", form, "Pledges at any point in time as a file: a row for each pledge."),

@@ -13,10 +13,11 @@ from registry.cli.client import Url, answer, client
 from registry.cli.options import stderr
 from registry.cli.query import EffectiveOn, Position, PublishedOn, RecordedAt
 from registry.cli.texts import Text, rendered
+from registry.exports import FORMATS
 
 TEXTS = ("csv", "ndjson")
 
-WHAT = "deals, pledges or events, as csv, ndjson, xlsx or parquet."
+WHAT = f"deals, pledges or events, as one of {', '.join(FORMATS)}: such as deals.csv."
 
 
 def register(app: typer.Typer) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
+from msgspec import Struct
 
 from registry.exports.csv import CsvWriter
 from registry.exports.files import TableWriter, stream_table
@@ -13,13 +14,29 @@ from registry.exports.rows import COLUMNS, ExportPage, Kind, column_names, deal_
 from registry.exports.xlsx import XlsxWriter
 from registry.schemas import encode
 
-MEDIA_TYPES = {
-    "csv": "text/csv",
-    "ndjson": "application/x-ndjson",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "parquet": "application/vnd.apache.parquet",
+
+class Format(Struct, frozen=True):
+    """A file format.
+
+    Attributes:
+        media_type: Its media type.
+        writer: Makes a writer of a table. None: the file has the JSON of each deal, pledge or event on a line.
+    """
+
+    media_type: str
+    writer: Callable[[Kind], TableWriter] | None
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format("text/csv", lambda kind: CsvWriter(column_names(kind))),
+    "ndjson": Format("application/x-ndjson", None),
+    "xlsx": Format(
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        lambda kind: XlsxWriter(column_names(kind), kind),
+    ),
+    "parquet": Format("application/vnd.apache.parquet", lambda kind: ParquetWriter(COLUMNS[kind])),
 }
-"""The media type of each format."""
+"""The formats of exported files, by the end of a file's name."""
 
 
 async def export_file(kind: Kind, format: str, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
@@ -27,14 +44,15 @@ async def export_file(kind: Kind, format: str, pages: AsyncIterator[ExportPage])
 
     Args:
         kind: What the rows are.
-        format: A key of `MEDIA_TYPES`. NDJSON has the JSON of each deal, pledge or event on a line.
+        format: A key of `FORMATS`.
         pages: Pages of deals or of events.
     """
-    if format == "ndjson":
+    writer = FORMATS[format].writer
+    if writer is None:
         async for page in pages:
             yield b"".join(line + b"\n" for line in _lines(kind, page))
         return
-    async for part in stream_table(_writer(kind, format), kind, pages):
+    async for part in stream_table(writer(kind), kind, pages):
         yield part
 
 
@@ -44,16 +62,4 @@ def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
     return [encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page)]
 
 
-def _writer(kind: Kind, format: str) -> TableWriter:
-    match format:
-        case "csv":
-            return CsvWriter(column_names(kind))
-        case "xlsx":
-            return XlsxWriter(column_names(kind), kind)
-        case "parquet":
-            return ParquetWriter(COLUMNS[kind])
-        case _:
-            raise ValueError(f"there is no export format '{format}'")
-
-
-__all__ = ["COLUMNS", "MEDIA_TYPES", "Kind", "column_names", "export_file", "has_parquet"]
+__all__ = ["COLUMNS", "FORMATS", "Kind", "column_names", "export_file", "has_parquet"]

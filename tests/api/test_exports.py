@@ -52,7 +52,7 @@ async def rows(visitor: httpx.AsyncClient, path: str, **query: Any) -> list[dict
     answer = await visitor.get(path, params=query)
     assert answer.status_code == 200, answer.text
     format = path.rpartition(".")[2]
-    assert answer.headers["Content-Type"].partition(";")[0] == export_tables.MEDIA_TYPES[format]
+    assert answer.headers["Content-Type"].partition(";")[0] == export_tables.FORMATS[format].media_type
     assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
     match format:
         case "csv":

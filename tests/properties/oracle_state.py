@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from registry.domain.deal import Deal
 from registry.events.edtf import first_day, last_day
+from registry.events.types import PledgeAnnounced, SiteAnnounced
 
 LADDER = ["intention", "signed", "committed", "construction", "operating"]
 
@@ -81,9 +82,9 @@ def commit(state: State, commitment: Any, day: date) -> None:
         reach_stage(state, "committed", "amount-budgeted", day)
 
 
-def revise(item: State, event: Any, fields: str) -> None:
+def revise(item: State, event: Any, fields: list[str]) -> None:
     """Set the fields that a revision gives, and supersede the claims about them."""
-    for field in fields.split():
+    for field in fields:
         value = getattr(event, field)
         if value is UNSET:
             continue
@@ -99,8 +100,8 @@ def supersede_claims(item: State, field: str) -> None:
             claim["set_again"] = True
 
 
-PLEDGE = "amount amount_basis commitment additional_to by horizon purpose"
-SITE = "name place latitude longitude precision power_mw power_qualifier gpus gpus_qualifier"
+PLEDGE = [name for name in PledgeAnnounced.__struct_fields__ if name != "pledge"]
+SITE = [name for name in SiteAnnounced.__struct_fields__ if name != "site"]
 
 
 def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one case for each event type
@@ -108,7 +109,7 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
     event, day = content["event"], content["day"]
     match content["type"]:
         case "deal_revised":
-            revise(state, event, "title summary kind sectors")
+            revise(state, event, ["title", "summary", "kind", "sectors"])
         case "stage_changed":
             current = state["stage"]
             since = current["since"] if current and current["value"] == event.stage else day
@@ -155,7 +156,7 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
             condition["lifted_on"] = day
         case "pledge_announced":
             new(state["pledges"], pledge=event.pledge)
-            given = {field: getattr(event, field) for field in PLEDGE.split()}
+            given = {field: getattr(event, field) for field in PLEDGE}
             state["pledges"].append(
                 {
                     "pledge": event.pledge,
@@ -188,7 +189,7 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                 return
             if content["type"] == "pledge_confirmed":
                 pledge["status"] = "confirmed"
-                revise(pledge, event, "commitment")
+                revise(pledge, event, ["commitment"])
             else:
                 revise(pledge, event, PLEDGE)
                 if event.amount is not UNSET:
@@ -197,7 +198,7 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                 commit(state, event.commitment, day)
         case "site_announced":
             new(state["sites"], site=event.site)
-            given = {field: getattr(event, field) for field in SITE.split()}
+            given = {field: getattr(event, field) for field in SITE}
             state["sites"].append(
                 {"site": event.site, **given, "status": "announced", "announced_on": day, "claims": []}
             )
@@ -245,7 +246,7 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                 step["status"] = "cancelled"
             else:
                 step["status"] = "planned"
-                revise(step, event, "planned power_mw")
+                revise(step, event, ["planned", "power_mw"])
         case "deals_related":
             if event.pledge is not None:
                 require(state["pledges"], pledge=event.pledge)
