@@ -209,7 +209,7 @@ LISTS_WITH_OWN_SECTIONS = ("parties", "pledges", "sites", "milestones", "conditi
 def other_lists(deal: Deal) -> dict[str, list[tuple[str, ListItem]]]:
     """The items of the lists without sections of their own, each with the path of its id."""
     lists: dict[str, list[tuple[str, ListItem]]] = {}
-    for name, item_type in item_types(Deal).items():
+    for name, item_type in item_types(type(deal)).items():
         if name not in LISTS_WITH_OWN_SECTIONS and getattr(deal, name):
             id_field = item_type.id_fields[0]
             lists[name] = [(f"/{name}/{item_id(item)}/{id_field}", item) for item in getattr(deal, name)]

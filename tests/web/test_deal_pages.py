@@ -8,6 +8,9 @@ from datetime import date, timedelta
 import httpx
 
 from registry.cli.demo import announcements
+from registry.domain.deal import Deal
+from registry.domain.items import ListItem
+from registry.web.deals import other_lists
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of
 
@@ -205,3 +208,22 @@ async def test_long_history_is_paged_without_missing_or_repeated_events(
             break
         path = earlier[1].replace("&amp;", "&")
     assert len(shown) == len(set(shown)) == len(events)
+
+
+class Permit(ListItem, frozen=True):
+    id_fields = ("permit",)
+    order = ("permit",)
+
+    permit: str
+
+
+class DealWithPermits(Deal, frozen=True, kw_only=True):
+    permits: tuple[Permit, ...]
+
+
+def test_list_without_a_section_of_its_own_is_shown_by_the_common_pattern() -> None:
+    """Whatever list is added to a deal's state is on its page."""
+    grid = Permit("grid")
+    assert other_lists(DealWithPermits(deal="d", title=None, permits=(grid,))) == {
+        "permits": [("/permits/grid/permit", grid)]
+    }
