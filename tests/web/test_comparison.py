@@ -1,0 +1,42 @@
+"""The page that compares a deal at two points names what an editor did apart from corrections."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.api.announcements import announced, pledged, registered, voided
+from tests.api.conftest import ADMIN_KEY, Service
+
+CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/amount"}
+
+
+@pytest.mark.parametrize(
+    ("language", "selected", "recorded_again"),
+    [
+        ("en", "another value selected", "voided and recorded again"),
+        ("ko", "채택 값 변경", "무효 처리 후 재등록"),
+    ],
+)
+async def test_comparison_names_selected_values_and_events_recorded_again(
+    pages: Service, language: str, selected: str, recorded_again: str
+) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Accept-Language": language}
+    async with httpx.AsyncClient(base_url=pages.url, headers=headers, timeout=30) as client:
+        deal = f"compared-{language}"
+        url = f"/v1/deals/{deal}/events"
+        posted = (await client.post(url, json=[registered(), pledged()])).json()
+        claim = {"event": {**CLAIM, "value": {"value": "7", "currency": "USD"}}}
+        preference = {"type": "claim_preferred", "field": CLAIM["field"], "claim": "herald", "reason": "Later."}
+        chosen = (await client.post(url, json=[claim, {"event": preference}])).json()
+        page = await client.get(f"/deals/{deal}/compare?from.position={posted['position']}")
+        assert page.status_code == 200
+        assert selected in page.text
+        assert recorded_again not in page.text
+        condition = announced("2025-06-16", "condition_set", condition="data", text={"en": "In Korea."})
+        wrong = (await client.post(url, json=condition)).json()
+        await client.post(url, json=voided(wrong["events"][0]["id"]))
+        await client.post(url, json=announced("2025-06-16", "condition_set", condition="data", text={"en": "Here."}))
+        page = await client.get(f"/deals/{deal}/compare?from.position={wrong['position']}")
+        assert recorded_again in page.text
+        assert chosen["position"] < wrong["position"]
