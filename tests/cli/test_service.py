@@ -24,6 +24,7 @@ from msgspec import Struct
 
 import registry
 from registry.cli import demo
+from registry.domain.calendar import Calendar
 from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
 from tests.conftest import PATIENCE, ScratchDatabase
@@ -102,7 +103,8 @@ def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path
     with started("demo", "--port", "0", "--data-dir", data, HTTP_PROXY="http://127.0.0.1:1") as first:
         url = first.url()
         first.wait_for("Ctrl-C stops the service.")
-        assert httpx.get(f"{url}/v1/deals/aws-korea-2031").status_code == 200
+        state = httpx.get(f"{url}/v1/deals/aws-korea-2031").json()
+        assert state["effective_on"] == str(Calendar("Asia/Seoul").today())
         logged = httpx.get(f"{url}/v1/events", params={"limit": 1000}).json()["events"]
         assert len(logged) == len(list(demo.announcements()))
         key = (data / "demo.key").read_text().strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 
@@ -89,6 +89,22 @@ async def test_as_of_form_redirects_to_the_query_parameters_of_the_api(reader: h
     assert recorded.headers["location"].endswith("recorded_at=2025-06-20T23%3A59%3A59.999999Z")
     invalid = await reader.get(ULSAN, params={"known": "recorded", "known_on": "tomorrow"})
     assert invalid.status_code == 400
+
+
+async def test_page_at_a_log_position_shows_the_day_at_which_the_log_stood(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    calendar = pages.app.state.services.calendar
+    today, now = calendar.today(), calendar.now
+    calendar.now = lambda: datetime.now(UTC) + timedelta(days=30)
+    try:
+        html = (await reader.get(f"{ULSAN}?position=93")).text
+        assert f'name="effective_on" value="{today}"' in html
+        assert f"Historical view: as of {today.day} {today:%b %Y}, up to position 93." in text_of(html)
+        organizations = await reader.get("/organizations?position=1")
+        assert organizations.text.count('href="/organizations/') == 1
+    finally:
+        calendar.now = now
 
 
 async def test_slider_of_a_deal_stops_on_the_days_of_its_changes(reader: httpx.AsyncClient) -> None:
