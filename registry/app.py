@@ -166,7 +166,10 @@ def create_app(settings: Settings) -> Litestar:
         return Provide(provider, sync_to_thread=False)
 
     app = Litestar(
-        route_handlers=[api.create_router(public_read=settings.public_read), *web.ROUTES],
+        route_handlers=[
+            api.create_router(public_read=settings.public_read),
+            web.create_router(Calendar(settings.time_zone)),
+        ],
         dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
         lifespan=[lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},

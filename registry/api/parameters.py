@@ -193,8 +193,8 @@ class DealFilters(Struct, frozen=True):
     commitment: str | None = None
     kind: str | None = None
 
-    def terms(self, currency: str | None = None) -> list[str]:
-        """Return the filters as index terms; an organization with a role also means that it has this role."""
+    def by_name(self, currency: str | None = None) -> dict[str, str]:
+        """Return the values of the filters that a request has."""
         values = {
             "organization": self.organization,
             "role": self.role,
@@ -205,7 +205,11 @@ class DealFilters(Struct, frozen=True):
             "currency": currency,
             "kind": self.kind,
         }
-        terms = [f"{name}:{value}" for name, value in values.items() if value is not None]
+        return {name: value for name, value in values.items() if value is not None}
+
+    def terms(self, currency: str | None = None) -> list[str]:
+        """Return the filters as index terms; an organization with a role also means that it has this role."""
+        terms = [f"{name}:{value}" for name, value in self.by_name(currency).items()]
         if self.organization is not None and self.role is not None:
             terms.append(f"{self.role}:{self.organization}")
         return terms

@@ -191,17 +191,22 @@ def on_merged(request: Request, error: errors.MergedInto) -> Response[bytes]:
 
 
 def on_validation_error(request: Request, error: ValidationException) -> Response[bytes]:
-    """Answer a parameter that Litestar rejects.
+    """Answer a parameter that Litestar rejects."""
+    return on_registry_error(request, registry_error(request, error))
+
+
+def registry_error(request: Request, error: ValidationException) -> errors.RegistryError:
+    """Return the registry's error for a parameter that Litestar rejects.
 
     A path whose slug is malformed names nothing that could be read, and nothing that could be written.
     """
     name, field, in_path = guards.rejected_parameter(request, error)
     if not in_path:
-        return on_registry_error(request, guards.invalid_value(name, field, request.query_params.get(name, "")))
+        return guards.invalid_value(name, field, request.query_params.get(name, ""))
     slug = str(request.path_params[name])[:80]
     if request.method in ("GET", "HEAD"):
-        return on_registry_error(request, errors.NotFound("slug", kind=name, slug=slug))
-    return on_registry_error(request, errors.Invalid([errors.FieldError("", "slug", value=slug)]))
+        return errors.NotFound("slug", kind=name, slug=slug)
+    return errors.Invalid([errors.FieldError("", "slug", value=slug)])
 
 
 def on_http_exception(request: Request, error: HTTPException) -> Response[bytes]:

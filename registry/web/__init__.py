@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from litestar import Router
-from litestar.types import ControllerRouterHandler
 
+from registry.domain.calendar import Calendar
 from registry.web import assets
 from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
@@ -14,13 +14,16 @@ from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
 from registry.web.provenance import ProvenancePages
-from registry.web.recording import RecordingPages
+from registry.web.recording import RecordingPages, parse_amount
+from registry.web.request import DEPENDENCIES, page_query_check
 from registry.web.search import SearchPages
 from registry.web.session import SessionPages
 from registry.web.totals import TotalsPages
 
-ROUTES: list[ControllerRouterHandler] = [
-    Router(
+
+def create_router(calendar: Calendar) -> Router:
+    """Make the pages. The application provides the services that their handlers depend on (registry/app.py)."""
+    pages = Router(
         "/",
         route_handlers=[
             PortfolioPages,
@@ -34,10 +37,15 @@ ROUTES: list[ControllerRouterHandler] = [
             SearchPages,
             SessionPages,
             RecordingPages,
-            assets.static_files,
         ],
+        before_request=page_query_check(calendar),
+    )
+    return Router(
+        "/",
+        route_handlers=[pages, parse_amount, assets.static_files],
+        dependencies=DEPENDENCIES,
         exception_handlers=PAGE_HANDLERS,
     )
-]
 
-__all__ = ["APPLICATION_HANDLERS", "ROUTES"]
+
+__all__ = ["APPLICATION_HANDLERS", "create_router"]

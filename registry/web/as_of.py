@@ -10,11 +10,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
+from registry.api.parameters import instant
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
-from registry.web import query as parameters
+from registry.errors import InvalidParameter
 
 Axis = Literal["recorded", "published"]
 
@@ -82,6 +84,9 @@ def canonical_query(given: dict[str, str], calendar: Calendar) -> dict[str, str]
 
     A form has whole days only. The recording time or position that the page showed stays unless its day was changed.
     Either has a day of its own, so today's date stays beside it.
+
+    Raises:
+        InvalidParameter: `known_on` is not a date, or the recording time is not an instant.
     """
     query = _with_known(given, calendar)
     is_log_fixed = not {"recorded_at", "position"}.isdisjoint(query)
@@ -98,12 +103,13 @@ def _with_known(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
         return query
     today = calendar.today()
     recorded_at, position = query.pop("recorded_at", None), query.pop("position", None)
-    day = parameters.day(known_on) if known_on else None
+    day = _day("known_on", known_on) if known_on else None
     if given.get("known") == "published":
         if day not in (None, today):
             query["published_on"] = str(day)
         return query
-    if recorded_at is not None and day == calendar.day_of(datetime.fromisoformat(recorded_at)):
+    shown = instant("recorded_at", recorded_at)
+    if recorded_at is not None and shown is not None and day == calendar.day_of(shown):
         query["recorded_at"] = recorded_at
     elif day is not None and day != today:
         query["recorded_at"] = parameter_text(calendar.end_of(day))
@@ -112,3 +118,10 @@ def _with_known(given: dict[str, str], calendar: Calendar) -> dict[str, str]:
     if not {"recorded_at", "position"} & query.keys():
         query["axis"] = "recorded"
     return query
+
+
+def _day(parameter: str, text: str) -> date:
+    try:
+        return msgspec.convert(text, date)
+    except msgspec.ValidationError:
+        raise InvalidParameter("date", parameter=parameter) from None

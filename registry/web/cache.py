@@ -53,8 +53,8 @@ class PositionCache:
 
 
 def _recorded(page: PageRequest) -> tuple[int, int, int]:
-    """What is recorded: the service, its log's position, and the number of imports of exchange rates."""
-    return id(page.services), page.position, page.services.streams.rate_imports
+    """What is recorded: the application, its log's position, and the number of imports of exchange rates."""
+    return id(page.request.app), page.position, page.rate_imports
 
 
 pages = PositionCache(MAX_PAGES)

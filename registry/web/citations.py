@@ -12,7 +12,7 @@ def citation(page: PageRequest, title: str, position: int) -> str:
     """How to cite a page that shows one as-of point."""
     text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, log position %(n)s.")
     return shown(page.language).words.translate(
-        text, origin=page.services.settings.log_origin, title=title, point=_point(page, page.as_of), n=position
+        text, origin=page.origin, title=title, point=_point(page, page.as_of), n=position
     )
 
 
@@ -21,7 +21,7 @@ def comparison_citation(page: PageRequest, title: str, position: int, start: AsO
     text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; log position %(n)s.")
     return shown(page.language).words.translate(
         text,
-        origin=page.services.settings.log_origin,
+        origin=page.origin,
         title=title,
         start=_point(page, start),
         end=_point(page, end),

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 from msgspec.structs import replace
 
+from registry.api.parameters import DealSlug, require_single_axis
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
@@ -20,6 +20,7 @@ from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import DealChange, PortfolioQueries
+from registry.queries.streams import StreamReader
 from registry.web import as_of, render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -29,12 +30,9 @@ from registry.web.deals import load_deal
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.provenance import json_text
-from registry.web.query import READ, TWO_POINTS, as_of_point, require_single_axis
 from registry.web.render import Rendered
-from registry.web.request import Known, PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import MAX_CHANGES, latest_recording_times
-
-PARAMETERS: Known = {**TWO_POINTS}
 
 # A comparison of all deals without dates starts this many changes ago.
 DEFAULT_CHANGES_AGO = 3
@@ -46,39 +44,42 @@ class ComparisonPages(Controller):
     @route("/deals/{deal:str}/compare", http_method=READ)
     async def compare_deal(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
+        from_as_of: NamedDependency[AsOf],
+        to_as_of: NamedDependency[AsOf],
+        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """A deal at two points in time, side by side."""
-        page = await page_request(request, PARAMETERS)
-        start, end = await pinned_points(page, requested_points(page))
+        given_start = await pinned_point(streams, from_as_of)
+        end = await pinned_point(streams, to_as_of)
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
             stream = view.stream
-            first = next((point for point in (start, shown_point(page)) if point != AsOf()), first_point(stream))
-            comparison = compare_points(stream, first, end, page.times.today)
+            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), first_point(stream))
+            comparison = compare_points(stream, start, end, page.times.today)
             return render.render(
                 page,
                 "compare.html",
                 slug=deal,
                 deal=stream.state,
                 names=view.names,
-                start=first,
+                start=start,
                 end=end,
                 comparison=comparison,
                 changes_by_kind=changes_by_kind(comparison),
                 events_by_id=stream.record.by_id,
                 recording_times=change_points(stream).recorded,
-                data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(first, end)),
-                csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(first, end))}",
+                data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
+                csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
                 cite=comparison_citation(
                     page,
                     shown(page.language).words.localized(stream.state.title, deal),
                     stream.events[-1].position,
-                    first,
+                    start,
                     end,
                 ),
             )
@@ -88,15 +89,18 @@ class ComparisonPages(Controller):
     @route("/deals/{deal:str}/compare.csv", http_method=READ)
     async def compare_deal_table(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
+        from_as_of: NamedDependency[AsOf],
+        to_as_of: NamedDependency[AsOf],
+        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """A deal's comparison as CSV: a row for each change of a field."""
-        page = await page_request(request, PARAMETERS)
         view = await load_deal(page, deal, deal_queries, organization_queries)
-        comparison = compare_points(view.stream, *await pinned_points(page, requested_points(page)), page.times.today)
+        start, end = await pinned_point(streams, from_as_of), await pinned_point(streams, to_as_of)
+        comparison = compare_points(view.stream, start, end, page.times.today)
         rows = [
             [c.kind, c.path, json_text(c.before), json_text(c.after), " ".join(map(str, c.causes))]
             for changes in changes_by_kind(comparison).values()
@@ -107,18 +111,22 @@ class ComparisonPages(Controller):
     @route("/compare", http_method=READ)
     async def compare_portfolio(
         self,
-        request: Request,
+        portfolio_page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
         log_queries: NamedDependency[LogQueries],
+        from_as_of: NamedDependency[AsOf],
+        to_as_of: NamedDependency[AsOf],
+        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
-        page = await page_request(request, PARAMETERS, portfolio=True)
-        start, end = await pinned_points(page, requested_list_points(page))
+        page = portfolio_page
+        given_start = await pinned_point(streams, require_single_axis(from_as_of, "from."))
+        end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
 
         async def make() -> Rendered:
             days = await portfolio_queries.effective_change_days("r", page.position, MAX_CHANGES)
-            first = next((point for point in (start, shown_point(page)) if point != AsOf()), recent_point(days))
-            changes = await portfolio_queries.changes(first, end)
+            start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), recent_point(days))
+            changes = await portfolio_queries.changes(start, end)
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
                 if not _is_of_claims(change.field or ""):
@@ -128,27 +136,31 @@ class ComparisonPages(Controller):
             return render.render(
                 page,
                 "compare_portfolio.html",
-                start=first,
+                start=start,
                 end=end,
                 changes_by_deal=by_deal,
                 titles=titles,
                 counts=Counter(change.what for change in changes),
                 names={f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()},
                 recording_times=await latest_recording_times(page, log_queries),
-                data_url=page.data("/v1/compare", **point_parameters(first, end)),
-                csv_url=f"/compare.csv?{urlencode(point_parameters(first, end))}",
-                cite=comparison_citation(page, texts.gettext(N_("all deals")), page.position, first, end),
+                data_url=page.data("/v1/compare", **point_parameters(start, end)),
+                csv_url=f"/compare.csv?{urlencode(point_parameters(start, end))}",
+                cite=comparison_citation(page, texts.gettext(N_("all deals")), page.position, start, end),
             )
 
         return await cached_page(page, make)
 
     @route("/compare.csv", http_method=READ)
     async def compare_portfolio_table(
-        self, request: Request, portfolio_queries: NamedDependency[PortfolioQueries]
+        self,
+        portfolio_page: Page,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        from_as_of: NamedDependency[AsOf],
+        to_as_of: NamedDependency[AsOf],
     ) -> Response[bytes]:
         """The comparison of all deals as CSV: a row for each change of a deal."""
-        page = await page_request(request, PARAMETERS, portfolio=True)
-        changes = await portfolio_queries.changes(*requested_list_points(page))
+        start, end = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
+        changes = await portfolio_queries.changes(start, end)
         rows = [
             [
                 *(change.deal, change.what, change.kind, change.field or ""),
@@ -159,28 +171,10 @@ class ComparisonPages(Controller):
         return csv_response("compare.csv", ("deal", "what", "kind", "field", "before", "after", "causes"), rows)
 
 
-def requested_points(page: PageRequest) -> tuple[AsOf, AsOf]:
-    """The two points of a comparison; `AsOf()` where the address has none."""
-    return as_of_point(page.params, "from."), as_of_point(page.params, "to.")
-
-
-def requested_list_points(page: PageRequest) -> tuple[AsOf, AsOf]:
-    """The two points of a comparison of all deals.
-
-    Raises:
-        InvalidParameter: A point has a publication date and a recording time or position.
-    """
-    start, end = requested_points(page)
-    return require_single_axis(start, "from."), require_single_axis(end, "to.")
-
-
-async def pinned_points(page: PageRequest, points: tuple[AsOf, AsOf]) -> tuple[AsOf, AsOf]:
-    """Two points, each with the day at which its log stood where that decides the effective date."""
-    start, end = [await page.services.streams.resolve(point) for point in points]
-    return (
-        replace(points[0], effective_on=start.effective_on if start.log_day else points[0].effective_on),
-        replace(points[1], effective_on=end.effective_on if end.log_day else points[1].effective_on),
-    )
+async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:
+    """A point, with the day at which its log stood where that decides the effective date."""
+    resolved = await streams.resolve(point)
+    return replace(point, effective_on=resolved.effective_on) if resolved.log_day else point
 
 
 def shown_point(page: PageRequest) -> AsOf:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from msgspec import Struct
 
+from registry.api.parameters import CurrencyFilter, Cursor, DealFilters, SearchText
 from registry.domain.history import AsOf
 from registry.domain.stages import LADDER
+from registry.events.currencies import Currency
 from registry.events.values import Amount
 from registry.projections.deal_lists import Page
 from registry.queries.portfolio import PortfolioQueries
@@ -26,9 +30,45 @@ MAX_FACET_VALUES = 12
 FACETS = ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind")
 
 Sort = Literal["deal", "-deal", "amount", "-amount", "stage", "-stage", "since", "-since"]
+Unit = Literal["stated", Currency]
 
 # Won for one unit: a rough size, only for putting amounts of different currencies in order.
 _ROUGH_WON = {"USD": Decimal(1400), "EUR": Decimal(1400), "GBP": Decimal(1400)}
+
+
+class DealSelection(Struct, frozen=True):
+    """Which deals a page lists or adds up, and how it shows them.
+
+    Args:
+        filters: The filters by name.
+        terms: The filters as index terms.
+        q: Text that the slug or a title contains.
+        sort: The order of the list.
+        cursor: Where the page of the list begins.
+        unit: The currency that amounts are converted to; None for the page's default.
+    """
+
+    filters: dict[str, str]
+    terms: list[str]
+    q: str | None = None
+    sort: Sort = "deal"
+    cursor: str = ""
+    unit: Unit | None = None
+
+
+def deal_selection(
+    deal_filters: NamedDependency[DealFilters],
+    currency: CurrencyFilter = None,
+    q: SearchText = None,
+    sort: Annotated[Sort, QueryParameter(description="The order of the list.")] = "deal",
+    cursor: Cursor = None,
+    unit: Annotated[
+        Unit | None, QueryParameter(description="The currency that amounts are converted to; `stated`: none.")
+    ] = None,
+) -> DealSelection:
+    """The selection of deals in the address of a page."""
+    filters, terms = deal_filters.by_name(currency), deal_filters.terms(currency)
+    return DealSelection(filters, terms, q, sort, cursor or "", unit)
 
 
 class DealRow(Struct, frozen=True):
@@ -99,12 +139,10 @@ async def deal_table(
     portfolio_queries: PortfolioQueries,
     axis: str,
     known: int,
-    terms: Sequence[str],
-    q: str | None,
+    selection: DealSelection,
 ) -> DealTable:
-    """The page of the table of deals that the address asks for."""
-    sort: Sort = page.params.get("sort", "deal")
-    cursor = page.params.get("cursor", "")
+    """One page of the table of selected deals."""
+    terms, q, sort, cursor = selection.terms, selection.q, selection.sort, selection.cursor
     by_slug, descending = sort in ("deal", "-deal"), sort == "-deal"
     day = page.times.effective_on
     first = await portfolio_queries.page(axis, known, day, terms, q, "", MAX_SORTED, descending)

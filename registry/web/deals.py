@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from registry.api.parameters import DealSlug, text
 from registry.domain.assessment import last_published
 from registry.domain.audit.entries import AuditEntry, audit_trail
 from registry.domain.claims import ClaimState
@@ -24,7 +25,6 @@ from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
@@ -33,12 +33,11 @@ from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
 from registry.web.citations import citation
 from registry.web.format import shown
-from registry.web.history import HISTORY_PARAMETERS, history_page
+from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
 from registry.web.names import deal_page_names
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
 from registry.web.summaries import summarize_deal, summarize_event
 
@@ -47,6 +46,8 @@ MAX_AMOUNT_CHANGES = 12
 # The most events that the text of one mark of the timeline names, and the most characters for each.
 MAX_MARK_EVENTS = 6
 MAX_MARK_TEXT = 120
+
+FieldPath: TypeAlias = Annotated[str | None, text("The path of a field of the deal.")]
 
 
 class DealView(Struct, frozen=True):
@@ -96,21 +97,21 @@ class DealPages(Controller):
     @route("/deals/{deal:str}", http_method=READ)
     async def get_deal(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
+        field: FieldPath = None,
+        before: BeforeVersion = None,
+        recorded: Annotated[bool, QueryParameter(description="Whether the reader has just recorded an event.")] = False,
     ) -> Response[bytes]:
         """A deal at a point in time."""
-        page = await page_request(
-            request, {"field": parameters.text, "recorded": parameters.flag, **HISTORY_PARAMETERS}
-        )
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
             if view.snapshot.state is None:
                 return render_unknown_deal(page, view)
-            return await render_deal(page, view, deal_queries)
+            return await render_deal(page, view, deal_queries, field, before, recorded=recorded)
 
         return await cached_page(page, make)
 
@@ -158,14 +159,31 @@ def render_unknown_deal(page: PageRequest, view: DealView) -> Rendered:
     )
 
 
-async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueries) -> Rendered:
-    """The page of a deal that was known at the as-of point."""
+async def render_deal(
+    page: PageRequest,
+    view: DealView,
+    deal_queries: DealQueries,
+    field: str | None,
+    before: int | None,
+    *,
+    recorded: bool,
+) -> Rendered:
+    """The page of a deal that was known at the as-of point.
+
+    Args:
+        page: The request.
+        view: The deal.
+        deal_queries: Assesses the deal, and reads which deals refer to it.
+        field: The field of the two-axis chart; None for the main one.
+        before: The version before which the shown events of the history end; None for the latest events.
+        recorded: Whether the reader has just recorded an event.
+    """
     formatter, state = shown(page.language), view.state
     entries = audit_trail(view.stream.events, page.as_of, DEALS)
-    history = history_page(page, entries)
+    history = history_page(page, entries, before)
     assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
     incoming = await deal_queries.incoming(view.slug, page.as_of)
-    path = page.params.get("field") or main_field(state)
+    path = field or main_field(state)
     fields = chart_fields(state)
 
     def event_link(event: UUID) -> str:
@@ -176,6 +194,7 @@ async def render_deal(page: PageRequest, view: DealView, deal_queries: DealQueri
         "deal.html",
         deal=state,
         slug=view.slug,
+        recorded=recorded,
         names=view.names,
         summary=summarize_deal(formatter, state, view.names),
         ladder=ladder_marks(assessment.ladder, state.stage),

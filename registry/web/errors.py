@@ -6,14 +6,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Response
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 
 from registry import errors
 from registry.api import problems
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.i18n import N_, words
 from registry.web.render import HEADERS, environment
-from registry.web.request import CsrfError, Redirected, Request
+from registry.web.request import CsrfError, Request
 
 TITLES = {
     400: N_("Invalid address"),
@@ -33,8 +33,8 @@ _KEPT_HEADERS = ("retry-after", "allow")
 
 def on_error(request: Request, error: Exception) -> Response[Any]:
     """Answer an error with a page, or with a redirect to the sign-in page or to the page that replaces this one."""
-    if isinstance(error, Redirected):
-        return Response(b"", status_code=error.status, headers={"Location": error.to, "Cache-Control": "no-store"})
+    if isinstance(error, ValidationException):
+        error = problems.registry_error(request, error)
     if isinstance(error, errors.MergedInto):
         query = request.scope["query_string"].decode("latin-1")
         path = request.url.path.replace(f"/{error.params['deal']}", f"/{error.params['into']}", 1)
@@ -92,9 +92,9 @@ APPLICATION_HANDLERS: dict[Any, Any] = {NotFoundException: not_found}
 """Exception handlers for the whole application: no route matches an unknown address."""
 
 PAGE_HANDLERS: dict[Any, Any] = {
-    Redirected: on_error,
     NotFoundException: on_error,
     errors.RegistryError: on_error,
+    ValidationException: on_error,
     HTTPException: on_error,
     Exception: on_error,
 }

@@ -28,9 +28,8 @@ from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.format import shown
 from registry.web.names import deal_page_names
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import Request, page_request
+from registry.web.request import READ, Page
 from registry.web.sliders import stream_sliders
 
 
@@ -54,7 +53,7 @@ class EventPages(Controller):
     @route("/events/{id:str}", http_method=READ)
     async def get_event(
         self,
-        request: Request,
+        page: Page,
         id: FromPath[str],
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
@@ -63,7 +62,6 @@ class EventPages(Controller):
         evidence: NamedDependency[Evidence],
     ) -> Response[bytes]:
         """An event with its changes, its corrections, and its inclusion proof."""
-        page = await page_request(request)
         uuid = as_uuid(id)
         if uuid is None:
             raise NotFound("event_id", id=id[:80])

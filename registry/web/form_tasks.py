@@ -31,7 +31,6 @@ from registry.infra.keys import Key
 from registry.queries.streams import StreamReader
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
-from registry.web.query import check_slug
 
 StreamKind = Literal["deal", "organization"]
 AnyAnnouncement = Announcement | OrganizationAnnouncement
@@ -106,7 +105,6 @@ async def load_task(
         NotFound: The stream has no such event, or its content was redacted.
         Forbidden: The key may not redact.
     """
-    check_slug(slug)
     history, _ = await streams.load(f"{kind}/{slug}")
     action = next((action for action in ("corrects", "voids", "redacts") if params.get(action)), None)
     if action is None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
+from registry.api.parameters import MAX_POSITION, integer
 from registry.domain.audit.entries import AuditEntry
-from registry.web import query as parameters
-from registry.web.request import Known, PageRequest
+from registry.web.request import PageRequest
 
 # The most events of a history on one page.
 MAX_EVENTS = 40
 
-HISTORY_PARAMETERS: Known = {"before": parameters.integer(1, 2**53)}
+BeforeVersion: TypeAlias = Annotated[
+    int | None, integer("The events of a history before this version.", 1, MAX_POSITION)
+]
 
 
 class HistoryPage(Struct, frozen=True):
@@ -30,9 +33,8 @@ class HistoryPage(Struct, frozen=True):
         return {entry.effective.recorded.id for entry in self.entries}
 
 
-def history_page(page: PageRequest, entries: Sequence[AuditEntry]) -> HistoryPage:
-    """The latest events of a history, or the latest before the version that the address names."""
-    before = page.params.get("before")
+def history_page(page: PageRequest, entries: Sequence[AuditEntry], before: int | None) -> HistoryPage:
+    """The latest events of a history, or the latest before a version."""
     selected = [entry for entry in entries if before is None or entry.effective.recorded.version < before]
     on_page = selected[-MAX_EVENTS:]
     earlier = len(selected) - len(on_page)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from msgspec import Struct
 
+from registry.api.parameters import MAX_POSITION, After, EventType, integer, text
 from registry.errors import RegistryError
 from registry.events.store import StoredEvent
 from registry.events.types import EVENT_TYPES
@@ -18,7 +20,6 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
@@ -26,20 +27,12 @@ from registry.web.fields import deals_in, organizations_in
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import deal_names, organization_names
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import Known, PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders
 
 MAX_CHECKPOINTS = 20
 EVENTS_PER_PAGE = 50
-
-PARAMETERS: Known = {
-    "before": parameters.integer(1, 2**53),
-    "after": parameters.integer(0, 2**53),
-    "type": parameters.choice(*EVENT_TYPES),
-    "source": parameters.text,
-}
 
 
 class LogPage(Struct, frozen=True):
@@ -60,19 +53,25 @@ class LogPages(Controller):
     @route("/log", http_method=READ)
     async def get_log(
         self,
-        request: Request,
+        page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
+        before: Annotated[int | None, integer("The latest events before this position.", 1, MAX_POSITION)] = None,
+        after: After = 0,
+        type: Annotated[EventType | None, QueryParameter(description="Events of this type.")] = None,
+        source: Annotated[str | None, text("Events that cite the source with this address.")] = None,
     ) -> Response[bytes]:
         """The log's checkpoints and events."""
-        page = await page_request(request, PARAMETERS)
 
         async def make() -> Rendered:
-            filters = {name: page.params[name] for name in ("type", "source") if page.params.get(name)}
-            events = await log_page(page, log_queries, filters)
+            filters = {name: value for name, value in (("type", type), ("source", source)) if value is not None}
+            if filters:
+                events = await matching_events(log_queries, after, filters)
+            else:
+                events = await latest_events(log_queries, before or page.position + 1)
             checkpoint, problem = None, None
             try:
                 checkpoint = await evidence.checkpoint()
@@ -89,6 +88,7 @@ class LogPages(Controller):
                 verified=await evidence.last_verified(),
                 public_keys=await evidence.verifiers(),
                 types=EVENT_TYPES,
+                filters=filters,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': EVENTS_PER_PAGE, **filters})}",
                 csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **filters})}",
@@ -98,18 +98,20 @@ class LogPages(Controller):
         return await cached_page(page, make)
 
 
-async def log_page(page: PageRequest, log_queries: LogQueries, filters: dict[str, Any]) -> LogPage:
-    """The events that the address asks for: the latest first, or with filters the first ones first.
+async def matching_events(log_queries: LogQueries, after: int, filters: dict[str, Any]) -> LogPage:
+    """The first events after a position that match filters.
 
-    The positions of matching events are unknown, so a page with filters starts from the beginning of the log.
+    The positions of matching events are unknown, so a list with filters starts from the beginning of the log.
     """
-    if filters:
-        after = page.params.get("after", 0)
-        events = await log_queries.events(after, EVENTS_PER_PAGE + 1, **filters)
-        if len(events) <= EVENTS_PER_PAGE:
-            return LogPage(events, after)
-        return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)
-    last = page.params.get("before", page.position + 1) - 1
+    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, **filters)
+    if len(events) <= EVENTS_PER_PAGE:
+        return LogPage(events, after)
+    return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)
+
+
+async def latest_events(log_queries: LogQueries, before: int) -> LogPage:
+    """The latest events before a position, the last first."""
+    last = before - 1
     after = max(0, last - EVENTS_PER_PAGE)
     events = await log_queries.events(after, min(EVENTS_PER_PAGE, last - after)) if last > 0 else []
     return LogPage(events[::-1], after, earlier=after + 1 if after else None)

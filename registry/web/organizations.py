@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 
+from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
@@ -16,19 +16,17 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deal_list import DealRow, deal_rows, single_axis
 from registry.web.format import shown
-from registry.web.history import HISTORY_PARAMETERS, history_page
+from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
 from registry.web.names import organization_names
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders, stream_sliders
 
 PAGE_SIZE = 200
@@ -43,20 +41,18 @@ class OrganizationPages(Controller):
     @route("/organizations", http_method=READ)
     async def get_organizations(
         self,
-        request: Request,
+        page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
+        q: Annotated[str | None, text("Text that a name contains.")] = None,
+        cursor: Cursor = None,
     ) -> Response[bytes]:
         """Organizations by their current names."""
-        page = await page_request(request, {"q": parameters.text, "cursor": parameters.text})
 
         async def make() -> Rendered:
-            cursor, q = page.params.get("cursor", ""), page.params.get("q")
-            organizations = [
-                msgspec.json.decode(raw)
-                for raw in await organization_queries.page(cursor, q, PAGE_SIZE + 1, page.as_of)
-            ]
+            rows = await organization_queries.page(cursor or "", q, PAGE_SIZE + 1, page.as_of)
+            organizations = [msgspec.json.decode(row) for row in rows]
             return render.render(
                 page,
                 "organizations.html",
@@ -72,10 +68,9 @@ class OrganizationPages(Controller):
 
     @route("/organizations.csv", http_method=READ)
     async def get_organizations_table(
-        self, request: Request, organization_queries: NamedDependency[OrganizationQueries]
+        self, page: Page, organization_queries: NamedDependency[OrganizationQueries]
     ) -> Response[bytes]:
         """Organizations at a point in time, as CSV."""
-        page = await page_request(request)
         rows: list[list[str]] = []
         after = ""
         while batch := await organization_queries.page(after, None, CSV_BATCH, page.as_of):
@@ -87,14 +82,14 @@ class OrganizationPages(Controller):
     @route("/organizations/{organization:str}", http_method=READ)
     async def get_organization(
         self,
-        request: Request,
-        organization: FromPath[str],
+        page: Page,
+        organization: OrganizationSlug,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
+        before: BeforeVersion = None,
     ) -> Response[bytes]:
         """An organization at a point in time, with its deals. It may have no record, and only be named in deals."""
-        page = await page_request(request, HISTORY_PARAMETERS)
 
         async def make() -> Rendered:
             deals = await deals_of(page, portfolio_queries, organization)
@@ -125,7 +120,7 @@ class OrganizationPages(Controller):
                 title=texts.localized(state.name, organization) if state else current_name,
                 deals=deals,
                 names=names,
-                history=history_page(page, entries),
+                history=history_page(page, entries, before),
                 sliders=stream_sliders(page, stream) if stream is not None else None,
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from litestar import Controller, Response, route
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from msgspec import Struct
 
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
-from registry.events.currencies import Currency
 from registry.events.store import StoredEvent
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import maps, render
-from registry.web import query as parameters
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deal_list import (
     MAX_SORTED,
-    Sort,
+    DealSelection,
     deal_rows,
+    deal_selection,
     deal_table,
     deals_abroad,
     facets_of,
@@ -32,21 +31,12 @@ from registry.web.fields import organizations_in
 from registry.web.format import shown
 from registry.web.i18n import N_, words
 from registry.web.names import organization_names
-from registry.web.query import FILTERS, READ, filter_terms
 from registry.web.render import Rendered
-from registry.web.request import Known, PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import portfolio_sliders
 from registry.web.trend import amount_trend
 
 LATEST_EVENTS = 8
-
-LIST_PARAMETERS: Known = {
-    **FILTERS,
-    "q": parameters.text,
-    "sort": parameters.choice(*get_args(Sort)),
-    "cursor": parameters.text,
-    "unit": parameters.choice("stated", *get_args(Currency)),
-}
 
 
 class HeadlineFigure(Struct, frozen=True):
@@ -65,25 +55,30 @@ class HeadlineFigure(Struct, frozen=True):
 class PortfolioPages(Controller):
     """The overview."""
 
+    dependencies = {"deal_selection": Provide(deal_selection, sync_to_thread=False)}  # noqa: RUF012 - Litestar's attribute
+
     @route("/", http_method=READ)
     async def get_portfolio(
         self,
-        request: Request,
+        portfolio_page: Page,
+        deal_selection: NamedDependency[DealSelection],
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
     ) -> Response[bytes]:
         """All deals at a point in time."""
-        page = await page_request(request, LIST_PARAMETERS, portfolio=True)
 
         async def make() -> Rendered:
-            return await render_portfolio(page, portfolio_queries, organization_queries, log_queries)
+            return await render_portfolio(
+                portfolio_page, deal_selection, portfolio_queries, organization_queries, log_queries
+            )
 
-        return await cached_page(page, make)
+        return await cached_page(portfolio_page, make)
 
 
 async def render_portfolio(
     page: PageRequest,
+    selection: DealSelection,
     portfolio_queries: PortfolioQueries,
     organization_queries: OrganizationQueries,
     log_queries: LogQueries,
@@ -91,13 +86,12 @@ async def render_portfolio(
     """The overview's page."""
     formatter, day = shown(page.language), page.times.effective_on
     axis, known, position = await portfolio_queries.known_axis(page.as_of)
-    filters = {name: page.params[name] for name in FILTERS if name in page.params}
-    terms, q = filter_terms(page.params), page.params.get("q")
-    unit = page.params.get("unit") or default_currency(page)
+    filters, terms, q = selection.filters, selection.terms, selection.q
+    unit = selection.unit or default_currency(page)
     currency: Any = None if unit == "stated" else unit
 
     facets = await portfolio_queries.facets(axis, known, day, terms, q)
-    table = await deal_table(page, portfolio_queries, axis, known, terms, q)
+    table = await deal_table(page, portfolio_queries, axis, known, selection)
     query = TotalsQuery(currency=currency, group_by="stage", effective_on=day, lines=0)
     rates = await portfolio_queries.rates(page.as_of)
     totals = await portfolio_queries.totals(axis, known, day, terms, query, rates=rates)
@@ -122,7 +116,7 @@ async def render_portfolio(
         filters=filters,
         names=names,
         unit=unit,
-        sort=page.params.get("sort", "deal"),
+        sort=selection.sort,
         trend=trend,
         korea=maps.korea(),
         world=maps.world() if any(place.code[:2] != "KR" for place in places) else None,

@@ -8,24 +8,22 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 from msgspec import Struct
 
+from registry.api.parameters import DealSlug
 from registry.domain.audit.provenance import FieldProvenance, provenance
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import DEALS
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.deals import DealView, load_deal, render_unknown_deal
+from registry.web.deals import DealView, FieldPath, load_deal, render_unknown_deal
 from registry.web.format import shown
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import PageRequest, Request, page_request
+from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
 
 FIELDS_HEADER = (
@@ -64,13 +62,13 @@ class ProvenancePages(Controller):
     @route("/deals/{deal:str}/blame", http_method=READ)
     async def get_provenance(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
+        field: FieldPath = None,
     ) -> Response[bytes]:
         """The sources of all fields of a deal, or of one."""
-        page = await page_request(request, {"field": parameters.text})
 
         async def make() -> Rendered:
             view = await load_deal(page, deal, deal_queries, organization_queries)
@@ -82,8 +80,8 @@ class ProvenancePages(Controller):
                 "provenance.html",
                 deal=view.state,
                 slug=view.slug,
-                events=setting_events(page, view, page.params.get("field")),
-                field_path=page.params.get("field"),
+                events=setting_events(page, view, field),
+                field_path=field,
                 sliders=stream_sliders(page, view.stream),
                 data_url=page.data(f"/v1/deals/{view.slug}/blame"),
                 csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
@@ -95,13 +93,12 @@ class ProvenancePages(Controller):
     @route("/deals/{deal:str}/fields.csv", http_method=READ)
     async def get_fields(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """A deal's fields with the source of each, as CSV."""
-        page = await page_request(request)
         view = await load_deal(page, deal, deal_queries, organization_queries)
         rows = [_row(field, effective) for field, effective in field_sources(view)]
         return csv_response(f"{deal}.csv", FIELDS_HEADER, rows)

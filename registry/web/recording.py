@@ -5,138 +5,152 @@ A form passes the same decoder and recorder as a POST to the API.
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from typing import Annotated, TypeAlias
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath
 
 from registry.api.deals import required_scope
 from registry.api.guards import check_scope
+from registry.api.parameters import DealSlug, OrganizationSlug, text
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain import money
 from registry.errors import Invalid, RedactionUnavailable, RuleBroken, VersionConflict
-from registry.i18n import LANGUAGES
 from registry.queries.streams import StreamReader
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.form_pages import FormPages, amount_reading
 from registry.web.form_tasks import StreamKind, build_announcement, load_task
 from registry.web.messages import messages
-from registry.web.query import READ, check_slug
-from registry.web.request import Known, Redirected, Request, check_csrf, page_request, public_request
-from registry.web.session import read_form, redirect, require_key
+from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
+from registry.web.session import read_form, require_key
 
-TASK_PARAMETERS: Known = dict.fromkeys(("type", "corrects", "voids", "redacts"), parameters.text)
 MAX_AMOUNT_LENGTH = 300
 
 # The fields of a form that are not part of the announcement.
 _OWN_FIELDS = frozenset({"csrf", "step", "type", "corrects", "voids", "redacts", "lang"})
 
 
+FormQuery: TypeAlias = dict[str, str]
+Tag: TypeAlias = Annotated[str | None, text("The type of the event to add.")]
+EventId: TypeAlias = Annotated[str | None, text("The id of the event that the form changes.")]
+
+
+def form_query(type: Tag = None, corrects: EventId = None, voids: EventId = None, redacts: EventId = None) -> FormQuery:
+    """What a form is for, by its address."""
+    given = {"type": type, "corrects": corrects, "voids": voids, "redacts": redacts}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 class RecordingPages(Controller):
     """The forms of deals and organizations."""
 
-    dependencies = {"form_pages": Provide(FormPages, sync_to_thread=False)}  # noqa: RUF012 - Litestar's attribute
+    dependencies = {  # noqa: RUF012 - Litestar's attribute
+        "form_pages": Provide(FormPages, sync_to_thread=False),
+        "form_query": Provide(form_query, sync_to_thread=False),
+    }
 
     @route("/record", http_method=READ)
-    async def choose_deal(self, request: Request, form_pages: NamedDependency[FormPages]) -> Response[bytes]:
+    async def choose_deal(
+        self,
+        page: Page,
+        form_pages: NamedDependency[FormPages],
+        deal: Annotated[str | None, text("The slug of a deal.")] = None,
+        new: Annotated[str | None, text("The slug of a new deal.")] = None,
+    ) -> Response[bytes]:
         """Ask which deal an event belongs to, and go to its form."""
-        page = await page_request(request, {"deal": parameters.text, "new": parameters.text})
         require_key(page)
-        if "deal" in page.params or "new" in page.params:
-            new = "new" in page.params
-            slug = check_slug(page.params["new" if new else "deal"].strip())
-            query = {**({"type": "deal_registered"} if new else {}), **page.language_params()}
-            raise Redirected(f"/deals/{slug}/record" + (f"?{urlencode(query)}" if query else ""))
-        return render.send(page, await form_pages.choose_deal(page))
-
-    @route("/record/amount", http_method=READ)
-    async def parse_amount(self, request: Request) -> Response[bytes]:
-        """How an amount is understood while the editor types it: a fragment of a page.
-
-        The parameter has the name of the form field, whatever that is.
-        """
-        given = dict(request.query_params.items())
-        text = next((value for name, value in given.items() if name != "lang"), "")[:MAX_AMOUNT_LENGTH]
-        chosen = {"lang": given["lang"]} if given.get("lang") in LANGUAGES else {}
-        page = public_request(request, chosen, None, None)
-        reading, problem = "", ""
-        if text.strip():
-            try:
-                reading = amount_reading(money.parse(text).amount, page.language)
-            except money.AmountParseError as error:
-                problem = messages(page.language).text(error.message)
-        return render.send(page, render.render(page, "amount.html", reading=reading, problem=problem))
+        slug = new or deal
+        if slug is None:
+            return render.send(page, await form_pages.choose_deal(page))
+        query = {**({"type": "deal_registered"} if new else {}), **page.language_params()}
+        return redirect(f"/deals/{quote(slug.strip(), safe='')}/record" + (f"?{urlencode(query)}" if query else ""))
 
     @route("/deals/{deal:str}/record", http_method=READ)
     async def get_deal_form(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         streams: NamedDependency[StreamReader],
         form_pages: NamedDependency[FormPages],
+        form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form of an event of a deal."""
-        return await show_form(request, "deal", deal, streams, form_pages)
+        return await show_form(page, "deal", deal, form_query, streams, form_pages)
 
     @route("/organizations/{organization:str}/record", http_method=READ)
     async def get_organization_form(
         self,
-        request: Request,
-        organization: FromPath[str],
+        page: Page,
+        organization: OrganizationSlug,
         streams: NamedDependency[StreamReader],
         form_pages: NamedDependency[FormPages],
+        form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
         """The form of an event of an organization."""
-        return await show_form(request, "organization", organization, streams, form_pages)
+        return await show_form(page, "organization", organization, form_query, streams, form_pages)
 
     @post("/deals/{deal:str}/record", status_code=200)
     async def post_deal_form(
         self,
-        request: Request,
-        deal: FromPath[str],
+        page: Page,
+        deal: DealSlug,
         streams: NamedDependency[StreamReader],
         recorder: NamedDependency[Recorder],
         form_pages: NamedDependency[FormPages],
     ) -> Response[bytes]:
         """Preview or add an event of a deal."""
-        return await submit_form(request, "deal", deal, streams, recorder, form_pages)
+        return await submit_form(page, "deal", deal, streams, recorder, form_pages)
 
     @post("/organizations/{organization:str}/record", status_code=200)
     async def post_organization_form(
         self,
-        request: Request,
-        organization: FromPath[str],
+        page: Page,
+        organization: OrganizationSlug,
         streams: NamedDependency[StreamReader],
         recorder: NamedDependency[Recorder],
         form_pages: NamedDependency[FormPages],
     ) -> Response[bytes]:
         """Preview or add an event of an organization."""
-        return await submit_form(request, "organization", organization, streams, recorder, form_pages)
+        return await submit_form(page, "organization", organization, streams, recorder, form_pages)
+
+
+@route("/record/amount", http_method=READ)
+async def parse_amount(request: Request, public_page: Page) -> Response[bytes]:
+    """How an amount is understood while the editor types it: a fragment of a page.
+
+    The parameter has the name of the form field, whatever that is, so its query is not checked.
+    """
+    texts = (value for name, value in request.query_params.multi_items() if name != "lang")
+    text = next(texts, "")[:MAX_AMOUNT_LENGTH]
+    reading, problem = "", ""
+    if text.strip():
+        try:
+            reading = amount_reading(money.parse(text).amount, public_page.language)
+        except money.AmountParseError as error:
+            problem = messages(public_page.language).text(error.message)
+    return render.send(public_page, render.render(public_page, "amount.html", reading=reading, problem=problem))
 
 
 async def show_form(
-    request: Request, kind: StreamKind, slug: str, streams: StreamReader, form_pages: FormPages
+    page: PageRequest, kind: StreamKind, slug: str, query: FormQuery, streams: StreamReader, form_pages: FormPages
 ) -> Response[bytes]:
     """The form, with the content of the event that it corrects."""
-    page = await page_request(request, TASK_PARAMETERS)
-    task = await load_task(streams, require_key(page), kind, slug, page.params)
+    task = await load_task(streams, require_key(page), kind, slug, query)
     typed = {**task.original_values(), "id": str(uuid4()), "version": str(task.version)}
     return render.send(page, await form_pages.form(page, task, typed))
 
 
 async def submit_form(
-    request: Request, kind: StreamKind, slug: str, streams: StreamReader, recorder: Recorder, form_pages: FormPages
+    page: PageRequest, kind: StreamKind, slug: str, streams: StreamReader, recorder: Recorder, form_pages: FormPages
 ) -> Response[bytes]:
     """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
-    sent = await read_form(request)
-    page = await page_request(request, TASK_PARAMETERS)
+    sent = await read_form(page.request)
     key = require_key(page)
-    check_csrf(request, page.token, sent.get("csrf", ""))
+    check_csrf(page.request, page.session.token, sent.get("csrf", ""))
     task = await load_task(streams, key, kind, slug, sent)
     typed = {"id": str(uuid4()), "version": str(task.version)}
     typed |= {name: text for name, text in sent.items() if name not in _OWN_FIELDS}

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlencode
 
+from litestar import HttpMethod, Response
 from litestar import Request as LitestarRequest
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
 from registry import errors
+from registry.api import parameters
+from registry.api.guards import check_query
+from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.i18n import LANGUAGES, negotiate_language
-from registry.infra.keys import Key
-from registry.web import as_of
-from registry.web import query as parameters
-from registry.web.as_of import PageAsOf
-from registry.web.query import require_single_axis
+from registry.infra.keys import Key, Keys
+from registry.infra.settings import Settings
+from registry.queries.log import LogQueries
+from registry.queries.streams import StreamReader
+from registry.web.as_of import Axis, PageAsOf, canonical_query, parameter_text
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
-Known: TypeAlias = Mapping[str, parameters.Parameter]
 
+READ = [HttpMethod.GET, HttpMethod.HEAD]
 COOKIE = "registry_key"
 MAX_TOKEN_LENGTH = 500
+
+
+class Session(Struct, frozen=True):
+    """The signed-in API key and its secret; None both where the reader has not signed in."""
+
+    key: Key | None = None
+    token: str | None = None
 
 
 class PageRequest(Struct):
@@ -35,28 +48,29 @@ class PageRequest(Struct):
         request: Litestar's request.
         language: The interface language.
         times: The as-of point that the page shows.
-        params: The values of the query parameters.
         query: The text of the query parameters.
-        key: The signed-in API key.
-        token: The secret of that key.
+        session: The signed-in API key.
+        origin: The name of the log.
         position: The log position at which the page is made.
         recorded_at: When the event at that position was recorded.
+        rate_imports: The number of imports of exchange rates that the page's totals may use.
     """
 
     request: Request
     language: str
     times: PageAsOf
-    params: dict[str, Any]
     query: dict[str, str]
-    key: Key | None
-    token: str | None
-    position: int
-    recorded_at: datetime | None
+    session: Session
+    origin: str
+    position: int = 0
+    recorded_at: datetime | None = None
+    rate_imports: int = 0
     _sticky_query: str | None = None
 
     @property
-    def services(self) -> Any:
-        return self.request.app.state.services
+    def key(self) -> Key | None:
+        """The signed-in API key."""
+        return self.session.key
 
     @property
     def as_of(self) -> AsOf:
@@ -69,7 +83,7 @@ class PageRequest(Struct):
     @property
     def csrf(self) -> str:
         """The anti-forgery token that each form of this session carries."""
-        return csrf_token(self.token) if self.token else ""
+        return csrf_token(self.session.token) if self.session.token else ""
 
     def link(self, path: str, **parameters: Any) -> str:
         """The address of another page at the same as-of point and in the same language.
@@ -115,96 +129,129 @@ def _address(path: str, query: Mapping[str, Any]) -> str:
 
 
 def _changed(query: dict[str, str], changes: Mapping[str, Any]) -> dict[str, str]:
-    texts = {name.replace("__", "."): None if v is None else as_of.parameter_text(v) for name, v in changes.items()}
-    changed = {**query, **texts}
-    return {name: text for name, text in changed.items() if text is not None}
+    changed: dict[str, Any] = {**query, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return {name: parameter_text(value) for name, value in changed.items() if value is not None}
 
 
-async def page_request(request: Request, known: Known | None = None, *, portfolio: bool = False) -> PageRequest:
-    """Read the address of a page.
+# --- query parameters and dependencies --------------------------------------------------------------------------------
 
-    Args:
-        request: The request.
-        known: The page's own query parameters.
-        portfolio: Whether the page shows lists or totals, which take either the published or the recorded axis.
+AxisParameter: TypeAlias = Annotated[
+    Axis | None, QueryParameter(description="The known axis that the time slider moves along.")
+]
+LanguageParameter: TypeAlias = Annotated[str | None, parameters.text("The language of the page.")]
+Page: TypeAlias = NamedDependency[SkipValidation[PageRequest]]
 
-    Raises:
-        InvalidParameter: A query parameter is unknown or has no valid value.
-        Redirected: The query is that of a form, or has empty values; the canonical address follows.
-        Unauthorized: Reading needs a key.
+
+def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Response[bytes] | None]]:
+    """A function that checks the query of a page, or redirects the query of a form to its canonical address.
+
+    A form without a script sends the days of its controls, and an empty value for each empty field.
     """
-    text = dict(request.query_params.items())
-    key, token = await signed_in(request)
-    services = request.app.state.services
-    if not services.settings.public_read and key is None:
-        raise errors.Unauthorized("sign_in_to_read")
-    if {"known", "known_on"} & text.keys() or "" in text.values():
-        try:
-            query = as_of.canonical_query(text, services.calendar)
-        except errors.InvalidParameter as error:
-            raise error.of("known_on") from None
-        raise Redirected(_address(request.url.path, query))
-    every: Known = {
-        **parameters.AXES,
-        "axis": parameters.choice("recorded", "published"),
-        "lang": parameters.choice(*LANGUAGES),
-        **(known or {}),
-    }
-    params = parameters.query(request, every)
-    point = parameters.as_of_point(params)
-    if portfolio:
-        require_single_axis(point)
-    head = await services.log.head()
-    await services.streams.latest_rates()
-    axis: as_of.Axis = params.get("axis") or (
-        "recorded" if point.recorded_at or point.position is not None else "published"
-    )
-    return PageRequest(
-        request=request,
-        language=params.get("lang") or negotiate_language(request.headers.get("accept-language")),
-        times=await _page_as_of(services, point, axis),
-        params=params,
-        query=text,
-        key=key,
-        token=token,
-        position=head.position,
-        recorded_at=head.recorded_at,
-    )
+
+    async def check(request: Request) -> Response[bytes] | None:
+        text = dict(request.query_params.items())
+        if {"known", "known_on"} & text.keys() or "" in text.values():
+            return redirect(_address(request.url.path, canonical_query(text, calendar)))
+        await check_query(request)
+        return None
+
+    return check
 
 
-async def _page_as_of(services: Any, point: AsOf, axis: as_of.Axis) -> PageAsOf:
-    calendar = services.calendar
-    resolved = await services.streams.resolve(point)
-    return PageAsOf(
-        clocks=point, effective_on=resolved.effective_on, calendar=calendar, today=calendar.today(), axis=axis
-    )
-
-
-def public_request(request: Request, params: dict[str, Any], key: Key | None, token: str | None) -> PageRequest:
-    """A request for a page without registry data, such as the sign-in page."""
-    language = params.get("lang") or negotiate_language(request.headers.get("accept-language"))
-    calendar = request.app.state.services.calendar
-    today = calendar.today()
-    now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
-    return PageRequest(request, language, now, params, dict(request.query_params.items()), key, token, 0, None)
-
-
-async def signed_in(request: Request) -> tuple[Key | None, str | None]:
-    """The key of the session cookie and its secret; None twice if there is none or it was revoked."""
+async def session(request: Request, api_keys: NamedDependency[Keys]) -> Session:
+    """The session of a request's cookie; one without a key if there is no cookie or its key was revoked."""
     token = request.cookies.get(COOKIE)
     if not token or len(token) > MAX_TOKEN_LENGTH:
-        return None, None
-    key = await request.app.state.services.keys.find(token)
-    return (key, token) if key is not None else (None, None)
+        return Session()
+    key = await api_keys.find(token)
+    return Session(key, token) if key is not None else Session()
 
 
-class Redirected(Exception):
-    """The page is at another address."""
+def language(request: Request, lang: LanguageParameter = None) -> str:
+    """The language of a page: that of its address, else the one that the browser prefers.
 
-    def __init__(self, to: str, status: int = 303) -> None:
-        super().__init__(to)
-        self.to = to
-        self.status = status
+    Raises:
+        InvalidParameter: The address names a language that the interface does not have.
+    """
+    if lang is not None and lang not in LANGUAGES:
+        raise errors.InvalidParameter("choice", parameter="lang", known=tuple(LANGUAGES))
+    return lang or negotiate_language(request.headers.get("accept-language"))
+
+
+def public_page(
+    request: Request,
+    language: NamedDependency[str],
+    calendar: NamedDependency[Calendar],
+    session: NamedDependency[SkipValidation[Session]],
+    settings: NamedDependency[SkipValidation[Settings]],
+) -> PageRequest:
+    """A request for a page without registry data, such as the sign-in page."""
+    today = calendar.today()
+    now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
+    return PageRequest(request, language, now, dict(request.query_params.items()), session, settings.log_origin)
+
+
+async def page(
+    request: Request,
+    language: NamedDependency[str],
+    as_of: NamedDependency[AsOf],
+    calendar: NamedDependency[Calendar],
+    session: NamedDependency[SkipValidation[Session]],
+    settings: NamedDependency[SkipValidation[Settings]],
+    log_queries: NamedDependency[LogQueries],
+    streams: NamedDependency[StreamReader],
+    axis: AxisParameter = None,
+) -> PageRequest:
+    """A request for a page at a point in time.
+
+    Raises:
+        Unauthorized: Reading needs a key.
+    """
+    if not settings.public_read and session.key is None:
+        raise errors.Unauthorized("sign_in_to_read")
+    head = await log_queries.head()
+    await streams.latest_rates()
+    resolved = await streams.resolve(as_of)
+    is_at_recording = as_of.recorded_at is not None or as_of.position is not None
+    return PageRequest(
+        request=request,
+        language=language,
+        times=PageAsOf(
+            clocks=as_of,
+            effective_on=resolved.effective_on,
+            calendar=calendar,
+            today=calendar.today(),
+            axis=axis or ("recorded" if is_at_recording else "published"),
+        ),
+        query=dict(request.query_params.items()),
+        session=session,
+        origin=settings.log_origin,
+        position=head.position,
+        recorded_at=head.recorded_at,
+        rate_imports=streams.rate_imports,
+    )
+
+
+def portfolio_page(page: Page, portfolio_as_of: NamedDependency[AsOf]) -> PageRequest:
+    """A request for lists or totals at a point in time, which take either the published or the recorded axis."""
+    return page
+
+
+DEPENDENCIES = {
+    **parameters.DEPENDENCIES,
+    "session": Provide(session),
+    "language": Provide(language, sync_to_thread=False),
+    "public_page": Provide(public_page, sync_to_thread=False),
+    "page": Provide(page),
+    "portfolio_page": Provide(portfolio_page, sync_to_thread=False),
+}
+"""Dependencies that handlers of pages share, by name."""
+
+
+def redirect(to: str, cookie: str | None = None) -> Response[bytes]:
+    """Redirect to another page, and set a cookie."""
+    headers = {"Location": to, "Cache-Control": "no-store"} | ({"Set-Cookie": cookie} if cookie else {})
+    return Response(b"", status_code=303, headers=headers)
 
 
 # --- anti-forgery -----------------------------------------------------------------------------------------------------

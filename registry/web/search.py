@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 
+from registry.api.parameters import text
 from registry.events.intake import as_uuid
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
@@ -20,9 +20,8 @@ from registry.web.deal_list import DealRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import PageRequest, Redirected, Request, page_request
+from registry.web.request import READ, Page, PageRequest, redirect
 from registry.web.sliders import current_sliders
 
 MAX_RESULTS = 100
@@ -36,39 +35,37 @@ class SearchPages(Controller):
     @route("/search", http_method=READ)
     async def search(
         self,
-        request: Request,
+        page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
+        q: Annotated[str | None, text("Part of a name, or the id of an event.")] = None,
     ) -> Response[bytes]:
         """Deals and organizations by part of a name; the id of an event leads to its page."""
-        page = await page_request(request, {"q": parameters.text})
-        q = page.params.get("q", "").strip()
-        if as_uuid(q) is not None:
-            raise Redirected(page.link(f"/events/{q}"))
+        keyword = (q or "").strip()
+        if as_uuid(keyword) is not None:
+            return redirect(page.link(f"/events/{keyword}"))
 
         async def make() -> Rendered:
             deals: list[DealRow] = []
             organizations: list[Any] = []
-            if q:
-                organizations = [
-                    msgspec.json.decode(raw) for raw in await organization_queries.page("", q, MAX_RESULTS, page.as_of)
-                ]
-                deals = await find_deals(page, portfolio_queries, q, organizations)
+            if keyword:
+                rows = await organization_queries.page("", keyword, MAX_RESULTS, page.as_of)
+                organizations = [msgspec.json.decode(row) for row in rows]
+                deals = await find_deals(page, portfolio_queries, keyword, organizations)
             slugs = {slug for row in deals for slug in row.deal.organizations}
+            title = shown(page.language).words.translate(N_("search for “%(q)s”"), q=keyword)
             return render.render(
                 page,
                 "search.html",
-                q=q,
+                q=keyword,
                 deals=deals,
                 organizations=organizations,
                 names=await organization_names(organization_queries, page.language, slugs),
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
-                data_url=page.data("/v1/deals", q=q) if q else None,
-                csv_url=page.data("/v1/export/deals.csv", q=q) if q else None,
-                cite=citation(page, shown(page.language).words.translate(N_("search for “%(q)s”"), q=q), page.position)
-                if q
-                else None,
+                data_url=page.data("/v1/deals", q=keyword) if keyword else None,
+                csv_url=page.data("/v1/export/deals.csv", q=keyword) if keyword else None,
+                cite=citation(page, title, page.position) if keyword else None,
             )
 
         return await cached_page(page, make)

@@ -5,6 +5,7 @@ The key's secret is kept in a cookie that scripts cannot read and other sites ca
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 from litestar import Controller, Response, post, route
@@ -12,16 +13,14 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from registry.api.bodies import read_body
+from registry.api.parameters import text
 from registry.errors import InvalidParameter, TooLarge, Unauthorized
-from registry.i18n import LANGUAGES
 from registry.infra.keys import Key, Keys
 from registry.infra.settings import Settings
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.i18n import N_, words
-from registry.web.query import READ
 from registry.web.render import Rendered
-from registry.web.request import COOKIE, PageRequest, Request, check_csrf, public_request, signed_in
+from registry.web.request import COOKIE, READ, Page, PageRequest, Request, Session, check_csrf, redirect
 
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 600
@@ -33,16 +32,21 @@ class SessionPages(Controller):
 
     @route("/sign-in", http_method=READ)
     async def get_sign_in(
-        self, request: Request, settings: NamedDependency[SkipValidation[Settings]]
+        self,
+        public_page: Page,
+        settings: NamedDependency[SkipValidation[Settings]],
+        then: Annotated[str, text("The path of the page to go to after signing in.")] = "/",
     ) -> Response[bytes]:
         """The form that takes an API key."""
-        page = await sign_in_request(request)
-        then = safe_redirect_path(page.params.get("then", "/"))
-        return render.send(page, render_sign_in(page, settings, then, None, 200))
+        return render.send(public_page, render_sign_in(public_page, settings, safe_redirect_path(then), None, 200))
 
     @post("/sign-in", status_code=303)
     async def post_sign_in(
-        self, request: Request, api_keys: NamedDependency[Keys], settings: NamedDependency[SkipValidation[Settings]]
+        self,
+        request: Request,
+        public_page: Page,
+        api_keys: NamedDependency[Keys],
+        settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """Keep a valid API key in a cookie."""
         sent = await read_form(request)
@@ -50,18 +54,18 @@ class SessionPages(Controller):
         token = sent.get("key", "").strip()
         then = safe_redirect_path(sent.get("then", "/"))
         if not token or await api_keys.find(token) is None:
-            page = await sign_in_request(request)
-            problem = words(page.language).gettext(N_("Invalid or revoked API key."))
-            return render.send(page, render_sign_in(page, settings, then, problem, 401))
+            problem = words(public_page.language).gettext(N_("Invalid or revoked API key."))
+            return render.send(public_page, render_sign_in(public_page, settings, then, problem, 401))
         secure = "; Secure" if request.url.scheme == "https" else ""
         return redirect(then, f"{COOKIE}={token}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}")
 
     @post("/sign-out", status_code=303)
-    async def post_sign_out(self, request: Request) -> Response[bytes]:
+    async def post_sign_out(
+        self, request: Request, session: NamedDependency[SkipValidation[Session]]
+    ) -> Response[bytes]:
         """Delete the cookie."""
         sent = await read_form(request)
-        _, token = await signed_in(request)
-        check_csrf(request, token, sent.get("csrf", ""))
+        check_csrf(request, session.token, sent.get("csrf", ""))
         return redirect("/", f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
 
 
@@ -82,13 +86,6 @@ async def read_form(request: Request) -> dict[str, str]:
         raise InvalidParameter("form", parameter="form") from None
 
 
-async def sign_in_request(request: Request) -> PageRequest:
-    """A request for the sign-in page, which needs no API key even if reading does."""
-    params = parameters.query(request, {"then": parameters.text, "lang": parameters.choice(*LANGUAGES)})
-    key, token = await signed_in(request)
-    return public_request(request, params, key, token)
-
-
 def render_sign_in(page: PageRequest, settings: Settings, then: str, problem: str | None, status: int) -> Rendered:
     """The sign-in page.
 
@@ -107,12 +104,6 @@ def safe_redirect_path(target: str) -> str:
     """A path of this site; the overview for anything else."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not set(target) & set("\r\n\t\\")
     return target if safe else "/"
-
-
-def redirect(to: str, cookie: str | None = None) -> Response[bytes]:
-    """Redirect after a form was accepted."""
-    headers = {"Location": to, "Cache-Control": "no-store"} | ({"Set-Cookie": cookie} if cookie else {})
-    return Response(b"", status_code=303, headers=headers)
 
 
 def require_key(page: PageRequest) -> Key:

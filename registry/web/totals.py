@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from datetime import date
+from typing import Annotated, get_args
 
 from litestar import Controller, Response, route
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter
 
 from registry.domain.totals import DerivationNode, GroupBy, Totals, TotalsQuery
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.web import query as parameters
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.deal_list import MAX_SORTED, deal_rows
+from registry.web.deal_list import MAX_SORTED, DealSelection, deal_rows, deal_selection
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
-from registry.web.portfolio import LIST_PARAMETERS
-from registry.web.query import FILTERS, READ, filter_terms
 from registry.web.render import Rendered
-from registry.web.request import Known, PageRequest, Request, page_request
+from registry.web.request import READ, Page
 from registry.web.sliders import portfolio_sliders
 
-PARAMETERS: Known = {
-    **LIST_PARAMETERS,
-    "group_by": parameters.choice(*get_args(GroupBy)),
-    "rates_of": parameters.day,
-}
 MAX_LINES = 500
 CSV_HEADER = (
     "group",
@@ -47,27 +41,51 @@ CSV_HEADER = (
 )
 
 
+def totals_query(
+    portfolio_page: Page,
+    deal_selection: NamedDependency[DealSelection],
+    group_by: Annotated[GroupBy | None, QueryParameter(description="What to group the totals by.")] = None,
+    rates_of: Annotated[
+        date | None, QueryParameter(description="Convert at the rates of this day, not of the day of each amount.")
+    ] = None,
+) -> TotalsQuery:
+    """The totals that the address asks for, with every line."""
+    return TotalsQuery(
+        currency=None if deal_selection.unit == "stated" else deal_selection.unit,
+        group_by=group_by,
+        rates_of=rates_of,
+        effective_on=portfolio_page.times.effective_on,
+        explain=True,
+        lines=MAX_LINES,
+    )
+
+
 class TotalsPages(Controller):
     """The calculation of totals, as a page and as CSV."""
+
+    dependencies = {  # noqa: RUF012 - Litestar's attribute
+        "deal_selection": Provide(deal_selection, sync_to_thread=False),
+        "totals_query": Provide(totals_query, sync_to_thread=False),
+    }
 
     @route("/totals", http_method=READ)
     async def get_totals(
         self,
-        request: Request,
+        portfolio_page: Page,
+        deal_selection: NamedDependency[DealSelection],
+        totals_query: NamedDependency[TotalsQuery],
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
-        page = await page_request(request, PARAMETERS, portfolio=True)
+        page, filters, query = portfolio_page, deal_selection.filters, totals_query
 
         async def make() -> Rendered:
             axis, known, position = await portfolio_queries.known_axis(page.as_of)
-            filters = {name: page.params[name] for name in FILTERS if name in page.params}
-            query = totals_query(page)
             rates = await portfolio_queries.rates(page.as_of)
             totals = await portfolio_queries.totals(
-                axis, known, page.times.effective_on, filter_terms(page.params), query, rates=rates
+                axis, known, page.times.effective_on, deal_selection.terms, query, rates=rates
             )
             keys = {group.key for group in totals.groups if group.key and totals.group_by == "organization"}
             deals = await portfolio_queries.page(axis, known, page.times.effective_on, [], None, "", MAX_SORTED)
@@ -94,33 +112,23 @@ class TotalsPages(Controller):
 
     @route("/totals.csv", http_method=READ)
     async def get_totals_table(
-        self, request: Request, portfolio_queries: NamedDependency[PortfolioQueries]
+        self,
+        portfolio_page: Page,
+        deal_selection: NamedDependency[DealSelection],
+        totals_query: NamedDependency[TotalsQuery],
+        portfolio_queries: NamedDependency[PortfolioQueries],
     ) -> Response[bytes]:
         """The calculation as CSV: a row for each pledge and group, with its rule."""
-        page = await page_request(request, PARAMETERS, portfolio=True)
-        axis, known, _ = await portfolio_queries.known_axis(page.as_of)
+        axis, known, _ = await portfolio_queries.known_axis(portfolio_page.as_of)
         totals = await portfolio_queries.totals(
             axis,
             known,
-            page.times.effective_on,
-            filter_terms(page.params),
-            totals_query(page),
-            rates=await portfolio_queries.rates(page.as_of),
+            portfolio_page.times.effective_on,
+            deal_selection.terms,
+            totals_query,
+            rates=await portfolio_queries.rates(portfolio_page.as_of),
         )
         return csv_response("totals.csv", CSV_HEADER, _rows(totals))
-
-
-def totals_query(page: PageRequest) -> TotalsQuery:
-    """The totals that the address asks for, with every line."""
-    unit = page.params.get("unit", "stated")
-    return TotalsQuery(
-        currency=None if unit == "stated" else unit,
-        group_by=page.params.get("group_by"),
-        rates_of=page.params.get("rates_of"),
-        effective_on=page.times.effective_on,
-        explain=True,
-        lines=MAX_LINES,
-    )
 
 
 def parts_in_order(derivation: DerivationNode) -> list[DerivationNode]:

@@ -218,6 +218,29 @@ async def test_invalid_addresses_return_error_pages(reader: httpx.AsyncClient) -
         assert "<h1>" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/?sort=colour", "sort"),
+        ("/?published_on=2025-06-01&position=3", "published_on"),
+        ("/?known=published&known_on=yesterday", "known_on"),
+        ("/log?before=0", "before"),
+        ("/totals?rates_of=2025-02-30", "rates_of"),
+        ("/compare?from.effective_on=2025-02-30", "from.effective_on"),
+        (f"{ULSAN}?recorded_at=noon", "recorded_at"),
+        (f"{ULSAN}?recorded=yes", "recorded"),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "ko"])
+async def test_error_page_names_the_invalid_parameter(
+    reader: httpx.AsyncClient, path: str, parameter: str, language: str
+) -> None:
+    answer = await reader.get(path, headers={"Accept-Language": language})
+    assert answer.status_code == 400
+    assert f'<html lang="{language}">' in answer.text
+    assert re.search(rf"(&#39;|‘){re.escape(parameter)}(&#39;|’)", main_of(answer.text))
+
+
 async def test_unknown_url_returns_html_to_browsers_and_problem_json_to_clients(
     reader: httpx.AsyncClient,
 ) -> None:
