@@ -20,13 +20,13 @@ from registry.infra.postgres import Connection, Pool
 
 # A part of one statement (see `WriteBatch`).
 APPEND = """
-written AS (
+written_events AS (
     INSERT INTO events (position, stream, version, id, type, schema, effective_on, published_on,
                         recorded_at, recorded_by, entry, leaf_hash)
     SELECT position, stream, version, id, type, schema, effective_on, published_on,
            recorded_at, recorded_by, entry, leaf_hash
       FROM unnest($1::new_event[])
-), said AS (
+), written_contents AS (
     INSERT INTO event_contents (position, content, salt)
     SELECT position, content, salt
       FROM unnest($1::new_event[])

@@ -111,8 +111,8 @@ class ValueFormatter:
             case UUID():
                 return str(value)
             case Struct():
-                said = zip(value.__struct_encode_fields__, msgspec.structs.astuple(value), strict=True)
-                parts = [self.value(v, n, names) for n, v in said if v is not None and v != () and v is not UNSET]
+                fields = zip(value.__struct_encode_fields__, msgspec.structs.astuple(value), strict=True)
+                parts = [self.value(v, n, names) for n, v in fields if v is not None and v != () and v is not UNSET]
                 return " · ".join(parts)
             case tuple() | list():
                 return ", ".join(self.value(item, field, names) for item in value) or self._(N_("none"))
@@ -213,13 +213,13 @@ class ValueFormatter:
 
     def _thing(self, path: str, changes: list[Any], names: Names | None) -> ChangeLine:
         came = changes[0].before is None
-        said = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
+        values = {c.path.rsplit("/", 1)[1]: c.after if came else c.before for c in changes}
         if path.startswith("/relations/"):
             text = self.called("relations", path.split("/")[2], names)
             before, after = (None, text) if came else (text, None)
             return ChangeLine(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), came)
-        parts = [] if "amount" not in said else [self.figures.money(said["amount"], said.get("amount_basis"))]
-        for name, value in said.items():
+        parts = [] if "amount" not in values else [self.figures.money(values["amount"], values.get("amount_basis"))]
+        for name, value in values.items():
             if (
                 name in _OMITTED
                 or name in ("amount", "amount_basis")

@@ -303,11 +303,11 @@ async def test_identifier_with_a_wrong_check_digit_is_refused(
 ) -> None:
     slug = await organization(client, new_slug())
     url = f"/v1/organizations/{slug}/events"
-    said = announced("2025-01-01", "organization_identified", scheme=scheme, identifier=wrong)
-    refused = await client.post(url, json=said)
+    announcement = announced("2025-01-01", "organization_identified", scheme=scheme, identifier=wrong)
+    refused = await client.post(url, json=announcement)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/event/identifier")
-    said["event"]["identifier"] = right
-    assert (await client.post(url, json=said)).status_code == 201
+    announcement["event"]["identifier"] = right
+    assert (await client.post(url, json=announcement)).status_code == 201
     assert (await client.get(f"/v1/organizations/{slug}")).json()["identifiers"] == [
         {"scheme": scheme, "identifier": right}
     ]

@@ -225,7 +225,7 @@ async def test_random_requests_are_each_recorded_once_or_not_at_all(
     there = {stored.recorded.id: stored.recorded for stored in log}
     for outcome in granted.values():
         assert all(there[event.id].position == event.position for event in outcome.events)
-    said = [stored.recorded.event.pledge for stored in log if isinstance(stored.recorded.event, PledgeAnnounced)]
-    assert len(set(said)) == len(said)
-    assert refused.isdisjoint(said)
+    pledges = [stored.recorded.event.pledge for stored in log if isinstance(stored.recorded.event, PledgeAnnounced)]
+    assert len(set(pledges)) == len(pledges)
+    assert refused.isdisjoint(pledges)
     await assert_projections_match_log(database)

@@ -209,7 +209,9 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
     history: FoldedStream[Any] = FoldedStream("golden", DEALS if deal else ORGANIZATIONS)
     found: list[SealedEvent] = []
     for number, event in enumerate(story, 1):
-        said = msgspec.json.decode(json.dumps({"event": event, "sources": [SOURCE]}), type=shape, dec_hook=decode_hook)
+        announcement = msgspec.json.decode(
+            json.dumps({"event": event, "sources": [SOURCE]}), type=shape, dec_hook=decode_hook
+        )
         recorded_at = FIRST + timedelta(seconds=number)
         one = seal(
             kind="deal" if deal else "organization",
@@ -217,10 +219,10 @@ def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
             position=number,
             version=number,
             id=UUID(int=number),
-            event=fill_defaults(history, said.event),
+            event=fill_defaults(history, announcement.event),
             effective_on=date(2025, 10, 29),
-            published_on=published_on(said.sources, recorded_at),
-            sources=said.sources,
+            published_on=published_on(announcement.sources, recorded_at),
+            sources=announcement.sources,
             note="왜: because",
             recorded_at=recorded_at,
             recorded_by="k0123456789ab",

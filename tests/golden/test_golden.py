@@ -89,10 +89,10 @@ def test_every_event_type_and_schema_version_has_a_golden_file() -> None:
 
 def test_golden_files_have_every_field_of_every_event() -> None:
     for name, event in EVENT_TYPES.items():
-        said: set[str] = set()
+        stored_fields: set[str] = set()
         for path in Path(__file__).parent.glob(f"{name}.v{event.schema}.*"):
-            said |= set(json.loads(json.loads(path.read_text())["stored"][-1]["content"])["event"])
-        assert said == {*event.__struct_encode_fields__, "type"}, name
+            stored_fields |= set(json.loads(json.loads(path.read_text())["stored"][-1]["content"])["event"])
+        assert stored_fields == {*event.__struct_encode_fields__, "type"}, name
 
 
 # --- a shape that changed ---------------------------------------------------------------------------------------------

@@ -85,9 +85,9 @@ async def everything(url: str) -> dict[str, Any]:
 async def test_restored_registry_equals_the_original(
     file: Path, database: ScratchDatabase, another: ScratchDatabase
 ) -> None:
-    told: list[tuple[int, int]] = []
-    header = await restore(another.owner_url, file, lambda done, total: told.append((done, total)))
-    assert told[-1] == (265, 265)
+    progress: list[tuple[int, int]] = []
+    header = await restore(another.owner_url, file, lambda done, total: progress.append((done, total)))
+    assert progress[-1] == (265, 265)
     assert await everything(another.owner_url) == await everything(database.owner_url)
     await assert_projections_match_log(another)
     async with running_recorder(another.app_url) as recorder:

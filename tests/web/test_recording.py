@@ -205,9 +205,9 @@ SECRET = "a-name-to-erase"
 
 async def erasable(service: Service, deal: str) -> tuple[str, str]:
     """Record a pledge with a personal name and a correction that repeats it; returns the ids of both events."""
-    said = {"effective_on": "2025-01-01", "event": {"type": "deal_registered", "title": {"en": "To be erased"}}}
+    registration = {"effective_on": "2025-01-01", "event": {"type": "deal_registered", "title": {"en": "To be erased"}}}
     pledge = {"type": "pledge_announced", "pledge": "p", "purpose": {"en": SECRET}}
-    made = await service.client.post(f"/v1/deals/{deal}/events", json=[said, {**said, "event": pledge}])
+    made = await service.client.post(f"/v1/deals/{deal}/events", json=[registration, {**registration, "event": pledge}])
     event = made.json()["events"][1]["id"]
     again = {"event": {**pledge, "commitment": "binding"}}
     corrected = {"event": {"type": "event_corrected", "corrects": event, "replacement": again, "reason": "binding"}}

@@ -1,4 +1,4 @@
-// Shows the contract; whoever tries an operation out talks to this service and to nobody else.
+// Shows the OpenAPI document. Requests that a reader tries out go to this service only.
 window.addEventListener("load", () => {
   window.ui = SwaggerUIBundle({
     url: "/openapi.json",
