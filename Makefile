@@ -36,8 +36,9 @@ types: .venv/dev
 bench: .venv/dev ## run the benchmarks; writes bench/results.md
 	.venv/bin/python -m bench $(ARGS)
 
+# The first test waits until the base and the image are built.
 containers: .venv/dev ## build and start the image and the compose file (requires podman, runc and debootstrap, as root)
-	REGISTRY_TEST_CONTAINERS=1 .venv/bin/python -m pytest tests/containers $(ARGS)
+	REGISTRY_TEST_CONTAINERS=1 .venv/bin/python -m pytest -o faulthandler_timeout=1800 tests/containers $(ARGS)
 
 audit: .venv/runtime ## compare the pinned packages with advisories (ADVISORIES=DIR, a checkout of pypa/advisory-database)
 	@.venv/bin/python -m deploy.audit $(ADVISORIES)
