@@ -93,7 +93,7 @@ class Podman:
         return found
 
     def remove(self, *containers: str) -> None:
-        self.run("rm", "--force", "--time", "5", *containers, check=False)
+        self.run("rm", "--force", "--volumes", "--time", "5", *containers, check=False)
 
 
 @pytest.fixture(scope="session")
