@@ -1,1 +1,1 @@
-"""Infra."""
+"""What the service runs on: Postgres, the bundled server, settings and API keys."""

@@ -1,1 +1,1 @@
-"""Maintenance."""
+"""Maintenance of a registry: backup and restore."""

@@ -21,10 +21,8 @@ from registry.infra.postgres import Pool
 from registry.projections.exchange_rates import RateCache
 from registry.projections.stream_cache import StreamCache, fold_stream
 
-# `date.max` and 2**62 stand for "unbounded" in the projections (asyncpg writes the first as infinity), so a query asks
-# for one less.
+# `date.max` stands for "unbounded" in the projections (asyncpg writes it as infinity), so a query asks for a day less.
 LAST_DAY = date.max - timedelta(days=1)
-LAST_POSITION = 2**62 - 1
 
 
 class ResolvedAsOf(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from registry.domain.organization import Organization
 from registry.events.values import decode_hook
 
 
-class Change(Struct, frozen=True):
+class TypedChange(Struct, frozen=True):
     """A change of a field, with typed values."""
 
     path: str
@@ -23,12 +23,12 @@ class Change(Struct, frozen=True):
     after: Any
 
 
-def typed_change(change: Mapping[str, Any]) -> Change:
+def typed_change(change: Mapping[str, Any]) -> TypedChange:
     """A change of a dry run with amounts, texts and dates as such."""
     type_ = field_type(change["field"])
     sides = (change["before"], change["after"])
     before, after = (None if v is None else msgspec.convert(v, type_, dec_hook=decode_hook) for v in sides)
-    return Change(change["field"], before, after)
+    return TypedChange(change["field"], before, after)
 
 
 def field_type(path: str) -> Any:
