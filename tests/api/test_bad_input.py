@@ -273,7 +273,7 @@ RICH = [
         gpus=60000,
     ),
     announced("2025-06-16", "milestone_scheduled", milestone="power", kind="power_on", site="north", planned="2027-11"),
-    announced("2025-06-17", "claim_reported", claim="herald", field="/milestones/power/planned", value="2028"),
+    announced("2025-06-16", "claim_reported", claim="herald", field="/milestones/power/planned", value="2028"),
     announced("2025-06-18", "deals_related", relation="overlaps", deal="another", pledge="total", other_pledge="total"),
 ]
 
