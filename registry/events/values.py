@@ -179,13 +179,16 @@ def text_in(texts: Mapping[str, str | None] | None, language: str) -> str | None
 
 
 def decode_hook(type: type, value: Any) -> Any:
-    """msgspec's `dec_hook` for `Localized`. A language whose text is null counts as left out."""
+    """msgspec's `dec_hook` for `Localized`. A language whose text is null counts as left out.
+
+    The texts are in the order of their tags, as in the stored bytes: the recorder and a rebuild write equal rows.
+    """
     if type is not Localized:
         raise NotImplementedError(type)
     if not isinstance(value, dict):
         raise ValueError(f"Expected `object`, got `{_JSON_TYPES.get(value.__class__, 'null')}`")
     texts = Localized()
-    for tag, text in value.items():
+    for tag, text in sorted(value.items()):
         if text is not None:
             try:
                 texts |= msgspec.convert({tag: text}, dict[LanguageTag, Text])

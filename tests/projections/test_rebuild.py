@@ -278,3 +278,12 @@ async def test_added_projection_is_filled_from_the_log(
         ("other", 1),
         ("plant", 8),
     ]
+
+
+@pytest.mark.parametrize("title", [{"ko": "울산", "en": "Ulsan"}, {"en": "Ulsan", "ko": "울산"}])
+async def test_rebuild_agrees_whatever_the_order_of_languages_in_a_post(
+    recorder: Recorder, database: ScratchDatabase, title: dict[str, str]
+) -> None:
+    registered = {**REGISTERED, "event": {"type": "deal_registered", "title": title, "kind": "investment"}}
+    await recorder.record(request("ulsan", registered))
+    await assert_projections_match_log(database)
