@@ -38,11 +38,13 @@ BATCH_SIZE = 1_000
 # Tables that the log determines, and the schema's own.
 DERIVED = {"events", "event_contents", "tiles", "alembic_version", *(t for view in PROJECTIONS for t in view.tables)}
 
+# Tables that reference another one are last, because Postgres checks a foreign key when a row is inserted.
 TABLES = """
-SELECT c.relname
+SELECT c.relname,
+       EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'f') AS has_foreign_key
   FROM pg_class AS c
  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
- ORDER BY c.relname
+ ORDER BY has_foreign_key, c.relname
 """
 
 COUNT = "SELECT count(*) FROM {table}"
@@ -166,8 +168,10 @@ async def _connected(url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def _others(connection: Connection) -> list[str]:
-    return [row["relname"] for row in await connection.fetch(TABLES) if row["relname"] not in DERIVED]
+async def _others(connection: Connection) -> dict[str, bool]:
+    """Return the tables that the log does not determine, and whether each references another one."""
+    rows = await connection.fetch(TABLES)
+    return {row["relname"]: row["has_foreign_key"] for row in rows if row["relname"] not in DERIVED}
 
 
 async def _events(connection: Connection, size: int, progress: Progress) -> AsyncIterator[EventLine]:
@@ -220,13 +224,15 @@ async def _restore(connection: Connection, file: Path, lines: _Lines, progress: 
         progress(after + count, header.size)
     if tree.root().hex() != header.root:
         raise LogCorrupt(detail=Finding("backup_root", file=str(file)))
-    rows: dict[str, list[bytes]] = {table: [] for table in await _others(connection)}
+    has_foreign_key = await _others(connection)
+    rows: dict[str, list[bytes]] = {table: [] for table in has_foreign_key}
     for _ in range(lines.next(_rest).rows):
         row: TableRow = lines.next(_row)
         if row.table not in rows:
             raise InvalidBackup(file=str(file), reason=BackupProblem("unknown_table", table=row.table))
         rows[row.table].append(bytes(row.row))
-        if len(rows[row.table]) == BATCH_SIZE:
+        # The rows that they reference may follow: some backups list the tables by name.
+        if len(rows[row.table]) == BATCH_SIZE and not has_foreign_key[row.table]:
             await _write(connection, row.table, rows[row.table])
     for table, left in rows.items():
         await _write(connection, table, left)

@@ -35,6 +35,16 @@ SELECT e.*, c.content, c.salt
  ORDER BY position
 """
 
+WEBHOOK = """
+WITH created AS (
+    INSERT INTO webhooks (id, url, secret, position, failures, created_at, created_by)
+    VALUES ('wh_1', 'https://receiver.example/', 'secret', 0, 0, now(), 'admin')
+    RETURNING id
+)
+INSERT INTO webhook_deliveries (webhook, at, message, position, attempt, status)
+SELECT id, now(), 'a message', 1, 1, 200 FROM created
+"""
+
 
 @pytest.fixture
 async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
@@ -47,7 +57,7 @@ async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase
 
 @pytest.fixture
 async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
-    """A backup of a registry with redacted content, an API key, an idempotency record and imported rates."""
+    """A backup of a registry with redacted content, an API key, an idempotency record, a webhook and imported rates."""
     given = str(uuid4())
     async with running_recorder(database.app_url, database.owner_url) as recorder:
         await recorder.record(request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret")))
@@ -56,6 +66,7 @@ async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
         await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
         await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
     await keys.create(pool, "analyst", ("record",))
+    await pool.execute(WEBHOOK)
     await import_rates(pool, [RateRow("BOK", "USD", "KRW", date(2025, 10, 29), Decimal("1433.50"))], ClockGuard())
     header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
     assert header.size == 265
@@ -75,6 +86,8 @@ async def everything(url: str) -> dict[str, Any]:
             "mentions",
             "organizations",
             "checkpoints",
+            "webhooks",
+            "webhook_deliveries",
         )
         found = {t: sorted(map(str, await connection.fetch(f"SELECT * FROM {t}"))) for t in tables}
         return {**found, "log": [tuple(row) for row in await connection.fetch(LOG)]}
@@ -98,6 +111,15 @@ async def test_restored_registry_equals_the_original(
     async with pool:
         assert (await load_frontier(pool, 265)).root().hex() == header.root
     await assert_projections_match_log(another)
+
+
+async def test_backup_with_deliveries_before_their_webhooks_is_restored(
+    file: Path, database: ScratchDatabase, another: ScratchDatabase
+) -> None:
+    webhooks_last = sorted(lines(file), key=lambda line: line.startswith(b'{"table":"webhooks"'))
+    await asyncio.to_thread(file.write_bytes, gzip.compress(b"".join(webhooks_last)))
+    await restore(another.owner_url, file)
+    assert await everything(another.owner_url) == await everything(database.owner_url)
 
 
 async def test_restored_rates_are_the_backups_whatever_the_release_has_packaged(
