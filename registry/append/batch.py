@@ -24,10 +24,10 @@ from registry.append.idempotency import (
     replay_result,
 )
 from registry.append.requests import AppendRequest, AppendResult, Submission, SubmissionError
-from registry.append.seal import seal
+from registry.append.response import encode_response
+from registry.append.seal import seal, uuid7
 from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
-from registry.domain.audit.diff import Change, diff
 from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS, fold_order_of
@@ -37,7 +37,7 @@ from registry.domain.rates import Rates
 from registry.domain.refusal import Refusal
 from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
 from registry.events import store
-from registry.events.codec import Content, canonical, published_on, random_bytes, stream_name
+from registry.events.codec import Content, canonical, published_on, stream_name
 from registry.events.store import SealedEvent
 from registry.events.types import (
     BOOKKEEPING_TYPES,
@@ -51,7 +51,7 @@ from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS, AppliedChange
 from registry.projections.stream_cache import StreamCache
-from registry.schemas import AppendResponse, Receipt, changes_response, encode, flags_response
+from registry.schemas import Receipt
 from registry.transparency.merkle import Frontier
 from registry.transparency.tiles import Tile
 from registry.transparency.tree import add_tiles
@@ -211,7 +211,7 @@ class Batch:
             stream = after
         receipts = [_receipt(event, stream, self._today) for event in recorded]
         flags = await self._flags(connection, stream, events)
-        response = _encode_response(request, before, stream, events, receipts, flags)
+        response = encode_response(request, before, stream, events, receipts, flags)
         position = stream.events[-1].position
         new = bool(events) and not request.dry_run
         if new:
@@ -361,38 +361,6 @@ def _has_same_content(known: Recorded, announcement: Announcement | Organization
     return canonical(posted) == canonical(Content(event=recorded, sources=known.sources, note=known.note))
 
 
-def _encode_response(
-    request: AppendRequest,
-    before: FoldedStream[Any],
-    after: FoldedStream[Any],
-    events: Sequence[SealedEvent],
-    receipts: Sequence[Receipt],
-    flags: Sequence[Flag],
-) -> bytes:
-    """The response's JSON, as it is sent and stored under the request's idempotency key."""
-    if request.low_priority and request.idempotency_key is None:
-        return b""
-    return encode(
-        AppendResponse(
-            **{request.kind: request.slug},
-            version=after.version,
-            position=after.events[-1].position,
-            events=tuple(receipts),
-            effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
-            changes=changes_response(_changes(before, after, () if request.dry_run else events)),
-            flags=flags_response(flags),
-        )
-    )
-
-
-def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent]) -> list[Change]:
-    """What the events change in the stream's state, without the content that a redaction erases."""
-    changes = diff(before.state if before.events else None, after.state)
-    if any(isinstance(event.recorded.event, EventRedacted) for event in events):
-        return [msgspec.structs.replace(change, before=None) for change in changes]
-    return changes
-
-
 def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
     """Where an event was recorded, and from which day it is in effect if that is after today."""
     effective = stream.record.by_id[recorded.id]
@@ -409,12 +377,3 @@ def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Rece
         recorded_at=recorded.recorded_at,
         effective_later=day if day is not None and day > today else UNSET,
     )
-
-
-def uuid7(now: datetime) -> UUID:
-    """A time-ordered id: 48 bits of Unix milliseconds, then random bits (RFC 9562 §5.7)."""
-    milliseconds = int(now.timestamp() * 1000)
-    bits = (milliseconds << 80) | int.from_bytes(random_bytes(10))
-    bits = bits & ~(0xF << 76) | 7 << 76
-    bits = bits & ~(0x3 << 62) | 2 << 62
-    return UUID(int=bits)

@@ -72,3 +72,12 @@ def seal(
         leaf_hash=leaf_hash(entry),
     )
     return SealedEvent(recorded, entry, content, salt)
+
+
+def uuid7(now: datetime) -> UUID:
+    """A time-ordered id: 48 bits of Unix milliseconds, then random bits (RFC 9562 §5.7)."""
+    milliseconds = int(now.timestamp() * 1000)
+    bits = (milliseconds << 80) | int.from_bytes(random_bytes(10))
+    bits = bits & ~(0xF << 76) | 7 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    return UUID(int=bits)

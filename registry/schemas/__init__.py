@@ -81,7 +81,7 @@ from registry.schemas.organizations import (
     organization_fields,
     organization_response,
 )
-from registry.schemas.service import FieldError, Live, ProblemDocument, Readiness
+from registry.schemas.service import FieldProblem, Live, ProblemDocument, Readiness
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
     AmountResponse,
@@ -118,7 +118,7 @@ __all__ = [
     "EventPage",
     "EventResponse",
     "ExportedEvent",
-    "FieldError",
+    "FieldProblem",
     "FlagResponse",
     "Hex",
     "HistoryEntry",

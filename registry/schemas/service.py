@@ -28,7 +28,7 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
     warnings: list[str] | UnsetType = UNSET
 
 
-class FieldError(ResponseModel, frozen=True, kw_only=True):
+class FieldProblem(ResponseModel, frozen=True, kw_only=True):
     """A wrong field: its JSON Pointer (RFC 6901) in the body, and what is wrong, as a text and as a code."""
 
     pointer: str
@@ -47,7 +47,7 @@ class ProblemDocument(ResponseModel, frozen=True, kw_only=True):
     code: str
     request_id: str
     params: dict[str, Any] | UnsetType = UNSET
-    errors: list[FieldError] | UnsetType = UNSET
+    errors: list[FieldProblem] | UnsetType = UNSET
     parameter: str | UnsetType = UNSET
     rule: str | UnsetType = UNSET
     events: list[str] | UnsetType = UNSET

@@ -71,7 +71,7 @@ def deal_selection(
     return DealSelection(filters, terms, q, sort, cursor or "", unit)
 
 
-class DealRow(Struct, frozen=True):
+class DealTableRow(Struct, frozen=True):
     """A row of a table of deals: its amounts with their bases, and its size for sorting."""
 
     deal: DealListItem
@@ -89,8 +89,8 @@ class DealTable(Struct, frozen=True):
         next: The cursor of the next page; None after the last.
     """
 
-    deals: list[DealRow]
-    rows: list[DealRow]
+    deals: list[DealTableRow]
+    rows: list[DealTableRow]
     has_more: bool
     next: str | None
 
@@ -119,19 +119,19 @@ def rough_size(value: Decimal | str | None, currency: str | None) -> Decimal:
     return Decimal(value or 0) * _ROUGH_WON.get(currency or "", Decimal(1))
 
 
-def deal_rows(page: Page) -> list[DealRow]:
+def deal_rows(page: Page) -> list[DealTableRow]:
     """The rows of a page of a list."""
     return [_row(decode(raw, DealListItem)) for raw in page.rows]
 
 
-def _row(deal: DealListItem) -> DealRow:
+def _row(deal: DealListItem) -> DealTableRow:
     pledges = [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
     amounts = [
         (msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None, pledge.amount_basis)
         for pledge in pledges
     ]
     sizes = [rough_size(a.value or a.high or a.low, a.currency) for a, _ in amounts if a is not None]
-    return DealRow(deal, amounts, max(sizes, default=Decimal(0)))
+    return DealTableRow(deal, amounts, max(sizes, default=Decimal(0)))
 
 
 async def deal_table(
@@ -159,10 +159,10 @@ async def deal_table(
     return DealTable(deals, rows, has_more, first.next if by_slug else None)
 
 
-def sorted_rows(rows: Sequence[DealRow], sort: Sort) -> list[DealRow]:
+def sorted_rows(rows: Sequence[DealTableRow], sort: Sort) -> list[DealTableRow]:
     """Rows by amount, stage or the date of the stage; rows without a value come last in either direction."""
 
-    def value(row: DealRow) -> Any:
+    def value(row: DealTableRow) -> Any:
         stage = row.deal.stage
         match sort.removeprefix("-"):
             case "amount":
@@ -210,7 +210,7 @@ def facets_of(
     return facets
 
 
-def place_counts(rows: Sequence[DealRow]) -> list[PlaceCount]:
+def place_counts(rows: Sequence[DealTableRow]) -> list[PlaceCount]:
     """The number of deals with a site in each place, the most first."""
     counts = Counter(code for row in rows for code in row.deal.places)
     return [PlaceCount(code, n) for code, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]

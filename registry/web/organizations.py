@@ -20,7 +20,7 @@ from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.deal_list import DealRow, deal_rows, single_axis
+from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
@@ -130,7 +130,7 @@ class OrganizationPages(Controller):
         return await cached_page(page, make)
 
 
-async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organization: str) -> list[DealRow]:
+async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organization: str) -> list[DealTableRow]:
     """The deals in which an organization has a role, at the page's as-of point."""
     axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
     term = f"organization:{organization}"

@@ -16,7 +16,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.deal_list import DealRow, deal_rows, single_axis
+from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
@@ -47,7 +47,7 @@ class SearchPages(Controller):
             return redirect(page.link(f"/events/{keyword}"))
 
         async def make() -> Rendered:
-            deals: list[DealRow] = []
+            deals: list[DealTableRow] = []
             organizations: list[Any] = []
             if keyword:
                 rows = await organization_queries.page("", keyword, MAX_RESULTS, page.as_of)
@@ -73,7 +73,7 @@ class SearchPages(Controller):
 
 async def find_deals(
     page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
-) -> list[DealRow]:
+) -> list[DealTableRow]:
     """The deals whose names contain a text, then those of the first organizations whose names do."""
     axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
     day = page.times.effective_on

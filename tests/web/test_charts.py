@@ -22,7 +22,7 @@ from registry.web.as_of import Axis
 from registry.web.charts.geometry import CHART_WIDTH
 from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.step_chart import MARKER_DISTANCE, TIERS, DayAmounts, step_chart
-from registry.web.charts.timeline import Timeline, timeline
+from registry.web.charts.timeline import TimelineChart, timeline
 from registry.web.charts.two_axis import BOTTOM, LEFT, RIGHT, TOP, TwoAxisChart, field_value, two_axis_chart
 from registry.web.numbers import PROVINCES
 from tests.demo.loader import RECORDED_AT, histories
@@ -50,7 +50,7 @@ def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
     return chart
 
 
-def ulsan_timeline(day: date = TODAY) -> Timeline:
+def ulsan_timeline(day: date = TODAY) -> TimelineChart:
     stream = histories()["sk-aws-ulsan"]
     line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS), day)
     assert line is not None

@@ -56,7 +56,7 @@ class TimelineRow(Struct, frozen=True):
     label: DateLabel | None = None
 
 
-class Timeline(Struct, frozen=True):
+class TimelineChart(Struct, frozen=True):
     """The timeline: its rows, the ticks of its axis, and the position of the day that the page shows."""
 
     rows: list[TimelineRow]
@@ -66,7 +66,7 @@ class Timeline(Struct, frozen=True):
     left: float
 
 
-def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> Timeline | None:
+def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> TimelineChart | None:
     """A deal's announcements, and its milestones as planned, moved and reached. None: there is no date to show.
 
     Args:
@@ -88,7 +88,7 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> Timeline |
     rows = [TimelineRow(None, _FIRST_ROW, _announcement_marks(announcements, scale), [])]
     for i, milestone in enumerate(deal.milestones, 1):
         rows.append(_milestone_row(milestone, plans[milestone.milestone], _FIRST_ROW + _ROW_HEIGHT * i, scale))
-    return Timeline(rows, scale.ticks(), scale.x(day), _FIRST_ROW + _ROW_HEIGHT * len(rows) + _FOOT, _LEFT)
+    return TimelineChart(rows, scale.ticks(), scale.x(day), _FIRST_ROW + _ROW_HEIGHT * len(rows) + _FOOT, _LEFT)
 
 
 def _day(entry: AuditEntry) -> date:

@@ -1,0 +1,49 @@
+"""The response to a request: what it recorded, what that changed, and the warnings that it raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from registry.append.requests import AppendRequest
+from registry.domain.audit.diff import Change, diff
+from registry.domain.history import FoldedStream
+from registry.domain.plausibility import Flag
+from registry.events.store import SealedEvent
+from registry.events.types import EventRedacted
+from registry.schemas import AppendResponse, Receipt, changes_response, encode, flags_response
+
+
+def encode_response(
+    request: AppendRequest,
+    before: FoldedStream[Any],
+    after: FoldedStream[Any],
+    events: Sequence[SealedEvent],
+    receipts: Sequence[Receipt],
+    flags: Sequence[Flag],
+) -> bytes:
+    """The response's JSON, as it is sent and stored under the request's idempotency key."""
+    if request.low_priority and request.idempotency_key is None:
+        return b""
+    return encode(
+        AppendResponse(
+            **{request.kind: request.slug},
+            version=after.version,
+            position=after.events[-1].position,
+            events=tuple(receipts),
+            effective_later=min((r.effective_later for r in receipts if r.effective_later is not UNSET), default=UNSET),
+            changes=changes_response(_changes(before, after, () if request.dry_run else events)),
+            flags=flags_response(flags),
+        )
+    )
+
+
+def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent]) -> list[Change]:
+    """What the events change in the stream's state, without the content that a redaction erases."""
+    changes = diff(before.state if before.events else None, after.state)
+    if any(isinstance(event.recorded.event, EventRedacted) for event in events):
+        return [msgspec.structs.replace(change, before=None) for change in changes]
+    return changes
