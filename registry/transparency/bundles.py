@@ -29,6 +29,9 @@ from registry.transparency.verify import read_entry
 # A hash in JSON is in hexadecimal; in C2SP texts it is in base64.
 Hex = str
 
+FIELDS_ADDED_LATER = frozenset({"corroborated"})
+"""Fields of a state that the first certificates do not have (tests/transparency/data/certificate.v1.json)."""
+
 
 class ProvenEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An event with the bytes that were hashed, as text, and its audit path.
@@ -214,7 +217,7 @@ def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> B
         raise LogCorrupt(detail=Finding("bundle_last_event", stream=stream))
     _verify_redactions(events)
     folded = state_of(bundle.deal, events, bundle.clocks, checkpoint.size)
-    if msgspec.json.decode(encode(folded)) != bundle.state:
+    if not _equals_state(bundle.state, msgspec.json.decode(encode(folded))):
         raise LogCorrupt(detail=Finding("bundle_state"))
     position = bundle.clocks.position or 0
     return BundleVerification(
@@ -232,6 +235,22 @@ def _verify_redactions(events: Sequence[Recorded]) -> None:
     for event in events:
         if event.erased and event.id not in redacted:
             raise LogCorrupt(detail=Finding("content_without_redaction", position=event.position))
+
+
+def _equals_state(certified: Any, folded: Any) -> bool:
+    """Whether a certificate's state is the state of its events. An older certificate lacks the fields added later."""
+    match certified, folded:
+        case dict(), dict():
+            missing = folded.keys() - certified.keys()
+            return (
+                missing <= FIELDS_ADDED_LATER
+                and certified.keys() <= folded.keys()
+                and all(_equals_state(value, folded[name]) for name, value in certified.items())
+            )
+        case list(), list():
+            return len(certified) == len(folded) and all(map(_equals_state, certified, folded))
+        case _:
+            return bool(certified == folded)
 
 
 def state_of(deal: str, events: Sequence[Recorded], as_of: AsOf, size: int) -> DealResponse:

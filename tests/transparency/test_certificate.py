@@ -6,6 +6,7 @@ import json
 import random
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.transparency.conftest import append_until, keys, post
 from tests.transparency.findings import raises_finding
 
 DEAL = "the-plant"
+DATA = Path(__file__).parent / "data"
 
 
 async def grown(service: Service) -> None:
@@ -206,3 +208,13 @@ async def test_unknown_deal_has_no_certificate(service: Service) -> None:
     await post(service, DEAL, registered(), {**pledged(), "effective_on": "2025-07-01"})
     assert (await service.visitor.get("/v1/deals/another?certificate=true")).status_code == 404
     assert (await service.visitor.get(f"/v1/deals/{DEAL}?certificate=true&position=0")).status_code == 404
+
+
+def test_certificate_of_the_first_format_still_verifies() -> None:
+    """It was made before claims had the field `corroborated`."""
+    verifiers = [VerifierKey.parse((DATA / "certificate.v1.pub").read_text().strip())]
+    data = (DATA / "certificate.v1.json").read_bytes()
+    assert verify_bundle(data, verifiers).position == 171
+    document = json.loads(data)
+    del document["state"]["pledges"][0]["claims"][0]["status"]
+    refused(document, verifiers, "bundle_state")
