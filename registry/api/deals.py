@@ -44,7 +44,6 @@ from registry.api.parameters import (
 from registry.api.responses import JSON, RawHeaders, RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
-from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import (
@@ -103,7 +102,6 @@ def required_scope(event: Event) -> Scope:
 async def record(
     request: Request,
     recorder: Recorder,
-    calendar: Calendar,
     kind: StreamKind,
     slug: str,
     decode: Callable[[bytes], list[Any]],
@@ -130,7 +128,7 @@ async def record(
             dry_run=dry_run,
         )
     )
-    tag = f"{result.version};{calendar.today()}" if kind == "deal" else str(result.version)
+    tag = f"{result.version};{recorder.calendar.today()}" if kind == "deal" else str(result.version)
     headers = {"ETag": f'"{tag}"', "Cache-Control": "no-store"}
     if not dry_run:
         only = result.events[0].id if len(announcements) == 1 else None
@@ -163,17 +161,16 @@ class DealsController(Controller):
         request: Request,
         deal: DealSlug,
         recorder: NamedDependency[Recorder],
-        calendar: NamedDependency[Calendar],
         if_match: IfMatch = None,
         if_none_match: IfNoneMatchAny = None,
         idempotency_key: IdempotencyKey = None,
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.AppendResponse]:
         """Record one announcement, or a list of them: all or none."""
+        # Only one dependency: Litestar resolves several in a task group, which takes 50 µs of the 350 µs of a post.
         return await record(
             request,
             recorder,
-            calendar,
             "deal",
             deal,
             intake.announcements.decode_many,

@@ -30,7 +30,6 @@ from registry.api.parameters import (
 )
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
-from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
@@ -63,7 +62,6 @@ class OrganizationsController(Controller):
         request: Request,
         organization: OrganizationSlug,
         recorder: NamedDependency[Recorder],
-        calendar: NamedDependency[Calendar],
         if_match: IfMatch = None,
         if_none_match: IfNoneMatchAny = None,
         idempotency_key: IdempotencyKey = None,
@@ -73,7 +71,6 @@ class OrganizationsController(Controller):
         return await record(
             request,
             recorder,
-            calendar,
             "organization",
             organization,
             intake.organization_announcements.decode_many,

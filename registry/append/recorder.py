@@ -70,6 +70,7 @@ class Recorder:
 
     Attributes:
         clock_guard: Decides whether the clock can be trusted; see `append/clock.py`.
+        calendar: Decides which day is today.
         commit_listeners: Called with the log's head after each commit.
         last_batch_size: Number of events of the last batch.
     """
@@ -87,7 +88,7 @@ class Recorder:
         """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
         self._pool = pool
         self._owner = owner
-        self._calendar = calendar or Calendar()
+        self.calendar = calendar or Calendar()
         self.clock_guard = ClockGuard(clock_tolerance, clock=clock)
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
@@ -264,7 +265,7 @@ class Recorder:
         if any(submission.dry_run or submission.has_redaction for submission in submissions):
             return None
         batch = Batch(
-            self._head, self._frontier.copy(), self._cache, self._calendar, await self._rates.latest(self._pool)
+            self._head, self._frontier.copy(), self._cache, self.calendar, await self._rates.latest(self._pool)
         )
         await batch.validate(self._pool, submissions, reading.now)
         for submission, outcome in zip(submissions, batch.outcomes, strict=True):
@@ -300,7 +301,7 @@ class Recorder:
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
-        batch = Batch(head, self._frontier.copy(), self._cache, self._calendar, await self._rates.latest(connection))
+        batch = Batch(head, self._frontier.copy(), self._cache, self.calendar, await self._rates.latest(connection))
         batch.stored_responses = stored_responses
         ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
         if ids:
