@@ -41,7 +41,7 @@ SELECT id, url, secret, type, deal, organization, source, position, failures, ne
 
 ANY_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks)"
 
-DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1 RETURNING id"
+DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1"
 
 ENABLE = "UPDATE webhooks SET disabled_at = NULL, next_at = NULL, failures = 0 WHERE id = $1"
 
@@ -140,9 +140,9 @@ async def exists_any(pool: Pool) -> bool:
     return bool(await pool.fetchval(ANY_WEBHOOK))
 
 
-async def delete(pool: Pool, id: str) -> bool:
-    """Delete a webhook. Returns False if there is none with this id."""
-    return await pool.fetchval(DELETE_WEBHOOK, id) is not None
+async def delete(pool: Pool, id: str) -> None:
+    """Delete a webhook."""
+    await pool.execute(DELETE_WEBHOOK, id)
 
 
 async def enable(pool: Pool, id: str) -> None:

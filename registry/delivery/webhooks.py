@@ -135,15 +135,16 @@ class Webhooks:
         return (await self._load(id))[0]
 
     async def _load(self, id: str) -> tuple[Webhook, bytes]:
-        loaded = await webhook_store.load(self._pool, id)
+        # Postgres refuses NUL in a text.
+        loaded = await webhook_store.load(self._pool, id) if "\0" not in id else None
         if loaded is None:
             raise NotFound("webhook", webhook=id[:80])
         return loaded
 
     async def delete(self, id: str) -> None:
         """Raises NotFound."""
-        if not await webhook_store.delete(self._pool, id):
-            raise NotFound("webhook", webhook=id[:80])
+        await self._load(id)
+        await webhook_store.delete(self._pool, id)
 
     async def deliveries(self, id: str, limit: int) -> list[Delivery]:
         """The latest attempts, newest first. Raises NotFound."""

@@ -205,6 +205,8 @@ async def test_deleted_webhook_is_sent_nothing(service: Service, receiver: Recei
     assert (await service.client.delete(path)).status_code == 204
     assert (await service.client.delete(path)).status_code == 404
     assert (await service.client.get(f"{path}/deliveries")).status_code == 404
+    for method, path in (("DELETE", ""), ("GET", "/deliveries"), ("POST", "/test")):
+        assert (await service.client.request(method, f"/v1/webhooks/%00{path}")).status_code == 404
     await post(service, "plant", registered())
     await asyncio.sleep(0.2)
     assert receiver.got == []
