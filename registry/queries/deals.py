@@ -62,6 +62,9 @@ T = TypeVar("T")
 # Deals whose last response, and whose last state, are kept in memory.
 MAX_CACHED_DEALS = 10_000
 
+# Raise it in a release that answers the same question about the same events with another body.
+RULES_REVISION = 0
+
 
 class EncodedResponse(Struct, frozen=True):
     """A deal's state as JSON, with what the response's headers state.
@@ -395,6 +398,7 @@ def _entity_tag(version: int, resolved: ResolvedAsOf, stream: FoldedStream[Deal]
     position = [] if resolved.position is None else [str(resolved.position)]
     parts = [str(version), str(resolved.effective_on), *position, *([f"redactions={redactions}"] if redactions else [])]
     parts += [f"rates={imports - 1}"] if imports > 1 else []
+    parts += [f"rules={RULES_REVISION}"] if RULES_REVISION else []
     return f'"{";".join(parts)}"'
 
 

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from registry.domain.calendar import Calendar
+from registry.queries import deals
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -280,6 +281,19 @@ async def test_29_redaction_changes_every_tag_of_the_deal(client: httpx.AsyncCli
 
 
 # --- negotiation ------------------------------------------------------------------------------------------------------
+
+
+async def test_29_release_with_other_bodies_changes_every_tag(
+    client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await record(client, slug, registered())
+    before = (await client.get(f"/v1/deals/{slug}")).headers["ETag"]
+    monkeypatch.setattr(deals, "RULES_REVISION", 1)
+    await record(client, slug, pledged())
+    await record(client, slug, revised("2025-07-01", "1"))
+    answer = await client.get(f"/v1/deals/{slug}", headers={"If-None-Match": before})
+    assert answer.status_code == 200
+    assert answer.headers["ETag"].endswith(';rules=1"')
 
 
 async def test_30_content_location_of_a_negotiated_memento_gives_the_same_body(seoul: Service) -> None:
