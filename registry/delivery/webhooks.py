@@ -122,7 +122,8 @@ class Webhooks:
             host, user, port, scheme = "", None, None, ""
         # Plain HTTP only where the operator allows a network of its own.
         schemes = ("https", "http") if self._allowed else ("https",)
-        usable = bool(host) and user is None and port != 0 and scheme in schemes
+        # A host name beyond ASCII must be given in its ASCII form (IDNA): the HTTP library takes no other.
+        usable = url.isascii() and bool(host) and user is None and port != 0 and scheme in schemes
         if not usable or (is_ip_address(host) and not self._network.is_allowed(host)):
             raise Invalid([FieldError("/url", "webhook_url")])
 

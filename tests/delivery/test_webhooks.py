@@ -288,7 +288,7 @@ async def test_host_with_a_private_address_among_public_ones_is_refused(monkeypa
     "url",
     [
         "http://93.184.215.14/", "https://127.0.0.1/", "https://10.0.0.1/", "https://[::1]/", "https://",
-        "https://user:pw@news.example/", "ftp://news.example/",
+        "https://user:pw@news.example/", "ftp://news.example/", "https://뉴스.example/", "https://news.example/뉴스",
         "https://news.example:0/", "https://news.example:99999/", "javascript:alert(1)",
     ],
 )  # fmt: skip
