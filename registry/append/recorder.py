@@ -7,7 +7,8 @@ that show them.
 
 Appends are ordered by a lock in the database, so several processes can run a recorder each. A process that wrote last
 has the log's head cached: it validates before it takes the lock, and one statement takes the lock, asserts the head and
-writes everything. If the head has moved, the same submissions are validated again under the lock.
+writes everything. If the head has moved, the same submissions are validated again under the lock. The whole commit
+protocol is in this file, so that its cases can be read together; hence its length.
 """
 
 from __future__ import annotations

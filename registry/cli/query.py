@@ -1,6 +1,7 @@
 """`registry show`, `list`, `history`, `provenance`, `compare`, `totals`: query the service at any point in time.
 
-Prints tables on a terminal, JSON otherwise or with --json.
+Prints tables on a terminal, JSON otherwise or with --json. Typer reads the options from the signatures, so each command
+repeats those of the time axes; hence the length.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Start here, then read `domain/deal.py`, `append/recorder.py` and `queries/deals.
 An event holds what a source states and no more: a field that the source does not state is left out, and it is never
 zero. In a `…_revised` event a field that is left out stays as it is, and null clears it. The types of the values are in
 `values.py`. The form of an event never changes once it has been recorded: a new form is a new schema version, with an
-upcaster in `codec.py`.
+upcaster in `codec.py`. All event types are in this file, so that they can be read as one list; hence its length.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ are visible at the point in time (`domain/history.py`).
     provenance   for each field, the step that set it
     compare      the steps that lie between two points, split by the kind of change
     timemap      the moments at which the answer to a plain request became a different one
+
+The file is a little long, because it holds all questions about one deal.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
 
 
 class ExportedEvent(LoggedEvent, frozen=True, kw_only=True):
-    """An event in a file: like `event`, the sources are as stored and leave out what was not stated."""
+    """An event in an export. Its sources have the stored form, without the fields that the source did not state."""
 
     sources: tuple[Source, ...]  # type: ignore[assignment]
 

@@ -287,13 +287,12 @@ async def test_29_release_with_other_bodies_changes_every_tag(
     client: httpx.AsyncClient, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await record(client, slug, registered())
-    before = (await client.get(f"/v1/deals/{slug}")).headers["ETag"]
+    path = f"/v1/deals/{slug}?position=1000"
+    assert "rules" not in (await client.get(path)).headers["ETag"]
     monkeypatch.setattr(deals, "RULES_REVISION", 1)
+    # Another event, because a service answers from its cache; a new release starts with an empty one.
     await record(client, slug, pledged())
-    await record(client, slug, revised("2025-07-01", "1"))
-    answer = await client.get(f"/v1/deals/{slug}", headers={"If-None-Match": before})
-    assert answer.status_code == 200
-    assert answer.headers["ETag"].endswith(';rules=1"')
+    assert (await client.get(path)).headers["ETag"].endswith(';rules=1"')
 
 
 async def test_30_content_location_of_a_negotiated_memento_gives_the_same_body(seoul: Service) -> None:

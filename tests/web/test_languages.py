@@ -167,7 +167,7 @@ def test_language_is_the_one_that_accept_language_prefers(header: str | None, la
 async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     reader: httpx.AsyncClient, editor: httpx.AsyncClient
 ) -> None:
-    """A flag, a verdict, an address that cannot be read, what is not there, an amount, and a field's fault."""
+    """Warnings, verification results, invalid addresses, missing records, amounts and field errors."""
     flagged = (await reader.get("/deals/amkor-songdo?lang=ko")).text
     flags = flagged[flagged.index('class="flags"') :].split("</section>")[0]
     assert "전체 금액을 한 곳의 금액으로 보도했을 수 있습니다." in flags
