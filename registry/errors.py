@@ -164,8 +164,20 @@ class IncompleteBody(RegistryError):
     code = "incomplete"
 
 
+class BadRequest(RegistryError):
+    """The request is not valid HTTP."""
+
+    code = "bad_request"
+
+
+class HeadersTooLarge(RegistryError):
+    """The request line and the header are over the limit, in bytes or in fields."""
+
+    code = "headers_too_large"
+
+
 class BodyTimeout(RegistryError):
-    """The body did not arrive in time."""
+    """The body, or the header, did not arrive in time."""
 
     code = "too_slow"
 
@@ -214,7 +226,7 @@ class IdConflict(RegistryError):
 
 
 class Overloaded(RegistryError):
-    """The write queue is full."""
+    """The write queue is full, or all connections or the memory for request bodies are in use."""
 
     code = "overloaded"
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from litestar import Request as LitestarRequest
 
-from registry.errors import BodyTimeout, IncompleteBody, TooLarge, UnsupportedMediaType
+from registry.errors import BodyTimeout, IncompleteBody, Overloaded, TooLarge, UnsupportedMediaType
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
@@ -24,19 +24,72 @@ BODY_LIMIT = 8 * 2**20
 BODY_SECONDS = 60.0
 
 
-async def read_body(request: Request, content_type: str = "application/json") -> bytes:
+# Bytes of all bodies of a process that are being received.
+TOTAL_LIMIT = 64 * 2**20
+
+
+class BodyBudget:
+    """Bounds the memory of the bodies that are being received.
+
+    When it is used up, the body that began first is refused: complete bodies take milliseconds, so that one is slow.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        # In the order in which they began.
+        self._open: dict[_OpenBody, None] = {}
+
+    def add(self, body: _OpenBody, size: int) -> None:
+        """Count more bytes of a body."""
+        self._open.setdefault(body)
+        body.size += size
+        self._size += size
+        while self._size > self._limit:
+            oldest = next(iter(self._open))
+            oldest.is_refused = True
+            oldest.timeout.reschedule(0)
+            self.remove(oldest)
+
+    def remove(self, body: _OpenBody) -> None:
+        """Stop to count a body."""
+        if body in self._open:
+            del self._open[body]
+            self._size -= body.size
+
+
+class _OpenBody:
+    """A body that is being received; `timeout` ends its receiver."""
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self.timeout = timeout
+        self.size = 0
+        self.is_refused = False
+
+
+budget = BodyBudget(TOTAL_LIMIT)
+
+
+async def read_body(request: Request, content_type: str = "application/json", limit: int = BODY_LIMIT) -> bytes:
     """Return the bytes of a request's body.
+
+    Args:
+        request: The request.
+        content_type: The only media type that is accepted.
+        limit: The most bytes that the body may have.
 
     Raises:
         UnsupportedMediaType: The body has another type.
         BodyTimeout, IncompleteBody: The body did not arrive.
         TooLarge: The body is over the limit.
+        Overloaded: Too many bodies are being received.
     """
     require_content_type(request, content_type)
     chunks: list[bytes] = []
     size = 0
+    body: _OpenBody | None = None
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS) as timeout:
             more = True
             while more and size <= 4 * BODY_LIMIT:
                 message: Any = await request.receive()
@@ -44,14 +97,25 @@ async def read_body(request: Request, content_type: str = "application/json") ->
                     raise IncompleteBody
                 chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
-                if size <= BODY_LIMIT:
+                if size <= limit:
                     chunks.append(chunk)
+                    # A body that arrives at once is not counted.
+                    if more:
+                        body = body or _OpenBody(timeout)
+                        budget.add(body, len(chunk))
                 else:
                     chunks.clear()
+                    if body is not None:
+                        budget.remove(body)
     except TimeoutError:
+        if body is not None and body.is_refused:
+            raise Overloaded("bodies") from None
         raise BodyTimeout(seconds=f"{BODY_SECONDS:g}") from None
-    if size > BODY_LIMIT:
-        raise TooLarge(limit=BODY_LIMIT)
+    finally:
+        if body is not None:
+            budget.remove(body)
+    if size > limit:
+        raise TooLarge(limit=limit)
     return b"".join(chunks)
 
 

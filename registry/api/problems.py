@@ -52,6 +52,7 @@ PROBLEMS: dict[str, Problem] = {
     "too_large": Problem(413),
     "entry_too_large": Problem(413),
     "unsupported_media_type": Problem(415),
+    "headers_too_large": Problem(431),
     "invalid": Problem(422),
     "idempotency_conflict": Problem(422),
     "failed": Problem(500),
@@ -106,23 +107,39 @@ def problem(
         members: Members beside the common ones (RFC 9457 §3.2).
     """
     kind, language = PROBLEMS[code], language_of(request)
-    document = {
-        "type": f"/docs/problems#{code}",
-        "title": text(code, "title", language),
-        "status": kind.status,
-        "detail": detail,
-        "code": code,
-        "request_id": request_id(request),
-        **members,
-    }
+    content = _members(code, detail, language, request_id(request)) | members
     sent = {"Cache-Control": "no-store", "Content-Language": language, "Vary": "Accept-Language", **(headers or {})}
     if kind.retry_after is not None:
         sent["Retry-After"] = str(kind.retry_after)
     if kind.status == 401:
         sent["WWW-Authenticate"] = 'Bearer realm="registry"'
     return Response(
-        msgspec.json.encode(document), status_code=kind.status, media_type="application/problem+json", headers=sent
+        msgspec.json.encode(content), status_code=kind.status, media_type="application/problem+json", headers=sent
     )
+
+
+def document(code: str, error: errors.RegistryError, language: str, request_id: str) -> dict[str, Any]:
+    """Return the members of an error's problem document.
+
+    Args:
+        code: The error's code, a key of PROBLEMS.
+        error: The error.
+        language: The language of the title and the detail.
+        request_id: The request's id.
+    """
+    detail = render(error.message, language)
+    return _members(code, detail, language, request_id) | extension_members(error, language)
+
+
+def _members(code: str, detail: str, language: str, request_id: str) -> dict[str, Any]:
+    return {
+        "type": f"/docs/problems#{code}",
+        "title": text(code, "title", language),
+        "status": PROBLEMS[code].status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
 
 
 def on_registry_error(request: Request, error: errors.RegistryError) -> Response[bytes]:

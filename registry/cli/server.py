@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 
 import structlog
 import typer
-import uvicorn
 from msgspec.structs import replace
 
 from registry.cli.options import stderr
@@ -22,7 +21,6 @@ from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
 
-GRACE_SECONDS = 10
 PORTS_TRIED = 100
 
 
@@ -184,29 +182,19 @@ async def _serve(
     after_ready: Callable[[str], None],
 ) -> None:
     # Imported here, because the other commands do not need it.
+    from registry.api.http_server import HttpServer
     from registry.app import create_app
 
     await check(settings)
     app = create_app(settings)
 
-    class Server(uvicorn.Server):
+    class Server(HttpServer):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # End the event streams first: uvicorn waits for open responses.
             app.state.services.feed.end()
             await super().shutdown(sockets)
 
-    server = Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )
+    server = Server(app, settings.trusted_proxies)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)

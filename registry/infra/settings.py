@@ -23,6 +23,7 @@ from registry.infra.problems import SettingProblem
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 SECRET = frozenset({"admin_key"})
 URLS = frozenset({"database_url", "owner_url", "replica_urls"})
 
@@ -55,6 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_sources: tuple[str, ...] = ("ECB",)
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = LOOPBACK
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -181,6 +183,10 @@ def _network(text: str) -> Network:
         raise _InvalidValue(SettingProblem("network", value=text)) from None
 
 
+def _proxies(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(str(network) for network in _networks(text))
+
+
 def _cors_origins(text: str) -> tuple[str, ...]:
     for origin in text.split():
         if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
@@ -246,6 +252,11 @@ SETTINGS = {
     "cors_origins": Setting(
         _cors_origins,
         "Origins of web pages that may call the API, separated by spaces; * for any. Default: none.",
+    ),
+    "trusted_proxies": Setting(
+        _proxies,
+        "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, separated by spaces; none for no "
+        "proxy. Default: this machine.",
     ),
 }
 """Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

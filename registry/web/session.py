@@ -14,7 +14,7 @@ from litestar.params import SkipValidation
 
 from registry.api.bodies import read_body
 from registry.api.parameters import text
-from registry.errors import InvalidParameter, TooLarge, Unauthorized
+from registry.errors import InvalidParameter, Unauthorized
 from registry.infra.keys import Key, Keys
 from registry.infra.settings import Settings
 from registry.web import render
@@ -77,9 +77,7 @@ async def read_form(request: Request) -> dict[str, str]:
         TooLarge: It is over the limit.
         InvalidParameter: It cannot be decoded.
     """
-    body = await read_body(request, "application/x-www-form-urlencoded")
-    if len(body) > MAX_FORM_BYTES:
-        raise TooLarge(limit=MAX_FORM_BYTES)
+    body = await read_body(request, "application/x-www-form-urlencoded", MAX_FORM_BYTES)
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
     except ValueError:

@@ -20,11 +20,12 @@ import jsonschema_rs
 import msgspec
 import pytest
 import pytest_asyncio
-import uvicorn
 from msgspec import Struct
 
+from registry.api.http_protocol import ConnectionLimits
+from registry.api.http_server import HttpServer
 from registry.app import create_app
-from registry.cli.server import GRACE_SECONDS, listen
+from registry.cli.server import listen
 from registry.infra import keys
 from registry.infra.settings import Settings
 from tests.conftest import APP_ROLE, PATIENCE, Server, at
@@ -115,21 +116,10 @@ def contract() -> Contract:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Service]:
+async def running(settings: Settings, limits: ConnectionLimits | None = None) -> AsyncIterator[Service]:
     """Run the service with these settings."""
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # A failed test may leave a connection open.
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    server = HttpServer(app, settings.trusted_proxies, limits)
     with listen("127.0.0.1", 0) as listening:
         # Not `serve`, which installs signal handlers.
         serving = asyncio.create_task(server._serve([listening]))

@@ -23,8 +23,6 @@ from registry.infra.settings import SETTINGS, Settings, variable
 
 TOP = Path(__file__).parents[2]
 KNOWN = {variable(name) for name in SETTINGS}
-UVICORN = {"FORWARDED_ALLOW_IPS"}
-"""Variables that uvicorn reads."""
 REFERENCE = re.compile(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}")
 """A variable in the compose file, with its default, or required."""
 
@@ -56,7 +54,7 @@ def filled(text: str) -> str:
 
 def test_compose_file_passes_every_setting_and_contains_no_secret(compose: dict[str, Any]) -> None:
     given = compose["services"]["registry"]["environment"]
-    assert given.keys() == KNOWN | UVICORN
+    assert given.keys() == KNOWN
     fixed = {name for name, value in given.items() if "${" not in value}
     assert fixed == {"REGISTRY_DATA_DIR", "REGISTRY_HOST", "REGISTRY_PORT"}
     settings = Settings.read({name: filled(value) for name, value in given.items()})

@@ -1,0 +1,201 @@
+"""The HTTP connection: uvicorn's httptools protocol with bounds on what a client may send before it is answered.
+
+httptools has no limits of its own. It copies a header field that arrives in pieces once per piece: 50 MB in one value
+stopped the process for 2 s, and unfinished requests stayed open. h11, hypercorn and granian limit headers, but h11
+costs four times and hypercorn six times as much a request, and granian closes neither slow nor idle connections
+(docs/limits.md has the figures).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from registry.api.problems import PROBLEMS, code_of, document
+from registry.errors import BadRequest, BodyTimeout, HeadersTooLarge, Overloaded, RegistryError
+from registry.events.codec import random_bytes
+from registry.i18n import DEFAULT_LANGUAGE
+
+
+class ConnectionLimits(Struct, frozen=True, kw_only=True):
+    """What a client may use of a service. Times are in seconds, sizes in bytes.
+
+    Args:
+        connections: Open connections. A new one replaces the one that is idle for longest.
+        head_size: The request line and the header, or a chunk's header, or the trailer of a body.
+        fields: Fields of a header.
+        head_seconds: From the connection's begin, or the head's first byte, to the end of the head.
+        linger_seconds: How long a connection stays open to receive the rest of a request that is answered already.
+        write_seconds: How long a client may take to read the next part of an answer.
+    """
+
+    connections: int = 4_096
+    head_size: int = 64 * 1024
+    fields: int = 256
+    head_seconds: float = 10
+    linger_seconds: float = 5
+    write_seconds: float = 60
+
+
+class LimitedConfig(Config):
+    """uvicorn's configuration with the limits of a connection."""
+
+    limits: ConnectionLimits
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `close_if_expired` must be called regularly."""
+
+    def __init__(self, config: Config, server_state: ServerState, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, server_state, *args, **kwargs)
+        self._limits = cast("LimitedConfig", config).limits
+        # Bytes that were parsed since the last part of a body, or the last end of a head or a message.
+        self._unproductive = 0
+        self._progress = False
+        self._in_body = False
+        # The answer is written, and what the client still sends is discarded.
+        self._refused = False
+        self._deadline: float | None = None
+        self._blocked_since: float | None = None
+        self._idle_since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        connections = cast("set[LimitedProtocol]", self.connections)
+        is_full = len(connections) >= self._limits.connections and not _close_longest_idle(connections)
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + self._limits.head_seconds
+        if is_full:
+            self._refuse(Overloaded("connections"))
+
+    def data_received(self, data: bytes) -> None:
+        # httptools' cost is quadratic in what it gets without progress, so it never gets more than the limit.
+        while data and not self._refused and not self.transport.is_closing():
+            room = self._limits.head_size - self._unproductive
+            if room == 0:
+                self._refuse(HeadersTooLarge(limit=self._limits.head_size, count=self._limits.fields))
+                return
+            piece, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
+            self._progress = False
+            super().data_received(piece)
+            self._unproductive = 0 if self._progress else self._unproductive + len(piece)
+        if self._deadline is None and not self._in_body:
+            self._deadline = self.loop.time() + self._limits.head_seconds
+
+    def on_headers_complete(self) -> None:
+        self._progress, self._in_body, self._deadline = True, True, None
+        if len(self.headers) > self._limits.fields:
+            self._refuse(HeadersTooLarge(limit=self._limits.head_size, count=self._limits.fields))
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._progress = True
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._progress, self._in_body = True, False
+        if not self._refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._idle_since = self.loop.time()
+        self._deadline = self._idle_since + self._limits.linger_seconds if self._in_body else None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._blocked_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._blocked_since = None
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(BadRequest("syntax"))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in progress."""
+        # uvicorn sets it to None until the first request, but declares it without.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    @property
+    def idle_since(self) -> float:
+        """When the connection or its last answer began, on the loop's clock."""
+        return self._idle_since
+
+    def abort(self) -> None:
+        """Close the connection and discard what is not sent yet."""
+        self.transport.abort()
+
+    def close_if_expired(self, now: float) -> None:
+        """Close the connection if its client took too long.
+
+        Args:
+            now: The time of the loop's clock.
+        """
+        if self._blocked_since is not None and now - self._blocked_since > self._limits.write_seconds:
+            self.abort()
+        elif self.transport.is_closing() and self._deadline is None:
+            # What is left to send may never be read.
+            self._deadline = now + self._limits.write_seconds
+        elif self._deadline is not None and now >= self._deadline and self.is_idle:
+            if self._refused or self.transport.is_closing():
+                self.abort()
+            elif self._in_body or not self._unproductive:
+                self.transport.close()
+            else:
+                self._refuse(BodyTimeout("headers", seconds=f"{self._limits.head_seconds:g}"))
+
+    def _refuse(self, error: RegistryError) -> None:
+        """Answer, and discard what the client still sends for a while: a reset connection would lose the answer."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._deadline = self.loop.time() + self._limits.linger_seconds
+        if self.is_idle:
+            self.transport.write(_answer(error))
+            self.transport.write_eof()
+        else:
+            # An earlier request of the same connection is in progress.
+            self.transport.close()
+
+
+def _close_longest_idle(connections: set[LimitedProtocol]) -> bool:
+    """Close the connection without a request that is idle for longest. Returns False if there is none."""
+    idle = min((c for c in connections if c.is_idle), key=lambda c: c.idle_since, default=None)
+    if idle is None:
+        return False
+    connections.discard(idle)
+    idle.abort()
+    return True
+
+
+def _answer(error: RegistryError) -> bytes:
+    """A whole answer to a request that does not reach the application."""
+    code = code_of(error)
+    kind = PROBLEMS[code]
+    request_id = random_bytes(16).hex()
+    body = msgspec.json.encode(document(code, error, DEFAULT_LANGUAGE, request_id))
+    lines = [
+        f"HTTP/1.1 {kind.status} {code.replace('_', ' ')}",
+        f"date: {format_datetime(datetime.now(UTC), usegmt=True)}",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+        "cache-control: no-store",
+        f"x-request-id: {request_id}",
+        "connection: close",
+    ]
+    if kind.retry_after is not None:
+        lines.append(f"retry-after: {kind.retry_after}")
+    return "\r\n".join([*lines, "", ""]).encode() + body

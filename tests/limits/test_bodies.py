@@ -1,0 +1,40 @@
+"""Request bodies: the bytes of those that are being received are bounded, and other clients are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import psutil
+
+from registry.api import bodies
+from tests.api.announcements import registered
+from tests.api.conftest import ADMIN_KEY, Service
+from tests.limits.conftest import connected
+
+UNFINISHED = 40
+
+
+async def test_unfinished_bodies_are_refused_and_others_are_recorded(limited: Service) -> None:
+    head = (
+        "POST /v1/deals/unfinished/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: {bodies.BODY_LIMIT}\r\n\r\n"
+    ).encode()
+    almost = [b"x" * 2**20] * 7 + [b"x" * (2**20 - 1)]
+    async with AsyncExitStack() as stack:
+        memory = psutil.Process().memory_info().rss
+        attackers = [await stack.enter_async_context(connected(limited)) for _ in range(UNFINISHED)]
+        await asyncio.gather(*(attacker.send(head, *almost) for attacker in attackers))
+        recorded = await limited.client.post("/v1/deals/meanwhile/events", json=registered())
+        assert recorded.status_code == 201
+        used = psutil.Process().memory_info().rss - memory
+        assert await attackers[0].status() == 503
+    # This process holds the attackers' side too.
+    assert used < UNFINISHED * bodies.BODY_LIMIT
+
+
+async def test_form_of_a_visitor_is_refused_before_it_fills_memory(limited: Service) -> None:
+    form = "key=" + "x" * (2 * 2**20)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    answer = await limited.visitor.post("/sign-in", content=form, headers=headers)
+    assert answer.status_code == 413

@@ -1,0 +1,141 @@
+"""Attacks on connections: what a client sends before it is answered is bounded, and others are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.api.conftest import Service
+from tests.limits.conftest import LIMITS, connected
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BEGIN = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+MEBIBYTE = b"a" * 2**20
+
+
+async def others_are_served(service: Service) -> bool:
+    """Whether a new connection gets an answer."""
+    async with connected(service) as other:
+        await other.send(GET)
+        return await other.status() == 200
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([BEGIN, b"x: ", *[MEBIBYTE] * 50], id="one growing value"),
+        pytest.param([BEGIN, *[b"a" * 4096] * 100], id="one growing name"),
+        pytest.param([BEGIN, *[b"".join(b"h%d: v\r\n" % n for n in range(1000))] * 100], id="100,000 fields"),
+        pytest.param([b"GET /", *[MEBIBYTE] * 50], id="one growing address"),
+        pytest.param([BEGIN, b"x: y\r\n" * (LIMITS.fields + 1), b"\r\n"], id="many short fields"),
+    ],
+)
+async def test_header_over_the_limit_is_refused_and_the_connection_closed(limited: Service, parts: list[bytes]) -> None:
+    async with connected(limited) as attacker:
+        await attacker.send(*parts)
+        assert await others_are_served(limited)
+        answer = await attacker.answer()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"connection: close" in answer
+    assert b'"code":"headers_too_large"' in answer
+    assert b'"request_id":"' in answer
+
+
+async def test_growing_trailer_is_refused(limited: Service) -> None:
+    async with connected(limited) as attacker:
+        await attacker.send(BEGIN, b"Transfer-Encoding: chunked\r\n\r\n0\r\nx: ", *[MEBIBYTE] * 4)
+        answer = await attacker.answer()
+    # The request itself was answered before its trailer ended.
+    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 431 "))
+    assert await others_are_served(limited)
+
+
+async def test_header_just_below_the_limit_is_accepted(limited: Service) -> None:
+    room = LIMITS.head_size - len(BEGIN) - len(b"x: \r\n\r\n")
+    async with connected(limited) as client:
+        for _ in range(2):
+            await client.send(BEGIN, b"x: ", b"a" * room, b"\r\n\r\n")
+            assert await client.status() == 200
+            await client.reader.readexactly(len(b'{"status":"live"}'))
+
+
+async def test_pipelined_requests_of_more_bytes_than_a_header_may_have_are_answered(limited: Service) -> None:
+    count = 2 * LIMITS.head_size // len(GET)
+    async with connected(limited) as client:
+        await client.send(GET * count + BEGIN + b"Connection: close\r\n\r\n")
+        assert (await client.answer()).count(b"HTTP/1.1 200 ") == count + 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", BEGIN, b"\r\n", GET + b"GET / HT"])
+async def test_connection_whose_header_does_not_end_is_closed(limited: Service, sent: bytes) -> None:
+    async with connected(limited) as client:
+        await client.send(sent)
+        answer = await client.answer()
+    assert answer == b"" or b'"code":"too_slow"' in answer or answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_header_that_arrives_byte_by_byte_is_refused(limited: Service) -> None:
+    async def trickle(client: object) -> None:
+        for _ in range(200):
+            await attacker.send(b"x")
+            await asyncio.sleep(0.05)
+
+    async with connected(limited) as attacker:
+        await attacker.send(BEGIN)
+        sending = asyncio.create_task(trickle(attacker))
+        answer = await attacker.answer()
+        sending.cancel()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_body_that_arrives_after_its_answer_keeps_the_connection_open_for_a_moment_only(limited: Service) -> None:
+    async with connected(limited) as attacker:
+        await attacker.send(BEGIN, b"Content-Length: 1000000\r\n\r\n")
+        assert await attacker.status() == 200
+
+        async def trickle() -> None:
+            while True:
+                await attacker.send(b"x")
+                await asyncio.sleep(0.05)
+
+        sending = asyncio.create_task(trickle())
+        await attacker.answer()
+        sending.cancel()
+
+
+async def test_client_that_does_not_read_its_answers_is_disconnected(limited: Service) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with connected(limited) as attacker:
+        await attacker.send(request * 200)
+        # The service writes no more than the sockets' buffers hold, so the end comes before all answers.
+        await asyncio.sleep(2 * LIMITS.write_seconds + 1)
+        assert (await attacker.answer()).count(b"HTTP/1.1 200 ") < 200
+    assert await others_are_served(limited)
+
+
+async def test_new_connection_replaces_the_one_that_is_idle_for_longest(limited: Service) -> None:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(connected(limited))
+        await first.send(b"GET")
+        for _ in range(3 * LIMITS.connections):
+            other = await stack.enter_async_context(connected(limited))
+            await other.send(BEGIN)
+        assert await others_are_served(limited)
+        assert await first.answer() == b""
+
+
+async def test_connection_is_refused_while_all_have_requests_in_progress(limited: Service) -> None:
+    stream = b"GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        for _ in range(LIMITS.connections):
+            follower = await stack.enter_async_context(connected(limited))
+            await follower.send(stream)
+            assert await follower.status() == 200
+        refused = await stack.enter_async_context(connected(limited))
+        answer = await refused.answer()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1\r\n" in answer
+    while not await others_are_served(limited):  # noqa: ASYNC110 - until the service has seen the followers leave
+        await asyncio.sleep(0.05)
