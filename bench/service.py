@@ -85,7 +85,7 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
         sys.executable,
         *command,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "REGISTRY_RATE_LIMITS": "off", **environment},
         stdout=asyncio.subprocess.PIPE,
         # The service writes its access log as in production; the pipe's other end must not slow it down.
         stderr=asyncio.subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from registry import api, web
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.problems import HANDLERS
+from registry.api.rate_limits import RateLimiter
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
@@ -181,7 +182,8 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=None,
         logging_config=None,
     )
-    app.asgi_handler = RequestMiddleware(metrics, access_log)(app.asgi_handler)
+    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.keys.find(token))
+    app.asgi_handler = RequestMiddleware(metrics, access_log, limiter)(app.asgi_handler)
     return app
 
 

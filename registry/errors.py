@@ -176,6 +176,12 @@ class HeadersTooLarge(RegistryError):
     code = "headers_too_large"
 
 
+class RateLimited(RegistryError):
+    """The client sent too many requests, or tried too many wrong keys; it may go on after `seconds`."""
+
+    code = "rate_limited"
+
+
 class BodyTimeout(RegistryError):
     """The body, or the header, did not arrive in time."""
 

@@ -70,13 +70,13 @@ class _OpenBody:
 budget = BodyBudget(TOTAL_LIMIT)
 
 
-async def read_body(request: Request, content_type: str = "application/json", limit: int = BODY_LIMIT) -> bytes:
+async def read_body(request: Request, content_type: str = "application/json", limit: int | None = None) -> bytes:
     """Return the bytes of a request's body.
 
     Args:
         request: The request.
         content_type: The only media type that is accepted.
-        limit: The most bytes that the body may have.
+        limit: The most bytes that the body may have. Default: BODY_LIMIT.
 
     Raises:
         UnsupportedMediaType: The body has another type.
@@ -85,6 +85,7 @@ async def read_body(request: Request, content_type: str = "application/json", li
         Overloaded: Too many bodies are being received.
     """
     require_content_type(request, content_type)
+    limit = BODY_LIMIT if limit is None else limit
     chunks: list[bytes] = []
     size = 0
     body: _OpenBody | None = None

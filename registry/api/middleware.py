@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -24,7 +24,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from registry.api.problems import PROBLEMS, code_of, document
+from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
+from registry.errors import BadRequest, RegistryError
 from registry.events.codec import random_bytes
+from registry.i18n import negotiate_language
 
 # At a level above INFO there is no access log.
 access = logging.getLogger("registry.access")
@@ -35,12 +39,18 @@ FLUSH_INTERVAL = 0.1
 # The form of an X-Request-Id that a proxy may give.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
 
+# A name or an address, and a port (RFC 9110 §7.2, RFC 3986 §3.2.2).
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(:[0-9]*)?\Z")
+
 # For data. Pages send a policy of their own.
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 SECURITY_HEADERS = (
+    POLICY,
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
 )
+# Over TLS only (RFC 6797 §7.2): a year.
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -93,13 +103,19 @@ class Metrics:
 
 
 class AccessLogEntry(Struct, frozen=True):
-    """A request in the access log."""
+    """A request in the access log: who asked for what, and what was answered. It has no key and no query string.
+
+    `principal` is the id of the API key, null without one.
+    """
 
     request_id: str
     method: str
     path: str
+    route: str
     status: int
     milliseconds: float
+    address: str
+    principal: str | None
     timestamp: datetime
     event: str = "answered"
     level: str = "info"
@@ -134,7 +150,8 @@ class AccessLogWriter:
 
 def _as_text(entry: AccessLogEntry) -> str:
     path = entry.path if entry.path.isprintable() else ascii(entry.path)
-    return f"{entry.timestamp:%H:%M:%S} {entry.method} {path} {entry.status} {entry.milliseconds} ms\n"
+    who = f"{entry.address} {entry.principal or '-'}"
+    return f"{entry.timestamp:%H:%M:%S} {who} {entry.method} {path} {entry.status} {entry.milliseconds} ms\n"
 
 
 _encode = msgspec.json.Encoder().encode_lines
@@ -149,34 +166,38 @@ class RequestMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, metrics: Metrics, writer: AccessLogWriter) -> None:
+    def __init__(self, metrics: Metrics, writer: AccessLogWriter, limiter: RateLimiter) -> None:
         self._metrics = metrics
         self._writer = writer
+        self._limiter = limiter
 
     async def handle(self, scope: Any, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Handle one request."""
         begin = perf_counter()
         metrics = self._metrics
-        request_id = _request_id(scope)
+        request_id, has_host = _request_id(scope)
         scope["state"]["request_id"] = request_id
+        admission = OPEN
         status = 0
 
         async def send_with_headers(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
-                for name, _ in headers:
-                    if name == POLICY[0]:
-                        break
-                else:
-                    headers.append(POLICY)
-                message["headers"] = headers
+                message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, admission.headers)
             await send(message)
 
         metrics.in_flight += 1
         try:
-            await next_app(scope, receive, send_with_headers)
+            if not has_host:
+                await _send_error(scope, send_with_headers, BadRequest("host"))
+            else:
+                admission = await self._limiter.admit(scope)
+                if admission.error is not None:
+                    await _send_error(scope, send_with_headers, admission.error)
+                else:
+                    await next_app(scope, receive, send_with_headers)
+                    self._limiter.on_answer(scope, status)
         finally:
             metrics.in_flight -= 1
             seconds = perf_counter() - begin
@@ -185,17 +206,74 @@ class RequestMiddleware(ASGIMiddleware):
             method = scope["method"] if scope["method"] in _METHODS else "other"
             metrics.count_request(method, route, status, seconds)
             if access.isEnabledFor(logging.INFO):
-                milliseconds = round(seconds * 1000, 2)
-                path = scope["path"][:200]
-                self._writer.add(AccessLogEntry(request_id, method, path, status, milliseconds, datetime.now(UTC)))
+                self._writer.add(
+                    AccessLogEntry(
+                        request_id,
+                        method,
+                        scope["path"][:200],
+                        route,
+                        status,
+                        round(seconds * 1000, 2),
+                        client_address(scope),
+                        _principal(scope, admission),
+                        datetime.now(UTC),
+                    )
+                )
 
 
-def _request_id(scope: Any) -> str:
-    """Return the id that a proxy gave a request, or a new one."""
+def _principal(scope: Any, admission: Admission) -> str | None:
+    """The id of the key that a request was made with."""
+    auth = scope.get("auth")
+    return auth.id if auth is not None else admission.principal
+
+
+def _request_id(scope: Any) -> tuple[str, bool]:
+    """Return the id that a proxy gave a request, or a new one, and whether the request has one valid Host.
+
+    Host: RFC 9112 §3.2. HTTP/1.0 may have none.
+    """
+    request_id, hosts, is_valid = None, 0, True
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.match(value):
-            return str(value.decode())
-    return random_bytes(16).hex()
+        if name == b"host":
+            hosts += 1
+            is_valid = _HOST.match(value) is not None
+        elif name == b"x-request-id" and _REQUEST_ID.match(value):
+            request_id = str(value.decode())
+    has_host = is_valid and (hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0"))
+    return request_id or random_bytes(16).hex(), has_host
+
+
+def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, limits: Headers) -> Any:
+    """Add the headers of every answer to those of one, each once."""
+    given = {name.lower() for name, _ in headers}
+    common = [*SECURITY_HEADERS, HSTS] if scope["scheme"] == "https" else SECURITY_HEADERS
+    return [
+        *headers,
+        (b"x-request-id", request_id.encode()),
+        *(header for header in common if header[0] not in given),
+        *limits,
+    ]
+
+
+async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
+    """Answer a request that does not reach the application's handlers with a problem document."""
+    accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+    language = negotiate_language(accepted.decode("latin-1"))
+    code = code_of(error)
+    content = msgspec.json.encode(document(code, error, language, scope["state"]["request_id"]))
+    retry_after = error.params.get("seconds", PROBLEMS[code].retry_after)
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"content-language", language.encode()),
+        (b"cache-control", b"no-store"),
+        (b"vary", b"Accept-Language"),
+        *([(b"retry-after", str(retry_after).encode())] if retry_after else []),
+    ]
+    start: Any = {"type": "http.response.start", "status": PROBLEMS[code].status, "headers": headers}
+    body: Any = {"type": "http.response.body", "body": content if scope["method"] != "HEAD" else b""}
+    await send(start)
+    await send(body)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -237,5 +315,14 @@ def cors_config(origins: Sequence[str]) -> CORSConfig:
             "If-Match",
             "If-None-Match",
         ],
-        expose_headers=["ETag", "Link", "Location", "Memento-Datetime", "Retry-After", "X-Request-Id"],
+        expose_headers=[
+            "ETag",
+            "Link",
+            "Location",
+            "Memento-Datetime",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Retry-After",
+            "X-Request-Id",
+        ],
     )

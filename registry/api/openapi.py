@@ -65,7 +65,7 @@ TAGS = {
 REF = "#/components/schemas/{name}"
 
 # Codes of the problems that handlers have in common.
-OPEN = ("bad_query", "failed")
+OPEN = ("bad_query", "failed", "rate_limited")
 READING = (*OPEN, "unauthorized", "database_lost")
 WRITING = (
     *READING,

@@ -52,6 +52,7 @@ PROBLEMS: dict[str, Problem] = {
     "too_large": Problem(413),
     "entry_too_large": Problem(413),
     "unsupported_media_type": Problem(415),
+    "rate_limited": Problem(429, retry_after=1),
     "headers_too_large": Problem(431),
     "invalid": Problem(422),
     "idempotency_conflict": Problem(422),

@@ -14,11 +14,12 @@ from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
 from registry.infra.problems import SettingProblem
+from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -57,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
+    rate_limits: Mapping[str, RateLimit] = field(default_factory=lambda: DEFAULT_RATE_LIMITS)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -187,6 +189,13 @@ def _proxies(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(str(network) for network in _networks(text))
 
 
+def _rate_limits(text: str) -> dict[str, RateLimit]:
+    try:
+        return parse_rate_limits(text)
+    except ValueError as error:
+        raise _InvalidValue(SettingProblem("rate_limits", value=str(error))) from None
+
+
 def _cors_origins(text: str) -> tuple[str, ...]:
     for origin in text.split():
         if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
@@ -257,6 +266,11 @@ SETTINGS = {
         _proxies,
         "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, separated by spaces; none for no "
         "proxy. Default: this machine.",
+    ),
+    "rate_limits": Setting(
+        _rate_limits,
+        "Requests per second (s), minute (m) or hour (h) for each key, each address, and wrong keys of an address; off "
+        "for none. Default: key=1000/s address=200/s failure=20/m.",
     ),
 }
 """Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

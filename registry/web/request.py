@@ -287,5 +287,5 @@ def check_csrf(request: Request, token: str | None, sent: str) -> None:
     foreign = origin is not None and origin.partition("//")[2] != request.headers.get("host")
     if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise CsrfError
-    if token is not None and not hmac.compare_digest(csrf_token(token), sent):
+    if token is not None and not hmac.compare_digest(csrf_token(token).encode(), sent.encode()):
         raise CsrfError

@@ -151,6 +151,8 @@ async def cloned(server: Server, admin: asyncpg.Connection[asyncpg.Record], name
             data_dir=Path(directory),
             signing_key=Path(directory, "signing.key"),
             admin_key=ADMIN_KEY,
+            # Tests send as fast as they can. tests/limits sets limits.
+            rate_limits={},
         )
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -16,6 +16,7 @@ from registry.infra import keys
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
+from tests.limits.conftest import connected
 
 
 async def test_every_response_has_a_request_id_and_security_headers(client: httpx.AsyncClient, slug: str) -> None:
@@ -25,6 +26,45 @@ async def test_every_response_has_a_request_id_and_security_headers(client: http
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src" in answer.headers["content-security-policy"]
         assert "server" not in answer.headers
+
+
+async def test_security_headers_are_sent_once(client: httpx.AsyncClient) -> None:
+    for url in ("/", "/v1/deals", "/nothing", "/docs", "/docs/static/swagger-ui.css", "/static/style.css"):
+        answer = await client.get(url)
+        for name in ("x-content-type-options", "referrer-policy", "content-security-policy", "x-request-id"):
+            assert len(answer.headers.get_list(name)) == 1, (url, name)
+
+
+async def test_hsts_is_sent_when_a_trusted_proxy_speaks_tls(visitor: httpx.AsyncClient) -> None:
+    secure = await visitor.get("/v1/deals", headers={"X-Forwarded-Proto": "https"})
+    assert secure.headers["strict-transport-security"].startswith("max-age=")
+    assert "strict-transport-security" not in (await visitor.get("/v1/deals")).headers
+
+
+@pytest.mark.parametrize(
+    "hosts", ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a/b\r\n", "Host:\r\n", "Host: [::\r\n"]
+)
+async def test_request_without_one_valid_host_is_refused(service: Service, hosts: str) -> None:
+    async with connected(service) as client:
+        await client.send(f"GET /v1/deals HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+        answer = await client.answer()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"bad_request"' in answer
+    assert b"x-request-id" in answer
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "registry.example."])
+async def test_valid_host_is_accepted(visitor: httpx.AsyncClient, host: str) -> None:
+    assert (await visitor.get("/v1/deals", headers={"Host": host})).status_code == 200
+
+
+async def test_unsupported_method_has_a_request_id(visitor: httpx.AsyncClient) -> None:
+    for method in ("PUT", "PATCH", "TRACE", "BREW"):
+        for path in ("/", "/v1/deals", "/static/style.css", "/docs"):
+            answer = await visitor.request(method, path)
+            assert answer.status_code in (400, 404, 405), (method, path)
+            if answer.content:
+                assert answer.json()["request_id"] == answer.headers["x-request-id"], (method, path)
 
 
 async def test_valid_request_id_of_a_proxy_is_kept(visitor: httpx.AsyncClient) -> None:
@@ -119,7 +159,9 @@ async def test_request_is_one_log_line_without_key_body_or_query(
     log = logged()
     lines = [line for line in log.splitlines() if "answered" in line]
     assert len(lines) == 3
-    assert '"path":"/v1/deals",' in log
+    assert '"path":"/v1/deals","route":"/v1/deals",' in log
+    assert '"route":"/v1/deals/{deal}/events",' in log
+    assert '"address":"127.0.0.1","principal":"admin",' in log
     assert '"status":201,' in log
     assert "secret" not in log
     assert service.settings.admin_key is not None

@@ -72,6 +72,8 @@ def test_flag_overrides_environment_and_empty_variable_counts_as_unset() -> None
         ("replica_urls", "postgresql://db/registry http://db"),
         ("webhook_networks", "10.0.0.0/33"),
         ("cors_origins", "https://pages.example/path"),
+        ("trusted_proxies", "proxy.example"),
+        ("rate_limits", "key=fast"),
         ("admin_key", "short"),
         ("admin_key", "ü" * 32),
         ("log_origin", "my registry"),
