@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from registry import api, web
@@ -182,9 +183,21 @@ def create_app(settings: Settings) -> Litestar:
         request_max_body_size=None,
         logging_config=None,
     )
+    _list_all_methods(app)
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.keys.find(token))
     app.asgi_handler = RequestMiddleware(metrics, access_log, limiter)(app.asgi_handler)
     return app
+
+
+def _list_all_methods(app: Litestar) -> None:
+    """Make OPTIONS list every method of a path: Litestar keeps the answer that it made for the path's first handler."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            first, parameters = route.route_handler_map["OPTIONS"]
+            handler = route.create_options_handler(route.path)
+            handler.owner = first.owner
+            handler.on_registration(app)
+            route.route_handler_map["OPTIONS"] = handler, parameters
 
 
 __all__ = ["Services", "create_app", "open_services"]

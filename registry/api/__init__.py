@@ -7,7 +7,7 @@ from litestar import Router
 from registry.api import docs, exports
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
-from registry.api.guards import check_query, require_read_scope
+from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
@@ -38,7 +38,6 @@ def create_router(*, public_read: bool) -> Router:
         ],
         include_in_schema=True,
         dependencies=DEPENDENCIES,
-        guards=[] if public_read else [require_read_scope],
-        before_request=check_query,
+        before_request=request_check(public_read=public_read),
         middleware=[compression],
     )

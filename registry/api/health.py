@@ -13,7 +13,7 @@ from litestar.openapi import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from registry import schemas
-from registry.api.guards import PUBLIC
+from registry.api.guards import IGNORES_QUERY, PUBLIC
 from registry.api.middleware import Metrics
 from registry.api.openapi import reading
 from registry.api.responses import RawResponse, json_response
@@ -35,12 +35,12 @@ class HealthController(Controller):
 
     tags = ("Service",)
 
-    @reading("/health/live", scope=PUBLIC)
+    @reading("/health/live", scope=PUBLIC, opt={IGNORES_QUERY: True})
     async def get_live(self) -> RawResponse[schemas.Live]:
         """The process answers."""
         return RawResponse(b'{"status":"live"}')
 
-    @reading("/health/ready", scope=PUBLIC, responses=NOT_READY)
+    @reading("/health/ready", scope=PUBLIC, responses=NOT_READY, opt={IGNORES_QUERY: True})
     async def get_ready(
         self,
         pool: NamedDependency[Any],

@@ -37,7 +37,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 import registry
-from registry.api.guards import ANY_SCOPE, PUBLIC, require_scope, value_type
+from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
 from registry.api.problems import PROBLEMS, text
 from registry.schemas import ProblemDocument
 from registry.schemas.values import response_schema_hook
@@ -111,7 +111,7 @@ def reading(
         scope: The scope that a key needs.
         other: What media types beside the handler's own hold.
         responses: Responses beside success and problems.
-        opt: Options beside the scope that guards and middleware read.
+        opt: Options beside the scope that hooks and middleware read.
         options: Options of Litestar's `route`.
     """
     common = OPEN if scope == PUBLIC else READING if scope == "read" else ADMINISTERING
@@ -119,7 +119,6 @@ def reading(
         path,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         opt={"scope": scope, **(opt or {})},
-        guards=[] if scope in ("read", PUBLIC) else [require_scope],
         security=_security(scope),
         responses={**problem_responses(*common, *refusals), **(responses or {})},
         operation_class=_operation_class(other or {}),
@@ -150,14 +149,13 @@ def writing(
         body_type: The media type of the body.
         examples: Bodies by name.
         responses: Responses beside success and problems.
-        opt: Options beside the scope that guards and middleware read.
+        opt: Options beside the scope that hooks and middleware read.
         options: Options of the decorator.
     """
     common = ADMINISTERING if body is None else WRITING
     return method(
         path,
         opt={"scope": scope, **(opt or {})},
-        guards=[require_scope],
         security=_security(scope),
         dependencies={} if body is None else {"documented_body": _documented_body(body, body_type)},
         responses={**problem_responses(*common, *refusals), **(responses or {})},

@@ -247,9 +247,11 @@ class Recorder:
             if not await self._recover_after_failure(submissions, batch, error, retry=retry):
                 return
         assert batch is not None
+        # First, so that the event loop answers the requests before it runs what the commit wakes: NOTIFY, the feed and
+        # the webhooks. No request runs before the caches are up to date.
+        _resolve_futures(submissions, batch.outcomes)
         if batch.events:
             self._apply_committed(batch)
-        _resolve_futures(submissions, batch.outcomes)
 
     async def _commit_individually(self, submissions: Sequence[_QueuedSubmission]) -> None:
         for submission in submissions:

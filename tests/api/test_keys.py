@@ -116,6 +116,7 @@ async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug
         assert (await private.visitor.get(path, headers=await private.key("read"))).status_code == 200, path
     for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs/problems"):
         assert (await private.visitor.get(path)).status_code == 200, path
+    assert (await private.visitor.options(f"/v1/deals/{slug}/events")).status_code == 204
 
 
 async def test_answers_of_a_private_registry_are_not_for_shared_caches(

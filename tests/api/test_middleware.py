@@ -74,6 +74,18 @@ async def test_valid_request_id_of_a_proxy_is_kept(visitor: httpx.AsyncClient) -
         assert (await visitor.get("/health/live", headers={"X-Request-Id": text})).headers["x-request-id"] != text
 
 
+async def test_options_lists_every_method_of_a_path(visitor: httpx.AsyncClient, slug: str) -> None:
+    answer = await visitor.options(f"/v1/deals/{slug}/events")
+    assert (answer.status_code, answer.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+    assert (await visitor.options("/sign-in")).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await visitor.options("/v1/import")).headers["allow"] == "OPTIONS, POST"
+
+
+async def test_health_ignores_the_query(visitor: httpx.AsyncClient) -> None:
+    for path in ("/health/live", "/health/ready"):
+        assert (await visitor.get(path, params={"probe": "1"})).status_code == 200
+
+
 async def test_metrics_count_requests_batches_and_the_log(service: Service, slug: str) -> None:
     await service.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
     await service.client.get(f"/v1/deals/{slug}")
