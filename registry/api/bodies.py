@@ -126,19 +126,21 @@ def require_content_type(request: Request, *content_types: str) -> str:
     Raises:
         UnsupportedMediaType: It is not.
     """
-    header = _header(request, b"content-type") or ""
-    media_type, _, parameters = header.partition(";")
+    content_type = header(request, b"content-type") or ""
+    media_type, _, parameters = content_type.partition(";")
     media_type = media_type.strip().lower()
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
     if media_type not in content_types or (charset and charset.group(1).lower() not in ("utf-8", "utf8")):
-        raise UnsupportedMediaType("type" if header else "missing", given=header[:100], expected=content_types[0])
-    encoding = _header(request, b"content-encoding") or "identity"
+        raise UnsupportedMediaType(
+            "type" if content_type else "missing", given=content_type[:100], expected=content_types[0]
+        )
+    encoding = header(request, b"content-encoding") or "identity"
     if encoding.lower() != "identity":
         raise UnsupportedMediaType("encoding", given=encoding[:100])
     return media_type
 
 
-def _header(request: Request, name: bytes) -> str | None:
+def header(request: Request, name: bytes) -> str | None:
     """Return a header of a request. `request.headers` parses all of them first."""
     for other, value in request.scope["headers"]:
         if other == name:

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
+from registry.api.bodies import Request, header
 from registry.append.requests import ANY_VERSION
 from registry.errors import InvalidParameter
 
@@ -14,12 +15,13 @@ _ETAG = re.compile(r'\s*(?:W/)?"(\d{1,9})(?:;[^"]*)?"\s*\Z')
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-def expected_version(if_match: str | None, if_none_match: str | None) -> int | None:
+def expected_version(request: Request) -> int | None:
     """Return the version that a request expects: 0 for `If-None-Match: *`, ANY_VERSION for `If-Match: *`.
 
     Raises:
         InvalidParameter: A header cannot be read.
     """
+    if_match, if_none_match = header(request, b"if-match"), header(request, b"if-none-match")
     if if_none_match is not None:
         if if_none_match.strip() != "*" or if_match is not None:
             raise InvalidParameter("if_none_match", parameter="If-None-Match")
@@ -34,12 +36,13 @@ def expected_version(if_match: str | None, if_none_match: str | None) -> int | N
     return int(etag.group(1))
 
 
-def check_idempotency_key(key: str | None) -> str | None:
-    """Return an Idempotency-Key that can be stored.
+def idempotency_key(request: Request) -> str | None:
+    """Return the Idempotency-Key of a request.
 
     Raises:
-        InvalidParameter: It cannot.
+        InvalidParameter: It cannot be stored.
     """
+    key = header(request, b"idempotency-key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidParameter("idempotency_key", parameter="Idempotency-Key")
     return key

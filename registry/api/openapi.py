@@ -6,7 +6,7 @@ Every answer that a test receives is checked against it (tests/api/conftest.py, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args
@@ -134,6 +134,7 @@ def writing(
     body: Any = None,
     body_type: str = "application/json",
     examples: Mapping[str, Any] | None = None,
+    headers: Sequence[Parameter] = (),
     responses: Mapping[int, ResponseSpec] | None = None,
     opt: Mapping[str, Any] | None = None,
     **options: Any,
@@ -148,6 +149,7 @@ def writing(
         body: The type of the request's body.
         body_type: The media type of the body.
         examples: Bodies by name.
+        headers: Headers beside those that are parameters of the handler.
         responses: Responses beside success and problems.
         opt: Options beside the scope that hooks and middleware read.
         options: Options of the decorator.
@@ -159,7 +161,7 @@ def writing(
         security=_security(scope),
         dependencies={} if body is None else {"documented_body": _documented_body(body, body_type)},
         responses={**problem_responses(*common, *refusals), **(responses or {})},
-        operation_class=_operation_class({}, examples or {}),
+        operation_class=_operation_class({}, examples or {}, headers),
         **options,
     )
 
@@ -207,10 +209,12 @@ class ApiOperation(Operation):
 
     other_media_types: ClassVar[Mapping[str, str]] = {}
     body_examples: ClassVar[Mapping[str, Any]] = {}
+    headers: ClassVar[Sequence[Parameter]] = ()
 
     def __post_init__(self) -> None:
         summary, _, description = (self.description or "").partition("\n")
         self.summary, self.description = summary, description.strip() or None
+        self.parameters = [*(self.parameters or []), *self.headers] or None
         for parameter in self.parameters or []:
             if isinstance(parameter, Parameter) and isinstance(parameter.schema, Schema):
                 _remove_null(parameter.schema)
@@ -236,8 +240,11 @@ class ApiOperation(Operation):
                     response.content[media_type] = OpenAPIMediaType(schema=schema)
 
 
-def _operation_class(other: Mapping[str, str], examples: Mapping[str, Any] | None = None) -> type[ApiOperation]:
-    return type("ApiOperation", (ApiOperation,), {"other_media_types": other, "body_examples": examples or {}})
+def _operation_class(
+    other: Mapping[str, str], examples: Mapping[str, Any] | None = None, headers: Sequence[Parameter] = ()
+) -> type[ApiOperation]:
+    documented = {"other_media_types": other, "body_examples": examples or {}, "headers": headers}
+    return type("ApiOperation", (ApiOperation,), documented)
 
 
 def _remove_null(schema: Schema) -> None:

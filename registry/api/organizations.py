@@ -13,17 +13,15 @@ from msgspec import Meta
 
 from registry import schemas
 from registry.api.bodies import Request
-from registry.api.conditional import check_idempotency_key, expected_version, matches
+from registry.api.conditional import matches
 from registry.api.deals import REPLAYED, record
 from registry.api.examples import ORGANIZATION_ANNOUNCEMENTS
 from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
 from registry.api.parameters import (
+    POST_HEADERS,
     Cursor,
     DryRun,
-    IdempotencyKey,
-    IfMatch,
     IfNoneMatch,
-    IfNoneMatchAny,
     Limit,
     OrganizationSlug,
     SearchText,
@@ -55,6 +53,7 @@ class OrganizationsController(Controller):
         "/{organization:str}/events",
         body=OrganizationAnnouncement | Annotated[list[OrganizationAnnouncement], Meta(min_length=1)],
         examples=ORGANIZATION_ANNOUNCEMENTS,
+        headers=POST_HEADERS,
         responses=REPLAYED,
     )
     async def post_organization_events(
@@ -62,22 +61,11 @@ class OrganizationsController(Controller):
         request: Request,
         organization: OrganizationSlug,
         recorder: NamedDependency[Recorder],
-        if_match: IfMatch = None,
-        if_none_match: IfNoneMatchAny = None,
-        idempotency_key: IdempotencyKey = None,
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.AppendResponse]:
         """Record one announcement about an organization, or a list of them: all or none."""
-        return await record(
-            request,
-            recorder,
-            "organization",
-            organization,
-            intake.organization_announcements.decode_many,
-            expected=expected_version(if_match, if_none_match),
-            idempotency_key=check_idempotency_key(idempotency_key),
-            dry_run=dry_run,
-        )
+        decode = intake.organization_announcements.decode_many
+        return await record(request, recorder, "organization", organization, decode, dry_run=dry_run)
 
     @reading("/")
     async def get_organizations(
