@@ -332,6 +332,184 @@ CREATE TABLE deal_titles (
 
 CREATE_DEAL_TITLES_INDEX = "CREATE INDEX deal_titles_titles ON deal_titles USING gin (titles gin_trgm_ops)"
 
+# The fact tables: every fact of a deal at every point in time. A row is one version of one fact, and holds on three
+# axes, each a half-open interval: the world's days [effective), the positions of the log [recorded), and the days of
+# publication [published) for the log as it is now. An interval that is empty (from = to) means that the row does not
+# hold on that axis; a row that is empty on both is no version any more, and stays so that a copy of the table learns
+# of it. A fact whose events were recorded and published in the same order, as most are, has rows that serve both axes.
+# `recorded_from` is the event that opened the row, `changed_at` the last one that wrote it, and `ordinal` tells apart
+# what one event opened for one day. Columns of fixed width come first, because Postgres pads them after others.
+#
+# A deal has a row in deal_facts at exactly the points at which it is in lists. `title` is a JSON map by language.
+CREATE_DEAL_FACTS = """
+CREATE TABLE deal_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    title          text     COLLATE "C",
+    kind           text     COLLATE "C",
+    sectors        text[]   NOT NULL,
+    PRIMARY KEY (deal, effective_from, recorded_from, ordinal)
+)
+"""
+
+CREATE_STAGE_FACTS = """
+CREATE TABLE stage_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    stage          text     COLLATE "C" NOT NULL,
+    basis          text     COLLATE "C" NOT NULL,
+    since          date     NOT NULL,
+    rule           text     COLLATE "C",
+    PRIMARY KEY (deal, effective_from, recorded_from, ordinal)
+)
+"""
+
+# `currency` is null without an amount; `stated_as` (JSON) and `wording` are the amount in other words.
+CREATE_PLEDGE_FACTS = """
+CREATE TABLE pledge_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    pledge         text     COLLATE "C" NOT NULL,
+    status         text     COLLATE "C" NOT NULL,
+    currency       text     COLLATE "C",
+    value          numeric,
+    low            numeric,
+    high           numeric,
+    qualifier      text     COLLATE "C",
+    stated_as      text     COLLATE "C",
+    wording        text     COLLATE "C",
+    amount_basis   text     COLLATE "C",
+    commitment     text     COLLATE "C",
+    organizations  text[]   NOT NULL,
+    additional_to  text     COLLATE "C",
+    until          text     COLLATE "C",
+    announced_on   date     NOT NULL,
+    stated_on      date     NOT NULL,
+    PRIMARY KEY (deal, pledge, effective_from, recorded_from, ordinal)
+)
+"""
+
+# A row for each membership. Here and below, an id that is not stated is empty. `name` is a JSON map by language.
+CREATE_PARTY_FACTS = """
+CREATE TABLE party_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    organization   text     COLLATE "C" NOT NULL,
+    role           text     COLLATE "C" NOT NULL,
+    joined_on      date     NOT NULL,
+    name           text     COLLATE "C",
+    left_on        date,
+    PRIMARY KEY (deal, organization, role, joined_on, effective_from, recorded_from, ordinal)
+)
+"""
+
+CREATE_SITE_FACTS = """
+CREATE TABLE site_facts (
+    effective_from  date     NOT NULL,
+    effective_to    date     NOT NULL,
+    published_from  date     NOT NULL,
+    published_to    date     NOT NULL,
+    recorded_from   bigint   NOT NULL,
+    recorded_to     bigint   NOT NULL,
+    changed_at      bigint   NOT NULL,
+    ordinal         smallint NOT NULL,
+    deal            text     COLLATE "C" NOT NULL,
+    site            text     COLLATE "C" NOT NULL,
+    place           text     COLLATE "C",
+    status          text     COLLATE "C" NOT NULL,
+    power_mw        numeric,
+    power_qualifier text     COLLATE "C",
+    gpus            bigint,
+    gpus_qualifier  text     COLLATE "C",
+    latitude        numeric,
+    longitude       numeric,
+    precision       text     COLLATE "C",
+    announced_on    date     NOT NULL,
+    PRIMARY KEY (deal, site, effective_from, recorded_from, ordinal)
+)
+"""
+
+CREATE_MILESTONE_FACTS = """
+CREATE TABLE milestone_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    milestone      text     COLLATE "C" NOT NULL,
+    kind           text     COLLATE "C",
+    site           text     COLLATE "C",
+    planned        text     COLLATE "C",
+    reached        text     COLLATE "C",
+    status         text     COLLATE "C" NOT NULL,
+    power_mw       numeric,
+    scheduled_on   date     NOT NULL,
+    PRIMARY KEY (deal, milestone, effective_from, recorded_from, ordinal)
+)
+"""
+
+CREATE_RELATION_FACTS = """
+CREATE TABLE relation_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    relation       text     COLLATE "C" NOT NULL,
+    pledge         text     COLLATE "C" NOT NULL,
+    other_deal     text     COLLATE "C" NOT NULL,
+    other_pledge   text     COLLATE "C" NOT NULL,
+    since          date     NOT NULL,
+    source         uuid     NOT NULL,
+    PRIMARY KEY (deal, relation, pledge, other_deal, other_pledge, effective_from, recorded_from, ordinal)
+)
+"""
+
+# The deals whose rows were deleted and written again (a redaction, a repair by a rebuild): a copy of the fact tables
+# reloads them.
+CREATE_FACT_RESETS = """
+CREATE TABLE fact_resets (
+    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    deal text   COLLATE "C" NOT NULL
+)
+"""
+
 # The events that name an organization or cite a source.
 CREATE_MENTIONS = """
 CREATE TABLE mentions (
@@ -434,6 +612,172 @@ CREATE TYPE new_deal_terms AS (
 
 CREATE_NEW_DEAL_TITLES = "CREATE TYPE new_deal_titles AS (deal text, titles text)"
 
+# A change of a row of a fact table. It finds the row that is open on the recorded axis if `known` is null, otherwise
+# the one that is known on that day of publication.
+CREATE_FACT_CHANGE = """
+CREATE TYPE fact_change AS (
+    deal           text,
+    ids            text[],
+    effective_from date,
+    changed_at     bigint,
+    recorded_to    bigint,
+    known          date,
+    published_from date,
+    published_to   date
+)
+"""
+
+CREATE_NEW_DEAL_FACTS = """
+CREATE TYPE new_deal_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    title          text,
+    kind           text,
+    sectors        text[]
+)
+"""
+
+CREATE_NEW_STAGE_FACTS = """
+CREATE TYPE new_stage_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    stage          text,
+    basis          text,
+    since          date,
+    rule           text
+)
+"""
+
+CREATE_NEW_PLEDGE_FACTS = """
+CREATE TYPE new_pledge_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    pledge         text,
+    status         text,
+    currency       text,
+    value          text,
+    low            text,
+    high           text,
+    qualifier      text,
+    stated_as      text,
+    wording        text,
+    amount_basis   text,
+    commitment     text,
+    organizations  text[],
+    additional_to  text,
+    until          text,
+    announced_on   date,
+    stated_on      date
+)
+"""
+
+CREATE_NEW_PARTY_FACTS = """
+CREATE TYPE new_party_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    organization   text,
+    role           text,
+    joined_on      text,
+    name           text,
+    left_on        date
+)
+"""
+
+CREATE_NEW_SITE_FACTS = """
+CREATE TYPE new_site_facts AS (
+    deal            text,
+    effective_from  date,
+    effective_to    date,
+    recorded_from   bigint,
+    recorded_to     bigint,
+    ordinal         smallint,
+    published_from  date,
+    published_to    date,
+    changed_at      bigint,
+    site            text,
+    place           text,
+    status          text,
+    power_mw        text,
+    power_qualifier text,
+    gpus            bigint,
+    gpus_qualifier  text,
+    latitude        text,
+    longitude       text,
+    precision       text,
+    announced_on    date
+)
+"""
+
+CREATE_NEW_MILESTONE_FACTS = """
+CREATE TYPE new_milestone_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    milestone      text,
+    kind           text,
+    site           text,
+    planned        text,
+    reached        text,
+    status         text,
+    power_mw       text,
+    scheduled_on   date
+)
+"""
+
+CREATE_NEW_RELATION_FACTS = """
+CREATE TYPE new_relation_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    relation       text,
+    pledge         text,
+    other_deal     text,
+    other_pledge   text,
+    since          date,
+    source         uuid
+)
+"""
+
 CREATE_NEW_MENTION = "CREATE TYPE new_mention AS (term text, position bigint)"
 
 CREATE_NEW_ORGANIZATION = """
@@ -478,6 +822,14 @@ STATEMENTS = (
     CREATE_DEAL_TERMS,
     CREATE_DEAL_TITLES,
     CREATE_DEAL_TITLES_INDEX,
+    CREATE_DEAL_FACTS,
+    CREATE_STAGE_FACTS,
+    CREATE_PLEDGE_FACTS,
+    CREATE_PARTY_FACTS,
+    CREATE_SITE_FACTS,
+    CREATE_MILESTONE_FACTS,
+    CREATE_RELATION_FACTS,
+    CREATE_FACT_RESETS,
     CREATE_MENTIONS,
     CREATE_MENTIONS_POSITION_INDEX,
     CREATE_ORGANIZATIONS,
@@ -489,6 +841,14 @@ STATEMENTS = (
     CREATE_NEW_DEAL_STATE,
     CREATE_NEW_DEAL_TERMS,
     CREATE_NEW_DEAL_TITLES,
+    CREATE_FACT_CHANGE,
+    CREATE_NEW_DEAL_FACTS,
+    CREATE_NEW_STAGE_FACTS,
+    CREATE_NEW_PLEDGE_FACTS,
+    CREATE_NEW_PARTY_FACTS,
+    CREATE_NEW_SITE_FACTS,
+    CREATE_NEW_MILESTONE_FACTS,
+    CREATE_NEW_RELATION_FACTS,
     CREATE_NEW_MENTION,
     CREATE_NEW_ORGANIZATION,
 )

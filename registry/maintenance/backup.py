@@ -36,7 +36,14 @@ FORMAT = "investment-registry-backup@v1"
 BATCH_SIZE = 1_000
 
 # Tables that the log determines, and the schema's own.
-DERIVED = {"events", "event_contents", "tiles", "alembic_version", *(t for view in PROJECTIONS for t in view.tables)}
+DERIVED = {
+    "events",
+    "event_contents",
+    "tiles",
+    "alembic_version",
+    "fact_resets",
+    *(t for view in PROJECTIONS for t in view.tables),
+}
 
 # Tables that reference another one are last, because Postgres checks a foreign key when a row is inserted.
 TABLES = """

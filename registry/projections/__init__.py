@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from registry.projections.deal_versions import DealVersions
 from registry.projections.event_index import EventIndex
+from registry.projections.facts import DealFacts
 from registry.projections.organizations import OrganizationsProjection
 from registry.projections.projection import AppliedChange, BatchProjector, Projection
 
 PROJECTIONS: tuple[Projection, ...] = (
     DealVersions(),  # deals at every point in time: lists, facets, totals
+    DealFacts(),  # every fact of a deal at every point in time
     EventIndex(),  # events by the organizations that they name and the sources that they cite
     OrganizationsProjection(),  # organizations as they are now
 )

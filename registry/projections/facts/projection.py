@@ -1,0 +1,268 @@
+"""The projection of the fact tables: the statements that write the rows of `rows.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache
+from typing import Any
+
+from registry.domain.deal import Deal
+from registry.domain.fold import DEALS
+from registry.domain.history import FoldedStream
+from registry.events.write_batch import WriteBatch
+from registry.projections.facts.rows import LAST_DAY, DealRows, FactRow, RowChange, known_delta
+from registry.projections.facts.runs import (
+    END_OF_TIME,
+    KnownRun,
+    Plane,
+    Run,
+    Runs,
+    is_latest,
+    plane_of,
+    runs_of,
+    segments,
+)
+from registry.projections.facts.tables import FACT_TABLES, FactKey, FactTable
+from registry.projections.projection import AppliedChange, BatchProjector
+
+# A change finds one row, by the table's key: LIMIT makes Postgres look each one up, whatever its statistics say.
+CHANGE = """
+changed_{table} AS (
+    UPDATE {table} AS t
+       SET recorded_to = coalesce(c.recorded_to, t.recorded_to),
+           published_from = coalesce(c.published_from, t.published_from),
+           published_to = greatest(coalesce(c.published_from, t.published_from),
+                                   coalesce(c.published_to, t.published_to)),
+           changed_at = c.changed_at
+      FROM (
+            SELECT f.ctid, max(c.changed_at) AS changed_at, max(c.recorded_to) AS recorded_to,
+                   max(c.published_from) AS published_from, max(c.published_to) AS published_to
+              FROM unnest($1::fact_change[]) AS c
+                   CROSS JOIN LATERAL (
+                       SELECT ctid
+                         FROM {table}
+                        WHERE deal = c.deal{ids} AND effective_from = c.effective_from
+                          AND CASE WHEN c.known IS NULL THEN recorded_to = 4611686018427387904
+                                   ELSE published_from <= c.known AND published_to > c.known END
+                        LIMIT 1
+                   ) AS f
+             GROUP BY f.ctid
+           ) AS c
+     WHERE t.ctid = c.ctid
+)
+"""
+
+INSERT = """
+opened_{table} AS (
+    INSERT INTO {table} ({columns})
+    SELECT {values}
+      FROM unnest($1::new_{table}[])
+)
+"""
+
+DELETE = "DELETE FROM {table} WHERE deal = ANY ($1::text[])"
+
+RESET = "INSERT INTO fact_resets (deal) SELECT unnest($1::text[])"
+
+_ROW_COLUMNS = (
+    "deal",
+    "effective_from",
+    "effective_to",
+    "recorded_from",
+    "recorded_to",
+    "ordinal",
+    "published_from",
+    "published_to",
+    "changed_at",
+)
+
+
+class DealFacts:
+    """The projection of deals: each fact of a deal at every point in time."""
+
+    name = "deal_facts"
+    tables = tuple(table.name for table in FACT_TABLES)
+
+    def start_batch(self) -> BatchProjector:
+        """Start the changes of one batch."""
+        return _FactBatch()
+
+    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        """Delete the rows of these deals before anything else is written."""
+        _delete(writes, [stream.slug for stream in streams if stream.rules is DEALS])
+
+    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
+        """Insert all rows of these deals: those that their events leave when they are applied one by one."""
+        _write(writes, [_replayed(stream) for stream in streams if stream.rules is DEALS])
+
+
+class _FactBatch:
+    """What the events of a batch change in the facts of their deals. A deal with a redaction is written again."""
+
+    def __init__(self) -> None:
+        self._deals: dict[str, DealRows] = {}
+        self._rewritten: dict[str, FoldedStream[Deal]] = {}
+
+    def apply(self, change: AppliedChange) -> None:
+        """Add an event."""
+        if change.recorded.kind != "deal":
+            return
+        deal = change.recorded.slug
+        if change.erased or deal in self._rewritten:
+            self._deals.pop(deal, None)
+            self._rewritten[deal] = change.after
+        else:
+            _apply(self._deals.setdefault(deal, DealRows(deal)), change)
+
+    def write(self, writes: WriteBatch) -> None:
+        """Add the changes to what the transaction writes."""
+        if self._rewritten:
+            _delete(writes, list(self._rewritten))
+            writes.add_prerequisite(RESET, list(self._rewritten))
+        _write(writes, [*self._deals.values(), *map(_replayed, self._rewritten.values())])
+
+
+def _replayed(stream: FoldedStream[Deal]) -> DealRows:
+    """The rows that the events of a deal leave."""
+    rows = DealRows(stream.slug)
+    before: FoldedStream[Deal] = FoldedStream(stream.slug, DEALS)
+    for recorded in stream.events:
+        after = before.copy()
+        after.append(recorded)
+        _apply(rows, AppliedChange(recorded, before, after))
+        before = after
+    return rows
+
+
+def _apply(rows: DealRows, change: AppliedChange) -> None:
+    """Add what an event changes in each fact of its deal."""
+    recorded = change.recorded
+    was, now = runs_of(segments(change.before)), runs_of(segments(change.after))
+    ended: dict[FactKey, list[Run]] = {}
+    begun: dict[FactKey, list[Run]] = {}
+    for key in {**was, **now}:
+        old, new = was.get(key, ()), now.get(key, ())
+        ended[key] = [run for run in old if run not in new]
+        begun[key] = [run for run in new if run not in old]
+    if is_latest(change.before, recorded):
+        moved, known = _same_on_both_axes(ended, begun, recorded.published_on)
+    else:
+        moved, known = _known_changes(plane_of(change.before), plane_of(change.after))
+    for key in {**ended, **moved, **known}:
+        if ended.get(key) or begun.get(key) or moved.get(key) or known.get(key):
+            rows.apply(
+                key,
+                recorded.position,
+                [since for since, _, _ in ended.get(key, ())],
+                begun.get(key, ()),
+                moved.get(key, ()),
+                known.get(key, ()),
+                recorded.published_on,
+            )
+
+
+Moves = dict[FactKey, list[tuple[date, date, date | None, date]]]
+Known = dict[FactKey, list[tuple[Run, KnownRun]]]
+
+
+def _same_on_both_axes(ended: Runs, begun: Runs, day: date) -> tuple[Moves, Known]:
+    """The changes on the published axis of an event that was published on `day`, after all others of the deal."""
+    moved: Moves = {key: [(since, LAST_DAY, None, day) for since, _, _ in runs] for key, runs in ended.items()}
+    known: Known = {key: [(run, KnownRun(day, END_OF_TIME)) for run in runs] for key, runs in begun.items()}
+    return moved, known
+
+
+def _known_changes(was: Plane, now: Plane) -> tuple[Moves, Known]:
+    """The changes on the published axis from one plane to another."""
+    moved: Moves = {}
+    known: Known = {}
+    for key in {**was, **now}:
+        moved[key], known[key] = known_delta(_flat(was.get(key, {})), _flat(now.get(key, {})))
+    return moved, known
+
+
+def _flat(runs: Mapping[Run, Sequence[KnownRun]]) -> list[tuple[Run, KnownRun]]:
+    return [(run, days) for run, intervals in runs.items() for days in intervals]
+
+
+# --- statements -------------------------------------------------------------------------------------------------------
+
+
+def _delete(writes: WriteBatch, deals: list[str]) -> None:
+    for table in FACT_TABLES:
+        writes.add_prerequisite(DELETE.format(table=table.name), deals)
+
+
+def _write(writes: WriteBatch, deals: Sequence[DealRows]) -> None:
+    """Add the changes of some deals to what the transaction writes: the last round of each deal in its statement."""
+    rounds = max((len(deal.rounds) for deal in deals), default=0)
+    for number in range(-rounds, 0):
+        changes: dict[FactTable, list[tuple[Any, ...]]] = {}
+        rows: dict[FactTable, list[tuple[Any, ...]]] = {}
+        for deal in deals:
+            if len(deal.rounds) < -number:
+                continue
+            for (table, _), fact in deal.rounds[number].items():
+                if fact.changes:
+                    changes.setdefault(table, []).extend(_encode_change(deal.deal, one) for one in fact.changes)
+                if fact.rows:
+                    rows.setdefault(table, []).extend(_encode_row(deal.deal, row) for row in fact.rows)
+        parts = [
+            *((_change_statement(table), changes[table]) for table in FACT_TABLES if table in changes),
+            *((_insert_statement(table), rows[table]) for table in FACT_TABLES if table in rows),
+        ]
+        if number == -1:
+            for statement, argument in parts:
+                writes.add(statement, argument)
+        else:
+            for statement, argument in parts:
+                writes.add_prerequisite(f"WITH {statement} SELECT 1", argument)
+
+
+def _encode_change(deal: str, change: RowChange) -> tuple[Any, ...]:
+    return (
+        deal,
+        change.ids,
+        change.effective_from,
+        change.changed_at,
+        change.recorded_to,
+        change.known,
+        change.published_from,
+        change.published_to,
+    )
+
+
+def _encode_row(deal: str, row: FactRow) -> tuple[Any, ...]:
+    return (
+        deal,
+        row.effective_from,
+        row.effective_to,
+        row.recorded_from,
+        row.recorded_to,
+        row.ordinal,
+        row.published_from,
+        row.published_to,
+        row.changed_at,
+        *row.ids,
+        *row.values,
+    )
+
+
+@cache
+def _change_statement(table: FactTable) -> str:
+    ids = "".join(
+        f" AND {column.name} = c.ids[{number}]" + (f"::{column.cast}" if column.cast else "")
+        for number, column in enumerate(table.ids, 1)
+    )
+    return CHANGE.format(table=table.name, ids=ids)
+
+
+@cache
+def _insert_statement(table: FactTable) -> str:
+    columns = [(name, None) for name in _ROW_COLUMNS] + [(c.name, c.cast) for c in (*table.ids, *table.values)]
+    return INSERT.format(
+        table=table.name,
+        columns=", ".join(name for name, _ in columns),
+        values=", ".join(f"{name}::{cast}" if cast else name for name, cast in columns),
+    )

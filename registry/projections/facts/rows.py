@@ -1,0 +1,191 @@
+"""The rows of fact tables, and the changes of rows that events cause, collected for one batch.
+
+A row is a run of a fact that holds on both axes of knowledge, for some positions and for some publication days: most
+deals are published in the order in which they are recorded, so one row serves both. A row is opened by an event, for
+the axes on which the event makes the run; later events end it on each axis for itself. It is never deleted, so that a
+copy finds every change of a deal by `changed_at`; an axis on which it no longer holds is an empty interval.
+
+Nothing is read from the database: the changes follow from the streams. A change finds its row by the day since which
+the run holds, and by being open on the recorded axis or by a publication day on which it is known. Applying the events
+of a stream one by one in memory therefore makes the rows that the batches of the recorder made.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from msgspec import Struct
+
+from registry.projections.facts.runs import END_OF_TIME, MAX_POSITION, KnownRun, Run
+from registry.projections.facts.tables import FactKey, FactTable, Ids, Values
+
+
+class FactRow(Struct, gc=False):
+    """A version of a fact. `ordinal` numbers the rows that one event opened for one fact and one day."""
+
+    ids: Ids
+    effective_from: date
+    effective_to: date
+    recorded_from: int
+    recorded_to: int
+    ordinal: int
+    published_from: date
+    published_to: date
+    changed_at: int
+    values: Values
+
+
+class RowChange(Struct, gc=False):
+    """A change of a row that an earlier batch wrote.
+
+    The row holds from `effective_from` on. It is the one that is open on the recorded axis and ends there, if
+    `recorded_to` is given; otherwise the one that is known on the day `known`, which gets other publication days.
+    """
+
+    ids: Ids
+    effective_from: date
+    changed_at: int
+    recorded_to: int | None
+    known: date | None
+    published_from: date | None
+    published_to: date | None
+
+
+class Round(Struct):
+    """Changes and new rows of some deals that one statement can write, by table and deal."""
+
+    changes: dict[FactTable, list[tuple[str, RowChange]]]
+    rows: dict[FactTable, list[tuple[str, FactRow]]]
+
+
+class _Fact(Struct):
+    """What a batch changes in one fact: rows that it opened, and which earlier rows it has changed on a second axis."""
+
+    rows: list[FactRow]
+    changes: list[RowChange]
+    moved: set[date]
+
+
+class DealRows:
+    """The changes of one deal's rows in a batch.
+
+    `rounds` are statements: a row of an earlier batch that changes twice on the published axis needs two of them,
+    because a change finds its row as it was before the statement.
+    """
+
+    def __init__(self, deal: str) -> None:
+        self.deal = deal
+        self.rounds: list[dict[FactKey, _Fact]] = [{}]
+
+    def apply(
+        self,
+        key: FactKey,
+        position: int,
+        closed: Iterable[date],
+        opened: Iterable[Run],
+        moved: Iterable[tuple[date, date, date | None, date]],
+        known: Iterable[tuple[Run, KnownRun]],
+        published_on: date,
+    ) -> None:
+        """Add what one event changes in a fact.
+
+        Args:
+            key: The fact.
+            position: The event's position.
+            closed: The days since which the runs hold that end on the recorded axis.
+            opened: The runs that begin there.
+            moved: Of each run on the published axis that is known on other days now: since when it holds, a day on
+                which it was known, and the first (None: unchanged) and last days on which it is now.
+            known: The runs that begin on the published axis, with the days on which they are known.
+            published_on: The day at which an interval on this axis is empty.
+        """
+        moved = list(moved)
+        fact = self._fact(key)
+        if any(since in fact.moved and self._row_known(fact, since, day) is None for since, day, _, _ in moved):
+            self.rounds.append({})
+            fact = self._fact(key)
+        for since in closed:
+            row = next((r for r in fact.rows if r.effective_from == since and r.recorded_to == MAX_POSITION), None)
+            if row is not None:
+                row.recorded_to, row.changed_at = position, position
+            else:
+                fact.changes.append(RowChange(key[1], since, position, position, None, None, None))
+        for since, day, first, last in moved:
+            row = self._row_known(fact, since, day)
+            if row is not None:
+                row.published_from = row.published_from if first is None else first
+                row.published_to, row.changed_at = max(row.published_from, last), position
+            else:
+                fact.changes.append(RowChange(key[1], since, position, None, day, first, last))
+        fact.moved.update(since for since, _, _, _ in moved)
+        self._open(fact, key, position, opened, known, published_on)
+
+    def _open(
+        self,
+        fact: _Fact,
+        key: FactKey,
+        position: int,
+        opened: Iterable[Run],
+        known: Iterable[tuple[Run, KnownRun]],
+        published_on: date,
+    ) -> None:
+        """Open rows, each for both axes where the same run begins on both."""
+        days: dict[Run, list[KnownRun]] = defaultdict(list)
+        for run, interval in known:
+            days[run].append(interval)
+        ordinals: dict[date, int] = defaultdict(int)
+        nowhere = KnownRun(published_on, published_on)
+        for run in opened:
+            interval = days[run].pop(0) if days.get(run) else nowhere
+            fact.rows.append(_row(key, run, position, MAX_POSITION, 0, interval))
+        for run, intervals in days.items():
+            for interval in intervals:
+                ordinals[run[0]] += 1
+                fact.rows.append(_row(key, run, position, position, ordinals[run[0]], interval))
+
+    def _fact(self, key: FactKey) -> _Fact:
+        return self.rounds[-1].setdefault(key, _Fact([], [], set()))
+
+    @staticmethod
+    def _row_known(fact: _Fact, since: date, day: date) -> FactRow | None:
+        return next(
+            (r for r in fact.rows if r.effective_from == since and r.published_from <= day < r.published_to), None
+        )
+
+
+def _row(key: FactKey, run: Run, opened: int, recorded_to: int, ordinal: int, known: KnownRun) -> FactRow:
+    since, until, values = run
+    return FactRow(key[1], since, until, opened, recorded_to, ordinal, known.known_from, known.known_to, opened, values)
+
+
+def known_delta(
+    old: Iterable[tuple[Run, KnownRun]], new: Iterable[tuple[Run, KnownRun]]
+) -> tuple[list[tuple[date, date, date | None, date]], list[tuple[Run, KnownRun]]]:
+    """What changes the rows of one fact on the published axis from `old` to `new`.
+
+    A run that was known on other days keeps its row if it is still known on some of them, or directly before or after.
+
+    Returns:
+        The rows that move and the runs that begin, as `DealRows.apply` takes them.
+    """
+    was, now = set(old), set(new)
+    begins = sorted(now - was, key=lambda known: (known[0][:2], known[1]))
+    moved: list[tuple[date, date, date | None, date]] = []
+    for run, days in sorted(was - now, key=lambda known: (known[0][:2], known[1])):
+        kept = next((b for b in begins if b[0] == run and _touches(b[1], days)), None)
+        if kept is None:
+            moved.append((run[0], days.known_from, None, days.known_from))
+        else:
+            begins.remove(kept)
+            moved.append((run[0], days.known_from, kept[1].known_from, kept[1].known_to))
+    return moved, begins
+
+
+def _touches(one: KnownRun, two: KnownRun) -> bool:
+    return one.known_from <= two.known_to and two.known_from <= one.known_to
+
+
+LAST_DAY = END_OF_TIME - timedelta(days=1)
+"""A day on which everything is known that is ever known."""

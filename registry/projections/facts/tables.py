@@ -1,0 +1,204 @@
+"""The fact tables: what a deal's state is made of, each kind of fact with its columns.
+
+A row of a fact table is one version of one fact. To add a kind of fact, or a value to one, change `FACT_TABLES` and the
+table's DDL: the statements, the rebuild and the diff of an event follow from the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
+
+Ids: TypeAlias = tuple[Any, ...]
+Values: TypeAlias = tuple[Any, ...]
+FactKey: TypeAlias = tuple["FactTable", Ids]
+
+
+class Column(Struct, frozen=True):
+    """A column, and its type where a batch passes it as text for Postgres to cast."""
+
+    name: str
+    cast: str | None = None
+
+
+class FactTable(Struct, frozen=True, eq=False):
+    """A kind of fact.
+
+    Attributes:
+        name: The table.
+        ids: The columns that tell a deal's facts of this kind apart; none where a deal has only one. An id that is not
+            stated is empty.
+        values: The columns with the fact's value.
+        facts: The ids and values of a deal's facts.
+    """
+
+    name: str
+    ids: tuple[Column, ...]
+    values: tuple[Column, ...]
+    facts: Callable[[Deal], Iterable[tuple[Ids, Values]]]
+
+
+_json = msgspec.json.Encoder().encode
+
+
+def _text(value: Any) -> str | None:
+    """The JSON text of a value; None stays None, and so does an empty list."""
+    return _json(value).decode() if value else None
+
+
+def _columns(*names: str) -> tuple[Column, ...]:
+    """Columns by name; `name:type` for one that is cast."""
+    return tuple(Column(name, cast or None) for name, _, cast in (n.partition(":") for n in names))
+
+
+def _pledge(pledge: PledgeState) -> Values:
+    amount = pledge.amount
+    return (
+        pledge.status,
+        amount.currency if amount else None,
+        amount.value if amount else None,
+        amount.low if amount else None,
+        amount.high if amount else None,
+        amount.qualifier if amount else None,
+        _text(amount.stated_as) if amount else None,
+        amount.wording if amount else None,
+        pledge.amount_basis,
+        pledge.commitment,
+        pledge.by,
+        pledge.additional_to,
+        pledge.horizon.until if pledge.horizon else None,
+        pledge.announced_on,
+        pledge.stated_on,
+    )
+
+
+def _site(site: SiteState) -> Values:
+    return (
+        site.place,
+        site.status,
+        site.power_mw,
+        site.power_qualifier,
+        site.gpus,
+        site.gpus_qualifier,
+        site.latitude,
+        site.longitude,
+        site.precision,
+        site.announced_on,
+    )
+
+
+def _milestone(milestone: MilestoneState) -> Values:
+    return (
+        milestone.kind,
+        milestone.site,
+        milestone.planned,
+        milestone.reached,
+        milestone.status,
+        milestone.power_mw,
+        milestone.scheduled_on,
+    )
+
+
+DEAL_FACTS = FactTable(
+    "deal_facts",
+    (),
+    _columns("title", "kind", "sectors"),
+    lambda deal: [((), (_text(deal.title), deal.kind, deal.sectors))],
+)
+"""A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text."""
+
+STAGE_FACTS = FactTable(
+    "stage_facts",
+    (),
+    _columns("stage", "basis", "since", "rule"),
+    lambda deal: [((), (s.value, s.basis, s.since, s.rule)) for s in (deal.stage,) if s is not None],
+)
+
+PLEDGE_FACTS = FactTable(
+    "pledge_facts",
+    _columns("pledge"),
+    _columns(
+        "status",
+        "currency",
+        "value:numeric",
+        "low:numeric",
+        "high:numeric",
+        "qualifier",
+        "stated_as",
+        "wording",
+        "amount_basis",
+        "commitment",
+        "organizations",
+        "additional_to",
+        "until",
+        "announced_on",
+        "stated_on",
+    ),
+    lambda deal: [((pledge.pledge,), _pledge(pledge)) for pledge in deal.pledges],
+)
+"""`currency` is null for a pledge without an amount; `organizations` are those that pledge (`by`)."""
+
+PARTY_FACTS = FactTable(
+    "party_facts",
+    _columns("organization", "role", "joined_on:date"),
+    _columns("name", "left_on"),
+    lambda deal: [
+        ((party.organization, party.role or "", party.joined_on.isoformat()), (_text(party.name), party.left_on))
+        for party in deal.parties
+    ],
+)
+"""One fact for each membership. A party that left stays, with `left_on`."""
+
+SITE_FACTS = FactTable(
+    "site_facts",
+    _columns("site"),
+    _columns(
+        "place",
+        "status",
+        "power_mw:numeric",
+        "power_qualifier",
+        "gpus",
+        "gpus_qualifier",
+        "latitude:numeric",
+        "longitude:numeric",
+        "precision",
+        "announced_on",
+    ),
+    lambda deal: [((site.site,), _site(site)) for site in deal.sites],
+)
+
+MILESTONE_FACTS = FactTable(
+    "milestone_facts",
+    _columns("milestone"),
+    _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on"),
+    lambda deal: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
+)
+
+RELATION_FACTS = FactTable(
+    "relation_facts",
+    _columns("relation", "pledge", "other_deal", "other_pledge"),
+    _columns("since", "source"),
+    lambda deal: [
+        ((r.relation, r.pledge or "", r.deal, r.other_pledge or ""), (r.since, r.source)) for r in deal.relations
+    ],
+)
+
+FACT_TABLES = (
+    DEAL_FACTS,
+    STAGE_FACTS,
+    PLEDGE_FACTS,
+    PARTY_FACTS,
+    SITE_FACTS,
+    MILESTONE_FACTS,
+    RELATION_FACTS,
+)
+
+
+def facts_of(deal: Deal) -> dict[FactKey, Values]:
+    """The facts of a deal's state."""
+    return {(table, ids): values for table in FACT_TABLES for ids, values in table.facts(deal)}
