@@ -5,13 +5,13 @@ from __future__ import annotations
 from litestar import Router
 
 from registry.api import docs, exports
+from registry.api.compression import compression
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
 from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
-from registry.api.middleware import compression
 from registry.api.organizations import OrganizationsController
 from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController

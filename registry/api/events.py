@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from registry import schemas
 from registry.api.bodies import Request
-from registry.api.middleware import UNCOMPRESSED
+from registry.api.compression import UNCOMPRESSED
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, After, Limit, integer
 from registry.api.responses import RawResponse, json_response, stream

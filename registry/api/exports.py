@@ -14,7 +14,7 @@ from registry import exports
 from registry.api.bodies import Request
 from registry.api.openapi import reading
 from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
-from registry.api.responses import stream
+from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.errors import NotAcceptable
@@ -95,7 +95,10 @@ def _file(request: Request, kind: exports.Kind, form: str, position: int, pages:
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
     }
     if request.method == "HEAD":
-        return Response("", media_type=exports.FORMATS[form].media_type, headers=headers)
+        # No Content-Length: the size is known when the file is written.
+        media_type = exports.FORMATS[form].media_type
+        headers["Content-Type"] = f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+        return RawResponse(b"", 200, raw_headers(headers), None)
     return stream(exports.export_file(kind, form, pages), media_type=exports.FORMATS[form].media_type, headers=headers)
 
 

@@ -73,7 +73,7 @@ class HealthController(Controller):
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
         return json_response(body, headers, 200 if ready else 503)
 
-    @reading("/metrics", scope=PUBLIC, media_type="text/plain", response_description="Prometheus' text format.")
+    @reading("/metrics", media_type="text/plain", response_description="Prometheus' text format.")
     async def get_metrics(
         self,
         metrics: NamedDependency[Metrics],

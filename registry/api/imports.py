@@ -11,8 +11,8 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 
 from registry.api.bodies import Request, read_body, require_content_type
+from registry.api.compression import UNCOMPRESSED
 from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, line_result
-from registry.api.middleware import UNCOMPRESSED
 from registry.api.openapi import writing
 from registry.api.parameters import DryRun
 from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem

@@ -1,4 +1,4 @@
-"""Middleware: request ids, security headers, the access log, metrics, and compression.
+"""Middleware: request ids, security headers, the access log and metrics.
 
 The access log and the metrics have no keys, no bodies and no query strings.
 """
@@ -15,12 +15,10 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.middleware.compression import CompressionMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Send
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -277,29 +275,6 @@ async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-# The name of the handler option that turns compression off.
-UNCOMPRESSED = "uncompressed"
-
-COMPRESSION = CompressionConfig(backend="gzip", gzip_compress_level=6, minimum_size=1024, exclude_opt_key=UNCOMPRESSED)
-
-
-def compression(app: ASGIApp) -> ASGIApp:
-    """Compress the API's answers on request. Streams opt out, and pages keep compressed copies of their own.
-
-    Litestar's middleware parses all headers first; without Accept-Encoding it is left out, 3 of 30 µs for a read.
-    """
-    compressing = CompressionMiddleware(app, COMPRESSION)
-
-    async def negotiate(scope: Scope, receive: Receive, send: Send) -> None:
-        for name, _ in scope["headers"]:
-            if name == b"accept-encoding":
-                await compressing(scope, receive, send)
-                return
-        await app(scope, receive, send)
-
-    return negotiate
 
 
 def cors_config(origins: Sequence[str]) -> CORSConfig:

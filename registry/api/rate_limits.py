@@ -28,8 +28,8 @@ MAX_CLIENTS = 50_000
 # Seconds that a verified key counts without being looked up again.
 VERIFIED_SECONDS = 30.0
 
-# Load balancers and operators must get an answer whatever else happens.
-EXEMPT = ("/health/", "/metrics")
+# A load balancer must get an answer whatever else happens.
+EXEMPT = "/health/"
 
 SIGN_IN = "/sign-in"
 

@@ -67,7 +67,8 @@ def demo(settings: Settings) -> None:
         async def load(url: str) -> None:
             await post_announcements(url, key)
 
-        server.run(ready, listening, load, lambda url: _links(url, key))
+        # A key that the operator supplies is a secret of other places too: only the demo's own is printed.
+        server.run(ready, listening, load, lambda url: _links(url, None if settings.admin_key else key))
 
 
 def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,9 +120,10 @@ def _write(path: Path, secret: str) -> None:
         file.write(secret + "\n")
 
 
-def _links(url: str, key: str) -> None:
+def _links(url: str, key: str | None) -> None:
     rows = [(rendered(title), f"{url}{path}") for title, path in LINKS]
-    rows.append((rendered(Text("api_key")), key))
+    if key is not None:
+        rows.append((rendered(Text("api_key")), key))
     # Hangul takes two columns of a terminal.
     width = max(cell_len(title) for title, _ in rows)
     lines = [f"  {set_cell_size(title, width)}  {value}" for title, value in rows]

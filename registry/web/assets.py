@@ -6,15 +6,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from litestar import Response
-from litestar.config.compression import CompressionConfig
 from litestar.datastructures import CacheControlHeader
-from litestar.middleware import DefineMiddleware
-from litestar.middleware.compression import CompressionMiddleware
 from litestar.static_files import create_static_files_router
 
+from registry.api.compression import compression
 from registry.exports.csv import csv_text
 
 FOLDER = Path(__file__).parent / "static"
@@ -27,17 +24,11 @@ def static_url(name: str) -> str:
     return f"/static/{name}?v={digest[:12]}"
 
 
-def _add_security_headers(response: Response[Any]) -> Response[Any]:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
 static_files = create_static_files_router(
     "/static",
     directories=[FOLDER],
     cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-    after_request=_add_security_headers,
-    middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip"))],
+    middleware=[compression],
 )
 
 

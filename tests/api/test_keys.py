@@ -110,11 +110,18 @@ async def private(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> 
 async def test_reading_needs_a_key_where_it_is_not_public(private: Service, slug: str) -> None:
     await private.client.post(f"/v1/deals/{slug}/events", json=registered())
     paths = ["/v1/deals", f"/v1/deals/{slug}", f"/v1/deals/{slug}/events", f"/v1/deals/{slug}/blame", "/v1/events"]
-    paths += ["/v1/organizations", "/v1/totals", "/v1/compare", f"/v1/deals/{slug}/timemap", "/v1/log/checkpoint"]
+    paths += [
+        "/metrics",
+        "/v1/organizations",
+        "/v1/totals",
+        "/v1/compare",
+        f"/v1/deals/{slug}/timemap",
+        "/v1/log/checkpoint",
+    ]
     for path in paths:
         assert (await private.visitor.get(path)).status_code == 401, path
         assert (await private.visitor.get(path, headers=await private.key("read"))).status_code == 200, path
-    for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs/problems"):
+    for path in ("/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/problems"):
         assert (await private.visitor.get(path)).status_code == 200, path
     assert (await private.visitor.options(f"/v1/deals/{slug}/events")).status_code == 204
 

@@ -149,6 +149,9 @@ def logged(
     level, handlers = root.level, root.handlers[:]
     log_to_stderr()
     root.handlers[:] = handlers
+    # The requests of other tests.
+    service.app.state.access_log.write()
+    capsys.readouterr()
 
     def read_log() -> str:
         service.app.state.access_log.write()

@@ -131,12 +131,15 @@ def test_demo_serves_the_deals_and_a_second_start_records_nothing_twice(tmp_path
     assert [line for line in first.out + second.out if line.startswith("ready ")] == [f"ready {url}\n", second.out[0]]
 
 
-def test_demo_uses_the_next_free_port_and_reports_it(tmp_path: Path) -> None:
+def test_demo_uses_the_next_free_port_and_does_not_print_a_supplied_key(tmp_path: Path) -> None:
+    key = "supplied-by-the-operator-" + "x" * 32
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        with started("demo", "--port", str(taken), "--data-dir", tmp_path / "data") as running:
+        with started("demo", "--port", str(taken), "--data-dir", tmp_path / "data", REGISTRY_ADMIN_KEY=key) as running:
             running.wait_for(f"Port {taken} is in use")
             assert running.url() != f"http://127.0.0.1:{taken}"
+            running.wait_for("Ctrl-C stops the service.")
+            assert key not in "".join(running.out + running.err)
 
 
 def test_serve_reports_a_port_in_use(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncCli
     for forged, headers in (
         ({**typed, "csrf": "0" * 64}, {}),
         ({**typed, "csrf": ""}, {}),
+        ({**typed, "csrf": "위조"}, {}),
         (typed, {"Origin": "https://evil.example"}),
         (typed, {"Sec-Fetch-Site": "cross-site"}),
         (typed, {"Origin": "null"}),
