@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -11,7 +12,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
-from msgspec import Struct
+from msgspec import Struct, field
 
 from registry import api, web
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
@@ -55,6 +56,12 @@ class Services(Struct):
     webhooks: Webhooks
     evidence: Evidence
     metrics: Metrics
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end_streams(self) -> None:
+        """End the event streams and the imports: the service stops, and its server waits for open responses."""
+        self.stopping.set()
+        self.feed.end()
 
 
 # The names under which handlers ask for them.
@@ -73,6 +80,7 @@ DEPENDENCIES = {
     "webhooks": "webhooks",
     "evidence": "evidence",
     "metrics": "metrics",
+    "stopping": "stopping",
 }
 
 

@@ -232,7 +232,7 @@ class IdConflict(RegistryError):
 
 
 class Overloaded(RegistryError):
-    """The write queue is full, or all connections or the memory for request bodies are in use."""
+    """The write queue is full, all connections or the memory for request bodies are in use, or the service stops."""
 
     code = "overloaded"
 

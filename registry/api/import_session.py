@@ -132,16 +132,18 @@ def decode_line(line: NumberedLine, key: Key, *, low_priority: bool = True) -> A
 class ImportSession:
     """One running import."""
 
-    def __init__(self, recorder: Recorder, key: Key, language: str = DEFAULT_LANGUAGE) -> None:
+    def __init__(self, recorder: Recorder, key: Key, stopping: asyncio.Event, language: str = DEFAULT_LANGUAGE) -> None:
         self._recorder = recorder
         self._key = key
+        self._stopping = stopping
         self._language = language
         self._window: asyncio.Queue[_PendingLine | None] = asyncio.Queue(WINDOW)
         self._results = _ResultBuffer()
 
     async def run(self, lines: AsyncIterator[NumberedLine]) -> AsyncIterator[bytes]:
         """Record the lines and yield their results; reading and writing do not wait for each other."""
-        tasks = [asyncio.create_task(self._read(lines)), asyncio.create_task(self._write_results())]
+        reading = asyncio.create_task(self._read(lines))
+        tasks = [reading, asyncio.create_task(self._write_results()), asyncio.create_task(self._stop(reading))]
         try:
             async for chunk in self._results.read():
                 yield chunk
@@ -167,8 +169,17 @@ class ImportSession:
         except RegistryError as error:
             # The lines that have arrived are recorded; the last result says why there are no more.
             await self._window.put(_PendingLine(number + 1, None, error))
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            await self._window.put(_PendingLine(number + 1, None, Overloaded("stopping")))
         finally:
             await self._window.put(None)
+
+    async def _stop(self, reading: asyncio.Task[None]) -> None:
+        """End the reading once the service stops: a stopping service waits for its open responses."""
+        await self._stopping.wait()
+        reading.cancel()
 
     async def _submit(self, line: NumberedLine) -> _PendingLine:
         try:

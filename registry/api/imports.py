@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from litestar import Controller, Response, post
@@ -47,7 +48,12 @@ class ImportsController(Controller):
         opt={UNCOMPRESSED: True},
     )
     async def post_import(
-        self, request: Request, recorder: NamedDependency[Recorder], atomic: Atomic = False, dry_run: DryRun = False
+        self,
+        request: Request,
+        recorder: NamedDependency[Recorder],
+        stopping: NamedDependency[asyncio.Event],
+        atomic: Atomic = False,
+        dry_run: DryRun = False,
     ) -> Response[str]:
         """Record many announcements, one on each line, each with its `deal` (or `organization`).
 
@@ -58,7 +64,7 @@ class ImportsController(Controller):
         content_type = require_content_type(request, *NDJSON)
         if atomic or dry_run:
             return await _import_atomically(request, recorder, content_type, dry_run=dry_run)
-        session = ImportSession(recorder, request.auth, language_of(request))
+        session = ImportSession(recorder, request.auth, stopping, language_of(request))
         return _DuplexStream(session.run(body_lines(request)))
 
 

@@ -190,8 +190,7 @@ async def _serve(
 
     class Server(HttpServer):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # End the event streams first: uvicorn waits for open responses.
-            app.state.services.feed.end()
+            app.state.services.end_streams()
             await super().shutdown(sockets)
 
     server = Server(app, settings.trusted_proxies)

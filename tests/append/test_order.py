@@ -54,7 +54,7 @@ async def import_lines(held: Recorder, first: str) -> object:
             yield NumberedLine(n + 1, msgspec.json.encode({"deal": f"imported-{n}", **REGISTERED}))
 
     key = Key("test", "test", frozenset({"record"}))
-    results = b"".join([piece async for piece in ImportSession(held, key).run(lines())])
+    results = b"".join([piece async for piece in ImportSession(held, key, asyncio.Event()).run(lines())])
     assert results.count(b'"status":201') == 3
     return results
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import msgspec
 import psutil
 import pytest
 from msgspec import Struct
@@ -27,6 +28,8 @@ from registry.cli import demo
 from registry.domain.calendar import Calendar
 from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
+from tests.api.announcements import registered
+from tests.api.conftest import ADMIN_KEY
 from tests.conftest import PATIENCE, ScratchDatabase
 
 REGISTRY = Path(sys.executable).with_name("registry")
@@ -160,6 +163,33 @@ def test_serve_starts_the_bundled_postgres_stops_it_on_a_signal_and_logs_json(tm
     assert running.out == [running.out[0]]
     for line in running.err:
         assert json.loads(line)["level"]
+
+
+def test_stopping_service_ends_streams_and_imports(tmp_path: Path) -> None:
+    line = msgspec.json.encode({"deal": "first-line", **registered()}) + b"\n"
+    head = (
+        f"POST /v1/import HTTP/1.1\r\nHost: registry\r\nAuthorization: Bearer {ADMIN_KEY}\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {2 * len(line)}\r\n\r\n"
+    )
+    with started("serve", "--data-dir", tmp_path / "data", REGISTRY_PORT="0", REGISTRY_ADMIN_KEY=ADMIN_KEY) as running:
+        url = httpx.URL(running.url())
+        with (
+            httpx.stream("GET", url.join("/v1/events/stream"), timeout=PATIENCE) as events,
+            socket.create_connection((url.host, url.port or 80), PATIENCE) as half_sent,
+        ):
+            half_sent.sendall(head.encode() + line)
+            received = b""
+            while b'"position"' not in received:
+                received += half_sent.recv(65_536)
+            running.process.send_signal(signal.SIGTERM)
+            while more := half_sent.recv(65_536):
+                received += more
+            assert b"retry:" in events.read()
+            assert running.process.wait(PATIENCE) in (0, 143)
+    first, last = [json.loads(text) for text in re.findall(rb"{.*}", received)]
+    assert (first["line"], first["status"]) == (1, 201)
+    assert (last["line"], last["status"], last["code"]) == (2, 503, "overloaded")
+    assert {json.loads(entry)["level"] for entry in running.err} <= {"info"}
 
 
 def test_serve_continues_when_its_postgres_is_killed(tmp_path: Path) -> None:
