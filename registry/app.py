@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -23,6 +24,7 @@ from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
 from registry.domain.calendar import Calendar
+from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
@@ -32,6 +34,7 @@ from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.replicas import ReadServers
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
@@ -89,53 +92,86 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
     """Open the pools and start the background tasks; stop them on exit."""
     assert settings.database_url is not None
     calendar = Calendar(settings.time_zone)
+    open_pool = partial(postgres.pool, pooling=settings.pooling)
+    continuity = ContinuityGuard(settings.data_dir / MARK_FILE)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
-            await postgres.pool(settings.database_url, name="registry", timeout=STATEMENT_SECONDS)
+            await open_pool(
+                settings.database_url, name="registry", max_size=settings.pool_size, timeout=STATEMENT_SECONDS
+            )
         )
         owner = None
         if settings.owner_url is not None:
             owner = await stack.enter_async_context(
                 await postgres.pool(settings.owner_url, name="registry owner", min_size=0, max_size=2)
             )
+        # A replica may be down when the service starts.
         replicas = [
-            await stack.enter_async_context(await postgres.pool(url, name="registry reads", read_only=True))
+            await stack.enter_async_context(
+                await open_pool(
+                    url,
+                    name="registry reads",
+                    min_size=0,
+                    max_size=settings.pool_size,
+                    timeout=STATEMENT_SECONDS,
+                    read_only=True,
+                )
+            )
             for url in settings.replica_urls
         ]
         # The recorder has connections of its own, so that slow reads do not delay it.
-        recorder_pool = await postgres.pool(
-            settings.database_url,
-            name="registry recorder",
-            min_size=1,
-            max_size=3,
-            timeout=STATEMENT_SECONDS,
-            by_key=True,
+        recorder_pool = await stack.enter_async_context(
+            await open_pool(
+                settings.database_url,
+                name="registry recorder",
+                min_size=1,
+                max_size=settings.recorder_pool_size,
+                timeout=STATEMENT_SECONDS,
+                by_key=True,
+            )
         )
+        # Evidence too, and without a timeout: its first statement reads every stream.
+        evidence_pool = await stack.enter_async_context(
+            await open_pool(
+                settings.database_url, name="registry evidence", min_size=1, max_size=settings.evidence_pool_size
+            )
+        )
+
+        async def reconnect() -> None:
+            """Connect again before the next statement: another server may have become the primary."""
+            for connected in (pool, recorder_pool, evidence_pool):
+                await connected.expire_connections()
+
+        continuity.lost_listeners.append(reconnect)
+        await stack.enter_async_context(continuity.watching(pool))
         rates = RateCache(settings.rate_sources)
         recorder = Recorder(
-            await stack.enter_async_context(recorder_pool),
+            recorder_pool,
             owner,
             clock_tolerance=timedelta(seconds=settings.clock_tolerance),
             calendar=calendar,
             rates=rates,
+            continuity=continuity,
         )
         await stack.enter_async_context(recorder)
-        # Evidence too, and without a timeout: its first statement reads every stream.
-        evidence_pool = await postgres.pool(settings.database_url, name="registry evidence", min_size=1, max_size=4)
         evidence = Evidence(
-            await stack.enter_async_context(evidence_pool),
+            evidence_pool,
             settings.signing_key,
             settings.log_origin,
             export=settings.checkpoint_export,
             seconds=settings.checkpoint_seconds,
+            continuity=continuity,
         )
         recorder.commit_listeners.append(evidence.committed)
         await stack.enter_async_context(evidence)
-        feed = await stack.enter_async_context(Feed(pool))
+        feed = await stack.enter_async_context(Feed(pool, use_notify=not settings.transaction_pooler))
         recorder.commit_listeners.append(feed.on_commit)
         webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
-        streams = StreamReader(pool, replicas, calendar, rates)
+        servers = await stack.enter_async_context(
+            ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)
+        )
+        streams = StreamReader(servers, calendar, rates, continuity)
         organizations = OrganizationQueries(streams)
         yield Services(
             settings=settings,

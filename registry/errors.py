@@ -264,6 +264,12 @@ class LogCorrupt(RegistryError):
     code = "log_corrupt"
 
 
+class LogRewound(RegistryError):
+    """The log lacks an event that was acknowledged or signed. An operator decides what to do."""
+
+    code = "log_rewound"
+
+
 class EvidenceUnavailable(RegistryError):
     """The signer cannot sign a checkpoint now."""
 

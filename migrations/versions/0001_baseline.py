@@ -86,6 +86,43 @@ CREATE TABLE verifications (
 )
 """
 
+# A log that ended before an event which a service had acknowledged or read (`seen`), or before a checkpoint that it had
+# signed (`signed`). While one is not decided, no event can be appended. Only the owner can decide one (`registry log
+# accept`).
+CREATE_LOG_INCIDENTS = """
+CREATE TABLE log_incidents (
+    number       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    noticed_at   timestamptz NOT NULL,
+    kind         text        NOT NULL CHECK (kind IN ('seen', 'signed')),
+    position     bigint      NOT NULL,
+    leaf_hash    text        NOT NULL,
+    log_position bigint      NOT NULL,
+    decided_at   timestamptz,
+    decided_by   text,
+    reason       text,
+    CHECK ((decided_at IS NULL) = (decided_by IS NULL)),
+    CHECK ((decided_at IS NULL) = (reason IS NULL))
+)
+"""
+
+# SQLSTATE RG001 stands for an open incident: it belongs to no class of Postgres.
+CREATE_REFUSE_APPEND = """
+CREATE FUNCTION refuse_append_to_rewound_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM log_incidents WHERE decided_at IS NULL) THEN
+        RAISE EXCEPTION 'the log is rewound: an operator decides with registry log accept' USING ERRCODE = 'RG001';
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+PROTECT_REWOUND_LOG = """
+CREATE TRIGGER events_need_a_whole_log
+    BEFORE INSERT ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_append_to_rewound_log()
+"""
+
 CREATE_REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -798,6 +835,9 @@ STATEMENTS = (
     CREATE_TILES,
     CREATE_CHECKPOINTS,
     CREATE_VERIFICATIONS,
+    CREATE_LOG_INCIDENTS,
+    CREATE_REFUSE_APPEND,
+    PROTECT_REWOUND_LOG,
     CREATE_REFUSE_CHANGE,
     CREATE_REFUSE_CONTENT_CHANGE,
     CREATE_REDACT_EVENT,

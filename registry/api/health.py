@@ -18,7 +18,7 @@ from registry.api.middleware import Metrics
 from registry.api.openapi import reading
 from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
-from registry.errors import ClockUnsafe
+from registry.errors import ClockUnsafe, LogRewound
 from registry.infra import postgres
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
@@ -47,10 +47,11 @@ class HealthController(Controller):
         recorder: NamedDependency[Recorder],
         streams: NamedDependency[StreamReader],
     ) -> RawResponse[schemas.Readiness]:
-        """Postgres answers, its schema is this version's, the clock can be trusted, and the recorder runs."""
+        """Postgres answers, its schema fits, the log is whole, the clock can be trusted, and the recorder runs."""
         checks: dict[str, Any] = {
             "database": False,
             "migrations": False,
+            "log": False,
             "clock": False,
             "recorder": recorder.is_running,
         }
@@ -59,16 +60,18 @@ class HealthController(Controller):
                 checks["migrations"] = await postgres.migration_head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
+                    await recorder.continuity.check(pool)
+                    checks["log"] = True
                     of_clock = await recorder.clock_guard.check(pool)
                     checks["clock"] = True
                     of_rates = rates_warning(await streams.latest_rates(), datetime.now(UTC).date())
                     if warnings := [str(warning) for warning in (of_clock, of_rates) if warning is not None]:
                         checks["warnings"] = warnings
-        except ClockUnsafe as error:
+        except (ClockUnsafe, LogRewound) as error:
             checks["reason"] = str(error)
         except Exception as error:
             checks["reason"] = type(error).__name__
-        ready = all(checks[name] for name in ("database", "migrations", "clock", "recorder"))
+        ready = all(checks[name] for name in ("database", "migrations", "log", "clock", "recorder"))
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
         return json_response(body, headers, 200 if ready else 503)

@@ -60,6 +60,7 @@ PROBLEMS: dict[str, Problem] = {
     "overloaded": Problem(503, retry_after=1),
     "database_lost": Problem(503, retry_after=5),
     "clock_unsafe": Problem(503, retry_after=60),
+    "log_rewound": Problem(503, retry_after=60),
     "evidence_unavailable": Problem(503, retry_after=30),
     "redaction_unavailable": Problem(503, retry_after=3600),
 }

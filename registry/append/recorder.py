@@ -27,8 +27,16 @@ from registry.append.batch import Batch
 from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.domain.calendar import Calendar
-from registry.errors import ClockUnsafe, DatabaseUnavailable, Overloaded, RedactionUnavailable, RegistryError
-from registry.events import store
+from registry.errors import (
+    ClockUnsafe,
+    DatabaseUnavailable,
+    LogRewound,
+    Overloaded,
+    RedactionUnavailable,
+    RegistryError,
+)
+from registry.events import continuity, store
+from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres
@@ -71,6 +79,7 @@ class Recorder:
 
     Attributes:
         clock_guard: Decides whether the clock can be trusted; see `append/clock.py`.
+        continuity: Decides whether the log is whole; see `events/continuity.py`.
         calendar: Decides which day is today.
         commit_listeners: Called with the log's head after each commit.
         last_batch_size: Number of events of the last batch.
@@ -85,12 +94,14 @@ class Recorder:
         clock_tolerance: timedelta = DEFAULT_TOLERANCE,
         calendar: Calendar | None = None,
         rates: RateCache | None = None,
+        continuity: ContinuityGuard | None = None,
     ) -> None:
         """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
         self._pool = pool
         self._owner = owner
         self.calendar = calendar or Calendar()
         self.clock_guard = ClockGuard(clock_tolerance, clock=clock)
+        self.continuity = continuity or ContinuityGuard()
         self._queue: deque[_QueuedSubmission] = deque()
         self._import_queue: deque[_QueuedSubmission] = deque()
         self._queued_bytes = 0
@@ -238,7 +249,7 @@ class Recorder:
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
                         await batch.write(connection)
-        except ClockUnsafe as error:
+        except (ClockUnsafe, LogRewound) as error:
             log.warning("append refused", error=str(error), submissions=len(submissions))
             _reject_futures(submissions, error)
             return
@@ -322,6 +333,7 @@ class Recorder:
                     self._frontier.append(leaf)
                 self._head = head
                 return
+        await self.continuity.check(connection)
         self._cache.clear()
         self._frontier = await load_frontier(connection, head.position)
         self._head = head
@@ -335,6 +347,9 @@ class Recorder:
         self, submissions: Sequence[_QueuedSubmission], batch: Batch | None, error: Exception, *, retry: bool
     ) -> bool:
         """Handle a failed commit: return True if the batch is in the log, else reply to its submissions."""
+        if continuity.is_refused_append(error):
+            _reject_futures(submissions, LogRewound("refused"))
+            return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
             committed = await self._was_committed(batch)
@@ -374,6 +389,7 @@ class Recorder:
         """Update the caches after a commit, and call the listeners."""
         self.clock_guard.appended()
         self._head = batch.new_head
+        self.continuity.note(self._head)
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)
         for name, stream in batch.streams.items():

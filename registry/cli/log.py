@@ -10,8 +10,13 @@ from typing import Annotated, TypeVar
 import typer
 
 from registry.cli import server
-from registry.cli.options import with_settings
+from registry.cli.options import AsJson, show, with_settings
+from registry.cli.texts import Text, rendered
+from registry.errors import DatabaseUnusable, NotFound
+from registry.events import continuity
+from registry.events.continuity import Incident
 from registry.infra import postgres
+from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
 from registry.transparency.checkpoint import Checkpoint, parse_note
 from registry.transparency.checkpoint_store import export_checkpoint
@@ -56,6 +61,67 @@ def rotate_key(settings: Settings) -> None:
     key = Signer(settings.signing_key, settings.log_origin).rotate()
     _in(settings, lambda evidence: evidence.checkpoint())
     typer.echo(str(key))
+
+
+@group.command()
+@with_settings("database_url", "owner_url", "data_dir")
+def incidents(settings: Settings, as_json: AsJson = False) -> None:
+    """List the times at which the log lacked events that a service had acknowledged or signed, and what was decided."""
+
+    async def read(owner: Pool) -> list[Incident]:
+        return await continuity.incidents(owner)
+
+    show([_incident_row(incident) for incident in _with_owner(settings, read)], as_json=as_json)
+
+
+@group.command()
+@with_settings("database_url", "owner_url", "data_dir")
+def accept(
+    settings: Settings,
+    reason: Annotated[str, typer.Option(help="Why the events cannot be restored; kept with the incident.")],
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    as_json: AsJson = False,
+) -> None:
+    """Accept that events are lost, after an attempt to restore them: all services then go on with the log as it is."""
+    if not reason.strip() or not by.strip():
+        raise typer.BadParameter(rendered(Text("incident_reason")))
+
+    async def decide(owner: Pool) -> list[Incident]:
+        return await continuity.accept(owner, by.strip(), reason.strip())
+
+    decided = _with_owner(settings, decide)
+    if not decided:
+        raise NotFound("incident")
+    show([_incident_row(incident) for incident in decided], as_json=as_json)
+
+
+def _incident_row(incident: Incident) -> dict[str, str]:
+    return {
+        "number": str(incident.number),
+        "noticed": f"{incident.noticed_at:%Y-%m-%d %H:%M:%S}",
+        "lacked": f"{incident.kind} {incident.position}",
+        "log ended at": str(incident.log_position),
+        "decided by": incident.decided_by or "",
+        "reason": incident.reason or "",
+    }
+
+
+def _with_owner(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
+    """Run a function with a pool of the role that owns the tables.
+
+    Raises:
+        DatabaseUnusable: No owner's URL is given, or the database does not answer.
+    """
+
+    async def connected(url: str) -> T:
+        with server.readable_errors():
+            async with await postgres.pool(url, name="registry log", min_size=1, max_size=1) as pool:
+                return await work(pool)
+
+    with server.database(settings) as ready:
+        if ready.owner_url is None:
+            raise DatabaseUnusable("no_owner")
+        return asyncio.run(connected(ready.owner_url))
 
 
 def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:

@@ -94,8 +94,10 @@ class _Listener:
 class Feed:
     """Delivers new events to listeners. One per process."""
 
-    def __init__(self, pool: Pool, queries: LogQueries | None = None) -> None:
+    def __init__(self, pool: Pool, queries: LogQueries | None = None, *, use_notify: bool = True) -> None:
+        """Without `use_notify` (behind a pooler in transaction mode), polling finds the commits of other processes."""
         self._pool = pool
+        self._use_notify = use_notify
         # Reads from the primary: a replica may lack what was just delivered.
         self._queries = queries or LogQueries(StreamReader(pool))
         self._position: int | None = None
@@ -107,10 +109,9 @@ class Feed:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Feed:
-        self._tasks = [
-            asyncio.create_task(self._poll_loop(), name="feed"),
-            asyncio.create_task(self._listen_for_notify(), name="feed wake-up"),
-        ]
+        self._tasks = [asyncio.create_task(self._poll_loop(), name="feed")]
+        if self._use_notify:
+            self._tasks.append(asyncio.create_task(self._listen_for_notify(), name="feed wake-up"))
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -41,8 +41,10 @@ POLL_SECONDS = 2.0
 # Events read at once for a webhook.
 PAGE = 100
 
-TRY_DELIVERY_LOCK = "SELECT pg_try_advisory_lock(3380641975160211475)"
-RELEASE_DELIVERY_LOCK = "SELECT pg_advisory_unlock(3380641975160211475)"
+# A lock of a transaction, not of a session: it also works through a pooler in transaction mode. The transaction stays
+# open and idle while this process delivers; it holds no snapshot.
+KEEP_TRANSACTION_OPEN = "SET LOCAL idle_in_transaction_session_timeout = 0"
+TRY_DELIVERY_LOCK = "SELECT pg_try_advisory_xact_lock(3380641975160211475)"
 
 
 class Webhooks:
@@ -192,15 +194,10 @@ class Webhooks:
 
     @asynccontextmanager
     async def _acquire_leadership(self) -> AsyncIterator[bool]:
-        """Take the delivery lock. Yields whether this process has it; it lasts as long as the connection."""
-        async with self._pool.acquire() as connection:
-            is_leader = bool(await connection.fetchval(TRY_DELIVERY_LOCK))
-            try:
-                yield is_leader
-            finally:
-                with suppress(*postgres.ERRORS):
-                    if is_leader:
-                        await connection.execute(RELEASE_DELIVERY_LOCK)
+        """Take the delivery lock. Yields whether this process has it; it lasts as long as the transaction."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(KEEP_TRANSACTION_OPEN)
+            yield bool(await connection.fetchval(TRY_DELIVERY_LOCK))
 
     async def _deliver(self) -> bool:
         """Send what is due to each webhook. Returns False if there are no webhooks."""

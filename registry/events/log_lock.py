@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+import asyncpg
+
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
 
@@ -55,7 +57,11 @@ async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterato
     """
     try:
         with terminate_on_timeout(connection):
-            await connection.execute(LOCK, timeout=patience)
+            try:
+                await connection.execute(LOCK, timeout=patience)
+            except asyncpg.FeatureNotSupportedError as error:
+                # A standby, such as a former primary, refuses READ WRITE with a state of its own (0A000).
+                raise asyncpg.ReadOnlySQLTransactionError(str(error)) from error
             yield
             await connection.execute("COMMIT")
     except BaseException:

@@ -94,13 +94,42 @@ BY_ID = f"""{_COLUMNS}
  WHERE e.id = ANY ($1::uuid[])
 """
 
-# The log from a known head on, including that head.
-FROM_LATEST = """
-SELECT position, stream, version, leaf_hash, recorded_at
-  FROM events
- WHERE position >= $1
- ORDER BY position
- LIMIT $2
+# In one snapshot: the log from a known head on, including that head, and the heads of the streams of $3. Two statements
+# could read two servers behind one address, and a stream's head of the older one would be taken for the newer log's.
+HEADS_SINCE = """
+(SELECT false AS is_head, position, stream, version, leaf_hash, recorded_at
+   FROM events
+  WHERE position >= $1
+  ORDER BY position
+  LIMIT $2)
+UNION ALL
+SELECT true, e.position, s.stream, e.version, e.leaf_hash, e.recorded_at
+  FROM unnest($3::text[]) AS s (stream)
+       CROSS JOIN LATERAL (
+           SELECT position, version, leaf_hash, recorded_at
+             FROM events
+            WHERE stream = s.stream
+            ORDER BY version DESC
+            LIMIT 1
+       ) AS e
+"""
+
+# In one snapshot: the last event of the log, and the heads of the streams of $1.
+HEADS = """
+(SELECT false AS is_head, position, stream, version, leaf_hash, recorded_at
+   FROM events
+  ORDER BY position DESC
+  LIMIT 1)
+UNION ALL
+SELECT true, e.position, s.stream, e.version, e.leaf_hash, e.recorded_at
+  FROM unnest($1::text[]) AS s (stream)
+       CROSS JOIN LATERAL (
+           SELECT position, version, leaf_hash, recorded_at
+             FROM events
+            WHERE stream = s.stream
+            ORDER BY version DESC
+            LIMIT 1
+       ) AS e
 """
 
 HEADS_OF_STREAMS_WITH = """
@@ -236,20 +265,50 @@ async def stream_sizes(connection: Connection | Pool, after: str, limit: int) ->
 StreamHeadRow: TypeAlias = tuple[int, bytes, int]
 
 
-async def stream_heads_since(
-    connection: Connection | Pool, known: Head, limit: int
-) -> tuple[Head, dict[str, StreamHeadRow]] | None:
-    """The log's head, and the heads of the streams that have changed since the head was `known`.
+class LogHeads(Struct, frozen=True):
+    """One snapshot of heads.
 
-    None if there are more than `limit` new events, or if `known` is not in this log, which happens after a failover.
+    Attributes:
+        log: The log's head.
+        streams: The heads of the streams that were asked for; those that do not exist are missing.
+        moved: The heads of the streams that have changed since the known head.
     """
-    rows = await connection.fetch(FROM_LATEST, known.position, limit + 1)
-    if known.position and (not rows or rows[0]["leaf_hash"] != known.leaf_hash):
+
+    log: Head
+    streams: dict[str, StreamHeadRow]
+    moved: dict[str, StreamHeadRow]
+
+
+async def heads_since(connection: Connection, known: Head, limit: int, names: Sequence[str]) -> LogHeads | None:
+    """The log's head, what has changed since the head was `known`, and the heads of these streams.
+
+    None if there are more than `limit` new events, or if `known` is not in this log: on a server that lags, or after
+    the loss of events.
+    """
+    rows = await connection.fetch(HEADS_SINCE, known.position, limit + 1, list(names))
+    new = [row for row in rows if not row["is_head"]]
+    if known.position and (not new or new[0]["leaf_hash"] != known.leaf_hash):
         return None
-    if len(rows) > limit:
+    if len(new) > limit:
         return None
-    head = Head(rows[-1]["position"], rows[-1]["leaf_hash"], rows[-1]["recorded_at"]) if rows else known
-    return head, {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
+    return LogHeads(_head(new[-1]) if new else known, _stream_heads(rows, is_head=True), _stream_heads(new))
+
+
+async def heads(connection: Connection, names: Sequence[str]) -> LogHeads:
+    """The log's head and the heads of these streams."""
+    rows = await connection.fetch(HEADS, list(names))
+    last = [row for row in rows if not row["is_head"]]
+    return LogHeads(_head(last[0]) if last else Head(0, None, None), _stream_heads(rows, is_head=True), {})
+
+
+def _head(row: Any) -> Head:
+    return Head(row["position"], row["leaf_hash"], row["recorded_at"])
+
+
+def _stream_heads(rows: Sequence[Any], *, is_head: bool = False) -> dict[str, StreamHeadRow]:
+    return {
+        row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows if row["is_head"] is is_head
+    }
 
 
 async def current_stream_heads(connection: Connection | Pool, names: Sequence[str]) -> dict[str, StreamHeadRow]:

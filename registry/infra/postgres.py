@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
+from msgspec import Struct
 
 from registry.errors import DatabaseUnusable, MigrationFailed, PostgresTooOld
 from registry.infra.problems import DatabaseProblem
@@ -32,7 +33,7 @@ MIGRATION_LOCK = 7_310_461_908_512_337
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60
 
-EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "exchange_rates")
+EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "exchange_rates", "log_incidents")
 """The tables to which the application's role may only add rows."""
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -85,6 +86,23 @@ def is_connection_lost(error: BaseException) -> bool:
     return isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
+class Pooling(Struct, frozen=True, kw_only=True):
+    """What stands between the service and Postgres.
+
+    Attributes:
+        transaction_pooler: A pooler in transaction mode: a session lasts for one transaction, so nothing is set for a
+            session, and LISTEN does not work.
+        prepared_statements: Whether statements are prepared once for each connection. A pooler in transaction mode must
+            support them (PgBouncer 1.21 and later, with max_prepared_statements).
+    """
+
+    transaction_pooler: bool = False
+    prepared_statements: bool = True
+
+
+DIRECT = Pooling()
+
+
 async def pool(
     url: str,
     *,
@@ -94,6 +112,7 @@ async def pool(
     timeout: float | None = None,  # noqa: ASYNC109 - a statement's, enforced by asyncpg
     read_only: bool = False,
     by_key: bool = False,
+    pooling: Pooling = DIRECT,
 ) -> asyncpg.Pool[asyncpg.Record]:
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
@@ -101,20 +120,42 @@ async def pool(
     is idle for IDLE_SECONDS, so that a process that freezes with the log's lock blocks others no longer than that.
 
     Args:
+        min_size: Connections that are opened at once. With 0 the server may be down.
         timeout: Seconds that a statement may take.
         read_only: For replicas.
         by_key: For pools whose statements all look up a few rows by key. Their plans must not depend on the size that
             a table had when the plan was made.
+        pooling: What stands between the service and Postgres.
 
     Raises:
         OSError, asyncpg.PostgresError: The server does not answer.
         PostgresTooOld: The server is older than OLDEST_MAJOR.
     """
-    settings = {
-        "application_name": name,
-        "timezone": "UTC",
-        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-    }
+    made = await asyncpg.create_pool(
+        url,
+        min_size=min(min_size, max_size),
+        max_size=max_size,
+        timeout=CONNECT_SECONDS,
+        command_timeout=timeout,
+        server_settings=_session_settings(name, read_only=read_only, by_key=by_key, pooling=pooling),
+        reset=_skip_session_reset,
+        **({} if pooling.prepared_statements else {"statement_cache_size": 0}),
+    )
+    if min_size:
+        async with made.acquire() as connection:
+            found = connection.get_server_version()
+        if found.major < OLDEST_MAJOR:
+            await made.close()
+            raise PostgresTooOld(found=f"{found.major}.{found.minor}", oldest=OLDEST_MAJOR)
+    return made
+
+
+def _session_settings(name: str, *, read_only: bool, by_key: bool, pooling: Pooling) -> dict[str, str]:
+    settings = {"application_name": name, "timezone": "UTC"}
+    if pooling.transaction_pooler:
+        # PgBouncer refuses other startup parameters (docs/cluster.md has the roles' settings that replace them).
+        return settings
+    settings["idle_in_transaction_session_timeout"] = f"{IDLE_SECONDS}s"
     if read_only:
         settings["default_transaction_read_only"] = "on"
     if by_key:
@@ -122,21 +163,7 @@ async def pool(
         # import each batch took four times as long.
         settings |= {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
         settings["plan_cache_mode"] = "force_generic_plan"
-    made = await asyncpg.create_pool(
-        url,
-        min_size=min_size,
-        max_size=max_size,
-        timeout=CONNECT_SECONDS,
-        command_timeout=timeout,
-        server_settings=settings,
-        reset=_skip_session_reset,
-    )
-    async with made.acquire() as connection:
-        found = connection.get_server_version()
-    if found.major < OLDEST_MAJOR:
-        await made.close()
-        raise PostgresTooOld(found=f"{found.major}.{found.minor}", oldest=OLDEST_MAJOR)
-    return made
+    return settings
 
 
 async def _skip_session_reset(connection: object) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
+from registry.infra.postgres import Pooling
 from registry.infra.problems import SettingProblem
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 
@@ -43,6 +44,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     owner_url: str | None = None
     replica_urls: tuple[str, ...] = ()
+    replica_max_lag: int = 10
+    pool_size: int = 10
+    recorder_pool_size: int = 3
+    evidence_pool_size: int = 4
+    transaction_pooler: bool = False
+    prepared_statements: bool = True
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8000
@@ -82,6 +89,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         data_dir: Path = known.pop("data_dir", None) or default_data_dir(environ)
         signing_key: Path = known.pop("signing_key", None) or data_dir / "signing.key"
         return cls(data_dir=data_dir, signing_key=signing_key, **known)
+
+    @property
+    def pooling(self) -> Pooling:
+        """What stands between the service and Postgres."""
+        return Pooling(transaction_pooler=self.transaction_pooler, prepared_statements=self.prepared_statements)
 
     def __repr__(self) -> str:
         shown = {
@@ -128,6 +140,12 @@ def _port(text: str) -> int:
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text):
         raise _InvalidValue(SettingProblem("seconds", value=text))
+    return int(text)
+
+
+def _connections(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not int(text):
+        raise _InvalidValue(SettingProblem("connections", value=text))
     return int(text)
 
 
@@ -232,6 +250,18 @@ SETTINGS = {
     ),
     "owner_url": Setting(_postgres_url, "URL of the role that owns the tables, for migrations and redactions."),
     "replica_urls": Setting(_postgres_urls, "URLs of read replicas, separated by spaces."),
+    "replica_max_lag": Setting(_seconds, "Seconds that a read replica may lag and still be read from. Default: 10."),
+    "pool_size": Setting(_connections, "Connections for reads, to the primary and to each replica. Default: 10."),
+    "recorder_pool_size": Setting(_connections, "Connections of the recorder. Default: 3."),
+    "evidence_pool_size": Setting(_connections, "Connections for checkpoints and proofs. Default: 4."),
+    "transaction_pooler": Setting(
+        _parse_bool,
+        "Whether REGISTRY_DATABASE_URL leads through a pooler in transaction mode. Default: false.",
+    ),
+    "prepared_statements": Setting(
+        _parse_bool,
+        "Whether statements are prepared; a pooler in transaction mode must support them. Default: true.",
+    ),
     "data_dir": Setting(_path, "Directory of the bundled server and the signing key."),
     "host": Setting(str, "The address to listen on."),
     "port": Setting(_port, "The port to listen on; 0 for any free port."),

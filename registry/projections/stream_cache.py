@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
 from registry.domain.history import FoldedStream
+from registry.errors import DatabaseUnavailable
 from registry.events import store, write_batch
+from registry.events.continuity import ContinuityGuard
+from registry.events.log_lock import terminate_on_timeout
 from registry.events.types import Recorded
 from registry.infra import postgres
 
@@ -21,6 +24,14 @@ from registry.infra import postgres
 # cheaper to clear the heads and read them again.
 MAX_CACHED_HEADS = 20_000
 MAX_INCREMENTAL_EVENTS = 1_000
+
+# Seconds in which the heads must be read. Less than it takes to fail over (docs/cluster.md).
+HEAD_TIMEOUT_SECONDS = 5.0
+
+# Attempts to read a stream that has the head which was just read, and the seconds between them: behind one address
+# there may be several standbys.
+READ_ATTEMPTS = 5
+READ_RETRY_SECONDS = 0.05
 
 
 def rules_for(stream: str) -> Rules[Any]:
@@ -38,11 +49,16 @@ class HeadLookup:
 
     A caller that comes while a query runs shares the next query, so an answer is never older than the question. At 64
     connections one round trip serves about thirty callers. A query reads the events since the query before it: a stream
-    that has a cached head and no event since needs no other query.
+    that has a cached head and no event since is not asked for again. All that a query returns is of one snapshot.
+
+    Args:
+        pool: The database.
+        continuity: For the primary: the log must not end before the mark of this service.
     """
 
-    def __init__(self, pool: postgres.Pool) -> None:
+    def __init__(self, pool: postgres.Pool, continuity: ContinuityGuard | None = None) -> None:
         self._pool = pool
+        self._continuity = continuity
         self._log_head = write_batch.Head(0, None, None)
         self._stream_heads: dict[str, store.StreamHeadRow] = {}
         # The callers by the stream they ask for; None: for the log.
@@ -88,21 +104,29 @@ class HeadLookup:
         self._task = None
 
     async def _query_heads(self, streams: Sequence[str]) -> dict[str, store.StreamHeadRow]:
-        """The last events of these streams, and `_log_head` as of the same time."""
-        new = await store.stream_heads_since(self._pool, self._log_head, MAX_INCREMENTAL_EVENTS)
-        if new is None:
-            self._stream_heads.clear()
-            self._log_head = await write_batch.head(self._pool)
-        else:
-            self._log_head, moved = new
-            self._stream_heads.update((stream, head) for stream, head in moved.items() if stream in self._stream_heads)
+        """The last events of these streams, and `_log_head` as of the same time.
+
+        An answer that takes longer than HEAD_TIMEOUT_SECONDS is not used: in that time another server may have become
+        the primary, and what a frozen one answers when it wakes up is not the log any more.
+        """
+        mark = self._continuity.mark if self._continuity is not None else None
+        missing = [stream for stream in streams if stream not in self._stream_heads]
+        async with self._pool.acquire(timeout=HEAD_TIMEOUT_SECONDS) as connection:
+            with terminate_on_timeout(connection):
+                async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
+                    read = await store.heads_since(connection, self._log_head, MAX_INCREMENTAL_EVENTS, missing)
+                    if read is None:
+                        self._stream_heads.clear()
+                        read = await store.heads(connection, streams)
+        if self._continuity is not None and mark is not None:
+            self._continuity.observe(read.log, mark)
+            self._continuity.note(read.log)
+        self._log_head = read.log
+        self._stream_heads.update((stream, head) for stream, head in read.moved.items() if stream in self._stream_heads)
+        self._stream_heads.update(read.streams)
         heads = {stream: self._stream_heads[stream] for stream in streams if stream in self._stream_heads}
-        if missing := [stream for stream in streams if stream not in heads]:
-            read = await store.current_stream_heads(self._pool, missing)
-            heads.update(read)
-            self._stream_heads.update(read)
-            while len(self._stream_heads) > MAX_CACHED_HEADS:
-                del self._stream_heads[next(iter(self._stream_heads))]
+        while len(self._stream_heads) > MAX_CACHED_HEADS:
+            del self._stream_heads[next(iter(self._stream_heads))]
         return heads
 
 
@@ -113,8 +137,9 @@ class StreamCache:
     300 MB.
     """
 
-    def __init__(self, limit: int = 40_000) -> None:
+    def __init__(self, limit: int = 40_000, continuity: ContinuityGuard | None = None) -> None:
         self._limit = limit
+        self._continuity = continuity
         self._streams: OrderedDict[str, FoldedStream[Any]] = OrderedDict()
         self._lookups: dict[postgres.Pool, HeadLookup] = {}
         self._events = 0
@@ -157,23 +182,57 @@ class StreamCache:
                 streams[name] = fold_stream(name, events)
         return streams
 
-    def heads(self, pool: postgres.Pool) -> HeadLookup:
+    def heads(self, pool: postgres.Pool, *, is_replica: bool = False) -> HeadLookup:
         """The last events of the log and of streams in the database of a pool."""
         lookup = self._lookups.get(pool)
         if lookup is None:
-            lookup = self._lookups[pool] = HeadLookup(pool)
+            lookup = self._lookups[pool] = HeadLookup(pool, None if is_replica else self._continuity)
         return lookup
 
-    async def load_current(self, pool: postgres.Pool, name: str) -> tuple[FoldedStream[Any] | None, write_batch.Head]:
-        """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""
-        head, log_head = await self.heads(pool).of_stream(name)
+    async def load_current(
+        self, pool: postgres.Pool, name: str, *, is_replica: bool = False
+    ) -> tuple[FoldedStream[Any] | None, write_batch.Head]:
+        """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read.
+
+        Raises:
+            DatabaseUnavailable: The servers behind the pool disagree about the stream.
+        """
+        head, log_head = await self.heads(pool, is_replica=is_replica).of_stream(name)
         if head is None:
             return None, log_head
-        version, leaf_hash, _ = head
-        cached = self.get(name)
-        if cached is not None and cached.version == version and cached.leaf_hash == leaf_hash:
-            return cached, log_head
-        events = (await store.streams(pool, [name]))[name]
-        stream = fold_stream(name, events)
-        self.put(name, stream)
-        return stream, log_head
+        streams = await self.load_heads(pool, {name: head[:2]})
+        return streams[name], log_head
+
+    async def load_heads(
+        self, pool: postgres.Pool, heads: Mapping[str, tuple[int, bytes]]
+    ) -> dict[str, FoldedStream[Any]]:
+        """Return the streams that have these heads (version and leaf hash), or later ones, from the cache or the log.
+
+        Raises:
+            DatabaseUnavailable: The servers behind the pool disagree about a stream.
+        """
+        streams: dict[str, FoldedStream[Any]] = {}
+        stale = []
+        for name, head in heads.items():
+            cached = self.get(name)
+            if cached is not None and (cached.version, cached.leaf_hash) == head:
+                streams[name] = cached
+            else:
+                stale.append(name)
+        for attempt in range(READ_ATTEMPTS):
+            if not stale:
+                break
+            if attempt:
+                await asyncio.sleep(READ_RETRY_SECONDS)
+            lagging = []
+            for name, events in (await store.streams(pool, sorted(stale))).items():
+                version, leaf_hash = heads[name]
+                if len(events) < version or events[version - 1].leaf_hash != leaf_hash:
+                    lagging.append(name)
+                    continue
+                streams[name] = fold_stream(name, events)
+                self.put(name, streams[name])
+            stale = lagging
+        if stale:
+            raise DatabaseUnavailable
+        return {name: streams[name] for name in heads}

@@ -119,7 +119,7 @@ class DealQueries:
         Raises:
             NotFound, MergedInto: See `state`.
         """
-        head, _ = await self._streams.cache.heads(self._streams.pool()).of_stream(f"deal/{slug}")
+        head = await self._streams.head_of_stream(f"deal/{slug}")
         if head is None:
             raise unknown_deal(slug)
         leaf_hash, today = head[1], self._streams.calendar.today()

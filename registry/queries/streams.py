@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,12 +14,23 @@ from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, resolve_record
 from registry.domain.rates import Rates
+from registry.errors import DatabaseUnavailable
 from registry.events import store
+from registry.events.continuity import ContinuityGuard
+from registry.events.store import StreamHeadRow
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
+from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.exchange_rates import RateCache
-from registry.projections.stream_cache import StreamCache, fold_stream
+from registry.projections.stream_cache import HeadLookup, StreamCache
+from registry.queries.replicas import ReadServers
+
+T = TypeVar("T")
+
+# Seconds that a request waits for its replica to reach the position that it names, before it asks the primary.
+REACH_SECONDS = 0.5
+REACH_RETRY_SECONDS = 0.02
 
 # `date.max` stands for "unbounded" in the projections (asyncpg writes it as infinity), so a query asks for a day less.
 LAST_DAY = date.max - timedelta(days=1)
@@ -47,31 +58,73 @@ class StreamReader:
     """The pools, the stream cache and the calendar that all queries of a process share.
 
     Args:
-        primary: The pool of the database that the recorder writes to.
-        replicas: Pools of read replicas; when there are any, every read goes to one of them.
+        servers: The primary and its replicas, or the pool of the primary.
         calendar: The registry's calendar.
         rates: The process's copy of the exchange rates.
+        continuity: Notices a log that ends before what this service knows.
     """
 
     def __init__(
         self,
-        primary: Pool,
-        replicas: Sequence[Pool] = (),
+        servers: ReadServers | Pool,
         calendar: Calendar | None = None,
         rates: RateCache | None = None,
+        continuity: ContinuityGuard | None = None,
     ) -> None:
-        self._pools = list(replicas) or [primary]
-        self.cache = StreamCache()
+        self.servers = servers if isinstance(servers, ReadServers) else ReadServers(servers)
+        self.cache = StreamCache(continuity=continuity)
         self.calendar = calendar or Calendar()
         self._rates = rates or RateCache()
 
     def pool(self) -> Pool:
-        """Return a pool to read from, chosen at random to spread the load."""
-        return random.choice(self._pools)  # noqa: S311 - not a secret
+        """Return the pool that this request reads from."""
+        return self.servers.current()
 
     async def head(self) -> Head:
         """Return the last event of the log."""
-        return await self.cache.heads(self.pool()).of_log()
+        return await self._first_read(self._head_of)
+
+    async def head_of_stream(self, stream: str) -> StreamHeadRow | None:
+        """Return a stream's version, last leaf hash and last position; None if it does not exist."""
+
+        async def read(pool: Pool) -> StreamHeadRow | None:
+            head, _ = await self._heads(pool).of_stream(stream)
+            return head
+
+        return await self._first_read(read)
+
+    def _heads(self, pool: Pool) -> HeadLookup:
+        return self.cache.heads(pool, is_replica=self.servers.is_replica(pool))
+
+    async def _head_of(self, pool: Pool) -> Head:
+        return await self._heads(pool).of_log()
+
+    async def _first_read(self, read: Callable[[Pool], Awaitable[T]]) -> T:
+        """Read from this request's server; if that is a replica that fails, from the primary.
+
+        Every question begins with such a read, so a replica that has just died costs no request more than this.
+        """
+        pool = self.pool()
+        if not self.servers.is_replica(pool):
+            return await read(pool)
+        try:
+            return await read(pool)
+        except (DatabaseUnavailable, TimeoutError, *postgres.ERRORS) as error:
+            if not (isinstance(error, DatabaseUnavailable) or postgres.is_connection_lost(error)):
+                raise
+            self.servers.lost(pool)
+            return await read(self.servers.use_primary())
+
+    async def _reach(self, position: int | None) -> None:
+        """Read your writes: wait shortly until this request's server has a position, then turn to the primary."""
+        if position is None or not self.servers.is_replica(self.pool()):
+            return
+        deadline = asyncio.get_running_loop().time() + REACH_SECONDS
+        while (await self.head()).position < position:
+            if asyncio.get_running_loop().time() > deadline:
+                self.servers.use_primary()
+                return
+            await asyncio.sleep(REACH_RETRY_SECONDS)
 
     @property
     def rate_imports(self) -> int:
@@ -89,13 +142,16 @@ class StreamReader:
             as_of: The point in time.
             head: The last event of the log, if the caller has it.
         """
-        pool = self.pool()
-        head = head or await self.cache.heads(pool).of_log()
-        return await self._rates.as_of(pool, as_of, head.position)
+        head = head or await self.head()
+        return await self._rates.as_of(self.pool(), as_of, head.position)
 
     async def load(self, stream: str) -> tuple[FoldedStream[Any] | None, Head]:
         """Return a stream as the log has it now, None if it does not exist, and the log's head before it was read."""
-        return await self.cache.load_current(self.pool(), stream)
+
+        async def read(pool: Pool) -> tuple[FoldedStream[Any] | None, Head]:
+            return await self.cache.load_current(pool, stream, is_replica=self.servers.is_replica(pool))
+
+        return await self._first_read(read)
 
     async def merged_deals(self, axis: str, known: int) -> dict[str, str]:
         """Return what each deal merged by a point was merged into.
@@ -125,19 +181,7 @@ class StreamReader:
 
     async def load_heads(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Any]]:
         """Return the streams that have these heads (version and leaf hash), from the cache where it is current."""
-        stale = []
-        streams: dict[str, FoldedStream[Any]] = {}
-        for name, head in heads.items():
-            cached = self.cache.get(name)
-            if cached is not None and (cached.version, cached.leaf_hash) == head:
-                streams[name] = cached
-            else:
-                stale.append(name)
-        if stale:
-            for name, events in (await store.streams(self.pool(), sorted(stale))).items():
-                streams[name] = fold_stream(name, events)
-                self.cache.put(name, streams[name])
-        return {name: streams[name] for name in heads}
+        return await self.cache.load_heads(self.pool(), heads)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out.
@@ -147,6 +191,7 @@ class StreamReader:
         has no recording and takes the day of the first one.
         """
         instant, position = as_of.recorded_at, as_of.position
+        await self._reach(position)
         if instant is None and position is None:
             day = as_of.effective_on or self.calendar.today()
             return ResolvedAsOf(as_of=replace(as_of, effective_on=day), effective_on=day)
@@ -215,6 +260,7 @@ class StreamReader:
             The axis (`p` published, `r` recorded), the point on it (a day's ordinal, or a log position), and the log
             position that the answer is computed at.
         """
+        await self._reach(as_of.position)
         head = await self.head()
         if as_of.published_on is not None:
             return "p", as_of.published_on.toordinal(), head.position

@@ -22,6 +22,7 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
     status: Literal["ready", "not ready"]
     database: bool
     migrations: bool
+    log: bool
     clock: bool
     recorder: bool
     reason: str | UnsetType = UNSET

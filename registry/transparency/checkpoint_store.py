@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from registry.infra.files import write_durably
 from registry.infra.postgres import Connection, Pool
-from registry.transparency.signer import write_durably
 
 INSERT_CHECKPOINT = """
 INSERT INTO checkpoints (size, verifier, note, heads, signed_at)

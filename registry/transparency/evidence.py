@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from registry.domain.history import AsOf
 from registry.errors import EvidenceUnavailable, InvalidParameter, NotFound, RegistryError
 from registry.events import store, write_batch
+from registry.events.continuity import ContinuityGuard
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
@@ -37,7 +38,7 @@ from registry.transparency.merkle import (
     root_tiles,
 )
 from registry.transparency.proofs import Consistency, build_certificate, hex_path, prove_event, witness_request
-from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
+from registry.transparency.signer import SignedTreeContradicted, Signer, SignerRefused, SignerStateCorrupt
 from registry.transparency.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -76,6 +77,7 @@ class Evidence:
         *,
         export: Path | None = None,
         seconds: float = 5,
+        continuity: ContinuityGuard | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pool = pool
@@ -83,6 +85,7 @@ class Evidence:
         self._origin = origin
         self._export_to = export
         self._seconds = seconds
+        self._continuity = continuity or ContinuityGuard()
         self._clock = clock
         self._signing = asyncio.Lock()
         self._sound = False
@@ -146,7 +149,7 @@ class Evidence:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SIGNER_LOCK)
-                head = await write_batch.head(connection)
+                head = await self._continuity.check(connection)
                 newest = await checkpoint_store.load_newest(connection)
                 if newest is not None and not self._key.exists() and not self._public_keys_file().exists():
                     self._sound = True
@@ -160,10 +163,17 @@ class Evidence:
             if str(error) != self._logged_refusal:  # log a persisting refusal once, not every few seconds
                 self._logged_refusal = str(error)
                 log.error("the signer refuses", reason=self._logged_refusal)
+            if isinstance(error, SignedTreeContradicted):
+                await self._report_contradiction(int(str(error.params["signed"])))
             raise EvidenceUnavailable from error
         self._sound, self._logged_refusal = True, ""
         await self._export(head.position, note)
         return True
+
+    async def _report_contradiction(self, signed_size: int) -> None:
+        """Stop all services from recording: the log contradicts a checkpoint of `signed_size` events."""
+        head = await write_batch.head(self._pool)
+        await self._continuity.report(self._pool, "signed", signed_size, "", head.position)
 
     async def _sign_head(self, connection: Connection, head: Head, stored: str | None) -> tuple[str, str]:
         """Sign the checkpoint and the statement of heads. `stored` is the newest checkpoint of the database."""

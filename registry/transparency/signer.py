@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from registry.errors import RegistryError
 from registry.i18n import Parameter
+from registry.infra.files import write_durably
 from registry.transparency.checkpoint import (
     BadKey,
     Checkpoint,
@@ -38,6 +38,10 @@ class SignerRefused(RegistryError):
     """The signer refuses a tree that contradicts what it signed before."""
 
     code = "signer_refused"
+
+
+class SignedTreeContradicted(SignerRefused):
+    """The tree is smaller than one that was signed, or differs from it; `signed` is the size of that one."""
 
 
 class SignerStateCorrupt(RegistryError):
@@ -184,7 +188,8 @@ class Signer:
     ) -> None:
         size = head.size
         if earlier.size > size:
-            raise SignerRefused(size=size, reason=Finding("signer_log_shorter", earlier=earlier.size))
+            reason = Finding("signer_log_shorter", earlier=earlier.size)
+            raise SignedTreeContradicted(size=size, reason=reason, signed=earlier.size)
         proof = () if earlier.size in (0, size) else proofs.get(earlier.size)
         if proof is None:
             raise SignerRefused(size=size, reason=Finding("signer_proof_missing", earlier=earlier.size))
@@ -192,7 +197,7 @@ class Signer:
             verify_consistent(earlier, head, proof)
         except ProofError as error:
             finding = Finding("signer_log_changed", earlier=earlier.size, problem=error.message)
-            raise SignerRefused(size=size, reason=finding) from error
+            raise SignedTreeContradicted(size=size, reason=finding, signed=earlier.size) from error
 
     def _is_unused(self) -> bool:
         # The key is written last: an interrupted first use leaves at most the checkpoint of the empty tree.
@@ -268,23 +273,3 @@ class Signer:
 
 def _message_of(error: Exception) -> Parameter:
     return error.message if isinstance(error, RegistryError) else str(error)
-
-
-def write_durably(path: Path, text: str, mode: int) -> None:
-    """Replace the file's content atomically. Returns once it would survive a power failure."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        os.fsync(directory)
-    finally:
-        os.close(directory)

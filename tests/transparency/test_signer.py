@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.traceback import Traceback
 
+from registry.infra.files import write_durably
 from registry.transparency import merkle
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, SigningKey, open_checkpoint
-from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt, write_durably
+from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
 from tests.transparency.findings import finding_of, raises_finding
 from tests.transparency.trees import Tiles, leaves
 
@@ -199,6 +200,7 @@ def test_one_of_two_signers_with_different_logs_is_refused(signer: Signer, path:
 SIGNS_UNTIL_KILLED = """
 import sys
 from pathlib import Path
+from registry.infra.files import write_durably
 from registry.transparency import merkle
 from registry.transparency.signer import Signer
 

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from registry.events import continuity
 from registry.infra.settings import Settings
 from registry.transparency import evidence
 from registry.transparency.checkpoint import Checkpoint, open_checkpoint, parse_note, verify_consistent
@@ -43,14 +44,21 @@ async def follows(service: Service, earlier: Checkpoint, later: Checkpoint) -> N
     verify_consistent(earlier, later, [bytes.fromhex(node) for node in proof])
 
 
-async def unavailable(service: Service) -> dict[str, Any]:
+async def unavailable(service: Service, *codes: str) -> dict[str, Any]:
     answer = await service.visitor.get("/log/checkpoint")
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     problem: dict[str, Any] = answer.json()
-    assert problem["code"] == "evidence_unavailable"
+    assert problem["code"] in (codes or ("evidence_unavailable",))
     assert str(service.settings.signing_key) not in answer.text
     return problem
+
+
+async def accept_loss(database: ScratchDatabase) -> None:
+    """Accept the log as it is, as an operator does."""
+    operator = await asyncpg.connect(database.owner_url)
+    assert await continuity.accept(operator, "an operator", "a drill")
+    await operator.close()
 
 
 async def eventually(condition: Any) -> None:
@@ -121,7 +129,9 @@ async def test_process_without_the_key_is_unavailable_when_no_process_signs(
         assert (await two.visitor.get("/v1/deals")).status_code == 200
 
 
-async def test_restored_backup_without_signed_events_is_not_signed(settings: Settings, snapshot: Any) -> None:
+async def test_restored_backup_without_signed_events_is_not_signed(
+    settings: Settings, snapshot: Any, database: ScratchDatabase
+) -> None:
     take, restore = snapshot
     async with running(settings) as service:
         await append_until(service, 20)
@@ -132,7 +142,12 @@ async def test_restored_backup_without_signed_events_is_not_signed(settings: Set
         last = await head(service)
     await restore()
     async with running(settings) as service:
-        await unavailable(service)
+        await unavailable(service, "log_rewound")
+        answer = await service.client.post("/v1/deals/plant/events", json=registered())
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_rewound")
+        await accept_loss(database)
+        while (await service.visitor.get("/health/ready")).status_code == 503:  # noqa: ASYNC110 - another task's work
+            await asyncio.sleep(0.1)
         await append_until(service, 25)  # recording continues, with other events
         await unavailable(service)
         await append_until(service, 40)
@@ -153,7 +168,7 @@ async def test_log_with_a_changed_event_is_not_signed(
 
 
 async def test_lost_state_is_restored_from_the_database_and_the_exported_copy(
-    settings: Settings, snapshot: Any, tmp_path: Path
+    settings: Settings, snapshot: Any, tmp_path: Path, database: ScratchDatabase
 ) -> None:
     take, restore = snapshot
     exporting = replace(settings, checkpoint_export=tmp_path / "copy")
@@ -168,9 +183,11 @@ async def test_lost_state_is_restored_from_the_database_and_the_exported_copy(
         assert (await head(service)).size == 20
     # Only the exported copy has the newest checkpoint.
     forget(settings, ".head", ".heads")
+    (settings.data_dir / continuity.MARK_FILE).unlink()
     await restore()
     async with running(exporting) as service:
-        await unavailable(service)
+        await unavailable(service, "evidence_unavailable", "log_rewound")
+    await accept_loss(database)
     (tmp_path / "copy").unlink()
     forget(settings, ".head")
     async with running(exporting) as service:
