@@ -54,6 +54,8 @@ IMAGE = os.environ.get("REGISTRY_TEST_POSTGRES_IMAGE", "postgres:18-alpine")
 APP_ROLE = "_".join(filter(None, ["registry_test_app", os.environ.get("PYTEST_XDIST_WORKER")]))
 
 NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (install chromium, or set CHROMIUM to it)"
+NO_PGBOUNCER = "no PgBouncer was found: the service was NOT tried behind a pooler (install pgbouncer)"
+NO_PROMTOOL = "no promtool was found: the alert rules were NOT checked (install prometheus)"
 NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
 # Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
@@ -115,7 +117,12 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Report loudly what was skipped for want of a program."""
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
-    for title, notice in (("the pages", NO_CHROMIUM), ("the containers", NO_CONTAINERS)):
+    for title, notice in (
+        ("the pages", NO_CHROMIUM),
+        ("the containers", NO_CONTAINERS),
+        ("the pooler", NO_PGBOUNCER),
+        ("the alerts", NO_PROMTOOL),
+    ):
         if any(notice in reason for reason in reasons):
             terminalreporter.section(title, sep="!", red=True, bold=True)
             terminalreporter.line(notice, red=True, bold=True)
