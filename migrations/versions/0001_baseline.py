@@ -392,6 +392,8 @@ CREATE TABLE deal_facts (
     title          text     COLLATE "C",
     kind           text     COLLATE "C",
     sectors        text[]   NOT NULL,
+    classifications text[]  NOT NULL,
+    identifiers    text[]   NOT NULL,
     PRIMARY KEY (deal, effective_from, recorded_from, ordinal)
 )
 """
@@ -409,8 +411,10 @@ CREATE TABLE stage_facts (
     deal           text     COLLATE "C" NOT NULL,
     stage          text     COLLATE "C" NOT NULL,
     basis          text     COLLATE "C" NOT NULL,
-    since          date     NOT NULL,
+    since          date,
     rule           text     COLLATE "C",
+    observed_on    date,
+    certainty      text     COLLATE "C",
     PRIMARY KEY (deal, effective_from, recorded_from, ordinal)
 )
 """
@@ -436,6 +440,8 @@ CREATE TABLE pledge_facts (
     qualifier      text     COLLATE "C",
     stated_as      text     COLLATE "C",
     wording        text     COLLATE "C",
+    figure         text     COLLATE "C",
+    price_year     integer,
     amount_basis   text     COLLATE "C",
     commitment     text     COLLATE "C",
     organizations  text[]   NOT NULL,
@@ -464,6 +470,8 @@ CREATE TABLE party_facts (
     joined_on      date     NOT NULL,
     name           text     COLLATE "C",
     left_on        date,
+    share          numeric,
+    certainty      text     COLLATE "C",
     PRIMARY KEY (deal, organization, role, joined_on, effective_from, recorded_from, ordinal)
 )
 """
@@ -517,6 +525,33 @@ CREATE TABLE milestone_facts (
 )
 """
 
+# `metric_id` names the metric, its basis, its site and its date or horizon; `basis` is planned, actual or target.
+CREATE_METRIC_FACTS = """
+CREATE TABLE metric_facts (
+    effective_from date     NOT NULL,
+    effective_to   date     NOT NULL,
+    published_from date     NOT NULL,
+    published_to   date     NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    changed_at     bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    deal           text     COLLATE "C" NOT NULL,
+    metric_id      text     COLLATE "C" NOT NULL,
+    metric         text     COLLATE "C" NOT NULL,
+    basis          text     COLLATE "C" NOT NULL,
+    site           text     COLLATE "C",
+    metric_date    text     COLLATE "C",
+    horizon_from   text     COLLATE "C",
+    horizon_until  text     COLLATE "C",
+    value          numeric,
+    unit           text     COLLATE "C",
+    qualifier      text     COLLATE "C",
+    stated_on      date     NOT NULL,
+    PRIMARY KEY (deal, metric_id, effective_from, recorded_from, ordinal)
+)
+"""
+
 CREATE_RELATION_FACTS = """
 CREATE TABLE relation_facts (
     effective_from date     NOT NULL,
@@ -546,6 +581,18 @@ CREATE TABLE fact_resets (
     deal text   COLLATE "C" NOT NULL
 )
 """
+
+# Which deal has an identifier in another register or list, as now.
+CREATE_DEAL_IDENTIFIERS = """
+CREATE TABLE deal_identifiers (
+    scheme text COLLATE "C" NOT NULL,
+    value  text COLLATE "C" NOT NULL,
+    deal   text COLLATE "C" NOT NULL,
+    PRIMARY KEY (scheme, value)
+)
+"""
+
+CREATE_DEAL_IDENTIFIERS_DEAL_INDEX = "CREATE INDEX deal_identifiers_deal ON deal_identifiers (deal)"
 
 # The events that name an organization or cite a source.
 CREATE_MENTIONS = """
@@ -677,7 +724,9 @@ CREATE TYPE new_deal_facts AS (
     changed_at     bigint,
     title          text,
     kind           text,
-    sectors        text[]
+    sectors        text[],
+    classifications text[],
+    identifiers    text[]
 )
 """
 
@@ -695,7 +744,9 @@ CREATE TYPE new_stage_facts AS (
     stage          text,
     basis          text,
     since          date,
-    rule           text
+    rule           text,
+    observed_on    date,
+    certainty      text
 )
 """
 
@@ -719,6 +770,8 @@ CREATE TYPE new_pledge_facts AS (
     qualifier      text,
     stated_as      text,
     wording        text,
+    figure         text,
+    price_year     integer,
     amount_basis   text,
     commitment     text,
     organizations  text[],
@@ -744,7 +797,9 @@ CREATE TYPE new_party_facts AS (
     role           text,
     joined_on      text,
     name           text,
-    left_on        date
+    left_on        date,
+    share          text,
+    certainty      text
 )
 """
 
@@ -795,6 +850,31 @@ CREATE TYPE new_milestone_facts AS (
 )
 """
 
+CREATE_NEW_METRIC_FACTS = """
+CREATE TYPE new_metric_facts AS (
+    deal           text,
+    effective_from date,
+    effective_to   date,
+    recorded_from  bigint,
+    recorded_to    bigint,
+    ordinal        smallint,
+    published_from date,
+    published_to   date,
+    changed_at     bigint,
+    metric_id      text,
+    metric         text,
+    basis          text,
+    site           text,
+    metric_date    text,
+    horizon_from   text,
+    horizon_until  text,
+    value          text,
+    unit           text,
+    qualifier      text,
+    stated_on      date
+)
+"""
+
 CREATE_NEW_RELATION_FACTS = """
 CREATE TYPE new_relation_facts AS (
     deal           text,
@@ -814,6 +894,8 @@ CREATE TYPE new_relation_facts AS (
     source         uuid
 )
 """
+
+CREATE_NEW_DEAL_IDENTIFIER = "CREATE TYPE new_deal_identifier AS (scheme text, value text, deal text)"
 
 CREATE_NEW_MENTION = "CREATE TYPE new_mention AS (term text, position bigint)"
 
@@ -868,8 +950,11 @@ STATEMENTS = (
     CREATE_PARTY_FACTS,
     CREATE_SITE_FACTS,
     CREATE_MILESTONE_FACTS,
+    CREATE_METRIC_FACTS,
     CREATE_RELATION_FACTS,
     CREATE_FACT_RESETS,
+    CREATE_DEAL_IDENTIFIERS,
+    CREATE_DEAL_IDENTIFIERS_DEAL_INDEX,
     CREATE_MENTIONS,
     CREATE_MENTIONS_POSITION_INDEX,
     CREATE_ORGANIZATIONS,
@@ -888,7 +973,9 @@ STATEMENTS = (
     CREATE_NEW_PARTY_FACTS,
     CREATE_NEW_SITE_FACTS,
     CREATE_NEW_MILESTONE_FACTS,
+    CREATE_NEW_METRIC_FACTS,
     CREATE_NEW_RELATION_FACTS,
+    CREATE_NEW_DEAL_IDENTIFIER,
     CREATE_NEW_MENTION,
     CREATE_NEW_ORGANIZATION,
 )

@@ -131,6 +131,48 @@ ANNOUNCEMENTS: dict[str, Any] = {
     "A correction is voided": _announcement("event_voided", voids=EVENT, reason="The first date was right."),
     "The title changes": _announcement("deal_revised", on="2025-11-05", title={"en": "AWS AI region in Korea"}),
     "Content is erased by law": _announcement("event_redacted", redacts=EVENT, reason="Court order."),
+    "Another register's identifier is recorded": _announcement(
+        "deal_identified", on="2025-11-05", identifiers=[{"scheme": "ocid", "value": "ocds-213czf-000-00001"}]
+    ),
+    "A source finds the site under construction": _announcement(
+        "status_observed", on="2026-01-15", stage="construction", certainty="reported"
+    ),
+    "Jobs are announced": _announcement(
+        "metric_reported",
+        on="2025-11-05",
+        metric="jobs",
+        basis="planned",
+        value="250",
+        site="incheon",
+        qualifier="about",
+        date="2027",
+    ),
+    "More jobs are announced": _announcement(
+        "metric_revised", on="2025-12-01", metric="jobs", basis="planned", site="incheon", date="2027", value="300"
+    ),
+    "An authority grants a tax credit": _announcement(
+        "incentive_granted",
+        on="2025-11-05",
+        incentive="tax-credit",
+        kind="tax_credit",
+        amount={"value": "100000000", "currency": "USD", "figure": "estimated"},
+        authority="ministry-of-economy-and-finance",
+    ),
+    "The tax credit grows": _announcement(
+        "incentive_revised",
+        on="2025-12-01",
+        incentive="tax-credit",
+        amount={"value": "120000000", "currency": "USD", "figure": "estimated"},
+    ),
+    "The tax credit ends": _announcement("incentive_ended", on="2026-12-31", incentive="tax-credit"),
+    "Residents object": _announcement(
+        "setback_reported",
+        on="2026-01-20",
+        setback="noise",
+        kind="opposition",
+        text={"en": "Residents object to the noise of the cooling plant.", "ko": "냉각 설비 소음에 주민이 반대합니다."},
+    ),
+    "The objection is settled": _announcement("setback_resolved", on="2026-02-20", setback="noise"),
     "A second milestone is scheduled": _announcement(
         "milestone_scheduled", on="2025-11-05", milestone="second-hall", planned="2029"
     ),

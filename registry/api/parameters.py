@@ -193,6 +193,8 @@ class DealFilters(Struct, frozen=True):
     stage: str | None = None
     commitment: str | None = None
     kind: str | None = None
+    classification: str | None = None
+    identifier: str | None = None
 
     def by_name(self, currency: str | None = None) -> dict[str, str]:
         """Return the values of the filters that a request has."""
@@ -205,6 +207,8 @@ class DealFilters(Struct, frozen=True):
             "commitment": self.commitment,
             "currency": currency,
             "kind": self.kind,
+            "classification": self.classification,
+            "identifier": self.identifier,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -237,9 +241,27 @@ def deal_filters(
         Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
     ] = None,
     kind: Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")] = None,
+    classification: Annotated[
+        str | None,
+        QueryParameter(
+            description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
+            pattern=r"^[a-z_]+:.+$",
+            title="classification",
+            schema_extra={"examples": ["technology:solar"]},
+        ),
+    ] = None,
+    identifier: Annotated[
+        str | None,
+        QueryParameter(
+            description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
+            pattern=r"^[A-Za-z0-9._-]+:.+$",
+            title="identifier",
+            schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
+        ),
+    ] = None,
 ) -> DealFilters:
     """Return the filters of a list of deals."""
-    return DealFilters(organization, role, region, sector, stage, commitment, kind)
+    return DealFilters(organization, role, region, sector, stage, commitment, kind, classification, identifier)
 
 
 EventType: Any = Literal[tuple(EVENT_TYPES)]

@@ -50,6 +50,7 @@ from registry.events.types import (
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
 from registry.projections import PROJECTIONS, AppliedChange
+from registry.projections.deal_identifiers import IdentifierKey, identifiers, may_identify, owners
 from registry.projections.stream_cache import StreamCache
 from registry.schemas import Receipt
 from registry.transparency.merkle import Frontier
@@ -88,6 +89,8 @@ class Batch:
         self._tiles: list[Tile] = []
         self._changes: list[AppliedChange] = []
         self._idempotency_records: list[IdempotencyRecord] = []
+        # The deals that requests of this batch gave an identifier; a refused request may have left one here.
+        self._identified: dict[IdentifierKey, set[str]] = {}
 
     @property
     def new_head(self) -> Head:
@@ -205,6 +208,7 @@ class Batch:
             after = admit(stream, event.recorded)
             check_claim_date(after, announcement, event.recorded.id, pointer)
             await self._validate_merge(connection, stream, after)
+            await self._validate_identifiers(connection, stream, after, event.recorded)
             changes.append(AppliedChange(event.recorded, stream, after))
             events.append(event)
             recorded.append(event.recorded)
@@ -323,6 +327,25 @@ class Batch:
             if not target.events:
                 raise RuleBroken(Refusal("merge-target-unknown", into=slug))
             slug = target.record.merged_into
+
+    async def _validate_identifiers(
+        self, connection: Connection | Pool, before: FoldedStream[Any], after: FoldedStream[Any], recorded: Recorded
+    ) -> None:
+        """Refuse an identifier that another deal has. Deals of this batch count as they are after it."""
+        if after.rules is not DEALS or not may_identify(recorded):
+            return
+        added = identifiers(after) - identifiers(before)
+        if not added:
+            return
+        others = {*await owners(connection, added), *(slug for key in added for slug in self._identified.get(key, ()))}
+        await self._load_streams(connection, [stream_name("deal", slug) for slug in sorted(others - {after.slug})])
+        for slug in sorted(others - {after.slug}):
+            taken = added & identifiers(self.streams[stream_name("deal", slug)])
+            if taken:
+                scheme, value = min(taken)
+                raise RuleBroken(Refusal("identifier-taken", scheme=scheme, value=value, deal=slug))
+        for key in added:
+            self._identified.setdefault(key, set()).add(after.slug)
 
 
 async def _in_time_slices(items: Iterable[T]) -> AsyncIterator[T]:

@@ -68,8 +68,9 @@ def show(
         ("deal", f"{localized(state['title'])} ({state['deal']})"),
         ("as of", state["effective_on"]),
         ("version", f"{state['version']}, position {state['position']}"),
-        ("stage", f"{stage['value']} since {stage['since']}, {stage['basis']}" if stage else None),
-        *(("party", f"{localized(p['name']) or p['organization']}, {p['role']}") for p in state["parties"]),
+        ("stage", stage_text(stage) if stage else None),
+        *((axis, ", ".join(codes)) for axis, codes in (state["classifications"] or {}).items()),
+        *(("party", party(p)) for p in state["parties"]),
         *((f"pledge {p['pledge']}", pledge(p)) for p in state["pledges"]),
         *((f"site {s['site']}", site(s)) for s in state["sites"]),
         *((f"milestone {m['milestone']}", milestone(m)) for m in state["milestones"]),
@@ -299,7 +300,27 @@ def amount(stated: dict[str, Any] | None) -> str:
     ends = [stated["value"]] if stated.get("value") else [e for e in (stated.get("low"), stated.get("high")) if e]
     figure = "–".join(thousands(end) for end in ends) or stated.get("wording") or ""
     qualifier = stated.get("qualifier")
-    return " ".join(w for w in (qualifier and qualifier.replace("_", " "), stated["currency"], figure) if w)
+    estimate = stated.get("figure") if stated.get("figure") != "stated" else None
+    year = f"({stated['price_year']} prices)" if stated.get("price_year") else None
+    return " ".join(
+        w for w in (estimate, qualifier and qualifier.replace("_", " "), stated["currency"], figure, year) if w
+    )
+
+
+def stage_text(stage: dict[str, Any]) -> str:
+    """A stage in one line. An observed one has no first day."""
+    if stage["since"] is None:
+        return " ".join(
+            part for part in (stage["value"], "observed on", stage["observed_on"], stage["certainty"]) if part
+        )
+    return f"{stage['value']} since {stage['since']}, {stage['basis']}"
+
+
+def party(stated: dict[str, Any]) -> str:
+    """A party in one line."""
+    share = f"{stated['share']} %" if stated["share"] else None
+    name = localized(stated["name"]) or stated["organization"]
+    return ", ".join(str(part) for part in (name, stated["role"], share, stated["certainty"]) if part)
 
 
 def pledge(stated: dict[str, Any]) -> str:
@@ -321,6 +342,7 @@ def site(stated: dict[str, Any]) -> str:
     """A site in one line."""
     parts = [
         localized(stated["name"]),
+        *(stated["address"], stated["locality"], stated["district_code"]),
         stated["place"],
         f"{stated['power_mw']} MW" if stated["power_mw"] else None,
         f"{stated['gpus']:,} GPUs" if stated["gpus"] else None,

@@ -119,7 +119,7 @@ def _stage_changes(as_of: StateAsOf[Deal]) -> list[StageChange]:
     for step, state in zip(as_of.steps, as_of.states, strict=True):
         if state.stage is not None and state.stage != stage:
             stage = state.stage
-            changes.append(StageChange(stage.since, stage, step.applied.id))
+            changes.append(StageChange(stage.since or stage.observed_on or step.key[0], stage, step.applied.id))
     return changes
 
 

@@ -26,6 +26,8 @@ from registry.events.types import (
     ClaimReported,
     ClaimRetracted,
     Event,
+    IncentiveRevised,
+    MetricRevised,
     MilestoneRescheduled,
     PledgeConfirmed,
     PledgeRevised,
@@ -45,13 +47,15 @@ CLAIMABLE: dict[tuple[str, str], Any] = {
     ("milestones", "planned"): Edtf,
     ("milestones", "reached"): Edtf,
     ("milestones", "power_mw"): Decimal,
+    ("incentives", "amount"): Amount,
+    ("metrics", "value"): Decimal,
 }
 """The fields that claims can be about, by list and field, and the type of a claimed value."""
 
-LISTS = ("pledges", "sites", "milestones")
+LISTS = ("pledges", "sites", "milestones", "incentives", "metrics")
 """The lists whose items have claims."""
 
-_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled)
+_REVISIONS = (PledgeRevised, PledgeConfirmed, SiteRevised, MilestoneRescheduled, IncentiveRevised, MetricRevised)
 
 # The status inside the fold of a retracted claim whose field was set again since. It is shown as retracted.
 _RETRACTED_BEFORE = "retracted before"
@@ -89,7 +93,7 @@ def sets_field(path: str, event: Event, before: Any, after: Any) -> bool:
         after: The state after it.
     """
     _, name, key, field = path.split("/")
-    id_field = name.removesuffix("s")
+    id_field = _id_field(name)
     old: Any = find_item(getattr(before, name, ()), id_field, key)
     new: Any = find_item(getattr(after, name, ()), id_field, key)
     if new is None:
@@ -144,7 +148,7 @@ def report_claim(deal: S, event: ClaimReported, applied: AppliedEvent) -> S:
         RuleBroken: The item is unknown, the field takes no claims, the value has another type, or the id is used.
     """
     _, name, key, field = event.field.split("/")
-    item: Any = find_item(getattr(deal, name), name.removesuffix("s"), key)
+    item: Any = find_item(getattr(deal, name), _id_field(name), key)
     if item is None:
         raise RuleBroken(_unknown_item(name, key))
     value = _claimed_value(event, name, field)
@@ -266,6 +270,11 @@ def _claimed_value(event: ClaimReported, name: str, field: str) -> Any:
     return value
 
 
+def _id_field(name: str) -> str:
+    """The field that holds the id of a list's items."""
+    return "metric_id" if name == "metrics" else name.removesuffix("s")
+
+
 def _field_name(path: str) -> str:
     return path.rsplit("/", 1)[1]
 
@@ -276,5 +285,9 @@ def _unknown_item(name: str, key: str) -> Refusal:
             return Refusal("pledge-unknown", pledge=key)
         case "sites":
             return Refusal("site-unknown", site=key)
+        case "incentives":
+            return Refusal("incentive-unknown", incentive=key)
+        case "metrics":
+            return Refusal("metric-unknown", metric=key)
         case _:
             return Refusal("milestone-unknown", milestone=key)

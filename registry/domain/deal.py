@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import cache
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -28,6 +28,7 @@ from registry.domain.stages import (
     StageState,
     declare_stage,
     infer_stage,
+    observe_stage,
     stage_before_withdrawal,
     withdraw_stage,
 )
@@ -39,6 +40,7 @@ from registry.events.types import (
     ConditionLifted,
     ConditionSet,
     DealEvent,
+    DealIdentified,
     DealMerged,
     DealRegistered,
     DealRevised,
@@ -50,6 +52,11 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
+    IncentiveEnded,
+    IncentiveGranted,
+    IncentiveRevised,
+    MetricReported,
+    MetricRevised,
     MilestoneCancelled,
     MilestoneReached,
     MilestoneRescheduled,
@@ -61,21 +68,29 @@ from registry.events.types import (
     PledgeConfirmed,
     PledgeRevised,
     PledgeWithdrawn,
+    SetbackReported,
+    SetbackResolved,
     SiteAnnounced,
     SiteDropped,
     SiteRevised,
     StageChanged,
+    StatusObserved,
 )
 from registry.events.values import (
     Amount,
     AmountBasis,
+    Certainty,
+    Classifications,
     Commitment,
     DealKind,
     Decimal,
     Edtf,
     Horizon,
+    IncentiveKind,
     Instrument,
     Localized,
+    MetricBasis,
+    MetricName,
     MilestoneKind,
     Party,
     Place,
@@ -83,10 +98,14 @@ from registry.events.values import (
     Qualifier,
     Relation,
     Role,
+    SetbackKind,
 )
 from registry.i18n import Label
 
 # --- the state --------------------------------------------------------------------------------------------------------
+
+# `MetricState` has a field of the type's name.
+DayOfStatement: TypeAlias = date
 
 
 class PartyState(ListItem, frozen=True, gc=False):
@@ -100,6 +119,18 @@ class PartyState(ListItem, frozen=True, gc=False):
     role: Role | None
     joined_on: date
     left_on: date | None = None
+    share: Decimal | None = None
+    certainty: Certainty | None = None
+
+
+class DealIdentifierState(ListItem, frozen=True, gc=False):
+    """An identifier of the deal in another register or list."""
+
+    id_fields = ("scheme", "value")
+    order = ("scheme", "value")
+
+    scheme: str
+    value: str
 
 
 class PartnershipState(Struct, frozen=True, gc=False):
@@ -122,6 +153,19 @@ class ConditionState(ListItem, frozen=True, gc=False):
     authority: str | None
     set_on: date
     lifted_on: date | None = None
+
+
+class SetbackState(ListItem, frozen=True, gc=False):
+    """Something that stands in the way of the deal, from `reported_on` until `resolved_on`."""
+
+    id_fields = ("setback",)
+    order = ("reported_on", "setback")
+
+    setback: str
+    kind: SetbackKind | None
+    text: Localized | None
+    reported_on: date
+    resolved_on: date | None = None
 
 
 class Disbursement(Struct, frozen=True, gc=False):
@@ -158,6 +202,22 @@ class PledgeState(ListItem, frozen=True, kw_only=True, gc=False):
     disbursed: tuple[Disbursement, ...] = ()
 
 
+class IncentiveState(ListItem, frozen=True, kw_only=True, gc=False):
+    """Public support of the deal. `status` is granted or ended."""
+
+    id_fields = ("incentive",)
+    order = ("granted_on", "incentive")
+
+    incentive: str
+    kind: IncentiveKind | None
+    amount: Amount | None
+    authority: str | None
+    text: Localized | None
+    status: str
+    granted_on: date
+    claims: tuple[ClaimState, ...] = ()
+
+
 class SiteState(ListItem, frozen=True, kw_only=True, gc=False):
     """A place with planned capacity: MW as an exact decimal, GPUs as a count. `status` is announced or dropped."""
 
@@ -167,6 +227,9 @@ class SiteState(ListItem, frozen=True, kw_only=True, gc=False):
     site: str
     name: Localized | None
     place: Place | None
+    address: str | None = None
+    locality: str | None = None
+    district_code: str | None = None
     latitude: str | None
     longitude: str | None
     precision: Precision | None
@@ -197,6 +260,25 @@ class MilestoneState(ListItem, frozen=True, kw_only=True, gc=False):
     claims: tuple[ClaimState, ...] = ()
 
 
+class MetricState(ListItem, frozen=True, kw_only=True, gc=False):
+    """A quantity other than money, of the deal or of a site. `metric_id` names it in paths."""
+
+    id_fields = ("metric_id",)
+    order = ("metric_id",)
+
+    metric_id: str
+    metric: MetricName
+    site: str | None
+    basis: MetricBasis
+    date: Edtf | None
+    horizon: Horizon | None
+    value: Decimal | None
+    unit: str | None
+    qualifier: Qualifier | None
+    stated_on: DayOfStatement
+    claims: tuple[ClaimState, ...] = ()
+
+
 class RelationState(ListItem, frozen=True, gc=False):
     """This deal (or its `pledge`) is `relation` to `deal` (or its `other_pledge`); `source` is the declaring event."""
 
@@ -219,17 +301,22 @@ class Deal(Struct, frozen=True, kw_only=True, gc=False):
     kind: DealKind | None = None
     summary: Localized | None = None
     sectors: tuple[str, ...] = ()
+    classifications: Classifications | None = None
+    identifiers: tuple[DealIdentifierState, ...] = ()
     stage: StageState | None = None
     parties: tuple[PartyState, ...] = ()
     partnerships: tuple[PartnershipState, ...] = ()
     pledges: tuple[PledgeState, ...] = ()
     sites: tuple[SiteState, ...] = ()
     milestones: tuple[MilestoneState, ...] = ()
+    metrics: tuple[MetricState, ...] = ()
+    incentives: tuple[IncentiveState, ...] = ()
+    setbacks: tuple[SetbackState, ...] = ()
     relations: tuple[RelationState, ...] = ()
     conditions: tuple[ConditionState, ...] = ()
 
 
-Item = PledgeState | SiteState | MilestoneState
+Item = PledgeState | SiteState | MilestoneState | IncentiveState | MetricState
 
 # --- the events -------------------------------------------------------------------------------------------------------
 
@@ -251,9 +338,43 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
         case DealRegistered():
             raise RuleBroken(Refusal("already-registered", slug=deal.deal))
         case DealRevised():
-            return replace(deal, **_given_fields(event, Deal))
+            given = _given_fields(event, Deal)
+            if isinstance(event.classifications, dict):
+                given["classifications"] = _reclassify(deal.classifications, event.classifications)
+            return replace(deal, **given)
+        case DealIdentified():
+            known = {(i.scheme, i.value) for i in deal.identifiers}
+            for scheme, value in dict.fromkeys((i.scheme, i.value) for i in event.identifiers):
+                if (scheme, value) not in known:
+                    deal = insert_item(deal, "identifiers", DealIdentifierState(scheme, value))
+            return deal
         case StageChanged():
             return replace(deal, stage=declare_stage(deal.stage, event.stage, on))
+        case StatusObserved():
+            return replace(deal, stage=observe_stage(deal.stage, event.stage, event.certainty, on))
+        case SetbackReported():
+            if find_item(deal.setbacks, "setback", event.setback):
+                raise RuleBroken(Refusal("setback-id-used", setback=event.setback))
+            return insert_item(deal, "setbacks", SetbackState(event.setback, event.kind, event.text, on))
+        case SetbackResolved():
+            setback = find_item(deal.setbacks, "setback", event.setback)
+            if setback is None:
+                raise RuleBroken(Refusal("setback-unknown", setback=event.setback))
+            if setback.resolved_on is not None:
+                refusal = Refusal("setback-resolved", setback=event.setback, resolved_on=setback.resolved_on)
+                raise RuleBroken(refusal)
+            return replace_item(deal, "setbacks", setback, replace(setback, resolved_on=on))
+
+        case IncentiveGranted():
+            if find_item(deal.incentives, "incentive", event.incentive):
+                raise RuleBroken(Refusal("incentive-id-used", incentive=event.incentive))
+            given = _given_fields(event, IncentiveState)
+            return insert_item(deal, "incentives", IncentiveState(status="granted", granted_on=on, **given))
+        case IncentiveRevised():
+            given = _given_fields(event, IncentiveState)
+            return _change(deal, "incentives", _standing_incentive(deal, event.incentive), given)
+        case IncentiveEnded():
+            return _change(deal, "incentives", _standing_incentive(deal, event.incentive), {"status": "ended"})
 
         case PledgeAnnounced():
             if find_item(deal.pledges, "pledge", event.pledge):
@@ -314,6 +435,22 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             return _infer(deal, BY_MILESTONE.get(milestone.kind), on)
         case MilestoneCancelled():
             return _change(deal, "milestones", _open_milestone(deal, event.milestone), {"status": "cancelled"})
+
+        case MetricReported():
+            if find_item(deal.metrics, "metric_id", event.metric_id):
+                raise RuleBroken(Refusal("metric-reported", metric=event.metric_id))
+            if event.site is not None and not find_item(deal.sites, "site", event.site):
+                raise RuleBroken(Refusal("site-unknown", site=event.site))
+            given = _given_fields(event, MetricState)
+            return insert_item(deal, "metrics", MetricState(metric_id=event.metric_id, stated_on=on, **given))
+        case MetricRevised():
+            metric = find_item(deal.metrics, "metric_id", event.metric_id)
+            if metric is None:
+                raise RuleBroken(Refusal("metric-unknown", metric=event.metric_id))
+            given = _given_fields(event, MetricState)
+            if "value" in given:
+                given["stated_on"] = on
+            return _change(deal, "metrics", metric, given)
 
         case PartiesJoined():
             return _join_parties(deal, event.parties, on)
@@ -378,6 +515,21 @@ def _change(deal: Deal, name: str, item: Item, changes: dict[str, Any]) -> Deal:
     return replace_item(deal, name, item, replace(item, claims=supersede_claims(item.claims, changes), **changes))
 
 
+def _reclassify(known: Classifications | None, given: Classifications) -> Classifications | None:
+    """The classifications after a revision: the axes that it gives replace the known ones; one without codes goes."""
+    axes = Classifications(sorted({**(known or {}), **given}.items()))
+    return Classifications((axis, codes) for axis, codes in axes.items() if codes) or None
+
+
+def _standing_incentive(deal: Deal, key: str) -> IncentiveState:
+    incentive = find_item(deal.incentives, "incentive", key)
+    if incentive is None:
+        raise RuleBroken(Refusal("incentive-unknown", incentive=key))
+    if incentive.status == "ended":
+        raise RuleBroken(Refusal("incentive-ended", incentive=key))
+    return incentive
+
+
 def _infer(deal: Deal, inference: Inference | None, on: date) -> Deal:
     stage = infer_stage(deal.stage, inference, on)
     return deal if stage is deal.stage else replace(deal, stage=stage)
@@ -437,7 +589,10 @@ def _join_parties(deal: Deal, joining: tuple[Party, ...], on: date) -> Deal:
             stated = {name: value for name in _RESTATED if (value := getattr(party, name)) is not None}
             deal = replace_item(deal, "parties", current, replace(current, left_on=None, **stated))
         else:
-            deal = insert_item(deal, "parties", PartyState(party.organization, party.name, party.role, on))
+            joined = PartyState(
+                party.organization, party.name, party.role, on, share=party.share, certainty=party.certainty
+            )
+            deal = insert_item(deal, "parties", joined)
     return deal
 
 

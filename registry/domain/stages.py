@@ -1,7 +1,8 @@
 """Stages of a deal: the ladder from intention to operation, inference, inactivity, and external stage codes.
 
-A stage is declared by a source or inferred by a named rule (`StageState.basis`); an inferred stage never replaces a
-later one, except that a deal without any standing pledge left is inferred to be withdrawn until its next pledge.
+A stage is declared by a source, observed by one, or inferred by a named rule (`StageState.basis`); an inferred stage
+never replaces a later one, except that a deal without any standing pledge left is inferred to be withdrawn until its
+next pledge.
 Inactivity is computed for the day of the question and stored nowhere: silence is not an event, and no news is not a
 withdrawal. Functions here are pure; the day is an argument.
 """
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.events.values import Stage
+from registry.events.values import Certainty, Stage
 
 LADDER: tuple[Stage, ...] = ("intention", "signed", "committed", "construction", "operating")
 """The stages that a deal passes through, in order. The other stages end or interrupt it."""
@@ -25,16 +26,21 @@ INACTIVITY_MONTHS = 18
 INACTIVITY_RULE = f"gone-quiet-{INACTIVITY_MONTHS}-months"
 
 # Where the deal operates, or a source said that it stopped, no news is expected.
-_SETTLED: frozenset[Stage] = frozenset({"operating", "suspended", "shelved", "withdrawn", "cancelled"})
+_SETTLED: frozenset[Stage] = frozenset({"operating", "retired", "suspended", "shelved", "withdrawn", "cancelled"})
 
 
 class StageState(Struct, frozen=True, gc=False):
-    """The stage and since when. `basis` is declared or inferred; `rule` names the rule of an inferred stage."""
+    """The stage and since when. `basis` is declared, observed or inferred; `rule` names the rule of an inferred stage.
+
+    An observed stage has no `since`: a source found the deal in it on `observed_on`, with this `certainty`.
+    """
 
     value: Stage
     basis: str
-    since: date
+    since: date | None
     rule: str | None = None
+    observed_on: date | None = None
+    certainty: Certainty | None = None
 
 
 class Inference(Struct, frozen=True):
@@ -75,6 +81,21 @@ def declare_stage(current: StageState | None, stage: Stage, on: date) -> StageSt
     """The stage that a source declares. One that declares the current stage again does not move its `since`."""
     since = current.since if current is not None and current.value == stage else on
     return StageState(stage, "declared", since)
+
+
+def observe_stage(current: StageState | None, stage: Stage, certainty: Certainty | None, on: date) -> StageState:
+    """The stage in which a source found the deal. One that is known already keeps its basis and its `since`.
+
+    Of the same stage observed again, the first observation stays, unless the later one is more certain.
+    """
+    if current is not None and current.value == stage:
+        is_more_certain = _CERTAINTY[certainty] > _CERTAINTY[current.certainty]
+        if current.basis != "observed" or not is_more_certain:
+            return current
+    return StageState(stage, "observed", None, observed_on=on, certainty=certainty)
+
+
+_CERTAINTY: dict[Certainty | None, int] = {"suspected": 0, None: 1, "reported": 1, "confirmed": 2}
 
 
 def withdraw_stage(current: StageState | None, on: date) -> StageState | None:
@@ -171,6 +192,7 @@ GEM: dict[Stage, Crosswalk] = {
     "committed": Crosswalk("pre-construction", "Pre-construction", False),
     "construction": Crosswalk("construction", "Construction", True),
     "operating": Crosswalk("operating", "Operating", True),
+    "retired": Crosswalk("retired", "Retired", True),
     # GEM's code also covers projects that stopped during construction.
     "suspended": Crosswalk("shelved", "Shelved", False),
     "shelved": Crosswalk("shelved", "Shelved", True),
@@ -188,6 +210,7 @@ IATI: dict[Stage, Crosswalk] = {
     "construction": Crosswalk("2", "Implementation", True),
     # IATI closes an activity when its money is spent, so an operating investment is still being implemented.
     "operating": Crosswalk("2", "Implementation", False),
+    "retired": Crosswalk("4", "Closed", True),
     "suspended": Crosswalk("6", "Suspended", True),
     "shelved": Crosswalk("6", "Suspended", False),
     "withdrawn": Crosswalk("5", "Cancelled", False),

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct, UnsetType
 
 from registry.events.types import Event, tag_of
-from registry.events.values import Localized, Slug
+from registry.events.values import Classifications, Localized, Slug
 
 _OF_TYPE: dict[Any, Any] = {
     str: "An example.",
@@ -20,6 +20,7 @@ _OF_TYPE: dict[Any, Any] = {
     date: "2025-11-06",
     UUID: "01a22396-62a1-7c3e-8a54-5d0f6b3f9c10",
     Localized: {"ko": "예시", "en": "Example"},
+    Classifications: {"mode": ["expansion"], "technology": ["solar"]},
 }
 
 

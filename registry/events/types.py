@@ -19,22 +19,29 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from registry.events.values import (
     Amount,
     AmountBasis,
+    Certainty,
+    Classifications,
     Commitment,
     Control,
     Count,
     DealKind,
     Decimal,
     Degrees,
+    DistrictCode,
     Edtf,
     EventPart,
+    ExternalIdentifier,
     FieldPath,
     Horizon,
     Identifier,
     IdentifierScheme,
+    IncentiveKind,
     Instrument,
     Language,
     Line,
     Localized,
+    MetricBasis,
+    MetricName,
     MilestoneKind,
     NameKind,
     Party,
@@ -43,10 +50,12 @@ from registry.events.values import (
     Qualifier,
     Relation,
     Role,
+    SetbackKind,
     Slug,
     Source,
     Stage,
     Text,
+    metric_id,
 )
 
 
@@ -66,15 +75,26 @@ class DealRegistered(Event, frozen=True, tag="deal_registered"):
     summary: Localized | None = None
     kind: DealKind | None = None
     sectors: tuple[Slug, ...] = ()
+    classifications: Classifications | None = None
 
 
 class DealRevised(Event, frozen=True, tag="deal_revised"):
-    """The deal itself changes: its title, summary, kind or sectors."""
+    """The deal itself changes: its title, summary, kind, sectors or classifications.
+
+    An axis that `classifications` leaves out stays as it is; an axis without codes is cleared.
+    """
 
     title: Localized | UnsetType = UNSET
     summary: Localized | UnsetType | None = UNSET
     kind: DealKind | UnsetType | None = UNSET
     sectors: tuple[Slug, ...] | UnsetType | None = UNSET
+    classifications: Classifications | UnsetType | None = UNSET
+
+
+class DealIdentified(Event, frozen=True, tag="deal_identified"):
+    """The deal has these identifiers in other registers or lists. A scheme and value identify one deal."""
+
+    identifiers: Annotated[tuple[ExternalIdentifier, ...], Meta(min_length=1, max_length=200)]
 
 
 class ConditionSet(Event, frozen=True, tag="condition_set"):
@@ -116,6 +136,58 @@ class StageChanged(Event, frozen=True, tag="stage_changed"):
     """A source declares the stage of the deal."""
 
     stage: Stage
+    reason: Text | None = None
+
+
+class StatusObserved(Event, frozen=True, tag="status_observed"):
+    """A source found the deal in this stage on the effective date. Since when, it does not say."""
+
+    stage: Stage
+    certainty: Certainty | None = None
+
+
+class SetbackReported(Event, frozen=True, tag="setback_reported"):
+    """Something stands in the way of the deal. It does not change the stage."""
+
+    setback: Slug
+    kind: SetbackKind | None = None
+    text: Localized | None = None
+
+
+class SetbackResolved(Event, frozen=True, tag="setback_resolved"):
+    """A setback no longer stands in the way."""
+
+    setback: Slug
+    reason: Text | None = None
+
+
+# --- incentives -------------------------------------------------------------------------------------------------------
+
+
+class IncentiveGranted(Event, frozen=True, tag="incentive_granted"):
+    """A public authority supports the deal. An incentive is never added to pledges."""
+
+    incentive: Slug
+    kind: IncentiveKind | None = None
+    amount: Amount | None = None
+    authority: Slug | None = None
+    text: Localized | None = None
+
+
+class IncentiveRevised(Event, frozen=True, tag="incentive_revised"):
+    """An incentive changes."""
+
+    incentive: Slug
+    kind: IncentiveKind | UnsetType | None = UNSET
+    amount: Amount | UnsetType | None = UNSET
+    authority: Slug | UnsetType | None = UNSET
+    text: Localized | UnsetType | None = UNSET
+
+
+class IncentiveEnded(Event, frozen=True, tag="incentive_ended"):
+    """An incentive ends or is taken back."""
+
+    incentive: Slug
     reason: Text | None = None
 
 
@@ -214,6 +286,9 @@ class SiteAnnounced(Event, frozen=True, tag="site_announced"):
     site: Slug
     name: Localized | None = None
     place: Place | None = None
+    address: Line | None = None
+    locality: Line | None = None
+    district_code: DistrictCode | None = None
     latitude: Degrees | None = None
     longitude: Degrees | None = None
     precision: Precision | None = None
@@ -229,6 +304,9 @@ class SiteRevised(Event, frozen=True, tag="site_revised"):
     site: Slug
     name: Localized | UnsetType | None = UNSET
     place: Place | UnsetType | None = UNSET
+    address: Line | UnsetType | None = UNSET
+    locality: Line | UnsetType | None = UNSET
+    district_code: DistrictCode | UnsetType | None = UNSET
     latitude: Degrees | UnsetType | None = UNSET
     longitude: Degrees | UnsetType | None = UNSET
     precision: Precision | UnsetType | None = UNSET
@@ -277,6 +355,49 @@ class MilestoneCancelled(Event, frozen=True, tag="milestone_cancelled"):
 
     milestone: Slug
     reason: Text | None = None
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+class MetricReported(Event, frozen=True, tag="metric_reported"):
+    """A quantity other than money, such as jobs, of the deal or of one of its sites.
+
+    The metric, the site, the basis, and the date or the horizon identify it: another value of the same is a revision.
+    `unit` is stated for `capacity_per_year` only; all other metrics have a unit of their own.
+    """
+
+    metric: MetricName
+    basis: MetricBasis
+    value: Decimal
+    site: Slug | None = None
+    unit: Line | None = None
+    qualifier: Qualifier | None = None
+    date: Edtf | None = None
+    horizon: Horizon | None = None
+
+    @property
+    def metric_id(self) -> str:
+        """The id of the metric in paths."""
+        return metric_id(self.metric, self.basis, self.site, self.date, self.horizon)
+
+
+class MetricRevised(Event, frozen=True, tag="metric_revised"):
+    """The value of a metric changes. The first five fields tell which metric; null as value takes the value back."""
+
+    metric: MetricName
+    basis: MetricBasis
+    site: Slug | None = None
+    date: Edtf | None = None
+    horizon: Horizon | None = None
+    value: Decimal | UnsetType | None = UNSET
+    unit: Line | UnsetType | None = UNSET
+    qualifier: Qualifier | UnsetType | None = UNSET
+
+    @property
+    def metric_id(self) -> str:
+        """The id of the metric in paths."""
+        return metric_id(self.metric, self.basis, self.site, self.date, self.horizon)
 
 
 # --- relations --------------------------------------------------------------------------------------------------------
@@ -371,12 +492,19 @@ class DealUnmerged(Event, frozen=True, tag="deal_unmerged"):
 _OfDeals = (
     DealRegistered
     | DealRevised
+    | DealIdentified
     | ConditionSet
     | ConditionLifted
     | PartiesJoined
     | PartyLeft
     | PartnershipFormed
     | StageChanged
+    | StatusObserved
+    | SetbackReported
+    | SetbackResolved
+    | IncentiveGranted
+    | IncentiveRevised
+    | IncentiveEnded
     | PledgeAnnounced
     | PledgeRevised
     | PledgeConfirmed
@@ -392,6 +520,8 @@ _OfDeals = (
     | MilestoneRescheduled
     | MilestoneReached
     | MilestoneCancelled
+    | MetricReported
+    | MetricRevised
     | DealsRelated
     | DealsUnrelated
 )

@@ -28,10 +28,12 @@ from registry.events.types import (
     ClaimRetracted,
     EventCorrected,
     EventRedacted,
+    MetricReported,
+    MetricRevised,
     OrganizationAnnouncement,
     OrganizationIdentified,
 )
-from registry.events.values import Amount, Horizon, Localized, Source
+from registry.events.values import Amount, Classifications, Horizon, Localized, Source
 
 # A date outside this range is a typing error. The upper bound leaves a day after every date.
 FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
@@ -90,6 +92,8 @@ def _sources(sources: tuple[Source, ...], at: str) -> Iterator[FieldError]:
     for i, source in enumerate(sources):
         if source.publisher is source.url is source.title is source.locator is None:
             yield FieldError(f"{at}/sources/{i}", "source_empty")
+        if source.quote is not None and source.locator is None:
+            yield FieldError(f"{at}/sources/{i}/locator", "required_with_quote")
         for name in ("url", "archived_url"):
             address = getattr(source, name)
             error = _url(address) if address is not None else None
@@ -137,8 +141,36 @@ def _values(value: Struct, at: str) -> Iterator[FieldError]:
         case OrganizationIdentified():
             if not _SCHEMES[value.scheme](value.identifier):
                 yield FieldError(f"{at}/identifier", "identifier", value=value.identifier, scheme=value.scheme)
+        case MetricReported() | MetricRevised():
+            yield from _metric(value, at)
         case _:
             pass
+
+
+# The metrics that count something, and the codes of the axis `mode`.
+_COUNTS = frozenset({"jobs", "construction_jobs", "gpus"})
+_MODES = ("greenfield", "expansion", "acquisition", "joint_venture", "refurbishment")
+
+
+def _metric(event: MetricReported | MetricRevised, at: str) -> Iterator[FieldError]:
+    if event.date is not None and event.horizon is not None:
+        yield FieldError(f"{at}/horizon", "date_and_horizon")
+    if isinstance(event.value, str) and event.metric in _COUNTS and Decimal(event.value) % 1:
+        yield FieldError(f"{at}/value", "whole_number", value=event.value)
+    needs_unit = event.metric == "capacity_per_year"
+    if isinstance(event.unit, str) and not needs_unit:
+        yield FieldError(f"{at}/unit", "unit_of_metric", metric=event.metric)
+    if needs_unit and event.unit is None and isinstance(event, MetricReported):
+        yield FieldError(f"{at}/unit", "required_unit", metric=event.metric)
+
+
+def _classifications(axes: Classifications, at: str) -> Iterator[FieldError]:
+    for axis, codes in axes.items():
+        for i, code in enumerate(codes):
+            if axis == "mode" and code not in _MODES:
+                yield FieldError(f"{at}/{axis}/{i}", "choice", value=code[:50], known=_MODES)
+            if code in codes[:i]:
+                yield FieldError(f"{at}/{axis}/{i}", "code_repeated", value=code)
 
 
 @cache
@@ -152,12 +184,12 @@ def _checked(kind: type[Struct]) -> tuple[tuple[str, str], ...]:
 def _has_parts(hint: Any) -> bool:
     """Whether a value of this type is or contains a struct, a list or a localized text."""
     kind = get_origin(hint) or hint
-    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple, Localized))) or any(
+    return (isinstance(kind, type) and issubclass(kind, (Struct, tuple, Localized, Classifications))) or any(
         map(_has_parts, get_args(hint))
     )
 
 
-def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
+def _value(name: str, value: object, at: str) -> Iterator[FieldError]:  # noqa: C901 - one case for each type
     match value:
         case Amount():
             yield from _amount(value, at)
@@ -165,6 +197,8 @@ def _value(name: str, value: object, at: str) -> Iterator[FieldError]:
             yield from _values(value, at)
         case Localized() if not value:
             yield FieldError(at, "localized_empty")
+        case Classifications():
+            yield from _classifications(value, at)
         case tuple():
             if len(value) > MAX_LIST_ITEMS:
                 yield FieldError(at, "list_too_long", limit=MAX_LIST_ITEMS)
@@ -224,6 +258,7 @@ _CHECKS: dict[str, Callable[[str], FieldError | None]] = {
     "reached": _edtf,
     "from_": _edtf,
     "until": _edtf,
+    "date": _edtf,
     "place": _place,
     "country": _place,
     "latitude": _latitude,

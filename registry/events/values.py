@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -90,20 +90,76 @@ Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)", examples=["
 FieldPath = Annotated[
     str,
     Meta(
-        pattern=r"^/(pledges|sites|milestones)/[a-z0-9-]{1,80}/[a-z_]{1,40}$(?!\n)",
+        pattern=r"^/(pledges|sites|milestones|incentives|metrics)/[a-z0-9-]{1,250}/[a-z_]{1,40}$(?!\n)",
         description="A field of the deal's state: the list, the item's id, the field.",
         examples=["/pledges/total/amount"],
     ),
 ]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
+Percent = Annotated[
+    str,
+    Meta(
+        pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)$(?!\n)",
+        description="A share in percent, as a decimal from 0 to 100 in a string.",
+        examples=["49.5"],
+    ),
+]
+Year = Annotated[int, Meta(ge=1800, le=2999, examples=[2020])]
+Scheme = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]+([-_.][A-Za-z0-9]+)*$(?!\n)",
+        max_length=40,
+        description="The register or list that an identifier comes from, such as `cim`, `epoch`, `gem` or `ocid`.",
+        examples=["ocid"],
+    ),
+]
+ExternalId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s\x00-\x1f\x7f]+( [^\s\x00-\x1f\x7f]+)*$(?!\n)",
+        max_length=200,
+        description="An identifier in another register or list.",
+        examples=["ocds-213czf-000-00001"],
+    ),
+]
+DistrictCode = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]+([-.][A-Za-z0-9]+)*$(?!\n)",
+        max_length=30,
+        description="The code of the county or district, as the national authority assigns it.",
+        examples=["31140"],
+    ),
+]
+Quotation = Annotated[str, Meta(pattern=_TEXT, max_length=500, description="A short quotation of the source.")]
+Code = Annotated[
+    str,
+    Meta(pattern=_LINE, max_length=100, description="A code of the axis.", examples=["solar"]),
+]
 
 # --- vocabularies -----------------------------------------------------------------------------------------------------
 
 Qualifier = Literal["exact", "about", "at_least", "more_than", "nearly", "up_to"]
 DealKind = Literal["investment", "partnership", "programme"]
 Role = Literal[
-    "investor", "partner", "operator", "host_government", "financier", "counterparty", "joint_venture", "regulator"
+    "investor",
+    "partner",
+    "operator",
+    "host_government",
+    "financier",
+    "counterparty",
+    "joint_venture",
+    "regulator",
+    "owner",
+    "builder",
+    "supplier",
+    "tenant",
+    "energy_supplier",
+    "adviser",
 ]
+Certainty = Literal["confirmed", "reported", "suspected"]
+Figure = Literal["stated", "estimated", "modelled"]
 Instrument = Literal["mou", "letter_of_intent", "joint_venture", "contract"]
 Commitment = Literal["intention", "pledge", "binding", "budget"]
 AmountBasis = Literal["total", "additional", "annual"]
@@ -123,11 +179,41 @@ Stage = Literal[
     "committed",
     "construction",
     "operating",
+    "retired",
     "suspended",
     "shelved",
     "withdrawn",
     "cancelled",
 ]
+SetbackKind = Literal["opposition", "litigation", "permit_refused", "supply", "financing"]
+IncentiveKind = Literal["tax_credit", "grant", "loan", "land"]
+Axis = Literal[
+    "technology",
+    "segment",
+    "project_type",
+    "product",
+    "isic",
+    "ksic",
+    "nace",
+    "naics",
+    "ownership",
+    "mode",
+    "policy",
+]
+MetricName = Literal[
+    "jobs",
+    "construction_jobs",
+    "it_power_mw",
+    "facility_power_mw",
+    "gpus",
+    "h100_equivalents",
+    "water_m3_per_year",
+    "energy_mwh_per_year",
+    "floor_area_m2",
+    "land_area_m2",
+    "capacity_per_year",
+]
+MetricBasis = Literal["planned", "actual", "target"]
 Relation = Literal["part_of", "includes", "overlaps", "additional_to", "separate_from", "supersedes"]
 NameKind = Literal["legal", "trade", "short", "former", "alias"]
 IdentifierScheme = Literal["lei", "kr-brn", "wikidata"]
@@ -178,15 +264,47 @@ def text_in(texts: Mapping[str, str | None] | None, language: str) -> str | None
     return known.get(language) or next(own, None) or known.get("en") or next(iter(known.values()), None)
 
 
-def decode_hook(type: type, value: Any) -> Any:
-    """msgspec's `dec_hook` for `Localized`. A language whose text is null counts as left out.
+class Classifications(dict[str, tuple[str, ...]]):
+    """The codes of a deal by axis: `Classifications(technology=("solar",), mode=("expansion",))`.
 
-    The texts are in the order of their tags, as in the stored bytes: the recorder and a rebuild write equal rows.
+    A dict, because JSON has the axes as keys. Events share it and it is never changed.
     """
-    if type is not Localized:
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+_AXES = frozenset(get_args(Axis))
+_Codes = Annotated[tuple[Code, ...], Meta(max_length=50)]
+
+
+def decode_hook(type: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for `Localized` and `Classifications`. A key whose value is null counts as left out.
+
+    The keys are in order, as in the stored bytes: the recorder and a rebuild write equal rows.
+    """
+    if type is not Localized and type is not Classifications:
         raise NotImplementedError(type)
     if not isinstance(value, dict):
         raise ValueError(f"Expected `object`, got `{_JSON_TYPES.get(value.__class__, 'null')}`")
+    return _decode_classifications(value) if type is Classifications else _decode_localized(value)
+
+
+def _decode_classifications(value: dict[str, Any]) -> Classifications:
+    """The codes by axis. An axis whose codes are null or empty is kept: in a revision, it clears the axis."""
+    axes = Classifications()
+    for axis, codes in sorted(value.items()):
+        if axis not in _AXES:
+            raise ValueError(f"Object contains unknown field `{axis}`")
+        try:
+            axes[axis] = msgspec.convert(codes or (), _Codes)
+        except msgspec.ValidationError as error:
+            problem, _, pointer = str(error).partition(" - at `$")
+            raise ValueError(f"{problem} - at `$.{axis}{pointer.rstrip('`')}`") from None
+    return axes
+
+
+def _decode_localized(value: dict[str, Any]) -> Localized:
     texts = Localized()
     for tag, text in sorted(value.items()):
         if text is not None:
@@ -202,7 +320,16 @@ _JSON_TYPES = {str: "str", int: "int", float: "float", bool: "bool", list: "arra
 
 
 def schema_hook(type: type) -> dict[str, Any]:
-    """msgspec's `schema_hook` for `Localized`."""
+    """msgspec's `schema_hook` for `Localized` and `Classifications`."""
+    if type is Classifications:
+        codes = {"anyOf": [msgspec.json.schema(_Codes), {"type": "null"}]}
+        return {
+            "type": "object",
+            "description": "Codes by axis of classification.",
+            "properties": dict.fromkeys(sorted(_AXES), codes),
+            "additionalProperties": False,
+            "examples": [{"technology": ["solar"], "mode": ["expansion"]}],
+        }
     if type is not Localized:
         raise NotImplementedError(type)
     text = msgspec.json.schema(Text)
@@ -236,7 +363,8 @@ class Amount(EventPart, frozen=True):
     """Money as the source states it, in units of `currency` (not in thousands, not in minor units).
 
     `low` and `high` bound a stated range. `wording` has the source's words where it gives no figure ("several trillion
-    won"), without a `value`. `qualifier` is the source's own; without one, the source states none.
+    won"), without a `value`. `qualifier` is the source's own; without one, the source states none. `figure` tells a
+    stated figure (also if absent) from an estimated or a modelled one; `price_year` is the year of constant prices.
     """
 
     currency: Currency
@@ -246,6 +374,8 @@ class Amount(EventPart, frozen=True):
     high: Decimal | None = None
     stated_as: tuple[StatedAmount, ...] = ()
     wording: Line | None = None
+    figure: Figure | None = None
+    price_year: Year | None = None
 
 
 class Horizon(EventPart, frozen=True):
@@ -255,16 +385,39 @@ class Horizon(EventPart, frozen=True):
     until: Edtf | None = None
 
 
+# What stands for the signs of metrics and of loose dates in a metric's id, so that two metrics never have one id.
+_SIGNS = {"_": "-", "X": "x", "~": "-about", "?": "-uncertain", "%": "-about-uncertain", "/": "-until-", ".": "-open"}
+
+
+def metric_id(
+    metric: MetricName, basis: MetricBasis, site: str | None, date: str | None, horizon: Horizon | None
+) -> str:
+    """The id of a metric in paths, made from what identifies it: `jobs--planned--2027`, `gpus--actual--at-mipo`."""
+    at = f"at-{site}" if site is not None else None
+    between = f"{horizon.from_ or ''}-to-{horizon.until or ''}" if horizon is not None else None
+    text = "--".join(part for part in (metric, basis, at, date, between) if part is not None)
+    return re.sub(r"[^a-z0-9-]", lambda sign: _SIGNS[sign[0]], text)
+
+
 class Party(EventPart, frozen=True):
-    """An organization in a role, with the name that the announcement uses."""
+    """An organization in a role, with the name that the announcement uses. A `share` never splits a joint pledge."""
 
     organization: Slug
     name: Localized | None = None
     role: Role | None = None
+    share: Percent | None = None
+    certainty: Certainty | None = None
+
+
+class ExternalIdentifier(EventPart, frozen=True):
+    """An identifier of the deal in another register or list."""
+
+    scheme: Scheme
+    value: ExternalId
 
 
 class Source(EventPart, frozen=True):
-    """The publication that an event cites. `locator` is the page or paragraph."""
+    """The publication that an event cites. `locator` is the page or paragraph, `quote` a short quotation from there."""
 
     publisher: Line | None = None
     url: Url | None = None
@@ -274,3 +427,4 @@ class Source(EventPart, frozen=True):
     archived_url: Url | None = None
     locator: Line | None = None
     content_hash: Hash | None = None
+    quote: Quotation | None = None

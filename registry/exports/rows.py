@@ -7,6 +7,7 @@ them. Dates and times are spelled as in JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -102,6 +103,15 @@ def _of_amount(name: str) -> Column:
     return Column(name, "amount", lambda item: getattr(item[1].amount, name, None))
 
 
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day is not None else None
+
+
+def _classifications(deal: DealListItem) -> str | None:
+    axes = (deal.classifications or {}).items()
+    return _list(f"{axis}:{code}" for axis, codes in axes for code in codes)
+
+
 def _stated_as(item: DealPledge) -> str | None:
     amount = item[1].amount
     return _list(f"{other.currency} {other.value}" for other in amount.stated_as) if amount is not None else None
@@ -125,8 +135,11 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         Column("kind", "kind", lambda deal: deal.kind),
         Column("stage", "stage", lambda deal: deal.stage.value if deal.stage else None),
         Column("stage_basis", "stage", lambda deal: deal.stage.basis if deal.stage else None),
-        Column("stage_since", "stage", lambda deal: deal.stage.since.isoformat() if deal.stage else None),
+        Column("stage_since", "stage", lambda deal: _day(deal.stage.since) if deal.stage else None),
+        Column("stage_observed_on", "stage", lambda deal: _day(deal.stage.observed_on) if deal.stage else None),
         Column("sectors", "sectors", lambda deal: _list(deal.sectors)),
+        Column("classifications", "classifications", _classifications),
+        Column("identifiers", "identifiers", lambda deal: _list(f"{i.scheme}:{i.value}" for i in deal.identifiers)),
         Column("organizations", "parties", lambda deal: _list(deal.organizations)),
         Column("places", "sites", lambda deal: _list(deal.places)),
         Column("amounts", "pledges", _amounts),
@@ -146,6 +159,8 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _of_amount("high"),
         _of_amount("currency"),
         _of_amount("wording"),
+        _of_amount("figure"),
+        _of_amount("price_year"),
         Column("stated_as", "amount", _stated_as),
         Column("by", "by", lambda item: _list(item[1].by)),
         Column("announced_on", "announced_on", lambda item: item[1].announced_on.isoformat()),

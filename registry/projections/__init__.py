@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.projections.deal_identifiers import DealIdentifiers
 from registry.projections.deal_versions import DealVersions
 from registry.projections.event_index import EventIndex
 from registry.projections.facts import DealFacts
@@ -11,6 +12,7 @@ from registry.projections.projection import AppliedChange, BatchProjector, Proje
 PROJECTIONS: tuple[Projection, ...] = (
     DealVersions(),  # deals at every point in time: lists, facets, totals
     DealFacts(),  # every fact of a deal at every point in time
+    DealIdentifiers(),  # deals by their identifiers in other registers
     EventIndex(),  # events by the organizations that they name and the sources that they cite
     OrganizationsProjection(),  # organizations as they are now
 )

@@ -68,6 +68,8 @@ def _terms(deal: Deal, parties: Sequence[PartyState], places: Sequence[str]) -> 
         terms.append(f"stage:{deal.stage.value}")
     if deal.kind is not None:
         terms.append(f"kind:{deal.kind}")
+    terms += [f"classification:{axis}:{code}" for axis, codes in (deal.classifications or {}).items() for code in codes]
+    terms += [f"identifier:{one.scheme}:{one.value}" for one in deal.identifiers]
     terms += [f"related:{relation.deal}" for relation in deal.relations]
     for pledge in deal.pledges:
         if pledge.status != "withdrawn":

@@ -26,7 +26,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import DealChangeSummary, PortfolioComparison, convert_any, requested_point
 
-FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind")
+FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind", "classification")
 
 
 class DealChange(Struct, frozen=True):

@@ -6,12 +6,12 @@ from datetime import date, datetime
 
 from msgspec import UNSET, UnsetType
 
-from registry.domain.deal import Deal, RelationState
+from registry.domain.deal import Deal, DealIdentifierState, RelationState
 from registry.domain.quotes import Quote
 from registry.domain.rates import NewestRate
 from registry.domain.stages import StageState
 from registry.domain.totals import Totals
-from registry.events.values import AmountBasis, Commitment, DealKind, Edtf
+from registry.events.values import AmountBasis, Classifications, Commitment, DealKind, Edtf
 from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel
 from registry.schemas.values import AmountResponse, LocalizedResponse, convert
 
@@ -37,6 +37,8 @@ class DealListItem(ResponseModel, frozen=True, kw_only=True):
     kind: DealKind | None
     stage: StageState | None
     sectors: tuple[str, ...]
+    classifications: Classifications | None
+    identifiers: tuple[DealIdentifierState, ...]
     organizations: tuple[str, ...]
     places: tuple[str, ...]
     pledges: tuple[ListedPledge, ...]
@@ -95,6 +97,8 @@ def list_item(deal: Deal) -> DealListItem:
         kind=deal.kind,
         stage=deal.stage,
         sectors=deal.sectors,
+        classifications=deal.classifications,
+        identifiers=deal.identifiers,
         organizations=tuple(dict.fromkeys(party.organization for party in deal.parties if party.left_on is None)),
         places=tuple(dict.fromkeys(site.place for site in deal.sites if site.place and site.status != "dropped")),
         pledges=tuple(

@@ -18,14 +18,17 @@ from registry.events.values import (
     Amount,
     Decimal,
     Edtf,
+    Figure,
     Hash,
     Horizon,
     Language,
     Line,
     Localized,
     Qualifier,
+    Quotation,
     Source,
     Url,
+    Year,
     decode_hook,
     schema_hook,
 )
@@ -50,7 +53,8 @@ class AmountResponse(ResponseModel, frozen=True, kw_only=True):
     """Money as it was stated: an exact decimal in units of `currency` (ISO 4217).
 
     `low` and `high` bound a stated range. `wording` has the source's words where it gave no figure. `qualifier` is the
-    source's own.
+    source's own. `figure` is null or `stated` for a stated figure, else `estimated` or `modelled`; `price_year` is the
+    year of constant prices.
     """
 
     currency: Currency
@@ -60,6 +64,8 @@ class AmountResponse(ResponseModel, frozen=True, kw_only=True):
     high: Decimal | None
     stated_as: tuple[StatedAmountResponse, ...]
     wording: Line | None
+    figure: Figure | None
+    price_year: Year | None
 
 
 class HorizonResponse(ResponseModel, frozen=True, kw_only=True):
@@ -80,6 +86,7 @@ class SourceResponse(ResponseModel, frozen=True, kw_only=True):
     archived_url: Url | None
     locator: Line | None
     content_hash: Hash | None
+    quote: Quotation | None
 
 
 # The response class of each value that a state holds and that leaves something out when it is encoded.

@@ -12,13 +12,17 @@ from registry.events.types import Event
 
 LABEL_KINDS: dict[str, tuple[str, ...]] = {
     "amount_basis": ("amount_basis",),
+    "basis": ("metric_basis",),
+    "certainty": ("certainty",),
     "commitment": ("commitment",),
     "control": ("control",),
     "gpus_qualifier": ("qualifier",),
     "instrument": ("instrument",),
-    "kind": ("kind", "milestone", "name_kind"),
+    "kind": ("kind", "milestone", "name_kind", "setback_kind", "incentive_kind"),
+    "metric": ("metric",),
     "power_qualifier": ("qualifier",),
     "precision": ("precision",),
+    "qualifier": ("qualifier",),
     "relation": ("relation",),
     "role": ("role",),
     "scheme": ("scheme",),
@@ -31,7 +35,7 @@ LABEL_KINDS: dict[str, tuple[str, ...]] = {
 DEAL_FIELDS = frozenset({"additional_to", "deal", "into"})
 
 REFERENCES: dict[str, str] = {
-    **dict.fromkeys(("planned", "reached", "until", "from"), "date"),
+    **dict.fromkeys(("planned", "reached", "until", "from", "date"), "date"),
     **dict.fromkeys(("place", "country"), "place"),
     **dict.fromkeys(("additional_to", "into", "merged_into"), "deal"),
     **dict.fromkeys(ORGANIZATION_FIELDS, "organization"),

@@ -17,7 +17,7 @@ from registry.domain.deal import Deal, Disbursement
 from registry.domain.items import item_types
 from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
-from registry.events.values import Amount, Horizon, Localized, Party, StatedAmount
+from registry.events.values import Amount, Classifications, Horizon, Localized, Party, StatedAmount
 from registry.web.fields import LABEL_KINDS, REFERENCES
 from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures
@@ -89,6 +89,9 @@ class ValueFormatter:
                 return f"{text} ({also})" if also else text
             case Localized():
                 return self.words.localized(value)
+            case Classifications():
+                axes = ((self.words.label("axis", axis), axis, codes) for axis, codes in value.items())
+                return "; ".join(f"{axis}: {', '.join(self._code(key, c) for c in codes)}" for axis, key, codes in axes)
             case Horizon():
                 return self.figures.horizon(value) or self._(N_("Not disclosed"))
             case StageState():
@@ -118,6 +121,10 @@ class ValueFormatter:
                 return ", ".join(self.value(item, field, names) for item in value) or self._(N_("none"))
             case _:
                 return str(value)
+
+    def _code(self, axis: str, code: str) -> str:
+        """A code of an axis as text: those of `mode` have labels."""
+        return self.words.label(axis, code) if self.words.has_label(axis, code) else code
 
     def _text(self, value: str, field: str, names: Names) -> str:
         for kind in LABEL_KINDS.get(field, ()):

@@ -107,7 +107,7 @@ class NumberFormatter:
         return format_percent(Decimal(value), "+#,##0.#%;-#,##0.#%", locale=self.locale)
 
     def money(self, amount: Amount | StatedAmount | None, basis: str | None = None) -> str:
-        """An amount as it was stated: qualifier, figure or range, currency and amount basis."""
+        """An amount as it was stated: qualifier, figure or range, currency and amount basis; estimates are marked."""
         if amount is None:
             return self.words.gettext(N_("Not disclosed"))
         low, high, wording = (getattr(amount, name, None) for name in ("low", "high", "wording"))
@@ -124,7 +124,18 @@ class NumberFormatter:
         if pattern:
             text = self.words.gettext(pattern) % {"amount": text}
         pattern = _BASES.get(basis or "", "")
-        return self.words.gettext(pattern) % {"amount": text} if pattern else text
+        text = self.words.gettext(pattern) % {"amount": text} if pattern else text
+        marks = self._marks(amount) if isinstance(amount, Amount) else []
+        return f"{text} ({', '.join(marks)})" if marks else text
+
+    def _marks(self, amount: Amount) -> list[str]:
+        """What tells an amount from a stated one in current prices."""
+        marks = []
+        if amount.figure not in (None, "stated"):
+            marks.append(self.words.label("estimate", amount.figure))
+        if amount.price_year is not None:
+            marks.append(self.words.gettext(N_("in %(year)s prices")) % {"year": amount.price_year})
+        return marks
 
     def stated(self, stated: Any) -> str:
         """The stated amount of a line of a total."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -310,7 +311,7 @@ def test_kt_was_signed_before_its_amount_was_published() -> None:
     state = deal("microsoft-kt", "2024-10-09")
     assert state.pledges == ()
     assert state.stage is not None
-    assert (state.stage.value, state.stage.basis, state.stage.since.isoformat()) == ("signed", "declared", "2024-09-27")
+    assert (state.stage.value, state.stage.basis, state.stage.since) == ("signed", "declared", date(2024, 9, 27))
     assert deal_as_of("microsoft-kt", published_on="2024-09-29").state is None
 
 

@@ -172,12 +172,14 @@ def test_every_stage_has_external_codes() -> None:
         "pre-construction",
         "construction",
         "operating",
+        "retired",
         "shelved",
         "cancelled",
     }
     assert {c.code: c.name for c in IATI.values()} == {
         "1": "Pipeline/identification",
         "2": "Implementation",
+        "4": "Closed",
         "5": "Cancelled",
         "6": "Suspended",
     }

@@ -28,7 +28,7 @@ from registry.events.codec import (
     published_on,
 )
 from registry.events.types import AnyEvent, tag_of
-from registry.events.values import Localized, Source, Text, decode_hook
+from registry.events.values import Axis, Classifications, Code, Localized, Source, Text, decode_hook
 
 JCS = Path(__file__).parent.parent / "vectors" / "jcs"
 
@@ -66,8 +66,8 @@ def test_every_value_of_an_event_has_one_canonical_form() -> None:
         shapes.NoneType, shapes.DateType, shapes.DateTimeType, shapes.UUIDType, shapes.VarTupleType,
     )  # fmt: skip
     for shape in (*parts(shapes.type_info(Content), set()), *parts(shapes.type_info(Entry), set())):
-        # The only mapping is Localized: its keys are language tags, which are ASCII.
-        if isinstance(shape, shapes.CustomType) and shape.cls is Localized:
+        # The keys of the two mappings are language tags and names of axes, which are ASCII.
+        if isinstance(shape, shapes.CustomType) and shape.cls in (Localized, Classifications):
             continue
         assert isinstance(shape, known), shape
         if isinstance(shape, shapes.StructType):
@@ -133,6 +133,9 @@ def plain(shape: Any) -> st.SearchStrategy[Any]:
         case shapes.CustomType(cls=cls) if cls is Localized:
             languages = st.sampled_from(["ko", "en", "ja", "zh-Hant", "de-CH-1996", "sr-Latn-RS", "fr"])
             return st.dictionaries(languages, some(shapes.type_info(Text)), min_size=1, max_size=3).map(Localized)
+        case shapes.CustomType(cls=cls) if cls is Classifications:
+            codes = st.lists(some(shapes.type_info(Code)), max_size=2).map(tuple)
+            return st.dictionaries(st.sampled_from(get_args(Axis)), codes, max_size=3).map(Classifications)
         case _:
             raise AssertionError(f"no strategy for {shape}")
 

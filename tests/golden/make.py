@@ -86,6 +86,18 @@ RELATED = {
     "type": "deals_related", "relation": "part_of", "deal": "other-deal", "pledge": "total", "other_pledge": "whole",
 }  # fmt: skip
 MERGED = {"type": "deal_merged", "into": "other-deal", "reason": "The same deal."}
+SETBACK = {"type": "setback_reported", "setback": "appeal", "kind": "litigation", "text": BOTH}
+INCENTIVE = {
+    "type": "incentive_granted", "incentive": "tax-credit", "kind": "tax_credit",
+    "amount": {"value": "10000000", "currency": "USD", "figure": "estimated", "price_year": 2020},
+    "authority": "motie", "text": BOTH,
+}  # fmt: skip
+METRIC = {
+    "type": "metric_reported", "metric": "capacity_per_year", "basis": "planned", "value": "12.5", "site": "mipo",
+    "unit": "GWh", "qualifier": "about", "date": "2027-11~", "horizon": {"from": "2027", "until": "2029"},
+}  # fmt: skip
+CLASSIFIED = {"technology": ["solar", "wind"], "mode": ["expansion"], "ksic": ["C26"]}
+ADDRESS = {"address": "Mipo-ro 1", "locality": "Ulsan", "district_code": "31140"}
 ORGANIZATION = {"type": "organization_registered", "name": BOTH, "country": "KR"}
 PARENT = {"type": "parent_set", "parent": "sk-square", "control": "owns", "share": "20.07"}
 ORGANIZATION_MERGED = {"type": "organization_merged", "into": "sk-group", "reason": "The same."}
@@ -157,6 +169,21 @@ STORIES: dict[str, list[dict[str, Any]]] = {
         REGISTERED, SITE, MILESTONE,
         {"type": "milestone_cancelled", "milestone": "first-phase", "reason": "Given up."},
     ],
+    "setback_reported": [REGISTERED, SETBACK],
+    "setback_resolved": [
+        REGISTERED, SETBACK, {"type": "setback_resolved", "setback": "appeal", "reason": "The court agreed."},
+    ],
+    "incentive_granted": [REGISTERED, INCENTIVE],
+    "incentive_revised": [
+        REGISTERED, INCENTIVE,
+        {"type": "incentive_revised", "incentive": "tax-credit", "kind": "grant", "amount": None, "authority": None,
+         "text": {"en": "Now a grant."}},
+    ],
+    "incentive_ended": [
+        REGISTERED, INCENTIVE, {"type": "incentive_ended", "incentive": "tax-credit", "reason": "It expired."},
+    ],
+    "metric_reported": [REGISTERED, SITE, METRIC],
+    "metric_revised": [REGISTERED, SITE, METRIC, {**METRIC, "type": "metric_revised", "value": "14", "qualifier": None}],
     "deals_related": [REGISTERED, PLEDGED, RELATED],
     "deals_unrelated": [REGISTERED, PLEDGED, RELATED, {**RELATED, "type": "deals_unrelated"}],
     "deal_merged": [REGISTERED, MERGED],
@@ -198,6 +225,23 @@ LATER: dict[str, list[dict[str, Any]]] = {
         {"type": "event_corrected", "corrects": str(UUID(int=2)), "replacement": {"effective_on": "2025-10-27"}},
         {"type": "event_corrected", "corrects": str(UUID(int=3)), "replacement": {"effective_on": "2025-10-26"}},
         {"type": "event_redacted", "redacts": str(UUID(int=3)), "reason": "A court's order."},
+    ],
+    "deal_registered.v1.classifications": [{**REGISTERED, "classifications": CLASSIFIED}],
+    "deal_revised.v1.classifications": [
+        {**REGISTERED, "classifications": CLASSIFIED},
+        {"type": "deal_revised", "classifications": {"technology": ["hydrogen"], "mode": []}},
+    ],
+    "parties_joined.v1.share": [
+        REGISTERED,
+        {"type": "parties_joined",
+         "parties": [{"organization": "kt", "role": "owner", "share": "49.5", "certainty": "reported"}]},
+    ],
+    "pledge_announced.v1.estimate": [
+        REGISTERED, {**PLEDGED, "amount": {"value": "5", "currency": "USD", "figure": "modelled", "price_year": 2015}},
+    ],
+    "site_announced.v1.address": [REGISTERED, {**SITE, **ADDRESS}],
+    "site_revised.v1.address": [
+        REGISTERED, SITE, {"type": "site_revised", "site": "mipo", **ADDRESS, "locality": None},
     ],
 }  # fmt: skip
 

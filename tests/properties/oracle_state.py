@@ -32,6 +32,7 @@ def registered_state(slug: str, registered: Any) -> State:
         "kind": registered.kind if registered else None,
         "summary": registered.summary if registered else None,
         "sectors": registered.sectors if registered else (),
+        "classifications": registered.classifications if registered else None,
     }
 
 
@@ -70,7 +71,18 @@ def reach_stage(state: State, stage: str, rule: str, day: date) -> None:
         current = state["stage"]["value"]
         if current not in LADDER or LADDER.index(current) >= LADDER.index(stage):
             return
-    state["stage"] = {"value": stage, "basis": "inferred", "since": day, "rule": rule}
+    state["stage"] = stage_of(stage, "inferred", day, rule)
+
+
+def stage_of(value: str, basis: str, since: date | None, rule: str | None = None, **observed: Any) -> State:
+    return {
+        "value": value,
+        "basis": basis,
+        "since": since,
+        "rule": rule,
+        "observed_on": observed.get("on"),
+        "certainty": observed.get("certainty"),
+    }
 
 
 def commit(state: State, commitment: Any, day: date) -> None:
@@ -101,6 +113,7 @@ def supersede_claims(item: State, field: str) -> None:
 
 
 PLEDGE = [name for name in PledgeAnnounced.__struct_fields__ if name != "pledge"]
+INCENTIVE = ["kind", "amount", "authority", "text"]
 SITE = [name for name in SiteAnnounced.__struct_fields__ if name != "site"]
 
 
@@ -110,18 +123,72 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
     match content["type"]:
         case "deal_revised":
             revise(state, event, ["title", "summary", "kind", "sectors"])
+            if event.classifications is None:
+                state["classifications"] = None
+            elif event.classifications is not UNSET:
+                axes = dict(state["classifications"] or {})
+                axes.update(event.classifications)
+                state["classifications"] = {axis: axes[axis] for axis in sorted(axes) if axes[axis]} or None
+        case "deal_identified":
+            for one in event.identifiers:
+                if find(state["identifiers"], scheme=one.scheme, value=one.value) is None:
+                    state["identifiers"].append({"scheme": one.scheme, "value": one.value})
+        case "status_observed":
+            known = state["stage"]
+            order = ["suspected", "reported", "confirmed"]
+            if known is not None and known["value"] == event.stage:
+                weight = [order.index(c or "reported") for c in (known["certainty"], event.certainty)]
+                if known["basis"] != "observed" or weight[1] <= weight[0]:
+                    return
+            state["stage"] = stage_of(event.stage, "observed", None, on=day, certainty=event.certainty)
+        case "setback_reported":
+            new(state["setbacks"], setback=event.setback)
+            given = {field: getattr(event, field) for field in ("setback", "kind", "text")}
+            state["setbacks"].append({**given, "reported_on": day, "resolved_on": None})
+        case "setback_resolved":
+            setback = require(state["setbacks"], setback=event.setback)
+            if setback["resolved_on"] is not None:
+                raise NotApplicable
+            setback["resolved_on"] = day
+        case "incentive_granted":
+            new(state["incentives"], incentive=event.incentive)
+            given = {field: getattr(event, field) for field in ("incentive", *INCENTIVE)}
+            state["incentives"].append({**given, "status": "granted", "granted_on": day, "claims": []})
+        case "incentive_revised" | "incentive_ended":
+            incentive = require(state["incentives"], incentive=event.incentive)
+            if incentive["status"] == "ended":
+                raise NotApplicable
+            if content["type"] == "incentive_ended":
+                incentive["status"] = "ended"
+            else:
+                revise(incentive, event, INCENTIVE)
+        case "metric_reported" | "metric_revised":
+            key = {field: getattr(event, field) for field in ("metric", "site", "basis", "date", "horizon")}
+            if content["type"] == "metric_revised":
+                metric = require(state["metrics"], **key)
+                revise(metric, event, ["value", "unit", "qualifier"])
+                if event.value is not UNSET:
+                    metric["stated_on"] = day
+                return
+            new(state["metrics"], **key)
+            if event.site is not None:
+                require(state["sites"], site=event.site)
+            given = {field: getattr(event, field) for field in ("value", "unit", "qualifier")}
+            state["metrics"].append({"metric_id": event.metric_id, **key, **given, "stated_on": day, "claims": []})
         case "stage_changed":
             current = state["stage"]
             since = current["since"] if current and current["value"] == event.stage else day
-            state["stage"] = {"value": event.stage, "basis": "declared", "since": since, "rule": None}
+            state["stage"] = stage_of(event.stage, "declared", since)
         case "parties_joined":
             for party in event.parties:
                 same = {"organization": party.organization, "role": party.role}
                 member = find(state["parties"], **same, left_on=None) or find(state["parties"], **same, joined_on=day)
                 if member is not None:
-                    member.update(left_on=None, name=party.name or member["name"])
+                    restated = {f: getattr(party, f) or member[f] for f in ("name", "share", "certainty")}
+                    member.update(left_on=None, **restated)
                 else:
-                    state["parties"].append({**same, "name": party.name, "joined_on": day, "left_on": None})
+                    given = {f: getattr(party, f) for f in ("name", "share", "certainty")}
+                    state["parties"].append({**same, **given, "joined_on": day, "left_on": None})
         case "party_left":
             leaving = [
                 p
@@ -183,9 +250,8 @@ def apply_event(state: State, content: Content) -> None:  # noqa: C901 - one cas
                 pledge["status"] = "withdrawn"
                 standing = [p for p in state["pledges"] if p["status"] != "withdrawn"]
                 stage = state["stage"] or {"basis": "inferred", "value": "intention"}
-                if not standing and stage["basis"] == "inferred" and stage["value"] in LADDER[:3]:
-                    rule = "all-pledges-withdrawn"
-                    state["stage"] = {"value": "withdrawn", "basis": "inferred", "since": day, "rule": rule}
+                if not standing and stage["basis"] != "declared" and stage["value"] in LADDER[:3]:
+                    state["stage"] = stage_of("withdrawn", "inferred", day, "all-pledges-withdrawn")
                 return
             if content["type"] == "pledge_confirmed":
                 pledge["status"] = "confirmed"
@@ -281,13 +347,15 @@ CLAIMABLE = {
     "pledges": ("amount", "amount_basis", "commitment"),
     "sites": ("place", "power_mw", "gpus"),
     "milestones": ("planned", "reached", "power_mw"),
+    "incentives": ("amount",),
+    "metrics": ("value",),
 }
 
 
 def claim(state: State, content: Content) -> None:
     event = content["event"]
     _, name, key, field = event.field.split("/")
-    item = require(state[name], **{name[:-1]: key})
+    item = require(state[name], **{"metric_id" if name == "metrics" else name[:-1]: key})
     if field not in CLAIMABLE[name]:
         raise NotApplicable
     if any(c["claim"] == event.claim for i in items_with_claims(state) for c in i["claims"]):
@@ -389,6 +457,10 @@ def shown_state(state: State, preferred: dict[str, UUID | None], visible: list[C
         "milestones": ("scheduled_on", "milestone"),
         "relations": ("since", "relation", "deal", "pledge", "other_pledge"),
         "conditions": ("set_on", "condition"),
+        "identifiers": ("scheme", "value"),
+        "setbacks": ("reported_on", "setback"),
+        "incentives": ("granted_on", "incentive"),
+        "metrics": ("metric_id",),
     }
     for name, order in by.items():
         state[name] = sorted(state[name], key=lambda item: [item[k] or "" for k in order])

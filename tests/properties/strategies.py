@@ -23,6 +23,7 @@ from registry.events.types import (
     ClaimRetracted,
     ConditionLifted,
     ConditionSet,
+    DealIdentified,
     DealMerged,
     DealRegistered,
     DealRevised,
@@ -33,6 +34,11 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
+    IncentiveEnded,
+    IncentiveGranted,
+    IncentiveRevised,
+    MetricReported,
+    MetricRevised,
     MilestoneCancelled,
     MilestoneReached,
     MilestoneRescheduled,
@@ -46,12 +52,15 @@ from registry.events.types import (
     PledgeWithdrawn,
     Recorded,
     Replacement,
+    SetbackReported,
+    SetbackResolved,
     SiteAnnounced,
     SiteDropped,
     SiteRevised,
     StageChanged,
+    StatusObserved,
 )
-from registry.events.values import Amount, Horizon, Localized, Party, Source
+from registry.events.values import Amount, Classifications, ExternalIdentifier, Horizon, Localized, Party, Source
 from tests.domain.builders import FIRST_INSTANT, LogBuilder
 
 T = TypeVar("T")
@@ -96,6 +105,25 @@ related = {
     "other_pledge": maybe(pledges),
 }
 
+parties = st.builds(
+    Party,
+    organization=organizations,
+    role=roles,
+    share=st.sampled_from([None, "50", "49.5"]),
+    certainty=st.sampled_from([None, "confirmed", "suspected"]),
+)
+observed_stages = st.sampled_from(["construction", "operating", "retired"])
+certainties = st.sampled_from([None, "suspected", "confirmed"])
+classifications = st.dictionaries(
+    st.sampled_from(["mode", "technology"]), st.sampled_from([(), ("expansion",), ("expansion", "greenfield")])
+).map(lambda axes: Classifications(sorted(axes.items())))
+metric = {
+    "metric": st.sampled_from(["jobs", "gpus"]),
+    "basis": st.sampled_from(["planned", "actual"]),
+    "site": maybe(sites),
+    "date": maybe(loose_dates),
+}
+
 announcements: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(
         PledgeAnnounced,
@@ -132,15 +160,39 @@ announcements: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(StageChanged, stage=st.sampled_from(["signed", "construction", "suspended"])),
     st.builds(
         PartiesJoined,
-        parties=st.lists(st.builds(Party, organization=organizations, role=roles), min_size=1, max_size=2).map(tuple),
+        parties=st.lists(parties, min_size=1, max_size=2).map(tuple),
     ),
     st.builds(PartyLeft, organization=organizations, role=roles),
     st.builds(PartnershipFormed, members=st.just(("sk", "amazon")), instrument=st.sampled_from([None, "mou"])),
     st.builds(ConditionSet, condition=st.just("data-stays"), text=maybe(texts)),
     st.builds(ConditionLifted, condition=st.just("data-stays")),
-    st.builds(DealRevised, title=st.just(UNSET) | texts, summary=revised(texts), sectors=revised(st.just(("cloud",)))),
+    st.builds(
+        DealRevised,
+        title=st.just(UNSET) | texts,
+        summary=revised(texts),
+        sectors=revised(st.just(("cloud",))),
+        classifications=revised(classifications),
+    ),
     st.builds(DealsRelated, **related),
     st.builds(DealsUnrelated, **related),
+    st.builds(
+        DealIdentified,
+        identifiers=st.lists(
+            st.builds(ExternalIdentifier, scheme=st.sampled_from(["gem", "ocid"]), value=st.sampled_from(["1", "2"])),
+            min_size=1,
+            max_size=2,
+        ).map(tuple),
+    ),
+    st.builds(StatusObserved, stage=observed_stages, certainty=certainties),
+    st.builds(SetbackReported, setback=st.just("permit"), kind=st.sampled_from([None, "permit_refused"])),
+    st.builds(SetbackResolved, setback=st.just("permit")),
+    st.builds(IncentiveGranted, incentive=st.just("credit"), amount=maybe(amounts), authority=maybe(organizations)),
+    st.builds(IncentiveRevised, incentive=st.just("credit"), amount=revised(amounts), kind=revised(st.just("grant"))),
+    st.builds(IncentiveEnded, incentive=st.just("credit")),
+    st.builds(
+        MetricReported, **metric, value=st.sampled_from(["100", "250"]), qualifier=st.sampled_from([None, "about"])
+    ),
+    st.builds(MetricRevised, **metric, value=revised(st.sampled_from(["100", "300"]))),
 )
 
 # Most logs begin with these, so that many later events find the item that they are about.
@@ -156,6 +208,8 @@ fields = st.one_of(
     st.tuples(pledges.map("/pledges/{}/commitment".format), st.sampled_from(["binding", "intention"])),
     st.tuples(sites.map("/sites/{}/power_mw".format), megawatts),
     st.tuples(milestones.map("/milestones/{}/planned".format), loose_dates),
+    st.tuples(st.just("/incentives/credit/amount"), amounts),
+    st.tuples(st.sampled_from(["/metrics/jobs--planned/value", "/metrics/gpus--actual/value"]), st.just("250")),
 )
 
 

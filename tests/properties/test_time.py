@@ -377,6 +377,10 @@ def _fields(state: Any) -> dict[str, Any]:
         "sites": ("site",),
         "milestones": ("milestone",),
         "conditions": ("condition",),
+        "identifiers": ("scheme", "value"),
+        "setbacks": ("setback",),
+        "incentives": ("incentive",),
+        "metrics": ("metric_id",),
         "parties": ("organization", "role", "joined_on"),
         "relations": ("relation", "pledge", "deal", "other_pledge"),
     }

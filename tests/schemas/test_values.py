@@ -53,6 +53,8 @@ def test_amount_shows_what_was_not_stated_as_null() -> None:
         "high": None,
         "stated_as": [{"value": "7", "currency": "KRW", "qualifier": None}],
         "wording": None,
+        "figure": None,
+        "price_year": None,
     }
 
 

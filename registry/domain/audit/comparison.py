@@ -24,14 +24,26 @@ from registry.events.types import (
     ClaimPreferred,
     ClaimReported,
     ConditionSet,
+    IncentiveGranted,
+    MetricReported,
     MilestoneScheduled,
     PledgeAnnounced,
     Recorded,
+    SetbackReported,
     SiteAnnounced,
+    StatusObserved,
 )
 
 # The events that make an item. The id of an item is never used twice, so a second one is about the same item.
-_ANNOUNCEMENTS = (PledgeAnnounced, SiteAnnounced, MilestoneScheduled, ConditionSet)
+_ANNOUNCEMENTS = (
+    PledgeAnnounced,
+    SiteAnnounced,
+    MilestoneScheduled,
+    MetricReported,
+    IncentiveGranted,
+    SetbackReported,
+    ConditionSet,
+)
 
 S = TypeVar("S", bound=Struct)
 
@@ -80,7 +92,8 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S])
     - `learned_late`: an event was recorded only after the earlier record, though it was in effect at that point and
       older than that record.
     - `record`: a correction or a void, and what was recorded again after a void.
-    - `source`: a claim was reported or retracted, or another claim is preferred.
+    - `source`: a claim was reported or retracted, another claim is preferred, or a source observed the stage for the
+      first time. A later observation of another stage is a change of the world.
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
@@ -146,6 +159,7 @@ class _StepSequence(Generic[S]):
         self.targets = target_events(events)
         self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
         self.re_recorded = self._re_recorded()
+        self.first_observations = {_first_observation(state.steps) for state in (self.a, self.b)}
 
     def in_order(self) -> Iterator[_Step]:
         if self.a.state is None and self.b.state is None:
@@ -226,7 +240,8 @@ class _StepSequence(Generic[S]):
             absent_recorded: The ids of the events recorded by that point.
         """
         recorded = present.effective.recorded
-        own: Kind = "source" if change_of(recorded) == "source" else "world"
+        is_source = change_of(recorded) == "source" or recorded.id in self.first_observations
+        own: Kind = "source" if is_source else "world"
         if recorded.id in absent_recorded:
             # Its dates do not hide it, so a correction or a void does.
             return "record" if absent_as_of.is_visible(present) else own
@@ -279,7 +294,23 @@ class _StepSequence(Generic[S]):
         return early, late
 
 
-_ITEM_FIELDS = ("pledge", "site", "milestone", "condition", "organization", "claim")
+# A metric of a site has both fields, so the metric comes first.
+_ITEM_FIELDS = (
+    "pledge",
+    "metric_id",
+    "site",
+    "milestone",
+    "incentive",
+    "setback",
+    "condition",
+    "organization",
+    "claim",
+)
+
+
+def _first_observation(steps: Sequence[OrderedEvent]) -> UUID | None:
+    """The first event of a fold that observes the stage."""
+    return next((step.applied.id for step in steps if isinstance(step.applied.event, StatusObserved)), None)
 
 
 def _records_again(new: OrderedEvent, voided: OrderedEvent) -> bool:

@@ -35,6 +35,7 @@ What = Literal[
     "claimed",
     "corroborated",
     "preferred",
+    "observed",
 ]
 
 
@@ -59,6 +60,7 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
     - `re_recorded`: an event was voided and recorded again. Like a correction, it is a change of the record only.
     - `corroborated`: a source gives the value that is shown; `claimed`: another one, or it takes a value back;
       `preferred`: an editor selected another claim. None of them is a correction.
+    - `observed`: a source observed the stage for the first time. Nothing says that it changed in between.
     """
     if comparison.before is None or comparison.after is None:
         known = next((c for c in comparison.changes if c.path in STATES), None)
@@ -84,6 +86,8 @@ def _meanings(change: AttributedChange, comparison: Comparison[S]) -> list[What]
 
 def _source_meanings(change: AttributedChange) -> list[What]:
     """Whether the claims that a change adds corroborate the value shown; a change of anything else is `claimed`."""
+    if change.path == "/stage":
+        return ["observed"]
     if not change.path.endswith("/claims"):
         return ["claimed"]
     earlier = {claim.claim for claim in change.before or ()}

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
+from registry.domain.deal import Deal, MetricState, MilestoneState, PledgeState, SiteState
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -67,6 +67,8 @@ def _pledge(pledge: PledgeState) -> Values:
         amount.qualifier if amount else None,
         _text(amount.stated_as) if amount else None,
         amount.wording if amount else None,
+        amount.figure if amount else None,
+        amount.price_year if amount else None,
         pledge.amount_basis,
         pledge.commitment,
         pledge.by,
@@ -104,19 +106,48 @@ def _milestone(milestone: MilestoneState) -> Values:
     )
 
 
+def _metric(metric: MetricState) -> Values:
+    horizon = metric.horizon
+    return (
+        metric.metric,
+        metric.basis,
+        metric.site,
+        metric.date,
+        horizon.from_ if horizon else None,
+        horizon.until if horizon else None,
+        metric.value,
+        metric.unit,
+        metric.qualifier,
+        metric.stated_on,
+    )
+
+
+def _classifications(deal: Deal) -> tuple[str, ...]:
+    return tuple(f"{axis}:{code}" for axis, codes in (deal.classifications or {}).items() for code in codes)
+
+
+def _identifiers(deal: Deal) -> tuple[str, ...]:
+    return tuple(f"{one.scheme}:{one.value}" for one in deal.identifiers)
+
+
 DEAL_FACTS = FactTable(
     "deal_facts",
     (),
-    _columns("title", "kind", "sectors"),
-    lambda deal: [((), (_text(deal.title), deal.kind, deal.sectors))],
+    _columns("title", "kind", "sectors", "classifications", "identifiers"),
+    lambda deal: [((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal)))],
 )
-"""A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text."""
+"""A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text.
+
+`classifications` are `AXIS:CODE`, `identifiers` are `SCHEME:VALUE`.
+"""
 
 STAGE_FACTS = FactTable(
     "stage_facts",
     (),
-    _columns("stage", "basis", "since", "rule"),
-    lambda deal: [((), (s.value, s.basis, s.since, s.rule)) for s in (deal.stage,) if s is not None],
+    _columns("stage", "basis", "since", "rule", "observed_on", "certainty"),
+    lambda deal: [
+        ((), (s.value, s.basis, s.since, s.rule, s.observed_on, s.certainty)) for s in (deal.stage,) if s is not None
+    ],
 )
 
 PLEDGE_FACTS = FactTable(
@@ -131,6 +162,8 @@ PLEDGE_FACTS = FactTable(
         "qualifier",
         "stated_as",
         "wording",
+        "figure",
+        "price_year",
         "amount_basis",
         "commitment",
         "organizations",
@@ -146,9 +179,12 @@ PLEDGE_FACTS = FactTable(
 PARTY_FACTS = FactTable(
     "party_facts",
     _columns("organization", "role", "joined_on:date"),
-    _columns("name", "left_on"),
+    _columns("name", "left_on", "share:numeric", "certainty"),
     lambda deal: [
-        ((party.organization, party.role or "", party.joined_on.isoformat()), (_text(party.name), party.left_on))
+        (
+            (party.organization, party.role or "", party.joined_on.isoformat()),
+            (_text(party.name), party.left_on, party.share, party.certainty),
+        )
         for party in deal.parties
     ],
 )
@@ -179,6 +215,24 @@ MILESTONE_FACTS = FactTable(
     lambda deal: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
 )
 
+METRIC_FACTS = FactTable(
+    "metric_facts",
+    _columns("metric_id"),
+    _columns(
+        "metric",
+        "basis",
+        "site",
+        "metric_date",
+        "horizon_from",
+        "horizon_until",
+        "value:numeric",
+        "unit",
+        "qualifier",
+        "stated_on",
+    ),
+    lambda deal: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
+)
+
 RELATION_FACTS = FactTable(
     "relation_facts",
     _columns("relation", "pledge", "other_deal", "other_pledge"),
@@ -195,6 +249,7 @@ FACT_TABLES = (
     PARTY_FACTS,
     SITE_FACTS,
     MILESTONE_FACTS,
+    METRIC_FACTS,
     RELATION_FACTS,
 )
 

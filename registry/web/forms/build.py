@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct, structs
 
-from registry.domain.claims import CLAIMABLE
-from registry.domain.deal import Deal, Item
-from registry.domain.items import item_types
+from registry.domain.claims import CLAIMABLE, LISTS
+from registry.domain.deal import Deal
+from registry.domain.items import item_id, item_types
 from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized
@@ -30,11 +30,13 @@ MAX_OPTIONS = 40
 
 # The list of a deal's state that an id refers to, and the events that introduce a new id: the first type that has it.
 _ITEMS = {item.id_fields[0]: name for name, item in item_types(Deal).items() if len(item.id_fields) == 1}
+# The id of a metric is no field of an event: it is made from several.
 _INTRODUCES = {
-    next(tag for tag, event in EVENT_TYPES.items() if id_field in event.__struct_fields__): id_field
+    tag: id_field
     for id_field in _ITEMS
+    for tag in [tag for tag, event in EVENT_TYPES.items() if id_field in event.__struct_fields__][:1]
 }
-_LONG_TEXTS = frozenset({"note", "reason"})
+_LONG_TEXTS = frozenset({"note", "reason", "quote", "classifications"})
 _ADDRESSES = frozenset({"archived_url", "url"})
 
 _HINTS = {
@@ -54,6 +56,11 @@ _HINTS = {
     "milestone": N_("An id in lower-case letters, digits and hyphens"),
     "condition": N_("An id in lower-case letters, digits and hyphens"),
     "claim": N_("An id in lower-case letters, digits and hyphens"),
+    "setback": N_("An id in lower-case letters, digits and hyphens"),
+    "incentive": N_("An id in lower-case letters, digits and hyphens"),
+    "classifications": N_("One axis a line: technology: solar, wind"),
+    "date": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "scheme": N_("The register that the identifier comes from, such as ocid or gem"),
     "power_mw": N_("Megawatts, as announced"),
     "value": N_("The other source’s value, in the format of the field"),
 }
@@ -240,16 +247,11 @@ def _input_kind(field: StructField) -> str:
 
 def _claimable_fields(deal: Deal) -> list[str]:
     """The fields of a deal that several sources may report."""
-    return [
-        f"/{items}/{getattr(item, items.removesuffix('s'))}/{field}"
-        for items, field in CLAIMABLE
-        for item in getattr(deal, items)
-    ]
+    return [f"/{items}/{item_id(item)}/{field}" for items, field in CLAIMABLE for item in getattr(deal, items)]
 
 
 def _claims(deal: Deal) -> list[str]:
-    items: tuple[Item, ...] = (*deal.pledges, *deal.sites, *deal.milestones)
-    return [claim.claim for item in items for claim in item.claims if claim.claim]
+    return [claim.claim for name in LISTS for item in getattr(deal, name) for claim in item.claims if claim.claim]
 
 
 def reason_section(typed: Mapping[str, str], language: str, *, redacting: bool) -> Section:

@@ -9,12 +9,13 @@ from typing import Any, get_origin
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from registry.domain import money
 from registry.domain.claims import CLAIMABLE
 from registry.errors import FieldError
 from registry.events.types import Announcement, ClaimReported, Event
-from registry.events.values import Amount, Localized, Source
+from registry.events.values import Amount, Classifications, Localized, Source
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.web.forms.structure import StructField, nested_struct, repeated_struct, struct_fields
 from registry.web.numbers import figures
@@ -37,6 +38,8 @@ def form_values(event: Event, effective_on: date | None, sources: Iterable[Sourc
             continue
         if isinstance(value, Amount):
             typed[pointer] = amount_text(value)
+        elif isinstance(value, Classifications):
+            typed[pointer] = "\n".join(f"{axis}: {', '.join(codes)}" for axis, codes in value.items())
         elif repeated_struct(field.type):
             typed |= _flatten(pointer, msgspec.to_builtins(dict(enumerate(value)), str_keys=True))
         elif isinstance(value, (Struct, Localized)):
@@ -49,7 +52,9 @@ def form_values(event: Event, effective_on: date | None, sources: Iterable[Sourc
 def amount_text(amount: Amount) -> str:
     """An amount in a form that `registry.domain.money` parses: as the press writes it in English."""
     english = figures(DEFAULT_LANGUAGE)
-    return english.money(amount) + (f" ({english.other_currencies(amount)})" if amount.stated_as else "")
+    return english.money(replace(amount, figure=None, price_year=None)) + (
+        f" ({english.other_currencies(amount)})" if amount.stated_as else ""
+    )
 
 
 def _flatten(pointer: str, value: Mapping[str, Any]) -> dict[str, str]:
@@ -150,7 +155,11 @@ class _FormParser:
         except money.AmountParseError as error:
             self.parsed.field_errors.append(FieldError(f"/{pointer}", "amount", problem=error.message))
             return None
-        event[name], self.parsed.readings[pointer] = msgspec.to_builtins(parsed.amount), parsed.amount
+        corrected = getattr(self.original, name, None)
+        read = parsed.amount
+        if isinstance(corrected, Amount):
+            read = replace(read, figure=corrected.figure, price_year=corrected.price_year)
+        event[name], self.parsed.readings[pointer] = msgspec.to_builtins(read), read
         return parsed.basis
 
     def _claimed_value(self, event: dict[str, Any]) -> None:
@@ -188,6 +197,9 @@ def typed_languages(pointer: str, typed: Mapping[str, str]) -> list[str]:
 
 def _plain(core: Any, text: str) -> Any:
     """Text as a value of its type; text that the type does not allow stays text, and the decoder refuses it."""
+    if core is Classifications:
+        lines = (line.partition(":") for line in text.splitlines() if line.strip())
+        return {axis.strip(): [code.strip() for code in codes.split(",") if code.strip()] for axis, _, codes in lines}
     if core is int:
         digits = text.replace(",", "")
         return int(digits) if digits.isdigit() and len(digits) <= MAX_INTEGER_DIGITS else text
