@@ -51,14 +51,14 @@ closing AS (
        AND v.known_to = 4611686018427387904 AND v.known_from < c.known
 ), stated AS (
     INSERT INTO deal_states (deal, state, terms, title, row, totals)
-    SELECT deal, state, string_to_array(terms, ' '), title, row, totals
+    SELECT deal, state, string_to_array(terms, E'\n'), title, row, totals
       FROM unnest($2::new_deal_state[])
     ON CONFLICT (deal, state) DO NOTHING
 ), termed AS (
     INSERT INTO deal_terms AS t (term, deal, effective_from, recorded_from, published_from)
     SELECT term, deal, min(effective_from), min(recorded_from), min(published_from)
       FROM unnest($3::new_deal_terms[]),
-           unnest(string_to_array(terms, ' ')) AS u (term)
+           unnest(string_to_array(terms, E'\n')) AS u (term)
      GROUP BY term, deal
     ON CONFLICT (term, deal) DO UPDATE
        SET effective_from = least(t.effective_from, excluded.effective_from),
@@ -164,7 +164,8 @@ def _is_latest(change: AppliedChange) -> bool:
 class _NewListRows:
     """Rows, titles and terms of a deal that the tables may not have yet.
 
-    A key of `terms` holds terms separated by spaces, its value the first day and position from which the deal has them.
+    A key of `terms` holds terms separated by line breaks, its value the first day and position from which the deal has
+    them.
     """
 
     __slots__ = ("rows", "stream", "terms", "titles")
@@ -188,9 +189,9 @@ class _NewListRows:
             earlier = [other.terms for day, other in before if day <= since]
             if row.terms in earlier:
                 continue
-            stored = {ANY_DEAL_TERM, *" ".join(earlier).split()} if earlier else ()
-            new = [term for term in (ANY_DEAL_TERM, *row.terms.split()) if term not in stored]
-            self._add_terms(" ".join(new), since, known)
+            stored = {ANY_DEAL_TERM, *"\n".join(earlier).splitlines()} if earlier else ()
+            new = [term for term in (ANY_DEAL_TERM, *row.terms.splitlines()) if term not in stored]
+            self._add_terms("\n".join(new), since, known)
 
     def add_all(self, rectangles: Iterable[Rectangle]) -> None:
         """Add what all rectangles of the deal have."""
@@ -200,7 +201,7 @@ class _NewListRows:
             self.titles.add(row.title)
             known = rectangle.known_from if rectangle.clock == RECORDED else MAX_POSITION
             self._add_terms(row.terms, rectangle.effective_from, known)
-        self.terms = {" ".join((ANY_DEAL_TERM, *terms.split())): since for terms, since in self.terms.items()}
+        self.terms = {"\n".join((ANY_DEAL_TERM, *terms.splitlines())): since for terms, since in self.terms.items()}
 
     def _add_terms(self, terms: str, day: date, known: int) -> None:
         first, position = self.terms.get(terms, (day, known))

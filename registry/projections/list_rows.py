@@ -20,7 +20,7 @@ class ListRow(Struct, frozen=True, gc=False):
 
     Attributes:
         state: The id of this row among the deal's rows: the first 64 bits of a hash of the next four.
-        terms: What lists filter by, separated by spaces.
+        terms: What lists filter by, separated by line breaks.
         title: What searches look in: the slug, the titles and the parties' names.
         row: The JSON of the deal's list item.
         totals: The encoded row that totals read.
@@ -77,7 +77,7 @@ def _terms(deal: Deal, parties: Sequence[PartyState], places: Sequence[str]) -> 
                 terms.append(f"commitment:{pledge.commitment}")
             if pledge.amount:
                 terms.append(f"currency:{pledge.amount.currency}")
-    return " ".join(sorted(set(terms)))
+    return "\n".join(sorted(set(terms)))
 
 
 def _title(deal: Deal, parties: Sequence[PartyState]) -> str:

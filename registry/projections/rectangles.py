@@ -71,7 +71,10 @@ def segments(
 
 
 # The fields that list rows depend on: two states with the same objects in all of them have the same row.
-_row_fields = attrgetter("title", "kind", "stage", "sectors", "parties", "sites", "pledges", "relations")
+_row_fields = attrgetter(
+    *("title", "kind", "stage", "sectors", "classifications", "identifiers"),
+    *("parties", "sites", "pledges", "relations"),
+)
 
 
 def _extend_spans(

@@ -161,7 +161,7 @@ async def test_list_item_shows_the_main_facts_of_a_deal(client: httpx.AsyncClien
         "value": "5000000000",
         "currency": "USD",
         "stated_as": [],
-        **dict.fromkeys(("qualifier", "low", "high", "wording")),
+        **dict.fromkeys(("qualifier", "low", "high", "wording", "figure", "price_year")),
     }
     assert deal["places"] == ["KR-31"]
     assert deal["stage"]["value"] == "committed"

@@ -183,7 +183,9 @@ STORIES: dict[str, list[dict[str, Any]]] = {
         REGISTERED, INCENTIVE, {"type": "incentive_ended", "incentive": "tax-credit", "reason": "It expired."},
     ],
     "metric_reported": [REGISTERED, SITE, METRIC],
-    "metric_revised": [REGISTERED, SITE, METRIC, {**METRIC, "type": "metric_revised", "value": "14", "qualifier": None}],
+    "metric_revised": [
+        REGISTERED, SITE, METRIC, {**METRIC, "type": "metric_revised", "value": "14", "qualifier": None},
+    ],
     "deals_related": [REGISTERED, PLEDGED, RELATED],
     "deals_unrelated": [REGISTERED, PLEDGED, RELATED, {**RELATED, "type": "deals_unrelated"}],
     "deal_merged": [REGISTERED, MERGED],

@@ -176,12 +176,19 @@ def sets_field(content: Content, path: str) -> bool:
     """Whether an event that had an effect set a field: it announced the item, or gave the field a value again."""
     _, items, key, field = path.split("/")
     event = content["event"]
-    if getattr(event, items[:-1], None) != key:
+    if getattr(event, "metric_id" if items == "metrics" else items[:-1], None) != key:
         return False
     match content["type"]:
-        case "pledge_announced" | "site_announced" | "milestone_scheduled":
+        case "pledge_announced" | "site_announced" | "milestone_scheduled" | "incentive_granted" | "metric_reported":
             return bool(content["type"].split("_")[0] == items[:-1])
-        case "pledge_revised" | "pledge_confirmed" | "site_revised" | "milestone_rescheduled":
+        case (
+            "pledge_revised"
+            | "pledge_confirmed"
+            | "site_revised"
+            | "milestone_rescheduled"
+            | "incentive_revised"
+            | "metric_revised"
+        ):
             given: Any = getattr(event, field, UNSET)
             return bool(content["type"].split("_")[0] == items[:-1]) and given is not UNSET
         case "milestone_reached":

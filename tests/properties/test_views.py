@@ -36,7 +36,7 @@ from tests.properties.strategies import logs, logs_in_order
 
 ROWS = """
 SELECT clock, deal, effective_from, effective_to, known_from, known_to,
-       state, array_to_string(terms, ' ') AS terms, title, row, totals, kind, amount::text, pledges
+       state, array_to_string(terms, E'\n') AS terms, title, row, totals, kind, amount::text, pledges
   FROM deal_versions
   JOIN deal_states USING (deal, state)
 """
