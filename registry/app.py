@@ -28,6 +28,7 @@ from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
+from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
@@ -166,7 +167,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         await stack.enter_async_context(evidence)
         feed = await stack.enter_async_context(Feed(pool, use_notify=not settings.transaction_pooler))
         recorder.commit_listeners.append(feed.on_commit)
-        webhooks = await stack.enter_async_context(Webhooks(pool, settings.webhook_networks))
+        box = SecretBox(settings.secrets_key or settings.data_dir / "secrets.key")
+        webhooks = await stack.enter_async_context(Webhooks(pool, box, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
         servers = await stack.enter_async_context(
             ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)

@@ -249,6 +249,12 @@ class RedactionUnavailable(RegistryError):
     code = "redaction_unavailable"
 
 
+class SecretUnreadable(RegistryError):
+    """A stored secret cannot be encrypted or decrypted: the key file is missing, unreadable, or another one."""
+
+    code = "secret_unreadable"
+
+
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 

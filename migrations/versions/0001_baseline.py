@@ -267,23 +267,26 @@ CREATE TABLE keys (
 )
 """
 
-# `position` is the last event that was delivered or did not match the filter. The secret signs messages and is stored
-# in the clear. `failures` counts the attempts to deliver the next event.
+# `position` is the last event that was delivered or did not match the filter. The secrets sign messages and are
+# encrypted with a key outside the database; the old one signs too until `rotation_ends_at`. `failures` counts the
+# attempts to deliver the next event.
 CREATE_WEBHOOKS = """
 CREATE TABLE webhooks (
-    id           text        PRIMARY KEY,
-    url          text        NOT NULL,
-    secret       bytea       NOT NULL,
-    type         text,
-    deal         text,
-    organization text,
-    source       text,
-    position     bigint      NOT NULL CHECK (position >= 0),
-    failures     integer     NOT NULL DEFAULT 0,
-    next_at      timestamptz,
-    created_at   timestamptz NOT NULL,
-    created_by   text        NOT NULL,
-    disabled_at  timestamptz
+    id               text        PRIMARY KEY,
+    url              text        NOT NULL,
+    secret           bytea       NOT NULL,
+    old_secret       bytea,
+    rotation_ends_at timestamptz,
+    type             text[],
+    deal             text,
+    organization     text,
+    source           text,
+    position         bigint      NOT NULL CHECK (position >= 0),
+    failures         integer     NOT NULL DEFAULT 0,
+    next_at          timestamptz,
+    created_at       timestamptz NOT NULL,
+    created_by       text        NOT NULL,
+    disabled_at      timestamptz
 )
 """
 

@@ -281,7 +281,7 @@ def cors_config(origins: Sequence[str]) -> CORSConfig:
     """Let pages of other origins call the API with a key, and read the headers that it documents."""
     return CORSConfig(
         allow_origins=list(origins),
-        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=[
             "Accept-Datetime",
             "Authorization",

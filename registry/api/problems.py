@@ -63,6 +63,7 @@ PROBLEMS: dict[str, Problem] = {
     "log_rewound": Problem(503, retry_after=60),
     "evidence_unavailable": Problem(503, retry_after=30),
     "redaction_unavailable": Problem(503, retry_after=3600),
+    "secret_unreadable": Problem(503, retry_after=3600),
 }
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 413: "too_large"}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Controller, delete, post
+from litestar import Controller, delete, patch, post
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Limit
 from registry.api.responses import RawResponse, json_response
 from registry.delivery.webhook_store import Delivery, Webhook
-from registry.delivery.webhooks import Webhooks
+from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Slug, Url
@@ -23,21 +23,39 @@ from registry.schemas import encode
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
 EventType: Any = Literal[tuple(EVENT_TYPES)]
+EventTypes: Any = Annotated[list[EventType], Meta(min_length=1, max_length=len(EVENT_TYPES))]
 WebhookId = Annotated[str, PathParameter(description="A webhook's id.")]
 
 
 class NewWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where to send events, and which: those that match all of the fields.
+    """Where to send events, and which: those that match all of the fields, and one of the types.
 
     The first event sent is the one after position `after`; without it, the next event that is recorded.
     """
 
     url: Url
-    type: EventType | None = None
+    type: EventType | EventTypes | None = None
     deal: Slug | None = None
     organization: Slug | None = None
     source: Url | None = None
     after: Position | None = None
+
+
+class WebhookChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change. A filter that is null is removed; `enabled` stops or resumes the delivery."""
+
+    url: Url | UnsetType = UNSET
+    type: EventType | EventTypes | UnsetType | None = UNSET
+    deal: Slug | UnsetType | None = UNSET
+    organization: Slug | UnsetType | None = UNSET
+    source: Url | UnsetType | None = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class SecretRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """For how many hours messages have a signature of the old secret too."""
+
+    overlap_hours: Annotated[int, Meta(ge=0, le=720)] = OVERLAP_HOURS
 
 
 class ResendRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -65,6 +83,8 @@ class Deliveries(Struct, frozen=True):
 
 
 _new = msgspec.json.Decoder(NewWebhook)
+_changes = msgspec.json.Decoder(WebhookChanges)
+_rotation = msgspec.json.Decoder(SecretRotation)
 _resend = msgspec.json.Decoder(ResendRequest)
 
 
@@ -82,15 +102,40 @@ class WebhooksController(Controller):
         intervals until the receiver answers with success; `webhook-id` is the event's id.
         """
         new: NewWebhook = intake.decode(_new, await read_body(request))
-        filters = {name: getattr(new, name) for name in ("type", "deal", "organization", "source")}
-        webhook, secret = await webhooks.create(new.url, request.auth.id, new.after, **filters)
+        filters = {name: getattr(new, name) for name in ("deal", "organization", "source")}
+        webhook, secret = await webhooks.create(new.url, request.auth.id, new.after, _types(new.type), **filters)
         created = CreatedWebhook(**msgspec.structs.asdict(webhook), secret=secret)
-        return _json(created, 201, {"Location": f"/v1/webhooks/{webhook.id}/deliveries"})
+        return _json(created, 201, {"Location": f"/v1/webhooks/{webhook.id}"})
 
     @reading("/", scope="admin")
     async def get_webhooks(self, webhooks: NamedDependency[Webhooks]) -> RawResponse[ListedWebhooks]:
         """Every webhook, the position it has reached, and whether it is disabled."""
         return _json(ListedWebhooks(await webhooks.all()))
+
+    @reading("/{webhook:str}", "not_found", scope="admin")
+    async def get_webhook(self, webhook: WebhookId, webhooks: NamedDependency[Webhooks]) -> RawResponse[Webhook]:
+        """One webhook."""
+        return _json(await webhooks.get(webhook))
+
+    @writing(patch, "/{webhook:str}", "not_found", scope="admin", body=WebhookChanges)
+    async def patch_webhook(
+        self, request: Request, webhook: WebhookId, webhooks: NamedDependency[Webhooks]
+    ) -> RawResponse[Webhook]:
+        """Change the address or the filter of a webhook, or stop or resume it; its position stays."""
+        given: WebhookChanges = intake.decode(_changes, await read_body(request))
+        changes = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not UNSET}
+        if "type" in changes:
+            changes["type"] = _types(changes["type"])
+        return _json(await webhooks.update(webhook, **changes))
+
+    @writing(post, "/{webhook:str}/rotate", "not_found", scope="admin", body=SecretRotation, status_code=200)
+    async def post_rotate(
+        self, request: Request, webhook: WebhookId, webhooks: NamedDependency[Webhooks]
+    ) -> RawResponse[CreatedWebhook]:
+        """Make a new secret. For the hours of the overlap, messages have signatures of the old and of the new one."""
+        rotation: SecretRotation = intake.decode(_rotation, await read_body(request))
+        changed, secret = await webhooks.rotate(webhook, rotation.overlap_hours)
+        return _json(CreatedWebhook(**msgspec.structs.asdict(changed), secret=secret))
 
     @writing(delete, "/{webhook:str}", "not_found", scope="admin", status_code=204)
     async def delete_webhook(self, webhook: WebhookId, webhooks: NamedDependency[Webhooks]) -> None:
@@ -116,6 +161,11 @@ class WebhooksController(Controller):
     async def post_test(self, webhook: WebhookId, webhooks: NamedDependency[Webhooks]) -> RawResponse[Delivery]:
         """Send a test message, and return the receiver's answer."""
         return _json(await webhooks.test(webhook))
+
+
+def _types(given: str | list[str] | None) -> list[str] | None:
+    """The event types of a filter, each once."""
+    return [given] if isinstance(given, str) else list(dict.fromkeys(given)) if given is not None else None
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> RawResponse[Any]:

@@ -18,7 +18,7 @@ from registry.delivery.webhook_store import Delivery
 REQUEST_TIMEOUT_SECONDS = 15.0
 
 # Receivers that are sent to at the same time.
-MAX_CONCURRENT_RECEIVERS = 20
+MAX_CONCURRENT_RECEIVERS = 50
 
 
 def sign(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
@@ -47,25 +47,32 @@ class WebhookSender:
         await self._client.aclose()
 
     async def send(
-        self, url: str, secret: bytes, message: str, position: int | None, body: bytes, attempt: int
+        self,
+        url: str,
+        secrets: tuple[bytes, ...],
+        message: str,
+        position: int | None,
+        body: bytes,
+        attempt: int,
     ) -> Delivery:
         """Send a message once.
 
         Args:
             url: The receiver.
-            secret: Signs the message.
+            secrets: Each signs the message; two while a rotation overlaps.
             message: The message's id, the same for each attempt, so that the receiver can detect a repetition.
             position: The event's position, or None for a test message.
             body: JSON.
             attempt: Counts the attempts from 1.
         """
         now = datetime.now(UTC)
+        timestamp = int(now.timestamp())
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "investment-registry",
             "webhook-id": message,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": sign(secret, message, int(now.timestamp()), body),
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(sign(secret, message, timestamp, body) for secret in secrets),
         }
         status, error = None, None
         try:

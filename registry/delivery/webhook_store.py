@@ -18,22 +18,22 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 
 SELECT_WEBHOOKS = """
-SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
-       disabled_at
+SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
+       created_at, created_by, disabled_at
   FROM webhooks
  ORDER BY created_at, id
 """
 
 SELECT_WEBHOOK = """
-SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
-       disabled_at
+SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
+       created_at, created_by, disabled_at
   FROM webhooks
  WHERE id = $1
 """
 
 SELECT_DUE = """
-SELECT id, url, secret, type, deal, organization, source, position, failures, next_at, created_at, created_by,
-       disabled_at
+SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
+       created_at, created_by, disabled_at
   FROM webhooks
  WHERE disabled_at IS NULL
    AND (next_at IS NULL OR next_at <= $1)
@@ -43,6 +43,25 @@ ANY_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks)"
 
 DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1"
 
+UPDATE_WEBHOOK = """
+UPDATE webhooks
+   SET url = $2, type = $3, deal = $4, organization = $5, source = $6, disabled_at = $7, next_at = NULL, failures = 0
+ WHERE id = $1
+"""
+
+ROTATE = """
+UPDATE webhooks
+   SET old_secret = secret, rotation_ends_at = $3, secret = $2
+ WHERE id = $1
+"""
+
+# Only if nothing has rotated it meanwhile.
+REPLACE_SECRETS = """
+UPDATE webhooks
+   SET secret = $2, old_secret = $3
+ WHERE id = $1 AND secret = $4
+"""
+
 ENABLE = "UPDATE webhooks SET disabled_at = NULL, next_at = NULL, failures = 0 WHERE id = $1"
 
 ADVANCE = "UPDATE webhooks SET position = $2, failures = 0, next_at = NULL WHERE id = $1 AND position < $2"
@@ -51,7 +70,9 @@ POSTPONE = "UPDATE webhooks SET failures = $2, next_at = $3, disabled_at = $4 WH
 
 INSERT_DELIVERY = """
 INSERT INTO webhook_deliveries (webhook, at, message, position, attempt, status, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+SELECT id, $2, $3, $4, $5, $6, $7
+  FROM webhooks
+ WHERE id = $1
 """
 
 DELETE_OLD_DELIVERIES = """
@@ -70,11 +91,14 @@ SELECT at, message, position, attempt, status, error
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
-    """A receiver of events: its address, its filter, and the position of the last event that it accepted."""
+    """A receiver of events: its address, its filter, and the position of the last event that it accepted.
+
+    After a rotation, messages have a signature of the old secret too until `rotation_ends_at`.
+    """
 
     id: str
     url: str
-    type: str | None
+    type: list[str] | None
     deal: str | None
     organization: str | None
     source: str | None
@@ -84,6 +108,14 @@ class Webhook(Struct, frozen=True, kw_only=True):
     created_at: datetime
     created_by: str
     disabled_at: datetime | None
+    rotation_ends_at: datetime | None
+
+
+class EncryptedSecrets(Struct, frozen=True):
+    """The secrets that sign a webhook's messages, as they are stored; `old` only after a rotation."""
+
+    current: bytes
+    old: bytes | None
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -102,7 +134,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
-    """Store a new webhook with the secret that signs its messages."""
+    """Store a new webhook with its encrypted secret."""
     w = webhook
     await pool.execute(
         INSERT_WEBHOOK,
@@ -119,20 +151,20 @@ async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
     )
 
 
-async def load_all(pool: Pool) -> list[Webhook]:
-    """All webhooks, in the order of their creation."""
+async def load_all(pool: Pool) -> list[tuple[Webhook, EncryptedSecrets]]:
+    """All webhooks, in the order of their creation, each with its secrets."""
     return [_webhook(row) for row in await pool.fetch(SELECT_WEBHOOKS)]
 
 
-async def load(pool: Pool, id: str) -> tuple[Webhook, bytes] | None:
-    """A webhook and its secret."""
+async def load(pool: Pool, id: str) -> tuple[Webhook, EncryptedSecrets] | None:
+    """A webhook and its secrets."""
     row = await pool.fetchrow(SELECT_WEBHOOK, id)
-    return (_webhook(row), row["secret"]) if row is not None else None
+    return _webhook(row) if row is not None else None
 
 
-async def load_due(pool: Pool, now: datetime) -> list[tuple[Webhook, bytes]]:
-    """The webhooks that may be sent to now, each with its secret."""
-    return [(_webhook(row), row["secret"]) for row in await pool.fetch(SELECT_DUE, now)]
+async def load_due(pool: Pool, now: datetime) -> list[tuple[Webhook, EncryptedSecrets]]:
+    """The webhooks that may be sent to now, each with its secrets."""
+    return [_webhook(row) for row in await pool.fetch(SELECT_DUE, now)]
 
 
 async def exists_any(pool: Pool) -> bool:
@@ -143,6 +175,22 @@ async def exists_any(pool: Pool) -> bool:
 async def delete(pool: Pool, id: str) -> None:
     """Delete a webhook."""
     await pool.execute(DELETE_WEBHOOK, id)
+
+
+async def update(pool: Pool, webhook: Webhook) -> None:
+    """Store a webhook's address, filter and whether it is disabled; its failures are forgotten."""
+    w = webhook
+    await pool.execute(UPDATE_WEBHOOK, w.id, w.url, w.type, w.deal, w.organization, w.source, w.disabled_at)
+
+
+async def rotate(pool: Pool, id: str, secret: bytes, old_until: datetime) -> None:
+    """Store a new encrypted secret; the present one becomes the old one until an instant."""
+    await pool.execute(ROTATE, id, secret, old_until)
+
+
+async def replace_secrets(pool: Pool, id: str, new: EncryptedSecrets, present: EncryptedSecrets) -> None:
+    """Store the same secrets under another key, unless they were rotated since they were read."""
+    await pool.execute(REPLACE_SECRETS, id, new.current, new.old, present.current)
 
 
 async def enable(pool: Pool, id: str) -> None:
@@ -172,5 +220,6 @@ async def load_deliveries(pool: Pool, webhook: str, limit: int) -> list[Delivery
     return [Delivery(**row) for row in await pool.fetch(SELECT_DELIVERIES, webhook, limit)]
 
 
-def _webhook(row: Any) -> Webhook:
-    return Webhook(**{name: row[name] for name in Webhook.__struct_fields__})
+def _webhook(row: Any) -> tuple[Webhook, EncryptedSecrets]:
+    webhook = Webhook(**{name: row[name] for name in Webhook.__struct_fields__})
+    return webhook, EncryptedSecrets(row["secret"], row["old_secret"])

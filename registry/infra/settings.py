@@ -58,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
     signing_key: Path
+    secrets_key: Path | None = None
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
     clock_tolerance: int = 60
@@ -270,6 +271,11 @@ SETTINGS = {
     "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
     "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
     "signing_key": Setting(_path, "The file of the log's signing key; created on first use."),
+    "secrets_key": Setting(
+        _path,
+        "The file of the keys that encrypt webhook secrets in the database; created on first use. Default: secrets.key "
+        "in the data directory.",
+    ),
     "checkpoint_export": Setting(
         _path,
         "A file or directory, best on another machine, for a copy of every checkpoint.",

@@ -34,6 +34,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "REGISTRY_ADMIN_KEY": "k" * 32,
             "REGISTRY_LOG_ORIGIN": "registry.example/log",
             "REGISTRY_SIGNING_KEY": "keys/log",
+            "REGISTRY_SECRETS_KEY": "keys/secrets",
         }
     )
     assert settings == Settings(
@@ -48,6 +49,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         admin_key="k" * 32,
         log_origin="registry.example/log",
         signing_key=Path.cwd() / "keys/log",
+        secrets_key=Path.cwd() / "keys/secrets",
     )
 
 
