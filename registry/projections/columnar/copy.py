@@ -1,0 +1,414 @@
+"""The columnar copy of one process: it follows the log by position and answers questions in worker threads.
+
+The copy is never authoritative. Before a question, the deals that were touched since its position are read from
+Postgres in one snapshot and written in one transaction of DuckDB, so an answer holds at a known position and includes
+what the caller recorded. Writers pay nothing. A copy that is missing, damaged, of another log or of another schema is
+made again from Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import duckdb
+import msgspec
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.errors import QuestionTooLarge
+from registry.infra.postgres import Connection, Pool
+from registry.projections.columnar.files import CopyDirectory
+from registry.projections.columnar.tables import (
+    CREATE_EVENTS,
+    CREATE_STATE,
+    EVENTS,
+    CopiedTable,
+    copied_tables,
+    fingerprint,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# With more events than this since the copy's position, loading all tables is faster than following.
+MAX_FOLLOWED_EVENTS = 20_000
+
+QUESTION_SECONDS = 20.0
+"""After this time a question is interrupted and refused."""
+
+WORKERS = 4
+MAX_ANSWERS = 256
+"""Answers that are kept until the copy moves on."""
+
+# Errors after which the file is not trusted any more.
+DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
+
+SELECT_HEAD = """
+SELECT coalesce(head.position, 0) AS position, head.leaf_hash,
+       (SELECT leaf_hash FROM events WHERE position = $1) AS known,
+       (SELECT coalesce(max(id), 0) FROM fact_resets) AS reset
+  FROM (SELECT 1) AS one
+       LEFT JOIN LATERAL (SELECT position, leaf_hash FROM events ORDER BY position DESC LIMIT 1) AS head ON true
+"""
+
+SELECT_EVENTS_SINCE = """
+SELECT substr(stream, 6) AS deal, position, published_on, recorded_at, type = 'event_redacted' AS erased
+  FROM events
+ WHERE position > $1
+   AND stream LIKE 'deal/%'
+ ORDER BY position
+ LIMIT $2
+"""
+
+SELECT_RESET_DEALS = "SELECT DISTINCT deal FROM fact_resets WHERE id > $1"
+
+# The rows of some deals that were written since a position, as one JSON text for each table.
+SELECT_ROWS_SINCE = """
+SELECT '{table}' AS "table", json_agg(r)::text AS rows
+  FROM (
+        SELECT {columns}
+          FROM unnest($1::text[], $2::bigint[]) AS touched (deal, since)
+               JOIN {table} AS t ON t.deal = touched.deal AND t.changed_at > touched.since
+       ) AS r
+HAVING count(*) > 0
+"""
+
+COPY_TABLE = "SELECT {columns} FROM {table} AS t ORDER BY t.deal"
+
+COPY_EVENTS = """
+SELECT substr(stream, 6), position, published_on, recorded_at FROM events WHERE stream LIKE 'deal/%' ORDER BY position
+"""
+
+READ_CSV = """
+read_csv($file, columns = {columns}, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
+         nullstr = '', allow_quoted_nulls = false)
+"""
+
+EVENT_COLUMNS = ("deal", "position", "published_on", "recorded_at")
+
+TYPED_EVENTS = "deal, position::BIGINT, published_on::DATE, recorded_at::TIMESTAMPTZ"
+
+INSERT_EVENTS = f"""
+INSERT INTO {EVENTS}
+SELECT unnest($deals), unnest($positions), unnest($days), unnest($instants)
+"""
+
+# Staged first: a DELETE that joins is planned for the few rows that it joins.
+STAGE = """
+CREATE OR REPLACE TEMP TABLE staged_{table} AS
+SELECT {columns}
+  FROM (SELECT unnest(from_json($rows, $structure), max_depth := 2))
+"""
+
+DELETE_DEALS = "DELETE FROM {table} WHERE list_contains($1, deal)"
+
+INSERT_STAGED = "INSERT INTO {table} SELECT * FROM staged_{table}"
+
+DELETE_STAGED = "DELETE FROM {table} AS t USING staged_{table} AS s WHERE {same}"
+
+
+class _State(Struct, frozen=True):
+    """What the copy holds."""
+
+    fingerprint: str
+    position: int
+    leaf_hash: bytes | None
+    reset: int
+
+
+class _Changes(Struct, frozen=True):
+    """What the copy lacks: events, rows as JSON by table, and the deals whose rows are all replaced."""
+
+    state: _State
+    events: list[tuple[Any, ...]]
+    rows: list[tuple[str, str]]
+    replaced: list[str]
+    erased: bool
+
+
+class ColumnarCopy:
+    """The copy of the fact tables of one database.
+
+    Args:
+        pool: The database that the recorder writes to.
+        directory: Where the files are; services may share it.
+    """
+
+    def __init__(self, pool: Pool, directory: Path) -> None:
+        self._pool = pool
+        self._parent = directory
+        self._directory: CopyDirectory | None = None
+        self._connection: DuckDBPyConnection | None = None
+        self._tables: tuple[CopiedTable, ...] = ()
+        self._state: _State | None = None
+        self._lock = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+
+    @property
+    def position(self) -> int:
+        """The position that the copy holds the log up to; 0 before it was opened."""
+        return self._state.position if self._state is not None else 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the file once the questions that run have been answered."""
+        async with self._lock:
+            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if self._directory is not None:
+                self._directory.close()
+
+    async def ask(self, position: int, question: Callable[[DuckDBPyConnection], T], key: Hashable = None) -> T:
+        """Answer a question from a copy that holds the log up to a position or beyond.
+
+        Args:
+            position: A position of the log.
+            question: Runs in a thread, in a transaction that reads.
+            key: Identifies the question, so that the answer can be kept while the copy stays where it is.
+
+        Raises:
+            QuestionTooLarge: The answer takes longer than `QUESTION_SECONDS`.
+        """
+        await self.follow(position)
+        if key is not None and key in self._answers:
+            self._answers.move_to_end(key)
+            kept: T = self._answers[key]
+            return kept
+        state = self._state
+        try:
+            answer = await self._run(question)
+        except DAMAGE as error:
+            async with self._lock:
+                await self._start_again(error)
+            state = self._state
+            answer = await self._run(question)
+        if key is not None and state is self._state:
+            self._answers[key] = answer
+            if len(self._answers) > MAX_ANSWERS:
+                self._answers.popitem(last=False)
+        return answer
+
+    async def follow(self, position: int) -> None:
+        """Bring the copy to a position or beyond."""
+        if self._state is not None and self._state.position >= position:
+            return
+        async with self._lock:
+            if self._state is not None and self._state.position >= position:
+                return
+            if self._directory is None:
+                await asyncio.to_thread(self._open)
+            try:
+                await self._catch_up()
+            except duckdb.Error as error:
+                await self._start_again(error)
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def _run(self, question: Callable[[DuckDBPyConnection], T]) -> T:
+        assert self._connection is not None
+        cursor = self._connection.cursor()
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(QUESTION_SECONDS, cursor.interrupt)
+        try:
+            return await loop.run_in_executor(self._threads, _answer, cursor, question)
+        except duckdb.InterruptException:
+            raise QuestionTooLarge from None
+        except asyncio.CancelledError:
+            cursor.interrupt()
+            raise
+        finally:
+            deadline.cancel()
+
+    async def _start_again(self, error: duckdb.Error) -> None:
+        """Make the copy again after it could not be read or written."""
+        log.warning("the columnar copy is made again: %s", error)
+        assert self._directory is not None
+        self._state = None
+        self._directory.close()
+        self._directory = CopyDirectory(self._parent)
+        await self._catch_up()
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Take a directory, and the copy in it if there is one."""
+        self._directory = CopyDirectory(self._parent)
+        self._connection = self._directory.open()
+        if self._connection is None:
+            return
+        try:
+            row = self._connection.execute("SELECT fingerprint, position, leaf_hash, reset FROM copied").fetchone()
+            self._state = _State(*row) if row is not None else None
+        except duckdb.Error:
+            self._state = None
+
+    async def _catch_up(self) -> None:
+        """Read from one snapshot of Postgres what the copy lacks, and write it."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            if not self._tables:
+                self._tables = await copied_tables(connection)
+            state = self._state
+            head = await connection.fetchrow(SELECT_HEAD, state.position if state else 0)
+            new = _State(fingerprint(self._tables), head["position"], head["leaf_hash"], head["reset"])
+            changes = None
+            if (
+                state is not None
+                and state.fingerprint == new.fingerprint
+                and state.reset <= new.reset
+                and (state.position == 0 or state.leaf_hash == head["known"])
+            ):
+                changes = await self._changes(connection, state, new)
+            if changes is None:
+                await self._load(connection, new)
+                return
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._apply, changes)
+        if changes.erased:
+            await loop.run_in_executor(None, self._rewrite)
+        self._answers.clear()
+        self._state = new
+
+    async def _changes(self, connection: Connection, state: _State, new: _State) -> _Changes | None:
+        """What the copy lacks; None if that is too much."""
+        events = await connection.fetch(SELECT_EVENTS_SINCE, state.position, MAX_FOLLOWED_EVENTS + 1)
+        if len(events) > MAX_FOLLOWED_EVENTS:
+            return None
+        since = {event["deal"]: state.position for event in events}
+        reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
+        since |= dict.fromkeys(reset, -1)
+        statement = " UNION ALL ".join(
+            f"({SELECT_ROWS_SINCE.format(table=table.name, columns=table.select)})" for table in self._tables
+        )
+        rows = await connection.fetch(statement, list(since), list(since.values()))
+        return _Changes(
+            new,
+            [tuple(event)[:4] for event in events],
+            [(row["table"], row["rows"]) for row in rows],
+            reset,
+            any(event["erased"] for event in events),
+        )
+
+    def _apply(self, changes: _Changes) -> None:
+        """Write changes in one transaction."""
+        assert self._connection is not None
+        cursor = self._connection.cursor()
+        tables = {table.name: table for table in self._tables}
+        cursor.execute("BEGIN")
+        try:
+            if changes.replaced:
+                for name in tables:
+                    cursor.execute(DELETE_DEALS.format(table=name), [changes.replaced])
+            for name, rows in changes.rows:
+                table = tables[name]
+                structure = msgspec.json.encode([dict.fromkeys(table.sent, "VARCHAR")]).decode()
+                staged = STAGE.format(table=name, columns=table.typed)
+                cursor.execute(staged, {"rows": rows, "structure": structure})
+                same = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
+                cursor.execute(DELETE_STAGED.format(table=name, same=same))
+                cursor.execute(INSERT_STAGED.format(table=name))
+            if changes.events:
+                columns = zip(*changes.events, strict=True)
+                names = ("deals", "positions", "days", "instants")
+                cursor.execute(INSERT_EVENTS, dict(zip(names, map(list, columns), strict=True)))
+            _write_state(cursor, changes.state)
+            cursor.execute("COMMIT")
+        finally:
+            cursor.close()
+
+    def _rewrite(self) -> None:
+        """Copy what the file holds to a new file, so that the bytes of deleted rows are gone."""
+        assert self._connection is not None
+        assert self._directory is not None
+        new = self._directory.create()
+        (path,) = new.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone() or ("",)
+        (old,) = self._connection.execute("SELECT current_database()").fetchone() or ("",)
+        new.close()
+        self._connection.execute(f"ATTACH '{path}' AS fresh")
+        self._connection.execute(f'COPY FROM DATABASE "{old}" TO fresh')
+        self._connection.execute("DETACH fresh")
+        self._adopt(self._directory.open())
+
+    def _adopt(self, connection: DuckDBPyConnection | None) -> None:
+        """Ask the latest file from now on, and delete the others."""
+        assert connection is not None
+        assert self._directory is not None
+        previous, self._connection = self._connection, connection
+        if previous is not None:
+            previous.close()
+        self._directory.keep_latest()
+
+    # --- loading ------------------------------------------------------------------------------------------------------
+
+    async def _load(self, connection: Connection, state: _State) -> None:
+        """Make a new file from whole tables."""
+        assert self._directory is not None
+        loop = asyncio.get_running_loop()
+        new = self._directory.create()
+        file = self._directory.scratch("load.csv")
+        try:
+            new.execute(CREATE_EVENTS)
+            new.execute(CREATE_STATE)
+            new.execute("BEGIN")
+            for table in self._tables:
+                new.execute(table.create)
+            sources = [
+                (table.name, COPY_TABLE.format(table=table.name, columns=table.select), table.typed, table.sent)
+                for table in self._tables
+            ]
+            for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
+                await connection.copy_from_query(select, output=file, format="csv")
+                read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
+                insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"  # noqa: S608 - names of the schema
+                await loop.run_in_executor(None, _insert_csv, new, insert, file)
+            _write_state(new, state)
+            await loop.run_in_executor(None, _commit, new)
+        except BaseException:
+            new.close()
+            raise
+        finally:
+            file.unlink(missing_ok=True)
+        self._adopt(new)
+        self._answers.clear()
+        self._state = state
+
+
+def _insert_csv(connection: DuckDBPyConnection, insert: str, file: Path) -> None:
+    connection.execute(insert, {"file": str(file)})
+
+
+def _commit(connection: DuckDBPyConnection) -> None:
+    connection.execute("COMMIT")
+    connection.execute("CHECKPOINT")
+
+
+def _write_state(connection: DuckDBPyConnection, state: _State) -> None:
+    connection.execute("DELETE FROM copied")
+    connection.execute(
+        "INSERT INTO copied VALUES ($1, $2, $3, $4)", [state.fingerprint, state.position, state.leaf_hash, state.reset]
+    )
+
+
+def _answer(cursor: DuckDBPyConnection, question: Callable[[DuckDBPyConnection], T]) -> T:
+    """Run a question on one snapshot of the copy."""
+    try:
+        cursor.execute("BEGIN")
+        return question(cursor)
+    finally:
+        cursor.close()

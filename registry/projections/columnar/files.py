@@ -1,0 +1,101 @@
+"""The files of a columnar copy: a directory that one process has locked, and the DuckDB database in it."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from pathlib import Path
+from typing import IO
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+MEMORY_LIMIT = "160MB"
+THREADS = 2
+
+MAX_DIRECTORIES = 64
+"""Processes that can share one data directory."""
+
+
+class CopyDirectory:
+    """A directory of one process below `parent`; another process that has the same parent takes the next one.
+
+    Args:
+        parent: Where the directories are. They can be deleted while no process uses them.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self._lock: IO[str] | None = None
+        for number in range(1, MAX_DIRECTORIES + 1):
+            path = parent / str(number)
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / "lock").open("a")
+            try:
+                # Held until the process ends, however it ends.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                continue
+            self._lock, self._path = lock, path
+            return
+        raise RuntimeError(f"{parent} has {MAX_DIRECTORIES} copies in use")
+
+    def open(self) -> DuckDBPyConnection | None:
+        """Open the latest database that an earlier process left; None if there is none or it is damaged."""
+        for path in reversed(self._databases()):
+            try:
+                return self._connect(path)
+            except duckdb.Error:
+                continue
+        return None
+
+    def create(self) -> DuckDBPyConnection:
+        """Make an empty database.
+
+        It has a path of its own: questions may still read the present database, and DuckDB gives the connections of a
+        process to one path the same database.
+        """
+        return self._connect(self._path / f"{time.time_ns()}.duckdb")
+
+    def keep_latest(self) -> None:
+        """Delete all databases but the one that was made last. One that is open stays readable until it is closed."""
+        for path in self._databases()[:-1]:
+            _remove(path)
+
+    def delete_all(self) -> None:
+        """Delete all databases."""
+        for path in self._databases():
+            _remove(path)
+
+    def _databases(self) -> list[Path]:
+        """The databases in the order in which they were made."""
+        return sorted(self._path.glob("*.duckdb"), key=lambda path: int(path.stem))
+
+    def scratch(self, name: str) -> Path:
+        """A path for a temporary file."""
+        return self._path / name
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _connect(self, path: Path) -> DuckDBPyConnection:
+        self._path.mkdir(parents=True, exist_ok=True)
+        # Nothing is loaded from the network, and nothing is read that is not named here.
+        return duckdb.connect(
+            path,
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": THREADS,
+                "temp_directory": str(self._path / "spill"),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+
+
+def _remove(database: Path) -> None:
+    for path in (database, database.with_name(f"{database.name}.wal")):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""The tables of the columnar copy: the fact tables of Postgres, column by column, and an index of the deals' events.
+
+The columns are read from the catalog of Postgres, so that a new column of a fact table needs no change here: a copy
+with other columns has another fingerprint and is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from msgspec import Struct
+
+from registry.infra.postgres import Connection
+from registry.projections.facts import FACT_TABLES
+
+SELECT_COLUMNS = """
+SELECT c.relname AS "table", a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type
+  FROM unnest($1::text[]) AS t (name)
+       JOIN pg_class AS c ON c.oid = to_regclass(t.name)
+       JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY c.relname, a.attnum
+"""
+
+# The types of DuckDB. A number has at most 18 digits before the point and 6 after it (`events/values.py`).
+TYPES = {
+    "date": "DATE",
+    "smallint": "SMALLINT",
+    "integer": "INTEGER",
+    "bigint": "BIGINT",
+    "boolean": "BOOLEAN",
+    "numeric": "DECIMAL(24, 6)",
+    "text": "VARCHAR",
+    "text[]": "VARCHAR[]",
+    "uuid": "UUID",
+    "timestamp with time zone": "TIMESTAMPTZ",
+}
+
+# Columns that questions search and sort by, computed from the others when a row is copied.
+_TEXTS = "lower(array_to_string({}::JSON ->> '$.*', chr(10)))"
+_TITLE = "coalesce(title::JSON ->> '{}', title::JSON ->> '{}', (title::JSON ->> '$.*')[1])"
+DERIVED = {
+    "deal_facts": {
+        "search": _TEXTS.format("title"),
+        "title_en": _TITLE.format("en", "ko"),
+        "title_ko": _TITLE.format("ko", "en"),
+    },
+    "party_facts": {"search": _TEXTS.format("name")},
+}
+
+VERSION = 1
+"""Part of the fingerprint: raise it when `TYPES` or `DERIVED` changes."""
+
+EVENTS = "deal_events"
+
+CREATE_EVENTS = """
+CREATE TABLE deal_events (
+    deal         VARCHAR     NOT NULL,
+    position     BIGINT      NOT NULL,
+    published_on DATE        NOT NULL,
+    recorded_at  TIMESTAMPTZ NOT NULL
+)
+"""
+
+# What the copy holds: of which log, up to which position (and the leaf hash there), and the last of `fact_resets`.
+CREATE_STATE = """
+CREATE TABLE copied (
+    fingerprint VARCHAR NOT NULL,
+    position    BIGINT  NOT NULL,
+    leaf_hash   BLOB,
+    reset       BIGINT  NOT NULL
+)
+"""
+
+
+class CopiedTable(Struct, frozen=True):
+    """A fact table in the copy.
+
+    Attributes:
+        name: The table.
+        key: The columns that identify a row.
+        columns: The columns and their types in Postgres.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def create(self) -> str:
+        """The DDL of the table in DuckDB."""
+        columns = [f"{name} {TYPES[type]}" for name, type in self.columns]
+        columns += [f"{name}_scale TINYINT" for name, type in self.columns if type == "numeric"]
+        columns += [f"{name} VARCHAR" for name in DERIVED.get(self.name, ())]
+        return f"CREATE TABLE {self.name} ({', '.join(columns)})"
+
+    @property
+    def select(self) -> str:
+        """The columns as Postgres sends them: all of them text, arrays as JSON, numbers with their number of digits."""
+        columns = [
+            f"to_json(t.{name})::text AS {name}" if type == "text[]" else f"t.{name}::text"
+            for name, type in self.columns
+        ]
+        columns += [f"scale(t.{name})::text AS {name}_scale" for name, type in self.columns if type == "numeric"]
+        return ", ".join(columns)
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The names of the columns that Postgres sends."""
+        numbers = (f"{name}_scale" for name, type in self.columns if type == "numeric")
+        return (*(name for name, _ in self.columns), *numbers)
+
+    @property
+    def typed(self) -> str:
+        """The columns in DuckDB, from the text that Postgres sent."""
+        columns = [
+            f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.columns
+        ]
+        columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.columns if type == "numeric"]
+        columns += [f"{derived} AS {name}" for name, derived in DERIVED.get(self.name, {}).items()]
+        return ", ".join(columns)
+
+
+async def copied_tables(connection: Connection) -> tuple[CopiedTable, ...]:
+    """The fact tables as Postgres has them now."""
+    columns: dict[str, list[tuple[str, str]]] = {}
+    for row in await connection.fetch(SELECT_COLUMNS, [table.name for table in FACT_TABLES]):
+        columns.setdefault(row["table"], []).append((row["name"], row["type"]))
+    return tuple(
+        CopiedTable(
+            table.name,
+            ("deal", *(column.name for column in table.ids), "effective_from", "recorded_from", "ordinal"),
+            tuple(columns[table.name]),
+        )
+        for table in FACT_TABLES
+    )
+
+
+def fingerprint(tables: tuple[CopiedTable, ...]) -> str:
+    """What two copies with the same tables have in common."""
+    declared = repr((VERSION, CREATE_EVENTS, [(table.create, table.typed) for table in tables]))
+    return hashlib.sha256(declared.encode()).hexdigest()

@@ -1,0 +1,246 @@
+"""The columnar copy holds the rows of the fact tables at the log's position, whatever happens to its files."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from registry.infra import postgres
+from registry.infra.postgres import Pool
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.facts import FACT_TABLES
+from tests.append_helpers import REGISTERED, pledged, request, running_recorder
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+NAMED = {
+    "effective_on": "2025-06-16",
+    "event": {
+        "type": "parties_joined",
+        "parties": [{"organization": "acme", "role": "investor", "name": {"en": 'Acme, "the" firm', "ko": "아크메"}}],
+    },
+}
+SITE = {"effective_on": "2025-06-16", "event": {"type": "site_announced", "site": "a", "place": "KR-31"}}
+
+
+def comparable(row: Any) -> tuple[Any, ...]:
+    return tuple(",".join(v) if isinstance(v, list) else f"{v:f}" if isinstance(v, Decimal) else str(v) for v in row)
+
+
+def files(directory: Path) -> list[Path]:
+    """The databases of all copies in a directory."""
+    return sorted(directory.glob("*/*.duckdb"))
+
+
+def contains(directory: Path, text: bytes) -> bool:
+    """Whether any file in a directory contains a text."""
+    return any(text in file.read_bytes() for file in directory.glob("*/*"))
+
+
+async def rows_of_postgres(pool: Pool) -> Rows:
+    """The fact rows of Postgres."""
+    return {
+        table.name: sorted(comparable(tuple(row)) for row in await pool.fetch(f"SELECT * FROM {table.name}"))
+        for table in FACT_TABLES
+    }
+
+
+async def rows_of_copy(copy: ColumnarCopy, position: int) -> Rows:
+    """The same columns of the copy, with numbers as they were stated."""
+
+    def question(cursor: Any) -> Rows:
+        found: Rows = {}
+        for table in FACT_TABLES:
+            described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
+            names = [name for name, *_ in described]
+            derived = {"search", "title_en", "title_ko"} | {name for name in names if name.endswith("_scale")}
+            columns = ", ".join(
+                f"left({name}::VARCHAR, length({name}::VARCHAR) - 7 + {name}_scale + ({name}_scale > 0)::INT)"
+                if f"{name}_scale" in names
+                else name
+                for name in names
+                if name not in derived
+            )
+            cursor.execute(f"SELECT {columns} FROM {table.name}")
+            found[table.name] = sorted(map(comparable, cursor.fetchall()))
+        return found
+
+    return await copy.ask(position, question)
+
+
+async def record(recorder: Any, slug: str, *announcements: Any) -> int:
+    """Record announcements and return the position of the last one."""
+    result = await recorder.record(request(slug, *announcements))
+    return int(result.position)
+
+
+@pytest.fixture
+async def recorder(database: ScratchDatabase) -> AsyncIterator[Any]:
+    async with running_recorder(database.app_url, database.owner_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def other_database(server: Server, admin: Any) -> ScratchDatabase:
+    """Another registry."""
+    name = f"{server.template}_other_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    return ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
+
+
+async def assert_is_current(copy: ColumnarCopy, pool: Pool, position: int) -> None:
+    copied, stored = await rows_of_copy(copy, position), await rows_of_postgres(pool)
+    for name in stored:
+        assert copied[name] == stored[name]
+
+
+async def test_copy_follows_every_change_of_the_fact_tables(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await assert_is_current(copy, pool, 0)
+        position = await record(recorder, "a", REGISTERED, pledged(value="5000000000.50"), NAMED, SITE)
+        await assert_is_current(copy, pool, position)
+        revised = {"effective_on": "2025-01-01", "event": {"type": "pledge_revised", "pledge": "total"}}
+        revised["event"] |= {"amount": {"value": "7", "currency": "KRW"}}  # type: ignore[operator]
+        revised["effective_on"] = "2025-09-01"
+        position = await record(recorder, "a", revised)
+        await assert_is_current(copy, pool, position)
+        # Before everything else, so that rows on both axes change.
+        position = await record(recorder, "a", {**pledged("early"), "effective_on": "2024-01-01"})
+        await record(recorder, "b", REGISTERED, pledged())
+        await assert_is_current(copy, pool, position + 2)
+
+
+async def test_copy_is_read_again_by_the_next_process_and_follows_from_there(
+    recorder: Any, pool: Pool, tmp_path: Path
+) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await copy.follow(position)
+    (made,) = files(tmp_path)
+    position = await record(recorder, "b", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await assert_is_current(copy, pool, position)
+        assert files(tmp_path) == [made]
+
+
+@pytest.mark.parametrize("damage", [b"", b"torn", b"\0" * 40_000])
+async def test_damaged_copy_is_made_again(recorder: Any, pool: Pool, tmp_path: Path, damage: bytes) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await copy.follow(position)
+    (file,) = files(tmp_path)
+    content = file.read_bytes()
+    file.write_bytes(damage + content[len(damage) :] if damage.strip(b"\0") else content[:12_288] + damage)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await assert_is_current(copy, pool, position)
+
+
+async def test_deleted_copy_is_made_again(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        position = await record(recorder, "a", REGISTERED, pledged())
+        await assert_is_current(copy, pool, position)
+        shutil.rmtree(tmp_path)
+        position = await record(recorder, "b", REGISTERED, pledged())
+        await assert_is_current(copy, pool, position)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await assert_is_current(copy, pool, position)
+
+
+async def test_copy_of_another_log_is_made_again(
+    recorder: Any, database: ScratchDatabase, pool: Pool, other_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    async with running_recorder(other_database.app_url) as other:
+        await record(other, "foreign", REGISTERED, pledged(), pledged("more"))
+    async with (
+        await postgres.pool(other_database.app_url, name="other") as foreign,
+        ColumnarCopy(foreign, tmp_path) as one,
+    ):
+        await assert_is_current(one, foreign, 3)
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await assert_is_current(copy, pool, position)
+    async with (
+        await postgres.pool(other_database.app_url, name="other") as foreign,
+        ColumnarCopy(foreign, tmp_path) as one,
+    ):
+        await assert_is_current(one, foreign, 3)
+
+
+async def test_two_processes_share_a_data_directory(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as one, ColumnarCopy(pool, tmp_path) as two:
+        await assert_is_current(one, pool, position)
+        await assert_is_current(two, pool, position)
+        position = await record(recorder, "b", REGISTERED, pledged())
+        await assert_is_current(two, pool, position)
+        await assert_is_current(one, pool, position)
+
+
+async def test_redaction_leaves_no_bytes_in_the_copy(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    secret = {"event": {"type": "deal_registered", "title": {"en": "Unmistakable"}}}
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        result = await recorder.record(request("a", secret, pledged()))
+        await assert_is_current(copy, pool, result.position)
+        assert contains(tmp_path, b"nmistakable")
+        redaction = {"event": {"type": "event_redacted", "redacts": str(result.events[0].id), "reason": "a name"}}
+        position = await record(recorder, "a", redaction)
+        await assert_is_current(copy, pool, position)
+        assert not contains(tmp_path, b"nmistakable")
+        await record(recorder, "b", REGISTERED)
+        await assert_is_current(copy, pool, position + 1)
+
+
+async def test_rows_that_are_written_again_are_copied_again(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        position = await record(recorder, "a", REGISTERED, pledged())
+        await copy.follow(position)
+        await pool.execute("UPDATE deal_facts SET title = NULL WHERE deal = 'a'")
+        await pool.execute("INSERT INTO fact_resets (deal) VALUES ('a')")
+        await record(recorder, "b", REGISTERED)
+        await assert_is_current(copy, pool, position + 1)
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from registry.infra import postgres
+from registry.projections.columnar import ColumnarCopy
+
+async def main(url, directory, position):
+    async with await postgres.pool(url, name="killed") as pool:
+        copy = ColumnarCopy(pool, Path(directory))
+        await copy.follow(0)
+        print("ready", flush=True)
+        while True:
+            await copy.follow(copy.position + 1)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], 0))
+"""
+
+
+async def test_copy_survives_kill_9_while_it_writes(
+    recorder: Any, database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    for attempt in range(3):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", KILLED, database.app_url, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        for number in range(20):
+            position = await record(recorder, f"d{attempt}-{number}", REGISTERED, pledged(), SITE)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        async with ColumnarCopy(pool, tmp_path) as copy:
+            await assert_is_current(copy, pool, position)
