@@ -121,7 +121,7 @@ class _Sender:
 
     def _is_current(self, etag: bytes | None) -> bool:
         """Whether the client has the answer with this ETag."""
-        if etag is None or self._not_matched is None:
+        if etag is None or self._not_matched is None or self._method not in ("GET", "HEAD"):
             return False
         return matches(self._not_matched.decode("latin-1"), etag.decode("latin-1").removeprefix("W/"))
 
@@ -159,9 +159,15 @@ def _varying(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def _of_compressed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers without the length of the plain body, and with a weak ETag."""
+    """The headers without the length of the plain body, and with a weak ETag.
+
+    The API's ETags stay strong: they are `"VERSION;DAY"` by contract, and a client sends the version back in If-Match.
+    """
+    is_state = any(name.lower() == b"content-type" and value.startswith(b"application/json") for name, value in headers)
     return [
-        (name, b"W/" + value) if name.lower() == b"etag" and not value.startswith(b"W/") else (name, value)
+        (name, b"W/" + value)
+        if name.lower() == b"etag" and not value.startswith(b"W/") and not is_state
+        else (name, value)
         for name, value in headers
         if name.lower() != b"content-length"
     ]

@@ -238,13 +238,16 @@ def _choices() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _patterns() -> dict[str, str]:
-    """The code for a text that does not match a pattern, by the pattern as msgspec writes it."""
-    return {
-        repr(meta.pattern): f"format_{name.lower()}"
-        for name, alias in vars(values).items()
-        for meta in getattr(alias, "__metadata__", ())
-        if isinstance(meta, Meta) and meta.pattern
-    }
+    """The code for a text that does not match a pattern, by the pattern as msgspec writes it.
+
+    Types that share a pattern share the code of the first.
+    """
+    codes: dict[str, str] = {}
+    for name, alias in vars(values).items():
+        for meta in getattr(alias, "__metadata__", ()):
+            if isinstance(meta, Meta) and meta.pattern:
+                codes.setdefault(repr(meta.pattern), f"format_{name.lower()}")
+    return codes
 
 
 announcements = AnnouncementDecoder(Announcement)
