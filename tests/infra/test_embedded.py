@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -23,7 +24,7 @@ from registry.errors import PostgresUnavailable
 from registry.infra import postgres
 from registry.infra.embedded import binaries
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
-from registry.infra.embedded.user import User
+from registry.infra.embedded.user import User, chown
 from registry.infra.problems import PostgresProblem
 from tests.conftest import PATIENCE
 
@@ -300,3 +301,45 @@ def test_stopped_server_leaves_no_process(tmp_path: Path) -> None:
     assert not lives(postmaster)
     assert not lives(guard)
     assert threading.active_count() == before
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as another user")
+
+
+@as_root
+def test_server_of_root_runs_as_a_user_that_nothing_else_has(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "one") as one, Embedded(tmp_path / "other") as other:
+        users = []
+        for server in (one, other):
+            assert server.pid is not None
+            user = psutil.Process(server.pid).uids().real
+            with pytest.raises(KeyError):
+                pwd.getpwuid(user)
+            same = {process.pid for process in psutil.process_iter() if process.uids().real == user}
+            assert same <= {server.pid, *(child.pid for child in psutil.Process(server.pid).children())}
+            assert server.pgdata.stat().st_uid == user
+            users.append(user)
+        assert users[0] != users[1]
+        tmp_path.chmod(0o755)
+        for stranger in (65_534, users[0]):
+            read = subprocess.run(
+                ["/bin/cat", str(other.pgdata / "PG_VERSION")],
+                user=stranger,
+                cwd="/",
+                capture_output=True,
+                check=False,
+            )
+            assert read.returncode != 0, stranger
+
+
+@as_root
+def test_directory_of_a_shared_user_is_given_to_a_private_one(tmp_path: Path) -> None:
+    with Embedded(tmp_path / "data") as server:
+        ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        first = server.pgdata.stat().st_uid
+    with Embedded(tmp_path / "data") as server:
+        assert server.pgdata.stat().st_uid == first
+    chown(tmp_path / "data" / "postgres", User(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid))
+    with Embedded(tmp_path / "data") as server:
+        assert ask(server.owner_url, "SELECT answer FROM kept") == 42
+        assert server.pgdata.stat().st_uid not in (0, pwd.getpwnam("nobody").pw_uid)

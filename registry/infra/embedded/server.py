@@ -29,7 +29,7 @@ from registry.errors import PostgresUnavailable
 from registry.infra.embedded import supervisor
 from registry.infra.embedded.binaries import Binaries, find_binaries
 from registry.infra.embedded.processes import remove_stale_server, status_lines
-from registry.infra.embedded.user import User, accessible_path, chown, environment, run, write_secret
+from registry.infra.embedded.user import User, accessible_path, chown, environment, run_with_account, write_secret
 from registry.infra.problems import PostgresProblem
 
 DATABASE = "registry"
@@ -289,7 +289,9 @@ class Embedded:
                     "other_version", directory=str(self.pgdata), created_by=self.version, installed=binaries.version
                 )
                 raise PostgresUnavailable(reason=problem)
-            if user.other and self.pgdata.stat().st_uid == 0:
+            if user.other and self.pgdata.stat().st_uid != user.uid:
+                # The owner was root, or has become a user with an account.
+                remove_stale_server(self.pgdata)
                 chown(self.pgdata, user)
             return
         passwords = {role: secrets.token_urlsafe(24) for role in (OWNER_ROLE, APP_ROLE)}
@@ -327,7 +329,7 @@ class Embedded:
         shutil.rmtree(aside)
 
     def _tool(self, command: list[str], user: User, keep: tuple[int, ...], text: str = "") -> None:
-        done = run(command, user, keep, text)
+        done = run_with_account(command, user, keep, text)
         if done.returncode or "ERROR:" in done.stdout or "FATAL:" in done.stdout:
             problem = PostgresProblem("program_failed", program=Path(command[0]).name, output=done.stdout.strip())
             raise PostgresUnavailable(reason=problem)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Self
 from msgspec import Struct
 
 from registry.errors import PostgresUnavailable
+from registry.infra.embedded import account
 from registry.infra.problems import PostgresProblem
 
 
@@ -30,18 +33,64 @@ class User(Struct, frozen=True):
 
     @classmethod
     def for_data_dir(cls, pgdata: Path | None = None) -> Self:
-        """The user of the server in `pgdata`: this process's; for root the folder's owner or an unprivileged one."""
+        """The user of the server in `pgdata`: this process's; for root one that nothing else has.
+
+        A process of the same user could read the server's files and connect as superuser, so a shared user such as
+        `nobody` is never taken, and the owner of an existing folder only while no account has it.
+
+        Raises:
+            PostgresUnavailable: This process is root, and every user is taken.
+        """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
         if pgdata is not None and pgdata.exists():
             owner = pgdata.stat()
-            if owner.st_uid != 0:
+            if owner.st_uid != 0 and not _has_account(owner.st_uid, owner.st_gid):
                 return cls(owner.st_uid, owner.st_gid)
-        for name in ("registry", "nobody"):
-            with suppress(KeyError):
-                known = pwd.getpwnam(name)
-                return cls(known.pw_uid, known.pw_gid)
-        return cls(65_534, 65_534)
+        return cls.unused()
+
+    @classmethod
+    def unused(cls) -> Self:
+        """A user without an account, a group and a process. Raises PostgresUnavailable if there is none."""
+        running = _users_of_processes()
+        # At random, so that the servers of two directories do not share one either.
+        for uid in random.sample(PRIVATE_USERS, len(PRIVATE_USERS)):
+            if uid not in running and not _has_account(uid, uid) and _is_mapped(uid):
+                return cls(uid, uid)
+        raise PostgresUnavailable(reason=PostgresProblem("no_private_user"))
+
+
+# Below those of systemd and of containers, above those that accounts get (systemd, "Users, Groups, UIDs and GIDs").
+PRIVATE_USERS = range(59_000, 60_000)
+
+
+def _has_account(uid: int, gid: int) -> bool:
+    with suppress(KeyError):
+        pwd.getpwuid(uid)
+        return True
+    with suppress(KeyError):
+        grp.getgrgid(gid)
+        return True
+    return False
+
+
+def _users_of_processes() -> set[int]:
+    """The users of all running processes; none where there is no /proc."""
+    users = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            users.add(entry.stat().st_uid)
+    return users
+
+
+def _is_mapped(uid: int) -> bool:
+    """Whether a user exists in this process's namespace (user_namespaces(7))."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return True
+    ranges = [tuple(map(int, line.split())) for line in lines]
+    return any(first <= uid < first + count for first, _, count in ranges)
 
 
 def environment() -> dict[str, str]:
@@ -64,6 +113,24 @@ def run(command: list[str], user: User, keep: tuple[int, ...] = (), text: str = 
         group=user.gid if user.other else None,
         extra_groups=() if user.other else None,
     )
+
+
+def run_with_account(
+    command: list[str], user: User, keep: tuple[int, ...] = (), text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that needs an account of its user's number, as a user who may have none.
+
+    Raises:
+        PostgresUnavailable: This process is root and may not make a user namespace.
+    """
+    if not user.other or _has_account(user.uid, user.gid):
+        return run(command, user, keep, text)
+    ours = User(os.geteuid(), os.getegid())
+    script = [sys.executable, "-I", "-S", account.__file__, str(user.uid), str(user.gid)]
+    done = run([*script, *command], ours, keep, text)
+    if done.returncode == account.NO_NAMESPACE:
+        raise PostgresUnavailable(reason=PostgresProblem("no_private_user"))
+    return done
 
 
 def chown(top: Path, user: User) -> None:
