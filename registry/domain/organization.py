@@ -135,15 +135,6 @@ def _end_parent(organization: Organization, parent: str, on: date) -> tuple[Pare
     return tuple(replace(p, until=on) if _is_current(p, parent) else p for p in organization.parents)
 
 
-def parent_on(organization: Organization, day: date) -> str | None:
-    """The sole parent on a day: it owns or controls the organization, with more than 50 % where the share is known.
-
-    A parent that only manages the organization does not count, and neither of two parents is the sole one.
-    """
-    parents = _parents_on(organization, day)
-    return parents[0] if len(parents) == 1 else None
-
-
 def _parents_on(organization: Organization, day: date) -> list[str]:
     """The parents on a day that own or control the organization, each with more than 50 % where the share is known."""
     current = [p for p in organization.parents if p.since <= day and (p.until is None or day < p.until)]

@@ -182,9 +182,8 @@ class Crosswalk(Struct, frozen=True):
     exact: bool
 
 
-GEM_SOURCE = "https://globalenergymonitor.org/projects/global-solar-power-tracker/methodology/"
-"""Global Energy Monitor, status categories of its trackers. GEM marks inferred statuses ("shelved - inferred 2 y")."""
-
+# Global Energy Monitor, status categories of its trackers. GEM marks inferred statuses ("shelved - inferred 2 y").
+# https://globalenergymonitor.org/projects/global-solar-power-tracker/methodology/
 GEM: dict[Stage, Crosswalk] = {
     "intention": Crosswalk("announced", "Announced", True),
     # GEM tests whether permits, land or financing are sought; signed and committed deals may not have begun to.
@@ -200,9 +199,8 @@ GEM: dict[Stage, Crosswalk] = {
     "cancelled": Crosswalk("cancelled", "Cancelled", True),
 }
 
-IATI_SOURCE = "https://iatistandard.org/en/iati-standard/203/codelists/activitystatus/"
-"""IATI 2.03, codelist ActivityStatus. It has no status between planned and implemented."""
-
+# IATI 2.03, codelist ActivityStatus. It has no status between planned and implemented.
+# https://iatistandard.org/en/iati-standard/203/codelists/activitystatus/
 IATI: dict[Stage, Crosswalk] = {
     "intention": Crosswalk("1", "Pipeline/identification", True),
     "signed": Crosswalk("1", "Pipeline/identification", False),

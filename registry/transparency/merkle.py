@@ -43,14 +43,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
-def tree_root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """The root of the tree with these leaves (RFC 6962 §2.1)."""
-    frontier = Frontier()
-    for leaf in leaf_hashes:
-        frontier.append(leaf)
-    return frontier.root()
-
-
 class Frontier:
     """The right edge of a growing tree: enough to add the next leaf and to compute the root.
 

@@ -114,20 +114,3 @@ def entry_bundle(entries: Iterable[bytes]) -> bytes:
         bundle += len(entry).to_bytes(2)
         bundle += entry
     return bytes(bundle)
-
-
-def parse_entry_bundle(bundle: bytes) -> list[bytes]:
-    """The entries of a bundle.
-
-    Raises:
-        TileError: The bundle is cut off or has more than 256 entries.
-    """
-    entries: list[bytes] = []
-    offset = 0
-    while offset < len(bundle):
-        start = offset + 2
-        offset = start + int.from_bytes(bundle[offset:start])
-        if offset > len(bundle) or len(entries) == TILE_WIDTH:
-            raise TileError(reason=Finding("bundle_entries", limit=TILE_WIDTH))
-        entries.append(bundle[start:offset])
-    return entries

@@ -35,9 +35,6 @@ _QUALIFIED = {
 # Pages repeat the same figures: each formatter caches this many of them.
 _CACHE_SIZE = 10_000
 
-PROVINCES = tuple(f"KR-{number}" for number in (11, 26, 27, 28, 29, 30, 31, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50))
-"""Korea's provinces and metropolitan cities (ISO 3166-2:KR). Their everyday names are labels (`place/KR-11`)."""
-
 _BASES = {"additional": N_("+ %(amount)s"), "annual": N_("%(amount)s a year")}
 
 

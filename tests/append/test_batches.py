@@ -10,35 +10,29 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult, SubmissionError
-from registry.domain import admission
-from registry.domain.deal import Deal
-from registry.domain.history import FoldedStream
 from registry.errors import RuleBroken, VersionConflict
 from registry.events import store
-from registry.events.types import PledgeAnnounced, Recorded
+from registry.events.types import PledgeAnnounced
 from tests.append.conftest import BREAK_LATE, Owner, Pool, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
 
 
-async def test_internal_error_in_validation_fails_only_its_own_request(
-    pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    admit = admission.admit
-
-    def breaks(known: FoldedStream[Deal], recorded: Recorded) -> object:
-        if known.slug == "bad":
-            raise ZeroDivisionError
-        return admit(known, recorded)
-
-    monkeypatch.setattr("registry.append.batch.admit", breaks)
+async def test_internal_error_in_validation_fails_only_its_own_request(pool: Pool, recorder: Recorder) -> None:
+    # Every decoder refuses an announcement without an event.
+    bad = request("bad", REGISTERED)
+    bad = replace(bad, announcements=[replace(bad.announcements[0], event=None)])
     answers = await asyncio.gather(
-        *(recorder.record(request(slug, REGISTERED)) for slug in ("one", "bad", "two")), return_exceptions=True
+        recorder.record(request("one", REGISTERED)),
+        recorder.record(bad),
+        recorder.record(request("two", REGISTERED)),
+        return_exceptions=True,
     )
-    assert [type(answer) for answer in answers] == [AppendResult, ZeroDivisionError, AppendResult]
+    assert [type(answer) for answer in answers] == [AppendResult, AttributeError, AppendResult]
     assert await positions(pool) == [1, 2]
 
 

@@ -14,7 +14,7 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.deduplication import normalize_name, suggest_duplicates
 from registry.domain.fold import ORGANIZATIONS
 from registry.domain.history import AsOf, state_as_of
-from registry.domain.organization import Organization, ParentState, evolve, parent_on, register, ultimate_parents
+from registry.domain.organization import Organization, ParentState, evolve, register, ultimate_parents
 from registry.errors import RuleBroken
 from registry.events.types import (
     Event,
@@ -95,11 +95,11 @@ def test_organization_has_one_identifier_for_each_register() -> None:
 def test_parent_applies_from_its_date_until_it_ends() -> None:
     gip = organization("gip", None, "Global Infrastructure Partners")
     gip = then(gip, ParentSet(parent="blackrock", control="owns", share="100"), "2024-10-01")
-    assert parent_on(gip, day("2024-09-30")) is None
-    assert parent_on(gip, day("2024-10-01")) == "blackrock"
+    assert ultimate_parents({"gip": gip}, day("2024-09-30")) == {}
+    assert ultimate_parents({"gip": gip}, day("2024-10-01")) == {"gip": "blackrock"}
     sold = then(gip, ParentEnded(parent="blackrock"), "2026-01-01")
-    assert parent_on(sold, day("2025-12-31")) == "blackrock"
-    assert parent_on(sold, day("2026-01-01")) is None
+    assert ultimate_parents({"gip": sold}, day("2025-12-31")) == {"gip": "blackrock"}
+    assert ultimate_parents({"gip": sold}, day("2026-01-01")) == {}
     assert broken_rule(sold, ParentEnded(parent="blackrock")) == "parent-unknown"
 
 

@@ -17,9 +17,9 @@ from registry.domain.deal import Deal
 from registry.domain.items import item_types
 from registry.events import types, values
 from registry.i18n import DEFAULT_LANGUAGE, LANGUAGES
+from registry.web import maps
 from registry.web.forms.structure import struct_fields
 from registry.web.i18n import words
-from registry.web.numbers import PROVINCES
 
 OTHERS = [language for language in LANGUAGES if language != DEFAULT_LANGUAGE]
 
@@ -67,7 +67,8 @@ def test_choice_of_an_event_field_has_a_label(kind: str, choice: Any) -> None:
 
 
 def test_province_has_its_everyday_name() -> None:
-    assert [code for code in PROVINCES if not words(DEFAULT_LANGUAGE).has_label("place", code)] == []
+    provinces = [province.code for province in maps.korea().provinces]
+    assert [code for code in provinces if not words(DEFAULT_LANGUAGE).has_label("place", code)] == []
 
 
 def test_figure_of_a_flag_has_a_label() -> None:

@@ -19,9 +19,10 @@ from registry.transparency.heads import (
     open_heads,
     verify_head,
 )
-from registry.transparency.merkle import EMPTY_ROOT, ProofError, leaf_hash, tree_root
+from registry.transparency.merkle import EMPTY_ROOT, ProofError, leaf_hash, node_hash
 from registry.transparency.signer import Signer, SignerRefused, SignerStateCorrupt
 from tests.transparency.findings import raises_finding
+from tests.transparency.trees import mth
 
 NAMES = [f"deal/d-{number}" for number in range(200)] + ["organization/d-1"]
 KEY = SigningKey.generate("registry.example/log")
@@ -42,7 +43,7 @@ def plainly(known: dict[str, tuple[int, bytes]]) -> bytes:
     for name in sorted(known, key=str.encode):
         version, leaf = known[name]
         data[bucket_of(name)] += f"{name} {version} {leaf.hex()}\n".encode()
-    return tree_root(leaf_hash(each) for each in data)
+    return mth([leaf_hash(each) for each in data])
 
 
 @settings(max_examples=10, deadline=None)
@@ -108,13 +109,9 @@ def test_malformed_leaf_of_heads_is_refused(lines: str) -> None:
         path.append(levels[-1][at ^ 1])
         at >>= 1
         pairs = zip(levels[-1][::2], levels[-1][1::2], strict=True)
-        levels.append([tree_root_of_two(left, right) for left, right in pairs])
+        levels.append([node_hash(left, right) for left, right in pairs])
     with pytest.raises(ProofError):
         verify_head("deal/d-1", lines, path, levels[-1][0])
-
-
-def tree_root_of_two(left: bytes, right: bytes) -> bytes:
-    return tree_root([left, right])
 
 
 def test_statement_of_heads_is_not_accepted_as_a_checkpoint() -> None:

@@ -94,13 +94,11 @@ def test_small_trees_have_the_root_of_the_definition() -> None:
         assert frontier.size == size
         assert frontier.root() == mth(LEAVES[:size])
         frontier.append(leaf)
-    assert merkle.tree_root(LEAVES[:SMALL]) == mth(LEAVES[:SMALL])
 
 
 @pytest.mark.parametrize("size", [255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000])
 def test_root_from_tiles_is_the_root_of_the_definition(tiles: Tiles, size: int) -> None:
     assert merkle.root_from_tiles(size, tiles.read) == mth(LEAVES[:size])
-    assert merkle.tree_root(LEAVES[:size]) == mth(LEAVES[:size])
 
 
 def test_small_trees_have_inclusion_proofs_for_every_leaf(tiles: Tiles) -> None:
