@@ -116,11 +116,13 @@ def contract() -> Contract:
 
 
 @asynccontextmanager
-async def running(settings: Settings, limits: ConnectionLimits | None = None) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings, limits: ConnectionLimits | None = None, *, port: int = 0
+) -> AsyncIterator[Service]:
     """Run the service with these settings."""
     app = create_app(settings)
     server = HttpServer(app, settings.trusted_proxies, limits)
-    with listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", port) as listening:
         # Not `serve`, which installs signal handlers.
         serving = asyncio.create_task(server._serve([listening]))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it

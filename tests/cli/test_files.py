@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
+import httpx
 import pytest
 import pytest_asyncio
 from msgspec import Struct
@@ -118,15 +119,17 @@ async def test_tail_follows_the_log_across_reconnects(
     shown = [json.loads(line) for line in (await run("tail", "-n", "2")).out.splitlines()]
     assert [event["deal"] for event in shown] == ["tailed-3", "tailed-4"]
     monkeypatch.setenv("REGISTRY_KEY", ADMIN_KEY)
-    feed = tail.follow_events(service.url, shown[0]["position"], {})
-    assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-4"
-    # The service ends its streams, as it does when it stops; the command reconnects.
-    service.app.state.services.feed.end()
-    service.app.state.services.feed._ending = False
-    await run("record", "-", input=ndjson({"deal": "tailed-5", **registered()}))
-    async with asyncio.timeout(PATIENCE):
-        assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-5"
-    feed.close()
+    async with running(service.settings) as first:
+        feed = tail.follow_events(first.url, shown[0]["position"], {})
+        assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-4"
+        first.app.state.services.end_streams()
+    # The service starts again, and the command reconnects.
+    async with running(service.settings, port=httpx.URL(first.url).port or 0) as second:
+        await run("record", "-", input=ndjson({"deal": "tailed-5", **registered()}))
+        async with asyncio.timeout(PATIENCE):
+            assert (await asyncio.to_thread(next, feed))["deal"] == "tailed-5"
+        second.app.state.services.end_streams()
+        feed.close()
 
 
 async def test_command_without_a_service_reports_the_url(run: Run) -> None:
