@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from registry.cli import server
-from registry.cli.options import progress_bar, with_settings
+from registry.cli.options import progress_bar, stderr, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable
 from registry.infra.settings import Settings
 from registry.maintenance import backup as files
+from registry.transparency.checkpoint import SigningKey, VerifierKey
 
 File = Annotated[Path, typer.Argument(dir_okay=False, help="The file, such as registry.backup.gz.")]
+
+PassphraseFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="A file whose first line encrypts the backup.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,32 +31,73 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-@with_settings("database_url", "owner_url", "data_dir")
-def backup(settings: Settings, file: File) -> None:
-    """Write the whole registry to a file. The service may keep running."""
+@with_settings("database_url", "owner_url", "data_dir", "signing_key")
+def backup(settings: Settings, file: File, passphrase_file: PassphraseFile = None) -> None:
+    """Write the whole registry to a file, signed with the log's key. The service may keep running."""
+    passphrase = _passphrase(passphrase_file)
+    key = _signing_key(settings.signing_key)
+    if key is None:
+        stderr.print(rendered(Text("backup_unsigned", file=str(settings.signing_key))), markup=False)
     with server.database(settings) as ready:
         assert ready.database_url is not None
-        header = _run(Text("writing"), files.backup, ready.database_url, file)
+        work = partial(files.backup, ready.database_url, file, key=key, passphrase=passphrase)
+        header = _run(Text("writing"), work)
     typer.echo(rendered(Text("backup_written", size=header.size, root=header.root, file=str(file))))
 
 
-@with_settings("database_url", "owner_url", "data_dir")
-def restore(settings: Settings, file: File) -> None:
-    """Restore a backup into an empty registry, whole or not at all. The events are verified against the root hash."""
+@with_settings("database_url", "owner_url", "data_dir", "signing_key")
+def restore(
+    settings: Settings,
+    file: File,
+    key: Annotated[
+        list[str] | None, typer.Option(help="A verifier key of the log (vkey). Default: the .pub file.")
+    ] = None,
+    unverified: Annotated[bool, typer.Option("--unverified", help="Do not check who signed the file.")] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Restore a backup into an empty registry, whole or not at all. Its signature and its events are verified."""
+    passphrase = _passphrase(passphrase_file)
+    keys = None if unverified else _verifier_keys(settings.signing_key, key or [])
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")
-        header = _run(Text("restoring"), files.restore, ready.owner_url, file)
+        header = _run(
+            Text("restoring"), partial(files.restore, ready.owner_url, file, keys=keys, passphrase=passphrase)
+        )
     made_at = f"{header.made_at:%Y-%m-%d %H:%M}"
     typer.echo(rendered(Text("backup_restored", size=header.size, root=header.root, made_at=made_at)))
 
 
-def _run(
-    description: Text,
-    work: Callable[[str, Path, files.Progress], Coroutine[Any, Any, files.Header]],
-    url: str,
-    file: Path,
-) -> files.Header:
+def _signing_key(path: Path) -> SigningKey | None:
+    """The log's signing key; None if this machine does not have it."""
+    try:
+        return SigningKey.parse(path.read_text().removesuffix("\n"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+
+
+def _verifier_keys(path: Path, given: list[str]) -> list[VerifierKey]:
+    """The keys that may have signed a backup: those given, else those of this log."""
+    public = path.with_name(f"{path.name}.pub")
+    if not given and public.exists():
+        given = public.read_text().splitlines()
+    if not given:
+        raise typer.BadParameter(rendered(Text("backup_no_key", file=str(public))))
+    return [VerifierKey.parse(vkey) for vkey in given]
+
+
+def _passphrase(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    passphrase = file.read_text().rstrip("\r\n")
+    if not passphrase:
+        raise typer.BadParameter(rendered(Text("passphrase_empty", file=str(file))))
+    return passphrase
+
+
+def _run(description: Text, work: Callable[..., Coroutine[Any, Any, files.Header]]) -> files.Header:
     with progress_bar() as progress:
         task = progress.add_task(rendered(description), total=None)
 
@@ -59,7 +106,7 @@ def _run(
 
         with server.readable_errors():
             try:
-                return asyncio.run(work(url, file, report))
+                return asyncio.run(work(report))
             except OSError as error:
                 # An error of the database has no file name.
                 if error.filename is None:

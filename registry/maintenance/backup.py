@@ -1,19 +1,24 @@
 """Backup of the whole registry to one file, and restore; independent of Postgres versions and machines.
 
 The file is gzipped NDJSON: a header, then every event (its hashed envelope, content and salt), then the rows of the
-tables that are not derived from the log: API keys, checkpoints, exchange rates, idempotency records. A restore
-recomputes tiles and projections, and accepts the events only if they give the header's root hash. A backup still
-contains content that is redacted later: delete it from the backup too.
+tables that are not derived from the log: API keys, checkpoints, exchange rates, idempotency records; last a signature
+of all these lines with the log's signing key. It may be encrypted with a passphrase. A restore recomputes tiles and
+projections, and accepts the events only if they give the header's root hash, and all lines only if a known key has
+signed them. A backup still contains content that is redacted later: delete it from the backup too.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator, Callable, Iterator
+import io
+import os
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +30,9 @@ from registry.events.store import StoredEvent
 from registry.i18n import Message
 from registry.infra import postgres
 from registry.infra.postgres import Connection
+from registry.maintenance.encryption import MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase, is_encrypted
 from registry.projections import PROJECTIONS, exchange_rates, rebuild
+from registry.transparency.checkpoint import CheckpointError, SigningKey, VerifierKey, verify_note
 from registry.transparency.findings import Finding
 from registry.transparency.merkle import Frontier, leaf_hash
 from registry.transparency.tiles import Tile
@@ -110,10 +117,18 @@ class TableHeader(Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
 
 
+class SignatureLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line: a signed note (C2SP) whose text has the format, the size, the root hash and the SHA-256 of all
+    lines before it."""
+
+    signature: str
+
+
 _header: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Header)
 _kept: msgspec.json.Decoder[Any] = msgspec.json.Decoder(EventLine)
 _rest: msgspec.json.Decoder[Any] = msgspec.json.Decoder(TableHeader)
 _row: msgspec.json.Decoder[Any] = msgspec.json.Decoder(TableRow)
+_signature: msgspec.json.Decoder[Any] = msgspec.json.Decoder(SignatureLine)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -121,42 +136,77 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-async def backup(url: str, file: Path, progress: Progress = _no_progress) -> Header:
-    """Write everything that is committed now to a file. The registry may keep running.
+async def backup(
+    url: str,
+    file: Path,
+    progress: Progress = _no_progress,
+    *,
+    key: SigningKey | None = None,
+    passphrase: str | None = None,
+) -> Header:
+    """Write everything that is committed now to a file that only its owner can read. The registry may keep running.
+
+    Args:
+        url: The database.
+        file: The file; replaced whole, or not at all.
+        progress: Called with the number of events written and their total.
+        key: Signs the file.
+        passphrase: Encrypts the file.
 
     Raises:
         OSError: The file cannot be written.
     """
-    aside = file.with_name(f"{file.name}.part")
     async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         size = (await write_batch.head(connection)).position
         root = (await load_frontier(connection, size)).root()
         header = Header(FORMAT, size, root.hex(), datetime.now(UTC))
-        with gzip.open(aside, "wb") as out:
-            out.write(_encode(header) + b"\n")
+        with _written(file, passphrase) as out:
+            digest = sha256()
+
+            def write(line: Struct) -> None:
+                data = _encode(line) + b"\n"
+                digest.update(data)
+                out.write(data)
+
+            write(header)
             async for kept in _events(connection, size, progress):
-                out.write(_encode(kept) + b"\n")
+                write(kept)
             others = await _others(connection)
             counts = [await connection.fetchval(COUNT.format(table=table)) for table in others]
-            out.write(_encode(TableHeader(sum(counts))) + b"\n")
+            write(TableHeader(sum(counts)))
             for table in others:
                 async for (row,) in connection.cursor(READ.format(table=table)):
-                    out.write(_encode(TableRow(table, msgspec.Raw(row.encode()))) + b"\n")
-    aside.replace(file)
+                    write(TableRow(table, msgspec.Raw(row.encode())))
+            if key is not None:
+                write(SignatureLine(key.sign(_signed_text(header, digest.digest()))))
     return header
 
 
-async def restore(owner_url: str, file: Path, progress: Progress = _no_progress) -> Header:
+async def restore(
+    owner_url: str,
+    file: Path,
+    progress: Progress = _no_progress,
+    *,
+    keys: Sequence[VerifierKey] | None = None,
+    passphrase: str | None = None,
+) -> Header:
     """Restore a file into an empty registry, whole or not at all, and rebuild the projections.
+
+    Args:
+        owner_url: The database, with the role that owns the tables.
+        file: The backup.
+        progress: Called with the number of events restored and their total.
+        keys: One of them must have signed the file. None to accept an unsigned file or a signature by any key.
+        passphrase: Decrypts the file.
 
     Raises:
         RegistryNotEmpty: The registry has events.
-        InvalidBackup: The file is incomplete or not a backup.
+        InvalidBackup: The file is incomplete, not a backup, not signed by a key, or encrypted with another passphrase.
         LogCorrupt: The events do not give the header's root hash.
         OSError: The file cannot be read.
     """
     async with _connected(owner_url) as connection:
-        with _lines(file) as lines:
+        with _lines(file, passphrase) as lines:
             async with log_lock.hold_log_lock(connection, patience=60):
                 there = (await write_batch.head(connection)).position
                 if there:
@@ -164,8 +214,35 @@ async def restore(owner_url: str, file: Path, progress: Progress = _no_progress)
                 # The backup has rates of its own, which may come from another release's package.
                 await exchange_rates.delete_all(connection)
                 header = await _restore(connection, file, lines, progress)
+                if keys is not None:
+                    lines.verify(header, keys)
     await rebuild.rebuild(owner_url)
     return header
+
+
+def _signed_text(header: Header, digest: bytes) -> str:
+    return f"{FORMAT}\n{header.size}\n{header.root}\n{digest.hex()}\n"
+
+
+@contextmanager
+def _written(file: Path, passphrase: str | None) -> Iterator[BinaryIO]:
+    """The compressed file, under a temporary name until it is complete; only its owner can read it."""
+    aside = file.with_name(f"{file.name}.part")
+    aside.unlink(missing_ok=True)
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as plain:
+            sealed = EncryptingWriter(plain, passphrase) if passphrase is not None else None
+            with gzip.GzipFile(fileobj=sealed or plain, mode="wb", filename="") as packed:
+                yield cast("BinaryIO", packed)
+            if sealed is not None:
+                sealed.close()
+            plain.flush()
+            os.fsync(fd)
+        aside.replace(file)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 @asynccontextmanager
@@ -195,20 +272,53 @@ class _Lines:
     def __init__(self, file: Path, lines: Iterator[bytes]) -> None:
         self._file = file
         self._lines = lines
+        self._digest = sha256()
 
     def next(self, decoder: msgspec.json.Decoder[Any]) -> Any:
+        line = self._read()
+        if line is None:
+            raise self._invalid(BackupProblem("truncated"))
+        self._digest.update(line)
         try:
-            return decoder.decode(next(self._lines))
-        except (StopIteration, EOFError, gzip.BadGzipFile):
-            raise InvalidBackup(file=str(self._file), reason=BackupProblem("truncated")) from None
+            return decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidBackup(file=str(self._file), reason=str(error)) from None
 
+    def verify(self, header: Header, keys: Sequence[VerifierKey]) -> None:
+        """Check that the line after the last is a signature of all before it. Raises InvalidBackup."""
+        signed = _signed_text(header, self._digest.digest())
+        line = self._read()
+        if line is None:
+            raise self._invalid(BackupProblem("unsigned"))
+        try:
+            note, _ = verify_note(_signature.decode(line).signature, keys)
+        except (msgspec.DecodeError, CheckpointError) as error:
+            raise InvalidBackup(file=str(self._file), reason=BackupProblem("signature", problem=str(error))) from None
+        if note.text != signed or self._read() is not None:
+            raise self._invalid(BackupProblem("changed"))
+
+    def _read(self) -> bytes | None:
+        try:
+            return next(self._lines, None)
+        except WrongPassphrase:
+            raise self._invalid(BackupProblem("passphrase")) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise self._invalid(BackupProblem("truncated")) from None
+
+    def _invalid(self, problem: BackupProblem) -> InvalidBackup:
+        return InvalidBackup(file=str(self._file), reason=problem)
+
 
 @contextmanager
-def _lines(file: Path) -> Iterator[_Lines]:
-    with gzip.open(file, "rb") as lines:
-        yield _Lines(file, iter(lines))
+def _lines(file: Path, passphrase: str | None) -> Iterator[_Lines]:
+    with file.open("rb") as raw:
+        start = raw.read(len(MAGIC))
+        raw.seek(0)
+        if is_encrypted(start) and passphrase is None:
+            raise InvalidBackup(file=str(file), reason=BackupProblem("encrypted"))
+        source: Any = io.BufferedReader(DecryptingReader(raw, passphrase or "")) if is_encrypted(start) else raw
+        with gzip.open(source, "rb") as lines:
+            yield _Lines(file, iter(lines))
 
 
 async def _restore(connection: Connection, file: Path, lines: _Lines, progress: Progress) -> Header:

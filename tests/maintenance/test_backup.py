@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import secrets
+import stat
 from collections.abc import AsyncIterator, Callable
 from datetime import date
 from decimal import Decimal
@@ -21,6 +23,8 @@ from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
 from registry.infra import keys, postgres
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
+from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
+from registry.transparency.checkpoint import SigningKey
 from registry.transparency.tree import load_frontier
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
@@ -181,3 +185,105 @@ async def test_file_that_is_not_a_backup_is_refused(tmp_path: Path, another: Scr
 
 async def test_backup_made_after_a_redaction_lacks_the_content(file: Path) -> None:
     assert b"a secret" not in b"".join(lines(file))
+
+
+# --- signature, encryption, permissions -------------------------------------------------------------------------------
+
+KEY = SigningKey.generate("localhost/test-log")
+
+
+@pytest.fixture
+async def signed(database: ScratchDatabase, tmp_path: Path) -> Path:
+    """A signed backup."""
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("plant", REGISTERED, pledged("one")))
+    await backup(database.app_url, tmp_path / "signed.gz", key=KEY)
+    return tmp_path / "signed.gz"
+
+
+def test_backup_is_readable_for_its_owner_only(signed: Path) -> None:
+    assert stat.S_IMODE(signed.stat().st_mode) == 0o600
+    assert [path.name for path in signed.parent.iterdir()] == ["signed.gz"]
+
+
+async def test_signed_backup_is_restored_if_a_known_key_has_signed_it(
+    signed: Path, database: ScratchDatabase, another: ScratchDatabase
+) -> None:
+    other = SigningKey.generate("localhost/test-log")
+    with pytest.raises(InvalidBackup):
+        await restore(another.owner_url, signed, keys=[other.verifier])
+    await restore(another.owner_url, signed, keys=[other.verifier, KEY.verifier])
+    assert await everything(another.owner_url) == await everything(database.owner_url)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [*lines[:-2], lines[-2].replace(b"ECB", b"BOK"), lines[-1]],
+        lambda lines: [lines[0].replace(b'"made_at":"2', b'"made_at":"3'), *lines[1:]],
+        lambda lines: [*lines[:-1], lines[-1].replace("—".encode(), "–".encode())],
+    ],
+    ids=["unsigned", "more", "another rate", "another date", "no note"],
+)
+async def test_backup_with_lines_that_were_not_signed_restores_nothing(
+    change: Callable[[list[bytes]], list[bytes]], signed: Path, another: ScratchDatabase
+) -> None:
+    changed = b"".join(change(lines(signed)))
+    assert changed != b"".join(lines(signed))
+    await asyncio.to_thread(signed.write_bytes, gzip.compress(changed))
+    with pytest.raises(InvalidBackup):
+        await restore(another.owner_url, signed, keys=[KEY.verifier])
+    pool = await postgres.pool(another.app_url)
+    async with pool:
+        assert await positions(pool) == []
+
+
+async def test_encrypted_backup_is_restored_with_its_passphrase_only(
+    database: ScratchDatabase, another: ScratchDatabase, tmp_path: Path
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        await recorder.record(request("plant", REGISTERED, pledged("one")))
+    file = tmp_path / "sealed"
+    await backup(database.app_url, file, key=KEY, passphrase="correct horse")
+    with pytest.raises(gzip.BadGzipFile):
+        lines(file)
+    for passphrase, code in ((None, "encrypted"), ("wrong horse", "passphrase")):
+        with pytest.raises(InvalidBackup) as error:
+            await restore(another.owner_url, file, keys=[KEY.verifier], passphrase=passphrase)
+        assert error.value.params["reason"] == BackupProblem(code)
+    await restore(another.owner_url, file, keys=[KEY.verifier], passphrase="correct horse")
+    assert await everything(another.owner_url) == await everything(database.owner_url)
+
+
+def sealed(plain: bytes) -> bytes:
+    out = io.BytesIO()
+    with EncryptingWriter(out, "a passphrase") as writer:
+        for start in range(0, len(plain), 50_001):
+            writer.write(plain[start : start + 50_001])
+    return out.getvalue()
+
+
+def opened(data: bytes) -> bytes:
+    return io.BufferedReader(DecryptingReader(io.BytesIO(data), "a passphrase")).read()
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
+def test_encrypted_file_is_decrypted(size: int) -> None:
+    plain = secrets.token_bytes(size)
+    assert opened(sealed(plain)) == plain
+
+
+def test_encrypted_file_that_was_cut_or_reordered_is_refused() -> None:
+    data = sealed(secrets.token_bytes(3 * CHUNK_SIZE))
+    head, step = len(MAGIC) + 23, CHUNK_SIZE + 16
+    chunks = [data[start : start + step] for start in range(head, len(data), step)]
+    assert len(chunks) == 3
+    for wrong in (chunks[:2], [chunks[1], chunks[0], chunks[2]], [*chunks, chunks[2]], [chunks[0], chunks[2]], []):
+        with pytest.raises(WrongPassphrase):
+            opened(data[:head] + b"".join(wrong))
+    flipped = bytearray(data)
+    flipped[len(MAGIC)] ^= 1
+    with pytest.raises(WrongPassphrase):
+        opened(bytes(flipped))
