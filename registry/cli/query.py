@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from registry.cli.client import Url, get
+from registry.cli.headings import KINDS, heading
 from registry.cli.options import AsJson
+from registry.cli.texts import Text, rendered
 from registry.domain.deal import Deal as DealState
 from registry.domain.items import item_types
 from registry.events.values import text_in
@@ -121,7 +123,8 @@ def list_deals(
         }
         for d in found["deals"]
     ]
-    _table(f"{len(rows)} deals as of {found['effective_on']}, position {found['position']}", rows)
+    title = Text("list_title", count=len(rows), day=found["effective_on"], position=found["position"])
+    _table(rendered(title), rows)
 
 
 def history(
@@ -223,7 +226,7 @@ def compare(
     if _json(found, as_json, as_table):
         return
     rows = [
-        {"kind": KINDS[kind], "field": c["field"], "before": short(c["before"]), "after": short(c["after"])}
+        {"kind": rendered(KINDS[kind]), "field": c["field"], "before": short(c["before"]), "after": short(c["after"])}
         for kind in KINDS
         for c in found[kind]
     ]
@@ -268,18 +271,11 @@ def totals(
         for group in groups
         for column in group["columns"]
     ]
-    _table(f"As of {found['effective_on']}, position {found['position']}", rows)
+    _table(rendered(Text("totals_title", day=found["effective_on"], position=found["position"])), rows)
 
 
 LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
 """The lists of a deal that `show` prints in words of their own. It prints the fields of all others by name."""
-
-KINDS = {
-    "world": "real-world change",
-    "record": "data correction",
-    "source": "source change",
-    "learned_late": "late information",
-}
 
 
 def localized(names: dict[str, str | None] | None) -> str | None:
@@ -422,7 +418,7 @@ def _table(title: str | None, rows: list[dict[str, Any]]) -> None:
         console.print(title, markup=False)
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
+        table.add_column(heading(column), overflow="fold")
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     console.print(table)

@@ -10,10 +10,12 @@ from pathlib import Path
 import asyncpg
 import pytest_asyncio
 
+from registry.cli.headings import HEADINGS
 from registry.cli.texts import Text
 from registry.errors import BadSetting, NotFound
 from registry.i18n import render
 from registry.infra.problems import SettingProblem
+from tests.api.announcements import registered
 from tests.api.conftest import Service, cloned, running
 from tests.cli.test_service import run
 from tests.conftest import Server
@@ -57,3 +59,14 @@ def test_doctor_names_its_checks_in_the_language(tmp_path: Path) -> None:
     done = run("--lang", "ko", "doctor", "--port", "0", "--data-dir", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert render(Text("check_database"), "ko") in {row["check"] for row in json.loads(done.stdout)}
+
+
+async def test_table_has_its_title_and_headings_in_the_language(service: Service) -> None:
+    await service.client.post("/v1/deals/headed/events", json=registered())
+    found = (await service.client.get("/v1/deals")).json()
+    for language in ("en", "ko"):
+        done = await asyncio.to_thread(run, "--lang", language, "list", "--table", "--url", service.url)
+        title, headings = done.stdout.splitlines()[:2]
+        expected = Text("list_title", count=1, day=found["effective_on"], position=found["position"])
+        assert title == render(expected, language)
+        assert headings.split("  ")[0] == render(HEADINGS["deal"], language)

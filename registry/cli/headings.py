@@ -1,0 +1,43 @@
+"""Headings of the tables that queries print, in the command's language."""
+
+from __future__ import annotations
+
+from registry.cli.texts import Text, rendered
+
+HEADINGS = {
+    "after": Text("heading_after"),
+    "before": Text("heading_before"),
+    "changed": Text("heading_changed"),
+    "deal": Text("heading_deal"),
+    "effective": Text("heading_effective"),
+    "event": Text("heading_event"),
+    "field": Text("heading_field"),
+    "from": Text("heading_from"),
+    "kind": Text("heading_kind"),
+    "nature": Text("heading_nature"),
+    "pledged": Text("heading_pledged"),
+    "pledges": Text("heading_pledges"),
+    "position": Text("heading_position"),
+    "published": Text("heading_published"),
+    "set by": Text("heading_set_by"),
+    "source": Text("heading_source"),
+    "stage": Text("heading_stage"),
+    "title": Text("heading_title"),
+    "to": Text("heading_to"),
+    "value": Text("heading_value"),
+    "where": Text("heading_where"),
+}
+
+KINDS = {
+    "world": Text("kind_world"),
+    "record": Text("kind_record"),
+    "source": Text("kind_source"),
+    "learned_late": Text("kind_learned_late"),
+}
+"""The kinds of differences between two points in time, in the order in which they are printed."""
+
+
+def heading(column: str) -> str:
+    """The heading of a column; that of a group of totals is the name of its field."""
+    text = HEADINGS.get(column)
+    return rendered(text) if text is not None else column
