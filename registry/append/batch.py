@@ -289,6 +289,7 @@ class Batch:
             recorded_at=self.recorded_at,
             recorded_by=request.by,
             previous=stream.leaf_hash,
+            date=announcement.date,
         )
 
     def _find_replayed(
@@ -380,8 +381,9 @@ def _has_same_content(known: Recorded, announcement: Announcement | Organization
     elif hasattr(event, "about") and event.about is None and type(recorded) is type(event):
         event = msgspec.structs.replace(event, about=recorded.about)  # type: ignore[union-attr]
     assert recorded is not None
-    posted = Content(event=event, sources=announcement.sources, note=announcement.note)
-    return canonical(posted) == canonical(Content(event=recorded, sources=known.sources, note=known.note))
+    posted = Content(event=event, sources=announcement.sources, note=announcement.note, date=announcement.date)
+    known_content = Content(event=recorded, sources=known.sources, note=known.note, date=known.date)
+    return canonical(posted) == canonical(known_content)
 
 
 def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, random_bytes, stream_name
 from registry.events.store import SealedEvent
-from registry.events.types import AnyEvent, Recorded, StreamKind, tag_of
+from registry.events.types import AnyEvent, Day, Recorded, StreamKind, tag_of
 from registry.events.values import Source
 from registry.transparency.merkle import leaf_hash
 from registry.transparency.tiles import MAX_ENTRY, EntryTooLarge
@@ -21,20 +21,24 @@ def seal(
     version: int,
     id: UUID,
     event: AnyEvent,
-    effective_on: date | None,
-    published_on: date,
+    effective_on: Day | None,
+    published_on: Day,
     sources: tuple[Source, ...],
     note: str | None,
     recorded_at: datetime,
     recorded_by: str,
     previous: bytes | None,
+    date: str | None = None,
 ) -> SealedEvent:
-    """Seal one event at its position. `previous` is the leaf hash of the event before it in its stream.
+    """Seal one event at its position.
+
+    `previous` is the leaf hash of the event before it in its stream, `date` the loose date that `effective_on` follows
+    from.
 
     Raises:
         EntryTooLarge: The entry exceeds the limit of the tile format.
     """
-    content = canonical(Content(event=event, sources=sources, note=note))
+    content = canonical(Content(event=event, sources=sources, note=note, date=date))
     salt = random_bytes(SALT_BYTES)
     type_ = tag_of(event)
     entry = canonical(
@@ -70,6 +74,7 @@ def seal(
         sources=sources,
         note=note,
         leaf_hash=leaf_hash(entry),
+        date=date,
     )
     return SealedEvent(recorded, entry, content, salt)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from registry.domain.claims import sets_field
@@ -18,12 +18,15 @@ from registry.domain.history import FoldedStream
 from registry.domain.redaction import redacted_effect
 from registry.domain.refusal import Refusal
 from registry.errors import FieldError, Invalid, RuleBroken
+from registry.events.codec import earliest_publication
+from registry.events.edtf import effective_day
 from registry.events.types import (
     Announcement,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
     ClaimRetracted,
+    Day,
     DealMerged,
     DealUnmerged,
     Effect,
@@ -36,6 +39,7 @@ from registry.events.types import (
     Recorded,
     Replacement,
 )
+from registry.events.values import Source
 from registry.i18n import Label
 
 S = TypeVar("S")
@@ -126,12 +130,32 @@ def _complete_correction(stream: FoldedStream[S], event: EventCorrected) -> Even
     if effective is None or effective.event is None or isinstance(effective.event, (EventCorrected, EventVoided)):
         return event
     new = event.replacement
+    sources = effective.sources if new.sources is UNSET else new.sources
+    effective_on, loose = _corrected_dates(effective, new, sources)
     replacement = Replacement(
-        effective_on=effective.effective_on if new.effective_on is UNSET else new.effective_on,
-        sources=effective.sources if new.sources is UNSET else new.sources,
+        effective_on=effective_on,
+        date=loose,
+        sources=sources,
         event=effective.event if new.event is UNSET else new.event,  # type: ignore[arg-type]
     )
     return replace(event, replacement=replacement)
+
+
+def _corrected_dates(
+    effective: EffectiveEvent, new: Replacement, sources: tuple[Source, ...]
+) -> tuple[Day | None, str | UnsetType | None]:
+    """The effective date of a corrected event, and the loose date that it follows from; UNSET for none.
+
+    Raises:
+        Invalid: The correction gives both dates, and they disagree.
+    """
+    loose = (effective.date if new.effective_on is UNSET else None) if new.date is UNSET else new.date
+    if loose is None:
+        return effective.effective_on if new.effective_on is UNSET else new.effective_on, UNSET
+    day = effective_day(loose, earliest_publication(sources))
+    if new.effective_on not in (UNSET, None, day):
+        raise Invalid([FieldError("/event/replacement/effective_on", "date_disagrees", day=day, date=loose)])
+    return day, loose
 
 
 def _original(stream: FoldedStream[S], event: UUID) -> EffectiveEvent | None:
@@ -211,7 +235,9 @@ def _check_correction(stream: FoldedStream[S], event: EventCorrected) -> None:
         raise RuleBroken(Refusal("type-changed", type=Label(f"event/{original.type}")))
     if isinstance(new.event, ClaimReported) and new.event.about is None:
         raise RuleBroken(Refusal("claim-about-missing"))
-    if (new.event, new.effective_on, new.sources) == (effective.event, effective.effective_on, effective.sources):
+    dates = (new.effective_on, None if new.date is UNSET else new.date)
+    known_dates = (effective.effective_on, effective.date)
+    if (new.event, dates, new.sources) == (effective.event, known_dates, effective.sources):
         raise RuleBroken(Refusal("corrects-nothing"))
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from uuid import UUID
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.events.codec import published_on
-from registry.events.types import AnyEvent, EventCorrected, EventVoided, Recorded
-from registry.events.values import Source
+from registry.events.types import AnyEvent, Day, EventCorrected, EventVoided, Recorded
+from registry.events.values import Edtf, Source
 
 
 class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):
@@ -23,12 +22,13 @@ class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     recorded: Recorded
     event: AnyEvent | None
-    effective_on: date | None
-    published_on: date
+    effective_on: Day | None
+    published_on: Day
     sources: tuple[Source, ...]
     content_record: Recorded
     corrections: tuple[Recorded, ...] = ()
     voided_by: Recorded | None = None
+    date: Edtf | None = None
 
     @property
     def is_in_force(self) -> bool:
@@ -75,6 +75,7 @@ def effective_event(
         content_record=original,
         corrections=tuple(corrections),
         voided_by=voids.get(original.id),
+        date=original.date,
     )
     for correction in reversed(corrections):
         # A correction recorded before the original was redacted does not bring its content back.
@@ -83,7 +84,7 @@ def effective_event(
         new = correction.event.replacement  # type: ignore[union-attr]
         if correction.erased:
             event = None if new.event is UNSET else new.event
-            return replace(uncorrected, event=event, sources=(), content_record=correction)
+            return replace(uncorrected, event=event, sources=(), content_record=correction, date=None)
         sources = original.sources if new.sources is UNSET else new.sources
         return replace(
             uncorrected,
@@ -92,5 +93,6 @@ def effective_event(
             published_on=published_on(sources, original.recorded_at),
             sources=sources,
             content_record=correction,
+            date=(original.date if new.effective_on is UNSET else None) if new.date is UNSET else new.date,
         )
     return uncorrected

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from registry.errors import UnknownEventType
 from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, StreamKind
-from registry.events.values import Source, Text, decode_hook
+from registry.events.values import Edtf, Source, Text, decode_hook
 
 # msgspec's sorted order equals that of RFC 8785 here: all keys are ASCII, and no event holds a float
 # (tests/events/test_codec.py::test_canonical_bytes_are_those_of_rfc_8785).
@@ -30,11 +30,12 @@ SALT_BYTES = 32
 
 
 class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """The event, its sources, and a note on why it is recorded."""
+    """The event, its sources, a note on why it is recorded, and the loose date that its effective date follows from."""
 
     event: AnyEvent
     sources: tuple[Source, ...] = ()
     note: Text | None = None
+    date: Edtf | None = None
 
 
 class Entry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
@@ -128,10 +129,14 @@ def stream_name(kind: StreamKind, slug: str) -> str:
     return f"{kind}/{slug}"
 
 
+def earliest_publication(sources: tuple[Source, ...]) -> date | None:
+    """The earliest day on which a source was published; None if none is dated."""
+    return min((source.published_on for source in sources if source.published_on is not None), default=None)
+
+
 def published_on(sources: tuple[Source, ...], recorded_at: datetime) -> date:
     """The earliest date among the sources, or the UTC day of recording if none is dated."""
-    dated = [source.published_on for source in sources if source.published_on is not None]
-    return min(dated) if dated else recorded_at.date()
+    return earliest_publication(sources) or recorded_at.date()
 
 
 def from_row(row: Any) -> Recorded:
@@ -157,6 +162,7 @@ def from_row(row: Any) -> Recorded:
         event=decoded.event if decoded else None,
         sources=decoded.sources if decoded else (),
         note=decoded.note if decoded else None,
+        date=decoded.date if decoded else None,
         leaf_hash=row["leaf_hash"],
         erased=content is None,
     )

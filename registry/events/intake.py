@@ -18,7 +18,8 @@ from msgspec import Meta, Struct
 
 from registry.errors import FieldError, Invalid, NotJson
 from registry.events import json_scan, types, validation, values
-from registry.events.codec import canonical
+from registry.events.codec import canonical, earliest_publication
+from registry.events.edtf import effective_day
 from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
 from registry.events.values import decode_hook
 
@@ -62,7 +63,7 @@ class AnnouncementDecoder(Generic[A]):
         errors = list(validation.validate(announcement, ""))
         if errors:
             raise Invalid(errors)
-        return announcement
+        return _with_effective_day(announcement)
 
     def decode_many(self, body: bytes) -> list[A]:
         """Decode a body that is one announcement or a non-empty list of them.
@@ -80,7 +81,15 @@ class AnnouncementDecoder(Generic[A]):
         errors += _repeated_ids(announcements)
         if errors:
             raise Invalid(errors)
-        return announcements
+        return list(map(_with_effective_day, announcements))
+
+
+def _with_effective_day(announcement: A) -> A:
+    """A valid announcement with the effective date that follows from its loose date."""
+    if announcement.date is None:
+        return announcement
+    day = effective_day(announcement.date, earliest_publication(announcement.sources))
+    return msgspec.structs.replace(announcement, effective_on=day)
 
 
 def _repeated_ids(announcements: list[A]) -> Iterator[FieldError]:

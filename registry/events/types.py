@@ -11,7 +11,7 @@ upcaster in `codec.py`. All event types are in this file, so that they can be re
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -531,10 +531,18 @@ _OfOrganizations = OrganizationRegistered | OrganizationNamed | OrganizationIden
 Correctable = _OfDeals | _OfOrganizations
 
 
-class Replacement(EventPart, frozen=True):
-    """The corrected form of an event. What is left out stays as it is in the corrected event."""
+# Some structs have a field of the type's name.
+Day: TypeAlias = date
 
-    effective_on: date | UnsetType | None = UNSET
+
+class Replacement(EventPart, frozen=True):
+    """The corrected form of an event. What is left out stays as it is in the corrected event.
+
+    `effective_on` and `date` are one statement: a correction that gives one of them replaces both.
+    """
+
+    effective_on: Day | UnsetType | None = UNSET
+    date: Edtf | UnsetType | None = UNSET
     sources: tuple[Source, ...] | UnsetType = UNSET
     event: Correctable | UnsetType = UNSET
 
@@ -631,12 +639,15 @@ StreamKind = Literal["deal", "organization"]
 class Announcement(EventPart, frozen=True):
     """What a client posts to a deal: an event, the date from which it applies, and its sources.
 
-    `effective_on` is a local date without a time zone. A client that sets `id` can send the announcement again safely.
+    `effective_on` is a local date without a time zone. Where the source is less precise, `date` states the loose date
+    instead (EDTF, also a quarter), and `effective_on` follows from it (`edtf.effective_day`). A client that sets `id`
+    can send the announcement again safely.
     """
 
     event: DealEvent
     id: UUID | None = None
-    effective_on: date | None = None
+    effective_on: Day | None = None
+    date: Edtf | None = None
     sources: Annotated[tuple[Source, ...], Meta(max_length=50)] = ()
     note: Text | None = None
 
@@ -646,7 +657,8 @@ class OrganizationAnnouncement(EventPart, frozen=True):
 
     event: OrganizationEvent
     id: UUID | None = None
-    effective_on: date | None = None
+    effective_on: Day | None = None
+    date: Edtf | None = None
     sources: Annotated[tuple[Source, ...], Meta(max_length=50)] = ()
     note: Text | None = None
 
@@ -660,6 +672,7 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
         published_on: The earliest date among the sources, or the UTC day of recording if none is dated.
         recorded_at: When the registry recorded the event, in UTC.
         event: None if the content was redacted and the event has no effect that it keeps.
+        date: The loose date that `effective_on` follows from, if the source states no day.
         erased: Whether the content was redacted.
     """
 
@@ -670,8 +683,8 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     id: UUID
     type: str
     schema: int
-    effective_on: date | None
-    published_on: date
+    effective_on: Day | None
+    published_on: Day
     recorded_at: datetime
     recorded_by: str
     event: AnyEvent | None
@@ -679,3 +692,4 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     note: str | None
     leaf_hash: bytes
     erased: bool = False
+    date: Edtf | None = None

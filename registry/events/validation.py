@@ -20,7 +20,8 @@ from stdnum import lei
 from stdnum.kr import brn
 
 from registry.errors import FieldError
-from registry.events.edtf import first_day, last_day
+from registry.events.codec import earliest_publication
+from registry.events.edtf import effective_day, first_day, last_day
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     Announcement,
@@ -28,6 +29,7 @@ from registry.events.types import (
     ClaimRetracted,
     EventCorrected,
     EventRedacted,
+    EventVoided,
     MetricReported,
     MetricRevised,
     OrganizationAnnouncement,
@@ -48,9 +50,10 @@ _UNDATED = (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted)
 def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
     """Find the wrong values of a decoded announcement. `at` is its JSON pointer in the body."""
     event = announcement.event
-    if announcement.effective_on is None and not isinstance(event, _UNDATED):
+    if announcement.effective_on is None and announcement.date is None and not isinstance(event, _UNDATED):
         yield FieldError(f"{at}/effective_on", "required_effective_on")
     yield from _day(announcement.effective_on, f"{at}/effective_on")
+    yield from _loose_date(announcement, at)
     yield from _sources(announcement.sources, at)
     yield from _values(event, f"{at}/event")
     match event:
@@ -66,6 +69,24 @@ def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> 
             pass
 
 
+def _loose_date(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
+    text = announcement.date
+    if text is None:
+        return
+    if isinstance(announcement.event, (EventCorrected, EventVoided, EventRedacted)):
+        yield FieldError(f"{at}/date", "date_of_bookkeeping")
+    elif error := _edtf(text) or _endless(text):
+        yield error.at(f"{at}/date")
+    else:
+        day = effective_day(text, earliest_publication(announcement.sources))
+        if announcement.effective_on not in (None, day):
+            yield FieldError(f"{at}/effective_on", "date_disagrees", day=day, date=text)
+
+
+def _endless(text: str) -> FieldError | None:
+    return FieldError("", "date_without_end", value=text) if last_day(text) > LAST_DAY else None
+
+
 def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
     replacement = event.replacement
     if all(getattr(replacement, f) is UNSET for f in replacement.__struct_fields__):
@@ -74,7 +95,13 @@ def _replacement(event: EventCorrected, at: str) -> Iterator[FieldError]:
         yield from _sources(replacement.sources, at)
     if replacement.event is not UNSET:
         yield from _values(replacement.event, f"{at}/event")
-    if replacement.effective_on is None and not isinstance(replacement.event, BOOKKEEPING_TYPES):
+    if isinstance(replacement.date, str) and (error := _edtf(replacement.date) or _endless(replacement.date)):
+        yield error.at(f"{at}/date")
+    if (
+        replacement.effective_on is None
+        and not isinstance(replacement.date, str)
+        and not isinstance(replacement.event, BOOKKEEPING_TYPES)
+    ):
         yield FieldError(f"{at}/effective_on", "null_effective_on")
     if isinstance(replacement.effective_on, date):
         yield from _day(replacement.effective_on, f"{at}/effective_on")

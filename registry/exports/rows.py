@@ -176,6 +176,8 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _of_event("id"),
         _of_event("type"),
         _of_event("effective_on"),
+        _of_event("date"),
+        _of_event("effective_precision"),
         _of_event("published_on"),
         _json_of_event("event"),
         _json_of_event("sources"),

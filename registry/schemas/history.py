@@ -13,7 +13,9 @@ from registry.domain.audit.provenance import FieldProvenance
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.plausibility import Flag
-from registry.events.types import AnyEvent
+from registry.events.edtf import Precision, precision
+from registry.events.types import AnyEvent, Day
+from registry.events.values import Edtf
 from registry.schemas.base import Hex, Link, RequestedAsOf, ResponseModel
 from registry.schemas.deals import FlagResponse, RefusalResponse, refusal_response
 from registry.schemas.values import SourceResponse, convert, convert_any
@@ -25,8 +27,10 @@ class EventMetadata(ResponseModel, frozen=True, kw_only=True):
     type: str
     version: int
     position: int
-    effective_on: date | None
-    published_on: date
+    effective_on: Day | None
+    date: Edtf | None
+    effective_precision: Precision | None
+    published_on: Day
     recorded_at: datetime
     recorded_by: str
     note: str | None
@@ -102,6 +106,11 @@ class Provenance(RequestedAsOf, frozen=True, kw_only=True):
     version: int
     position: int
     fields: list[ProvenanceEntry]
+
+
+def precision_of(date: str | None) -> Precision | None:
+    """How precise a loose date is; None without one."""
+    return None if date is None else precision(date)
 
 
 def proof_link(position: int) -> str:
@@ -204,6 +213,8 @@ def event_metadata(effective: EffectiveEvent) -> dict[str, Any]:
         "version": recorded.version,
         "position": recorded.position,
         "effective_on": effective.effective_on,
+        "date": effective.date,
+        "effective_precision": precision_of(effective.date),
         "published_on": effective.published_on,
         "recorded_at": recorded.recorded_at,
         "recorded_by": recorded.recorded_by,

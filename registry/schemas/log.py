@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +11,13 @@ from msgspec import UNSET, UnsetType
 from registry.domain.audit.diff import Change
 from registry.domain.corrections import EffectiveEvent
 from registry.events.codec import decode_entry
+from registry.events.edtf import Precision
 from registry.events.store import StoredEvent
-from registry.events.types import AnyEvent
-from registry.events.values import Source
+from registry.events.types import AnyEvent, Day
+from registry.events.values import Edtf, Source
 from registry.schemas.base import Hex, Link, ResponseModel
 from registry.schemas.deals import FlagResponse
-from registry.schemas.history import proof_link
+from registry.schemas.history import precision_of, proof_link
 from registry.schemas.values import SourceResponse, convert
 
 
@@ -30,7 +31,7 @@ class Receipt(ResponseModel, frozen=True, kw_only=True):
     version: int
     position: int
     recorded_at: datetime
-    effective_later: date | UnsetType = UNSET
+    effective_later: Day | UnsetType = UNSET
 
 
 class AppendResponse(ResponseModel, frozen=True, kw_only=True):
@@ -46,11 +47,14 @@ class AppendResponse(ResponseModel, frozen=True, kw_only=True):
     events: tuple[Receipt, ...]
     changes: list[Change]
     flags: tuple[FlagResponse, ...]
-    effective_later: date | UnsetType = UNSET
+    effective_later: Day | UnsetType = UNSET
 
 
 class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
     """An event as it was recorded. `event`, `sources` and `note` are empty after a redaction.
+
+    `date` is the loose date that `effective_on` follows from, where the source states no day; `effective_precision`
+    says how precise it is.
 
     `leaf_hash` is the event's leaf in the Merkle tree (RFC 6962 §2.1), `previous` the leaf hash of the stream's event
     before it, `content_digest` the salted digest of the content.
@@ -63,8 +67,10 @@ class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
     position: int
     type: str
     schema: int
-    effective_on: date | None
-    published_on: date
+    effective_on: Day | None
+    date: Edtf | None
+    effective_precision: Precision | None
+    published_on: Day
     recorded_at: datetime
     recorded_by: str
     event: AnyEvent | None
@@ -87,8 +93,10 @@ class ExportedEvent(LoggedEvent, frozen=True, kw_only=True):
 class EffectiveContent(ResponseModel, frozen=True, kw_only=True):
     """An event after corrections. `in_force` is the id of the event that its content comes from."""
 
-    effective_on: date | None
-    published_on: date
+    effective_on: Day | None
+    date: Edtf | None
+    effective_precision: Precision | None
+    published_on: Day
     event: AnyEvent | None
     sources: tuple[SourceResponse, ...]
     in_force: UUID
@@ -124,6 +132,8 @@ def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventRespo
         **_logged(stored),
         reads=EffectiveContent(
             effective_on=effective.effective_on,
+            date=effective.date,
+            effective_precision=precision_of(effective.date),
             published_on=effective.published_on,
             event=effective.event,
             sources=_sources(effective.sources),
@@ -146,6 +156,8 @@ def _logged(stored: StoredEvent) -> dict[str, Any]:
         "type": recorded.type,
         "schema": recorded.schema,
         "effective_on": recorded.effective_on,
+        "date": recorded.date,
+        "effective_precision": precision_of(recorded.date),
         "published_on": recorded.published_on,
         "recorded_at": recorded.recorded_at,
         "recorded_by": recorded.recorded_by,

@@ -75,9 +75,10 @@ class FormTask(Struct):
 
     def original_values(self) -> dict[str, str]:
         """The text of the form that corrects the original event."""
-        if self.original is None or self.original.event is None:
+        original = self.original
+        if original is None or original.event is None:
             return {}
-        return form_values(self.original.event, self.original.effective_on, self.original.sources)
+        return form_values(original.event, original.effective_on, original.sources, original.date)
 
     @property
     def version(self) -> int:
@@ -168,6 +169,7 @@ def _decode_action(task: FormTask, announcement: Mapping[str, Any]) -> AnyAnnoun
 def _correction(corrects: UUID, announcement: AnyAnnouncement, reason: str | None) -> EventCorrected:
     replacement = Replacement(
         effective_on=announcement.effective_on if announcement.effective_on is not None else UNSET,
+        date=announcement.date if announcement.date is not None else UNSET,
         sources=announcement.sources,
         event=announcement.event,  # type: ignore[arg-type]
     )

@@ -151,6 +151,13 @@ class ValueFormatter:
             case _:
                 return names.get(value, value)
 
+    def effective_date(self, stated: Any) -> str:
+        """The effective date of an event or a replacement, as loose as its source states it; empty for none."""
+        loose, day = stated.date, stated.effective_on
+        if isinstance(loose, str):
+            return self.figures.edtf_date(loose)
+        return self.figures.day(day) if isinstance(day, date) else ""
+
     def field(self, path: str, names: Names | None = None) -> str:
         """The name of a field with its item: `/pledges/total/amount` is "Pledge total · Amount"."""
         parts = path.strip("/").split("/")

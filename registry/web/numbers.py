@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
 from pycountry import countries, subdivisions
@@ -227,6 +227,9 @@ class NumberFormatter:
                 return text
         if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
             return self._date(date(int(text[:4]), int(text[5:]), 1), "month") if int(text[:4]) else text
+        if quarter := re.fullmatch(r"(\d{4})-3([3-6])", text):
+            first = date(int(quarter[1]), 3 * (int(quarter[2]) - 3) + 1, 1)
+            return format_skeleton("yQQQ", first, locale=self.locale)
         if re.fullmatch(r"\d{4}", text):
             return self._date(date(int(text), 1, 1), "year") if int(text) else text
         return text

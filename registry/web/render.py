@@ -82,6 +82,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "day": here.figures.day,
         "instant": here.figures.instant,
         "edtf_date": here.figures.edtf_date,
+        "effective_date": here.effective_date,
         "horizon": here.figures.horizon,
         "place": here.figures.place,
         "number": here.figures.number,

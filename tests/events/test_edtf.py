@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from registry.events.edtf import first_day, last_day
+from registry.events.edtf import effective_day, first_day, last_day, precision, quarter_as_edtf
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from registry.events.edtf import first_day, last_day
         ("2025-07/2025-09", "2025-07-01", "2025-09-30"),
         ("2025-07/..", "2025-07-01", "9999-12-31"),
         ("../2025-07", "0001-01-01", "2025-07-31"),
+        ("2021-33", "2021-01-01", "2021-03-31"),
+        ("2021-35~", "2021-07-01", "2021-09-30"),
+        ("2021-36", "2021-10-01", "2021-12-31"),
     ],
 )
 def test_edtf_date_has_a_first_and_a_last_day(text: str, first: str, last: str) -> None:
@@ -54,3 +57,45 @@ def test_text_that_is_not_edtf_is_refused(text: str) -> None:
     for day in (first_day, last_day):
         with pytest.raises(ValueError, match=re.escape(repr(text))):
             day(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("2025-08-29", "day"),
+        ("2025-08-29?", "day"),
+        ("2027-11~", "month"),
+        ("2025-02-XX", "month"),
+        ("2021-35", "quarter"),
+        ("2021-21", "season"),
+        ("2031", "year"),
+        ("2025-XX", "year"),
+        ("202X", "decade"),
+        ("20XX", "century"),
+        ("2025-07/2025-09", "interval"),
+    ],
+)
+def test_precision_follows_from_the_form_of_a_date(text: str, name: str) -> None:
+    assert precision(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "published", "day"),
+    [
+        ("2025", None, "2025-12-31"),
+        # A report of something done cannot be about the future.
+        ("2025", "2025-06-16", "2025-06-16"),
+        # A plan published before the date can mean any day of it.
+        ("2027", "2025-06-16", "2027-12-31"),
+        ("2025-05", "2025-06-16", "2025-05-31"),
+        ("2025-34", "2025-04-01", "2025-04-01"),
+    ],
+)
+def test_effective_day_of_a_loose_date(text: str, published: str | None, day: str) -> None:
+    published_on = date.fromisoformat(published) if published else None
+    assert effective_day(text, published_on) == date.fromisoformat(day)
+
+
+@pytest.mark.parametrize(("text", "edtf"), [("2021-Q3", "2021-35"), ("2021q1", "2021-33"), ("2021-05", "2021-05")])
+def test_quarter_as_people_write_it_is_read(text: str, edtf: str) -> None:
+    assert quarter_as_edtf(text) == edtf

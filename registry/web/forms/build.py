@@ -59,7 +59,7 @@ _HINTS = {
     "setback": N_("An id in lower-case letters, digits and hyphens"),
     "incentive": N_("An id in lower-case letters, digits and hyphens"),
     "classifications": N_("One axis a line: technology: solar, wind"),
-    "date": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
+    "date": N_("If the source states no day: 2031, 2027-11, 2021-Q3, 2025-07/2025-09, 2029~"),
     "scheme": N_("The register that the identifier comes from, such as ocid or gem"),
     "power_mw": N_("Megawatts, as announced"),
     "value": N_("The other source’s value, in the format of the field"),

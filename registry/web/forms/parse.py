@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from registry.domain import money
 from registry.domain.claims import CLAIMABLE
 from registry.errors import FieldError
+from registry.events.edtf import quarter_as_edtf
 from registry.events.types import Announcement, ClaimReported, Event
 from registry.events.values import Amount, Classifications, Localized, Source
 from registry.i18n import DEFAULT_LANGUAGE
@@ -24,13 +25,17 @@ MAX_INTEGER_DIGITS = 18
 CLEAR = "clear:"
 """The prefix of the checkbox that clears the value of a field."""
 
-FRAME = tuple(field for field in struct_fields(Announcement) if field.name in ("effective_on", "sources", "note"))
+FRAME = tuple(
+    field for field in struct_fields(Announcement) if field.name in ("effective_on", "date", "sources", "note")
+)
 """The fields of an announcement beside its event."""
 
 
-def form_values(event: Event, effective_on: date | None, sources: Iterable[Source]) -> dict[str, str]:
-    """The text of a form that a correction starts from."""
-    typed: dict[str, str] = {"effective_on": str(effective_on or "")}
+def form_values(
+    event: Event, effective_on: date | None, sources: Iterable[Source], loose: str | None = None
+) -> dict[str, str]:
+    """The text of a form that a correction starts from. A day that follows from a loose date is left out."""
+    typed: dict[str, str] = {"effective_on": str(effective_on or "") if loose is None else "", "date": loose or ""}
     for field in struct_fields(type(event)):
         value = getattr(event, field.name)
         pointer = f"event/{field.encoded_name}"
@@ -123,6 +128,8 @@ class _FormParser:
             event["amount_basis"] = basis
         frame = {field.encoded_name: self._value(field.encoded_name, field) for field in FRAME}
         self.parsed.announcement = {"event": event, **{name: value for name, value in frame.items() if value}}
+        if loose := self.parsed.announcement.get("date"):
+            self.parsed.announcement["date"] = quarter_as_edtf(loose)
         return self.parsed
 
     def _value(self, pointer: str, field: StructField) -> Any:
