@@ -29,8 +29,16 @@ from registry.transparency.verify import read_entry
 # A hash in JSON is in hexadecimal; in C2SP texts it is in base64.
 Hex = str
 
-FIELDS_ADDED_LATER = frozenset({"corroborated"})
-"""Fields of a state that the first certificates do not have (tests/transparency/data/certificate.v1.json)."""
+DERIVED_LATER = frozenset({"corroborated"})
+"""Fields that follow from others and that the first certificates do not have (tests/transparency/data)."""
+
+STATED_LATER = frozenset(
+    {
+        *("classifications", "identifiers", "metrics", "incentives", "setbacks"),
+        *("observed_on", "certainty", "share", "figure", "price_year", "address", "locality", "district_code", "quote"),
+    }
+)
+"""Fields that events state and that the first certificates do not have: where one is missing, no event states it."""
 
 
 class ProvenEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -243,7 +251,7 @@ def _equals_state(certified: Any, folded: Any) -> bool:
         case dict(), dict():
             missing = folded.keys() - certified.keys()
             return (
-                missing <= FIELDS_ADDED_LATER
+                all(name in DERIVED_LATER or (name in STATED_LATER and not folded[name]) for name in missing)
                 and certified.keys() <= folded.keys()
                 and all(_equals_state(value, folded[name]) for name, value in certified.items())
             )

@@ -218,3 +218,16 @@ def test_certificate_of_the_first_format_still_verifies() -> None:
     document = json.loads(data)
     del document["state"]["pledges"][0]["claims"][0]["status"]
     refused(document, verifiers, "bundle_state")
+
+
+async def test_certificate_without_what_an_event_states_does_not_verify(service: Service) -> None:
+    """A field that the first certificates lack may be missing only where no event states it."""
+    await post(
+        service, DEAL, {**registered(), "event": {**registered()["event"], "classifications": {"ksic": ["C26"]}}}
+    )
+    document = json.loads(await bundle(service))
+    verifiers = await keys(service)
+    del document["state"]["metrics"]
+    assert verify_bundle(json.dumps(document).encode(), verifiers).position == 1
+    del document["state"]["classifications"]
+    refused(document, verifiers, "bundle_state")
