@@ -38,6 +38,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.replicas import ReadServers
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
+from registry.transparency.signing_keys import KeySource
 
 # Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
@@ -157,8 +158,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         await stack.enter_async_context(recorder)
         evidence = Evidence(
             evidence_pool,
-            settings.signing_key,
-            settings.log_origin,
+            KeySource.of(settings),
             export=settings.checkpoint_export,
             seconds=settings.checkpoint_seconds,
             continuity=continuity,

@@ -76,6 +76,17 @@ CREATE TABLE checkpoints (
 )
 """
 
+# The signing keys of a cluster, sealed under a secret that the services share (registry/transparency/signing_keys.py).
+CREATE_SIGNING_KEYS = """
+CREATE TABLE signing_keys (
+    number     bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    origin     text        COLLATE "C" NOT NULL,
+    verifier   text        COLLATE "C" NOT NULL UNIQUE,
+    sealed     bytea       NOT NULL,
+    created_at timestamptz NOT NULL
+)
+"""
+
 # Successful verifications of the whole log.
 CREATE_VERIFICATIONS = """
 CREATE TABLE verifications (
@@ -919,6 +930,7 @@ STATEMENTS = (
     CREATE_EVENT_CONTENTS,
     CREATE_TILES,
     CREATE_CHECKPOINTS,
+    CREATE_SIGNING_KEYS,
     CREATE_VERIFICATIONS,
     CREATE_LOG_INCIDENTS,
     CREATE_REFUSE_APPEND,

@@ -23,6 +23,7 @@ from registry.infra import postgres
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
+from registry.transparency.evidence import Evidence
 
 # Seconds that Postgres has to answer before the service counts as not ready.
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -46,14 +47,19 @@ class HealthController(Controller):
         pool: NamedDependency[Any],
         recorder: NamedDependency[Recorder],
         streams: NamedDependency[StreamReader],
+        evidence: NamedDependency[Evidence],
     ) -> RawResponse[schemas.Readiness]:
-        """Postgres answers, its schema fits, the log is whole, the clock can be trusted, and the recorder runs."""
+        """Postgres answers, its schema fits, the log is whole, the clock can be trusted, and the recorder runs.
+
+        A log that no service signs is a warning: a service that cannot sign can do everything else.
+        """
         checks: dict[str, Any] = {
             "database": False,
             "migrations": False,
             "log": False,
             "clock": False,
             "recorder": recorder.is_running,
+            "signer": False,
         }
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
@@ -65,7 +71,10 @@ class HealthController(Controller):
                     of_clock = await recorder.clock_guard.check(pool)
                     checks["clock"] = True
                     of_rates = rates_warning(await streams.latest_rates(), datetime.now(UTC).date())
-                    if warnings := [str(warning) for warning in (of_clock, of_rates) if warning is not None]:
+                    of_signer = await evidence.warning()
+                    checks["signer"] = of_signer is None
+                    found = (of_clock, of_rates, of_signer)
+                    if warnings := [str(warning) for warning in found if warning is not None]:
                         checks["warnings"] = warnings
         except (ClockUnsafe, LogRewound) as error:
             checks["reason"] = str(error)

@@ -22,6 +22,7 @@ from registry.transparency.checkpoint import Checkpoint, parse_note
 from registry.transparency.checkpoint_store import export_checkpoint
 from registry.transparency.evidence import Evidence
 from registry.transparency.signer import Signer
+from registry.transparency.signing_keys import KeySource
 
 T = TypeVar("T")
 
@@ -34,15 +35,17 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command()
-@with_settings("data_dir", "log_origin", "signing_key")
+@with_settings("data_dir", "log_origin", "signing_key", "signing_secret")
 def keys(settings: Settings) -> None:
     """Print all public keys of the log, oldest first, for auditors."""
-    for key in Signer(settings.signing_key, settings.log_origin).verifiers():
+    for key in Signer(KeySource.of(settings).state, settings.log_origin).verifiers():
         typer.echo(str(key))
 
 
 @group.command()
-@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+@with_settings(
+    "database_url", "owner_url", "data_dir", "log_origin", "signing_key", "signing_secret", "checkpoint_export"
+)
 def checkpoint(
     settings: Settings,
     to: Annotated[Path | None, typer.Option(help="A file or directory for a copy.")] = None,
@@ -55,12 +58,12 @@ def checkpoint(
 
 
 @group.command("rotate-key")
-@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+@with_settings(
+    "database_url", "owner_url", "data_dir", "log_origin", "signing_key", "signing_secret", "checkpoint_export"
+)
 def rotate_key(settings: Settings) -> None:
     """Create a new signing key, sign a checkpoint with it, and print its public key. Old checkpoints stay valid."""
-    key = Signer(settings.signing_key, settings.log_origin).rotate()
-    _in(settings, lambda evidence: evidence.checkpoint())
-    typer.echo(str(key))
+    typer.echo(str(_in(settings, lambda evidence: evidence.rotate_key())))
 
 
 @group.command()
@@ -132,7 +135,7 @@ def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
         with server.readable_errors():
             pool = await postgres.pool(ready.database_url, name="registry log", min_size=1, max_size=2)
         async with pool:
-            return await work(Evidence(pool, ready.signing_key, ready.log_origin, export=ready.checkpoint_export))
+            return await work(Evidence(pool, KeySource.of(ready), export=ready.checkpoint_export))
 
     with server.database(settings) as ready:
         return asyncio.run(connected(ready))

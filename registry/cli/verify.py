@@ -28,6 +28,7 @@ from registry.transparency.checkpoint_store import read_exported
 from registry.transparency.evidence import Evidence
 from registry.transparency.findings import Finding
 from registry.transparency.heads import open_heads
+from registry.transparency.signing_keys import KeySource
 from registry.transparency.verify import LogVerification, TrustedCheckpoint, verify_log
 
 # Recomputing the stream heads of a checkpoint reads every stream, so it is done for the newest checkpoints of the
@@ -40,7 +41,9 @@ def register(app: typer.Typer) -> None:
     app.command()(verify)
 
 
-@with_settings("database_url", "owner_url", "data_dir", "log_origin", "signing_key", "checkpoint_export")
+@with_settings(
+    "database_url", "owner_url", "data_dir", "log_origin", "signing_key", "signing_secret", "checkpoint_export"
+)
 def verify(
     settings: Settings,
     bundle: Annotated[
@@ -77,7 +80,7 @@ def _read(path: Path) -> bytes:
 
 
 def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
-    beside = settings.signing_key.with_name(settings.signing_key.name + ".pub")
+    beside = KeySource.of(settings).public_keys
     if not given and not os.access(beside, os.R_OK):
         raise typer.BadParameter(rendered(Text("no_public_key", file=str(beside))), param_hint="--key")
     try:
@@ -97,7 +100,7 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
     with server.readable_errors():
         pool = await postgres.pool(settings.database_url, name="registry verify", min_size=1, max_size=2)
     async with pool:
-        evidence = Evidence(pool, settings.signing_key, settings.log_origin)
+        evidence = Evidence(pool, KeySource.of(settings))
         stored = await evidence.checkpoints(limit=2**31)
         known = [
             _opened(Finding("source_database", size=one.size), one.note, keys, one.heads if new else None)
@@ -116,7 +119,8 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
 
 
 def _external_checkpoints(settings: Settings, copies: Iterable[Path]) -> Iterator[tuple[Finding, str]]:
-    memory = settings.signing_key.with_name(settings.signing_key.name + ".head")
+    state = KeySource.of(settings).state
+    memory = state.with_name(state.name + ".head")
     exports = [settings.checkpoint_export] if settings.checkpoint_export is not None else []
     for place in (memory, *exports, *copies):
         try:

@@ -33,7 +33,7 @@ MIGRATION_LOCK = 7_310_461_908_512_337
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60
 
-EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "exchange_rates", "log_incidents")
+EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "signing_keys", "exchange_rates", "log_incidents")
 """The tables to which the application's role may only add rows."""
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

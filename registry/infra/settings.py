@@ -26,7 +26,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-SECRET = frozenset({"admin_key"})
+SECRET = frozenset({"admin_key", "signing_secret"})
 URLS = frozenset({"database_url", "owner_url", "replica_urls"})
 
 
@@ -59,6 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_origin: str = "localhost/investment-registry"
     signing_key: Path
     secrets_key: Path | None = None
+    signing_secret: str | None = None
     checkpoint_export: Path | None = None
     checkpoint_seconds: int = 5
     clock_tolerance: int = 60
@@ -230,6 +231,12 @@ def _admin_key(text: str) -> str:
     return text
 
 
+def _secret(text: str) -> str:
+    if len(text) < ADMIN_KEY_LENGTH:
+        raise _InvalidValue(SettingProblem("secret_short", length=len(text), minimum=ADMIN_KEY_LENGTH))
+    return text
+
+
 def _origin(text: str) -> str:
     # The name of a key in a signed note contains no spaces and no plus signs (C2SP signed-note, "Format").
     if re.search(r"[\s+\x00-\x1f]", text):
@@ -275,6 +282,10 @@ SETTINGS = {
         _path,
         "The file of the keys that encrypt webhook secrets in the database; created on first use. Default: secrets.key "
         "in the data directory.",
+    ),
+    "signing_secret": Setting(
+        _secret,
+        "Keeps the signing key in the database, sealed under this secret, for several services; 32 characters or more.",
     ),
     "checkpoint_export": Setting(
         _path,

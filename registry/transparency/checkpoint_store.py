@@ -21,6 +21,7 @@ SELECT_CHECKPOINTS = """
 SELECT size, note, heads, signed_at
   FROM checkpoints
  WHERE size < $1
+       AND ($3::text IS NULL OR starts_with(verifier, $3 || '+'))
  ORDER BY size DESC, signed_at DESC
  LIMIT $2
 """
@@ -29,6 +30,7 @@ SELECT_NOTE_OF_SIZE = """
 SELECT note
   FROM checkpoints
  WHERE size = $1
+       AND starts_with(verifier, $2 || '+')
  ORDER BY signed_at DESC
  LIMIT 1
 """
@@ -36,6 +38,7 @@ SELECT note
 SELECT_VERIFIERS = """
 SELECT verifier
   FROM checkpoints
+ WHERE starts_with(verifier, $1 || '+')
  GROUP BY verifier
  ORDER BY min(signed_at)
 """
@@ -63,20 +66,22 @@ class SignedCheckpoint(Struct, frozen=True):
     signed_at: datetime
 
 
-async def load_checkpoints(connection: Connection | Pool, before: int, limit: int) -> list[SignedCheckpoint]:
-    """The checkpoints of fewer than `before` events, newest first."""
-    return [SignedCheckpoint(*row) for row in await connection.fetch(SELECT_CHECKPOINTS, before, limit)]
+async def load_checkpoints(
+    connection: Connection | Pool, before: int, limit: int, origin: str | None = None
+) -> list[SignedCheckpoint]:
+    """The checkpoints of fewer than `before` events, newest first; with `origin` only those of that name of the log."""
+    return [SignedCheckpoint(*row) for row in await connection.fetch(SELECT_CHECKPOINTS, before, limit, origin)]
 
 
-async def load_newest(connection: Connection | Pool) -> SignedCheckpoint | None:
-    """The checkpoint that was signed last, or None."""
-    newest = await load_checkpoints(connection, 2**62, 1)
+async def load_newest(connection: Connection | Pool, origin: str) -> SignedCheckpoint | None:
+    """The checkpoint that was signed last under an origin, or None."""
+    newest = await load_checkpoints(connection, 2**62, 1, origin)
     return newest[0] if newest else None
 
 
-async def load_note_of_size(connection: Connection | Pool, size: int) -> str | None:
+async def load_note_of_size(connection: Connection | Pool, size: int, origin: str) -> str | None:
     """The note of the checkpoint of exactly `size` events, or None if none was signed."""
-    note: str | None = await connection.fetchval(SELECT_NOTE_OF_SIZE, size)
+    note: str | None = await connection.fetchval(SELECT_NOTE_OF_SIZE, size, origin)
     return note
 
 
@@ -86,9 +91,9 @@ async def insert_checkpoint(connection: Connection, verifier: str, checkpoint: S
     await connection.execute(INSERT_CHECKPOINT, signed.size, verifier, signed.note, signed.heads, signed.signed_at)
 
 
-async def load_verifiers(connection: Connection | Pool) -> list[str]:
-    """The verifier keys of all stored checkpoints, oldest first."""
-    return [row["verifier"] for row in await connection.fetch(SELECT_VERIFIERS)]
+async def load_verifiers(connection: Connection | Pool, origin: str) -> list[str]:
+    """The verifier keys of the stored checkpoints of an origin, oldest first."""
+    return [row["verifier"] for row in await connection.fetch(SELECT_VERIFIERS, origin)]
 
 
 async def insert_verification(

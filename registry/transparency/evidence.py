@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
-from registry.errors import EvidenceUnavailable, InvalidParameter, NotFound, RegistryError
+from registry.errors import EvidenceUnavailable, HealthWarning, InvalidParameter, NotFound, RegistryError
 from registry.events import store, write_batch
 from registry.events.continuity import ContinuityGuard
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
 from registry.schemas import encode
-from registry.transparency import checkpoint_store
+from registry.transparency import checkpoint_store, signing_keys
 from registry.transparency.bundles import Inclusion
-from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, parse_note
+from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, parse_note
 from registry.transparency.checkpoint_store import SignedCheckpoint, export_checkpoint, read_exported
 from registry.transparency.heads import StreamHeadTree
 from registry.transparency.merkle import (
@@ -39,6 +40,7 @@ from registry.transparency.merkle import (
 )
 from registry.transparency.proofs import Consistency, build_certificate, hex_path, prove_event, witness_request
 from registry.transparency.signer import SignedTreeContradicted, Signer, SignerRefused, SignerStateCorrupt
+from registry.transparency.signing_keys import KeySource
 from registry.transparency.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -60,7 +62,17 @@ SIGNER_LOCK = "SELECT pg_advisory_xact_lock(5207184300166412947)"
 # Seconds that a process without the key waits for another process to sign, in addition to that one's signing interval.
 SIGN_TIMEOUT_SECONDS = 5.0
 
+# Seconds beyond the signing interval after which an event without a checkpoint means that no service can sign.
+UNSIGNED_LIMIT_SECONDS = 60.0
+
 _SIGNING_ERRORS = (SignerRefused, SignerStateCorrupt, CheckpointError, TileError, OSError)
+
+
+class Unsigned(Struct, frozen=True):
+    """The size of the newest checkpoint, and the seconds for which the first event after it has been without one."""
+
+    size: int
+    seconds: float
 
 
 class Evidence:
@@ -72,8 +84,7 @@ class Evidence:
     def __init__(
         self,
         pool: Pool,
-        key: Path,
-        origin: str,
+        source: KeySource,
         *,
         export: Path | None = None,
         seconds: float = 5,
@@ -81,8 +92,8 @@ class Evidence:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pool = pool
-        self._key = key
-        self._origin = origin
+        self._source = source
+        self._origin = source.origin
         self._export_to = export
         self._seconds = seconds
         self._continuity = continuity or ContinuityGuard()
@@ -134,12 +145,12 @@ class Evidence:
         deadline = asyncio.get_running_loop().time() + SIGN_TIMEOUT_SECONDS + self._seconds
         while True:
             async with self._signing:
-                newest = await checkpoint_store.load_newest(self._pool)
+                newest = await checkpoint_store.load_newest(self._pool, self._origin)
                 if self._sound and newest is not None and newest.size >= position:
                     return newest.note
                 has_key = await self._sign()
             if not has_key and asyncio.get_running_loop().time() > deadline:
-                log.error("no process with the signing key has signed in time", key=str(self._key))
+                log.error("no process with the signing key has signed in time", key=str(self._source.file))
                 raise EvidenceUnavailable
             if not has_key:
                 await asyncio.sleep(0.1)
@@ -150,8 +161,8 @@ class Evidence:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SIGNER_LOCK)
                 head = await self._continuity.check(connection)
-                newest = await checkpoint_store.load_newest(connection)
-                if newest is not None and not self._key.exists() and not self._public_keys_file().exists():
+                newest = await checkpoint_store.load_newest(connection, self._origin)
+                if newest is not None and not self._source.is_available:
                     self._sound = True
                     return False
                 note, heads = await self._sign_head(connection, head, newest.note if newest is not None else None)
@@ -180,7 +191,7 @@ class Evidence:
         size = head.position
         exported = await asyncio.to_thread(self._newest_exported)
         copies = [note for note in (stored, exported) if note is not None]
-        signer = await asyncio.to_thread(Signer.open, self._key, self._origin, copies)
+        signer = await self._open_signer(connection, copies)
         earlier = await asyncio.to_thread(signer.earlier, copies)
         earlier_sizes = {one.size for one in earlier if 0 < one.size < size}
         refs = [*root_tiles(size), *(ref for old in earlier_sizes for ref in consistency_tiles(old, size))]
@@ -207,17 +218,40 @@ class Evidence:
 
     def _verifier_of(self, note: str) -> str:
         ids = {signature.key_id for signature in parse_note(note).signatures}
-        verifiers = Signer(self._key, self._origin).verifiers()
+        verifiers = Signer(self._source.state, self._origin).verifiers()
         return next(str(verifier) for verifier in verifiers if verifier.key_id in ids)
 
-    def _public_keys_file(self) -> Path:
-        return self._key.with_name(f"{self._key.name}.pub")
+    async def _open_signer(self, connection: Connection, copies: Sequence[str]) -> Signer:
+        source = self._source
+        if not source.is_shared:
+            return await asyncio.to_thread(Signer.open, source.state, self._origin, copies)
+        key = await source.shared_key(connection)
+        known = [*await checkpoint_store.load_verifiers(connection, self._origin)]
+        known += await signing_keys.verifiers(connection, self._origin)
+        return await asyncio.to_thread(
+            Signer.open, source.state, self._origin, copies, shared_key=key, known=dict.fromkeys(known)
+        )
+
+    async def rotate_key(self) -> VerifierKey:
+        """Replace the signing key and sign with the new one. Raises SignerStateCorrupt, EvidenceUnavailable."""
+        source = self._source
+        if source.secret is None:
+            key = await asyncio.to_thread(Signer(source.file, self._origin).rotate)
+        else:
+            key = (await signing_keys.create(self._pool, self._origin, source.secret)).verifier
+        await self.checkpoint()
+        return key
 
     async def verifiers(self) -> list[str]:
         """The log's verifier keys, oldest first."""
-        if self._public_keys_file().exists():
-            return [str(key) for key in await asyncio.to_thread(Signer(self._key, self._origin).verifiers)]
-        return await checkpoint_store.load_verifiers(self._pool)
+        known = list(await checkpoint_store.load_verifiers(self._pool, self._origin))
+        known += await signing_keys.verifiers(self._pool, self._origin)
+        if self._source.public_keys.exists():
+            signer = Signer(self._source.state, self._origin)
+            own = [str(key) for key in await asyncio.to_thread(signer.verifiers)]
+            # The own file is in the order of creation; another service may have rotated the key since.
+            return list(dict.fromkeys([*own, *known]))
+        return list(dict.fromkeys(known))
 
     async def heads(self) -> str:
         """The signed statement of heads that belongs to the newest checkpoint. Raises EvidenceUnavailable."""
@@ -226,10 +260,25 @@ class Evidence:
 
     async def checkpoints(self, before: int = 2**62, limit: int = 100) -> list[SignedCheckpoint]:
         """The checkpoints of fewer than `before` events, newest first."""
-        return await checkpoint_store.load_checkpoints(self._pool, before, limit)
+        return await checkpoint_store.load_checkpoints(self._pool, before, limit, self._origin)
+
+    async def unsigned(self) -> Unsigned:
+        """What is not covered by a checkpoint yet."""
+        newest = await checkpoint_store.load_newest(self._pool, self._origin)
+        size = newest.size if newest is not None else 0
+        first = await store.recorded_at(self._pool, size + 1)
+        waited = (self._clock() - first).total_seconds() if first is not None else 0.0
+        return Unsigned(size, max(waited, 0.0))
+
+    async def warning(self) -> HealthWarning | None:
+        """What readiness and `registry doctor` say when no service signs; None while one does."""
+        unsigned = await self.unsigned()
+        if unsigned.seconds <= self._seconds + UNSIGNED_LIMIT_SECONDS:
+            return None
+        return HealthWarning("nobody_signs", size=unsigned.size, seconds=round(unsigned.seconds))
 
     async def _newest(self) -> SignedCheckpoint:
-        newest = await checkpoint_store.load_newest(self._pool)
+        newest = await checkpoint_store.load_newest(self._pool, self._origin)
         assert newest is not None  # `checkpoint` has signed one
         return newest
 
@@ -306,16 +355,16 @@ class Evidence:
     async def _checkpoint_of_size(self, size: int | None) -> tuple[str | None, int]:
         """The checkpoint of a size, None if none was signed, and the size (default: the newest checkpoint's)."""
         if size is not None:
-            newest = await checkpoint_store.load_newest(self._pool)
+            newest = await checkpoint_store.load_newest(self._pool, self._origin)
             if newest is not None and size <= newest.size:
-                return await checkpoint_store.load_note_of_size(self._pool, size), size
+                return await checkpoint_store.load_note_of_size(self._pool, size, self._origin), size
         note = await self.checkpoint()
         head = Checkpoint.parse(parse_note(note).text)
         if size is None or size == head.size:
             return note, head.size
         if size > head.size:
             raise NotInTree("tree", other=size, size=head.size)
-        return await checkpoint_store.load_note_of_size(self._pool, size), size
+        return await checkpoint_store.load_note_of_size(self._pool, size, self._origin), size
 
     async def tile(self, path: str) -> bytes:
         """A tile or an entry bundle by its C2SP path. Raises NotFound beyond the newest checkpoint."""
@@ -324,7 +373,7 @@ class Evidence:
         except TileError as error:
             raise NotFound("tile_path", problem=error.message) from None
         height = 0 if isinstance(ref, BundleRef) else ref.level * TILE_HEIGHT
-        newest = await checkpoint_store.load_newest(self._pool)
+        newest = await checkpoint_store.load_newest(self._pool, self._origin)
         size = newest.size if newest is not None else 0
         first = ref.number * TILE_WIDTH
         if first + ref.width > size >> height:

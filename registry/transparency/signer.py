@@ -1,9 +1,9 @@
 """Sign checkpoints with the log's key, and never contradict what was signed before.
 
-The key is a file outside the database, with state files beside it: `.pub`, all verifier keys that the log has had,
-oldest first; `.head`, the checkpoint that was signed last; `.heads`, the statement of heads that was signed last;
-`.lock`. A signature is returned only after it is on disk. So neither a crash, nor a restored database, nor a second
-process makes this key sign a smaller or a different tree.
+The key is a file outside the database, or several services share it (signing_keys.py). The state files are `.pub`, all
+verifier keys that the log has had, oldest first; `.head`, the checkpoint that was signed last; `.heads`, the statement
+of heads that was signed last; `.lock`. A signature is returned only after it is on disk. So neither a crash, nor a
+restored database, nor a second process makes this key sign a smaller or a different tree.
 
 The signer does not read the database: the caller passes in root and proofs. It caches and logs nothing.
 """
@@ -53,15 +53,24 @@ class SignerStateCorrupt(RegistryError):
 class Signer:
     """Signs the log's checkpoints. Calls block for a few fsyncs: run them in a thread."""
 
-    def __init__(self, path: Path, origin: str) -> None:
+    def __init__(self, path: Path, origin: str, shared_key: SigningKey | None = None) -> None:
         self.path = path
         self.origin = origin
+        self._shared_key = shared_key
         self._public, self._head, self._heads, self._lock = (
             path.with_name(path.name + end) for end in (".pub", ".head", ".heads", ".lock")
         )
 
     @classmethod
-    def open(cls, path: Path, origin: str, copies: Iterable[str] = ()) -> Signer:
+    def open(
+        cls,
+        path: Path,
+        origin: str,
+        copies: Iterable[str] = (),
+        *,
+        shared_key: SigningKey | None = None,
+        known: Iterable[str] = (),
+    ) -> Signer:
         """Open the signer whose key is in this file. Creates the key on first use.
 
         Args:
@@ -70,16 +79,20 @@ class Signer:
             copies: Checkpoints of this log that were kept elsewhere. If there are any, this is not the first use. If
                 the `.head` file is missing, the newest copy replaces it; without a copy the signer refuses to start,
                 because it cannot know what it has signed.
+            shared_key: The key that several services share. The state then begins with what is known elsewhere.
+            known: The public keys that are known elsewhere, oldest first.
 
         Raises:
             SignerStateCorrupt: A file is missing, unreadable, or of another log.
             CheckpointError: A copy is not of this log.
         """
-        signer = cls(path, origin)
+        signer = cls(path, origin, shared_key)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copies = list(copies)
         with signer._locked():
-            if signer._is_unused() and not copies:
+            if shared_key is not None:
+                signer._adopt(shared_key, known, copies)
+            elif signer._is_unused() and not copies:
                 signer._create_key_file()
             elif not signer._head.exists():
                 signer._persist_head(copies)
@@ -199,6 +212,19 @@ class Signer:
             finding = Finding("signer_log_changed", earlier=earlier.size, problem=error.message)
             raise SignedTreeContradicted(size=size, reason=finding, signed=earlier.size) from error
 
+    def _adopt(self, key: SigningKey, known: Iterable[str], copies: list[str]) -> None:
+        """Bring the state of this host up to what other services have done with a shared key."""
+        listed = [str(verifier) for verifier in self.verifiers()] if self._public.exists() else []
+        keys = list(dict.fromkeys([*known, *listed, str(key.verifier)]))
+        if keys != listed:
+            write_durably(self._public, "".join(f"{each}\n" for each in keys), 0o644)
+        if self._head.exists():
+            return
+        if copies:
+            self._persist_head(copies)
+        else:
+            write_durably(self._head, key.sign(Checkpoint(self.origin, 0, EMPTY_ROOT).body()), 0o644)
+
     def _is_unused(self) -> bool:
         # The key is written last: an interrupted first use leaves at most the checkpoint of the empty tree.
         if self.path.exists():
@@ -232,7 +258,7 @@ class Signer:
 
     def _signing_key(self) -> SigningKey:
         try:
-            key = SigningKey.parse(self.path.read_text().removesuffix("\n"))
+            key = self._shared_key or SigningKey.parse(self.path.read_text().removesuffix("\n"))
         except FileNotFoundError:
             raise SignerStateCorrupt(reason=Finding("state_key_missing", file=str(self.path))) from None
         except (OSError, ValueError, BadKey) as error:
