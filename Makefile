@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types bench containers audit lock clean
+.PHONY: help setup demo test check lint types bench faults cluster containers audit lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -35,6 +35,12 @@ types: .venv/dev
 
 bench: .venv/dev ## run the benchmarks; writes bench/results.md
 	.venv/bin/python -m bench $(ARGS)
+
+faults: .venv/dev ## inject every fault ten times into services under load; writes docs/faults.md (ARGS="--times 2 --only 'disk full'")
+	.venv/bin/python -m tests.faults.run $(ARGS)
+
+cluster: .venv/dev ## run a cluster of three nodes, kill, freeze and partition them; writes its table into docs/cluster.md (root; see there)
+	.venv/bin/python -m tests.cluster.run $(ARGS)
 
 # The first test waits until the base and the image are built.
 containers: .venv/dev ## build and start the image and the compose file (requires podman, runc and debootstrap, as root)

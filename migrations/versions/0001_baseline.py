@@ -79,7 +79,7 @@ CREATE TABLE checkpoints (
 # The signing keys of a cluster, sealed under a secret that the services share (registry/transparency/signing_keys.py).
 CREATE_SIGNING_KEYS = """
 CREATE TABLE signing_keys (
-    number     bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number     bigint      PRIMARY KEY,
     origin     text        COLLATE "C" NOT NULL,
     verifier   text        COLLATE "C" NOT NULL UNIQUE,
     sealed     bytea       NOT NULL,
@@ -102,7 +102,7 @@ CREATE TABLE verifications (
 # accept`).
 CREATE_LOG_INCIDENTS = """
 CREATE TABLE log_incidents (
-    number       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number       bigint      PRIMARY KEY,
     noticed_at   timestamptz NOT NULL,
     kind         text        NOT NULL CHECK (kind IN ('seen', 'signed')),
     position     bigint      NOT NULL,

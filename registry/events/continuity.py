@@ -51,8 +51,8 @@ SELECT pg_is_in_recovery() AS is_standby,
 
 # One open incident is enough, and a signed tree that an operator has given up is no new one.
 INSERT_INCIDENT = """
-INSERT INTO log_incidents (noticed_at, kind, position, leaf_hash, log_position)
-SELECT $1, $2, $3, $4, $5
+INSERT INTO log_incidents (number, noticed_at, kind, position, leaf_hash, log_position)
+SELECT (SELECT coalesce(max(number), 0) + 1 FROM log_incidents), $1, $2, $3, $4, $5
  WHERE NOT EXISTS (SELECT FROM log_incidents
                     WHERE decided_at IS NULL OR ($2 = 'signed' AND position >= $3))
 """

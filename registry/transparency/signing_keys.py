@@ -33,7 +33,10 @@ SELECT verifier, sealed
 
 SELECT_VERIFIERS = "SELECT verifier FROM signing_keys WHERE origin = $1 ORDER BY number"
 
-INSERT_KEY = "INSERT INTO signing_keys (origin, verifier, sealed, created_at) VALUES ($1, $2, $3, $4)"
+INSERT_KEY = """
+INSERT INTO signing_keys (number, origin, verifier, sealed, created_at)
+SELECT (SELECT coalesce(max(number), 0) + 1 FROM signing_keys), $1, $2, $3, $4
+"""
 
 NONCE_BYTES = 12
 
