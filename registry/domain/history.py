@@ -217,6 +217,7 @@ class FoldedStream(Generic[S]):
 
     # What a projection remembers of the rows it has written for this stream, so that the next event costs it one step.
     projection_state: Any = None
+    fact_history: Any = None
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import cache
 from typing import Any
 
@@ -11,19 +10,10 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
-from registry.projections.facts.rows import LAST_DAY, DealRows, FactRow, RowChange, known_delta
-from registry.projections.facts.runs import (
-    END_OF_TIME,
-    KnownRun,
-    Plane,
-    Run,
-    Runs,
-    is_latest,
-    plane_of,
-    runs_of,
-    segments,
-)
-from registry.projections.facts.tables import FACT_TABLES, FactKey, FactTable
+from registry.projections.facts.columns import END_OF_TIME, KnownRun, Run
+from registry.projections.facts.history import change_facts
+from registry.projections.facts.rows import DealRows, FactRow, RowChange, known_delta
+from registry.projections.facts.tables import FACT_TABLES, FactTable
 from registry.projections.projection import AppliedChange, BatchProjector
 
 # A change finds one row, by the table's key: LIMIT makes Postgres look each one up, whatever its statistics say.
@@ -136,50 +126,21 @@ def _replayed(stream: FoldedStream[Deal]) -> DealRows:
 
 
 def _apply(rows: DealRows, change: AppliedChange) -> None:
-    """Add what an event changes in each fact of its deal."""
-    recorded = change.recorded
-    was, now = runs_of(segments(change.before)), runs_of(segments(change.after))
-    ended: dict[FactKey, list[Run]] = {}
-    begun: dict[FactKey, list[Run]] = {}
-    for key in {**was, **now}:
-        old, new = was.get(key, ()), now.get(key, ())
-        ended[key] = [run for run in old if run not in new]
-        begun[key] = [run for run in new if run not in old]
-    if is_latest(change.before, recorded):
-        moved, known = _same_on_both_axes(ended, begun, recorded.published_on)
-    else:
-        moved, known = _known_changes(plane_of(change.before), plane_of(change.after))
-    for key in {**ended, **moved, **known}:
-        if ended.get(key) or begun.get(key) or moved.get(key) or known.get(key):
-            rows.apply(
-                key,
-                recorded.position,
-                [since for since, _, _ in ended.get(key, ())],
-                begun.get(key, ()),
-                moved.get(key, ()),
-                known.get(key, ()),
-                recorded.published_on,
-            )
+    """Add what an event changes in each fact of its deal.
 
-
-Moves = dict[FactKey, list[tuple[date, date, date | None, date]]]
-Known = dict[FactKey, list[tuple[Run, KnownRun]]]
-
-
-def _same_on_both_axes(ended: Runs, begun: Runs, day: date) -> tuple[Moves, Known]:
-    """The changes on the published axis of an event that was published on `day`, after all others of the deal."""
-    moved: Moves = {key: [(since, LAST_DAY, None, day) for since, _, _ in runs] for key, runs in ended.items()}
-    known: Known = {key: [(run, KnownRun(day, END_OF_TIME)) for run in runs] for key, runs in begun.items()}
-    return moved, known
-
-
-def _known_changes(was: Plane, now: Plane) -> tuple[Moves, Known]:
-    """The changes on the published axis from one plane to another."""
-    moved: Moves = {}
-    known: Known = {}
-    for key in {**was, **now}:
-        moved[key], known[key] = known_delta(_flat(was.get(key, {})), _flat(now.get(key, {})))
-    return moved, known
+    All that is published is known on the last day there is: the runs of that day are those of the recorded axis.
+    """
+    old, new = change_facts(change.before, change.after, change.recorded)
+    for key in {**old, **new}:
+        was, now = _flat(old.get(key, {})), _flat(new.get(key, {}))
+        moved, known = known_delta(was, now)
+        if not moved and not known:
+            continue
+        was_recorded = {run for run, days in was if days.known_to == END_OF_TIME}
+        is_recorded = {run for run, days in now if days.known_to == END_OF_TIME}
+        closed = [since for since, _, _ in was_recorded - is_recorded]
+        opened = list(is_recorded - was_recorded)
+        rows.apply(key, change.recorded, closed, opened, moved, known)
 
 
 def _flat(runs: Mapping[Run, Sequence[KnownRun]]) -> list[tuple[Run, KnownRun]]:

@@ -13,13 +13,23 @@ of a stream one by one in memory therefore makes the rows that the batches of th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import TypeAlias
 
 from msgspec import Struct
 
-from registry.projections.facts.runs import END_OF_TIME, MAX_POSITION, KnownRun, Run
-from registry.projections.facts.tables import FactKey, FactTable, Ids, Values
+from registry.events.types import Recorded
+from registry.projections.facts.columns import KnownRun, Run
+from registry.projections.facts.tables import FactKey, Ids, Values
+
+# "Unbounded": after every position.
+MAX_POSITION = 2**62
+
+
+Moved: TypeAlias = tuple[date, date, date | None, date]
+"""A run on the published axis: since when it holds, a day on which it was known, and the days from (None: unchanged)
+until which it is known now."""
 
 
 class FactRow(Struct, gc=False):
@@ -53,13 +63,6 @@ class RowChange(Struct, gc=False):
     published_to: date | None
 
 
-class Round(Struct):
-    """Changes and new rows of some deals that one statement can write, by table and deal."""
-
-    changes: dict[FactTable, list[tuple[str, RowChange]]]
-    rows: dict[FactTable, list[tuple[str, FactRow]]]
-
-
 class _Fact(Struct):
     """What a batch changes in one fact: rows that it opened, and which earlier rows it has changed on a second axis."""
 
@@ -82,26 +85,23 @@ class DealRows:
     def apply(
         self,
         key: FactKey,
-        position: int,
+        event: Recorded,
         closed: Iterable[date],
         opened: Iterable[Run],
-        moved: Iterable[tuple[date, date, date | None, date]],
+        moved: Sequence[Moved],
         known: Iterable[tuple[Run, KnownRun]],
-        published_on: date,
     ) -> None:
         """Add what one event changes in a fact.
 
         Args:
             key: The fact.
-            position: The event's position.
+            event: The event.
             closed: The days since which the runs hold that end on the recorded axis.
             opened: The runs that begin there.
-            moved: Of each run on the published axis that is known on other days now: since when it holds, a day on
-                which it was known, and the first (None: unchanged) and last days on which it is now.
+            moved: The runs on the published axis that are known on other days than before.
             known: The runs that begin on the published axis, with the days on which they are known.
-            published_on: The day at which an interval on this axis is empty.
         """
-        moved = list(moved)
+        position = event.position
         fact = self._fact(key)
         if any(since in fact.moved and self._row_known(fact, since, day) is None for since, day, _, _ in moved):
             self.rounds.append({})
@@ -120,23 +120,22 @@ class DealRows:
             else:
                 fact.changes.append(RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
-        self._open(fact, key, position, opened, known, published_on)
+        self._open(fact, key, event, opened, known)
 
     def _open(
         self,
         fact: _Fact,
         key: FactKey,
-        position: int,
+        event: Recorded,
         opened: Iterable[Run],
         known: Iterable[tuple[Run, KnownRun]],
-        published_on: date,
     ) -> None:
         """Open rows, each for both axes where the same run begins on both."""
         days: dict[Run, list[KnownRun]] = defaultdict(list)
         for run, interval in known:
             days[run].append(interval)
         ordinals: dict[date, int] = defaultdict(int)
-        nowhere = KnownRun(published_on, published_on)
+        position, nowhere = event.position, KnownRun(event.published_on, event.published_on)
         for run in opened:
             interval = days[run].pop(0) if days.get(run) else nowhere
             fact.rows.append(_row(key, run, position, MAX_POSITION, 0, interval))
@@ -162,30 +161,31 @@ def _row(key: FactKey, run: Run, opened: int, recorded_to: int, ordinal: int, kn
 
 def known_delta(
     old: Iterable[tuple[Run, KnownRun]], new: Iterable[tuple[Run, KnownRun]]
-) -> tuple[list[tuple[date, date, date | None, date]], list[tuple[Run, KnownRun]]]:
+) -> tuple[list[Moved], list[tuple[Run, KnownRun]]]:
     """What changes the rows of one fact on the published axis from `old` to `new`.
 
     A run that was known on other days keeps its row if it is still known on some of them, or directly before or after.
 
     Returns:
-        The rows that move and the runs that begin, as `DealRows.apply` takes them.
+        The runs that are known on other days than before, and those that begin.
     """
     was, now = set(old), set(new)
-    begins = sorted(now - was, key=lambda known: (known[0][:2], known[1]))
-    moved: list[tuple[date, date, date | None, date]] = []
-    for run, days in sorted(was - now, key=lambda known: (known[0][:2], known[1])):
+    begins = sorted(now - was, key=_order)
+    moved: list[Moved] = []
+    for run, days in sorted(was - now, key=_order):
         kept = next((b for b in begins if b[0] == run and _touches(b[1], days)), None)
         if kept is None:
             moved.append((run[0], days.known_from, None, days.known_from))
         else:
             begins.remove(kept)
-            moved.append((run[0], days.known_from, kept[1].known_from, kept[1].known_to))
+            first = None if kept[1].known_from == days.known_from else kept[1].known_from
+            moved.append((run[0], days.known_from, first, kept[1].known_to))
     return moved, begins
+
+
+def _order(known: tuple[Run, KnownRun]) -> tuple[date, date, KnownRun]:
+    return *known[0][:2], known[1]
 
 
 def _touches(one: KnownRun, two: KnownRun) -> bool:
     return one.known_from <= two.known_to and two.known_from <= one.known_to
-
-
-LAST_DAY = END_OF_TIME - timedelta(days=1)
-"""A day on which everything is known that is ever known."""

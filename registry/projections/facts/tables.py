@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal, MetricState, MilestoneState, PledgeState, SiteState
+from registry.domain.stages import StageState
 
 Ids: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = tuple[Any, ...]
@@ -130,6 +131,11 @@ def _identifiers(deal: Deal) -> tuple[str, ...]:
     return tuple(f"{one.scheme}:{one.value}" for one in deal.identifiers)
 
 
+def stage_values(stage: StageState) -> Values:
+    """The values of a stage."""
+    return (stage.value, stage.basis, stage.since, stage.rule, stage.observed_on, stage.certainty)
+
+
 DEAL_FACTS = FactTable(
     "deal_facts",
     (),
@@ -145,9 +151,7 @@ STAGE_FACTS = FactTable(
     "stage_facts",
     (),
     _columns("stage", "basis", "since", "rule", "observed_on", "certainty"),
-    lambda deal: [
-        ((), (s.value, s.basis, s.since, s.rule, s.observed_on, s.certainty)) for s in (deal.stage,) if s is not None
-    ],
+    lambda deal: [((), stage_values(deal.stage))] if deal.stage is not None else [],
 )
 
 PLEDGE_FACTS = FactTable(
