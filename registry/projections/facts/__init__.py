@@ -1,7 +1,7 @@
 """The fact tables: every fact of a deal at every point in time, on both axes of knowledge.
 
-`tables.py` declares them. `tracks.py` says which facts depend on which events; `columns.py` and `history.py` find what an
-event changes in the history of the facts; `rows.py` turns that into changes of rows, which `projection.py` writes.
+`tables.py` declares them. `tracks.py` says which facts depend on which events; `columns.py` and `history.py` find what
+an event changes in their history; `rows.py` turns that into changes of rows, and `projection.py` writes these.
 """
 
 from registry.projections.facts.projection import DealFacts

@@ -168,7 +168,8 @@ def _write(writes: WriteBatch, deals: Sequence[DealRows]) -> None:
                 if fact.changes:
                     changes.setdefault(table, []).extend(_encode_change(deal.deal, one) for one in fact.changes)
                 if fact.rows:
-                    rows.setdefault(table, []).extend(_encode_row(deal.deal, row) for row in fact.rows)
+                    opened = (row for of_day in fact.rows.values() for row in of_day)
+                    rows.setdefault(table, []).extend(_encode_row(deal.deal, row) for row in opened)
         parts = [
             *((_change_statement(table), changes[table]) for table in FACT_TABLES if table in changes),
             *((_insert_statement(table), rows[table]) for table in FACT_TABLES if table in rows),

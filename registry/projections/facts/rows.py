@@ -64,9 +64,13 @@ class RowChange(Struct, gc=False):
 
 
 class _Fact(Struct):
-    """What a batch changes in one fact: rows that it opened, and which earlier rows it has changed on a second axis."""
+    """What a batch changes in one fact.
 
-    rows: list[FactRow]
+    `rows` are those that it opens, by the day from which they hold; `changes` those of earlier rows. `moved` has the
+    days from which the earlier rows hold that are known on other publication days.
+    """
+
+    rows: dict[date, list[FactRow]]
     changes: list[RowChange]
     moved: set[date]
 
@@ -103,17 +107,18 @@ class DealRows:
         """
         position = event.position
         fact = self._fact(key)
-        if any(since in fact.moved and self._row_known(fact, since, day) is None for since, day, _, _ in moved):
+        # Found before any of them changes: one may then be known on a day on which another was.
+        found = [self._row_known(fact, since, day) for since, day, _, _ in moved]
+        if any(row is None and since in fact.moved for row, (since, _, _, _) in zip(found, moved, strict=True)):
             self.rounds.append({})
-            fact = self._fact(key)
+            fact, found = self._fact(key), [None] * len(moved)
         for since in closed:
-            row = next((r for r in fact.rows if r.effective_from == since and r.recorded_to == MAX_POSITION), None)
+            row = next((r for r in fact.rows.get(since, ()) if r.recorded_to == MAX_POSITION), None)
             if row is not None:
                 row.recorded_to, row.changed_at = position, position
             else:
                 fact.changes.append(RowChange(key[1], since, position, position, None, None, None))
-        for since, day, first, last in moved:
-            row = self._row_known(fact, since, day)
+        for row, (since, day, first, last) in zip(found, moved, strict=True):
             if row is not None:
                 row.published_from = row.published_from if first is None else first
                 row.published_to, row.changed_at = max(row.published_from, last), position
@@ -138,20 +143,19 @@ class DealRows:
         position, nowhere = event.position, KnownRun(event.published_on, event.published_on)
         for run in opened:
             interval = days[run].pop(0) if days.get(run) else nowhere
-            fact.rows.append(_row(key, run, position, MAX_POSITION, 0, interval))
+            fact.rows.setdefault(run[0], []).append(_row(key, run, position, MAX_POSITION, 0, interval))
         for run, intervals in days.items():
             for interval in intervals:
                 ordinals[run[0]] += 1
-                fact.rows.append(_row(key, run, position, position, ordinals[run[0]], interval))
+                row = _row(key, run, position, position, ordinals[run[0]], interval)
+                fact.rows.setdefault(run[0], []).append(row)
 
     def _fact(self, key: FactKey) -> _Fact:
-        return self.rounds[-1].setdefault(key, _Fact([], [], set()))
+        return self.rounds[-1].setdefault(key, _Fact({}, [], set()))
 
     @staticmethod
     def _row_known(fact: _Fact, since: date, day: date) -> FactRow | None:
-        return next(
-            (r for r in fact.rows if r.effective_from == since and r.published_from <= day < r.published_to), None
-        )
+        return next((r for r in fact.rows.get(since, ()) if r.published_from <= day < r.published_to), None)
 
 
 def _row(key: FactKey, run: Run, opened: int, recorded_to: int, ordinal: int, known: KnownRun) -> FactRow:
