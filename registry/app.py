@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from registry import api, web
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
+from registry.api.probe import Probe
 from registry.api.problems import HANDLERS
 from registry.api.rate_limits import RateLimiter
 from registry.append.recorder import Recorder
@@ -25,6 +26,7 @@ from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
 from registry.domain.calendar import Calendar
 from registry.events.continuity import MARK_FILE, ContinuityGuard
+from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
@@ -61,6 +63,8 @@ class Services(Struct):
     webhooks: Webhooks
     evidence: Evidence
     metrics: Metrics
+    readiness: Probe[dict[str, Any]]
+    log_head: Probe[Head]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end_streams(self) -> None:
@@ -85,6 +89,8 @@ DEPENDENCIES = {
     "webhooks": "webhooks",
     "evidence": "evidence",
     "metrics": "metrics",
+    "readiness": "readiness",
+    "log_head": "log_head",
     "stopping": "stopping",
 }
 
@@ -190,6 +196,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             webhooks=webhooks,
             evidence=evidence,
             metrics=metrics,
+            readiness=await stack.enter_async_context(Probe()),
+            log_head=await stack.enter_async_context(Probe()),
         )
 
 

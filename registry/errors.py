@@ -176,6 +176,12 @@ class HeadersTooLarge(RegistryError):
     code = "headers_too_large"
 
 
+class QueryTooLong(RegistryError):
+    """A read takes longer than it may."""
+
+    code = "query_too_long"
+
+
 class RateLimited(RegistryError):
     """The client sent too many requests, or tried too many wrong keys; it may go on after `seconds`."""
 
@@ -253,6 +259,12 @@ class RedactionUnavailable(RegistryError):
     """Redaction needs the role that owns the tables, and none is configured."""
 
     code = "redaction_unavailable"
+
+
+class StorageUnavailable(RegistryError):
+    """The database, or the service, cannot write to its disk: it is full, read-only, or not the user's."""
+
+    code = "storage_unavailable"
 
 
 class SecretUnreadable(RegistryError):

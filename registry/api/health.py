@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,9 +15,11 @@ from registry import schemas
 from registry.api.guards import IGNORES_QUERY, PUBLIC
 from registry.api.middleware import Metrics
 from registry.api.openapi import reading
+from registry.api.probe import Probe
 from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe, LogRewound
+from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.projections.exchange_rates import rates_warning
 from registry.queries.log import LogQueries
@@ -26,7 +27,11 @@ from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
 # Seconds that Postgres has to answer before the service counts as not ready.
-CHECK_TIMEOUT_SECONDS = 2.0
+CHECK_TIMEOUT_SECONDS = 1.5
+
+# What a ready service needs.
+CHECKS = ("database", "migrations", "log", "clock", "recorder")
+NOTHING_CHECKED = dict.fromkeys((*CHECKS, "signer"), False)
 
 NOT_READY = {503: ResponseSpec(schemas.Readiness, description="A part does not work.", generate_examples=False)}
 
@@ -48,21 +53,16 @@ class HealthController(Controller):
         recorder: NamedDependency[Recorder],
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
+        readiness: NamedDependency[Probe[dict[str, Any]]],
     ) -> RawResponse[schemas.Readiness]:
         """Postgres answers, its schema fits, the log is whole, the clock can be trusted, and the recorder runs.
 
         A log that no service signs is a warning: a service that cannot sign can do everything else.
         """
-        checks: dict[str, Any] = {
-            "database": False,
-            "migrations": False,
-            "log": False,
-            "clock": False,
-            "recorder": recorder.is_running,
-            "signer": False,
-        }
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+
+        async def check() -> dict[str, Any]:
+            checks: dict[str, Any] = {**NOTHING_CHECKED}
+            try:
                 checks["migrations"] = await postgres.migration_head_matches(pool)
                 checks["database"] = True
                 if checks["migrations"]:
@@ -76,11 +76,18 @@ class HealthController(Controller):
                     found = (of_clock, of_rates, of_signer)
                     if warnings := [str(warning) for warning in found if warning is not None]:
                         checks["warnings"] = warnings
-        except (ClockUnsafe, LogRewound) as error:
-            checks["reason"] = str(error)
-        except Exception as error:
-            checks["reason"] = type(error).__name__
-        ready = all(checks[name] for name in ("database", "migrations", "log", "clock", "recorder"))
+            except (ClockUnsafe, LogRewound) as error:
+                checks["reason"] = str(error)
+            except Exception as error:
+                checks["reason"] = type(error).__name__
+            return checks
+
+        try:
+            checks = await readiness.result(check, CHECK_TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            checks = {**NOTHING_CHECKED, "reason": type(error).__name__}
+        checks["recorder"] = recorder.is_running
+        ready = all(checks[name] for name in CHECKS)
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
         return json_response(body, headers, 200 if ready else 503)
@@ -91,12 +98,12 @@ class HealthController(Controller):
         metrics: NamedDependency[Metrics],
         recorder: NamedDependency[Recorder],
         log_queries: NamedDependency[LogQueries],
+        log_head: NamedDependency[Probe[Head]],
     ) -> Response[str]:
         """The process's metrics, for Prometheus."""
         metrics.waiting.set(recorder.queue_length)
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                metrics.position.set((await log_queries.head()).position)
+            metrics.position.set((await log_head.result(log_queries.head, CHECK_TIMEOUT_SECONDS)).position)
         except Exception:
             # The other metrics matter most while Postgres does not answer.
             metrics.position.set(float("nan"))

@@ -22,9 +22,11 @@ from litestar.types import ASGIApp, Receive, Send
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from registry.api import deadline as deadlines
+from registry.api.deadline import Deadline
 from registry.api.problems import PROBLEMS, code_of, document
 from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, client_address
-from registry.errors import BadRequest, RegistryError
+from registry.errors import BadRequest, QueryTooLong, RegistryError
 from registry.events.codec import random_bytes
 from registry.i18n import negotiate_language
 
@@ -177,25 +179,41 @@ class RequestMiddleware(ASGIMiddleware):
         scope["state"]["request_id"] = request_id
         admission = OPEN
         status = 0
+        is_refused = False
+        deadline: Deadline | None = None
 
         async def send_with_headers(message: Any) -> None:
             nonlocal status
+            if is_refused:
+                return
             if message["type"] == "http.response.start":
+                if deadline is not None:
+                    deadline.stop()
                 status = message["status"]
                 message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, admission.headers)
             await send(message)
+
+        async def refuse() -> None:
+            nonlocal is_refused
+            await _send_error(scope, send_with_headers, QueryTooLong(seconds=f"{seconds_allowed:g}"))
+            is_refused = True
 
         metrics.in_flight += 1
         try:
             if not has_host:
                 await _send_error(scope, send_with_headers, BadRequest("host"))
-            else:
-                admission = await self._limiter.admit(scope)
-                if admission.error is not None:
-                    await _send_error(scope, send_with_headers, admission.error)
-                else:
+                return
+            admission = await self._limiter.admit(scope)
+            if admission.error is not None:
+                await _send_error(scope, send_with_headers, admission.error)
+            elif scope["method"] in READS:
+                seconds_allowed = deadlines.ANONYMOUS_SECONDS if admission.principal is None else deadlines.KEY_SECONDS
+                deadline = Deadline(receive, seconds_allowed, refuse)
+                with deadline:
                     await next_app(scope, receive, send_with_headers)
-                    self._limiter.on_answer(scope, status)
+            else:
+                await next_app(scope, receive, send_with_headers)
+                self._limiter.on_answer(scope, status)
         finally:
             metrics.in_flight -= 1
             seconds = perf_counter() - begin
@@ -274,6 +292,7 @@ async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
     await send(body)
 
 
+READS = frozenset({"GET", "HEAD"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

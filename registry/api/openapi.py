@@ -66,7 +66,7 @@ REF = "#/components/schemas/{name}"
 
 # Codes of the problems that handlers have in common.
 OPEN = ("bad_query", "failed", "rate_limited")
-READING = (*OPEN, "unauthorized", "database_lost")
+READING = (*OPEN, "unauthorized", "query_too_long", "database_lost", "storage_unavailable")
 WRITING = (
     *READING,
     "not_json",

@@ -37,6 +37,7 @@ PROBLEMS: dict[str, Problem] = {
     "not_json": Problem(400),
     "bad_query": Problem(400),
     "bad_request": Problem(400),
+    "query_too_long": Problem(400),
     "not_in_tree": Problem(400),
     "incomplete": Problem(400),
     "unauthorized": Problem(401),
@@ -64,6 +65,7 @@ PROBLEMS: dict[str, Problem] = {
     "log_rewound": Problem(503, retry_after=60),
     "evidence_unavailable": Problem(503, retry_after=30),
     "redaction_unavailable": Problem(503, retry_after=3600),
+    "storage_unavailable": Problem(503, retry_after=60),
     "secret_unreadable": Problem(503, retry_after=3600),
 }
 
@@ -247,6 +249,10 @@ def on_http_exception(request: Request, error: HTTPException) -> Response[bytes]
 
 def on_internal_error(request: Request, error: Exception) -> Response[bytes]:
     """Answer a bug or a lost database. A bug is logged with its traceback, and the answer has only the request's id."""
+    if postgres.is_storage_failure(error):
+        # The operator reads the cause, and the client that it may come back.
+        log.error("storage failure", request_id=request_id(request), error=str(error) or type(error).__name__)
+        return on_registry_error(request, errors.StorageUnavailable())
     if postgres.is_connection_lost(error):
         log.warning("database lost", request_id=request_id(request), error=str(error) or type(error).__name__)
         return on_registry_error(request, errors.DatabaseUnavailable())

@@ -5,6 +5,7 @@ The bundled server is in `embedded/`.
 
 from __future__ import annotations
 
+import errno
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -69,6 +70,19 @@ BEGIN
 END $$
 """
 """Gives the application's role its rights, and revokes all others."""
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether an error means that a disk is full or read-only, or that a file's permissions are wrong.
+
+    SQLSTATE 53100 (disk full), 58030 (I/O error) and 58P01 (missing file) of Postgres; errors of this process's files.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return error.sqlstate in ("53100", "58030", "58P01")
+    return isinstance(error, OSError) and error.errno in STORAGE_ERRNOS
+
+
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
 
 
 def is_connection_lost(error: BaseException) -> bool:

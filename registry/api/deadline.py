@@ -1,0 +1,72 @@
+"""End reads that take too long, and those whose client has left.
+
+A request is watched after WATCH_AFTER seconds only: nearly all have ended by then, and a watch costs a task. Writes are
+not ended: their outcome would be unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from litestar.types import Receive
+
+# Seconds after which a read is watched.
+WATCH_AFTER = 0.5
+
+# Seconds that a read may take until its answer begins: without a key, and with one.
+ANONYMOUS_SECONDS = 10.0
+KEY_SECONDS = 60.0
+
+
+class Deadline:
+    """The watch over one read; a context manager around its handler.
+
+    Args:
+        receive: The request's receive function. A read has no body, so that only the client's end is expected.
+        seconds: When to end the read.
+        refuse: Answers the client; called when the time is over.
+    """
+
+    def __init__(self, receive: Receive, seconds: float, refuse: Callable[[], Awaitable[None]]) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._refuse = refuse
+        self._loop = asyncio.get_running_loop()
+        self._handler: asyncio.Task[Any] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._is_ended = False
+
+    def __enter__(self) -> Deadline:
+        self._handler = asyncio.current_task()
+        self._timer = self._loop.call_later(WATCH_AFTER, self._start)
+        return self
+
+    def stop(self) -> None:
+        """The answer begins: the read is no longer watched."""
+        self._timer.cancel()
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.stop()
+        if self._is_ended and kind is asyncio.CancelledError and self._handler is not None:
+            # The same as asyncio.timeout: a cancellation by others goes on.
+            return self._handler.uncancel() == 0
+        return False
+
+    def _start(self) -> None:
+        self._watch = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds - WATCH_AFTER):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            # Before the handler is cancelled, which may have to wait for a database that does not answer.
+            await self._refuse()
+        self._is_ended = True
+        assert self._handler is not None
+        self._handler.cancel()
