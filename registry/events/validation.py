@@ -16,8 +16,16 @@ from urllib.parse import urlsplit
 
 import pycountry
 from msgspec import UNSET, Struct
-from stdnum import lei
+from stdnum import ean, lei
+from stdnum.au import abn
+from stdnum.br import cnpj
+from stdnum.dk import cvr
+from stdnum.fi import ytunnus
+from stdnum.fr import siren
+from stdnum.jp import cn
 from stdnum.kr import brn
+from stdnum.no import orgnr
+from stdnum.se import orgnr as swedish_orgnr
 
 from registry.errors import FieldError
 from registry.events.codec import earliest_publication
@@ -166,7 +174,9 @@ def _values(value: Struct, at: str) -> Iterator[FieldError]:
             if first_day(begin) > last_day(end):
                 yield FieldError(f"{at}/until", "before_from")
         case OrganizationIdentified():
-            if not _SCHEMES[value.scheme](value.identifier):
+            if value.scheme in _ALSO_NAMED:
+                yield FieldError(f"{at}/scheme", "scheme_named", value=value.scheme, known=_ALSO_NAMED[value.scheme])
+            elif not _SCHEMES.get(value.scheme, _is_given)(value.identifier):
                 yield FieldError(f"{at}/identifier", "identifier", value=value.identifier, scheme=value.scheme)
         case MetricReported() | MetricRevised():
             yield from _metric(value, at)
@@ -306,8 +316,27 @@ def _check_korean_brn(text: str) -> bool:
     return (10 - total % 10) % 10 == digits[9]
 
 
+def _is_given(identifier: str) -> bool:
+    """Whether an identifier of a register without a known check is accepted: its form is checked by its type."""
+    return bool(identifier)
+
+
+# Schemes whose identifiers have a fixed form or check digits. The codes in capitals are those of org-id.guide.
 _SCHEMES: dict[str, Callable[[str], bool]] = {
-    "lei": lei.is_valid,
+    "lei": lambda text: text == text.upper() and lei.is_valid(text),
     "kr-brn": _check_korean_brn,
     "wikidata": lambda text: re.fullmatch(r"Q[1-9][0-9]*", text) is not None,
+    "GB-COH": lambda text: re.fullmatch(r"(?:[0-9]{2}|[A-Z]{2})[0-9]{6}", text) is not None,
+    "FR-RCS": siren.is_valid,
+    "NO-BRC": orgnr.is_valid,
+    "DK-CVR": cvr.is_valid,
+    "FI-PRO": ytunnus.is_valid,
+    "SE-BLV": swedish_orgnr.is_valid,
+    "JP-JCN": cn.is_valid,
+    "AU-ABN": abn.is_valid,
+    "BR-CNPJ": cnpj.is_valid,
+    "NZ-NZBN": ean.is_valid,
 }
+
+# Schemes of org-id.guide that have a name of our own: an identifier has one spelling.
+_ALSO_NAMED = {"XI-LEI": "lei", "KR-BRN": "kr-brn", "XI-WIKIDATA": "wikidata"}

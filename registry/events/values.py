@@ -86,7 +86,19 @@ Hash = Annotated[
         examples=["sha256:" + "0f" * 32],
     ),
 ]
-Identifier = Annotated[str, Meta(pattern=r"^[A-Z0-9-]{2,30}$(?!\n)", examples=["Q484131"])]
+Identifier = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9./-]{0,48}[A-Za-z0-9])$(?!\n)", examples=["Q484131"]),
+]
+IdentifierScheme = Annotated[
+    str,
+    Meta(
+        pattern=r"^(lei|kr-brn|wikidata|[A-Z]{2}-[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})*)$(?!\n)",
+        max_length=40,
+        description="`lei`, `kr-brn`, `wikidata`, or the code of a register from org-id.guide.",
+        examples=["lei", "GB-COH"],
+    ),
+]
 FieldPath = Annotated[
     str,
     Meta(
@@ -216,7 +228,6 @@ MetricName = Literal[
 MetricBasis = Literal["planned", "actual", "target"]
 Relation = Literal["part_of", "includes", "overlaps", "additional_to", "separate_from", "supersedes"]
 NameKind = Literal["legal", "trade", "short", "former", "alias"]
-IdentifierScheme = Literal["lei", "kr-brn", "wikidata"]
 Control = Literal["owns", "controls", "manages"]
 
 # --- texts in several languages ---------------------------------------------------------------------------------------

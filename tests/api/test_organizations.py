@@ -293,6 +293,10 @@ async def test_likely_duplicates_are_suggested_across_scripts(client: httpx.Asyn
 @pytest.mark.parametrize(
     ("scheme", "right", "wrong"),
     [
+        ("GB-COH", "SC123456", "1234567"),
+        ("FR-RCS", "552008443", "552008444"),
+        ("JP-JCN", "5835678256246", "2835678256246"),
+        ("DK-CVR", "13585628", "13585627"),
         ("lei", "ZXTILKJKG63JELOEG630", "ZXTILKJKG63JELOEG631"),
         ("kr-brn", "1028142945", "1028142946"),
         ("wikidata", "Q456157", "456157"),
