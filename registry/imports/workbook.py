@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from xml.parsers import expat
 
 import openpyxl
 from msgspec import Struct
@@ -25,6 +26,8 @@ from registry.imports.messages import ImportText
 
 MAX_FILE_BYTES = 50 * 2**20
 MAX_UNPACKED_BYTES = 10 * MAX_FILE_BYTES
+MAX_PARTS = 1_000
+MAX_PROLOG_BYTES = 64 * 1024
 MAX_ROWS = 100_000
 MAX_COLUMNS = 500
 
@@ -119,9 +122,7 @@ def _csv_rows(file: str, data: bytes) -> Iterator[tuple[str, ...]]:
 def _xlsx_sheets(file: str, data: bytes) -> list[Sheet]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
+            _check_parts(file, archive)
         with_values = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         with_formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
     except RegistryError:
@@ -141,6 +142,43 @@ def _xlsx_sheets(file: str, data: bytes) -> list[Sheet]:
     if errors:
         raise SheetErrors(errors)
     return sheets
+
+
+def _check_parts(file: str, archive: zipfile.ZipFile) -> None:
+    """Check that the parts can be read in bounded memory. zipfile reads no more of a part than its stated size.
+
+    Raises:
+        UnreadableSheet: They unpack to too much, or one declares a document type, which can define entities.
+    """
+    parts = archive.infolist()
+    unpacked = sum(part.file_size for part in parts)
+    # openpyxl reads worksheets row by row, and every other part whole.
+    whole = max((part.file_size for part in parts if "worksheets/" not in part.filename), default=0)
+    if unpacked > MAX_UNPACKED_BYTES or whole > MAX_FILE_BYTES or len(parts) > MAX_PARTS:
+        raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
+    for part in parts:
+        if part.filename.endswith((".xml", ".rels")):
+            with archive.open(part) as content:
+                if _has_doctype(content.read(MAX_PROLOG_BYTES)):
+                    raise UnreadableSheet(file=file, why=ImportText("xlsx-doctype", part=part.filename[:100]))
+
+
+def _has_doctype(start: bytes) -> bool:
+    """Whether an XML document declares a document type before its first element."""
+    found: list[bool] = []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = lambda *_: found.append(True)
+    parser.StartElementHandler = lambda *_: found.append(False)
+    for at in range(0, len(start), 1024):
+        try:
+            parser.Parse(start[at : at + 1024])
+        except expat.ExpatError:
+            # openpyxl reports what is malformed.
+            return any(found)
+        if found:
+            return found[0]
+    # Neither in so many bytes: only comments can do that.
+    return len(start) == MAX_PROLOG_BYTES
 
 
 def _xlsx_rows(name: str, values: Any, formulas: Any, errors: list[CellError]) -> Iterator[tuple[str, ...]]:

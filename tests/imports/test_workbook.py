@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+import zipfile
 from datetime import date, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import openpyxl
@@ -102,3 +105,41 @@ def test_sheet_with_too_many_columns_is_rejected() -> None:
     with pytest.raises(UnreadableSheet) as caught:
         workbook.read("a.csv", ",".join(["x"] * 600).encode())
     assert problem_of(caught.value) == "sheet-too-large"
+
+
+def repacked(data: bytes, **changed: bytes) -> bytes:
+    """A workbook with other contents of some parts, by their names without folder and ending."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            new.writestr(info.filename, changed.get(PurePosixPath(info.filename).stem, old.read(info)))
+    return made.getvalue()
+
+
+LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "problem"),
+    [
+        ("sheet1", b'<!DOCTYPE x [<!ENTITY e0 "ha">' + LAUGHS + b"]><worksheet>&e9;</worksheet>", "xlsx-doctype"),
+        ("sheet1", b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><worksheet/>', "xlsx-doctype"),
+        ("sheet1", '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x><worksheet/>'.encode("utf-16"), "xlsx-doctype"),
+        ("workbook", b"<!--" + b" " * 100_000 + b"--><workbook/>", "xlsx-doctype"),
+        ("styles", b" " * (workbook.MAX_FILE_BYTES + 1), "unpacked-too-large"),
+        ("sheet1", b" " * (workbook.MAX_UNPACKED_BYTES + 1), "unpacked-too-large"),
+    ],
+    ids=["entities", "external", "utf-16", "endless prolog", "large part", "large sheet"],
+)
+def test_zip_bombs_and_entities_are_refused_in_bounded_memory(part: str, content: bytes, problem: str) -> None:
+    data = repacked(xlsx(["a"], ["b"]), **{part: content})
+    del content
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableSheet) as error:
+            workbook.read("a.xlsx", data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert problem_of(error.value) == problem
+    assert peak < 20 * 2**20
