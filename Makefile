@@ -49,6 +49,9 @@ containers: .venv/dev ## build and start the image and the compose file (require
 audit: .venv/runtime ## compare the pinned packages with advisories (ADVISORIES=DIR, a checkout of pypa/advisory-database)
 	@.venv/bin/python -m deploy.audit $(ADVISORIES)
 
+sbom: .venv/dev ## write sbom.cdx.json, the software bill of materials of the pinned packages (CycloneDX)
+	@.venv/bin/python -m deploy.sbom sbom.cdx.json
+
 lock: ## pin the newest versions of the dependencies in pyproject.toml (requires uv)
 	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) --group build -o requirements-build.txt
