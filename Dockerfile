@@ -1,6 +1,6 @@
 # The service as an unprivileged user. With REGISTRY_DATABASE_URL it uses that Postgres, else the bundled one in /data.
-# Another base, or the same by its digest: docker build --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:…
-ARG PYTHON_IMAGE=python:3.13-slim
+# Another base: docker build --build-arg PYTHON_IMAGE=NAME@sha256:… A new digest of this one: docker buildx imagetools inspect python:3.13-slim
+ARG PYTHON_IMAGE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build

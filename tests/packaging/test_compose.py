@@ -95,6 +95,13 @@ def test_container_uses_known_settings_and_needs_no_privileges() -> None:
         assert all(f"!{name}" in ignored for name in source.split())
 
 
+def test_base_images_are_pinned_by_digest(compose: dict[str, Any]) -> None:
+    [python] = re.findall(r"(?m)^ARG PYTHON_IMAGE=(\S+)$", (TOP / "Dockerfile").read_text())
+    assert filled(compose["services"]["registry"]["build"]["args"]["PYTHON_IMAGE"]) == python
+    for image in (python, filled(compose["services"]["postgres"]["image"])):
+        assert re.fullmatch(r"[a-z]+:[0-9.a-z-]+@sha256:[0-9a-f]{64}", image), image
+
+
 def test_container_has_the_label_of_the_version() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', (TOP / "Dockerfile").read_text()))
