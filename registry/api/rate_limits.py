@@ -15,12 +15,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from msgspec import Struct
 
 from registry.errors import RateLimited
 from registry.infra import postgres
 from registry.infra.keys import Key
 from registry.infra.rate_limit_setting import RateLimit
+
+log = structlog.get_logger(__name__)
 
 # Clients that are remembered for each limit.
 MAX_CLIENTS = 50_000
@@ -128,7 +131,7 @@ class RateLimiter:
             elif known is None and (wait := self._failure_wait(address, now)):
                 return Admission(error=_refusal("failure", wait))
             else:
-                principal = await self._verify(authorization, digest, address)
+                principal = await self._verify(authorization, digest, scope)
         elif is_attempt and (wait := self._failure_wait(address, now)):
             return Admission(error=_refusal("failure", wait))
         name, bucket, client = (
@@ -141,11 +144,14 @@ class RateLimiter:
         return Admission(bucket.headers(client, now), principal, error)
 
     def on_answer(self, scope: Any, status: int) -> None:
-        """Count a failed sign-in."""
-        if status in (401, 403) and scope["method"] == "POST" and scope["path"].startswith(SIGN_IN):
-            self._count_failure(client_network(scope))
+        """Log a sign-in, and count a failed one."""
+        if scope["method"] == "POST" and scope["path"].startswith(SIGN_IN):
+            if status in (401, 403):
+                self._count_failure(scope, "sign-in failed")
+            elif status == 303:
+                log.info("signed in", address=client_address(scope), request_id=scope["state"]["request_id"])
 
-    async def _verify(self, authorization: bytes, digest: bytes, address: str) -> str | None:
+    async def _verify(self, authorization: bytes, digest: bytes, scope: Any) -> str | None:
         """The id of the key of an Authorization header; None, and a failure of the address, if it is unknown."""
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         try:
@@ -155,7 +161,7 @@ class RateLimiter:
             return None
         if key is None:
             self._verified.pop(digest, None)
-            self._count_failure(address)
+            self._count_failure(scope, "invalid key")
             return None
         if len(self._verified) >= MAX_CLIENTS:
             self._verified.clear()
@@ -165,9 +171,11 @@ class RateLimiter:
     def _failure_wait(self, address: str, now: float) -> float:
         return self._failures.is_used_up(address, now) if self._failures is not None else 0.0
 
-    def _count_failure(self, address: str) -> None:
+    def _count_failure(self, scope: Any, event: str) -> None:
+        """Count and log a wrong key. Once the allowance is used up no more are tried, which bounds the log as well."""
+        log.warning(event, address=client_address(scope), request_id=scope["state"]["request_id"])
         if self._failures is not None:
-            self._failures.take(address, self._clock())
+            self._failures.take(client_network(scope), self._clock())
 
 
 def _refusal(name: str, wait: float) -> RateLimited:

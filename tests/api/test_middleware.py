@@ -183,6 +183,20 @@ async def test_request_is_one_log_line_without_key_body_or_query(
     assert service.settings.admin_key not in log
 
 
+async def test_wrong_keys_and_sign_ins_are_logged_without_the_key(service: Service, logged: Callable[[], str]) -> None:
+    key = (await service.key("record"))["Authorization"].removeprefix("Bearer ")
+    await service.visitor.get("/v1/deals", headers={"Authorization": "Bearer reg_wrong-key"})
+    await service.visitor.post("/sign-in", data={"key": "reg_wrong-key", "then": "/"})
+    await service.visitor.post("/sign-in", data={"key": key, "then": "/"})
+    service.visitor.cookies.clear()
+    log = logged()
+    for event in ("invalid key", "sign-in failed", "signed in"):
+        [line] = [line for line in log.splitlines() if event in line]
+        assert "127.0.0.1" in line
+    assert "reg_wrong" not in log
+    assert key not in log
+
+
 async def test_key_is_never_stored_or_logged(service: Service, slug: str, logged: Callable[[], str]) -> None:
     """Property 25: in no row of any table and in no line of the log, whatever the result of the request."""
     token = await keys.create(service.pool, "whose", ("record",))
