@@ -168,7 +168,7 @@ def writing(
 
 def _security(scope: str) -> list[SecurityRequirement]:
     if scope == PUBLIC:
-        return []
+        return [{}]
     return [{}, {"key": ["read"]}] if scope == "read" else [{"key": ["record" if scope == ANY_SCOPE else scope]}]
 
 
@@ -305,10 +305,32 @@ class MsgspecSchemas(OpenAPISchemaPlugin):
 
 def _schema(schema: Mapping[str, Any]) -> Schema:
     names = Schema.field_aliases()
-    values = {names.get(key, key): value for key, value in schema.items()}
+    values = {names.get(key, key): value for key, value in _portable(schema).items()}
     if "description" in values:
         values["description"] = inspect.cleandoc(values["description"])
     return Schema(**values)
+
+
+def _portable(schema: Any) -> Any:
+    """Return a schema without what generators of clients misread (tests/clients/test_generators.py).
+
+    openapi-python-client stops at `items: false`, which msgspec gives to tuples of a fixed length: the items get their
+    common schema. openapi-typescript makes a property with a default required in bodies: the description says it.
+    """
+    if isinstance(schema, list):
+        return [_portable(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    portable = {name: _portable(value) for name, value in schema.items()}
+    if portable.get("items") is False:
+        kinds = portable.pop("prefixItems")
+        portable["items"] = kinds[0] if all(kind == kinds[0] for kind in kinds) else {"anyOf": kinds}
+    for property_ in portable.get("properties", {}).values():
+        default = property_.pop("default", None)
+        if default not in (None, []):
+            said = f"{property_.get('description', '')} If left out: `{default}`."
+            property_["description"] = said.strip()
+    return portable
 
 
 def openapi_config() -> OpenAPIConfig:

@@ -37,7 +37,7 @@ Text = Annotated[str, Meta(pattern=_TEXT, max_length=4000, description="Text; li
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^https?://[^\s\x00-\x20\x7f<>\"'\\^`{|}]+$(?!\n)",
+        pattern=r"^https?://[^\s\x00-\x20\x7f<>\x22'\\^`{|}]+$(?!\n)",
         max_length=2000,
         description="An http(s) address.",
         examples=["https://news.example/1"],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -116,6 +117,20 @@ async def test_every_example_is_accepted(client: httpx.AsyncClient, new_slug: Ca
             answer = await client.post(f"/v1/{kind}/{slug}/events", content=body, headers=headers)
             assert answer.status_code == 201, (title, answer.text)
             last = answer.json()["events"][-1]["id"]
+
+
+def test_examples_conform_to_the_schemas_of_their_bodies() -> None:
+    checked = 0
+    document = openapi_document()
+    for path in document["paths"].values():
+        for operation in path.values():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                schema = {**media["schema"], "components": document["components"]}
+                validator = jsonschema_rs.Draft202012Validator(schema)
+                for example in media.get("examples", {}).values():
+                    validator.validate(example["value"])
+                    checked += 1
+    assert checked >= len(ANNOUNCEMENTS) + len(ORGANIZATION_ANNOUNCEMENTS)
 
 
 def test_examples_cover_every_event_type() -> None:
