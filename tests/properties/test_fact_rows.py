@@ -15,7 +15,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
-from registry.projections.facts.columns import END_OF_TIME
+from registry.projections.facts.entries import END_OF_TIME
 from registry.projections.facts.rows import MAX_POSITION
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -18,15 +19,8 @@ from registry.events.types import (
     Recorded,
     SiteAnnounced,
 )
-from registry.projections.facts.columns import (
-    END_OF_TIME,
-    Difference,
-    Entry,
-    Piece,
-    Planes,
-    Track,
-    difference,
-)
+from registry.projections.facts.columns import Difference, Planes, Track, difference
+from registry.projections.facts.entries import END_OF_TIME, Entry, Piece, entry
 from registry.projections.facts.tracks import (
     CLAIMED,
     HEADER,
@@ -121,7 +115,7 @@ class FactHistory:
         # When pledges were withdrawn, as far as the event was applied: the place, the pledge, the publication days.
         self._withdrawals: dict[FoldKey, tuple[str, list[Piece]]] = {}
         # From which day of the world on something is known, by publication day: no point is later in both than another.
-        self._frontier: set[Point] = set()
+        self._frontier: list[Point] = []
         for key in (HEADER, STAGE):
             self._track(key)
         self.update(stream, [], stream.timeline.steps)
@@ -147,9 +141,10 @@ class FactHistory:
         entries: _EntryChanges = defaultdict(lambda: ([], []))
         self._remove(removed, entries)
         self._add(added, entries)
-        points = {(step.key[0], step.applied.published_on) for step in (stream.timeline.steps if removed else added)}
-        registered = set() if self._registered is None else {self._registered}
-        self._move_frontier(points | registered | (set() if removed else self._frontier), entries)
+        if len(added) == 1 and not removed:
+            self._know((added[0].key[0], added[0].applied.published_on), entries)
+        else:
+            self._set_frontier(stream.timeline.steps, entries)
         return self._differences(entries)
 
     # --- tracks ---
@@ -157,10 +152,10 @@ class FactHistory:
     def _remove(self, steps: Iterable[OrderedEvent], entries: _EntryChanges) -> None:
         for step in steps:
             for key in self._keys(step):
-                entry = self._track(key).get(step.key)
-                if entry is not None:
-                    self._track(key).remove(entry)
-                    entries[key][0].append(entry)
+                was = self._track(key).get(step.key)
+                if was is not None:
+                    self._track(key).remove(step.key)
+                    entries[key][0].append(was)
             self._set_effect(step.key, (), entries)
 
     def _add(self, steps: Sequence[OrderedEvent], entries: _EntryChanges) -> None:
@@ -172,9 +167,9 @@ class FactHistory:
             known = (step.applied.published_on, END_OF_TIME)
             for key in self._keys(step):
                 if self._track(key).get(step.key) is None:
-                    entry = Entry(step.key, ((*known, step),))
-                    self._track(key).add(entry)
-                    entries[key][1].append(entry)
+                    new = entry(step.key, ((*known, step),))
+                    self._track(key).add(new)
+                    entries[key][1].append(new)
             effect = declared_effect(step)
             if effect is not None:
                 self._set_effect(step.key, [(*known, effect)], entries)
@@ -206,32 +201,46 @@ class FactHistory:
                 if key in self._readers[item] or self._of(item) == key:
                     continue
                 self._readers[item].add(key)
-                for entry in self._track(self._of(item)).entries:
-                    event = entry.pieces[0][2].applied.event
+                for one in self._track(self._of(item)).entries():
+                    event = one.pieces[0][2].applied.event
                     if isinstance(event, SiteAnnounced | PledgeAnnounced) and _item_of(event) == item:
-                        self._track(key).add(entry)
+                        self._track(key).add(one)
                 self._track(key).forget_columns()
 
     # --- the header ---
 
-    def _move_frontier(self, points: set[Point], entries: _EntryChanges) -> None:
-        """Set from when on the deal is known: its points, of which the earliest count."""
-        frontier: set[Point] = set()
-        earliest = END_OF_TIME
-        for day, published_on in sorted(points):
-            if published_on < earliest:
-                frontier.add((day, published_on))
-                earliest = published_on
-        header = self._tracks[HEADER]
-        for point in self._frontier - frontier:
-            entry = _known_entry(point)
-            header.remove(entry)
-            entries[HEADER][0].append(entry)
-        for point in frontier - self._frontier:
-            entry = _known_entry(point)
-            header.add(entry)
-            entries[HEADER][1].append(entry)
+    def _know(self, point: Point, entries: _EntryChanges) -> None:
+        """Let the deal be known from a point on, unless it was known before."""
+        index = bisect_left(self._frontier, point)
+        is_known = index > 0 and self._frontier[index - 1][1] <= point[1]
+        if is_known or (index < len(self._frontier) and self._frontier[index] == point):
+            return
+        end = index
+        while end < len(self._frontier) and self._frontier[end][1] >= point[1]:
+            end += 1
+        self._change_header(self._frontier[index:end], [point], entries)
+        self._frontier[index:end] = [point]
+
+    def _set_frontier(self, steps: Iterable[OrderedEvent], entries: _EntryChanges) -> None:
+        """Let the deal be known from its registration and from these events on."""
+        points = {(step.key[0], step.applied.published_on) for step in steps}
+        frontier: list[Point] = []
+        for point in sorted(points | ({self._registered} if self._registered is not None else set())):
+            if not frontier or point[1] < frontier[-1][1]:
+                frontier.append(point)
+        removed, added = set(self._frontier) - set(frontier), set(frontier) - set(self._frontier)
+        self._change_header(removed, added, entries)
         self._frontier = frontier
+
+    def _change_header(self, removed: Iterable[Point], added: Iterable[Point], entries: _EntryChanges) -> None:
+        for point in removed:
+            known = _known_entry(point)
+            self._tracks[HEADER].remove(known.key)
+            entries[HEADER][0].append(known)
+        for point in added:
+            known = _known_entry(point)
+            self._tracks[HEADER].add(known)
+            entries[HEADER][1].append(known)
 
     # --- differences ---
 
@@ -249,7 +258,7 @@ class FactHistory:
             if key == CLAIMED or key[0] in ITEM_TABLES:
                 self._change_effects(found, removed, entries)
             if key == CLAIMED or key[0] == "pledges":
-                first_place = min(entry.key for entry in [*removed, *added])
+                first_place = min(one.key for one in [*removed, *added])
         if first_place is not None:
             for place, (pledge, pieces) in self._withdrawals.items():
                 if place >= first_place:
@@ -263,10 +272,10 @@ class FactHistory:
 
     def _change_effects(self, found: Difference, removed: Sequence[Entry], entries: _EntryChanges) -> None:
         """Change what the swept entries of a track do to the stage."""
-        for place in {*found.old_effects, *found.new_effects, *(entry.key for entry in removed)}:
-            entry = self._tracks[STAGE].get(place)
-            was = self._withdrawals[place][1] if place in self._withdrawals else [*entry.pieces] if entry else []
-            below = [(start, min(end, found.first), effect) for start, end, effect in was if start < found.first]
+        for place in {*found.old_effects, *found.new_effects, *(one.key for one in removed)}:
+            effect = self._tracks[STAGE].get(place)
+            was = self._withdrawals[place][1] if place in self._withdrawals else [*effect.pieces] if effect else []
+            below = [(start, min(end, found.first), does) for start, end, does in was if start < found.first]
             now = _joined([*below, *found.new_effects.get(place, ())])
             if now == was:
                 continue
@@ -284,12 +293,12 @@ class FactHistory:
         if was is not None:
             if was.pieces == tuple(pieces):
                 return
-            stage.remove(was)
+            stage.remove(place)
             entries[STAGE][0].append(was)
         if pieces:
-            entry = Entry(place, tuple(pieces))
-            stage.add(entry)
-            entries[STAGE][1].append(entry)
+            new = entry(place, tuple(pieces))
+            stage.add(new)
+            entries[STAGE][1].append(new)
 
     def _without_standing(self, place: FoldKey, pledge: str, pieces: Sequence[Piece]) -> list[Piece]:
         """The publication days of these pieces on which no other pledge stands at a place."""
@@ -297,18 +306,17 @@ class FactHistory:
             if not pieces:
                 break
             if key == CLAIMED or key[0] == "pledges":
-                column = track.column_before(place)
-                for index, cell in enumerate(column):
+                column = track.column_before(place, pieces[0][0])
+                for index, cell in enumerate(column.cells):
                     if any(p.pledge != pledge and p.status != "withdrawn" for p in cell.state.deal.pledges):
-                        end = column[index + 1].known_from if index + 1 < len(column) else END_OF_TIME
-                        pieces = _cut(pieces, cell.known_from, end)
+                        pieces = _cut(pieces, cell.known_from, column.end_of(index))
         return _joined(pieces)
 
 
 def _known_entry(point: Point) -> Entry:
     """The entry of the header from which on the deal is known: before all events of its day."""
     day, published_on = point
-    return Entry((day, (0, published_on.toordinal())), ((published_on, END_OF_TIME, KNOWN),))
+    return entry((day, (0, published_on.toordinal())), ((published_on, END_OF_TIME, KNOWN),))
 
 
 def _cut(pieces: Iterable[Piece], start: date, end: date) -> list[Piece]:

@@ -27,9 +27,9 @@ from registry.projections.facts.tables import FactKey, Ids, Values
 MAX_POSITION = 2**62
 
 
-Moved: TypeAlias = tuple[date, date, date | None, date]
-"""A run on the published axis: since when it holds, a day on which it was known, and the days from (None: unchanged)
-until which it is known now."""
+Moved: TypeAlias = tuple[date, date, date | None, date | None]
+"""A run on the published axis: since when it holds, a day on which it was known, and the days from and until which it
+is known now (None: unchanged)."""
 
 
 class FactRow(Struct, gc=False):
@@ -121,7 +121,8 @@ class DealRows:
         for row, (since, day, first, last) in zip(found, moved, strict=True):
             if row is not None:
                 row.published_from = row.published_from if first is None else first
-                row.published_to, row.changed_at = max(row.published_from, last), position
+                row.published_to = max(row.published_from, row.published_to if last is None else last)
+                row.changed_at = position
             else:
                 fact.changes.append(RowChange(key[1], since, position, None, day, first, last))
         fact.moved.update(since for since, _, _, _ in moved)
@@ -183,7 +184,8 @@ def known_delta(
         else:
             begins.remove(kept)
             first = None if kept[1].known_from == days.known_from else kept[1].known_from
-            moved.append((run[0], days.known_from, first, kept[1].known_to))
+            last = None if kept[1].known_to == days.known_to else kept[1].known_to
+            moved.append((run[0], days.known_from, first, last))
     return moved, begins
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.claims import LISTS, apply_preferred_claims, sets_field
 from registry.domain.deal import Deal, evolve
@@ -60,7 +61,8 @@ from registry.events.types import (
     StatusObserved,
 )
 from registry.events.values import Certainty, Stage
-from registry.projections.facts.columns import Apply, Track
+from registry.projections.facts.columns import Folding, Track
+from registry.projections.facts.entries import Entry
 from registry.projections.facts.tables import (
     DEAL_FACTS,
     METRIC_FACTS,
@@ -182,20 +184,24 @@ def new_track(slug: str, base: Deal, key: TrackKey, preferred: Preferred, claime
         preferred: The deal's preferred claims.
         claimed: The items that share the track CLAIMED.
     """
-    state = ItemState(Deal(deal=slug, title=None, stage=_NO_STAGE))
     match key[0]:
         case "header":
-            return Track(None, _header_apply(base), _header_facts)
+            return Track(_header_folding(base))
         case "stage":
-            return Track(None, _apply_to_stage, _stage_facts)
+            return Track(_STAGE_FOLDING)
         case "parties":
-            return Track(state, _apply, lambda state: _facts(PARTY_FACTS, state, lambda ids: ids[0] == key[1]))
+            return _item_track(slug, lambda state: _facts(PARTY_FACTS, state, lambda ids: ids[0] == key[1]))
         case "relations":
-            return Track(state, _apply, lambda state: _facts(RELATION_FACTS, state, lambda ids: ids == key[1:]))
+            return _item_track(slug, lambda state: _facts(RELATION_FACTS, state, lambda ids: ids == key[1:]))
         case "claimed":
-            return Track(state, _apply, _item_facts(preferred, claimed))
+            return _item_track(slug, _item_facts(preferred, claimed))
         case _:
-            return Track(state, _apply, _item_facts(preferred, {key}))
+            return _item_track(slug, _item_facts(preferred, {key}))
+
+
+def _item_track(slug: str, facts: Callable[[ItemState], dict[FactKey, Values]]) -> Track:
+    initial = ItemState(Deal(deal=slug, title=None, stage=_NO_STAGE))
+    return Track(Folding(initial=initial, apply=_apply, facts=facts))
 
 
 # --- items ------------------------------------------------------------------------------------------------------------
@@ -251,14 +257,20 @@ KNOWN = None
 """The action of an entry of the header from which on the deal is known: it has the state of its registration."""
 
 
-def _header_apply(base: Deal) -> Apply:
-    """The function for the header: it begins with the registration, and events revise it."""
+def _header_folding(base: Deal) -> Folding:
+    """How the header is folded: it begins with the registration, and events revise it."""
 
     def apply(state: Deal | None, step: OrderedEvent | None) -> tuple[Deal, None]:
         state = base if state is None else state
         return (state if step is KNOWN else evolve(state, step.applied)), None
 
-    return apply
+    return Folding(
+        initial=None,
+        apply=apply,
+        facts=_header_facts,
+        kind=lambda entry: "known" if entry.pieces[0][2] is KNOWN else None,
+        absorbs=lambda state, _: state is not None,
+    )
 
 
 def _header_facts(state: Deal | None) -> dict[FactKey, Values]:
@@ -314,3 +326,18 @@ def _apply_to_stage(stage: StageState | None, effect: StageEffect) -> tuple[Stag
 
 def _stage_facts(stage: StageState | None) -> dict[FactKey, Values]:
     return {} if stage is None else {(STAGE_FACTS, ()): stage_values(stage)}
+
+
+def _kind_of_effects(entry: Entry) -> StageEffect | None:
+    """The effect of an entry apart from its day; None if it has several."""
+    kinds = {replace(effect, on=date.max, withdraws=effect.withdraws and "") for _, _, effect in entry.pieces}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+_STAGE_FOLDING = Folding(
+    initial=None,
+    apply=_apply_to_stage,
+    facts=_stage_facts,
+    kind=_kind_of_effects,
+    absorbs=lambda stage, effect: _apply_to_stage(stage, effect)[0] == stage,
+)
