@@ -85,7 +85,7 @@ class DealFacts:
 
     def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
         """Insert all rows of these deals: those that their events leave when they are applied one by one."""
-        _write(writes, [_replayed(stream) for stream in streams if stream.rules is DEALS])
+        _write(writes, [replay(stream) for stream in streams if stream.rules is DEALS])
 
 
 class _FactBatch:
@@ -104,29 +104,29 @@ class _FactBatch:
             self._deals.pop(deal, None)
             self._rewritten[deal] = change.after
         else:
-            _apply(self._deals.setdefault(deal, DealRows(deal)), change)
+            apply_change(self._deals.setdefault(deal, DealRows(deal)), change)
 
     def write(self, writes: WriteBatch) -> None:
         """Add the changes to what the transaction writes."""
         if self._rewritten:
             _delete(writes, list(self._rewritten))
             writes.add_prerequisite(RESET, list(self._rewritten))
-        _write(writes, [*self._deals.values(), *map(_replayed, self._rewritten.values())])
+        _write(writes, [*self._deals.values(), *map(replay, self._rewritten.values())])
 
 
-def _replayed(stream: FoldedStream[Deal]) -> DealRows:
+def replay(stream: FoldedStream[Deal]) -> DealRows:
     """The rows that the events of a deal leave."""
     rows = DealRows(stream.slug)
     before: FoldedStream[Deal] = FoldedStream(stream.slug, DEALS)
     for recorded in stream.events:
         after = before.copy()
         after.append(recorded)
-        _apply(rows, AppliedChange(recorded, before, after))
+        apply_change(rows, AppliedChange(recorded, before, after))
         before = after
     return rows
 
 
-def _apply(rows: DealRows, change: AppliedChange) -> None:
+def apply_change(rows: DealRows, change: AppliedChange) -> None:
     """Add what an event changes in each fact of its deal.
 
     All that is published is known on the last day there is: the runs of that day are those of the recorded axis.
