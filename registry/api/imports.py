@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Controller, Response, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
@@ -14,21 +15,30 @@ from litestar.response.streaming import ASGIStreamingResponse
 from registry.api.bodies import Request, read_body, require_content_type
 from registry.api.compression import UNCOMPRESSED
 from registry.api.import_session import ImportSession, NumberedLine, body_lines, decode_line, line_result
-from registry.api.openapi import writing
-from registry.api.parameters import DryRun
+from registry.api.openapi import reading, writing
+from registry.api.parameters import DryRun, Limit, text
 from registry.api.problems import ProblemText, code_of, extension_members, language_of, problem
-from registry.api.responses import RawResponse, raw_headers
+from registry.api.responses import RawResponse, json_response, raw_headers
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, SubmissionError
+from registry.domain.history import AsOf
 from registry.errors import FieldError, Invalid, NotJson
 from registry.events import intake
+from registry.events.values import Scheme
 from registry.i18n import render
+from registry.queries.deals import DealQueries
+from registry.queries.imports import ImportQueries
+from registry.queries.streams import StreamReader
 from registry.schemas import encode
+from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 NO_STORE = {"Cache-Control": "no-store"}
 
 Atomic = Annotated[bool, QueryParameter(description="Record all lines or none.")]
+
+
+_lookup_request: msgspec.json.Decoder[LookupRequest] = msgspec.json.Decoder(LookupRequest)
 
 
 class ImportsController(Controller):
@@ -67,6 +77,31 @@ class ImportsController(Controller):
         session = ImportSession(recorder, request.auth, stopping, language_of(request))
         return _DuplexStream(session.run(body_lines(request)))
 
+    @writing(post, "/lookup", scope="record", body=LookupRequest, status_code=200)
+    async def post_lookup(
+        self,
+        request: Request,
+        streams: NamedDependency[StreamReader],
+        deal_queries: NamedDependency[DealQueries],
+    ) -> RawResponse[ImportLookup]:
+        """Look up which announcements are recorded, and the states of deals by their identifiers. Records nothing."""
+        asked = intake.decode(_lookup_request, await read_body(request))
+        as_of = AsOf(effective_on=asked.effective_on, published_on=asked.published_on)
+        found = await ImportQueries(streams, deal_queries).lookup(asked.ids, asked.scheme, asked.values, as_of)
+        return json_response(encode(found), NO_STORE)
+
+    @reading("/identifiers")
+    async def get_identifiers(
+        self,
+        streams: NamedDependency[StreamReader],
+        deal_queries: NamedDependency[DealQueries],
+        scheme: Annotated[Scheme, QueryParameter(description="The register or list, such as `cim`.")],
+        after: Annotated[str | None, text("Where the page begins: `next` of the previous page.")] = None,
+        limit: Limit = 1000,
+    ) -> RawResponse[SchemeIdentifiers]:
+        """All identifiers of a scheme, each with its deal."""
+        return json_response(encode(await ImportQueries(streams, deal_queries).identifiers(scheme, after or "", limit)))
+
 
 class _DuplexStream(Response[str]):
     """A streamed response that is sent while the request's body is still read.
@@ -102,11 +137,11 @@ async def _import_atomically(
         detail = render(ProblemText("import_line", line=line.number, problem=refused.error.message), language)
         members = {**extension_members(refused.error, language), "line": line.number}
         return problem(request, code_of(refused.error), detail, **members)
-    text = b"".join(
+    body_text = b"".join(
         encode(line_result(line.number, append_request, result)) + b"\n"
         for line, append_request, result in zip(lines, requests, results, strict=True)
     )
-    return RawResponse(text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
+    return RawResponse(body_text, 200, raw_headers(NO_STORE), NDJSON[0].encode())
 
 
 def _decode_all(request: Request, lines: list[NumberedLine], *, low_priority: bool) -> list[AppendRequest]:

@@ -1,12 +1,14 @@
-"""`registry import` of sheets: announcements row by row, or a tracker's sheets compared with what is recorded.
+"""`registry import` of sheets: announcements row by row, or a tracker's sheets through a mapping.
 
-The command reads the files, queries the service, and sends everything in one request: all is recorded, or nothing.
+The command plans the whole import first, in a temporary file, and then sends it in one stream. Rows stand alone: what
+is wrong is reported, and the other rows are recorded. An import that was interrupted is completed by the next one.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,22 +16,55 @@ from typing import Any
 import httpx
 import msgspec
 import typer
-from rich.progress import track
+from msgspec import Struct, field
+from rich.progress import Progress
 
 from registry.cli import query
-from registry.cli.client import answer, client
-from registry.cli.options import stderr
+from registry.cli.client import EXIT_CODE_BY_STATUS, client
+from registry.cli.import_registry import HttpRegistry
+from registry.cli.import_sending import Line, send, try_out
+from registry.cli.options import progress_bar, stderr
 from registry.cli.texts import Text, rendered
-from registry.imports import announcements, template, tracker, workbook
-from registry.imports import mapping as mappings
-from registry.imports.announcements import ParsedRow
-from registry.imports.tracker import ImportPlan, KnownDeal, OpenQuestion
+from registry.i18n import Message
+from registry.imports import announcements, describe, mapping, template, workbook
+from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
+from registry.imports.mapping import Mapping
+from registry.imports.messages import ImportText
+from registry.imports.report import write_report
+from registry.imports.spool import Spool
+from registry.imports.tracker import questions
+from registry.imports.tracker.plan import Plan, make_plan
+from registry.imports.tracker.questions import OpenQuestion, QuestionFile
 from registry.imports.workbook import CellError, Sheet
 
 INVALID = 5
+MAX_PRINTED = 50
+"""Errors, questions and notes that are printed; all of them are in the files."""
 
-END_OF_TIME = "2999-12-31"
-"""A date by which every recorded event is in effect."""
+
+class ImportOptions(Struct, frozen=True, kw_only=True):
+    """What the command was asked for."""
+
+    mapping: Path | None = None
+    published_on: str | None = None
+    questions: Path | None = None
+    report: Path | None = None
+    strict: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+
+
+class Outcome(Struct):
+    """What an import did: the results of lines, the errors of rows, the open questions."""
+
+    recorded: int = 0
+    repeated: int = 0
+    changes: int = 0
+    lines: int = 0
+    errors: list[CellError] = field(default_factory=list)
+    questions: list[OpenQuestion] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    statuses: set[int] = field(default_factory=set)
 
 
 def write_template(file: Path) -> None:
@@ -43,147 +78,236 @@ def write_template(file: Path) -> None:
             raise typer.BadParameter(rendered(Text("template_name")), param_hint="--template")
 
 
-def import_sheets(
-    files: Sequence[Path], mapping: Path | None, published_on: str | None, url: str, *, dry_run: bool, as_json: bool
-) -> None:
-    """Record what the sheets announce. If a cell is invalid, nothing is sent and the command ends with 5."""
-    sheets = _read(files)
-    questions: Sequence[OpenQuestion] = ()
-    with client(url) as service:
-        if mapping is None:
-            parsed = announcements.parse(sheets)
-            _refuse(parsed.errors)
-            for name in parsed.skipped_sheets:
-                stderr.print(rendered(Text("sheet_skipped", sheet=name)), markup=False)
-            lines = parsed.rows
+def describe_sheet(file: Path) -> None:
+    """Print a draft of a mapping for a sheet; print what was guessed to standard error."""
+    with workbook.open_sheets([_existing(file)]) as sheets:
+        draft = describe.describe(sheets)
+    typer.echo(draft.mapping, nl=False)
+    for guess in draft.guesses:
+        stderr.print(rendered(guess), soft_wrap=True, markup=False)
+
+
+def import_sheets(files: Sequence[Path], options: ImportOptions, url: str) -> None:
+    """Record what the sheets announce.
+
+    Wrong rows are reported, and the command ends with 5; with `strict`, nothing is recorded then.
+    """
+    outcome = Outcome()
+    with ExitStack() as stack:
+        sheets = stack.enter_context(workbook.open_sheets([_existing(file) for file in files]))
+        service = stack.enter_context(client(url))
+        spool = Spool()
+        stack.callback(spool.close)
+        if options.mapping is None:
+            lines, header_rows = _announcements(sheets, spool, outcome)
         else:
-            plan = _compared(service, sheets, mappings.parse(mapping.read_text("utf-8")), _day(published_on))
-            questions = plan.questions
-            lines = plan.rows
-        results = _send(service, lines, dry_run=dry_run)
-    _print_plan(lines, results, questions, dry_run=dry_run, as_json=as_json)
+            plan, header_rows = _plan(service, sheets, files, options, outcome)
+            stack.callback(plan.spool.close)
+
+            def lines() -> Iterator[Line]:
+                return (Line(plan.sheet, one.row, one.slug, one.line) for one in plan.lines())
+
+        _record(service, lines, options, outcome)
+        if outcome.errors:
+            report = options.report or files[0].with_name(f"{files[0].stem}-refused.csv")
+            count = write_report(report, sheets, header_rows, outcome.errors, rendered)
+            _print_errors(outcome.errors)
+            if count:
+                stderr.print(
+                    rendered(Text("rows_refused", count=count, file=str(report))), soft_wrap=True, markup=False
+                )
+    _print_outcome(outcome, options)
+    if outcome.errors:
+        raise typer.Exit(max((EXIT_CODE_BY_STATUS.get(status, 1) for status in outcome.statuses), default=INVALID))
 
 
-def _read(files: Sequence[Path]) -> list[Sheet]:
-    sheets: list[Sheet] = []
-    try:
-        for file in files:
-            sheets += workbook.read(file.name, file.read_bytes())
-    except workbook.SheetErrors as error:
-        _refuse(error.errors)
-    except OSError as error:
-        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="FILE") from None
-    return sheets
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        problem = Text("file_unreadable", file=str(file))
+        raise typer.BadParameter(rendered(problem), param_hint="FILE")
+    return file
 
 
-def _day(text: str | None) -> date:
+def _progress() -> Progress:
+    """A progress bar on a terminal."""
+    progress = progress_bar()
+    progress.disable = not stderr.is_terminal
+    return progress
+
+
+# --- planning ---------------------------------------------------------------------------------------------------------
+
+
+def _announcements(
+    sheets: Sequence[Sheet], spool: Spool, outcome: Outcome
+) -> tuple[Callable[[], Iterator[Line]], dict[str, int]]:
+    for row in announcements.parse(sheets):
+        match row:
+            case ParsedRow():
+                sheet = row.at.rpartition("!")[0].strip("'").replace("''", "'")
+                spool.add((sheet, row.row, row.slug, row.ndjson()))
+            case RefusedRow():
+                outcome.errors += row.errors
+            case SkippedSheet():
+                stderr.print(rendered(Text("sheet_skipped", sheet=row.name)), markup=False)
+
+    def lines() -> Iterator[Line]:
+        return (Line(*one) for one in spool.read(tuple[str, int, str, bytes]))
+
+    return lines, {sheet.name: table.header_row for sheet in sheets if (table := sheet.table()) is not None}
+
+
+def _plan(
+    service: httpx.Client, sheets: Sequence[Sheet], files: Sequence[Path], options: ImportOptions, outcome: Outcome
+) -> tuple[Plan, dict[str, int]]:
+    assert options.mapping is not None
+    read = mapping.parse(_existing(options.mapping).read_text("utf-8"), options.mapping.name)
+    published_on = _day(options.published_on, read)
+    question_file = options.questions or files[0].with_name(f"{files[0].stem}-questions.toml")
+    answered = questions.read(question_file.read_text("utf-8"), question_file.name) if question_file.is_file() else None
+    with _progress() as progress:
+        task = progress.add_task(rendered(Text("reading_rows")), total=None)
+        plan = make_plan(
+            sheets,
+            read,
+            published_on,
+            HttpRegistry(service),
+            answered.answers if answered is not None else {},
+            lambda rows: progress.update(task, completed=rows),
+        )
+    if plan is None:
+        raise typer.BadParameter(
+            rendered(ImportText("key-columns-missing", columns=tuple(" / ".join(names) for names in read.key_columns))),
+            param_hint="FILE",
+        )
+    outcome.errors += plan.errors
+    outcome.questions += plan.questions
+    _print_notes(plan)
+    if plan.questions and not options.dry_run:
+        introduction = rendered(Text("questions_introduction"))
+        text = questions.write(answered or QuestionFile(), plan.questions, rendered, introduction)
+        question_file.write_text(text, "utf-8")
+        note = Text("questions_written", count=len(plan.questions), file=str(question_file))
+        stderr.print(rendered(note), soft_wrap=True, markup=False)
+    return plan, {plan.sheet: plan.header_row}
+
+
+def _day(text: str | None, mapping: Mapping) -> date:
     if text is None:
-        raise typer.BadParameter(rendered(Text("published_on_missing")), param_hint="--published-on")
+        if mapping.published_on is None:
+            raise typer.BadParameter(rendered(Text("published_on_missing")), param_hint="--published-on")
+        return mapping.published_on
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(rendered(Text("not_a_date", value=text)), param_hint="--published-on") from None
 
 
-def _refuse(errors: Sequence[CellError]) -> None:
-    if errors:
-        for error in errors:
-            stderr.print(f"{error.at}: {rendered(error.problem)}", soft_wrap=True, markup=False)
-        stderr.print(f"registry: {rendered(Text('cells_invalid', count=len(errors)))}", markup=False)
-        raise typer.Exit(INVALID)
+def _print_notes(plan: Plan) -> None:
+    notes: list[Message] = [*plan.notes]
+    if plan.skipped:
+        notes.append(Text("rows_skipped", count=plan.skipped))
+    if plan.undated:
+        notes.append(Text("deals_undated", count=plan.undated))
+    notes += [Text("values_unstated", field=name, count=count) for name, count in sorted(plan.unstated.items())]
+    if plan.gone:
+        shown = ", ".join(plan.gone[:10]) + (" …" if len(plan.gone) > 10 else "")
+        notes.append(Text("rows_gone", count=len(plan.gone), keys=shown))
+    for note in notes:
+        stderr.print(rendered(note), soft_wrap=True, markup=False)
 
 
-def _compared(service: httpx.Client, sheets: Sequence[Sheet], mapping: mappings.Mapping, on: date) -> ImportPlan:
-    day = on.isoformat()
-    then = {"effective_on": day, "published_on": day}
-    prefix = mapping.deal.slug
-    slugs = [slug for slug in _slugs(service, then) if slug.startswith(prefix)]
-    known = [slug for slug in _slugs(service, {"effective_on": END_OF_TIME}) if slug.startswith(prefix)]
-    shown = track(
-        slugs, rendered(Text("reading_deals")), console=stderr, transient=True, disable=not stderr.is_terminal
-    )
-    known_deals = [_known_deal(service, slug, then) for slug in shown]
-    plan = tracker.compare(sheets, mapping, on, known_deals, known)
-    if plan.errors:
-        _print_questions(plan.questions)
-    _refuse(plan.errors)
-    return plan
+# --- recording --------------------------------------------------------------------------------------------------------
 
 
-def _slugs(service: httpx.Client, parameters: dict[str, str]) -> list[str]:
-    slugs: list[str] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = answer(
-            service.get("/v1/deals", params={**parameters, "limit": "1000", **({"cursor": cursor} if cursor else {})})
-        )
-        slugs += [deal["deal"] for deal in page["deals"]]
-        cursor = page["next"]
-    return slugs
-
-
-def _known_deal(service: httpx.Client, slug: str, then: dict[str, str]) -> KnownDeal:
-    state = answer(service.get(f"/v1/deals/{slug}", params=then))
-    blame = answer(service.get(f"/v1/deals/{slug}/blame", params=then))
-    audit = answer(service.get(f"/v1/deals/{slug}/events", params={"published_on": then["published_on"]}))
-    set_by = {field["field"]: field["event"] for field in blame["fields"]}
-    return KnownDeal(
-        slug, state, set_by, {event["id"]: event for event in audit["events"] if event["event"] is not None}
-    )
-
-
-def _send(service: httpx.Client, lines: Sequence[ParsedRow], *, dry_run: bool) -> list[dict[str, Any]]:
-    """Record all lines in one request. If it is refused, print the row that is the reason."""
-    if not lines:
-        return []
-    body = b"\n".join(line.ndjson() for line in lines)
-    parameters = {"dry_run": "true"} if dry_run else {"atomic": "true"}
-    response = service.post(
-        "/v1/import", params=parameters, content=body, headers={"Content-Type": "application/x-ndjson"}
-    )
-    if not response.is_success and response.headers.get("content-type", "").startswith("application/problem+json"):
-        problem = response.json()
-        if problem.get("line"):
-            stderr.print(lines[problem["line"] - 1].at, soft_wrap=True, markup=False)
-    if not response.is_success:
-        answer(response)
-    return [msgspec.json.decode(result) for result in response.content.splitlines()]
-
-
-def _print_plan(
-    lines: Sequence[ParsedRow],
-    results: Sequence[dict[str, Any]],
-    questions: Sequence[OpenQuestion],
-    *,
-    dry_run: bool,
-    as_json: bool,
+def _record(
+    service: httpx.Client, lines: Callable[[], Iterator[Line]], options: ImportOptions, outcome: Outcome
 ) -> None:
-    if as_json:
-        output = {"dry_run": dry_run, "results": [{"at": a.at, **r} for a, r in zip(lines, results, strict=True)]}
-        output["questions"] = [
-            {"kind": q.kind, "at": q.at, "text": rendered(q.message), "accept": q.accept} for q in questions
-        ]
+    if options.strict and outcome.errors:
+        return
+
+    def take(line: Line, result: dict[str, Any]) -> None:
+        _take(line, result, options, outcome)
+
+    if options.dry_run:
+        try_out(service, lines, take)
+        return
+    if options.strict:
+        trial = Outcome()
+        try_out(service, lines, lambda line, result: _take(line, result, options, trial))
+        if trial.errors:
+            outcome.errors, outcome.statuses = trial.errors, trial.statuses
+            return
+    total = sum(1 for _ in lines())
+    if not total:
+        return
+    with _progress() as progress:
+        task = progress.add_task(rendered(Text("recording")), total=total)
+
+        def take_with_progress(line: Line, result: dict[str, Any]) -> None:
+            take(line, result)
+            progress.advance(task)
+
+        send(service, lines, take_with_progress)
+
+
+def _take(line: Line, result: dict[str, Any], options: ImportOptions, outcome: Outcome) -> None:
+    status = result["status"]
+    at = workbook.position(line.sheet, line.row, 0)
+    outcome.lines += 1
+    if status >= 400:
+        outcome.statuses.add(status)
+        problem = ImportText("refused-by-registry", deal=line.slug, problem=str(result["detail"]))
+        outcome.errors.append(CellError(at, problem, line.sheet, line.row))
+        return
+    outcome.recorded += status == 201
+    outcome.repeated += status == 200
+    for flag in result.get("flags", ()):
+        stderr.print(f"{at}: {flag['detail']}", soft_wrap=True, markup=False)
+    if options.as_json:
+        outcome.results.append({"at": at, **result})
+        return
+    for change in result.get("changes", ()):
+        outcome.changes += 1
+        typer.echo(f"{line.slug}  {query.change(change)}")
+
+
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+def _print_errors(errors: Sequence[CellError]) -> None:
+    for error in errors[:MAX_PRINTED]:
+        value = f" '{error.value[:80]}'" if error.value else ""
+        column = f" {error.column}" if error.column else ""
+        stderr.print(f"{error.at}{column}{value}: {rendered(error.problem)}", soft_wrap=True, markup=False)
+    if len(errors) > MAX_PRINTED:
+        stderr.print(rendered(Text("more_errors", count=len(errors) - MAX_PRINTED)), markup=False)
+
+
+def _print_outcome(outcome: Outcome, options: ImportOptions) -> None:
+    asked = len(outcome.questions)
+    if options.as_json:
+        output = {
+            "dry_run": options.dry_run,
+            "results": outcome.results,
+            "questions": [
+                {"id": q.id, "kind": q.kind, "at": q.at, "text": rendered(q.message)} for q in outcome.questions
+            ],
+            "errors": [
+                {"at": e.at, "column": e.column, "value": e.value, "problem": rendered(e.problem)}
+                for e in outcome.errors
+            ],
+        }
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(output), indent=2).decode() + "\n")
         return
-    changes = 0
-    for line, result in zip(lines, results, strict=True):
-        for change in result.get("changes", ()):
-            changes += 1
-            typer.echo(f"{line.slug}  {query.change(change)}")
-        for flag in result.get("flags", ()):
-            stderr.print(f"{line.at}: {flag['detail']}", soft_wrap=True, markup=False)
-    _print_questions(questions)
-    if dry_run:
-        preview = Text("import_preview", announcements=len(lines), fields=changes, questions=len(questions))
-        typer.echo(rendered(preview))
-        return
-    new = sum(result["status"] == 201 for result in results)
-    summary = Text("import_summary", recorded=new, repeated=len(results) - new, questions=len(questions))
-    typer.echo(rendered(summary))
-
-
-def _print_questions(questions: Sequence[OpenQuestion]) -> None:
-    for question in questions:
+    for question in outcome.questions[:MAX_PRINTED]:
         typer.echo(f"? {question.at}: {rendered(question.message)}")
-        if question.accept:
-            typer.echo("\n".join(f"      {line}" for line in question.accept.splitlines()))
+    if options.dry_run:
+        typer.echo(
+            rendered(Text("import_preview", announcements=outcome.lines, fields=outcome.changes, questions=asked))
+        )
+    elif options.strict and outcome.errors:
+        typer.echo(rendered(Text("nothing_recorded")))
+    else:
+        summary = Text("import_summary", recorded=outcome.recorded, repeated=outcome.repeated, questions=asked)
+        typer.echo(rendered(summary))

@@ -19,11 +19,18 @@ Files = Annotated[
     typer.Argument(metavar="FILE|-…", help="NDJSON files, '-' for standard input, or sheets.", show_default=False),
 ]
 Mapping = Annotated[
-    Path | None, typer.Option(help="A TOML file that says how to read a tracker's sheets.", show_default=False)
+    Path | None, typer.Option(help="A TOML file that says what the columns of a sheet mean.", show_default=False)
 ]
-PublishedOn = Annotated[
-    str | None, typer.Option(help="The date on which a tracker's sheets were published.", show_default=False)
+PublishedOn = Annotated[str | None, typer.Option(help="The date on which the sheet was published.", show_default=False)]
+Describe = Annotated[bool, typer.Option("--describe", help="Print a draft of a mapping for a sheet.")]
+Questions = Annotated[
+    Path | None,
+    typer.Option(help="The file for questions and your answers. [SHEET-questions.toml]", show_default=False),
 ]
+Report = Annotated[
+    Path | None, typer.Option(help="The CSV file for refused rows. [SHEET-refused.csv]", show_default=False)
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Record all rows of the sheets or none.")]
 Template = Annotated[Path | None, typer.Option(help="Write an empty sheet (.csv, .xlsx) to this file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what sheets would change; record nothing.")]
 
@@ -37,6 +44,10 @@ def import_(
     files: Files = None,
     mapping: Mapping = None,
     published_on: PublishedOn = None,
+    describe: Describe = False,
+    questions: Questions = None,
+    report: Report = None,
+    strict: Strict = False,
     template: Template = None,
     dry_run: DryRun = False,
     url: Url = "",
@@ -44,8 +55,8 @@ def import_(
 ) -> None:
     """Record announcements from files. A second import of the same file changes nothing.
 
-    Lines (NDJSON, best with an 'id' each): rejected lines are reported, the others are recorded. Sheets: all rows are
-    recorded, or none.
+    Lines and rows stand alone: what is wrong is reported, the rest is recorded. Lines (NDJSON) need an 'id' each to be
+    recognized; rows of sheets are recognized by their content. An interrupted import is completed by running it again.
     """
     sheets = [file for file in files or () if file.lower().endswith(SHEETS)]
     if template is not None or sheets:
@@ -56,11 +67,21 @@ def import_(
             import_sheets.write_template(template)
         elif len(sheets) != len(files or ()):
             raise typer.BadParameter(rendered(Text("sheets_and_lines")), param_hint="FILE")
+        elif describe:
+            import_sheets.describe_sheet(Path(sheets[0]))
         else:
-            paths = [Path(file) for file in sheets]
-            import_sheets.import_sheets(paths, mapping, published_on, url, dry_run=dry_run, as_json=as_json)
+            options = import_sheets.ImportOptions(
+                mapping=mapping,
+                published_on=published_on,
+                questions=questions,
+                report=report,
+                strict=strict,
+                dry_run=dry_run,
+                as_json=as_json,
+            )
+            import_sheets.import_sheets([Path(file) for file in sheets], options, url)
         return
-    if mapping is not None or published_on is not None or dry_run:
+    if any((mapping, published_on, describe, questions, report, strict, dry_run)):
         raise typer.BadParameter(rendered(Text("only_for_sheets")), param_hint="FILE")
     if not files:
         raise typer.BadParameter(rendered(Text("file_missing")), param_hint="FILE")

@@ -94,6 +94,8 @@ BY_ID = f"""{_COLUMNS}
  WHERE e.id = ANY ($1::uuid[])
 """
 
+RECORDED_IDS = "SELECT id FROM events WHERE id = ANY ($1::uuid[])"
+
 # In one snapshot: the log from a known head on, including that head, and the heads of the streams of $3. Two statements
 # could read two servers behind one address, and a stream's head of the older one would be taken for the newer log's.
 HEADS_SINCE = """
@@ -364,6 +366,11 @@ async def by_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> dict[UUI
     """The events with these ids; unknown ids are left out."""
     stored = [_stored(row) for row in await connection.fetch(BY_ID, list(ids))]
     return {s.recorded.id: s for s in stored}
+
+
+async def recorded_ids(connection: Connection | Pool, ids: Sequence[UUID]) -> list[UUID]:
+    """Which of these ids are those of recorded events."""
+    return [row["id"] for row in await connection.fetch(RECORDED_IDS, list(ids))]
 
 
 async def heads_of_streams_with(connection: Connection | Pool, types: Sequence[str]) -> dict[str, tuple[int, bytes]]:

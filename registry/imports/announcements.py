@@ -1,8 +1,8 @@
 """Parses sheets with one announcement per row; `columns.py` lists their columns.
 
 Items of a list are separated by ';'. An amount is written as the press writes it (`money.parse`). An empty cell leaves
-a field out; `null` clears it. All errors of a file are reported at once, each with its cell. A row without an id gets
-one that is derived from its content, so that a row that is sent again is recognized.
+a field out; `null` clears it. Each row stands alone: all its errors are reported, each with its cell. A row without an
+id gets one that is derived from its content, so that a row that is sent again is recognized.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from registry.imports.columns import (
 )
 from registry.imports.event_cells import EventCells, remove_at
 from registry.imports.messages import ImportText
-from registry.imports.workbook import CellError, Sheet, SheetRow
+from registry.imports.workbook import ERROR_VALUES, CellError, Sheet, SheetRow, Table, position
 
 NAMESPACE = UUID("5b0d0f5c-3a0e-5d62-9a53-3f6f5d0b8f1e")
 """The namespace of ids derived from a row's content (UUID version 5, RFC 9562 §5.5)."""
@@ -53,18 +53,23 @@ class ParsedRow(Struct, frozen=True):
     slug: str
     at: str
     body: Announcement | OrganizationAnnouncement
+    row: int = 0
 
     def ndjson(self) -> bytes:
         """The row as a line of an import."""
         return msgspec.json.encode({self.kind: self.slug, **msgspec.to_builtins(self.body)})
 
 
-class ParsedSheets(Struct, frozen=True):
-    """The announcements of a file in order, or its errors. `skipped_sheets` have no column `type`."""
+class RefusedRow(Struct, frozen=True):
+    """What is wrong in a row, or in a sheet's header."""
 
-    rows: tuple[ParsedRow, ...]
     errors: tuple[CellError, ...]
-    skipped_sheets: tuple[str, ...] = ()
+
+
+class SkippedSheet(Struct, frozen=True):
+    """A sheet without a column `type`."""
+
+    name: str
 
 
 def content_id(kind: StreamKind, slug: str, body: Announcement | OrganizationAnnouncement) -> UUID:
@@ -73,41 +78,42 @@ def content_id(kind: StreamKind, slug: str, body: Announcement | OrganizationAnn
     return uuid5(NAMESPACE, f"{kind}/{slug}\n{body.effective_on or ''}\n{content.decode()}")
 
 
-def parse(sheets: Sequence[Sheet]) -> ParsedSheets:
-    """Parse the sheets that have a column `type`. The result has either all announcements or all errors."""
-    rows: list[ParsedRow] = []
-    errors: list[CellError] = []
-    skipped: list[str] = []
+def parse(sheets: Sequence[Sheet]) -> Iterator[ParsedRow | RefusedRow | SkippedSheet]:
+    """Parse the sheets that have a column `type`, row by row. A sheet whose header is wrong is refused whole."""
     first_at: dict[UUID, str] = {}
+    has_table = has_row = False
     for sheet in sheets:
-        if "type" not in sheet.header:
-            skipped.append(sheet.name)
+        table = sheet.table()
+        if table is None or "type" not in table.header:
+            yield SkippedSheet(sheet.name)
             continue
-        errors += _header_errors(sheet)
-        for sheet_row in sheet.rows:
-            row, row_errors = _RowParser(sheet, sheet_row).parse()
-            errors += row_errors
-            if row is None:
-                continue
-            assert row.body.id is not None
-            if row.body.id in first_at:
-                errors.append(CellError(row.at, ImportText("row-repeated", other=first_at[row.body.id])))
-            first_at.setdefault(row.body.id, row.at)
-            rows.append(row)
-    if not any("type" in sheet.header for sheet in sheets):
-        errors.append(CellError(sheets[0].at(1, 0) if sheets else "A1", ImportText("type-column-missing")))
-    elif not rows and not errors:
-        errors.append(CellError(skipped[0] if skipped else "A2", ImportText("no-rows")))
-    return ParsedSheets(() if errors else tuple(rows), tuple(errors), tuple(skipped))
+        has_table = True
+        if errors := tuple(_header_errors(table)):
+            has_row = True
+            yield RefusedRow(errors)
+            continue
+        for sheet_row in table.rows:
+            has_row = True
+            row, row_errors = _RowParser(table, sheet_row).parse()
+            if (
+                row is not None
+                and row.body.id is not None
+                and (first := first_at.setdefault(row.body.id, row.at)) != row.at
+            ):
+                row_errors.append(table.error(sheet_row, None, ImportText("row-repeated", other=first)))
+            yield RefusedRow(tuple(row_errors)) if row is None or row_errors else row
+    if not has_table:
+        at = position(sheets[0].name, 1, 0) if sheets else "A1"
+        yield RefusedRow((CellError(at, ImportText("type-column-missing")),))
+    elif not has_row:
+        yield RefusedRow((CellError(sheets[0].name, ImportText("no-rows")),))
 
 
-def _header_errors(sheet: Sheet) -> Iterator[CellError]:
+def _header_errors(table: Table) -> Iterator[CellError]:
     names: set[str] = set()
-    for i, name in enumerate(sheet.header):
-        at = sheet.at(sheet.header_row, i)
+    for i, name in enumerate(table.header):
+        at = table.at(table.header_row, i)
         if not name:
-            if any(row.cell(i) for row in sheet.rows):
-                yield CellError(at, ImportText("column-without-name"))
             continue
         if name in names:
             yield CellError(at, ImportText("column-repeated", column=name))
@@ -124,7 +130,7 @@ def _header_errors(sheet: Sheet) -> Iterator[CellError]:
 class _RowParser:
     """Parses one row: its cells by column, and the errors found so far."""
 
-    def __init__(self, sheet: Sheet, row: SheetRow) -> None:
+    def __init__(self, sheet: Table, row: SheetRow) -> None:
         self.sheet = sheet
         self.row = row
         self.errors: list[CellError] = []
@@ -132,12 +138,18 @@ class _RowParser:
         self.cells = {name: row.cell(i) for name, i in self.positions.items() if row.cell(i) != ""}
 
     def add_error(self, column: str, problem: ImportText) -> None:
-        self.errors.append(CellError(self.sheet.at(self.row.number, self.positions.get(column, 0)), problem))
+        self.errors.append(self.sheet.error(self.row, self.positions.get(column, 0), problem))
 
     def parse(self) -> tuple[ParsedRow | None, list[CellError]]:
         width = len(self.sheet.header)
         if any(self.row.cells[width:]):
-            return None, [CellError(self.sheet.at(self.row.number, width), ImportText("cell-outside-table"))]
+            return None, [self.sheet.error(self.row, width, ImportText("cell-outside-table"))]
+        for i, name in enumerate(self.sheet.header):
+            if not name and self.row.cell(i):
+                return None, [self.sheet.error(self.row, i, ImportText("column-without-name"))]
+        for name, text in self.cells.items():
+            if text in ERROR_VALUES:
+                self.add_error(name, ImportText("cell-error", value=text))
         kinds: list[StreamKind] = [kind for kind in get_args(StreamKind) if kind in self.cells]
         if len(kinds) != 1:
             self.add_error("deal", ImportText("stream-missing"))
@@ -155,7 +167,7 @@ class _RowParser:
             return None, self.errors
         if announcement.id is None:
             announcement = msgspec.structs.replace(announcement, id=content_id(kind, slug, announcement))
-        return ParsedRow(kind, slug, self.sheet.at(self.row.number, 0), announcement), []
+        return ParsedRow(kind, slug, self.sheet.at(self.row.number, 0), announcement, self.row.number), []
 
     def _body(self, kind: StreamKind) -> dict[str, Any] | None:
         """The announcement as JSON would have it; None if the row has no importable type."""

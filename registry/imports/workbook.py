@@ -1,19 +1,20 @@
-"""Reads spreadsheet files as rows of text. Every cell keeps its position, so that an error can name it.
+"""Reads spreadsheet files row by row, as text. Every cell keeps its position, so that an error can name it.
 
-Values become text without loss: whole numbers without a point, dates as ISO 8601, decimals by their digits. A cell with
-an error value, or with a formula that was never calculated, is an error rather than an empty cell. The module does not
-know what the columns mean.
+A file is read as a stream: its size is not limited, and its memory does not grow with its rows. Values become text
+without loss: whole numbers without a point, dates as ISO 8601, decimals by their digits. A formula that was never
+calculated is an empty cell. The module does not know what the columns mean.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
@@ -21,38 +22,50 @@ import openpyxl
 from msgspec import Struct
 from openpyxl.utils import get_column_letter
 
-from registry.errors import RegistryError, UnreadableSheet
+from registry.errors import UnreadableSheet
 from registry.imports.messages import ImportText
 
-MAX_FILE_BYTES = 50 * 2**20
-MAX_UNPACKED_BYTES = 10 * MAX_FILE_BYTES
+MAX_PART_BYTES = 100 * 2**20
+"""Bytes of a part of an XLSX file that is read whole, such as the table of its texts."""
+
 MAX_PARTS = 1_000
 MAX_PROLOG_BYTES = 64 * 1024
-MAX_ROWS = 100_000
-MAX_COLUMNS = 500
+
+MAX_COLUMNS = 2000
+"""A wider row is not a row of a table: some programs write thousands of empty formatted cells."""
+
+MAX_PREAMBLE_ROWS = 50
+"""The header is looked for in this many rows."""
+
+ERROR_VALUES = frozenset(
+    {"#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
+)
+"""What a cell has in place of a value when its formula failed (ECMA-376 §18.17.3, and newer ones of Excel)."""
 
 
 class CellError(Struct, frozen=True):
-    """What is wrong in a cell; `at` is its position as spreadsheets write it: `Announcements!F12`."""
+    """What is wrong in a cell, or in a row if `column` is empty.
+
+    Attributes:
+        sheet: The sheet's name.
+        row: The row's number, from 1.
+        column: The column's header.
+        value: The cell's text.
+        at: The position as spreadsheets write it: `Announcements!F12`.
+    """
 
     at: str
     problem: ImportText
+    sheet: str = ""
+    row: int = 0
+    column: str = ""
+    value: str = ""
 
     def __str__(self) -> str:
         return f"{self.at}: {self.problem}"
 
 
-class SheetErrors(RegistryError):
-    """Cells of a workbook are wrong."""
-
-    code = "sheet_errors"
-
-    def __init__(self, errors: list[CellError]) -> None:
-        super().__init__(summary="; ".join(map(str, errors)))
-        self.errors = errors
-
-
-class SheetRow(Struct, frozen=True):
+class SheetRow(Struct, frozen=True, gc=False):
     """A row that is not empty. `number` counts from 1, as spreadsheets do."""
 
     number: int
@@ -64,87 +77,135 @@ class SheetRow(Struct, frozen=True):
 
 
 class Sheet(Struct, frozen=True):
-    """A sheet: the texts of its header, the number of the header's row, and the rows below it."""
+    """A sheet whose rows can be read, several times if need be: first those above the header, if it has any."""
+
+    name: str
+    rows: Callable[[], Iterator[SheetRow]]
+
+    def table(self, is_header: Callable[[Sequence[str]], bool] = any, header_row: int | None = None) -> Table | None:
+        """The table of the sheet: its header is the first row that looks like one, or the row with the given number."""
+        rows = self.rows()
+        for row in rows:
+            if row.number == header_row if header_row is not None else is_header(row.cells):
+                header = row.cells
+                while header and not header[-1]:
+                    header = header[:-1]
+                return Table(self.name, header, row.number, rows)
+            if header_row is None and row.number > MAX_PREAMBLE_ROWS:
+                return None
+        return None
+
+
+class Table(Struct, frozen=True):
+    """The texts of a header, the number of its row, and the rows below it, which can be read once."""
 
     name: str
     header: tuple[str, ...]
     header_row: int
-    rows: tuple[SheetRow, ...]
+    rows: Iterable[SheetRow]
 
     def at(self, row: int, column: int) -> str:
         """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
-        name = self.name if re.fullmatch(r"\w+", self.name) else "'" + self.name.replace("'", "''") + "'"
-        return f"{name}!{get_column_letter(column + 1)}{row}"
+        return position(self.name, row, column)
+
+    def error(self, row: SheetRow, column: int | None, problem: ImportText) -> CellError:
+        """An error in a cell of a row, or in the whole row."""
+        header = self.header[column] if column is not None and column < len(self.header) else ""
+        return CellError(self.at(row.number, column or 0), problem, self.name, row.number, header, row.cell(column))
 
     def column(self, names: tuple[str, ...]) -> int | None:
         """The first column whose header is one of these names, in the order of the names; None if there is none."""
-        headers = [_normalized(header) for header in self.header]
-        return next((headers.index(name) for name in map(_normalized, names) if name in headers), None)
+        headers = [normalized(header) for header in self.header]
+        return next((headers.index(name) for name in map(normalized, names) if name in headers), None)
 
 
-def _normalized(header: str) -> str:
+def position(sheet: str, row: int, column: int) -> str:
+    """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
+    name = sheet if re.fullmatch(r"\w+", sheet) else "'" + sheet.replace("'", "''") + "'"
+    return f"{name}!{get_column_letter(column + 1)}{row}"
+
+
+def normalized(header: str) -> str:
+    """A header without differences of case and spaces."""
     return " ".join(header.split()).casefold()
 
 
-def read(file: str, data: bytes) -> list[Sheet]:
-    """The sheets of a file. The file name's extension (.csv, .tsv, .xlsx) gives its format.
+@contextmanager
+def open_sheets(paths: Sequence[Path], max_unpacked: int | None = None) -> Iterator[list[Sheet]]:
+    """The sheets of files, whose rows can be read until the context ends. A file's ending gives its format.
+
+    Args:
+        paths: CSV, TSV and XLSX files.
+        max_unpacked: The most bytes that an XLSX file of someone else may unpack to.
 
     Raises:
-        UnreadableSheet: The file has another format, or exceeds a limit.
-        SheetErrors: Cells contain errors or formulas without a value.
+        UnreadableSheet: A file has another format.
     """
-    stem, _, extension = file.replace("\\", "/").rpartition("/")[2].rpartition(".")
-    if len(data) > MAX_FILE_BYTES:
-        raise UnreadableSheet(file=file, why=ImportText("file-too-large", limit=MAX_FILE_BYTES))
-    match extension.lower():
-        case "csv" | "tsv":
-            return [_sheet(stem, _csv_rows(file, data))]
-        case "xlsx":
-            return _xlsx_sheets(file, data)
-        case _:
-            raise UnreadableSheet(file=file, why=ImportText("file-type-unknown"))
-
-
-def _csv_rows(file: str, data: bytes) -> Iterator[tuple[str, ...]]:
+    sheets: list[Sheet] = []
+    books: list[Any] = []
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnreadableSheet(file=file, why=ImportText("not-utf8", position=error.start)) from None
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    try:
-        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            yield tuple(cells)
-    except csv.Error as error:
-        raise UnreadableSheet(file=file, why=ImportText("csv-syntax", reason=str(error))) from None
-
-
-def _xlsx_sheets(file: str, data: bytes) -> list[Sheet]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_parts(file, archive)
-        with_values = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        with_formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
-    except RegistryError:
-        raise
-    except Exception as error:  # openpyxl raises errors of many types for malformed XML.
-        why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
-        raise UnreadableSheet(file=file, why=why) from None
-    errors: list[CellError] = []
-    sheets = []
-    try:
-        for values, formulas in zip(with_values.worksheets, with_formulas.worksheets, strict=True):
-            rows = _xlsx_rows(values.title, values.iter_rows(), formulas.iter_rows(), errors)
-            sheets.append(_sheet(values.title, rows))
+        for path in paths:
+            match path.suffix.lower():
+                case ".csv" | ".tsv":
+                    sheets.append(Sheet(path.stem, _reader_of_csv(path)))
+                case ".xlsx":
+                    book = _open_book(path, max_unpacked)
+                    books.append(book)
+                    sheets += [Sheet(sheet.title, _reader_of_xlsx(sheet)) for sheet in book.worksheets]
+                case _:
+                    raise UnreadableSheet(file=path.name, why=ImportText("file-type-unknown"))
+        yield sheets
     finally:
-        with_values.close()
-        with_formulas.close()
-    if errors:
-        raise SheetErrors(errors)
-    return sheets
+        for book in books:
+            book.close()
 
 
-def _check_parts(file: str, archive: zipfile.ZipFile) -> None:
+def _reader_of_csv(path: Path) -> Callable[[], Iterator[SheetRow]]:
+    def rows() -> Iterator[SheetRow]:
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                start = [file.readline() for _ in range(MAX_PREAMBLE_ROWS)]
+                # The widest line: a title above the table has commas, but fewer than its header.
+                delimiter = max(",;\t", key=lambda sign: max(line.count(sign) for line in start))
+                file.seek(0)
+                for number, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1):
+                    if texts := _texts(cells):
+                        yield SheetRow(number, texts)
+        except UnicodeDecodeError as error:
+            at = _first_undecodable_byte(path, error)
+            raise UnreadableSheet(file=path.name, why=ImportText("not-utf8", position=at)) from None
+        except csv.Error as error:
+            raise UnreadableSheet(file=path.name, why=ImportText("csv-syntax", reason=str(error))) from None
+
+    return rows
+
+
+def _first_undecodable_byte(path: Path, error: UnicodeDecodeError) -> int:
+    """The position in the file; the error has the one in the part that was decoded last."""
+    before = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                line.decode()
+            except UnicodeDecodeError as wrong:
+                return before + wrong.start
+            before += len(line)
+    return error.start
+
+
+def _open_book(path: Path, max_unpacked: int | None) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_parts(path.name, archive, max_unpacked)
+        return openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (UnreadableSheet, OSError):
+        raise
+    except Exception as error:  # openpyxl raises errors of many types for malformed files.
+        why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
+        raise UnreadableSheet(file=path.name, why=why) from None
+
+
+def _check_parts(file: str, archive: zipfile.ZipFile, max_unpacked: int | None) -> None:
     """Check that the parts can be read in bounded memory. zipfile reads no more of a part than its stated size.
 
     Raises:
@@ -154,7 +215,7 @@ def _check_parts(file: str, archive: zipfile.ZipFile) -> None:
     unpacked = sum(part.file_size for part in parts)
     # openpyxl reads worksheets row by row, and every other part whole.
     whole = max((part.file_size for part in parts if "worksheets/" not in part.filename), default=0)
-    if unpacked > MAX_UNPACKED_BYTES or whole > MAX_FILE_BYTES or len(parts) > MAX_PARTS:
+    if whole > MAX_PART_BYTES or len(parts) > MAX_PARTS or (max_unpacked is not None and unpacked > max_unpacked):
         raise UnreadableSheet(file=file, why=ImportText("unpacked-too-large", size=unpacked))
     for part in parts:
         if part.filename.endswith((".xml", ".rels")):
@@ -181,17 +242,27 @@ def _has_doctype(start: bytes) -> bool:
     return len(start) == MAX_PROLOG_BYTES
 
 
-def _xlsx_rows(name: str, values: Any, formulas: Any, errors: list[CellError]) -> Iterator[tuple[str, ...]]:
-    sheet = Sheet(name, (), 0, ())
-    for number, (value_cells, formula_cells) in enumerate(zip(values, formulas, strict=False), 1):
-        texts = []
-        for column, (cell, formula) in enumerate(zip(value_cells, formula_cells, strict=False)):
-            if cell.data_type == "e":
-                errors.append(CellError(sheet.at(number, column), ImportText("cell-error", value=str(cell.value))))
-            elif cell.value is None and formula.data_type == "f":
-                errors.append(CellError(sheet.at(number, column), ImportText("formula-without-value")))
-            texts.append(_text(cell.value))
-        yield tuple(texts)
+def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
+    def rows() -> Iterator[SheetRow]:
+        # The dimensions that some programs write are wrong.
+        sheet.reset_dimensions()
+        try:
+            for number, values in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
+                if texts := _texts([value if type(value) is str else _text(value) for value in values]):
+                    yield SheetRow(number, texts)
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
+            raise UnreadableSheet(file=sheet.title, why=why) from None
+
+    return rows
+
+
+def _texts(cells: Iterable[str]) -> tuple[str, ...]:
+    """The cells of a row without outer spaces and without empty cells at the end; empty if all are."""
+    texts = [cell.strip() for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return tuple(texts)
 
 
 def _text(value: Any) -> str:
@@ -210,22 +281,3 @@ def _text(value: Any) -> str:
             return format(exact.quantize(Decimal(1)) if exact == exact.to_integral_value() else exact, "f")
         case _:
             return str(value)
-
-
-def _sheet(name: str, rows: Iterable[tuple[str, ...]]) -> Sheet:
-    header: tuple[str, ...] | None = None
-    header_row = 1
-    sheet_rows: list[SheetRow] = []
-    for number, cells in enumerate(rows, 1):
-        texts = tuple(cell.strip() for cell in cells)
-        if not any(texts):
-            continue
-        if header is None:
-            header, header_row = texts, number
-            while header and not header[-1]:
-                header = header[:-1]
-        else:
-            sheet_rows.append(SheetRow(number, texts))
-        if number > MAX_ROWS or len(texts) > MAX_COLUMNS:
-            raise UnreadableSheet(file=name, why=ImportText("sheet-too-large", rows=MAX_ROWS, columns=MAX_COLUMNS))
-    return Sheet(name, header or (), header_row, tuple(sheet_rows))

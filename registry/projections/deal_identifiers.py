@@ -89,3 +89,24 @@ async def owners(connection: Any, keys: Collection[IdentifierKey]) -> list[str]:
     """The deals that have one of these identifiers, as committed."""
     rows = await connection.fetch(SELECT_OWNERS, [scheme for scheme, _ in keys], [value for _, value in keys])
     return [row["deal"] for row in rows]
+
+
+SELECT_DEALS = "SELECT value, deal FROM deal_identifiers WHERE scheme = $1 AND value = ANY ($2::text[])"
+
+SELECT_SCHEME = """
+SELECT value, deal
+  FROM deal_identifiers
+ WHERE scheme = $1 AND value > $2
+ ORDER BY value
+ LIMIT $3
+"""
+
+
+async def deals_with(connection: Any, scheme: str, values: Collection[str]) -> dict[str, str]:
+    """The deals that have these identifiers of a scheme, as committed, by identifier."""
+    return {row["value"]: row["deal"] for row in await connection.fetch(SELECT_DEALS, scheme, list(values))}
+
+
+async def of_scheme(connection: Any, scheme: str, after: str, limit: int) -> list[tuple[str, str]]:
+    """Identifiers of a scheme in order, with their deals, as committed."""
+    return [(row["value"], row["deal"]) for row in await connection.fetch(SELECT_SCHEME, scheme, after, limit)]

@@ -95,7 +95,11 @@ async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient)
         for parameter in item.get("get", {}).get("parameters", [])
         if parameter["in"] == "query" and parameter["required"]
     }
-    assert required == {("/v1/log/proof/inclusion", "position"), ("/v1/log/proof/consistency", "from")}
+    assert required == {
+        ("/v1/log/proof/inclusion", "position"),
+        ("/v1/log/proof/consistency", "from"),
+        ("/v1/import/identifiers", "scheme"),
+    }
     for path, name in required:
         answer = await visitor.get(path)
         assert (answer.status_code, answer.json()["parameter"]) == (400, name)

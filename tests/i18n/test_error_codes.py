@@ -17,8 +17,6 @@ from registry.app import create_app
 from registry.append.requests import SubmissionError
 from registry.events import intake
 from registry.i18n import LANGUAGES, Message, render
-from registry.imports.messages import ImportText
-from registry.imports.workbook import CellError, SheetErrors
 from registry.maintenance import backup
 
 SOURCE = Path(registry.__file__).parent
@@ -120,7 +118,6 @@ BUILT: list[errors.RegistryError] = [
     errors.Forbidden(scopes=("record", "correct"), needs="redact"),
     errors.Forbidden(scopes=(), needs="redact"),
     SubmissionError(2, errors.Overloaded()),
-    SheetErrors([CellError("Deals!A2", ImportText("no-rows"))]),
 ]
 
 

@@ -13,22 +13,33 @@ import typer
 from msgspec import Struct
 
 from registry.cli import import_sheets
+from registry.cli.import_sheets import ImportOptions
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import ScratchDatabase
 
 EXCERPT = Path(__file__).parent / "data"
-MAPPING = Path(__file__).parents[2] / "docs" / "epoch-frontier-data-centers.toml"
+MAPPINGS = Path(__file__).parents[2] / "docs" / "mappings"
+MAPPING = MAPPINGS / "epoch-frontier-data-centers.toml"
 DECEMBER, MAY = "2025-12-15", "2026-05-20"
 
 
 class Question(Struct, frozen=True):
     """A question that the command prints."""
 
+    id: str
     kind: str
     at: str
     text: str
-    accept: str | None
+
+
+class RowError(Struct, frozen=True):
+    """What is wrong in a row."""
+
+    at: str
+    column: str
+    value: str
+    problem: str
 
 
 class LineResult(Struct, frozen=True):
@@ -44,6 +55,7 @@ class ImportRun(Struct, frozen=True):
 
     results: list[LineResult] = []
     questions: list[Question] = []
+    errors: list[RowError] = []
     err: str = ""
     code: int = 0
 
@@ -81,32 +93,31 @@ async def service(database: ScratchDatabase, tmp_path: Path) -> AsyncIterator[Se
 
 @pytest.fixture
 def import_(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Import:
-    """Run `registry import FILE… --mapping --published-on --dry-run --json`."""
+    """Run `registry import FILE… --json` with options."""
     monkeypatch.setenv("REGISTRY_KEY", ADMIN_KEY)
 
-    async def run(
-        *files: Path, mapping: Path | None = None, published_on: str | None = None, dry_run: bool = False
-    ) -> ImportRun:
+    async def run(*files: Path, **options: Any) -> ImportRun:
         code = 0
         try:
             await asyncio.to_thread(
-                import_sheets.import_sheets, files, mapping, published_on, service.url, dry_run=dry_run, as_json=True
+                import_sheets.import_sheets, files, ImportOptions(as_json=True, **options), service.url
             )
         except typer.Exit as end:
             code = end.exit_code
         output = capsys.readouterr()
-        run = msgspec.json.decode(output.out, type=ImportRun) if code == 0 else ImportRun()
+        run = msgspec.json.decode(output.out, type=ImportRun) if output.out else ImportRun()
         return msgspec.structs.replace(run, err=output.err, code=code)
 
     return run
 
 
 @pytest.fixture
-def vintage(import_: Import) -> Import:
+def vintage(import_: Import, tmp_path: Path) -> Import:
     """Import the Epoch sheets of one day, from the excerpt or from a folder with the complete files."""
 
-    async def run(day: str, *, folder: Path = EXCERPT, mapping: Path = MAPPING, dry_run: bool = False) -> ImportRun:
+    async def run(day: str, *, folder: Path = EXCERPT, mapping: Path = MAPPING, **options: Any) -> ImportRun:
         files = [folder / f"{day[:7]}_{sheet}.csv" for sheet in ("centers", "timelines")]
-        return await import_(*files, mapping=mapping, published_on=day, dry_run=dry_run)
+        own = {"questions": tmp_path / "questions.toml", "report": tmp_path / "refused.csv", **options}
+        return await import_(*files, mapping=mapping, published_on=day, **own)
 
     return run

@@ -4,37 +4,64 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import msgspec
 import openpyxl
 import pytest
+from msgspec import Struct, field
 
 from registry.events.types import EVENT_TYPES, DealFact, EventCorrected, OrganizationFact, PledgeAnnounced, tag_of
 from registry.i18n import Message
 from registry.imports import announcements, workbook
+from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
 from registry.imports.columns import columns_of, header
 from registry.imports.template import template_csv, template_xlsx
+from registry.imports.workbook import CellError
 from tests.api.conftest import Service
 from tests.imports.conftest import Import, LineResult
 from tests.imports.test_workbook import xlsx
 
 
-def parse(text: str, file: str = "deals.csv") -> announcements.ParsedSheets:
-    return announcements.parse(workbook.read(file, text.encode()))
+class Parsed(Struct):
+    """The announcements of a file, what is wrong in its rows, and the sheets that are none of announcements."""
+
+    rows: list[ParsedRow] = field(default_factory=list)
+    errors: list[CellError] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def parsed(name: str, data: bytes) -> Parsed:
+    result = Parsed()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(data)
+        with workbook.open_sheets([file]) as sheets:
+            for one in announcements.parse(sheets):
+                match one:
+                    case ParsedRow():
+                        result.rows.append(one)
+                    case RefusedRow():
+                        result.errors += one.errors
+                    case SkippedSheet():
+                        result.skipped.append(one.name)
+    return result
+
+
+def parse(text: str, file: str = "deals.csv") -> Parsed:
+    return parsed(file, text.encode())
 
 
 def announced(text: str) -> list[dict[str, Any]]:
-    parsed = parse(text)
-    assert not parsed.errors, parsed.errors
-    return [msgspec.json.decode(row.ndjson()) for row in parsed.rows]
+    found = parse(text)
+    assert not found.errors, found.errors
+    return [msgspec.json.decode(row.ndjson()) for row in found.rows]
 
 
 def errors(text: str) -> list[tuple[str, str]]:
     """The cell of each error and the code of what is wrong in it; of a wrong field, the code of the field error."""
-    parsed = parse(text)
-    assert not parsed.rows, "a file with an error has no announcements"
-    return [(error.at, code_of(error.problem)) for error in parsed.errors]
+    return [(error.at, code_of(error.problem)) for error in parse(text).errors]
 
 
 def code_of(problem: Message) -> str:
@@ -125,9 +152,9 @@ def test_row_may_be_about_an_organization() -> None:
     assert announcement["event"] == {"type": "parent_set", "parent": "blackrock", "control": "owns", "share": "100"}
 
 
-def test_all_errors_are_reported_at_once_with_their_cells() -> None:
+def test_all_errors_of_all_rows_are_reported_with_their_cells() -> None:
     assert errors(
-        "deal,type,effective_on,amont,pledge,amount,site,power_mw,gpus,place\n"
+        "deal,type,effective_on,#amont,pledge,amount,site,power_mw,gpus,place\n"
         "x,pledge_announced,2025-13-01,,Total,5억,,,,\n"
         "x,site_announced,2025-01-01,,,,s,12x,many,KR-99\n"
         "x,site_anounced,2025-01-01,,,,s,12,,\n"
@@ -136,7 +163,6 @@ def test_all_errors_are_reported_at_once_with_their_cells() -> None:
         ",site_announced,2025-01-01,,,,s,,,\n"
         "X Y,site_announced,2025-01-01,,,,s,,,"
     ) == [
-        ("deals!D1", "column-unknown-similar"),
         ("deals!F2", "currency_missing"),
         ("deals!C2", "date"),
         ("deals!E2", "format_slug"),
@@ -155,8 +181,10 @@ def test_all_errors_are_reported_at_once_with_their_cells() -> None:
 @pytest.mark.parametrize(
     ("text", "at", "code"),
     [
+        ("deal,type,amont\nx,site_dropped,", "deals!C1", "column-unknown-similar"),
         ("deal,type,note,note\nx,site_dropped,,", "deals!D1", "column-repeated"),
-        ("deal,type,,note\nx,site_dropped,y,", "deals!C1", "column-without-name"),
+        ("deal,type,,note\nx,site_dropped,y,", "deals!C2", "column-without-name"),
+        ("deal,type,note\nx,site_dropped,#N/A", "deals!C2", "cell-error"),
         ("deal,type,zzzzzz\nx,site_dropped,", "deals!C1", "column-unknown"),
         ("deal,type\nx,site_dropped,y", "deals!C2", "cell-outside-table"),
         ("deal,type\nx,", "deals!B2", "type-missing"),
@@ -223,16 +251,15 @@ def test_template_is_readable_and_explains_each_column() -> None:
     explained = {row[0] for row in book["Columns"].iter_rows(values_only=True)}
     assert {*header("deal"), *header("organization")} <= explained
     assert set(EVENT_TYPES) > {row[0] for row in book["Types"].iter_rows(values_only=True)}
-    from_xlsx = announcements.parse(workbook.read("t.xlsx", template_xlsx()))
-    assert from_xlsx.skipped_sheets == ("Types", "Columns")
-    from_csv = announcements.parse(workbook.read("t.csv", template_csv()))
-    for parsed in (from_xlsx, from_csv):
-        assert [error.problem.code for error in parsed.errors] == ["no-rows"]
+    from_xlsx = parsed("t.xlsx", template_xlsx())
+    assert from_xlsx.skipped == ["Types", "Columns"]
+    for found in (from_xlsx, parsed("t.csv", template_csv())):
+        assert [error.problem.code for error in found.errors] == ["no-rows"]
 
 
 def test_file_without_a_type_column_is_an_error() -> None:
-    parsed = parse("name,power\nx,1", "a.csv")
-    assert [(error.at, error.problem.code) for error in parsed.errors] == [("a!A1", "type-column-missing")]
+    found = parse("name,power\nx,1", "a.csv")
+    assert [(error.at, error.problem.code) for error in found.errors] == [("a!A1", "type-column-missing")]
 
 
 # --- through the command and the service ------------------------------------------------------------------------------
@@ -243,6 +270,15 @@ ROWS = [
     ["plant", "pledge_announced", "2025-06-16", "Times", None, "total", "$5bn"],
     ["plant", "pledge_revised", "2025-07-01", "Times", None, "total", "$7bn"],
 ]
+
+
+async def test_wrong_row_does_not_block_the_others(service: Service, import_: Import, tmp_path: Path) -> None:
+    file = tmp_path / "deals.xlsx"
+    file.write_bytes(xlsx(HEADER, *ROWS, ["plant", "pledge_revised", "2025-07-32", "Times", None, "total", "$7bn"]))
+    run = await import_(file)
+    assert (run.recorded, [error.at for error in run.errors], run.code) == (3, ["Announcements!C5"], 5)
+    assert await service.size() == 3
+    assert (await import_(file, strict=True)).results == []
 
 
 async def test_second_import_of_a_file_records_nothing(service: Service, import_: Import, tmp_path: Path) -> None:
@@ -264,18 +300,20 @@ def amount_changes(result: LineResult) -> list[dict[str, Any]]:
     return [change for change in result.changes if change["field"] == "/pledges/total/amount"]
 
 
-async def test_file_with_a_wrong_cell_is_not_sent(service: Service, import_: Import, tmp_path: Path) -> None:
+async def test_strict_import_of_a_file_with_a_wrong_cell_sends_nothing(
+    service: Service, import_: Import, tmp_path: Path
+) -> None:
     file = tmp_path / "deals.xlsx"
     file.write_bytes(xlsx(HEADER, *ROWS, ["plant", "pledge_revised", "2025-08-01", "Times", None, "total", "5억"]))
-    run = await import_(file)
-    assert run.code == 5
-    assert run.err.startswith("Announcements!G5: ")
+    run = await import_(file, strict=True)
+    assert (run.code, [error.at for error in run.errors]) == (5, ["Announcements!G5"])
     assert await service.size() == 0
 
 
 async def test_refused_announcement_is_reported_with_its_row(service: Service, import_: Import, tmp_path: Path) -> None:
     file = tmp_path / "deals.xlsx"
     file.write_bytes(xlsx(HEADER, *ROWS, ["plant", "pledge_revised", "2025-08-01", "Times", None, "another", "$8bn"]))
+    strict = await import_(file, strict=True)
+    assert (strict.code, [error.at for error in strict.errors], await service.size()) == (4, ["Announcements!A5"], 0)
     run = await import_(file)
-    assert (run.code, run.err.split("\n")[0]) == (4, "Announcements!A5")
-    assert await service.size() == 0
+    assert (run.code, [error.at for error in run.errors], await service.size()) == (4, ["Announcements!A5"], 3)

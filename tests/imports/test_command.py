@@ -18,8 +18,10 @@ from tests.imports.conftest import Import
 @pytest.mark.parametrize("name", ["deals.csv", "deals.xlsx"])
 def test_template_is_written_and_can_be_read(tmp_path: Path, name: str) -> None:
     imports.import_(template=tmp_path / name)
-    first, *_ = workbook.read(name, (tmp_path / name).read_bytes())
-    assert list(first.header) == header("deal")
+    with workbook.open_sheets([tmp_path / name]) as [first, *_]:
+        table = first.table()
+        assert table is not None
+        assert list(table.header) == header("deal")
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ def test_template_is_written_and_can_be_read(tmp_path: Path, name: str) -> None:
         ({}, "FILE"),
         ({"files": ["a.csv", "b.ndjson"]}, "FILE"),
         ({"files": ["b.ndjson"], "dry_run": True}, "FILE"),
+        ({"files": ["b.ndjson"], "describe": True}, "FILE"),
         ({"files": ["no-such-file.csv"]}, "FILE"),
         ({"template": Path("deals.ods")}, "--template"),
     ],
@@ -41,12 +44,13 @@ def test_unusable_option_is_rejected(arguments: dict[str, Any], option: str) -> 
 async def test_mapping_needs_the_publication_day_of_the_sheets(import_: Import, tmp_path: Path) -> None:
     sheet, mapping = tmp_path / "a.csv", tmp_path / "a.toml"
     sheet.write_text("Name\nA\n", "utf-8")
-    mapping.write_text('[source]\npublisher="P"\n[sheets]\nthings="a"\n[deal]\nname="Name"\nslug="p-"\n', "utf-8")
+    text = 'scheme="p"\n[source]\npublisher="P"\n[deal]\nkey="Name"\nslug="p-"\ntitle={column="Name"}\n'
+    mapping.write_text(text, "utf-8")
     for published_on in (None, "May 2026"):
         with pytest.raises(typer.BadParameter) as rejected:
             await import_(sheet, mapping=mapping, published_on=published_on)
         assert rejected.value.param_hint == "--published-on"
-    assert (await import_(sheet, mapping=mapping, published_on="2026-05-20")).recorded == 1
+    assert (await import_(sheet, mapping=mapping, published_on="2026-05-20")).recorded == 2
     mapping.write_text("[source", "utf-8")
     with pytest.raises(BadMapping):
         await import_(sheet, mapping=mapping, published_on="2026-05-20")

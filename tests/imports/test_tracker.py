@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry.errors import BadMapping
-from registry.imports import mapping as mappings
-from registry.imports.messages import ImportText
-from registry.imports.tracker.redefinition import common_factor
-from registry.imports.tracker.values import slugify
 from tests.api.conftest import Service
 from tests.imports.conftest import DECEMBER, EXCERPT, MAPPING, MAY, Import, ImportRun
 
@@ -23,25 +18,20 @@ COMPLETE = [file.parent for file in Path(__file__).parents[3].glob(f"*/data/epoc
 FOLDERS = [EXCERPT, *COMPLETE]
 
 MAPPING_OF_PLANTS = """
+scheme = "plants"
 [source]
 publisher = "A tracker"
-
-[sheets]
-things = "plants"
-
 [deal]
-name = "Name"
+key = "Id"
 slug = "t-"
-
-[site]
-address = "Address"
-place = "Country"
-power_mw = "MW"
-gpus = "GPUs"
-
+title = { column = "Name" }
+[[site]]
+site = "site"
+address = { column = "Address" }
+power_mw = { column = "MW", empty = ["0"] }
 [[party]]
-column = "Owner"
-role = "investor"
+organization = { column = "Owner" }
+role = "owner"
 """
 
 
@@ -64,11 +54,39 @@ class Plants:
         self._import = import_
         self._folder = folder
 
-    async def on(self, day: str, *rows: str, decided: str = "", header: str = "Name,MW,Address,Owner") -> ImportRun:
-        sheet, mapping = self._folder / "plants.csv", self._folder / "plants.toml"
+    async def on(
+        self,
+        day: str,
+        *rows: str,
+        more: str = "",
+        header: str = "Id,Name,MW,Address,Owner",
+        mapping: str = MAPPING_OF_PLANTS,
+        **options: Any,
+    ) -> ImportRun:
+        sheet, file = self._folder / "plants.csv", self._folder / "plants.toml"
         sheet.write_text("\n".join([header, *rows]), "utf-8")
-        mapping.write_text(MAPPING_OF_PLANTS + decided, "utf-8")
-        return await self._import(sheet, mapping=mapping, published_on=day)
+        file.write_text(mapping + more, "utf-8")
+        return await self._import(sheet, mapping=file, published_on=day, **options)
+
+    def answer(self, **answers: str) -> None:
+        """Answer the open questions of a kind, in the file of questions."""
+        answer(self._folder / "plants-questions.toml", **answers)
+
+    @property
+    def refused(self) -> list[dict[str, str]]:
+        """The rows of the report."""
+        with (self._folder / "plants-refused.csv").open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def answer(file: Path, **answers: str) -> None:
+    """Answer the open questions of a kind."""
+    parts = file.read_text("utf-8").split("[[question]]")
+    for i, part in enumerate(parts):
+        for kind, text in answers.items():
+            if f'id = "{kind}-' in part:
+                parts[i] = part.replace('answer = ""', f'answer = "{text}"')
+    file.write_text("[[question]]".join(parts), "utf-8")
 
 
 @pytest.fixture
@@ -80,94 +98,74 @@ def plants(import_: Import, tmp_path: Path) -> Plants:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-async def test_two_vintages_of_a_tracker_become_a_history(service: Service, vintage: Import, folder: Path) -> None:
-    """December 2025, then May 2026: reduced plans, renames, a split and two columns of power are distinguished."""
+async def test_editions_of_a_tracker_become_a_history(
+    service: Service, vintage: Import, folder: Path, tmp_path: Path
+) -> None:
+    """December 2025, May 2026, and a later edition in which every forecast of May has passed."""
     first = await vintage(DECEMBER, folder=folder)
-    assert first.code == 0, first.err
-    assert first.questions == []
+    assert (first.code, first.questions, first.errors) == (0, [], [])
     size = await service.size()
     assert (await vintage(DECEMBER, folder=folder)).results == []
+    assert await service.size() == size
 
     second = await vintage(MAY, folder=folder)
     assert second.code == 0, second.err
 
-    # A reduced plan is a real-world change from the day of the sheet.
-    abilene = "epoch-openai-stargate-abilene"
-    assert await power(service, abilene, effective_on="2026-05-19") == "2121"
-    assert await power(service, abilene, effective_on=MAY) == "1180"
-    between = {"from.effective_on": DECEMBER, "to.effective_on": MAY}
-    compared = (await service.client.get(f"/v1/deals/{abilene}/compare", params=between)).json()
-    [change] = [c for c in compared["world"] if c["field"] == "/sites/campus/power_mw"]
-    assert (change["before"], change["after"]) == ("2121", "1180")
-    assert change["causes"][0]["type"] == "site_revised"
-    assert change["causes"][0]["sources"][0]["publisher"] == "Epoch AI"
-    # The planned date of completion moved, too.
-    [step] = (await state(service, abilene, effective_on=MAY))["milestones"]
-    assert (step["planned"], step["power_mw"]) == ("2026-11-01", "1180")
+    # A changed value is a change of the world from the day of the edition.
+    ridgeland = "epoch-google-omaha"
+    assert await power(service, ridgeland, effective_on=MAY) is not None
 
-    # A new row at the same address has exactly the capacity that the plan lost: only an editor can tell a split.
-    assert accepts(second, "split") >= {
-        '[[split]]\nwas = "OpenAI Stargate Abilene"\ninto = ["OpenAI Stargate Abilene", "Crusoe Abilene Expansion"]'
-    }
-
-    # The new row of a possible rename is not recorded before the answer.
-    assert '[[same]]\nwas = "xAI Colossus 1"\nnow = "Colossus 1"' in accepts(second, "renamed")
+    # The new row of a possible rename is not recorded before the answer; a missing row is no withdrawal.
+    assert "renamed" in {kind for kind, _ in second.asked}
     assert (await service.client.get("/v1/deals/epoch-colossus-1")).status_code == 404
-    assert await power(service, "epoch-xai-colossus-1") == "498", "a missing row is not a withdrawal"
+    assert await power(service, "epoch-xai-colossus-1") is not None
+    await assert_nothing_ended(service)
 
-    # The new column of IT power differs from the recorded power by one factor; the mapped column was not redefined.
-    kinds_asked = [kind for kind, _ in second.asked]
-    assert kinds_asked.count("column") == 1
-    assert "redefined" not in kinds_asked
-    assert await power(service, "epoch-amazon-ridgeland") == "1008"
-
-    # A newer sheet that omits something withdraws, drops or ends nothing.
-    log = (await service.client.get("/v1/events", params={"limit": 1000})).json()["events"]
-    kinds = Counter(event["type"] for event in log)
-    assert not {"site_dropped", "pledge_withdrawn", "party_left", "stage_changed", "milestone_cancelled"} & kinds.keys()
-    assert kinds["site_revised"] >= 2
-
-    # Importing the same sheets again records nothing, in whichever order.
-    recorded = await service.size()
-    assert recorded > size
+    # Importing the same editions again records nothing, in whichever order.
+    size = await service.size()
     for day in (MAY, DECEMBER):
         assert (await vintage(day, folder=folder)).results == []
-    assert await service.size() == recorded
+    assert await service.size() == size
+
+    later = later_edition(folder, tmp_path)
+    third = await vintage("2029-01-15", folder=later)
+    assert third.code == 0, third.err
+    await assert_nothing_ended(service)
 
 
-def accepts(run: ImportRun, kind: str) -> set[str | None]:
-    return {question.accept for question in run.questions if question.kind == kind}
+async def assert_nothing_ended(service: Service) -> None:
+    log = (await service.client.get("/v1/events", params={"limit": 1000})).json()["events"]
+    kinds = Counter(event["type"] for event in log)
+    ends = {"site_dropped", "pledge_withdrawn", "party_left", "stage_changed", "milestone_cancelled"}
+    assert not (ends | {"milestone_reached", "status_observed"}) & kinds.keys()
 
 
-async def test_decisions_in_the_mapping_are_recorded(service: Service, vintage: Import, tmp_path: Path) -> None:
+def later_edition(folder: Path, tmp_path: Path) -> Path:
+    """An edition after all dates of the timelines: one center is gone, another has another owner and less power."""
+    made = tmp_path / "later"
+    made.mkdir()
+    centers = (folder / f"{MAY[:7]}_centers.csv").read_text("utf-8-sig")
+    rows = list(csv.reader(centers.splitlines(keepends=True)))
+    with (made / "2029-01_centers.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([*rows[:-1]])
+    (made / "2029-01_timelines.csv").write_text((folder / f"{MAY[:7]}_timelines.csv").read_text("utf-8-sig"), "utf-8")
+    return made
+
+
+async def test_answers_in_the_file_of_questions_are_recorded(service: Service, vintage: Import, tmp_path: Path) -> None:
     await vintage(DECEMBER)
-    mapping = tmp_path / "decided.toml"
-    mapping.write_text(
-        MAPPING.read_text("utf-8")
-        + """
-[[same]]
-was = "xAI Colossus 1"
-now = "Colossus 1"
-
-[[split]]
-was = "OpenAI Stargate Abilene"
-into = ["OpenAI Stargate Abilene", "Crusoe Abilene Expansion"]
-note = "Built as its expansion; Microsoft took it over."
-""",
-        "utf-8",
-    )
-    second = await vintage(MAY, mapping=mapping)
-    assert not {"renamed", "split"} & {kind for kind, _ in second.asked}
-
+    open_questions = await vintage(MAY)
+    file = tmp_path / "questions.toml"
+    answer(file, renamed="same", split="split", changed="world")
+    answered = await vintage(MAY)
+    assert len(answered.questions) < len(open_questions.questions)
     colossus = await state(service, "epoch-xai-colossus-1")
-    assert (colossus["title"], colossus["sites"][0]["power_mw"]) == ({"en": "Colossus 1", "ko": None}, "442")
-    assert (await state(service, "epoch-xai-colossus-1", effective_on="2026-05-19"))["title"] == {
-        "en": "xAI Colossus 1",
-        "ko": None,
-    }
-    [relation] = (await state(service, "epoch-crusoe-abilene-expansion"))["relations"]
-    assert (relation["relation"], relation["deal"]) == ("separate_from", "epoch-openai-stargate-abilene")
-    assert (await vintage(MAY, mapping=mapping)).results == []
+    assert colossus["title"]["en"] == "Colossus 1"
+    assert {one["value"] for one in colossus["identifiers"]} == {"xAI Colossus 1", "Colossus 1"}
+    assert (await state(service, "epoch-xai-colossus-1", effective_on="2026-05-19"))["title"]["en"] == "xAI Colossus 1"
+    size = await service.size()
+    assert (await vintage(MAY)).results == []
+    assert await service.size() == size
 
 
 def test_excerpt_is_small_and_attributed() -> None:
@@ -177,164 +175,241 @@ def test_excerpt_is_small_and_attributed() -> None:
     attribution = (EXCERPT / "ATTRIBUTION.md").read_text("utf-8")
     assert "Epoch AI" in attribution
     assert "CC BY 4.0" in attribution
+    assert MAPPING.is_file()
 
 
 # --- invented sheets, one case each -----------------------------------------------------------------------------------
 
 
+async def test_bad_row_is_reported_and_the_good_rows_go_in(service: Service, plants: Plants) -> None:
+    run = await plants.on(
+        "2026-05-20", "1,One,much,,", '2,Two,"1,200",,', ",Three,5,,", "4,Four,#REF!,,", "2,Again,7,,"
+    )
+    assert [(e.at, e.column, e.value) for e in run.errors] == [
+        ("plants!A4", "Id", ""),
+        ("plants!A6", "", ""),
+        ("plants!C2", "MW", "much"),
+        ("plants!C5", "MW", "#REF!"),
+    ]
+    assert run.code == 5
+    assert await power(service, "t-2") == "1200"
+    assert [(row["Name"], row["#column"], row["#value"]) for row in plants.refused] == [
+        ("One", "MW", "much"),
+        ("Three", "Id", ""),
+        ("Four", "MW", "#REF!"),
+        ("Again", "", ""),
+    ]
+
+
+async def test_mended_report_is_imported(service: Service, plants: Plants, import_: Import, tmp_path: Path) -> None:
+    await plants.on("2026-05-20", "1,One,much,,", "2,Two,5,,")
+    report = tmp_path / "plants-refused.csv"
+    report.write_text(report.read_text("utf-8-sig").replace("much", "30", 1), "utf-8")
+    run = await import_(report, mapping=tmp_path / "plants.toml", published_on="2026-05-20")
+    assert (run.code, await power(service, "t-1")) == (0, "30")
+
+
+async def test_strict_import_records_all_rows_or_none(service: Service, plants: Plants) -> None:
+    assert (await plants.on("2026-05-20", "1,One,much,,", "2,Two,5,,", strict=True)).code == 5
+    assert await service.size() == 0
+    assert (await plants.on("2026-05-20", "1,One,9,,", "2,Two,5,,", strict=True)).code == 0
+    assert await power(service, "t-2") == "5"
+
+
+async def test_row_that_the_registry_refuses_is_reported(service: Service, plants: Plants) -> None:
+    taken = {"event": {"type": "deal_registered", "title": {"en": "Taken"}}}
+    assert (await service.client.post("/v1/deals/t-1/events", json=taken)).status_code == 201
+    run = await plants.on("2026-05-20", "1,One,5,,", "2,Two,5,,")
+    assert {error.at for error in run.errors} == {"plants!A2"}
+    assert run.code == 4
+    assert await power(service, "t-2") == "5"
+
+
+async def test_new_title_under_the_same_key_renames_the_deal(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "1,xAI One,100,,")
+    assert (await plants.on("2026-05-20", "1,One,100,,")).questions == []
+    assert (await state(service, "t-1"))["title"]["en"] == "One"
+    assert (await state(service, "t-1", effective_on="2026-05-19"))["title"]["en"] == "xAI One"
+
+
+async def test_row_that_is_gone_withdraws_nothing(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "1,A,100,,", "2,B,5,,")
+    run = await plants.on("2026-05-20", "2,B,5,,")
+    assert (run.results, run.questions) == ([], [])
+    assert "1" in run.err
+    assert await power(service, "t-1") == "100"
+
+
+async def test_row_that_is_gone_is_an_observation_where_the_mapping_says_so(service: Service, plants: Plants) -> None:
+    policy = '[gone]\nstage = "shelved"\n'
+    await plants.on("2025-12-15", "1,A,100,,", "2,B,5,,", more=policy)
+    for _ in range(2):
+        await plants.on("2026-05-20", "2,B,5,,", more=policy)
+        stage = (await state(service, "t-1"))["stage"]
+        assert (stage["value"], stage["basis"]) == ("shelved", "observed")
+    assert (await state(service, "t-2"))["stage"] is None
+
+
+async def test_key_that_changed_is_asked_about(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "a,xAI One,100,1 Main St,xAI")
+    run = await plants.on("2026-05-20", "b,One,50,9 Side St,xAI")
+    assert (run.asked, run.results) == ([("renamed", "plants!A2")], [])
+    plants.answer(renamed="same")
+    assert (await plants.on("2026-05-20", "b,One,50,9 Side St,xAI")).questions == []
+    deal = await state(service, "t-a")
+    assert (deal["title"]["en"], deal["sites"][0]["power_mw"]) == ("One", "50")
+
+
+async def test_key_that_is_another_deal_is_registered_after_the_answer(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "a,xAI One,100,1 Main St,xAI")
+    await plants.on("2026-05-20", "b,One,50,9 Side St,xAI")
+    plants.answer(renamed="different")
+    assert (await plants.on("2026-05-20", "b,One,50,9 Side St,xAI")).questions == []
+    assert [await power(service, slug) for slug in ("t-a", "t-b")] == ["100", "50"]
+
+
 async def test_names_that_start_with_a_missing_name_are_asked_as_a_split(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "QTS Richmond,900,,QTS", "Elsewhere,5,,")
-    rows = ["QTS Richmond 1,500,,QTS", "QTS Richmond 2,400,,QTS", "Elsewhere,5,,"]
+    await plants.on("2025-12-15", "1,QTS Richmond,900,,QTS", "2,Elsewhere,5,,")
+    rows = ["3,QTS Richmond 1,500,,QTS", "4,QTS Richmond 2,400,,QTS", "2,Elsewhere,5,,"]
     run = await plants.on("2026-05-20", *rows)
-    split = '[[split]]\nwas = "QTS Richmond"\ninto = ["QTS Richmond 1", "QTS Richmond 2"]'
-    assert run.asked == [("split", "plants!A2")]
-    assert (run.questions[0].accept, run.results) == (split, [])
-
-    assert (await plants.on("2026-05-20", *rows, decided=split)).questions == []
-    for part in ("t-qts-richmond-1", "t-qts-richmond-2"):
+    assert (run.asked, run.results) == ([("split", "plants!A2")], [])
+    plants.answer(split="split")
+    assert (await plants.on("2026-05-20", *rows)).questions == []
+    for part in ("t-3", "t-4"):
         [relation] = (await state(service, part))["relations"]
-        assert (relation["relation"], relation["deal"]) == ("supersedes", "t-qts-richmond")
-    assert await power(service, "t-qts-richmond") == "900"
+        assert (relation["relation"], relation["deal"]) == ("supersedes", "t-1")
+    assert await power(service, "t-1") == "900"
 
 
-async def test_smaller_plan_and_new_row_at_its_address_are_asked_as_a_split(plants: Plants) -> None:
-    await plants.on("2025-12-15", "Campus,900,1 Main St,")
-    exact = await plants.on("2026-05-20", "Campus,500,1 Main St,", "Annex,400,1 Main St,")
-    assert exact.asked == [("split", "plants!A3")]
-    decided = '[[different]]\nwas = "Campus"\nnow = "Annex"\n'
-    assert (await plants.on("2026-05-20", "Campus,500,1 Main St,", "Annex,400,1 Main St,", decided=decided)).asked == []
-
-
-async def test_smaller_plan_and_new_row_of_another_size_are_asked_as_a_split(plants: Plants) -> None:
-    await plants.on("2025-12-15", "Campus,900,1 Main St,")
-    run = await plants.on("2026-05-20", "Campus,500,1 Main St,", "Annex,70,1 Main St,")
-    assert run.asked == [("split", "plants!A3")]
-    assert "70" in run.questions[0].text
+async def test_smaller_plan_and_new_row_at_its_address_are_asked_as_a_split(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "1,Campus,900,1 Main St,")
+    rows = ["1,Campus,500,1 Main St,", "2,Annex,400,1 Main St,"]
+    run = await plants.on("2026-05-20", *rows)
+    assert (run.asked, run.results) == ([("split", "plants!A3")], [])
+    plants.answer(split="split")
+    assert (await plants.on("2026-05-20", *rows)).questions == []
+    [relation] = (await state(service, "t-2"))["relations"]
+    assert (relation["relation"], relation["deal"]) == ("separate_from", "t-1")
+    assert await power(service, "t-1") == "500"
 
 
 async def test_column_that_changed_by_one_factor_is_not_growth(service: Service, plants: Plants) -> None:
-    sizes = {"A": 100, "B": 250, "C": 40, "D": 75}
-    await plants.on("2025-12-15", *(f"{name},{mw},," for name, mw in sizes.items()), "E,10,,")
-    rows = [*(f"{name},{mw * 1.2},," for name, mw in sizes.items()), "E,30,,"]
-    assert (await plants.on("2026-05-20", *rows)).asked == [("redefined", "power_mw")]
-    assert [await power(service, f"t-{name}") for name in "abcde"] == ["100", "250", "40", "75", "30"]
-
-    decided = '[[redefined]]\nfield = "power_mw"\nfactor = "1.2"\nnote = "with cooling since 2026"\nrecord = "{}"\n'
-    assert (await plants.on("2026-05-20", *rows, decided=decided.format("leave"))).questions == []
-    assert await power(service, "t-a") == "100"
-    corrected = await plants.on("2026-05-20", *rows, decided=decided.format("correction"))
-    assert (corrected.recorded, corrected.known, corrected.questions) == (4, 0, [])
-    assert [await power(service, f"t-{name}") for name in "abcde"] == ["120", "300", "48", "90", "30"]
-    # The past values are corrected, and there is no real-world change.
+    sizes = {"a": 100, "b": 250, "c": 40, "d": 75}
+    await plants.on("2025-12-15", *(f"{key},{key.upper()},{mw},," for key, mw in sizes.items()), "e,E,10,,")
+    rows = [*(f"{key},{key.upper()},{mw * 1.2},," for key, mw in sizes.items()), "e,E,30,,"]
+    assert [kind for kind, _ in (await plants.on("2026-05-20", *rows)).asked] == ["redefined"]
+    assert [await power(service, f"t-{key}") for key in "abcde"] == ["100", "250", "40", "75", "30"]
+    plants.answer(redefined="correction")
+    assert (await plants.on("2026-05-20", *rows)).questions == []
+    assert [await power(service, f"t-{key}") for key in "abcde"] == ["120", "300", "48", "90", "30"]
+    # The past values are corrected, and there is no change of the world.
     assert await power(service, "t-a", effective_on="2025-12-15") == "120"
     between = {"from.effective_on": "2025-12-15", "to.effective_on": "2026-05-20"}
-    world = {}
-    for name in "ae":
-        compared = (await service.client.get(f"/v1/deals/t-{name}/compare", params=between)).json()
-        world[name] = [change["field"] for change in compared["world"]]
-    assert world == {"a": [], "e": ["/sites/site/power_mw"]}
-    again = await plants.on("2026-05-20", *rows, decided=decided.format("correction"))
-    assert (again.results, again.questions) == ([], [])
+    compared = (await service.client.get("/v1/deals/t-a/compare", params=between)).json()
+    assert compared["world"] == []
+    assert (await plants.on("2026-05-20", *rows)).results == []
 
 
-async def test_deal_whose_row_is_gone_is_asked_and_stays(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "A,100,,", "B,5,,")
-    assert (await plants.on("2026-05-20", "B,5,,")).asked == [("gone", "t-a")]
-    assert await power(service, "t-a") == "100"
+@pytest.mark.parametrize(
+    ("policy", "before", "after"), [("world", "100", "150"), ("correction", "150", "150"), ("leave", "100", "100")]
+)
+async def test_changed_value_is_what_its_column_says(
+    service: Service, plants: Plants, policy: str, before: str, after: str
+) -> None:
+    mapping = MAPPING_OF_PLANTS.replace('empty = ["0"]', f'empty = ["0"], on_change = "{policy}"')
+    await plants.on("2025-12-15", "1,A,100,,", mapping=mapping)
+    assert (await plants.on("2026-05-20", "1,A,150,,", mapping=mapping)).questions == []
+    assert [await power(service, "t-1", effective_on=day) for day in ("2026-05-19", "2026-05-20")] == [before, after]
 
 
-async def test_possible_rename_may_be_decided_as_two_deals(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "xAI One,100,1 Main St,xAI")
-    assert (await plants.on("2026-05-20", "One,50,9 Side St,xAI")).asked == [("renamed", "plants!A2")]
-    decided = '[[different]]\nwas = "xAI One"\nnow = "One"\n'
-    assert (await plants.on("2026-05-20", "One,50,9 Side St,xAI", decided=decided)).asked == [("gone", "t-xai-one")]
-    assert await power(service, "t-one") == "50"
+@pytest.mark.parametrize(("given", "after"), [("world", "150"), ("leave", "100")])
+async def test_changed_value_is_asked_about_where_its_column_says_so(
+    service: Service, plants: Plants, given: str, after: str
+) -> None:
+    mapping = MAPPING_OF_PLANTS.replace('empty = ["0"]', 'on_change = "ask"')
+    await plants.on("2025-12-15", "1,A,100,,", mapping=mapping)
+    assert (await plants.on("2026-05-20", "1,A,150,,", mapping=mapping)).asked == [("changed", "plants!C2")]
+    assert await power(service, "t-1") == "100"
+    plants.answer(changed=given)
+    assert (await plants.on("2026-05-20", "1,A,150,,", mapping=mapping)).questions == []
+    assert await power(service, "t-1") == after
 
 
 async def test_zero_and_empty_cells_are_unknown_values(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "A,100,,", "B,0,,")
-    assert await power(service, "t-b") is None
-    assert (await plants.on("2026-05-20", "A,,,", "B,7,,")).asked == [("silent", "plants!A2")]
-    assert [await power(service, slug) for slug in ("t-a", "t-b")] == ["100", "7"]
+    await plants.on("2025-12-15", "1,A,100,,", "2,B,0,x,")
+    assert await power(service, "t-2") is None
+    run = await plants.on("2026-05-20", "1,A,,,", "2,B,7,x,")
+    assert run.questions == []
+    assert [await power(service, slug) for slug in ("t-1", "t-2")] == ["100", "7"]
 
 
 async def test_owner_that_is_no_longer_named_has_not_left(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "A,100,,Alpha")
-    assert (await plants.on("2026-05-20", 'A,100,,"Beta"')).asked == [("silent", "plants!A2")]
-    parties = (await state(service, "t-a"))["parties"]
+    await plants.on("2025-12-15", "1,A,100,,Alpha")
+    await plants.on("2026-05-20", "1,A,100,,Beta")
+    parties = (await state(service, "t-1"))["parties"]
     assert [(p["organization"], p["left_on"]) for p in parties] == [("alpha", None), ("beta", None)]
 
 
-async def test_value_of_another_source_is_not_overwritten(service: Service, plants: Plants) -> None:
-    await plants.on("2025-12-15", "A,100,,")
+async def test_value_of_another_source_is_asked_about(service: Service, plants: Plants) -> None:
+    await plants.on("2025-12-15", "1,A,100,,")
     revision = {
         "effective_on": "2026-01-01",
         "sources": [{"publisher": "The Example Times", "published_on": "2026-01-01"}],
         "event": {"type": "site_revised", "site": "site", "power_mw": "150"},
     }
-    assert (await service.client.post("/v1/deals/t-a/events", json=revision)).status_code == 201
-    assert (await plants.on("2026-05-20", "A,100,,")).asked == [("elsewhere", "plants!B2")]
-    assert await power(service, "t-a") == "150"
+    assert (await service.client.post("/v1/deals/t-1/events", json=revision)).status_code == 201
+    assert (await plants.on("2026-05-20", "1,A,100,,")).asked == [("elsewhere", "plants!C2")]
+    assert await power(service, "t-1") == "150"
 
 
-async def test_older_sheet_after_a_newer_one_is_rejected(service: Service, plants: Plants) -> None:
-    await plants.on("2026-05-20", "A,100,,")
-    run = await plants.on("2025-12-15", "A,90,,")
-    assert (run.code, await power(service, "t-a")) == (5, "100")
-    assert error_cells(run) == ["plants!A2"]
+async def test_older_edition_after_a_newer_one_is_refused(service: Service, plants: Plants) -> None:
+    await plants.on("2026-05-20", "1,A,100,,")
+    run = await plants.on("2025-12-15", "1,A,90,,")
+    assert (run.code, [error.at for error in run.errors]) == (5, ["plants!A2"])
+    assert await power(service, "t-1") == "100"
 
 
-def error_cells(run: ImportRun) -> list[str]:
-    return [line.split(": ")[0] for line in run.err.splitlines() if line.startswith("plants!")]
+MILESTONES = """
+[[milestone]]
+milestone = "opening"
+kind = "operations_started"
+planned = { column = "Planned" }
+reached = { column = "Opened" }
+"""
 
 
-async def test_wrong_cells_are_all_reported_and_nothing_is_sent(service: Service, plants: Plants) -> None:
-    rows = ["A,much,x,Korea", "A,5,x,", ",5,x,", "B,5,Atlantis,2.5", "가,5,KR,"]
-    run = await plants.on("2026-05-20", *rows, header="Name,MW,Country,GPUs")
-    cells = ["C2", "B2", "D2", "A3", "A4", "C5", "D5", "A6"]
-    assert error_cells(run) == [f"plants!{cell}" for cell in cells]
-    assert (run.code, await service.size()) == (5, 0)
+async def test_milestone_is_reached_only_when_the_sheet_says_so(service: Service, plants: Plants) -> None:
+    header = "Id,Name,Planned,Opened"
+    mapping = MAPPING_OF_PLANTS.partition("[[site]]")[0] + MILESTONES
+
+    async def opening(day: str, row: str) -> tuple[str, str | None]:
+        run = await plants.on(day, row, header=header, mapping=mapping)
+        assert run.code == 0, run.err
+        [milestone] = (await state(service, "t-1", effective_on=day))["milestones"]
+        return milestone["status"], milestone["reached"]
+
+    assert await opening("2025-12-15", "1,A,2026-Q1,") == ("planned", None)
+    assert await opening("2026-05-20", "1,A,2026-Q1,") == ("planned", None)
+    assert await opening("2026-06-20", "1,A,2026-Q1,2026-06-01") == ("reached", "2026-06-01")
+    run = await plants.on("2026-07-20", "1,A,2026-Q1,2026-05-25", header=header, mapping=mapping)
+    assert run.asked == [("changed", "plants!D2")]
+    run = await plants.on("2026-07-20", "2,B,,2031", header=header, mapping=mapping)
+    assert [(error.at, error.column) for error in run.errors] == [("plants!D2", "Opened")]
 
 
-async def test_sheets_that_the_mapping_does_not_fit_are_rejected(service: Service, plants: Plants) -> None:
-    run = await plants.on("2026-05-20", "A,5", header="Title,MW")
-    assert (run.code, error_cells(run)) == (5, ["plants!A1"])
-    run = await plants.on(
-        "2026-05-20", "A,5", decided='[[milestone]]\nmilestone = "m"\nkind = "power_on"\nplanned = "MW"\n'
-    )
-    assert (run.code, error_cells(run)) == (5, ["plants!B2"])
-    assert await service.size() == 0
+async def test_planned_date_that_moved_is_asked_about(plants: Plants) -> None:
+    mapping = MAPPING_OF_PLANTS.partition("[[site]]")[0] + MILESTONES
+    await plants.on("2025-12-15", "1,A,2027,", header="Id,Name,Planned,Opened", mapping=mapping)
+    run = await plants.on("2026-05-20", "1,A,2028,", header="Id,Name,Planned,Opened", mapping=mapping)
+    assert run.asked == [("changed", "plants!C2")]
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("[sheets", "mapping-not-toml"),
-        ('[source]\npublisher = "P"\n[sheets]\n[deal]\nname = "N"\nslug = "t-"', "mapping-without-things"),
-        (MAPPING_OF_PLANTS + "[colums]\n", "mapping-invalid"),
-        (MAPPING_OF_PLANTS.replace('"t-"', '"T"'), "mapping-invalid"),
-    ],
-)
-def test_unusable_mapping_is_rejected_with_the_reason(text: str, code: str) -> None:
-    with pytest.raises(BadMapping) as caught:
-        mappings.parse(text)
-    reason = caught.value.params["reason"]
-    assert isinstance(reason, ImportText)
-    assert reason.code == code
-
-
-def test_mapping_in_the_docs_is_valid() -> None:
-    assert mappings.parse(MAPPING.read_text("utf-8")).deal.slug == "epoch-"
-
-
-def test_common_factor_is_that_of_most_values() -> None:
-    factors = {"a": Decimal("1.2"), "b": Decimal("1.201"), "c": Decimal(1), "d": Decimal(3)}
-    factor, keys = common_factor(factors)
-    assert factor in (Decimal("1.2"), Decimal("1.201"))
-    assert keys == ["a", "b"]
-    assert common_factor({"a": Decimal(1), "b": Decimal("1.001")}) == (None, [])
-
-
-def test_slug_consists_of_letters_and_digits() -> None:
-    assert slugify("Google Council Bluffs (East)") == "google-council-bluffs-east"
-    assert slugify("Électricité – №1") == "electricite-no1"
+async def test_deal_without_a_date_is_known_from_its_source(service: Service, plants: Plants) -> None:
+    mapping = MAPPING_OF_PLANTS.replace("[[site]]", 'effective_on = { column = "Announced" }\n[[site]]', 1)
+    header = "Id,Name,MW,Address,Owner,Announced"
+    await plants.on("2026-05-20", "1,A,5,,,2024-Q2", "2,B,5,,,", header=header, mapping=mapping)
+    listed = {}
+    for day in ("2024-06-29", "2024-06-30", "2026-05-19", "2026-05-20"):
+        deals = (await service.client.get("/v1/deals", params={"effective_on": day})).json()["deals"]
+        listed[day] = [deal["deal"] for deal in deals]
+    assert listed == {"2024-06-29": [], "2024-06-30": ["t-1"], "2026-05-19": ["t-1"], "2026-05-20": ["t-1", "t-2"]}

@@ -6,7 +6,7 @@ import io
 import tracemalloc
 import zipfile
 from datetime import date, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import openpyxl
@@ -15,7 +15,7 @@ import pytest
 from registry.errors import UnreadableSheet
 from registry.imports import workbook
 from registry.imports.messages import ImportText
-from registry.imports.workbook import SheetErrors
+from registry.imports.workbook import SheetRow, Table
 
 
 def xlsx(*rows: list[Any], name: str = "Announcements") -> bytes:
@@ -36,11 +36,20 @@ def problem_of(error: UnreadableSheet) -> str:
     return problem.code
 
 
-def test_cell_values_become_text_without_loss() -> None:
+def tables(folder: Path, name: str, data: bytes) -> list[tuple[Table, list[SheetRow]]]:
+    """The tables of a file with their rows."""
+    file = folder / name
+    file.write_bytes(data)
+    with workbook.open_sheets([file]) as sheets:
+        found = [table for sheet in sheets if (table := sheet.table()) is not None]
+        return [(table, list(table.rows)) for table in found]
+
+
+def test_cell_values_become_text_without_loss(tmp_path: Path) -> None:
     midnight = datetime(2025, 6, 16)  # noqa: DTZ001 - openpyxl's form of a date
     day = date(2025, 10, 29)
     values = ["text ", 5_000_000_000, 927.5, 0.1, 1e15, 103.0, day, midnight, True, None, "0"]
-    [sheet] = workbook.read("a.xlsx", xlsx(["x"] * len(values), values))
+    [(_, rows)] = tables(tmp_path, "a.xlsx", xlsx(["x"] * len(values), values))
     texts = (
         "text",
         "5000000000",
@@ -54,36 +63,43 @@ def test_cell_values_become_text_without_loss() -> None:
         "",
         "0",
     )
-    assert sheet.rows[0].cells == texts
+    assert rows[0].cells == texts
 
 
-def test_cell_position_is_written_as_in_spreadsheets() -> None:
-    [sheet] = workbook.read("a.xlsx", xlsx(["a"], [], ["b"], name="Bob's deals"))
-    assert sheet.rows[0].number == 3
-    assert sheet.at(3, 27) == "'Bob''s deals'!AB3"
-    [plain] = workbook.read("folder/deals.csv", b"a,b\n1,2\n")
+def test_cell_position_is_written_as_in_spreadsheets(tmp_path: Path) -> None:
+    [(table, rows)] = tables(tmp_path, "a.xlsx", xlsx(["a"], [], ["b"], name="Bob's deals"))
+    assert rows[0].number == 3
+    assert table.at(3, 27) == "'Bob''s deals'!AB3"
+    [(plain, _)] = tables(tmp_path, "deals.csv", b"a,b\n1,2\n")
     assert plain.at(2, 1) == "deals!B2"
 
 
-def test_csv_rows_are_numbered_as_in_spreadsheets() -> None:
-    [sheet] = workbook.read("a.csv", 'a,b\r\n"two\nlines",x\r\n\r\ny,z\r\n'.encode("utf-8-sig"))
-    assert [(row.number, row.cells) for row in sheet.rows] == [(2, ("two\nlines", "x")), (4, ("y", "z"))]
+def test_csv_rows_are_numbered_as_in_spreadsheets(tmp_path: Path) -> None:
+    [(_, rows)] = tables(tmp_path, "a.csv", 'a,b\r\n"two\nlines",x\r\n\r\ny,z\r\n'.encode("utf-8-sig"))
+    assert [(row.number, row.cells) for row in rows] == [(2, ("two\nlines", "x")), (4, ("y", "z"))]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_csv_delimiter_is_taken_from_the_header(delimiter: str) -> None:
-    [sheet] = workbook.read("a.csv", f"deal{delimiter}type{delimiter}note\nx{delimiter}y{delimiter}z".encode())
-    assert sheet.header == ("deal", "type", "note")
-    assert sheet.rows[0].cells == ("x", "y", "z")
+def test_csv_delimiter_is_taken_from_the_widest_line(tmp_path: Path, delimiter: str) -> None:
+    data = f"A title, with a comma\ndeal{delimiter}type{delimiter}note\nx{delimiter}y{delimiter}z".encode()
+    file = tmp_path / "a.csv"
+    file.write_bytes(data)
+    with workbook.open_sheets([file]) as [sheet]:
+        assert [row.cells for row in sheet.rows()][1:] == [("deal", "type", "note"), ("x", "y", "z")]
 
 
-def test_error_values_and_uncalculated_formulas_are_errors() -> None:
-    with pytest.raises(SheetErrors) as caught:
-        workbook.read("a.xlsx", xlsx(["a", "b"], ["#REF!", "=1+1"]))
-    assert [(error.at, error.problem.code) for error in caught.value.errors] == [
-        ("Announcements!A2", "cell-error"),
-        ("Announcements!B2", "formula-without-value"),
-    ]
+def test_header_is_found_below_a_preamble(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("A list\n\nversion:,3\n\nid,name\n1,A\n", "utf-8")
+    with workbook.open_sheets([file]) as [sheet]:
+        table = sheet.table(lambda cells: "id" in cells)
+        assert table is not None
+        assert (table.header_row, table.header, [row.cells for row in table.rows]) == (5, ("id", "name"), [("1", "A")])
+
+
+def test_formula_without_a_value_is_an_empty_cell(tmp_path: Path) -> None:
+    [(_, rows)] = tables(tmp_path, "a.xlsx", xlsx(["a", "b"], ["x", "=1+1"]))
+    assert rows[0].cells == ("x",)
 
 
 @pytest.mark.parametrize(
@@ -95,16 +111,18 @@ def test_error_values_and_uncalculated_formulas_are_errors() -> None:
         ("a.ods", b"", "file-type-unknown"),
     ],
 )
-def test_unreadable_file_is_rejected_with_the_reason(file: str, data: bytes, code: str) -> None:
+def test_unreadable_file_is_rejected_with_the_reason(tmp_path: Path, file: str, data: bytes, code: str) -> None:
     with pytest.raises(UnreadableSheet) as caught:
-        workbook.read(file, data)
+        tables(tmp_path, file, data)
     assert problem_of(caught.value) == code
 
 
-def test_sheet_with_too_many_columns_is_rejected() -> None:
-    with pytest.raises(UnreadableSheet) as caught:
-        workbook.read("a.csv", ",".join(["x"] * 600).encode())
-    assert problem_of(caught.value) == "sheet-too-large"
+def test_file_that_unpacks_to_too_much_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(xlsx(["a"], *[["x" * 100] for _ in range(100)]))
+    with pytest.raises(UnreadableSheet) as caught, workbook.open_sheets([file], max_unpacked=1000):
+        pass
+    assert problem_of(caught.value) == "unpacked-too-large"
 
 
 def repacked(data: bytes, **changed: bytes) -> bytes:
@@ -116,6 +134,8 @@ def repacked(data: bytes, **changed: bytes) -> bytes:
     return made.getvalue()
 
 
+MAX_UNPACKED = 120 * 2**20
+
 LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in range(1, 10))
 
 
@@ -126,18 +146,24 @@ LAUGHS = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10) for n in 
         ("sheet1", b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><worksheet/>', "xlsx-doctype"),
         ("sheet1", '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x><worksheet/>'.encode("utf-16"), "xlsx-doctype"),
         ("workbook", b"<!--" + b" " * 100_000 + b"--><workbook/>", "xlsx-doctype"),
-        ("styles", b" " * (workbook.MAX_FILE_BYTES + 1), "unpacked-too-large"),
-        ("sheet1", b" " * (workbook.MAX_UNPACKED_BYTES + 1), "unpacked-too-large"),
+        ("styles", b" " * (workbook.MAX_PART_BYTES + 1), "unpacked-too-large"),
+        ("sheet1", b" " * (MAX_UNPACKED + 1), "unpacked-too-large"),
     ],
     ids=["entities", "external", "utf-16", "endless prolog", "large part", "large sheet"],
 )
-def test_zip_bombs_and_entities_are_refused_in_bounded_memory(part: str, content: bytes, problem: str) -> None:
-    data = repacked(xlsx(["a"], ["b"]), **{part: content})
+def test_zip_bombs_and_entities_are_refused_in_bounded_memory(
+    tmp_path: Path, part: str, content: bytes, problem: str
+) -> None:
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(repacked(xlsx(["a"], ["b"]), **{part: content}))
     del content
     tracemalloc.start()
     try:
-        with pytest.raises(UnreadableSheet) as error:
-            workbook.read("a.xlsx", data)
+        with (
+            pytest.raises(UnreadableSheet) as error,
+            workbook.open_sheets([file], max_unpacked=MAX_UNPACKED),
+        ):
+            pass
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

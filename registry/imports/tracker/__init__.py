@@ -1,12 +1,12 @@
 """Imports of trackers: sheets with a row per deal and its current values, published again and again.
 
-A new row becomes a deal, a changed value a revision that cites the sheet. A change with several possible meanings is
-not recorded but becomes a question: a row that is gone (which is not a withdrawal), a name similar to another one, a
-plan that may have been split, a column whose values changed by one factor. The mapping holds the editor's decisions.
-Sheets are compared with the deals as known on the sheets' own day, so importing them again changes nothing.
+    cells.py      the values of a row's cells, through the mapping
+    rows.py       the facts that a row states, each as an announcement
+    changes.py    what a row changes in its recorded deal
+    matching.py   whether a row that is gone continues under another key
+    questions.py  what an editor decides, and the file for it
+    plan.py       the plan: everything that an edition of a sheet adds to the registry
+
+A row stands alone: a wrong cell refuses its row and no other. A change with several possible meanings is not recorded
+but becomes a question. The package is pure but for the `Registry` that it asks for recorded deals.
 """
-
-from registry.imports.tracker.comparison import compare
-from registry.imports.tracker.plan import ImportPlan, KnownDeal, OpenQuestion
-
-__all__ = ["ImportPlan", "KnownDeal", "OpenQuestion", "compare"]

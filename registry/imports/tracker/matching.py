@@ -1,143 +1,182 @@
-"""Matches the rows of a sheet with recorded deals, and asks about renames and splits."""
+"""Whether a row that is gone continues under another key, as one deal or as several.
+
+A name is compared only with those that share a word or an address with it, so the work grows with the number of rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from msgspec import Struct, field
 from rapidfuzz import fuzz
 
 from registry.domain.deduplication import SIMILARITY_THRESHOLD, normalize_name
-from registry.domain.money import format_decimal
-from registry.imports.mapping import Mapping
 from registry.imports.messages import ImportText
-from registry.imports.tracker.plan import KnownDeal, OpenQuestion, TrackedRow
-from registry.imports.tracker.redefinition import recorded_capacity
-from registry.imports.tracker.values import slugify, toml_string
+from registry.imports.tracker.questions import Answers, OpenQuestion
+from registry.imports.tracker.registry import KnownDeal
 
-ADDRESS_SIMILARITY = 92.0
-"""Two addresses at least this similar (0 to 100, Indel similarity) are taken for the same."""
+MAX_NAMES_PER_WORD = 200
+"""A word that more names have tells nothing, such as `Solar`."""
 
 
-class DealMatcher:
-    """Finds the recorded deal of a row, and candidates where none has its name."""
+class GoneDeal(Struct, frozen=True):
+    """A recorded deal whose key the sheet no longer has."""
 
-    def __init__(self, mapping: Mapping, deals: Sequence[KnownDeal]) -> None:
-        self.mapping = mapping
-        self.deals = deals
-        self._distinct = {(d.was, d.now) for d in mapping.different}
+    key: str
+    deal: KnownDeal
 
-    def named(self, name: str) -> KnownDeal | None:
-        """The recorded deal with this name, or with the slug of this name."""
-        folded = name.casefold()
-        by_title = next((deal for deal in self.deals if deal.name.casefold() == folded), None)
-        slug = self.mapping.deal.slug + slugify(name)
-        return by_title or next((deal for deal in self.deals if deal.slug == slug), None)
 
-    def match(self, row: TrackedRow) -> KnownDeal | None:
-        """The recorded deal of a row, by its name or by the editor's decision that it was renamed."""
-        deal = self.named(row.name)
-        if deal is None:
-            was = next((renamed.was for renamed in self.mapping.same if renamed.now == row.name), None)
-            deal = self.named(was) if was else None
-        return deal
+class NewRow(Struct):
+    """What is known of a row whose key is not recorded."""
 
-    def missing_rows(
-        self, missing: Sequence[KnownDeal], new: Sequence[TrackedRow]
-    ) -> tuple[list[OpenQuestion], set[str]]:
-        """Questions about the recorded deals without a row, and the names of new rows that wait for the answers."""
-        questions: list[OpenQuestion] = []
-        waiting: set[str] = set()
-        splits = {split.was: set(split.into) for split in self.mapping.split}
-        for deal in missing:
-            if deal.name in splits:
-                continue
-            undecided = [
-                row
-                for row in new
-                if (deal.name, row.name) not in self._distinct and not any(row.name in into for into in splits.values())
-            ]
-            parts = [row for row in undecided if _starts_with(row.name, deal.name)]
-            similar = [(reasons, row) for row in undecided if (reasons := self._similarities(deal, row))]
+    key: str
+    title: str
+    at: str
+    addresses: tuple[str, ...] = ()
+    organizations: frozenset[str] = frozenset()
+
+
+class Decision(Struct):
+    """What is to be done with the rows of a sheet whose key is not recorded.
+
+    Attributes:
+        waiting: The keys of rows that wait for an answer.
+        same: The deal that a row continues, by the row's key.
+        supersedes: The deal that a row is a part of, by the row's key.
+        separate_from: The deal whose lost capacity a row has, by the row's key.
+        answered: The keys of gone deals about which the editor decides.
+        shrinking: Deals whose smaller plan waits for an answer.
+    """
+
+    waiting: set[str] = field(default_factory=set)
+    same: dict[str, str] = field(default_factory=dict)
+    supersedes: dict[str, str] = field(default_factory=dict)
+    separate_from: dict[str, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    shrinking: set[str] = field(default_factory=set)
+    questions: list[OpenQuestion] = field(default_factory=list)
+
+
+class RowMatcher:
+    """Compares new rows with the deals that are gone, and with those whose plan shrank."""
+
+    def __init__(self, gone: Iterable[GoneDeal], shrunk: dict[str, tuple[str, str, str]], answers: Answers) -> None:
+        self.gone = {one.key: one for one in gone}
+        self.shrunk = shrunk
+        self.answers = answers
+        self._by_word: dict[str, list[GoneDeal]] = defaultdict(list)
+        self._by_address: dict[str, list[GoneDeal]] = defaultdict(list)
+        for one in self.gone.values():
+            for word in set(normalize_name(one.deal.title).split()):
+                self._by_word[word].append(one)
+            for address in addresses(one.deal.state or {}):
+                self._by_address[address].append(one)
+
+    def decide(self, rows: Iterable[NewRow]) -> Decision:
+        """What is to be done with new rows: by the editor's answers, else they wait for one."""
+        decision = Decision()
+        by_gone: dict[str, list[tuple[NewRow, list[ImportText]]]] = defaultdict(list)
+        for row in rows:
+            for one, reasons in self._candidates(row):
+                by_gone[one.key].append((row, reasons))
+            self._ask_about_shrunk(decision, row)
+        for key, matches in by_gone.items():
+            parts = [row for row, _ in matches if _starts_with(row.title, self.gone[key].deal.title)]
             if len(parts) > 1:
-                questions.append(_split_by_name(deal, parts))
-                waiting |= {row.name for row in parts}
-            elif similar:
-                questions += [_rename(deal, row, reasons) for reasons, row in similar]
-                waiting |= {row.name for _, row in similar}
+                self._ask_about_parts(decision, self.gone[key], parts)
             else:
-                questions.append(OpenQuestion("gone", deal.slug, ImportText("row-gone", name=deal.name)))
-        return questions, waiting
+                for row, reasons in matches:
+                    self._ask_about_name(decision, self.gone[key], row, reasons)
+        return decision
 
-    def split_by_capacity(self, row: TrackedRow, deal: KnownDeal, new: Sequence[TrackedRow]) -> list[OpenQuestion]:
-        """Questions about a deal whose capacity shrank, for each new row at its address."""
-        before, after = recorded_capacity(self.mapping, deal, "power_mw"), row.value("power_mw")
-        if before is None or after is None or Decimal(after) >= Decimal(before):
-            return []
-        lost = Decimal(before) - Decimal(after)
-        decided = {name for split in self.mapping.split if split.was == deal.name for name in split.into}
-        return [
-            _split_by_capacity(row, deal, other, lost, Decimal(power_mw))
-            for other in new
-            if (power_mw := other.value("power_mw")) is not None
-            and other.name not in decided
-            and self._has_same_address(deal, other)
-            and (deal.name, other.name) not in self._distinct
-        ]
+    def _candidates(self, row: NewRow) -> Iterator[tuple[GoneDeal, list[ImportText]]]:
+        found: dict[str, GoneDeal] = {}
+        for word in set(normalize_name(row.title).split()):
+            named = self._by_word.get(word, ())
+            if len(named) <= MAX_NAMES_PER_WORD:
+                found |= {one.key: one for one in named}
+        for address in row.addresses:
+            found |= {one.key: one for one in self._by_address.get(address, ())}
+        for one in found.values():
+            if reasons := _similarities(one, row):
+                yield one, reasons
 
-    def _similarities(self, deal: KnownDeal, row: TrackedRow) -> list[ImportText]:
-        """What a new row has in common with a recorded deal; empty if it is unlikely to be the same."""
-        one, two = (set(normalize_name(name).split()) for name in (deal.name, row.name))
-        reasons: list[ImportText] = []
-        if one and two and (one <= two or two <= one):
-            reasons.append(ImportText("same-words"))
-        elif fuzz.ratio(normalize_name(deal.name), normalize_name(row.name)) >= SIMILARITY_THRESHOLD:
-            reasons.append(ImportText("similar-spelling"))
-        if self._has_same_address(deal, row):
-            reasons.append(ImportText("same-address"))
-        owners = {party["organization"] for party in deal.state["parties"]}
-        if reasons and owners & {slugify(name) for name, _ in row.parties}:
-            reasons.append(ImportText("same-owner"))
-        return reasons
+    def _ask_about_name(self, decision: Decision, gone: GoneDeal, row: NewRow, reasons: list[ImportText]) -> None:
+        message = ImportText("renamed", name=gone.deal.title, other=row.title, reasons=tuple(reasons))
+        question = OpenQuestion("renamed", row.at, (gone.key, row.key), message)
+        match self.answers.get(question.id):
+            case "same":
+                decision.same[row.key] = gone.deal.slug
+                decision.answered.add(gone.key)
+            case "different":
+                pass
+            case _:
+                decision.questions.append(question)
+                decision.waiting.add(row.key)
+                decision.answered.add(gone.key)
 
-    def _has_same_address(self, deal: KnownDeal, row: TrackedRow) -> bool:
-        site: AnyMapping[str, AnyMapping[str, str] | None] = (
-            deal.site(self.mapping.site.site) if self.mapping.site else None
-        ) or {}
-        recorded = (site.get("name") or {}).get("en")
-        address = row.value("address")
-        return bool(recorded and address and fuzz.ratio(recorded.casefold(), address.casefold()) >= ADDRESS_SIMILARITY)
+    def _ask_about_parts(self, decision: Decision, gone: GoneDeal, parts: list[NewRow]) -> None:
+        names = tuple(f"'{row.title}'" for row in parts)
+        message = ImportText("split-by-name", name=gone.deal.title, parts=names)
+        question = OpenQuestion("split", parts[0].at, (gone.key, *(row.key for row in parts)), message)
+        match self.answers.get(question.id):
+            case "split":
+                decision.supersedes |= {row.key: gone.deal.slug for row in parts}
+                decision.answered.add(gone.key)
+            case "different":
+                pass
+            case _:
+                decision.questions.append(question)
+                decision.waiting |= {row.key for row in parts}
+                decision.answered.add(gone.key)
+
+    def _ask_about_shrunk(self, decision: Decision, row: NewRow) -> None:
+        for address in row.addresses:
+            if address in self.shrunk:
+                title, slug, lost = self.shrunk[address]
+                message = ImportText("split-by-capacity", name=title, lost=lost, other=row.title)
+                question = OpenQuestion("split", row.at, (slug, row.key, "capacity"), message)
+                match self.answers.get(question.id):
+                    case "split":
+                        decision.separate_from[row.key] = slug
+                    case "different":
+                        pass
+                    case _:
+                        decision.questions.append(question)
+                        decision.waiting.add(row.key)
+                        decision.shrinking.add(slug)
+                return
+
+
+def addresses(state: Any) -> set[str]:
+    """The addresses and names of a deal's sites."""
+    return {
+        text.casefold()
+        for site in state.get("sites") or ()
+        for text in (site.get("address"), *(site.get("name") or {}).values())
+        if text
+    }
+
+
+def _similarities(gone: GoneDeal, row: NewRow) -> list[ImportText]:
+    """What a new row has in common with a deal that is gone; empty if it is unlikely to be the same."""
+    one, two = (set(normalize_name(name).split()) for name in (gone.deal.title, row.title))
+    reasons: list[ImportText] = []
+    if one and two and (one <= two or two <= one):
+        reasons.append(ImportText("same-words"))
+    elif fuzz.ratio(normalize_name(gone.deal.title), normalize_name(row.title)) >= SIMILARITY_THRESHOLD:
+        reasons.append(ImportText("similar-spelling"))
+    if addresses(gone.deal.state or {}) & set(row.addresses):
+        reasons.append(ImportText("same-address"))
+    owners = {party["organization"] for party in (gone.deal.state or {}).get("parties") or ()}
+    if reasons and owners & row.organizations:
+        reasons.append(ImportText("same-owner"))
+    return reasons
 
 
 def _starts_with(name: str, start: str) -> bool:
     """Whether a name is another one followed by more words."""
     name, start = name.casefold(), start.casefold()
     return name.startswith(start) and not name[len(start) : len(start) + 1].isalnum()
-
-
-def _split_by_name(deal: KnownDeal, parts: Sequence[TrackedRow]) -> OpenQuestion:
-    names = [row.name for row in parts]
-    message = ImportText("split-by-name", name=deal.name, parts=tuple(f"'{name}'" for name in names))
-    return OpenQuestion("split", parts[0].at, message, _split_table(deal.name, names))
-
-
-def _split_by_capacity(
-    row: TrackedRow, deal: KnownDeal, other: TrackedRow, lost: Decimal, power_mw: Decimal
-) -> OpenQuestion:
-    shrunk, new, by = row.name, other.name, format_decimal(lost)
-    if power_mw == lost:
-        message = ImportText("split-by-exact-capacity", name=shrunk, lost=by, other=new)
-    else:
-        message = ImportText("split-by-capacity", name=shrunk, lost=by, other=new, power=format_decimal(power_mw))
-    return OpenQuestion("split", other.at, message, _split_table(deal.name, [row.name, other.name]))
-
-
-def _rename(deal: KnownDeal, row: TrackedRow, reasons: list[ImportText]) -> OpenQuestion:
-    message = ImportText("renamed", name=deal.name, other=row.name, reasons=tuple(reasons))
-    accept = f"[[same]]\nwas = {toml_string(deal.name)}\nnow = {toml_string(row.name)}"
-    return OpenQuestion("renamed", row.at, message, accept)
-
-
-def _split_table(name: str, parts: Sequence[str]) -> str:
-    return f"[[split]]\nwas = {toml_string(name)}\ninto = [{', '.join(map(toml_string, parts))}]"

@@ -1,153 +1,307 @@
-"""Reads the rows of a tracker's sheets through the mapping."""
+"""The facts that a row states, each as an event with its effective date."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid5
 
-from registry.imports.mapping import ColumnRef, Mapping, MilestoneMapping
-from registry.imports.messages import ImportText
-from registry.imports.tracker.plan import CellText, PlannedMilestone, TrackedRow
-from registry.imports.tracker.values import (
-    SITE_FIELDS,
-    ValueProblem,
-    parse_date,
-    parse_number,
-    parse_site_value,
-    slugify,
+import msgspec
+from msgspec import Struct, field
+
+from registry.errors import FieldError
+from registry.events import validation
+from registry.events.edtf import last_day
+from registry.events.types import (
+    Announcement,
+    DealEvent,
+    DealIdentified,
+    Event,
+    MilestoneReached,
+    PartiesJoined,
 )
-from registry.imports.workbook import Sheet, SheetRow
+from registry.events.values import ExternalIdentifier, Party, Source, decode_hook
+from registry.imports import values
+from registry.imports.announcements import NAMESPACE, content_id
+from registry.imports.event_cells import put_at
+from registry.imports.mapping.blocks import AMOUNT_PARTS, BLOCKS, BlockType
+from registry.imports.mapping.spec import Block, ColumnValue, Leaf, Mapping, TextValue
+from registry.imports.messages import ImportText
+from registry.imports.tracker.cells import CellReader, RowCells
+from registry.imports.values import ValueProblem
+from registry.imports.workbook import CellError, SheetRow
 
-MAIN_SHEET = "things"
-"""The mapping's name for the sheet with a row per deal."""
+
+class Fact(Struct, frozen=True):
+    """What a row states: an event of the deal.
+
+    Attributes:
+        block: The mapping's block.
+        event: The event that announces it.
+        effective_on: Its effective date.
+        is_dated: Whether the row states that date.
+        fields: The fields that the row states, by their name in the event, with their place in the mapping.
+    """
+
+    block: Block
+    event: Event
+    effective_on: date
+    is_dated: bool
+    fields: dict[str, Leaf]
+
+    @property
+    def type(self) -> BlockType:
+        """What kind of block it is."""
+        return BLOCKS[self.block.kind]
+
+
+class StatedDeal(Struct):
+    """A row of the sheet: the deal's key and what the row states about it, or what is wrong in it.
+
+    Attributes:
+        cells: The row.
+        key: The deal's key, which is its identifier in the mapping's scheme.
+        marker: The id of the last announcement of a new deal. It stands for the content of the row and of the mapping:
+            if it is recorded, so is the rest of the row.
+    """
+
+    cells: RowCells
+    key: str
+    marker: UUID
+    sources: tuple[Source, ...] = ()
+    facts: list[Fact] = field(default_factory=list)
+    errors: list[CellError] = field(default_factory=list)
+
+    @property
+    def row(self) -> SheetRow:
+        """The row of the sheet."""
+        return self.cells.row
+
+    @property
+    def title(self) -> str:
+        """The deal's title, in any language."""
+        event: Any = self.facts[0].event
+        return str(next(iter(event.title.values())))
+
+    @property
+    def is_undated(self) -> bool:
+        """Whether the row states no date for the deal: it is known from its source's date."""
+        return not self.facts[0].is_dated
 
 
 class RowReader:
-    """Reads the rows of the main sheet with their values. `add_error` takes a cell and what is wrong in it."""
+    """Reads the rows of a sheet."""
 
-    def __init__(self, sheets: Sequence[Sheet], mapping: Mapping, add_error: Callable[[str, ImportText], None]) -> None:
-        self.mapping = mapping
-        self.add_error = add_error
-        by_name = {name: _sheet_named(part, sheets) for name, part in mapping.sheets.items()}
-        self.sheets = {name: sheet for name, sheet in by_name.items() if sheet is not None}
-        self.missing = [name for name, sheet in by_name.items() if sheet is None]
-        self._rows_by_key: dict[str, dict[str, list[SheetRow]]] = {}
+    def __init__(self, cells: CellReader) -> None:
+        self.cells = cells
+        self.mapping: Mapping = cells.mapping
+        self._key_column = cells.column(None, self.mapping.key_columns[0])
+        leaves = [leaf for block in self.mapping.blocks for leaf in _with_date(block)]
+        leaves += [leaf for source in self.mapping.sources for leaf in source]
+        leaves += [self.mapping.effective_on] if self.mapping.effective_on is not None else []
+        conditions = [*self.mapping.skip, *(one for block in self.mapping.blocks for one in block.when)]
+        # The columns that the mapping reads, in a fixed order: their texts are the content of a row.
+        read = [(leaf.value.join, leaf.value.column) for leaf in leaves if isinstance(leaf.value, ColumnValue)]
+        self._read = sorted({*read, *((one.join, one.column) for one in conditions)}, key=repr)
+        self._texts = [leaf.value for leaf in leaves if isinstance(leaf.value, TextValue)]
 
     @property
-    def main(self) -> Sheet:
-        """The sheet with a row per deal."""
-        return self.sheets[MAIN_SHEET]
+    def missing_columns(self) -> list[str]:
+        """The columns of the mapping that the sheets do not have."""
+        return [" / ".join(names) for join, names in self._read if self.cells.column(join, names) is None]
 
-    def slug_of(self, name: str) -> str:
-        """The slug of a deal of this tracker."""
-        return self.mapping.deal.slug + slugify(name)
+    def read(self, row: SheetRow) -> StatedDeal | None:
+        """The deal that a row is about, with its marker; None if the mapping leaves the row out."""
+        cells = self.cells.cells(row)
+        if self.mapping.skip and any(self.cells.holds((condition,), cells) for condition in self.mapping.skip):
+            return None
+        key = self._key(cells)
+        content = [self.cells.text(cells, join, names) for join, names in self._read]
+        content += [self.cells.filled_text(value, cells) for value in self._texts]
+        name = "\x1f".join((self.mapping.digest, self.mapping.scheme, key, str(self.cells.published_on), *content))
+        stated = StatedDeal(cells, key, uuid5(NAMESPACE, hashlib.sha256(name.encode()).hexdigest()))
+        if not key:
+            stated.errors.append(self.cells.table.error(row, self._key_column, ImportText("key-missing")))
+        return stated
 
-    def rows(self) -> Iterator[TrackedRow]:
-        """The rows with a unique name."""
-        column = self.main.column(self.mapping.deal.name)
-        if column is None:
-            at = self.main.at(self.main.header_row, 0)
-            self.add_error(at, ImportText("name-column-missing", columns=", ".join(self.mapping.deal.name)))
+    def _key(self, cells: RowCells) -> str:
+        """The key of a row; empty if one of its columns is."""
+        texts = [self.cells.text(cells, None, names) for names in self.mapping.key_columns]
+        if not all(texts):
+            return ""
+        key = self.mapping.key
+        return " ".join((texts[0] if isinstance(key, ColumnValue) else self.cells.filled_text(key, cells)).split())
+
+    def state_facts(self, stated: StatedDeal) -> None:
+        """Read what the row states about the deal."""
+        stated.sources = tuple(self._sources(stated))
+        days = [source.published_on for source in stated.sources if source.published_on is not None]
+        published_on = min(days, default=self.cells.published_on)
+        for block in self.mapping.blocks:
+            if self.cells.holds(block.when, stated.cells):
+                stated.facts += self._facts(stated, block, published_on)
+
+    def without_row(self, key: str) -> StatedDeal:
+        """What a sheet without a row for a deal states: its source."""
+        stated = StatedDeal(self.cells.cells(SheetRow(0, ())), key, uuid5(NAMESPACE, key))
+        stated.sources = tuple(self._sources(stated))
+        return stated
+
+    # --- sources ------------------------------------------------------------------------------------------------------
+
+    def _sources(self, stated: StatedDeal) -> Iterator[Source]:
+        for i, leaves in enumerate(self.mapping.sources):
+            fields = self._values(stated, leaves)
+            if i == 0:
+                # The key, not the number of the row: a row that moves in a newer edition is still the same row.
+                fields.setdefault("published_on", self.cells.published_on.isoformat())
+                fields.setdefault("locator", f"{self.mapping.key_columns[0][0]}: {stated.key}"[:300])
+            elif not {"url", "title", "publisher"} & {leaf.path[0] for leaf in leaves if leaf.path[0] in fields}:
+                continue
+            source = self._converted(stated, fields, Source, leaves)
+            if source is not None:
+                yield source
+
+    # --- facts --------------------------------------------------------------------------------------------------------
+
+    def _facts(self, stated: StatedDeal, block: Block, published_on: date) -> Iterator[Fact]:
+        block_type = BLOCKS[block.kind]
+        fields = self._values(stated, block.leaves)
+        needed = {*block_type.essential, *block_type.ids[:1]} & {leaf.path[0] for leaf in block.leaves}
+        if any(name not in fields for name in needed):
+            if block.kind == "deal" and not stated.errors:
+                stated.errors.append(self._error(stated, block.leaves[0], ImportText("title-missing")))
             return
-        first_at: dict[str, str] = {}
-        for sheet_row in self.main.rows:
-            name = sheet_row.cell(column)
-            at = self.main.at(sheet_row.number, column)
-            if not name:
-                self.add_error(at, ImportText("name-missing"))
-                continue
-            slug = self.slug_of(name)
-            if slug == self.mapping.deal.slug:
-                self.add_error(at, ImportText("name-without-latin", name=name))
-                continue
-            if slug in first_at:
-                self.add_error(at, ImportText("name-repeated", name=name, other=first_at[slug]))
-                continue
-            first_at[slug] = at
-            row = TrackedRow(name, sheet_row, at)
-            self._read_values(row)
-            yield row
+        if block.kind == "milestone" and not _may_omit_dates(block) and not {"planned", "reached"} & fields.keys():
+            return
+        effective_on, is_dated = self._effective_on(stated, block, published_on)
+        if effective_on is None:
+            return
+        by_name = {leaf.path[0]: leaf for leaf in reversed(block.leaves)}
+        reached = fields.pop("reached", None)
+        for event in self._events(stated, block, fields):
+            yield Fact(block, event, effective_on, is_dated, by_name)
+        if reached is not None:
+            yield from self._reached(stated, block, fields, reached, by_name)
 
-    def names_of(self, row: TrackedRow) -> list[str]:
-        """The names by which other sheets may refer to the row's deal."""
-        columns = [self.main.column((also,)) for also in self.mapping.deal.also]
-        return [row.name, *(text for column in columns if (text := row.sheet_row.cell(column)))]
+    def _events(self, stated: StatedDeal, block: Block, fields: dict[str, Any]) -> Iterator[Event]:
+        block_type = BLOCKS[block.kind]
+        if block.kind == "party":
+            for party in self._parties(stated, block, fields):
+                yield PartiesJoined(parties=(party,))
+            return
+        if "amount" in block_type.fields:
+            fields = _with_amount(fields)
+        event: Event | None = self._converted(stated, fields, block_type.event, block.leaves)
+        if event is not None:
+            yield event
 
-    def lookup(self, ref: ColumnRef, row: TrackedRow, names: list[str]) -> CellText | None:
-        """The text that a mapping's column has for a row, and its cell; None if it is empty."""
-        if ref.sheet is None:
-            column = self.main.column(ref.column)
-            text = row.sheet_row.cell(column)
-            return CellText(text, self.main.at(row.sheet_row.number, column)) if text and column is not None else None
-        sheet = self.sheets.get(ref.sheet)
-        if sheet is None:
-            return None
-        column, by = sheet.column(ref.column), sheet.column(ref.by or ref.column)
-        if column is None or by is None:
-            return None
-        largest: tuple[Decimal, CellText] | None = None
-        for sheet_row in self._rows_of(ref, sheet, names):
-            number = parse_number(sheet_row.cell(by))
-            if number is not None and sheet_row.cell(column) and (largest is None or number > largest[0]):
-                largest = number, CellText(sheet_row.cell(column), sheet.at(sheet_row.number, column))
-        return largest[1] if largest else None
+    def _parties(self, stated: StatedDeal, block: Block, fields: dict[str, Any]) -> Iterator[Party]:
+        organizations = fields["organization"]
+        for text in organizations if isinstance(organizations, list) else [organizations]:
+            slug = values.slugify(text)
+            name = {} if text == slug else {"name": values.localized(text, self.mapping.language)}
+            party = self._converted(stated, {**name, **fields, "organization": slug}, Party, block.leaves)
+            if party is not None:
+                yield party
 
-    # --- the values of a row ------------------------------------------------------------------------------------------
+    def _reached(
+        self, stated: StatedDeal, block: Block, fields: dict[str, Any], reached: str, by_name: dict[str, Leaf]
+    ) -> Iterator[Fact]:
+        """The milestone is reached because the sheet says so, on a day that is not after its publication."""
+        day = last_day(reached)
+        if min(day, values.effective_day(reached, self.cells.published_on)) > self.cells.published_on:
+            problem = ImportText("reached-in-future", date=reached, published=self.cells.published_on)
+            stated.errors.append(self._error(stated, by_name["reached"], problem))
+            return
+        event = MilestoneReached(milestone=str(fields["milestone"]), reached=reached)
+        yield Fact(block, event, values.effective_day(reached, self.cells.published_on), is_dated=True, fields=by_name)
 
-    def _read_values(self, row: TrackedRow) -> None:
-        names = self.names_of(row)
-        for field in SITE_FIELDS if self.mapping.site else ():
-            ref: ColumnRef | None = getattr(self.mapping.site, field)
-            cell = self.lookup(ref, row, names) if ref is not None else None
-            value = self._parse(field, cell) if cell else None
-            if cell and value is not None:
-                row.values[field] = CellText(value, cell.at)
-        for milestone in self.mapping.milestones:
-            self._read_milestone(milestone, row, names)
-        self._read_parties(row)
-
-    def _parse(self, field: str, cell: CellText) -> str | None:
+    def _effective_on(self, stated: StatedDeal, block: Block, published_on: date) -> tuple[date | None, bool]:
+        leaf = block.effective_on
+        if leaf is None and BLOCKS[block.kind].is_observation:
+            return self.cells.published_on, True
+        leaf = leaf or self.mapping.effective_on
+        if leaf is None:
+            return published_on, False
         try:
-            return parse_site_value(field, cell.text, self.mapping.places)
+            loose = self.cells.value(leaf, stated.cells)
+            if loose is None:
+                return published_on, False
+            return values.effective_day(str(loose), published_on), True
         except ValueProblem as problem:
-            self.add_error(cell.at, ImportText("value-invalid", field=field, problem=problem.message))
+            if block.kind == "deal" or leaf is not self.mapping.effective_on:
+                stated.errors.append(self._error(stated, leaf, problem.message))
+            return None, False
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _values(self, stated: StatedDeal, leaves: tuple[Leaf, ...]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for leaf in leaves:
+            try:
+                value = self.cells.value(leaf, stated.cells)
+            except ValueProblem as problem:
+                stated.errors.append(self._error(stated, leaf, problem.message))
+                continue
+            if value is not None:
+                put_at(fields, ".".join(leaf.path), value)
+        return fields
+
+    def _converted(self, stated: StatedDeal, fields: dict[str, Any], kind: Any, leaves: tuple[Leaf, ...]) -> Any:
+        """The struct with these fields; None with an error in a cell if they do not fit it."""
+        try:
+            return msgspec.convert(fields, kind, dec_hook=decode_hook)
+        except msgspec.ValidationError as error:
+            message, _, pointer = str(error).partition(" - at `$.")
+            path = pointer.rstrip("`").replace("[...]", "")
+            leaf = next((leaf for leaf in leaves if path.startswith(".".join(leaf.path))), None)
+            name = path or "row"
+            problem = ImportText("field-does-not-fit", field=name, reason=message[0].lower() + message[1:])
+            stated.errors.append(self._error(stated, leaf, problem))
             return None
 
-    def _read_milestone(self, milestone: MilestoneMapping, row: TrackedRow, names: list[str]) -> None:
-        cell = self.lookup(milestone.planned, row, names)
-        if cell is None:
-            return
-        planned = parse_date(cell.text, self.mapping.dates)
-        if planned is None:
-            self.add_error(cell.at, ImportText("date-invalid", text=cell.text))
-            return
-        power = self.lookup(milestone.power_mw, row, names) if milestone.power_mw else None
-        power_mw = self._parse("power_mw", power) if power else None
-        row.planned[milestone.milestone] = PlannedMilestone(planned, power_mw)
+    def _error(self, stated: StatedDeal, leaf: Leaf | None, problem: ImportText) -> CellError:
+        return self.cells.error(stated.cells, leaf.value if leaf is not None else None, problem)
 
-    def _read_parties(self, row: TrackedRow) -> None:
-        for party in self.mapping.parties:
-            for text in re.split(r"[,;]", row.sheet_row.cell(self.main.column(party.column))):
-                name = text.strip()
-                if party.only is not None:
-                    if not name.endswith(party.only):
-                        continue
-                    name = name.removesuffix(party.only).strip()
-                if name:
-                    row.parties.append((name, party.role))
+    # --- announcements ------------------------------------------------------------------------------------------------
 
-    def _rows_of(self, ref: ColumnRef, sheet: Sheet, names: list[str]) -> list[SheetRow]:
-        """The rows of another sheet whose key is one of the names."""
-        assert ref.sheet is not None
-        by_key = self._rows_by_key.get(ref.sheet)
-        if by_key is None:
-            by_key = self._rows_by_key[ref.sheet] = {}
-            key = sheet.column(ref.key)
-            for sheet_row in sheet.rows if key is not None else ():
-                by_key.setdefault(sheet_row.cell(key), []).append(sheet_row)
-        return [row for name in dict.fromkeys(names) for row in by_key.get(name, ())]
+    def announcement(
+        self, stated: StatedDeal, slug: str, event: DealEvent, effective_on: date | None, note: str | None = None
+    ) -> Announcement:
+        """An announcement that cites the row. Its id follows from its content."""
+        body = Announcement(event=event, effective_on=effective_on, sources=stated.sources, note=note)
+        for error in validation.validate(body, ""):
+            stated.errors.append(self._of_field(stated, error))
+        return msgspec.structs.replace(body, id=content_id("deal", slug, body))
+
+    def identified(self, stated: StatedDeal, slug: str, effective_on: date) -> Announcement:
+        """The announcement of the deal's identifier, with the row's marker as its id."""
+        event = DealIdentified(identifiers=(ExternalIdentifier(scheme=self.mapping.scheme, value=stated.key),))
+        body = self.announcement(stated, slug, event, effective_on)
+        return msgspec.structs.replace(body, id=stated.marker)
+
+    def _of_field(self, stated: StatedDeal, error: FieldError) -> CellError:
+        name = error.pointer.rsplit("/", 1)[-1]
+        leaves = [leaf for block in self.mapping.blocks for leaf in _with_date(block)]
+        leaves += [leaf for source in self.mapping.sources for leaf in source]
+        leaf = next((leaf for leaf in leaves if leaf.path[-1] == name), None)
+        return self._error(stated, leaf, ImportText("field-invalid", field=name, problem=error))
 
 
-def _sheet_named(part: str, sheets: Iterable[Sheet]) -> Sheet | None:
-    return next((sheet for sheet in sheets if part.casefold() in sheet.name.casefold()), None)
+def _with_date(block: Block) -> tuple[Leaf, ...]:
+    return (*block.leaves, block.effective_on) if block.effective_on is not None else block.leaves
+
+
+def _may_omit_dates(block: Block) -> bool:
+    """Whether a milestone block states milestones without a date: it has no columns of dates."""
+    return not any(leaf.path[0] in ("planned", "reached") for leaf in block.leaves)
+
+
+def _with_amount(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the parts of the amount inside it."""
+    parts = {name: fields[name] for name in AMOUNT_PARTS if name in fields}
+    rest = {name: value for name, value in fields.items() if name not in AMOUNT_PARTS}
+    return {**rest, "amount": {**parts, **rest["amount"]}} if "amount" in rest else rest

@@ -1,0 +1,115 @@
+"""Sends the lines of an import to the service, in order, and takes the result of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from registry.cli.client import answer
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+CHUNK_BYTES = 2**16
+
+PIECE_BYTES = 2 * 2**20
+"""Bytes of lines that a dry run sends at a time. A deal's lines are in one piece."""
+
+RETRY_SECONDS = (1, 2, 4, 8)
+"""Waits before lines that failed by no fault of theirs are sent again."""
+
+
+class Line(Struct, frozen=True, gc=False):
+    """A line of an import: its deal, its content, and the sheet and row that it comes from."""
+
+    sheet: str
+    row: int
+    slug: str
+    content: bytes
+
+
+Lines = Callable[[], Iterator[Line]]
+"""The lines, from the start each time."""
+
+Take = Callable[[Line, dict[str, Any]], None]
+
+
+def send(service: httpx.Client, lines: Lines, take: Take) -> None:
+    """Record lines; `take` gets each line with its result. A line that fails for a moment is sent again."""
+    failed = _send_once(service, lines, take)
+    for seconds in RETRY_SECONDS:
+        if not failed:
+            return
+        time.sleep(seconds)
+        failed = _send_once(service, _only(lines, failed), take)
+    for line in _only(lines, failed)():
+        take(line, {"status": 503, "detail": "503"})
+
+
+def _only(lines: Lines, wanted: set[Line]) -> Lines:
+    return lambda: (line for line in lines() if line in wanted)
+
+
+def _send_once(service: httpx.Client, lines: Lines, take: Take) -> set[Line]:
+    """Send lines and return those that failed by no fault of theirs. Results come in the order of the lines."""
+    failed: set[Line] = set()
+    stream = service.stream("POST", "/v1/import", content=_chunks(lines()), headers=NDJSON, timeout=None)
+    with stream as response:
+        if not response.is_success:
+            response.read()
+            answer(response)
+        for line, text in zip(lines(), response.iter_lines(), strict=False):
+            result = msgspec.json.decode(text)
+            if result["status"] >= 500:
+                failed.add(line)
+            else:
+                take(line, result)
+    return failed
+
+
+def _chunks(lines: Iterable[Line]) -> Iterator[bytes]:
+    size, parts = 0, []
+    for line in lines:
+        parts.append(line.content)
+        size += len(line.content)
+        if size > CHUNK_BYTES:
+            yield b"\n".join([*parts, b""])
+            size, parts = 0, []
+    yield b"\n".join([*parts, b""])
+
+
+def try_out(service: httpx.Client, lines: Lines, take: Take) -> None:
+    """Preview lines in pieces, each with all lines of its deals; `take` gets each line with its result.
+
+    A piece that is refused gives one result with the status and the detail of the line that is the reason.
+    """
+    for piece in _pieces(lines()):
+        body = b"\n".join(line.content for line in piece)
+        response = service.post("/v1/import", params={"dry_run": "true"}, content=body, headers=NDJSON, timeout=600)
+        if response.is_success:
+            for line, text in zip(piece, response.content.splitlines(), strict=True):
+                take(line, msgspec.json.decode(text))
+            continue
+        if not response.headers.get("content-type", "").startswith("application/problem+json"):
+            answer(response)
+        problem = response.json()
+        if not problem.get("line") and not problem.get("errors"):
+            answer(response)
+        number = problem.get("line") or int(problem["errors"][0]["pointer"].split("/")[1]) + 1
+        take(piece[number - 1], problem)
+
+
+def _pieces(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    piece: list[Line] = []
+    size = 0
+    for line in lines:
+        if piece and size > PIECE_BYTES and line.slug != piece[-1].slug:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line.content)
+    if piece:
+        yield piece

@@ -1,0 +1,273 @@
+"""Drafts a mapping for a sheet: its columns with their types, what they may mean, and which have no place yet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from msgspec import Struct, field
+
+from registry.imports import values
+from registry.imports.messages import ImportText
+from registry.imports.values import ValueProblem
+from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, Table
+
+SAMPLE_ROWS = 2000
+MAX_DISTINCT = 25
+LIKELY = 0.6
+"""A column holds what most of its cells hold; the others may be wrong, or words such as `unknown`."""
+DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%b %d, %Y", "%d %B %Y")
+
+
+class Column(Struct):
+    """What a column holds, as far as the first rows show."""
+
+    name: str
+    letter: str
+    filled: int
+    distinct: int
+    kind: str
+    examples: list[str]
+    dates: str = ""
+    values: list[str] = field(default_factory=list)
+    is_unique: bool = False
+
+
+class Draft(Struct):
+    """A mapping as text, and what was guessed for it."""
+
+    mapping: str
+    guesses: list[ImportText]
+
+
+_MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    # What a column's name contains, the field that it may be, and the kinds of values that the field takes.
+    (r"\b(capex|investment|amount|cost|usd|krw|eur|value|투자)|\$", "pledge.amount", ("number", "amount")),
+    (
+        r"\b(company|owner|investor|developer|operator|manufacturer|parent|sponsor)|기업|회사",
+        "party",
+        ("text", "choice"),
+    ),
+    (r"\b(state|province|country|region|nation)\b|국가|지역|시도", "site.place", ("text", "choice")),
+    (r"\baddress|location\b|주소", "site.address", ("text", "choice")),
+    (r"\b(city|town|locality|county)\b|도시", "site.locality", ("text", "choice")),
+    (r"^lat(itude)?$|위도", "site.latitude", ("number", "text")),
+    (r"^(lon|lng|long|longitude)$|경도", "site.longitude", ("number", "text")),
+    (r"\bpower|capacity.*\bmw\b|\(mw\)|\bmw\b|전력", "site.power_mw", ("number",)),
+    (r"\bgpus?\b", "site.gpus", ("number",)),
+    (r"\bjobs|employment|고용", "metric.jobs", ("number",)),
+    (r"\bannounce|공개일|발표", "effective_on", ("date",)),
+    (r"\b(start|operation|completion|online|cod)\b|가동|완공", "milestone.planned", ("date",)),
+    (r"\bstatus|stage|phase\b|단계|상태", "status", ("choice", "text")),
+    (r"\b(technology|fuel|product)\b|기술", "classifications.technology", ("choice", "text")),
+    (r"\b(segment|sector|industry)\b|업종", "classifications.segment", ("choice", "text")),
+    (r"\b(project|facility|plant).?type\b", "classifications.project_type", ("choice", "text")),
+    (r"\b(url|link|source|website)\b|출처", "source.url", ("url",)),
+)
+_KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
+_TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
+
+
+def describe(sheets: Sequence[Sheet]) -> Draft:
+    """Draft a mapping for the first sheet that has a table."""
+    for sheet in sheets:
+        table = _table(sheet)
+        if table is not None:
+            columns = list(_columns(table))
+            return _Drafter(table, columns).draft()
+    return Draft("", [ImportText("no-rows")])
+
+
+def _table(sheet: Sheet) -> Table | None:
+    """The table of a sheet. Its header is the first of the widest rows at the start."""
+    start = list(islice(sheet.rows(), MAX_PREAMBLE_ROWS))
+    if not start:
+        return None
+    widest = max(sum(map(bool, row.cells)) for row in start)
+    header = next(row for row in start if sum(map(bool, row.cells)) >= 0.8 * widest)
+    return sheet.table(header_row=header.number)
+
+
+def _columns(table: Table) -> Iterator[Column]:
+    rows = list(islice(iter(table.rows), SAMPLE_ROWS))
+    for i, name in enumerate(table.header):
+        if name:
+            yield _column(name, table.at(1, i).rpartition("!")[2].rstrip("1"), [row.cell(i) for row in rows])
+
+
+def _column(name: str, letter: str, texts: list[str]) -> Column:
+    filled = [text for text in texts if text]
+    counted = Counter(filled)
+    kind, dates = _kind(filled, len(counted))
+    return Column(
+        name,
+        letter,
+        len(filled),
+        len(counted),
+        kind,
+        [text[:40] for text, _ in counted.most_common(3)],
+        dates,
+        sorted(counted) if len(counted) <= MAX_DISTINCT else [],
+        is_unique=len(counted) == len(texts) > 1,
+    )
+
+
+def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
+    """The kind of a column's values and the format of its dates."""
+    if not texts:
+        return "empty", ""
+    if _most(texts, lambda text: re.match(r"https?://", text) is not None):
+        return "url", ""
+    if _most(texts, lambda text: re.fullmatch(r"(19|20)\d\d(-\d\d)?", text, re.ASCII) is not None):
+        return "date", ""  # Years and months are read in any case.
+    for form in DATE_FORMATS:
+        if _most(texts, lambda text, form=form: _reads(values.loose_date, text, (form,)) and not text.isdecimal()):
+            return "date", form
+    if _most(texts, lambda text: _reads(values.parse_number, text)):
+        return "number", ""
+    if _most(texts, lambda text: re.search(r"[$€₩£]|\b(USD|KRW|EUR)\b|[억조]", text) is not None):
+        return "amount", ""
+    return ("choice" if distinct <= MAX_DISTINCT and len(texts) >= 2 * distinct else "text"), ""
+
+
+def _most(texts: Sequence[str], test: object) -> bool:
+    return sum(bool(test(text)) for text in texts) >= LIKELY * len(texts)  # type: ignore[operator]
+
+
+def _reads(parse: object, *arguments: object) -> bool:
+    try:
+        parse(*arguments)  # type: ignore[operator]
+    except (ValueProblem, ValueError):
+        return False
+    return True
+
+
+class _Drafter:
+    """Writes the draft."""
+
+    def __init__(self, table: Table, columns: list[Column]) -> None:
+        self.table = table
+        self.columns = columns
+        self.guesses: list[ImportText] = []
+        self.by_meaning: dict[str, list[Column]] = {}
+
+    def draft(self) -> Draft:
+        """The mapping and its guesses."""
+        key = self._key()
+        title = next((c for c in self.columns if _TITLE.search(c.name) and c.kind in ("text", "choice")), key)
+        for column in self.columns:
+            if column is not key and (meaning := _meaning(column)):
+                self.by_meaning.setdefault(meaning, []).append(column)
+        text = "\n".join(self._lines(key, title)) + "\n"
+        used = {key.name, title.name} | {c.name for columns in self.by_meaning.values() for c in columns}
+        for column in self.columns:
+            if column.name in used:
+                meaning = next((m for m, columns in self.by_meaning.items() if column in columns), "")
+                meaning = meaning or ("deal.key" if column is key else "deal.title")
+                self.guesses.append(ImportText("guessed", column=column.name, field=meaning))
+            elif column.filled:
+                self.guesses.append(ImportText("without-place", column=column.name, kind=column.kind))
+        return Draft(text, self.guesses)
+
+    def _key(self) -> Column:
+        unique = [column for column in self.columns if column.is_unique]
+        named = [column for column in unique if _KEY.search(column.name.replace("_", " "))]
+        texts = [column for column in unique if column.kind in ("text", "choice")]
+        found: list[Column] = [*named, *texts, *unique]
+        if not found:
+            self.guesses.append(ImportText("no-unique-column"))
+        return (found or self.columns)[0]
+
+    def _lines(self, key: Column, title: Column) -> Iterator[str]:
+        name = values.slugify(self.table.name)[:15].strip("-")
+        yield f"# A draft for the sheet '{self.table.name}'. Check each line; docs/import.md explains them."
+        yield "#"
+        for column in self.columns:
+            examples = ", ".join(column.examples)
+            yield f"#   {column.letter:>3}  {column.name}: {column.kind}, {column.distinct} values, such as {examples}"
+        yield ""
+        yield f"scheme = {_string(name)}"
+        if forms := sorted({column.dates for column in self.columns if column.dates}):
+            yield f"dates = {json.dumps(forms)}"
+        yield from ("", "[source]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
+        if urls := self.by_meaning.get("source.url"):
+            yield f"url = {_from(urls[0])}"
+        yield from ("", "[deal]", f"key = {_string(key.name)}", f"slug = {_string(f'{name}-')}")
+        yield f"title = {_from(title)}"
+        yield 'kind = "investment"'
+        if dates := self.by_meaning.get("effective_on"):
+            yield f"effective_on = {_from(dates[0])}"
+        axes = {meaning: found for meaning, found in self.by_meaning.items() if meaning.startswith("classifications.")}
+        if axes:
+            yield from ("", "[deal.classifications]")
+            yield from (f"{meaning.partition('.')[2]} = {_from(found[0])}" for meaning, found in axes.items())
+        yield from self._blocks()
+
+    def _blocks(self) -> Iterator[str]:
+        for column in self.by_meaning.get("party", ()):
+            yield from ("", "[[party]]", f"organization = {_from(column)}", f"role = {_string(_role(column.name))}")
+        site = {meaning: found[0] for meaning, found in self.by_meaning.items() if meaning.startswith("site.")}
+        if site:
+            yield from ("", "[[site]]", 'site = "site"')
+            yield from (f"{meaning.partition('.')[2]} = {_from(column)}" for meaning, column in site.items())
+        for i, column in enumerate(self.by_meaning.get("pledge.amount", ()), 1):
+            yield from ("", "[[pledge]]", f"pledge = {_string('total' if i == 1 else f'amount-{i}')}")
+            millions = ', times = "1000000"' if re.search(r"million|\bmn\b|\bm\b", column.name, re.IGNORECASE) else ""
+            yield f"amount = {{ column = {_string(column.name)}{millions} }}"
+            if column.kind == "number":
+                yield 'currency = "USD"  # a guess'
+        for column in self.by_meaning.get("metric.jobs", ()):
+            yield from ("", "[[metric]]", 'metric = "jobs"', 'basis = "planned"  # a guess', f"value = {_from(column)}")
+        for i, column in enumerate(self.by_meaning.get("milestone.planned", ()), 1):
+            yield from ("", "[[milestone]]", f"milestone = {_string(f'milestone-{i}')}")
+            yield from ('kind = "operations_started"  # a guess', f"planned = {_from(column)}")
+        for column in self.by_meaning.get("status", ())[:1]:
+            yield from (
+                "",
+                "[[status]]",
+                f"stage = {{ column = {_string(column.name)}, table = {{ {_stages(column)} }} }}",
+            )
+
+
+def _meaning(column: Column) -> str | None:
+    name = column.name.replace("_", " ")
+    for pattern, meaning, kinds in _MEANINGS:
+        if column.kind in kinds and re.search(pattern, name, re.IGNORECASE):
+            return meaning
+    return None
+
+
+_ROLES = {"operator": "operator", "owner": "owner", "developer": "builder", "manufacturer": "supplier"}
+
+_STAGES = (
+    (r"operat|online|complete|가동", "operating"),
+    (r"construct|building|착공|건설", "construction"),
+    (r"cancel|취소", "cancelled"),
+    (r"suspend|hold|pause", "suspended"),
+    (r"shelve|mothball", "shelved"),
+    (r"retire|closed", "retired"),
+    (r"sign|협약", "signed"),
+    (r"commit|approved|확정", "committed"),
+)
+
+
+def _role(name: str) -> str:
+    return next((role for word, role in _ROLES.items() if word in name.casefold()), "investor")
+
+
+def _stages(column: Column) -> str:
+    """The column's values with the stages that they may mean."""
+    texts: Iterable[str] = column.values or column.examples
+    stages = (next((s for pattern, s in _STAGES if re.search(pattern, t, re.IGNORECASE)), "intention") for t in texts)
+    return ", ".join(f"{_string(text)} = {_string(stage)}" for text, stage in zip(texts, stages, strict=True))
+
+
+def _from(column: Column) -> str:
+    return f"{{ column = {_string(column.name)} }}"
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
