@@ -101,7 +101,7 @@ async def _key(settings: Settings) -> str:
     """The demo's API key: created on first use, stored in a file that only its owner can read."""
     assert settings.database_url is not None
     path = settings.data_dir / "demo.key"
-    pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
+    pool = await postgres.pool(settings.database_url, min_size=1, max_size=1, pooling=settings.pooling)
     async with pool:
         if path.exists():
             stored = path.read_text().strip()

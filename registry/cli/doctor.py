@@ -150,7 +150,7 @@ def _in_database(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
 
     async def connected(url: str) -> T:
         with server.readable_errors():
-            async with await postgres.pool(url, name="registry doctor", min_size=1, max_size=1) as pool:
+            async with await postgres.pool(url, name="registry doctor", max_size=1, pooling=settings.pooling) as pool:
                 return await work(pool)
 
     if settings.database_url is not None:

@@ -65,7 +65,7 @@ def _in(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
 
     async def connected(url: str) -> T:
         with server.readable_errors():
-            pool = await postgres.pool(url, name="registry keys", min_size=1, max_size=1)
+            pool = await postgres.pool(url, name="registry keys", max_size=1, pooling=settings.pooling)
             async with pool:
                 return await work(pool)
 

@@ -133,7 +133,7 @@ def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
     async def connected(ready: Settings) -> T:
         assert ready.database_url is not None
         with server.readable_errors():
-            pool = await postgres.pool(ready.database_url, name="registry log", min_size=1, max_size=2)
+            pool = await postgres.pool(ready.database_url, name="registry log", max_size=2, pooling=ready.pooling)
         async with pool:
             return await work(Evidence(pool, KeySource.of(ready), export=ready.checkpoint_export))
 

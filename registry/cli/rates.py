@@ -71,7 +71,7 @@ def _in(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
 
     async def connected(url: str) -> T:
         with server.readable_errors():
-            async with await postgres.pool(url, name="registry rates", min_size=1, max_size=1) as pool:
+            async with await postgres.pool(url, name="registry rates", max_size=1, pooling=settings.pooling) as pool:
                 return await work(pool)
 
     with server.database(settings) as ready:

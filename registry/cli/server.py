@@ -107,7 +107,7 @@ async def check(settings: Settings) -> None:
     """
     assert settings.database_url is not None
     with readable_errors():
-        pool = await postgres.pool(settings.database_url, min_size=1, max_size=1)
+        pool = await postgres.pool(settings.database_url, min_size=1, max_size=1, pooling=settings.pooling)
         async with pool:
             if not await postgres.migration_head_matches(pool):
                 raise DatabaseUnusable("old_schema")

@@ -98,7 +98,9 @@ def _lines(key: str) -> list[str]:
 async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]) -> tuple[LogVerification, float]:
     assert settings.database_url is not None
     with server.readable_errors():
-        pool = await postgres.pool(settings.database_url, name="registry verify", min_size=1, max_size=2)
+        pool = await postgres.pool(
+            settings.database_url, name="registry verify", min_size=1, max_size=2, pooling=settings.pooling
+        )
     async with pool:
         evidence = Evidence(pool, KeySource.of(settings))
         stored = await evidence.checkpoints(limit=2**31)

@@ -31,7 +31,7 @@ OLDEST_MAJOR = 14
 # The advisory lock that orders migrations of several processes. An arbitrary number that must never change.
 MIGRATION_LOCK = 7_310_461_908_512_337
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 3.0
 IDLE_SECONDS = 60
 
 EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "signing_keys", "exchange_rates", "log_incidents")

@@ -29,7 +29,7 @@ from tests.faults.test_faults import a_free_port
 
 FROZEN_SECONDS = 3.0
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'registry%'"
-DISK_MB = 400
+DISK_MB = 1000
 
 
 class Missing(Exception):
@@ -200,12 +200,12 @@ async def own_bench(bench: Bench, server: Embedded, name: str, prefix: Sequence[
 
 async def fill_disk(bench: Bench) -> None:
     filler = bench.server.data_dir / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), filler.open("wb") as file:
         while True:
             file.write(b"\0" * 2**16)
             file.flush()
     await asyncio.sleep(FROZEN_SECONDS)
-    filler.unlink()
+    filler.unlink(missing_ok=True)
     await (await bench.owner()).close()
 
 

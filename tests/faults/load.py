@@ -103,6 +103,8 @@ class Load:
     def __init__(self, urls: Sequence[str], writers: int = 8) -> None:
         self.urls = list(urls)
         self.ledger = Ledger()
+        # The version of each writer's deal as of its last acknowledgement.
+        self.versions: dict[str, int] = {}
         self._writers = writers
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,6 +144,7 @@ class Load:
                         service = (service + 1) % len(self.urls)
                         await asyncio.sleep(RETRY_SECONDS)
                 at = time.monotonic()
+                self.versions[name] = count
                 self.ledger.acknowledged.append(Acknowledged(str(todo["id"]), name, position, at, service))
                 service = number % len(self.urls)
                 if self._stopping.is_set():
