@@ -9,7 +9,7 @@ import errno
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from msgspec import Struct
@@ -145,8 +145,10 @@ async def pool(
         OSError, asyncpg.PostgresError: The server does not answer.
         PostgresTooOld: The server is older than OLDEST_MAJOR.
     """
+    urls = hosts_of(url)
     made = await asyncpg.create_pool(
         url,
+        **({"connect": _HostList(urls).connect} if len(urls) > 1 else {}),
         min_size=min(min_size, max_size),
         max_size=max_size,
         timeout=CONNECT_SECONDS,
@@ -178,6 +180,47 @@ def _session_settings(name: str, *, read_only: bool, by_key: bool, pooling: Pool
         settings |= {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
         settings["plan_cache_mode"] = "force_generic_plan"
     return settings
+
+
+def hosts_of(url: str) -> list[str]:
+    """A URL for each host of a URL that names several (libpq, "Specifying Multiple Hosts")."""
+    parts = urlsplit(url)
+    query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    user, at, named = parts.netloc.rpartition("@")
+    if "host" in query:
+        hosts, ports = query["host"].split(","), query.get("port", "").split(",")
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        places = [
+            {**query, "host": host, **({"port": port} if port else {})}
+            for host, port in zip(hosts, ports, strict=False)
+        ]
+        return [urlunsplit(parts._replace(query=urlencode(place, quote_via=quote))) for place in places]
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in named.split(",")]
+
+
+class _HostList:
+    """Connects to the first host that answers and has the wanted role, beginning with the one of the last connection.
+
+    asyncpg tries the hosts within one timeout, so a host that is frozen or cut off would use it up for all of them
+    (tests/cluster). Here each host has CONNECT_SECONDS.
+    """
+
+    def __init__(self, urls: list[str]) -> None:
+        self._urls = urls
+
+    async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[Any]:
+        """Connect; raises the error of the last host."""
+        failure: Exception = OSError("no host is named")
+        for url in list(self._urls):
+            try:
+                connection = await asyncpg.connect(url, **options)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+                failure = error
+                continue
+            self._urls.remove(url)
+            self._urls.insert(0, url)
+            return connection
+        raise failure
 
 
 async def _skip_session_reset(connection: object) -> None:

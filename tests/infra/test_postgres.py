@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -131,3 +133,45 @@ async def test_lost_server_is_distinguished_from_a_wrong_statement(database: Scr
         await asyncio.to_thread(Path("/nowhere").read_bytes)
     lost = [postgres.is_connection_lost(caught.value) for caught in (wrong, slow, ended, closed, gone, file)]
     assert lost == [False, False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://u:p@one:5432/d?sslmode=disable", ["postgresql://u:p@one:5432/d?sslmode=disable"]),
+        (
+            "postgresql://u:p@one:5432,two:5433/d?target_session_attrs=primary",
+            [
+                "postgresql://u:p@one:5432/d?target_session_attrs=primary",
+                "postgresql://u:p@two:5433/d?target_session_attrs=primary",
+            ],
+        ),
+        (
+            "postgresql://u:p@/d?host=/a,/b&port=5432,5433",
+            ["postgresql://u:p@/d?host=%2Fa&port=5432", "postgresql://u:p@/d?host=%2Fb&port=5433"],
+        ),
+        ("postgresql://u:p@/d?host=/a", ["postgresql://u:p@/d?host=%2Fa"]),
+    ],
+)
+def test_url_with_several_hosts_is_a_url_for_each(url: str, hosts: list[str]) -> None:
+    assert [one.replace("host=/", "host=%2F") for one in postgres.hosts_of(url)] == hosts
+
+
+async def test_pool_connects_past_a_host_that_hangs(database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen server accepts a connection and never answers."""
+    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        hanging = f"127.0.0.1:{frozen.getsockname()[1]}"
+        parts = urlsplit(database.app_url)
+        place = parse_qs(parts.query)
+        if "host" in place:
+            hosts = {
+                "host": f"127.0.0.1,{place['host'][0]}",
+                "port": f"{hanging.rpartition(':')[2]},{place['port'][0]}",
+            }
+            url = urlunsplit(parts._replace(query=urlencode(hosts)))
+        else:
+            user, _, host = parts.netloc.rpartition("@")
+            url = urlunsplit(parts._replace(netloc=f"{user}@{hanging},{host}"))
+        async with await postgres.pool(url, min_size=1) as pool:
+            assert await pool.fetchval("SELECT 1") == 1
