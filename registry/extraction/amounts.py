@@ -1,0 +1,87 @@
+"""The amounts of money in a sentence, as the press writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from registry.domain.money import AmountParseError, ParsedAmount, parse
+from registry.domain.money.vocabulary import PREFIXES, SUFFIXES
+
+
+class FoundAmount(Struct, frozen=True):
+    """An amount in a sentence, with its place."""
+
+    start: int
+    end: int
+    parsed: ParsedAmount
+
+
+_NUMBER = r"[0-9][0-9.,]*"
+_KOREAN = rf"{_NUMBER}(?:\s?[천백십]?[조억만](?:\s?{_NUMBER}\s?[천백십]?[조억만]?)*|\s?[천백십]+[조억만]*)*\s?여?\s?"
+_FIGURE = re.compile(
+    rf"""
+    (?:US\$|U\.S\.\ ?\$|[A-Z]{{1,2}}\$|[$₩€£¥]|\b(?:USD|KRW|EUR|JPY|GBP|CNY)\ ?)\ ?{_NUMBER}
+        (?:[\ -]?(?:thousand|million|billion|trillion|mln|bln|trn|mn|bn|tn|[kmbt]\b))?
+    | {_NUMBER}[\ -]?(?:thousand|million|billion|trillion)[\ -]
+        (?:South\ Korean\ won|Korean\ won|won|U\.?S\.?\ dollars|US\ dollars|dollars|euros|euro|yen|yuan|pounds\ sterling)
+    | {_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_PARENTHESES = re.compile(r" ?\([^()]{2,60}\)")
+
+
+def find_amounts(sentence: str) -> Iterator[FoundAmount]:
+    """The amounts of a sentence, each with its qualifier, its basis and the same amount in another currency."""
+    behind = 0
+    for match in _FIGURE.finditer(sentence):
+        if match.start() < behind:
+            continue
+        found = _longest(sentence, match.start(), match.end(), behind)
+        if found is not None:
+            behind = found.end
+            yield found
+
+
+def _longest(sentence: str, start: int, end: int, behind: int) -> FoundAmount | None:
+    """The longest text around a figure that is one amount."""
+    for first in _starts(sentence, start, behind):
+        for last in _ends(sentence, end):
+            try:
+                return FoundAmount(first, last, parse(sentence[first:last]))
+            except AmountParseError:
+                continue
+    return None
+
+
+def _starts(sentence: str, start: int, behind: int) -> list[int]:
+    """Where an amount may start, the words before the figure included: the longest text first."""
+    starts = [start]
+    while True:
+        head = sentence[behind : starts[-1]].rstrip().casefold()
+        word = next((w for w in PREFIXES if head.endswith(w) and not _is_inside_word(head, w)), None)
+        if word is None:
+            return starts[::-1]
+        starts.append(behind + len(head) - len(word))
+
+
+def _is_inside_word(head: str, word: str) -> bool:
+    before = head[: -len(word)][-1:]
+    return word[0].isalpha() and before.isalpha()
+
+
+def _ends(sentence: str, end: int) -> list[int]:
+    """Where an amount may end, the words and parentheses after the figure included: the longest text first."""
+    ends = [end]
+    if parentheses := _PARENTHESES.match(sentence, end):
+        ends.append(parentheses.end())
+    for stop in list(ends):
+        rest = sentence[stop : stop + 20].casefold()
+        for word in SUFFIXES:
+            if rest.lstrip().startswith(word):
+                ends.append(stop + len(rest) - len(rest.lstrip()) + len(word))
+                break
+    return sorted(set(ends), reverse=True)

@@ -1,0 +1,57 @@
+"""The sentences of an article, with their places in its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+ArticleLanguage = Literal["ko", "en"]
+
+# A sentence ends at a full stop, question or exclamation mark with a space or a closing quotation mark after it. A full
+# stop after a digit, a capital initial or an abbreviation does not end one.
+_END = re.compile(r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)[.?!]["”’']?(?=\s|$)""")
+
+
+class Sentence(Struct, frozen=True):
+    """A sentence: its text, where it starts and ends in the article, and the number of its paragraph."""
+
+    text: str
+    start: int
+    end: int
+    paragraph: int
+
+
+def language_of(text: str) -> ArticleLanguage:
+    """The language of an article: Korean if a fifth of its letters are Hangul."""
+    letters = sum(c.isalpha() for c in text)
+    hangul = sum("가" <= c <= "힣" for c in text)
+    return "ko" if hangul * 5 >= letters else "en"
+
+
+# A Korean sentence may tell of several companies, a clause each: "… 고용하고, 에이티테크는 …".
+_CLAUSE_END = re.compile(r"(?<=[가-힣](?:고|며)),\s")
+
+
+def clauses(sentence: str) -> list[str]:
+    """The clauses of a sentence."""
+    return [part for part in _CLAUSE_END.split(sentence) if part.strip()]
+
+
+def sentences(text: str) -> Iterator[Sentence]:
+    """The sentences of an article in order. A line break ends a paragraph, and so a sentence."""
+    paragraph = 0
+    for line in re.finditer(r"[^\n]+", text):
+        if not line[0].strip():
+            continue
+        start = line.start()
+        for end in [match.end() for match in _END.finditer(line[0])] + [len(line[0])]:
+            stop = line.start() + end
+            stripped = text[start:stop].strip()
+            if stripped:
+                first = text.index(stripped, start)
+                yield Sentence(stripped, first, first + len(stripped), paragraph)
+            start = stop
+        paragraph += 1
