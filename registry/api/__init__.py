@@ -8,6 +8,7 @@ from registry.api import docs, exports
 from registry.api.compression import compression
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
+from registry.api.extract import ExtractController
 from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
@@ -27,6 +28,7 @@ def create_router(*, public_read: bool) -> Router:
             PortfolioController,
             OrganizationsController,
             ImportsController,
+            ExtractController,
             *exports.HANDLERS,
             EventsController,
             WebhooksController,

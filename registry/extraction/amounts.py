@@ -26,7 +26,7 @@ _FIGURE = re.compile(
     (?:US\$|U\.S\.\ ?\$|[A-Z]{{1,2}}\$|[$₩€£¥]|\b(?:USD|KRW|EUR|JPY|GBP|CNY)\ ?)\ ?{_NUMBER}
         (?:[\ -]?(?:thousand|million|billion|trillion|mln|bln|trn|mn|bn|tn|[kmbt]\b))?
     | {_NUMBER}[\ -]?(?:thousand|million|billion|trillion)[\ -]
-        (?:South\ Korean\ won|Korean\ won|won|U\.?S\.?\ dollars|US\ dollars|dollars|euros|euro|yen|yuan|pounds\ sterling)
+        (?:South\ Korean\ won|Korean\ won|won|U\.?S\.?\ dollars|US\ dollars|dollars|euros?|yen|yuan|pounds\ sterling)
     | {_KOREAN}(?:미국\ 달러|미\ 달러|달러|유로|엔|위안|파운드|원)
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -10,53 +10,92 @@ from registry.events.values import Instrument, Qualifier, Stage
 
 # A sentence about an investment, not about its environment.
 _INVESTS = re.compile(
-    r"투자|투입|건설|건립|구축|조성|착공|준공|증설|신설|확장|확충|확대|설립|짓(?:는|고|기로)|공장|데이터센터|데이터 센터|도입하기|"
+    r"투자|투입|건설|건립|구축|조성|착공|준공|증설|신설|확장|확충|확대|설립|짓(?:는|고|기로)|공장|"
+    r"데이터센터|데이터 센터|도입하기|"
     r"\binvest|\bbuild|\bconstruct|\bexpan[ds]|\bplant\b|\bdata cent|\bfactory\b|\bfacility\b|\bground\b|\bhyperscale|"
     r"\bpledge|\bcommit",
     re.IGNORECASE,
 )
 # Statements about the future of a market, opinions and results, which announce nothing.
 _COMMENTARY = re.compile(
-    r"업계에(?:서는|선)|평가(?:된다|가 나오|했|하며)|전망(?:이다|된다|했다|으로)|기대(?:하고|된다|했다)|분석(?:했다|이다)|예측|"
+    r"업계에(?:서는|선)|평가(?:된다|가 나오|했|하며)|전망(?:이다|된다|했다|으로)|기대(?:하고|된다|"
+    r"했다)|분석(?:했다|이다)|예측|"
     r"\b(?:analysts?|shares|stock|revenue|quarter(?:ly)?|according to a report)\b",
     re.IGNORECASE,
 )
 _STAGES: tuple[tuple[re.Pattern[str], Stage], ...] = (
-    (re.compile(r"가동(?:을 시작|에 들어|했|중)|준공(?:했|식을)|\b(?:began|started) (?:operations?|production)|\bopened\b", re.I), "operating"),
+    (
+        re.compile(
+            r"가동(?:을 시작|에 들어|했|중)|준공(?:했|식을)|\b(?:began|started) (?:operations?|production)|\bopened\b",
+            re.IGNORECASE,
+        ),
+        "operating",
+    ),
     (
         re.compile(
             r"건설 ?중|건설하고 있|구축하고 있|짓고 있|건립하고 있|\bunder construction\b|\bis building\b|"
             r"\bbeing built\b|\b(?:has|have) (?:begun|started) (?:building|construction)|\bbroke ground\b",
-            re.I,
+            re.IGNORECASE,
         ),
         "construction",
     ),
 )
 _INSTRUMENTS: tuple[tuple[re.Pattern[str], Instrument], ...] = (
-    (re.compile(r"합작법인|조인트벤처|\bjoint venture\b", re.I), "joint_venture"),
-    (re.compile(r"투자의향서|\bletter of intent\b", re.I), "letter_of_intent"),
-    (re.compile(r"양해각서|업무협약|\bMOU\b|\bmemorandum of understanding\b", re.I), "mou"),
-    (re.compile(r"(?:본계약|공급계약|투자계약)(?:을|를)? ?체결|\bsigned (?:a|the) (?:definitive )?(?:contract|agreement)\b", re.I), "contract"),
+    (re.compile(r"합작법인|조인트벤처|\bjoint venture\b", re.IGNORECASE), "joint_venture"),
+    (re.compile(r"투자의향서|\bletter of intent\b", re.IGNORECASE), "letter_of_intent"),
+    (re.compile(r"양해각서|업무협약|\bMOU\b|\bmemorandum of understanding\b", re.IGNORECASE), "mou"),
+    (
+        re.compile(
+            r"(?:본계약|공급계약|투자계약)(?:을|를)? ?체결|\bsigned (?:a|the) (?:definitive )?(?:contract|agreement)\b",
+            re.IGNORECASE,
+        ),
+        "contract",
+    ),
 )
-_PARTNERSHIP = re.compile(r"파트너십(?:을|를)? ?체결|협약(?:을|를)? ?체결|손잡|\bpartner(?:ship|ed|ing)\b|\bteam(?:ed)? up\b", re.I)
-_INTENTION = re.compile(r"투자의향|의향(?:을|서)|\b(?:intends?|intention|letter of intent|is considering)\b|검토", re.I)
-_BUDGET = re.compile(r"예산|\bbudget\b", re.I)
-_ADDITIONAL = re.compile(r"추가|\b(?:additional|another|further|extra|more)\b", re.I)
-_JOINT = re.compile(r"공동(?:으로)? ?투자|공동 투자|\bjointly\b|\btogether\b", re.I)
-_BACK = re.compile(r"이번 (?:추가 )?(?:투자|협력|사업|프로젝트)|이 (?:시설|사업|프로젝트|공장|센터)|^(?:이 )?(?:회사|업체)[는은]|\bthe (?:new )?(?:\$[\d.,]+ \w+ |more than \$[\d.,]+ \w+ )?(?:investment|project|facility|plant|site|factory|company)\b", re.I)
-_UNTIL = re.compile(r"(20[2-9][0-9])년(?:까지|께까지)|\bby (?:the end of )?(20[2-9][0-9])\b|\bthrough (20[2-9][0-9])\b|\buntil (20[2-9][0-9])\b", re.I)
-_SPAN = re.compile(r"(20[0-9]{2})[~∼–-](20[2-9][0-9])년?|\bfrom (20[0-9]{2}) (?:to|through) (20[2-9][0-9])\b", re.I)
-_YEARS = re.compile(r"(?:향후|앞으로)?\s?([0-9]{1,2})년간|\bover (?:the next )?(\w+) years\b|\bin the next (\w+) years\b", re.I)
-_WORDS = {w: n for n, w in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_PARTNERSHIP = re.compile(
+    r"파트너십(?:을|를)? ?체결|협약(?:을|를)? ?체결|손잡|\bpartner(?:ship|ed|ing)\b|\bteam(?:ed)? up\b", re.IGNORECASE
+)
+_INTENTION = re.compile(
+    r"투자의향|의향(?:을|서)|\b(?:intends?|intention|letter of intent|is considering)\b|검토", re.IGNORECASE
+)
+_BUDGET = re.compile(r"예산|\bbudget\b", re.IGNORECASE)
+_ADDITIONAL = re.compile(r"추가|\b(?:additional|another|further|extra|more)\b", re.IGNORECASE)
+_JOINT = re.compile(r"공동(?:으로)? ?투자|공동 투자|\bjointly\b|\btogether\b", re.IGNORECASE)
+_BACK = re.compile(
+    r"이번 (?:추가 )?(?:투자|협력|사업|프로젝트)|이 (?:시설|사업|프로젝트|공장|센터)|"
+    r"^(?:이 )?(?:회사|업체)[는은]|\bthe (?:new )?(?:\$[\d.,]+ \w+ |"
+    r"more than \$[\d.,]+ \w+ )?(?:investment|project|facility|plant|site|factory|company)\b",
+    re.IGNORECASE,
+)
+_UNTIL = re.compile(
+    r"(20[2-9][0-9])년(?:까지|께까지)|\bby (?:the end of )?(20[2-9][0-9])\b|"
+    r"\bthrough (20[2-9][0-9])\b|\buntil (20[2-9][0-9])\b",
+    re.IGNORECASE,
+)
+_SPAN = re.compile(
+    r"(20[0-9]{2})[~∼–-](20[2-9][0-9])년?|\bfrom (20[0-9]{2}) (?:to|through) (20[2-9][0-9])\b", re.IGNORECASE
+)
+_YEARS = re.compile(
+    r"(?:향후|앞으로)?\s?([0-9]{1,2})년간|\bover (?:the next )?(\w+) years\b|\bin the next (\w+) years\b", re.IGNORECASE
+)
+_WORDS = {
+    w: n for n, w in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1)
+}
 _POWER = re.compile(
-    r"(약 |최대 |up to |about |around |over |more than )?([0-9][0-9,]*(?:\.[0-9]+)?)[\s-]?(메가와트|기가와트|MW|GW|megawatts?|gigawatts?)", re.I
+    r"(약 |최대 |up to |about |around |over |"
+    r"more than )?([0-9][0-9,]*(?:\.[0-9]+)?)[\s-]?(메가와트|기가와트|MW|GW|megawatts?|gigawatts?)",
+    re.IGNORECASE,
 )
 _GPUS = re.compile(
     r"(약 |최대 |up to |about |around |over |more than )?([0-9][0-9,]*)\s?(만|천)?\s?(?:개의?|장의?|대의?|기의?)?\s?"
     r"(?:이상의? |여 ?개의? )?(?:그래픽처리장치|엔비디아 GPU|최신 GPU|GPU|GPUs|Nvidia GPUs|AI chips)",
-    re.I,
+    re.IGNORECASE,
 )
-_JOBS = re.compile(r"([0-9][0-9,]*)\s?(만|천)?\s?(?:여 ?)?(?:명|개)의?\s?(?:이상의 )?(?:신규 )?(?:일자리|고용)|([0-9][0-9,]*) (?:new )?jobs", re.I)
+_JOBS = re.compile(
+    r"([0-9][0-9,]*)\s?(만|천)?\s?(?:여 ?)?(?:명|개)의?\s?(?:이상의 )?(?:신규 )?(?:일자리|고용)|"
+    r"([0-9][0-9,]*) (?:new )?jobs",
+    re.IGNORECASE,
+)
 _QUALIFIER: dict[str, Qualifier] = {
     "약": "about", "about": "about", "around": "about", "최대": "up_to", "up to": "up_to", "over": "more_than",
     "more than": "more_than",
@@ -113,7 +152,9 @@ def cues_of(sentence: str) -> Cues:
         is_additional=bool(_ADDITIONAL.search(sentence)),
         is_joint=bool(_JOINT.search(sentence)),
         since=next(filter(None, span.groups()[::2]), None) if span else None,
-        until=next(filter(None, span.groups()[1::2]), None) if span else until and next(filter(None, until.groups()), None),
+        until=next(filter(None, span.groups()[1::2]), None)
+        if span
+        else until and next(filter(None, until.groups()), None),
         years=_years(sentence),
         power_mw=_power(sentence),
         gpus=_count(_GPUS.search(sentence)),

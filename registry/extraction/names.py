@@ -1,4 +1,4 @@
-"""The organizations in a sentence: those that the registry knows, by any of their names, and new ones that it introduces."""
+"""The organizations in a sentence: those that the registry knows, by any name, and those that the text introduces."""
 
 from __future__ import annotations
 
@@ -40,33 +40,51 @@ class FoundOrganization(Struct, frozen=True):
 
 
 # A Korean name with its Latin one in parentheses: 앰코테크놀로지(Amkor Technology), 블랙록(BlackRock).
-_INTRODUCED = re.compile(r"((?:[가-힣0-9]+ )?[가-힣A-Za-z0-9&·]+)\(([A-Z][A-Za-z&.\-]*(?: [A-Z&][A-Za-z&.\-]*)*)(?:, [A-Z]+)?\)")
-_CORPORATE = r"(?:Inc|Corp|Corporation|Ltd|Limited|LLC|PLC|Group|Holdings|Technologies|Technology|Electronics|Energy|Motor|Motors|Chemical|Materials|Semiconductor)"
+_INTRODUCED = re.compile(
+    r"((?:[가-힣0-9]+ )?[가-힣A-Za-z0-9&·]+)\(([A-Z][A-Za-z&.\-]*(?: [A-Z&][A-Za-z&.\-]*)*)(?:, [A-Z]+)?\)"
+)
+_CORPORATE = (
+    r"(?:Inc|Corp|Corporation|Ltd|Limited|LLC|PLC|Group|Holdings|Technologies|Technology|"
+    r"Electronics|Energy|Motor|Motors|Chemical|Materials|Semiconductor)"
+)
 _ENGLISH_NAME = re.compile(
     rf"\b((?:[A-Z][A-Za-z0-9&\-]+ ){{0,3}}(?:[A-Z][A-Za-z0-9&\-]+ {_CORPORATE}\.?|[A-Z][a-z]+[A-Z][A-Za-z]+))\b"
 )
-# A Korean name that is the subject of an investment: 삼양식품은 …, ㈜조은산업은 …. Only in a sentence that invests, because
+# A Korean name that is the subject of an investment: ㈜조은산업은 …. Only in a sentence that invests, because
 # any noun can be a subject.
 _KOREAN_SUBJECT = re.compile(
-    r"(?:\(주\)|\(유\)|㈜|주식회사 )?((?:[A-Z]{2,5}(?: |(?=[가-힣])))?[가-힣A-Za-z0-9&·]{2,20}?)(?:\(주\)|㈜)?(?:은|는|이|가|도)(?= )"
+    r"(?:\(주\)|\(유\)|㈜|주식회사 )?((?:[A-Z]{2,5}(?: |"
+    r"(?=[가-힣])))?[가-힣A-Za-z0-9&·]{2,20}?)(?:\(주\)|㈜)?(?:은|는|이|가|도)(?= )"
 )
 _COMMON = re.compile(
-    r"(?:정부|당국|업계|회사|기업|기업들|업체|그룹|측|관계자|대표|회장|사장|장관|도지사|지사|시장|대통령|총리|투자|사업|시설|공장|센터|단지|"
-    r"프로젝트|협약|협력|계획|규모|지역|산업|기술|시장|국내|한국|미국|중국|일본|이들|이번|이곳|여기|이를|양사|양측|우리|올해|내년|지난해|"
-    r"그는|이는|것|수|등|명|개사|곳|행사|데이터|기관|위원회|부지|생산|고용|인력|비용|금액|효과|모두|각각|또|하|들|에서|부문|으로|에는|에|으로서)$"
+    r"(?:정부|당국|업계|회사|기업|기업들|업체|그룹|측|관계자|대표|회장|사장|장관|도지사|지사|시장|"
+    r"대통령|총리|투자|사업|시설|공장|센터|단지|"
+    r"프로젝트|협약|협력|계획|규모|지역|산업|기술|시장|국내|한국|미국|중국|일본|이들|이번|이곳|"
+    r"여기|이를|양사|양측|우리|올해|내년|지난해|"
+    r"그는|이는|것|수|등|명|개사|곳|행사|데이터|기관|위원회|부지|생산|고용|인력|비용|금액|효과|"
+    r"모두|각각|또|하|들|에서|부문|으로|에는|에|으로서)$"
 )
-_ACTS = re.compile(r"투자(?:해|하|한|할|를|키로)|들여|투입|(?:공장|센터|시설|라인)(?:을|를) [가-힣 ]{0,12}(?:짓|신설|증설|구축|건립|건설|설립)|착공|신설|증설")
+_ACTS = re.compile(
+    r"투자(?:해|하|한|할|를|키로)|들여|투입|(?:공장|센터|시설|라인)(?:을|를) [가-힣 ]{0,12}(?:짓|"
+    r"신설|증설|구축|건립|건설|설립)|착공|신설|증설"
+)
 
 # The subject of an English sentence that invests: "Tyson Foods, one of …, has opened a $300 million …".
 _ENGLISH_SUBJECT = re.compile(
-    r"^(?:[^–—]{3,60} [–—-] ){0,2}(?:[^,.]{0,60}, )?(?:(?:the )?(?:[a-z][a-z\-]+ ){1,5})?((?:[A-Z][A-Za-z0-9&.\-]*|of|and|&)(?: (?:[A-Z][A-Za-z0-9&.\-]*|of|&))*(?:, (?:Inc|Ltd|LLC|Corp)\.?)?)"
-    r"(?=(?:,[^,]{3,90},(?: in [^,]{2,30},)?)? (?:(?:also|has|have|officially|recently|today|yesterday|formally|selected) )*"
-    r"(?:announced|announces|will (?:invest|build|open|spend|construct)|is (?:investing|building|constructing|planning|in the midst)|"
-    r"are (?:investing|building)|plans? to|opened|selected|invested|broke ground|committed|pledged|unveiled|signed|to invest|said it))"
+    r"^(?:[^–—]{3,60} [–—-] ){0,2}(?:[^,.]{0,60}, )?(?:(?:the )?(?:[a-z][a-z\-]+ ){1,5})?((?:[A-Z][A-Za-z0-9&.\-]*|"
+    r"of|and|&)(?: (?:[A-Z][A-Za-z0-9&.\-]*|of|&))*(?:, (?:Inc|Ltd|LLC|Corp)\.?)?)"
+    r"(?=(?:,[^,]{3,90},(?: in [^,]{2,30},)?)? (?:(?:also|has|have|officially|recently|today|"
+    r"yesterday|formally|selected) )*"
+    r"(?:announced|announces|will (?:invest|build|open|spend|construct)|is (?:investing|building|"
+    r"constructing|planning|in the midst)|"
+    r"are (?:investing|building)|plans? to|opened|selected|invested|broke ground|committed|"
+    r"pledged|unveiled|signed|to invest|said it))"
 )
 
 # Abbreviations and common words that the parentheses may hold instead of a name.
-_NO_NAMES = frozenset({"AI", "GPU", "MW", "GW", "LLM", "JV", "OSAT", "CEO", "MOU", "LOI", "ESG", "R&D", "IDC", "HBM", "ESS"})
+_NO_NAMES = frozenset(
+    {"AI", "GPU", "MW", "GW", "LLM", "JV", "OSAT", "CEO", "MOU", "LOI", "ESG", "R&D", "IDC", "HBM", "ESS"}
+)
 _SUBJECT = re.compile(r"(?: ?측)?(?:은|는|이|가|도)(?=[ ,]|$)")
 _PARTNER = re.compile(r"(?:와|과|및|·|,)(?=\s|[가-힣A-Z])")
 _BY = re.compile(r"(?:와|과) (?:함께|협력|손잡|공동|합작|협약)")
@@ -82,7 +100,9 @@ class OrganizationFinder:
     """Finds organizations by their names, the longest name first."""
 
     def __init__(self, known: Iterable[KnownOrganization]) -> None:
-        self._slugs = {name: one.slug for one in known for name in one.names if len(name) >= 2 and name not in _NO_NAMES}
+        self._slugs = {
+            name: one.slug for one in known for name in one.names if len(name) >= 2 and name not in _NO_NAMES
+        }
         names = sorted(self._slugs, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(_bounded, names))) if names else None
 
@@ -106,7 +126,9 @@ class OrganizationFinder:
             if parentheses := re.match(r" ?\([A-Za-z가-힣&.,\- ]{2,60}\)", sentence[end:]):
                 end += parentheses.end()
             names = {"en" if match[0].isascii() else "ko": match[0]}
-            yield FoundOrganization(self._slugs[match[0]], names, True, _part(sentence, match.start(), end), match.start(), end)
+            yield FoundOrganization(
+                self._slugs[match[0]], names, True, _part(sentence, match.start(), end), match.start(), end
+            )
 
 
 def _bounded(name: str) -> str:
@@ -165,13 +187,50 @@ def _english_subject(sentence: str) -> Iterable[FoundOrganization]:
 
 
 _ENGLISH_COMMON = frozenset(
-    {"The", "It", "They", "He", "She", "We", "Governor", "Gov", "President", "Minister", "State", "Company", "Officials", "Investors"}
+    {
+        "The",
+        "It",
+        "They",
+        "He",
+        "She",
+        "We",
+        "Governor",
+        "Gov",
+        "President",
+        "Minister",
+        "State",
+        "Company",
+        "Officials",
+        "Investors",
+    }
 )
 
 # The Revised Romanization of Korean by syllable, without the sound changes between syllables: for slugs only.
 _INITIALS = ("g", "kk", "n", "d", "tt", "r", "m", "b", "pp", "s", "ss", "", "j", "jj", "ch", "k", "t", "p", "h")
 _VOWELS = (
-    *("a", "ae", "ya", "yae", "eo", "e", "yeo", "ye", "o", "wa", "wae", "oe", "yo", "u", "wo", "we", "wi", "yu", "eu", "ui", "i"),
+    *(
+        "a",
+        "ae",
+        "ya",
+        "yae",
+        "eo",
+        "e",
+        "yeo",
+        "ye",
+        "o",
+        "wa",
+        "wae",
+        "oe",
+        "yo",
+        "u",
+        "wo",
+        "we",
+        "wi",
+        "yu",
+        "eu",
+        "ui",
+        "i",
+    ),
 )
 _FINALS = (
     *("", "k", "k", "k", "n", "n", "n", "t", "l", "k", "m", "l", "l", "l", "p", "l", "m", "p", "p", "t", "t", "ng"),
@@ -198,7 +257,9 @@ def _english(sentence: str) -> Iterable[FoundOrganization]:
         name = re.sub(r"^(?:The|A|An|And|But|In|For|With|By|On) ", "", match[1]).rstrip(".")
         if slug_of(name):
             start = match.end(1) - len(match[1].rstrip(".")) + len(match[1].rstrip(".")) - len(name)
-            yield FoundOrganization(slug_of(name), {"en": name}, False, _part(sentence, start, match.end()), start, match.end())
+            yield FoundOrganization(
+                slug_of(name), {"en": name}, False, _part(sentence, start, match.end()), start, match.end()
+            )
 
 
 def _part(sentence: str, start: int, end: int) -> Part:
@@ -211,7 +272,8 @@ def _part(sentence: str, start: int, end: int) -> Part:
     if re.search(r"\b(?:with|and|alongside|between)\s+(?:the\s+)?$", sentence[:start]):
         return "partner"
     is_acting = re.match(
-        r"(?:'s|’s)?[ ,]+(?:[A-Za-z]+ ){0,4}?(?:will|plans?|said|says|announced|has|have|is|are|to|intends?|agreed|signed|broke|unveiled|committed|pledged|expects?|would)\b",
+        r"(?:'s|’s)?[ ,]+(?:[A-Za-z]+ ){0,4}?(?:will|plans?|said|says|announced|has|have|is|are|to|"
+        r"intends?|agreed|signed|broke|unveiled|committed|pledged|expects?|would)\b",
         after,
     )
     return "subject" if is_acting else "mentioned"

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 # Korea's provinces, and cities and industrial areas by province, as the press names them. ISO 3166-2 codes.
 _PROVINCES = {
-    "서울": "KR-11", "부산": "KR-26", "대구": "KR-27", "인천": "KR-28", "광주": "KR-29", "대전": "KR-30", "울산": "KR-31",
+    "서울": "KR-11",
+    "부산": "KR-26", "대구": "KR-27", "인천": "KR-28", "광주": "KR-29", "대전": "KR-30", "울산": "KR-31",
     "경기": "KR-41", "강원": "KR-42", "충북": "KR-43", "충청북도": "KR-43", "충남": "KR-44", "충청남도": "KR-44",
     "전북": "KR-45", "전라북도": "KR-45", "전남": "KR-46", "전라남도": "KR-46", "경북": "KR-47", "경상북도": "KR-47",
     "경남": "KR-48", "경상남도": "KR-48", "제주": "KR-49", "세종": "KR-50",
@@ -20,7 +21,8 @@ _CITIES = {
     "KR-28": ("송도", "청라", "영종"),
     "KR-31": ("미포", "온산"),
     "KR-41": (
-        "수원", "용인", "성남", "판교", "고양", "화성", "평택", "이천", "안산", "안양", "부천", "파주", "김포", "남양주",
+        "수원", "용인", "성남", "판교", "고양", "화성", "평택", "이천", "안산", "안양", "부천", "파주", "김포",
+        "남양주",
         "의정부", "시흥", "광명", "하남", "여주", "안성", "오산", "군포", "의왕", "포천", "양주", "동탄",
     ),
     "KR-42": ("춘천", "원주", "강릉", "동해시", "속초", "삼척", "태백"),
@@ -41,11 +43,16 @@ _ENGLISH = {
 }  # fmt: skip
 _KOREAN_COUNTRIES = {
     "미국": "US", "중국": "CN", "일본": "JP", "독일": "DE", "프랑스": "FR", "영국": "GB", "베트남": "VN", "인도": "IN",
-    "폴란드": "PL", "헝가리": "HU", "대만": "TW", "싱가포르": "SG", "말레이시아": "MY", "인도네시아": "ID", "호주": "AU",
+    "폴란드": "PL", "헝가리": "HU", "대만": "TW", "싱가포르": "SG", "말레이시아": "MY", "인도네시아": "ID",
+    "호주": "AU",
     "캐나다": "CA", "네덜란드": "NL", "벨기에": "BE", "사우디아라비아": "SA", "아랍에미리트": "AE",
 }  # fmt: skip
-# Where a province's name alone may also mean something else, it needs what makes it a place: "경기 침체" is a recession.
-_AMBIGUOUS = {"경기": r"경기(?:도|·|,|\)|\s?(?:평택|용인|화성|이천|수원|파주|고양|성남|안산|북부|남부))", "공주": "공주시", "동해": "동해시"}
+# A name that may also mean something else needs what makes it a place: "경기 침체" is a recession.
+_AMBIGUOUS = {
+    "경기": r"경기(?:도|·|,|\)|\s?(?:평택|용인|화성|이천|수원|파주|고양|성남|안산|북부|남부))",
+    "공주": "공주시",
+    "동해": "동해시",
+}
 
 
 class FoundPlace(Struct, frozen=True):
@@ -62,10 +69,14 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
     korean = {**_PROVINCES, **{city: code for code, cities in _CITIES.items() for city in cities}, **_KOREAN_COUNTRIES}
     patterns = [(re.compile(_AMBIGUOUS.get(name, re.escape(name))), code) for name, code in korean.items()]
     english = {**_ENGLISH}
-    states: Any = pycountry.subdivisions.get(country_code="US")
+    states: Any = pycountry.subdivisions.get(country_code="US")  # type: ignore[no-untyped-call]
     english |= {state.name: state.code for state in states if state.type in ("State", "District")}
-    english |= {country.name.split(",")[0]: country.alpha_2 for country in pycountry.countries if country.alpha_2 != "KR"}
-    abbreviated = [(re.compile(rf"(?<=[a-z], ){state.code[3:]}\b"), state.code) for state in states if state.type == "State"]
+    english |= {
+        country.name.split(",")[0]: country.alpha_2 for country in pycountry.countries if country.alpha_2 != "KR"
+    }
+    abbreviated = [
+        (re.compile(rf"(?<=[a-z], ){state.code[3:]}\b"), state.code) for state in states if state.type == "State"
+    ]
     # No press release from "Korea" means the north, and "South Korea" is where Korean papers are written.
     english.pop("Korea", None)
     # A state that is also a country's name, and short names that are words.
@@ -95,7 +106,10 @@ def find_places(sentence: str) -> list[FoundPlace]:
 
 # A place where something was said, not where something is built: 경주 예술의전당에서 열린, held in Gyeongju.
 _VENUE_AFTER = re.compile(r"[^.,]{0,25}에서 (?:열린|열리는|개최|가진|기자간담회)|[^.,]{0,12}에 본사를 둔")
-_VENUE_BEFORE = re.compile(r"(?:held|speaking|meeting|ceremony|summit|conference|headquartered|based) (?:[\w ]{0,20} )?(?:in|at) $", re.I)
+_VENUE_BEFORE = re.compile(
+    r"(?:held|speaking|meeting|ceremony|summit|conference|headquartered|based) (?:[\w ]{0,20} )?(?:in|at) $",
+    re.IGNORECASE,
+)
 
 
 def _is_no_site(sentence: str, start: int, end: int, code: str) -> bool:

@@ -208,14 +208,21 @@ def _add_reading(builder: _Announcements, reading: _Reading, draft: _Draft) -> N
         builder.add(reading, {"type": "pledge_revised", "pledge": "total", "horizon": horizon})
     _add_site(builder, reading)
     if cues.jobs is not None:
-        event: dict[str, Any] = {"type": "metric_reported", "metric": "jobs", "basis": "planned", "value": cues.jobs.value}
+        event: dict[str, Any] = {
+            "type": "metric_reported",
+            "metric": "jobs",
+            "basis": "planned",
+            "value": cues.jobs.value,
+        }
         builder.add(reading, event)
     if cues.stage is not None and cues.stage not in builder.stages:
         builder.stages.add(cues.stage)
         builder.add(reading, {"type": "stage_changed", "stage": cues.stage})
     if (cues.instrument or cues.is_partnership) and cues.instrument not in builder.instruments:
         builder.instruments.add(cues.instrument or "")
-        members = list(dict.fromkeys([draft.lead.slug, *(o.slug for o in reading.organizations if o.part != "mentioned")]))
+        members = list(
+            dict.fromkeys([draft.lead.slug, *(o.slug for o in reading.organizations if o.part != "mentioned")])
+        )
         event = {"type": "partnership_formed", "members": members}
         builder.add(reading, {**event, "instrument": cues.instrument} if cues.instrument else event)
 
@@ -298,8 +305,16 @@ def _title(draft: _Draft, language: ArticleLanguage) -> dict[str, str]:
     other = partner and (partner.names.get(language) or next(iter(partner.names.values())))
     place = _first_place(draft)
     if language == "ko":
-        return {"ko": " ".join(filter(None, (f"{name}·{other}" if other else name, place and place.name, "투자")))}
-    return {"en": " ".join(filter(None, (f"{name} and {other}" if other else name, "investment", place and f"in {place.name}")))}
+        return {
+            "ko": " ".join(filter(None, (f"{name}·{other}" if other else name, place.name if place else None, "투자")))
+        }
+    return {
+        "en": " ".join(
+            filter(
+                None, (f"{name} and {other}" if other else name, "investment", f"in {place.name}" if place else None)
+            )
+        )
+    }
 
 
 def _slug(draft: _Draft, taken: set[str]) -> str:
@@ -310,5 +325,3 @@ def _slug(draft: _Draft, taken: set[str]) -> str:
         slug, number = f"{base[:75]}-{number}", number + 1
     taken.add(slug)
     return slug
-
-

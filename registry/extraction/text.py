@@ -12,7 +12,9 @@ ArticleLanguage = Literal["ko", "en"]
 
 # A sentence ends at a full stop, question or exclamation mark with a space or a closing quotation mark after it. A full
 # stop after a digit, a capital initial or an abbreviation does not end one.
-_END = re.compile(r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)[.?!]["”’']?(?=\s|$)""")
+_END = re.compile(
+    r"""(?<![A-Z])(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bInc)(?<!\bCo)(?<!\bLtd)(?<!\bCorp)[.?!]["”’']?(?=\s|$)"""
+)
 
 
 class Sentence(Struct, frozen=True):

@@ -56,6 +56,13 @@ SELECT organization
 """
 
 
+SELECT_NAMES = """
+SELECT coalesce(merged_into, organization) AS organization, names
+  FROM organizations
+ ORDER BY organization
+"""
+
+
 class OrganizationsProjection:
     """The projection behind `GET /v1/organizations`."""
 
@@ -122,3 +129,11 @@ async def slugs(connection: Any, after: str, limit: int) -> list[str]:
 async def slugs_matching(connection: Any, pattern: str) -> list[str]:
     """The slugs of the records with a name that matches an ILIKE pattern, merged ones included."""
     return [row["organization"] for row in await connection.fetch(SELECT_MATCHING, pattern)]
+
+
+async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:
+    """The names of all records by slug; those of a merged record under the one that it was merged into."""
+    names: dict[str, tuple[str, ...]] = {}
+    for row in await connection.fetch(SELECT_NAMES):
+        names[row["organization"]] = (*names.get(row["organization"], ()), *row["names"])
+    return names

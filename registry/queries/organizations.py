@@ -99,6 +99,10 @@ class OrganizationQueries:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""
         return await self._streams.resolve(as_of)
 
+    async def known_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of all organizations, in any language, by slug."""
+        return await organizations.all_names(self._streams.pool())
+
     async def page_point(self, as_of: AsOf) -> tuple[ResolvedAsOf, int]:
         """Fill in what a question about a list leaves out, and return the log position that it is answered at."""
         resolved = await self._streams.resolve(as_of)

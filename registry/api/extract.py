@@ -1,0 +1,103 @@
+"""Propose announcements from the text of an article. Nothing is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, post
+from litestar.di import NamedDependency
+from msgspec import Meta, Struct
+
+from registry.api.bodies import Request, read_body
+from registry.api.openapi import writing
+from registry.api.responses import RawResponse, json_response
+from registry.events import intake
+from registry.events.codec import earliest_publication
+from registry.events.values import EventPart, Localized, Source, decode_hook
+from registry.extraction import Article, KnownOrganization, extract
+from registry.queries.organizations import OrganizationQueries
+from registry.schemas import encode
+
+
+class ArticleText(EventPart, frozen=True, kw_only=True):
+    """An article: its text, and its source, which each proposed announcement cites."""
+
+    text: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=200_000, examples=["Corning (코닝) will invest $500 million in a plant in Asan."]
+        ),
+    ]
+    source: Source | None = None
+
+
+class ProposedAnnouncementResponse(Struct, frozen=True, kw_only=True):
+    """An announcement to accept, change or drop. `start` and `end` are its sentence in the text, in characters."""
+
+    announcement: dict[str, Any]
+    start: int
+    end: int
+
+
+class ProposedDealResponse(Struct, frozen=True, kw_only=True):
+    """A deal to record, with a slug and a title to start from, and its announcements in the order to post them.
+
+    `new_organizations` are those of its organizations that the registry does not know.
+    """
+
+    deal: str
+    title: Localized
+    organizations: tuple[str, ...]
+    new_organizations: tuple[str, ...]
+    announcements: tuple[ProposedAnnouncementResponse, ...]
+
+
+class ExtractedDeals(Struct, frozen=True, kw_only=True):
+    """The deals that the article announces, as far as rules over its words find them."""
+
+    deals: tuple[ProposedDealResponse, ...]
+
+
+_article = msgspec.json.Decoder(ArticleText, dec_hook=decode_hook)
+
+
+class ExtractController(Controller):
+    """Proposals from articles."""
+
+    path = "/v1/extract"
+    tags = ("Deals",)
+
+    @writing(post, "/", body=ArticleText, status_code=200)
+    async def post_extract(
+        self, request: Request, organization_queries: NamedDependency[OrganizationQueries]
+    ) -> RawResponse[ExtractedDeals]:
+        """Propose announcements from an article in Korean or English, each with the sentence that it rests on.
+
+        Rules find organizations that the registry knows in either script or that the article introduces, amounts as the
+        press writes them, places, capacities, periods and stages. No outside service is asked; nothing is recorded.
+        """
+        given: ArticleText = intake.decode(_article, await read_body(request))
+        known = [KnownOrganization(slug, names) for slug, names in (await organization_queries.known_names()).items()]
+        source = msgspec.to_builtins(given.source) if given.source is not None else {}
+        published_on = earliest_publication((given.source,)) if given.source is not None else None
+        # A long article takes too long for the event loop.
+        deals = await asyncio.to_thread(extract, Article(given.text, source, published_on), known)
+        slugs = {one.slug for one in known}
+        body = ExtractedDeals(
+            deals=tuple(
+                ProposedDealResponse(
+                    deal=deal.deal,
+                    title=Localized(deal.title),
+                    organizations=deal.organizations,
+                    new_organizations=tuple(slug for slug in deal.organizations if slug not in slugs),
+                    announcements=tuple(
+                        ProposedAnnouncementResponse(announcement=one.announcement, start=one.start, end=one.end)
+                        for one in deal.announcements
+                    ),
+                )
+                for deal in deals
+            )
+        )
+        return json_response(encode(body))

@@ -1,0 +1,159 @@
+"""Proposals from articles: sentences, amounts, places, organizations, and the deals that they make.
+
+The sentences are made up for the tests. `bench/extraction.py` measures real articles.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
+from registry.extraction.amounts import find_amounts
+from registry.extraction.places import find_places
+from registry.extraction.text import language_of, sentences
+
+KNOWN = [
+    KnownOrganization("amazon-web-services", ("AWS", "아마존웹서비스", "Amazon Web Services")),
+    KnownOrganization("sk-group", ("SK그룹", "SK Group")),
+    KnownOrganization("kt", ("KT",)),
+]
+
+
+def proposals(text: str) -> list[ProposedDeal]:
+    """The deals of a text, published on 29 October 2025."""
+    return extract(Article(text, {"publisher": "A paper"}, date(2025, 10, 29)), KNOWN)
+
+
+def events(deal: ProposedDeal, type_: str) -> list[dict[str, Any]]:
+    """The proposed events of a type."""
+    return [one.announcement["event"] for one in deal.announcements if one.announcement["event"]["type"] == type_]
+
+
+# --- the parts of a sentence ------------------------------------------------------------------------------------------
+
+
+def test_sentences_keep_their_places_in_the_text() -> None:
+    text = "삼송은 공장을 짓는다. 3.5조 원을 투자한다.\n\nIt costs $3.5 billion. Mr. Kim agreed."
+    found = list(sentences(text))
+    assert [text[s.start : s.end] for s in found] == [s.text for s in found]
+    assert [s.text for s in found] == [
+        "삼송은 공장을 짓는다.",
+        "3.5조 원을 투자한다.",
+        "It costs $3.5 billion.",
+        "Mr. Kim agreed.",
+    ]
+    assert [s.paragraph for s in found] == [0, 0, 1, 1]
+
+
+def test_language_follows_from_the_letters() -> None:
+    assert (language_of("AWS는 울산에 투자한다."), language_of("AWS invests in Ulsan (울산).")) == ("ko", "en")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("50억 달러(약 7조 원)를 추가 투입한다", [("USD", "5000000000", None, None)]),
+        ("연간 1천억 원 규모의 투자", [("KRW", "100000000000", None, "annual")]),
+        ("약 2조4천억 원을 투자한다", [("KRW", "2400000000000", "about", None)]),
+        (
+            "will invest up to $35 billion and €2bn",
+            [("USD", "35000000000", "up_to", None), ("EUR", "2000000000", None, None)],
+        ),
+        ("around 7 trillion won", [("KRW", "7000000000000", "about", None)]),
+        ("600개 기업과 30만㎡ 부지", []),
+    ],
+)
+def test_amounts_of_a_sentence(sentence: str, found: list[Any]) -> None:
+    amounts = [one.parsed for one in find_amounts(sentence)]
+    assert [(a.amount.currency, a.amount.value, a.amount.qualifier, a.basis) for a in amounts] == found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "codes"),
+    [
+        ("수도권(인천·경기) 지역에 짓는다", ["KR-28", "KR-41"]),
+        ("전북 정읍과 울산에 공장을 짓는다", ["KR-45", "KR-45", "KR-31"]),
+        ("경주 예술의전당에서 열린 행사", []),
+        ("프랑스의 르노는 투자한다", []),
+        ("경기 침체에도 투자한다", []),
+        ("a plant in Dover, Ohio", ["US-OH"]),
+        ("a plant in Fort Worth, TX", ["US-TX"]),
+        ("CA is no place", []),
+    ],
+)
+def test_places_of_a_sentence(sentence: str, codes: list[str]) -> None:
+    assert [place.code for place in find_places(sentence)] == codes
+
+
+# --- deals ------------------------------------------------------------------------------------------------------------
+
+
+def test_deal_of_a_known_organization_has_its_amount_place_and_capacity() -> None:
+    (deal,) = proposals("AWS는 SK그룹과 협력해 울산에 7조 원을 투자해 103MW 규모의 데이터센터를 건설 중이다.")
+    assert deal.organizations == ("amazon-web-services", "sk-group")
+    (pledge,) = events(deal, "pledge_announced")
+    assert (pledge["amount"]["value"], pledge["by"]) == ("7000000000000", ["amazon-web-services"])
+    (site,) = events(deal, "site_announced")
+    assert (site["place"], site["power_mw"]) == ("KR-31", "103")
+    assert [event["stage"] for event in events(deal, "stage_changed")] == ["construction"]
+
+
+def test_next_sentence_belongs_to_the_deal_before_it() -> None:
+    text = "AWS는 울산에 데이터센터를 짓는다. 이 시설은 약 6만 개의 GPU를 갖춘다."
+    (deal,) = proposals(text)
+    (revised,) = events(deal, "site_revised")
+    assert (revised["gpus"], revised["gpus_qualifier"]) == (60000, "about")
+    places = [text[one.start : one.end] for one in deal.announcements if one.announcement["event"] == revised]
+    assert places == ["이 시설은 약 6만 개의 GPU를 갖춘다."]
+
+
+def test_organization_with_another_partner_and_place_has_a_second_deal() -> None:
+    deals = proposals("AWS는 인천에 50억 달러를 투자한다. AWS는 SK그룹과 협력해 울산에 데이터센터를 건설 중이다.")
+    assert [(deal.deal, len(events(deal, "pledge_announced"))) for deal in deals] == [
+        ("amazon-web-services-kr-28", 1),
+        ("amazon-web-services-kr-31", 0),
+    ]
+
+
+def test_article_introduces_an_organization_in_both_scripts() -> None:
+    (deal,) = proposals("코닝(Corning)은 아산에 1천억 원을 투자한다.")
+    (joined,) = events(deal, "parties_joined")
+    assert joined["parties"] == [
+        {"organization": "corning", "name": {"ko": "코닝", "en": "Corning"}, "role": "investor"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "slug", "value"),
+    [
+        ("삼양식품은 밀양에 1300억원을 투자해 공장을 짓는다.", "samyangsikpum", "130000000000"),
+        ("Tyson Foods, a maker of food, has opened a $300 million plant in Virginia.", "tyson-foods", "300000000"),
+    ],
+)
+def test_unknown_subject_of_an_investment_is_an_organization(text: str, slug: str, value: str) -> None:
+    (deal,) = proposals(text)
+    assert deal.organizations[0] == slug
+    assert [event["amount"]["value"] for event in events(deal, "pledge_announced")] == [value]
+
+
+def test_period_in_another_sentence_revises_the_pledge() -> None:
+    (deal,) = proposals("AWS는 50억 달러를 투자한다. AWS는 이번 투자를 통해 2031년까지 리전을 확장한다.")
+    (revised,) = events(deal, "pledge_revised")
+    assert revised["horizon"] == {"until": "2031"}
+
+
+def test_intention_joint_and_annual_amounts_are_marked() -> None:
+    (intention,) = proposals("AWS는 약 20조 원 규모의 투자의향을 밝혔다.")
+    (joint,) = proposals("AWS는 KT와 협력해 향후 5년간 2조 원을 공동 투자한다.")
+    (annual,) = proposals("AWS는 연간 1천억 원 규모의 투자를 한다.")
+    assert events(intention, "pledge_announced")[0]["commitment"] == "intention"
+    assert events(joint, "pledge_announced")[0]["by"] == ["amazon-web-services", "kt"]
+    assert events(joint, "pledge_announced")[0]["horizon"] == {"from": "2025", "until": "2030~"}
+    assert events(annual, "pledge_announced")[0]["amount_basis"] == "annual"
+
+
+def test_commentary_announces_nothing() -> None:
+    assert proposals("업계에서는 AWS의 투자가 확대될 것으로 기대하고 있다. 증권가는 KT가 오를 것으로 예측했다.") == []
