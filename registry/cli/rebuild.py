@@ -26,7 +26,10 @@ def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; list the rows that differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute all projections from the log and swap them in. With --check, only compare; a difference ends with 1."""
+    """Recompute all projections from the log and replace the rows that differ.
+
+    With --check, only compare; a difference ends with 1.
+    """
     with server.database(settings) as ready:
         if ready.owner_url is None:
             raise DatabaseUnusable("no_owner")

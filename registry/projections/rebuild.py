@@ -1,9 +1,10 @@
 """Rebuild the projections from the log while the service runs, or compare them with the log.
 
-The projections write to tables of the same names in a schema of their own, while the live tables serve. Events that are
-recorded meanwhile are caught up with, the last ones under the log's lock. The same transaction replaces the live
-tables, so that every query sees either the old ones or the new ones. After an interruption the old tables serve, and
-the next rebuild drops what was left behind. Needs the role that owns the tables.
+The projections write to tables of the same names in a schema of their own, while the live tables serve. The rows that
+differ are then found in a snapshot of both, and replaced in the live tables in one transaction under the log's lock, so
+that every query sees either the old rows or the new ones. The live tables themselves stay, with their grants and the
+publications that contain them, and a subscriber receives the rows that changed. After an interruption the old rows
+serve, and the next rebuild drops what was left behind. Needs the role that owns the tables.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS
+from registry.projections.facts import DealFacts
 from registry.projections.projection import Projection
 from registry.projections.stream_cache import fold_stream
 
@@ -36,7 +38,7 @@ CLEAR = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
 
 CREATE = f"CREATE TABLE {SCHEMA}.{{table}} (LIKE public.{{table}} INCLUDING ALL EXCLUDING INDEXES)"
 
-# What LIKE does not copy: keys and indexes with their names, storage options, grants.
+# What LIKE does not copy: the primary keys, and the other indexes.
 CONSTRAINTS = """
 SELECT format('ALTER TABLE %I.%I ADD CONSTRAINT %I %s', $2::text, $1::text, conname, pg_get_constraintdef(oid))
   FROM pg_constraint
@@ -47,19 +49,6 @@ INDEXES = """
 SELECT pg_get_indexdef(indexrelid)
   FROM pg_index
  WHERE indrelid = ('public.' || $1)::regclass AND indexrelid NOT IN (SELECT conindid FROM pg_constraint)
-"""
-
-OPTIONS = """
-SELECT format('ALTER TABLE %I.%I SET (%s)', $2::text, $1::text, array_to_string(reloptions, ', '))
-  FROM pg_class
- WHERE oid = ('public.' || $1)::regclass AND reloptions IS NOT NULL
-"""
-
-RIGHTS = """
-SELECT format('GRANT %s ON %I.%I TO %s', a.privilege_type, $2::text, $1::text,
-              CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-  FROM pg_class AS c, aclexplode(c.relacl) AS a
- WHERE c.oid = ('public.' || $1)::regclass
 """
 
 KEY = """
@@ -78,10 +67,31 @@ SELECT jsonb_build_array({{key}}) AS key, to_jsonb(live) AS live, to_jsonb(rebui
  ORDER BY {{key}}
 """  # noqa: S608 - the tables' own names
 
-SWAP_TABLES = f"""
-DROP TABLE public.{{table}};
-ALTER TABLE {SCHEMA}.{{table}} SET SCHEMA public;
+KEEP_DIFFERING_KEYS = f"""
+CREATE TEMPORARY TABLE differing_{{table}} AS
+SELECT {{key}}
+  FROM public.{{table}} AS live
+       FULL JOIN {SCHEMA}.{{table}} AS rebuilt USING ({{key}})
+ WHERE live IS DISTINCT FROM rebuilt
+"""  # noqa: S608 - the tables' own names
+
+DELETE_DIFFERING_ROWS = """
+DELETE FROM public.{table} AS live
+ USING differing_{table} AS differing
+ WHERE ({live_key}) = ({differing_key})
 """
+
+INSERT_REBUILT_ROWS = f"""
+INSERT INTO public.{{table}}
+SELECT rebuilt.*
+  FROM {SCHEMA}.{{table}} AS rebuilt
+       JOIN differing_{{table}} USING ({{key}})
+"""  # noqa: S608 - the tables' own names
+
+# Copies of the fact tables reload the deals whose rows were replaced.
+RESET_COPIES = "INSERT INTO public.fact_resets (deal) SELECT DISTINCT deal FROM differing_{table}"
+
+DROP_DIFFERING_KEYS = "DROP TABLE differing_{table}"
 
 # The streams whose sizes are read at once, and the events that are folded at once: enough for few round trips, and
 # little memory.
@@ -91,13 +101,9 @@ EVENTS_AT_ONCE = 5_000
 # The last events, fewer than this, are caught up with under the log's lock.
 FINAL_CATCH_UP_EVENTS = 500
 
-# While a long query reads a live table, the replacement waits and nothing is recorded. So it waits only briefly, and
-# tries often: for less than the second after which Postgres reports a deadlock with a query that holds one table and
-# waits for another.
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
-LOCK = "LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"
-TRIES = 120
-PAUSE = 0.5
+# An event that is recorded between the comparison and the replacement follows from the rows that the comparison saw. If
+# one of them differed, so may its own rows: they are found by the next comparison.
+MAX_COMPARISONS = 10
 
 Progress = Callable[[int, int], None]
 """Called with the number of events that are done, and with their total number."""
@@ -109,10 +115,10 @@ class RebuildRunning(RegistryError):
     code = "rebuild_running"
 
 
-class TablesInUse(RegistryError):
-    """The rebuilt tables could not replace the live ones, which were locked by readers."""
+class RebuildUnfinished(RegistryError):
+    """After several replacements, rows still differed from the log."""
 
-    code = "tables_in_use"
+    code = "rebuild_unfinished"
 
 
 class Difference(Struct, frozen=True):
@@ -138,31 +144,53 @@ def _no_progress(done: int, total: int) -> None:
 async def rebuild(
     owner_url: str, progress: Progress = _no_progress, projections: Sequence[Projection] = PROJECTIONS
 ) -> int:
-    """Rebuild the projections and replace the live tables.
+    """Rebuild the projections and replace the rows that differ.
 
     Returns:
-        The log's position at the replacement.
+        The log's position at the last comparison, which found no difference.
 
     Raises:
         RebuildRunning: Another process is rebuilding.
-        TablesInUse: The live tables stayed in use for a minute.
+        RebuildUnfinished: New differences came up while others were replaced.
         asyncpg.PostgresError, OSError: The database failed. The live tables are unchanged.
     """
     async with _shadow_tables(owner_url, projections) as connection:
         known = await _build(owner_url, connection, projections, progress)
-        for _ in range(TRIES):
-            try:
-                async with log_lock.hold_log_lock(connection, patience=60):
-                    reached = await _catch_up(connection, projections, known)
-                    await connection.execute(LOCK_TIMEOUT)
-                    live = ", ".join(f"public.{table}" for table in _tables(projections))
-                    await connection.execute(LOCK.format(tables=live))
-                    for table in _tables(projections):
-                        await connection.execute(SWAP_TABLES.format(table=table))
+        for _ in range(MAX_COMPARISONS):
+            async with _snapshot(owner_url, connection, projections, known) as reached:
+                differing = [table for table in _tables(projections) if await _keep_differing_keys(connection, table)]
+            if not differing:
                 return reached
-            except asyncpg.LockNotAvailableError:
-                await asyncio.sleep(PAUSE)
-        raise TablesInUse
+            async with log_lock.hold_log_lock(connection, patience=60):
+                known = await _catch_up(connection, projections, reached)
+                for table in differing:
+                    await _replace_differing_rows(connection, table)
+        raise RebuildUnfinished
+
+
+async def _keep_differing_keys(connection: Connection, table: str) -> bool:
+    """Keep the keys of the rows that differ in a temporary table. Returns whether there are any."""
+    key = ", ".join(await connection.fetchval(KEY, table))
+    status = await connection.execute(KEEP_DIFFERING_KEYS.format(table=table, key=key))
+    if status == "SELECT 0":
+        await connection.execute(DROP_DIFFERING_KEYS.format(table=table))
+        return False
+    return True
+
+
+async def _replace_differing_rows(connection: Connection, table: str) -> None:
+    columns = await connection.fetchval(KEY, table)
+    names = {
+        "table": table,
+        "key": ", ".join(columns),
+        "live_key": ", ".join(f"live.{column}" for column in columns),
+        "differing_key": ", ".join(f"differing.{column}" for column in columns),
+    }
+    await connection.execute(DELETE_DIFFERING_ROWS.format(**names))
+    await connection.execute(INSERT_REBUILT_ROWS.format(**names))
+    if table in DealFacts.tables:
+        await connection.execute(RESET_COPIES.format(table=table))
+    await connection.execute(DROP_DIFFERING_KEYS.format(table=table))
 
 
 async def compare(
@@ -171,23 +199,33 @@ async def compare(
     """Rebuild the projections beside the live tables, yield each row that differs, and change nothing."""
     async with _shadow_tables(owner_url, projections) as connection:
         known = await _build(owner_url, connection, projections, progress)
-        other = await asyncpg.connect(owner_url)
-        try:
-            snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
-            # Under the log's lock, so that both sides have the same last event in the snapshot.
-            async with log_lock.hold_log_lock(other, patience=60):
-                await _catch_up(connection, projections, known)
-                await snapshot.start()
-                await write_batch.head(connection)
-        finally:
-            await other.close()
-        try:
+        async with _snapshot(owner_url, connection, projections, known):
             for table in _tables(projections):
                 key = ", ".join(await connection.fetchval(KEY, table))
                 async for row in connection.cursor(DIFFERENCES.format(table=table, key=key)):
                     yield Difference(table, *(msgspec.json.decode(value or "null") for value in row))
-        finally:
-            await snapshot.rollback()
+
+
+@asynccontextmanager
+async def _snapshot(
+    owner_url: str, connection: Connection, projections: Sequence[Projection], known: int
+) -> AsyncIterator[int]:
+    """A transaction in which the live and the rebuilt tables have the same last event: the position is its value."""
+    other = await asyncpg.connect(owner_url)
+    try:
+        snapshot = connection.transaction(isolation="repeatable_read")
+        async with log_lock.hold_log_lock(other, patience=60):
+            reached = await _catch_up(connection, projections, known)
+            await snapshot.start()
+            await write_batch.head(connection)
+    finally:
+        await other.close()
+    try:
+        yield reached
+    except BaseException:
+        await snapshot.rollback()
+        raise
+    await snapshot.commit()
 
 
 def _tables(projections: Sequence[Projection]) -> Iterator[str]:
@@ -215,11 +253,10 @@ async def _shadow_tables(owner_url: str, projections: Sequence[Projection]) -> A
 
 
 async def _create(connection: Connection, table: str) -> None:
-    """Create an empty table with the keys, options and grants of the live one."""
+    """Create an empty table with the columns and keys of the live one."""
     await connection.execute(CREATE.format(table=table))
-    for statements in (CONSTRAINTS, OPTIONS, RIGHTS):
-        for row in await connection.fetch(statements, table, SCHEMA):
-            await connection.execute(row[0])
+    for row in await connection.fetch(CONSTRAINTS, table, SCHEMA):
+        await connection.execute(row[0])
 
 
 async def _index(connection: Connection, table: str) -> None:

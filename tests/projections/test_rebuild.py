@@ -20,7 +20,7 @@ from registry.events import intake
 from registry.events.write_batch import WriteBatch
 from registry.projections import PROJECTIONS, BatchProjector
 from registry.projections import rebuild as module
-from registry.projections.rebuild import RebuildRunning, TablesInUse, compare, rebuild
+from registry.projections.rebuild import RebuildRunning, compare, rebuild
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -33,7 +33,7 @@ Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 TABLES = [table for projection in PROJECTIONS for table in projection.tables]
 
 SHAPE = """
-SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
+SELECT c.oid, c.oid::regclass::text, c.reloptions, c.relacl::text,
        (SELECT array_agg(pg_get_indexdef(indexrelid) ORDER BY indexrelid::regclass::text)
           FROM pg_index WHERE indrelid = c.oid),
        (SELECT array_agg(conname || ' ' || pg_get_constraintdef(oid) ORDER BY conname)
@@ -43,7 +43,7 @@ SELECT c.oid::regclass::text, c.reloptions, c.relacl::text,
           FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)
   FROM pg_class AS c
  WHERE c.oid = ANY ($1::regclass[])
- ORDER BY 1
+ ORDER BY 2
 """
 
 
@@ -114,14 +114,12 @@ async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
             await asyncio.sleep(0.01)
 
     work = [asyncio.create_task(write("a")), asyncio.create_task(write("b")), asyncio.create_task(ask())]
-    oids = await owner.fetch("SELECT $1::regclass[]::oid[]", TABLES)
     rebuilt = 0
     # On a busy machine a rebuild may be faster than a round of the writers.
     while not any(task.done() for task in work) and (rebuilt < 3 or len(rounds) < len(work)):
         await rebuild(database.owner_url)
         rebuilt += 1
         await asyncio.sleep(0.1)
-    assert await owner.fetch("SELECT $1::regclass[]::oid[]", TABLES) != oids
     stop.set()
     await asyncio.gather(*work)
     assert len(rounds) == len(work)
@@ -133,14 +131,18 @@ async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
     await assert_projections_match_log(database)
 
 
-async def test_rebuilt_tables_have_the_columns_indexes_and_grants_of_the_old_ones(
+async def test_rebuild_keeps_the_tables_with_their_indexes_and_grants(
     database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
     await record_deal(recorder, "plant")
     before = await owner.fetch(SHAPE, TABLES)
     assert len(before) == len(TABLES)
+    rows = await contents(owner)
+    for table in TABLES:
+        await owner.execute(f"DELETE FROM {table}")
     await rebuild(database.owner_url)
     assert await owner.fetch(SHAPE, TABLES) == before
+    assert await contents(owner) == rows
     assert await side_tables(owner) == 0
 
 
@@ -178,15 +180,35 @@ async def test_rebuild_that_fails_while_replacing_changes_nothing(
     database: ScratchDatabase, owner: Owner, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await record_deal(recorder, "plant")
+    right = await contents(owner)
+    await owner.execute("DELETE FROM pledge_facts")
+    await owner.execute("UPDATE organizations SET version = 7")
     before = await contents(owner)
-    monkeypatch.setattr(module, "SWAP_TABLES", module.SWAP_TABLES + "SELECT pg_terminate_backend(pg_backend_pid());")
+    monkeypatch.setattr(module, "RESET_COPIES", "SELECT pg_terminate_backend(pg_backend_pid()) -- {table}")
     with pytest.raises(asyncpg.PostgresError):
         await rebuild(database.owner_url)
     monkeypatch.undo()
     assert await contents(owner) == before
     assert await side_tables(owner) > 0
     await rebuild(database.owner_url)
-    assert (await contents(owner), await side_tables(owner)) == (before, 0)
+    assert (await contents(owner), await side_tables(owner)) == (right, 0)
+
+
+async def test_rebuild_replaces_only_rows_that_differ_and_names_their_deals(
+    database: ScratchDatabase, owner: Owner, recorder: Recorder
+) -> None:
+    for slug in ("plant", "other"):
+        await record_deal(recorder, slug)
+    right = await contents(owner)
+    versions = {t: await owner.fetch(f"SELECT xmin::text FROM {t} AS t ORDER BY t") for t in TABLES}
+    resets = await owner.fetchval("SELECT count(*) FROM fact_resets")
+    await rebuild(database.owner_url)
+    assert {t: await owner.fetch(f"SELECT xmin::text FROM {t} AS t ORDER BY t") for t in TABLES} == versions
+
+    await owner.execute("UPDATE pledge_facts SET value = 1, changed_at = 0 WHERE deal = 'plant'")
+    await rebuild(database.owner_url)
+    assert await contents(owner) == right
+    assert [row[0] for row in await owner.fetch("SELECT deal FROM fact_resets OFFSET $1", resets)] == ["plant"]
 
 
 async def test_check_reports_missing_and_unexpected_rows(
@@ -223,31 +245,22 @@ async def test_second_rebuild_is_refused_while_one_runs(database: ScratchDatabas
     assert await rebuild(database.owner_url) == 0
 
 
-async def test_long_query_delays_the_replacement_but_not_the_appends(
-    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+async def test_rebuild_replaces_rows_beside_a_long_query(
+    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder
 ) -> None:
-    monkeypatch.setattr(module, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
-    monkeypatch.setattr(module, "PAUSE", 0.05)
     await record_deal(recorder, "plant")
-    reading = owner.transaction()
-    await reading.start()
-    await owner.fetch(f"SELECT * FROM {TABLES[0]}")
-    running = asyncio.create_task(rebuild(database.owner_url))
-    for n in range(5):
-        await recorder.record(request("plant", pledged(f"p{n}")))
-        await asyncio.sleep(0.1)
-    assert not running.done()
-    await reading.rollback()
-    assert await running >= 13
-    await assert_projections_match_log(database)
-    monkeypatch.setattr(module, "TRIES", 2)
-    reading = owner.transaction()
-    await reading.start()
-    await owner.fetch(f"SELECT * FROM {TABLES[0]}")
-    with pytest.raises(TablesInUse):
+    right = await contents(owner)
+    await owner.execute("UPDATE pledge_facts SET value = 1")
+    wrong = await contents(owner)
+    async with pool.acquire() as connection:
+        reading = connection.transaction(isolation="repeatable_read")
+        await reading.start()
+        seen = await connection.fetch("SELECT * FROM pledge_facts AS t ORDER BY t")
         await rebuild(database.owner_url)
-    await reading.rollback()
-    await assert_projections_match_log(database)
+        assert await connection.fetch("SELECT * FROM pledge_facts AS t ORDER BY t") == seen
+        await reading.rollback()
+    assert await contents(owner) == right
+    assert right != wrong
 
 
 class Lengths:
