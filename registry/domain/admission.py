@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from registry.domain.claims import sets_field
@@ -42,7 +42,7 @@ from registry.events.types import (
 from registry.events.values import Source
 from registry.i18n import Label
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Struct)
 
 _WITHOUT_CONTENT = (
     EventVoided,

@@ -18,6 +18,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
+from registry.domain.corrections import EffectiveEvent
 from registry.domain.items import find_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.errors import RuleBroken
@@ -195,23 +196,25 @@ def supersede_claims(claims: tuple[ClaimState, ...], changed: Mapping[str, Any])
 
 
 def apply_preferred_claims(
-    deal: S, preferred: Mapping[str, UUID | None], applied_events: Mapping[UUID, AppliedEvent]
+    deal: S, preferred: Mapping[str, UUID | None], events: Mapping[UUID, AppliedEvent | EffectiveEvent]
 ) -> S:
     """The deal with the selected claims' values shown, and every claim marked as used or not.
 
     Args:
         deal: A state of the fold, which shows the recorded values.
         preferred: The event of the selected claim, by field.
-        applied_events: The events of the fold, by id: they give the recorded value's publication date and sources.
+        events: The events of the fold, by id: they give the recorded value's publication date and sources.
     """
     for name in LISTS:
         items = getattr(deal, name)
         if any(item.claims for item in items):
-            deal = replace(deal, **{name: tuple(_apply_to_item(item, preferred, applied_events) for item in items)})
+            deal = replace(deal, **{name: tuple(_apply_to_item(item, preferred, events) for item in items)})
     return deal
 
 
-def _apply_to_item(item: Any, preferred: Mapping[str, UUID | None], applied_events: Mapping[UUID, AppliedEvent]) -> Any:
+def _apply_to_item(
+    item: Any, preferred: Mapping[str, UUID | None], events: Mapping[UUID, AppliedEvent | EffectiveEvent]
+) -> Any:
     claims: list[ClaimState] = []
     values: dict[str, Any] = {}
     for path in dict.fromkeys(claim.field for claim in item.claims):
@@ -221,7 +224,7 @@ def _apply_to_item(item: Any, preferred: Mapping[str, UUID | None], applied_even
         current = next((c for c in of_field if c.status in ("standing", "retracted")), None)
         shown = getattr(item, field) if selected is None else selected.value
         if current is not None:
-            setter = applied_events.get(current.about) if current.about else None
+            setter = events.get(current.about) if current.about else None
             claims.append(
                 ClaimState(
                     claim=None,

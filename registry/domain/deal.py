@@ -1,7 +1,8 @@
 """A deal: its state, and how each event changes it.
 
 `evolve` returns the deal after an event, or raises `RuleBroken` with the rule that the event breaks. The fold of
-recorded events (`fold.py`) leaves such an event unapplied and reports it; `admission.py` refuses to record a new one.
+recorded events (`timeline.py`) leaves such an event unapplied and reports it; `admission.py` refuses to record a new
+one. An event changes few facts of the deal (`deal_facts.py`), and the stage follows from what events signal about it.
 Everything here is pure: the same events always make the same deal. The whole state and the case of every event type are
 in this file, so it is a little long.
 """
@@ -24,13 +25,9 @@ from registry.domain.stages import (
     BY_COMMITMENT,
     BY_MILESTONE,
     INSTRUMENT_SIGNED,
-    Inference,
+    StageSignal,
     StageState,
-    declare_stage,
-    infer_stage,
-    observe_stage,
-    stage_before_withdrawal,
-    withdraw_stage,
+    next_stage,
 )
 from registry.errors import RuleBroken
 from registry.events.types import (
@@ -112,6 +109,7 @@ class PartyState(ListItem, frozen=True, gc=False):
     """An organization's part in the deal, from `joined_on` until `left_on`."""
 
     id_fields = ("organization", "role", "joined_on")
+    fact_fields = ("organization",)
     order = ("joined_on", "organization", "role")
 
     organization: str
@@ -326,8 +324,48 @@ def register(slug: str, event: DealRegistered | None) -> Deal:
     return Deal(deal=slug, title=None) if event is None else Deal(deal=slug, **_given_fields(event, Deal))
 
 
-def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+def evolve(deal: Deal, applied: AppliedEvent) -> Deal:
     """The deal after an event.
+
+    Raises:
+        RuleBroken: The deal cannot take the event.
+    """
+    after = evolve_facts(deal, applied)
+    signal = stage_signal(deal, after, applied)
+    if signal is None:
+        return after
+    is_pledged = any(pledge.status != "withdrawn" for pledge in after.pledges)
+    stage = next_stage(deal.stage, signal, applied.effective_on, is_pledged=is_pledged)
+    return after if stage is deal.stage else replace(after, stage=stage)
+
+
+def stage_signal(before: Deal, after: Deal, applied: AppliedEvent) -> StageSignal | None:
+    """What an event says about the stage. Both deals may be slices with the facts that the event touches."""
+    event = applied.event
+    match event:
+        case StageChanged():
+            return StageSignal(declared=event.stage)
+        case StatusObserved():
+            return StageSignal(observed=event.stage, certainty=event.certainty)
+        case PledgeAnnounced():
+            return StageSignal(inference=BY_COMMITMENT.get(event.commitment), pledges=1)
+        case PledgeRevised() | PledgeConfirmed():
+            inference = None if event.commitment is UNSET else BY_COMMITMENT.get(event.commitment)
+            return StageSignal(inference=inference) if inference else None
+        case PledgeWithdrawn():
+            return StageSignal(pledges=-1)
+        case MilestoneReached() if after is not before:
+            milestone = find_item(after.milestones, "milestone", event.milestone)
+            inference = BY_MILESTONE.get(milestone.kind) if milestone else None
+            return StageSignal(inference=inference) if inference else None
+        case PartnershipFormed() if event.instrument:
+            return StageSignal(inference=INSTRUMENT_SIGNED)
+        case _:
+            return None
+
+
+def evolve_facts(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case for each event type
+    """The deal after an event, but for the stage. The deal may be a slice with the facts that the event touches.
 
     Raises:
         RuleBroken: The deal cannot take the event.
@@ -348,10 +386,6 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
                 if (scheme, value) not in known:
                     deal = insert_item(deal, "identifiers", DealIdentifierState(scheme, value))
             return deal
-        case StageChanged():
-            return replace(deal, stage=declare_stage(deal.stage, event.stage, on))
-        case StatusObserved():
-            return replace(deal, stage=observe_stage(deal.stage, event.stage, event.certainty, on))
         case SetbackReported():
             if find_item(deal.setbacks, "setback", event.setback):
                 raise RuleBroken(Refusal("setback-id-used", setback=event.setback))
@@ -381,23 +415,17 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
                 raise RuleBroken(Refusal("pledge-id-used", pledge=event.pledge))
             given = _given_fields(event, PledgeState)
             pledge = PledgeState(status="announced", announced_on=on, stated_on=on, **given)
-            deal = replace(deal, stage=stage_before_withdrawal(deal.stage))
-            return _infer(insert_item(deal, "pledges", pledge), BY_COMMITMENT.get(event.commitment), on)
+            return insert_item(deal, "pledges", pledge)
         case PledgeRevised():
             given = _given_fields(event, PledgeState)
             if "amount" in given:
                 given["stated_on"] = on
-            deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), given)
-            return _infer(deal, BY_COMMITMENT.get(given.get("commitment")), on)
+            return _change(deal, "pledges", _standing_pledge(deal, event.pledge), given)
         case PledgeConfirmed():
             given = _given_fields(event, PledgeState)
-            deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), {**given, "status": "confirmed"})
-            return _infer(deal, BY_COMMITMENT.get(given.get("commitment")), on)
+            return _change(deal, "pledges", _standing_pledge(deal, event.pledge), {**given, "status": "confirmed"})
         case PledgeWithdrawn():
-            deal = _change(deal, "pledges", _standing_pledge(deal, event.pledge), {"status": "withdrawn"})
-            if any(pledge.status != "withdrawn" for pledge in deal.pledges):
-                return deal
-            return replace(deal, stage=withdraw_stage(deal.stage, on))
+            return _change(deal, "pledges", _standing_pledge(deal, event.pledge), {"status": "withdrawn"})
         case DisbursementReported():
             pledge = _pledge(deal, event.pledge)
             disbursement = Disbursement(event.amount, event.by, event.period, on)
@@ -431,8 +459,7 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             if milestone.status == "reached" and milestone.reached == reached:
                 return deal  # The same date reported twice is one fact; another date conflicts.
             milestone = _open_milestone(deal, event.milestone)
-            deal = _change(deal, "milestones", milestone, {"reached": reached, "status": "reached"})
-            return _infer(deal, BY_MILESTONE.get(milestone.kind), on)
+            return _change(deal, "milestones", milestone, {"reached": reached, "status": "reached"})
         case MilestoneCancelled():
             return _change(deal, "milestones", _open_milestone(deal, event.milestone), {"status": "cancelled"})
 
@@ -458,8 +485,7 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
             return _leave(deal, event, on)
         case PartnershipFormed():
             partnership = PartnershipState(event.members, event.instrument, event.name, on)
-            deal = replace(deal, partnerships=(*deal.partnerships, partnership))
-            return _infer(deal, INSTRUMENT_SIGNED if event.instrument else None, on)
+            return replace(deal, partnerships=(*deal.partnerships, partnership))
 
         case ConditionSet():
             if find_item(deal.conditions, "condition", event.condition):
@@ -488,6 +514,8 @@ def evolve(deal: Deal, applied: AppliedEvent) -> Deal:  # noqa: C901 - one case 
         case ClaimRetracted():
             return retract_claim(deal, event)
 
+        case StageChanged() | StatusObserved():
+            return deal
         case ClaimPreferred() | DealMerged() | DealUnmerged() | EventCorrected() | EventVoided() | EventRedacted():
             return deal  # They change which events are folded, not the state (history.py).
         case _:
@@ -528,11 +556,6 @@ def _standing_incentive(deal: Deal, key: str) -> IncentiveState:
     if incentive.status == "ended":
         raise RuleBroken(Refusal("incentive-ended", incentive=key))
     return incentive
-
-
-def _infer(deal: Deal, inference: Inference | None, on: date) -> Deal:
-    stage = infer_stage(deal.stage, inference, on)
-    return deal if stage is deal.stage else replace(deal, stage=stage)
 
 
 def _pledge(deal: Deal, key: str) -> PledgeState:

@@ -13,8 +13,9 @@ hides them. No order depends on a recorded time or an id. Everything here is pur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -22,23 +23,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.applied_event import AppliedEvent
-from registry.domain.corrections import EffectiveEvent, apply_corrections, effective_event
-from registry.domain.fold import CLAIM_TYPES, OrderedEvent, Rules, Timeline, fold_order_of
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal_facts import item_of_field
+from registry.domain.facts import HEADER, STAGE, FactKey, FactValue
+from registry.domain.fold import OrderedEvent, Rules
+from registry.domain.record import RecordState, resolve_record
 from registry.domain.redaction import keep_redacted_effects, redact
-from registry.events.types import (
-    BOOKKEEPING_TYPES,
-    ClaimPreferred,
-    ClaimReported,
-    DealMerged,
-    DealUnmerged,
-    EventRedacted,
-    OrganizationMerged,
-    OrganizationUnmerged,
-    Recorded,
-)
+from registry.domain.timeline import Timeline
+from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Message
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Struct)
 
 
 class AsOf(Struct, frozen=True, kw_only=True):
@@ -73,99 +68,87 @@ class AsOf(Struct, frozen=True, kw_only=True):
 UNBOUNDED = AsOf()
 
 
-class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
-    """The bookkeeping of a stream: its events with corrections applied, preferred claims, and where it was merged to.
-
-    Attributes:
-        claims: The event that reported each claim, by the claim's id.
-        preferred: The event of the preferred claim, by field; None where the preference was withdrawn.
-        base: The state from which the fold starts: the registered deal or organization.
-    """
-
-    effective_events: list[EffectiveEvent]
-    by_id: dict[UUID, EffectiveEvent]
-    claims: dict[str, EffectiveEvent]
-    registration: EffectiveEvent | None
-    preferred: dict[str, UUID | None]
-    merged_into: str | None
-    base: S
-
-    def foldable_events(self) -> list[OrderedEvent]:
-        """The events in force that change the state, each at its place in the fold."""
-        return [
-            fold_order_of(effective, self.by_id, self.claims)
-            for effective in self.effective_events
-            if effective.is_in_force and not isinstance(effective.event, BOOKKEEPING_TYPES)
-        ]
-
-
-def resolve_record(slug: str, events: Sequence[Recorded], rules: Rules[S]) -> RecordState[S]:
-    """Apply a stream's bookkeeping events: corrections, voids, preferences and merges."""
-    effective_events = apply_corrections(events)
-    claims: dict[str, EffectiveEvent] = {}
-    for effective in effective_events:  # All claims first: a preference may be corrected to name a later claim.
-        if effective.is_in_force and isinstance(effective.event, ClaimReported):
-            claims.setdefault(effective.event.claim, effective)
-    preferred: dict[str, UUID | None] = {}
-    merged_into: str | None = None
-    registration: EffectiveEvent | None = None
-    for effective in effective_events:
-        if effective.recorded.version == 1:
-            registration = effective
-        if not effective.is_in_force:
-            continue
-        match effective.event:
-            case ClaimPreferred(field=field, claim=claim):
-                reported = claims.get(claim) if claim else None
-                preferred[field] = reported.recorded.id if reported else None
-            case DealMerged(into=into) | OrganizationMerged(into=into):
-                merged_into = into
-            case DealUnmerged() | OrganizationUnmerged():
-                merged_into = None
-            case _:
-                pass
-    content = registration.event if registration and isinstance(registration.event, rules.registered) else None
-    return RecordState(
-        effective_events=effective_events,
-        by_id={effective.recorded.id: effective for effective in effective_events},
-        claims=claims,
-        registration=registration,
-        preferred=preferred,
-        merged_into=merged_into,
-        base=rules.register(slug, content),
-    )
-
-
-class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True):
-    """A stream as of a point. `state` is None if the stream was not known by then.
+class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
+    """A stream as of a point.
 
     Attributes:
         version: The number of events recorded by then.
-        steps: The visible events in the order of the fold; `states[i]` is the state after `steps[i]`.
-        base: The state before the first step.
-        unapplied: The visible events that the state could not take, each with the rule that it breaks.
+        position: The log position of the last of them.
+        record: The record by then.
+        timeline: The fold of it; its first `count` steps are visible.
+        count: The number of visible events.
+        is_known: Whether the stream was known by then.
+        preferred: The preferred claims (`RecordState`).
         assessment_cache: The flags of each step, by the number of imports of exchange rates and the event; kept with a
             cached stream, None without one.
     """
 
-    state: S | None
     version: int
     position: int
     recorded_at: datetime | None
-    effective_events: list[EffectiveEvent]
-    steps: list[OrderedEvent]
-    states: list[S]
-    base: S
-    registration: EffectiveEvent | None
-    unapplied: list[tuple[EffectiveEvent, Message]]
-    merged_into: str | None
-    preferred: dict[str, UUID | None]
+    record: RecordState[S]
+    timeline: Timeline[S]
+    count: int
+    is_known: bool
+    preferred: Mapping[str, UUID | None]
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
 
+    @cached_property
+    def state(self) -> S | None:
+        """The state; None if the stream was not known by then."""
+        if not self.is_known:
+            return None
+        folded = self.timeline.state_after(self.steps[-1].key) if self.count else self.base
+        return self.with_preferred_claims(folded)
+
+    def with_preferred_claims(self, state: S) -> S:
+        """A state of the timeline, or a slice of one, with the preferred claims' values."""
+        if not self.record.claims:
+            return state
+        return self.timeline.rules.apply_preferred_claims(state, self.preferred, self.record.by_id)
+
+    @cached_property
+    def steps(self) -> list[OrderedEvent]:
+        """The visible events in the order of the fold."""
+        return self.timeline.first_steps(self.count)
+
     @property
-    def applied_events(self) -> dict[UUID, AppliedEvent]:
+    def states(self) -> list[S]:
+        """The state after each step, without the preferred claims' values."""
+        return [self.timeline.state_after(step.key) for step in self.steps]
+
+    @property
+    def effective_events(self) -> list[EffectiveEvent]:
+        """The events recorded by then, with corrections applied, in the order of the log."""
+        return self.record.effective_events
+
+    @property
+    def base(self) -> S:
+        """The state before the first step."""
+        return self.record.base
+
+    @property
+    def registration(self) -> EffectiveEvent | None:
+        """The registration, if it was recorded by then."""
+        return self.record.registration
+
+    @property
+    def merged_into(self) -> str | None:
+        """What the stream was merged into by then."""
+        return self.record.merged_into
+
+    @property
+    def applied_events(self) -> Mapping[UUID, AppliedEvent]:
         """The events of the steps, by id."""
         return {step.applied.id: step.applied for step in self.steps}
+
+    @property
+    def unapplied(self) -> list[tuple[EffectiveEvent, Message]]:
+        """The visible events that the state could not take, each with the rule that it breaks."""
+        refusals = self.timeline.refusals
+        if not refusals:
+            return []
+        return [(s.effective, refusals[s.applied.id]) for s in self.steps if s.applied.id in refusals]
 
 
 def state_as_of(slug: str, events: Sequence[Recorded], as_of: AsOf, rules: Rules[S]) -> StateAsOf[S]:
@@ -174,63 +157,58 @@ def state_as_of(slug: str, events: Sequence[Recorded], as_of: AsOf, rules: Rules
     record = resolve_record(slug, recorded, rules)
     visible = [event for event in record.foldable_events() if as_of.is_visible(event)]
     timeline = Timeline(rules, record.base).extend(visible)
-    return _state_after(len(visible), timeline, record, recorded, as_of)
+    return _state_after(len(visible), timeline, record, as_of)
 
 
-def _state_after(
-    count: int, timeline: Timeline[S], record: RecordState[S], recorded: Sequence[Recorded], as_of: AsOf
-) -> StateAsOf[S]:
+def _state_after(count: int, timeline: Timeline[S], record: RecordState[S], as_of: AsOf) -> StateAsOf[S]:
     """The stream after the first `count` steps of a timeline."""
-    steps, states = timeline.steps[:count], timeline.states[:count]
-    state = states[-1] if states else record.base
-    applied_events = {step.applied.id: step.applied for step in steps} if record.claims else {}
-    known = bool(steps) or (record.registration is not None and as_of.is_registered(record.registration))
+    last = record.events[-1] if record.events else None
+    is_registered = record.registration is not None and as_of.is_registered(record.registration)
     return StateAsOf(
-        state=timeline.rules.apply_preferred_claims(state, record.preferred, applied_events) if known else None,
-        version=recorded[-1].version if recorded else 0,
-        position=recorded[-1].position if recorded else 0,
-        recorded_at=recorded[-1].recorded_at if recorded else None,
-        effective_events=record.effective_events,
-        steps=steps,
-        states=states,
-        base=record.base,
-        registration=record.registration,
-        unapplied=[
-            (step.effective, timeline.refusals[step.applied.id])
-            for step in steps
-            if step.applied.id in timeline.refusals
-        ]
-        if timeline.refusals
-        else [],
-        merged_into=record.merged_into,
+        version=last.version if last else 0,
+        position=last.position if last else 0,
+        recorded_at=last.recorded_at if last else None,
+        record=record,
+        timeline=timeline,
+        count=count,
+        is_known=count > 0 or is_registered,
         preferred=record.preferred,
     )
 
 
 class FoldedStream(Generic[S]):
-    """A stream kept folded, so that the next event costs one step of the fold. The recorder caches unbounded ones.
+    """A stream kept folded, so that the next event costs what it changes. The recorder caches unbounded ones.
 
     Args:
         as_of: Bounds on the effective and the publication date, for a caller that follows a past state while the
             record grows.
+
+    Attributes:
+        changed: The facts that the last event changed at any place, also by their sources; None where it may have
+            changed all.
     """
 
     # What a projection remembers of the rows it has written for this stream, so that the next event costs it one step.
     projection_state: Any = None
     fact_history: Any = None
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
+    changed: frozenset[FactKey] | None = None
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:
         self.slug = slug
         self.rules = rules
         self.as_of = as_of
-        self.events: list[Recorded] = keep_redacted_effects(events)
-        self._fold_all()
+        self._fold_all(resolve_record(slug, keep_redacted_effects(events), rules))
 
-    def _fold_all(self) -> None:
-        self.record = resolve_record(self.slug, self.events, self.rules)
-        visible = (event for event in self.record.foldable_events() if self.as_of.is_visible(event))
-        self.timeline = Timeline(self.rules, self.record.base).extend(visible)
+    def _fold_all(self, record: RecordState[S]) -> None:
+        self.record, self.changed = record, None
+        visible = (event for event in record.foldable_events() if self.as_of.is_visible(event))
+        self.timeline = Timeline(self.rules, record.base).extend(visible)
+
+    @property
+    def events(self) -> Sequence[Recorded]:
+        """The events as they were recorded."""
+        return self.record.events
 
     @property
     def version(self) -> int:
@@ -251,12 +229,32 @@ class FoldedStream(Generic[S]):
         """The state on a day, as far as it is recorded."""
         return self.with_preferred_claims(self.timeline.at(day))
 
+    def final(self, facts: Iterable[FactKey]) -> S:
+        """Some facts of the state after all events."""
+        return self.with_preferred_claims(self.timeline.final(facts))
+
     def with_preferred_claims(self, state: S) -> S:
-        """A state of the timeline with the preferred claims' values."""
+        """A state of the timeline, or a slice of one, with the preferred claims' values."""
         if not self.record.claims:
             return state
-        applied_events = {step.applied.id: step.applied for step in self.timeline.steps}
-        return self.rules.apply_preferred_claims(state, self.record.preferred, applied_events)
+        return self.rules.apply_preferred_claims(state, self.record.preferred, self.record.by_id)
+
+    def fact_segments(self, fact: FactKey) -> list[tuple[date, FactValue]]:
+        """Each effective date from which a fact has another value, with that value; preferred claims are applied.
+
+        Until the first of them, a fact of a list does not exist; the header and the stage are those of `timeline.base`.
+        """
+        timeline = self.timeline
+        segments = timeline.stages.segments() if fact == STAGE else timeline.fact(fact).segments()
+        if not self.record.claims or fact in (HEADER, STAGE):
+            return segments
+        shown: list[tuple[date, FactValue]] = []
+        for day, value in segments:
+            state = self.with_preferred_claims(timeline.slice({fact: value}))
+            value = getattr(state, fact[0])
+            if value != (shown[-1][1] if shown else ()):
+                shown.append((day, value))
+        return shown
 
     def state_as_of(self, as_of: AsOf) -> StateAsOf[S]:
         """The stream as of a point, equal to what the function `state_as_of` returns.
@@ -273,33 +271,43 @@ class FoldedStream(Generic[S]):
         if self.assessment_cache is None:
             self.assessment_cache = {}
         count = self.timeline.count(as_of.effective_on)
-        state = _state_after(count, self.timeline, self.record, self.events, as_of)
-        return replace(state, assessment_cache=self.assessment_cache)
+        return replace(_state_after(count, self.timeline, self.record, as_of), assessment_cache=self.assessment_cache)
 
     def copy(self) -> FoldedStream[S]:
         """A copy that can grow independently."""
         copy: FoldedStream[S] = object.__new__(FoldedStream)
-        copy.slug, copy.rules, copy.as_of, copy.events = self.slug, self.rules, self.as_of, self.events.copy()
-        # `append` adds to these two fields only and replaces the whole record for all others.
-        copy.record = replace(
-            self.record, effective_events=self.record.effective_events.copy(), by_id=self.record.by_id.copy()
-        )
+        copy.__dict__.update(self.__dict__)
         copy.timeline = self.timeline.copy()
         return copy
 
     def append(self, recorded: Recorded) -> None:
-        """Add the stream's next event. Bookkeeping events and claims fold the whole stream again."""
+        """Add the stream's next event."""
         self.projection_state = self.assessment_cache = None
-        self.events.append(recorded)
-        event = recorded.event
-        if isinstance(event, EventRedacted):
-            self.events = redact(self.events, event)
-        if event is None or isinstance(event, (*BOOKKEEPING_TYPES, *CLAIM_TYPES)) or not self.record.effective_events:
-            self._fold_all()
+        before = self.record
+        if isinstance(recorded.event, EventRedacted):
+            events = redact([*before.events, recorded], recorded.event)
+            self._fold_all(resolve_record(self.slug, events, self.rules))
             return
-        effective = effective_event(recorded)
-        self.record.effective_events.append(effective)
-        self.record.by_id[recorded.id] = effective
-        ordered = fold_order_of(effective, self.record.by_id, self.record.claims)
-        if self.as_of.is_visible(ordered):
-            self.timeline.insert(ordered)
+        record, affected = before.plus(recorded, self.rules)
+        if affected is None:
+            self._fold_all(record)
+            return
+        self.record = record
+        steps = [(self._place(id, before), self._place(id, record)) for id in affected]
+        moved = [(old, new) for old, new in steps if old != new]
+        removed = [old for old, _ in moved if old is not None]
+        added = [new for _, new in moved if new is not None]
+        changed = self.timeline.update(removed, added)
+        if record.claims:
+            # The sources of the event that set a field are listed with the claims about it.
+            changed = changed.union(*(self.timeline.touched(step).writes for step in (*removed, *added)))
+            fields = {**before.preferred, **record.preferred}
+            changed |= {
+                item_of_field(field) for field in fields if before.preferred.get(field) != record.preferred.get(field)
+            }
+        self.changed = changed
+
+    def _place(self, event: UUID, record: RecordState[S]) -> OrderedEvent | None:
+        """An event at its place in the fold; None if it is not in the fold."""
+        ordered = record.place(event) if event in record.by_id else None
+        return ordered if ordered is not None and self.as_of.is_visible(ordered) else None

@@ -21,10 +21,13 @@ class ListItem(Struct, frozen=True, gc=False):
         id_fields: The fields that make the item's id in its list. A single one has the list's name without its "s".
         order: The fields by which the list is ordered: the item's first day, then its id. The order depends on the
             items alone, so the same events always show the same list.
+        fact_fields: The fields that tell the list's facts apart (`facts.py`): some of `id_fields`, or
+            none for all of them.
     """
 
     id_fields: ClassVar[tuple[str, ...]]
     order: ClassVar[tuple[str, ...]]
+    fact_fields: ClassVar[tuple[str, ...]] = ()
 
 
 def order_key(item: ListItem) -> tuple[Any, ...]:

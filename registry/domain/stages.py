@@ -12,7 +12,7 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Iterable
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
 from msgspec import Struct
@@ -110,6 +110,81 @@ def withdraw_stage(current: StageState | None, on: date) -> StageState | None:
 def stage_before_withdrawal(current: StageState | None) -> StageState | None:
     """The stage from which a new pledge is inferred: none, where it was withdrawn only because no pledge stood."""
     return None if current is not None and current.rule == ALL_PLEDGES_WITHDRAWN else current
+
+
+class StageSignal(Struct, frozen=True):
+    """What an event says about the stage.
+
+    Attributes:
+        declared: The stage that a source declares.
+        observed: The stage in which a source found the deal, with this certainty.
+        inference: The stage that the event implies.
+        pledges: 1 for a new pledge, -1 for a withdrawn one.
+    """
+
+    declared: Stage | None = None
+    observed: Stage | None = None
+    certainty: Certainty | None = None
+    inference: Inference | None = None
+    pledges: int = 0
+
+    @property
+    def kinds(self) -> tuple[SignalKind, ...]:
+        """The ways in which the signal may change the stage."""
+        kinds: list[SignalKind] = []
+        if self.declared is not None:
+            kinds.append(("declared", self.declared))
+        if self.observed is not None:
+            kinds.append(("observed", self.observed))
+        if self.inference is not None:
+            kinds.append(("inferred", self.inference.stage))
+        if self.pledges:
+            kinds.append(("pledged" if self.pledges > 0 else "withdrawn", None))
+        return tuple(kinds)
+
+
+SignalKind: TypeAlias = tuple[Literal["declared", "observed", "inferred", "pledged", "withdrawn"], Stage | None]
+
+
+def next_stage(current: StageState | None, signal: StageSignal, on: date, *, is_pledged: bool) -> StageState | None:
+    """The stage after a signal.
+
+    Args:
+        current: The stage before it.
+        signal: The signal.
+        on: The effective date of its event.
+        is_pledged: Whether any pledge stands after the event.
+    """
+    if signal.declared is not None:
+        return declare_stage(current, signal.declared, on)
+    if signal.observed is not None:
+        return observe_stage(current, signal.observed, signal.certainty, on)
+    if signal.pledges < 0:
+        return current if is_pledged else withdraw_stage(current, on)
+    if signal.pledges > 0:
+        current = stage_before_withdrawal(current)
+    return infer_stage(current, signal.inference, on)
+
+
+def may_change(current: StageState | None, kind: SignalKind) -> bool:
+    """Whether a signal of a kind may change a stage. It is never False where `next_stage` gives another one."""
+    how, stage = kind
+    match how:
+        case "declared":
+            return current is None or (current.basis, current.value) != ("declared", stage)
+        case "observed":
+            return current is None or current.value != stage or current.basis == "observed"
+        case "inferred":
+            assert stage is not None
+            if current is None or current.rule == ALL_PLEDGES_WITHDRAWN:
+                return True  # A pledge that implies a stage ends a withdrawal.
+            return current.value in LADDER and LADDER.index(current.value) < LADDER.index(stage)
+        case "pledged":
+            return current is not None and current.rule == ALL_PLEDGES_WITHDRAWN
+        case "withdrawn":
+            return withdraw_stage(current, date.max) is not current
+        case _:
+            assert_never(how)
 
 
 class StageChange(Struct, frozen=True):

@@ -17,8 +17,9 @@ from msgspec import Struct
 
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS, Timeline
+from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.timeline import Timeline
 from registry.events.types import BOOKKEEPING_TYPES, Recorded
 from registry.projections.list_rows import ListRow, list_row
 

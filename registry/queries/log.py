@@ -8,7 +8,8 @@ from uuid import UUID
 from registry.domain.audit.entries import BOOKKEEPING_TAGS
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import fold_order_of
-from registry.domain.history import AsOf, resolve_record
+from registry.domain.history import AsOf
+from registry.domain.record import resolve_record
 from registry.errors import NotFound
 from registry.events import store
 from registry.events.codec import stream_name

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf, FoldedStream, resolve_record
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.rates import Rates
+from registry.domain.record import resolve_record
 from registry.errors import DatabaseUnavailable
 from registry.events import store
 from registry.events.continuity import ContinuityGuard

@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TypeVar
 
+from msgspec import Struct
+
 from registry.domain.admission import admit, fill_defaults
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
@@ -27,7 +29,7 @@ class OrganizationLine(OrganizationAnnouncement, frozen=True, kw_only=True):
     organization: Slug
 
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Struct)
 Line = ImportLine | OrganizationLine
 
 

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from registry.domain.audit.diff import Change, diff
 from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_events
 from registry.domain.corrections import EffectiveEvent
-from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules, Timeline
+from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.history import AsOf, StateAsOf, state_as_of
+from registry.domain.timeline import Timeline
 from registry.events.types import (
     ClaimPreferred,
     ClaimReported,
@@ -359,8 +360,8 @@ class _DiffBuilder(Generic[S]):
         self.b = b
         self.known = a.state is not None
         self.preferred = dict(a.preferred)
-        self.applied_events = a.applied_events
         self.timeline = Timeline(rules, a.base if self.known else b.base).extend(a.steps)
+        self.steps = {step.applied.id: step for step in a.steps}
         self.state = a.state
         self.changes: dict[str, list[_FieldChange]] = {}
 
@@ -376,18 +377,17 @@ class _DiffBuilder(Generic[S]):
             self.preferred[step.preference] = self.b.preferred.get(step.preference)
         state: S | None = None
         if self.known:
-            state = self.rules.apply_preferred_claims(self.timeline.at(None), self.preferred, self.applied_events)
+            effective = {event: step.effective for event, step in self.steps.items()}
+            state = self.rules.apply_preferred_claims(self.timeline.at(None), self.preferred, effective)
         for change in diff(self.state, state):
             self._note(change, step)
         self.state = state
 
     def _move_event(self, event: UUID, ordered: OrderedEvent | None) -> None:
-        if event in self.applied_events:
-            self.timeline.remove(event)
-            del self.applied_events[event]
+        present = self.steps.pop(event, None)
+        self.timeline.update(() if present is None else (present,), () if ordered is None else (ordered,))
         if ordered is not None:
-            self.timeline.insert(ordered)
-            self.applied_events[event] = ordered.applied
+            self.steps[event] = ordered
 
     def _note(self, change: Change, step: _Step) -> None:
         """Add a change to the field's last one if both are of one kind and act; a change that is undone disappears."""

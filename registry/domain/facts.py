@@ -1,0 +1,81 @@
+"""Facts: the parts of a state that events read and change, each with a key of its own.
+
+A pledge, a site, a milestone, a condition, a relation, and all memberships of one organization are facts; the key names
+the list and the id, `("pledges", "total")`. The stage is a fact, and so are, together, the fields that are no list. A
+slice is a state that holds some facts only; an event that touches no other facts changes it as it changes the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.items import ListItem, order_key
+
+S = TypeVar("S", bound=Struct)
+
+FactKey: TypeAlias = tuple[str, ...]
+"""The list and the ids of a fact; an id that is not stated is empty."""
+
+FactValue: TypeAlias = Any
+"""The items of a fact of a list, empty where there is none; a state without lists for HEADER; the stage for STAGE."""
+
+HEADER: FactKey = ("header",)
+STAGE: FactKey = ("stage",)
+
+
+class Touched(Struct, frozen=True):
+    """The facts that an event may change, and those that must exist for it."""
+
+    writes: tuple[FactKey, ...]
+    reads: tuple[FactKey, ...] = ()
+
+
+def key_of(name: str, item: ListItem) -> FactKey:
+    """The fact that an item of a list belongs to."""
+    values = (getattr(item, field) for field in item.fact_fields or item.id_fields)
+    return (name, *("" if value is None else str(value) for value in values))
+
+
+def gather(header: S, values: Mapping[FactKey, FactValue]) -> S:
+    """The slice with these facts and this header."""
+    lists: dict[str, tuple[Any, ...]] = {}
+    joined: set[str] = set()
+    for key, items in values.items():
+        name = key[0]
+        if len(key) == 1 or not items:
+            continue
+        if name in lists:
+            lists[name] += items
+            joined.add(name)
+        else:
+            lists[name] = items
+    for name in joined:
+        lists[name] = in_order(lists[name])
+    return replace(header, **lists) if lists else header
+
+
+def in_order(items: Iterable[Any]) -> tuple[Any, ...]:
+    """The items of a list in its order; items without an order of their own stay in theirs."""
+    found = list(items)
+    if found and isinstance(found[0], ListItem):
+        found.sort(key=order_key)
+    return tuple(found)
+
+
+def split(state: S, keys: Sequence[FactKey], blank: S) -> dict[FactKey, FactValue]:
+    """The values of facts in a slice. `blank` is a state without any fact of a list."""
+    names = [key[0] for key in keys]
+    values: dict[FactKey, FactValue] = {}
+    for key in keys:
+        if key == HEADER:
+            others = {name: getattr(blank, name) for name in names if name != HEADER[0]}
+            values[key] = replace(state, **others) if others else state
+        elif names.count(key[0]) == 1:
+            values[key] = getattr(state, key[0])
+        else:
+            values[key] = tuple(item for item in getattr(state, key[0]) if key_of(key[0], item) == key)
+    return values

@@ -1,0 +1,396 @@
+"""The fold, kept by fact: the events that touch each fact, and the value of the fact after each of them.
+
+An event that is inserted, in whatever order events arrive, changes its own facts. Of the later events, only those are
+applied again that touch a fact whose value before them is now another one, in the order of the fold, until the values
+are what they were before. So the cost of an event does not depend on what else the stream holds. Whole states are
+assembled where one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.claims import sets_field
+from registry.domain.deal_facts import item_of_field
+from registry.domain.facts import HEADER, STAGE, FactKey, FactValue, Touched, gather, in_order, split
+from registry.domain.fold import CLAIM_TYPES, END_OF_DAY, FoldKey, OrderedEvent, Rules
+from registry.domain.refusal import Refusal
+from registry.domain.sorted_map import SortedMap
+from registry.domain.stage_history import StageHistory
+from registry.domain.stages import StageSignal
+from registry.errors import RuleBroken
+from registry.events.types import ClaimReported, ClaimRetracted
+from registry.i18n import Message
+
+S = TypeVar("S", bound=Struct)
+
+
+class FactHistory(Struct, frozen=True, gc=False):
+    """The history of a fact.
+
+    Attributes:
+        base: The value before all events.
+        values: The events that may change the fact, and its value after each of them.
+        readers: The events for which the fact must exist.
+    """
+
+    base: FactValue = ()
+    values: SortedMap[FoldKey, tuple[OrderedEvent, FactValue]] = SortedMap()
+    readers: SortedMap[FoldKey, OrderedEvent] = SortedMap()
+
+    def before(self, key: FoldKey) -> FactValue:
+        """The value before the event at a place."""
+        found = self.values.last_before(key)
+        return found[1][1] if found else self.base
+
+    def after(self, key: FoldKey) -> FactValue:
+        """The value after the event at a place."""
+        found = self.values.get(key)
+        return found[1] if found else self.before(key)
+
+    def last(self) -> FactValue:
+        """The value after all events."""
+        found = self.values.last()
+        return found[1][1] if found else self.base
+
+    def segments(self) -> list[tuple[date, FactValue]]:
+        """Each effective date at whose end the value is another one, with that value."""
+        segments: list[tuple[date, FactValue]] = []
+        for (day, _), (_, value) in self.values.entries():
+            if segments and segments[-1][0] == day:
+                segments.pop()
+            if value != (segments[-1][1] if segments else self.base):
+                segments.append((day, value))
+        return segments
+
+
+_NEW = FactHistory()
+
+
+class Timeline(Generic[S]):
+    """The fold of a stream's events. An update costs what it changes, and a copy costs nothing.
+
+    Attributes:
+        refusals: The rule that each unapplied event breaks, by the event's id.
+        stages: What the events signal about the stage, and the stages.
+    """
+
+    def __init__(self, rules: Rules[S], base: S) -> None:
+        self.rules = rules
+        self.base = base
+        self.refusals: Mapping[UUID, Message] = {}
+        self.stages = StageHistory()
+        self._slug: str = getattr(base, base.__struct_fields__[0])
+        self._blank: S = rules.register(self._slug, None)
+        self._steps: SortedMap[FoldKey, OrderedEvent] = SortedMap()
+        # The histories by list and key.
+        self._facts: dict[str, SortedMap[FactKey, FactHistory]] = {HEADER[0]: SortedMap([(HEADER, FactHistory(base))])}
+        # The claims and retractions that have a claim's id.
+        self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
+        self._assembled: tuple[FoldKey | None, S] = (None, base)
+
+    def copy(self) -> Timeline[S]:
+        """A copy that can grow independently."""
+        copy: Timeline[S] = object.__new__(Timeline)
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> list[OrderedEvent]:
+        """The events in the order of the fold."""
+        return list(self._steps.first_values())
+
+    def steps_before(self, key: FoldKey) -> Iterator[OrderedEvent]:
+        """The events before a place, the last one first."""
+        return self._steps.values_before(key)
+
+    def first_steps(self, count: int) -> list[OrderedEvent]:
+        """The first events of the fold."""
+        return list(self._steps.first_values(count))
+
+    def count(self, day: date | None) -> int:
+        """The number of events in effect on a day; None: of all."""
+        return len(self._steps) if day is None else self._steps.count((day, END_OF_DAY))
+
+    def extend(self, events: Iterable[OrderedEvent]) -> Timeline[S]:
+        """Insert events, in any order."""
+        self.update((), events)
+        return self
+
+    def insert(self, event: OrderedEvent) -> frozenset[FactKey]:
+        """Insert an event. Returns the facts that it changes."""
+        return self.update((), (event,))
+
+    def remove(self, event: OrderedEvent) -> frozenset[FactKey]:
+        """Remove an event. Returns the facts that this changes."""
+        return self.update((event,), ())
+
+    def update(self, removed: Iterable[OrderedEvent], added: Iterable[OrderedEvent]) -> frozenset[FactKey]:
+        """Remove and insert events. Returns the facts whose value is another one at any place."""
+        self._assembled = (None, self.base)
+        return _Update(self).run(list(removed), list(added))
+
+    # --- facts --------------------------------------------------------------------------------------------------------
+
+    def fact(self, key: FactKey) -> FactHistory:
+        """The history of a fact. STAGE has none: see `stages`."""
+        of_list = self._facts.get(key[0])
+        return of_list.get(key, _NEW) if of_list is not None else _NEW
+
+    def facts(self, name: str | None = None) -> Iterator[tuple[FactKey, FactHistory]]:
+        """The facts of a list that an event has ever touched, or all of them, but for the stage."""
+        for of_list in self._facts.values() if name is None else filter(None, [self._facts.get(name)]):
+            yield from of_list.entries()
+
+    def touched(self, step: OrderedEvent) -> Touched:
+        """The facts that an event of the fold may change. A claim's id decides on the item of its retraction."""
+        event = step.applied.event
+        if isinstance(event, CLAIM_TYPES):
+            reports = (other.applied.event for other in self._claims.get(event.claim, (step,)))
+            items = dict.fromkeys(
+                item_of_field(report.field) for report in reports if isinstance(report, ClaimReported)
+            )
+            return Touched(tuple(items))
+        return self.rules.touches(self._slug, step.applied)
+
+    def slices(self, step: OrderedEvent) -> tuple[S, S]:
+        """The facts that an event of the fold touches, and the stage, before and after it."""
+        touched, key = self.touched(step), step.key
+        before = self.slice({fact: self.fact(fact).before(key) for fact in (*touched.writes, *touched.reads)})
+        after = self.slice({fact: self.fact(fact).after(key) for fact in (*touched.writes, *touched.reads)})
+        if not self.stages.changes:
+            return before, after
+        return (
+            replace(before, stage=self.stages.before(key)),
+            replace(after, stage=self.stages.at(key)),
+        )
+
+    def final(self, keys: Iterable[FactKey]) -> S:
+        """Some facts after all events."""
+        keys = list(keys)
+        found = self.slice({key: self.fact(key).last() for key in keys if key != STAGE})
+        return replace(found, stage=self.stages.last()) if STAGE in keys else found
+
+    def slice(self, values: Mapping[FactKey, FactValue]) -> S:
+        """A state that holds these facts only."""
+        header: S = values.get(HEADER, self._blank)
+        return gather(header, values)
+
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def at(self, day: date | None) -> S:
+        """The state on a day; None: after all events, also those with a future effective date."""
+        last = self._steps.last() if day is None else self._steps.last_before((day, END_OF_DAY))
+        return self.state_after(last[0]) if last else self.base
+
+    def state_after(self, key: FoldKey) -> S:
+        """The state after the event at a place, assembled from its facts."""
+        cached, state = self._assembled
+        if cached != key:
+            state = self._assemble(key)
+            self._assembled = (key, state)
+        return state
+
+    def _assemble(self, key: FoldKey) -> S:
+        last = self._steps.last()
+        is_last = last is not None and last[0] == key
+        fields: dict[str, Any] = {}
+        for name, of_list in self._facts.items():
+            histories = list(of_list.first_values())
+            if name == HEADER[0]:
+                continue
+            if name == "partnerships":  # They have no order but that of their events.
+                histories = sorted(histories, key=lambda history: history.values.last() or ())
+            values = [history.last() if is_last else history.after(key) for history in histories]
+            fields[name] = in_order(item for items in values for item in items)
+        if self.stages.changes:
+            fields["stage"] = self.stages.at(key)
+        header: S = self.fact(HEADER).after(key)
+        return replace(header, **fields)
+
+    @property
+    def states(self) -> list[S]:
+        """The state after each event of `steps`."""
+        return [self._assemble(step.key) for step in self._steps.first_values()]
+
+    def segments(self, since: date = date.min) -> list[tuple[date, S]]:
+        """Each effective date from `since` on, with the state at its end."""
+        days = dict.fromkeys(key[0] for key, _ in self._steps.entries((since, ())))
+        return [(day, self.at(day)) for day in days]
+
+
+class _Update:
+    """One update of a timeline: the events to apply again, in the order of the fold."""
+
+    def __init__(self, timeline: Timeline[Any]) -> None:
+        self._timeline = timeline
+        self._pending: list[FoldKey] = []
+        self._refusals = dict(timeline.refusals)
+        self._signals: dict[FoldKey, StageSignal | None] = {}
+        self._changed: set[FactKey] = set()
+
+    def run(self, removed: list[OrderedEvent], added: list[OrderedEvent]) -> frozenset[FactKey]:
+        """Remove and insert events. Returns the facts that this changes."""
+        timeline = self._timeline
+        # Events with the same claim's id depend on each other's items, so they are inserted again.
+        claims = dict.fromkeys(claim for step in (*removed, *added) if (claim := _claim_of(step)) is not None)
+        keys = {step.key for step in removed}
+        related = [step for claim in claims for step in timeline._claims.get(claim, ()) if step.key not in keys]
+        removed, added = [*removed, *related], [*added, *related]
+        for step in removed:
+            self._detach(step)
+        for step in removed:
+            timeline._steps = timeline._steps.delete(step.key)
+            self._index_claim(step, is_added=False)
+        for step in added:
+            timeline._steps = timeline._steps.set(step.key, step)
+            self._index_claim(step, is_added=True)
+        for step in added:
+            self._attach(step)
+        self._apply_pending()
+        timeline.refusals = self._refusals
+        stages = timeline.stages.updated(self._signals)
+        if stages.changes is not timeline.stages.changes:
+            self._changed.add(STAGE)
+        timeline.stages = stages
+        return frozenset(self._changed)
+
+    def _index_claim(self, step: OrderedEvent, is_added: bool) -> None:
+        timeline, claim = self._timeline, _claim_of(step)
+        if claim is not None:
+            others = tuple(other for other in timeline._claims.get(claim, ()) if other.key != step.key)
+            timeline._claims = timeline._claims.set(claim, (*others, step) if is_added else others)
+
+    def _put(self, fact: FactKey, history: FactHistory) -> None:
+        facts, name = self._timeline._facts, fact[0]
+        of_list = facts.get(name, _NO_FACTS)
+        if fact == HEADER or history.values or history.readers:
+            of_list = of_list.set(fact, history)
+        else:
+            of_list = of_list.delete(fact)
+        self._timeline._facts = {**facts, name: of_list}
+
+    def _detach(self, step: OrderedEvent) -> None:
+        touched, key = self._timeline.touched(step), step.key
+        for fact in touched.writes:
+            history = self._timeline.fact(fact)
+            old, new = history.after(key), history.before(key)
+            history = FactHistory(history.base, history.values.delete(key), history.readers)
+            self._put(fact, history)
+            self._note_change(fact, history, key, old, new)
+        for fact in touched.reads:
+            history = self._timeline.fact(fact)
+            self._put(fact, FactHistory(history.base, history.values, history.readers.delete(key)))
+        self._refusals.pop(step.applied.id, None)
+        self._signals[key] = None
+        self._push_claims_about(key)
+
+    def _attach(self, step: OrderedEvent) -> None:
+        key = step.key
+        for fact in self._timeline.touched(step).reads:
+            history = self._timeline.fact(fact)
+            self._put(fact, FactHistory(history.base, history.values, history.readers.set(key, step)))
+        self._pending.append(key)
+
+    def _apply_pending(self) -> None:
+        heapify(self._pending)
+        done = None
+        while self._pending:
+            key = heappop(self._pending)
+            step = self._timeline._steps.get(key)
+            if key != done and step is not None:
+                self._apply(step)
+            done = key
+
+    def _apply(self, step: OrderedEvent) -> None:
+        """Apply an event to the facts before it. What it changes applies later events again."""
+        timeline, key, event = self._timeline, step.key, step.applied.id
+        touched = timeline.touched(step)
+        facts = (*touched.writes, *touched.reads)
+        values = {fact: timeline.fact(fact).before(key) for fact in facts}
+        before = after = timeline.slice(values)
+        signal: StageSignal | None = None
+        self._refusals.pop(event, None)
+        try:
+            if step.about is not None:
+                self._check_target(step)
+            after = timeline.rules.evolve_facts(before, step.applied)
+            signal = timeline.rules.stage_signal(before, after, step.applied)
+        except RuleBroken as error:
+            self._refusals[event] = error.refusal
+        if after is not before:
+            values = split(after, facts, timeline._blank)
+        for fact in touched.writes:
+            history, new = timeline.fact(fact), values[fact]
+            entry = history.values.get(key)
+            if entry is None or new is not entry[1]:
+                old = entry[1] if entry else history.before(key)
+                history = FactHistory(history.base, history.values.set(key, (step, new)), history.readers)
+                self._put(fact, history)
+                self._note_change(fact, history, key, old, new)
+        self._signals[key] = signal
+        self._push_claims_about(key)
+
+    def _note_change(self, fact: FactKey, history: FactHistory, key: FoldKey, old: FactValue, new: FactValue) -> None:
+        """Apply the next event that may change the fact again, and, where the fact appears or vanishes, its readers."""
+        if old == new:
+            return
+        self._changed.add(fact)
+        following = history.values.first_after(key)
+        if following is not None:
+            heappush(self._pending, following[0])
+        if bool(old) != bool(new):
+            for reader, _ in history.readers.entries(key, following[0] if following else None):
+                heappush(self._pending, reader)
+
+    def _push_claims_about(self, key: FoldKey) -> None:
+        """Apply the claims about an event again. They directly follow it, and their places start with its place."""
+        if not self._timeline._claims:
+            return
+        day, place = key
+        following = self._timeline._steps.first_after(key)
+        while following is not None and following[0][0] == day and following[0][1][: len(place)] == place:
+            heappush(self._pending, following[0])
+            following = self._timeline._steps.first_after(following[0])
+
+    def _check_target(self, step: OrderedEvent) -> None:
+        """Check that the event that a claim is about is in the fold and set the field that the claim is about.
+
+        The claim's place starts with that event's place, so the event has been applied before.
+        """
+        claim = step.applied.event
+        assert isinstance(claim, ClaimReported)
+        timeline, item = self._timeline, item_of_field(claim.field)
+        day, place = step.key
+        target = timeline._steps.get((day, place[:-1]))
+        if (
+            target is not None
+            and target.applied.id == claim.about
+            and claim.about not in self._refusals
+            and _claim_of(target) is None
+            and item in timeline.touched(target).writes
+        ):
+            history = timeline.fact(item)
+            before = timeline.slice({item: history.before(target.key)})
+            after = timeline.slice({item: history.after(target.key)})
+            if sets_field(claim.field, target.applied.event, before, after):
+                return
+        raise RuleBroken(Refusal("claim-about-unrelated", field=claim.field, event=str(claim.about)))
+
+
+_NO_FACTS: SortedMap[FactKey, FactHistory] = SortedMap()
+
+
+def _claim_of(step: OrderedEvent) -> str | None:
+    """The claim that an event reports or retracts."""
+    event = step.applied.event
+    return event.claim if isinstance(event, (ClaimReported, ClaimRetracted)) else None

@@ -1,0 +1,180 @@
+"""Property 7 for the fold by fact: whatever the order of arrival, it equals the fold of whole states.
+
+The whole fold here is the definition: one state after another, each by the rules of the whole deal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.domain.claims import sets_field
+from registry.domain.deal import Deal
+from registry.domain.facts import HEADER, STAGE
+from registry.domain.fold import CLAIM_TYPES, DEALS, OrderedEvent
+from registry.domain.history import FoldedStream
+from registry.domain.record import resolve_record
+from registry.domain.refusal import Refusal
+from registry.domain.sorted_map import SharedList, SortedMap
+from registry.domain.stage_history import StageHistory
+from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, StageSignal, StageState, next_stage
+from registry.domain.timeline import Timeline
+from registry.errors import RuleBroken
+from registry.i18n import Message
+from tests.domain.builders import LogBuilder
+from tests.properties.strategies import logs
+
+quick = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+SIGNALS = [
+    None,
+    *(StageSignal(declared=stage) for stage in ("signed", "construction", "cancelled")),
+    *(StageSignal(observed=stage, certainty=sure) for stage in ("signed", "operating") for sure in (None, "confirmed")),
+    *(StageSignal(inference=inference) for inference in BY_MILESTONE.values()),
+    *(StageSignal(inference=inference, pledges=1) for inference in (None, *BY_COMMITMENT.values())),
+    *[StageSignal(pledges=-1)] * 8,
+]
+
+
+def fold_whole(base: Deal, steps: Sequence[OrderedEvent]) -> tuple[list[Deal], dict[UUID, Message]]:
+    """The state after each event, and the rules that unapplied events break."""
+    states: list[Deal] = []
+    refusals: dict[UUID, Message] = {}
+    state = base
+    for step in steps:
+        try:
+            if step.about is not None:
+                check_target(base, steps, states, refusals, step)
+            state = DEALS.evolve(state, step.applied)
+        except RuleBroken as error:
+            refusals[step.applied.id] = error.refusal
+        states.append(state)
+    return states, refusals
+
+
+def check_target(
+    base: Deal, steps: Sequence[OrderedEvent], states: list[Deal], refusals: dict[UUID, Message], step: OrderedEvent
+) -> None:
+    claim: Any = step.applied.event
+    for index, target in enumerate(steps[: len(states)]):
+        if target.applied.id == claim.about and target.key == (step.key[0], step.key[1][:-1]):
+            before = states[index - 1] if index else base
+            is_event = target.applied.id not in refusals and not isinstance(target.applied.event, CLAIM_TYPES)
+            if is_event and sets_field(claim.field, target.applied.event, before, states[index]):
+                return
+    raise RuleBroken(Refusal("claim-about-unrelated", field=claim.field, event=str(claim.about)))
+
+
+def assert_is_whole_fold(timeline: Timeline[Deal]) -> None:
+    steps = timeline.steps
+    assert [step.key for step in steps] == sorted(step.key for step in steps)
+    states, refusals = fold_whole(timeline.base, steps)
+    assert timeline.states == states
+    assert timeline.refusals == refusals
+    assert timeline.at(None) == (states[-1] if states else timeline.base)
+
+
+@quick
+@given(logs(max_events=24), st.data())
+def test_events_in_any_order_of_arrival_give_the_whole_fold(log: LogBuilder, data: st.DataObject) -> None:
+    record = resolve_record(log.slug, log.events, DEALS)
+    ordered = data.draw(st.permutations(record.foldable_events()))
+    timeline = Timeline(DEALS, record.base)
+    for event in ordered:
+        earlier, before = timeline.copy(), timeline.states
+        timeline.insert(event)
+        assert earlier.states == before
+        assert_is_whole_fold(timeline)
+    for event in data.draw(st.permutations(ordered)):
+        timeline.remove(event)
+        assert_is_whole_fold(timeline)
+
+
+@quick
+@given(logs(max_events=30))
+def test_appended_events_give_the_record_and_the_fold_of_all_events(log: LogBuilder) -> None:
+    stream = FoldedStream(log.slug, DEALS)
+    for recorded in log.events:
+        stream.append(recorded)
+        whole = resolve_record(log.slug, stream.events, DEALS)
+        assert stream.record.effective_events == whole.effective_events
+        assert dict(stream.record.claims) == dict(whole.claims)
+        assert stream.record.preferred == whole.preferred
+        assert stream.record.merged_into == whole.merged_into
+        assert (stream.record.registration, stream.record.base) == (whole.registration, whole.base)
+        assert stream.timeline.steps == sorted(whole.foldable_events(), key=lambda step: step.key)
+        assert_is_whole_fold(stream.timeline)
+
+
+@quick
+@given(logs(max_events=30))
+def test_facts_that_an_event_changes_are_named(log: LogBuilder) -> None:
+    stream = FoldedStream(log.slug, DEALS)
+    for recorded in log.events:
+        before = stream.copy()
+        stream.append(recorded)
+        facts = {HEADER, STAGE, *(key for s in (before, stream) for key, _ in s.timeline.facts())}
+        changed = {key for key in facts if before.fact_segments(key) != stream.fact_segments(key)}
+        assert stream.changed is None or changed <= stream.changed
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=600), st.integers(0, 400))
+def test_sorted_map_is_the_map_of_its_updates(updates: list[tuple[int, bool]], key: int) -> None:
+    expected: dict[int, int] = {}
+    found: SortedMap[int, int] = SortedMap()
+    for number, (each, is_set) in enumerate(updates):
+        found = found.set(each, number) if is_set else found.delete(each)
+        if is_set:
+            expected[each] = number
+        else:
+            expected.pop(each, None)
+    items = sorted(expected.items())
+    assert (list(found.entries()), len(found)) == (items, len(items))
+    assert list(SortedMap(items).entries()) == items
+    assert found.get(key) == expected.get(key)
+    assert found.count(key) == sum(k <= key for k in expected)
+    assert found.last_before(key) == max(((k, v) for k, v in items if k < key), default=None)
+    assert found.first_after(key) == min(((k, v) for k, v in items if k > key), default=None)
+    assert list(found.entries(key)) == [(k, v) for k, v in items if k >= key]
+    assert list(found.entries(None, key)) == [(k, v) for k, v in items if k < key]
+    assert list(found.values_before(key)) == [v for k, v in reversed(items) if k < key]
+
+
+@quick
+@given(st.lists(st.booleans(), max_size=40))
+def test_shared_list_is_unchanged_by_its_extensions(forks: list[bool]) -> None:
+    short: SharedList[int] = SharedList()
+    for number, fork in enumerate(forks):
+        before = list(short)
+        longer = short.plus(number)
+        assert (list(short), list(longer), longer[-1]) == (before, [*before, number], number)
+        short = short if fork else longer
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(SIGNALS)), min_size=60, max_size=240))
+def test_stages_of_many_signals_in_any_order_are_those_of_the_fold(
+    signals: list[tuple[int, StageSignal | None]],
+) -> None:
+    history = StageHistory()
+    expected: dict[Any, StageSignal | None] = {}
+    for day, signal in signals:
+        key = (date(2025, 1, 1) + timedelta(days=day), (day,))
+        history = history.updated({key: signal})
+        expected[key] = signal
+    stage: StageState | None = None
+    standing = 0
+    for key in sorted(expected):
+        if (signal := expected[key]) is not None:
+            standing += signal.pledges
+            stage = next_stage(stage, signal, key[0], is_pledged=standing > 0)
+        assert history.at(key) == stage
+    assert history.last() == stage
