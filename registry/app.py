@@ -212,7 +212,9 @@ def create_app(settings: Settings) -> Litestar:
             app.state.services = services
             recorder = services.recorder
             recorder.commit_listeners.append(lambda _: metrics.group.observe(recorder.last_batch_size))
+            compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
             yield
+            await compiling
         access_log.write()
 
     def provide(name: str) -> Provide:

@@ -5,9 +5,11 @@ Every asset is in this package; no page loads anything from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import html
 import re
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ class DocsController(Controller):
     @reading("/openapi.json", scope=PUBLIC, responses=NOT_MODIFIED)
     async def get_openapi(self, request: Request, if_none_match: IfNoneMatch = None) -> RawResponse[dict[str, Any]]:
         """This OpenAPI document."""
-        document, etag = _document(request.app)
+        document, etag = await asyncio.to_thread(_document, request.app)
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
         if matches(if_none_match, etag):
             return not_modified(raw_headers(headers))
@@ -86,8 +88,17 @@ class DocsController(Controller):
         return _page("Problems", '<link rel="stylesheet" href="/docs/static/docs.css">', problems_page())
 
 
-@cache
 def _document(app: Any) -> tuple[bytes, str]:
+    # In a thread: it takes more than a second when it is first made.
+    with _one_at_a_time:
+        return _made_document(app)
+
+
+_one_at_a_time = threading.Lock()
+
+
+@cache
+def _made_document(app: Any) -> tuple[bytes, str]:
     document = msgspec.json.encode(app.openapi_schema.to_schema())
     return document, f'"{hashlib.sha256(document).hexdigest()[:32]}"'
 

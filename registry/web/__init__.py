@@ -15,6 +15,7 @@ from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
 from registry.web.provenance import ProvenancePages
 from registry.web.recording import RecordingPages, parse_amount
+from registry.web.render import compile_templates
 from registry.web.request import DEPENDENCIES, page_query_check
 from registry.web.search import SearchPages
 from registry.web.session import SessionPages
@@ -48,4 +49,4 @@ def create_router(calendar: Calendar) -> Router:
     )
 
 
-__all__ = ["APPLICATION_HANDLERS", "create_router"]
+__all__ = ["APPLICATION_HANDLERS", "compile_templates", "create_router"]
