@@ -32,6 +32,7 @@ from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
+from registry.projections.columnar import ColumnarCopy
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
@@ -181,6 +182,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         )
         streams = StreamReader(servers, calendar, rates, continuity)
         organizations = OrganizationQueries(streams)
+        copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
         yield Services(
             settings=settings,
             calendar=calendar,
@@ -188,7 +190,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             recorder=recorder,
             streams=streams,
             deals=DealQueries(streams),
-            portfolio=PortfolioQueries(streams, organizations),
+            portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
             log=LogQueries(streams),
             keys=Keys(pool, settings.admin_key),

@@ -243,12 +243,6 @@ class Overloaded(RegistryError):
     code = "overloaded"
 
 
-class QuestionTooLarge(RegistryError):
-    """A question about all deals takes longer than a deadline allows."""
-
-    code = "question_too_large"
-
-
 class ClockUnsafe(RegistryError):
     """The service's clock cannot be trusted, so nothing is recorded. Durations are in seconds."""
 

@@ -18,6 +18,7 @@ from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
 from registry.errors import NotAcceptable
+from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import exported_event
@@ -38,18 +39,25 @@ def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description:
         currency: CurrencyFilter = None,
         q: SearchText = None,
     ) -> Response[str]:
-        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
-        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
-        terms = deal_filters.terms(currency)
+        point = await portfolio_queries.point(portfolio_as_of)
+        selection = await portfolio_queries.select(
+            point,
+            deal_filters.by_name(currency),
+            q,
+            deal_filters.amounts(currency),
+            deal_filters.updated_since,
+        )
 
         async def pages() -> Pages:
-            cursor: str | None = ""
-            while cursor is not None:
-                page = await portfolio_queries.page(axis, known, effective_on, terms, q, cursor, PAGE)
-                yield page.rows
-                cursor = page.next
+            place: PagePlace | None = None
+            while True:
+                page = await portfolio_queries.page(point, selection, Order(), place, PAGE)
+                yield page.deals
+                place = page.next
+                if place is None:
+                    break
 
-        return _file(request, kind, form, position, pages())
+        return _file(request, kind, form, point.position, pages())
 
     return _handler(export, kind, form, description, "Portfolio")
 

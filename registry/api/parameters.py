@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
 from litestar.di import NamedDependency, Provide
@@ -195,6 +196,9 @@ class DealFilters(Struct, frozen=True):
     kind: str | None = None
     classification: str | None = None
     identifier: str | None = None
+    amount_min: Decimal | None = None
+    amount_max: Decimal | None = None
+    updated_since: datetime | None = None
 
     def by_name(self, currency: str | None = None) -> dict[str, str]:
         """Return the values of the filters that a request has."""
@@ -212,12 +216,34 @@ class DealFilters(Struct, frozen=True):
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def terms(self, currency: str | None = None) -> list[str]:
-        """Return the filters as index terms; an organization with a role also means that it has this role."""
-        terms = [f"{name}:{value}" for name, value in self.by_name(currency).items()]
-        if self.organization is not None and self.role is not None:
-            terms.append(f"{self.role}:{self.organization}")
-        return terms
+    def as_query(self, currency: str | None = None) -> dict[str, str]:
+        """Return the filters as query parameters."""
+        more = {"amount_min": self.amount_min, "amount_max": self.amount_max}
+        found = {**self.by_name(currency), **{n: str(v) for n, v in more.items() if v is not None}}
+        if self.updated_since is not None:
+            found["updated_since"] = self.updated_since.isoformat()
+        return found
+
+    def amounts(self, currency: str | None) -> tuple[Decimal | None, Decimal | None]:
+        """Return the bounds of amounts.
+
+        Raises:
+            InvalidParameter: Amounts of which currency is not said.
+        """
+        if currency is None and (self.amount_min is not None or self.amount_max is not None):
+            raise InvalidParameter("amount_currency", parameter="currency")
+        return self.amount_min, self.amount_max
+
+
+AmountBound: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with a pledge of at least (`amount_min`) or at most (`amount_max`) this much in `currency`.",
+        pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$(?!\n)",
+        title="amount",
+        schema_extra={"examples": ["1000000000"]},
+    ),
+]
 
 
 def deal_filters(
@@ -259,9 +285,28 @@ def deal_filters(
             schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
         ),
     ] = None,
+    amount_min: AmountBound = None,
+    amount_max: AmountBound = None,
+    updated_since: Annotated[
+        str | None,
+        QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
+    ] = None,
 ) -> DealFilters:
     """Return the filters of a list of deals."""
-    return DealFilters(organization, role, region, sector, stage, commitment, kind, classification, identifier)
+    return DealFilters(
+        organization,
+        role,
+        region,
+        sector,
+        stage,
+        commitment,
+        kind,
+        classification,
+        identifier,
+        Decimal(amount_min) if amount_min is not None else None,
+        Decimal(amount_max) if amount_max is not None else None,
+        instant("updated_since", updated_since),
+    )
 
 
 EventType: Any = Literal[tuple(EVENT_TYPES)]

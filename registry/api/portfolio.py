@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from registry import schemas
 from registry.api.bodies import Request
+from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.openapi import reading
 from registry.api.parameters import (
     DAY_EXAMPLE,
+    MAX_PAGE,
     CurrencyFilter,
-    Cursor,
     DealFilters,
     Limit,
     Position,
@@ -29,11 +31,35 @@ from registry.api.parameters import (
 )
 from registry.api.responses import RawResponse, json_response
 from registry.domain.history import AsOf
-from registry.domain.totals import GroupBy, TotalsQuery
+from registry.domain.totals import GROUPINGS, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
+from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.portfolio import PortfolioQueries
-from registry.schemas import DealListItem, DealPage, RateSource, RatesResponse, TotalsResponse, encode, pre_encoded
+from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
+
+Sort = Literal[
+    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated"
+]
+
+MAX_COMPARED = 200
+
+_DIMENSION = rf"({'|'.join(GROUPINGS)}|classification:[a-z_]+)"
+
+Grouping: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description=f"What to group by: {', '.join(GROUPINGS)}, `classification:AXIS`; two with a comma between them.",
+        pattern=rf"^{_DIMENSION}(,{_DIMENSION})?$(?!\n)",
+        title="grouping",
+        schema_extra={"examples": ["organization", "region,year"]},
+    ),
+]
+
+
+def read_grouping(text: str | None) -> tuple[str, ...]:
+    """The dimensions that a parameter names, each once."""
+    return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
 class PortfolioController(Controller):
@@ -51,34 +77,42 @@ class PortfolioController(Controller):
         deal_filters: NamedDependency[DealFilters],
         currency: CurrencyFilter = None,
         q: SearchText = None,
-        sort: Annotated[Literal["deal", "-deal"], QueryParameter(description="The order of the list.")] = "deal",
-        cursor: Cursor = None,
+        sort: Annotated[
+            Sort, QueryParameter(description="The order of the list; `-`: the largest or latest first.")
+        ] = ("deal"),
+        cursor: CursorParameter = None,
         limit: Limit = 50,
         facets: Annotated[
             bool, QueryParameter(description="Count the deals that each value of each filter would leave.")
         ] = False,
     ) -> RawResponse[schemas.DealPage]:
-        """Deals at any point in time, filtered, with the number of deals of each facet."""
-        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
-        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
-        terms = deal_filters.terms(currency)
-        page = await portfolio_queries.page(axis, known, effective_on, terms, q, cursor or "", limit, sort == "-deal")
-        counts = await portfolio_queries.facets(axis, known, effective_on, terms, q) if facets else UNSET
+        """Deals at any point in time, filtered and in any order, with the number of deals of each facet."""
+        start = decode_cursor(cursor) if cursor is not None else None
+        as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
+        point = await portfolio_queries.point(as_of)
+        selection = await portfolio_queries.select(
+            point,
+            deal_filters.by_name(currency),
+            q,
+            deal_filters.amounts(currency),
+            deal_filters.updated_since,
+        )
+        weights = portfolio_queries.weights(await portfolio_queries.rates(as_of), point.day)
+        order = Order(key=sort.removeprefix("-"), descending=sort.startswith("-"), weights=weights)  # type: ignore[arg-type]
+        page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit)
+        following = encode_cursor(point, page.next) if page.next is not None else None
         body = DealPage(
-            effective_on=effective_on,
+            effective_on=point.day,
             published_on=portfolio_as_of.published_on,
             recorded_at=portfolio_as_of.recorded_at,
-            position=position,
-            deals=pre_encoded(page.rows, DealListItem),
-            next=page.next,
-            facets=counts,
+            position=point.position,
+            deals=tuple(page.deals),
+            next=following,
+            facets=await portfolio_queries.facets(point, selection) if facets else UNSET,
         )
         headers = {"Cache-Control": "no-cache"}
-        if page.next is not None:
-            # The next page is a page of the same list, whatever is recorded in between.
-            pinned = {} if axis == "p" else {"position": str(position)}
-            query = dict(request.query_params.items()) | pinned
-            query |= {"effective_on": str(effective_on), "cursor": page.next}
+        if following is not None:
+            query = {**dict(request.query_params.items()), "cursor": following}
             headers["Link"] = f'</v1/deals?{urlencode(query)}>; rel="next"'
         return json_response(encode(body), headers)
 
@@ -88,7 +122,7 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
-        group_by: Annotated[GroupBy | None, QueryParameter(description="What to group the totals by.")] = None,
+        group_by: Grouping = None,
         roll_up: Annotated[
             Literal["parent"] | None,
             QueryParameter(description="Count an organization under its ultimate parent on that day (`parent`)."),
@@ -104,39 +138,49 @@ class PortfolioController(Controller):
             ),
         ] = None,
         explain: Annotated[bool, QueryParameter(description="Add the derivation as a tree.")] = False,
-        lines: Annotated[int, integer("The most pledges to list in each group.", 0, 10_000)] = 1000,
+        lines: Annotated[
+            int, integer("The most pledges to list: of the overall sums, and of all groups together.", 0, 10_000)
+        ] = 1000,
+        cursor: CursorParameter = None,
+        limit: Annotated[int, integer("The most groups to return, the largest first.", 1, MAX_PAGE)] = 100,
     ) -> RawResponse[schemas.TotalsResponse]:
         """Amounts as intervals, from "without anything that may be counted twice" to "everything".
 
         With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
         """
-        if roll_up is not None and group_by != "organization":
+        dimensions = read_grouping(group_by)
+        if roll_up is not None and "organization" not in dimensions:
             raise InvalidParameter("roll_up", parameter="roll_up")
-        effective_on = (await portfolio_queries.resolve(portfolio_as_of)).effective_on
-        axis, known, position = await portfolio_queries.known_axis(portfolio_as_of)
+        start = decode_cursor(cursor) if cursor is not None else None
+        as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
+        point = await portfolio_queries.point(as_of)
         query = TotalsQuery(
             currency=currency,
-            group_by=group_by,
+            group_by=dimensions,
             rates_of=rates_of,
-            effective_on=effective_on,
+            effective_on=point.day,
             explain=explain,
             lines=lines,
+            groups=limit,
+            skip=start.skip if start else 0,
         )
-        rates = await portfolio_queries.rates(portfolio_as_of)
-        totals = await portfolio_queries.totals(
-            axis, known, effective_on, deal_filters.terms(), query, roll_up is not None, rates
+        rates = await portfolio_queries.rates(as_of)
+        selection = await portfolio_queries.select(
+            point, deal_filters.by_name(), updated_since=deal_filters.updated_since
         )
+        totals = await portfolio_queries.totals(point, selection, query, roll_up is not None, rates)
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules
         }
         body = TotalsResponse(
-            effective_on=effective_on,
+            effective_on=point.day,
             published_on=portfolio_as_of.published_on,
             recorded_at=portfolio_as_of.recorded_at,
-            position=position,
+            position=point.position,
             totals=totals,
             rules=rules,
-            newest_rate=rates.newest(effective_on) if currency is not None else None,
+            newest_rate=rates.newest(point.day) if currency is not None else None,
+            next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
         )
         return json_response(encode(body))
 
@@ -175,9 +219,30 @@ class PortfolioController(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
+        deal_filters: NamedDependency[DealFilters],
+        currency: CurrencyFilter = None,
+        q: SearchText = None,
+        cursor: CursorParameter = None,
+        limit: Annotated[int, integer("The most deals to compare.", 1, MAX_COMPARED)] = 50,
     ) -> RawResponse[schemas.PortfolioComparison]:
-        """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals."""
+        """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals.
+
+        A deal is compared if it meets the filters at one of the two points. A page may have fewer changes than deals.
+        """
+        first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
+        start = decode_cursor(cursor) if cursor is not None else None
+        if start is not None:
+            last = start.fix(last)
         body = await portfolio_queries.compare(
-            require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
+            first,
+            last,
+            lambda point: portfolio_queries.select(
+                point, deal_filters.by_name(currency), q, deal_filters.amounts(currency), deal_filters.updated_since
+            ),
+            start.place.deal if start is not None and start.place is not None else "",
+            limit,
         )
-        return json_response(encode(body))
+        following = None
+        if body.next is not None:
+            following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, body.next))
+        return json_response(encode(replace(body, next=following)))

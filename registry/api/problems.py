@@ -60,7 +60,6 @@ PROBLEMS: dict[str, Problem] = {
     "failed": Problem(500),
     "overloaded": Problem(503, retry_after=1),
     "database_lost": Problem(503, retry_after=5),
-    "question_too_large": Problem(503),
     "clock_unsafe": Problem(503, retry_after=60),
     "log_rewound": Problem(503, retry_after=60),
     "evidence_unavailable": Problem(503, retry_after=30),

@@ -173,6 +173,10 @@ class Rates:
             found.append((source, len(currencies), date.fromisoformat(first), date.fromisoformat(last), len(imports)))
         return found
 
+    def currencies(self) -> list[str]:
+        """The currencies that any source has rates of."""
+        return sorted({code for _, base, currency in self._quotes for code in (base, currency)})
+
     def quotes_on(self, on: date, source: str | None = None, currency: str | None = None) -> list[Quote]:
         """The last recorded rates on or before a day, at most MAX_AGE_DAYS earlier, by source, base and currency."""
         found: list[Quote] = []
@@ -362,7 +366,12 @@ def convert(value: Decimal, rate: Rate) -> Decimal:
     if rate.from_ == rate.to:
         return value
     exact = _EXACT.divide(_EXACT.multiply(value, rate.to_per_eur), rate.from_per_eur)
-    return exact.quantize(Decimal(1) if rate.to in _NO_MINOR_UNIT else Decimal("0.01"), context=_EXACT)
+    return exact.quantize(Decimal("0.01") if has_minor_unit(rate.to) else Decimal(1), context=_EXACT)
+
+
+def has_minor_unit(currency: str) -> bool:
+    """Whether amounts in a currency are rounded to hundredths, not to units."""
+    return currency not in _NO_MINOR_UNIT
 
 
 def implied_rates(amount: Amount, on: date, rates: Rates) -> tuple[ImpliedRate, ...]:

@@ -11,15 +11,15 @@ from datetime import date
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, decode, encode
+from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, encode
 
 Kind = Literal["deals", "pledges", "events"]
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
-ExportPage: TypeAlias = Sequence[Raw] | Sequence[ExportedEvent]
-"""Deals as the JSON of `DealListItem`, or events."""
+ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
+"""Deals or events."""
 
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
 
@@ -50,7 +50,7 @@ def rows(kind: Kind, page: ExportPage) -> list[Row]:
     items: Iterable[Any]
     match kind:
         case "deals":
-            items = deals(page)
+            items = page
         case "pledges":
             items = deal_pledges(page)
         case "events":
@@ -58,14 +58,9 @@ def rows(kind: Kind, page: ExportPage) -> list[Row]:
     return [tuple(column.value(item) for column in COLUMNS[kind]) for item in items]
 
 
-def deals(page: Iterable[Any]) -> list[DealListItem]:
-    """The deals of a page."""
-    return [decode(raw, DealListItem) for raw in page]
-
-
 def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
     """The pledges of a page, each with its deal."""
-    return [(deal, pledge) for deal in deals(page) for pledge in deal.pledges]
+    return [(deal, pledge) for deal in page for pledge in deal.pledges]
 
 
 def _titles(title: Callable[[Any], Any]) -> tuple[Column, ...]:

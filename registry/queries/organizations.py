@@ -264,27 +264,9 @@ class OrganizationQueries:
                 deals.append(DealRole(deal=item.deal, title=item.title, roles=tuple(roles)))
         return deals[:DEALS_PER_ORGANIZATION]
 
-    async def expand_merged(
-        self, axis: str, known: int, terms: Sequence[str]
-    ) -> tuple[Sequence[str], list[str] | None]:
-        """Make a filter by organization cover all records merged with it.
-
-        Returns:
-            The terms that a deal must have all of, and terms of which it must have one; None where the filter names no
-            merged organization.
-        """
-        named = [term.split(":", 1) for term in terms if term.split(":", 1)[0] in ("organization", *ROLE_NAMES)]
-        slugs = {slug for _, slug in named}
-        if len(slugs) != 1:
-            return terms, None
-        (slug,) = slugs
-        same = (await self.tree(axis, known, LAST_DAY, MERGE_EVENTS)).merged_slugs(slug)
-        if same == {slug}:
-            return terms, None
-        # A deal that has the term of a role also has the organization's term.
-        role = next((role for role, _ in named if role != "organization"), "organization")
-        rest = [term for term in terms if term.split(":", 1) not in named]
-        return rest, [f"{role}:{other}" for other in sorted(same)]
+    async def merged_records(self, slug: str, axis: str, known: int) -> tuple[str, ...]:
+        """Return all records that are the same organization as one at a point of a list, itself included."""
+        return tuple(sorted((await self.tree(axis, known, LAST_DAY, MERGE_EVENTS)).merged_slugs(slug)))
 
     async def _stream(self, slug: str) -> FoldedStream[Organization]:
         stream, _ = await self._streams.load(f"organization/{slug}")

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
+from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.audit.comparison import Kind, compare
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
+from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.organization import ultimate_parents
-from registry.domain.rates import Rates
-from registry.domain.totals import DealRow, SimpleSum, Totals, TotalsQuery, can_use_sums, compute_totals
-from registry.events import store
+from registry.domain.rates import Rate, Rates
+from registry.domain.totals import Totals, TotalsQuery
+from registry.domain.totals.tiers import TierAmounts
+from registry.events.currencies import Currency
 from registry.events.values import Localized
-from registry.projections import deal_lists, deal_totals
-from registry.projections.deal_lists import Page
-from registry.projections.deal_totals import TotalsSpan
+from registry.projections.columnar import ColumnarCopy, lists, timeline
+from registry.projections.columnar import totals as columnar_totals
+from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.trend import amounts_over_time
+from registry.projections.deal_items import deal_items
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
-from registry.schemas import DealChangeSummary, PortfolioComparison, convert_any, requested_point
+from registry.schemas import (
+    ComparedTotals,
+    DealChangeSummary,
+    DealListItem,
+    PortfolioComparison,
+    convert_any,
+    requested_point,
+)
 
-FACET_NAMES = ("organization", "role", "region", "sector", "stage", "commitment", "currency", "kind", "classification")
+T = TypeVar("T")
+
+MILLION = 1_000_000
+
+
+class DealListPage(Struct, frozen=True):
+    """A page of deals, and where the next one begins."""
+
+    deals: list[DealListItem]
+    next: PagePlace | None
 
 
 class DealChange(Struct, frozen=True):
@@ -42,77 +67,114 @@ class DealChange(Struct, frozen=True):
     causes: tuple[UUID, ...]
 
 
+class PortfolioChanges(Struct, frozen=True):
+    """The changes of a page of deals, the later log position of the two points, and after which deal to go on."""
+
+    changes: list[DealChange]
+    position: int
+    next: str | None
+
+
 class PortfolioQueries:
-    """Answer questions about all deals.
+    """Answer questions about all deals, from the columnar copy."""
 
-    A point of a list is an axis (`r` recorded, `p` published), what is known on it (a log position, or a day's
-    ordinal), and an effective date; `known_axis` gives the first two.
-    """
-
-    def __init__(self, streams: StreamReader, organizations: OrganizationQueries) -> None:
+    def __init__(self, streams: StreamReader, organizations: OrganizationQueries, copy: ColumnarCopy) -> None:
         self._streams = streams
         self._organizations = organizations
+        self._copy = copy
+        self._weights: dict[tuple[int, date], dict[str, int]] = {}
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""
         return await self._streams.resolve(as_of)
 
-    async def known_axis(self, as_of: AsOf) -> tuple[str, int, int]:
-        """Return the axis that a list is read along, the point on it, and the log position of the answer."""
-        return await self._streams.known_axis(as_of)
+    async def point(self, as_of: AsOf) -> Point:
+        """Return the point at which a question looks at all deals."""
+        resolved = await self._streams.resolve(as_of)
+        head = await self._streams.head()
+        day = min(resolved.effective_on, LAST_DAY)
+        if as_of.published_on is not None:
+            return Point("published", as_of.published_on, day, head.position)
+        return Point("recorded", await self._streams.position_at(as_of, head), day, head.position)
 
     async def rates(self, as_of: AsOf) -> Rates:
         """Return the exchange rates recorded by a point in time."""
         return await self._streams.rates(as_of)
 
-    async def page(
+    async def select(
         self,
-        axis: str,
-        known: int,
-        effective_on: date,
-        terms: Sequence[str],
-        q: str | None,
-        after: str,
-        limit: int,
-        descending: bool = False,
-    ) -> Page:
-        """Return a page of deals at a point in time, in the order of their slugs.
+        point: Point,
+        filters: Mapping[str, str],
+        q: str | None = None,
+        amounts: tuple[Decimal | None, Decimal | None] = (None, None),
+        updated_since: datetime | None = None,
+    ) -> Selection:
+        """Return the selection of deals that meet some filters.
 
         Args:
-            axis: The axis, see the class.
-            known: The point on the axis.
-            effective_on: The effective date.
-            terms: Filters as `name:value`; a deal must match all of them.
-            q: Text that a deal's title contains.
-            after: The cursor; empty for the first page.
-            limit: The most deals.
-            descending: Whether the last slug comes first.
+            point: The point, at which the records that were merged with an organization count as one.
+            filters: Values by the names of filters.
+            q: Text that the slug, a title or a party's name contains.
+            amounts: The least and the largest amount, in the currency of the filters.
+            updated_since: When the deal's latest event was recorded, at the earliest.
         """
-        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
-        point = axis, min(effective_on, LAST_DAY), known
-        return await deal_lists.page(
-            self._streams.pool(), point, after, limit, all_of, any_of, q, descending=descending
+        given: dict[str, Any] = dict(filters)
+        organization = given.pop("organization", None)
+        records: tuple[str, ...] = ()
+        if organization is not None:
+            records = await self._organizations.merged_records(organization, *_axis(point))
+        low, high = amounts
+        return Selection(
+            organizations=records, q=q, amount_min=low, amount_max=high, updated_since=updated_since, **given
         )
 
-    async def facets(
-        self, axis: str, known: int, effective_on: date, terms: Sequence[str], q: str | None
-    ) -> dict[str, dict[str, int]]:
+    async def page(
+        self, point: Point, selection: Selection, order: Order, after: PagePlace | None, limit: int
+    ) -> DealListPage:
+        """Return a page of deals."""
+
+        def question(cursor: DuckDBPyConnection) -> lists.Page:
+            return lists.page(cursor, point, selection, order, after, limit)
+
+        page = await self._ask(point, question, "page", selection, order, after, limit)
+        deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
+        return DealListPage(deals, page.next)
+
+    async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
-        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
-        point = axis, min(effective_on, LAST_DAY), known
-        counts: dict[str, dict[str, int]] = {}
-        for term, deals in await deal_lists.facets(self._streams.pool(), point, all_of, any_of, q):
-            facet, value = term.split(":", 1)
-            if facet in FACET_NAMES:
-                counts.setdefault(facet, {})[value] = deals
-        return counts
+        return await self._ask(point, lambda cursor: lists.facets(cursor, point, selection), "facets", selection)
+
+    async def places(self, point: Point, selection: Selection) -> list[tuple[str, int]]:
+        """Count the deals of a list that have a site in each place, the most first."""
+        return await self._ask(point, lambda cursor: lists.places(cursor, point, selection), "places", selection)
+
+    async def count(self, point: Point, selection: Selection) -> int:
+        """Count the deals of a list."""
+        return await self._ask(point, lambda cursor: lists.count(cursor, point, selection), "count", selection)
+
+    async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
+        """Return the titles of some deals."""
+        items = await deal_items(self._copy.pool, point.axis, point.day, point.known, sorted(deals))
+        return {item.deal: item.title for item in items}
+
+    def weights(self, rates: Rates, day: date) -> dict[str, int]:
+        """Return what a unit of each currency is worth on a day, in millionths of a euro, to order amounts by."""
+        key = (rates.imports, day)
+        if key not in self._weights:
+            if len(self._weights) > 100:
+                self._weights.clear()
+            found = ((currency, rates.rate(currency, "EUR", day)) for currency in rates.currencies())  # type: ignore[arg-type]
+            self._weights[key] = {
+                currency: round(rate.to_per_eur / rate.from_per_eur * MILLION)
+                for currency, rate in found
+                if isinstance(rate, Rate)
+            }
+        return self._weights[key]
 
     async def totals(
         self,
-        axis: str,
-        known: int,
-        effective_on: date,
-        terms: Sequence[str],
+        point: Point,
+        selection: Selection,
         query: TotalsQuery,
         by_parent: bool = False,
         rates: Rates | None = None,
@@ -121,71 +183,77 @@ class PortfolioQueries:
 
         A merged organization counts under the record that it was merged into; with `by_parent`, each organization
         counts under its ultimate parent on that day. A relation to a merged deal counts for the deal that it was
-        merged into. `rates` are needed for a conversion.
+        merged into. `rates` are needed for a conversion, and to order groups with several currencies.
         """
-        if query.group_by == "organization":
-            tree = await self._organizations.tree(axis, known, effective_on)
+        axis, known = _axis(point)
+        if "organization" in query.group_by:
+            tree = await self._organizations.tree(axis, known, point.day)
             owned = {**tree.organizations, **tree.duplicates} if by_parent else {}
-            query = replace(query, roll_up=ultimate_parents(owned, effective_on, tree.merged))
-        query = replace(query, merged=await self.merged_deals(axis, known))
-        point = axis, min(effective_on, LAST_DAY), known
-        if not terms and can_use_sums(query):
-            rows, rest = await deal_totals.rows_and_sums(self._streams.pool(), point, query.lines, query.merged)
-            return compute_totals(rows, query, None, (), rest)
-        all_of, any_of = await self._organizations.expand_merged(axis, known, terms)
-        required = set(all_of)
-        selected: list[DealRow] = []
-        others: list[DealRow] = []
-        for has, row in await deal_totals.rows(self._streams.pool(), point):
-            matches = required.issubset(has) and (any_of is None or not set(any_of).isdisjoint(has))
-            (selected if matches else others).append(row)
-        return compute_totals(selected, query, rates, others)
+            query = replace(query, roll_up=ultimate_parents(owned, point.day, tree.merged))
+        query = replace(query, merged=await self._streams.merged_deals(axis, known))
+        if rates is not None:
+            weights = {query.currency: 1} if query.currency is not None else self.weights(rates, point.day)
+            query = replace(query, weights=weights)
 
-    async def merged_deals(self, axis: str, known: int) -> dict[str, str]:
-        """Return what each deal merged by a point was merged into."""
-        return await self._streams.merged_deals(axis, known)
+        def question(cursor: DuckDBPyConnection) -> Totals:
+            return columnar_totals.totals(cursor, point, selection, query, rates)
 
-    async def spans(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
-        """Return what totals need of every deal over time; None where that is more than `limit` spans."""
-        return await deal_totals.spans(self._streams.pool(), axis, known, limit)
+        return await self._ask(point, question, "totals", selection, query, rates.imports if rates else 0)
 
-    async def spans_with_relations(self, axis: str, known: int, limit: int) -> list[TotalsSpan] | None:
-        """Return the same of the deals that have no simple sum, and of the deals that those relate to."""
-        return await deal_totals.spans_without_sum(
-            self._streams.pool(), axis, known, limit, await self.merged_deals(axis, known)
-        )
-
-    async def sums(
-        self, axis: str, known: int, currency: str, days: Sequence[date], excluded: Sequence[TotalsSpan]
-    ) -> list[list[SimpleSum]]:
-        """Add up simple sums in a currency on each of some ascending days.
-
-        The deals of the `excluded` spans have no simple sum; the deals that those relate to are left out as well.
-        """
-        related = deal_totals.related_deals(excluded, await self.merged_deals(axis, known))
-        return await deal_totals.sums_on_days(self._streams.pool(), axis, known, currency, days, related)
-
-    async def effective_change_days(self, axis: str, known: int, limit: int) -> list[date]:
+    async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
-        return await deal_lists.effective_change_days(self._streams.pool(), axis, known, limit)
+        return await self._ask(point, lambda cursor: timeline.effective_days(cursor, point, limit), "days", limit)
 
-    async def publication_days(self, limit: int) -> list[date]:
+    async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""
-        return await deal_lists.publication_days(self._streams.pool(), limit)
+        return await self._ask(point, lambda cursor: timeline.publication_days(cursor, limit), "published", limit)
 
-    async def changes(self, start: AsOf, end: AsOf) -> list[DealChange]:
-        """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late."""
-        changes, _ = await self._changes(await self.resolve(start), await self.resolve(end))
-        return changes
+    async def changes(
+        self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
+    ) -> PortfolioChanges:
+        """Compare two points over all deals: what appeared, grew, shrank, slipped, was corrected or learned late.
 
-    async def compare(self, start: AsOf, end: AsOf) -> PortfolioComparison:
-        """Return the same as a response."""
-        a, b = await self.resolve(start), await self.resolve(end)
-        changes, position = await self._changes(a, b)
+        Args:
+            start: The one point.
+            end: The other point.
+            selection: Which deals, at a point; a deal that is selected at one of the two is compared.
+            after: The slug of the last deal of the page before.
+            limit: The most deals that are compared.
+        """
+        resolved = await self.resolve(start), await self.resolve(end)
+        points = await self.point(start), await self.point(end)
+        selected = await selection(points[1])
+        head = await self._streams.head()
+        positions = sorted([await self._streams.position_at(one.as_of, head) for one in resolved])
+        effective = sorted(one.effective_on for one in resolved)
+        published = sorted(one.as_of.published_on or date.max for one in resolved)
+        bounds: dict[str, int | date] = {}
+        for name, (first, last) in (("position", positions), ("effective", effective), ("published", published)):
+            bounds |= {f"{name}_after": first, f"{name}_until": last}
+
+        def question(cursor: DuckDBPyConnection) -> list[str]:
+            return timeline.changed_deals(cursor, points, bounds, selected, after, limit + 1)
+
+        asked = (points, bounds, selected, after, limit)
+        deals: list[str] = await self._ask(points[1], question, "changed", *asked)
+        streams = await self._streams.load_all([f"deal/{deal}" for deal in deals[:limit]])
+        changes = await asyncio.to_thread(_changes_of, list(streams.values()), resolved[0].as_of, resolved[1].as_of)
+        return PortfolioChanges(changes, positions[1], deals[limit - 1] if len(deals) > limit else None)
+
+    async def compare(
+        self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
+    ) -> PortfolioComparison:
+        """Return the same as a response, with the totals of all deals at the two points; `next` is a slug."""
+        page = await self.changes(start, end, selection, after, limit)
+        sums = []
+        for as_of in (start, end):
+            point = await self.point(as_of)
+            totals = await self.totals(point, await selection(point), TotalsQuery(lines=0))
+            sums.append(totals.overall.columns)
         return PortfolioComparison(
-            from_=requested_point(start, a.effective_on),
-            to=requested_point(end, b.effective_on),
-            position=position,
+            from_=requested_point(start, (await self.resolve(start)).effective_on),
+            to=requested_point(end, (await self.resolve(end)).effective_on),
+            position=page.position,
             changes=[
                 DealChangeSummary(
                     deal=change.deal,
@@ -197,31 +265,36 @@ class PortfolioQueries:
                     after=convert_any(change.after),
                     causes=change.causes,
                 )
-                for change in changes
+                for change in page.changes
             ],
+            totals=ComparedTotals(from_=sums[0], to=sums[1]),
+            next=page.next,
         )
 
-    async def _changes(self, a: ResolvedAsOf, b: ResolvedAsOf) -> tuple[list[DealChange], int]:
-        """The changes, and the later of the log positions that they lie between."""
-        head = await self._streams.head()
-        positions = sorted([await self._streams.position_at(point.as_of, head) for point in (a, b)])
-        effective = sorted([a.effective_on, b.effective_on])
-        published = sorted([point.as_of.published_on or date.max for point in (a, b)])
-        changed = await store.deals_changed(
-            self._streams.pool(),
-            (positions[0], positions[1]),
-            (effective[0], effective[1]),
-            (published[0], published[1]),
-        )
-        changes: list[DealChange] = []
-        for name in changed:
-            stream, _ = await self._streams.load(name)
-            if stream is None:
-                continue
-            comparison = compare(stream.events, a.as_of, b.as_of, DEALS)
-            title = (comparison.after or comparison.before or stream.state).title
-            changes += [_deal_change(stream.slug, title, change) for change in portfolio_changes(comparison)]
-        return changes, positions[1]
+    async def trend(
+        self, point: Point, selection: Selection, currency: Currency, rates: Rates, days: Sequence[date]
+    ) -> list[TierAmounts]:
+        """Return the amounts of one-time pledges by tier on some days, as known at a point, in one currency."""
+        merged = await self._streams.merged_deals(*_axis(point))
+        weight = lists.weight_of(self.weights(rates, point.day))
+
+        def question(cursor: DuckDBPyConnection) -> list[TierAmounts]:
+            return amounts_over_time(cursor, point, selection, currency, rates, merged, weight, days)
+
+        return await self._ask(point, question, "trend", selection, currency, rates.imports, merged, days)
+
+    async def _ask(self, point: Point, question: Callable[[DuckDBPyConnection], T], *asked: Any) -> T:
+        """Ask the copy; `asked` is all that the answer depends on beside the point."""
+        return await self._copy.ask(point.head, question, msgspec.msgpack.encode((point, asked)))
+
+
+def _changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
+    changes: list[DealChange] = []
+    for stream in streams:
+        comparison = compare(stream.events, start, end, DEALS)
+        title = (comparison.after or comparison.before or stream.state).title
+        changes += [_deal_change(stream.slug, title, change) for change in portfolio_changes(comparison)]
+    return changes
 
 
 def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) -> DealChange:
@@ -236,3 +309,10 @@ def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) ->
         after=of_field.after if of_field else None,
         causes=change.causes,
     )
+
+
+def _axis(point: Point) -> tuple[str, int]:
+    """A point's axis and what is known on it, as the queries about single streams name them."""
+    if isinstance(point.known, date):
+        return "p", point.known.toordinal()
+    return "r", point.known

@@ -14,6 +14,7 @@ from registry.domain.audit.diff import Change
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf
+from registry.domain.totals import TotalsColumn
 from registry.schemas.base import RequestedPoint, ResponseModel
 from registry.schemas.history import EventMetadata, changes_response, event_metadata
 from registry.schemas.values import LocalizedResponse, convert_any
@@ -75,13 +76,25 @@ class DealChangeSummary(ChangeSummary, frozen=True, kw_only=True):
     title: LocalizedResponse | None
 
 
+class ComparedTotals(ResponseModel, frozen=True, kw_only=True):
+    """The sums of the compared deals at the two points."""
+
+    from_: tuple[TotalsColumn, ...] = field(name="from")
+    to: tuple[TotalsColumn, ...]
+
+
 class PortfolioComparison(ResponseModel, frozen=True, kw_only=True):
-    """What changed between two points over all deals."""
+    """What changed between two points over all deals: the changes of a page of them. `next` is the next page's cursor.
+
+    `totals` are those of all deals, not of the page.
+    """
 
     from_: RequestedPoint = field(name="from")
     to: RequestedPoint
     position: int
     changes: list[DealChangeSummary]
+    totals: ComparedTotals
+    next: str | None
 
 
 def requested_point(as_of: AsOf, effective_on: date) -> RequestedPoint:

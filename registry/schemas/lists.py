@@ -58,11 +58,13 @@ class TotalsResponse(RequestedPoint, frozen=True, kw_only=True):
     """The portfolio's amounts, with the text of each rule that decided.
 
     `newest_rate`: of a conversion, the newest exchange rate on or before the effective date, and how many days older.
+    `next` is the cursor of the next page of groups.
     """
 
     totals: Totals
     rules: dict[str, str]
     newest_rate: NewestRate | None
+    next: str | None
 
 
 class RateSource(ResponseModel, frozen=True, kw_only=True):

@@ -8,14 +8,16 @@ from datetime import date
 from urllib.parse import urlencode
 
 from litestar import Controller, Response, route
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from msgspec.structs import replace
 
+from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.parameters import DealSlug, require_single_axis
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.projections.columnar.lists import PagePlace
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
@@ -26,6 +28,7 @@ from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
 from registry.web.citations import comparison_citation
+from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.deals import load_deal
 from registry.web.format import shown
 from registry.web.i18n import N_
@@ -37,9 +40,14 @@ from registry.web.sliders import MAX_CHANGES, latest_recording_times
 # A comparison of all deals without dates starts this many changes ago.
 DEFAULT_CHANGES_AGO = 3
 
+DEALS_PER_PAGE = 50
+DEALS_PER_READ = 500
+
 
 class ComparisonPages(Controller):
     """Comparisons as pages and as CSV."""
+
+    dependencies = {"deal_selection": Provide(deal_selection, sync_to_thread=False)}  # noqa: RUF012 - Litestar's attribute
 
     @route("/deals/{deal:str}/compare", http_method=READ)
     async def compare_deal(
@@ -117,6 +125,7 @@ class ComparisonPages(Controller):
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
+        deal_selection: NamedDependency[DealSelection],
     ) -> Response[bytes]:
         """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
         page = portfolio_page
@@ -124,9 +133,21 @@ class ComparisonPages(Controller):
         end = await pinned_point(streams, require_single_axis(to_as_of, "to."))
 
         async def make() -> Rendered:
-            days = await portfolio_queries.effective_change_days("r", page.position, MAX_CHANGES)
+            days = await portfolio_queries.effective_change_days(await portfolio_queries.point(AsOf()), MAX_CHANGES)
             start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), recent_point(days))
-            changes = await portfolio_queries.changes(start, end)
+            first = decode_cursor(deal_selection.cursor) if deal_selection.cursor else None
+            last = first.fix(end) if first else end
+            compared = await portfolio_queries.changes(
+                start,
+                last,
+                lambda point: deal_selection.at(portfolio_queries, point),
+                first.place.deal if first and first.place else "",
+                DEALS_PER_PAGE,
+            )
+            changes = compared.changes
+            following = None
+            if compared.next is not None:
+                following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, compared.next))
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
                 if not _is_of_claims(change.field or ""):
@@ -138,6 +159,7 @@ class ComparisonPages(Controller):
                 "compare_portfolio.html",
                 start=start,
                 end=end,
+                next=following,
                 changes_by_deal=by_deal,
                 titles=titles,
                 counts=Counter(change.what for change in changes),
@@ -157,10 +179,18 @@ class ComparisonPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         from_as_of: NamedDependency[AsOf],
         to_as_of: NamedDependency[AsOf],
+        deal_selection: NamedDependency[DealSelection],
     ) -> Response[bytes]:
         """The comparison of all deals as CSV: a row for each change of a deal."""
         start, end = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
-        changes = await portfolio_queries.changes(start, end)
+        changes: list[DealChange] = []
+        after: str | None = ""
+        while after is not None:
+            compared = await portfolio_queries.changes(
+                start, end, lambda point: deal_selection.at(portfolio_queries, point), after, DEALS_PER_READ
+            )
+            changes += compared.changes
+            after = compared.next
         rows = [
             [
                 *(change.deal, change.what, change.kind, change.field or ""),

@@ -4,44 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from registry.api.parameters import CurrencyFilter, Cursor, DealFilters, SearchText
+from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
+from registry.api.parameters import CurrencyFilter, DealFilters, SearchText
 from registry.domain.history import AsOf
-from registry.domain.stages import LADDER
+from registry.domain.rates import Rates
 from registry.events.currencies import Currency
 from registry.events.values import Amount
-from registry.projections.deal_lists import Page
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
-from registry.schemas import DealListItem, decode
+from registry.schemas import DealListItem
 from registry.web.format import ValueFormatter
 from registry.web.request import PageRequest
 
-# The most deals that are sorted by anything but their slug, counted and mapped.
-MAX_SORTED = 1_000
 PAGE_SIZE = 50
 MAX_FACET_VALUES = 12
 FACETS = ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind")
 
-Sort = Literal["deal", "-deal", "amount", "-amount", "stage", "-stage", "since", "-since"]
+Sort = Literal[
+    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
+    "stage", "-stage", "since", "-since",
+]  # fmt: skip
 Unit = Literal["stated", Currency]
-
-# Won for one unit: a rough size, only for putting amounts of different currencies in order.
-_ROUGH_WON = {"USD": Decimal(1400), "EUR": Decimal(1400), "GBP": Decimal(1400)}
 
 
 class DealSelection(Struct, frozen=True):
     """Which deals a page lists or adds up, and how it shows them.
 
     Args:
-        filters: The filters by name.
-        terms: The filters as index terms.
+        filters: The filters by name, as the address has them.
+        given: The same, as the API reads them.
+        currency: The currency of the filters.
         q: Text that the slug or a title contains.
         sort: The order of the list.
         cursor: Where the page of the list begins.
@@ -49,11 +49,22 @@ class DealSelection(Struct, frozen=True):
     """
 
     filters: dict[str, str]
-    terms: list[str]
+    given: DealFilters
+    currency: str | None = None
     q: str | None = None
     sort: Sort = "deal"
-    cursor: str = ""
+    cursor: str | None = None
     unit: Unit | None = None
+
+    async def at(self, portfolio_queries: PortfolioQueries, point: Point) -> Selection:
+        """The selected deals at a point."""
+        return await portfolio_queries.select(
+            point,
+            self.given.by_name(self.currency),
+            self.q,
+            self.given.amounts(self.currency),
+            self.given.updated_since,
+        )
 
 
 def deal_selection(
@@ -61,37 +72,33 @@ def deal_selection(
     currency: CurrencyFilter = None,
     q: SearchText = None,
     sort: Annotated[Sort, QueryParameter(description="The order of the list.")] = "deal",
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
     unit: Annotated[
         Unit | None, QueryParameter(description="The currency that amounts are converted to; `stated`: none.")
     ] = None,
 ) -> DealSelection:
     """The selection of deals in the address of a page."""
-    filters, terms = deal_filters.by_name(currency), deal_filters.terms(currency)
-    return DealSelection(filters, terms, q, sort, cursor or "", unit)
+    return DealSelection(deal_filters.as_query(currency), deal_filters, currency, q, sort, cursor, unit)
 
 
 class DealTableRow(Struct, frozen=True):
-    """A row of a table of deals: its amounts with their bases, and its size for sorting."""
+    """A row of a table of deals: its amounts with their bases."""
 
     deal: DealListItem
     amounts: Sequence[tuple[Amount | None, str | None]]
-    size: Decimal
 
 
 class DealTable(Struct, frozen=True):
     """One page of a table of deals.
 
     Args:
-        deals: The deals of the whole list, at most `MAX_SORTED`.
         rows: The rows of this page.
-        has_more: Whether the whole list is longer than `deals`.
+        count: The number of deals of the whole list.
         next: The cursor of the next page; None after the last.
     """
 
-    deals: list[DealTableRow]
     rows: list[DealTableRow]
-    has_more: bool
+    count: int
     next: str | None
 
 
@@ -114,14 +121,9 @@ class PlaceCount(Struct, frozen=True):
         return min(self.deals, 3)
 
 
-def rough_size(value: Decimal | str | None, currency: str | None) -> Decimal:
-    """An amount's rough size, only for putting amounts of different currencies in order."""
-    return Decimal(value or 0) * _ROUGH_WON.get(currency or "", Decimal(1))
-
-
-def deal_rows(page: Page) -> list[DealTableRow]:
-    """The rows of a page of a list."""
-    return [_row(decode(raw, DealListItem)) for raw in page.rows]
+def deal_rows(deals: Sequence[DealListItem]) -> list[DealTableRow]:
+    """The rows of deals in a table."""
+    return [_row(deal) for deal in deals]
 
 
 def _row(deal: DealListItem) -> DealTableRow:
@@ -130,54 +132,26 @@ def _row(deal: DealListItem) -> DealTableRow:
         (msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None, pledge.amount_basis)
         for pledge in pledges
     ]
-    sizes = [rough_size(a.value or a.high or a.low, a.currency) for a, _ in amounts if a is not None]
-    return DealTableRow(deal, amounts, max(sizes, default=Decimal(0)))
+    return DealTableRow(deal, amounts)
 
 
 async def deal_table(
-    page: PageRequest,
-    portfolio_queries: PortfolioQueries,
-    axis: str,
-    known: int,
-    selection: DealSelection,
+    page: PageRequest, portfolio_queries: PortfolioQueries, selection: DealSelection, rates: Rates
 ) -> DealTable:
-    """One page of the table of selected deals."""
-    terms, q, sort, cursor = selection.terms, selection.q, selection.sort, selection.cursor
-    by_slug, descending = sort in ("deal", "-deal"), sort == "-deal"
-    day = page.times.effective_on
-    first = await portfolio_queries.page(axis, known, day, terms, q, "", MAX_SORTED, descending)
-    deals = deal_rows(first)
-    ordered = deals if by_slug else sorted_rows(deals, sort)
-    start = next((i for i, row in enumerate(ordered, 1) if row.deal.deal == cursor), 0)
-    has_more = first.next is not None
-    if by_slug and has_more and cursor and start in (0, len(ordered)):
-        beyond = await portfolio_queries.page(axis, known, day, terms, q, cursor, PAGE_SIZE, descending)
-        return DealTable(deals, deal_rows(beyond), has_more, beyond.next)
-    rows = ordered[start : start + PAGE_SIZE]
-    if len(ordered) > start + PAGE_SIZE:
-        return DealTable(deals, rows, has_more, rows[-1].deal.deal)
-    return DealTable(deals, rows, has_more, first.next if by_slug else None)
-
-
-def sorted_rows(rows: Sequence[DealTableRow], sort: Sort) -> list[DealTableRow]:
-    """Rows by amount, stage or the date of the stage; rows without a value come last in either direction."""
-
-    def value(row: DealTableRow) -> Any:
-        stage = row.deal.stage
-        match sort.removeprefix("-"):
-            case "amount":
-                return row.size or None
-            case "stage":
-                name = stage and stage.value
-                return stage and (LADDER.index(name) if name in LADDER else len(LADDER))
-            case _:
-                return stage and stage.since
-
-    with_value = [row for row in rows if value(row) is not None]
-    return [
-        *sorted(with_value, key=value, reverse=sort.startswith("-")),
-        *(row for row in rows if value(row) is None),
-    ]
+    """One page of the table of selected deals, at the point of its first page."""
+    start = decode_cursor(selection.cursor) if selection.cursor else None
+    point = await portfolio_queries.point(start.fix(page.as_of) if start else page.as_of)
+    selected = await selection.at(portfolio_queries, point)
+    sort = selection.sort
+    order = Order(
+        key=sort.removeprefix("-"),  # type: ignore[arg-type]
+        descending=sort.startswith("-"),
+        language=page.language,
+        weights=portfolio_queries.weights(rates, point.day),
+    )
+    found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE)
+    following = encode_cursor(point, found.next) if found.next is not None else None
+    return DealTable(deal_rows(found.deals), await portfolio_queries.count(point, selected), following)
 
 
 def facets_of(
@@ -208,12 +182,6 @@ def facets_of(
             named = [(value, n, name_of(facet, value)) for value, n in values[:MAX_FACET_VALUES]]
             facets.append(Facet(facet, named))
     return facets
-
-
-def place_counts(rows: Sequence[DealTableRow]) -> list[PlaceCount]:
-    """The number of deals with a site in each place, the most first."""
-    counts = Counter(code for row in rows for code in row.deal.places)
-    return [PlaceCount(code, n) for code, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def deals_abroad(places: Sequence[PlaceCount]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar.di import NamedDependency
+from msgspec.structs import replace
 
 from registry.domain.deal import Deal
 from registry.domain.history import FoldedStream
@@ -14,6 +15,8 @@ from registry.domain.plausibility import Flag
 from registry.errors import FieldError
 from registry.events.values import Amount, StatedAmount
 from registry.i18n import Message
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Selection
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -125,11 +128,10 @@ class FormPages:
         )
 
     async def _deal_titles(self, page: PageRequest) -> list[tuple[str, str]]:
-        axis, known, _ = await self._portfolio.known_axis(page.as_of)
-        deals = await self._portfolio.page(axis, known, page.times.today, [], None, "", MAX_SUGGESTIONS)
+        point = replace(await self._portfolio.point(page.as_of), day=page.times.today)
+        found = await self._portfolio.page(point, Selection(), Order(), None, MAX_SUGGESTIONS)
         localized = shown(page.language).words.localized
-        rows = map(msgspec.json.decode, deals.rows)
-        return [(row["deal"], localized(row.get("title"), row["deal"])) for row in rows]
+        return [(deal.deal, localized(deal.title, deal.deal)) for deal in found.deals]
 
     async def _context(self, page: PageRequest, history: FoldedStream[Any] | None) -> FormContext:
         organizations = await self._organizations.page("", None, MAX_SUGGESTIONS)

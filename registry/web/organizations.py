@@ -12,6 +12,7 @@ from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
+from registry.projections.columnar.lists import Order
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -132,9 +133,10 @@ class OrganizationPages(Controller):
 
 async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organization: str) -> list[DealTableRow]:
     """The deals in which an organization has a role, at the page's as-of point."""
-    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
-    term = f"organization:{organization}"
-    return deal_rows(await portfolio_queries.page(axis, known, page.times.effective_on, [term], None, "", MAX_DEALS))
+    point = await portfolio_queries.point(single_axis(page.as_of))
+    selection = await portfolio_queries.select(point, {"organization": organization})
+    found = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS)
+    return deal_rows(found.deals)
 
 
 def _row(organization: dict[str, Any]) -> list[str]:

@@ -18,14 +18,12 @@ from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deal_list import (
-    MAX_SORTED,
     DealSelection,
-    deal_rows,
+    PlaceCount,
     deal_selection,
     deal_table,
     deals_abroad,
     facets_of,
-    place_counts,
 )
 from registry.web.fields import organizations_in
 from registry.web.format import shown
@@ -85,28 +83,27 @@ async def render_portfolio(
 ) -> Rendered:
     """The overview's page."""
     formatter, day = shown(page.language), page.times.effective_on
-    axis, known, position = await portfolio_queries.known_axis(page.as_of)
-    filters, terms, q = selection.filters, selection.terms, selection.q
+    point = await portfolio_queries.point(page.as_of)
+    filters, q = selection.filters, selection.q
     unit = selection.unit or default_currency(page)
     currency: Any = None if unit == "stated" else unit
 
-    facets = await portfolio_queries.facets(axis, known, day, terms, q)
-    table = await deal_table(page, portfolio_queries, axis, known, selection)
-    query = TotalsQuery(currency=currency, group_by="stage", effective_on=day, lines=0)
     rates = await portfolio_queries.rates(page.as_of)
-    totals = await portfolio_queries.totals(axis, known, day, terms, query, rates=rates)
-    trend = await amount_trend(page, portfolio_queries, axis, known, terms, currency or default_currency(page), rates)
-    latest = await latest_deal_events(log_queries, position)
+    selected = await selection.at(portfolio_queries, point)
+    facets = await portfolio_queries.facets(point, selected)
+    table = await deal_table(page, portfolio_queries, selection, rates)
+    query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0)
+    totals = await portfolio_queries.totals(point, selected, query, rates=rates)
+    trend = await amount_trend(page, portfolio_queries, point, selected, currency or default_currency(page), rates)
+    latest = await latest_deal_events(log_queries, point.position)
 
-    listed = table.deals
-    if terms or q:
-        listed = deal_rows(await portfolio_queries.page(axis, known, day, [], None, "", MAX_SORTED))
-    titles = {row.deal.deal: row.deal.title for row in listed}
+    named = {event.recorded.slug for event in latest} | (trend.named_deals() if trend is not None else set())
+    titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
     slugs |= organizations_in(event.recorded.event for event in latest) | set(facets.get("organization", {}))
     names = await organization_names(organization_queries, page.language, slugs)
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
-    places = place_counts(table.deals)
+    places = [PlaceCount(code, deals) for code, deals in await portfolio_queries.places(point, selected)]
     return render.render(
         page,
         "portfolio.html",
@@ -125,10 +122,10 @@ async def render_portfolio(
         place_by_code={place.code: place for place in places},
         latest=latest,
         titles=titles,
-        sliders=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
+        sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
-        cite=citation(page, formatter.words.gettext(N_("all deals")), position),
+        cite=citation(page, formatter.words.gettext(N_("all deals")), point.position),
     )
 
 

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 
 from registry.api.parameters import text
 from registry.events.intake import as_uuid
+from registry.projections.columnar.lists import Order
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -75,12 +76,14 @@ async def find_deals(
     page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
 ) -> list[DealTableRow]:
     """The deals whose names contain a text, then those of the first organizations whose names do."""
-    axis, known, _ = await portfolio_queries.known_axis(single_axis(page.as_of))
-    day = page.times.effective_on
-    deals = deal_rows(await portfolio_queries.page(axis, known, day, [], q, "", MAX_RESULTS))
+    point = await portfolio_queries.point(single_axis(page.as_of))
+    named = await portfolio_queries.page(
+        point, await portfolio_queries.select(point, {}, q), Order(), None, MAX_RESULTS
+    )
+    deals = deal_rows(named.deals)
     for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:
-        term = f"organization:{organization['organization']}"
-        of_organization = await portfolio_queries.page(axis, known, day, [term], None, "", MAX_DEALS_EACH)
+        selection = await portfolio_queries.select(point, {"organization": organization["organization"]})
+        of_organization = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS_EACH)
         found = {row.deal.deal for row in deals}
-        deals += [row for row in deal_rows(of_organization) if row.deal.deal not in found]
+        deals += [row for row in deal_rows(of_organization.deals) if row.deal.deal not in found]
     return deals

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from registry.domain.history import FoldedStream
+from registry.domain.history import AsOf, FoldedStream
+from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web.as_of import parameter_text
@@ -55,14 +56,14 @@ def stream_sliders(page: PageRequest, stream: FoldedStream[Any]) -> TimeSliders:
 
 
 async def portfolio_sliders(
-    page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries, axis: str, known: int
+    page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries, point: Point
 ) -> TimeSliders:
-    """The sliders of a page about all deals, as known at a point on an axis: they stop where any deal changed."""
-    days = await change_days(page, portfolio_queries, axis, known)
+    """The sliders of a page about all deals, as known at a point: they stop where any deal changed."""
+    days = await change_days(page, portfolio_queries, point)
     moments: list[date] | list[datetime]
     if page.times.axis == "published":
         moments = await cached_fragment(
-            page, ("publication days",), lambda: portfolio_queries.publication_days(MAX_CHANGES)
+            page, ("publication days",), lambda: portfolio_queries.publication_days(point, MAX_CHANGES)
         )
     else:
         moments = await cached_fragment(page, ("recording times",), lambda: latest_recording_times(page, log_queries))
@@ -73,15 +74,15 @@ async def current_sliders(
     page: PageRequest, portfolio_queries: PortfolioQueries, log_queries: LogQueries
 ) -> TimeSliders:
     """The sliders of a page about no deal in particular: those of all deals as currently known."""
-    return await portfolio_sliders(page, portfolio_queries, log_queries, "r", page.position)
+    return await portfolio_sliders(page, portfolio_queries, log_queries, await portfolio_queries.point(AsOf()))
 
 
-async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, axis: str, known: int) -> list[date]:
+async def change_days(page: PageRequest, portfolio_queries: PortfolioQueries, point: Point) -> list[date]:
     """The latest days from which a change of any deal is in effect."""
     return await cached_fragment(
         page,
-        ("change days", axis, known),
-        lambda: portfolio_queries.effective_change_days(axis, known, MAX_CHANGES),
+        ("change days", point.axis, point.known),
+        lambda: portfolio_queries.effective_change_days(point, MAX_CHANGES),
     )
 
 

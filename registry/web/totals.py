@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, get_args
+from typing import Annotated
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
-from registry.domain.totals import DerivationNode, GroupBy, Totals, TotalsQuery
+from registry.api.cursors import decode_cursor, encode_cursor
+from registry.api.portfolio import Grouping, read_grouping
+from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuery
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -17,7 +19,7 @@ from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.deal_list import MAX_SORTED, DealSelection, deal_rows, deal_selection
+from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import organization_names
@@ -26,6 +28,7 @@ from registry.web.request import READ, Page
 from registry.web.sliders import portfolio_sliders
 
 MAX_LINES = 500
+MAX_GROUPS = 50
 CSV_HEADER = (
     "group",
     "deal",
@@ -44,7 +47,7 @@ CSV_HEADER = (
 def totals_query(
     portfolio_page: Page,
     deal_selection: NamedDependency[DealSelection],
-    group_by: Annotated[GroupBy | None, QueryParameter(description="What to group the totals by.")] = None,
+    group_by: Grouping = None,
     rates_of: Annotated[
         date | None, QueryParameter(description="Convert at the rates of this day, not of the day of each amount.")
     ] = None,
@@ -52,10 +55,12 @@ def totals_query(
     """The totals that the address asks for, with every line."""
     return TotalsQuery(
         currency=None if deal_selection.unit == "stated" else deal_selection.unit,
-        group_by=group_by,
+        group_by=read_grouping(group_by),
         rates_of=rates_of,
         effective_on=portfolio_page.times.effective_on,
         explain=True,
+        groups=MAX_GROUPS,
+        skip=decode_cursor(deal_selection.cursor).skip if deal_selection.cursor else 0,
         lines=MAX_LINES,
     )
 
@@ -82,13 +87,12 @@ class TotalsPages(Controller):
         page, filters, query = portfolio_page, deal_selection.filters, totals_query
 
         async def make() -> Rendered:
-            axis, known, position = await portfolio_queries.known_axis(page.as_of)
+            point = await portfolio_queries.point(page.as_of)
             rates = await portfolio_queries.rates(page.as_of)
-            totals = await portfolio_queries.totals(
-                axis, known, page.times.effective_on, deal_selection.terms, query, rates=rates
-            )
-            keys = {group.key for group in totals.groups if group.key and totals.group_by == "organization"}
-            deals = await portfolio_queries.page(axis, known, page.times.effective_on, [], None, "", MAX_SORTED)
+            selected = await deal_selection.at(portfolio_queries, point)
+            totals = await portfolio_queries.totals(point, selected, query, rates=rates)
+            keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
+            named = {line.deal for group in (totals.overall, *totals.groups) for line in group.lines}
             return render.render(
                 page,
                 "totals.html",
@@ -96,16 +100,17 @@ class TotalsPages(Controller):
                 unit=query.currency or "stated",
                 newest_rate=rates.newest(page.times.effective_on) if query.currency is not None else None,
                 filters=filters,
-                groups=get_args(GroupBy),
+                groups=GROUPINGS,
                 parts_in_order=parts_in_order,
+                next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
                 names=await organization_names(organization_queries, page.language, keys),
-                titles={row.deal.deal: row.deal.title for row in deal_rows(deals)},
-                sliders=await portfolio_sliders(page, portfolio_queries, log_queries, axis, known),
+                titles=await portfolio_queries.titles(point, named),
+                sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
                 data_url=page.data(
-                    "/v1/totals", currency=query.currency, group_by=query.group_by, explain="true", **filters
+                    "/v1/totals", currency=query.currency, group_by=totals.group_by, explain="true", **filters
                 ),
                 csv_url=page.alternate_url("/totals.csv"),
-                cite=citation(page, shown(page.language).words.gettext(N_("totals")), position),
+                cite=citation(page, shown(page.language).words.gettext(N_("totals")), point.position),
             )
 
         return await cached_page(page, make)
@@ -119,12 +124,10 @@ class TotalsPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
     ) -> Response[bytes]:
         """The calculation as CSV: a row for each pledge and group, with its rule."""
-        axis, known, _ = await portfolio_queries.known_axis(portfolio_page.as_of)
+        point = await portfolio_queries.point(portfolio_page.as_of)
         totals = await portfolio_queries.totals(
-            axis,
-            known,
-            portfolio_page.times.effective_on,
-            deal_selection.terms,
+            point,
+            await deal_selection.at(portfolio_queries, point),
             totals_query,
             rates=await portfolio_queries.rates(portfolio_page.as_of),
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from registry.append.clock import ClockGuard
 from registry.append.rates import RatesImport, import_rates
@@ -18,6 +21,8 @@ from registry.domain.rates import Rate
 from registry.domain.totals import Totals, TotalsQuery
 from registry.errors import ClockUnsafe, UnreadableRates
 from registry.imports.rates import packaged_history
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -42,11 +47,13 @@ async def total(pool: Pool, as_of: AsOf | None = None) -> tuple[Totals, int]:
     """The totals in US dollars as a fresh process answers them, and the number of imports that it used."""
     as_of = as_of or AsOf()
     streams = StreamReader(pool)
-    portfolio = PortfolioQueries(streams, OrganizationQueries(streams))
-    axis, known, _ = await portfolio.known_axis(as_of)
-    rates = await portfolio.rates(as_of)
-    query = TotalsQuery(currency="USD", effective_on=date(2025, 12, 31))
-    return await portfolio.totals(axis, known, date(2025, 12, 31), (), query, rates=rates), rates.imports
+    with tempfile.TemporaryDirectory() as directory:
+        async with ColumnarCopy(pool, Path(directory)) as copy:
+            portfolio = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+            point = await portfolio.point(replace(as_of, effective_on=date(2025, 12, 31)))
+            rates = await portfolio.rates(as_of)
+            query = TotalsQuery(currency="USD", effective_on=point.day)
+            return await portfolio.totals(point, Selection(), query, rates=rates), rates.imports
 
 
 async def test_a_new_database_has_the_packaged_history(pool: Pool) -> None:

@@ -42,8 +42,9 @@ def pledged(amount: Amount | None, pledge: str = "total", **fields: Any) -> Pled
     return PledgeAnnounced(pledge=pledge, amount=amount, **fields)
 
 
-def total(rows: Iterable[DealRow], others: Iterable[DealRow] = (), **query: Any) -> Totals:
-    return compute_totals(rows, TotalsQuery(**query), reference_rates(), others)
+def total(rows: Iterable[DealRow], others: Iterable[DealRow] = (), group_by: str | None = None, **query: Any) -> Totals:
+    dimensions = tuple(group_by.split(",")) if group_by else ()
+    return compute_totals(rows, TotalsQuery(group_by=dimensions, **query), reference_rates(), others)
 
 
 def column(group: Group, currency: str, nature: str = "commitment", basis: str = "once") -> TotalsColumn:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -20,6 +21,9 @@ from registry.events import intake
 from registry.events.write_batch import WriteBatch
 from registry.projections import PROJECTIONS, BatchProjector
 from registry.projections import rebuild as module
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Selection
 from registry.projections.rebuild import RebuildRunning, compare, rebuild
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -85,12 +89,18 @@ async def side_tables(owner: Owner) -> int:
 
 
 async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
-    database: ScratchDatabase, owner: Owner, pool: Pool, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: ScratchDatabase,
+    owner: Owner,
+    pool: Pool,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(module, "EVENTS_AT_ONCE", 10)
     await asyncio.gather(*(record_deal(recorder, f"old-{n}") for n in range(10)))
     streams = StreamReader(pool)
-    portfolio = PortfolioQueries(streams, OrganizationQueries(streams))
+    copy = ColumnarCopy(pool, tmp_path)
+    portfolio = PortfolioQueries(streams, OrganizationQueries(streams), copy)
     stop = asyncio.Event()
     rounds = Counter[str]()
 
@@ -107,9 +117,9 @@ async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
     async def ask() -> None:
         # The same connections query before and after the replacement.
         while not stop.is_set():
-            clock, known, _ = await portfolio.known_axis(AsOf())
-            page = await portfolio.page(clock, known, date(2026, 1, 1), (), None, "", 1000)
-            assert len(page.rows) >= 10
+            point = await portfolio.point(AsOf(effective_on=date(2026, 1, 1)))
+            page = await portfolio.page(point, Selection(), Order(), None, 1000)
+            assert len(page.deals) >= 10
             rounds["asked"] += 1
             await asyncio.sleep(0.01)
 
@@ -129,6 +139,7 @@ async def test_rebuild_during_appends_gives_the_same_rows_as_the_appends(
     assert await contents(owner) == before
     await record_deal(recorder, "later")
     await assert_projections_match_log(database)
+    await copy.close()
 
 
 async def test_rebuild_keeps_the_tables_with_their_indexes_and_grants(

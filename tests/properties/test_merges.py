@@ -49,7 +49,7 @@ def test_39_merging_a_deal_and_redirecting_every_relation_by_hand_give_the_same_
         return
     into, merged = data.draw(st.permutations(rows))[:2]
     left = [row for row in rows if row is not merged]
-    query = TotalsQuery(group_by=group_by)
+    query = TotalsQuery(group_by=(group_by,) if group_by else ())
     redirected = compute_totals([by_hand(row, merged.deal, into) for row in left], query)
     assert figures(compute_totals(left, replace(query, merged={merged.deal: into.deal}))) == figures(redirected)
     # After the deal is unmerged its row counts again, and every relation counts for it.

@@ -17,11 +17,12 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.totals import row_of
+from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.web import maps
 from registry.web.as_of import Axis
 from registry.web.charts.geometry import CHART_WIDTH
 from registry.web.charts.ladder import ladder_marks
-from registry.web.charts.step_chart import MARKER_DISTANCE, TIERS, DayAmounts, step_chart
+from registry.web.charts.step_chart import MARKER_DISTANCE, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
 from registry.web.charts.two_axis import BOTTOM, LEFT, RIGHT, TOP, TwoAxisChart, field_value, two_axis_chart
 from tests.demo.loader import RECORDED_AT, histories
@@ -125,9 +126,9 @@ def test_ladder_has_no_date_for_a_stage_that_was_never_reported() -> None:
     assert [mark.passed for mark in marks] == [True, True, True, True, False]
 
 
-def amounts_on(day: date, intended: int | Decimal, **tiers: int) -> DayAmounts:
+def amounts_on(day: date, intended: int | Decimal, **tiers: int) -> TierAmounts:
     values = dict.fromkeys(TIERS, Decimal(0)) | {"intended": Decimal(intended)}
-    return DayAmounts(day, values | {tier: Decimal(value) for tier, value in tiers.items()}, Decimal(intended))
+    return TierAmounts(day, values | {tier: Decimal(value) for tier, value in tiers.items()}, Decimal(intended), ())
 
 
 @given(st.lists(st.integers(0, 10**15), min_size=1, max_size=12))
@@ -163,7 +164,7 @@ def test_steps_that_changed_an_amount_are_numbered_and_close_ones_share_a_marker
 
 
 def test_amount_of_an_area_is_written_into_it_where_there_is_room() -> None:
-    def amounts(day: date) -> DayAmounts:
+    def amounts(day: date) -> TierAmounts:
         return amounts_on(day, 100, pledged=60, confirmed=59, construction=20)
 
     wide = step_chart([amounts(date(2025, 1, 1))], date(2026, 1, 1), date(2026, 1, 1))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import date
+from decimal import Decimal
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from registry.cli.demo import announcements
+from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
-from registry.web import deal_list, trend
+from registry.web import deal_list
 from tests.api.conftest import Service
 from tests.web.html import main_of, text_of
 
@@ -118,37 +122,29 @@ async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx
     assert redirect.headers["location"] == f"/events/{event}"
 
 
-async def test_summed_amounts_agree_with_the_totals_of_each_day(pages: Service) -> None:
-    registry = pages.app.state.services
-    position = (await registry.log.head()).position
-    days = await registry.portfolio.effective_change_days("r", position, 400)
-    assert len(days) > 10
-    related = await registry.portfolio.spans_with_relations("r", position, 2_000)
-    all_spans = await registry.portfolio.spans("r", position, 2_000)
-    assert 0 < len(related) < len(all_spans)
-    assert await registry.portfolio.spans("r", position, len(all_spans) - 1) is None
-    for currency in ("KRW", "USD"):
-        sums = await registry.portfolio.sums("r", position, currency, days, related)
-        for day, of_day in zip(days, sums, strict=True):
-            amounts = trend.summed_amounts(day, related, of_day, currency)
-            total = await registry.portfolio.totals("r", position, day, [], TotalsQuery(lines=0))
-            assert (amounts.tiers["intended"], amounts.upper) == trend.bounds(total, currency), day
-            assert amounts.tiers["pledged"] == trend.bounds(total, currency, "commitment")[0]
-
-
-async def test_chart_of_a_large_portfolio_states_its_currency_or_why_it_is_missing(
-    pages: Service, reader: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("filters", [{}, {"region": "KR-31"}, {"stage": "construction"}])
+async def test_chart_equals_the_totals_of_each_day_and_ends_at_the_day_asked_for(
+    pages: Service, reader: httpx.AsyncClient, filters: dict[str, str]
 ) -> None:
-    registry = pages.app.state.services
-    known = (await registry.log.head()).position
-    monkeypatch.setattr(trend, "MAX_SPANS", len(await registry.portfolio.spans_with_relations("r", known, 2_000)))
-    html = (await reader.get(f"/?position={known}&unit=KRW&kind=investment")).text
-    assert 'class="stepped"' not in html
-    assert "No chart for this selection" in html
-    # Another day, so that the chart is not in the cache.
-    html = (await reader.get("/?published_on=2026-11-02&unit=KRW")).text
+    portfolio = pages.app.state.services.portfolio
+    point = await portfolio.point(AsOf(effective_on=date(2025, 11, 1)))
+    selection = await portfolio.select(point, filters)
+    days = [day for day in await portfolio.effective_change_days(point, 400) if day <= point.day]
+    assert len(days) > 10
+    rates = await portfolio.rates(AsOf())
+    for currency in ("KRW", "USD"):
+        for amounts in await portfolio.trend(point, selection, currency, rates, days):
+            query = TotalsQuery(currency=currency, effective_on=amounts.day, lines=0)
+            total = await portfolio.totals(replace(point, day=amounts.day), selection, query, rates=rates)
+            once = [column for column in total.overall.columns if column.basis == "once"]
+            assert amounts.tiers["intended"] == sum(Decimal(column.low) for column in once), amounts.day
+            assert amounts.upper == sum(Decimal(column.high) for column in once), amounts.day
+    html = (await reader.get("/?effective_on=2025-11-01&unit=KRW")).text
     assert 'class="stepped"' in html
-    assert "only amounts announced in" in html
+    steps = [
+        date.fromisoformat(day) for day in re.findall(r'effective_on=([0-9-]+)[^"]*"[^>]*><rect class="step"', html)
+    ]
+    assert max(steps) == max(days)
 
 
 async def test_table_of_deals_is_paged_completely_in_any_order(
@@ -157,20 +153,18 @@ async def test_table_of_deals_is_paged_completely_in_any_order(
     in_one_page = (await reader.get("/?sort=-amount&effective_on=2026-10-01")).text
     all_deals = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', in_one_page)
     monkeypatch.setattr(deal_list, "PAGE_SIZE", 4)
-    for limit in (1_000, 6):
-        monkeypatch.setattr(deal_list, "MAX_SORTED", limit)
-        for sort in ("deal", "-deal") if limit == 6 else ("deal", "-deal", "amount", "-amount", "stage"):
-            shown: list[str] = []
-            path = f"/?sort={sort}&effective_on=2026-09-{limit % 28 + 1:02}"
-            for _ in range(30):
-                html = (await reader.get(path)).text
-                rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html)
-                assert len(rows) <= 4
-                shown += rows
-                assert ("More than 6 deals" in html) == (limit == 6)
-                following = re.search(r'href="([^"]*)">More deals', html)
-                if following is None:
-                    break
-                path = following[1].replace("&amp;", "&")
-            assert sorted(shown) == sorted(all_deals), (limit, sort)
-            assert len(shown) == len(set(shown))
+    for sort in ("deal", "-deal", "title", "amount", "-amount", "announced_on", "-updated", "stage", "since"):
+        shown: list[str] = []
+        path = f"/?sort={sort}&effective_on=2026-09-15"
+        for _ in range(30):
+            html = (await reader.get(path)).text
+            rows = re.findall(r'<th scope="row"><a href="/deals/([a-z0-9-]+)', html)
+            assert len(rows) <= 4
+            shown += rows
+            assert f"{len(all_deals)} deals" in html
+            following = re.search(r'href="([^"]*)">More deals', html)
+            if following is None:
+                break
+            path = following[1].replace("&amp;", "&")
+        assert sorted(shown) == sorted(all_deals), sort
+        assert len(shown) == len(set(shown))

@@ -8,11 +8,11 @@ result lists every rate used.
 The package is pure: it takes rows and returns figures, and reads neither a clock nor a database.
 """
 
-from registry.domain.totals.builder import can_use_sums, compute_totals
+from registry.domain.totals.builder import TotalsBuilder, compute_totals
 from registry.domain.totals.results import (
+    GROUPINGS,
     DerivationNode,
     Group,
-    GroupBy,
     OriginalAmount,
     Totals,
     TotalsColumn,
@@ -30,22 +30,26 @@ from registry.domain.totals.rows import (
     simple_sum,
 )
 from registry.domain.totals.rules import Rule
+from registry.domain.totals.sums import AmountSum, GroupKey, Sums
 
 __all__ = [
+    "GROUPINGS",
+    "AmountSum",
     "DealRow",
     "DerivationNode",
     "Group",
-    "GroupBy",
+    "GroupKey",
     "OriginalAmount",
     "PledgeRow",
     "RelationRow",
     "Rule",
     "SimpleSum",
+    "Sums",
     "Totals",
+    "TotalsBuilder",
     "TotalsColumn",
     "TotalsLine",
     "TotalsQuery",
-    "can_use_sums",
     "compute_totals",
     "decode_row",
     "encode_row",

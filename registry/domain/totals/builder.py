@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
+from itertools import product
 
 from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.rates import Rate, Rates, RateUnavailable, convert
@@ -14,74 +15,132 @@ from registry.domain.totals.groups import GroupBuilder
 from registry.domain.totals.lines import counted_line, excluded_line
 from registry.domain.totals.overlap import Key, Relations
 from registry.domain.totals.results import Group, Totals, TotalsLine, TotalsQuery
-from registry.domain.totals.rows import EXACT, DealRow, PledgeRow, SimpleSum
+from registry.domain.totals.rows import EXACT, DealRow, PledgeRow
 from registry.domain.totals.rules import Rule
+from registry.domain.totals.sums import GroupKey, Sums
 from registry.events.currencies import Currency
-from registry.events.values import AmountBasis, Qualifier, Relation
+from registry.events.values import Relation
 
 _ZERO = Decimal(0)
 
-_AmountKind = tuple[tuple[str | None, ...], str, bool, AmountBasis | None, Qualifier | None]
-"""What unlisted pledges must have in common to be added at once: groups, currency, nature, basis and qualifier."""
+MAX_RATES = 1000
+"""The most exchange rates that a result lists."""
 
 
 def compute_totals(
-    rows: Iterable[DealRow],
-    query: TotalsQuery,
-    rates: Rates | None = None,
-    others: Iterable[DealRow] = (),
-    simple_sums: Iterable[SimpleSum] = (),
+    rows: Iterable[DealRow], query: TotalsQuery, rates: Rates | None = None, others: Iterable[DealRow] = ()
 ) -> Totals:
     """The totals of some deals.
 
     Args:
-        rows: The deals to add up.
+        rows: The deals to add up, in the order of their slugs.
+        query: What to compute.
         rates: The exchange rates; required if the query names a currency.
         others: Deals that are not added, but whose relations decide what is part of what.
-        simple_sums: Sums of further deals without relations. They are added, not listed; see `can_use_sums`.
 
     Raises:
         ValueError: The query names a currency and `rates` is missing.
     """
-    with localcontext(EXACT):
-        return _TotalsBuilder(query, rates).build(list(rows), others, simple_sums)
+    builder = TotalsBuilder(query, rates)
+    builder.add(rows, others)
+    return builder.result(builder.page_of_groups(), len(builder.groups))
 
 
-def can_use_sums(query: TotalsQuery) -> bool:
-    """Whether `SimpleSum`s can answer the query: a conversion needs each amount's day, a group each deal's fields."""
-    return query.currency is None and query.group_by is None
+class TotalsBuilder:
+    """Totals under construction.
 
+    `add` takes deals one by one; `add_sums` takes what a database has added up of deals without relations. Between the
+    two, `sizes` says how large the groups of the deals are, so that the database can choose a page of all groups.
+    """
 
-class _TotalsBuilder:
     def __init__(self, query: TotalsQuery, rates: Rates | None) -> None:
         self.query = query
         self.rates = rates
         self.relations = Relations()
-        self.overall = GroupBuilder(None, query.lines)
-        self.groups: dict[str | None, GroupBuilder] = {}
-        # How many pledges all groups together can still collect, and can still list.
-        self.room = self.unlisted = query.lines
+        self.overall = GroupBuilder((), query.lines)
+        self.groups: dict[GroupKey, GroupBuilder] = {}
+        # How many pledges all groups together can still list.
+        self.unlisted = query.lines
         self.used_rates: dict[tuple[str, date], Rate | RateUnavailable] = {}
-        self.unlisted_amounts: dict[_AmountKind, tuple[CountedPledge, list[Decimal]]] = {}
 
-    def build(self, rows: list[DealRow], others: Iterable[DealRow], simple_sums: Iterable[SimpleSum]) -> Totals:
-        self._declare_relations({row.deal: row for row in (*others, *rows)})
-        for row in rows:
-            self._add_deal(row)
-        self._add_unlisted()
-        for simple in simple_sums:
-            self._add_simple_sum(simple)
-        groups = sorted(self.groups.values(), key=lambda g: (g.key is None, g.key or ""))
-        for group in (self.overall, *groups):
-            if group.related:
-                group.resolve_overlaps(self.relations, comparable=self.query.currency is not None)
-        rates = [r for r in self.used_rates.values() if isinstance(r, Rate)]
+    def add(self, rows: Iterable[DealRow], others: Iterable[DealRow] = ()) -> None:
+        """Add deals; see `compute_totals`. All deals with relations are added at once."""
+        rows = list(rows)
+        with localcontext(EXACT):
+            self._declare_relations({row.deal: row for row in (*others, *rows)})
+            for row in rows:
+                self._add_deal(row)
+            for group in (self.overall, *self.groups.values()):
+                if group.related:
+                    group.resolve_overlaps(self.relations, comparable=self.query.currency is not None)
+
+    def sizes(self) -> dict[GroupKey, int]:
+        """The size of each group, by which groups are ordered."""
+        return {key: group.size(self.query.weights) for key, group in self.groups.items()}
+
+    def page_of_groups(self) -> list[GroupKey]:
+        """The groups of the query's page, the largest first."""
+        sizes = self.sizes()
+        ordered = sorted(sizes, key=lambda key: (-sizes[key], [(part is None, part or "") for part in key]))
+        return ordered[self.query.skip : self.query.skip + self.query.groups]
+
+    def add_sums(self, sums: Sums, groups: Sequence[GroupKey]) -> None:
+        """Add what was added up of all other deals: for the overall sums, and for some groups."""
+        with localcontext(EXACT):
+            for one in sums.overall:
+                self.overall.add_sum(one)
+            for key in groups:
+                group = self._group(key)
+                for one in sums.groups.get(key, ()):
+                    group.add_sum(one)
+        self._list(self.overall, sums.overall_lines)
+        for key in groups:
+            self._list(self._group(key), sums.group_lines.get(key, ()))
+
+    def _list(self, group: GroupBuilder, pledges: Sequence[tuple[DealRow, PledgeRow]]) -> None:
+        """List pledges whose amounts are in sums that were added."""
+        for row, pledge in pledges:
+            item = self._amount_or_exclusion(row, pledge, related=False)
+            if isinstance(item, TotalsLine):
+                group.excluded.append(item)
+                continue
+            shared = group is not self.overall and len(self._group_keys(row, pledge)) > 1
+            group.listed.append(self._listed(item, shared))
+
+    @staticmethod
+    def _listed(item: CountedPledge, shared: bool) -> tuple[Rule, CountedPledge]:
+        return (Rule.SHARED, _uncertain(item)) if shared else (item.unrelated_rule, item)
+
+    def result(
+        self, groups: Sequence[GroupKey], number_of_groups: int, more_rates: Iterable[tuple[str, date]] = ()
+    ) -> Totals:
+        """The totals.
+
+        Args:
+            groups: The groups of the page, in their order.
+            number_of_groups: How many groups there are.
+            more_rates: Currencies and days of conversions in the sums that were added.
+        """
+        rates = [rate for rate in self.used_rates.values() if isinstance(rate, Rate)]
+        if more_rates and self.query.currency is not None and self.rates is not None:
+            used = sorted({(rate.from_, rate.asked) for rate in rates} | set(more_rates))
+            asked = ((one, day, self.rates.rate(one, self.query.currency, day)) for one, day in used[:MAX_RATES])  # type: ignore[arg-type]
+            rates = [rate for _, _, rate in asked if isinstance(rate, Rate)]
+            rates_left = max(0, len(used) - MAX_RATES)
+        else:
+            rates = sorted(rates, key=lambda rate: (rate.from_, rate.asked))
+            rates, rates_left = rates[:MAX_RATES], max(0, len(rates) - MAX_RATES)
+        shown = [self._group(key) for key in groups]
+        last = self.query.skip + len(shown)
         return Totals(
             currency=self.query.currency,
-            group_by=self.query.group_by,
+            group_by=",".join(self.query.group_by) or None,
             overall=self._result(self.overall),
-            groups=tuple(map(self._result, groups)),
-            rates=tuple(sorted(rates, key=lambda r: (r.from_, r.asked))),
+            groups=tuple(map(self._result, shown)),
+            number_of_groups=number_of_groups,
+            next_group=last if last < number_of_groups else None,
+            rates=tuple(rates),
+            more_rates=rates_left,
         )
 
     def _declare_relations(self, deals: dict[str, DealRow]) -> None:
@@ -114,13 +173,8 @@ class _TotalsBuilder:
 
     def _add_deal(self, row: DealRow) -> None:
         related = row.deal in self.relations.deals
-        grouped = self.query.group_by is not None
-        deal_keys = self._group_keys_of_deal(row) if grouped else ()
-        lists_full = not related and len(self.overall.listed) >= self.query.lines and (not grouped or self.room <= 0)
         for pledge in row.pledges:
-            keys = deal_keys if deal_keys is not None else self._group_keys_of_pledge(row, pledge)
-            if lists_full and self._group_simple(row, pledge, keys):
-                continue
+            keys = self._group_keys(row, pledge) if self.query.group_by else ()
             item = self._amount_or_exclusion(row, pledge, related)
             groups = [self._group(key) for key in keys]
             if isinstance(item, TotalsLine):
@@ -132,9 +186,7 @@ class _TotalsBuilder:
             self._add(self.overall, item, related)
             if len(groups) > 1:
                 # The split between the groups is unknown: none of them certainly has it, each of them possibly.
-                item = CountedPledge(
-                    item.key, item.column, item.low, item.high, item.stated_on, False, row, pledge, item.rate
-                )
+                item = _uncertain(item)
             for group in groups:
                 self._add(group, item, related)
 
@@ -144,69 +196,8 @@ class _TotalsBuilder:
             return
         rule = item.unrelated_rule if item.certain else Rule.SHARED
         group.include(item, rule, item.certain, True)
-        if len(group.listed) < group.limit and (group is self.overall or self.room > 0):
+        if len(group.listed) < group.limit:
             group.listed.append((rule, item))
-            self.room -= group is not self.overall
-
-    def _group_simple(self, row: DealRow, pledge: PledgeRow, keys: tuple[str | None, ...]) -> bool:
-        """Collect a pledge that no list has room for with those of its kind; False if it must be looked at alone.
-
-        Most pledges of a large portfolio are such pledges, and adding them at once is faster.
-        """
-        value, currency = pledge.value, pledge.currency
-        if value is None or currency is None or pledge.low is not None or pledge.high is not None:
-            return False
-        if pledge.status == "withdrawn" or row.stage in ("cancelled", "withdrawn"):
-            return False
-        target = self.query.currency
-        if target is not None and target != currency:
-            rate = self._rate(currency, target, pledge.stated_on)
-            if isinstance(rate, RateUnavailable):
-                return False
-            value, currency = convert(value, rate), target
-        kind = (keys, currency, pledge.commitment == "intention", pledge.basis, pledge.qualifier)
-        collected = self.unlisted_amounts.get(kind)
-        if collected is None:
-            column = (currency, *nature_and_basis(pledge))
-            first = CountedPledge((row.deal, None), column, _ZERO, _ZERO, pledge.stated_on, True, row, pledge, None)
-            self.unlisted_amounts[kind] = (first, [value])
-        else:
-            collected[1].append(value)
-        return True
-
-    def _add_unlisted(self) -> None:
-        """Add the collected pledges, each kind at once."""
-        for (keys, *_), (first, values) in self.unlisted_amounts.items():
-            amount = sum(values, _ZERO)
-            item = CountedPledge(
-                first.key, first.column, amount, amount, first.stated_on, True, first.deal, first.pledge, None
-            )
-            self.overall.include(item, first.unrelated_rule, True, True, len(values))
-            certain = len(keys) == 1
-            rule = first.unrelated_rule if certain else Rule.SHARED
-            for key in keys:
-                self._group(key).include(item, rule, certain, True, len(values))
-
-    def _add_simple_sum(self, simple: SimpleSum) -> None:
-        currency, nature, basis, qualifier = simple.kind.split(" ")
-        pledge = PledgeRow(
-            "",
-            "announced",
-            currency,  # type: ignore[arg-type]
-            simple.amount,
-            None,
-            None,
-            qualifier or None,  # type: ignore[arg-type]
-            basis or None,  # type: ignore[arg-type]
-            nature or None,  # type: ignore[arg-type]
-            (),
-            date.min,
-            None,
-        )
-        row = DealRow("", None, (), (), (), (), ())
-        column = (currency, *nature_and_basis(pledge))
-        item = CountedPledge(("", None), column, simple.amount, simple.amount, date.min, True, row, pledge, None)
-        self.overall.include(item, item.unrelated_rule, True, True, simple.pledges)
 
     def _amount_or_exclusion(self, row: DealRow, pledge: PledgeRow, related: bool) -> CountedPledge | TotalsLine:
         """The pledge with its bounds, or the line that says why it is in no total."""
@@ -252,45 +243,65 @@ class _TotalsBuilder:
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
-    def _group(self, key: str | None) -> GroupBuilder:
+    def _group(self, key: GroupKey) -> GroupBuilder:
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = GroupBuilder(key, self.query.lines)
         return group
 
-    def _group_keys_of_deal(self, row: DealRow) -> tuple[str | None, ...] | None:
-        """The groups of all the deal's pledges; None where each pledge has its own."""
-        match self.query.group_by:
+    def _group_keys(self, row: DealRow, pledge: PledgeRow) -> tuple[GroupKey, ...]:
+        """The groups of a pledge: one for each combination of its values of the dimensions."""
+        return tuple(product(*(self._values(name, row, pledge) for name in self.query.group_by)))
+
+    def _values(self, dimension: str, row: DealRow, pledge: PledgeRow) -> tuple[str | None, ...]:
+        """The values that a pledge has of a dimension; None where it is unknown."""
+        match dimension:
             case "country":
                 return tuple(dict.fromkeys(place[:2] for place in row.places)) or (None,)
             case "region":
                 return row.places or (None,)
             case "sector":
-                return row.sectors or (None,)
+                return tuple(dict.fromkeys(row.sectors)) or (None,)
             case "stage":
                 return (row.stage,)
-            case _:
-                return None
-
-    def _group_keys_of_pledge(self, row: DealRow, pledge: PledgeRow) -> tuple[str | None, ...]:
-        match self.query.group_by:
             case "organization":
                 # A pledge that names no party belongs to the deal's investors.
                 roll_up = self.query.roll_up
                 return tuple(dict.fromkeys(roll_up.get(o, o) for o in pledge.by or row.investors)) or (None,)
             case "commitment":
                 return (pledge.commitment,)
-            case _:
+            case "year":
                 return (str(pledge.stated_on.year),)
+            case _:
+                axis = dimension.removeprefix("classification:") + ":"
+                codes = (c.removeprefix(axis) for c in row.classifications if c.startswith(axis))
+                return tuple(dict.fromkeys(codes)) or (None,)
 
     # --- the result ---------------------------------------------------------------------------------------------------
 
     def _result(self, group: GroupBuilder) -> Group:
+        group.excluded.sort(key=lambda line: line.deal)
+        group.listed.sort(key=lambda listed: listed[1].deal.deal)
         unrelated = (counted_line(item, rule, item.certain, True) for rule, item in group.listed)
         lines = (*group.resolved, *group.excluded, *unrelated)
         lines = lines[: group.limit if group is self.overall else max(0, self.unlisted)]
         self.unlisted -= 0 if group is self.overall else len(lines)
         columns = tuple(total.result(key) for key, total in sorted(group.sums.items()))
         more = sum(group.rules.values()) - len(lines)
-        derivation = derive(group.key, columns, lines, group.included_in, more) if self.query.explain else None
-        return Group(key=group.key, columns=columns, rules=group.rules, lines=lines, more=more, explain=derivation)
+        key = group.key[0] if group.key else None
+        derivation = derive(key, columns, lines, group.included_in, more) if self.query.explain else None
+        return Group(
+            key=key,
+            keys=group.key,
+            columns=columns,
+            rules=group.rules,
+            lines=lines,
+            more=more,
+            explain=derivation,
+        )
+
+
+def _uncertain(item: CountedPledge) -> CountedPledge:
+    return CountedPledge(
+        item.key, item.column, item.low, item.high, item.stated_on, False, item.deal, item.pledge, item.rate
+    )

@@ -12,6 +12,7 @@ from registry.domain.totals.overlap import Column as ColumnKey
 from registry.domain.totals.results import TotalsColumn
 from registry.domain.totals.rows import DealRow, PledgeRow
 from registry.domain.totals.rules import Rule
+from registry.domain.totals.sums import AmountSum
 from registry.events.values import Qualifier
 
 Nature = Literal["commitment", "intention"]
@@ -53,22 +54,37 @@ class ColumnSum:
         self.qualifiers: set[Qualifier] = set()
         self.certain = self.pledges = 0
 
-    def add(self, item: CountedPledge, in_low: bool, in_high: bool, count: int) -> None:
-        """Add the amount of one pledge, or of `count` pledges with the same currency, nature, basis and qualifier."""
+    def add(self, item: CountedPledge, in_low: bool, in_high: bool) -> None:
+        """Add the amount of one pledge."""
         if in_low:
             self.low += item.low
-            self.certain += count
+            self.certain += 1
         if in_high:
             self.high += item.high
-            self.pledges += count
+            self.pledges += 1
         pledge = item.pledge
-        if pledge.qualifier is not None and pledge.qualifier != "exact":
-            self.qualifiers.add(pledge.qualifier)
-            self.low_open |= pledge.qualifier == "up_to"
-            self.high_open |= pledge.qualifier in ("at_least", "more_than")
+        self._qualify(pledge.qualifier)
         if pledge.value is None:
             self.low_open |= pledge.low is None
             self.high_open |= pledge.high is None
+
+    def add_sum(self, one: AmountSum) -> None:
+        """Add pledges that were added up elsewhere."""
+        if one.rule.counts_low:
+            self.low += one.low
+            self.certain += one.pledges
+        if one.rule.counts_high:
+            self.high += one.high
+            self.pledges += one.pledges
+        self._qualify(one.qualifier)
+        self.low_open |= one.low_open
+        self.high_open |= one.high_open
+
+    def _qualify(self, qualifier: Qualifier | None) -> None:
+        if qualifier is not None and qualifier != "exact":
+            self.qualifiers.add(qualifier)
+            self.low_open |= qualifier == "up_to"
+            self.high_open |= qualifier in ("at_least", "more_than")
 
     def result(self, key: ColumnKey) -> TotalsColumn:
         """The sum as the API returns it."""

@@ -10,6 +10,10 @@ from registry.domain.totals.overlap import Column as ColumnKey
 from registry.domain.totals.overlap import Key, OverlapResult, Relations, name_of, resolve_overlaps
 from registry.domain.totals.results import TotalsLine
 from registry.domain.totals.rules import Rule
+from registry.domain.totals.sums import AmountSum, GroupKey
+
+MILLION = 10**6
+"""Amounts have at most six decimals."""
 
 
 class GroupBuilder:
@@ -19,7 +23,7 @@ class GroupBuilder:
     `resolve_overlaps` then adds them.
     """
 
-    def __init__(self, key: str | None, limit: int) -> None:
+    def __init__(self, key: GroupKey, limit: int) -> None:
         self.key = key
         self.limit = limit
         self.sums: dict[ColumnKey, ColumnSum] = {}
@@ -30,11 +34,25 @@ class GroupBuilder:
         self.resolved: list[TotalsLine] = []
         self.included_in: dict[str, str] = {}
 
-    def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool, count: int = 1) -> None:
-        """Add one pledge, or `count` pledges of the same kind whose amounts `item` sums up."""
+    def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool) -> None:
+        """Add one pledge."""
         if in_low or in_high:
-            self._sum(item.column).add(item, in_low, in_high, count)
-        self.rules[rule] = self.rules.get(rule, 0) + count
+            self._sum(item.column).add(item, in_low, in_high)
+        self.rules[rule] = self.rules.get(rule, 0) + 1
+
+    def add_sum(self, one: AmountSum) -> None:
+        """Add pledges that were added up elsewhere."""
+        if one.rule.counts:
+            self._sum(one.column).add_sum(one)
+        elif one.rule is Rule.NO_RATE:
+            self.open_high(one.column)
+        self.rules[one.rule] = self.rules.get(one.rule, 0) + one.pledges
+
+    def size(self, weights: Mapping[str, int]) -> int:
+        """The upper bounds of all columns, each by the weight of its currency: an integer, so that it is exact."""
+        return sum(
+            int(total.high * MILLION) * weights.get(currency, 0) for (currency, _, _), total in self.sums.items()
+        )
 
     def exclude(self, line: TotalsLine) -> None:
         """Count a pledge that is in neither bound, and list it while there is room."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Literal
 
 from msgspec import Struct
 
@@ -13,7 +12,8 @@ from registry.domain.totals.rules import Rule
 from registry.events.currencies import Currency
 from registry.events.values import AmountBasis, Qualifier
 
-GroupBy = Literal["organization", "country", "region", "sector", "stage", "commitment", "year"]
+GROUPINGS = ("organization", "country", "region", "sector", "stage", "commitment", "year")
+"""What totals can be grouped by, besides `classification:AXIS`."""
 
 
 class TotalsQuery(Struct, frozen=True, kw_only=True):
@@ -26,16 +26,22 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
         roll_up: Maps an organization to the one it is grouped under: the record it was merged into, or its parent.
         merged: What each merged deal was merged into. A relation to it counts for that deal (`merges.py`).
         explain: Whether each group has a derivation.
+        groups: The most groups of a page; the largest come first.
+        skip: How many groups come before the page.
+        weights: What a unit of each currency is worth, so that groups with several currencies can be ordered.
         lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
     """
 
     currency: Currency | None = None
-    group_by: GroupBy | None = None
+    group_by: tuple[str, ...] = ()
     rates_of: date | None = None
     effective_on: date | None = None
     roll_up: Mapping[str, str] = {}
     merged: Mapping[str, str] = {}
     explain: bool = False
+    groups: int = 100_000
+    skip: int = 0
+    weights: Mapping[str, int] = {}
     lines: int = 1000
 
 
@@ -120,12 +126,15 @@ class DerivationNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """The sums of one group. `key` is None where the grouping field is unknown. `rules` counts the pledges by rule.
+    """The sums of one group. `rules` counts the pledges by rule.
+
+    `keys` are the values of the dimensions, null where one is unknown; `key` is the first of them.
 
     `lines` lists the pledges, those of the rules other than `counted` first; `more` is how many are not listed.
     """
 
     key: str | None
+    keys: tuple[str | None, ...]
     columns: tuple[TotalsColumn, ...]
     rules: dict[Rule, int]
     lines: tuple[TotalsLine, ...]
@@ -134,10 +143,17 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """The result: the sums of all deals, and of each group. Groups may share amounts, so they need not add up."""
+    """The result: the sums of all deals, and of each group. Groups may share amounts, so they need not add up.
+
+    `groups` is a page of `number_of_groups`, the largest first; `next_group` is how many groups come before the next
+    page, null after the last. `rates` lists the exchange rates used, `more_rates` how many are not listed.
+    """
 
     currency: Currency | None
-    group_by: GroupBy | None
+    group_by: str | None
     overall: Group
     groups: tuple[Group, ...]
+    number_of_groups: int
+    next_group: int | None
     rates: tuple[Rate, ...]
+    more_rates: int

@@ -49,7 +49,10 @@ class PledgeRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class DealRow(Struct, frozen=True, array_like=True, gc=False):
-    """A deal. `places` are the ISO 3166 codes of its sites that were not dropped; `investors` its current investors."""
+    """A deal. `places` are the ISO 3166 codes of its sites that were not dropped; `investors` its current investors.
+
+    `classifications` are `AXIS:CODE`.
+    """
 
     deal: str
     stage: Stage | None
@@ -58,6 +61,7 @@ class DealRow(Struct, frozen=True, array_like=True, gc=False):
     investors: tuple[str, ...]
     relations: tuple[RelationRow, ...]
     pledges: tuple[PledgeRow, ...]
+    classifications: tuple[str, ...] = ()
 
 
 encode_row: Callable[[DealRow], bytes] = msgspec.json.Encoder().encode
@@ -74,6 +78,7 @@ def row_of(deal: Deal) -> DealRow:
         tuple(dict.fromkeys(p.organization for p in deal.parties if p.role == "investor" and p.left_on is None)),
         tuple(RelationRow(r.relation, r.pledge, r.deal, r.other_pledge, str(r.source)) for r in deal.relations),
         tuple(_pledge_row(pledge) for pledge in deal.pledges),
+        tuple(f"{axis}:{code}" for axis, codes in (deal.classifications or {}).items() for code in codes),
     )
 
 

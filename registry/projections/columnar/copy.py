@@ -21,7 +21,6 @@ import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
-from registry.errors import QuestionTooLarge
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.tables import (
@@ -39,11 +38,8 @@ T = TypeVar("T")
 # With more events than this since the copy's position, loading all tables is faster than following.
 MAX_FOLLOWED_EVENTS = 20_000
 
-QUESTION_SECONDS = 20.0
-"""After this time a question is interrupted and refused."""
-
 WORKERS = 4
-MAX_ANSWERS = 256
+MAX_ANSWERS = 64
 """Answers that are kept until the copy moves on."""
 
 # Errors after which the file is not trusted any more.
@@ -58,7 +54,9 @@ SELECT coalesce(head.position, 0) AS position, head.leaf_hash,
 """
 
 SELECT_EVENTS_SINCE = """
-SELECT substr(stream, 6) AS deal, position, published_on, recorded_at, type = 'event_redacted' AS erased
+SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded_at,
+       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted') AS redates,
+       type = 'event_redacted' AS erased
   FROM events
  WHERE position > $1
    AND stream LIKE 'deal/%'
@@ -82,7 +80,11 @@ HAVING count(*) > 0
 COPY_TABLE = "SELECT {columns} FROM {table} AS t ORDER BY t.deal"
 
 COPY_EVENTS = """
-SELECT substr(stream, 6), position, published_on, recorded_at FROM events WHERE stream LIKE 'deal/%' ORDER BY position
+SELECT substr(stream, 6), position, effective_on, published_on, recorded_at,
+       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted')
+  FROM events
+ WHERE stream LIKE 'deal/%'
+ ORDER BY position
 """
 
 READ_CSV = """
@@ -90,13 +92,16 @@ read_csv($file, columns = {columns}, auto_detect = false, header = false, delim 
          nullstr = '', allow_quoted_nulls = false)
 """
 
-EVENT_COLUMNS = ("deal", "position", "published_on", "recorded_at")
+EVENT_COLUMNS = ("deal", "position", "effective_on", "published_on", "recorded_at", "redates")
 
-TYPED_EVENTS = "deal, position::BIGINT, published_on::DATE, recorded_at::TIMESTAMPTZ"
+TYPED_EVENTS = """
+deal, position::BIGINT, effective_on::DATE, published_on::DATE, recorded_at::TIMESTAMPTZ, redates::BOOLEAN
+"""
 
 INSERT_EVENTS = f"""
 INSERT INTO {EVENTS}
-SELECT unnest($deals), unnest($positions), unnest($days), unnest($instants)
+SELECT unnest($deals), unnest($positions), unnest($effective::DATE[]), unnest($published), unnest($instants),
+       unnest($redates)
 """
 
 # Staged first: a DELETE that joins is planned for the few rows that it joins.
@@ -129,7 +134,6 @@ class _Changes(Struct, frozen=True):
     events: list[tuple[Any, ...]]
     rows: list[tuple[str, str]]
     replaced: list[str]
-    erased: bool
 
 
 class ColumnarCopy:
@@ -150,6 +154,11 @@ class ColumnarCopy:
         self._lock = asyncio.Lock()
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+
+    @property
+    def pool(self) -> Pool:
+        """The database that is copied."""
+        return self._pool
 
     @property
     def position(self) -> int:
@@ -179,9 +188,6 @@ class ColumnarCopy:
             position: A position of the log.
             question: Runs in a thread, in a transaction that reads.
             key: Identifies the question, so that the answer can be kept while the copy stays where it is.
-
-        Raises:
-            QuestionTooLarge: The answer takes longer than `QUESTION_SECONDS`.
         """
         await self.follow(position)
         if key is not None and key in self._answers:
@@ -221,17 +227,12 @@ class ColumnarCopy:
     async def _run(self, question: Callable[[DuckDBPyConnection], T]) -> T:
         assert self._connection is not None
         cursor = self._connection.cursor()
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(QUESTION_SECONDS, cursor.interrupt)
         try:
-            return await loop.run_in_executor(self._threads, _answer, cursor, question)
-        except duckdb.InterruptException:
-            raise QuestionTooLarge from None
+            return await asyncio.get_running_loop().run_in_executor(self._threads, _answer, cursor, question)
         except asyncio.CancelledError:
+            # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
             cursor.interrupt()
             raise
-        finally:
-            deadline.cancel()
 
     async def _start_again(self, error: duckdb.Error) -> None:
         """Make the copy again after it could not be read or written."""
@@ -278,17 +279,15 @@ class ColumnarCopy:
             if changes is None:
                 await self._load(connection, new)
                 return
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._apply, changes)
-        if changes.erased:
-            await loop.run_in_executor(None, self._rewrite)
+        await asyncio.get_running_loop().run_in_executor(None, self._apply, changes)
         self._answers.clear()
         self._state = new
 
     async def _changes(self, connection: Connection, state: _State, new: _State) -> _Changes | None:
-        """What the copy lacks; None if that is too much."""
+        """What the copy lacks; None if the copy is to be made again."""
         events = await connection.fetch(SELECT_EVENTS_SINCE, state.position, MAX_FOLLOWED_EVENTS + 1)
-        if len(events) > MAX_FOLLOWED_EVENTS:
+        if len(events) > MAX_FOLLOWED_EVENTS or any(event["erased"] for event in events):
+            # After a redaction too: the bytes of deleted rows stay in a file.
             return None
         since = {event["deal"]: state.position for event in events}
         reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
@@ -299,10 +298,9 @@ class ColumnarCopy:
         rows = await connection.fetch(statement, list(since), list(since.values()))
         return _Changes(
             new,
-            [tuple(event)[:4] for event in events],
+            [tuple(event)[:6] for event in events],
             [(row["table"], row["rows"]) for row in rows],
             reset,
-            any(event["erased"] for event in events),
         )
 
     def _apply(self, changes: _Changes) -> None:
@@ -325,29 +323,15 @@ class ColumnarCopy:
                 cursor.execute(INSERT_STAGED.format(table=name))
             if changes.events:
                 columns = zip(*changes.events, strict=True)
-                names = ("deals", "positions", "days", "instants")
+                names = ("deals", "positions", "effective", "published", "instants", "redates")
                 cursor.execute(INSERT_EVENTS, dict(zip(names, map(list, columns), strict=True)))
             _write_state(cursor, changes.state)
             cursor.execute("COMMIT")
         finally:
             cursor.close()
 
-    def _rewrite(self) -> None:
-        """Copy what the file holds to a new file, so that the bytes of deleted rows are gone."""
-        assert self._connection is not None
-        assert self._directory is not None
-        new = self._directory.create()
-        (path,) = new.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone() or ("",)
-        (old,) = self._connection.execute("SELECT current_database()").fetchone() or ("",)
-        new.close()
-        self._connection.execute(f"ATTACH '{path}' AS fresh")
-        self._connection.execute(f'COPY FROM DATABASE "{old}" TO fresh')
-        self._connection.execute("DETACH fresh")
-        self._adopt(self._directory.open())
-
-    def _adopt(self, connection: DuckDBPyConnection | None) -> None:
+    def _adopt(self, connection: DuckDBPyConnection) -> None:
         """Ask the latest file from now on, and delete the others."""
-        assert connection is not None
         assert self._directory is not None
         previous, self._connection = self._connection, connection
         if previous is not None:
@@ -375,12 +359,13 @@ class ColumnarCopy:
             for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
                 await connection.copy_from_query(select, output=file, format="csv")
                 read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
-                insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"  # noqa: S608 - names of the schema
+                insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"
                 await loop.run_in_executor(None, _insert_csv, new, insert, file)
             _write_state(new, state)
             await loop.run_in_executor(None, _commit, new)
         except BaseException:
             new.close()
+            self._directory.delete_latest()
             raise
         finally:
             file.unlink(missing_ok=True)

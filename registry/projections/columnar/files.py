@@ -62,9 +62,9 @@ class CopyDirectory:
         for path in self._databases()[:-1]:
             _remove(path)
 
-    def delete_all(self) -> None:
-        """Delete all databases."""
-        for path in self._databases():
+    def delete_latest(self) -> None:
+        """Delete the database that was made last."""
+        for path in self._databases()[-1:]:
             _remove(path)
 
     def _databases(self) -> list[Path]:
@@ -84,7 +84,7 @@ class CopyDirectory:
     def _connect(self, path: Path) -> DuckDBPyConnection:
         self._path.mkdir(parents=True, exist_ok=True)
         # Nothing is loaded from the network, and nothing is read that is not named here.
-        return duckdb.connect(
+        connection = duckdb.connect(
             path,
             config={
                 "memory_limit": MEMORY_LIMIT,
@@ -94,6 +94,9 @@ class CopyDirectory:
                 "autoload_known_extensions": False,
             },
         )
+        # Exchange rates (`conversion.py`) are not kept in the file.
+        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS memory_rates")
+        return connection
 
 
 def _remove(database: Path) -> None:

@@ -56,10 +56,13 @@ CREATE_EVENTS = """
 CREATE TABLE deal_events (
     deal         VARCHAR     NOT NULL,
     position     BIGINT      NOT NULL,
+    effective_on DATE,
     published_on DATE        NOT NULL,
-    recorded_at  TIMESTAMPTZ NOT NULL
+    recorded_at  TIMESTAMPTZ NOT NULL,
+    redates      BOOLEAN     NOT NULL
 )
 """
+"""`redates`: the event may have an effect before its own dates (a correction, a claim, a retraction)."""
 
 # What the copy holds: of which log, up to which position (and the leaf hash there), and the last of `fact_resets`.
 CREATE_STATE = """

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from registry.domain.totals import DealRow, PledgeRow
+from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.web.charts.geometry import CHART_WIDTH, LinearScale, Tick, clamp_day
 
 # The plot inside the drawing, in its units.
@@ -19,40 +19,6 @@ MARKER_DISTANCE = 26.0
 # An area's amount is written into it where the area is at least so wide and so high.
 _CAPTION_WIDTH, _CAPTION_HEIGHT = 150.0, 18.0
 _MAX_GRIDLINES = 6
-
-PledgeFilter = Callable[[DealRow, PledgeRow], bool]
-
-
-def _is_committed(row: DealRow, pledge: PledgeRow) -> bool:
-    return pledge.commitment != "intention"
-
-
-def _is_under_construction(row: DealRow, pledge: PledgeRow) -> bool:
-    return _is_committed(row, pledge) and row.stage in ("construction", "operating")
-
-
-def _is_confirmed(row: DealRow, pledge: PledgeRow) -> bool:
-    confirmed = pledge.status == "confirmed" or pledge.commitment in ("binding", "budget")
-    return _is_under_construction(row, pledge) or (_is_committed(row, pledge) and confirmed)
-
-
-TIERS: dict[str, PledgeFilter] = {
-    "intended": lambda row, pledge: True,
-    "pledged": _is_committed,
-    "confirmed": _is_confirmed,
-    "construction": _is_under_construction,
-    "operating": lambda row, pledge: _is_committed(row, pledge) and row.stage == "operating",
-}
-"""The tiers of the chart, and which pledges belong to each. Every tier includes the ones after it."""
-
-
-class DayAmounts(Struct, frozen=True):
-    """The totals from a day on: lower bound of each tier, upper bound of all, and the deals that changed that day."""
-
-    day: date
-    tiers: dict[str, Decimal]
-    upper: Decimal
-    deals: tuple[str, ...] = ()
 
 
 class ChartArea(Struct, frozen=True):
@@ -67,7 +33,7 @@ class ChartStep(Struct, frozen=True):
 
     x: float
     width: float
-    amounts: DayAmounts
+    amounts: TierAmounts
     number: int | None
     change: Decimal
 
@@ -103,10 +69,10 @@ class StepChart(Struct, frozen=True):
     markers: list[ChartMarker]
     captions: list[AreaCaption]
     day_x: float | None
-    shown: DayAmounts | None
+    shown: TierAmounts | None
 
 
-def step_chart(series: Sequence[DayAmounts], until: date, day: date) -> StepChart | None:
+def step_chart(series: Sequence[TierAmounts], until: date, day: date) -> StepChart | None:
     """The chart of amounts by day. None: no amount was disclosed.
 
     Args:
@@ -146,10 +112,10 @@ def step_chart(series: Sequence[DayAmounts], until: date, day: date) -> StepChar
     )
 
 
-def _steps(series: Sequence[DayAmounts], xs: Sequence[float], ends: Sequence[float]) -> list[ChartStep]:
+def _steps(series: Sequence[TierAmounts], xs: Sequence[float], ends: Sequence[float]) -> list[ChartStep]:
     steps: list[ChartStep] = []
     number = 0
-    before = DayAmounts(date.min, dict.fromkeys(TIERS, Decimal(0)), Decimal(0))
+    before = TierAmounts(date.min, dict.fromkeys(TIERS, Decimal(0)), Decimal(0), ())
     for amounts, x, end in zip(series, xs, ends, strict=True):
         changed = (amounts.upper, amounts.tiers) != (before.upper, before.tiers)
         number += changed
@@ -173,7 +139,7 @@ def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float]) -> list[
     return markers
 
 
-def _captions(last: DayAmounts, width: float, y: Callable[[Decimal], float]) -> list[AreaCaption]:
+def _captions(last: TierAmounts, width: float, y: Callable[[Decimal], float]) -> list[AreaCaption]:
     """The amounts inside the areas at the end of the chart, where the last step has room."""
     if width < _CAPTION_WIDTH:
         return []

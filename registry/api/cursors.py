@@ -1,0 +1,69 @@
+"""Cursors of lists that are read at a point in time: they fix the point and say where the next page begins."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import date
+from typing import Annotated, TypeAlias
+
+import msgspec
+from litestar.params import QueryParameter
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.history import AsOf
+from registry.errors import InvalidParameter
+from registry.projections.columnar.lists import PagePlace
+from registry.projections.columnar.selection import Point
+
+CursorParameter: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Where the page begins: `next` of the previous page. It fixes the point in time of the first page.",
+        pattern=r"^[A-Za-z0-9_-]+$(?!\n)",
+        title="cursor",
+        schema_extra={"examples": ["WzQyLCIyMDI1LTEwLTI5IixbbnVsbCwiYSJdLDBd"]},
+    ),
+]
+
+
+class ListCursor(Struct, frozen=True, array_like=True):
+    """The log position of the first page, None on the axis of publication; its effective date; where the page begins.
+
+    `place` is where a page of deals begins, `skip` how many groups of totals come before it.
+    """
+
+    position: int | None
+    day: date
+    place: PagePlace | None = None
+    skip: int = 0
+
+    def fix(self, as_of: AsOf) -> AsOf:
+        """The point of the first page, whatever was recorded since."""
+        fixed = as_of if as_of.effective_on is not None else replace(as_of, effective_on=self.day)
+        if self.position is not None and as_of.position is None and as_of.recorded_at is None:
+            fixed = replace(fixed, position=self.position)
+        return fixed
+
+
+_decode = msgspec.json.Decoder(ListCursor).decode
+
+
+def encode_cursor(point: Point, place: PagePlace | None = None, skip: int = 0) -> str:
+    """The text of a cursor."""
+    position = point.known if isinstance(point.known, int) else None
+    text = msgspec.json.encode(ListCursor(position, point.day, place, skip))
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+def decode_cursor(text: str) -> ListCursor:
+    """The cursor in a text.
+
+    Raises:
+        InvalidParameter: It is none.
+    """
+    try:
+        return _decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, UnicodeError, ValueError, msgspec.DecodeError):
+        raise InvalidParameter("cursor", parameter="cursor") from None

@@ -1,0 +1,109 @@
+"""Exchange rates as integers in the copy, so that DuckDB converts amounts to the last unit as `domain/rates.py` does.
+
+A rate is a fraction of two integers, and an amount a number of millionths. Their product fits into 128 bits; where it
+might not, which needs a rate with more digits than any bank publishes, the deal is added up by `domain/totals`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from threading import Lock
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.domain.rates import Rate, Rates, has_minor_unit
+from registry.events.currencies import Currency
+from registry.projections.columnar.selection import Point, run
+
+# 24 digits of an amount in millionths, 2 of the minor unit and 12 of a rate: below 2^127.
+MAX_RATE = 10**12
+
+CREATE_RATES = """
+CREATE TABLE IF NOT EXISTS {rates} (
+    currency   VARCHAR NOT NULL,
+    day        DATE    NOT NULL,
+    multiplier BIGINT,
+    divisor    BIGINT,
+    available  BOOLEAN NOT NULL
+)
+"""
+
+SELECT_MISSING = """
+SELECT DISTINCT p.currency, {day} AS day
+  FROM pledge_facts AS p
+       ANTI JOIN {rates} AS r ON r.currency = p.currency AND r.day = {day}
+ WHERE {p} AND p.currency <> $target
+"""
+
+INSERT_RATES = """
+INSERT INTO {rates}
+SELECT unnest($currencies), unnest($days), unnest($multipliers), unnest($divisors), unnest($available)
+"""
+
+_filling = Lock()
+
+
+class Conversion(Struct, frozen=True):
+    """A conversion of all amounts of a question: to which currency, and at the rates of which days."""
+
+    target: Currency
+    table: str
+    rates_of: date | None
+    last_day: date
+
+    @property
+    def day(self) -> str:
+        """The day whose rate a row `p` of `pledge_facts` is converted at."""
+        return "least(coalesce($rates_of, p.stated_on), $last_day)"
+
+    @property
+    def join(self) -> str:
+        """The join of the rates to `pledge_facts`."""
+        return f"LEFT JOIN {self.table} AS r ON r.currency = p.currency AND r.day = {self.day}"
+
+    def converted(self, amount: str) -> str:
+        """An amount in millionths of the target currency, rounded half to even to its minor unit."""
+        units = 100 if has_minor_unit(self.target) else 1
+        product = f"({amount} * 1000000)::HUGEINT * r.multiplier * {units}"
+        divisor = "(r.divisor::HUGEINT * 1000000)"
+        quotient, rest = f"({product}) // {divisor}", f"({product}) % {divisor}"
+        up = f"({rest}) * 2 > {divisor} OR ({rest}) * 2 = {divisor} AND ({quotient}) % 2 = 1"
+        return f"(({quotient}) + CASE WHEN {up} THEN 1 ELSE 0 END) * {1_000_000 // units}"
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the expressions."""
+        return {"target": self.target, "rates_of": self.rates_of, "last_day": self.last_day}
+
+
+def prepare(
+    cursor: DuckDBPyConnection, point: Point, target: Currency, rates: Rates, rates_of: date | None, last_day: date
+) -> Conversion:
+    """Put the rates that a question needs into a table in memory, where they are not in it yet."""
+    conversion = Conversion(target, f"memory_rates.rates_{target}_{rates.imports}", rates_of, last_day)
+    names = {"rates": conversion.table, "day": conversion.day, "p": point.at("p")}
+    with _filling, cursor.cursor() as own:
+        own.execute(CREATE_RATES.format(**names))
+        missing = run(own, SELECT_MISSING.format(**names), {**point.parameters, **conversion.parameters})
+        if missing:
+            rows = [(currency, day, *_fraction(rates.rate(currency, target, day))) for currency, day in missing]
+            columns = zip(*rows, strict=True)
+            parameters = ("currencies", "days", "multipliers", "divisors", "available")
+            own.execute(INSERT_RATES.format(**names), dict(zip(parameters, map(list, columns), strict=True)))
+    return conversion
+
+
+def _fraction(rate: object) -> tuple[int | None, int | None, bool]:
+    """A rate as a multiplier and a divisor, both None if it has too many digits; and whether there is one."""
+    if not isinstance(rate, Rate):
+        return None, None, False
+    decimals = max(_decimals(rate.to_per_eur), _decimals(rate.from_per_eur))
+    multiplier, divisor = (int(value.scaleb(decimals)) for value in (rate.to_per_eur, rate.from_per_eur))
+    return (multiplier, divisor, True) if max(multiplier, divisor) < MAX_RATE else (None, None, True)
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -1,0 +1,211 @@
+"""Pages of deals in any order, facets and places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.domain.stages import LADDER
+from registry.projections.columnar.selection import Point, Selection, run
+
+SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since"]
+
+
+class Order(Struct, frozen=True):
+    """The order of a list. Deals without a value come last in either direction; equal ones in the order of slugs.
+
+    Attributes:
+        key: What the list is ordered by.
+        descending: Whether the largest or latest comes first.
+        language: The language of titles, `en` or `ko`.
+        weights: What a unit of each currency is worth, so that amounts of several currencies can be ordered.
+    """
+
+    key: SortKey = "deal"
+    descending: bool = False
+    language: str = "en"
+    weights: Mapping[str, float] = {}
+
+
+class PagePlace(Struct, frozen=True, array_like=True):
+    """Where a page begins: after a deal with this value in the list's order."""
+
+    value: str | int | float | None
+    deal: str
+
+
+class Page(Struct, frozen=True):
+    """A page of slugs, and where the next one begins."""
+
+    deals: list[str]
+    next: PagePlace | None
+
+
+# Each order: a table with a `value` for each deal, and that value.
+_ORDERS: dict[str, str] = {
+    "amount": """
+        SELECT p.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS value
+          FROM pledge_facts AS p
+         WHERE {p} AND p.status <> 'withdrawn'
+         GROUP BY p.deal""",
+    "announced_on": "SELECT p.deal, min(p.announced_on) AS value FROM pledge_facts AS p WHERE {p} GROUP BY p.deal",
+    "updated": "SELECT e.deal, max(e.position) AS value FROM deal_events AS e WHERE {e} GROUP BY e.deal",
+    "stage": """
+        SELECT s.deal, coalesce(list_position($ladder, s.stage), 100) AS value
+          FROM stage_facts AS s
+         WHERE {s}""",
+    "since": "SELECT s.deal, s.since AS value FROM stage_facts AS s WHERE {s}",
+}
+
+_PAGE = """
+WITH ordered AS (
+    SELECT d.deal, {value} AS value
+      FROM deal_facts AS d {join}
+     WHERE {conditions}
+)
+SELECT deal, value
+  FROM ordered
+ WHERE {beyond}
+ ORDER BY value {direction} NULLS LAST, deal {deals}
+ LIMIT $limit
+"""
+
+
+def page(
+    cursor: DuckDBPyConnection, point: Point, selection: Selection, order: Order, after: PagePlace | None, limit: int
+) -> Page:
+    """A page of the selected deals."""
+    by_slug = order.key == "deal"
+    match order.key:
+        case "deal":
+            value, join = "d.deal", ""
+        case "title":
+            value, join = f"lower(d.title_{order.language})", ""
+        case _:
+            table = _ORDERS[order.key].format(
+                p=point.at("p"), s=point.at("s"), e=point.was_known("e"), weight=weight_of(order.weights)
+            )
+            value, join = "o.value", f"LEFT JOIN ({table}) AS o ON o.deal = d.deal"
+    if after is None:
+        beyond = "true"
+    elif by_slug:
+        beyond = f"deal {'<' if order.descending else '>'} $deal"
+    elif after.value is None:
+        beyond = "value IS NULL AND deal > $deal"
+    else:
+        further = "<" if order.descending else ">"
+        beyond = f"(value {further} $value OR value = $value AND deal > $deal OR value IS NULL)"
+    statement = _PAGE.format(
+        value=value,
+        join=join,
+        conditions=selection.conditions(point),
+        beyond=beyond,
+        direction="DESC" if order.descending else "ASC",
+        deals="DESC" if order.descending and by_slug else "ASC",
+    )
+    parameters = {
+        **point.parameters,
+        **selection.parameters,
+        "ladder": list(LADDER),
+        "deal": after.deal if after else None,
+        "value": after.value if after else None,
+        "limit": limit + 1,
+    }
+    found = run(cursor, statement, parameters)
+    deals = [deal for deal, _ in found[:limit]]
+    following = None
+    if len(found) > limit:
+        deal, value = found[limit - 1]
+        following = PagePlace(value.isoformat() if isinstance(value, date) else value, deal)
+    return Page(deals, following)
+
+
+def weight_of(weights: Mapping[str, float]) -> str:
+    """The worth of a unit of a pledge's currency: NULL where it is not known."""
+    cases = " ".join(f"WHEN '{currency}' THEN {weight!r}" for currency, weight in weights.items())
+    return f"CASE p.currency {cases} END" if cases else "NULL"
+
+
+# --- facets -----------------------------------------------------------------------------------------------------------
+
+_FACETS = """
+WITH selected AS (
+    SELECT d.deal, d.kind, d.sectors, d.classifications FROM deal_facts AS d WHERE {conditions}
+), parties AS (
+    SELECT p.deal, p.organization, p.role
+      FROM party_facts AS p
+     WHERE {p} AND p.left_on IS NULL {narrowed}
+), pledges AS (
+    SELECT p.deal, p.commitment, p.currency
+      FROM pledge_facts AS p
+     WHERE {p} AND p.status <> 'withdrawn' {narrowed}
+), sites AS (
+    SELECT DISTINCT p.deal, p.place
+      FROM site_facts AS p
+     WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
+), regions AS (
+    SELECT deal, place FROM sites UNION SELECT deal, left(place, 2) FROM sites
+)
+SELECT 'kind' AS facet, kind AS value, count(*) AS deals FROM selected GROUP BY kind
+UNION ALL
+SELECT 'sector', unnest(sectors) AS value, count(*) FROM selected GROUP BY value
+UNION ALL
+SELECT 'classification', unnest(classifications) AS value, count(*) FROM selected GROUP BY value
+UNION ALL
+SELECT 'stage', p.stage, count(*) FROM stage_facts AS p WHERE {p} {narrowed} GROUP BY p.stage
+UNION ALL
+SELECT 'organization', organization, count(DISTINCT deal) FROM parties GROUP BY organization
+UNION ALL
+SELECT 'role', role, count(DISTINCT deal) FROM parties WHERE role <> '' GROUP BY role
+UNION ALL
+SELECT 'region', place, count(*) FROM regions GROUP BY place
+UNION ALL
+SELECT 'commitment', commitment, count(DISTINCT deal) FROM pledges GROUP BY commitment
+UNION ALL
+SELECT 'currency', currency, count(DISTINCT deal) FROM pledges GROUP BY currency
+"""
+
+_PLACES = """
+SELECT place, count(DISTINCT deal) AS deals
+  FROM site_facts AS p
+ WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
+ GROUP BY place
+ ORDER BY deals DESC, place
+"""
+
+
+def _narrowed(selection: Selection, point: Point) -> str:
+    if selection.is_all:
+        return ""
+    return f"AND p.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {selection.conditions(point)})"
+
+
+def facets(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
+    """The number of selected deals by each value of each facet, in the order of values."""
+    narrowed = "" if selection.is_all else "AND p.deal IN (SELECT deal FROM selected)"
+    statement = _FACETS.format(conditions=selection.conditions(point), p=point.at("p"), narrowed=narrowed)
+    counts: dict[str, dict[str, int]] = {}
+    rows = run(cursor, statement, {**point.parameters, **selection.parameters})
+    for facet, value, deals in sorted(row for row in rows if row[1] is not None):
+        counts.setdefault(facet, {})[value] = deals
+    return counts
+
+
+def places(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> list[tuple[str, int]]:
+    """The places of the selected deals with their number of deals, the most first."""
+    statement = _PLACES.format(p=point.at("p"), narrowed=_narrowed(selection, point))
+    return [(place, deals) for place, deals in run(cursor, statement, {**point.parameters, **selection.parameters})]
+
+
+def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
+    """The number of selected deals."""
+    statement = _COUNT.format(conditions=selection.conditions(point))
+    ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
+    return int(deals)
+
+
+_COUNT = "SELECT count(*) FROM deal_facts AS d WHERE {conditions}"

@@ -1,0 +1,168 @@
+"""A point in time and the deals of a question, as conditions in SQL."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+Axis = Literal["recorded", "published"]
+
+
+class Point(Struct, frozen=True):
+    """A point at which all deals are looked at.
+
+    Attributes:
+        axis: The axis of knowledge.
+        known: What is known on it: the events up to a position, or what was published by a day.
+        day: The effective date.
+        head: The log's head when the question came: the copy holds the log up to it or beyond.
+    """
+
+    axis: Axis
+    known: int | date
+    day: date
+    head: int
+
+    @property
+    def position(self) -> int:
+        """The log position of the answer."""
+        return self.known if isinstance(self.known, int) else self.head
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `at`."""
+        return {"known": self.known, "day": self.day}
+
+    def at(self, table: str) -> str:
+        """The condition that a row of a fact table holds at the point."""
+        return (
+            f"{table}.effective_from <= $day AND {table}.effective_to > $day"
+            f" AND {table}.{self.axis}_from <= $known AND {table}.{self.axis}_to > $known"
+        )
+
+    def was_known(self, event: str) -> str:
+        """The condition that an event was known at the point."""
+        return f"{event}.position <= $known" if self.axis == "recorded" else f"{event}.published_on <= $known"
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which deals a question is about: those that meet every condition that is given.
+
+    Attributes:
+        organizations: The records of one organization, of which a current party is one; with `role`, in that role.
+        role: The role of a current party.
+        region: A country or a subdivision of a site that was not dropped.
+        sector, classification, identifier, stage, kind: A value that the deal has.
+        commitment: The commitment level of a pledge that was not withdrawn.
+        currency: The currency in which such a pledge is stated.
+        amount_min, amount_max: Bounds of the stated amount of such a pledge, in `currency`.
+        q: Text that the slug, a title or a current party's name contains.
+        updated_since: The deal has an event that was recorded then or later.
+    """
+
+    organizations: tuple[str, ...] = ()
+    role: str | None = None
+    region: str | None = None
+    sector: str | None = None
+    classification: str | None = None
+    identifier: str | None = None
+    stage: str | None = None
+    kind: str | None = None
+    commitment: str | None = None
+    currency: str | None = None
+    amount_min: Decimal | None = None
+    amount_max: Decimal | None = None
+    q: str | None = None
+    updated_since: datetime | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the selection has no condition."""
+        return self == _ALL
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `conditions`."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {**given, "organizations": list(self.organizations), "q": self.q}
+
+    def slugs(self, point: Point) -> str:
+        """The query of the slugs of the selected deals."""
+        return f"SELECT d.deal FROM deal_facts AS d WHERE {self.conditions(point)}"
+
+    def conditions(self, point: Point) -> str:
+        """The conditions on a row `d` of `deal_facts`, which hold at a point."""
+        return " AND ".join([point.at("d"), *self._own(), *self._of_other_tables(point)])
+
+    def _own(self) -> list[str]:
+        """Conditions on the row itself."""
+        own = []
+        if self.kind is not None:
+            own.append("d.kind = $kind")
+        for name, column in (
+            ("sector", "sectors"),
+            ("classification", "classifications"),
+            ("identifier", "identifiers"),
+        ):
+            if getattr(self, name) is not None:
+                own.append(f"list_contains(d.{column}, ${name})")
+        return own
+
+    def _of_other_tables(self, point: Point) -> list[str]:
+        """Conditions on other facts of the deal."""
+        found = []
+        if self.organizations or self.role is not None:
+            found.append(
+                f"d.deal IN (SELECT p.deal FROM party_facts AS p WHERE {point.at('p')} AND p.left_on IS NULL"
+                + (" AND list_contains($organizations, p.organization)" if self.organizations else "")
+                + (" AND p.role = $role" if self.role is not None else "")
+                + ")"
+            )
+        if self.region is not None:
+            found.append(
+                f"d.deal IN (SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
+                " AND (s.place = $region OR left(s.place, 2) = $region))"
+            )
+        if self.stage is not None:
+            found.append(f"d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {point.at('s')} AND s.stage = $stage)")
+        if self.commitment is not None:
+            found.append(self._standing_pledge(point, "p.commitment = $commitment"))
+        if self.currency is not None:
+            amount = "p.currency = $currency"
+            if self.amount_min is not None:
+                amount += " AND coalesce(p.high, p.value, p.low) >= $amount_min"
+            if self.amount_max is not None:
+                amount += " AND coalesce(p.low, p.value, p.high) <= $amount_max"
+            found.append(self._standing_pledge(point, amount))
+        if self.q is not None:
+            found.append(
+                "(contains(d.deal, lower($q)) OR contains(d.search, lower($q)) OR d.deal IN (SELECT p.deal"
+                f" FROM party_facts AS p WHERE {point.at('p')} AND p.left_on IS NULL"
+                " AND contains(p.search, lower($q))))"
+            )
+        if self.updated_since is not None:
+            found.append(
+                f"d.deal IN (SELECT e.deal FROM deal_events AS e WHERE {point.was_known('e')}"
+                " AND e.recorded_at >= $updated_since)"
+            )
+        return found
+
+    @staticmethod
+    def _standing_pledge(point: Point, condition: str) -> str:
+        return (
+            f"d.deal IN (SELECT p.deal FROM pledge_facts AS p WHERE {point.at('p')} AND p.status <> 'withdrawn'"
+            f" AND {condition})"
+        )
+
+
+_ALL = Selection()
+
+
+def run(cursor: DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement, which is given those of the parameters that it names."""
+    named = {name: value for name, value in parameters.items() if f"${name}" in statement}
+    return cursor.execute(statement, named).fetchall()

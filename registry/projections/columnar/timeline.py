@@ -1,0 +1,87 @@
+"""When something changed in any deal, and which deals may differ between two points."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from duckdb import DuckDBPyConnection
+
+from registry.projections.columnar.selection import Point, Selection, run
+from registry.projections.facts import FACT_TABLES
+
+# A registration without a date is in effect from the first day there is: nothing changed on that day.
+_SELECT_DAYS = """
+SELECT day
+  FROM ({days})
+ WHERE day > '0001-01-01' AND day < 'infinity'
+ GROUP BY day
+ ORDER BY day DESC
+ LIMIT $limit
+"""
+
+_EFFECTIVE_DAYS = """
+SELECT DISTINCT t.effective_from AS day FROM {table} AS t WHERE t.{axis}_from <= $known AND t.{axis}_to > $known
+"""
+
+_PUBLICATION_DAYS = "SELECT DISTINCT published_on AS day FROM deal_events"
+
+
+def effective_days(cursor: DuckDBPyConnection, point: Point, limit: int) -> list[date]:
+    """The latest days from which a change is in effect, as known at a point, in ascending order."""
+    days = " UNION ALL ".join(_EFFECTIVE_DAYS.format(table=table.name, axis=point.axis) for table in FACT_TABLES)
+    rows = run(cursor, _SELECT_DAYS.format(days=days), {"known": point.known, "limit": limit})
+    return [day for (day,) in reversed(rows)]
+
+
+def publication_days(cursor: DuckDBPyConnection, limit: int) -> list[date]:
+    """The latest days on which a change was published, in ascending order."""
+    rows = run(cursor, _SELECT_DAYS.format(days=_PUBLICATION_DAYS), {"limit": limit})
+    return [day for (day,) in reversed(rows)]
+
+
+# Deals with an event that was recorded, took effect or was published between the points, or that may have an effect
+# before its own dates.
+_CHANGED = """
+SELECT DISTINCT e.deal
+  FROM deal_events AS e
+ WHERE (e.position > $position_after AND e.position <= $position_until
+        OR e.effective_on > $effective_after AND e.effective_on <= $effective_until
+        OR e.published_on > $published_after AND e.published_on <= $published_until
+        OR e.redates)
+   AND e.deal > $after {selected}
+ ORDER BY e.deal
+ LIMIT $limit
+"""
+
+
+def changed_deals(
+    cursor: DuckDBPyConnection,
+    points: tuple[Point, Point],
+    bounds: dict[str, int | date],
+    selection: Selection,
+    after: str,
+    limit: int,
+) -> list[str]:
+    """The next deals that may differ between two points and that are selected at one of them.
+
+    Args:
+        cursor: The copy.
+        points: The points.
+        bounds: The least and the largest position, effective date and publication date of the two.
+        selection: Which deals.
+        after: The slug of the last deal before.
+        limit: The most deals.
+    """
+    parameters = {**bounds, **selection.parameters, "after": after, "limit": limit}
+    if selection.is_all:
+        return [deal for (deal,) in run(cursor, _CHANGED.format(selected=""), parameters)]
+    # At each point by itself: the conditions name the parameters of one point.
+    selected: set[str] = set()
+    for point in points:
+        statement = _SELECTED.format(conditions=selection.conditions(point))
+        selected |= {deal for (deal,) in run(cursor, statement, {**point.parameters, **selection.parameters})}
+    statement = _CHANGED.format(selected="AND e.deal IN (SELECT unnest($selected))")
+    return [deal for (deal,) in run(cursor, statement, {**parameters, "selected": sorted(selected)})]
+
+
+_SELECTED = "SELECT d.deal FROM deal_facts AS d WHERE {conditions}"

@@ -1,0 +1,505 @@
+"""Totals of many deals: DuckDB adds up the pledges of deals without relations, `domain/totals` those of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.domain.merges import survivor
+from registry.domain.rates import Rates
+from registry.domain.totals import (
+    AmountSum,
+    DealRow,
+    GroupKey,
+    PledgeRow,
+    RelationRow,
+    Rule,
+    Sums,
+    Totals,
+    TotalsBuilder,
+    TotalsQuery,
+)
+from registry.projections.columnar.conversion import Conversion, prepare
+from registry.projections.columnar.selection import Point, Selection, run
+
+# Relations that say that two amounts have nothing in common decide nothing by themselves.
+_RELATED = """
+SELECT r.deal, r.other_deal
+  FROM relation_facts AS r
+ WHERE {r} AND r.relation NOT IN ('additional_to', 'separate_from')
+"""
+
+_SELECTED = "SELECT d.deal FROM deal_facts AS d WHERE {conditions} AND d.deal IN (SELECT unnest($deals))"
+
+# Deals with an amount whose rate has too many digits for DuckDB.
+_ODD = """
+SELECT DISTINCT p.deal
+  FROM pledge_facts AS p {join}
+ WHERE {p} AND r.available AND r.multiplier IS NULL
+"""
+
+_RATES_USED = """
+SELECT DISTINCT p.currency, {day}
+  FROM pledge_facts AS p {join}
+ WHERE {p} {others} AND r.available AND p.status <> 'withdrawn' AND coalesce(p.value, p.low, p.high) IS NOT NULL
+   AND p.deal NOT IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('cancelled', 'withdrawn'))
+"""
+
+# Every pledge with the rule by which it counts and its bounds; `others` leaves out the deals that are not selected and
+# those that are examined one by one.
+_PLEDGES = """
+WITH stopped AS (
+    SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('cancelled', 'withdrawn')
+), pledges AS (
+    SELECT p.deal, p.pledge, p.announced_on, p.qualifier, {keys}
+           {currency} AS currency,
+           CASE p.commitment WHEN 'intention' THEN 'intention' ELSE 'commitment' END AS nature,
+           CASE p.amount_basis WHEN 'annual' THEN 'annual' ELSE 'once' END AS basis,
+           CASE WHEN p.status = 'withdrawn' THEN 'withdrawn'
+                WHEN p.deal IN (SELECT deal FROM stopped) THEN 'cancelled'
+                WHEN p.currency IS NULL OR coalesce(p.value, p.low, p.high) IS NULL THEN 'not_stated'
+                {no_rate}
+                WHEN p.amount_basis = 'additional' THEN 'additional'
+                ELSE 'counted' END AS rule,
+           {low} AS low,
+           {high} AS high,
+           p.value IS NULL AND p.low IS NULL AS low_open,
+           p.value IS NULL AND p.high IS NULL AS high_open
+      FROM pledge_facts AS p {joins}
+     WHERE {p} {others}
+)
+"""
+
+_LOW, _HIGH = "coalesce(p.low, p.value, 0)", "coalesce(p.high, p.value, p.low, 0)"
+
+_ADD_UP = """
+SELECT rule, currency, nature, basis, qualifier, low_open, high_open, sum(low) AS low, sum(high) AS high,
+       count(*) AS pledges
+  FROM pledges
+ GROUP BY ALL
+"""
+
+_ADD_UP_GROUPS = """
+SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
+       sum(low) AS low, sum(high) AS high, count(*) AS pledges
+  FROM {source}
+ GROUP BY ALL
+"""
+
+# All groups with their sizes, those of the deals that are examined one by one included.
+_RANK = """
+CREATE OR REPLACE TEMP TABLE ranked AS
+WITH sizes AS (
+    SELECT {names}, sum(high * coalesce(weight, 0)) AS size
+      FROM (SELECT {names}, currency, {millionths} AS high FROM summed GROUP BY ALL) AS s
+           LEFT JOIN (SELECT unnest($currencies) AS currency, unnest($weights)::HUGEINT AS weight) AS w
+                  ON w.currency = s.currency
+     GROUP BY {names}
+    UNION ALL
+    SELECT {examined_names}, unnest($sizes)::HUGEINT
+)
+SELECT {names}, sum(size) AS size FROM sizes GROUP BY {names}
+"""
+
+_GROUPS = """
+SELECT {names} FROM ranked ORDER BY size DESC, {order} LIMIT $groups OFFSET $skip
+"""
+
+_LINES = """
+SELECT {names} l.deal, p.pledge, p.status, p.currency, p.value, p.low, p.high, p.qualifier, p.amount_basis,
+       p.commitment, p.organizations, p.stated_on, p.additional_to, t.stage
+  FROM (SELECT *
+          FROM {source}
+         ORDER BY {rank} rule IN ('counted', 'additional'), deal, announced_on, pledge
+         LIMIT $lines) AS l
+       JOIN pledge_facts AS p ON p.deal = l.deal AND p.pledge = l.pledge AND {p}
+       LEFT JOIN stage_facts AS t ON t.deal = l.deal AND {t}
+ ORDER BY {rank} l.rule IN ('counted', 'additional'), l.deal, l.announced_on, l.pledge
+"""
+
+
+class Scan(Struct, frozen=True):
+    """The parts of the statements of one question."""
+
+    point: Point
+    selection: Selection
+    query: TotalsQuery
+    conversion: Conversion | None
+    examined: Sequence[str]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        roll_up = self.query.roll_up
+        return {
+            **self.point.parameters,
+            **self.selection.parameters,
+            **(self.conversion.parameters if self.conversion else {}),
+            "examined": list(self.examined),
+            "rolled": list(roll_up),
+            "rolled_to": list(roll_up.values()),
+            "groups": self.query.groups,
+            "skip": self.query.skip,
+            "lines": self.query.lines,
+            "currencies": list(self.query.weights),
+            "weights": list(self.query.weights.values()),
+        }
+
+    @property
+    def others(self) -> str:
+        """The condition that leaves a pledge to DuckDB."""
+        condition = ""
+        if not self.selection.is_all:
+            condition += f"AND p.deal IN ({self.selection.slugs(self.point)})"
+        if self.examined:
+            condition += " AND p.deal NOT IN (SELECT unnest($examined))"
+        return condition
+
+    def grouped_pledges(self) -> str:
+        """The common table expressions of all pledges, with the values of the dimensions."""
+        parts = [_dimension(name, place, self.point, self.query) for place, name in enumerate(self.query.group_by, 1)]
+        keys = "".join(f"{key} AS keys{number}, " for number, (key, _) in enumerate(parts, 1))
+        return self.pledges(keys, " ".join(join for _, join in parts))
+
+    def pledges(self, keys: str = "", joins: str = "") -> str:
+        """The common table expressions of all pledges.
+
+        Args:
+            keys: More columns, each followed by a comma.
+            joins: The joins that these need.
+        """
+        conversion, point = self.conversion, self.point
+        if conversion is None:
+            low, high, currency, no_rate = _LOW, _HIGH, "p.currency", ""
+        else:
+            same = "p.currency = $target"
+            low = f"CASE WHEN {same} THEN ({_LOW} * 1000000)::HUGEINT ELSE {conversion.converted(_LOW)} END"
+            high = f"CASE WHEN {same} THEN ({_HIGH} * 1000000)::HUGEINT ELSE {conversion.converted(_HIGH)} END"
+            currency = "CASE WHEN p.currency IS NOT NULL THEN $target END"
+            no_rate = f"""
+                WHEN p.currency <> $target AND r.available IS NULL THEN error('no rate was looked up')
+                WHEN p.currency <> $target AND NOT r.available THEN '{Rule.NO_RATE}'"""
+            joins += f" {conversion.join}"
+        return _PLEDGES.format(
+            s=point.at("s"),
+            p=point.at("p"),
+            keys=keys,
+            currency=currency,
+            no_rate=no_rate,
+            low=low,
+            high=high,
+            joins=joins,
+            others=self.others,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [f"key{number}" for number in range(1, len(self.query.group_by) + 1)]
+
+    @property
+    def unnested(self) -> str:
+        """All pledges, once for each of their groups."""
+        source = "pledges"
+        for number in range(1, len(self.query.group_by) + 1):
+            source = f"(SELECT *, unnest(keys{number}) AS key{number} FROM {source})"
+        return source
+
+
+def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tuple[str, str]:
+    """A dimension: the list of a pledge's values, and the join that it needs. An unknown value is NULL."""
+    table = f"k{number}"
+    match name:
+        case "commitment":
+            return "[p.commitment]", ""
+        case "year":
+            return "[year(p.stated_on)::VARCHAR]", ""
+        case "stage":
+            return (
+                f"[{table}.stage]",
+                f"LEFT JOIN stage_facts AS {table} ON {table}.deal = p.deal AND {point.at(table)}",
+            )
+        case "country" | "region":
+            place = "left(s.place, 2)" if name == "country" else "s.place"
+            values = (
+                f"SELECT s.deal, list(DISTINCT {place}) AS keys FROM site_facts AS s WHERE {point.at('s')}"
+                " AND s.status <> 'dropped' AND s.place IS NOT NULL GROUP BY s.deal"
+            )
+        case "organization":
+            values = (
+                f"SELECT s.deal, list(DISTINCT s.organization) AS keys FROM party_facts AS s WHERE {point.at('s')}"
+                " AND s.role = 'investor' AND s.left_on IS NULL GROUP BY s.deal"
+            )
+            keys = f"CASE WHEN len(p.organizations) > 0 THEN p.organizations ELSE {table}.keys END"
+            if query.roll_up:
+                rolled = f"list_transform({keys}, lambda o: coalesce(map($rolled, $rolled_to)[o], o))"
+                keys = f"list_distinct({rolled})"
+            return f"coalesce({keys}, [NULL])", f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal"
+        case "sector":
+            values = f"SELECT s.deal, list_distinct(s.sectors) AS keys FROM deal_facts AS s WHERE {point.at('s')}"
+        case _:
+            axis = name.removeprefix("classification:")
+            codes = f"list_filter(s.classifications, lambda c: starts_with(c, '{axis}:'))"
+            values = (
+                f"SELECT s.deal, list_distinct(list_transform({codes}, lambda c: substr(c, {len(axis) + 2}))) AS keys"
+                f" FROM deal_facts AS s WHERE {point.at('s')}"
+            )
+    return (
+        f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END",
+        f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal",
+    )
+
+
+def totals(
+    cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, rates: Rates | None
+) -> Totals:
+    """The totals of the selected deals at a point: the same as `compute_totals` of all of them.
+
+    Args:
+        cursor: The copy.
+        point: The point.
+        selection: Which deals.
+        query: What to compute, with the page of groups.
+        rates: The exchange rates; required if the query names a currency.
+    """
+    builder = TotalsBuilder(query, rates)
+    conversion = None
+    if query.currency is not None and rates is not None:
+        conversion = prepare(cursor, point, query.currency, rates, query.rates_of, query.effective_on or date.max)
+    examined, chosen, others = examine(cursor, point, selection, query, conversion)
+    builder.add(chosen, others)
+    scan = Scan(point, selection, query, conversion, examined)
+    overall = [_amount_sum(row, conversion) for row in run(cursor, scan.pledges() + _ADD_UP, scan.parameters)]
+    lines = _overall_lines(cursor, scan) if query.lines else []
+    if query.group_by:
+        groups, number, sums, group_lines = _groups(cursor, scan, builder)
+    else:
+        groups, number, sums, group_lines = [], 0, {}, {}
+    builder.add_sums(Sums(overall, sums, lines, group_lines), groups)
+    return builder.result(groups, number, _rates_used(cursor, scan))
+
+
+def examine(
+    cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, conversion: Conversion | None
+) -> tuple[list[str], list[DealRow], list[DealRow]]:
+    """The deals that DuckDB cannot add up: those with relations, and those whose rates have too many digits.
+
+    Returns:
+        The slugs of these deals, the rows of those that are selected, and the rows of the others, whose relations
+        decide too.
+    """
+    related = _related_deals(cursor, point, query.merged)
+    odd: set[str] = set()
+    if conversion is not None:
+        statement = _ODD.format(join=conversion.join, p=point.at("p"))
+        odd = {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
+    examined = sorted(related | odd)
+    if not examined:
+        return [], [], []
+    rows = deal_rows(cursor, point, examined)
+    selected = _selected(cursor, point, selection, examined)
+    chosen = [row for row in rows if row.deal in selected]
+    return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
+
+
+def _related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
+    """The deals that declare a relation, or that one is declared to."""
+    found: set[str] = set()
+    for deal, other in run(cursor, _RELATED.format(r=point.at("r")), point.parameters):
+        found |= {deal, survivor(other, merged)}
+    return found
+
+
+def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, deals: Sequence[str]) -> set[str]:
+    statement = _SELECTED.format(conditions=selection.conditions(point))
+    parameters = {**point.parameters, **selection.parameters, "deals": list(deals)}
+    return {deal for (deal,) in run(cursor, statement, parameters)}
+
+
+def _rates_used(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[str, date]]:
+    conversion, point = scan.conversion, scan.point
+    if conversion is None:
+        return []
+    statement = _RATES_USED.format(
+        day=conversion.day, join=conversion.join, p=point.at("p"), s=point.at("s"), others=scan.others
+    )
+    return [(currency, day) for currency, day in run(cursor, statement, scan.parameters)]
+
+
+# --- sums -------------------------------------------------------------------------------------------------------------
+
+
+_RULES = {rule.value: rule for rule in Rule}
+
+
+def _amount_sum(row: tuple[Any, ...], conversion: Conversion | None, *, shared: bool = False) -> AmountSum:
+    rule, currency, nature, basis, qualifier, low_open, high_open, low, high, pledges = row
+    counts = _RULES[rule].counts
+    return AmountSum(
+        (currency or "", nature, basis),
+        Rule.SHARED if shared and counts else _RULES[rule],
+        qualifier,
+        _decimal(low, conversion),
+        _decimal(high, conversion),
+        low_open and counts,
+        high_open and counts,
+        pledges,
+    )
+
+
+def _decimal(total: Any, conversion: Conversion | None) -> Decimal:
+    """A sum: DuckDB returns numbers as they were stated, and converted ones in millionths."""
+    if total is None:
+        return Decimal(0)
+    return Decimal(total) if conversion is None else Decimal(total).scaleb(-6)
+
+
+def _groups(
+    cursor: DuckDBPyConnection, scan: Scan, builder: TotalsBuilder
+) -> tuple[list[GroupKey], int, dict[GroupKey, list[AmountSum]], dict[GroupKey, list[tuple[DealRow, PledgeRow]]]]:
+    """The keys of the page, the number of groups, and the sums and first lines of those on the page."""
+    names = ", ".join(scan.names)
+    shared = " * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1"
+    add_up = _ADD_UP_GROUPS.format(names=names, shared=shared, source=scan.unnested)
+    parameters = scan.parameters
+    run(cursor, f"CREATE OR REPLACE TEMP TABLE summed AS {scan.grouped_pledges()} {add_up}", parameters)
+    examined = builder.sizes()
+    counted = "sum(CASE WHEN rule IN ('counted', 'additional') THEN high END)"
+    rank = _RANK.format(
+        names=names,
+        millionths=f"coalesce({counted if scan.conversion else f'({counted} * 1000000)'}, 0)::HUGEINT",
+        examined_names=", ".join(f"unnest($of_{name}::VARCHAR[])" for name in scan.names),
+    )
+    for place, name in enumerate(scan.names):
+        parameters[f"of_{name}"] = [key[place] for key in examined]
+    run(cursor, rank, {**parameters, "sizes": list(examined.values())})
+    ((number,),) = run(cursor, "SELECT count(*) FROM ranked", {})
+    order = ", ".join(f"{name} NULLS LAST" for name in scan.names)
+    keys: list[GroupKey] = run(cursor, _GROUPS.format(names=names, order=order), parameters)
+    count = len(scan.names)
+    columns = {f"page_{name}": [key[place] for key in keys] for place, name in enumerate(scan.names)}
+    run(
+        cursor,
+        "CREATE OR REPLACE TEMP TABLE shown AS SELECT unnest(range(len($page_key1))) AS rank, "
+        + ", ".join(f"unnest($page_{name}::VARCHAR[]) AS {name}" for name in scan.names),
+        columns,
+    )
+    same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
+    sums: dict[GroupKey, list[AmountSum]] = {}
+    for row in run(cursor, f"SELECT t.* FROM summed AS t JOIN shown AS s ON {same}", {}):
+        key, (*values, is_shared, low, high, pledges) = tuple(row[:count]), row[count:]
+        one = _amount_sum((*values, low, high, pledges), scan.conversion, shared=is_shared)
+        sums.setdefault(key, []).append(one)
+    return keys, number, sums, _group_lines(cursor, scan, same) if scan.query.lines and keys else {}
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow, PledgeRow]]:
+    statement = scan.pledges() + _LINES.format(
+        names="", source="pledges", rank="", p=scan.point.at("p"), t=scan.point.at("t")
+    )
+    return [_line(*row) for row in run(cursor, statement, scan.parameters)]
+
+
+def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
+    source = f"(SELECT t.*, s.rank FROM {scan.unnested} AS t JOIN shown AS s ON {same})"
+    statement = scan.grouped_pledges() + _LINES.format(
+        names="".join(f"l.{name}, " for name in scan.names),
+        source=source,
+        rank="rank,",
+        p=scan.point.at("p"),
+        t=scan.point.at("t"),
+    )
+    found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
+    count = len(scan.names)
+    rows = run(cursor, statement, scan.parameters)
+    deals = {row.deal: row for row in deal_rows(cursor, scan.point, sorted({row[count] for row in rows}))}
+    for row in rows:
+        # With the whole deal, because the groups of a pledge follow from it.
+        _, pledge = _line(*row[count:])
+        found.setdefault(tuple(row[:count]), []).append((deals[row[count]], pledge))
+    return found
+
+
+def _line(deal: str, *values: Any) -> tuple[DealRow, PledgeRow]:
+    *pledge, stage = values
+    return DealRow(deal, stage, (), (), (), (), ()), _pledge_row(*pledge)
+
+
+def _pledge_row(
+    pledge: str,
+    status: str,
+    currency: Any,
+    value: Decimal | None,
+    low: Decimal | None,
+    high: Decimal | None,
+    qualifier: Any,
+    basis: Any,
+    commitment: Any,
+    by: Sequence[str],
+    stated_on: date,
+    additional_to: str | None,
+) -> PledgeRow:
+    return PledgeRow(
+        pledge, status, currency, value, low, high, qualifier, basis, commitment, tuple(by), stated_on, additional_to
+    )
+
+
+# --- rows of deals ----------------------------------------------------------------------------------------------------
+
+_DEAL_ROWS = {
+    "deal": "SELECT t.deal, t.sectors, t.classifications FROM deal_facts AS t WHERE {where}",
+    "stage": "SELECT t.deal, t.stage FROM stage_facts AS t WHERE {where}",
+    "places": """
+        SELECT t.deal, t.place FROM site_facts AS t
+         WHERE {where} AND t.status <> 'dropped' AND t.place IS NOT NULL
+         ORDER BY t.announced_on, t.site""",
+    "investors": """
+        SELECT t.deal, t.organization FROM party_facts AS t
+         WHERE {where} AND t.role = 'investor' AND t.left_on IS NULL
+         ORDER BY t.joined_on, t.organization""",
+    "relations": """
+        SELECT t.deal, t.relation, nullif(t.pledge, ''), t.other_deal, nullif(t.other_pledge, ''), t.source::VARCHAR
+          FROM relation_facts AS t
+         WHERE {where}
+         ORDER BY t.since, t.relation, t.other_deal, t.pledge, t.other_pledge""",
+    "pledges": """
+        SELECT t.deal, t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis,
+               t.commitment, t.organizations, t.stated_on, t.additional_to
+          FROM pledge_facts AS t
+         WHERE {where}
+         ORDER BY t.announced_on, t.pledge""",
+}
+
+
+def deal_rows(cursor: DuckDBPyConnection, point: Point, deals: Sequence[str]) -> list[DealRow]:
+    """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there."""
+    where = f"{point.at('t')} AND t.deal IN (SELECT unnest($deals))"
+    parameters = {**point.parameters, "deals": list(deals)}
+    found: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
+    for name, statement in _DEAL_ROWS.items():
+        of_deals = found.setdefault(name, {})
+        for deal, *values in run(cursor, statement.format(where=where), parameters):
+            of_deals.setdefault(deal, []).append(tuple(values))
+
+    def of(name: str, deal: str) -> list[tuple[Any, ...]]:
+        return found[name].get(deal, [])
+
+    return [
+        DealRow(
+            deal,
+            next((stage for (stage,) in of("stage", deal)), None),
+            tuple(sectors),
+            tuple(dict.fromkeys(place for (place,) in of("places", deal))),
+            tuple(dict.fromkeys(organization for (organization,) in of("investors", deal))),
+            tuple(RelationRow(*relation) for relation in of("relations", deal)),
+            tuple(_pledge_row(*pledge) for pledge in of("pledges", deal)),
+            tuple(classifications),
+        )
+        for deal, ((sectors, classifications), *_) in sorted(found["deal"].items())
+    ]

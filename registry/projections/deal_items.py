@@ -1,0 +1,164 @@
+"""The rows of deals as lists show them, read from the fact tables by index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from registry.domain.deal import DealIdentifierState, RelationState
+from registry.domain.stages import StageState
+from registry.events.values import Classifications
+from registry.infra.postgres import Connection, Pool
+from registry.schemas import DealListItem, ListedPledge
+from registry.schemas.values import AmountResponse, LocalizedResponse, StatedAmountResponse, convert
+
+_AT = (
+    "{t}.deal = w.deal AND {t}.effective_from <= $2 AND {t}.effective_to > $2"
+    " AND {t}.{axis}_from <= $3 AND {t}.{axis}_to > $3"
+)
+
+# Numbers are sent as text, so that they keep their decimals.
+_SELECT = """
+SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
+       (SELECT json_build_array(s.stage, s.basis, s.since, s.rule, s.observed_on, s.certainty)
+          FROM stage_facts AS s
+         WHERE {s}) AS stage,
+       ARRAY (SELECT p.organization
+                FROM party_facts AS p
+               WHERE {p} AND p.left_on IS NULL
+               ORDER BY p.joined_on, p.organization, p.role) AS organizations,
+       ARRAY (SELECT s.place
+                FROM site_facts AS s
+               WHERE {s} AND s.status <> 'dropped' AND s.place IS NOT NULL
+               ORDER BY s.announced_on, s.site) AS places,
+       (SELECT json_agg(json_build_array(
+                   p.pledge, p.amount_basis, p.commitment, p.status, p.organizations, p.announced_on, p.until,
+                   p.currency, p.value::text, p.low::text, p.high::text, p.qualifier, p.stated_as::json, p.wording,
+                   p.figure, p.price_year) ORDER BY p.announced_on, p.pledge)
+          FROM pledge_facts AS p
+         WHERE {p}) AS pledges,
+       (SELECT json_agg(json_build_array(
+                   r.relation, r.other_deal, nullif(r.pledge, ''), nullif(r.other_pledge, ''), r.since, r.source)
+                   ORDER BY r.since, r.relation, r.other_deal, r.pledge, r.other_pledge)
+          FROM relation_facts AS r
+         WHERE {r}) AS relations
+  FROM unnest($1::text[]) WITH ORDINALITY AS w (deal, place)
+       JOIN deal_facts AS d ON {d}
+ ORDER BY w.place
+"""
+
+
+@cache
+def _statement(axis: str) -> str:
+    return _SELECT.format(**{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
+
+
+class _Pledge(Struct, array_like=True):
+    """A pledge as `_SELECT` sends it."""
+
+    pledge: str
+    amount_basis: Any
+    commitment: Any
+    status: str
+    by: tuple[str, ...]
+    announced_on: date
+    until: str | None
+    currency: Any
+    value: str | None
+    low: str | None
+    high: str | None
+    qualifier: Any
+    stated_as: list[dict[str, Any]] | None
+    wording: str | None
+    figure: Any
+    price_year: int | None
+
+
+_pledges = msgspec.json.Decoder(list[_Pledge]).decode
+_relations = msgspec.json.Decoder(list[list[Any]]).decode
+_stage = msgspec.json.Decoder(list[Any]).decode
+
+
+async def deal_items(
+    pool: Pool | Connection, axis: str, day: date, known: int | date, deals: Sequence[str]
+) -> list[DealListItem]:
+    """The rows of these deals at a point, in this order, without those that are not in lists there.
+
+    Args:
+        axis: `recorded` or `published`.
+        day: The effective date.
+        known: A log position, or a day of publication.
+        deals: The slugs.
+    """
+    return [_item(row) for row in await pool.fetch(_statement(axis), list(deals), day, known)]
+
+
+def _item(row: Any) -> DealListItem:
+    return DealListItem(
+        deal=row["deal"],
+        title=localized(row["title"]),
+        kind=row["kind"],
+        stage=msgspec.convert(dict(zip(_STAGE_FIELDS, _stage(row["stage"]), strict=True)), StageState)
+        if row["stage"]
+        else None,
+        sectors=tuple(row["sectors"]),
+        classifications=_classifications(row["classifications"]),
+        identifiers=tuple(DealIdentifierState(*identifier.split(":", 1)) for identifier in row["identifiers"]),
+        organizations=tuple(dict.fromkeys(row["organizations"])),
+        places=tuple(dict.fromkeys(row["places"])),
+        pledges=tuple(map(_pledge, _pledges(row["pledges"]))) if row["pledges"] else (),
+        relations=tuple(
+            msgspec.convert(dict(zip(_RELATION_FIELDS, relation, strict=True)), RelationState)
+            for relation in (_relations(row["relations"]) if row["relations"] else ())
+        ),
+    )
+
+
+_STAGE_FIELDS = ("value", "basis", "since", "rule", "observed_on", "certainty")
+_RELATION_FIELDS = ("relation", "deal", "pledge", "other_pledge", "since", "source")
+
+
+def localized(title: str | None) -> LocalizedResponse | None:
+    """A text by language, from its JSON."""
+    return None if title is None else LocalizedResponse({"ko": None, "en": None, **msgspec.json.decode(title)})
+
+
+def _classifications(terms: Sequence[str]) -> Classifications | None:
+    found: dict[str, tuple[str, ...]] = {}
+    for term in terms:
+        axis, code = term.split(":", 1)
+        found[axis] = (*found.get(axis, ()), code)
+    return Classifications(found) if found else None
+
+
+def _pledge(pledge: _Pledge) -> ListedPledge:
+    amount = None
+    if pledge.currency is not None:
+        amount = AmountResponse(
+            currency=pledge.currency,
+            value=pledge.value,
+            qualifier=pledge.qualifier,
+            low=pledge.low,
+            high=pledge.high,
+            figure=pledge.figure,
+            price_year=pledge.price_year,
+            stated_as=tuple(
+                convert({"qualifier": None, **other}, StatedAmountResponse) for other in pledge.stated_as or ()
+            ),
+            wording=pledge.wording,
+        )
+    return ListedPledge(
+        pledge=pledge.pledge,
+        amount=amount,
+        amount_basis=pledge.amount_basis,
+        commitment=pledge.commitment,
+        status=pledge.status,
+        by=pledge.by,
+        announced_on=pledge.announced_on,
+        until=pledge.until,
+    )

@@ -1,0 +1,194 @@
+"""Totals that DuckDB adds up equal those of all deals, added up one by one, to the last unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry.domain.totals import GROUPINGS, DealRow, TotalsQuery, compute_totals
+from registry.events.currencies import Currency
+from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.totals import totals
+from tests.domain.test_totals_properties import SLUGS, portfolios
+from tests.reference_rates import reference_rates
+
+WHEN = "effective_from DATE, effective_to DATE, recorded_from BIGINT, recorded_to BIGINT"
+TABLES = {
+    "deal_facts": "deal VARCHAR, sectors VARCHAR[], classifications VARCHAR[]",
+    "stage_facts": "deal VARCHAR, stage VARCHAR, rule VARCHAR",
+    "site_facts": "deal VARCHAR, site VARCHAR, place VARCHAR, status VARCHAR, announced_on DATE",
+    "party_facts": "deal VARCHAR, organization VARCHAR, role VARCHAR, joined_on DATE, left_on DATE",
+    "relation_facts": "deal VARCHAR, relation VARCHAR, pledge VARCHAR, other_deal VARCHAR, other_pledge VARCHAR,"
+    " since DATE, source VARCHAR",
+    "pledge_facts": "deal VARCHAR, pledge VARCHAR, status VARCHAR, currency VARCHAR, value DECIMAL(24, 6),"
+    " low DECIMAL(24, 6), high DECIMAL(24, 6), qualifier VARCHAR, amount_basis VARCHAR, commitment VARCHAR,"
+    " organizations VARCHAR[], stated_on DATE, announced_on DATE, additional_to VARCHAR",
+}
+DAY = date(2025, 1, 1)
+POINT = Point("recorded", 1, date(2025, 2, 1), 1)
+WEIGHTS = {"USD": 900_000, "KRW": 670, "EUR": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Any]:
+    connection = duckdb.connect()
+    connection.execute("ATTACH ':memory:' AS memory_rates")
+    for name, columns in TABLES.items():
+        connection.execute(f"CREATE TABLE {name} ({WHEN}, {columns})")
+    yield connection
+    connection.close()
+
+
+def fill(copy: Any, rows: Sequence[DealRow]) -> None:  # noqa: C901 - one loop for each table
+    """Write deals as facts that hold at the point, beside others that do not."""
+
+    found: dict[str, list[list[Any]]] = {}
+
+    def insert(table: str, *values: Any) -> None:
+        for effective, recorded in (((DAY, date.max), (0, 9)), ((DAY, DAY), (0, 9)), ((DAY, date.max), (0, 1))):
+            found.setdefault(table, []).append([*effective, *recorded, *values])
+
+    for row in rows:
+        insert("deal_facts", row.deal, list(row.sectors), list(row.classifications))
+        if row.stage:
+            insert("stage_facts", row.deal, row.stage, None)
+        for number, place in enumerate(row.places):
+            insert("site_facts", row.deal, str(number), place, "announced", DAY)
+        for organization in row.investors:
+            insert("party_facts", row.deal, organization, "investor", DAY, None)
+        for r in row.relations:
+            insert("relation_facts", row.deal, r.relation, r.pledge or "", r.deal, r.other_pledge or "", DAY, r.source)
+        for p in row.pledges:
+            insert(
+                "pledge_facts",
+                *(row.deal, p.pledge, p.status, p.currency, p.value, p.low, p.high, p.qualifier, p.basis),
+                *(p.commitment, list(p.by), p.stated_on, DAY, p.additional_to),
+            )
+    for name in TABLES:
+        copy.execute(f"DELETE FROM {name}")
+        values = found.get(name, [])
+        if values:
+            marks = ", ".join(f"({', '.join('?' for _ in row)})" for row in values)
+            copy.execute(f"INSERT INTO {name} VALUES {marks}", [value for row in values for value in row])
+
+
+def in_order(rows: Sequence[DealRow]) -> list[DealRow]:
+    """Deals as a projection reads them: in the order of slugs, each with its pledges in their order."""
+    return [
+        DealRow(
+            row.deal,
+            row.stage,
+            row.sectors,
+            row.places,
+            tuple(sorted(row.investors)),
+            tuple(sorted(set(row.relations), key=lambda r: (r.relation, r.deal, r.pledge or "", r.other_pledge or ""))),
+            tuple(sorted(row.pledges, key=lambda pledge: pledge.pledge)),
+            row.classifications,
+        )
+        for row in sorted(rows, key=lambda row: row.deal)
+    ]
+
+
+@st.composite
+def odd_portfolios(draw: st.DrawFn) -> list[DealRow]:
+    """Portfolios with investors, classifications, odd amounts, and pledges without any."""
+    rows = []
+    for row in draw(portfolios(("USD", "KRW", "EUR"))):
+        pledges = []
+        for pledge in row.pledges:
+            values = list(pledge.__struct_fields__)
+            fields = {name: getattr(pledge, name) for name in values}
+            match draw(st.sampled_from(["as it is", "odd", "none", "from", "to", "unquoted"])):
+                case "odd":
+                    odd = Decimal(draw(st.integers(1, 10**24 - 1))).scaleb(-6)
+                    fields |= {"value": odd, "low": None, "high": None}
+                case "none":
+                    fields |= {"currency": None, "value": None, "low": None, "high": None}
+                case "from":
+                    fields |= {"value": None, "low": Decimal("0.005"), "high": None}
+                case "to":
+                    fields |= {"value": None, "low": None, "high": Decimal("0.015"), "qualifier": "up_to"}
+                case "unquoted":
+                    fields |= {"currency": "VND"}
+            pledges.append(type(pledge)(**fields))
+        investors = draw(st.lists(st.sampled_from(["x", "y", "w"]), max_size=2, unique=True))
+        codes = draw(st.lists(st.sampled_from(["technology:solar", "technology:wind", "mode:expansion"]), unique=True))
+        rows.append(
+            DealRow(
+                row.deal,
+                row.stage,
+                row.sectors,
+                row.places,
+                tuple(investors),
+                row.relations,
+                tuple(pledges),
+                tuple(codes),
+            )
+        )
+    return rows
+
+
+DIMENSIONS = [*GROUPINGS, "classification:technology"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=odd_portfolios(),
+    group_by=st.lists(st.sampled_from(DIMENSIONS), max_size=2, unique=True),
+    currency=st.sampled_from([None, None, "USD", "KRW", "EUR"]),
+    lines=st.sampled_from([0, 2, 100]),
+    page=st.sampled_from([(0, 100), (0, 2), (1, 2)]),
+    roll_up=st.sampled_from([{}, {"x": "y"}, {"x": "z", "w": "z"}]),
+    rates_of=st.sampled_from([None, date(2025, 1, 8)]),
+    merged=st.sampled_from([{}, {SLUGS[0]: SLUGS[1]}]),
+    selection=st.sampled_from(
+        [Selection(), Selection(sector="ai"), Selection(region="KR"), Selection(stage="cancelled")]
+    ),
+)
+def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
+    copy: Any,
+    rows: list[DealRow],
+    group_by: list[str],
+    currency: Currency | None,
+    lines: int,
+    page: tuple[int, int],
+    roll_up: dict[str, str],
+    rates_of: date | None,
+    merged: dict[str, str],
+    selection: Selection,
+) -> None:
+    rows = in_order(rows)
+    query = TotalsQuery(
+        currency=currency,
+        group_by=tuple(group_by),
+        rates_of=rates_of,
+        effective_on=date(2025, 1, 10),
+        roll_up=roll_up,
+        merged=merged,
+        explain=True,
+        skip=page[0],
+        groups=page[1],
+        weights=WEIGHTS,
+        lines=lines,
+    )
+    fill(copy, rows)
+    selected = [row for row in rows if _matches(row, selection)]
+    others = [row for row in rows if not _matches(row, selection)]
+    with copy.cursor() as cursor:
+        found = totals(cursor, POINT, selection, query, reference_rates())
+    assert found == compute_totals(selected, query, reference_rates(), others)
+
+
+def _matches(row: DealRow, selection: Selection) -> bool:
+    return (
+        selection.sector in (None, *row.sectors)
+        and selection.stage in (None, row.stage)
+        and (selection.region is None or any(place[:2] == selection.region for place in row.places))
+    )
