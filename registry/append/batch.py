@@ -251,7 +251,7 @@ class Batch:
         if stream.rules is not DEALS:
             return []
         related_deals: tuple[Deal, ...] = ()
-        if relations := stream.timeline.at(None).relations:
+        if relations := stream.timeline.items("relations"):
             slugs = dict.fromkeys(relation.deal for relation in relations if relation.deal != stream.slug)
             await self._load_streams(connection, [stream_name("deal", slug) for slug in slugs])
             states = [await self._state_of_survivor(connection, slug) for slug in slugs]

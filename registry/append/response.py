@@ -43,7 +43,10 @@ def encode_response(
 
 def _changes(before: FoldedStream[Any], after: FoldedStream[Any], events: Sequence[SealedEvent]) -> list[Change]:
     """What the events change in the stream's state, without the content that a redaction erases."""
-    changes = diff(before.state if before.events else None, after.state)
+    if before.events and after.changed is not None and len(events) == 1:
+        changes = diff(before.final(after.changed), after.final(after.changed))
+    else:
+        changes = diff(before.state if before.events else None, after.state)
     if any(isinstance(event.recorded.event, EventRedacted) for event in events):
         return [msgspec.structs.replace(change, before=None) for change in changes]
     return changes

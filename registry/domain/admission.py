@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from registry.domain.claims import sets_field
 from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal_facts import item_of_field
 from registry.domain.history import FoldedStream
 from registry.domain.redaction import redacted_effect
 from registry.domain.refusal import Refusal
@@ -118,7 +119,7 @@ def check_claim_date(
         day, pointer = given.event.replacement.effective_on or None, f"{at}/event/replacement/effective_on"
         original = _original(stream, id)
         id = original.recorded.id if original else id
-    step = next((step for step in stream.timeline.steps if step.applied.id == id), None)
+    step = stream.record.place(id)
     if step is None or not isinstance(step.applied.event, ClaimReported) or day is None:
         return
     if step.applied.effective_on != day:
@@ -176,12 +177,12 @@ def _corrections_quoting(stream: FoldedStream[S], event: UUID) -> tuple[UUID, ..
 
 def _last_setter(stream: FoldedStream[S], path: str) -> UUID | None:
     """The event that last set a field of the fold. A revision that repeats the value sets it, too."""
-    timeline = stream.timeline
-    for index in range(len(timeline.steps) - 1, -1, -1):
-        applied = timeline.steps[index].applied
-        before = timeline.states[index - 1] if index else timeline.base
-        if applied.id not in timeline.refusals and sets_field(path, applied.event, before, timeline.states[index]):
-            return applied.id
+    timeline, item = stream.timeline, item_of_field(path)
+    history = timeline.fact(item)
+    for step, value in history.latest_first():
+        before, after = timeline.slice({item: history.before(step.key)}), timeline.slice({item: value})
+        if step.applied.id not in timeline.refusals and sets_field(path, step.applied.event, before, after):
+            return step.applied.id
     return None
 
 
@@ -274,6 +275,6 @@ def _check_preference(stream: FoldedStream[S], event: ClaimPreferred) -> None:
         raise RuleBroken(Refusal("claim-unknown", claim=event.claim))
     if preferred == claim.recorded.id:
         raise RuleBroken(Refusal("already-preferred", claim=event.claim))
-    events = (step.applied.event for step in stream.timeline.steps)
-    if any(isinstance(e, ClaimRetracted) and e.claim == event.claim for e in events):
+    events = (step.applied.event for step in stream.timeline.claim_steps(event.claim))
+    if any(isinstance(other, ClaimRetracted) for other in events):
         raise RuleBroken(Refusal("claim-retracted", claim=event.claim))

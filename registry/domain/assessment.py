@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import islice
+from operator import attrgetter
 from uuid import UUID
 
 from msgspec import Struct
 
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
+from registry.domain.fold import OrderedEvent
 from registry.domain.history import FoldedStream, StateAsOf
 from registry.domain.plausibility import Flag, FlagContext, event_flags, source_flags, state_flags
 from registry.domain.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
+from registry.domain.timeline import Timeline
 
 MAX_EARLIER_EVENTS = 200
 """How many earlier events an event is compared with: enough to find a duplicate, and a bound on the cost."""
@@ -67,43 +71,46 @@ def flags_by_event(
     flags: dict[UUID, tuple[Flag, ...]] = {}
     if as_of.registration is not None and (of_registration := _registration_flags(as_of.registration)):
         flags[as_of.registration.recorded.id] = of_registration
-    before = as_of.base
     # Without neighbours, an event's flags depend on this stream alone, so they are cached with it. Computing them
     # again took half of the time of a past state.
     cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
-    for i, (step, after) in enumerate(zip(as_of.steps, as_of.states, strict=True)):
+    for step in as_of.steps:
         raised = cache.get((rates.imports, step.applied.id))
         if raised is None:
-            earlier = tuple(p.applied for p in as_of.steps[max(0, i - MAX_EARLIER_EVENTS) : i])
-            raised = event_flags(before, after, step.applied, FlagContext(rates, earlier, neighbours))
+            raised = _flags_of(as_of.timeline, step, rates, neighbours)
             cache[rates.imports, step.applied.id] = raised
         if raised:
             flags[step.applied.id] = raised
-        before = after
     return flags
+
+
+def _flags_of(
+    timeline: Timeline[Deal], step: OrderedEvent, rates: Rates, neighbours: tuple[Deal, ...]
+) -> tuple[Flag, ...]:
+    """The flags that an event raises at its place in the fold.
+
+    They depend on the facts that the event touches, and where relations are declared, on the whole deal.
+    """
+    earlier = tuple(islice((other.applied for other in timeline.steps_before(step.key)), MAX_EARLIER_EVENTS))[::-1]
+    if neighbours or timeline.has_any("relations"):
+        before, after = timeline.states_around(step)
+    else:
+        before, after = timeline.slices(step)
+    return event_flags(before, after, step.applied, FlagContext(rates, earlier, neighbours))
 
 
 def flags_raised(
     stream: FoldedStream[Deal], events: Iterable[UUID], rates: Rates, neighbours: tuple[Deal, ...]
 ) -> list[Flag]:
     """The flags that newly recorded events raise, each at its place in the folded stream."""
-    pending = set(events)
-    steps, states = stream.timeline.steps, stream.timeline.states
+    ids = list(events)
     flags: list[Flag] = []
     registration = stream.record.registration
-    if registration is not None and registration.recorded.id in pending:
+    if registration is not None and registration.recorded.id in ids:
         flags += _registration_flags(registration)
-        pending.discard(registration.recorded.id)
-    i = len(steps)
-    while pending and i:
-        i -= 1
-        event = steps[i].applied
-        if event.id not in pending:
-            continue
-        pending.discard(event.id)
-        before = states[i - 1] if i else stream.record.base
-        earlier = tuple([p.applied for p in steps[max(0, i - MAX_EARLIER_EVENTS) : i]])
-        flags += event_flags(before, states[i], event, FlagContext(rates, earlier, neighbours))
+    steps = [step for id in ids if (step := stream.record.place(id)) is not None]
+    for step in sorted(steps, key=attrgetter("key"), reverse=True):
+        flags += _flags_of(stream.timeline, step, rates, neighbours)
     return _distinct(flags)
 
 
@@ -115,10 +122,10 @@ def _registration_flags(registration: EffectiveEvent) -> tuple[Flag, ...]:
 def _stage_changes(as_of: StateAsOf[Deal]) -> list[StageChange]:
     """Each stage of the deal, the day from which it applies, and the event that set it."""
     changes: list[StageChange] = []
-    stage = None
-    for step, state in zip(as_of.steps, as_of.states, strict=True):
-        if state.stage is not None and state.stage != stage:
-            stage = state.stage
+    known = None
+    for step, stage in as_of.timeline.stage_changes(as_of.count):
+        if stage is not None and stage != known:
+            known = stage
             changes.append(StageChange(stage.since or stage.observed_on or step.key[0], stage, step.applied.id))
     return changes
 

@@ -98,7 +98,8 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
         """The state; None if the stream was not known by then."""
         if not self.is_known:
             return None
-        folded = self.timeline.state_after(self.steps[-1].key) if self.count else self.base
+        last = self.timeline.key_at(self.count)
+        folded = self.timeline.state_after(last) if last else self.base
         return self.with_preferred_claims(folded)
 
     def with_preferred_claims(self, state: S) -> S:

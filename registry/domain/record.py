@@ -75,7 +75,7 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
     @property
     def effective_events(self) -> list[EffectiveEvent]:
         """The events with corrections applied, in the order of the log."""
-        return [self.by_id[event.id] for event in self.events]
+        return self.by_id.values_of(event.id for event in self.events)
 
     def place(self, event: UUID) -> OrderedEvent | None:
         """An event at its place in the fold; None for one that does not change the state or is not in force."""

@@ -109,6 +109,15 @@ class SortedMap(Mapping[K, V]):
         """The last entry."""
         return (self._keys[-1][-1], self._values[-1][-1]) if self._keys[-1] else None
 
+    def key_at(self, index: int) -> K:
+        """The key at an index."""
+        for keys in self._keys:
+            if index < len(keys):
+                key: K = keys[index]
+                return key
+            index -= len(keys)
+        raise IndexError(index)
+
     def count(self, bound: Any) -> int:
         """The number of keys up to a bound, inclusive."""
         index = bisect_right(self._firsts, bound)
@@ -203,6 +212,11 @@ class EventMap(Mapping[UUID, V]):
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+    def values_of(self, events: Iterable[UUID]) -> list[V]:
+        """The values of many events, in their order."""
+        entries = dict(self._entries.entries())
+        return [entries[event.int] for event in events]
 
 
 class SharedList(Sequence[T]):

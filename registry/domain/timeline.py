@@ -24,7 +24,7 @@ from registry.domain.fold import CLAIM_TYPES, END_OF_DAY, FoldKey, OrderedEvent,
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SortedMap
 from registry.domain.stage_history import StageHistory
-from registry.domain.stages import StageSignal
+from registry.domain.stages import StageSignal, StageState
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported, ClaimRetracted
 from registry.i18n import Message
@@ -59,6 +59,10 @@ class FactHistory(Struct, frozen=True, gc=False):
         """The value after all events."""
         found = self.values.last()
         return found[1][1] if found else self.base
+
+    def latest_first(self) -> Iterator[tuple[OrderedEvent, FactValue]]:
+        """The events that may change the fact, the last one first, and its value after each of them."""
+        return self.values.values_before((date.max, END_OF_DAY))
 
     def segments(self) -> list[tuple[date, FactValue]]:
         """Each effective date at whose end the value is another one, with that value."""
@@ -121,6 +125,10 @@ class Timeline(Generic[S]):
         """The number of events in effect on a day; None: of all."""
         return len(self._steps) if day is None else self._steps.count((day, END_OF_DAY))
 
+    def key_at(self, count: int) -> FoldKey | None:
+        """The place of the last of the first `count` events."""
+        return self._steps.key_at(count - 1) if count else None
+
     def extend(self, events: Iterable[OrderedEvent]) -> Timeline[S]:
         """Insert events, in any order."""
         self.update((), events)
@@ -162,6 +170,18 @@ class Timeline(Generic[S]):
             return Touched(tuple(items))
         return self.rules.touches(self._slug, step.applied)
 
+    def claim_steps(self, claim: str) -> tuple[OrderedEvent, ...]:
+        """The events of the fold that report or retract a claim."""
+        return self._claims.get(claim, ())
+
+    def has_any(self, name: str) -> bool:
+        """Whether any event of the fold touches a list."""
+        return bool(self._facts.get(name))
+
+    def items(self, name: str) -> tuple[Any, ...]:
+        """A list of the state after all events."""
+        return in_order(item for _, history in self.facts(name) for item in history.last())
+
     def slices(self, step: OrderedEvent) -> tuple[S, S]:
         """The facts that an event of the fold touches, and the stage, before and after it."""
         touched, key = self.touched(step), step.key
@@ -184,6 +204,14 @@ class Timeline(Generic[S]):
         """A state that holds these facts only."""
         header: S = values.get(HEADER, self._blank)
         return gather(header, values)
+
+    def stage_changes(self, count: int) -> Iterator[tuple[OrderedEvent, StageState | None]]:
+        """Each of the first `count` events that changed the stage, with the stage after it."""
+        last = self.key_at(count)
+        for key, stage in self.stages.changes.entries():
+            if last is None or key > last:
+                return
+            yield self._steps[key], stage
 
     # --- states -------------------------------------------------------------------------------------------------------
 
@@ -216,6 +244,11 @@ class Timeline(Generic[S]):
             fields["stage"] = self.stages.at(key)
         header: S = self.fact(HEADER).after(key)
         return replace(header, **fields)
+
+    def states_around(self, step: OrderedEvent) -> tuple[S, S]:
+        """The state before and after an event of the fold."""
+        before = self._steps.last_before(step.key)
+        return self.state_after(before[0]) if before else self.base, self.state_after(step.key)
 
     @property
     def states(self) -> list[S]:

@@ -66,7 +66,7 @@ def audit_trail(events: Sequence[Recorded], as_of: AsOf, rules: Rules[S]) -> lis
     if not events:
         return []
     snapshot = state_as_of(events[0].slug, events, as_of, rules)
-    folded = dict(changes_by_step(snapshot, rules))
+    folded = dict(changes_by_step(snapshot))
     bookkeeping = _bookkeeping_changes(events, as_of, rules)
     unapplied = {effective.recorded.id: refusal for effective, refusal in snapshot.unapplied}
     visible = {step.applied.id for step in snapshot.steps}

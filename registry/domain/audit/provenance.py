@@ -59,9 +59,7 @@ def provenance(snapshot: StateAsOf[S], rules: Rules[S]) -> list[FieldProvenance]
 
 def _last_changes(snapshot: StateAsOf[S], rules: Rules[S]) -> dict[str, tuple[Any, UUID]]:
     """The value of each field before its last change, and the event that changed it."""
-    return {
-        change.path: (change.before, event) for event, changes in changes_by_step(snapshot, rules) for change in changes
-    }
+    return {change.path: (change.before, event) for event, changes in changes_by_step(snapshot) for change in changes}
 
 
 def _preferences(snapshot: StateAsOf[S]) -> dict[str, UUID]:

@@ -9,24 +9,22 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change, diff
-from registry.domain.fold import Rules
+from registry.domain.fold import OrderedEvent
 from registry.domain.history import StateAsOf
 
 S = TypeVar("S", bound=Struct)
 
 
-def changes_by_step(snapshot: StateAsOf[S], rules: Rules[S]) -> Iterator[tuple[UUID, list[Change]]]:
+def changes_by_step(snapshot: StateAsOf[S]) -> Iterator[tuple[UUID, list[Change]]]:
     """Each event that a state is made of, the registration first, and what it changed."""
     if snapshot.state is None or snapshot.registration is None:
         return
-    applied_events = snapshot.applied_events
-    shown = rules.apply_preferred_claims(snapshot.base, snapshot.preferred, applied_events)
-    yield snapshot.registration.recorded.id, diff(None, shown)
-    folded = snapshot.base
-    for step, state in zip(snapshot.steps, snapshot.states, strict=True):
-        if state is folded:
-            yield step.applied.id, []
-            continue
-        before, shown = shown, rules.apply_preferred_claims(state, snapshot.preferred, applied_events)
-        yield step.applied.id, diff(before, shown)
-        folded = state
+    yield snapshot.registration.recorded.id, diff(None, snapshot.base)
+    for step in snapshot.steps:
+        yield step.applied.id, changes_of(snapshot, step)
+
+
+def changes_of(snapshot: StateAsOf[S], step: OrderedEvent) -> list[Change]:
+    """What a step of a fold changed: the difference between the facts that it touches, before and after it."""
+    before, after = snapshot.timeline.slices(step)
+    return diff(snapshot.with_preferred_claims(before), snapshot.with_preferred_claims(after))
