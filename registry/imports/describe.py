@@ -157,9 +157,10 @@ class _Drafter:
     def draft(self) -> Draft:
         """The mapping and its guesses."""
         key = self._key()
-        title = next((c for c in self.columns if _TITLE.search(c.name) and c.kind in ("text", "choice")), key)
+        names = (c for c in self.columns if c is not key and c.kind in ("text", "choice") and _TITLE.search(c.name))
+        title = next(names, key)
         for column in self.columns:
-            if column is not key and (meaning := _meaning(column)):
+            if column not in (key, title) and (meaning := _meaning(column)):
                 self.by_meaning.setdefault(meaning, []).append(column)
         text = "\n".join(self._lines(key, title)) + "\n"
         used = {key.name, title.name} | {c.name for columns in self.by_meaning.values() for c in columns}

@@ -95,7 +95,8 @@ def open_table(sheets: Sequence[Sheet], mapping: Mapping) -> Table | None:
         return all(names & found for names in needed)
 
     for sheet in sheets:
-        if mapping.sheet.name.casefold() in sheet.name.casefold():
+        # A single sheet may have another name, such as a report of refused rows.
+        if len(sheets) == 1 or mapping.sheet.name.casefold() in sheet.name.casefold():
             table = sheet.table(has_key, mapping.sheet.header)
             if table is not None:
                 return table
