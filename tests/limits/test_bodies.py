@@ -24,11 +24,13 @@ async def test_unfinished_bodies_are_refused_and_others_are_recorded(limited: Se
     async with AsyncExitStack() as stack:
         memory = psutil.Process().memory_info().rss
         attackers = [await stack.enter_async_context(connected(limited)) for _ in range(UNFINISHED)]
+        # The first one reads all the time: the answer is lost when the service ends the connection.
+        first = asyncio.create_task(attackers[0].status())
         await asyncio.gather(*(attacker.send(head, *almost) for attacker in attackers))
         recorded = await limited.client.post("/v1/deals/meanwhile/events", json=registered())
         assert recorded.status_code == 201
         used = psutil.Process().memory_info().rss - memory
-        assert await attackers[0].status() == 503
+        assert await first == 503
     # This process holds the attackers' side too.
     assert used < UNFINISHED * bodies.BODY_LIMIT
 
