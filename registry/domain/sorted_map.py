@@ -71,7 +71,7 @@ class SortedMap(Mapping[K, V]):
 
     def delete(self, key: K) -> SortedMap[K, V]:
         """The map without a key; itself if it has none such."""
-        index = bisect_right(self._firsts, key)
+        index = bisect_right(self._firsts, key) if self._firsts else 0
         keys, values = self._keys[index], self._values[index]
         at = bisect_left(keys, key)
         if at == len(keys) or keys[at] != key:
@@ -84,14 +84,14 @@ class SortedMap(Mapping[K, V]):
     def get(self, key: K, default: T) -> V | T: ...
     def get(self, key: K, default: Any = None) -> Any:
         """The value of a key."""
-        index = bisect_right(self._firsts, key)
+        index = bisect_right(self._firsts, key) if self._firsts else 0
         keys = self._keys[index]
         at = bisect_left(keys, key)
         return self._values[index][at] if at < len(keys) and keys[at] == key else default
 
     def last_before(self, key: K) -> tuple[K, V] | None:
         """The last entry before a key."""
-        index = bisect_left(self._firsts, key)
+        index = bisect_left(self._firsts, key) if self._firsts else 0
         at = bisect_left(self._keys[index], key)
         return (self._keys[index][at - 1], self._values[index][at - 1]) if at else None
 

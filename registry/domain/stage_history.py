@@ -83,8 +83,12 @@ class StageHistory(Struct, frozen=True):
             current = previous[1] if previous else None
             stage = current
             if (signal := new.signals.get(key)) is not None:
-                stage = next_stage(current, signal, key[0], is_pledged=new.standing(key) > 0)
-            changes = changes.delete(key) if stage == current else changes.set(key, stage)
+                is_pledged = signal.pledges >= 0 or new.standing(key) > 0
+                stage = next_stage(current, signal, key[0], is_pledged=is_pledged)
+            if stage != current:
+                changes = changes.set(key, stage)
+            else:
+                changes = changes.delete(key)
             if stage == self.at(key):
                 continue  # From here on, the stage is what it was before, up to the next changed place.
             if (following := changes.first_after(key)) is not None:

@@ -278,7 +278,8 @@ class _Update:
         claims = dict.fromkeys(claim for step in (*removed, *added) if (claim := _claim_of(step)) is not None)
         keys = {step.key for step in removed}
         related = [step for claim in claims for step in timeline._claims.get(claim, ()) if step.key not in keys]
-        removed, added = [*removed, *related], [*added, *related]
+        if related:
+            removed, added = [*removed, *related], [*added, *related]
         for step in removed:
             self._detach(step)
         for step in removed:
