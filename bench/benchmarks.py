@@ -12,6 +12,7 @@ from bench.concurrency import flood, listeners, processes
 from bench.context import Bench
 from bench.internals import partitions, validation
 from bench.large_log import large
+from bench.one_deal import one_deal
 from bench.reading import pages, reading
 from bench.recording import long_deal, posting
 from bench.report import Measurement
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "reading": reading,
     "pages": pages,
     "long-deal": long_deal,
+    "one-deal": one_deal,
     "listeners": listeners,
     "processes": processes,
     "flood": flood,

@@ -31,6 +31,7 @@ from registry.api.parameters import (
     POST_HEADERS,
     Accept,
     AcceptDatetime,
+    After,
     DealSlug,
     DryRun,
     EffectiveOn,
@@ -38,6 +39,7 @@ from registry.api.parameters import (
     Position,
     PublishedOn,
     RecordedAt,
+    integer,
 )
 from registry.api.responses import JSON, RawHeaders, RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
@@ -211,10 +213,15 @@ class DealsController(Controller):
 
     @reading("/events", "not_found")
     async def get_deal_events(
-        self, deal: DealSlug, deal_queries: NamedDependency[DealQueries], as_of: NamedDependency[AsOf]
+        self,
+        deal: DealSlug,
+        deal_queries: NamedDependency[DealQueries],
+        as_of: NamedDependency[AsOf],
+        after: After = 0,
+        limit: Annotated[int | None, integer("The most events to return; all, if it is left out.", 1, 1000)] = None,
     ) -> RawResponse[schemas.DealHistory]:
         """The history: every event with what it changed, who recorded it, when, why, on which source."""
-        return json_response(await deal_queries.history(deal, as_of))
+        return json_response(await deal_queries.history(deal, as_of, after, limit))
 
     @reading("/blame", "not_found", responses=MERGED)
     async def get_blame(

@@ -65,16 +65,20 @@ def last_published(as_of: StateAsOf[Deal]) -> date | None:
 
 
 def flags_by_event(
-    as_of: StateAsOf[Deal], rates: Rates, neighbours: tuple[Deal, ...] = ()
+    as_of: StateAsOf[Deal], rates: Rates, neighbours: tuple[Deal, ...] = (), only: Iterable[UUID] | None = None
 ) -> dict[UUID, tuple[Flag, ...]]:
-    """The flags that each visible event raises, by the event's id; only events that raise any."""
+    """The flags that each visible event raises, by the event's id; only events that raise any.
+
+    `only` are the events to look at; None for all.
+    """
     flags: dict[UUID, tuple[Flag, ...]] = {}
     if as_of.registration is not None and (of_registration := _registration_flags(as_of.registration)):
         flags[as_of.registration.recorded.id] = of_registration
     # Without neighbours, an event's flags depend on this stream alone, so they are cached with it. Computing them
     # again took half of the time of a past state.
     cache = as_of.assessment_cache if as_of.assessment_cache is not None and not neighbours else {}
-    for step in as_of.steps:
+    steps = as_of.steps if only is None else [step for id in only if (step := as_of.step(id)) is not None]
+    for step in steps:
         raised = cache.get((rates.imports, step.applied.id))
         if raised is None:
             raised = _flags_of(as_of.timeline, step, rates, neighbours)

@@ -113,6 +113,11 @@ class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
         """The visible events in the order of the fold."""
         return self.timeline.first_steps(self.count)
 
+    def step(self, event: UUID) -> OrderedEvent | None:
+        """A visible event at its place in the fold; None for one that is not in it."""
+        step, last = self.record.place(event), self.timeline.key_at(self.count)
+        return step if step is not None and last is not None and step.key <= last and step in self.timeline else None
+
     @property
     def states(self) -> list[S]:
         """The state after each step, without the preferred claims' values."""

@@ -157,6 +157,9 @@ class SortedMap(Mapping[K, V]):
             raise KeyError(key)
         return value
 
+    def __contains__(self, key: Any) -> bool:
+        return self.get(key, _ABSENT) is not _ABSENT
+
     def __iter__(self) -> Iterator[K]:
         return chain.from_iterable(self._keys)
 

@@ -85,10 +85,7 @@ class StageHistory(Struct, frozen=True):
             if (signal := new.signals.get(key)) is not None:
                 is_pledged = signal.pledges >= 0 or new.standing(key) > 0
                 stage = next_stage(current, signal, key[0], is_pledged=is_pledged)
-            if stage != current:
-                changes = changes.set(key, stage)
-            else:
-                changes = changes.delete(key)
+            changes = changes.set(key, stage) if stage != current else changes.delete(key)
             if stage == self.at(key):
                 continue  # From here on, the stage is what it was before, up to the next changed place.
             if (following := changes.first_after(key)) is not None:

@@ -113,6 +113,9 @@ class Timeline(Generic[S]):
         """The events in the order of the fold."""
         return list(self._steps.first_values())
 
+    def __contains__(self, step: OrderedEvent) -> bool:
+        return step.key in self._steps
+
     def steps_before(self, key: FoldKey) -> Iterator[OrderedEvent]:
         """The events before a place, the last one first."""
         return self._steps.values_before(key)

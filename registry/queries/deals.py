@@ -31,7 +31,7 @@ from registry.domain.audit.entries import audit_trail
 from registry.domain.audit.provenance import provenance
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
+from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.merges import merged_with
 from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
@@ -220,20 +220,27 @@ class DealQueries:
 
     # --- what explains a state ----------------------------------------------------------------------------------------
 
-    async def history(self, slug: str, as_of: AsOf) -> bytes:
-        """Return every event with what it changed, its author, its sources and its corrections, as JSON.
+    async def history(self, slug: str, as_of: AsOf, after: int = 0, limit: int | None = None) -> bytes:
+        """Return the events with what each changed, its author, its sources and its corrections, as JSON.
+
+        Args:
+            slug: The deal.
+            as_of: The point in time.
+            after: The log position after which the page begins.
+            limit: The number of events of the page; None for all.
 
         Raises:
             NotFound: There is no such deal, or it was not registered at that point.
         """
         stream = await self.stream(slug)
-        entries = audit_trail(stream.events, as_of, DEALS)
-        if not entries:
+        snapshot = stream.state_as_of(as_of)
+        if not snapshot.version:
             raise _not_known_yet(stream)
-        snapshot = state_as_of(slug, stream.events, as_of, DEALS)
+        entries = audit_trail(stream.events, as_of, DEALS, snapshot=snapshot, after=after, limit=limit)
         neighbours = await self.related_deals(snapshot.state or stream.state, as_of)
-        flags = flags_by_event(snapshot, await self._streams.rates(as_of), neighbours)
-        return encode(deal_history(as_of, entries, flags))
+        listed = [entry.effective.recorded.id for entry in entries]
+        flags = flags_by_event(snapshot, await self._streams.rates(as_of), neighbours, listed)
+        return encode(deal_history(as_of, snapshot, entries, flags, after, limit))
 
     async def provenance(self, slug: str, as_of: AsOf) -> bytes:
         """Return every field of a deal's state with the event that set it, as JSON.

@@ -90,7 +90,7 @@ class OrganizationQueries:
             NotFound: The organization is not registered at that point.
         """
         stream = await self._stream(slug)
-        entries = audit_trail(stream.events, as_of, ORGANIZATIONS)
+        entries = audit_trail(stream.events, as_of, ORGANIZATIONS, snapshot=stream.state_as_of(as_of))
         if not entries:
             raise _not_registered_yet(slug)
         return encode(organization_history(as_of, entries))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -128,17 +129,23 @@ def flags_response(flags: Sequence[Flag]) -> tuple[FlagResponse, ...]:
     return tuple(convert(flag, FlagResponse) for flag in flags)
 
 
-def deal_history(as_of: AsOf, entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]]) -> DealHistory:
-    """The history of a deal, from at least one entry of its audit trail and the flags of its events."""
-    last = entries[-1].effective.recorded
+def deal_history(
+    as_of: AsOf,
+    snapshot: StateAsOf[Any],
+    entries: Sequence[AuditEntry],
+    flags: Mapping[UUID, Sequence[Flag]],
+    after: int = 0,
+    limit: int | None = None,
+) -> DealHistory:
+    """A page of the history of a deal, from its audit trail and the flags of its events."""
     return DealHistory(
-        deal=last.slug,
-        version=last.version,
-        position=last.position,
+        deal=snapshot.record.slug,
+        version=snapshot.version,
+        position=snapshot.position,
         effective_on=as_of.effective_on,
         published_on=as_of.published_on,
         recorded_at=as_of.recorded_at,
-        events=_history_entries(entries, flags),
+        events=_history_entries(entries, flags, after, limit),
     )
 
 
@@ -156,7 +163,9 @@ def organization_history(as_of: AsOf, entries: Sequence[AuditEntry]) -> Organiza
     )
 
 
-def _history_entries(entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]]) -> list[HistoryEntry]:
+def _history_entries(
+    entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]], after: int = 0, limit: int | None = None
+) -> list[HistoryEntry]:
     """The entries, with each correction, void and redaction listed in the entry of the event that it is about."""
     corrections: dict[UUID, list[Correction]] = {}
     for entry in entries:
@@ -166,7 +175,7 @@ def _history_entries(entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequenc
         _history_entry(
             entry, corrections.get(entry.effective.recorded.id, []), flags.get(entry.effective.recorded.id, ())
         )
-        for entry in entries
+        for entry in islice((entry for entry in entries if entry.effective.recorded.position > after), limit)
     ]
 
 

@@ -179,7 +179,7 @@ async def render_deal(
         recorded: Whether the reader has just recorded an event.
     """
     formatter, state = shown(page.language), view.state
-    entries = audit_trail(view.stream.events, page.as_of, DEALS)
+    entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
     history = history_page(page, entries, before)
     assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
     incoming = await deal_queries.incoming(view.slug, page.as_of)

@@ -73,7 +73,7 @@ class EventPages(Controller):
             assert stream is not None
             is_deal = recorded.kind == "deal"
             rules: Any = DEALS if is_deal else ORGANIZATIONS
-            entries = audit_trail(stream.events, page.as_of, rules)
+            entries = audit_trail(stream.events, page.as_of, rules, snapshot=stream.state_as_of(page.as_of))
             texts = shown(page.language)
             title = stream.state.title if is_deal else stream.state.name
             name = texts.words.localized(title, recorded.slug)

@@ -106,7 +106,7 @@ class OrganizationPages(Controller):
                     _, state = await organization_queries.state(organization, page.as_of)
                 except NotFound:
                     state = None
-                entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS)
+                entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS, snapshot=stream.state_as_of(page.as_of))
             slugs = {organization, *(slug for row in deals for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}

@@ -13,11 +13,12 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry.domain.audit.entries import audit_trail
 from registry.domain.claims import sets_field
 from registry.domain.deal import Deal
 from registry.domain.facts import HEADER, STAGE
 from registry.domain.fold import CLAIM_TYPES, DEALS, OrderedEvent
-from registry.domain.history import FoldedStream
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.record import resolve_record
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SharedList, SortedMap
@@ -27,7 +28,7 @@ from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.i18n import Message
 from tests.domain.builders import LogBuilder
-from tests.properties.strategies import logs
+from tests.properties.strategies import DAYS, logs
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -178,3 +179,19 @@ def test_stages_of_many_signals_in_any_order_are_those_of_the_fold(
             stage = next_stage(stage, signal, key[0], is_pledged=standing > 0)
         assert history.at(key) == stage
     assert history.last() == stage
+
+
+@quick
+@given(logs(max_events=20), st.integers(1, 7), st.sampled_from([None, *DAYS]))
+def test_pages_of_the_audit_trail_are_the_whole_trail(log: LogBuilder, limit: int, day: date | None) -> None:
+    point = AsOf(effective_on=day)
+    whole = {entry.effective.recorded.id: entry for entry in audit_trail(log.events, point, DEALS)}
+    found: list[UUID] = []
+    for after in range(0, len(log.events), limit):
+        listed = audit_trail(log.events, point, DEALS, after=after, limit=limit)
+        assert all(entry == whole[entry.effective.recorded.id] for entry in listed)
+        page = [e.id for e in log.events[after : after + limit]]
+        about = [e.id for e in log.events if whole[e.id].target_event in page]
+        assert {entry.effective.recorded.id for entry in listed} == {*page, *about}
+        found += page
+    assert found == list(whole)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change, diff
-from registry.domain.audit.steps import changes_by_step
+from registry.domain.audit.steps import changes_of, registration_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import CLAIM_TYPES, Rules
-from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     ClaimPreferred,
@@ -61,42 +63,74 @@ def change_of(recorded: Recorded) -> ChangeOf:
     return "source" if recorded.type in _CLAIM_TAGS else "world"
 
 
-def audit_trail(events: Sequence[Recorded], as_of: AsOf, rules: Rules[S]) -> list[AuditEntry]:
-    """Every event of a stream recorded by the as-of point, in the order of the log, with what it changed."""
+def audit_trail(
+    events: Sequence[Recorded],
+    as_of: AsOf,
+    rules: Rules[S],
+    *,
+    snapshot: StateAsOf[S] | None = None,
+    after: int = 0,
+    limit: int | None = None,
+) -> list[AuditEntry]:
+    """The events of a stream recorded by the as-of point, in the order of the log, each with what it changed.
+
+    Args:
+        events: The stream's events.
+        as_of: The point.
+        rules: The rules of the stream's kind.
+        snapshot: The stream as of the point, if the caller has it.
+        after: The log position after which a page of the trail begins.
+        limit: The number of events of the page; None for all. The corrections, voids and redactions that are about
+            events of the page are listed as well.
+    """
     if not events:
         return []
-    snapshot = state_as_of(events[0].slug, events, as_of, rules)
-    folded = dict(changes_by_step(snapshot))
-    bookkeeping = _bookkeeping_changes(events, as_of, rules)
-    unapplied = {effective.recorded.id: refusal for effective, refusal in snapshot.unapplied}
-    visible = {step.applied.id for step in snapshot.steps}
-    targets = target_events(events)
+    snapshot = snapshot or state_as_of(events[0].slug, events, as_of, rules)
+    recorded = snapshot.record.events
+    first = bisect_right(recorded, after, key=attrgetter("position"))
+    page = {event.id for event in (recorded[first:] if limit is None else recorded[first : first + limit])}
+    targets = target_events(recorded)
+    listed = [event for event in recorded if event.id in page or targets.get(event.id) in page]
+    bookkeeping = _bookkeeping_changes(recorded, listed, as_of, rules)
     superseded = _superseded(snapshot.effective_events)
     entries: list[AuditEntry] = []
-    for effective in snapshot.effective_events:
-        recorded = effective.recorded
+    for event in listed:
+        step = snapshot.step(event.id)
+        folded = changes_of(snapshot, step) if step is not None else []
+        if event.version == 1 and snapshot.is_known:
+            folded = registration_changes(snapshot)
         entries.append(
             AuditEntry(
-                effective=effective,
-                change_of=change_of(recorded),
-                changes=folded.get(recorded.id) or bookkeeping.get(recorded.id, []),
-                visible=recorded.type in BOOKKEEPING_TAGS or recorded.id in visible,
-                unapplied=unapplied.get(recorded.id),
-                target_event=targets.get(recorded.id),
-                superseded_by=superseded.get(recorded.id),
+                effective=snapshot.record.by_id[event.id],
+                change_of=change_of(event),
+                changes=folded or bookkeeping.get(event.id, []),
+                visible=event.type in BOOKKEEPING_TAGS or step is not None,
+                unapplied=snapshot.timeline.refusals.get(event.id) if step is not None else None,
+                target_event=targets.get(event.id),
+                superseded_by=superseded.get(event.id),
             )
         )
     return entries
 
 
-def _bookkeeping_changes(events: Sequence[Recorded], as_of: AsOf, rules: Rules[S]) -> dict[UUID, list[Change]]:
-    """What each bookkeeping event changed when it was recorded: the difference between the states before and after."""
+def _bookkeeping_changes(
+    events: Sequence[Recorded], listed: Sequence[Recorded], as_of: AsOf, rules: Rules[S]
+) -> dict[UUID, list[Change]]:
+    """What the listed bookkeeping events changed when they were recorded, but for the registration.
+
+    It is the difference between the states before and after.
+    """
+    wanted = [event for event in listed if event.version > 1 and event.type in BOOKKEEPING_TAGS]
+    if not wanted:
+        return {}
     changes: dict[UUID, list[Change]] = {}
-    stream: FoldedStream[S] = FoldedStream(events[0].slug, rules, (), as_of)
-    for recorded in events:
-        if not as_of.was_recorded(recorded):
+    first, ids = wanted[0].position, {event.id for event in wanted}
+    earlier = [event for event in events if event.position < first]
+    stream: FoldedStream[S] = FoldedStream(events[0].slug, rules, earlier, as_of)
+    for recorded in events[len(earlier) :]:
+        if recorded.position > wanted[-1].position:
             break
-        if recorded.version == 1 or recorded.type not in BOOKKEEPING_TAGS:
+        if recorded.id not in ids:
             stream.append(recorded)
             continue
         before, merged_into = _known_state(stream), stream.record.merged_into
@@ -109,7 +143,7 @@ def _bookkeeping_changes(events: Sequence[Recorded], as_of: AsOf, rules: Rules[S
 
 def _known_state(stream: FoldedStream[S]) -> S | None:
     registration = stream.record.registration
-    known = stream.timeline.steps or (registration is not None and stream.as_of.is_registered(registration))
+    known = stream.timeline.count(None) or (registration is not None and stream.as_of.is_registered(registration))
     return stream.state if known else None
 
 

@@ -19,9 +19,14 @@ def changes_by_step(snapshot: StateAsOf[S]) -> Iterator[tuple[UUID, list[Change]
     """Each event that a state is made of, the registration first, and what it changed."""
     if snapshot.state is None or snapshot.registration is None:
         return
-    yield snapshot.registration.recorded.id, diff(None, snapshot.base)
+    yield snapshot.registration.recorded.id, registration_changes(snapshot)
     for step in snapshot.steps:
         yield step.applied.id, changes_of(snapshot, step)
+
+
+def registration_changes(snapshot: StateAsOf[S]) -> list[Change]:
+    """The fields that the registration gave."""
+    return diff(None, snapshot.base)
 
 
 def changes_of(snapshot: StateAsOf[S], step: OrderedEvent) -> list[Change]:
