@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from registry.cli.client import Url, answer, client
+from registry.cli.client import Url, client
 from registry.cli.options import stderr
 from registry.cli.query import EffectiveOn, Position, PublishedOn, RecordedAt
 from registry.cli.texts import Text, rendered
@@ -40,19 +40,19 @@ def export(
     if to is None and sys.stdout.isatty() and what.rpartition(".")[2] not in TEXTS:
         stderr.print(f"registry: {rendered(Text('not_for_terminal', export=what))}", markup=False)
         raise typer.Exit(2)
-    given = {
-        "effective_on": effective_on,
-        "published_on": published_on,
-        "recorded_at": recorded_at,
-        "position": position,
-        "organization": organization,
-        "deal": deal,
-    }
-    parameters = {name: value for name, value in given.items() if value is not None}
-    with client(url) as service, service.stream("GET", f"/v1/export/{what}", params=parameters) as response:
-        if not response.is_success:
-            response.read()
-            answer(response)
+    with client(url) as service:
+        chunks = service.export(
+            what,
+            effective_on=effective_on,
+            published_on=published_on,
+            recorded_at=recorded_at,
+            position=position,
+            organization=organization,
+            deal=deal,
+        )
+        # The file is made once the service has answered.
+        first = next(chunks, b"")
         with contextlib.nullcontext(sys.stdout.buffer) if to is None else Path(to).open("wb") as file:
-            for chunk in response.iter_bytes():
+            file.write(first)
+            for chunk in chunks:
                 file.write(chunk)

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import httpx
 import msgspec
 from msgspec import Struct
 
-from registry.cli.client import answer
+from registry.client import ApiError, Client
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
 CHUNK_BYTES = 2**16
 
 PIECE_BYTES = 2 * 2**20
@@ -37,7 +35,7 @@ Lines = Callable[[], Iterator[Line]]
 Take = Callable[[Line, dict[str, Any]], None]
 
 
-def send(service: httpx.Client, lines: Lines, take: Take) -> None:
+def send(service: Client, lines: Lines, take: Take) -> None:
     """Record lines; `take` gets each line with its result. A line that fails for a moment is sent again."""
     failed = _send_once(service, lines, take)
     for seconds in RETRY_SECONDS:
@@ -53,20 +51,14 @@ def _only(lines: Lines, wanted: set[Line]) -> Lines:
     return lambda: (line for line in lines() if line in wanted)
 
 
-def _send_once(service: httpx.Client, lines: Lines, take: Take) -> set[Line]:
+def _send_once(service: Client, lines: Lines, take: Take) -> set[Line]:
     """Send lines and return those that failed by no fault of theirs. Results come in the order of the lines."""
     failed: set[Line] = set()
-    stream = service.stream("POST", "/v1/import", content=_chunks(lines()), headers=NDJSON, timeout=None)
-    with stream as response:
-        if not response.is_success:
-            response.read()
-            answer(response)
-        for line, text in zip(lines(), response.iter_lines(), strict=False):
-            result = msgspec.json.decode(text)
-            if result["status"] >= 500:
-                failed.add(line)
-            else:
-                take(line, result)
+    for line, result in zip(lines(), service.import_lines(_chunks(lines())), strict=False):
+        if result["status"] >= 500:
+            failed.add(line)
+        else:
+            take(line, result)
     return failed
 
 
@@ -81,25 +73,22 @@ def _chunks(lines: Iterable[Line]) -> Iterator[bytes]:
     yield b"\n".join([*parts, b""])
 
 
-def try_out(service: httpx.Client, lines: Lines, take: Take) -> None:
+def try_out(service: Client, lines: Lines, take: Take) -> None:
     """Preview lines in pieces, each with all lines of its deals; `take` gets each line with its result.
 
     A piece that is refused gives one result with the status and the detail of the line that is the reason.
     """
     for piece in _pieces(lines()):
         body = b"\n".join(line.content for line in piece)
-        response = service.post("/v1/import", params={"dry_run": "true"}, content=body, headers=NDJSON, timeout=600)
-        if response.is_success:
-            for line, text in zip(piece, response.content.splitlines(), strict=True):
-                take(line, msgspec.json.decode(text))
-            continue
-        if not response.headers.get("content-type", "").startswith("application/problem+json"):
-            answer(response)
-        problem = response.json()
-        if not problem.get("line") and not problem.get("errors"):
-            answer(response)
-        number = problem.get("line") or int(problem["errors"][0]["pointer"].split("/")[1]) + 1
-        take(piece[number - 1], problem)
+        try:
+            for line, result in zip(piece, service.import_atomically(body, dry_run=True), strict=True):
+                take(line, result)
+        except ApiError as error:
+            problem = error.problem
+            if not problem.line and not problem.errors:
+                raise
+            number = problem.line or int(problem.errors[0].pointer.split("/")[1]) + 1
+            take(piece[number - 1], msgspec.json.decode(error.content))
 
 
 def _pieces(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -13,7 +13,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import typer
 from msgspec import Struct, field
@@ -25,6 +24,7 @@ from registry.cli.import_registry import HttpRegistry
 from registry.cli.import_sending import Line, send, try_out
 from registry.cli.options import progress_bar, stderr
 from registry.cli.texts import Text, rendered
+from registry.client import Client
 from registry.i18n import Message
 from registry.imports import announcements, describe, mapping, template, workbook
 from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
@@ -158,7 +158,7 @@ def _announcements(
 
 
 def _plan(
-    service: httpx.Client, sheets: Sequence[Sheet], files: Sequence[Path], options: ImportOptions, outcome: Outcome
+    service: Client, sheets: Sequence[Sheet], files: Sequence[Path], options: ImportOptions, outcome: Outcome
 ) -> tuple[Plan, dict[str, int]]:
     assert options.mapping is not None
     read = mapping.parse(_existing(options.mapping).read_text("utf-8"), options.mapping.name)
@@ -220,9 +220,7 @@ def _print_notes(plan: Plan) -> None:
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
-def _record(
-    service: httpx.Client, lines: Callable[[], Iterator[Line]], options: ImportOptions, outcome: Outcome
-) -> None:
+def _record(service: Client, lines: Callable[[], Iterator[Line]], options: ImportOptions, outcome: Outcome) -> None:
     if options.strict and outcome.errors:
         return
 

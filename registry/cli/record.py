@@ -12,11 +12,10 @@ import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from registry.cli.client import EXIT_CODE_BY_STATUS, Url, answer, client
+from registry.cli.client import EXIT_CODE_BY_STATUS, Url, client
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
 CHUNK_BYTES = 2**16
 COLUMNS = (
     TextColumn("{task.description}"),
@@ -45,11 +44,7 @@ def record(
     with _opened(file) as source:
         body = b"\n".join(_announcements(source.read(), deal))
     with client(url) as service:
-        parameters = {"atomic": "true", **({"dry_run": "true"} if dry_run else {})}
-        response = service.post("/v1/import", params=parameters, content=body, headers=NDJSON)
-        if not response.is_success:
-            answer(response)
-    results = [msgspec.json.decode(line) for line in response.text.splitlines()]
+        results = service.import_atomically(body, dry_run=dry_run)
     for result in results:
         for flag in result.pop("flags", ()):
             text = Text("line", line=result["line"], problem=flag["detail"])
@@ -98,18 +93,12 @@ def import_(
                 yield chunk
                 progress.advance(task, len(chunk))
 
-        stream = service.stream("POST", "/v1/import", content=chunks(), headers=NDJSON, timeout=None)
-        with stream as response:
-            if not response.is_success:
-                response.read()
-                answer(response)
-            for line in response.iter_lines():
-                result = msgspec.json.decode(line)
-                counted[result["status"]] += 1
-                if result["status"] >= 400:
-                    about = result.get("deal") or result.get("organization") or ""
-                    text = Text("line", line=result["line"], problem=f"{about} {result['detail']}")
-                    progress.print(rendered(text), markup=False)
+        for result in service.import_lines(chunks()):
+            counted[result["status"]] += 1
+            if result["status"] >= 400:
+                about = result.get("deal") or result.get("organization") or ""
+                text = Text("line", line=result["line"], problem=f"{about} {result['detail']}")
+                progress.print(rendered(text), markup=False)
     refused = {status: count for status, count in counted.items() if status >= 400}
     row = {"recorded": counted[201], "already recorded": counted[200], "refused": sum(refused.values())}
     show([row], as_json=as_json)

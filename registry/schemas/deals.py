@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -97,8 +97,15 @@ class IncomingRelation(ResponseModel, frozen=True, kw_only=True):
     source: UUID
 
 
+if TYPE_CHECKING:
+    # A type checker sees the fields that `response_to` adds as those of the state.
+    class _DealFields(Deal, ResponseModel, frozen=True, kw_only=True): ...
+else:
+    _DealFields = ResponseModel
+
+
 @response_to(Deal)
-class DealFields(ResponseModel, frozen=True, kw_only=True):
+class DealFields(_DealFields, frozen=True, kw_only=True):
     """The fields of a deal: each that `domain/deal.py` has, in depth."""
 
     deal: str

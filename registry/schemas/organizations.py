@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
@@ -13,9 +14,15 @@ from registry.schemas.derive import response_to
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import LocalizedResponse, convert
 
+if TYPE_CHECKING:
+    # A type checker sees the fields that `response_to` adds as those of the state.
+    class _OrganizationFields(Organization, ResponseModel, frozen=True, kw_only=True): ...
+else:
+    _OrganizationFields = ResponseModel
+
 
 @response_to(Organization)
-class OrganizationFields(ResponseModel, frozen=True, kw_only=True):
+class OrganizationFields(_OrganizationFields, frozen=True, kw_only=True):
     """The fields of an organization: each that `domain/organization.py` has."""
 
     organization: str

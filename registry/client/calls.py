@@ -1,0 +1,348 @@
+"""The requests, each described once: what is sent, whether it may be sent twice, and what the answer is.
+
+Each function has the name of the client's method and makes a `Call`. tests/clients compares them with the OpenAPI
+document: every operation, and every parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar, Unpack
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct, field
+
+from registry import schemas
+from registry.client.decoding import decode
+from registry.client.parameters import (
+    AsOf,
+    Comparison,
+    ComparisonFilters,
+    DealFilters,
+    EventFilters,
+    Instant,
+    ListFilters,
+    query,
+)
+from registry.events.types import Announcement, OrganizationAnnouncement
+from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
+
+T = TypeVar("T")
+
+# Seconds that a request about many deals may take.
+SLOW = 600.0
+
+JSON = {"Content-Type": "application/json"}
+
+# An announcement as a struct, or as the JSON object that the API takes.
+Announced: TypeAlias = Announcement | OrganizationAnnouncement | dict[str, Any]
+
+
+class Call(Struct, Generic[T], frozen=True, kw_only=True):
+    """A request and how to read its answer.
+
+    `repeatable`: sending it twice does what sending it once does. `timeout`: seconds to wait for a byte of the answer,
+    where the client's own timeout is too short.
+    """
+
+    path: str
+    read: Callable[[bytes], T]
+    method: str = "GET"
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    repeatable: bool = True
+    timeout: float | None = None
+
+
+def _answer(of: type[T], path: str, /, **given: Any) -> Call[T]:
+    return Call(path=path, query=query(given), read=lambda content: decode(content, of))
+
+
+def _bytes(path: str, **given: Any) -> Call[bytes]:
+    return Call(path=path, query=query(given), read=bytes)
+
+
+def _text(path: str, **given: Any) -> Call[str]:
+    return Call(path=path, query=query(given), read=bytes.decode, headers={"Accept": "text/plain"})
+
+
+def json(path: str, **given: Any) -> Call[Any]:
+    """The JSON of any GET request, not converted."""
+    return Call(path=path, query=query(given), read=msgspec.json.decode)
+
+
+def as_json(call: Call[Any]) -> Call[Any]:
+    """The same request, with the JSON of its answer."""
+    return msgspec.structs.replace(call, read=msgspec.json.decode)
+
+
+# --- deals ------------------------------------------------------------------------------------------------------------
+
+
+def deal(deal: str, *, expand: str | None = None, **as_of: Unpack[AsOf]) -> Call[schemas.DealResponse]:
+    """A deal's state; a deal that was merged into another one is that one."""
+    return _answer(schemas.DealResponse, f"/v1/deals/{_part(deal)}", expand=expand, **as_of)
+
+
+def certificate(deal: str, **as_of: Unpack[AsOf]) -> Call[bytes]:
+    """A deal's state with everything that proves it: `verify` checks it offline."""
+    return _bytes(f"/v1/deals/{_part(deal)}", certificate=True, **as_of)
+
+
+def deal_history(deal: str, **as_of: Unpack[AsOf]) -> Call[schemas.DealHistory]:
+    """Each event of a deal, with what it changed."""
+    return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", **as_of)
+
+
+def provenance(deal: str, **as_of: Unpack[AsOf]) -> Call[schemas.Provenance]:
+    """The event and the source of every field of a deal."""
+    return _answer(schemas.Provenance, f"/v1/deals/{_part(deal)}/blame", **as_of)
+
+
+def timemap(deal: str) -> Call[schemas.Timemap]:
+    """Each moment at which the answer about a deal changed."""
+    made = _answer(schemas.Timemap, f"/v1/deals/{_part(deal)}/timemap")
+    return msgspec.structs.replace(made, headers={"Accept": "application/json"})
+
+
+def compare_deal(deal: str, **points: Unpack[Comparison]) -> Call[schemas.DealComparison]:
+    """What changed in a deal between two points in time, and why."""
+    return _answer(schemas.DealComparison, f"/v1/deals/{_part(deal)}/compare", **points)
+
+
+def record(
+    deal: str,
+    announcements: Announced | Sequence[Announced],
+    *,
+    idempotency_key: str | None = None,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+    dry_run: bool = False,
+) -> Call[schemas.AppendResponse]:
+    """Record one announcement about a deal, or several: all or none.
+
+    Args:
+        deal: The deal's slug.
+        announcements: What is announced.
+        idempotency_key: Names the request, so that it is recorded once however often it is sent; made if left out.
+        if_match: The ETag of the version that this builds on.
+        if_none_match: `*`: the deal must be new.
+        dry_run: Return what would change, and record nothing.
+    """
+    path = f"/v1/deals/{_part(deal)}/events"
+    return _post(path, announcements, idempotency_key, if_match, if_none_match, dry_run=dry_run)
+
+
+# --- the portfolio ----------------------------------------------------------------------------------------------------
+
+
+def deals(
+    *, cursor: str | None = None, limit: int | None = None, facets: bool | None = None, **filters: Unpack[ListFilters]
+) -> Call[schemas.DealPage]:
+    """A page of the list of deals; `every_deal` reads all pages."""
+    return _answer(schemas.DealPage, "/v1/deals", cursor=cursor, limit=limit, facets=facets, **filters)
+
+
+def totals(
+    *,
+    group_by: str | None = None,
+    roll_up: str | None = None,
+    currency: str | None = None,
+    rates_of: str | None = None,
+    explain: bool | None = None,
+    lines: int | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+    **filters: Unpack[DealFilters],
+) -> Call[schemas.TotalsResponse]:
+    """Lower and upper bounds of the amounts, what counted and what did not, with a page of the groups."""
+    given = {"group_by": group_by, "roll_up": roll_up, "currency": currency, "rates_of": rates_of, "cursor": cursor}
+    return _answer(schemas.TotalsResponse, "/v1/totals", **given, explain=explain, lines=lines, limit=limit, **filters)
+
+
+def compare(
+    *, cursor: str | None = None, limit: int | None = None, **points: Unpack[ComparisonFilters]
+) -> Call[schemas.PortfolioComparison]:
+    """A page of what changed in all deals between two points in time."""
+    return _answer(schemas.PortfolioComparison, "/v1/compare", cursor=cursor, limit=limit, **points)
+
+
+def rates(
+    *,
+    day: Any = None,
+    source: str | None = None,
+    currency: str | None = None,
+    recorded_at: Instant = None,
+    position: int | None = None,
+) -> Call[schemas.RatesResponse]:
+    """The exchange rates of a day."""
+    given = {"day": day, "source": source, "currency": currency, "recorded_at": recorded_at, "position": position}
+    return _answer(schemas.RatesResponse, "/v1/rates", **given)
+
+
+# --- organizations ----------------------------------------------------------------------------------------------------
+
+
+def organization(organization: str, **as_of: Unpack[AsOf]) -> Call[schemas.OrganizationResponse]:
+    """An organization's names, identifiers, parents and deals."""
+    return _answer(schemas.OrganizationResponse, f"/v1/organizations/{_part(organization)}", **as_of)
+
+
+def organization_history(organization: str, **as_of: Unpack[AsOf]) -> Call[schemas.OrganizationHistory]:
+    """Each event of an organization, with what it changed."""
+    return _answer(schemas.OrganizationHistory, f"/v1/organizations/{_part(organization)}/events", **as_of)
+
+
+def similar_organizations(organization: str) -> Call[schemas.SimilarOrganizations]:
+    """Organizations that may be the same."""
+    return _answer(schemas.SimilarOrganizations, f"/v1/organizations/{_part(organization)}/similar")
+
+
+def organizations(
+    *, q: str | None = None, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOf]
+) -> Call[schemas.OrganizationPage]:
+    """A page of the list of organizations; `every_organization` reads all pages."""
+    return _answer(schemas.OrganizationPage, "/v1/organizations", q=q, cursor=cursor, limit=limit, **as_of)
+
+
+def record_organization(
+    organization: str,
+    announcements: Announced | Sequence[Announced],
+    *,
+    idempotency_key: str | None = None,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+    dry_run: bool = False,
+) -> Call[schemas.AppendResponse]:
+    """Record one announcement about an organization, or several: all or none. The parameters are those of `record`."""
+    path = f"/v1/organizations/{_part(organization)}/events"
+    return _post(path, announcements, idempotency_key, if_match, if_none_match, dry_run=dry_run)
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def events(
+    *, after: int | None = None, limit: int | None = None, **filters: Unpack[EventFilters]
+) -> Call[schemas.EventPage]:
+    """Events after a position; `every_event` reads all pages, `follow` waits for new ones."""
+    return _answer(schemas.EventPage, "/v1/events", after=after, limit=limit, **filters)
+
+
+def event(id: str) -> Call[schemas.EventResponse]:
+    """One event, how it reads now, and what corrected it."""
+    return _answer(schemas.EventResponse, f"/v1/events/{_part(id)}")
+
+
+def import_atomically(lines: bytes, *, dry_run: bool = False) -> Call[list[Any]]:
+    """Record all announcements of NDJSON, or none. Returns the result of each line.
+
+    It may be sent twice only if each line has an `id`, so it is not sent again after a lost connection.
+    """
+    return Call(
+        method="POST",
+        path="/v1/import",
+        query=query({"dry_run": True} if dry_run else {"atomic": True}),
+        headers={"Content-Type": "application/x-ndjson"},
+        body=lines,
+        read=lambda content: [msgspec.json.decode(line) for line in content.splitlines()],
+        repeatable=dry_run,
+        timeout=SLOW,
+    )
+
+
+def lookup(asked: LookupRequest) -> Call[ImportLookup]:
+    """Which of some announcements are recorded, and which deals have some identifiers."""
+    return Call(
+        method="POST",
+        path="/v1/import/lookup",
+        headers=JSON,
+        body=msgspec.json.encode(asked),
+        read=lambda content: decode(content, ImportLookup),
+        timeout=SLOW,
+    )
+
+
+def identifiers(scheme: str, *, after: str | None = None, limit: int | None = None) -> Call[SchemeIdentifiers]:
+    """A page of the identifiers of a scheme, each with its deal."""
+    return _answer(SchemeIdentifiers, "/v1/import/identifiers", scheme=scheme, after=after, limit=limit)
+
+
+def extract(article: dict[str, Any]) -> Call[Any]:
+    """Propose announcements from the text of an article; nothing is recorded."""
+    return Call(
+        method="POST", path="/v1/extract", headers=JSON, body=msgspec.json.encode(article), read=msgspec.json.decode
+    )
+
+
+def checkpoint() -> Call[str]:
+    """The signed tree head (C2SP tlog-checkpoint)."""
+    return _text("/v1/log/checkpoint")
+
+
+def heads() -> Call[str]:
+    """The signed statement of the last event of every deal and organization."""
+    return _text("/v1/log/heads")
+
+
+def keys() -> Call[list[str]]:
+    """The log's public keys. Get them once over a channel that you trust, and keep them."""
+    return Call(path="/v1/log/keys", read=lambda content: content.decode().split())
+
+
+def inclusion(position: int, *, size: int | None = None) -> Call[bytes]:
+    """The proof that an event stands at its position: `verify` checks it offline."""
+    return _bytes("/v1/log/proof/inclusion", position=position, size=size)
+
+
+def consistency(start: int, end: int | None = None) -> Call[str]:
+    """The proof that the log only grew between two sizes, as a C2SP add-checkpoint body."""
+    given = {"from": str(start)} | ({} if end is None else {"to": str(end)})
+    return msgspec.structs.replace(_text("/v1/log/proof/consistency"), query=given)
+
+
+def tile(tile: str) -> Call[bytes]:
+    """A tile, or a bundle of entries (C2SP tlog-tiles), such as `0/000` or `entries/000.p/5`."""
+    return _bytes(f"/log/tile/{quote(tile)}")
+
+
+# --- the service ------------------------------------------------------------------------------------------------------
+
+
+def live() -> Call[schemas.Live]:
+    """Whether the service runs."""
+    return _answer(schemas.Live, "/health/live")
+
+
+def ready() -> Call[schemas.Readiness]:
+    """Whether the service can answer, and which part cannot."""
+    return _answer(schemas.Readiness, "/health/ready")
+
+
+def _part(name: str) -> str:
+    """A segment of a path."""
+    return quote(name, safe="")
+
+
+def _post(
+    path: str,
+    announcements: Announced | Sequence[Announced],
+    idempotency_key: str | None,
+    if_match: str | None,
+    if_none_match: str | None,
+    *,
+    dry_run: bool,
+) -> Call[schemas.AppendResponse]:
+    conditions = {"If-Match": if_match, "If-None-Match": if_none_match}
+    headers = {name: value for name, value in conditions.items() if value is not None}
+    return Call(
+        method="POST",
+        path=path,
+        query=query({"dry_run": True} if dry_run else {}),
+        headers={**JSON, "Idempotency-Key": idempotency_key or str(uuid4()), **headers},
+        body=msgspec.json.encode(announcements),
+        read=lambda content: decode(content, schemas.AppendResponse),
+    )

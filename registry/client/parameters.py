@@ -1,0 +1,113 @@
+"""Query parameters that several requests share, with the names that the OpenAPI document gives them.
+
+A value is a date, an instant, a number, a bool or the text that the API takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, TypeAlias, TypedDict
+
+Date: TypeAlias = date | str | None
+Instant: TypeAlias = datetime | str | None
+
+
+class AsOf(TypedDict, total=False):
+    """A point on the three time axes: each means "no later than"."""
+
+    effective_on: Date
+    published_on: Date
+    recorded_at: Instant
+    position: int | None
+
+
+class Comparison(TypedDict, total=False):
+    """Two points in time."""
+
+    from_effective_on: Date
+    from_published_on: Date
+    from_recorded_at: Instant
+    from_position: int | None
+    to_effective_on: Date
+    to_published_on: Date
+    to_recorded_at: Instant
+    to_position: int | None
+
+
+class Filters(TypedDict, total=False):
+    """Conditions that all deals of a question meet."""
+
+    organization: str | None
+    role: str | None
+    region: str | None
+    sector: str | None
+    stage: str | None
+    commitment: str | None
+    kind: str | None
+    classification: str | None
+    identifier: str | None
+    amount_min: str | None
+    amount_max: str | None
+    updated_since: Date | Instant
+
+
+class TextFilters(Filters, total=False):
+    """The same, with a currency of a pledge and a text of the title."""
+
+    currency: str | None
+    q: str | None
+
+
+class DealFilters(AsOf, Filters, total=False):
+    """Conditions of deals at a point in time."""
+
+
+class ListFilters(AsOf, TextFilters, total=False):
+    """Conditions and the order of the list of deals at a point in time."""
+
+    sort: str | None
+
+
+class ComparisonFilters(Comparison, TextFilters, total=False):
+    """Conditions of deals at either of two points in time."""
+
+
+class EventFilters(TypedDict, total=False):
+    """Conditions that all events of a list meet."""
+
+    type: str | None
+    deal: str | None
+    organization: str | None
+    source: str | None
+
+
+class ExportFilters(AsOf, TextFilters, total=False):
+    """Conditions of an export: those of the list of deals, or those of the list of events."""
+
+    type: str | None
+    deal: str | None
+    source: str | None
+    after: int | None
+
+
+def query(given: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as text. What is None is left out; `from_position` is the parameter `from.position`."""
+    return {_name(name): _text(value) for name, value in given.items() if value is not None}
+
+
+def _name(name: str) -> str:
+    for end in ("from_", "to_"):
+        if name.startswith(end):
+            return f"{end[:-1]}.{name.removeprefix(end)}"
+    return name
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case date():
+            return value.isoformat()
+        case _:
+            return str(value)
