@@ -17,8 +17,8 @@ from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
 from registry.projections.columnar.selection import Point, run
 
-# 24 digits of an amount in millionths, 2 of the minor unit and 12 of a rate: below 2^127.
-MAX_RATE = 10**12
+# 24 digits of an amount in millionths, 3 of twice the minor unit and 11 of a rate: the sum is below 2^127.
+MAX_RATE = 10**11
 
 CREATE_RATES = """
 CREATE TABLE IF NOT EXISTS {rates} (
@@ -66,11 +66,12 @@ class Conversion(Struct, frozen=True):
     def converted(self, amount: str) -> str:
         """An amount in millionths of the target currency, rounded half to even to its minor unit."""
         units = 100 if has_minor_unit(self.target) else 1
-        product = f"({amount} * 1000000)::HUGEINT * r.multiplier * {units}"
-        divisor = "(r.divisor::HUGEINT * 1000000)"
-        quotient, rest = f"({product}) // {divisor}", f"({product}) % {divisor}"
-        up = f"({rest}) * 2 > {divisor} OR ({rest}) * 2 = {divisor} AND ({quotient}) % 2 = 1"
-        return f"(({quotient}) + CASE WHEN {up} THEN 1 ELSE 0 END) * {1_000_000 // units}"
+        # One division, because DuckDB divides 128 bits slowly: half up, and back where an odd result was a tie.
+        divisor = "(r.divisor::HUGEINT * 2000000)"
+        dividend = f"(({amount} * 1000000)::HUGEINT * r.multiplier * {2 * units} + r.divisor::HUGEINT * 1000000)"
+        rounded = f"({dividend} // {divisor})"
+        tie = f"{rounded} * {divisor} = {dividend} AND {rounded} & 1 = 1"
+        return f"({rounded} - CASE WHEN {tie} THEN 1 ELSE 0 END) * {1_000_000 // units}"
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -79,11 +80,31 @@ class Conversion(Struct, frozen=True):
 
 
 def prepare(
-    cursor: DuckDBPyConnection, point: Point, target: Currency, rates: Rates, rates_of: date | None, last_day: date
+    cursor: DuckDBPyConnection,
+    point: Point,
+    target: Currency,
+    rates: Rates,
+    rates_of: date | None,
+    last_day: date,
+    *,
+    all_days: bool = False,
 ) -> Conversion:
-    """Put the rates that a question needs into a table in memory, where they are not in it yet."""
+    """Put the rates that a question needs into a table in memory, where they are not in it yet.
+
+    They are put there before the question's own transaction reads the table: it would not see them afterwards.
+
+    Args:
+        cursor: The copy.
+        point: The point of the question.
+        target: The currency to convert to.
+        rates: The exchange rates.
+        rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
+        last_day: The last day whose rate may be used.
+        all_days: Whether the question is about all effective dates, as known at the point.
+    """
     conversion = Conversion(target, f"memory_rates.rates_{target}_{rates.imports}", rates_of, last_day)
-    names = {"rates": conversion.table, "day": conversion.day, "p": point.at("p")}
+    at = point.is_known("p") if all_days else point.at("p")
+    names = {"rates": conversion.table, "day": conversion.day, "p": at}
     with _filling, cursor.cursor() as own:
         own.execute(CREATE_RATES.format(**names))
         missing = run(own, SELECT_MISSING.format(**names), {**point.parameters, **conversion.parameters})

@@ -39,10 +39,11 @@ class Point(Struct, frozen=True):
 
     def at(self, table: str) -> str:
         """The condition that a row of a fact table holds at the point."""
-        return (
-            f"{table}.effective_from <= $day AND {table}.effective_to > $day"
-            f" AND {table}.{self.axis}_from <= $known AND {table}.{self.axis}_to > $known"
-        )
+        return f"{table}.effective_from <= $day AND {table}.effective_to > $day AND {self.is_known(table)}"
+
+    def is_known(self, table: str) -> str:
+        """The condition that a row of a fact table is known at the point, for any effective date."""
+        return f"{table}.{self.axis}_from <= $known AND {table}.{self.axis}_to > $known"
 
     def was_known(self, event: str) -> str:
         """The condition that an event was known at the point."""

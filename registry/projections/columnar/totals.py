@@ -176,9 +176,7 @@ class Scan(Struct, frozen=True):
         if conversion is None:
             low, high, currency, no_rate = _LOW, _HIGH, "p.currency", ""
         else:
-            same = "p.currency = $target"
-            low = f"CASE WHEN {same} THEN ({_LOW} * 1000000)::HUGEINT ELSE {conversion.converted(_LOW)} END"
-            high = f"CASE WHEN {same} THEN ({_HIGH} * 1000000)::HUGEINT ELSE {conversion.converted(_HIGH)} END"
+            low, high = amounts(conversion)
             currency = "CASE WHEN p.currency IS NOT NULL THEN $target END"
             no_rate = f"""
                 WHEN p.currency <> $target AND r.available IS NULL THEN error('no rate was looked up')
@@ -209,6 +207,16 @@ class Scan(Struct, frozen=True):
         return source
 
 
+def amounts(conversion: Conversion) -> tuple[str, str]:
+    """The bounds of a row `p` of `pledge_facts`, in millionths of the currency that it is converted to."""
+    low, high = conversion.converted(_LOW), conversion.converted(_HIGH)
+    stated = "CASE WHEN p.currency = $target THEN ({} * 1000000)::HUGEINT"
+    return (
+        f"{stated.format(_LOW)} ELSE {low} END",
+        f"{stated.format(_HIGH)} WHEN {_HIGH} = {_LOW} THEN {low} ELSE {high} END",
+    )
+
+
 def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tuple[str, str]:
     """A dimension: the list of a pledge's values, and the join that it needs. An unknown value is NULL."""
     table = f"k{number}"
@@ -231,7 +239,8 @@ def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tupl
         case "organization":
             values = (
                 f"SELECT s.deal, list(DISTINCT s.organization) AS keys FROM party_facts AS s WHERE {point.at('s')}"
-                " AND s.role = 'investor' AND s.left_on IS NULL GROUP BY s.deal"
+                " AND s.role = 'investor' AND s.left_on IS NULL AND s.deal IN (SELECT o.deal FROM pledge_facts AS o"
+                f" WHERE {point.at('o')} AND len(o.organizations) = 0) GROUP BY s.deal"
             )
             keys = f"CASE WHEN len(p.organizations) > 0 THEN p.organizations ELSE {table}.keys END"
             if query.roll_up:

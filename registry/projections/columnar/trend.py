@@ -16,22 +16,34 @@ from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.selection import Point, Selection, run
-from registry.projections.columnar.totals import Scan, examine
+from registry.projections.columnar.totals import Scan, amounts, examine
 
-# The tiers of `domain/totals/tiers.py`.
-_KEYS = """
-p.commitment IS DISTINCT FROM 'intention' AS committed,
-p.status = 'confirmed' OR coalesce(p.commitment IN ('binding', 'budget'), false) AS confirmed,
-k.stage AS stage,
+# Every version of a pledge with its bounds in millionths of the currency. The amount of a version applies from its
+# first day at the latest, so its rate is the same on all days.
+_VERSIONS = """
+CREATE OR REPLACE TEMP TABLE versions AS
+SELECT p.deal, p.effective_from, p.effective_to,
+       p.commitment IS DISTINCT FROM 'intention' AS committed,
+       p.status = 'confirmed' OR coalesce(p.commitment IN ('binding', 'budget'), false) AS confirmed,
+       {low} AS low,
+       {high} AS high
+  FROM pledge_facts AS p {join}
+ WHERE p.{axis}_from <= $known AND p.{axis}_to > $known AND p.effective_from <= $day
+   AND p.status <> 'withdrawn' AND p.amount_basis IS DISTINCT FROM 'annual'
+   AND p.currency IS NOT NULL AND coalesce(p.value, p.low, p.high) IS NOT NULL
+   AND (p.currency = $target OR r.multiplier IS NOT NULL)
 """
 
+# The tiers of `domain/totals/tiers.py`.
 _ADD_UP = """
-SELECT sum(high), sum(low), sum(low) FILTER (committed),
-       sum(low) FILTER (committed AND (confirmed OR coalesce(stage IN ('construction', 'operating'), false))),
-       sum(low) FILTER (committed AND stage IN ('construction', 'operating')),
-       sum(low) FILTER (committed AND stage = 'operating')
-  FROM pledges
- WHERE rule IN ('counted', 'additional') AND basis = 'once'
+SELECT sum(p.high), sum(p.low), sum(p.low) FILTER (p.committed),
+       sum(p.low) FILTER (p.committed AND (p.confirmed OR coalesce(s.stage IN ('construction', 'operating'), false))),
+       sum(p.low) FILTER (p.committed AND s.stage IN ('construction', 'operating')),
+       sum(p.low) FILTER (p.committed AND s.stage = 'operating')
+  FROM versions AS p
+       LEFT JOIN stage_facts AS s ON s.deal = p.deal AND {s}
+ WHERE p.effective_from <= $day AND p.effective_to > $day
+   AND (s.stage IS NULL OR s.stage NOT IN ('cancelled', 'withdrawn')) {others}
 """
 
 # The selected deals whose amounts or stage changed on the day, the largest first.
@@ -74,12 +86,13 @@ def amounts_over_time(
         days: The days.
     """
     query = TotalsQuery(currency=currency, lines=0, merged=merged)
-    points = [replace(point, day=day) for day in days]
-    # All rates first: a transaction does not see rates that are added after it has read the first of them.
-    conversions = [prepare(cursor, point, currency, rates, None, point.day) for point in points]
+    conversion = prepare(cursor, point, currency, rates, None, point.day, all_days=True)
+    low, high = amounts(conversion)
+    versions = _VERSIONS.format(low=low, high=high, join=conversion.join, axis=point.axis)
+    run(cursor, versions, {**point.parameters, **conversion.parameters})
     return [
-        _on_day(cursor, point, selection, replace(query, effective_on=point.day), rates, weight, conversion)
-        for point, conversion in zip(points, conversions, strict=True)
+        _on_day(cursor, replace(point, day=day), selection, replace(query, effective_on=day), rates, weight, conversion)
+        for day in days
     ]
 
 
@@ -94,8 +107,7 @@ def _on_day(
 ) -> TierAmounts:
     examined, chosen, others = examine(cursor, point, selection, query, conversion)
     scan = Scan(point, selection, query, conversion, examined)
-    join = f"LEFT JOIN stage_facts AS k ON k.deal = p.deal AND {point.at('k')}"
-    ((high, *lows),) = run(cursor, scan.pledges(_KEYS, join) + _ADD_UP, scan.parameters)
+    ((high, *lows),) = run(cursor, _ADD_UP.format(s=point.at("s"), others=scan.others), scan.parameters)
     tiers = dict(zip(TIERS, map(_units, lows), strict=True))
     upper = _units(high)
     for tier in TIERS:
