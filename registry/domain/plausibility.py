@@ -327,14 +327,14 @@ def _power_per_gpu(deal: Deal) -> Iterator[Flag]:
 
 def _duplicates(applied: AppliedEvent, context: FlagContext) -> Iterator[Flag]:
     """Flag an event that repeats the content of an earlier one and cites the same source, under another id."""
-    kind = type(applied.event)
-    same_type = [e for e in context.earlier if type(e.event) is kind and e.id != applied.id]
-    if not same_type:
-        return
+    event, kind = applied.event, type(applied.event)
     sources = {key for source in applied.sources if (key := _source_key(source))}
-    for other in same_type:
-        common = sources & {_source_key(source) for source in other.sources}
-        if common and _content(other.event) == _content(applied.event):
+    if not sources:
+        return
+    for other in context.earlier:
+        if type(other.event) is not kind or not _has_same_content(event, other.event) or other.id == applied.id:
+            continue
+        if common := sources & {_source_key(source) for source in other.sources}:
             yield _flag(
                 FlagText("recorded-twice"),
                 "",
@@ -348,11 +348,11 @@ def _source_key(source: Source) -> str:
     return source.url or source.locator or source.title or ""
 
 
-def _content(event: Event) -> object:
-    """What an announcement states, without the pledge id, which the client chooses."""
-    if isinstance(event, PledgeAnnounced):
-        return (event.amount, event.amount_basis, event.by) if event.amount else event
-    return event
+def _has_same_content(one: Event, other: Event) -> bool:
+    """Whether two announcements of a type state the same, but for the pledge id, which the client chooses."""
+    if isinstance(one, PledgeAnnounced) and isinstance(other, PledgeAnnounced) and one.amount:
+        return one.amount == other.amount and (one.amount_basis, one.by) == (other.amount_basis, other.by)
+    return one == other
 
 
 def _published_before_pledge(
