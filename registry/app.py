@@ -16,6 +16,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct, field
 
 from registry import api, web
+from registry.api.metrics import Parts, ServiceGauges
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.probe import Probe
@@ -66,6 +67,8 @@ class Services(Struct):
     metrics: Metrics
     readiness: Probe[dict[str, Any]]
     log_head: Probe[Head]
+    gauges: ServiceGauges
+    parts: Parts
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end_streams(self) -> None:
@@ -92,6 +95,8 @@ DEPENDENCIES = {
     "metrics": "metrics",
     "readiness": "readiness",
     "log_head": "log_head",
+    "gauges": "gauges",
+    "parts": "parts",
     "stopping": "stopping",
 }
 
@@ -200,6 +205,15 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             metrics=metrics,
             readiness=await stack.enter_async_context(Probe()),
             log_head=await stack.enter_async_context(Probe()),
+            gauges=ServiceGauges(metrics.registry),
+            parts=Parts(
+                recorder,
+                streams,
+                evidence,
+                feed,
+                webhooks,
+                {"reads": pool, "recorder": recorder_pool, "evidence": evidence_pool},
+            ),
         )
 
 
@@ -213,7 +227,12 @@ def create_app(settings: Settings) -> Litestar:
         async with open_services(settings, metrics) as services:
             app.state.services = services
             recorder = services.recorder
-            recorder.commit_listeners.append(lambda _: metrics.group.observe(recorder.last_batch_size))
+
+            def observe(_: Head) -> None:
+                metrics.group.observe(recorder.last_batch_size)
+                metrics.batch_seconds.observe(recorder.last_batch_seconds)
+
+            recorder.commit_listeners.append(observe)
             compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
             yield
             await compiling

@@ -97,6 +97,11 @@ CREATE TABLE verifications (
 )
 """
 
+# The oldest version of the schema whose services work on this one (docs/upgrading.md). `registry migrate` sets it.
+CREATE_SCHEMA_SUPPORT = "CREATE TABLE schema_support (compatible_since text NOT NULL)"
+
+SET_SCHEMA_SUPPORT = "INSERT INTO schema_support (compatible_since) VALUES ('0001')"
+
 # A log that ended before an event which a service had acknowledged or read (`seen`), or before a checkpoint that it had
 # signed (`signed`). While one is not decided, no event can be appended. Only the owner can decide one (`registry log
 # accept`).
@@ -932,6 +937,8 @@ STATEMENTS = (
     CREATE_CHECKPOINTS,
     CREATE_SIGNING_KEYS,
     CREATE_VERIFICATIONS,
+    CREATE_SCHEMA_SUPPORT,
+    SET_SCHEMA_SUPPORT,
     CREATE_LOG_INCIDENTS,
     CREATE_REFUSE_APPEND,
     PROTECT_REWOUND_LOG,

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from registry import schemas
 from registry.api.guards import IGNORES_QUERY, PUBLIC
+from registry.api.metrics import ServiceGauges
 from registry.api.middleware import Metrics
 from registry.api.openapi import reading
 from registry.api.probe import Probe
@@ -99,9 +100,12 @@ class HealthController(Controller):
         recorder: NamedDependency[Recorder],
         log_queries: NamedDependency[LogQueries],
         log_head: NamedDependency[Probe[Head]],
+        gauges: NamedDependency[ServiceGauges],
+        parts: NamedDependency[Any],
     ) -> Response[str]:
         """The process's metrics, for Prometheus."""
         metrics.waiting.set(recorder.queue_length)
+        await gauges.refresh(parts)
         try:
             metrics.position.set((await log_head.result(log_queries.head, CHECK_TIMEOUT_SECONDS)).position)
         except Exception:

@@ -89,6 +89,12 @@ class Metrics:
             buckets=EVENTS,
             registry=self.registry,
         )
+        self.batch_seconds = Histogram(
+            "registry_recorder_batch_seconds",
+            "Seconds from taking a batch of this process from the queue to its commit.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.position = Gauge("registry_log_position", "The log's last position.", registry=self.registry)
         self._known: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 

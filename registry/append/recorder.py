@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -83,6 +84,7 @@ class Recorder:
         calendar: Decides which day is today.
         commit_listeners: Called with the log's head after each commit.
         last_batch_size: Number of events of the last batch.
+        last_batch_seconds: Seconds from taking the last batch from the queue to its commit.
     """
 
     def __init__(
@@ -120,6 +122,8 @@ class Recorder:
         self._notify_task: asyncio.Task[None] | None = None
         self.commit_listeners: list[Callable[[Head], None]] = []
         self.last_batch_size = 0
+        self.last_batch_seconds = 0.0
+        self._batch_began = 0.0
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
@@ -190,6 +194,7 @@ class Recorder:
             submissions = self._dequeue()
             if not submissions:
                 continue
+            self._batch_began = time.perf_counter()
             try:
                 await self._commit_and_reply(submissions)
             except Exception as error:
@@ -392,6 +397,7 @@ class Recorder:
         self.continuity.note(self._head)
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)
+        self.last_batch_seconds = time.perf_counter() - self._batch_began
         for name, stream in batch.streams.items():
             self._cache.put(name, stream)
         self._notify_requested.set()

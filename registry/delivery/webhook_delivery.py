@@ -56,6 +56,8 @@ class WebhookDelivery:
     def __init__(self, pool: Pool, sender: WebhookSender, box: SecretBox) -> None:
         self._pool = pool
         self._sender = sender
+        # Attempts since the start, by outcome.
+        self.outcomes = {"succeeded": 0, "failed": 0}
         self._box = box
         self._queries = LogQueries(StreamReader(pool))
         self._wake = asyncio.Event()
@@ -119,6 +121,7 @@ class WebhookDelivery:
     ) -> Delivery:
         """Send a message once and store the attempt."""
         delivery = await self._sender.send(webhook.url, signing_secrets, message, position, body, attempt)
+        self.outcomes["succeeded" if delivery.succeeded else "failed"] += 1
         await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
         return delivery
 

@@ -50,6 +50,11 @@ class Webhooks:
         await self._delivery.stop()
         await self._sender.close()
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The attempts of this process to deliver, by outcome."""
+        return self._delivery.outcomes
+
     def on_commit(self, head: Head) -> None:
         """Commit listener: this process has recorded events."""
         self._delivery.on_commit()

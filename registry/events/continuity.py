@@ -101,6 +101,7 @@ class ContinuityGuard:
     Attributes:
         mark: The last event that is known to be in the log.
         problem: Why the log cannot be trusted now; None while it can.
+        failed_looks: How often the log's head could not be read since the start.
         lost_listeners: Called when the database stops answering or turns out to be a standby.
     """
 
@@ -109,6 +110,7 @@ class ContinuityGuard:
         self.mark = self._load()
         self._saved = self.mark
         self.problem: LogRewound | None = None
+        self.failed_looks = 0
         self.lost_listeners: list[Callable[[], Awaitable[None]]] = []
         self._wake = asyncio.Event()
 
@@ -203,6 +205,7 @@ class ContinuityGuard:
                     log_position = int(error.params["log_position"])  # type: ignore[arg-type]
                     await self.report(pool, "seen", mark.position, mark.leaf_hash, log_position)
         except (RegistryError, *postgres.ERRORS, TimeoutError) as error:
+            self.failed_looks += 1
             log.warning("the log's head cannot be read", error=type(error).__name__)
             for listener in self.lost_listeners:
                 await listener()

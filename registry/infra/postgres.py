@@ -34,6 +34,13 @@ MIGRATION_LOCK = 7_310_461_908_512_337
 CONNECT_SECONDS = 3.0
 IDLE_SECONDS = 60
 
+COMPATIBLE_SINCE = "0001"
+"""The oldest schema whose services work on the newest one. Raised by a migration that removes something."""
+
+SELECT_SCHEMA = "SELECT version_num AS version, compatible_since FROM alembic_version, schema_support"
+
+SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = :since"
+
 EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "signing_keys", "exchange_rates", "log_incidents")
 """The tables to which the application's role may only add rows."""
 
@@ -52,7 +59,7 @@ BEGIN
         SELECT c.oid::regclass AS name,
                CASE
                    WHEN c.relname = ANY (evidence) OR parent.relname = ANY (evidence) THEN 'SELECT, INSERT'
-                   WHEN c.relname = 'alembic_version' OR c.relkind IN ('v', 'm') THEN 'SELECT'
+                   WHEN c.relname IN ('alembic_version', 'schema_support') OR c.relkind IN ('v', 'm') THEN 'SELECT'
                    WHEN c.relkind = 'S' THEN 'SELECT, USAGE'
                    ELSE 'SELECT, INSERT, UPDATE, DELETE'
                END AS rights
@@ -216,6 +223,9 @@ class _HostList:
                 connection = await asyncpg.connect(url, **options)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 failure = error
+                # Pools open several connections at once: the next one begins with another host.
+                self._urls.remove(url)
+                self._urls.append(url)
                 continue
             self._urls.remove(url)
             self._urls.insert(0, url)
@@ -281,6 +291,8 @@ def _upgrade(connection: SqlConnection, app_role: str) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    connection.execute(text(SET_SCHEMA_SUPPORT), {"since": COMPATIBLE_SINCE})
+    connection.commit()
     if not connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": app_role}):
         raise MigrationFailed(reason=DatabaseProblem("role_missing", role=app_role))
     if connection.scalar(text("SELECT current_user")) != app_role:
@@ -322,7 +334,8 @@ def head() -> str:
 
 
 async def migration_head_matches(connections: asyncpg.Pool[asyncpg.Record]) -> bool:
-    """Whether the database has the schema of this release."""
-    if await connections.fetchval("SELECT to_regclass('public.alembic_version') IS NULL"):
+    """Whether this release works on the schema of the database: its own, or a newer one that still supports it."""
+    if await connections.fetchval("SELECT to_regclass('public.schema_support') IS NULL"):
         return False
-    return bool(await connections.fetchval("SELECT version_num FROM alembic_version") == head())
+    found = await connections.fetchrow(SELECT_SCHEMA)
+    return found is not None and str(found["compatible_since"]) <= head() <= str(found["version"])

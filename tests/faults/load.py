@@ -257,8 +257,10 @@ async def verify(service: ServiceProcess, environ: Mapping[str, str], data_dir: 
 
     With another `data_dir` the log is not compared with the checkpoint that the service signed last.
     """
-    async with httpx.AsyncClient(trust_env=False, timeout=REQUEST_SECONDS) as client:
-        keys = (await client.get(f"{service.url}/v1/log/keys")).text.split()
+    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=REQUEST_SECONDS) as client:
+        while (answer := await client.get(f"{service.url}/v1/log/keys")).status_code != 200:  # noqa: ASYNC110
+            await asyncio.sleep(RETRY_SECONDS)
+    keys = answer.text.split()
     words = [word for key in keys for word in ("--key", key)]
     code, output = await run_command(["verify", *words, "--data-dir", str(data_dir or service.data_dir)], environ)
     return output if code else ""

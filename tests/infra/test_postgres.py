@@ -36,6 +36,21 @@ async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[async
     assert [row["r"] for row in rights] == ["SELECT", "INSERT"]
 
 
+@pytest.mark.parametrize(
+    ("version", "compatible_since", "works"),
+    [("0001", "0001", True), ("0002", "0001", True), ("0003", "0002", False), ("0000", "0000", False)],
+)
+async def test_release_works_on_its_schema_and_on_newer_ones_that_support_it(
+    version: str, compatible_since: str, works: bool, pool: asyncpg.Pool[asyncpg.Record], database: ScratchDatabase
+) -> None:
+    assert postgres.head() == "0001"
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute("UPDATE alembic_version SET version_num = $1", version)
+    await owner.execute("UPDATE schema_support SET compatible_since = $1", compatible_since)
+    await owner.close()
+    assert await postgres.migration_head_matches(pool) is works
+
+
 async def test_migrated_database_is_at_the_newest_version(pool: asyncpg.Pool[asyncpg.Record]) -> None:
     assert await postgres.migration_head_matches(pool)
 

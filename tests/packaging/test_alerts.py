@@ -1,0 +1,72 @@
+"""The alert rules and the dashboard: checked by promtool, and every metric that they name is one that a service has."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from registry.infra.settings import Settings
+from tests.api.conftest import ADMIN_KEY, running
+from tests.append_helpers import REGISTERED
+from tests.conftest import NO_PROMTOOL, ScratchDatabase
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "alerts.yml"
+DASHBOARD = DEPLOY / "grafana" / "registry.json"
+
+
+@pytest.fixture
+def settings(database: ScratchDatabase, tmp_path: Path) -> Settings:
+    key = tmp_path / "signing.key"
+    return Settings(database_url=database.app_url, data_dir=tmp_path, signing_key=key, admin_key=ADMIN_KEY)
+
+
+def promtool(*words: str) -> str:
+    """Run promtool in the folder of the rules."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip(NO_PROMTOOL)
+    done = subprocess.run([program, *words], cwd=RULES.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rules_and_configuration_are_valid() -> None:
+    promtool("check", "rules", RULES.name)
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
+
+
+def test_alerts_fire_when_they_should() -> None:
+    assert "SUCCESS" in promtool("test", "rules", "alerts_test.yml")
+
+
+def named_metrics() -> set[str]:
+    expressions = [RULES.read_text()]
+    expressions += [
+        target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]
+    ]
+    return {name for text in expressions for name in re.findall(r"\bregistry_[a-z_]+", text)}
+
+
+async def test_every_metric_of_the_alerts_and_the_dashboard_is_exported(settings: Settings) -> None:
+    # A replica's metrics exist where a replica is set.
+    async with running(replace(settings, replica_urls=(settings.database_url or "",))) as service:
+        await service.client.post("/v1/deals/plant/events", json=REGISTERED)
+        exported = (await service.client.get("/metrics")).text
+    names = set(re.findall(r"^# TYPE (\S+) ", exported, re.MULTILINE))
+    names |= set(re.findall(r"^(registry_[a-z_]+)[{ ]", exported, re.MULTILINE))
+    assert named_metrics() <= names
+    assert "registry_signer_up 1.0" in exported
+    assert "registry_log_rewound 0.0" in exported
+
+
+def test_every_alert_names_what_to_do_in_the_documents() -> None:
+    documents = {path.name: path.read_text() for path in (DEPLOY.parent / "docs").glob("*.md")}
+    for file, heading in re.findall(r'action: "docs/(\w+\.md), ([^"]+)"', RULES.read_text()):
+        assert re.search(rf"^#+ {re.escape(heading)}", documents[file], re.MULTILINE), (file, heading)
