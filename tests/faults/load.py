@@ -260,10 +260,15 @@ async def verify(service: ServiceProcess, environ: Mapping[str, str], data_dir: 
     async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=REQUEST_SECONDS) as client:
         while (answer := await client.get(f"{service.url}/v1/log/keys")).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(RETRY_SECONDS)
-    keys = answer.text.split()
-    words = [word for key in keys for word in ("--key", key)]
-    code, output = await run_command(["verify", *words, "--data-dir", str(data_dir or service.data_dir)], environ)
+    code, output = await run_command(
+        ["verify", *as_flags(answer.text), "--data-dir", str(data_dir or service.data_dir)], environ
+    )
     return output if code else ""
+
+
+def as_flags(keys: str) -> list[str]:
+    """The flags of a command that names the public keys of a log, one a line."""
+    return [word for key in keys.split() for word in ("--key", key)]
 
 
 async def run_command(

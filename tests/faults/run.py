@@ -92,38 +92,39 @@ async def run_one(bench: Bench, name: str, times: int) -> Result:
     return Result(name, injection.effect, times, account, outages, not wrong)
 
 
-def report(results: Sequence[Result], missing: Sequence[str], seconds: float) -> str:
-    """The page docs/faults.md."""
-    lines = [
-        "# Faults",
-        "",
-        "Written by `make faults`: do not edit. Two services on one Postgres record under load: eight clients, each",
-        "with one request at a time, which is retried with the same id and idempotency key until it is acknowledged.",
-        "*Lost*: acknowledged and not in the log at its position. *Duplicated*: in the log twice. *Reordered*: a",
-        "client's later event before its earlier one. *Outage*: the longest time in which no request was acknowledged",
-        "(below 0.5 s: 0), median and worst; it contains the fault itself and the restart on this machine.",
-        "*Verified*: `registry verify` reads the whole log afterwards and finds it whole.",
-        "",
-        "| fault | what is done | times | acknowledged | lost | duplicated | reordered | outage, s | verified |",
-        "|---|---|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    for one in results:
-        account, outages = one.account, sorted(one.outages)
-        median, worst = outages[len(outages) // 2], outages[-1]
-        lines.append(
-            f"| {one.name} | {one.effect} | {one.times} | {account.acknowledged:,} | {account.lost}"
-            f" | {account.duplicated} | {account.reordered} | {median:.1f}, {worst:.1f}"
-            f" | {'yes' if one.verified else 'NO'} |"
-        )
-    total = sum(one.account.acknowledged for one in results)
-    lines += [
-        "",
-        f"{sum(one.times for one in results)} faults, {total:,} acknowledged events, {seconds / 60:.0f} minutes;"
-        f" {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}.",
-    ]
+HEAD = """# Faults
+
+Written by `make faults`: do not edit. Two services on one Postgres record under load: eight clients, each with one
+request at a time, which is retried with the same id and idempotency key until it is acknowledged. *Lost*: acknowledged
+and not in the log at its position. *Duplicated*: in the log twice. *Reordered*: a client's later event before its
+earlier one. *Outage*: the longest time in which no request was acknowledged (below 0.5 s: 0), of the worst injection;
+it contains the fault itself, and the restart on the machine of the run. *Verified*: `registry verify` reads the whole
+log afterwards and finds it whole. `--only` replaces the rows of the faults that it names.
+
+| fault | what is done | times | acknowledged | lost | duplicated | reordered | longest outage, s | verified |
+|---|---|--:|--:|--:|--:|--:|--:|---|
+"""
+
+
+def row(one: Result) -> str:
+    """A fault's line in the table."""
+    account = one.account
+    return (
+        f"| {one.name} | {one.effect} | {one.times} | {account.acknowledged:,} | {account.lost} | {account.duplicated}"
+        f" | {account.reordered} | {max(one.outages):.1f} | {'yes' if one.verified else 'NO'} |"
+    )
+
+
+def report(results: Sequence[Result], missing: Sequence[str], former: str) -> str:
+    """The page docs/faults.md; `former` is the page until now, whose other rows are kept."""
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in former.splitlines() if line.startswith("| ")}
+    rows |= {one.name: row(one) for one in results}
+    known = [rows[one.name] for one in INJECTIONS if one.name in rows]
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    page = HEAD + "\n".join(known) + f"\n\nLast run: {datetime.now(UTC):%Y-%m-%d}, {machine}.\n"
     if missing:
-        lines += ["", "Not tried on this machine:", "", *(f"- {one}" for one in missing)]
-    return "\n".join(lines) + "\n"
+        page += "\nNot tried in the last run:\n\n" + "\n".join(f"- {one}" for one in missing) + "\n"
+    return page
 
 
 def main() -> int:
@@ -135,13 +136,13 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="registry-faults-"))
     folder.chmod(0o755)
-    began = time.monotonic()
     try:
         results, missing = asyncio.run(run_all(folder, options.only, options.times))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not options.no_report:
-        REPORT.write_text(report(results, missing, time.monotonic() - began))
+        former = REPORT.read_text() if REPORT.exists() else ""
+        REPORT.write_text(report(results, missing, former))
         print(f"wrote {REPORT}")
     return 0 if all(one.account.is_clean and one.verified for one in results) else 1
 
