@@ -97,13 +97,6 @@ async def test_migration_for_a_missing_role_fails_with_the_role_name(database: S
     assert error.value.params["reason"] == DatabaseProblem("role_missing", role="missing_role")
 
 
-async def test_database_of_another_version_is_not_at_the_newest_version(
-    database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record], pool: asyncpg.Pool[asyncpg.Record]
-) -> None:
-    await owner.execute("UPDATE alembic_version SET version_num = 'later'")
-    assert not await postgres.migration_head_matches(pool)
-
-
 async def test_migration_that_cannot_get_a_table_lock_fails(
     database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:
