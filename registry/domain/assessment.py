@@ -17,13 +17,10 @@ from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal import Deal
 from registry.domain.fold import OrderedEvent
 from registry.domain.history import FoldedStream, StateAsOf
-from registry.domain.plausibility import Flag, FlagContext, event_flags, source_flags, state_flags
+from registry.domain.plausibility import MAX_EARLIER_EVENTS, Flag, FlagContext, event_flags, source_flags, state_flags
 from registry.domain.rates import Rates
 from registry.domain.stages import GEM, IATI, Crosswalk, Inactivity, LadderStep, StageChange, ladder
 from registry.domain.timeline import Timeline
-
-MAX_EARLIER_EVENTS = 200
-"""How many earlier events an event is compared with: enough to find a duplicate, and a bound on the cost."""
 
 
 class ExternalStageCodes(Struct, frozen=True):

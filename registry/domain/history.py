@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -26,7 +27,8 @@ from registry.domain.applied_event import AppliedEvent
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.deal_facts import item_of_field
 from registry.domain.facts import HEADER, STAGE, FactKey, FactValue
-from registry.domain.fold import OrderedEvent, Rules
+from registry.domain.fold import FoldKey, OrderedEvent, Rules
+from registry.domain.plausibility import MAX_EARLIER_EVENTS
 from registry.domain.record import RecordState, resolve_record
 from registry.domain.redaction import keep_redacted_effects, redact
 from registry.domain.timeline import Timeline
@@ -66,6 +68,9 @@ class AsOf(Struct, frozen=True, kw_only=True):
 
 
 UNBOUNDED = AsOf()
+
+# With more changes since the flags were cached, it is cheaper to make them again.
+_MAX_STALE = 32
 
 
 class StateAsOf(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
@@ -199,6 +204,9 @@ class FoldedStream(Generic[S]):
     fact_history: Any = None
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
     changed: frozenset[FactKey] | None = None
+    # The places from which on the events before an event, or the facts that it touches, have changed since the flags
+    # were cached.
+    _stale: tuple[FoldKey, ...] = ()
 
     def __init__(self, slug: str, rules: Rules[S], events: Sequence[Recorded] = (), as_of: AsOf = UNBOUNDED) -> None:
         self.slug = slug
@@ -208,6 +216,7 @@ class FoldedStream(Generic[S]):
 
     def _fold_all(self, record: RecordState[S]) -> None:
         self.record, self.changed = record, None
+        self.assessment_cache, self._stale = None, ()
         visible = (event for event in record.foldable_events() if self.as_of.is_visible(event))
         self.timeline = Timeline(self.rules, record.base).extend(visible)
 
@@ -276,6 +285,8 @@ class FoldedStream(Generic[S]):
             return state_as_of(self.slug, self.events, as_of, self.rules)
         if self.assessment_cache is None:
             self.assessment_cache = {}
+        elif self._stale:
+            self._drop_stale_flags(self.assessment_cache)
         count = self.timeline.count(as_of.effective_on)
         return replace(_state_after(count, self.timeline, self.record, as_of), assessment_cache=self.assessment_cache)
 
@@ -288,7 +299,7 @@ class FoldedStream(Generic[S]):
 
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""
-        self.projection_state = self.assessment_cache = None
+        self.projection_state = None
         before = self.record
         if isinstance(recorded.event, EventRedacted):
             events = redact([*before.events, recorded], recorded.event)
@@ -312,6 +323,17 @@ class FoldedStream(Generic[S]):
                 item_of_field(field) for field in fields if before.preferred.get(field) != record.preferred.get(field)
             }
         self.changed = changed
+        stale = (*self._stale, *(step.key for step in (*removed, *added)), *self.timeline.applied)
+        if self.assessment_cache is None or len(stale) > _MAX_STALE or self.timeline.has_any("relations"):
+            self.assessment_cache, stale = None, ()
+        self._stale = stale
+
+    def _drop_stale_flags(self, cache: dict[tuple[int, UUID], Any]) -> None:
+        """Forget the flags of events whose facts, or whose earlier events, have changed since they were cached."""
+        window = MAX_EARLIER_EVENTS + 1
+        stale = {step.applied.id for key in self._stale for step in islice(self.timeline.steps_from(key), window)}
+        self.assessment_cache = {key: flags for key, flags in cache.items() if key[1] not in stale}
+        self._stale = ()
 
     def _place(self, event: UUID, record: RecordState[S]) -> OrderedEvent | None:
         """An event at its place in the fold; None if it is not in the fold."""

@@ -48,6 +48,10 @@ _FACTOR_TOLERANCE = Decimal("0.25")
 _RATIO = Context(prec=6, rounding=ROUND_HALF_EVEN)
 
 
+MAX_EARLIER_EVENTS = 200
+"""How many earlier events an event is compared with: enough to find a duplicate, and a bound on the cost."""
+
+
 class FlagText(Message):
     """The explanation of a flag."""
 

@@ -83,6 +83,7 @@ class Timeline(Generic[S]):
 
     Attributes:
         refusals: The rule that each unapplied event breaks, by the event's id.
+        applied: The places of the events that the last update applied, for the first time or again.
         stages: What the events signal about the stage, and the stages.
     """
 
@@ -99,6 +100,7 @@ class Timeline(Generic[S]):
         # The claims and retractions that have a claim's id.
         self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
         self._assembled: tuple[FoldKey | None, S] = (None, base)
+        self.applied: tuple[FoldKey, ...] = ()
 
     def copy(self) -> Timeline[S]:
         """A copy that can grow independently."""
@@ -119,6 +121,10 @@ class Timeline(Generic[S]):
     def steps_before(self, key: FoldKey) -> Iterator[OrderedEvent]:
         """The events before a place, the last one first."""
         return self._steps.values_before(key)
+
+    def steps_from(self, key: FoldKey) -> Iterator[OrderedEvent]:
+        """The events from a place on."""
+        return (step for _, step in self._steps.entries(key))
 
     def first_steps(self, count: int) -> list[OrderedEvent]:
         """The first events of the fold."""
@@ -294,7 +300,7 @@ class _Update:
         for step in added:
             self._attach(step)
         self._apply_pending()
-        timeline.refusals = self._refusals
+        timeline.refusals, timeline.applied = self._refusals, tuple(self._signals)
         stages = timeline.stages.updated(self._signals)
         if stages.changes is not timeline.stages.changes:
             self._changed.add(STAGE)

@@ -13,12 +13,14 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry.domain.assessment import flags_by_event
 from registry.domain.audit.entries import audit_trail
 from registry.domain.claims import sets_field
 from registry.domain.deal import Deal
 from registry.domain.facts import HEADER, STAGE
 from registry.domain.fold import CLAIM_TYPES, DEALS, OrderedEvent
-from registry.domain.history import AsOf, FoldedStream
+from registry.domain.history import UNBOUNDED, AsOf, FoldedStream
+from registry.domain.rates import Rates
 from registry.domain.record import resolve_record
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SharedList, SortedMap
@@ -33,6 +35,8 @@ from tests.properties.strategies import DAYS, logs
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+RATES = Rates([])
 
 SIGNALS = [
     None,
@@ -195,3 +199,14 @@ def test_pages_of_the_audit_trail_are_the_whole_trail(log: LogBuilder, limit: in
         assert {entry.effective.recorded.id for entry in listed} == {*page, *about}
         found += page
     assert found == list(whole)
+
+
+@quick
+@given(logs(max_events=24))
+def test_cached_flags_of_a_growing_stream_are_those_of_a_new_one(log: LogBuilder) -> None:
+    stream = FoldedStream(log.slug, DEALS)
+    for recorded in log.events:
+        stream.append(recorded)
+        new = FoldedStream(log.slug, DEALS, stream.events)
+        expected = flags_by_event(new.state_as_of(UNBOUNDED), RATES)
+        assert flags_by_event(stream.state_as_of(UNBOUNDED), RATES) == expected
