@@ -244,3 +244,14 @@ async def test_copy_survives_kill_9_while_it_writes(
         await process.wait()
         async with ColumnarCopy(pool, tmp_path) as copy:
             await assert_is_current(copy, pool, position)
+
+
+async def test_copy_follows_a_merge_and_its_end(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        await record(recorder, "a", REGISTERED, pledged())
+        position = await record(recorder, "b", REGISTERED, pledged())
+        await assert_is_current(copy, pool, position)
+        position = await record(recorder, "b", {"event": {"type": "deal_merged", "into": "a", "reason": "the same"}})
+        await assert_is_current(copy, pool, position)
+        position = await record(recorder, "b", {"event": {"type": "deal_unmerged", "reason": "two deals"}})
+        await assert_is_current(copy, pool, position)

@@ -66,12 +66,16 @@ class Conversion(Struct, frozen=True):
     def converted(self, amount: str) -> str:
         """An amount in millionths of the target currency, rounded half to even to its minor unit."""
         units = 100 if has_minor_unit(self.target) else 1
-        # One division, because DuckDB divides 128 bits slowly: half up, and back where an odd result was a tie.
-        divisor = "(r.divisor::HUGEINT * 2000000)"
-        dividend = f"(({amount} * 1000000)::HUGEINT * r.multiplier * {2 * units} + r.divisor::HUGEINT * 1000000)"
-        rounded = f"({dividend} // {divisor})"
-        tie = f"{rounded} * {divisor} = {dividend} AND {rounded} & 1 = 1"
-        return f"({rounded} - CASE WHEN {tie} THEN 1 ELSE 0 END) * {1_000_000 // units}"
+        divisor = "(r.divisor::HUGEINT * 1000000)"
+        dividend = f"(({amount} * 1000000)::HUGEINT * r.multiplier * {units})"
+        # DuckDB divides 128 bits slowly: an estimate that is less than half a unit off, exactly, is the result.
+        estimate = f"round({amount}::DOUBLE * r.multiplier / r.divisor * {units})::HUGEINT"
+        is_nearest = f"abs({dividend} - {estimate} * {divisor}) * 2 < {divisor}"
+        # Otherwise half up, and back where an odd result was a tie.
+        rounded = f"(({dividend} * 2 + {divisor}) // ({divisor} * 2))"
+        tie = f"{rounded} * {divisor} * 2 = {dividend} * 2 + {divisor} AND {rounded} & 1 = 1"
+        exact = f"{rounded} - CASE WHEN {tie} THEN 1 ELSE 0 END"
+        return f"CASE WHEN {is_nearest} THEN {estimate} ELSE {exact} END * {1_000_000 // units}"
 
     @property
     def parameters(self) -> dict[str, object]:
