@@ -16,7 +16,9 @@ from registry.append.clock import ClockGuard
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
-from registry.errors import RegistryError
+from registry.errors import HealthWarning, RegistryError
+from registry.events import write_batch
+from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.i18n import Message
 from registry.infra import postgres
 from registry.infra.embedded.binaries import find_binaries
@@ -25,6 +27,8 @@ from registry.infra.embedded.user import User
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
 from registry.projections.exchange_rates import RateCache, rates_warning
+from registry.transparency.evidence import Evidence
+from registry.transparency.signing_keys import KeySource
 
 MIN_FREE_BYTES = 1_000_000_000
 
@@ -62,7 +66,10 @@ def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
     checks: list[tuple[Text, Check]] = [(Text("check_python"), _python), (Text("check_data_dir"), _data_dir)]
     if settings.database_url is None:
         checks.append((Text("check_postgres"), _own_postgres))
-    checks += [(Text("check_database"), _database), (Text("check_clock"), _clock), (Text("check_rates"), _rates)]
+    checks += [(Text("check_database"), _database), (Text("check_log"), _log), (Text("check_signer"), _signer)]
+    if settings.replica_urls:
+        checks.append((Text("check_replicas"), _replicas))
+    checks += [(Text("check_clock"), _clock), (Text("check_rates"), _rates)]
     checks += [(Text("check_port"), _port), (Text("check_keys"), _keys)]
     has_failed: set[Check] = set()
     for name, check in checks:
@@ -115,6 +122,45 @@ def _database(settings: Settings) -> Text:
         return Text("database_bundled", version=own.version)
 
 
+def _log(settings: Settings) -> Text:
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("log_new")
+    guard = ContinuityGuard(settings.data_dir / MARK_FILE)
+    return Text("log_whole", position=_in_database(settings, guard.check).position)
+
+
+def _signer(settings: Settings) -> Text:
+    source = KeySource.of(settings)
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("log_new")
+
+    async def newest(pool: Pool) -> tuple[int, HealthWarning | None]:
+        evidence = Evidence(pool, source, seconds=settings.checkpoint_seconds)
+        return (await evidence.unsigned()).size, await evidence.warning()
+
+    size, warning = _in_database(settings, newest)
+    if warning is not None:
+        raise CheckFailed(warning)
+    if not source.is_available:
+        return Text("signer_elsewhere", size=size)
+    return Text("signer", size=size)
+
+
+def _replicas(settings: Settings) -> Text:
+    async def position(url: str) -> int:
+        pool = await postgres.pool(url, name="registry doctor", min_size=1, max_size=1, pooling=settings.pooling)
+        async with pool:
+            return (await write_batch.head(pool)).position
+
+    for number, url in enumerate(settings.replica_urls, 1):
+        try:
+            asyncio.run(position(url))
+        except (*postgres.ERRORS, TimeoutError) as error:
+            problem = Text("replica_down", number=number, problem=str(error) or type(error).__name__)
+            raise CheckWarning(problem) from None
+    return Text("replicas", count=len(settings.replica_urls))
+
+
 def _clock(settings: Settings) -> Text:
     guard = ClockGuard(timedelta(seconds=settings.clock_tolerance))
     if settings.database_url is None and not _has_own_database(settings):
@@ -138,7 +184,7 @@ def _rates(settings: Settings) -> Text:
     return Text("rates", source=newest.source, day=newest.day, days=newest.age_days)
 
 
-NEED_DATABASE: frozenset[Check] = frozenset({_clock, _rates})
+NEED_DATABASE: frozenset[Check] = frozenset({_log, _signer, _clock, _rates})
 
 
 def _has_own_database(settings: Settings) -> bool:
