@@ -357,6 +357,8 @@ class Recorder:
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
+            # The other connections lead to the same server: each would be waited for in turn (tests/cluster).
+            await self._pool.expire_connections()
             committed = await self._was_committed(batch)
             # Do not retry after a timeout; the client has already waited.
             if committed is False and retry and not isinstance(error, TimeoutError):
