@@ -255,3 +255,5 @@ async def test_copy_follows_a_merge_and_its_end(recorder: Any, pool: Pool, tmp_p
         await assert_is_current(copy, pool, position)
         position = await record(recorder, "b", {"event": {"type": "deal_unmerged", "reason": "two deals"}})
         await assert_is_current(copy, pool, position)
+        held = "SELECT deal FROM deal_facts WHERE recorded_to > $1 AND effective_to > '9999-01-01' ORDER BY deal"
+        assert [row["deal"] for row in await pool.fetch(held, position)] == ["a", "b"]

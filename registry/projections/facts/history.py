@@ -52,6 +52,8 @@ def change_facts(before: FoldedStream[Deal], after: FoldedStream[Deal], recorded
     if before.record.merged_into is None and before.events and (history is None or history.version != before.version):
         history = FactHistory(before)
     if after.record.merged_into is not None:
+        # A merged deal has no facts; the copy of a stream takes the history along.
+        after.fact_history = None
         return (history.planes() if history is not None else {}), {}
     if history is None or not before.events:
         after.fact_history = history = FactHistory(after)
