@@ -9,6 +9,7 @@ from registry.api.compression import compression
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
 from registry.api.extract import ExtractController
+from registry.api.feeds import FeedsController
 from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
@@ -31,6 +32,7 @@ def create_router(*, public_read: bool) -> Router:
             ExtractController,
             *exports.HANDLERS,
             EventsController,
+            FeedsController,
             WebhooksController,
             CheckpointController,
             EvidenceController,

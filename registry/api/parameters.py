@@ -310,11 +310,21 @@ def deal_filters(
 
 
 EventType: Any = Literal[tuple(EVENT_TYPES)]
+_TYPE = f"({'|'.join(EVENT_TYPES)})"
+EventTypes: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Events of this type; of several, with commas between them.",
+        pattern=rf"^{_TYPE}(,{_TYPE})*$(?!\n)",
+        title="event_type",
+        schema_extra={"examples": ["pledge_announced,pledge_revised"]},
+    ),
+]
 After: TypeAlias = Annotated[int, integer("Events after this position.", 0, MAX_POSITION)]
 
 
 def event_filter(
-    type: Annotated[EventType | None, QueryParameter(description="Events of this type.")] = None,
+    type: EventTypes = None,
     deal: Annotated[str | None, slug("Events of this deal.")] = None,
     organization: Annotated[str | None, slug("Events that name this organization.")] = None,
     source: Annotated[
@@ -323,7 +333,7 @@ def event_filter(
     ] = None,
 ) -> Filter:
     """Return the filter of a list of events."""
-    return Filter(type, deal, organization, source)
+    return Filter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
 
 
 # --- headers and writing ----------------------------------------------------------------------------------------------

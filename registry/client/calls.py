@@ -92,9 +92,11 @@ def certificate(deal: str, **as_of: Unpack[AsOf]) -> Call[bytes]:
     return _bytes(f"/v1/deals/{_part(deal)}", certificate=True, **as_of)
 
 
-def deal_history(deal: str, **as_of: Unpack[AsOf]) -> Call[schemas.DealHistory]:
-    """Each event of a deal, with what it changed."""
-    return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", **as_of)
+def deal_history(
+    deal: str, *, after: int | None = None, limit: int | None = None, **as_of: Unpack[AsOf]
+) -> Call[schemas.DealHistory]:
+    """A page of the events of a deal, each with what it changed."""
+    return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", after=after, limit=limit, **as_of)
 
 
 def provenance(deal: str, **as_of: Unpack[AsOf]) -> Call[schemas.Provenance]:

@@ -54,9 +54,9 @@ HEARTBEAT_COMMENT = b": heartbeat\n\n"
 
 
 class Filter(Struct, frozen=True):
-    """Which events a listener gets: those that match every given field."""
+    """Which events a listener gets: those of one of the types, if there are any, that match every given field."""
 
-    type: str | None = None
+    type: tuple[str, ...] = ()
     deal: str | None = None
     organization: str | None = None
     source: str | None = None
@@ -64,7 +64,7 @@ class Filter(Struct, frozen=True):
     def matches(self, event: FeedEvent) -> bool:
         """Whether an event matches."""
         return (
-            (self.type is None or self.type == event.type)
+            (not self.type or event.type in self.type)
             and (self.deal is None or event.stream == f"deal/{self.deal}")
             and (self.organization is None or f"organization:{self.organization}" in event.terms)
             and (self.source is None or event_index.source_term(self.source) in event.terms)
@@ -310,8 +310,9 @@ class Feed:
 
 
 def feed_event(stored: StoredEvent) -> FeedEvent:
-    """Encode an event. Its position is the message's id, which a client sends as Last-Event-ID to resume."""
+    """Encode an event: its type is the message's, its position the id that a client sends to resume (Last-Event-ID)."""
     recorded = stored.recorded
-    text = b"id: %d\ndata: %b\n\n" % (recorded.position, encode(logged_event(stored)))
+    parts = (recorded.position, recorded.type.encode(), encode(logged_event(stored)))
+    text = b"id: %d\nevent: %b\ndata: %b\n\n" % parts
     stream = f"{recorded.kind}/{recorded.slug}"
     return FeedEvent(recorded.position, recorded.type, stream, frozenset(event_index.index_terms(recorded)), text)

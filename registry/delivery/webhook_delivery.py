@@ -220,7 +220,7 @@ class WebhookDelivery:
         events = await self._queries.events(
             webhook.position,
             PAGE,
-            type=types[0] if len(types) == 1 else None,
+            type=types if len(types) == 1 else (),
             deal=webhook.deal,
             organization=webhook.organization,
             source=webhook.source,

@@ -85,6 +85,13 @@ FEED = _FEED.format("ORDER BY position")
 FEED_OF_TYPE = _FEED.format("AND type = $4 ORDER BY position")
 FEED_OF_STREAM = _FEED.format("AND stream = $5 AND ($4::text IS NULL OR type = $4) ORDER BY version")
 
+_NEWEST = _FEED.replace("position > $1 AND position <= $2 {} LIMIT $3", "position < $1 {} LIMIT $2").replace(
+    "ORDER BY e.position", "ORDER BY e.position DESC"
+)
+NEWEST = _NEWEST.format("ORDER BY position DESC")
+NEWEST_OF_TYPE = _NEWEST.format("AND type = $3 ORDER BY position DESC")
+NEWEST_OF_STREAM = _NEWEST.format("AND stream = $4 AND ($3::text IS NULL OR type = $3) ORDER BY version DESC")
+
 AT_POSITIONS = f"""{_COLUMNS}
  WHERE e.position = ANY ($1::bigint[])
  ORDER BY e.position
@@ -354,6 +361,19 @@ async def feed(
         rows = await connection.fetch(FEED_OF_TYPE, after, until, limit, type)
     else:
         rows = await connection.fetch(FEED, after, until, limit)
+    return [_stored(row) for row in rows]
+
+
+async def newest(
+    connection: Connection | Pool, before: int, limit: int, *, type: str | None = None, stream: str | None = None
+) -> list[StoredEvent]:
+    """The last events before a position, the newest first."""
+    if stream is not None:
+        rows = await connection.fetch(NEWEST_OF_STREAM, before, limit, type, stream)
+    elif type is not None:
+        rows = await connection.fetch(NEWEST_OF_TYPE, before, limit, type)
+    else:
+        rows = await connection.fetch(NEWEST, before, limit)
     return [_stored(row) for row in rows]
 
 

@@ -39,6 +39,14 @@ SELECT position
 """
 
 
+SELECT_NEWEST_POSITIONS = """
+SELECT position
+  FROM mentions
+ WHERE term = $1 AND position < $2
+ ORDER BY position DESC
+ LIMIT $3
+"""
+
 SELECT_DEALS_WITH = """
 SELECT DISTINCT stream
   FROM mentions JOIN events USING (position)
@@ -140,6 +148,11 @@ def _insert(writes: WriteBatch, rows: Sequence[tuple[str, int]]) -> None:
 async def find(connection: Any, term: str, after: int, limit: int) -> list[int]:
     """The positions after `after` of the events with a term."""
     return [row["position"] for row in await connection.fetch(SELECT_POSITIONS, term, after, limit)]
+
+
+async def find_newest(connection: Any, term: str, before: int, limit: int) -> list[int]:
+    """The last positions before `before` of the events with a term, the newest first."""
+    return [row["position"] for row in await connection.fetch(SELECT_NEWEST_POSITIONS, term, before, limit)]
 
 
 async def deals_with(pool: Pool, terms: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from uuid import UUID
 
 from registry.domain.audit.entries import BOOKKEEPING_TAGS
@@ -38,30 +39,61 @@ class LogQueries:
         after: int,
         limit: int,
         *,
-        type: str | None = None,
+        type: Sequence[str] = (),
         deal: str | None = None,
         organization: str | None = None,
         source: str | None = None,
     ) -> list[StoredEvent]:
-        """Return at most `limit` events after a position that match every filter, in the order of the log."""
+        """Return at most `limit` events after a position that match every filter, in the order of the log.
+
+        `type` names the types that match; if it is empty, all do.
+        """
+        pool = self._streams.pool()
         if organization is None and source is None:
+            # A query for each type, because each can use the index of types.
             stream = f"deal/{deal}" if deal else None
-            return await store.feed(self._streams.pool(), after, limit, type=type, stream=stream)
-        term = f"organization:{organization}" if organization else event_index.source_term(source or "") or ""
+            found = [await store.feed(pool, after, limit, type=one, stream=stream) for one in type or (None,)]
+            return sorted(chain(*found), key=_position)[:limit]
         matches: list[StoredEvent] = []
         while len(matches) < limit:
-            positions = await event_index.find(self._streams.pool(), term, after, INDEX_PAGE)
-            for stored in await store.events_at(self._streams.pool(), positions):
-                recorded = stored.recorded
-                if (
-                    (type is None or recorded.type == type)
-                    and (deal is None or recorded.slug == deal)
-                    and (source is None or organization is None or _cites(recorded, source))
-                ):
-                    matches.append(stored)
+            positions = await event_index.find(pool, _term(organization, source), after, INDEX_PAGE)
+            matches += [
+                stored
+                for stored in await store.events_at(pool, positions)
+                if _matches(stored.recorded, type, deal, organization, source)
+            ]
             if len(positions) < INDEX_PAGE:
                 break
             after = positions[-1]
+        return matches[:limit]
+
+    async def newest(
+        self,
+        before: int,
+        limit: int,
+        *,
+        type: Sequence[str] = (),
+        deal: str | None = None,
+        organization: str | None = None,
+        source: str | None = None,
+    ) -> list[StoredEvent]:
+        """Return the last events before a position that match every filter, the newest first."""
+        pool = self._streams.pool()
+        if organization is None and source is None:
+            stream = f"deal/{deal}" if deal else None
+            found = [await store.newest(pool, before, limit, type=one, stream=stream) for one in type or (None,)]
+            return sorted(chain(*found), key=_position, reverse=True)[:limit]
+        matches: list[StoredEvent] = []
+        while len(matches) < limit:
+            positions = await event_index.find_newest(pool, _term(organization, source), before, INDEX_PAGE)
+            matches += [
+                stored
+                for stored in reversed(await store.events_at(pool, positions))
+                if _matches(stored.recorded, type, deal, organization, source)
+            ]
+            if len(positions) < INDEX_PAGE:
+                break
+            before = positions[-1]
         return matches[:limit]
 
     async def last_position(self, as_of: AsOf) -> int:
@@ -100,6 +132,26 @@ class LogQueries:
         stream, _ = await self._streams.load(f"{stored.recorded.kind}/{stored.recorded.slug}")
         assert stream is not None
         return stored, stream.record.by_id[id]
+
+
+def _position(stored: StoredEvent) -> int:
+    return stored.recorded.position
+
+
+def _term(organization: str | None, source: str | None) -> str:
+    """The term of the index that finds the events of an organization or of a source."""
+    return f"organization:{organization}" if organization else event_index.source_term(source or "") or ""
+
+
+def _matches(
+    recorded: Recorded, type: Sequence[str], deal: str | None, organization: str | None, source: str | None
+) -> bool:
+    """Whether an event that has the term of `_term` matches the other filters too."""
+    return (
+        (not type or recorded.type in type)
+        and (deal is None or recorded.slug == deal)
+        and (source is None or organization is None or _cites(recorded, source))
+    )
 
 
 def _cites(recorded: Recorded, source: str) -> bool:

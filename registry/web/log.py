@@ -103,7 +103,8 @@ async def matching_events(log_queries: LogQueries, after: int, filters: dict[str
 
     The positions of matching events are unknown, so a list with filters starts from the beginning of the log.
     """
-    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, **filters)
+    types = (filters["type"],) if "type" in filters else ()
+    events = await log_queries.events(after, EVENTS_PER_PAGE + 1, type=types, source=filters.get("source"))
     if len(events) <= EVENTS_PER_PAGE:
         return LogPage(events, after)
     return LogPage(events[:EVENTS_PER_PAGE], after, later=events[EVENTS_PER_PAGE - 1].recorded.position)

@@ -69,7 +69,7 @@ METHODS = {
 }
 
 # Operations of administration, of other programs and of people.
-LEFT_OUT = {"get_checkpoint", "get_metrics", "get_docs", "get_openapi", "get_problems"}
+LEFT_OUT = {"get_atom", "get_json_feed", "get_checkpoint", "get_metrics", "get_docs", "get_openapi", "get_problems"}
 
 # Parameters that a client sets by itself, that have a method of their own, or that HTTP caches use.
 OWN = {

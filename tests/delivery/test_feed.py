@@ -114,12 +114,12 @@ async def test_listener_gets_only_events_that_match_its_filter(feed: Feed, recor
     )
     await deals(recorder, 10)
     cases = {
-        Filter(type="pledge_announced"): [2, 14],
+        Filter(type=("pledge_announced",)): [2, 14],
         Filter(deal="one"): [1, 2, 3, 14, 15],
         Filter(organization="aws"): [3, 15],
         Filter(source="http://www.news.example/plant/"): [2, 14],
-        Filter(deal="one", type="pledge_announced"): [2, 14],
-        Filter(deal="one", organization="aws", type="parties_joined"): [3],
+        Filter(deal="one", type=("pledge_announced",)): [2, 14],
+        Filter(deal="one", organization="aws", type=("parties_joined",)): [3],
     }
     listening = [asyncio.create_task(first(feed, len(expected), 0, f)) for f, expected in cases.items()]
     await asyncio.sleep(0.2)
