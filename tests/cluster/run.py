@@ -115,7 +115,7 @@ async def rebuild_standby(cluster: Cluster, primary: Node) -> None:
     """Lose a standby with its data; Patroni makes it anew from the primary."""
     standby = next(node for node in cluster.nodes if node.number != primary.number)
     standby.kill()
-    shutil.rmtree(standby.folder / "data")
+    shutil.rmtree(standby.folder / "data", ignore_errors=True)
     await asyncio.sleep(1)
     standby.start_patroni()
 
