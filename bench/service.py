@@ -16,7 +16,10 @@ import asyncpg
 import psutil
 from msgspec import Struct
 
-from registry.infra import keys, postgres
+from registry.append.principals import issue_key
+from registry.append.recorder import Recorder
+from registry.domain.principal import Rights
+from registry.infra import postgres
 from registry.infra.embedded.server import APP_ROLE, OWNER_ROLE, Embedded
 
 _serial = count(1)
@@ -61,8 +64,9 @@ async def _execute(url: str, statement: str) -> None:
 
 async def key(made: BenchDatabase) -> str:
     """Create an API key with the scopes to record and correct."""
-    async with await postgres.pool(made.app_url, min_size=1, max_size=1) as pool:
-        return await keys.create(pool, "bench", ("record", "correct"))
+    async with await postgres.pool(made.app_url, min_size=1, max_size=2) as pool, Recorder(pool) as recorder:
+        rights = Rights(scopes=("record", "correct"))
+        return (await issue_key(recorder, pool, rights, name="bench", kind="system")).secret
 
 
 class Process:

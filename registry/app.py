@@ -22,15 +22,19 @@ from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.probe import Probe
 from registry.api.problems import HANDLERS
 from registry.api.rate_limits import RateLimiter
+from registry.append.principals import ADMIN, register_admin
+from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
 from registry.domain.calendar import Calendar
+from registry.errors import BadSetting
 from registry.events.continuity import MARK_FILE, ContinuityGuard
+from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
 from registry.infra import postgres
-from registry.infra.keys import Keys
 from registry.infra.postgres import Pool
+from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
@@ -39,6 +43,7 @@ from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.principals import Principals
 from registry.queries.replicas import ReadServers
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
@@ -60,7 +65,8 @@ class Services(Struct):
     portfolio: PortfolioQueries
     organizations: OrganizationQueries
     log: LogQueries
-    keys: Keys
+    principals: Principals
+    proposals: Proposals
     feed: Feed
     webhooks: Webhooks
     evidence: Evidence
@@ -88,7 +94,8 @@ DEPENDENCIES = {
     "portfolio_queries": "portfolio",
     "organization_queries": "organizations",
     "log_queries": "log",
-    "api_keys": "keys",
+    "principals": "principals",
+    "proposals": "proposals",
     "feed": "feed",
     "webhooks": "webhooks",
     "evidence": "evidence",
@@ -166,6 +173,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             calendar=calendar,
             rates=rates,
             continuity=continuity,
+            four_eyes=frozenset(settings.four_eyes),
         )
         await stack.enter_async_context(recorder)
         evidence = Evidence(
@@ -182,6 +190,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         box = SecretBox(settings.secrets_key or settings.data_dir / "secrets.key")
         webhooks = await stack.enter_async_context(Webhooks(pool, box, settings.webhook_networks))
         recorder.commit_listeners.append(webhooks.on_commit)
+        principals = Principals(pool)
+        recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
+        feed.notify_listeners.append(principals.expire)
+        if settings.admin_key is not None:
+            admin = await principals.stream(ADMIN)
+            await register_admin(recorder, pool, admin.state if admin is not None else None, settings.admin_key)
         servers = await stack.enter_async_context(
             ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)
         )
@@ -198,7 +212,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
             log=LogQueries(streams),
-            keys=Keys(pool, settings.admin_key),
+            principals=principals,
+            proposals=Proposals(pool, recorder),
             feed=feed,
             webhooks=webhooks,
             evidence=evidence,
@@ -219,6 +234,9 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
 
 def create_app(settings: Settings) -> Litestar:
     """Make the application. Its database must exist and be migrated when it starts."""
+    if unknown := set(settings.four_eyes) - EVENT_TYPES.keys():
+        problem = SettingProblem("event_type", value=min(unknown))
+        raise BadSetting(setting="REGISTRY_FOUR_EYES (--four-eyes)", reason=problem)
     metrics, access_log = Metrics(), AccessLogWriter()
     state = State({"access_log": access_log})
 
@@ -261,7 +279,7 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
     )
     _list_all_methods(app)
-    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.keys.find(token))
+    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.principals.find(token))
     app.asgi_handler = RequestMiddleware(metrics, access_log, limiter)(app.asgi_handler)
     return app
 

@@ -8,6 +8,7 @@ differ by the occasion names the occasion first: `NotFound("deal", deal="x")` ha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from registry.i18n import Message, Parameter, render
@@ -120,12 +121,33 @@ class Unauthorized(RegistryError):
 
 
 class Forbidden(RegistryError):
-    """The API key lacks a scope."""
+    """The API key lacks a scope, or is limited to other streams or sources."""
 
     code = "forbidden"
 
-    def __init__(self, *, scopes: tuple[str, ...], needs: str) -> None:
-        super().__init__(None if scopes else "no_scope", has=scopes, needs=needs)
+    @classmethod
+    def scope(cls, scopes: Iterable[str], needs: str) -> Forbidden:
+        """The error of a key that has `scopes` and lacks the scope `needs`."""
+        has = tuple(sorted(scopes))
+        return cls(None if has else "no_scope", has=has, needs=needs)
+
+
+class ApprovalRequired(RegistryError):
+    """The registry records this type of event only after a second principal has approved it."""
+
+    code = "approval_required"
+
+
+class ProposalDecided(RegistryError):
+    """The proposal was approved or rejected before. Its code says which."""
+
+    code = "proposal_decided"
+
+
+class ProposalChanged(RegistryError):
+    """The proposal has other content than the decision names."""
+
+    code = "proposal_changed"
 
 
 class NotFound(RegistryError):

@@ -33,6 +33,7 @@ CREATE TABLE events (
     published_on date        NOT NULL,
     recorded_at  timestamptz NOT NULL,
     recorded_by  text        NOT NULL,
+    approved_by  text,
     entry        bytea       NOT NULL,
     leaf_hash    bytea       NOT NULL CHECK (octet_length(leaf_hash) = 32),
     UNIQUE (stream, version)
@@ -272,16 +273,63 @@ CREATE_IDEMPOTENCY_AGE_INDEX = "CREATE INDEX idempotency_created_at ON idempoten
 
 CREATE_IDEMPOTENCY_STREAM_INDEX = "CREATE INDEX idempotency_stream ON idempotency (stream)"
 
+# The digest of each key's secret. What a key may do is in the events of its principal: a row without such an event
+# gives no right. A row is never changed, so the digest of an issued key cannot be exchanged.
 CREATE_KEYS = """
 CREATE TABLE keys (
-    id         text        PRIMARY KEY,
-    name       text        NOT NULL,
-    digest     bytea       NOT NULL UNIQUE,
-    scopes     text[]      NOT NULL,
-    created_at timestamptz NOT NULL,
-    revoked_at timestamptz
+    id        text  COLLATE "C" PRIMARY KEY,
+    principal text  COLLATE "C" NOT NULL,
+    digest    bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32)
 )
 """
+
+PROTECT_KEYS = """
+CREATE TRIGGER keys_are_immutable
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON keys
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
+
+# Who has signed in to the pages; `digest` is that of the cookie's value. What a session may do is not here: it follows
+# from the events of its principal.
+CREATE_SESSIONS = """
+CREATE TABLE sessions (
+    id         text        COLLATE "C" PRIMARY KEY,
+    digest     bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    principal  text        COLLATE "C" NOT NULL,
+    key        text        COLLATE "C",
+    created_at timestamptz NOT NULL,
+    seen_at    timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    agent      text        NOT NULL
+)
+"""
+
+CREATE_SESSIONS_PRINCIPAL_INDEX = "CREATE INDEX sessions_principal ON sessions (principal)"
+
+# Announcements that wait for a second principal. The content is deleted with the decision: what was approved is in the
+# log. `digest` binds a decision to the exact content.
+CREATE_PROPOSALS = """
+CREATE TABLE proposals (
+    id            uuid        PRIMARY KEY,
+    kind          text        COLLATE "C" NOT NULL CHECK (kind IN ('deal', 'organization')),
+    slug          text        COLLATE "C" NOT NULL,
+    announcements bytea,
+    digest        bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    author        text        COLLATE "C" NOT NULL,
+    proposed_by   text        COLLATE "C" NOT NULL,
+    proposed_at   timestamptz NOT NULL,
+    changed_at    timestamptz,
+    status        text        COLLATE "C" NOT NULL CHECK (status IN ('open', 'approved', 'rejected')),
+    decided_by    text        COLLATE "C",
+    decided_at    timestamptz,
+    reason        text,
+    position      bigint,
+    CHECK ((announcements IS NULL) = (status <> 'open')),
+    CHECK ((decided_by IS NULL) = (status = 'open'))
+)
+"""
+
+CREATE_PROPOSALS_OPEN_INDEX = "CREATE INDEX proposals_open ON proposals (id) WHERE status = 'open'"
 
 # `position` is the last event that was delivered or did not match the filter. The secrets sign messages and are
 # encrypted with a key outside the database; the old one signs too until `rotation_ends_at`. `failures` counts the
@@ -636,6 +684,16 @@ CREATE TABLE organizations (
 )
 """
 
+# Every principal's current state, for lists. Rights are checked against the fold of its events, not against this table.
+CREATE_PRINCIPALS = """
+CREATE TABLE principals (
+    principal text   COLLATE "C" PRIMARY KEY,
+    version   int    NOT NULL,
+    position  bigint NOT NULL,
+    state     bytea  NOT NULL
+)
+"""
+
 # --- the rows of a batch ----------------------------------------------------------------------------------------------
 
 # A batch is written as arrays of rows, each of one of these types: the driver then encodes one array for each table,
@@ -653,6 +711,7 @@ CREATE TYPE new_event AS (
     published_on date,
     recorded_at  timestamptz,
     recorded_by  text,
+    approved_by  text,
     entry        bytea,
     leaf_hash    bytea,
     content      bytea,
@@ -929,6 +988,8 @@ CREATE TYPE new_organization AS (
 )
 """
 
+CREATE_NEW_PRINCIPAL = "CREATE TYPE new_principal AS (principal text, version integer, position bigint, state bytea)"
+
 STATEMENTS = (
     CREATE_EVENTS,
     CREATE_EVENTS_TYPE_INDEX,
@@ -957,6 +1018,11 @@ STATEMENTS = (
     CREATE_IDEMPOTENCY_AGE_INDEX,
     CREATE_IDEMPOTENCY_STREAM_INDEX,
     CREATE_KEYS,
+    PROTECT_KEYS,
+    CREATE_SESSIONS,
+    CREATE_SESSIONS_PRINCIPAL_INDEX,
+    CREATE_PROPOSALS,
+    CREATE_PROPOSALS_OPEN_INDEX,
     CREATE_WEBHOOKS,
     CREATE_WEBHOOK_DELIVERIES,
     CREATE_TRIGRAMS,
@@ -980,6 +1046,7 @@ STATEMENTS = (
     CREATE_MENTIONS,
     CREATE_MENTIONS_POSITION_INDEX,
     CREATE_ORGANIZATIONS,
+    CREATE_PRINCIPALS,
     CREATE_NEW_EVENT,
     CREATE_NEW_TILE,
     CREATE_NEW_ANSWER,
@@ -1000,6 +1067,7 @@ STATEMENTS = (
     CREATE_NEW_DEAL_IDENTIFIER,
     CREATE_NEW_MENTION,
     CREATE_NEW_ORGANIZATION,
+    CREATE_NEW_PRINCIPAL,
 )
 
 

@@ -17,6 +17,8 @@ from registry.api.log import CheckpointController, EvidenceController
 from registry.api.organizations import OrganizationsController
 from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
+from registry.api.principals import PrincipalsController
+from registry.api.proposals import ProposalsController
 from registry.api.webhooks import WebhooksController
 
 
@@ -28,6 +30,8 @@ def create_router(*, public_read: bool) -> Router:
             DealsController,
             PortfolioController,
             OrganizationsController,
+            PrincipalsController,
+            ProposalsController,
             ImportsController,
             ExtractController,
             *exports.HANDLERS,

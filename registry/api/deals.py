@@ -45,21 +45,12 @@ from registry.api.responses import JSON, RawHeaders, RawResponse, json_response,
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain.history import AsOf
+from registry.domain.principal import required_scope
 from registry.events import intake
 from registry.events.types import (
     Announcement,
-    ClaimPreferred,
-    DealMerged,
-    DealUnmerged,
-    Event,
-    EventCorrected,
-    EventRedacted,
-    EventVoided,
-    OrganizationMerged,
-    OrganizationUnmerged,
     StreamKind,
 )
-from registry.infra.keys import Scope
 from registry.queries.deals import DealQueries
 from registry.schemas import deal_link, encode
 from registry.transparency.evidence import Evidence
@@ -73,16 +64,6 @@ _PRIVATE: RawHeaders = ((b"cache-control", b"no-cache"),)
 _JOINED: RawHeaders = ((b"cache-control", b"private, no-cache"),)
 _PUBLIC: RawHeaders = ((b"cache-control", b"public, no-cache"),)
 
-_CORRECTIONS = (
-    EventCorrected,
-    EventVoided,
-    ClaimPreferred,
-    DealMerged,
-    DealUnmerged,
-    OrganizationMerged,
-    OrganizationUnmerged,
-)
-
 Expand = Annotated[
     Literal["organizations", "incoming", "organizations,incoming", "incoming,organizations"] | None,
     QueryParameter(
@@ -90,13 +71,6 @@ Expand = Annotated[
     ),
 ]
 Certificate = Annotated[bool, QueryParameter(description="Return a bundle that can be verified offline.")]
-
-
-def required_scope(event: Event) -> Scope:
-    """Return the scope that recording an event needs."""
-    if isinstance(event, EventRedacted):
-        return "redact"
-    return "correct" if isinstance(event, _CORRECTIONS) else "record"
 
 
 async def record(
@@ -119,6 +93,7 @@ async def record(
             slug=slug,
             announcements=announcements,
             by=request.auth.id,
+            credential=request.auth,
             expected_version=expected_version(request),
             idempotency_key=idempotency_key(request),
             digest=hashlib.sha256(f"{kind}/{slug}\n".encode() + body).digest(),

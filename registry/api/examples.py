@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from registry.events.sample import sample_event
-from registry.events.types import DealEvent, OrganizationFact, tag_of
+from registry.events.types import DealEvent, OrganizationFact, PrincipalFact, tag_of
 
 SOURCE = {
     "publisher": "The Korea Herald",
@@ -205,6 +205,19 @@ ORGANIZATION_ANNOUNCEMENTS: dict[str, Any] = {
 }
 
 
+PRINCIPAL_ANNOUNCEMENTS: dict[str, Any] = {
+    "A person, and a key for a year": [
+        _announcement("principal_registered", name="Kim Min-ji", kind="person"),
+        _announcement("key_issued", key="k1", scopes=["read", "record"], expires_at="2099-12-31T00:00:00Z"),
+    ],
+    "The person has another name": _announcement("principal_renamed", name="Kim Min-ji (Investment Office)"),
+    "The key may propose only, about one deal": _announcement(
+        "scopes_changed", key="k1", scopes=["propose"], deals=["aws-korea-2031"]
+    ),
+    "The key ends": _announcement("key_revoked", key="k1"),
+}
+
+
 def _add_missing(announcements: dict[str, Any], events: Any) -> None:
     """Add an example of each event type that has none; its title is the first line of the type's docstring."""
     listed = [
@@ -219,3 +232,4 @@ def _add_missing(announcements: dict[str, Any], events: Any) -> None:
 
 _add_missing(ANNOUNCEMENTS, DealEvent)
 _add_missing(ORGANIZATION_ANNOUNCEMENTS, OrganizationFact)
+_add_missing(PRINCIPAL_ANNOUNCEMENTS, PrincipalFact)

@@ -23,8 +23,10 @@ from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.typing import FieldDefinition
 
 from registry.api.bodies import Request
+from registry.domain.principal import Credential
 from registry.errors import Forbidden, InvalidParameter, Unauthorized
-from registry.infra.keys import Key, Keys, Scope
+from registry.events.values import Scope
+from registry.queries.principals import Principals
 
 PUBLIC: Final = "public"
 ANY_SCOPE: Final = "any"
@@ -71,8 +73,8 @@ def is_public(request: Request) -> bool:
     return request.scope.get("auth") is None
 
 
-async def authenticate(request: Request) -> Key:
-    """Return the API key of a request.
+async def authenticate(request: Request) -> Credential:
+    """Return the credential of a request's API key.
 
     Raises:
         Unauthorized: There is none, or it is unknown.
@@ -84,21 +86,21 @@ async def authenticate(request: Request) -> Key:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("header")
     # Litestar resolves dependencies for handlers only, not for hooks.
-    api_keys: Keys = request.app.state.services.keys
-    key = await api_keys.find(token.strip())
+    principals: Principals = request.app.state.services.principals
+    key = await principals.find(token.strip())
     if key is None:
         raise Unauthorized("unknown_key")
     return key
 
 
-def check_scope(key: Key, scope: Scope) -> None:
+def check_scope(key: Credential, scope: Scope) -> None:
     """Check that a key has a scope.
 
     Raises:
         Forbidden: It has not.
     """
     if not key.allows(scope):
-        raise Forbidden(scopes=tuple(sorted(key.scopes)), needs=scope)
+        raise Forbidden.scope(key.scopes, scope)
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

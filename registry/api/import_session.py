@@ -19,11 +19,11 @@ from msgspec import Struct
 
 from registry.api import bodies
 from registry.api.bodies import Request
-from registry.api.deals import required_scope
 from registry.api.guards import check_scope
 from registry.api.problems import PROBLEMS, code_of, extension_members
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult
+from registry.domain.principal import Credential, required_scope
 from registry.errors import (
     BodyTimeout,
     DatabaseUnavailable,
@@ -35,7 +35,6 @@ from registry.errors import (
 from registry.events import intake
 from registry.i18n import DEFAULT_LANGUAGE, render
 from registry.infra import postgres
-from registry.infra.keys import Key
 from registry.schemas import encode
 
 log = structlog.get_logger(__name__)
@@ -112,7 +111,7 @@ async def body_lines(request: Request) -> AsyncIterator[NumberedLine]:
         yield NumberedLine(number, text)
 
 
-def decode_line(line: NumberedLine, key: Key, *, low_priority: bool = True) -> AppendRequest:
+def decode_line(line: NumberedLine, key: Credential, *, low_priority: bool = True) -> AppendRequest:
     """Return a line as a request to the recorder.
 
     Raises:
@@ -127,6 +126,7 @@ def decode_line(line: NumberedLine, key: Key, *, low_priority: bool = True) -> A
         slug=slug,
         announcements=(announcement,),
         by=key.id,
+        credential=key,
         size=len(line.text),
         low_priority=low_priority,
     )
@@ -135,7 +135,9 @@ def decode_line(line: NumberedLine, key: Key, *, low_priority: bool = True) -> A
 class ImportSession:
     """One running import."""
 
-    def __init__(self, recorder: Recorder, key: Key, stopping: asyncio.Event, language: str = DEFAULT_LANGUAGE) -> None:
+    def __init__(
+        self, recorder: Recorder, key: Credential, stopping: asyncio.Event, language: str = DEFAULT_LANGUAGE
+    ) -> None:
         self._recorder = recorder
         self._key = key
         self._stopping = stopping

@@ -58,6 +58,8 @@ TAGS = {
     "Deals": "Record announcements about a deal; read its state, its history and its sources.",
     "Portfolio": "All deals at a point in time: lists, totals, comparisons.",
     "Organizations": "Companies and public bodies: names, identifiers, parents.",
+    "Principals": "People and systems that may write: their keys and their rights.",
+    "Proposals": "Announcements that wait for another principal to approve or reject them.",
     "Log": "Every event in the order of recording, and the proofs that none was changed.",
     "Service": "Health, metrics, and this document.",
 }
@@ -72,6 +74,7 @@ WRITING = (
     "not_json",
     "incomplete",
     "forbidden",
+    "approval_required",
     "too_slow",
     "rule_broken",
     "id_conflict",

@@ -18,9 +18,9 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from registry.domain.principal import Credential
 from registry.errors import RateLimited
 from registry.infra import postgres
-from registry.infra.keys import Key
 from registry.infra.rate_limit_setting import RateLimit
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ EXEMPT = "/health/"
 SIGN_IN = "/sign-in"
 
 Headers = tuple[tuple[bytes, bytes], ...]
-FindKey = Callable[[str], Awaitable[Key | None]]
+FindKey = Callable[[str], Awaitable[Credential | None]]
 
 
 class Bucket:

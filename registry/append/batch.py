@@ -30,22 +30,31 @@ from registry.domain.admission import admit, check_claim_date, fill_defaults
 from registry.domain.assessment import flags_raised
 from registry.domain.calendar import Calendar
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS, fold_order_of
+from registry.domain.fold import DEALS, PRINCIPALS, fold_order_of
 from registry.domain.history import FoldedStream
 from registry.domain.plausibility import Flag
+from registry.domain.principal import Credential, Principal, check_rights
 from registry.domain.rates import Rates
 from registry.domain.refusal import Refusal
-from registry.errors import IdConflict, IdempotencyConflict, RegistryError, RuleBroken, VersionConflict
+from registry.errors import (
+    ApprovalRequired,
+    Forbidden,
+    IdConflict,
+    IdempotencyConflict,
+    RegistryError,
+    RuleBroken,
+    VersionConflict,
+)
 from registry.events import store
 from registry.events.codec import Content, canonical, published_on, stream_name
 from registry.events.store import SealedEvent
 from registry.events.types import (
     BOOKKEEPING_TYPES,
-    Announcement,
+    AnyAnnouncement,
     EventCorrected,
     EventRedacted,
-    OrganizationAnnouncement,
     Recorded,
+    tag_of,
 )
 from registry.events.write_batch import Head, WriteBatch
 from registry.infra.postgres import Connection, Pool
@@ -73,7 +82,15 @@ class Batch:
         stored_responses: Responses of the log with an idempotency key of a request, and the batch's own.
     """
 
-    def __init__(self, head: Head, frontier: Frontier, cache: StreamCache, calendar: Calendar, rates: Rates) -> None:
+    def __init__(
+        self,
+        head: Head,
+        frontier: Frontier,
+        cache: StreamCache,
+        calendar: Calendar,
+        rates: Rates,
+        four_eyes: frozenset[str] = frozenset(),
+    ) -> None:
         self.head = head
         self.frontier = frontier
         self.recorded_at = head.recorded_at or datetime.min.replace(tzinfo=UTC)
@@ -86,6 +103,7 @@ class Batch:
         self._calendar = calendar
         self._today = date.min
         self._rates = rates
+        self._four_eyes = four_eyes
         self._tiles: list[Tile] = []
         self._changes: list[AppliedChange] = []
         self._idempotency_records: list[IdempotencyRecord] = []
@@ -104,7 +122,7 @@ class Batch:
         """Validate each submission by itself, in order. `outcomes` has the result of each."""
         self.recorded_at = max(now, self.recorded_at)
         self._today = self._calendar.today()
-        await self._load_streams(connection, (r.stream for s in submissions for r in s.requests))
+        await self._load_streams(connection, (name for s in submissions for r in s.requests for name in _streams_of(r)))
         async for submission in _in_time_slices(submissions):
             try:
                 self.outcomes.append(await self._validate_submission(connection, submission))
@@ -183,6 +201,8 @@ class Batch:
 
     async def _validate_request(self, connection: Connection | Pool, request: AppendRequest) -> AppendResult:
         """Validate one request and add its events to the batch."""
+        if request.credential is not None:
+            self._check_rights(request, request.credential)
         key = (request.by, request.idempotency_key) if request.idempotency_key is not None else None
         if key is not None and key in self.stored_responses:
             digest, response = self.stored_responses[key]
@@ -221,6 +241,23 @@ class Batch:
         if new:
             self._add(request, stream, events, changes, response)
         return AppendResult(stream.version, position, receipts, flags, response, new=new)
+
+    def _check_rights(self, request: AppendRequest, credential: Credential) -> None:
+        """Check the rights that the request needs, as the events before it in the log give them (property 48).
+
+        Raises:
+            Unauthorized, Forbidden: The principal may not record the announcements.
+            ApprovalRequired: A second principal must approve them.
+        """
+        if request.approved_by == request.by:
+            raise Forbidden("own_proposal")
+        stream: FoldedStream[Principal] = self.streams[stream_name("principal", credential.id)]
+        principal = stream.state if stream.events else None
+        check_rights(principal, credential, self.recorded_at, request.kind, request.slug, request.announcements)
+        if self._four_eyes and request.approved_by is None and not request.dry_run:
+            types = {tag_of(announcement.event) for announcement in request.announcements} & self._four_eyes
+            if types:
+                raise ApprovalRequired(types=tuple(sorted(types)))
 
     def _add(
         self,
@@ -271,7 +308,7 @@ class Batch:
         self,
         request: AppendRequest,
         stream: FoldedStream[Any],
-        announcement: Announcement | OrganizationAnnouncement,
+        announcement: AnyAnnouncement,
         offset: int,
     ) -> SealedEvent:
         """The announcement as an event, `offset` places after the batch's last one."""
@@ -288,13 +325,12 @@ class Batch:
             note=announcement.note,
             recorded_at=self.recorded_at,
             recorded_by=request.by,
+            approved_by=request.approved_by,
             previous=stream.leaf_hash,
             date=announcement.date,
         )
 
-    def _find_replayed(
-        self, request: AppendRequest, announcement: Announcement | OrganizationAnnouncement
-    ) -> Recorded | None:
+    def _find_replayed(self, request: AppendRequest, announcement: AnyAnnouncement) -> Recorded | None:
         """The recorded event that has the announcement's id and content; None if the id is new.
 
         Raises:
@@ -349,6 +385,13 @@ class Batch:
             self._identified.setdefault(key, set()).add(after.slug)
 
 
+def _streams_of(request: AppendRequest) -> tuple[str, ...]:
+    """The streams that validating a request reads: its own, and that of the principal whose rights it needs."""
+    if request.credential is None:
+        return (request.stream,)
+    return (request.stream, stream_name("principal", request.credential.id))
+
+
 async def _in_time_slices(items: Iterable[T]) -> AsyncIterator[T]:
     """The items; other tasks run after each TIME_SLICE_SECONDS of work on them."""
     slice_ends = perf_counter() + TIME_SLICE_SECONDS
@@ -369,7 +412,7 @@ async def _redact(connection: Connection, change: AppliedChange, event: EventRed
     return AppliedChange(change.recorded, change.before, stream, erased=True)
 
 
-def _has_same_content(known: Recorded, announcement: Announcement | OrganizationAnnouncement) -> bool:
+def _has_same_content(known: Recorded, announcement: AnyAnnouncement) -> bool:
     """Whether an announcement has the recorded content, apart from the fields that the recorder filled in."""
     recorded, event = known.event, announcement.event
     if isinstance(event, EventCorrected) and isinstance(recorded, EventCorrected):
@@ -389,8 +432,10 @@ def _has_same_content(known: Recorded, announcement: Announcement | Organization
 def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Receipt:
     """Where an event was recorded, and from which day it is in effect if that is after today."""
     effective = stream.record.by_id[recorded.id]
-    if not isinstance(effective.event, BOOKKEEPING_TYPES):
-        day: date | None = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
+    if stream.rules is PRINCIPALS:
+        day: date | None = None
+    elif not isinstance(effective.event, BOOKKEEPING_TYPES):
+        day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
     elif isinstance(effective.event, stream.rules.registered):
         day = effective.effective_on
     else:

@@ -28,6 +28,7 @@ from registry.append.batch import Batch
 from registry.append.clock import DEFAULT_TOLERANCE, ClockGuard, Reading, utc_now
 from registry.append.requests import AppendRequest, AppendResult, Submission
 from registry.domain.calendar import Calendar
+from registry.domain.rates import Rates
 from registry.errors import (
     ClockUnsafe,
     DatabaseUnavailable,
@@ -85,6 +86,7 @@ class Recorder:
         commit_listeners: Called with the log's head after each commit.
         last_batch_size: Number of events of the last batch.
         last_batch_seconds: Seconds from taking the last batch from the queue to its commit.
+        changed_rights: Whether the last batch had events of principals.
     """
 
     def __init__(
@@ -97,8 +99,12 @@ class Recorder:
         calendar: Calendar | None = None,
         rates: RateCache | None = None,
         continuity: ContinuityGuard | None = None,
+        four_eyes: frozenset[str] = frozenset(),
     ) -> None:
-        """Append through `pool`; redactions need `owner`, a pool with the database owner's rights."""
+        """Append through `pool`; redactions need `owner`, a pool with the database owner's rights.
+
+        A second principal must approve events of the types `four_eyes`.
+        """
         self._pool = pool
         self._owner = owner
         self.calendar = calendar or Calendar()
@@ -111,6 +117,7 @@ class Recorder:
         self._closing = False
         self._cache = StreamCache()
         self._rates = rates or RateCache()
+        self._four_eyes = four_eyes
         # The cached head, the frontier of the tree up to it, and whether no other process has written since the last
         # look under the lock.
         self._head: Head | None = None
@@ -124,6 +131,7 @@ class Recorder:
         self.last_batch_size = 0
         self.last_batch_seconds = 0.0
         self._batch_began = 0.0
+        self.changed_rights = False
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
@@ -283,14 +291,16 @@ class Recorder:
             return None
         if any(submission.dry_run or submission.has_redaction for submission in submissions):
             return None
-        batch = Batch(
-            self._head, self._frontier.copy(), self._cache, self.calendar, await self._rates.latest(self._pool)
-        )
+        batch = self._batch(self._head, await self._rates.latest(self._pool))
         await batch.validate(self._pool, submissions, reading.now)
         for submission, outcome in zip(submissions, batch.outcomes, strict=True):
             if submission.has_retry_key and isinstance(outcome, RegistryError):
                 return None
         return batch if batch.events else None
+
+    def _batch(self, head: Head, rates: Rates) -> Batch:
+        """An empty batch after a head."""
+        return Batch(head, self._frontier.copy(), self._cache, self.calendar, rates, self._four_eyes)
 
     async def _commit_if_head_unchanged(self, batch: Batch, reading: Reading) -> bool:
         """Write a batch that was validated without the lock, in one round trip.
@@ -320,7 +330,7 @@ class Recorder:
         self._is_sole_writer = head == self._head
         if not self._is_sole_writer:
             await self._refresh_from_log(connection, head)
-        batch = Batch(head, self._frontier.copy(), self._cache, self.calendar, await self._rates.latest(connection))
+        batch = self._batch(head, await self._rates.latest(connection))
         batch.stored_responses = stored_responses
         ids = [announcement.id for r in requests for announcement in r.announcements if announcement.id is not None]
         if ids:
@@ -400,6 +410,7 @@ class Recorder:
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)
         self.last_batch_seconds = time.perf_counter() - self._batch_began
+        self.changed_rights = any(event.recorded.kind == "principal" for event in batch.events)
         for name, stream in batch.streams.items():
             self._cache.put(name, stream)
         self._notify_requested.set()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from registry.domain.plausibility import Flag
+from registry.domain.principal import Credential
 from registry.errors import RegistryError
 from registry.events.codec import stream_name
-from registry.events.types import Announcement, EventRedacted, OrganizationAnnouncement, StreamKind
+from registry.events.types import AnyAnnouncement, EventRedacted, StreamKind
 from registry.schemas import Receipt
 
 # `expected_version` of a request with `If-Match: *`: the stream must exist, at any version.
@@ -20,7 +21,10 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
     """Announcements for one stream; either all are recorded or none.
 
     Attributes:
-        by: Id of the API key that sends the request.
+        by: The principal that the events are recorded by.
+        credential: Whose rights the request needs; None for the registry's own acts. They are checked again when the
+            request is validated, at its place in the log, so a key that was revoked before it records nothing.
+        approved_by: The second principal, where one approved the announcements.
         expected_version: The version that `If-Match` demands; 0 for `If-None-Match: *`, ANY_VERSION for `If-Match: *`.
         digest: SHA-256 of the request, compared when its idempotency key is used again.
         size: Size of the request's body, in bytes.
@@ -30,8 +34,10 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
 
     kind: StreamKind
     slug: str
-    announcements: Sequence[Announcement | OrganizationAnnouncement]
+    announcements: Sequence[AnyAnnouncement]
     by: str
+    credential: Credential | None = None
+    approved_by: str | None = None
     expected_version: int | None = None
     idempotency_key: str | None = None
     digest: bytes = b""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import UNSET
+
 from registry.events.codec import SALT_BYTES, Content, Entry, canonical, content_digest, random_bytes, stream_name
 from registry.events.store import SealedEvent
 from registry.events.types import AnyEvent, Day, Recorded, StreamKind, tag_of
@@ -29,6 +31,7 @@ def seal(
     recorded_by: str,
     previous: bytes | None,
     date: str | None = None,
+    approved_by: str | None = None,
 ) -> SealedEvent:
     """Seal one event at its position.
 
@@ -43,6 +46,7 @@ def seal(
     type_ = tag_of(event)
     entry = canonical(
         Entry(
+            approved_by=approved_by if approved_by is not None else UNSET,
             content=content_digest(salt, content),
             effective_on=effective_on,
             id=id,
@@ -75,6 +79,7 @@ def seal(
         note=note,
         leaf_hash=leaf_hash(entry),
         date=date,
+        approved_by=approved_by,
     )
     return SealedEvent(recorded, entry, content, salt)
 

@@ -19,11 +19,15 @@ import typer
 from rich.cells import cell_len, set_cell_size
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from registry.append.principals import issue_key
+from registry.append.recorder import Recorder
 from registry.cli import server
 from registry.cli.options import stderr, with_settings
 from registry.cli.texts import Text, rendered
-from registry.infra import keys, postgres
+from registry.domain.principal import Rights
+from registry.infra import postgres
 from registry.infra.settings import Settings
+from registry.queries.principals import Principals
 
 FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
 """The demo's files in the order in which they are posted, with the kind of stream of their announcements."""
@@ -101,15 +105,16 @@ async def _key(settings: Settings) -> str:
     """The demo's API key: created on first use, stored in a file that only its owner can read."""
     assert settings.database_url is not None
     path = settings.data_dir / "demo.key"
-    pool = await postgres.pool(settings.database_url, min_size=1, max_size=1, pooling=settings.pooling)
+    pool = await postgres.pool(settings.database_url, min_size=1, max_size=2, pooling=settings.pooling)
     async with pool:
         if path.exists():
             stored = path.read_text().strip()
-            if await keys.Keys(pool).find(stored):
+            if await Principals(pool).find(stored):
                 return stored
-        created = await keys.create(pool, "demo", keys.SCOPES)
-    _write(path, created)
-    return created
+        async with Recorder(pool) as recorder:
+            issued = await issue_key(recorder, pool, Rights(scopes=("admin",)), name="Demo", kind="system")
+    _write(path, issued.secret)
+    return issued.secret
 
 
 def _write(path: Path, secret: str) -> None:

@@ -11,7 +11,7 @@ Events are encoded as server-sent events once for all listeners, not once for ea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -107,6 +107,8 @@ class Feed:
         self._wake = asyncio.Event()
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
+        # Called when another process may have recorded events.
+        self.notify_listeners: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Feed:
         self._tasks = [asyncio.create_task(self._poll_loop(), name="feed")]
@@ -295,6 +297,8 @@ class Feed:
 
         def wake(*_: object) -> None:
             self._wake.set()
+            for listener in self.notify_listeners:
+                listener()
 
         def end(*_: object) -> None:
             ended.set()

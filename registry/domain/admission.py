@@ -22,7 +22,7 @@ from registry.errors import FieldError, Invalid, RuleBroken
 from registry.events.codec import earliest_publication
 from registry.events.edtf import effective_day
 from registry.events.types import (
-    Announcement,
+    AnyAnnouncement,
     AnyEvent,
     ClaimPreferred,
     ClaimReported,
@@ -34,11 +34,13 @@ from registry.events.types import (
     EventCorrected,
     EventRedacted,
     EventVoided,
-    OrganizationAnnouncement,
+    KeyIssued,
+    KeyRevoked,
     OrganizationMerged,
     OrganizationUnmerged,
     Recorded,
     Replacement,
+    ScopesChanged,
 )
 from registry.events.values import Source
 from registry.i18n import Label
@@ -100,9 +102,7 @@ def fill_defaults(stream: FoldedStream[S], event: AnyEvent) -> AnyEvent:
             return event
 
 
-def check_claim_date(
-    stream: FoldedStream[S], given: Announcement | OrganizationAnnouncement, id: UUID, at: str
-) -> None:
+def check_claim_date(stream: FoldedStream[S], given: AnyAnnouncement, id: UUID, at: str) -> None:
     """Check that a claim, or the correction of one, was given no other effective date than its event's.
 
     Args:
@@ -262,6 +262,8 @@ def _check_redaction(stream: FoldedStream[S], event: EventRedacted) -> None:
         raise RuleBroken(Refusal("already-redacted"))
     if isinstance(effective.recorded.event, EventRedacted):
         raise RuleBroken(Refusal("redaction-redacted"))
+    if isinstance(effective.recorded.event, (KeyIssued, KeyRevoked, ScopesChanged)):
+        raise RuleBroken(Refusal("right-redacted"))
 
 
 def _check_preference(stream: FoldedStream[S], event: ClaimPreferred) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain import deal, organization
+from registry.domain import deal, organization, principal
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.claims import apply_preferred_claims
 from registry.domain.corrections import EffectiveEvent
@@ -23,17 +23,16 @@ from registry.domain.deal import Deal
 from registry.domain.deal_facts import touches
 from registry.domain.facts import HEADER, Touched
 from registry.domain.organization import Organization
+from registry.domain.principal import Principal
 from registry.domain.stages import StageSignal
 from registry.events.types import (
     AnyEvent,
     ClaimReported,
     ClaimRetracted,
-    DealMerged,
     DealRegistered,
-    DealUnmerged,
-    OrganizationMerged,
     OrganizationRegistered,
-    OrganizationUnmerged,
+    PrincipalRegistered,
+    StreamKind,
 )
 
 S = TypeVar("S", bound=Struct)
@@ -47,8 +46,6 @@ class Rules(Struct, Generic[S], frozen=True):
     """
 
     registered: type[AnyEvent]
-    merged: type[AnyEvent]
-    unmerged: type[AnyEvent]
     register: Callable[[str, Any], S]
     evolve: Callable[[S, AppliedEvent], S]
     evolve_facts: Callable[[S, AppliedEvent], S]
@@ -59,8 +56,6 @@ class Rules(Struct, Generic[S], frozen=True):
 
 DEALS: Rules[Deal] = Rules(
     DealRegistered,
-    DealMerged,
-    DealUnmerged,
     deal.register,
     deal.evolve,
     deal.evolve_facts,
@@ -70,8 +65,6 @@ DEALS: Rules[Deal] = Rules(
 )
 ORGANIZATIONS: Rules[Organization] = Rules(
     OrganizationRegistered,
-    OrganizationMerged,
-    OrganizationUnmerged,
     organization.register,
     organization.evolve,
     organization.evolve,
@@ -79,6 +72,17 @@ ORGANIZATIONS: Rules[Organization] = Rules(
     lambda _before, _after, _applied: None,
     lambda state, _preferred, _applied_events: state,  # Organizations have no claims.
 )
+# The events of a principal have no effective date and no source, so their place in the fold is that of their recording.
+PRINCIPALS: Rules[Principal] = Rules(
+    PrincipalRegistered,
+    principal.register,
+    principal.evolve,
+    principal.evolve,
+    lambda _slug, _applied: Touched((HEADER,)),  # A principal is one fact.
+    lambda _before, _after, _applied: None,
+    lambda state, _preferred, _applied_events: state,  # Nor have principals.
+)
+RULES: dict[StreamKind, Rules[Any]] = {"deal": DEALS, "organization": ORGANIZATIONS, "principal": PRINCIPALS}
 
 CLAIM_TYPES = (ClaimReported, ClaimRetracted)
 

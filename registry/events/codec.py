@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from registry.errors import UnknownEventType
 from registry.events.types import EVENT_TYPES, AnyEvent, Recorded, StreamKind
@@ -41,9 +41,11 @@ class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_de
 class Entry(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
     """The envelope that is hashed into the tree.
 
-    `content` and `previous` are hex SHA-256; `previous` is the stream's last leaf.
+    `content` and `previous` are hex SHA-256; `previous` is the stream's last leaf. `approved_by` is there only if a
+    second principal approved the event.
     """
 
+    approved_by: str | UnsetType = UNSET
     content: str
     effective_on: date | None
     id: UUID
@@ -101,6 +103,12 @@ def decode_entry(data: bytes) -> Entry:
         msgspec.ValidationError: The bytes are not an entry.
     """
     return _entry.decode(data)
+
+
+def entry_columns(entry: Entry) -> dict[str, Any]:
+    """The fields of an entry as the columns of its row have them."""
+    columns = msgspec.structs.asdict(entry)
+    return columns | {"approved_by": entry.approved_by or None}
 
 
 def decode_content(data: bytes, type: str, schema: int, position: int = 0) -> Content:
@@ -164,5 +172,6 @@ def from_row(row: Any) -> Recorded:
         note=decoded.note if decoded else None,
         date=decoded.date if decoded else None,
         leaf_hash=row["leaf_hash"],
+        approved_by=row["approved_by"],
         erased=content is None,
     )

@@ -20,10 +20,17 @@ from registry.errors import FieldError, Invalid, NotJson
 from registry.events import json_scan, types, validation, values
 from registry.events.codec import canonical, earliest_publication
 from registry.events.edtf import effective_day
-from registry.events.types import EVENT_TYPES, Announcement, OrganizationAnnouncement, StreamKind
+from registry.events.types import (
+    EVENT_TYPES,
+    Announcement,
+    AnyAnnouncement,
+    OrganizationAnnouncement,
+    PrincipalAnnouncement,
+    StreamKind,
+)
 from registry.events.values import decode_hook
 
-A = TypeVar("A", bound=Announcement | OrganizationAnnouncement)
+A = TypeVar("A", bound=AnyAnnouncement)
 
 
 class ImportLine(Announcement, frozen=True, kw_only=True):
@@ -261,6 +268,7 @@ def _patterns() -> dict[str, str]:
 
 announcements = AnnouncementDecoder(Announcement)
 organization_announcements = AnnouncementDecoder(OrganizationAnnouncement)
+principal_announcements = AnnouncementDecoder(PrincipalAnnouncement)
 import_lines = AnnouncementDecoder(ImportLine)
 organization_import_lines = AnnouncementDecoder(OrganizationImportLine)
 

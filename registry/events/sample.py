@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -18,6 +18,7 @@ _OF_TYPE: dict[Any, Any] = {
     int: 1,
     bool: True,
     date: "2025-11-06",
+    datetime: "2027-11-06T00:00:00Z",
     UUID: "01a22396-62a1-7c3e-8a54-5d0f6b3f9c10",
     Localized: {"ko": "예시", "en": "Example"},
     Classifications: {"mode": ["expansion"], "technology": ["solar"]},

@@ -22,9 +22,9 @@ from registry.infra.postgres import Connection, Pool
 APPEND = """
 written_events AS (
     INSERT INTO events (position, stream, version, id, type, schema, effective_on, published_on,
-                        recorded_at, recorded_by, entry, leaf_hash)
+                        recorded_at, recorded_by, approved_by, entry, leaf_hash)
     SELECT position, stream, version, id, type, schema, effective_on, published_on,
-           recorded_at, recorded_by, entry, leaf_hash
+           recorded_at, recorded_by, approved_by, entry, leaf_hash
       FROM unnest($1::new_event[])
 ), written_contents AS (
     INSERT INTO event_contents (position, content, salt)
@@ -35,14 +35,14 @@ written_events AS (
 
 _COLUMNS = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
-       e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.content, c.salt
+       e.recorded_at, e.recorded_by, e.approved_by, e.entry, e.leaf_hash, c.content, c.salt
   FROM events AS e
   JOIN event_contents AS c USING (position)
 """
 
 STREAMS = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
-       e.recorded_at, e.recorded_by, e.leaf_hash, c.content
+       e.recorded_at, e.recorded_by, e.approved_by, e.leaf_hash, c.content
   FROM events AS e
   JOIN event_contents AS c USING (position)
  WHERE e.stream = ANY ($1::text[])
@@ -74,7 +74,7 @@ SELECT s.stream, e.version, e.leaf_hash, e.position
 # the log and would join the whole table.
 _FEED = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
-       e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.content, c.salt
+       e.recorded_at, e.recorded_by, e.approved_by, e.entry, e.leaf_hash, c.content, c.salt
   FROM (SELECT * FROM events WHERE position > $1 AND position <= $2 {} LIMIT $3) AS e
        CROSS JOIN LATERAL (SELECT content, salt FROM event_contents WHERE position = e.position OFFSET 0) AS c
  ORDER BY e.position
@@ -148,6 +148,13 @@ SELECT DISTINCT ON (stream) stream, version, leaf_hash
  ORDER BY stream, version DESC
 """
 
+SELECT_STREAMS_WITH_NEWER = """
+SELECT stream, max(position) AS position
+  FROM events
+ WHERE type = ANY ($2::text[]) AND position > $1
+ GROUP BY stream
+"""
+
 SELECT_STREAMS_CHANGED = """
 SELECT DISTINCT stream
   FROM events
@@ -170,7 +177,8 @@ SELECT DISTINCT stream
 # For verification: every row as stored, including rows that the registry could not have written.
 SELECT_RAW_ROWS = """
 SELECT e.position, e.stream, e.version, e.id, e.type, e.schema, e.effective_on, e.published_on,
-       e.recorded_at, e.recorded_by, e.entry, e.leaf_hash, c.position AS content_position, c.content, c.salt
+       e.recorded_at, e.recorded_by, e.approved_by, e.entry, e.leaf_hash,
+       c.position AS content_position, c.content, c.salt
   FROM events AS e
   LEFT JOIN event_contents AS c USING (position)
  WHERE e.position > $1 AND e.position <= $2
@@ -234,6 +242,7 @@ def _row(sealed: SealedEvent | StoredEvent) -> tuple[Any, ...]:
         e.published_on,
         e.recorded_at,
         e.recorded_by,
+        e.approved_by,
         sealed.entry,
         e.leaf_hash,
         sealed.content,
@@ -324,6 +333,12 @@ async def current_stream_heads(connection: Connection | Pool, names: Sequence[st
     """The heads of these streams; streams that do not exist are left out."""
     rows = await connection.fetch(STREAM_ENDS, list(names))
     return {row["stream"]: (row["version"], row["leaf_hash"], row["position"]) for row in rows}
+
+
+async def streams_with_newer(connection: Connection | Pool, after: int, types: Sequence[str]) -> list[tuple[str, int]]:
+    """The streams with events of these types after a position, each with the position of the last one."""
+    rows = await connection.fetch(SELECT_STREAMS_WITH_NEWER, after, list(types))
+    return [(row["stream"], row["position"]) for row in rows]
 
 
 async def streams_changed(connection: Connection | Pool, after: int, until: int) -> set[str]:

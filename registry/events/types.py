@@ -36,6 +36,7 @@ from registry.events.values import (
     Identifier,
     IdentifierScheme,
     IncentiveKind,
+    Instant,
     Instrument,
     Language,
     Line,
@@ -47,14 +48,17 @@ from registry.events.values import (
     Party,
     Place,
     Precision,
+    PrincipalKind,
     Qualifier,
     Relation,
     Role,
+    Scope,
     SetbackKind,
     Slug,
     Source,
     Stage,
     Text,
+    Url,
     metric_id,
 )
 
@@ -473,6 +477,63 @@ class OrganizationUnmerged(Event, frozen=True, tag="organization_unmerged"):
     reason: Text | None = None
 
 
+# --- principals: who may write to the registry ------------------------------------------------------------------------
+#
+# Principals are the record's own: only their position hides them from an as-of query, and they are neither corrected
+# nor voided. A redaction erases a name, never a right (`domain/principal.py`), so the events that change rights hold no
+# free text that would have to be erased.
+
+
+class PrincipalRegistered(Event, frozen=True, tag="principal_registered"):
+    """A person or a system that may write to the registry. This is the first event of its stream.
+
+    `issuer` and `subject` identify a principal that signs in through an OpenID provider.
+    """
+
+    name: Line
+    kind: PrincipalKind | None = None
+    issuer: Url | None = None
+    subject: Line | None = None
+
+
+class PrincipalRenamed(Event, frozen=True, tag="principal_renamed"):
+    """The principal has another display name. Earlier events keep the earlier one."""
+
+    name: Line
+
+
+class KeyIssued(Event, frozen=True, tag="key_issued"):
+    """A key of the principal: its id and its rights, never its secret or a digest of it.
+
+    `deals` and `organizations` limit the key to these streams, `sources` to announcements that cite only these
+    publishers. If `key` is left out, the registry makes an id.
+    """
+
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=6)]
+    key: Slug | None = None
+    deals: tuple[Slug, ...] = ()
+    organizations: tuple[Slug, ...] = ()
+    sources: tuple[Line, ...] = ()
+    expires_at: Instant | None = None
+
+
+class KeyRevoked(Event, frozen=True, tag="key_revoked"):
+    """A key has no rights any more, from `revoked_at` or else from the recording of this event."""
+
+    key: Slug
+    revoked_at: Instant | None = None
+
+
+class ScopesChanged(Event, frozen=True, tag="scopes_changed"):
+    """The rights of a key, or without `key` those that the principal has when it signs in without one."""
+
+    scopes: Annotated[tuple[Scope, ...], Meta(max_length=6)]
+    key: Slug | None = None
+    deals: tuple[Slug, ...] = ()
+    organizations: tuple[Slug, ...] = ()
+    sources: tuple[Line, ...] = ()
+
+
 # --- merges of deals, corrections, voids and redactions ---------------------------------------------------------------
 
 
@@ -606,7 +667,9 @@ DealFact = _OfDeals | DealMerged | DealUnmerged
 DealEvent = DealFact | BookkeepingEvent
 OrganizationFact = _OfOrganizations | OrganizationMerged | OrganizationUnmerged
 OrganizationEvent = OrganizationFact | BookkeepingEvent
-AnyEvent = DealFact | OrganizationFact | BookkeepingEvent
+PrincipalFact = PrincipalRegistered | PrincipalRenamed | KeyIssued | KeyRevoked | ScopesChanged
+PrincipalEvent = PrincipalFact | EventRedacted
+AnyEvent = DealFact | OrganizationFact | PrincipalFact | BookkeepingEvent
 
 # Events about the registry's own records. They were never published, so neither their published date nor their
 # effective date hides them from an as-of query.
@@ -618,6 +681,7 @@ BOOKKEEPING_TYPES = (
     OrganizationRegistered,
     OrganizationMerged,
     OrganizationUnmerged,
+    PrincipalRegistered,
     EventCorrected,
     EventVoided,
     EventRedacted,
@@ -633,7 +697,10 @@ EVENT_TYPES: dict[str, type[Event]] = {tag_of(t): t for t in get_args(AnyEvent)}
 
 # --- announcements and recorded events --------------------------------------------------------------------------------
 
-StreamKind = Literal["deal", "organization"]
+StreamKind = Literal["deal", "organization", "principal"]
+
+# The kinds of streams that forms and imports record in.
+AnnouncedKind = Literal["deal", "organization"]
 
 
 class Announcement(EventPart, frozen=True):
@@ -663,6 +730,21 @@ class OrganizationAnnouncement(EventPart, frozen=True):
     note: Text | None = None
 
 
+class PrincipalAnnouncement(EventPart, frozen=True):
+    """What a client posts to a principal. It has no date and no source: it is true from its recording on."""
+
+    effective_on: ClassVar[None] = None
+    date: ClassVar[None] = None
+    sources: ClassVar[tuple[Source, ...]] = ()
+    note: ClassVar[None] = None
+
+    event: PrincipalEvent
+    id: UUID | None = None
+
+
+AnyAnnouncement = Announcement | OrganizationAnnouncement | PrincipalAnnouncement
+
+
 class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     """An event with its place in the log.
 
@@ -671,6 +753,8 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
         version: Number of the event in its stream, from 1.
         published_on: The earliest date among the sources, or the UTC day of recording if none is dated.
         recorded_at: When the registry recorded the event, in UTC.
+        recorded_by: The principal that recorded the event.
+        approved_by: The second principal, where one approved the event.
         event: None if the content was redacted and the event has no effect that it keeps.
         date: The loose date that `effective_on` follows from, if the source states no day.
         erased: Whether the content was redacted.
@@ -691,5 +775,11 @@ class Recorded(Struct, frozen=True, kw_only=True, gc=False):
     sources: tuple[Source, ...]
     note: str | None
     leaf_hash: bytes
+    approved_by: str | None = None
     erased: bool = False
     date: Edtf | None = None
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether only keys with the scope admin see the content: it names a person, or says who may do what."""
+        return self.kind == "principal"

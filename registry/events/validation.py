@@ -32,7 +32,7 @@ from registry.events.codec import earliest_publication
 from registry.events.edtf import effective_day, first_day, last_day
 from registry.events.types import (
     BOOKKEEPING_TYPES,
-    Announcement,
+    AnyAnnouncement,
     ClaimReported,
     ClaimRetracted,
     EventCorrected,
@@ -40,8 +40,8 @@ from registry.events.types import (
     EventVoided,
     MetricReported,
     MetricRevised,
-    OrganizationAnnouncement,
     OrganizationIdentified,
+    PrincipalFact,
 )
 from registry.events.values import Amount, Classifications, Horizon, Localized, Source
 
@@ -52,10 +52,10 @@ FIRST_DAY, LAST_DAY = date(1800, 1, 1), date(2999, 12, 31)
 MAX_LIST_ITEMS = 200
 
 
-_UNDATED = (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted)
+_UNDATED = (*BOOKKEEPING_TYPES, ClaimReported, ClaimRetracted, *get_args(PrincipalFact))
 
 
-def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
+def validate(announcement: AnyAnnouncement, at: str) -> Iterator[FieldError]:
     """Find the wrong values of a decoded announcement. `at` is its JSON pointer in the body."""
     event = announcement.event
     if announcement.effective_on is None and announcement.date is None and not isinstance(event, _UNDATED):
@@ -77,7 +77,7 @@ def validate(announcement: Announcement | OrganizationAnnouncement, at: str) -> 
             pass
 
 
-def _loose_date(announcement: Announcement | OrganizationAnnouncement, at: str) -> Iterator[FieldError]:
+def _loose_date(announcement: AnyAnnouncement, at: str) -> Iterator[FieldError]:
     text = announcement.date
     if text is None:
         return

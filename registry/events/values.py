@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -149,6 +149,7 @@ Code = Annotated[
     str,
     Meta(pattern=_LINE, max_length=100, description="A code of the axis.", examples=["solar"]),
 ]
+Instant = Annotated[datetime, Meta(tz=True, description="An instant with its offset from UTC (RFC 3339).")]
 
 # --- vocabularies -----------------------------------------------------------------------------------------------------
 
@@ -229,6 +230,8 @@ MetricBasis = Literal["planned", "actual", "target"]
 Relation = Literal["part_of", "includes", "overlaps", "additional_to", "separate_from", "supersedes"]
 NameKind = Literal["legal", "trade", "short", "former", "alias"]
 Control = Literal["owns", "controls", "manages"]
+PrincipalKind = Literal["person", "system"]
+Scope = Literal["read", "propose", "record", "correct", "redact", "admin"]
 
 # --- texts in several languages ---------------------------------------------------------------------------------------
 

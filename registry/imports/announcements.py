@@ -21,11 +21,11 @@ from registry.events.codec import Content, canonical
 from registry.events.types import (
     BOOKKEEPING_TYPES,
     EVENT_TYPES,
+    AnnouncedKind,
     Announcement,
     ClaimReported,
     ClaimRetracted,
     OrganizationAnnouncement,
-    StreamKind,
 )
 from registry.events.values import Slug
 from registry.imports.columns import (
@@ -49,7 +49,7 @@ MIN_SIMILARITY = 0.6
 class ParsedRow(Struct, frozen=True):
     """An announcement for a stream and the cell at which its row begins. `body` is what the client posts."""
 
-    kind: StreamKind
+    kind: AnnouncedKind
     slug: str
     at: str
     body: Announcement | OrganizationAnnouncement
@@ -72,7 +72,7 @@ class SkippedSheet(Struct, frozen=True):
     name: str
 
 
-def content_id(kind: StreamKind, slug: str, body: Announcement | OrganizationAnnouncement) -> UUID:
+def content_id(kind: AnnouncedKind, slug: str, body: Announcement | OrganizationAnnouncement) -> UUID:
     """The id derived from an announcement's stream, effective date and content."""
     content = canonical(Content(event=body.event, sources=body.sources, note=body.note))
     return uuid5(NAMESPACE, f"{kind}/{slug}\n{body.effective_on or ''}\n{content.decode()}")
@@ -150,7 +150,7 @@ class _RowParser:
         for name, text in self.cells.items():
             if text in ERROR_VALUES:
                 self.add_error(name, ImportText("cell-error", value=text))
-        kinds: list[StreamKind] = [kind for kind in get_args(StreamKind) if kind in self.cells]
+        kinds: list[AnnouncedKind] = [kind for kind in get_args(AnnouncedKind) if kind in self.cells]
         if len(kinds) != 1:
             self.add_error("deal", ImportText("stream-missing"))
             return None, self.errors
@@ -169,7 +169,7 @@ class _RowParser:
             announcement = msgspec.structs.replace(announcement, id=content_id(kind, slug, announcement))
         return ParsedRow(kind, slug, self.sheet.at(self.row.number, 0), announcement, self.row.number), []
 
-    def _body(self, kind: StreamKind) -> dict[str, Any] | None:
+    def _body(self, kind: AnnouncedKind) -> dict[str, Any] | None:
         """The announcement as JSON would have it; None if the row has no importable type."""
         types = importable_types(kind)
         type_ = self.cells.get("type", "")
@@ -192,7 +192,7 @@ class _RowParser:
 
     # --- decoding -----------------------------------------------------------------------------------------------------
 
-    def _decode(self, kind: StreamKind, body: dict[str, Any]) -> Any:
+    def _decode(self, kind: AnnouncedKind, body: dict[str, Any]) -> Any:
         """The announcement; None if it is invalid, with an error for each invalid cell."""
         decoder: Any = intake.announcements if kind == "deal" else intake.organization_announcements
         try:
@@ -250,13 +250,13 @@ class _RowParser:
         return "type"
 
 
-_VALID_EVENT: dict[StreamKind, dict[str, Any]] = {
+_VALID_EVENT: dict[AnnouncedKind, dict[str, Any]] = {
     "deal": {"type": "site_dropped", "site": "x"},
     "organization": {"type": "parent_ended", "parent": "x"},
 }
 
 
-def _type_problem(kind: StreamKind, type_: str) -> ImportText:
+def _type_problem(kind: AnnouncedKind, type_: str) -> ImportText:
     if not type_:
         return ImportText("type-missing")
     if type_ in EVENT_TYPES:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import inspect
 
-from registry.events.types import DealFact, Event, OrganizationFact, StreamKind, tag_of
+from registry.events.types import AnnouncedKind, DealFact, Event, OrganizationFact, tag_of
 from registry.events.values import Amount, Localized, Source, is_language_tag
 
 ColumnKind = Literal["text", "whole", "list", "amount", "each", "claim"]
@@ -39,7 +39,7 @@ _TEMPLATE_SOURCE_COLUMNS = (
 )
 
 
-def importable_types(kind: StreamKind) -> dict[str, type[Event]]:
+def importable_types(kind: AnnouncedKind) -> dict[str, type[Event]]:
     """The event types that a sheet may hold, by name. Corrections refer to recorded events and are not importable."""
     facts: tuple[type[Event], ...] = get_args(DealFact if kind == "deal" else OrganizationFact)
     return {tag_of(t): t for t in facts}
@@ -84,7 +84,7 @@ def known_columns() -> dict[str, list[str]]:
     """Every column with the event types that have it. Columns of the row and of sources have an empty list."""
     columns: dict[str, list[str]] = {name: [] for name in ROW_COLUMNS}
     columns |= {f"source.{name}": [] for name in Source.__struct_encode_fields__}
-    for kind in get_args(StreamKind):
+    for kind in get_args(AnnouncedKind):
         for name, event in importable_types(kind).items():
             for path in columns_of(event):
                 columns.setdefault(path, []).append(name)
@@ -99,7 +99,7 @@ def base_column(column: str) -> str:
     return english if is_language_tag(language) and english in known_columns() else base
 
 
-def header(kind: StreamKind) -> list[str]:
+def header(kind: AnnouncedKind) -> list[str]:
     """The header of an empty sheet: the columns of the row, of one source, and of all event types."""
     fields = dict.fromkeys(path for event in importable_types(kind).values() for path in columns_of(event))
     return [

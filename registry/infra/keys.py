@@ -1,104 +1,62 @@
-"""API keys and their scopes. The database stores a digest of each key.
+"""The secrets of API keys. The database stores a digest of each, and which key of which principal it belongs to.
 
-A key is shown once, when it is created. The log names the key that recorded an event by its id.
+A secret is shown once, when its key is issued. What a key may do is in the log (`domain/principal.py`); the digests are
+outside it, so that nothing that is published can be tried against guessed secrets.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import time
-from datetime import UTC, datetime
-from typing import Literal, get_args
 
 from msgspec import Struct
 
-from registry.errors import NotFound
-from registry.infra.postgres import Pool
+from registry.infra.postgres import Connection, Pool
 
-Scope = Literal["read", "record", "correct", "redact", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+INSERT_DIGEST = """
+INSERT INTO keys (id, principal, digest)
+VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
 
-ADD = "INSERT INTO keys (id, name, digest, scopes, created_at) VALUES ($1, $2, $3, $4, $5)"
-FIND = "SELECT id, name, scopes FROM keys WHERE digest = $1 AND revoked_at IS NULL"
-ALL = "SELECT id, name, scopes, created_at, revoked_at FROM keys ORDER BY created_at, id"
-REVOKE = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
-
-# Key cache TTL: a key that another process revoked works this many seconds longer.
-CACHE_TTL_SECONDS = 5.0
+SELECT_OWNER = "SELECT principal, id FROM keys WHERE digest = $1"
 
 
-class Key(Struct, frozen=True):
-    """A key and its scopes. `id` is what the log shows."""
+class KeyOwner(Struct, frozen=True):
+    """The key that a secret belongs to."""
 
-    id: str
-    name: str
-    scopes: frozenset[str]
-
-    def allows(self, scope: Scope) -> bool:
-        """Whether the key has the scope; admin includes all scopes."""
-        return scope in self.scopes or "admin" in self.scopes
+    principal: str
+    key: str
 
 
-class KeyInfo(Struct, frozen=True):
-    """A key as listed, without its secret."""
-
-    id: str
-    name: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    revoked_at: datetime | None
+def new_key_id() -> str:
+    """A random id for a key."""
+    return "k" + secrets.token_hex(6)
 
 
-def digest(token: str) -> bytes:
-    """The stored digest of a key. A plain SHA-256 is enough, because a key has 256 random bits."""
-    return hashlib.sha256(token.encode()).digest()
+def new_secret() -> str:
+    """A random secret of 256 bits."""
+    return f"reg_{secrets.token_urlsafe(32)}"
 
 
-class Keys:
-    """Look up keys, with a cache of a few seconds."""
-
-    def __init__(self, pool: Pool, admin_key: str | None = None) -> None:
-        self._pool = pool
-        self._admin = digest(admin_key) if admin_key else None
-        self._known: dict[bytes, tuple[float, Key | None]] = {}
-
-    async def find(self, token: str) -> Key | None:
-        """The key of a bearer token; None if it is unknown or revoked."""
-        hashed = digest(token)
-        if self._admin is not None and secrets.compare_digest(hashed, self._admin):
-            return Key("admin", "REGISTRY_ADMIN_KEY", frozenset(SCOPES))
-        known = self._known.get(hashed)
-        if known is not None and time.monotonic() - known[0] < CACHE_TTL_SECONDS:
-            return known[1]
-        row = await self._pool.fetchrow(FIND, hashed)
-        key = Key(row["id"], row["name"], frozenset(row["scopes"])) if row else None
-        if len(self._known) > 10_000:
-            self._known.clear()
-        self._known[hashed] = (time.monotonic(), key)
-        return key
+def digest(secret: str) -> bytes:
+    """The stored digest of a secret. A plain SHA-256 is enough, because a secret has 256 random bits."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
-async def create(pool: Pool, name: str, scopes: tuple[Scope, ...]) -> str:
-    """Create a key and return its secret, which cannot be read again."""
-    id = "k" + secrets.token_hex(6)
-    token = f"reg_{secrets.token_urlsafe(32)}"
-    await pool.execute(ADD, id, name, digest(token), list(scopes), datetime.now(UTC))
-    return token
+async def store_digest(connection: Connection | Pool, owner: KeyOwner, secret: str) -> bool:
+    """Store the digest of a key's secret. Returns False if the key or the secret has one already."""
+    return await connection.fetchval(INSERT_DIGEST, owner.key, owner.principal, digest(secret)) is not None
 
 
-async def all_keys(pool: Pool) -> list[KeyInfo]:
-    """Every key, including revoked ones, without its secret."""
-    return [
-        KeyInfo(r["id"], r["name"], tuple(r["scopes"]), r["created_at"], r["revoked_at"]) for r in await pool.fetch(ALL)
-    ]
+async def find_owner(connection: Connection | Pool, hashed: bytes) -> KeyOwner | None:
+    """The key that a secret with this digest belongs to."""
+    row = await connection.fetchrow(SELECT_OWNER, hashed)
+    return KeyOwner(row["principal"], row["id"]) if row is not None else None
 
 
-async def revoke(pool: Pool, id: str) -> None:
-    """Revoke a key.
-
-    Raises:
-        NotFound: No such key is in force.
-    """
-    if await pool.fetchval(REVOKE, id, datetime.now(UTC)) is None:
-        raise NotFound("key", key=id)
+async def principal_of(connection: Connection | Pool, key: str) -> str | None:
+    """The principal that a key belongs to."""
+    principal: str | None = await connection.fetchval("SELECT principal FROM keys WHERE id = $1", key)
+    return principal

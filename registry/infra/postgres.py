@@ -41,7 +41,10 @@ SELECT_SCHEMA = "SELECT version_num AS version, compatible_since FROM alembic_ve
 
 SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = :since"
 
-EVIDENCE = ("events", "event_contents", "tiles", "checkpoints", "signing_keys", "exchange_rates", "log_incidents")
+EVIDENCE = (
+    *("events", "event_contents", "tiles", "checkpoints", "signing_keys"),
+    *("exchange_rates", "log_incidents", "keys"),
+)
 """The tables to which the application's role may only add rows."""
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -67,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
+    four_eyes: tuple[str, ...] = ()
     rate_limits: Mapping[str, RateLimit] = field(default_factory=lambda: DEFAULT_RATE_LIMITS)
 
     @classmethod
@@ -216,6 +217,10 @@ def _rate_limits(text: str) -> dict[str, RateLimit]:
         raise _InvalidValue(SettingProblem("rate_limits", value=str(error))) from None
 
 
+def _four_eyes(text: str) -> tuple[str, ...]:
+    return ("event_redacted",) if text.strip().lower() in ("true", "on", "yes", "1") else tuple(text.split())
+
+
 def _cors_origins(text: str) -> tuple[str, ...]:
     for origin in text.split():
         if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
@@ -313,6 +318,10 @@ SETTINGS = {
         _proxies,
         "Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, separated by spaces; none for no "
         "proxy. Default: this machine.",
+    ),
+    "four_eyes": Setting(
+        _four_eyes,
+        "Types of events that a second principal must approve, separated by spaces; `true`: redactions. Default: none.",
     ),
     "rate_limits": Setting(
         _rate_limits,

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from registry.errors import LogCorrupt, RegistryError
 from registry.events import log_lock, store, write_batch
-from registry.events.codec import decode_entry, from_row
+from registry.events.codec import decode_entry, entry_columns, from_row
 from registry.events.store import StoredEvent
 from registry.i18n import Message
 from registry.infra import postgres
@@ -42,13 +42,14 @@ FORMAT = "investment-registry-backup@v1"
 
 BATCH_SIZE = 1_000
 
-# Tables that the log determines, and the schema's own.
+# Tables that the log determines, the schema's own, and who was signed in.
 DERIVED = {
     "events",
     "event_contents",
     "tiles",
     "alembic_version",
     "fact_resets",
+    "sessions",
     *(t for view in PROJECTIONS for t in view.tables),
 }
 
@@ -367,7 +368,7 @@ def _stored(position: int, kept: EventLine) -> StoredEvent:
     entry = decode_entry(data)
     content = kept.content.encode() if kept.content is not None else None
     row = {
-        **msgspec.structs.asdict(entry),
+        **entry_columns(entry),
         "position": position,
         "content": content,
         "leaf_hash": leaf_hash(data),

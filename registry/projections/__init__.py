@@ -7,6 +7,7 @@ from registry.projections.deal_versions import DealVersions
 from registry.projections.event_index import EventIndex
 from registry.projections.facts import DealFacts
 from registry.projections.organizations import OrganizationsProjection
+from registry.projections.principals import PrincipalsProjection
 from registry.projections.projection import AppliedChange, BatchProjector, Projection
 
 PROJECTIONS: tuple[Projection, ...] = (
@@ -15,6 +16,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     DealIdentifiers(),  # deals by their identifiers in other registers
     EventIndex(),  # events by the organizations that they name and the sources that they cite
     OrganizationsProjection(),  # organizations as they are now
+    PrincipalsProjection(),  # principals as they are now
 )
 
 __all__ = ["PROJECTIONS", "AppliedChange", "BatchProjector", "Projection"]

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
+from registry.domain.fold import RULES, Rules
 from registry.domain.history import FoldedStream
 from registry.errors import DatabaseUnavailable
 from registry.events import store, write_batch
@@ -36,7 +36,7 @@ READ_RETRY_SECONDS = 0.05
 
 def rules_for(stream: str) -> Rules[Any]:
     """The rules of a stream, by its kind."""
-    return DEALS if stream.startswith("deal/") else ORGANIZATIONS
+    return RULES[stream.partition("/")[0]]  # type: ignore[index]
 
 
 def fold_stream(stream: str, events: Sequence[Recorded]) -> FoldedStream[Any]:

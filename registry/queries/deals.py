@@ -33,6 +33,7 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf
 from registry.domain.merges import merged_with
+from registry.domain.principal import AuthorNames
 from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
@@ -240,7 +241,12 @@ class DealQueries:
         neighbours = await self.related_deals(snapshot.state or stream.state, as_of)
         listed = [entry.effective.recorded.id for entry in entries]
         flags = flags_by_event(snapshot, await self._streams.rates(as_of), neighbours, listed)
-        return encode(deal_history(as_of, snapshot, entries, flags, after, limit))
+        names = await self._streams.author_names(stream.events)
+        return encode(deal_history(as_of, snapshot, entries, flags, names, after, limit))
+
+    async def author_names(self, stream: FoldedStream[Deal]) -> AuthorNames:
+        """Return the names of those who recorded the events of a deal (`StreamReader.author_names`)."""
+        return await self._streams.author_names(stream.events)
 
     async def provenance(self, slug: str, as_of: AsOf) -> bytes:
         """Return every field of a deal's state with the event that set it, as JSON.
@@ -249,9 +255,10 @@ class DealQueries:
             NotFound, MergedInto: See `state`.
         """
         resolved = await self._streams.resolve(as_of)
-        _, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
+        stream, snapshot, _ = await self.stream_as_of(slug, resolved.as_of)
         fields = provenance(snapshot, DEALS)
-        return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields))
+        names = await self._streams.author_names(stream.events)
+        return encode(provenance_response(slug, snapshot, as_of, resolved.effective_on, fields, names))
 
     async def compare(self, slug: str, start: AsOf, end: AsOf) -> bytes:
         """Return what changed between two points, split by the kind of change, as JSON.
@@ -269,6 +276,7 @@ class DealQueries:
                 requested_point(end, b.effective_on),
                 comparison,
                 stream.record.by_id,
+                await self._streams.author_names(stream.events),
             )
         )
 

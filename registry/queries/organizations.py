@@ -93,7 +93,8 @@ class OrganizationQueries:
         entries = audit_trail(stream.events, as_of, ORGANIZATIONS, snapshot=stream.state_as_of(as_of))
         if not entries:
             raise _not_registered_yet(slug)
-        return encode(organization_history(as_of, entries))
+        names = await self._streams.author_names(stream.events)
+        return encode(organization_history(as_of, entries, names))
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out (`StreamReader.resolve`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -13,10 +13,12 @@ from msgspec.structs import replace
 from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.principal import AuthorNames
 from registry.domain.rates import Rates
 from registry.domain.record import resolve_record
 from registry.errors import DatabaseUnavailable
 from registry.events import store
+from registry.events.codec import stream_name
 from registry.events.continuity import ContinuityGuard
 from registry.events.store import StreamHeadRow
 from registry.events.types import Recorded
@@ -183,6 +185,19 @@ class StreamReader:
     async def load_heads(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Any]]:
         """Return the streams that have these heads (version and leaf hash), from the cache where it is current."""
         return await self.cache.load_heads(self.pool(), heads)
+
+    async def author_names(self, events: Iterable[Recorded]) -> AuthorNames:
+        """Return the display names of those who recorded and approved events, as of the recording of each."""
+        return await self.author_names_of(
+            {id for event in events for id in (event.recorded_by, event.approved_by) if id is not None}
+        )
+
+    async def author_names_of(self, ids: Collection[str]) -> AuthorNames:
+        """Return the display names of principals, as of each log position."""
+        if not ids:
+            return AuthorNames()
+        streams = await self.load_all([stream_name("principal", id) for id in sorted(ids)])
+        return AuthorNames((stream.slug, stream.events) for stream in streams.values())
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out.

@@ -82,6 +82,16 @@ from registry.schemas.organizations import (
     organization_fields,
     organization_response,
 )
+from registry.schemas.principals import (
+    IssuedSecret,
+    PrincipalAppendResponse,
+    PrincipalHistory,
+    PrincipalPage,
+    PrincipalResponse,
+    principal_history,
+    principal_response,
+)
+from registry.schemas.proposals import ProposalPage, ProposalPreview, ProposalResponse
 from registry.schemas.service import FieldProblem, Live, ProblemDocument, Readiness
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
@@ -126,6 +136,7 @@ __all__ = [
     "HistoryEntry",
     "HorizonResponse",
     "IncomingRelation",
+    "IssuedSecret",
     "KnownAtPoints",
     "Link",
     "ListedPledge",
@@ -139,7 +150,14 @@ __all__ = [
     "OrganizationPage",
     "OrganizationResponse",
     "PortfolioComparison",
+    "PrincipalAppendResponse",
+    "PrincipalHistory",
+    "PrincipalPage",
+    "PrincipalResponse",
     "ProblemDocument",
+    "ProposalPage",
+    "ProposalPreview",
+    "ProposalResponse",
     "Provenance",
     "ProvenanceEntry",
     "RateSource",
@@ -178,6 +196,8 @@ __all__ = [
     "organization_history",
     "organization_response",
     "pre_encoded",
+    "principal_history",
+    "principal_response",
     "provenance_response",
     "requested_point",
     "timemap",

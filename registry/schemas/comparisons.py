@@ -14,6 +14,7 @@ from registry.domain.audit.diff import Change
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf
+from registry.domain.principal import AuthorNames
 from registry.domain.totals import TotalsColumn
 from registry.schemas.base import RequestedPoint, ResponseModel
 from registry.schemas.history import EventMetadata, changes_response, event_metadata
@@ -113,11 +114,12 @@ def deal_comparison(
     end: RequestedPoint,
     comparison: Comparison[Any],
     effective_events: Mapping[UUID, EffectiveEvent],
+    names: AuthorNames,
 ) -> DealComparison:
     """The changes of a deal between two points, split by kind, each with its causes."""
     by_kind: dict[Kind, list[CausedChange]] = {}
     for change in comparison.changes:
-        by_kind.setdefault(change.kind, []).append(_caused_change(change, effective_events))
+        by_kind.setdefault(change.kind, []).append(_caused_change(change, effective_events, names))
     return DealComparison(
         deal=slug,
         from_=start,
@@ -133,13 +135,17 @@ def deal_comparison(
     )
 
 
-def _caused_change(change: AttributedChange, effective_events: Mapping[UUID, EffectiveEvent]) -> CausedChange:
+def _caused_change(
+    change: AttributedChange, effective_events: Mapping[UUID, EffectiveEvent], names: AuthorNames
+) -> CausedChange:
     return CausedChange(
         field=change.path,
         before=convert_any(change.before),
         after=convert_any(change.after),
         causes=[
-            Cause(event=id, **event_metadata(effective_events[id])) for id in change.causes if id in effective_events
+            Cause(event=id, **event_metadata(effective_events[id], names))
+            for id in change.causes
+            if id in effective_events
         ],
     )
 

@@ -14,6 +14,7 @@ from registry.domain.audit.provenance import FieldProvenance
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.plausibility import Flag
+from registry.domain.principal import AuthorNames
 from registry.events.edtf import Precision, precision
 from registry.events.types import AnyEvent, Day
 from registry.events.values import Edtf
@@ -23,7 +24,10 @@ from registry.schemas.values import SourceResponse, convert, convert_any
 
 
 class EventMetadata(ResponseModel, frozen=True, kw_only=True):
-    """Who recorded an event, when, why, and citing which sources; its dates and sources after corrections."""
+    """Who recorded an event, when, why, and citing which sources; its dates and sources after corrections.
+
+    The names are those that the principals had when the event was recorded.
+    """
 
     type: str
     version: int
@@ -34,6 +38,9 @@ class EventMetadata(ResponseModel, frozen=True, kw_only=True):
     published_on: Day
     recorded_at: datetime
     recorded_by: str
+    recorded_by_name: str
+    approved_by: str | None
+    approved_by_name: str | None
     note: str | None
     sources: tuple[SourceResponse, ...]
     proof: Link
@@ -47,6 +54,7 @@ class Correction(ResponseModel, frozen=True, kw_only=True):
     position: int
     recorded_at: datetime
     recorded_by: str
+    recorded_by_name: str
     reason: str | None
     in_force: bool
 
@@ -134,6 +142,7 @@ def deal_history(
     snapshot: StateAsOf[Any],
     entries: Sequence[AuditEntry],
     flags: Mapping[UUID, Sequence[Flag]],
+    names: AuthorNames,
     after: int = 0,
     limit: int | None = None,
 ) -> DealHistory:
@@ -145,11 +154,11 @@ def deal_history(
         effective_on=as_of.effective_on,
         published_on=as_of.published_on,
         recorded_at=as_of.recorded_at,
-        events=_history_entries(entries, flags, after, limit),
+        events=_history_entries(entries, flags, names, after, limit),
     )
 
 
-def organization_history(as_of: AsOf, entries: Sequence[AuditEntry]) -> OrganizationHistory:
+def organization_history(as_of: AsOf, entries: Sequence[AuditEntry], names: AuthorNames) -> OrganizationHistory:
     """The history of an organization, from at least one entry of its audit trail."""
     last = entries[-1].effective.recorded
     return OrganizationHistory(
@@ -159,27 +168,31 @@ def organization_history(as_of: AsOf, entries: Sequence[AuditEntry]) -> Organiza
         effective_on=as_of.effective_on,
         published_on=as_of.published_on,
         recorded_at=as_of.recorded_at,
-        events=_history_entries(entries, {}),
+        events=_history_entries(entries, {}, names),
     )
 
 
 def _history_entries(
-    entries: Sequence[AuditEntry], flags: Mapping[UUID, Sequence[Flag]], after: int = 0, limit: int | None = None
+    entries: Sequence[AuditEntry],
+    flags: Mapping[UUID, Sequence[Flag]],
+    names: AuthorNames,
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[HistoryEntry]:
     """The entries, with each correction, void and redaction listed in the entry of the event that it is about."""
     corrections: dict[UUID, list[Correction]] = {}
     for entry in entries:
         if entry.target_event is not None:
-            corrections.setdefault(entry.target_event, []).append(_correction(entry))
+            corrections.setdefault(entry.target_event, []).append(_correction(entry, names))
     return [
         _history_entry(
-            entry, corrections.get(entry.effective.recorded.id, []), flags.get(entry.effective.recorded.id, ())
+            entry, corrections.get(entry.effective.recorded.id, []), flags.get(entry.effective.recorded.id, ()), names
         )
         for entry in islice((entry for entry in entries if entry.effective.recorded.position > after), limit)
     ]
 
 
-def _correction(entry: AuditEntry) -> Correction:
+def _correction(entry: AuditEntry, names: AuthorNames) -> Correction:
     recorded = entry.effective.recorded
     return Correction(
         event=recorded.id,
@@ -187,16 +200,19 @@ def _correction(entry: AuditEntry) -> Correction:
         position=recorded.position,
         recorded_at=recorded.recorded_at,
         recorded_by=recorded.recorded_by,
+        recorded_by_name=names.of(recorded),
         reason=reason_of(recorded.event),
         in_force=entry.effective.voided_by is None and entry.superseded_by is None,
     )
 
 
-def _history_entry(entry: AuditEntry, corrections: list[Correction], flags: Sequence[Flag]) -> HistoryEntry:
+def _history_entry(
+    entry: AuditEntry, corrections: list[Correction], flags: Sequence[Flag], names: AuthorNames
+) -> HistoryEntry:
     effective, recorded = entry.effective, entry.effective.recorded
     return HistoryEntry(
         id=recorded.id,
-        **event_metadata(effective),
+        **event_metadata(effective, names),
         kind=entry.change_of,
         reason=reason_of(recorded.event),
         event=effective.event,
@@ -214,7 +230,7 @@ def _history_entry(entry: AuditEntry, corrections: list[Correction], flags: Sequ
     )
 
 
-def event_metadata(effective: EffectiveEvent) -> dict[str, Any]:
+def event_metadata(effective: EffectiveEvent, names: AuthorNames) -> dict[str, Any]:
     """The fields of `EventMetadata`."""
     recorded = effective.recorded
     return {
@@ -227,6 +243,9 @@ def event_metadata(effective: EffectiveEvent) -> dict[str, Any]:
         "published_on": effective.published_on,
         "recorded_at": recorded.recorded_at,
         "recorded_by": recorded.recorded_by,
+        "recorded_by_name": names.of(recorded),
+        "approved_by": recorded.approved_by,
+        "approved_by_name": names.of_approver(recorded),
         "note": recorded.note,
         "sources": tuple(convert(source, SourceResponse) for source in effective.sources),
         "proof": proof_link(recorded.position),
@@ -244,6 +263,7 @@ def provenance_response(
     as_of: AsOf,
     effective_on: date,
     fields: Sequence[FieldProvenance],
+    names: AuthorNames,
 ) -> Provenance:
     """Every field of a deal with the event that set it."""
     effective_events = {effective.recorded.id: effective for effective in snapshot.effective_events}
@@ -257,7 +277,7 @@ def provenance_response(
                 value=convert_any(one.value),
                 before=convert_any(one.before),
                 event=one.event,
-                **event_metadata(effective),
+                **event_metadata(effective, names),
                 corrected_by=effective.content_record.id if corrected else None,
                 preferred_by=one.preferred_by,
             )

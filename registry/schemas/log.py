@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -42,6 +42,7 @@ class AppendResponse(ResponseModel, frozen=True, kw_only=True):
 
     deal: str | UnsetType = UNSET
     organization: str | UnsetType = UNSET
+    principal: str | UnsetType = UNSET
     version: int
     position: int
     events: tuple[Receipt, ...]
@@ -56,6 +57,8 @@ class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
     `date` is the loose date that `effective_on` follows from, where the source states no day; `effective_precision`
     says how precise it is.
 
+    They are `withheld` from an event of a principal, which keys with the scope admin read at `/v1/principals`.
+    `approved_by` is the second principal, where one approved the event.
     `leaf_hash` is the event's leaf in the Merkle tree (RFC 6962 §2.1), `previous` the leaf hash of the stream's event
     before it, `content_digest` the salted digest of the content.
     """
@@ -63,6 +66,7 @@ class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
     id: UUID
     deal: str | UnsetType = UNSET
     organization: str | UnsetType = UNSET
+    principal: str | UnsetType = UNSET
     version: int
     position: int
     type: str
@@ -73,10 +77,12 @@ class LoggedEvent(ResponseModel, frozen=True, kw_only=True):
     published_on: Day
     recorded_at: datetime
     recorded_by: str
+    approved_by: str | UnsetType = UNSET
     event: AnyEvent | None
     sources: tuple[SourceResponse, ...]
     note: str | None
     erased: bool
+    withheld: Literal[True] | UnsetType = UNSET
     leaf_hash: Hex
     previous: Hex | None
     content_digest: Hex
@@ -135,7 +141,7 @@ def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventRespo
             date=effective.date,
             effective_precision=precision_of(effective.date),
             published_on=effective.published_on,
-            event=effective.event,
+            event=None if effective.recorded.is_withheld else effective.event,
             sources=_sources(effective.sources),
             in_force=effective.content_record.id,
         ),
@@ -145,8 +151,13 @@ def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventRespo
 
 
 def _logged(stored: StoredEvent) -> dict[str, Any]:
-    """The fields of `LoggedEvent`."""
+    """The fields of `LoggedEvent`.
+
+    The log is public, the names and rights of principals are not: of their events it shows the envelope, which proves
+    that they are there, and neither the content nor the salt, with which content could be guessed.
+    """
     recorded = stored.recorded
+    withheld = recorded.is_withheld
     entry = decode_entry(stored.entry)
     return {
         "id": recorded.id,
@@ -161,14 +172,16 @@ def _logged(stored: StoredEvent) -> dict[str, Any]:
         "published_on": recorded.published_on,
         "recorded_at": recorded.recorded_at,
         "recorded_by": recorded.recorded_by,
-        "event": recorded.event,
+        "approved_by": recorded.approved_by or UNSET,
+        "event": None if withheld else recorded.event,
+        "withheld": True if withheld else UNSET,
         "sources": _sources(recorded.sources),
         "note": recorded.note,
         "erased": recorded.erased,
         "leaf_hash": recorded.leaf_hash.hex(),
         "previous": entry.previous,
         "content_digest": entry.content,
-        "salt": stored.salt.hex() if stored.salt else None,
+        "salt": stored.salt.hex() if stored.salt and not withheld else None,
         "proof": proof_link(recorded.position),
     }
 

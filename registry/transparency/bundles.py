@@ -15,7 +15,7 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
 from registry.domain.redaction import keep_redacted_effects
 from registry.errors import LogCorrupt
-from registry.events.codec import content_digest, from_row
+from registry.events.codec import content_digest, entry_columns, from_row
 from registry.events.types import EventRedacted, Recorded
 from registry.i18n import Label
 from registry.schemas import DealResponse, deal_response, encode
@@ -191,8 +191,7 @@ def _verify_event(proven: ProvenEvent, checkpoint: Checkpoint) -> Recorded:
             raise LogCorrupt(detail=Finding("content_digest", position=proven.position))
     elif proven.content is not None or proven.salt is not None:
         raise LogCorrupt(detail=Finding("content_or_salt_missing", position=proven.position))
-    fields = msgspec.structs.asdict(entry)
-    return from_row({**fields, "position": proven.position, "leaf_hash": leaf, "content": content})
+    return from_row({**entry_columns(entry), "position": proven.position, "leaf_hash": leaf, "content": content})
 
 
 def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> BundleVerification:

@@ -71,12 +71,13 @@ async def build_certificate(
 
 
 def prove_event(stored: StoredEvent, size: int, read: ReadTile) -> ProvenEvent:
-    """An event with its audit path in the tree of `size` leaves."""
+    """An event with its audit path in the tree of `size` leaves; without its content where that is withheld."""
+    shown = not stored.recorded.is_withheld
     return ProvenEvent(
         position=stored.recorded.position,
         entry=stored.entry.decode(),
-        content=stored.content.decode() if stored.content is not None else None,
-        salt=stored.salt.hex() if stored.salt is not None else None,
+        content=stored.content.decode() if stored.content is not None and shown else None,
+        salt=stored.salt.hex() if stored.salt is not None and shown else None,
         path=hex_path(inclusion_proof(stored.recorded.position - 1, size, read)),
     )
 

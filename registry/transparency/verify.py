@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from registry.errors import LogCorrupt, UnknownEventType
 from registry.events import store
@@ -155,9 +155,10 @@ class _LogVerifier:
     def _verify_row(self, row: Any) -> bytes:
         """Compare a row's columns, content and predecessor with its entry. Returns the leaf hash."""
         position, stream, version, id, type, schema, effective_on, published_on, recorded_at, recorded_by = row[:10]
-        entry, stored_leaf, _, content, salt = row[10:]
+        approved_by, entry, stored_leaf, _, content, salt = row[10:]
         previous = self.streams.get(stream)
         expected = Entry(
+            approved_by=approved_by if approved_by is not None else UNSET,
             content=self._erased_digest(row) if content is None or salt is None else sha256(salt + content).hexdigest(),
             effective_on=effective_on,
             id=id,

@@ -13,6 +13,7 @@ from registry.web.events import EventPages
 from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
+from registry.web.proposals import ProposalPages
 from registry.web.provenance import ProvenancePages
 from registry.web.recording import RecordingPages, parse_amount
 from registry.web.render import compile_templates
@@ -38,6 +39,7 @@ def create_router(calendar: Calendar) -> Router:
             SearchPages,
             SessionPages,
             RecordingPages,
+            ProposalPages,
         ],
         before_request=page_query_check(calendar),
     )

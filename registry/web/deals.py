@@ -213,6 +213,7 @@ async def render_deal(
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         history=history,
+        authors=await deal_queries.author_names(view.stream),
         event_link=event_link,
         sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),

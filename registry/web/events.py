@@ -11,9 +11,12 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from registry.domain.audit.entries import audit_trail
-from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.deal import Deal
+from registry.domain.organization import Organization
+from registry.domain.principal import Principal
 from registry.errors import NotFound, RegistryError
 from registry.events.intake import as_uuid
+from registry.events.values import Localized
 from registry.i18n import Message
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
@@ -71,15 +74,23 @@ class EventPages(Controller):
             recorded = stored.recorded
             stream, _ = await streams.load(f"{recorded.kind}/{recorded.slug}")
             assert stream is not None
-            is_deal = recorded.kind == "deal"
-            rules: Any = DEALS if is_deal else ORGANIZATIONS
-            entries = audit_trail(stream.events, page.as_of, rules, snapshot=stream.state_as_of(page.as_of))
             texts = shown(page.language)
-            title = stream.state.title if is_deal else stream.state.name
-            name = texts.words.localized(title, recorded.slug)
             names: dict[str, str] = {}
-            if is_deal:
-                names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)
+            title: Localized | None = None
+            match stream.state:
+                case Deal():
+                    title = stream.state.title
+                    names = await deal_page_names(deal_queries, organization_queries, page.language, stream.state)
+                case Organization():
+                    title = stream.state.name
+                case Principal():
+                    title = Localized(en=stream.state.display_name)
+            entries = (
+                []
+                if recorded.is_withheld
+                else audit_trail(stream.events, page.as_of, stream.rules, snapshot=stream.state_as_of(page.as_of))
+            )
+            name = texts.words.localized(title, recorded.slug)
             return render.render(
                 page,
                 "event.html",
@@ -90,8 +101,9 @@ class EventPages(Controller):
                 title=title,
                 related_entries=[entry for entry in entries if entry.target_event == uuid],
                 envelope=stored.entry.decode(),
-                content=indented_json(stored.content),
+                content=None if recorded.is_withheld else indented_json(stored.content),
                 salt=stored.salt.hex() if stored.salt else None,
+                authors=await streams.author_names([recorded]),
                 check=await check_inclusion(evidence, recorded.position),
                 sliders=stream_sliders(page, stream),
                 data_url=f"/v1/events/{uuid}",

@@ -13,6 +13,7 @@ from registry.api.guards import check_scope
 from registry.domain.admission import fill_defaults
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import FoldedStream
+from registry.domain.principal import Credential
 from registry.errors import FieldError, Invalid, NotFound
 from registry.events import intake
 from registry.events.types import (
@@ -27,7 +28,6 @@ from registry.events.types import (
     tag_of,
 )
 from registry.events.values import Amount
-from registry.infra.keys import Key
 from registry.queries.streams import StreamReader
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
 from registry.web.forms.parse import form_values, parse
@@ -91,7 +91,7 @@ class FormTask(Struct):
 
 
 async def load_task(
-    streams: StreamReader, key: Key, kind: StreamKind, slug: str, params: Mapping[str, str]
+    streams: StreamReader, key: Credential, kind: StreamKind, slug: str, params: Mapping[str, str]
 ) -> FormTask:
     """Read what a form is for.
 

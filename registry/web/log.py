@@ -82,6 +82,9 @@ class LogPages(Controller):
                 "log.html",
                 log=events,
                 names=await names_in_events(page, organization_queries, streams, events.events),
+                authors=await streams.author_names_of(
+                    [e.recorded.slug for e in events.events if e.recorded.is_withheld]
+                ),
                 checkpoint=checkpoint,
                 problem=problem,
                 checkpoints=await evidence.checkpoints(limit=MAX_CHECKPOINTS),
@@ -125,6 +128,7 @@ async def names_in_events(
     events: Sequence[StoredEvent],
 ) -> dict[str, str]:
     """The names of the deals and organizations that events belong to or refer to."""
+    events = [event for event in events if not event.recorded.is_withheld]
     contents = [event.recorded.event for event in events]
     slugs: dict[str, set[str]] = {"deal": deals_in(contents), "organization": organizations_in(contents)}
     for event in events:

@@ -122,6 +122,7 @@ class OrganizationPages(Controller):
                 deals=deals,
                 names=names,
                 history=history_page(page, entries, before),
+                authors=await streams.author_names(stream.events if stream is not None else ()),
                 sliders=stream_sliders(page, stream) if stream is not None else None,
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),

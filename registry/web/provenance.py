@@ -81,6 +81,7 @@ class ProvenancePages(Controller):
                 deal=view.state,
                 slug=view.slug,
                 events=setting_events(page, view, field),
+                authors=await deal_queries.author_names(view.stream),
                 field_path=field,
                 sliders=stream_sliders(page, view.stream),
                 data_url=page.data(f"/v1/deals/{view.slug}/blame"),

@@ -5,21 +5,23 @@ A form passes the same decoder and recorder as a POST to the API.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 
-from registry.api.deals import required_scope
 from registry.api.guards import check_scope
 from registry.api.parameters import DealSlug, OrganizationSlug, text
+from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain import money
-from registry.errors import Invalid, RedactionUnavailable, RuleBroken, VersionConflict
+from registry.domain.principal import required_scope
+from registry.errors import ApprovalRequired, Invalid, RedactionUnavailable, RuleBroken, VersionConflict
 from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.form_pages import FormPages, amount_reading
@@ -100,10 +102,11 @@ class RecordingPages(Controller):
         deal: DealSlug,
         streams: NamedDependency[StreamReader],
         recorder: NamedDependency[Recorder],
+        proposals: NamedDependency[SkipValidation[Proposals]],
         form_pages: NamedDependency[FormPages],
     ) -> Response[bytes]:
         """Preview or add an event of a deal."""
-        return await submit_form(page, "deal", deal, streams, recorder, form_pages)
+        return await submit_form(page, "deal", deal, streams, recorder, form_pages, proposals)
 
     @post("/organizations/{organization:str}/record", status_code=200)
     async def post_organization_form(
@@ -112,10 +115,11 @@ class RecordingPages(Controller):
         organization: OrganizationSlug,
         streams: NamedDependency[StreamReader],
         recorder: NamedDependency[Recorder],
+        proposals: NamedDependency[SkipValidation[Proposals]],
         form_pages: NamedDependency[FormPages],
     ) -> Response[bytes]:
         """Preview or add an event of an organization."""
-        return await submit_form(page, "organization", organization, streams, recorder, form_pages)
+        return await submit_form(page, "organization", organization, streams, recorder, form_pages, proposals)
 
 
 @route("/record/amount", http_method=READ)
@@ -144,8 +148,22 @@ async def show_form(
     return render.send(page, await form_pages.form(page, task, typed))
 
 
+async def _propose(
+    page: PageRequest, proposals: Proposals, kind: StreamKind, slug: str, announcement: Any
+) -> Response[bytes]:
+    """Add an announcement to the review queue instead of recording it."""
+    proposal = await proposals.propose(require_key(page), kind, slug, [announcement])
+    return redirect(page.link(f"/proposals/{proposal.id}"))
+
+
 async def submit_form(
-    page: PageRequest, kind: StreamKind, slug: str, streams: StreamReader, recorder: Recorder, form_pages: FormPages
+    page: PageRequest,
+    kind: StreamKind,
+    slug: str,
+    streams: StreamReader,
+    recorder: Recorder,
+    form_pages: FormPages,
+    proposals: Proposals,
 ) -> Response[bytes]:
     """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
     sent = await read_form(page.request)
@@ -159,17 +177,25 @@ async def submit_form(
         return render.send(page, await form_pages.form(page, task, typed))
     try:
         announcement, readings = build_announcement(task, typed)
-        check_scope(key, required_scope(announcement.event))
-        outcome = await recorder.record(
-            AppendRequest(
-                kind=kind,
-                slug=slug,
-                announcements=[announcement],
-                by=key.id,
-                expected_version=int(typed["version"]) if typed["version"].isdigit() else None,
-                dry_run=step != "record",
-            )
+        proposes = key.allows("propose") and not key.allows(required_scope(announcement.event))
+        if not proposes:
+            check_scope(key, required_scope(announcement.event))
+        if proposes and step == "record":
+            return await _propose(page, proposals, kind, slug, announcement)
+        request = AppendRequest(
+            kind=kind,
+            slug=slug,
+            announcements=[announcement],
+            by=key.id,
+            # Who may only propose sees the preview, which records nothing.
+            credential=None if proposes else key,
+            expected_version=int(typed["version"]) if typed["version"].isdigit() else None,
+            dry_run=step != "record",
         )
+        try:
+            outcome = await recorder.record(request)
+        except ApprovalRequired:
+            return await _propose(page, proposals, kind, slug, announcement)
     except Invalid as error:
         return render.send(page, await form_pages.form(page, task, typed, errors=error.field_errors, status=422))
     except RuleBroken as error:

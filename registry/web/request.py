@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -20,24 +20,27 @@ from registry.api import parameters
 from registry.api.guards import check_query
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
+from registry.domain.principal import Credential
 from registry.i18n import LANGUAGES, negotiate_language
-from registry.infra.keys import Key, Keys
+from registry.infra import sessions
 from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
+from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
 from registry.web.as_of import Axis, PageAsOf, canonical_query, parameter_text
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
-COOKIE = "registry_key"
+COOKIE = "registry_session"
 MAX_TOKEN_LENGTH = 500
 
 
 class Session(Struct, frozen=True):
-    """The signed-in API key and its secret; None both where the reader has not signed in."""
+    """Who has signed in, and the session's id and secret; None all where the reader has not signed in."""
 
-    key: Key | None = None
+    key: Credential | None = None
+    id: str | None = None
     token: str | None = None
 
 
@@ -49,7 +52,7 @@ class PageRequest(Struct):
         language: The interface language.
         times: The as-of point that the page shows.
         query: The text of the query parameters.
-        session: The signed-in API key.
+        session: Who has signed in.
         origin: The name of the log.
         position: The log position at which the page is made.
         recorded_at: When the event at that position was recorded.
@@ -68,8 +71,8 @@ class PageRequest(Struct):
     _sticky_query: str | None = None
 
     @property
-    def key(self) -> Key | None:
-        """The signed-in API key."""
+    def key(self) -> Credential | None:
+        """The signed-in principal."""
         return self.session.key
 
     @property
@@ -158,13 +161,16 @@ def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Respon
     return check
 
 
-async def session(request: Request, api_keys: NamedDependency[Keys]) -> Session:
-    """The session of a request's cookie; one without a key if there is no cookie or its key was revoked."""
+async def session(
+    request: Request, principals: NamedDependency[Principals], pool: NamedDependency[SkipValidation[Any]]
+) -> Session:
+    """The session of a request's cookie; an empty one if there is none, it has ended, or its key was revoked."""
     token = request.cookies.get(COOKIE)
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return Session()
-    key = await api_keys.find(token)
-    return Session(key, token) if key is not None else Session()
+    found = await sessions.find(pool, token, datetime.now(UTC))
+    key = await principals.credential(found.principal, found.key) if found is not None else None
+    return Session(key, found.id, token) if found is not None and key is not None else Session()
 
 
 def language(request: Request, lang: LanguageParameter = None) -> str:
@@ -268,7 +274,7 @@ class CsrfError(errors.RegistryError):
 
 
 def csrf_token(token: str) -> str:
-    """The anti-forgery token of a key's session: an HMAC that only a holder of the key's secret can make."""
+    """The anti-forgery token of a session: an HMAC that only a holder of the session's secret can make."""
     return hmac.new(token.encode(), b"registry csrf", hashlib.sha256).hexdigest()
 
 
@@ -277,7 +283,7 @@ def check_csrf(request: Request, token: str | None, sent: str) -> None:
 
     Args:
         request: The request with the form.
-        token: The secret of the session's key; None if signing in.
+        token: The session's secret; None if signing in.
         sent: The anti-forgery token of the form.
 
     Raises:

@@ -1,22 +1,26 @@
-"""Sign in with an API key, and sign out.
+"""Sign in with an API key, sign out, and the sessions of the reader who has signed in.
 
-The key's secret is kept in a cookie that scripts cannot read and other sites cannot send.
+The cookie holds the secret of a session, never a key. Scripts cannot read it and other sites cannot send it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar.params import FromPath, SkipValidation
 
 from registry.api.bodies import read_body
 from registry.api.parameters import text
-from registry.errors import InvalidParameter, Unauthorized
-from registry.infra.keys import Key, Keys
+from registry.domain.principal import Credential
+from registry.errors import InvalidParameter, NotFound, Unauthorized
+from registry.infra import sessions
+from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
+from registry.queries.principals import Principals
 from registry.web import render
 from registry.web.i18n import N_, words
 from registry.web.render import Rendered
@@ -24,11 +28,12 @@ from registry.web.request import COOKIE, READ, Page, PageRequest, Request, Sessi
 
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 600
-SESSION_SECONDS = 12 * 60 * 60
+
+AnyPool = NamedDependency[SkipValidation[Any]]
 
 
 class SessionPages(Controller):
-    """Signing in and out."""
+    """Signing in and out, and the reader's sessions."""
 
     @route("/sign-in", http_method=READ)
     async def get_sign_in(
@@ -45,28 +50,72 @@ class SessionPages(Controller):
         self,
         request: Request,
         public_page: Page,
-        api_keys: NamedDependency[Keys],
+        principals: NamedDependency[Principals],
+        pool: AnyPool,
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
-        """Keep a valid API key in a cookie."""
+        """Start a session for the holder of a valid API key."""
         sent = await read_form(request)
         check_csrf(request, None, "")
-        token = sent.get("key", "").strip()
+        key = sent.get("key", "").strip()
         then = safe_redirect_path(sent.get("then", "/"))
-        if not token or await api_keys.find(token) is None:
+        credential = await principals.find(key) if key else None
+        if credential is None:
             problem = words(public_page.language).gettext(N_("Invalid or revoked API key."))
             return render.send(public_page, render_sign_in(public_page, settings, then, problem, 401))
-        secure = "; Secure" if request.url.scheme == "https" else ""
-        return redirect(then, f"{COOKIE}={token}; Path=/; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}")
+        return redirect(then, await start_session(request, pool, public_page.session, credential))
 
     @post("/sign-out", status_code=303)
     async def post_sign_out(
-        self, request: Request, session: NamedDependency[SkipValidation[Session]]
+        self, request: Request, pool: AnyPool, session: NamedDependency[SkipValidation[Session]]
     ) -> Response[bytes]:
-        """Delete the cookie."""
+        """End the session and delete its cookie."""
         sent = await read_form(request)
         check_csrf(request, session.token, sent.get("csrf", ""))
+        if session.id is not None and session.key is not None:
+            await sessions.end(pool, session.id, session.key.id)
         return redirect("/", f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
+
+    @route("/sessions", http_method=READ)
+    async def get_sessions(self, public_page: Page, pool: AnyPool) -> Response[bytes]:
+        """The sessions of the principal who has signed in."""
+        key = require_key(public_page)
+        rows = await sessions.of_principal(pool, key.id, datetime.now(UTC))
+        return render.send(public_page, render.render(public_page, "sessions.html", sessions=rows))
+
+    @post("/sessions/{id:str}/end", status_code=303)
+    async def post_end(self, request: Request, public_page: Page, pool: AnyPool, id: FromPath[str]) -> Response[bytes]:
+        """End one of the principal's sessions."""
+        sent = await read_form(request)
+        key = require_key(public_page)
+        check_csrf(request, public_page.session.token, sent.get("csrf", ""))
+        if not await sessions.end(pool, id[:80], key.id):
+            raise NotFound("session", session=id[:80])
+        return redirect(public_page.link("/sessions"))
+
+    @post("/sessions/end-others", status_code=303)
+    async def post_end_others(self, request: Request, public_page: Page, pool: AnyPool) -> Response[bytes]:
+        """End all of the principal's sessions but this one."""
+        sent = await read_form(request)
+        key = require_key(public_page)
+        check_csrf(request, public_page.session.token, sent.get("csrf", ""))
+        assert public_page.session.id is not None
+        await sessions.end_others(pool, key.id, public_page.session.id)
+        return redirect(public_page.link("/sessions"))
+
+
+async def start_session(request: Request, pool: Pool, former: Session, credential: Credential) -> str:
+    """Start a session, end the one that the browser had, and return the new cookie.
+
+    A session that was started before the sign-in is never taken over (session fixation).
+    """
+    if former.id is not None and former.key is not None:
+        await sessions.end(pool, former.id, former.key.id)
+    agent = request.headers.get("user-agent", "")
+    secret = await sessions.create(pool, credential.id, credential.key, agent, datetime.now(UTC))
+    secure = "; Secure" if request.url.scheme == "https" else ""
+    seconds = int(sessions.LIFETIME.total_seconds())
+    return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -104,8 +153,8 @@ def safe_redirect_path(target: str) -> str:
     return target if safe else "/"
 
 
-def require_key(page: PageRequest) -> Key:
-    """The signed-in API key.
+def require_key(page: PageRequest) -> Credential:
+    """The principal who has signed in.
 
     Raises:
         Unauthorized: There is none; the error page leads to the sign-in page.

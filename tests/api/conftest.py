@@ -25,8 +25,11 @@ from msgspec import Struct
 from registry.api.http_protocol import ConnectionLimits
 from registry.api.http_server import HttpServer
 from registry.app import create_app
+from registry.append.principals import IssuedKey, issue_key, record_events
 from registry.cli.server import listen
-from registry.infra import keys
+from registry.domain.principal import Rights
+from registry.events.types import KeyRevoked
+from registry.events.values import Scope
 from registry.infra.settings import Settings
 from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
@@ -57,9 +60,26 @@ class Service(Struct):
         """Return the number of events in the log."""
         return int(await self.pool.fetchval("SELECT count(*) FROM events"))
 
-    async def key(self, *scopes: keys.Scope) -> dict[str, str]:
+    async def issue(self, *scopes: Scope, **more: Any) -> IssuedKey:
+        """Issue a key with these scopes to a new principal."""
+        services = self.app.state.services
+        limits = {name: more.pop(name) for name in ("deals", "organizations", "sources") if name in more}
+        rights = Rights(scopes=scopes, **limits)
+        more = {"name": "test", "kind": "system"} | more
+        return await issue_key(services.recorder, services.pool, rights, **more)
+
+    async def revoke(self, key: IssuedKey) -> None:
+        """Revoke a key."""
+        await record_events(self.app.state.services.recorder, key.principal, [KeyRevoked(key=key.key)])
+
+    async def key(self, *scopes: Scope) -> dict[str, str]:
         """Return the headers of a new key with these scopes."""
-        return {"Authorization": f"Bearer {await keys.create(self.pool, 'test', scopes)}"}
+        return bearer(await self.issue(*scopes))
+
+
+def bearer(key: IssuedKey) -> dict[str, str]:
+    """Return the headers of a request with a key."""
+    return {"Authorization": f"Bearer {key.secret}"}
 
 
 class Contract:

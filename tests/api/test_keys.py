@@ -10,10 +10,9 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from registry.infra import keys
-from registry.infra.keys import Scope
+from registry.events.values import Scope
 from tests.api.announcements import SOURCE, registered, voided
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import Service, bearer, cloned, running
 from tests.conftest import Server
 
 NOTHING = "00000000-0000-7000-8000-000000000000"
@@ -48,9 +47,10 @@ async def test_key_can_record_only_what_its_scope_allows(service: Service, slug:
 
 
 async def test_list_with_one_event_outside_the_scope_records_nothing(service: Service, slug: str) -> None:
+    headers = await service.key("record")
     size = await service.size()
     answer = await service.visitor.post(
-        f"/v1/deals/{slug}/events", json=[registered(), voided(NOTHING)], headers=await service.key("record")
+        f"/v1/deals/{slug}/events", json=[registered(), voided(NOTHING)], headers=headers
     )
     assert answer.status_code == 403
     assert await service.size() == size
@@ -77,19 +77,19 @@ async def test_writing_without_a_valid_key_is_refused(service: Service, slug: st
     assert await service.size() == size
 
 
-async def test_revoked_key_is_refused(service: Service, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "CACHE_TTL_SECONDS", 0.0)
-    token = await keys.create(service.pool, "ends", ("record",))
-    headers = {"Authorization": f"Bearer {token}"}
+async def test_revoked_key_is_refused(service: Service, slug: str) -> None:
+    key = await service.issue("record")
+    headers = bearer(key)
     assert (
         await service.visitor.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)
     ).status_code == 201
     recorded_by = (await service.client.get(f"/v1/deals/{slug}/events")).json()["events"][0]["recorded_by"]
-    await keys.revoke(service.pool, recorded_by)
+    assert recorded_by == key.principal
+    await service.revoke(key)
     answer = await service.visitor.post(f"/v1/deals/{slug}/events?dry_run=true", json=registered(), headers=headers)
     assert answer.status_code == 401
-    listed = next(key for key in await keys.all_keys(service.pool) if key.id == recorded_by)
-    assert listed.revoked_at is not None
+    listed = (await service.client.get(f"/v1/principals/{key.principal}")).json()
+    assert listed["keys"][0]["revoked_at"] is not None
 
 
 async def test_unknown_key_is_refused_for_writing_and_ignored_for_public_reading(service: Service) -> None:

@@ -12,7 +12,6 @@ import structlog
 from msgspec.structs import replace
 
 from registry.cli.server import log_to_stderr
-from registry.infra import keys
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -199,7 +198,7 @@ async def test_wrong_keys_and_sign_ins_are_logged_without_the_key(service: Servi
 
 async def test_key_is_never_stored_or_logged(service: Service, slug: str, logged: Callable[[], str]) -> None:
     """Property 25: in no row of any table and in no line of the log, whatever the result of the request."""
-    token = await keys.create(service.pool, "whose", ("record",))
+    token = (await service.issue("record")).secret
     headers = {"Authorization": f"Bearer {token}"}
     recorded = await service.visitor.post(f"/v1/deals/{slug}/events", json=registered(), headers=headers)
     assert recorded.status_code == 201

@@ -11,7 +11,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from registry.api.examples import ANNOUNCEMENTS, EVENT, ORGANIZATION_ANNOUNCEMENTS
+from registry.api.examples import ANNOUNCEMENTS, EVENT, ORGANIZATION_ANNOUNCEMENTS, PRINCIPAL_ANNOUNCEMENTS
 from registry.api.problems import PROBLEMS
 from registry.events.types import EVENT_TYPES
 from tests.api.announcements import pledged, registered
@@ -107,11 +107,15 @@ async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient)
 
 async def test_every_example_is_accepted(client: httpx.AsyncClient, new_slug: Callable[[], str]) -> None:
     slug, other = new_slug(), new_slug()
-    for kind, examples in (("deals", ANNOUNCEMENTS), ("organizations", ORGANIZATION_ANNOUNCEMENTS)):
-        name = {"en": f"Another of {kind}"}
-        first = {"type": "deal_registered", "title": name}
-        if kind == "organizations":
-            first = {"type": "organization_registered", "name": name}
+    for kind, first, examples in (
+        ("deals", {"type": "deal_registered", "title": {"en": "Another deal"}}, ANNOUNCEMENTS),
+        (
+            "organizations",
+            {"type": "organization_registered", "name": {"en": "Another organization"}},
+            ORGANIZATION_ANNOUNCEMENTS,
+        ),
+        ("principals", {"type": "principal_registered", "name": "Another person"}, PRINCIPAL_ANNOUNCEMENTS),
+    ):
         assert (await client.post(f"/v1/{kind}/{other}/events", json={"event": first})).status_code == 201
         last = ""
         for title, announcement in examples.items():
@@ -138,7 +142,11 @@ def test_examples_conform_to_the_schemas_of_their_bodies() -> None:
 
 
 def test_examples_cover_every_event_type() -> None:
-    announcements = [*ANNOUNCEMENTS.values(), *ORGANIZATION_ANNOUNCEMENTS.values()]
+    announcements = [
+        *ANNOUNCEMENTS.values(),
+        *ORGANIZATION_ANNOUNCEMENTS.values(),
+        *PRINCIPAL_ANNOUNCEMENTS.values(),
+    ]
     flat = [one for item in announcements for one in (item if isinstance(item, list) else [item])]
     assert {one["event"]["type"] for one in flat} == set(EVENT_TYPES)
 

@@ -13,13 +13,17 @@ import msgspec
 import pytest
 
 from registry.api.import_session import ImportSession, NumberedLine
+from registry.append.principals import record_events
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendResult
+from registry.domain.principal import Credential, Rights
 from registry.errors import VersionConflict
-from registry.infra.keys import Key
+from registry.events.types import PrincipalRegistered, ScopesChanged
 from tests.append.conftest import BREAK, Owner, Pool, event_ids, hold_appends, wait_until_append_is_held
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
+
+IMPORTER = Credential("importer", "Importer", Rights(scopes=("record",)))
 
 Way = Callable[[Recorder, str], Awaitable[object]]
 
@@ -53,8 +57,7 @@ async def import_lines(held: Recorder, first: str) -> object:
         for n in range(3):
             yield NumberedLine(n + 1, msgspec.json.encode({"deal": f"imported-{n}", **REGISTERED}))
 
-    key = Key("test", "test", frozenset({"record"}))
-    results = b"".join([piece async for piece in ImportSession(held, key, asyncio.Event()).run(lines())])
+    results = b"".join([piece async for piece in ImportSession(held, IMPORTER, asyncio.Event()).run(lines())])
     assert results.count(b'"status":201') == 3
     return results
 
@@ -65,6 +68,9 @@ async def test_polling_reader_misses_no_event_while_a_writer_is_paused(
 ) -> None:
     """A writer is paused between its first statement and its commit, on every write path."""
     first = await recorder.record(request("plant", REGISTERED, pledged("first")))
+    await record_events(
+        recorder, IMPORTER.id, [PrincipalRegistered(name="Importer"), ScopesChanged(scopes=("record",))]
+    )
     await hold_appends(owner)
     async with running_recorder(database.app_url, database.owner_url, name="held") as held:
         slow = asyncio.ensure_future(way(held, event_ids(first)[1]))
@@ -79,7 +85,7 @@ async def test_polling_reader_misses_no_event_while_a_writer_is_paused(
         await asyncio.gather(slow, *others)
         seen += await positions(pool, seen[-1])
     total = await pool.fetchval("SELECT count(*) FROM events")
-    assert total >= 2 + 1 + 5
+    assert total >= 2 + 2 + 1 + 5
     assert seen == list(range(1, total + 1))
 
 

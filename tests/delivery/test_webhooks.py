@@ -120,7 +120,7 @@ async def test_new_events_are_sent_signed_and_in_order(service: Service, receive
     webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged(), pledged(pledge="more"))
     got = await receiver.has(3)
-    logged = (await service.client.get("/v1/events?after=1")).json()["events"]
+    logged = (await service.client.get("/v1/events?after=3")).json()["events"]
     assert [message["data"] for message in got] == logged
     assert [message["type"] for message in got] == ["deal_registered", "pledge_announced", "pledge_announced"]
     secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
@@ -145,16 +145,16 @@ async def test_event_is_sent_again_until_the_receiver_accepts_it(service: Servic
     webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
     got = await receiver.has(5)
-    assert [message["data"]["position"] for message in got] == [1, 1, 1, 1, 2]
+    assert [message["data"]["position"] for message in got] == [3, 3, 3, 3, 4]
     assert len({headers["webhook-id"] for headers, _ in receiver.got[:4]}) == 1
-    await listed(service, lambda webhook: webhook["position"] == 2)
+    await listed(service, lambda webhook: webhook["position"] == 4)
     attempts = await deliveries(service, webhook)
     assert [(d["position"], d["attempt"], d["status"]) for d in reversed(attempts)] == [
-        (1, 1, 500),
-        (1, 2, None),
-        (1, 3, 302),
-        (1, 4, 204),
-        (2, 1, 200),
+        (3, 1, 500),
+        (3, 2, None),
+        (3, 3, 302),
+        (3, 4, 204),
+        (4, 1, 200),
     ]
     assert attempts[0]["error"] is None
     assert attempts[-1]["error"] == "answered 500"
@@ -165,14 +165,14 @@ async def test_failing_webhook_is_disabled_and_resumes_after_a_resend(service: S
     webhook = await hook(service, receiver)
     await post(service, "plant", registered(), pledged())
     await listed(service, lambda webhook: webhook["disabled_at"] is not None)
-    assert [message["data"]["position"] for message in await receiver.has(4)] == [1] * 4
+    assert [message["data"]["position"] for message in await receiver.has(4)] == [3] * 4
     path = f"/v1/webhooks/{webhook['id']}"
-    again = (await service.client.post(f"{path}/resend", json={"position": 2})).json()
-    assert (again["status"], again["position"]) == (200, 2)
+    again = (await service.client.post(f"{path}/resend", json={"position": 4})).json()
+    assert (again["status"], again["position"]) == (200, 4)
     # Delivery continues with the event that had failed.
-    await listed(service, lambda webhook: webhook["position"] == 2)
-    assert [m["data"]["position"] for m in await receiver.has(7)] == [1, 1, 1, 1, 2, 1, 2]
-    assert (await service.client.post(f"{path}/resend", json={"position": 3})).status_code == 404
+    await listed(service, lambda webhook: webhook["position"] == 4)
+    assert [m["data"]["position"] for m in await receiver.has(7)] == [3, 3, 3, 3, 4, 3, 4]
+    assert (await service.client.post(f"{path}/resend", json={"position": 5})).status_code == 404
 
 
 async def test_webhook_whose_receiver_answers_gone_is_disabled_at_once(service: Service, receiver: Receiver) -> None:
@@ -187,8 +187,8 @@ async def test_webhook_sends_matching_events_from_its_start_position(service: Se
     await post(service, "other", registered(), pledged())
     await hook(service, receiver, after=0, deal="plant", type="pledge_announced")
     await post(service, "plant", pledged(pledge="more"))
-    assert [message["data"]["position"] for message in await receiver.has(2)] == [2, 5]
-    assert (await listed(service, lambda webhook: webhook["position"] == 5))["failures"] == 0
+    assert [message["data"]["position"] for message in await receiver.has(2)] == [4, 7]
+    assert (await listed(service, lambda webhook: webhook["position"] == 7))["failures"] == 0
 
 
 async def test_test_message_returns_the_receivers_status(service: Service, receiver: Receiver) -> None:
@@ -223,12 +223,12 @@ async def test_restarted_service_continues_at_the_webhooks_position(
             await hook(service, receiver)
             await post(service, "plant", registered())
             await receiver.has(1)
-            await listed(service, lambda webhook: webhook["position"] == 1)
+            await listed(service, lambda webhook: webhook["position"] == 3)
         async with running(settings) as one, running(settings) as other:
             # Each event is sent once by two processes.
             await asyncio.gather(post(one, "one", registered()), post(other, "other", registered()))
-            await listed(one, lambda webhook: webhook["position"] == 3)
-    assert [message["data"]["position"] for message in await receiver.has(3)] == [1, 2, 3]
+            await listed(one, lambda webhook: webhook["position"] == 5)
+    assert [message["data"]["position"] for message in await receiver.has(3)] == [3, 4, 5]
 
 
 async def test_redacted_content_is_not_sent(service: Service, receiver: Receiver) -> None:
@@ -247,7 +247,7 @@ async def test_one_webhook_takes_several_types(service: Service, receiver: Recei
     stage = {"effective_on": "2025-09-01", "event": {"type": "stage_changed", "stage": "signed"}}
     await post(service, "plant", registered(), pledged(), pledged(pledge="more"), stage)
     assert [message["type"] for message in await receiver.has(3)] == ["pledge_announced"] * 2 + ["stage_changed"]
-    await listed(service, lambda webhook: webhook["position"] == 4)
+    await listed(service, lambda webhook: webhook["position"] == 6)
 
 
 async def test_changed_webhook_sends_with_its_new_address_and_filter(service: Service, receiver: Receiver) -> None:
@@ -380,9 +380,9 @@ async def test_receivers_that_fail_or_hang_do_not_hold_back_others(service: Serv
         # The hanging receivers have 15 seconds for the first event. The other one gets all of them meanwhile.
         await post(service, "plant", registered(), *(pledged(pledge=f"p{n}") for n in range(20)))
         got = await receiver.has(21)
-        assert [message["data"]["position"] for message in got] == list(range(1, 22))
+        assert [message["data"]["position"] for message in got] == list(range(3, 24))
         waiting = (await service.client.get("/v1/webhooks")).json()["webhooks"]
-        assert sorted(webhook["position"] for webhook in waiting)[:5] == [0] * 5
+        assert sorted(webhook["position"] for webhook in waiting)[:5] == [2] * 5
 
 
 # --- allowed addresses ------------------------------------------------------------------------------------------------

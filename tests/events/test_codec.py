@@ -126,6 +126,8 @@ def plain(shape: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(known)
         case shapes.DateType():
             return st.dates()
+        case shapes.DateTimeType(tz=True):
+            return st.datetimes(timezones=st.just(UTC))
         case shapes.UUIDType():
             return st.uuids()
         case shapes.NoneType():

@@ -132,7 +132,7 @@ async def test_mark_survives_a_restart(tmp_path: Path) -> None:
         )
         async with running(settings) as service:
             assert (await service.client.post(PATH, json=REGISTERED)).status_code == 201
-        assert ContinuityGuard(settings.data_dir / continuity.MARK_FILE).mark.position == 1
+        assert ContinuityGuard(settings.data_dir / continuity.MARK_FILE).mark.position == 3
 
 
 def test_mark_only_advances() -> None:

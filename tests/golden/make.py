@@ -18,12 +18,20 @@ import msgspec
 
 from registry.append.seal import seal
 from registry.domain.admission import admit, fill_defaults
-from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.fold import RULES
 from registry.domain.history import FoldedStream
 from registry.events.codec import canonical, content_digest, published_on
 from registry.events.sample import sample_event
 from registry.events.store import SealedEvent
-from registry.events.types import EVENT_TYPES, Announcement, DealFact, EventRedacted, OrganizationAnnouncement
+from registry.events.types import (
+    EVENT_TYPES,
+    Announcement,
+    DealFact,
+    EventRedacted,
+    OrganizationAnnouncement,
+    PrincipalAnnouncement,
+    StreamKind,
+)
 from registry.events.values import decode_hook
 from registry.transparency.merkle import leaf_hash
 
@@ -101,6 +109,19 @@ ADDRESS = {"address": "Mipo-ro 1", "locality": "Ulsan", "district_code": "31140"
 ORGANIZATION = {"type": "organization_registered", "name": BOTH, "country": "KR"}
 PARENT = {"type": "parent_set", "parent": "sk-square", "control": "owns", "share": "20.07"}
 ORGANIZATION_MERGED = {"type": "organization_merged", "into": "sk-group", "reason": "The same."}
+
+PRINCIPAL = {
+    "type": "principal_registered", "name": "김민지", "kind": "person", "issuer": "https://id.example",
+    "subject": "248289761001",
+}  # fmt: skip
+LIMITS = {"scopes": ["record", "correct"], "deals": ["plant"], "organizations": ["kt"], "sources": ["연합뉴스"]}
+KEY = {"type": "key_issued", "key": "k1", "expires_at": "2027-11-06T00:00:00Z", **LIMITS}
+
+SHAPES: dict[StreamKind, Any] = {
+    "deal": Announcement,
+    "organization": OrganizationAnnouncement,
+    "principal": PrincipalAnnouncement,
+}
 
 # The events that must come before an event, and the event with every field. A type that is not listed here gets an
 # example made from its fields' types, directly after the registration (`story_of`).
@@ -190,6 +211,13 @@ STORIES: dict[str, list[dict[str, Any]]] = {
     "deals_unrelated": [REGISTERED, PLEDGED, RELATED, {**RELATED, "type": "deals_unrelated"}],
     "deal_merged": [REGISTERED, MERGED],
     "deal_unmerged": [REGISTERED, MERGED, {"type": "deal_unmerged", "reason": "Two deals after all."}],
+    "principal_registered": [PRINCIPAL],
+    "principal_renamed": [PRINCIPAL, {"type": "principal_renamed", "name": "Kim Min-ji"}],
+    "key_issued": [PRINCIPAL, KEY],
+    "key_revoked": [
+        PRINCIPAL, KEY, {"type": "key_revoked", "key": "k1", "revoked_at": "2026-11-06T00:00:00Z"},
+    ],
+    "scopes_changed": [PRINCIPAL, KEY, {"type": "scopes_changed", "key": "k1", **LIMITS, "scopes": ["propose"]}],
     "event_corrected": [
         REGISTERED, PLEDGED,
         {"type": "event_corrected", "corrects": str(UUID(int=2)), "reason": "A slip.",
@@ -250,26 +278,25 @@ LATER: dict[str, list[dict[str, Any]]] = {
 
 def sealed(story: list[dict[str, Any]]) -> list[SealedEvent]:
     """The history as the recorder stores it, with fixed ids, instants and salts."""
-    deal = not story[0]["type"].startswith("organization")
-    shape: Any = Announcement if deal else OrganizationAnnouncement
-    history: FoldedStream[Any] = FoldedStream("golden", DEALS if deal else ORGANIZATIONS)
+    kind: StreamKind = story[0]["type"].partition("_")[0]
+    shape: Any = SHAPES[kind]
+    history: FoldedStream[Any] = FoldedStream("golden", RULES[kind])
     found: list[SealedEvent] = []
     for number, event in enumerate(story, 1):
-        announcement = msgspec.json.decode(
-            json.dumps({"event": event, "sources": [SOURCE]}), type=shape, dec_hook=decode_hook
-        )
+        body = {"event": event} if kind == "principal" else {"event": event, "sources": [SOURCE]}
+        announcement = msgspec.json.decode(json.dumps(body), type=shape, dec_hook=decode_hook)
         recorded_at = FIRST + timedelta(seconds=number)
         one = seal(
-            kind="deal" if deal else "organization",
+            kind=kind,
             slug="golden",
             position=number,
             version=number,
             id=UUID(int=number),
             event=fill_defaults(history, announcement.event),
-            effective_on=date(2025, 10, 29),
+            effective_on=None if kind == "principal" else date(2025, 10, 29),
             published_on=published_on(announcement.sources, recorded_at),
             sources=announcement.sources,
-            note="왜: because",
+            note=None if kind == "principal" else "왜: because",
             recorded_at=recorded_at,
             recorded_by="k0123456789ab",
             previous=history.leaf_hash,
@@ -319,7 +346,8 @@ def golden(type_: str, events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def story_of(type_: str) -> list[dict[str, Any]]:
     """The events of an event type's golden file."""
-    first = REGISTERED if EVENT_TYPES[type_] in get_args(DealFact) else ORGANIZATION
+    event = EVENT_TYPES[type_]
+    first = REGISTERED if event in get_args(DealFact) else ORGANIZATION
     return STORIES.get(type_) or [first, sample_event(EVENT_TYPES[type_])]
 
 

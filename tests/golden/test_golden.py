@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
+from registry.domain.fold import RULES
 from registry.domain.history import UNBOUNDED, state_as_of
 from registry.domain.redaction import keep_redacted_effects
 from registry.errors import UnknownEventType
 from registry.events import codec, types
-from registry.events.codec import content_digest, decode_content, decode_entry, from_row
+from registry.events.codec import content_digest, decode_content, decode_entry, entry_columns, from_row
 from registry.events.types import EVENT_TYPES, Recorded
 from registry.events.values import Source
 from registry.transparency.merkle import leaf_hash
@@ -29,7 +29,7 @@ def rows(document: dict[str, Any]) -> list[Recorded]:
     """The stored events, decoded like rows of the database."""
     found = []
     for stored in document["stored"]:
-        columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
+        columns = entry_columns(decode_entry(stored["entry"].encode()))
         content = stored["content"].encode() if stored["content"] is not None else None
         leaf = bytes.fromhex(stored["leaf_hash"])
         found.append(from_row({**columns, "position": stored["position"], "leaf_hash": leaf, "content": content}))
@@ -38,8 +38,7 @@ def rows(document: dict[str, Any]) -> list[Recorded]:
 
 def fold(events: list[Recorded]) -> Any:
     """The current state of the stream, as JSON."""
-    rules: Rules[Any] = DEALS if events[0].kind == "deal" else ORGANIZATIONS
-    seen = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, rules)
+    seen = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, RULES[events[0].kind])
     return {
         "state": json.loads(msgspec.json.encode(seen.state)),
         "merged_into": seen.merged_into,
@@ -150,7 +149,7 @@ def test_unknown_event_type_or_version_is_an_error(type_: str, schema: int) -> N
 def test_reading_a_row_of_an_unknown_type_is_an_error() -> None:
     document = json.loads((Path(__file__).parent / "condition_set.v1.json").read_text())
     stored = document["stored"][-1]
-    columns = msgspec.structs.asdict(decode_entry(stored["entry"].encode()))
+    columns = entry_columns(decode_entry(stored["entry"].encode()))
     row = {**columns, "position": 9, "leaf_hash": b"", "content": stored["content"].encode(), "type": "pledge_dreamt"}
     with pytest.raises(UnknownEventType):
         from_row(row)

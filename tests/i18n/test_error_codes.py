@@ -115,8 +115,6 @@ BUILT: list[errors.RegistryError] = [
     errors.VersionConflict("deal", "ulsan", 3, 2),
     errors.VersionConflict("deal", "ulsan", 3, 0),
     errors.VersionConflict("deal", "ulsan", 0, 2),
-    errors.Forbidden(scopes=("record", "correct"), needs="redact"),
-    errors.Forbidden(scopes=(), needs="redact"),
     SubmissionError(2, errors.Overloaded()),
 ]
 

@@ -12,10 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from registry.api.rate_limits import MAX_CLIENTS, Bucket
-from registry.infra import keys
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 from tests.api.announcements import registered
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import Service, bearer, cloned, running
 from tests.conftest import PATIENCE, Server
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -90,11 +89,11 @@ async def test_failed_sign_ins_are_limited(server: Server, admin: Admin) -> None
 
 async def test_revoked_key_is_not_remembered(server: Server, admin: Admin) -> None:
     async with service_with(server, admin, key=RateLimit(1000, 1)) as service:
-        headers = await service.key("record")
+        made = await service.issue("record")
+        headers = bearer(made)
         path = "/v1/deals/pier-nine/events?dry_run=true"
         assert (await service.visitor.post(path, json=registered(), headers=headers)).status_code == 200
-        [made] = [key for key in await keys.all_keys(service.pool) if key.name == "test"]
-        await keys.revoke(service.pool, made.id)
+        await service.revoke(made)
         async with asyncio.timeout(PATIENCE):
             while (await service.visitor.post(path, json=registered(), headers=headers)).status_code != 401:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)

@@ -18,10 +18,12 @@ import asyncpg
 import pytest
 
 from registry.append.clock import ClockGuard
+from registry.append.principals import issue_key
 from registry.append.rates import import_rates
+from registry.domain.principal import Rights
 from registry.domain.quotes import RateRow
 from registry.errors import LogCorrupt
-from registry.infra import keys, postgres
+from registry.infra import postgres
 from registry.maintenance.backup import BackupProblem, InvalidBackup, RegistryNotEmpty, backup, restore
 from registry.maintenance.encryption import CHUNK_SIZE, MAGIC, DecryptingReader, EncryptingWriter, WrongPassphrase
 from registry.transparency.checkpoint import SigningKey
@@ -69,11 +71,11 @@ async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
         await recorder.record(request("plant", {"event": redaction}))
         await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
         await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
-    await keys.create(pool, "analyst", ("record",))
-    await pool.execute(WEBHOOK)
+        await issue_key(recorder, pool, Rights(scopes=("record",)), name="analyst")
+        await pool.execute(WEBHOOK)
     await import_rates(pool, [RateRow("BOK", "USD", "KRW", date(2025, 10, 29), Decimal("1433.50"))], ClockGuard())
     header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
-    assert header.size == 265
+    assert header.size == 267
     return tmp_path / "registry.maintenance.backup.gz"
 
 
@@ -104,16 +106,16 @@ async def test_restored_registry_equals_the_original(
 ) -> None:
     progress: list[tuple[int, int]] = []
     header = await restore(another.owner_url, file, lambda done, total: progress.append((done, total)))
-    assert progress[-1] == (265, 265)
+    assert progress[-1] == (267, 267)
     assert await everything(another.owner_url) == await everything(database.owner_url)
     await assert_projections_match_log(another)
     async with running_recorder(another.app_url) as recorder:
         again = await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
         assert (again.new, again.position) == (False, 5)
-        assert (await recorder.record(request("new", REGISTERED))).position == 266
+        assert (await recorder.record(request("new", REGISTERED))).position == 268
     pool = await postgres.pool(another.app_url)
     async with pool:
-        assert (await load_frontier(pool, 265)).root().hex() == header.root
+        assert (await load_frontier(pool, 267)).root().hex() == header.root
     await assert_projections_match_log(another)
 
 
@@ -141,7 +143,7 @@ async def test_restore_into_a_registry_with_events_is_refused(file: Path, databa
     before = await everything(database.owner_url)
     with pytest.raises(RegistryNotEmpty) as error:
         await restore(database.owner_url, file)
-    assert error.value.params == {"size": 265}
+    assert error.value.params == {"size": 267}
     assert await everything(database.owner_url) == before
 
 

@@ -111,6 +111,7 @@ NOT_EXPORTED: set[tuple[type[Struct], str]] = {
     (LoggedEvent, "previous"),
     (LoggedEvent, "content_digest"),
     (LoggedEvent, "salt"),
+    (LoggedEvent, "withheld"),
     (LoggedEvent, "proof"),
 }
 

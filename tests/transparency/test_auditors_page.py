@@ -78,7 +78,7 @@ async def test_documented_commands_fail_after_a_past_event_was_changed(
     await head(service)
     before, _, after = commands().partition("# 5. ")
     assert (await run(service, tmp_path, before)).returncode == 0
-    await as_superuser(owner, "UPDATE events SET entry = entry || ' ' WHERE position = 1")
+    await as_superuser(owner, "UPDATE events SET entry = entry || ' ' WHERE position = 3")
     done = await run(service, tmp_path, before)
     assert done.returncode != 0
     assert "InclusionProofInvalid" in done.stderr

@@ -102,14 +102,14 @@ async def test_verify_checks_a_bundle_with_only_the_key(service: Service, tmp_pa
     published.write_text(f"{key}\n")
     for path, accept, given in (
         ("/v1/deals/plant?certificate=true", "*/*", str(key)),
-        ("/v1/log/proof/inclusion?position=2", "*/*", str(published)),
-        ("/v1/log/proof/inclusion?position=2", "text/plain", str(key)),
+        ("/v1/log/proof/inclusion?position=4", "*/*", str(published)),
+        ("/v1/log/proof/inclusion?position=4", "text/plain", str(key)),
     ):
         bundle = tmp_path / "bundle"
         bundle.write_bytes((await service.visitor.get(path, headers={"accept": accept})).content)
         (result,) = rows(await registry(None, "verify", str(bundle), "--key", given))
-        assert (result["position"], result["size"], result["origin"]) == (2, 2, "registry.example/log")
-        changed = bundle.read_bytes().replace(b"pledge_announced", b"pledge_withdrawn").replace(b"index 1", b"index 0")
+        assert (result["position"], result["size"], result["origin"]) == (4, 4, "registry.example/log")
+        changed = bundle.read_bytes().replace(b"pledge_announced", b"pledge_withdrawn").replace(b"index 3", b"index 2")
         done = await registry(None, "verify", "-", "--key", given, given=changed)
         assert (done.returncode, done.stdout) == (6, ""), accept
 

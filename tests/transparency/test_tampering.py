@@ -150,6 +150,7 @@ COLUMNS = {
     "published_on": "published_on - 1",
     "recorded_at": "recorded_at + interval '1 microsecond'",
     "recorded_by": "recorded_by || 'x'",
+    "approved_by": "'x'",
     "entry": FLIP.format("entry", "{byte}", "{bit}"),
     "leaf_hash": FLIP.format("leaf_hash", "{byte}", "{bit}"),
 }
@@ -244,10 +245,10 @@ UPDATE event_contents SET position = {1} WHERE position = -1
         (SWAP.replace("; ", ";").format(150, 260).split(";"), None, {"position": 150}),
         (SWAP.format(299, 300).split(";"), None, {"position": 299}),
         (["INSERT INTO events SELECT 0, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
-          "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 5",],
+          "recorded_at, recorded_by, approved_by, entry, leaf_hash FROM events WHERE position = 5",],
           "log_position_below_first", {"position": 0}),
         (["INSERT INTO events SELECT 302, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
-          "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 5",],
+          "recorded_at, recorded_by, approved_by, entry, leaf_hash FROM events WHERE position = 5",],
           "log_position_missing", {"position": 301}),
         (
             ["UPDATE events SET position = position + 1000 WHERE position >= 150",
@@ -275,7 +276,7 @@ async def test_two_events_at_one_position_are_found(log: TamperedLog) -> None:
         "ALTER TABLE event_contents DROP CONSTRAINT IF EXISTS event_contents_position_fkey",
         "ALTER TABLE events DROP CONSTRAINT events_pkey CASCADE",
         "INSERT INTO events SELECT position, 'deal/x', 1, gen_random_uuid(), type, schema, effective_on, published_on, "
-        "recorded_at, recorded_by, entry, leaf_hash FROM events WHERE position = 42",
+        "recorded_at, recorded_by, approved_by, entry, leaf_hash FROM events WHERE position = 42",
     )
     await log.caught(position=42)
 

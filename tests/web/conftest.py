@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.api.conftest import ADMIN_KEY, Service, cloned, running
+from tests.api.conftest import ADMIN_KEY, Service, cloned, numbers, running
 from tests.conftest import NO_CHROMIUM, Server
 
 FLAGS = [
@@ -136,3 +136,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest_asyncio.fixture(scope="session")
+async def service(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service without the demo's deals, for tests that record."""
+    async with cloned(server, admin, "empty_pages") as settings, running(settings) as service:
+        yield service
+
+
+@pytest.fixture
+def slug() -> str:
+    """The slug of a new deal."""
+    return f"deal-{next(numbers)}"

@@ -98,10 +98,10 @@ async def test_page_at_a_log_position_shows_the_day_at_which_the_log_stood(
     today, now = calendar.today(), calendar.now
     calendar.now = lambda: datetime.now(UTC) + timedelta(days=30)
     try:
-        html = (await reader.get(f"{ULSAN}?position=93")).text
+        html = (await reader.get(f"{ULSAN}?position=95")).text
         assert f'name="effective_on" value="{today}"' in html
-        assert f"Historical view: as of {today.day} {today:%b %Y}, up to position 93." in text_of(html)
-        organizations = await reader.get("/organizations?position=1")
+        assert f"Historical view: as of {today.day} {today:%b %Y}, up to position 95." in text_of(html)
+        organizations = await reader.get("/organizations?position=3")
         assert organizations.text.count('href="/organizations/') == 1
     finally:
         calendar.now = now

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from registry.infra.keys import Scope
+from registry.events.values import Scope
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import Server
 

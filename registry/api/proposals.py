@@ -1,0 +1,241 @@
+"""Proposals: announcements that wait for another principal, who approves or rejects their exact content.
+
+A decision names the content by its ETag. What is approved is recorded as its author's, with the approver beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, post, put
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from msgspec import UNSET, Meta, Raw, Struct
+
+from registry.api.bodies import Request, read_body
+from registry.api.guards import ANY_SCOPE
+from registry.api.openapi import reading, writing
+from registry.api.parameters import Cursor, Limit
+from registry.api.responses import RawResponse, json_response
+from registry.append.proposals import Proposal, Proposals
+from registry.errors import FieldError, Invalid, InvalidParameter, NotFound, RuleBroken
+from registry.events import intake
+from registry.events.intake import as_uuid
+from registry.events.types import AnnouncedKind
+from registry.events.values import Slug, Text
+from registry.schemas import ProposalPage, ProposalPreview, ProposalResponse, encode
+from registry.schemas.deals import refusal_response
+
+ProposalId = Annotated[str, PathParameter(description="A proposal's id, a UUID.")]
+Digest = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        description="The ETag of the content that is decided on or changed; 412 if the proposal has other content.",
+        schema_extra={"examples": ['"' + "0f" * 32 + '"']},
+    ),
+]
+
+_DIGEST = re.compile(r'\s*"([0-9a-f]{64})"\s*\Z')
+
+# What a body documents: the announcements are decoded as those of their stream, as in a post to it.
+Announcements = Annotated[list[dict[str, Any]], Meta(min_length=1, description="As posted to the stream's events.")]
+
+
+class NewProposal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Announcements for one deal or one organization."""
+
+    announcements: Announcements
+    deal: Slug | None = None
+    organization: Slug | None = None
+
+
+class ChangedProposal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The announcements that replace the proposed ones."""
+
+    announcements: Announcements
+
+
+class Rejection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why a proposal is rejected."""
+
+    reason: Text | None = None
+
+
+class _RawProposal(NewProposal, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    announcements: Raw  # type: ignore[assignment]
+
+
+class _RawChange(ChangedProposal, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    announcements: Raw  # type: ignore[assignment]
+
+
+_new = msgspec.json.Decoder(_RawProposal)
+_change = msgspec.json.Decoder(_RawChange)
+_rejection = msgspec.json.Decoder(Rejection)
+
+
+class ProposalsController(Controller):
+    """The review queue."""
+
+    path = "/v1/proposals"
+    tags = ("Proposals",)
+
+    @writing(post, "/", body=NewProposal)
+    async def post_proposal(
+        self, request: Request, proposals: NamedDependency[Proposals]
+    ) -> RawResponse[ProposalResponse]:
+        """Propose announcements about one deal or organization. Needs the scope `propose`, or those to record them."""
+        new: _RawProposal = intake.decode(_new, await read_body(request))
+        if (new.deal is None) == (new.organization is None):
+            raise Invalid([FieldError("", "one_stream")])
+        kind: AnnouncedKind = "deal" if new.deal is not None else "organization"
+        slug = new.deal or new.organization or ""
+        proposal = await proposals.propose(request.auth, kind, slug, _decoded(kind, new.announcements))
+        return _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
+
+    @reading("/", scope=ANY_SCOPE)
+    async def get_proposals(
+        self,
+        request: Request,
+        proposals: NamedDependency[Proposals],
+        status: Annotated[
+            Literal["open", "approved", "rejected"] | None, QueryParameter(description="Proposals with this status.")
+        ] = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> RawResponse[ProposalPage]:
+        """Proposals, the newest first: all for keys that may decide on them, else those of the key's principal."""
+        before = _id(cursor) if cursor is not None else None
+        page = await proposals.page(request.auth, status, before, limit + 1)
+        headers = {"Cache-Control": "no-store"}
+        if len(page) > limit:
+            page = page[:limit]
+            query = dict(request.query_params.items()) | {"cursor": str(page[-1].id)}
+            headers["Link"] = f'</v1/proposals?{urlencode(query)}>; rel="next"'
+        return json_response(encode(ProposalPage(proposals=[_response(one) for one in page])), headers)
+
+    @reading("/{proposal:str}", "not_found", scope=ANY_SCOPE)
+    async def get_proposal(
+        self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals]
+    ) -> RawResponse[ProposalResponse]:
+        """One proposal; while it is open, with what recording it now would change, or why it does not apply."""
+        found = await proposals.get(request.auth, _id(proposal))
+        preview = await preview_of(proposals, request.auth, found) if found.status == "open" else None
+        return _json(found, preview=preview)
+
+    @writing(put, "/{proposal:str}", "not_found", "proposal_decided", "proposal_changed", body=ChangedProposal)
+    async def put_proposal(
+        self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals], if_match: Digest = None
+    ) -> RawResponse[ProposalResponse]:
+        """Replace the announcements. Who changes them becomes their author, whom another principal must approve."""
+        change: _RawChange = intake.decode(_change, await read_body(request))
+        known = await proposals.get(request.auth, _id(proposal))
+        announcements = _decoded(known.kind, change.announcements)
+        return _json(await proposals.change(request.auth, known.id, _digest(if_match), announcements))
+
+    @writing(
+        post,
+        "/{proposal:str}/approve",
+        "not_found",
+        "rule_broken",
+        "proposal_decided",
+        "proposal_changed",
+        "redaction_unavailable",
+        "overloaded",
+        "clock_unsafe",
+        status_code=200,
+    )
+    async def post_approve(
+        self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals], if_match: Digest = None
+    ) -> RawResponse[ProposalResponse]:
+        """Record the announcements. Needs the scopes to record them, and where a second principal is needed, not one's
+        own.
+        """
+        decided, _ = await proposals.approve(request.auth, _id(proposal), _digest(if_match))
+        return _json(decided)
+
+    @writing(
+        post,
+        "/{proposal:str}/reject",
+        "not_found",
+        "proposal_decided",
+        "proposal_changed",
+        body=Rejection,
+        status_code=200,
+    )
+    async def post_reject(
+        self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals], if_match: Digest = None
+    ) -> RawResponse[ProposalResponse]:
+        """Reject the announcements, or withdraw one's own."""
+        rejection: Rejection = intake.decode(_rejection, await read_body(request))
+        return _json(await proposals.reject(request.auth, _id(proposal), _digest(if_match), rejection.reason))
+
+
+async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) -> ProposalPreview:
+    """What recording a proposal now would change, or why it does not apply."""
+    try:
+        result = await proposals.preview(credential, proposal)
+    except RuleBroken as error:
+        return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.refusal))
+    answer = msgspec.json.decode(result.response)
+    return ProposalPreview(changes=answer["changes"], flags=answer["flags"], refusal=None)
+
+
+def _id(text: str) -> UUID:
+    id = as_uuid(text)
+    if id is None:
+        raise NotFound("proposal", proposal=text[:80])
+    return id
+
+
+def _digest(if_match: str | None) -> bytes:
+    found = _DIGEST.match(if_match or "")
+    if found is None:
+        raise InvalidParameter("if_match_digest", parameter="If-Match")
+    return bytes.fromhex(found.group(1))
+
+
+def _decoded(kind: AnnouncedKind, announcements: Raw) -> list[Any]:
+    """The announcements of a body. An error's pointer begins at the body."""
+    decoder: Any = intake.announcements if kind == "deal" else intake.organization_announcements
+    body = bytes(announcements)
+    if not body.lstrip().startswith(b"["):
+        raise Invalid([FieldError("/announcements", "type", expected="array", given="object")])
+    try:
+        decoded: list[Any] = decoder.decode_many(body)
+    except Invalid as error:
+        raise Invalid([one.at(f"/announcements{one.pointer}") for one in error.field_errors]) from None
+    return decoded
+
+
+def _response(proposal: Proposal, preview: ProposalPreview | None = None) -> ProposalResponse:
+    return ProposalResponse(
+        proposal=proposal.id,
+        deal=proposal.slug if proposal.kind == "deal" else UNSET,
+        organization=proposal.slug if proposal.kind == "organization" else UNSET,
+        announcements=msgspec.json.decode(proposal.announcements) if proposal.announcements is not None else [],
+        digest=proposal.digest.hex(),
+        **{
+            name: getattr(proposal, name)
+            for name in (
+                *("author", "proposed_by", "proposed_at", "changed_at"),
+                *("status", "decided_by", "decided_at", "reason", "position"),
+            )
+        },
+        preview=preview if preview is not None else UNSET,
+    )
+
+
+def _json(
+    proposal: Proposal,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    preview: ProposalPreview | None = None,
+) -> RawResponse[Any]:
+    tag = {"ETag": f'"{proposal.digest.hex()}"', "Cache-Control": "no-store"}
+    return json_response(encode(_response(proposal, preview)), {**tag, **(headers or {})}, status)

@@ -1,0 +1,281 @@
+"""Proposals: announcements that wait for another principal, in a table and not in the log.
+
+An approval names the digest of what it approves, so that what has changed in the meantime is not approved. The approved
+announcements are recorded as their author's, with the approver beside it; their ids were given when they were proposed,
+so an approval that is repeated after a lost answer records nothing twice. The content is deleted with the decision:
+what was approved is in the log, where it can be redacted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.append.recorder import Recorder
+from registry.append.requests import AppendRequest, AppendResult
+from registry.append.seal import uuid7
+from registry.domain.principal import Credential, required_scope
+from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided
+from registry.events import intake
+from registry.events.codec import canonical
+from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
+from registry.infra.postgres import Connection, Pool
+
+Status = Literal["open", "approved", "rejected"]
+
+INSERT = """
+INSERT INTO proposals (id, kind, slug, announcements, digest, author, proposed_by, proposed_at, status)
+VALUES ($1, $2, $3, $4, $5, $6, $6, $7, 'open')
+"""
+
+_COLUMNS = """
+SELECT id, kind, slug, announcements, digest, author, proposed_by, proposed_at, changed_at, status, decided_by,
+       decided_at, reason, position
+  FROM proposals
+"""
+
+SELECT_ONE = f"{_COLUMNS} WHERE id = $1"
+SELECT_ONE_FOR_UPDATE = f"{_COLUMNS} WHERE id = $1 FOR UPDATE"
+
+SELECT_PAGE = f"""{_COLUMNS}
+ WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR author = $2)
+   AND ($3::uuid IS NULL OR id < $3)
+ ORDER BY id DESC
+ LIMIT $4
+"""
+
+UPDATE_CONTENT = "UPDATE proposals SET announcements = $2, digest = $3, author = $4, changed_at = $5 WHERE id = $1"
+
+UPDATE_DECISION = """
+UPDATE proposals
+   SET status = $2, decided_by = $3, decided_at = $4, reason = $5, position = $6, announcements = NULL
+ WHERE id = $1
+"""
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """Announcements that are proposed for one stream.
+
+    Attributes:
+        announcements: The list as canonical JSON; None once it is decided.
+        digest: SHA-256 of the stream and the list.
+        author: Who wrote the present content: the proposer, or who changed it last. Events are recorded as the
+            author's.
+        position: The log position of the last event, once it is approved.
+    """
+
+    id: UUID
+    kind: AnnouncedKind
+    slug: str
+    announcements: bytes | None
+    digest: bytes
+    author: str
+    proposed_by: str
+    proposed_at: datetime
+    changed_at: datetime | None
+    status: Status
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+    position: int | None
+
+    def decoded(self) -> list[Announcement | OrganizationAnnouncement]:
+        """The announcements; none once it is decided."""
+        if self.announcements is None:
+            return []
+        decoder: Any = intake.announcements if self.kind == "deal" else intake.organization_announcements
+        decoded: list[Announcement | OrganizationAnnouncement] = decoder.decode_many(self.announcements)
+        return decoded
+
+
+def may_review(credential: Credential) -> bool:
+    """Whether a principal sees all proposals and decides on them: it has a scope that records something."""
+    return any(credential.allows(scope) for scope in ("record", "correct", "redact"))
+
+
+class Proposals:
+    """The queue."""
+
+    def __init__(self, pool: Pool, recorder: Recorder) -> None:
+        self._pool = pool
+        self._recorder = recorder
+
+    async def propose(
+        self,
+        credential: Credential,
+        kind: AnnouncedKind,
+        slug: str,
+        announcements: Sequence[Announcement | OrganizationAnnouncement],
+    ) -> Proposal:
+        """Add announcements to the queue.
+
+        Raises:
+            Forbidden: The principal may neither propose nor record them.
+        """
+        _check_author(credential, kind, slug, announcements)
+        now = datetime.now(UTC)
+        content = _with_ids(announcements, now)
+        proposal = Proposal(
+            id=uuid7(now),
+            kind=kind,
+            slug=slug,
+            announcements=content,
+            digest=_digest(kind, slug, content),
+            author=credential.id,
+            proposed_by=credential.id,
+            proposed_at=now,
+            changed_at=None,
+            status="open",
+            decided_by=None,
+            decided_at=None,
+            reason=None,
+            position=None,
+        )
+        await self._pool.execute(INSERT, proposal.id, kind, slug, content, proposal.digest, credential.id, now)
+        return proposal
+
+    async def page(
+        self, credential: Credential, status: Status | None, before: UUID | None, limit: int
+    ) -> list[Proposal]:
+        """Proposals, the newest first: all for those who may decide on them, else the principal's own."""
+        own = None if may_review(credential) else credential.id
+        return [Proposal(**row) for row in await self._pool.fetch(SELECT_PAGE, status, own, before, limit)]
+
+    async def get(self, credential: Credential, id: UUID) -> Proposal:
+        """One proposal.
+
+        Raises:
+            NotFound: There is none, or it is another principal's and this one may not decide on it.
+        """
+        row = await self._pool.fetchrow(SELECT_ONE, id)
+        return _visible(Proposal(**row) if row is not None else None, credential, id)
+
+    async def change(
+        self,
+        credential: Credential,
+        id: UUID,
+        expected: bytes,
+        announcements: Sequence[Announcement | OrganizationAnnouncement],
+    ) -> Proposal:
+        """Replace the announcements; the principal becomes their author.
+
+        Raises:
+            NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
+        """
+        async with self._open(credential, id, expected) as (connection, proposal):
+            _check_author(credential, proposal.kind, proposal.slug, announcements)
+            now = datetime.now(UTC)
+            content = _with_ids(announcements, now)
+            digest = _digest(proposal.kind, proposal.slug, content)
+            await connection.execute(UPDATE_CONTENT, id, content, digest, credential.id, now)
+        return replace(proposal, announcements=content, digest=digest, author=credential.id, changed_at=now)
+
+    async def approve(self, credential: Credential, id: UUID, expected: bytes) -> tuple[Proposal, AppendResult]:
+        """Record the announcements whose digest is `expected`.
+
+        Raises:
+            NotFound, ProposalDecided, ProposalChanged: Nothing was recorded.
+            Forbidden: The principal lacks the scope, or it is the author and a second one is needed.
+            RuleBroken: The deal or organization has changed, so that they no longer apply.
+        """
+        async with self._open(credential, id, expected) as (connection, proposal):
+            second = credential.id if credential.id != proposal.author else None
+            try:
+                result = await self._recorder.record(
+                    AppendRequest(
+                        kind=proposal.kind,
+                        slug=proposal.slug,
+                        announcements=proposal.decoded(),
+                        by=proposal.author,
+                        credential=credential,
+                        approved_by=second,
+                        size=len(proposal.announcements or b""),
+                    )
+                )
+            except ApprovalRequired:
+                raise Forbidden("own_proposal") from None
+            now = datetime.now(UTC)
+            await connection.execute(UPDATE_DECISION, id, "approved", credential.id, now, None, result.position)
+        decided = replace(proposal, status="approved", decided_by=credential.id, decided_at=now)
+        return replace(decided, position=result.position, announcements=None), result
+
+    async def reject(self, credential: Credential, id: UUID, expected: bytes, reason: str | None) -> Proposal:
+        """Reject the announcements whose digest is `expected`; the proposer withdraws its own this way.
+
+        Raises:
+            NotFound, ProposalDecided, ProposalChanged: Nothing was changed.
+        """
+        async with self._open(credential, id, expected) as (connection, proposal):
+            now = datetime.now(UTC)
+            await connection.execute(UPDATE_DECISION, id, "rejected", credential.id, now, reason, None)
+        return replace(
+            proposal, status="rejected", decided_by=credential.id, decided_at=now, reason=reason, announcements=None
+        )
+
+    async def preview(self, credential: Credential, proposal: Proposal) -> AppendResult:
+        """What recording the announcements now would change.
+
+        Raises:
+            RuleBroken: They no longer apply.
+        """
+        return await self._recorder.record(
+            AppendRequest(
+                kind=proposal.kind,
+                slug=proposal.slug,
+                announcements=proposal.decoded(),
+                by=proposal.author,
+                dry_run=True,
+            )
+        )
+
+    @asynccontextmanager
+    async def _open(
+        self, credential: Credential, id: UUID, expected: bytes
+    ) -> AsyncIterator[tuple[Connection, Proposal]]:
+        """An open proposal with the expected digest, locked until the end of the block."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(SELECT_ONE_FOR_UPDATE, id)
+            proposal = _visible(Proposal(**row) if row is not None else None, credential, id)
+            if proposal.status != "open":
+                raise ProposalDecided(proposal.status, proposal=str(id))
+            if proposal.digest != expected:
+                raise ProposalChanged(proposal=str(id))
+            yield connection, proposal
+
+
+def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Proposal:
+    if proposal is None or not (may_review(credential) or credential.id in (proposal.author, proposal.proposed_by)):
+        raise NotFound("proposal", proposal=str(id))
+    return proposal
+
+
+def _check_author(
+    credential: Credential,
+    kind: AnnouncedKind,
+    slug: str,
+    announcements: Sequence[Announcement | OrganizationAnnouncement],
+) -> None:
+    """Check that a principal may propose announcements: with the scope `propose`, or with those to record them."""
+    if not credential.rights.includes_stream(kind, slug):
+        raise Forbidden("stream", stream=f"{kind}/{slug}")
+    for announcement in announcements:
+        if not (credential.allows("propose") or credential.allows(required_scope(announcement.event))):
+            raise Forbidden.scope(credential.scopes, "propose")
+        if not credential.rights.includes_sources(announcement):
+            raise Forbidden("source", sources=credential.rights.sources)
+
+
+def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], now: datetime) -> bytes:
+    """The announcements as canonical JSON, each with an id."""
+    return canonical([a if a.id is not None else replace(a, id=uuid7(now)) for a in announcements])
+
+
+def _digest(kind: AnnouncedKind, slug: str, content: bytes) -> bytes:
+    return hashlib.sha256(canonical({"kind": kind, "slug": slug}) + content).digest()

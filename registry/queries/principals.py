@@ -1,0 +1,126 @@
+"""Who a request comes from and what it may do, as the log says.
+
+A secret leads to a key by its digest, and to rights by the fold of the principal's events: never by a row that the
+application's role could change. A process keeps the folded streams of the principals that it has seen. A commit of this
+process, a NOTIFY of another one, or a second without either makes the next request look for newer events of principals,
+once for all requests that wait. The recorder checks the rights of each request again, at its place in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import get_args
+
+import msgspec
+
+from registry.domain.fold import PRINCIPALS
+from registry.domain.history import FoldedStream
+from registry.domain.principal import Credential, Principal
+from registry.errors import NotFound
+from registry.events import store
+from registry.events.codec import stream_name
+from registry.events.types import EventRedacted, PrincipalFact, tag_of
+from registry.infra import keys
+from registry.infra.keys import KeyOwner
+from registry.infra.postgres import Pool
+from registry.projections import principals as projection
+
+# Seconds without a look for newer events. Writes do not depend on it: the recorder checks rights in the log's order.
+MAX_AGE_SECONDS = 1.0
+
+MAX_CACHED_KEYS = 10_000
+
+PRINCIPAL_TYPES = tuple(tag_of(event) for event in (*get_args(PrincipalFact), EventRedacted))
+
+
+class Principals:
+    """Looks up credentials and principals. One per process; it reads from the primary."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._owners: dict[bytes, KeyOwner] = {}
+        self._streams: dict[str, FoldedStream[Principal]] = {}
+        self._position = 0
+        self._checked_at = float("-inf")
+        # Counts the hints that there may be newer events, and how many of them the last look came after.
+        self._hints = self._seen_hints = 0
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def expire(self) -> None:
+        """Look for newer events of principals before the next answer: there may be some."""
+        self._hints += 1
+
+    async def find(self, secret: str) -> Credential | None:
+        """The credential of a key's secret; None if it is unknown, expired or revoked."""
+        hashed = keys.digest(secret)
+        owner = self._owners.get(hashed)
+        if owner is None:
+            owner = await keys.find_owner(self._pool, hashed)
+            if owner is None:
+                return None
+            if len(self._owners) >= MAX_CACHED_KEYS:
+                self._owners.clear()
+            # Kept for good: the row of a key never changes.
+            self._owners[hashed] = owner
+        return await self.credential(owner.principal, owner.key)
+
+    async def credential(self, principal: str, key: str | None) -> Credential | None:
+        """The credential of a principal that has signed in, with a key or without one; None if it has no rights."""
+        stream = await self.stream(principal)
+        state = stream.state if stream is not None else None
+        rights = state.rights_of(key, datetime.now(UTC)) if state is not None else None
+        if state is None or rights is None or not (key or rights.scopes):
+            return None
+        return Credential(principal, state.display_name, rights, key)
+
+    async def stream(self, principal: str) -> FoldedStream[Principal] | None:
+        """The folded stream of a principal, as the log has it now; None if it is not registered."""
+        await self._refresh()
+        await self._load([principal])
+        return self._streams.get(principal)
+
+    async def _refresh(self) -> None:
+        """Drop the principals that have newer events, if there may be some; one look serves all that wait."""
+        while self._hints != self._seen_hints or time.monotonic() - self._checked_at > MAX_AGE_SECONDS:
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._drop_changed())
+            await asyncio.shield(self._refreshing)
+
+    async def _drop_changed(self) -> None:
+        hints, now = self._hints, time.monotonic()
+        for name, position in await store.streams_with_newer(self._pool, self._position, PRINCIPAL_TYPES):
+            self._position = max(self._position, position)
+            self._streams.pop(name.removeprefix("principal/"), None)
+        self._seen_hints, self._checked_at = hints, now
+
+    async def _load(self, principals: Iterable[str]) -> None:
+        while missing := {stream_name("principal", id): id for id in principals if id not in self._streams}:
+            position = self._position
+            streams = await store.streams(self._pool, list(missing))
+            if position != self._position:
+                continue  # An event was found in the meantime, which this read may lack.
+            for name, events in streams.items():
+                if events:
+                    self._streams[missing[name]] = FoldedStream(missing[name], PRINCIPALS, events)
+            return
+
+    async def require(self, principal: str, position: int | None = None) -> FoldedStream[Principal]:
+        """A principal as of a log position.
+
+        Raises:
+            NotFound: It is not registered by then.
+        """
+        stream = await self.stream(principal)
+        if stream is not None and position is not None and position < stream.events[-1].position:
+            events = [event for event in stream.events if event.position <= position]
+            stream = FoldedStream(principal, PRINCIPALS, events) if events else None
+        if stream is None:
+            raise NotFound("principal", principal=principal)
+        return stream
+
+    async def page(self, after: str, limit: int) -> list[msgspec.Raw]:
+        """Principals after an id, in the order of ids, as JSON."""
+        return await projection.page(self._pool, after, limit)

@@ -1,0 +1,51 @@
+"""Proposals in a response."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from registry.domain.audit.diff import Change
+from registry.schemas.base import Hex, ResponseModel
+from registry.schemas.deals import FlagResponse, RefusalResponse
+
+
+class ProposalPreview(ResponseModel, frozen=True, kw_only=True):
+    """What recording the announcements now would change, or why they do not apply."""
+
+    changes: list[Change]
+    flags: tuple[FlagResponse, ...]
+    refusal: RefusalResponse | None
+
+
+class ProposalResponse(ResponseModel, frozen=True, kw_only=True):
+    """Announcements that wait for another principal, or waited. `announcements` is empty once it is decided.
+
+    `digest` is SHA-256 of the stream and the announcements, and the ETag that a decision names. `author` wrote the
+    present content: the proposer, or who changed it last.
+    """
+
+    proposal: UUID
+    deal: str | UnsetType = UNSET
+    organization: str | UnsetType = UNSET
+    announcements: list[dict[str, Any]]
+    digest: Hex
+    author: str
+    proposed_by: str
+    proposed_at: datetime
+    changed_at: datetime | None
+    status: Literal["open", "approved", "rejected"]
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+    position: int | None
+    preview: ProposalPreview | UnsetType = UNSET
+
+
+class ProposalPage(ResponseModel, frozen=True, kw_only=True):
+    """Proposals, the newest first."""
+
+    proposals: list[ProposalResponse]

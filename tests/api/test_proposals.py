@@ -1,0 +1,240 @@
+"""The review queue and the four-eyes rule: a second principal approves the exact content (property 50)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from registry.app import create_app
+from registry.errors import BadSetting
+from registry.infra.settings import Settings
+from tests.api.announcements import pledged, registered, revised
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+
+Headers = dict[str, str]
+
+
+async def propose(service: Service, headers: Headers, slug: str, *announcements: dict[str, Any]) -> httpx.Response:
+    body = {"deal": slug, "announcements": list(announcements)}
+    return await service.visitor.post("/v1/proposals", json=body, headers=headers)
+
+
+async def decide(
+    service: Service, headers: Headers, proposal: httpx.Response, what: str = "approve", **more: Any
+) -> httpx.Response:
+    return await service.visitor.post(
+        f"/v1/proposals/{proposal.json()['proposal']}/{what}",
+        headers={**headers, "If-Match": proposal.headers["etag"]},
+        **more,
+    )
+
+
+async def test_approved_proposal_is_recorded_with_both_names(service: Service, slug: str) -> None:
+    author = await service.issue("propose", name="Kim")
+    reviewer = await service.issue("record", name="Lee")
+    kim, lee = ({"Authorization": f"Bearer {key.secret}"} for key in (author, reviewer))
+    proposal = await propose(service, kim, slug, registered(), pledged())
+    assert (proposal.status_code, proposal.json()["status"]) == (201, "open")
+    assert (await service.visitor.get(f"/v1/deals/{slug}")).status_code == 404
+    seen = (await service.visitor.get(proposal.headers["location"], headers=lee)).json()
+    assert seen["preview"]["refusal"] is None
+    assert "/title" in {change["field"] for change in seen["preview"]["changes"]}
+    assert [one["event"]["type"] for one in seen["announcements"]] == ["deal_registered", "pledge_announced"]
+    approved = await decide(service, lee, proposal)
+    assert (approved.status_code, approved.json()["status"]) == (200, "approved")
+    events = (await service.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]
+    assert {(e["recorded_by_name"], e["approved_by_name"]) for e in events} == {("Kim", "Lee")}
+    logged = (await service.visitor.get(f"/v1/events/{events[0]['id']}")).json()
+    assert (logged["recorded_by"], logged["approved_by"]) == (author.principal, reviewer.principal)
+    envelope = (await service.visitor.get(f"/v1/log/proof/inclusion?position={logged['position']}")).json()["entry"]
+    assert f'"approved_by":"{reviewer.principal}"' in envelope
+
+
+async def test_envelope_without_an_approver_has_no_such_field(client: httpx.AsyncClient, slug: str) -> None:
+    receipt = (await client.post(f"/v1/deals/{slug}/events", json=registered())).json()["events"][0]
+    await client.get("/log/checkpoint")
+    proof = (await client.get(f"/v1/log/proof/inclusion?position={receipt['position']}")).json()
+    assert "approved_by" not in proof["entry"]
+    assert "approved_by" not in (await client.get(f"/v1/events/{receipt['id']}")).json()
+
+
+async def test_key_that_may_only_propose_decides_on_nothing_and_sees_its_own(service: Service, slug: str) -> None:
+    one, other = await service.key("propose"), await service.key("propose")
+    proposal = await propose(service, one, slug, registered())
+    path = proposal.headers["location"]
+    assert (await decide(service, one, proposal)).status_code == 403
+    assert (await service.visitor.get(path, headers=other)).status_code == 404
+    assert (await decide(service, other, proposal)).status_code == 404
+    listed = (await service.visitor.get("/v1/proposals", headers=other)).json()["proposals"]
+    assert listed == []
+    [own] = (await service.visitor.get("/v1/proposals?status=open", headers=one)).json()["proposals"]
+    assert f"/v1/proposals/{own['proposal']}" == path
+    assert (await service.visitor.get(path)).status_code == 401
+
+
+async def test_proposing_needs_a_scope(service: Service, slug: str) -> None:
+    assert (await propose(service, await service.key("read"), slug, registered())).status_code == 403
+    assert (await propose(service, await service.key("record"), slug, registered())).status_code == 201
+
+
+async def test_approval_is_bound_to_the_content(service: Service, slug: str) -> None:
+    kim, lee = await service.key("propose"), await service.key("record")
+    proposal = await propose(service, kim, slug, registered("A plant"))
+    path = proposal.headers["location"]
+    changed = await service.visitor.put(
+        path,
+        json={"announcements": [registered("Another plant")]},
+        headers={**kim, "If-Match": proposal.headers["etag"]},
+    )
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != proposal.headers["etag"]
+    stale = await decide(service, lee, proposal)
+    assert (stale.status_code, stale.json()["code"]) == (412, "proposal_changed")
+    assert (await service.visitor.get(f"/v1/deals/{slug}")).status_code == 404
+    lost = await service.visitor.put(
+        path, json={"announcements": [registered()]}, headers={**kim, "If-Match": proposal.headers["etag"]}
+    )
+    assert lost.status_code == 412
+    approved = await service.visitor.post(f"{path}/approve", headers={**lee, "If-Match": changed.headers["etag"]})
+    assert approved.status_code == 200
+    assert (await service.visitor.get(f"/v1/deals/{slug}")).json()["title"]["en"] == "Another plant"
+
+
+async def test_who_changes_a_proposal_becomes_its_author(service: Service, slug: str) -> None:
+    kim, lee = await service.issue("propose", name="Kim"), await service.issue("record", name="Lee")
+    proposal = await propose(service, {"Authorization": f"Bearer {kim.secret}"}, slug, registered())
+    changed = await service.visitor.put(
+        proposal.headers["location"],
+        json={"announcements": [registered("Another")]},
+        headers={"Authorization": f"Bearer {lee.secret}", "If-Match": proposal.headers["etag"]},
+    )
+    assert (changed.json()["author"], changed.json()["proposed_by"]) == (lee.principal, kim.principal)
+
+
+async def test_proposal_that_no_longer_applies_is_refused(service: Service, slug: str) -> None:
+    kim, lee = await service.key("propose"), await service.key("record")
+    await service.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
+    proposal = await propose(service, kim, slug, revised("2025-07-01", "6000000000"))
+    withdrawn = {"effective_on": "2025-06-20", "event": {"type": "pledge_withdrawn", "pledge": "total"}}
+    assert (await service.client.post(f"/v1/deals/{slug}/events", json=withdrawn)).status_code == 201
+    seen = (await service.visitor.get(proposal.headers["location"], headers=lee)).json()
+    assert seen["preview"]["refusal"] is not None
+    refused = await decide(service, lee, proposal)
+    assert (refused.status_code, refused.json()["code"]) == (409, "rule_broken")
+    assert (await service.visitor.get(proposal.headers["location"], headers=lee)).json()["status"] == "open"
+
+
+async def test_rejected_proposal_is_not_recorded_and_its_content_is_gone(service: Service, slug: str) -> None:
+    kim, lee = await service.key("propose"), await service.key("record")
+    proposal = await propose(service, kim, slug, registered("A plant that nobody announced"))
+    rejected = await decide(service, lee, proposal, "reject", json={"reason": "No source."})
+    assert (rejected.status_code, rejected.json()["reason"]) == (200, "No source.")
+    again = await decide(service, lee, proposal)
+    assert (again.status_code, again.json()["code"]) == (409, "proposal_decided")
+    assert (await service.visitor.get(f"/v1/deals/{slug}")).status_code == 404
+    seen = (await service.visitor.get(proposal.headers["location"], headers=kim)).json()
+    assert (seen["status"], seen["announcements"]) == ("rejected", [])
+
+
+async def test_two_approvals_at_once_record_once(service: Service, slug: str) -> None:
+    kim, lee, park = await service.key("propose"), await service.key("record"), await service.key("record")
+    proposal = await propose(service, kim, slug, registered())
+    answers = await asyncio.gather(*(decide(service, headers, proposal) for headers in (lee, park)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    assert len((await service.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"announcements": [registered()]}, ""),
+        ({"deal": "a", "organization": "b", "announcements": [registered()]}, ""),
+        ({"deal": "a", "announcements": []}, "/announcements"),
+        ({"deal": "a", "announcements": registered()}, "/announcements"),
+        ({"deal": "a", "announcements": [registered(), {"event": {"type": "x"}}]}, "/announcements/1/event/type"),
+        ({"deal": "a", "announcements": [pledged(value="1e9")]}, "/announcements/0/event/amount/value"),
+        ({"deal": "A B", "announcements": [registered()]}, "/deal"),
+    ],
+)
+async def test_wrong_proposal_names_the_field(client: httpx.AsyncClient, body: dict[str, Any], pointer: str) -> None:
+    answer = await client.post("/v1/proposals", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-Match": "*"}, {"If-Match": '"3"'}])
+async def test_decision_names_what_it_decides_on(client: httpx.AsyncClient, slug: str, headers: Headers) -> None:
+    body = {"deal": slug, "announcements": [registered()]}
+    path = (await client.post("/v1/proposals", json=body)).headers["location"]
+    assert (await client.post(f"{path}/approve", headers=headers)).status_code == 400
+
+
+# --- four eyes --------------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module")
+async def strict(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """Run a service on which a second principal approves redactions and voids."""
+    four_eyes = ("event_redacted", "event_voided")
+    async with cloned(server, admin, "strict") as settings, running(replace(settings, four_eyes=four_eyes)) as service:
+        yield service
+
+
+async def redaction(service: Service, slug: str) -> dict[str, Any]:
+    """Record a deal. Returns the announcement that redacts its pledge."""
+    answer = await service.client.post(f"/v1/deals/{slug}/events", json=[registered(), pledged()])
+    redacts = answer.json()["events"][1]["id"]
+    return {"event": {"type": "event_redacted", "redacts": redacts, "reason": "a court's order"}}
+
+
+async def test_event_that_needs_two_principals_is_refused_without_the_second(strict: Service, slug: str) -> None:
+    announcement = await redaction(strict, slug)
+    size = await strict.size()
+    answer = await strict.client.post(f"/v1/deals/{slug}/events", json=announcement)
+    assert (answer.status_code, answer.json()["code"]) == (403, "approval_required")
+    line = {"deal": slug, **announcement}
+    imported = await strict.client.post("/v1/import", json=line, headers={"Content-Type": "application/x-ndjson"})
+    assert '"approval_required"' in imported.text
+    assert await strict.size() == size
+
+
+async def test_redaction_takes_two_principals(strict: Service, slug: str) -> None:
+    announcement = await redaction(strict, slug)
+    kim, lee = await strict.key("redact"), await strict.issue("redact", name="Lee")
+    proposal = await propose(strict, kim, slug, announcement)
+    own = await decide(strict, kim, proposal)
+    assert (own.status_code, own.json()["code"]) == (403, "forbidden")
+    approved = await decide(strict, {"Authorization": f"Bearer {lee.secret}"}, proposal)
+    assert approved.status_code == 200, approved.text
+    events = (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]
+    assert events[1]["erased"]
+    assert (events[2]["type"], events[2]["approved_by_name"]) == ("event_redacted", "Lee")
+
+
+async def test_other_events_need_one_principal(strict: Service, slug: str) -> None:
+    assert (await strict.client.post(f"/v1/deals/{slug}/events", json=registered())).status_code == 201
+    body = {"deal": slug, "announcements": [pledged()]}
+    proposal = await strict.client.post("/v1/proposals", json=body)
+    approved = await strict.client.post(
+        f"{proposal.headers['location']}/approve", headers={"If-Match": proposal.headers["etag"]}
+    )
+    assert approved.status_code == 200
+    events = (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]
+    assert [event["approved_by"] for event in events] == [None, None]
+
+
+def test_unknown_event_type_in_the_setting_is_refused(settings_of: Settings) -> None:
+    with pytest.raises(BadSetting):
+        create_app(replace(settings_of, four_eyes=("event_erased",)))
+
+
+@pytest.fixture
+def settings_of(service: Service) -> Settings:
+    return service.settings

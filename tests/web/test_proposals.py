@@ -1,0 +1,83 @@
+"""The review queue as pages: a form of a key that may only propose, and the decision of another person."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service
+from tests.web.test_sessions import visit
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of the last form of a page."""
+    form = page[page.rindex('<form class="form"') :]
+    return dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+async def test_form_of_a_proposer_waits_for_another_person(service: Service, slug: str, language: str) -> None:
+    await service.client.post(f"/v1/deals/{slug}/events", json=registered("A plant"))
+    kim, lee = await service.issue("propose", name="Kim"), await service.issue("record", name="Lee")
+    lang = {"lang": language}
+    async with visit(service, kim) as proposer, visit(service, lee) as reviewer:
+        path = f"/deals/{slug}/record"
+        form = await proposer.get(path, params={"type": "stage_changed", **lang})
+        typed = hidden(form.text) | {"effective_on": "2025-06-16", "event/stage": "signed", "type": "stage_changed"}
+        preview = await proposer.post(path, data=typed, params=lang)
+        assert preview.status_code == 200
+        sent = await proposer.post(path, data={**typed, "step": "record"}, params=lang)
+        assert (sent.status_code, sent.headers["location"].partition("?")[0][:11]) == (303, "/proposals/")
+        where = sent.headers["location"]
+        own = await proposer.get(where)
+        assert 'value="approve"' not in own.text
+        assert len((await service.client.get(f"/v1/deals/{slug}/events")).json()["events"]) == 1
+        assert where.partition("?")[0] in (await reviewer.get("/proposals", params=lang)).text
+        page = await reviewer.get(where)
+        assert "Kim" in page.text
+        done = await reviewer.post(where, data={**hidden(page.text), "decision": "approve"})
+        assert (done.status_code, done.headers["location"].partition("?")[0]) == (303, f"/deals/{slug}")
+        [_, event] = (await service.client.get(f"/v1/deals/{slug}/events")).json()["events"]
+        assert (event["recorded_by_name"], event["approved_by_name"]) == ("Kim", "Lee")
+        history = (await reviewer.get(f"/deals/{slug}", params=lang)).text
+        assert "Kim" in history
+        assert "Lee" in history
+
+
+async def test_reviewer_rejects_a_proposal(service: Service, slug: str) -> None:
+    kim, lee = await service.issue("propose"), await service.issue("record")
+    body = {"deal": slug, "announcements": [registered()]}
+    headers = {"Authorization": f"Bearer {kim.secret}"}
+    id = (await service.visitor.post("/v1/proposals", json=body, headers=headers)).json()["proposal"]
+    async with visit(service, lee) as reviewer:
+        page = await reviewer.get(f"/proposals/{id}")
+        fields = {**hidden(page.text), "decision": "reject", "reason": "No source."}
+        assert (await reviewer.post(f"/proposals/{id}", data=fields)).status_code == 303
+        assert "No source." in (await reviewer.get(f"/proposals/{id}")).text
+        assert (await reviewer.post(f"/proposals/{id}", data=fields)).status_code == 409
+
+
+async def test_page_that_shows_old_content_approves_nothing(service: Service, slug: str) -> None:
+    kim, lee = await service.issue("propose"), await service.issue("record")
+    headers = {"Authorization": f"Bearer {kim.secret}"}
+    body = {"deal": slug, "announcements": [registered()]}
+    proposal = await service.visitor.post("/v1/proposals", json=body, headers=headers)
+    path = f"/proposals/{proposal.json()['proposal']}"
+    async with visit(service, lee) as reviewer:
+        fields = {**hidden((await reviewer.get(path)).text), "decision": "approve"}
+        changed = await service.visitor.put(
+            f"/v1{path}",
+            json={"announcements": [registered("Another"), pledged()]},
+            headers={**headers, "If-Match": proposal.headers["etag"]},
+        )
+        assert changed.status_code == 200
+        assert (await reviewer.post(path, data=fields)).status_code == 409
+        assert (await service.client.get(f"/v1/deals/{slug}")).status_code == 404
+
+
+async def test_queue_needs_a_sign_in(service: Service) -> None:
+    async with visit(service) as visitor:
+        answer = await visitor.get("/proposals")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?then=%2Fproposals")

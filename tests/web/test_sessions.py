@@ -1,0 +1,127 @@
+"""Sessions of the pages: started by signing in, listed and ended by their owner, never a key in a cookie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from registry.append.principals import IssuedKey
+from registry.infra import sessions
+from tests.api.announcements import registered
+from tests.api.conftest import NO_TLS, Service
+
+COOKIE = "registry_session"
+
+
+@asynccontextmanager
+async def visit(service: Service, key: IssuedKey | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser, signed in if there is a key."""
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, timeout=60) as client:
+        if key is not None:
+            answer = await client.post("/sign-in", data={"key": key.secret, "then": "/"})
+            assert answer.status_code == 303
+        yield client
+
+
+async def csrf(client: httpx.AsyncClient) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', (await client.get("/sessions")).text)
+    assert found is not None
+    return found.group(1)
+
+
+async def is_signed_in(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/sessions")).status_code == 200
+
+
+async def test_cookie_holds_a_session_and_never_the_key(service: Service) -> None:
+    key = await service.issue("record")
+    async with visit(service, key) as client:
+        secret = client.cookies[COOKIE]
+        assert secret not in key.secret
+        assert key.secret not in str(client.cookies)
+        # The session's secret is no API key, and it is in no row of the database.
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert (await client.post("/v1/deals/x/events", json=registered(), headers=headers)).status_code == 401
+        rows = await service.pool.fetch("SELECT t::text AS text FROM sessions AS t")
+        assert rows
+        assert all(secret not in row["text"] and key.secret not in row["text"] for row in rows)
+
+
+async def test_sign_out_ends_the_session_for_every_copy_of_the_cookie(service: Service) -> None:
+    async with visit(service, await service.issue("record")) as client, visit(service) as thief:
+        thief.cookies.set(COOKIE, client.cookies[COOKIE])
+        assert await is_signed_in(thief)
+        assert (await client.post("/sign-out", data={"csrf": await csrf(client)})).status_code == 303
+        assert not await is_signed_in(thief)
+        assert not await is_signed_in(client)
+
+
+async def test_signing_in_starts_another_session(service: Service) -> None:
+    """A session that was planted before the sign-in is not taken over."""
+    key = await service.issue("record")
+    async with visit(service, key) as client:
+        before = client.cookies[COOKIE]
+        await client.post("/sign-in", data={"key": key.secret, "then": "/"})
+        assert client.cookies[COOKIE] != before
+        async with visit(service) as other:
+            other.cookies.set(COOKIE, before)
+            assert not await is_signed_in(other)
+
+
+async def test_revoked_key_ends_its_sessions(service: Service) -> None:
+    key = await service.issue("record")
+    async with visit(service, key) as client:
+        assert await is_signed_in(client)
+        await service.revoke(key)
+        assert not await is_signed_in(client)
+
+
+@pytest.mark.parametrize(
+    ("column", "age"),
+    [("seen_at", sessions.IDLE + timedelta(seconds=1)), ("expires_at", sessions.LIFETIME + timedelta(seconds=1))],
+)
+async def test_session_ends_by_itself(service: Service, column: str, age: timedelta) -> None:
+    key = await service.issue("record")
+    async with visit(service, key) as client:
+        assert await is_signed_in(client)
+        await service.pool.execute(
+            f"UPDATE sessions SET {column} = {column} - $1::interval WHERE principal = $2", age, key.principal
+        )
+        assert not await is_signed_in(client)
+
+
+async def test_owner_lists_and_ends_sessions(service: Service) -> None:
+    key = await service.issue("record")
+    async with visit(service, key) as here, visit(service, key) as there, visit(service, key) as elsewhere:
+        page = (await here.get("/sessions")).text
+        ids = re.findall(r'action="/sessions/([0-9a-f]+)/end"', page)
+        assert len(ids) == 3
+        token = await csrf(here)
+        own = await service.pool.fetchval(
+            "SELECT id FROM sessions WHERE principal = $1 ORDER BY created_at OFFSET 1 LIMIT 1", key.principal
+        )
+        assert (await here.post(f"/sessions/{own}/end", data={"csrf": token})).status_code == 303
+        assert [await is_signed_in(client) for client in (here, there, elsewhere)] == [True, False, True]
+        assert (await here.post("/sessions/end-others", data={"csrf": token})).status_code == 303
+        assert [await is_signed_in(client) for client in (here, elsewhere)] == [True, False]
+
+
+async def test_session_of_another_principal_cannot_be_ended(service: Service) -> None:
+    one, other = await service.issue("record"), await service.issue("record")
+    async with visit(service, one) as mine, visit(service, other) as theirs:
+        id = await service.pool.fetchval("SELECT id FROM sessions WHERE principal = $1", other.principal)
+        answer = await mine.post(f"/sessions/{id}/end", data={"csrf": await csrf(mine)})
+        assert answer.status_code == 404
+        assert await is_signed_in(theirs)
+
+
+async def test_token_of_another_session_of_the_same_key_is_refused(service: Service) -> None:
+    key = await service.issue("record")
+    async with visit(service, key) as one, visit(service, key) as other:
+        assert (await one.post("/sign-out", data={"csrf": await csrf(other)})).status_code == 403
+        assert await is_signed_in(one)
