@@ -370,72 +370,6 @@ CREATE TABLE webhook_deliveries (
 
 # --- projections ------------------------------------------------------------------------------------------------------
 
-# For searches in titles. The owner of a database may install it; it is part of Postgres.
-CREATE_TRIGRAMS = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
-
-# Each deal at every point in time, as rectangles [effective) × [known). The known axis is the log's position on the
-# recorded axis (clock 'r'), and a day's ordinal on the published one ('p'). What a list shows is in deal_states, once
-# for all rectangles with that state. A deal whose amounts can be added up without looking at its relations has its sum
-# here (`kind` is the currency and the commitment level), so that totals scan this table alone.
-CREATE_DEAL_VERSIONS = """
-CREATE TABLE deal_versions (
-    clock          "char"  NOT NULL,
-    deal           text    COLLATE "C" NOT NULL,
-    effective_from date    NOT NULL,
-    effective_to   date    NOT NULL,
-    known_from     bigint  NOT NULL,
-    known_to       bigint  NOT NULL,
-    state          bigint  NOT NULL,
-    kind           text    COLLATE "C",
-    amount         numeric,
-    pledges        integer,
-    PRIMARY KEY (clock, deal, effective_from, known_from),
-    CHECK (effective_from < effective_to),
-    CHECK (known_from < known_to)
-)
-"""
-
-# The deals whose rows totals have to read.
-CREATE_DEAL_VERSIONS_APART_INDEX = "CREATE INDEX deal_versions_apart ON deal_versions (clock, deal) WHERE kind IS NULL"
-
-# What lists show and totals read of a deal's state.
-CREATE_DEAL_STATES = """
-CREATE TABLE deal_states (
-    deal   text   COLLATE "C" NOT NULL,
-    state  bigint NOT NULL,
-    terms  text[] NOT NULL,
-    title  text   NOT NULL,
-    row    bytea  NOT NULL,
-    totals bytea  NOT NULL,
-    PRIMARY KEY (deal, state)
-)
-"""
-
-# Every filter term that a deal ever had, and `deal`, which every deal has. In the order of lists, so that a page reads
-# as many deals as it shows. The included columns bound from when a deal has the term: the first effective date, the
-# first position, and the first day on which anything about the deal was public.
-CREATE_DEAL_TERMS = """
-CREATE TABLE deal_terms (
-    term           text   COLLATE "C" NOT NULL,
-    deal           text   COLLATE "C" NOT NULL,
-    effective_from date   NOT NULL,
-    recorded_from  bigint NOT NULL,
-    published_from bigint NOT NULL,
-    PRIMARY KEY (term, deal) INCLUDE (effective_from, recorded_from, published_from)
-)
-"""
-
-# Every title that a deal ever had. Apart from the terms, because titles change less often and each change rewrites the
-# trigrams in the index.
-CREATE_DEAL_TITLES = """
-CREATE TABLE deal_titles (
-    deal   text COLLATE "C" PRIMARY KEY,
-    titles text NOT NULL
-)
-"""
-
-CREATE_DEAL_TITLES_INDEX = "CREATE INDEX deal_titles_titles ON deal_titles USING gin (titles gin_trgm_ops)"
-
 # The fact tables: every fact of a deal at every point in time. A row is one version of one fact, and holds on three
 # axes, each a half-open interval: the world's days [effective), the positions of the log [recorded), and the days of
 # publication [published) for the log as it is now. An interval that is empty (from = to) means that the row does not
@@ -543,6 +477,8 @@ CREATE TABLE party_facts (
 )
 """
 
+CREATE_PARTY_FACTS_INDEX = "CREATE INDEX party_facts_organization ON party_facts (organization, deal)"
+
 CREATE_SITE_FACTS = """
 CREATE TABLE site_facts (
     effective_from  date     NOT NULL,
@@ -640,6 +576,8 @@ CREATE TABLE relation_facts (
 )
 """
 
+CREATE_RELATION_FACTS_INDEX = "CREATE INDEX relation_facts_other_deal ON relation_facts (other_deal, deal)"
+
 # The deals whose rows were deleted and written again (a redaction, a repair by a rebuild): a copy of the fact tables
 # reloads them.
 CREATE_FACT_RESETS = """
@@ -731,48 +669,6 @@ CREATE TYPE new_answer AS (
     created_at timestamptz
 )
 """
-
-CREATE_CLOSED_DEAL_VERSION = """
-CREATE TYPE closed_deal_version AS (clock "char", deal text, effective_from date, known bigint)
-"""
-
-CREATE_NEW_DEAL_VERSION = """
-CREATE TYPE new_deal_version AS (
-    clock          "char",
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    known_from     bigint,
-    known_to       bigint,
-    state          bigint,
-    kind           text,
-    amount         text,
-    pledges        integer
-)
-"""
-
-CREATE_NEW_DEAL_STATE = """
-CREATE TYPE new_deal_state AS (
-    deal   text,
-    state  bigint,
-    terms  text,
-    title  text,
-    row    bytea,
-    totals bytea
-)
-"""
-
-CREATE_NEW_DEAL_TERMS = """
-CREATE TYPE new_deal_terms AS (
-    deal           text,
-    terms          text,
-    effective_from date,
-    recorded_from  bigint,
-    published_from bigint
-)
-"""
-
-CREATE_NEW_DEAL_TITLES = "CREATE TYPE new_deal_titles AS (deal text, titles text)"
 
 # A change of a row of a fact table. It finds the row that is open on the recorded axis if `known` is null, otherwise
 # the one that is known on that day of publication.
@@ -1025,21 +921,16 @@ STATEMENTS = (
     CREATE_PROPOSALS_OPEN_INDEX,
     CREATE_WEBHOOKS,
     CREATE_WEBHOOK_DELIVERIES,
-    CREATE_TRIGRAMS,
-    CREATE_DEAL_VERSIONS,
-    CREATE_DEAL_VERSIONS_APART_INDEX,
-    CREATE_DEAL_STATES,
-    CREATE_DEAL_TERMS,
-    CREATE_DEAL_TITLES,
-    CREATE_DEAL_TITLES_INDEX,
     CREATE_DEAL_FACTS,
     CREATE_STAGE_FACTS,
     CREATE_PLEDGE_FACTS,
     CREATE_PARTY_FACTS,
+    CREATE_PARTY_FACTS_INDEX,
     CREATE_SITE_FACTS,
     CREATE_MILESTONE_FACTS,
     CREATE_METRIC_FACTS,
     CREATE_RELATION_FACTS,
+    CREATE_RELATION_FACTS_INDEX,
     CREATE_FACT_RESETS,
     CREATE_DEAL_IDENTIFIERS,
     CREATE_DEAL_IDENTIFIERS_DEAL_INDEX,
@@ -1050,11 +941,6 @@ STATEMENTS = (
     CREATE_NEW_EVENT,
     CREATE_NEW_TILE,
     CREATE_NEW_ANSWER,
-    CREATE_CLOSED_DEAL_VERSION,
-    CREATE_NEW_DEAL_VERSION,
-    CREATE_NEW_DEAL_STATE,
-    CREATE_NEW_DEAL_TERMS,
-    CREATE_NEW_DEAL_TITLES,
     CREATE_FACT_CHANGE,
     CREATE_NEW_DEAL_FACTS,
     CREATE_NEW_STAGE_FACTS,

@@ -199,8 +199,7 @@ class FoldedStream(Generic[S]):
             changed all.
     """
 
-    # What a projection remembers of the rows it has written for this stream, so that the next event costs it one step.
-    projection_state: Any = None
+    # What the projection of the facts keeps with the stream, so that the next event costs it one step.
     fact_history: Any = None
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
     changed: frozenset[FactKey] | None = None
@@ -299,7 +298,7 @@ class FoldedStream(Generic[S]):
 
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""
-        self.projection_state = None
+        self.fact_history = None
         before = self.record
         if isinstance(recorded.event, EventRedacted):
             events = redact([*before.events, recorded], recorded.event)

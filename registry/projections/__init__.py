@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from registry.projections.deal_identifiers import DealIdentifiers
-from registry.projections.deal_versions import DealVersions
 from registry.projections.event_index import EventIndex
 from registry.projections.facts import DealFacts
 from registry.projections.organizations import OrganizationsProjection
@@ -11,7 +10,6 @@ from registry.projections.principals import PrincipalsProjection
 from registry.projections.projection import AppliedChange, BatchProjector, Projection
 
 PROJECTIONS: tuple[Projection, ...] = (
-    DealVersions(),  # deals at every point in time: lists, facets, totals
     DealFacts(),  # every fact of a deal at every point in time
     DealIdentifiers(),  # deals by their identifiers in other registers
     EventIndex(),  # events by the organizations that they name and the sources that they cite

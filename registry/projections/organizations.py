@@ -126,9 +126,10 @@ async def slugs(connection: Any, after: str, limit: int) -> list[str]:
     return [row["organization"] for row in await connection.fetch(SELECT_SLUGS, after, limit)]
 
 
-async def slugs_matching(connection: Any, pattern: str) -> list[str]:
-    """The slugs of the records with a name that matches an ILIKE pattern, merged ones included."""
-    return [row["organization"] for row in await connection.fetch(SELECT_MATCHING, pattern)]
+async def slugs_matching(connection: Any, q: str) -> list[str]:
+    """The slugs of the records with a name that contains a text, merged ones included."""
+    escaped = q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return [row["organization"] for row in await connection.fetch(SELECT_MATCHING, f"%{escaped}%")]
 
 
 async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:

@@ -38,10 +38,10 @@ from registry.domain.rates import Rates
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto, NotFound, NotYetEffective
 from registry.events.types import EventRedacted
-from registry.projections import deal_lists, organizations
-from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
+from registry.projections import deal_links, organizations
+from registry.projections.deal_items import deal_items
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
 from registry.schemas import (
-    DealListItem,
     DealResponse,
     IncomingRelation,
     Timemap,
@@ -330,15 +330,16 @@ class DealQueries:
         """
         resolved = await self._streams.resolve(as_of)
         axis, known, _ = await self._streams.known_axis(resolved.as_of)
-        point = (axis, min(resolved.effective_on, LAST_DAY), known)
+        fact_axis, at = point_on_axis(axis, known)
+        day, pool = min(resolved.effective_on, LAST_DAY), self._streams.pool()
         merged = await self._streams.merged_deals(axis, known)
         deal = (await self.stream(slug)).state_as_of(resolved.as_of).state
-        rows: dict[str, DealListItem] = {}
-        for name in sorted(merged_with(slug, merged)):
-            related = await deal_lists.related_to(self._streams.pool(), point, name)
-            rows |= {other: decode(row, DealListItem) for other, row in related}
+        related: set[str] = set()
+        for name in merged_with(slug, merged):
+            related.update(await deal_links.related_to(pool, fact_axis, day, at, name))
+        rows = await deal_items(pool, fact_axis, day, at, sorted(related))
         pledges = [pledge.pledge for pledge in deal.pledges] if deal is not None else []
-        return incoming_relations(slug, [rows[other] for other in sorted(rows)], merged, pledges)
+        return incoming_relations(slug, rows, merged, pledges)
 
     async def related_deals(self, deal: Deal, as_of: AsOf) -> tuple[Deal, ...]:
         """Return the deals that have a relation to this one, whichever of the two declares it, as known at a point.
@@ -348,7 +349,7 @@ class DealQueries:
         """
         known = replace(as_of, effective_on=None)
         declared = {relation.deal for relation in deal.relations}
-        slugs = declared.union(await deal_lists.ever_related_to(self._streams.pool(), deal.deal)) - {deal.deal}
+        slugs = declared.union(await deal_links.ever_related_to(self._streams.pool(), deal.deal)) - {deal.deal}
         related = []
         for slug in sorted(slugs):
             state = await self._state_of_survivor(slug, known)

@@ -20,14 +20,12 @@ from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
 from registry.events.values import Role, decode_hook
-from registry.projections import deal_lists, event_index, organizations
-from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
+from registry.projections import deal_links, event_index, organizations
+from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
 from registry.schemas import (
     ChildOrganization,
-    DealListItem,
     DealRole,
     OrganizationLinks,
-    decode,
     encode,
     list_item,
     organization_fields,
@@ -141,7 +139,7 @@ class OrganizationQueries:
         matching: set[str] = set()
         if replace(as_of, effective_on=None) == UNBOUNDED:
             # The names that an organization has on a day are among all that it has.
-            slugs = await organizations.slugs_matching(self._streams.pool(), deal_lists.ilike_pattern(q) or "")
+            slugs = await organizations.slugs_matching(self._streams.pool(), q)
             for stream in await self._current(slugs):
                 matching |= await self._survivor_if_named(stream, q, resolved.as_of)
         else:
@@ -237,18 +235,10 @@ class OrganizationQueries:
     async def _listed_deals(self, same: set[str], resolved: ResolvedAsOf) -> list[DealRole]:
         """The deals of an organization, from the lists, which know one axis at a time."""
         axis, known, _ = await self._streams.known_axis(resolved.as_of)
-        deals = []
-        for terms, row in await deal_lists.with_any_term(
-            self._streams.pool(),
-            (axis, min(resolved.effective_on, LAST_DAY), known),
-            [f"organization:{s}" for s in same],
-            DEALS_PER_ORGANIZATION,
-        ):
-            deal = decode(row, DealListItem)
-            pairs = (term.split(":", 1) for term in terms)
-            roles = sorted({role for role, who in pairs if who in same and role in ROLE_NAMES})
-            deals.append(DealRole(deal=deal.deal, title=deal.title, roles=tuple(roles)))
-        return deals
+        fact_axis, at = point_on_axis(axis, known)
+        day = min(resolved.effective_on, LAST_DAY)
+        found = await deal_links.deals_of(self._streams.pool(), fact_axis, day, at, same, DEALS_PER_ORGANIZATION)
+        return [DealRole(deal=one.deal, title=one.title, roles=one.roles) for one in found]
 
     async def _folded_deals(self, same: set[str], as_of: AsOf) -> list[DealRole]:
         """The deals of an organization, folded from the events that name it: for a point on all axes at once."""

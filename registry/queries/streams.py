@@ -39,6 +39,11 @@ REACH_RETRY_SECONDS = 0.02
 LAST_DAY = date.max - timedelta(days=1)
 
 
+def point_on_axis(axis: str, known: int) -> tuple[str, int | date]:
+    """The axis and the point on it as the fact tables have them."""
+    return ("published", date.fromordinal(known)) if axis == "p" else ("recorded", known)
+
+
 class ResolvedAsOf(Struct, frozen=True, kw_only=True):
     """A point in time as a question gives it, and what follows from it.
 

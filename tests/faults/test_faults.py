@@ -93,7 +93,7 @@ async def test_event_and_projections_commit_together_when_killed_at_any_statemen
             line.inject_fault(at=n, deliver=deliver, stay_down=True)
             answer: Any = (await asyncio.gather(recorder.record(asked), return_exceptions=True))[0]
             events = await pool.fetchval("SELECT count(*) FROM events WHERE stream = 'deal/plant'")
-            listed = await pool.fetchval("SELECT count(*) FROM deal_states WHERE row LIKE $1", f'%"p{n}"%'.encode())
+            listed = await pool.fetchval("SELECT count(*) FROM pledge_facts WHERE pledge = $1", f"p{n}")
             kept = await pool.fetchval("SELECT count(*) FROM idempotency WHERE key = $1", f"k{n}")
             assert (events, listed > 0, kept) in ((n, False, 0), (n + 1, True, 1))
             if isinstance(answer, AppendResult):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,18 +14,54 @@ from hypothesis import strategies as st
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
 from registry.projections.facts.entries import END_OF_TIME
 from registry.projections.facts.rows import MAX_POSITION
+from registry.projections.projection import AppliedChange
 from tests.domain.builders import LogBuilder
 from tests.properties.strategies import logs, logs_in_order
-from tests.properties.test_views import batches, rolled_back, steps_of
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Row = Mapping[str, Any]
 Tables = dict[str, list[Row]]
+
+
+def steps_of(log: LogBuilder) -> Iterator[AppliedChange]:
+    """Each event of a log with the stream before and after it, as the recorder passes them to a projection."""
+    stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS)
+    redacted = {e.id for e in log.events if e.event is None}
+    for recorded in log.events:
+        after = stream.copy()
+        after.append(recorded)
+        is_redaction = isinstance(recorded.event, EventRedacted) and recorded.event.redacts in redacted
+        yield AppliedChange(recorded, stream, after, erased=is_redaction)
+        stream = after
+
+
+def batches(steps: Sequence[AppliedChange], cuts: set[int]) -> Iterator[list[AppliedChange]]:
+    """The steps in batches, as a recorder may have committed them."""
+    batch: list[AppliedChange] = []
+    for i, step in enumerate(steps):
+        if i in cuts and batch:
+            yield batch
+            batch = []
+        batch.append(step)
+    if batch:
+        yield batch
+
+
+@asynccontextmanager
+async def rolled_back(connection: Any) -> AsyncIterator[None]:
+    """Roll back the changes of the block."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 async def apply(connection: Any, log: LogBuilder, cuts: set[int]) -> None:
