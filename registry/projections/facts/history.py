@@ -143,7 +143,7 @@ class FactHistory:
         entries: _EntryChanges = defaultdict(lambda: ([], []))
         self._remove(removed, entries)
         self._add(added, entries)
-        if len(added) == 1 and not removed:
+        if self._frontier and len(added) == 1 and not removed:
             self._know((added[0].key[0], added[0].applied.published_on), entries)
         else:
             self._set_frontier(stream.timeline.steps, entries)
