@@ -22,7 +22,6 @@ from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day
 from registry.events.types import (
     ClaimReported,
-    Event,
     MilestoneRescheduled,
     MilestoneScheduled,
     PledgeAnnounced,
@@ -335,9 +334,14 @@ def _duplicates(applied: AppliedEvent, context: FlagContext) -> Iterator[Flag]:
     sources = {key for source in applied.sources if (key := _source_key(source))}
     if not sources:
         return
-    for other in context.earlier:
-        if type(other.event) is not kind or not _has_same_content(event, other.event) or other.id == applied.id:
-            continue
+    if isinstance(event, PledgeAnnounced) and event.amount:
+        # The client chooses the pledge id, so it does not tell two announcements apart.
+        same = [e for e in context.earlier if type(e.event) is kind and e.event.amount == event.amount]  # type: ignore[attr-defined]
+        stated = (event.amount_basis, event.by)
+        same = [e for e in same if (e.event.amount_basis, e.event.by) == stated]  # type: ignore[attr-defined]
+    else:
+        same = [e for e in context.earlier if type(e.event) is kind and e.event == event]
+    for other in same:
         if common := sources & {_source_key(source) for source in other.sources}:
             yield _flag(
                 FlagText("recorded-twice"),
@@ -350,13 +354,6 @@ def _duplicates(applied: AppliedEvent, context: FlagContext) -> Iterator[Flag]:
 def _source_key(source: Source) -> str:
     """What identifies a source across events."""
     return source.url or source.locator or source.title or ""
-
-
-def _has_same_content(one: Event, other: Event) -> bool:
-    """Whether two announcements of a type state the same, but for the pledge id, which the client chooses."""
-    if isinstance(one, PledgeAnnounced) and isinstance(other, PledgeAnnounced) and one.amount:
-        return one.amount == other.amount and (one.amount_basis, one.by) == (other.amount_basis, other.by)
-    return one == other
 
 
 def _published_before_pledge(
