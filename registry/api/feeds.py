@@ -175,8 +175,10 @@ def _title(request: Request, stored: StoredEvent) -> str:
 
 
 def _text(stored: StoredEvent) -> str:
-    """What the event states, as JSON, and its note. Empty content was redacted."""
+    """What the event states, as JSON, and its note. Empty content was redacted, or is withheld."""
     recorded = stored.recorded
+    if recorded.is_withheld:
+        return ""
     stated = encode(recorded.event).decode() if recorded.event is not None else ""
     return "\n\n".join(part for part in (recorded.note, stated) if part)
 

@@ -144,6 +144,8 @@ async def test_public_log_shows_the_envelope_of_a_principal_and_not_its_name(ser
         f"/v1/events/{receipt['id']}",
         f"/v1/export/events.ndjson?after={after}",
         f"/v1/export/events.csv?after={after}",
+        "/v1/events.atom?limit=1",
+        "/v1/feed.json?limit=1",
         f"/v1/log/proof/inclusion?position={position}",
     ):
         shown = await service.visitor.get(path)
