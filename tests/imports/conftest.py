@@ -47,6 +47,7 @@ class LineResult(Struct, frozen=True):
 
     at: str
     status: int
+    id: str = ""
     changes: list[dict[str, Any]] = []
 
 
@@ -105,7 +106,9 @@ def import_(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         except typer.Exit as end:
             code = end.exit_code
         output = capsys.readouterr()
-        run = msgspec.json.decode(output.out, type=ImportRun) if output.out else ImportRun()
+        # The service of the test logs to the same output.
+        printed = "{\n" + output.out.partition("{\n")[2] if "{\n" in output.out else "{}"
+        run = msgspec.json.decode(printed, type=ImportRun)
         return msgspec.structs.replace(run, err=output.err, code=code)
 
     return run

@@ -413,3 +413,40 @@ async def test_deal_without_a_date_is_known_from_its_source(service: Service, pl
         deals = (await service.client.get("/v1/deals", params={"effective_on": day})).json()["deals"]
         listed[day] = [deal["deal"] for deal in deals]
     assert listed == {"2024-06-29": [], "2024-06-30": ["t-1"], "2026-05-19": ["t-1"], "2026-05-20": ["t-1", "t-2"]}
+
+
+async def test_interrupted_import_is_completed_by_the_next_one(service: Service, plants: Plants) -> None:
+    rows = ["1,A,5,x,Alpha", "2,B,7,y,Beta", "3,C,9,z,Gamma"]
+    preview = await plants.on("2026-05-20", *rows, dry_run=True)
+    assert await service.size() == 0
+    # The service stopped after the first row and a part of the second one.
+    first = await plants.on("2026-05-20", rows[0])
+    registered = {
+        "effective_on": "2026-05-20",
+        "sources": [{"publisher": "A tracker", "published_on": "2026-05-20", "locator": "Id: 2"}],
+        "event": {"type": "deal_registered", "title": {"en": "B"}},
+        "id": next(result.id for result in preview.results if result.at == "plants!A3"),
+    }
+    assert (await service.client.post("/v1/deals/t-2/events", json=registered)).status_code == 201
+    rest = await plants.on("2026-05-20", *rows)
+    assert (rest.code, rest.recorded, rest.known) == (0, len(preview.results) - first.recorded - 1, 1)
+    assert [await power(service, f"t-{key}") for key in "123"] == ["5", "7", "9"]
+
+
+async def test_number_of_questions_to_the_registry_does_not_grow_with_the_rows(
+    service: Service, plants: Plants
+) -> None:
+    asked = []
+    for count in (5, 50):
+        rows = [f"{i},Plant {i},{i + 1},{i} Main St,Owner" for i in range(count)]
+        await plants.on("2026-05-20", *rows)
+        before = await requests(service)
+        assert (await plants.on("2026-05-20", *rows)).results == []
+        asked.append(await requests(service) - before)
+    assert asked[0] == asked[1] > 0
+
+
+async def requests(service: Service) -> float:
+    """How many requests the service has answered."""
+    lines = (await service.client.get("/metrics")).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("registry_http_requests_total{"))
