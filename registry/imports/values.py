@@ -14,6 +14,7 @@ from typing import Any
 import pycountry
 
 from registry.domain.money import format_decimal
+from registry.events import edtf
 from registry.events.edtf import first_day, last_day
 from registry.imports.messages import ImportText
 
@@ -96,18 +97,14 @@ def loose_date(text: str, formats: tuple[str, ...]) -> str:
 
 
 def effective_day(loose: str, published_on: date | None) -> date:
-    """The day from which a statement with a loose date holds: the last possible day of the date.
-
-    It is not later than the publication, unless that lies before the first possible day: a report of something done
-    cannot be about the future.
+    """The day from which a statement with a loose date holds (`edtf.effective_day`).
 
     Raises:
         ValueProblem: The date has no last day.
     """
-    first, last = first_day(loose), last_day(loose)
-    if last == date.max:
+    if last_day(loose) == date.max:
         raise ValueProblem(ImportText("date-without-end", text=loose))
-    return published_on if published_on is not None and first <= published_on < last else last
+    return edtf.effective_day(loose, published_on)
 
 
 # --- places -----------------------------------------------------------------------------------------------------------
