@@ -48,6 +48,7 @@ COMMANDS = {
     "import": "imports",
     "export": "export",
     "tail": "tail",
+    "mcp": "mcp",
     "migrate": "migrate",
     "keys": "keys",
     "rates": "rates",

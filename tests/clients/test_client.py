@@ -136,13 +136,6 @@ def test_both_clients_have_the_same_methods() -> None:
     assert signatures(Client) == signatures(AsyncClient)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def demo(demo_server: Server, admin: Admin) -> AsyncIterator[Service]:
-    """The demo's deals."""
-    async with cloned(demo_server, admin, "client_demo") as settings, running(settings) as service:
-        yield service
-
-
 @pytest_asyncio.fixture
 async def reader(demo: Service) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(demo.url) as client:
