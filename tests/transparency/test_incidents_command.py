@@ -1,0 +1,48 @@
+"""`registry log incidents` and `registry log accept`, and what `registry doctor` says of a rewound log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from registry.events.continuity import MARK_FILE
+from tests.api.announcements import registered
+from tests.api.conftest import Service
+from tests.transparency.conftest import append_until
+from tests.transparency.test_cli import registry, rows
+
+
+async def test_operator_sees_and_accepts_the_loss_of_events(service: Service) -> None:
+    await append_until(service, 3)
+    guard = service.app.state.services.recorder.continuity
+    await guard.report(service.pool, "seen", 9, "ab" * 32, 3)
+    answer = await service.client.post("/v1/deals/plant/events", json=registered())
+    assert (answer.status_code, answer.json()["code"]) == (503, "log_rewound")
+    (incident,) = rows(await registry(service.settings, "log", "incidents", "--json"))
+    assert (incident["lacked"], incident["log ended at"], incident["reason"]) == ("seen 9", "3", "")
+    refused = await registry(service.settings, "log", "accept", "--by", "an operator", "--reason", " ")
+    assert refused.returncode == 2
+    decision = ("log", "accept", "--json", "--by", "an operator", "--reason", "the disk is lost")
+    (decided,) = rows(await registry(service.settings, *decision))
+    assert (decided["decided by"], decided["reason"]) == ("an operator", "the disk is lost")
+    assert (await registry(service.settings, *decision)).returncode == 3
+    assert (await service.client.post("/v1/deals/plant/events", json=registered())).status_code == 201
+
+
+async def test_doctor_compares_the_log_with_what_this_host_knows(service: Service) -> None:
+    await append_until(service, 3)
+    assert (await service.visitor.get("/log/checkpoint")).status_code == 200
+
+    async def found() -> dict[str, Any]:
+        done = await registry(service.settings, "doctor", "--json")
+        return {row["check"]: row["found"] for row in json.loads(done.stdout)}
+
+    checks = await found()
+    assert (checks["log"], checks["checkpoints"]) == ("fine", "fine")
+    _write(service.settings.data_dir / MARK_FILE, {"position": 9, "leaf_hash": "ab" * 32, "decisions": 0})
+    assert (await found())["log"] == "wrong"
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content))
