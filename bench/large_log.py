@@ -20,6 +20,7 @@ from bench.comparisons import (
 from bench.context import Bench, fetch_value, midpoint
 from bench.import_load import ImportResult
 from bench.load_generator import RequestPlan
+from bench.questions import questions
 from bench.report import Measurement
 from bench.service import BenchDatabase
 from registry.events import store
@@ -53,6 +54,7 @@ async def large(bench: Bench) -> list[Measurement]:
         await import_load.histories(small, bench.sizes.small)
         await _vacuum(big)
         rows += await _portfolio(bench, big, baseline)
+        rows += await questions(bench, big)
         rows += await _rebuilding(bench, big)
         rows += await _compare_costs(bench, small, big)
         if bench.sizes.huge:
