@@ -130,8 +130,6 @@ def test_export_has_every_field(kind: Kind, state: type[Struct]) -> None:
 
 # The history has the days on which an item was first announced. Coordinates are for maps; the pages name the place.
 NOT_ON_PAGES: set[tuple[type[Struct], str]] = {
-    (PledgeState, "announced_on"),
-    (SiteState, "announced_on"),
     (MilestoneState, "scheduled_on"),
     (SiteState, "latitude"),
     (SiteState, "longitude"),
