@@ -60,7 +60,9 @@ def pgbouncer(folder: Path, url: str) -> Iterator[str]:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     (folder / "users.txt").write_text(f'"{user}" "{password}"\n')
     # PgBouncer refuses to run as root.
-    account = User.for_data_dir(folder) if os.getuid() == 0 else None
+    # A socket can be reached by the user of its server only.
+    sockets = Path(words["HOST"]) if words["HOST"].startswith("/") else folder
+    account = User.for_data_dir(sockets) if os.getuid() == 0 else None
     if account is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, account.uid, account.gid)
