@@ -92,6 +92,11 @@ async def service(database: ScratchDatabase, tmp_path: Path) -> AsyncIterator[Se
         yield service
 
 
+async def events_of_deals(service: Service) -> int:
+    """How many events of deals the log has."""
+    return int(await service.pool.fetchval("SELECT count(*) FROM events WHERE stream LIKE 'deal/%'"))
+
+
 @pytest.fixture
 def import_(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Import:
     """Run `registry import FILE… --json` with options."""

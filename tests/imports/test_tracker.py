@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Service
-from tests.imports.conftest import DECEMBER, EXCERPT, MAPPING, MAY, Import, ImportRun
+from tests.imports.conftest import DECEMBER, EXCERPT, MAPPING, MAY, Import, ImportRun, events_of_deals
 
 # The tracker's complete files, if a folder beside the checkout has them.
 COMPLETE = [file.parent for file in Path(__file__).parents[3].glob(f"*/data/epoch/{DECEMBER[:7]}_centers.csv")]
@@ -104,9 +104,9 @@ async def test_editions_of_a_tracker_become_a_history(
     """December 2025, May 2026, and a later edition in which every forecast of May has passed."""
     first = await vintage(DECEMBER, folder=folder)
     assert (first.code, first.questions, first.errors) == (0, [], [])
-    size = await service.size()
+    size = await events_of_deals(service)
     assert (await vintage(DECEMBER, folder=folder)).results == []
-    assert await service.size() == size
+    assert await events_of_deals(service) == size
 
     second = await vintage(MAY, folder=folder)
     assert second.code == 0, second.err
@@ -122,10 +122,10 @@ async def test_editions_of_a_tracker_become_a_history(
     await assert_nothing_ended(service)
 
     # Importing the same editions again records nothing, in whichever order.
-    size = await service.size()
+    size = await events_of_deals(service)
     for day in (MAY, DECEMBER):
         assert (await vintage(day, folder=folder)).results == []
-    assert await service.size() == size
+    assert await events_of_deals(service) == size
 
     later = later_edition(folder, tmp_path)
     third = await vintage("2029-01-15", folder=later)
@@ -163,9 +163,9 @@ async def test_answers_in_the_file_of_questions_are_recorded(service: Service, v
     assert colossus["title"]["en"] == "Colossus 1"
     assert {one["value"] for one in colossus["identifiers"]} == {"xAI Colossus 1", "Colossus 1"}
     assert (await state(service, "epoch-xai-colossus-1", effective_on="2026-05-19"))["title"]["en"] == "xAI Colossus 1"
-    size = await service.size()
+    size = await events_of_deals(service)
     assert (await vintage(MAY)).results == []
-    assert await service.size() == size
+    assert await events_of_deals(service) == size
 
 
 def test_excerpt_is_small_and_attributed() -> None:
@@ -211,7 +211,7 @@ async def test_mended_report_is_imported(service: Service, plants: Plants, impor
 
 async def test_strict_import_records_all_rows_or_none(service: Service, plants: Plants) -> None:
     assert (await plants.on("2026-05-20", "1,One,much,,", "2,Two,5,,", strict=True)).code == 5
-    assert await service.size() == 0
+    assert await events_of_deals(service) == 0
     assert (await plants.on("2026-05-20", "1,One,9,,", "2,Two,5,,", strict=True)).code == 0
     assert await power(service, "t-2") == "5"
 
@@ -418,7 +418,7 @@ async def test_deal_without_a_date_is_known_from_its_source(service: Service, pl
 async def test_interrupted_import_is_completed_by_the_next_one(service: Service, plants: Plants) -> None:
     rows = ["1,A,5,x,Alpha", "2,B,7,y,Beta", "3,C,9,z,Gamma"]
     preview = await plants.on("2026-05-20", *rows, dry_run=True)
-    assert await service.size() == 0
+    assert await events_of_deals(service) == 0
     # The service stopped after the first row and a part of the second one.
     first = await plants.on("2026-05-20", rows[0])
     registered = {
