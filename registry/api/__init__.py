@@ -19,6 +19,7 @@ from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
+from registry.api.reconcile import ReconcileController
 from registry.api.webhooks import WebhooksController
 
 
@@ -30,6 +31,7 @@ def create_router(*, public_read: bool) -> Router:
             DealsController,
             PortfolioController,
             OrganizationsController,
+            ReconcileController,
             PrincipalsController,
             ProposalsController,
             ImportsController,

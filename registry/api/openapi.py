@@ -317,8 +317,9 @@ def _schema(schema: Mapping[str, Any]) -> Schema:
 def _portable(schema: Any) -> Any:
     """Return a schema without what generators of clients misread (tests/clients/test_generators.py).
 
-    openapi-python-client stops at `items: false`, which msgspec gives to tuples of a fixed length: the items get their
-    common schema. openapi-typescript makes a property with a default required in bodies: the description says it.
+    openapi-python-client stops at `items: false`, which msgspec gives to tuples of a fixed length (the items get their
+    common schema), and at an enumeration of booleans. openapi-typescript makes a property with a default required in
+    bodies: the description says it.
     """
     if isinstance(schema, list):
         return [_portable(item) for item in schema]
@@ -328,6 +329,9 @@ def _portable(schema: Any) -> Any:
     if portable.get("items") is False:
         kinds = portable.pop("prefixItems")
         portable["items"] = kinds[0] if all(kind == kinds[0] for kind in kinds) else {"anyOf": kinds}
+    if portable.get("enum") in ([True], [False]):
+        portable = {**portable, "type": "boolean"}
+        del portable["enum"]
     for property_ in portable.get("properties", {}).values():
         default = property_.pop("default", None)
         if default not in (None, []):

@@ -71,6 +71,8 @@ METHODS = {
 # Operations of administration, of other programs and of people.
 LEFT_OUT = {"get_atom", "get_json_feed", "get_checkpoint", "get_metrics", "get_docs", "get_openapi", "get_problems"}
 
+LEFT_OUT_BELOW = ("/v1/webhooks", "/v1/principals", "/v1/proposals", "/v1/reconcile")
+
 # Parameters that a client sets by itself, that have a method of their own, or that HTTP caches use.
 OWN = {
     "Last-Event-ID",
@@ -91,7 +93,7 @@ def operations() -> list[tuple[str, str, set[str]]]:
         (path, operation["operationId"], {parameter["name"] for parameter in operation.get("parameters", [])})
         for path, item in openapi_document()["paths"].items()
         for method, operation in item.items()
-        if method != "head" and operation["operationId"] not in LEFT_OUT and not path.startswith("/v1/webhooks")
+        if method != "head" and operation["operationId"] not in LEFT_OUT and not path.startswith(LEFT_OUT_BELOW)
     ]
 
 
