@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,13 @@ async def log(database: ScratchDatabase, pool: Pool) -> AsyncIterator[LogQueries
         yield LogQueries(StreamReader(pool))
 
 
-async def positions(log: LogQueries, **filters: str) -> list[int]:
+async def positions(log: LogQueries, **filters: Any) -> list[int]:
     return [stored.recorded.position for stored in await log.events(0, 10, **filters)]
 
 
 async def test_events_are_filtered_by_type_deal_organization_and_source(log: LogQueries) -> None:
     assert await positions(log) == [1, 2, 3, 4]
-    assert await positions(log, type="deal_registered") == [1, 3]
+    assert await positions(log, type=("deal_registered",)) == [1, 3]
     assert await positions(log, deal="two") == [3, 4]
     assert await positions(log, organization="aws") == [4]
     assert await positions(log, source="http://www.news.example/one/") == [4]
@@ -41,7 +42,7 @@ async def test_events_are_filtered_by_type_deal_organization_and_source(log: Log
 async def test_filters_of_events_are_combined(log: LogQueries) -> None:
     assert await positions(log, organization="aws", source=ARTICLE["url"], deal="two") == [4]
     assert await positions(log, organization="aws", deal="one") == []
-    assert await positions(log, source=ARTICLE["url"], type="deal_registered") == []
+    assert await positions(log, source=ARTICLE["url"], type=("deal_registered",)) == []
 
 
 async def test_events_come_in_order_after_a_position(log: LogQueries) -> None:
