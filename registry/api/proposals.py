@@ -98,7 +98,7 @@ class ProposalsController(Controller):
         proposal = await proposals.propose(request.auth, kind, slug, _decoded(kind, new.announcements))
         return _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
 
-    @reading("/", scope=ANY_SCOPE)
+    @reading("/", "not_found", scope=ANY_SCOPE)
     async def get_proposals(
         self,
         request: Request,

@@ -37,6 +37,10 @@ IDLE_SECONDS = 60
 COMPATIBLE_SINCE = "0001"
 """The oldest schema whose services work on the newest one. Raised by a migration that removes something."""
 
+HAS_SCHEMA = """
+SELECT to_regclass('public.alembic_version') IS NOT NULL AND to_regclass('public.schema_support') IS NOT NULL
+"""
+
 SELECT_SCHEMA = "SELECT version_num AS version, compatible_since FROM alembic_version, schema_support"
 
 SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = :since"
@@ -338,7 +342,7 @@ def head() -> str:
 
 async def migration_head_matches(connections: asyncpg.Pool[asyncpg.Record]) -> bool:
     """Whether this release works on the schema of the database: its own, or a newer one that still supports it."""
-    if await connections.fetchval("SELECT to_regclass('public.schema_support') IS NULL"):
+    if not await connections.fetchval(HAS_SCHEMA):
         return False
     found = await connections.fetchrow(SELECT_SCHEMA)
     return found is not None and str(found["compatible_since"]) <= head() <= str(found["version"])

@@ -96,6 +96,8 @@ async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient)
         if parameter["in"] == "query" and parameter["required"]
     }
     assert required == {
+        ("/v1/reconcile/preview", "id"),
+        ("/v1/reconcile/suggest/entity", "prefix"),
         ("/v1/log/proof/inclusion", "position"),
         ("/v1/log/proof/consistency", "from"),
         ("/v1/import/identifiers", "scheme"),

@@ -39,7 +39,7 @@ QUERIES = [
     ("/v1/deals", "stage=signd", "stage"),
     ("/v1/deals", "currency=usd", "currency"),
     ("/v1/deals", "region=korea", "region"),
-    ("/v1/deals", "sort=amount", "sort"),
+    ("/v1/deals", "sort=colour", "sort"),
     ("/v1/deals", "facets=1", "facets"),
     ("/v1/deals", "published_on=2025-01-01&position=1", "published_on"),
     ("/v1/events", "limit=5000", "limit"),
@@ -72,7 +72,7 @@ async def test_unknown_parameter_is_refused_with_the_nearest_name(client: httpx.
     answer = await client.get("/v1/deals?effectve_on=2025-01-01")
     assert answer.json()["params"] == {"parameter": "effectve_on", "similar": "effective_on"}
     long = await client.get(f"/v1/deals?{'x' * 10_000}=1")
-    assert (long.status_code, len(long.text) < 1000) == (400, True)
+    assert (long.status_code, len(long.text) < 2000) == (400, True)
 
 
 async def test_extreme_parameter_values_are_answered(client: httpx.AsyncClient, slug: str) -> None:

@@ -250,7 +250,7 @@ async def test_refusal_for_now_is_retried_after_the_time_it_states(server: Serve
     ):
         async with AsyncClient(service.url) as patient:
             for _ in range(3):
-                assert (await patient.deals()).position == 0
+                assert (await patient.deals()).deals == ()
         async with AsyncClient(service.url, retries=Retries(attempts=1)) as hasty:
             with pytest.raises(ApiError) as refused:
                 await asyncio.gather(*(hasty.deals() for _ in range(3)))
