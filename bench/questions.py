@@ -102,7 +102,9 @@ async def questions(bench: Bench, database: BenchDatabase) -> list[Measurement]:
         with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
             peer = await _exported(client, Path(folder))
             head = (await client.get("/v1/deals?limit=1")).json()["position"]
-            of_deal = [await _milliseconds(client, f"/v1/deals/{workload.slug(n)}") for n in range(50)]
+            of_deal = [
+                await _milliseconds(client, f"/v1/deals/{workload.slug(n)}") for n in range(min(50, bench.sizes.large))
+            ]
             async with _one_write_a_second(client, key):
                 for question in QUESTIONS:
                     path = question.path.format(before=head - 1000)

@@ -78,7 +78,8 @@ def touches(slug: str, applied: AppliedEvent) -> Touched:  # noqa: C901 - one ca
         case PartyLeft():
             return Touched((("parties", event.organization),))
         case PartnershipFormed():
-            return Touched((("partnerships", str(applied.id)),))  # It has no id of its own.
+            # Partnerships have no ids, and a change of their list shows the whole list: together they are one fact.
+            return Touched((("partnerships", "all"),))
         case DealIdentified():
             return Touched(tuple(dict.fromkeys(("identifiers", i.scheme, i.value) for i in event.identifiers)))
         case MetricReported():

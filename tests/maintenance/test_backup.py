@@ -224,7 +224,7 @@ async def test_signed_backup_is_restored_if_a_known_key_has_signed_it(
     [
         lambda lines: lines[:-1],
         lambda lines: [*lines, lines[-1]],
-        lambda lines: [*lines[:-2], lines[-2].replace(b"ECB", b"BOK"), lines[-1]],
+        lambda lines: [line.replace(b'"source": "ECB"', b'"source": "BOK"') for line in lines],
         lambda lines: [lines[0].replace(b'"made_at":"2', b'"made_at":"3'), *lines[1:]],
         lambda lines: [*lines[:-1], lines[-1].replace("—".encode(), "–".encode())],
     ],

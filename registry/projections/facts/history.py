@@ -250,7 +250,7 @@ class FactHistory:
         """What changes in the tracks with these entries removed and added, and in the stage."""
         old: Planes = {}
         new: Planes = {}
-        first_place: FoldKey | None = None
+        pledge_places: list[FoldKey] = []
         for key, (removed, added) in list(entries.items()):
             if key == STAGE or not (removed or added):
                 continue
@@ -260,8 +260,9 @@ class FactHistory:
             if key == CLAIMED or key[0] in ITEM_TABLES:
                 self._change_effects(found, removed, entries)
             if key == CLAIMED or key[0] == "pledges":
-                first_place = min(one.key for one in [*removed, *added])
-        if first_place is not None:
+                pledge_places += (one.key for one in [*removed, *added])
+        if pledge_places:
+            first_place = min(pledge_places)
             for place, (pledge, pieces) in self._withdrawals.items():
                 if place >= first_place:
                     self._set_effect(place, self._without_standing(place, pledge, pieces), entries)
