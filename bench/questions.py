@@ -107,7 +107,7 @@ async def questions(bench: Bench, database: BenchDatabase) -> list[Measurement]:
             ]
             async with _one_write_a_second(client, key):
                 for question in QUESTIONS:
-                    path = question.path.format(before=head - 1000)
+                    path = question.path.format(before=max(1, head - 1000))
                     rows.append(await _measured(bench, client, peer, question, path, median(of_deal)))
             peer.close()
         memory = process.megabytes
@@ -143,7 +143,9 @@ async def _measured(
 
 
 def _reported(measure: str, value: float, must: float, aim: float, unit: str) -> Measurement:
-    return Measurement(measure=measure, ratios=[value], must=must, aim=aim, more=False, unit=unit, figures="")
+    return Measurement(
+        measure=measure, ratios=[value], must=must, aim=aim, more=False, unit=unit, figures=f"{value:.1f}{unit}"
+    )
 
 
 async def _milliseconds(client: httpx.AsyncClient, path: str) -> float:
