@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -51,6 +52,8 @@ from registry.transparency.signing_keys import KeySource
 
 # Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
 
 
 class Services(Struct):
@@ -195,7 +198,11 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         feed.notify_listeners.append(principals.expire)
         if settings.admin_key is not None:
             admin = await principals.stream(ADMIN)
-            await register_admin(recorder, pool, admin.state if admin is not None else None, settings.admin_key)
+            try:
+                await register_admin(recorder, pool, admin.state if admin is not None else None, settings.admin_key)
+            except postgres.READ_ONLY:
+                # A standby took the primary's place: nothing can be recorded, and readiness says so.
+                log.warning("the admin key is not registered: the database accepts no writes")
         servers = await stack.enter_async_context(
             ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)
         )

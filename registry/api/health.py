@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,7 +107,10 @@ class HealthController(Controller):
     ) -> Response[str]:
         """The process's metrics, for Prometheus."""
         metrics.waiting.set(recorder.queue_length)
-        await gauges.refresh(parts)
+        # What Postgres does not answer in time keeps its last value.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                await gauges.refresh(parts)
         try:
             metrics.position.set((await log_head.result(log_queries.head, CHECK_TIMEOUT_SECONDS)).position)
         except Exception:

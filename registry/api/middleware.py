@@ -212,7 +212,7 @@ class RequestMiddleware(ASGIMiddleware):
             admission = await self._limiter.admit(scope)
             if admission.error is not None:
                 await _send_error(scope, send_with_headers, admission.error)
-            elif scope["method"] in READS:
+            elif scope["method"] in READS and scope["path"] != METRICS_PATH:
                 seconds_allowed = deadlines.ANONYMOUS_SECONDS if admission.principal is None else deadlines.KEY_SECONDS
                 deadline = Deadline(receive, seconds_allowed, refuse)
                 with deadline:
@@ -299,6 +299,9 @@ async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
 
 
 READS = frozenset({"GET", "HEAD"})
+
+# Its handler has a deadline of its own, and answers what the process knows while Postgres does not answer.
+METRICS_PATH = "/metrics"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -142,12 +142,13 @@ async def register_admin(recorder: Recorder, pool: Pool, admin: Principal | None
     A key that was revoked stays revoked, whatever the setting says.
     """
     known = admin.keys if admin is not None else ()
-    owner = KeyOwner(ADMIN, f"{ADMIN}-{secrets.token_hex(6)}")
-    if not await keys.store_digest(pool, owner, secret):
-        # Stored at an earlier start, or by another process that starts now.
-        found = await keys.find_owner(pool, keys.digest(secret))
-        assert found is not None
-        owner = found
+    stored = await keys.find_owner(pool, keys.digest(secret))
+    owner = stored or KeyOwner(ADMIN, f"{ADMIN}-{secrets.token_hex(6)}")
+    if stored is None and not await keys.store_digest(pool, owner, secret):
+        # Another process that starts now has stored it.
+        stored = await keys.find_owner(pool, keys.digest(secret))
+        assert stored is not None
+        owner = stored
     if any(state.key == owner.key for state in known):
         return
     events: list[PrincipalEvent] = []

@@ -51,6 +51,9 @@ EVIDENCE = (
 )
 """The tables to which the application's role may only add rows."""
 
+READ_ONLY = asyncpg.ReadOnlySQLTransactionError
+"""What asyncpg raises for a write to a standby."""
+
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when the server is gone or refuses a statement."""
 

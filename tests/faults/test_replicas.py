@@ -147,6 +147,14 @@ async def test_service_starts_while_a_replica_is_down(folder: Path) -> None:
 async def test_standby_in_place_of_the_primary_counts_as_a_lost_database(folder: Path) -> None:
     async with cluster(folder) as made:
         url = moved(made.primary.app_url, made.standbys[0].sockets)
+        first = Settings(
+            database_url=made.primary.app_url,
+            data_dir=folder / "first",
+            signing_key=folder / "first" / "key",
+            admin_key=ADMIN_KEY,
+        )
+        async with running(first) as service:
+            assert (await service.client.post("/v1/deals/first/events", json=REGISTERED)).status_code == 201
         async with running(
             Settings(
                 database_url=url, data_dir=folder / "other", signing_key=folder / "other" / "key", admin_key=ADMIN_KEY

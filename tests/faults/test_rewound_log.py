@@ -86,9 +86,9 @@ async def test_lost_events_stop_every_service_until_an_operator_accepts_their_lo
                     await eventually(lambda: sees_loss(two))
                     assert await code_of(two, "POST", PATH, json=pledged("later")) == "log_rewound"
                     owner = await answers(owner_url)
-                    assert await owner.fetchval("SELECT count(*) FROM events") == 1
+                    assert await owner.fetchval("SELECT count(*) FROM events") == 3
                     decided = await continuity.accept(owner, "an operator", "the old primary's disk is lost")
-                    assert [(incident.position, incident.log_position) for incident in decided] == [(4, 1)]
+                    assert [(incident.position, incident.log_position) for incident in decided] == [(6, 3)]
                     await owner.close()
                     for service in (two, one):
                         await eventually(partial(is_ready, service))
