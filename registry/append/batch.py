@@ -2,6 +2,7 @@
 
 Each request is validated on the state that the log and the requests before it lead to. A request that is refused leaves
 no trace in the batch. Readers and caches see nothing of a batch before its commit returns.
+All checks of a request stand here in their order; hence the length of this file.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 An event that is inserted, in whatever order events arrive, changes its own facts. Of the later events, only those are
 applied again that touch a fact whose value before them is now another one, in the order of the fold, until the values
 are what they were before. So the cost of an event does not depend on what else the stream holds. Whole states are
-assembled where one is asked for.
+assembled where one is asked for. Insertion, removal and their convergence are one algorithm in one file; hence its
+length.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 An append runs in a transaction that holds the log's lock (`log_lock.py`). No row is changed or deleted here; `redact`
 calls the database's own redaction function. The Merkle tree over the events is stored by `transparency/tree.py`.
+It holds every statement on the two tables; hence its length.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A value that the source does not state is left out, so equal statements have equal bytes. Amounts and measures are exact
 decimals in strings, so no event holds a float. The types here check a value's form; `validation.py` checks that it
-makes sense.
+makes sense. All values and vocabularies are in this file, so that they can be read as one list; hence its length.
 """
 
 from __future__ import annotations

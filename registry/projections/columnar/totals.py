@@ -1,4 +1,7 @@
-"""Totals of many deals: DuckDB adds up the pledges of deals without relations, `domain/totals` those of the others."""
+"""Totals of many deals: DuckDB adds up the pledges of deals without relations, `domain/totals` those of the others.
+
+The statements of one total share their conditions and columns, so they are in one file; hence its length.
+"""
 
 from __future__ import annotations
 
