@@ -33,6 +33,18 @@ def slug(deal: int) -> str:
     return f"deal-{deal:07}"
 
 
+LARGE_ORGANIZATION = "organization-large"
+"""An organization with a part in every fiftieth deal."""
+
+FORMER_SECTOR = "steam-power"
+"""A sector that a tenth of the deals once had and none has now."""
+
+
+def _is_renamed(deal: int) -> bool:
+    """Whether the deal's title and sectors are revised later."""
+    return deal % 10 == 3
+
+
 def _organization(number: int) -> str:
     return f"organization-{number % 997:03}"
 
@@ -46,6 +58,8 @@ def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for
     """The event of a deal's step; each step from the eleventh on announces one more pledge."""
     match step:
         case 0:
+            if _is_renamed(deal):
+                return {"type": "deal_registered", "title": {"en": f"Former deal {deal}"}, "sectors": [FORMER_SECTOR]}
             return {
                 "type": "deal_registered",
                 "title": {"en": f"Synthetic deal {deal}", "ko": f"가상 투자 {deal}"},
@@ -57,6 +71,8 @@ def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for
                 {"organization": _organization(deal), "name": {"en": f"Organization {deal % 997}"}, "role": "investor"},
                 {"organization": _organization(deal * 7 + 1), "role": "partner"},
             ]
+            if deal % 50 == 0:
+                parties.append({"organization": LARGE_ORGANIZATION, "role": "operator"})
             return {"type": "parties_joined", "parties": parties}
         case 2:
             return {
@@ -90,10 +106,15 @@ def _event(deal: int, step: int) -> dict[str, Any]:  # noqa: C901 - one case for
             return {"type": "stage_changed", "stage": _STAGES[deal % 5]}
         case 6:
             return {"type": "pledge_revised", "pledge": "first", "amount": _amount(deal, 6)}
+        case 7 if _is_renamed(deal):
+            title = {"en": f"Synthetic deal {deal}", "ko": f"가상 투자 {deal}"}
+            return {"type": "deal_revised", "title": title, "sectors": [_SECTORS[deal % 8]]}
         case 7:
             return {"type": "milestone_rescheduled", "milestone": "first", "planned": str(2027 + deal % 4)}
         case 8:
             return {"type": "pledge_confirmed", "pledge": "first", "commitment": "binding"}
+        case 9 if deal % 500 == 50:
+            return {"type": "deals_related", "relation": "overlaps", "deal": slug(deal - 1)}
         case 9:
             return {"type": "disbursement_reported", "pledge": "first", "amount": _amount(deal, 9)}
         case _:

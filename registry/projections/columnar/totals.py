@@ -20,7 +20,6 @@ from registry.domain.totals import (
     DealRow,
     GroupKey,
     PledgeRow,
-    RelationRow,
     Rule,
     Sums,
     Totals,
@@ -28,6 +27,7 @@ from registry.domain.totals import (
     TotalsQuery,
 )
 from registry.projections.columnar.conversion import Conversion, prepare
+from registry.projections.columnar.deal_rows import deal_rows, pledge_row
 from registry.projections.columnar.selection import Point, Selection, run
 
 # Relations that say that two amounts have nothing in common decide nothing by themselves.
@@ -440,78 +440,4 @@ def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[Grou
 
 def _line(deal: str, *values: Any) -> tuple[DealRow, PledgeRow]:
     *pledge, stage = values
-    return DealRow(deal, stage, (), (), (), (), ()), _pledge_row(*pledge)
-
-
-def _pledge_row(
-    pledge: str,
-    status: str,
-    currency: Any,
-    value: Decimal | None,
-    low: Decimal | None,
-    high: Decimal | None,
-    qualifier: Any,
-    basis: Any,
-    commitment: Any,
-    by: Sequence[str],
-    stated_on: date,
-    additional_to: str | None,
-) -> PledgeRow:
-    return PledgeRow(
-        pledge, status, currency, value, low, high, qualifier, basis, commitment, tuple(by), stated_on, additional_to
-    )
-
-
-# --- rows of deals ----------------------------------------------------------------------------------------------------
-
-_DEAL_ROWS = {
-    "deal": "SELECT t.deal, t.sectors, t.classifications FROM deal_facts AS t WHERE {where}",
-    "stage": "SELECT t.deal, t.stage FROM stage_facts AS t WHERE {where}",
-    "places": """
-        SELECT t.deal, t.place FROM site_facts AS t
-         WHERE {where} AND t.status <> 'dropped' AND t.place IS NOT NULL
-         ORDER BY t.announced_on, t.site""",
-    "investors": """
-        SELECT t.deal, t.organization FROM party_facts AS t
-         WHERE {where} AND t.role = 'investor' AND t.left_on IS NULL
-         ORDER BY t.joined_on, t.organization""",
-    "relations": """
-        SELECT t.deal, t.relation, nullif(t.pledge, ''), t.other_deal, nullif(t.other_pledge, ''), t.source::VARCHAR
-          FROM relation_facts AS t
-         WHERE {where}
-         ORDER BY t.since, t.relation, t.other_deal, t.pledge, t.other_pledge""",
-    "pledges": """
-        SELECT t.deal, t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis,
-               t.commitment, t.organizations, t.stated_on, t.additional_to
-          FROM pledge_facts AS t
-         WHERE {where}
-         ORDER BY t.announced_on, t.pledge""",
-}
-
-
-def deal_rows(cursor: DuckDBPyConnection, point: Point, deals: Sequence[str]) -> list[DealRow]:
-    """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there."""
-    where = f"{point.at('t')} AND t.deal IN (SELECT unnest($deals))"
-    parameters = {**point.parameters, "deals": list(deals)}
-    found: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
-    for name, statement in _DEAL_ROWS.items():
-        of_deals = found.setdefault(name, {})
-        for deal, *values in run(cursor, statement.format(where=where), parameters):
-            of_deals.setdefault(deal, []).append(tuple(values))
-
-    def of(name: str, deal: str) -> list[tuple[Any, ...]]:
-        return found[name].get(deal, [])
-
-    return [
-        DealRow(
-            deal,
-            next((stage for (stage,) in of("stage", deal)), None),
-            tuple(sectors),
-            tuple(dict.fromkeys(place for (place,) in of("places", deal))),
-            tuple(dict.fromkeys(organization for (organization,) in of("investors", deal))),
-            tuple(RelationRow(*relation) for relation in of("relations", deal)),
-            tuple(_pledge_row(*pledge) for pledge in of("pledges", deal)),
-            tuple(classifications),
-        )
-        for deal, ((sectors, classifications), *_) in sorted(found["deal"].items())
-    ]
+    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(*pledge)

@@ -1,0 +1,106 @@
+"""What totals need of single deals: those that DuckDB cannot add up (`totals.py`, `trend.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from registry.domain.totals import DealRow, PledgeRow, RelationRow
+from registry.projections.columnar.selection import Point, run
+
+_SELECT = """
+SELECT w.day, t.deal, {columns}
+  FROM (SELECT t.* FROM {table} AS t WHERE t.deal IN (SELECT unnest($deals)) AND {known}) AS t
+       JOIN (SELECT unnest($dates::DATE[]) AS day) AS w ON t.effective_from <= w.day AND t.effective_to > w.day
+ {rest}
+"""
+
+# Tables, columns, and the conditions and order of rows.
+_DEAL_ROWS = {
+    "deal": ("deal_facts", "t.sectors, t.classifications", ""),
+    "stage": ("stage_facts", "t.stage", ""),
+    "places": (
+        "site_facts",
+        "t.place",
+        "WHERE t.status <> 'dropped' AND t.place IS NOT NULL ORDER BY t.announced_on, t.site",
+    ),
+    "investors": (
+        "party_facts",
+        "t.organization",
+        "WHERE t.role = 'investor' AND t.left_on IS NULL ORDER BY t.joined_on, t.organization",
+    ),
+    "relations": (
+        "relation_facts",
+        "t.relation, nullif(t.pledge, ''), t.other_deal, nullif(t.other_pledge, ''), t.source::VARCHAR",
+        "ORDER BY t.since, t.relation, t.other_deal, t.pledge, t.other_pledge",
+    ),
+    "pledges": (
+        "pledge_facts",
+        "t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis, t.commitment,"
+        " t.organizations, t.stated_on, t.additional_to",
+        "ORDER BY t.announced_on, t.pledge",
+    ),
+}
+
+
+def deal_rows(cursor: DuckDBPyConnection, point: Point, deals: Sequence[str]) -> list[DealRow]:
+    """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there."""
+    return deal_rows_on(cursor, point, deals, [point.day])[point.day]
+
+
+def deal_rows_on(
+    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], days: Sequence[date]
+) -> dict[date, list[DealRow]]:
+    """The same on each of some days, as known at the point."""
+    parameters = {"known": point.known, "deals": list(deals), "dates": list(days)}
+    found: dict[str, dict[tuple[date, str], list[tuple[Any, ...]]]] = {}
+    for name, (table, columns, rest) in _DEAL_ROWS.items():
+        of_deals = found.setdefault(name, {})
+        statement = _SELECT.format(table=table, columns=columns, known=point.is_known("t"), rest=rest)
+        for day, deal, *values in run(cursor, statement, parameters):
+            of_deals.setdefault((day, deal), []).append(tuple(values))
+
+    def row(key: tuple[date, str]) -> DealRow:
+        ((sectors, classifications), *_) = found["deal"][key]
+        stage, places, investors, relations, pledges = (
+            found[name].get(key, ()) for name in ("stage", "places", "investors", "relations", "pledges")
+        )
+        return DealRow(
+            key[1],
+            next((stage for (stage,) in stage), None),
+            tuple(sectors),
+            tuple(dict.fromkeys(place for (place,) in places)),
+            tuple(dict.fromkeys(organization for (organization,) in investors)),
+            tuple(RelationRow(*relation) for relation in relations),
+            tuple(pledge_row(*pledge) for pledge in pledges),
+            tuple(classifications),
+        )
+
+    rows: dict[date, list[DealRow]] = {day: [] for day in days}
+    for key in sorted(found["deal"]):
+        rows[key[0]].append(row(key))
+    return rows
+
+
+def pledge_row(
+    pledge: str,
+    status: str,
+    currency: Any,
+    value: Decimal | None,
+    low: Decimal | None,
+    high: Decimal | None,
+    qualifier: Any,
+    basis: Any,
+    commitment: Any,
+    by: Sequence[str],
+    stated_on: date,
+    additional_to: str | None,
+) -> PledgeRow:
+    """A pledge from the columns of `pledge_facts`."""
+    return PledgeRow(
+        pledge, status, currency, value, low, high, qualifier, basis, commitment, tuple(by), stated_on, additional_to
+    )
