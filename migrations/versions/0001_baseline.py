@@ -450,6 +450,8 @@ CREATE TABLE pledge_facts (
     until          text     COLLATE "C",
     announced_on   date     NOT NULL,
     stated_on      date     NOT NULL,
+    compared_on    date,
+    compared_with  text     COLLATE "C",
     PRIMARY KEY (deal, pledge, effective_from, recorded_from, ordinal)
 )
 """
@@ -752,7 +754,9 @@ CREATE TYPE new_pledge_facts AS (
     additional_to  text,
     until          text,
     announced_on   date,
-    stated_on      date
+    stated_on      date,
+    compared_on    date,
+    compared_with  text
 )
 """
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from uuid import UUID
 
 from msgspec import UNSET, Struct
 
+from registry.domain.amount_checks import RATE_TOLERANCE, RATIO, figure_of, power_of_ten, ratio
 from registry.domain.applied_event import AppliedEvent
 from registry.domain.deal import Deal, PledgeState
+from registry.domain.doubted_amounts import reported_amounts
 from registry.domain.money import format_decimal
-from registry.domain.rates import Rates, RateUnavailable, convert, implied_rates
+from registry.domain.rates import Rates, implied_rates
+from registry.domain.totals.doubts import CheckedFigure, members_not_below_aggregates
 from registry.domain.totals.overlap import Key, Relations, name_of
 from registry.events.edtf import last_day
 from registry.events.types import (
@@ -32,20 +35,11 @@ from registry.events.types import (
 from registry.events.values import Amount, Source
 from registry.i18n import Message
 
-RATE_TOLERANCE = Decimal("0.05")
-"""The largest relative difference of a stated conversion from the day's reference rate that rounding explains."""
-
 POWER_PER_GPU_KW = (Decimal("0.5"), Decimal(5))
 """The usual power of a whole site per GPU, in kW: 0.4 to 1.4 kW for the accelerator, plus servers and cooling."""
 
 EASTERNMOST_OFFSET = timedelta(hours=14)
 """The largest offset of a time zone from UTC."""
-
-# A factor of 10 is between 억 (10^8) and billion (10^9), one of 10,000 between 조 (10^12) and 억.
-_UNIT_FACTORS = tuple(Decimal(10) ** power for power in (1, 2, 3, 4))
-_FACTOR_TOLERANCE = Decimal("0.25")
-_RATIO = Context(prec=6, rounding=ROUND_HALF_EVEN)
-
 
 MAX_EARLIER_EVENTS = 200
 """How many earlier events an event is compared with: enough to find a duplicate, and a bound on the cost."""
@@ -126,7 +120,7 @@ def _content_flags(before: Deal | None, applied: AppliedEvent, context: FlagCont
         case PledgeAnnounced() | PledgeRevised():
             field = f"/pledges/{event.pledge}"
             if isinstance(event.amount, Amount):
-                others = _reported_amounts(_pledge(before, event.pledge))
+                others = reported_amounts(_pledge(before, event.pledge))
                 yield from _amount(event.amount, f"{field}/amount", others, applied.effective_on, applied, context)
             if event.horizon is not UNSET and event.horizon is not None and event.horizon.until is not None:
                 until = event.horizon.until
@@ -134,7 +128,7 @@ def _content_flags(before: Deal | None, applied: AppliedEvent, context: FlagCont
                     text = FlagText("horizon-past", until=until, day=applied.effective_on)
                     yield _expired(text, f"{field}/horizon", until, applied)
         case ClaimReported() if isinstance(event.value, Amount):
-            others = _reported_amounts(_pledge(before, event.field.split("/")[2]))
+            others = reported_amounts(_pledge(before, event.field.split("/")[2]))
             yield from _amount(event.value, event.field, others, applied.published_on, applied, context)
         case MilestoneScheduled() | MilestoneRescheduled() if isinstance(event.planned, str):
             if last_day(event.planned) < applied.effective_on:
@@ -155,15 +149,6 @@ def _pledge(deal: Deal | None, pledge: str) -> PledgeState | None:
 # --- amounts ----------------------------------------------------------------------------------------------------------
 
 
-def _reported_amounts(pledge: PledgeState | None) -> list[tuple[str, Amount]]:
-    """The amounts already reported for a pledge, each with its name."""
-    if pledge is None:
-        return []
-    current = [("before", pledge.amount)] if pledge.amount else []
-    claims = [(c.claim or "as announced", c.value) for c in pledge.claims if c.status == "standing"]
-    return current + [(name, value) for name, value in claims if isinstance(value, Amount)]
-
-
 def _amount(
     amount: Amount,
     field: str,
@@ -175,13 +160,13 @@ def _amount(
     """Compare an amount with the others of its pledge, and its stated conversions with the reference rates."""
     has_slip = False
     for name, other in others:
-        ratio = _ratio(amount, other, on, context.rates)
-        if ratio is not None and (factor := _power_of_ten(ratio)):
+        found = _ratio_of(amount, other, on, context.rates)
+        if found is not None and (factor := power_of_ten(found)):
             has_slip = True
             yield _flag(
                 FlagText("tenfold-slip", factor=format_decimal(factor)),
                 field,
-                {"amount": _amount_text(amount), name: _amount_text(other), "ratio": format_decimal(ratio)},
+                {"amount": _amount_text(amount), name: _amount_text(other), "ratio": format_decimal(found)},
                 (str(applied.id), *_events_of_field(field, context)),
             )
     for implied in implied_rates(amount, on, context.rates) if context.rates else ():
@@ -194,7 +179,7 @@ def _amount(
             "reference day": reference.day.isoformat(),
             "off by": format_decimal(implied.deviation),
         }
-        factor = _power_of_ten(_RATIO.plus(1 + implied.deviation))
+        factor = power_of_ten(RATIO.plus(1 + implied.deviation))
         if factor and not has_slip:
             text = FlagText("tenfold-slip", factor=format_decimal(factor))
             yield _flag(text, field, figures, (str(applied.id),))
@@ -203,33 +188,10 @@ def _amount(
             yield _flag(text, field, figures, (str(applied.id),))
 
 
-def _power_of_ten(ratio: Decimal) -> Decimal | None:
-    """The power of ten, from 10 to 10,000, that a ratio or its inverse is close to; None if there is none."""
-    if not ratio:
-        return None
-    inverted = ratio if ratio >= 1 else _RATIO.divide(Decimal(1), ratio)
-    return next((power for power in _UNIT_FACTORS if abs(inverted / power - 1) <= _FACTOR_TOLERANCE), None)
-
-
-def _ratio(amount: Amount, other: Amount, on: date, rates: Rates | None) -> Decimal | None:
-    """One amount divided by the other, converted at the day's reference rate; None if they can't be compared."""
-    one, two = _midpoint(amount), _midpoint(other)
-    if one is None or two is None or not one or not two:
-        return None
-    if amount.currency != other.currency:
-        rate = rates.rate(other.currency, amount.currency, on) if rates else None
-        if rate is None or isinstance(rate, RateUnavailable):
-            return None
-        two = convert(two, rate)
-    return _RATIO.divide(one, two) if two else None
-
-
-def _midpoint(amount: Amount) -> Decimal | None:
-    if amount.value is not None:
-        return Decimal(amount.value)
-    if amount.low is not None and amount.high is not None:
-        return (Decimal(amount.low) + Decimal(amount.high)) / 2
-    return Decimal(amount.low or amount.high or 0) or None
+def _ratio_of(amount: Amount, other: Amount, on: date, rates: Rates | None) -> Decimal | None:
+    """One amount divided by the other; None if they can't be compared."""
+    one, two = figure_of(amount), figure_of(other)
+    return ratio(one, two, on, rates) if one is not None and two is not None else None
 
 
 def _amount_text(amount: Amount) -> str:
@@ -290,19 +252,22 @@ def _members_not_below_aggregate(deal: Deal, context: FlagContext) -> Iterator[F
         pledges |= {(each.deal, p.pledge): p for p in each.pledges if p.status != "withdrawn"}
         for r in each.relations:
             relations.declare(r.relation, (each.deal, r.pledge), (r.deal, r.other_pledge), str(r.source))
-    for key, member in pledges.items():
-        for whole in sorted(relations.containers(key), key=name_of):
-            aggregate = pledges.get(whole)
-            if aggregate is None or deal.deal not in (key[0], whole[0]) or not member.amount or not aggregate.amount:
-                continue
-            ratio = _ratio(member.amount, aggregate.amount, member.announced_on, context.rates)
-            if ratio is not None and ratio >= 1:
-                yield _flag(
-                    FlagText("member-not-below-aggregate", part=name_of(key), whole=name_of(whole)),
-                    f"/pledges/{(key if key[0] == deal.deal else whole)[1]}/amount",
-                    {name_of(key): _amount_text(member.amount), name_of(whole): _amount_text(aggregate.amount)},
-                    relations.events(key, (whole,)),
-                )
+    figures = {
+        key: CheckedFigure(found, pledge.announced_on)
+        for key, pledge in pledges.items()
+        if (found := figure_of(pledge.amount)) is not None
+    }
+    for key, whole in members_not_below_aggregates(figures, relations, context.rates):
+        if deal.deal in (key[0], whole[0]):
+            member, aggregate = pledges[key].amount, pledges[whole].amount
+            assert member is not None
+            assert aggregate is not None
+            yield _flag(
+                FlagText("member-not-below-aggregate", part=name_of(key), whole=name_of(whole)),
+                f"/pledges/{(key if key[0] == deal.deal else whole)[1]}/amount",
+                {name_of(key): _amount_text(member), name_of(whole): _amount_text(aggregate)},
+                relations.events(key, (whole,)),
+            )
 
 
 # --- dates, capacity, duplicates --------------------------------------------------------------------------------------
@@ -318,7 +283,7 @@ def _power_per_gpu(deal: Deal) -> Iterator[Flag]:
     for site in deal.sites:
         if site.status == "dropped" or site.power_mw is None or not site.gpus:
             continue
-        kw_per_gpu = _RATIO.divide(Decimal(site.power_mw) * 1000, Decimal(site.gpus))
+        kw_per_gpu = RATIO.divide(Decimal(site.power_mw) * 1000, Decimal(site.gpus))
         if not low <= kw_per_gpu <= high:
             kw = format_decimal(kw_per_gpu)
             yield _flag(

@@ -72,7 +72,7 @@ days = st.sampled_from(DAYS)
 amounts = st.builds(
     Amount,
     currency=st.sampled_from(["USD", "KRW"]),
-    value=st.sampled_from(["4", "5", "7"]),
+    value=st.sampled_from(["4", "5", "50", "7"]),
     qualifier=st.sampled_from([None, "about"]),
 )
 pledges = st.sampled_from(["p1", "p2"])

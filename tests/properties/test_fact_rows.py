@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.deal import Deal
+from registry.domain.doubted_amounts import checks_of
 from registry.domain.fold import DEALS
-from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
@@ -124,12 +125,15 @@ def facts_of_fold(log: LogBuilder, as_of: AsOf) -> list[tuple[Any, ...]]:
     return sorted(
         (table.name, *map(_comparable, (*ids, *values)))
         for table in FACT_TABLES
-        for ids, values in _facts(table, found.state)
+        for ids, values in _facts(table, found)
     )
 
 
-def _facts(table: FactTable, state: Deal) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    return list(table.facts(state))
+def _facts(table: FactTable, found: StateAsOf[Deal]) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    assert found.state is not None
+    steps = zip(found.states, (step.applied for step in found.steps), strict=True)
+    refused = {reading.recorded.id for reading, _ in found.unapplied}
+    return list(table.facts(found.state, checks_of(found.base, steps, refused)))
 
 
 def _comparable(value: Any) -> str:

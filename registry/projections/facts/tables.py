@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.domain.deal import Deal, MetricState, MilestoneState, PledgeState, SiteState
+from registry.domain.doubted_amounts import Checks, check_of
 from registry.domain.stages import StageState
 
 Ids: TypeAlias = tuple[Any, ...]
@@ -35,13 +36,13 @@ class FactTable(Struct, frozen=True, eq=False):
         ids: The columns that tell a deal's facts of this kind apart; none where a deal has only one. An id that is not
             stated is empty.
         values: The columns with the fact's value.
-        facts: The ids and values of a deal's facts.
+        facts: The ids and values of a deal's facts, from its state and what its amounts are compared with.
     """
 
     name: str
     ids: tuple[Column, ...]
     values: tuple[Column, ...]
-    facts: Callable[[Deal], Iterable[tuple[Ids, Values]]]
+    facts: Callable[[Deal, Checks], Iterable[tuple[Ids, Values]]]
 
 
 _json = msgspec.json.Encoder().encode
@@ -57,8 +58,9 @@ def _columns(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, cast or None) for name, _, cast in (n.partition(":") for n in names))
 
 
-def _pledge(pledge: PledgeState) -> Values:
+def _pledge(pledge: PledgeState, checks: Checks) -> Values:
     amount = pledge.amount
+    check = check_of(pledge, checks) if amount else None
     return (
         pledge.status,
         amount.currency if amount else None,
@@ -77,6 +79,8 @@ def _pledge(pledge: PledgeState) -> Values:
         pledge.horizon.until if pledge.horizon else None,
         pledge.announced_on,
         pledge.stated_on,
+        check.on if check is not None and check.on != pledge.stated_on else None,
+        _text(check.others) if check is not None else None,
     )
 
 
@@ -140,7 +144,7 @@ DEAL_FACTS = FactTable(
     "deal_facts",
     (),
     _columns("title", "kind", "sectors", "classifications", "identifiers"),
-    lambda deal: [((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal)))],
+    lambda deal, _: [((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal)))],
 )
 """A deal has a row at exactly the points at which it is in lists. `title` is the JSON map from language to text.
 
@@ -151,7 +155,7 @@ STAGE_FACTS = FactTable(
     "stage_facts",
     (),
     _columns("stage", "basis", "since", "rule", "observed_on", "certainty"),
-    lambda deal: [((), stage_values(deal.stage))] if deal.stage is not None else [],
+    lambda deal, _: [((), stage_values(deal.stage))] if deal.stage is not None else [],
 )
 
 PLEDGE_FACTS = FactTable(
@@ -175,16 +179,22 @@ PLEDGE_FACTS = FactTable(
         "until",
         "announced_on",
         "stated_on",
+        "compared_on",
+        "compared_with",
     ),
-    lambda deal: [((pledge.pledge,), _pledge(pledge)) for pledge in deal.pledges],
+    lambda deal, checks: [((pledge.pledge,), _pledge(pledge, checks)) for pledge in deal.pledges],
 )
-"""`currency` is null for a pledge without an amount; `organizations` are those that pledge (`by`)."""
+"""`currency` is null for a pledge without an amount; `organizations` are those that pledge (`by`).
+
+`compared_with` are the amounts that the present one is compared with, at the rates of `compared_on`; where that is
+null, at those of `stated_on`.
+"""
 
 PARTY_FACTS = FactTable(
     "party_facts",
     _columns("organization", "role", "joined_on:date"),
     _columns("name", "left_on", "share:numeric", "certainty"),
-    lambda deal: [
+    lambda deal, _: [
         (
             (party.organization, party.role or "", party.joined_on.isoformat()),
             (_text(party.name), party.left_on, party.share, party.certainty),
@@ -209,14 +219,14 @@ SITE_FACTS = FactTable(
         "precision",
         "announced_on",
     ),
-    lambda deal: [((site.site,), _site(site)) for site in deal.sites],
+    lambda deal, _: [((site.site,), _site(site)) for site in deal.sites],
 )
 
 MILESTONE_FACTS = FactTable(
     "milestone_facts",
     _columns("milestone"),
     _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on"),
-    lambda deal: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
+    lambda deal, _: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
 )
 
 METRIC_FACTS = FactTable(
@@ -234,14 +244,14 @@ METRIC_FACTS = FactTable(
         "qualifier",
         "stated_on",
     ),
-    lambda deal: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
+    lambda deal, _: [((metric.metric_id,), _metric(metric)) for metric in deal.metrics],
 )
 
 RELATION_FACTS = FactTable(
     "relation_facts",
     _columns("relation", "pledge", "other_deal", "other_pledge"),
     _columns("since", "source"),
-    lambda deal: [
+    lambda deal, _: [
         ((r.relation, r.pledge or "", r.deal, r.other_pledge or ""), (r.since, r.source)) for r in deal.relations
     ],
 )
@@ -256,8 +266,3 @@ FACT_TABLES = (
     METRIC_FACTS,
     RELATION_FACTS,
 )
-
-
-def facts_of(deal: Deal) -> dict[FactKey, Values]:
-    """The facts of a deal's state."""
-    return {(table, ids): values for table in FACT_TABLES for ids, values in table.facts(deal)}

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from registry.domain.claims import LISTS, apply_preferred_claims, sets_field
 from registry.domain.deal import Deal, evolve
+from registry.domain.doubted_amounts import Checks, checks_after
 from registry.domain.fold import CLAIM_TYPES, OrderedEvent
 from registry.domain.items import find_item
 from registry.domain.stages import (
@@ -117,14 +118,16 @@ class StageEffect(Struct, frozen=True):
 class ItemState(Struct, frozen=True, eq=False):
     """A deal that holds some facts, and the last event that claims may be about, with the deal before it.
 
-    Two of them are equal if their facts are: only the claims directly after an event need the event.
+    `checks` tells what its amounts are compared with. Two of them are equal if their facts are: only the claims
+    directly after an event need the event.
     """
 
     deal: Deal
+    checks: Checks = {}
     target: tuple[UUID, Any, Deal] | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ItemState) and self.deal == other.deal
+        return isinstance(other, ItemState) and self.deal == other.deal and self.checks == other.checks
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -218,10 +221,11 @@ def _apply(state: ItemState, step: OrderedEvent) -> tuple[ItemState, StageEffect
             return state, None
         deal = evolve(state.deal, step.applied)
     except RuleBroken:
-        return (state if isinstance(event, CLAIM_TYPES) else ItemState(state.deal)), None
+        return (state if isinstance(event, CLAIM_TYPES) else ItemState(state.deal, state.checks)), None
+    checks = checks_after(state.checks, state.deal, step.applied)
     if isinstance(event, CLAIM_TYPES):
-        return ItemState(deal, state.target), None
-    return ItemState(deal, (step.applied.id, event, state.deal)), _stage_effect(state.deal, deal, step)
+        return ItemState(deal, checks, state.target), None
+    return ItemState(deal, checks, (step.applied.id, event, state.deal)), _stage_effect(state.deal, deal, step)
 
 
 def _is_about_target(claim: ClaimReported, state: ItemState) -> bool:
@@ -232,7 +236,7 @@ def _is_about_target(claim: ClaimReported, state: ItemState) -> bool:
 
 
 def _facts(table: FactTable, state: ItemState, wanted: Callable[[Ids], bool]) -> dict[FactKey, Values]:
-    return {(table, ids): values for ids, values in table.facts(state.deal) if wanted(ids)}
+    return {(table, ids): values for ids, values in table.facts(state.deal, state.checks) if wanted(ids)}
 
 
 def _item_facts(preferred: Preferred, items: Set[TrackKey]) -> Callable[[ItemState], dict[FactKey, Values]]:
@@ -244,7 +248,7 @@ def _item_facts(preferred: Preferred, items: Set[TrackKey]) -> Callable[[ItemSta
         return {
             (table, ids): values
             for name, table in tables.items()
-            for ids, values in table.facts(deal)
+            for ids, values in table.facts(deal, state.checks)
             if (name, ids[0]) in items
         }
 
@@ -274,7 +278,7 @@ def _header_folding(base: Deal) -> Folding:
 
 
 def _header_facts(state: Deal | None) -> dict[FactKey, Values]:
-    return {} if state is None else {(DEAL_FACTS, ids): values for ids, values in DEAL_FACTS.facts(state)}
+    return {} if state is None else {(DEAL_FACTS, ids): values for ids, values in DEAL_FACTS.facts(state, {})}
 
 
 # --- the stage --------------------------------------------------------------------------------------------------------
