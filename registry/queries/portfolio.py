@@ -14,7 +14,8 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.audit.comparison import Kind, compare
+from registry.domain.audit.comparison import compare
+from registry.domain.audit.labels import Kind
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from msgspec import field
 
-from registry.domain.audit.comparison import AttributedChange, Comparison, Kind
+from registry.domain.audit.comparison import AttributedChange, Comparison
 from registry.domain.audit.diff import Change
+from registry.domain.audit.labels import Kind
 from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from registry.domain.audit.diff import Change
-from registry.domain.audit.entries import AuditEntry, ChangeOf
+from registry.domain.audit.entries import AuditEntry
+from registry.domain.audit.labels import Kind, Label
 from registry.domain.audit.provenance import FieldProvenance
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.history import AsOf, StateAsOf
@@ -60,10 +61,17 @@ class Correction(ResponseModel, frozen=True, kw_only=True):
 
 
 class HistoryEntry(EventMetadata, frozen=True, kw_only=True):
-    """An event as it reads after corrections, and what it changed."""
+    """An event as it reads after corrections, and what it changed.
+
+    `kind` is the kind of change: of the world, of the record, at a source, or `learned_late`: the record of an earlier
+    day lacked the event, although it was in effect before that day. `label` says more: `claimed`, `corroborated`
+    (another source gives the value shown), `preferred`, `retracted` or `observed` at a source; `corrected`, `voided`,
+    `redacted`, `re_recorded` or `record_keeping` of the record.
+    """
 
     id: UUID
-    kind: ChangeOf
+    kind: Kind
+    label: Label
     reason: str | None
     event: AnyEvent | None
     as_recorded: AnyEvent | None
@@ -213,7 +221,8 @@ def _history_entry(
     return HistoryEntry(
         id=recorded.id,
         **event_metadata(effective, names),
-        kind=entry.change_of,
+        kind=entry.kind,
+        label=entry.label,
         reason=reason_of(recorded.event),
         event=effective.event,
         as_recorded=recorded.event if effective.content_record is not recorded else None,

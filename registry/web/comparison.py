@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
+from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
@@ -14,6 +17,7 @@ from msgspec.structs import replace
 from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.parameters import DealSlug, require_single_axis
 from registry.domain.audit.comparison import AttributedChange, Comparison, compare
+from registry.domain.audit.labels import Kind, Label, claim_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
@@ -30,7 +34,7 @@ from registry.web.change_points import change_points
 from registry.web.citations import comparison_citation
 from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.deals import load_deal
-from registry.web.format import shown
+from registry.web.format import ChangeLine, Names, ValueFormatter, shown
 from registry.web.i18n import N_
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
@@ -69,6 +73,7 @@ class ComparisonPages(Controller):
             stream = view.stream
             start = next((point for point in (given_start, shown_point(page)) if point != AsOf()), first_point(stream))
             comparison = compare_points(stream, start, end, page.times.today)
+            formatter = shown(page.language)
             return render.render(
                 page,
                 "compare.html",
@@ -78,14 +83,17 @@ class ComparisonPages(Controller):
                 start=start,
                 end=end,
                 comparison=comparison,
-                changes_by_kind=changes_by_kind(comparison),
+                lines_by_kind={
+                    kind: compared_lines(formatter, changes, view.names)
+                    for kind, changes in changes_by_kind(comparison).items()
+                },
                 events_by_id=stream.record.by_id,
                 recording_times=change_points(stream).recorded,
                 data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
                 csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
                 cite=comparison_citation(
                     page,
-                    shown(page.language).words.localized(stream.state.title, deal),
+                    formatter.words.localized(stream.state.title, deal),
                     stream.events[-1].position,
                     start,
                     end,
@@ -150,8 +158,7 @@ class ComparisonPages(Controller):
                 following = encode_cursor(await portfolio_queries.point(last), PagePlace(None, compared.next))
             by_deal: dict[str, list[DealChange]] = {}
             for change in changes:
-                if not _is_of_claims(change.field or ""):
-                    by_deal.setdefault(change.deal, []).append(change)
+                by_deal.setdefault(change.deal, []).append(change)
             titles = {change.deal: change.title for change in changes}
             texts = shown(page.language).words
             return render.render(
@@ -163,6 +170,8 @@ class ComparisonPages(Controller):
                 changes_by_deal=by_deal,
                 titles=titles,
                 counts=Counter(change.what for change in changes),
+                is_of_claims=is_of_claims,
+                claim_lines=partial(claim_lines, shown(page.language)),
                 names={f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()},
                 recording_times=await latest_recording_times(page, log_queries),
                 data_url=page.data("/v1/compare", **point_parameters(start, end)),
@@ -237,15 +246,45 @@ def recent_point(days: Sequence[date]) -> AsOf:
     return AsOf(effective_on=days[max(0, len(days) - DEFAULT_CHANGES_AGO)]) if days else AsOf()
 
 
-def changes_by_kind(comparison: Comparison[Deal]) -> dict[str, list[AttributedChange]]:
+def changes_by_kind(comparison: Comparison[Deal]) -> dict[Kind, list[AttributedChange]]:
     """The changes by their kind, real-world changes first."""
-    by_kind: dict[str, list[AttributedChange]] = {kind: [] for kind in ("world", "learned_late", "record", "source")}
+    by_kind: dict[Kind, list[AttributedChange]] = {"world": [], "learned_late": [], "record": [], "source": []}
     for change in comparison.changes:
-        if not _is_of_claims(change.path):
-            by_kind[change.kind].append(change)
+        by_kind[change.kind].append(change)
     return by_kind
 
 
-def _is_of_claims(path: str) -> bool:
-    """Whether a change is of the list of claims, whose effect is a change of the value as well."""
+def compared_lines(
+    formatter: ValueFormatter, changes: Sequence[AttributedChange], names: Names
+) -> list[tuple[Label, ChangeLine]]:
+    """The changes of one kind as text, each with its label. Of a list of claims, what was added or retracted."""
+    lines: list[tuple[Label, ChangeLine]] = []
+    by_label: dict[Label, list[AttributedChange]] = {}
+    for change in changes:
+        if not is_of_claims(change.path):
+            by_label.setdefault(change.label, []).append(change)
+    for label, alike in by_label.items():
+        lines += [(label, line) for line in formatter.lines(alike, names)]
+    for change in changes:
+        if is_of_claims(change.path) and change.kind == "source":
+            lines += claim_lines(formatter, change.before, change.after, names, change.causes)
+    return lines
+
+
+def claim_lines(
+    formatter: ValueFormatter, before: Any, after: Any, names: Names, causes: tuple[UUID, ...] = ()
+) -> list[tuple[Label, ChangeLine]]:
+    """What was added to a list of claims or retracted in it, as text, each with its label."""
+    lines: list[tuple[Label, ChangeLine]] = []
+    for label, claim in claim_changes(before, after):
+        value = formatter.change(claim.field, claim.value, names)
+        before_text, after_text = (value, None) if label == "retracted" else (None, value)
+        own = tuple(cause for cause in causes if cause == claim.event) if label != "retracted" else ()
+        field = formatter.field(claim.field, names)
+        lines.append((label, ChangeLine(field, claim.field, before_text, after_text, own or causes)))
+    return lines
+
+
+def is_of_claims(path: str) -> bool:
+    """Whether a change is of a list of claims."""
     return path.endswith("/claims")

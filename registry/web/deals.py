@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from registry.api.parameters import DealSlug, text
 from registry.domain.assessment import last_published
 from registry.domain.audit.entries import AuditEntry, audit_trail
+from registry.domain.audit.labels import Label
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Item, PledgeState
 from registry.domain.fold import DEALS
@@ -32,7 +33,7 @@ from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
 from registry.web.citations import citation
-from registry.web.format import shown
+from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
 from registry.web.names import deal_page_names
@@ -66,14 +67,14 @@ class DealView(Struct, frozen=True):
 
 
 class AmountChange(Struct, frozen=True):
-    """A change of a pledge's amount: the day, the amount from then on, the kind of change, and the event.
+    """A change of a pledge's amount: the day, the amount from then on, its label, and the event.
 
     `correction` is the event that corrected it; `original` is the amount as it had been recorded.
     """
 
     on: date
     amount: Any
-    kind: str
+    label: Label
     event: UUID
     correction: UUID | None = None
     original: Any = None
@@ -282,13 +283,13 @@ def amount_changes(pledge: PledgeState, entries: Sequence[AuditEntry]) -> list[A
     path = f"/pledges/{pledge.pledge}/amount"
     changes: dict[UUID, AmountChange] = {}
     for entry in entries:
-        for change in (change for change in entry.changes if change.path == path):
+        for change in (change for change in own_changes(entry) if change.path == path):
             event, corrected = entry.effective.recorded.id, entry.target_event
-            if entry.change_of == "record" and corrected in changes:
+            if corrected in changes:
                 changes[corrected] = replace(changes[corrected], correction=event, original=change.before)
             else:
                 day = entry.effective.effective_on or entry.effective.published_on
-                changes[event] = AmountChange(day, change.after, entry.change_of, event)
+                changes[event] = AmountChange(day, change.after, entry.label, event)
     return sorted(changes.values(), key=lambda change: change.on)
 
 

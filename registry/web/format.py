@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct
 
+from registry.domain.audit.diff import Change
+from registry.domain.audit.entries import AuditEntry
 from registry.domain.claims import ClaimState
 from registry.domain.deal import Deal, Disbursement
 from registry.domain.items import item_types
@@ -252,6 +254,13 @@ class ValueFormatter:
     def type_of(self, event: Event | str) -> str:
         """The name of an event type."""
         return self.words.label("event", event if isinstance(event, str) else tag_of(event))
+
+
+def own_changes(entry: AuditEntry) -> list[Change]:
+    """What an event of a history changed. A claim adds a value; the one shown changes when it is selected."""
+    if entry.label in ("claimed", "corroborated", "retracted"):
+        return [change for change in entry.changes if change.path.endswith("/claims")]
+    return entry.changes
 
 
 @cache

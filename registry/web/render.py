@@ -17,9 +17,10 @@ from litestar import Response
 from msgspec import Struct
 
 from registry.api.conditional import matches
+from registry.domain.audit.labels import kind_of
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
-from registry.web.format import shown
+from registry.web.format import own_changes, shown
 from registry.web.i18n import words
 from registry.web.messages import messages
 from registry.web.numbers import figures
@@ -94,6 +95,8 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "horizon": here.figures.horizon,
         "place": here.figures.place,
         "number": here.figures.number,
+        "kind_of": kind_of,
+        "own_changes": own_changes,
         "event_summary": partial(summarize_event, here),
         "message": formatter.text,
         "flag_text": formatter.flag_text,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from registry.domain.deal import Deal, PledgeState
-from registry.events.types import ClaimReported, DealsRelated, DealsUnrelated, Event
+from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
 from registry.events.values import Amount
 from registry.web.format import Names, ValueFormatter
 from registry.web.i18n import N_
@@ -32,6 +32,8 @@ def summarize_event(here: ValueFormatter, event: Event | None, names: Names | No
     if isinstance(event, ClaimReported):
         field = event.field.rsplit("/", 1)[1]
         return f"{here.field(event.field, names)}: {here.value(event.value, field, names)}"
+    if isinstance(event, ClaimPreferred):
+        return " · ".join(part for part in (here.field(event.field, names), event.reason) if part)
     if isinstance(event, DealsRelated | DealsUnrelated):
         return here.related(event.relation, event.pledge, event.deal, event.other_pledge, names)
     amount = getattr(event, "amount", None)

@@ -20,6 +20,7 @@ from registry.events.types import (
     PledgeAnnounced,
     PledgeRevised,
     StageChanged,
+    StatusObserved,
 )
 from registry.events.values import Localized
 from tests.domain.builders import LogBuilder, usd
@@ -57,7 +58,7 @@ def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
 
     one = entries_by_id(corrected)
     assert one[correction.id].changes == [Change(FIELD, usd("50"), usd("5"))]
-    assert (one[correction.id].change_of, one[correction.id].target_event) == ("record", announced.id)
+    assert (one[correction.id].kind, one[correction.id].target_event) == ("record", announced.id)
     assert one[announced.id].superseded_by == correction.id
     assert Change(FIELD, None, usd("5")) in one[announced.id].changes
 
@@ -65,7 +66,7 @@ def test_audit_trail_distinguishes_a_correction_from_a_void() -> None:
     assert two[wrong.id].changes == []
     assert two[wrong.id].effective.voided_by == void
     assert Change(FIELD, usd("50"), None) in two[void.id].changes
-    assert (two[again.id].change_of, two[again.id].target_event) == ("world", None)
+    assert (two[again.id].label, two[again.id].target_event) == ("re_recorded", None)
 
 
 def test_chained_correction_supersedes_and_targets_the_original() -> None:
@@ -81,23 +82,58 @@ def test_chained_correction_supersedes_and_targets_the_original() -> None:
     assert entries[void.id].changes == [Change(FIELD, usd("5"), usd("6"))]
 
 
-def test_claim_is_a_source_change_and_preference_a_record_change() -> None:
+def test_claims_and_preferences_are_changes_at_a_source_and_never_corrections() -> None:
     log, _ = pledged()
     claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
     preferred = log.admit(ClaimPreferred(field=FIELD, claim="herald"))
     unchosen = log.admit(ClaimPreferred(field=FIELD))
     retracted = log.admit(ClaimRetracted(claim="herald"))
     entries = entries_by_id(log)
-    assert [entries[e.id].change_of for e in (claim, preferred, unchosen, retracted)] == [
-        "source",
-        "record",
-        "record",
-        "source",
-    ]
+    events = (claim, preferred, unchosen, retracted)
+    assert [entries[e.id].label for e in events] == ["claimed", "preferred", "preferred", "retracted"]
+    assert {entries[e.id].kind for e in events} == {"source"}
     assert [c.path for c in entries[claim.id].changes] == ["/pledges/total/claims"]
     assert Change(FIELD, usd("5"), usd("7")) in entries[preferred.id].changes
     assert Change(FIELD, usd("7"), usd("5")) in entries[unchosen.id].changes
     assert entries[preferred.id].superseded_by == unchosen.id
+
+
+def test_claim_that_agrees_with_the_value_shown_is_corroborated() -> None:
+    log, _ = pledged("5")
+    same = log.admit(ClaimReported(claim="times", field=FIELD, value=usd("5", qualifier="about")))
+    other = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    entries = entries_by_id(log)
+    assert [entries[e.id].label for e in (same, other)] == ["corroborated", "claimed"]
+
+
+def test_preferred_claim_is_compared_with_the_recorded_value_and_not_with_itself() -> None:
+    log, _ = pledged("5")
+    claim = log.admit(ClaimReported(claim="herald", field=FIELD, value=usd("7")))
+    log.admit(ClaimPreferred(field=FIELD, claim="herald"))
+    assert entries_by_id(log)[claim.id].label == "claimed"
+
+
+def test_event_that_the_record_of_an_earlier_day_lacked_is_learned_late() -> None:
+    log, _ = pledged("5", "2024-06-16")
+    late = log.admit(PledgeRevised(pledge="total", amount=usd("7")), "2024-06-20")
+    new = log.admit(PledgeRevised(pledge="total", amount=usd("8")), log.now.date())
+    entries = entries_by_id(log)
+    assert [entries[e.id].label for e in (late, new)] == ["learned_late", "world"]
+
+
+def test_events_recorded_on_the_day_of_the_registration_are_not_learned_late() -> None:
+    log = LogBuilder()
+    log.now = log.events[0].recorded_at
+    announced = log.admit(PledgeAnnounced(pledge="total", amount=usd("5")), "2024-06-16")
+    assert entries_by_id(log)[announced.id].label == "world"
+
+
+def test_first_observation_of_the_stage_is_a_change_at_a_source() -> None:
+    log, _ = pledged()
+    first = log.admit(StatusObserved(stage="construction"), log.now.date())
+    second = log.admit(StatusObserved(stage="operating"), log.now.date())
+    entries = entries_by_id(log)
+    assert [entries[e.id].label for e in (first, second)] == ["observed", "world"]
 
 
 def test_entry_of_a_merge_lists_the_redirect() -> None:
@@ -131,8 +167,8 @@ def test_redacted_event_is_listed_without_content() -> None:
     log, announced = pledged()
     erasure = log.redact(announced)
     entries = entries_by_id(log)
-    assert (entries[announced.id].change_of, entries[announced.id].changes) == ("world", [])
-    assert (entries[erasure.id].change_of, entries[erasure.id].target_event) == ("record", announced.id)
+    assert (entries[announced.id].kind, entries[announced.id].changes) == ("learned_late", [])
+    assert (entries[erasure.id].kind, entries[erasure.id].target_event) == ("record", announced.id)
 
 
 def test_audit_trail_of_no_events_is_empty() -> None:
@@ -144,7 +180,7 @@ def test_organization_has_an_audit_trail() -> None:
     log.record(OrganizationRegistered(name=Localized(en="SK Group")), "2024-01-01")
     named = log.record(OrganizationNamed(name="SK그룹", language="ko"), "2024-01-01")
     entries = audit_trail(log.events, UNBOUNDED, ORGANIZATIONS)
-    assert [a.change_of for a in entries] == ["record", "world"]
+    assert [a.kind for a in entries] == ["record", "learned_late"]
     assert [c.path for c in entries[1].changes] == ["/names"]
     snapshot = state_as_of("sk-group", log.events, UNBOUNDED, ORGANIZATIONS)
     assert isinstance(snapshot.state, Organization)

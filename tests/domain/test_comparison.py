@@ -133,7 +133,7 @@ def test_claim_and_its_retraction_are_source_changes() -> None:
     assert set(whats(preferred)) == {"preferred"}
     taken_back = compare_at(log, {"position": reported + 1}, {})
     assert kinds(taken_back) == [("source", "7", "5")]
-    assert set(whats(taken_back)) == {"claimed"}
+    assert set(whats(taken_back)) == {"retracted"}
 
 
 def test_claim_that_agrees_with_the_value_shown_is_corroborated_in_a_comparison() -> None:
@@ -143,7 +143,7 @@ def test_claim_that_agrees_with_the_value_shown_is_corroborated_in_a_comparison(
     log.admit(ClaimReported(claim="joongang", field=FIELD, value=usd("6")))
     assert whats(compare_at(log, {"position": announced.position}, {"position": agreed})) == ["corroborated"]
     assert whats(compare_at(log, {"position": agreed}, {})) == ["claimed"]
-    assert whats(compare_at(log, {"position": announced.position}, {})) == ["claimed", "corroborated"]
+    assert whats(compare_at(log, {"position": announced.position}, {})) == ["corroborated", "claimed"]
 
 
 def test_new_preferred_claim_is_a_claim_and_a_preference_but_no_correction() -> None:

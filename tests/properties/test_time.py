@@ -425,7 +425,7 @@ def test_audit_trail_lists_every_event_and_its_changes_make_the_state(log: LogBu
     assert state == snapshot.state
     for a in entries:
         if a.unapplied or a.effective.voided_by or a.effective.event is None:
-            assert a.changes == [] or a.change_of == "record"
+            assert a.changes == [] or a.kind == "record"
 
 
 def test_title_in_two_languages_is_one_field() -> None:

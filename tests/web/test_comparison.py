@@ -14,7 +14,7 @@ CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/a
 @pytest.mark.parametrize(
     ("language", "selected", "recorded_again"),
     [
-        ("en", "another value selected", "voided and recorded again"),
+        ("en", "Value used selected", "Voided and recorded again"),
         ("ko", "채택 값 변경", "무효 처리 후 재등록"),
     ],
 )

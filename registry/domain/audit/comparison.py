@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, assert_never
 from uuid import UUID
 
 from msgspec import Struct
@@ -17,48 +17,25 @@ from msgspec.structs import replace
 
 from registry.domain.audit.diff import Change, diff
 from registry.domain.audit.entries import BOOKKEEPING_TAGS, change_of, target_events
+from registry.domain.audit.labels import Kind, Label, first_observation, records_again
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent, Rules
 from registry.domain.history import AsOf, StateAsOf, state_as_of
 from registry.domain.timeline import Timeline
-from registry.events.types import (
-    ClaimPreferred,
-    ClaimReported,
-    ConditionSet,
-    IncentiveGranted,
-    MetricReported,
-    MilestoneScheduled,
-    PledgeAnnounced,
-    Recorded,
-    SetbackReported,
-    SiteAnnounced,
-    StatusObserved,
-)
-
-# The events that make an item. The id of an item is never used twice, so a second one is about the same item.
-_ANNOUNCEMENTS = (
-    PledgeAnnounced,
-    SiteAnnounced,
-    MilestoneScheduled,
-    MetricReported,
-    IncentiveGranted,
-    SetbackReported,
-    ConditionSet,
-)
+from registry.events.types import ClaimPreferred, ClaimReported, ClaimRetracted, Recorded
 
 S = TypeVar("S", bound=Struct)
 
-Kind = Literal["world", "record", "source", "learned_late"]
-
-Act = Literal["preference", "re_recording"]
-"""What an editor did, where a change is neither a correction nor a claim: selected a claim, or voided an event and
-recorded it again."""
+Act = Literal["preference", "re_recording", "retraction"]
+"""What caused a change that is neither a correction nor a claim: an editor selected a claim, an editor voided an event
+and recorded it again, or a source retracted a claim."""
 
 
 class AttributedChange(Struct, frozen=True, kw_only=True):
     """A change of a field between two points, of one kind, with the events that caused it.
 
-    `act` is set where an editor selected a claim (kind `source`), or voided an event and recorded it again (`record`).
+    `act` is set where an editor selected a claim or a source retracted one (kind `source`), and where an editor voided
+    an event and recorded it again (`record`).
     """
 
     path: str
@@ -67,6 +44,21 @@ class AttributedChange(Struct, frozen=True, kw_only=True):
     kind: Kind
     causes: tuple[UUID, ...]
     act: Act | None = None
+
+    @property
+    def label(self) -> Label:
+        """The label of the change. That of a change of claims depends on each claim (`labels.claim_changes`)."""
+        match self.kind:
+            case "world" | "learned_late":
+                return self.kind
+            case "record":
+                return "re_recorded" if self.act == "re_recording" else "corrected"
+            case "source":
+                if self.act is None:
+                    return "observed" if self.path == "/stage" else "claimed"
+                return "preferred" if self.act == "preference" else "retracted"
+            case _:
+                assert_never(self.kind)
 
 
 class Comparison(Struct, Generic[S], frozen=True, kw_only=True):
@@ -118,7 +110,10 @@ def _reverse(comparison: Comparison[S]) -> Comparison[S]:
     return Comparison(
         before=comparison.after,
         after=comparison.before,
-        changes=[replace(c, before=c.after, after=c.before) for c in reversed(comparison.changes)],
+        changes=[
+            replace(c, before=c.after, after=c.before, act=None if c.act == "retraction" else c.act)
+            for c in reversed(comparison.changes)
+        ],
         differences=diff(comparison.after, comparison.before),
         merged_into=replace(merged_into, before=merged_into.after, after=merged_into.before) if merged_into else None,
     )
@@ -160,7 +155,7 @@ class _StepSequence(Generic[S]):
         self.targets = target_events(events)
         self.record_days = {as_of: _day_of_record(as_of, events) for as_of in (self.a_as_of, self.b_as_of)}
         self.re_recorded = self._re_recorded()
-        self.first_observations = {_first_observation(state.steps) for state in (self.a, self.b)}
+        self.first_observations = {first_observation(state.steps) for state in (self.a, self.b)}
 
     def in_order(self) -> Iterator[_Step]:
         if self.a.state is None and self.b.state is None:
@@ -210,6 +205,8 @@ class _StepSequence(Generic[S]):
             act: Act | None = None
             if event in self.re_recorded:
                 kind, act, causes = "record", "re_recording", self.re_recorded[event]
+            elif isinstance(present.applied.event, ClaimRetracted) and kind == "source":
+                act = "retraction"
             elif kind == "record":
                 causes = self._bookkeeping_causes(self._dependencies(present.effective))
             step = _Step(kind=kind, causes=causes, act=act, event=event, ordered=after)
@@ -228,7 +225,11 @@ class _StepSequence(Generic[S]):
                 continue
             for entered in self.b.steps:
                 recorded = entered.effective.recorded
-                if recorded.position > void.position and recorded.id in between and _records_again(entered, voided):
+                if (
+                    recorded.position > void.position
+                    and recorded.id in between
+                    and records_again(entered.applied, voided.applied)
+                ):
                     causes[id] = causes[recorded.id] = (void.id, recorded.id)
         return causes
 
@@ -293,41 +294,6 @@ class _StepSequence(Generic[S]):
             step = _Step(kind="source", causes=causes, act="preference", preference=field)
             (early if after is None or after in self.a_steps else late).append(step)
         return early, late
-
-
-# A metric of a site has both fields, so the metric comes first.
-_ITEM_FIELDS = (
-    "pledge",
-    "metric_id",
-    "site",
-    "milestone",
-    "incentive",
-    "setback",
-    "condition",
-    "organization",
-    "claim",
-)
-
-
-def _first_observation(steps: Sequence[OrderedEvent]) -> UUID | None:
-    """The first event of a fold that observes the stage."""
-    return next((step.applied.id for step in steps if isinstance(step.applied.event, StatusObserved)), None)
-
-
-def _records_again(new: OrderedEvent, voided: OrderedEvent) -> bool:
-    """Whether an event states again what a voided event stated.
-
-    It does if it announces the same item, or if it is about the same item or of the same type, and has the same
-    effective date or a source in common.
-    """
-    event, old = new.applied.event, voided.applied.event
-    items = [[(name, getattr(e, name)) for name in _ITEM_FIELDS if getattr(e, name, None)][:1] for e in (event, old)]
-    same_item, same_type = bool(items[0]) and items[0] == items[1], type(event) is type(old)
-    if same_item and same_type and isinstance(event, _ANNOUNCEMENTS):
-        return True
-    same_day = new.key[0] == voided.key[0]
-    pages = [{source.url or source for source in step.applied.sources} for step in (new, voided)]
-    return (same_item or same_type) and (same_day or not pages[0].isdisjoint(pages[1]))
 
 
 def _in_fold_order(steps: list[tuple[FoldKey, _Step]]) -> list[_Step]:

@@ -11,6 +11,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.domain.audit.diff import Change, diff
+from registry.domain.audit.labels import (
+    Kind,
+    Label,
+    LabelContext,
+    earlier_recording_days,
+    first_observation,
+    kind_of,
+    re_recorded_events,
+)
 from registry.domain.audit.steps import changes_of, registration_changes
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import CLAIM_TYPES, Rules
@@ -22,16 +31,18 @@ from registry.events.types import (
     EventRedacted,
     EventVoided,
     Recorded,
+    StatusObserved,
     tag_of,
 )
 from registry.i18n import Message
 
 S = TypeVar("S", bound=Struct)
 
-ChangeOf = Literal["world", "record", "source"]
-
 BOOKKEEPING_TAGS = frozenset(tag_of(kind) for kind in BOOKKEEPING_TYPES)
-_CLAIM_TAGS = frozenset(tag_of(kind) for kind in CLAIM_TYPES)
+_SOURCE_TAGS = frozenset(tag_of(kind) for kind in (*CLAIM_TYPES, ClaimPreferred))
+
+
+_OBSERVATION = tag_of(StatusObserved)
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -43,24 +54,30 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     Attributes:
         visible: Whether the event was published and in effect by the as-of point.
         unapplied: The rule that the event breaks, if the state could not take it.
+        label: Which kind of change it is, in detail (`labels.py`).
         target_event: The original event that a correction, a void or a redaction is about.
         superseded_by: The later correction, or the later preference, that replaces this one.
     """
 
     effective: EffectiveEvent
-    change_of: ChangeOf
     changes: list[Change]
     visible: bool
+    label: Label
     unapplied: Message | None = None
     target_event: UUID | None = None
     superseded_by: UUID | None = None
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of change: of the world, of the record, at a source, or learned late."""
+        return kind_of(self.label)
 
-def change_of(recorded: Recorded) -> ChangeOf:
-    """Whether an event changes the world, the record or what a source says. The content is not needed for it."""
-    if recorded.type in BOOKKEEPING_TAGS:
-        return "record"
-    return "source" if recorded.type in _CLAIM_TAGS else "world"
+
+def change_of(recorded: Recorded) -> Literal["world", "record", "source"]:
+    """Whether an event is about the world, the record or what a source says. The content is not needed for it."""
+    if recorded.type in _SOURCE_TAGS:
+        return "source"
+    return "record" if recorded.type in BOOKKEEPING_TAGS else "world"
 
 
 def audit_trail(
@@ -93,17 +110,21 @@ def audit_trail(
     listed = [event for event in recorded if event.id in page or targets.get(event.id) in page]
     bookkeeping = _bookkeeping_changes(recorded, listed, as_of, rules)
     superseded = _superseded(snapshot.effective_events)
+    labels = _label_context(snapshot)
     entries: list[AuditEntry] = []
     for event in listed:
+        effective = snapshot.record.by_id[event.id]
         step = snapshot.step(event.id)
-        folded = changes_of(snapshot, step) if step is not None else []
+        changes = changes_of(snapshot, step) if step is not None else []
         if event.version == 1 and snapshot.is_known:
-            folded = registration_changes(snapshot)
+            changes = registration_changes(snapshot)
+        changes = changes or bookkeeping.get(event.id, [])
+        day = step.key[0] if step is not None else effective.effective_on or effective.published_on
         entries.append(
             AuditEntry(
-                effective=snapshot.record.by_id[event.id],
-                change_of=change_of(event),
-                changes=folded or bookkeeping.get(event.id, []),
+                effective=effective,
+                changes=changes,
+                label=labels.label(effective, day, changes),
                 visible=event.type in BOOKKEEPING_TAGS or step is not None,
                 unapplied=snapshot.timeline.refusals.get(event.id) if step is not None else None,
                 target_event=targets.get(event.id),
@@ -111,6 +132,17 @@ def audit_trail(
             )
         )
     return entries
+
+
+def _label_context(snapshot: StateAsOf[S]) -> LabelContext:
+    """What the labels of a stream's events depend on."""
+    is_observed = any(event.type == _OBSERVATION for event in snapshot.record.events)
+    return LabelContext(
+        bookkeeping=BOOKKEEPING_TAGS,
+        first_observation=first_observation(snapshot.steps) if is_observed else None,
+        earlier_days=earlier_recording_days(snapshot.record.events),
+        re_recorded=re_recorded_events(snapshot.effective_events),
+    )
 
 
 def _bookkeeping_changes(

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.audit.comparison import AttributedChange, Comparison, Kind
+from registry.domain.audit.comparison import AttributedChange, Comparison
 from registry.domain.audit.diff import STATES
+from registry.domain.audit.labels import Kind, claim_changes
 from registry.domain.deal import PledgeState
 from registry.domain.items import find_item
 from registry.domain.stages import StageState
@@ -34,6 +35,7 @@ What = Literal[
     "re_recorded",
     "claimed",
     "corroborated",
+    "retracted",
     "preferred",
     "observed",
 ]
@@ -58,8 +60,8 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
     - `restated`: the new amount cannot be compared with the old one (another currency, a range), or the pledge states
       another `amount_basis`: 50 in total is not ten times 5 a year.
     - `re_recorded`: an event was voided and recorded again. Like a correction, it is a change of the record only.
-    - `corroborated`: a source gives the value that is shown; `claimed`: another one, or it takes a value back;
-      `preferred`: an editor selected another claim. None of them is a correction.
+    - `corroborated`: a source gives the value that is shown; `claimed`: another one; `retracted`: it takes a value
+      back; `preferred`: an editor selected another claim. None of them is a correction.
     - `observed`: a source observed the stage for the first time. Nothing says that it changed in between.
     """
     if comparison.before is None or comparison.after is None:
@@ -78,21 +80,20 @@ def _meanings(change: AttributedChange, comparison: Comparison[S]) -> list[What]
     if change.kind == "record":
         return ["re_recorded" if change.act == "re_recording" else "corrected"]
     if change.kind == "source":
-        return ["preferred"] if change.act == "preference" else _source_meanings(change)
+        return _source_meanings(change)
     what = _movement(change, comparison)
     meanings: list[What] = [] if what is None else [what]
     return [*meanings, "learned_late"] if change.kind == "learned_late" else meanings
 
 
 def _source_meanings(change: AttributedChange) -> list[What]:
-    """Whether the claims that a change adds corroborate the value shown; a change of anything else is `claimed`."""
-    if change.path == "/stage":
-        return ["observed"]
-    if not change.path.endswith("/claims"):
-        return ["claimed"]
-    earlier = {claim.claim for claim in change.before or ()}
-    added = {claim.corroborated for claim in change.after or () if claim.claim not in {None, *earlier}}
-    return ["corroborated" if corroborated else "claimed" for corroborated in sorted(added)] or ["claimed"]
+    """What a source or an editor did: of a list of claims, to each claim."""
+    meanings: list[What] = []
+    if change.path.endswith("/claims") and change.act != "preference":
+        meanings = list(dict.fromkeys(label for label, _ in claim_changes(change.before, change.after)))
+    if not meanings and change.label in ("preferred", "retracted", "observed"):
+        meanings.append(change.label)
+    return meanings or ["claimed"]
 
 
 def _movement(change: AttributedChange, comparison: Comparison[S]) -> What | None:

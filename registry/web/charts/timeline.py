@@ -73,7 +73,7 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> TimelineCh
         entries: The deal's history, oldest first.
         day: The effective date that the page shows.
     """
-    announcements = [e for e in entries if e.visible and e.effective.is_in_force and e.change_of != "record"]
+    announcements = [e for e in entries if e.visible and e.effective.is_in_force and e.kind != "record"]
     plans = {milestone.milestone: _plans(milestone.milestone, entries) for milestone in deal.milestones}
     days = [_day(entry) for entry in announcements]
     for milestone in deal.milestones:
@@ -106,7 +106,7 @@ def _announcement_marks(announcements: Sequence[AuditEntry], scale: LinearScale)
             groups.append((x, [entry]))
     return [
         TimelineMark(
-            "source" if all(entry.change_of == "source" for entry in group) else "world",
+            "source" if all(entry.kind == "source" for entry in group) else "world",
             x,
             min(11.0, 4.0 + len(group)),
             entries=tuple(group),
@@ -141,7 +141,7 @@ def _plans(milestone: str, entries: Sequence[AuditEntry]) -> list[str]:
     """Every date that a milestone was planned for, in effective order."""
     path = f"/milestones/{milestone}/planned"
     ordered = sorted(
-        (entry for entry in entries if entry.change_of == "world"),
+        (entry for entry in entries if entry.kind not in ("record", "source") or entry.label == "re_recorded"),
         key=lambda entry: (_day(entry), entry.effective.recorded.position),
     )
     plans = [

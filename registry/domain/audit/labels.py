@@ -1,0 +1,262 @@
+"""Labels of changes: what kind of change an event made. The history, the comparison, the charts and the API use them.
+
+An event that is compared with nothing else has the label that a comparison of the record before it with the record
+after it gives: `learned_late` for an event that was already in effect, and older than the record of an earlier day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import Literal, Protocol, assert_never
+from uuid import UUID
+
+from msgspec import Struct
+
+from registry.domain.audit.diff import Change
+from registry.domain.claims import ClaimState
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.fold import OrderedEvent
+from registry.events.types import (
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
+    ConditionSet,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+    IncentiveGranted,
+    MetricReported,
+    MilestoneScheduled,
+    PledgeAnnounced,
+    Recorded,
+    SetbackReported,
+    SiteAnnounced,
+    StatusObserved,
+    tag_of,
+)
+from registry.events.values import Source
+
+Kind = Literal["world", "record", "source", "learned_late"]
+
+Label = Literal[
+    "world",
+    "learned_late",
+    "observed",
+    "claimed",
+    "corroborated",
+    "retracted",
+    "preferred",
+    "corrected",
+    "voided",
+    "redacted",
+    "re_recorded",
+    "record_keeping",
+]
+
+
+def kind_of(label: Label) -> Kind:
+    """The kind of change that a label stands for."""
+    match label:
+        case "world":
+            return "world"
+        case "learned_late":
+            return "learned_late"
+        case "observed" | "claimed" | "corroborated" | "retracted" | "preferred":
+            return "source"
+        case "corrected" | "voided" | "redacted" | "re_recorded" | "record_keeping":
+            return "record"
+        case _:
+            assert_never(label)
+
+
+def claim_label(claim: ClaimState, beside: Sequence[ClaimState] = ()) -> Literal["claimed", "corroborated"]:
+    """Whether a claim corroborates the value shown or states another one.
+
+    Args:
+        claim: The claim.
+        beside: The claims of the same item. The value shown may be that of the claim itself, because an editor selected
+            it; it is then compared with the recorded value, which is listed among them.
+    """
+    if claim.followed:
+        recorded = next((other for other in beside if other.claim is None and other.field == claim.field), claim)
+        return "corroborated" if recorded.corroborated else "claimed"
+    return "corroborated" if claim.corroborated else "claimed"
+
+
+def claim_changes(
+    before: Sequence[ClaimState] | None, after: Sequence[ClaimState] | None
+) -> list[tuple[Literal["claimed", "corroborated", "retracted"], ClaimState]]:
+    """The claims that were added to a list of claims or retracted in it, each with its label."""
+    earlier = {claim.claim: claim.status for claim in before or ()}
+    changes: list[tuple[Literal["claimed", "corroborated", "retracted"], ClaimState]] = []
+    for claim in after or ():
+        if claim.claim is None or earlier.get(claim.claim) == claim.status:
+            continue
+        if claim.status == "retracted":
+            changes.append(("retracted", claim))
+        elif claim.claim not in earlier:
+            changes.append((claim_label(claim, after or ()), claim))
+    return changes
+
+
+# The labels that the type of an event decides. They are known even if its content was redacted.
+_BY_TYPE: dict[str, Label] = {
+    tag_of(EventCorrected): "corrected",
+    tag_of(EventVoided): "voided",
+    tag_of(EventRedacted): "redacted",
+    tag_of(ClaimPreferred): "preferred",
+    tag_of(ClaimRetracted): "retracted",
+}
+
+
+class LabelContext(Struct, frozen=True):
+    """What the label of an event depends on beside the event and its changes.
+
+    Attributes:
+        bookkeeping: The types of events about the registry's own records.
+        first_observation: The first event of the stream that observes the stage.
+        earlier_days: For each event, the day of the last recording of the stream on an earlier day; None without one.
+        re_recorded: The events that record again what a voided event stated.
+    """
+
+    bookkeeping: frozenset[str]
+    first_observation: UUID | None
+    earlier_days: Mapping[UUID, date | None]
+    re_recorded: frozenset[UUID]
+
+    def label(self, effective: EffectiveEvent, day: date, changes: Sequence[Change]) -> Label:
+        """The label of an event.
+
+        Args:
+            effective: The event with its corrections.
+            day: The day from which it is in effect.
+            changes: What it changed.
+        """
+        recorded = effective.recorded
+        if recorded.type in _BY_TYPE:
+            return _BY_TYPE[recorded.type]
+        if recorded.type in self.bookkeeping:
+            return "record_keeping"
+        if recorded.type == _CLAIM:
+            return _label_of_claim(recorded.id, changes)
+        if recorded.id == self.first_observation:
+            return "observed"
+        if recorded.id in self.re_recorded:
+            return "re_recorded"
+        record_day = self.earlier_days.get(recorded.id)
+        return "learned_late" if record_day is not None and day < record_day else "world"
+
+
+_CLAIM = tag_of(ClaimReported)
+
+
+def _label_of_claim(event: UUID, changes: Sequence[Change]) -> Label:
+    """The label of a claim by its event, from the claims that the event's changes list."""
+    for change in changes:
+        claims = change.after or () if change.path.endswith("/claims") else ()
+        for claim in claims:
+            if claim.claim is not None and claim.event == event:
+                return claim_label(claim, claims)
+    return "claimed"
+
+
+def earlier_recording_days(events: Sequence[Recorded]) -> dict[UUID, date | None]:
+    """For each event of a stream, the day (UTC) of the last recording on an earlier day."""
+    days: dict[UUID, date | None] = {}
+    earlier: date | None = None
+    current: date | None = None
+    for recorded in events:
+        day = recorded.recorded_at.date()
+        if current is not None and day > current:
+            earlier = current
+        current = day
+        days[recorded.id] = earlier
+    return days
+
+
+def re_recorded_events(effective_events: Sequence[EffectiveEvent]) -> frozenset[UUID]:
+    """The events that record again what an event stated that was voided before."""
+    first_void: dict[Hashable, int] = {}
+    for voided in effective_events:
+        if voided.voided_by is not None and voided.event is not None:
+            for key in _statement_keys(voided):
+                first_void[key] = min(voided.voided_by.position, first_void.get(key, voided.voided_by.position))
+    if not first_void:
+        return frozenset()
+    return frozenset(
+        later.recorded.id for later in effective_events if later.is_in_force and _is_after(later, first_void)
+    )
+
+
+def _is_after(later: EffectiveEvent, first_void: Mapping[Hashable, int]) -> bool:
+    position = later.recorded.position
+    return any(first_void.get(key, position) < position for key in _statement_keys(later))
+
+
+class Statement(Protocol):
+    """What an event states, from which day and on which sources."""
+
+    @property
+    def event(self) -> Struct | None:
+        """The content."""
+
+    @property
+    def effective_on(self) -> date | None:
+        """The effective date."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources."""
+
+
+# The events that make an item. The id of an item is never used twice, so a second one is about the same item.
+_ANNOUNCEMENTS = (
+    PledgeAnnounced,
+    SiteAnnounced,
+    MilestoneScheduled,
+    MetricReported,
+    IncentiveGranted,
+    SetbackReported,
+    ConditionSet,
+)
+
+# A metric of a site has both fields, so the metric comes first.
+_ITEM_FIELDS = (
+    "pledge",
+    "metric_id",
+    "site",
+    "milestone",
+    "incentive",
+    "setback",
+    "condition",
+    "organization",
+    "claim",
+)
+
+
+def records_again(new: Statement, voided: Statement) -> bool:
+    """Whether an event states again what a voided event stated.
+
+    It does if it announces the same item, or if it is about the same item or of the same type, and has the same
+    effective date or a source in common.
+    """
+    return not _statement_keys(new).isdisjoint(_statement_keys(voided))
+
+
+def _statement_keys(statement: Statement) -> set[Hashable]:
+    """Keys of which two statements share one if the one states the other again."""
+    event = statement.event
+    item = next(((name, getattr(event, name)) for name in _ITEM_FIELDS if getattr(event, name, None)), None)
+    kind = type(event).__name__
+    subjects: list[Hashable] = [kind] if item is None else [kind, item]
+    sources = [source.url or source for source in statement.sources]
+    keys: set[Hashable] = {(subject, mark) for subject in subjects for mark in (statement.effective_on, *sources)}
+    if item is not None and isinstance(event, _ANNOUNCEMENTS):
+        keys.add((kind, item))
+    return keys
+
+
+def first_observation(steps: Iterable[OrderedEvent]) -> UUID | None:
+    """The first event of a fold that observes the stage."""
+    return next((step.applied.id for step in steps if isinstance(step.applied.event, StatusObserved)), None)
