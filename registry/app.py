@@ -23,6 +23,7 @@ from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.probe import Probe
 from registry.api.problems import HANDLERS
 from registry.api.rate_limits import RateLimiter
+from registry.append.identities import SCOPES, Identities
 from registry.append.principals import ADMIN, register_admin
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
@@ -69,6 +70,8 @@ class Services(Struct):
     organizations: OrganizationQueries
     log: LogQueries
     principals: Principals
+    identities: Identities
+    box: SecretBox
     proposals: Proposals
     feed: Feed
     webhooks: Webhooks
@@ -98,6 +101,8 @@ DEPENDENCIES = {
     "organization_queries": "organizations",
     "log_queries": "log",
     "principals": "principals",
+    "identities": "identities",
+    "box": "box",
     "proposals": "proposals",
     "feed": "feed",
     "webhooks": "webhooks",
@@ -196,6 +201,12 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         principals = Principals(pool)
         recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
         feed.notify_listeners.append(principals.expire)
+        provider = None
+        if settings.oidc is not None:
+            # Imported here: a service without a provider starts without an HTTP client and a JWT library.
+            from registry.infra import oidc
+
+            provider = await stack.enter_async_context(oidc.provider(settings.oidc))
         if settings.admin_key is not None:
             admin = await principals.stream(ADMIN)
             try:
@@ -220,6 +231,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             organizations=organizations,
             log=LogQueries(streams),
             principals=principals,
+            identities=Identities(recorder, principals, provider),
+            box=box,
             proposals=Proposals(pool, recorder),
             feed=feed,
             webhooks=webhooks,
@@ -244,6 +257,10 @@ def create_app(settings: Settings) -> Litestar:
     if unknown := set(settings.four_eyes) - EVENT_TYPES.keys():
         problem = SettingProblem("event_type", value=min(unknown))
         raise BadSetting(setting="REGISTRY_FOUR_EYES (--four-eyes)", reason=problem)
+    granted = {scope for scopes in settings.oidc_rights.values() for scope in scopes}
+    if unknown := granted - set(SCOPES):
+        problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
+        raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
     metrics, access_log = Metrics(), AccessLogWriter()
     state = State({"access_log": access_log})
 
@@ -286,7 +303,7 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
     )
     _list_all_methods(app)
-    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.principals.find(token))
+    limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
     app.asgi_handler = RequestMiddleware(metrics, access_log, limiter)(app.asgi_handler)
     return app
 

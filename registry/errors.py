@@ -115,7 +115,7 @@ class InvalidParameter(RegistryError):
 
 
 class Unauthorized(RegistryError):
-    """There is no API key, or an unknown one."""
+    """There is no API key or access token, or one that is not valid; or signing in failed."""
 
     code = "unauthorized"
 
@@ -281,6 +281,12 @@ class StorageUnavailable(RegistryError):
     """The database, or the service, cannot write to its disk: it is full, read-only, or not the user's."""
 
     code = "storage_unavailable"
+
+
+class ProviderUnavailable(RegistryError):
+    """The OpenID provider does not answer, or not as one does."""
+
+    code = "provider_unavailable"
 
 
 class SecretUnreadable(RegistryError):

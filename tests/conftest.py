@@ -57,6 +57,7 @@ NO_CHROMIUM = "no Chromium was found: the pages were NOT walked in a browser (in
 NO_PGBOUNCER = "no PgBouncer was found: the service was NOT tried behind a pooler (install pgbouncer)"
 NO_PROMTOOL = "no promtool was found: the alert rules were NOT checked (install prometheus)"
 NO_GENERATOR = "not installed: the OpenAPI document was NOT read by every generator of clients (CONTRIBUTING.md)"
+NO_PROVIDER = "no OpenID provider was found: signing in through one was NOT tried (node; npm ci --prefix tests/oidc)"
 NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
 # Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
@@ -124,6 +125,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         ("the pooler", NO_PGBOUNCER),
         ("the alerts", NO_PROMTOOL),
         ("the OpenAPI document", NO_GENERATOR),
+        ("signing in through OpenID", NO_PROVIDER),
     ):
         if any(notice in reason for reason in reasons):
             terminalreporter.section(title, sep="!", red=True, bold=True)

@@ -23,10 +23,10 @@ from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.typing import FieldDefinition
 
 from registry.api.bodies import Request
+from registry.append.identities import Identities, is_access_token
 from registry.domain.principal import Credential
 from registry.errors import Forbidden, InvalidParameter, Unauthorized
 from registry.events.values import Scope
-from registry.queries.principals import Principals
 
 PUBLIC: Final = "public"
 ANY_SCOPE: Final = "any"
@@ -74,7 +74,7 @@ def is_public(request: Request) -> bool:
 
 
 async def authenticate(request: Request) -> Credential:
-    """Return the credential of a request's API key.
+    """Return the credential of a request's API key or access token.
 
     Raises:
         Unauthorized: There is none, or it is unknown.
@@ -86,10 +86,10 @@ async def authenticate(request: Request) -> Credential:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("header")
     # Litestar resolves dependencies for handlers only, not for hooks.
-    principals: Principals = request.app.state.services.principals
-    key = await principals.find(token.strip())
+    identities: Identities = request.app.state.services.identities
+    key = await identities.find(token.strip())
     if key is None:
-        raise Unauthorized("unknown_key")
+        raise Unauthorized("unknown_token" if is_access_token(token.strip()) else "unknown_key")
     return key
 
 

@@ -68,7 +68,14 @@ REF = "#/components/schemas/{name}"
 
 # Codes of the problems that handlers have in common.
 OPEN = ("bad_query", "failed", "rate_limited")
-READING = (*OPEN, "unauthorized", "query_too_long", "database_lost", "storage_unavailable")
+READING = (
+    *OPEN,
+    "unauthorized",
+    "query_too_long",
+    "database_lost",
+    "storage_unavailable",
+    "provider_unavailable",
+)
 WRITING = (
     *READING,
     "not_json",

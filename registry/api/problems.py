@@ -69,6 +69,7 @@ PROBLEMS: dict[str, Problem] = {
     "redaction_unavailable": Problem(503, retry_after=3600),
     "storage_unavailable": Problem(503, retry_after=60),
     "secret_unreadable": Problem(503, retry_after=3600),
+    "provider_unavailable": Problem(503, retry_after=5),
 }
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 413: "too_large"}

@@ -19,7 +19,7 @@ import structlog
 from msgspec import Struct
 
 from registry.domain.principal import Credential
-from registry.errors import RateLimited
+from registry.errors import RateLimited, RegistryError
 from registry.infra import postgres
 from registry.infra.rate_limit_setting import RateLimit
 
@@ -35,6 +35,7 @@ VERIFIED_SECONDS = 30.0
 EXEMPT = "/health/"
 
 SIGN_IN = "/sign-in"
+CALLBACK = "/sign-in/callback"
 
 Headers = tuple[tuple[bytes, bytes], ...]
 FindKey = Callable[[str], Awaitable[Credential | None]]
@@ -122,7 +123,7 @@ class RateLimiter:
         address = client_network(scope)
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         principal = None
-        is_attempt = scope["method"] == "POST" and scope["path"].startswith(SIGN_IN)
+        is_attempt = _is_attempt(scope)
         if authorization is not None:
             digest = hashlib.sha256(authorization).digest()
             known = self._verified.get(digest)
@@ -145,10 +146,10 @@ class RateLimiter:
 
     def on_answer(self, scope: Any, status: int) -> None:
         """Log a sign-in, and count a failed one."""
-        if scope["method"] == "POST" and scope["path"].startswith(SIGN_IN):
+        if _is_attempt(scope):
             if status in (401, 403):
                 self._count_failure(scope, "sign-in failed")
-            elif status == 303:
+            elif status in (200, 303):
                 log.info("signed in", address=client_address(scope), request_id=scope["state"]["request_id"])
 
     async def _verify(self, authorization: bytes, digest: bytes, scope: Any) -> str | None:
@@ -156,8 +157,8 @@ class RateLimiter:
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         try:
             key = await self._find_key(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
-        except (*postgres.ERRORS, TimeoutError):
-            # The handler, which needs the database too, answers.
+        except (*postgres.ERRORS, TimeoutError, RegistryError):
+            # The handler, which needs the database or the OpenID provider too, answers.
             return None
         if key is None:
             self._verified.pop(digest, None)
@@ -176,6 +177,12 @@ class RateLimiter:
         log.warning(event, address=client_address(scope), request_id=scope["state"]["request_id"])
         if self._failures is not None:
             self._failures.take(client_network(scope), self._clock())
+
+
+def _is_attempt(scope: Any) -> bool:
+    """Whether a request tries to sign in, with a key or with the answer of an OpenID provider."""
+    path: str = scope["path"]
+    return path == CALLBACK or (scope["method"] == "POST" and path.startswith(SIGN_IN))
 
 
 def _refusal(name: str, wait: float) -> RateLimited:

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
+from registry.infra.oidc_setting import OidcSettings, is_secure, parse_rights
 from registry.infra.postgres import Pooling
 from registry.infra.problems import SettingProblem
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
@@ -26,7 +27,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-SECRET = frozenset({"admin_key", "signing_secret"})
+SECRET = frozenset({"admin_key", "signing_secret", "oidc_client_secret"})
 URLS = frozenset({"database_url", "owner_url", "replica_urls"})
 
 
@@ -69,6 +70,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = LOOPBACK
     four_eyes: tuple[str, ...] = ()
     rate_limits: Mapping[str, RateLimit] = field(default_factory=lambda: DEFAULT_RATE_LIMITS)
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_scopes: tuple[str, ...] = ("openid", "profile")
+    oidc_claims: tuple[str, ...] = ("groups",)
+    oidc_rights: Mapping[str, tuple[str, ...]] = {}
+    oidc_audience: str | None = None
+    oidc_name: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **flags: object) -> Self:
@@ -91,12 +100,44 @@ class Settings(Struct, frozen=True, kw_only=True):
                     raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=error.problem) from None
         data_dir: Path = known.pop("data_dir", None) or default_data_dir(environ)
         signing_key: Path = known.pop("signing_key", None) or data_dir / "signing.key"
-        return cls(data_dir=data_dir, signing_key=signing_key, **known)
+        settings = cls(data_dir=data_dir, signing_key=signing_key, **known)
+        settings._check_oidc()
+        return settings
 
     @property
     def pooling(self) -> Pooling:
         """What stands between the service and Postgres."""
         return Pooling(transaction_pooler=self.transaction_pooler, prepared_statements=self.prepared_statements)
+
+    @property
+    def oidc(self) -> OidcSettings | None:
+        """The OpenID provider, if one is configured."""
+        if self.oidc_issuer is None or self.oidc_client_id is None:
+            return None
+        return OidcSettings(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            client_secret=self.oidc_client_secret,
+            scopes=self.oidc_scopes,
+            claims=self.oidc_claims,
+            rights=self.oidc_rights,
+            audience=self.oidc_audience,
+            name=self.oidc_name,
+        )
+
+    def _check_oidc(self) -> None:
+        """Check that the settings of a provider belong together.
+
+        Raises:
+            BadSetting: One of them is missing, or an ID token could be taken for an access token.
+        """
+        given = [name for name in SETTINGS if name.startswith("oidc_") and getattr(self, name)]
+        for name in ("oidc_issuer", "oidc_client_id", "oidc_rights"):
+            if {"oidc_issuer", "oidc_client_id"} & set(given) and name not in given:
+                raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=SettingProblem("oidc_missing"))
+        if self.oidc_audience is not None and self.oidc_audience == self.oidc_client_id:
+            name = "oidc_audience"
+            raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=SettingProblem("oidc_audience"))
 
     def __repr__(self) -> str:
         shown = {
@@ -221,6 +262,19 @@ def _four_eyes(text: str) -> tuple[str, ...]:
     return ("event_redacted",) if text.strip().lower() in ("true", "on", "yes", "1") else tuple(text.split())
 
 
+def _issuer(text: str) -> str:
+    if not is_secure(text) or urlsplit(text).query or urlsplit(text).fragment:
+        raise _InvalidValue(SettingProblem("oidc_issuer", value=text))
+    return text
+
+
+def _oidc_rights(text: str) -> dict[str, tuple[str, ...]]:
+    try:
+        return parse_rights(text)
+    except ValueError as error:
+        raise _InvalidValue(SettingProblem("oidc_rights", value=str(error))) from None
+
+
 def _cors_origins(text: str) -> tuple[str, ...]:
     for origin in text.split():
         if not re.fullmatch(r"\*|https?://[^\s/?#*]+", origin):
@@ -328,5 +382,23 @@ SETTINGS = {
         "Requests per second (s), minute (m) or hour (h) for each key, each address, and wrong keys of an address; off "
         "for none. Default: key=1000/s address=200/s failure=20/m.",
     ),
+    "oidc_issuer": Setting(_issuer, "The issuer of an OpenID provider through which people sign in. Default: none."),
+    "oidc_client_id": Setting(str, "The client id under which the registry is registered at the provider."),
+    "oidc_client_secret": Setting(str, "The client's secret; none for a public client."),
+    "oidc_scopes": Setting(_words, "OAuth scopes that a sign-in asks for. Default: openid profile."),
+    "oidc_claims": Setting(
+        _words,
+        "Claims whose values give rights, separated by spaces; a dot leads into an object, as in realm_access.roles. "
+        "Default: groups.",
+    ),
+    "oidc_rights": Setting(
+        _oidc_rights,
+        "The scopes that values of these claims give, such as `editors=record,correct board=admin *=read`; * is for "
+        "everyone whom the provider signs in.",
+    ),
+    "oidc_audience": Setting(
+        str, "The audience of the provider's access tokens (JWT) that the API accepts. Default: it accepts none."
+    ),
+    "oidc_name": Setting(str, "The provider's name on the sign-in page. Default: the host name of the issuer."),
 }
 """Every setting by the name of its field: `REGISTRY_…` in the environment, a flag of `serve` and `demo`."""

@@ -15,6 +15,7 @@ from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
 from registry.web.proposals import ProposalPages
 from registry.web.provenance import ProvenancePages
+from registry.web.provider import ProviderPages
 from registry.web.recording import RecordingPages, parse_amount
 from registry.web.render import compile_templates
 from registry.web.request import DEPENDENCIES, page_query_check
@@ -38,6 +39,7 @@ def create_router(calendar: Calendar) -> Router:
             OrganizationPages,
             SearchPages,
             SessionPages,
+            ProviderPages,
             RecordingPages,
             ProposalPages,
         ],

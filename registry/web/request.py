@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from registry import errors
 from registry.api import parameters
-from registry.api.guards import check_query
+from registry.api.guards import IGNORES_QUERY, check_query
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
@@ -152,6 +152,8 @@ def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Respon
     """
 
     async def check(request: Request) -> Response[bytes] | None:
+        if IGNORES_QUERY in request.route_handler.opt:
+            return None
         text = dict(request.query_params.items())
         if {"known", "known_on"} & text.keys() or "" in text.values():
             return redirect(_address(request.url.path, canonical_query(text, calendar)))

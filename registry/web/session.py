@@ -1,4 +1,4 @@
-"""Sign in with an API key, sign out, and the sessions of the reader who has signed in.
+"""Sign in with an API key, sign out, and the sessions of the reader who has signed in (`provider.py`: through OpenID).
 
 The cookie holds the secret of a session, never a key. Scripts cannot read it and other sites cannot send it.
 """
@@ -15,12 +15,12 @@ from litestar.params import FromPath, SkipValidation
 
 from registry.api.bodies import read_body
 from registry.api.parameters import text
+from registry.append.identities import Identities
 from registry.domain.principal import Credential
 from registry.errors import InvalidParameter, NotFound, Unauthorized
 from registry.infra import sessions
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
-from registry.queries.principals import Principals
 from registry.web import render
 from registry.web.i18n import N_, words
 from registry.web.render import Rendered
@@ -50,7 +50,7 @@ class SessionPages(Controller):
         self,
         request: Request,
         public_page: Page,
-        principals: NamedDependency[Principals],
+        identities: NamedDependency[SkipValidation[Identities]],
         pool: AnyPool,
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
@@ -59,7 +59,7 @@ class SessionPages(Controller):
         check_csrf(request, None, "")
         key = sent.get("key", "").strip()
         then = safe_redirect_path(sent.get("then", "/"))
-        credential = await principals.find(key) if key else None
+        credential = await identities.find(key) if key else None
         if credential is None:
             problem = words(public_page.language).gettext(N_("Invalid or revoked API key."))
             return render.send(public_page, render_sign_in(public_page, settings, then, problem, 401))
@@ -143,8 +143,10 @@ def render_sign_in(page: PageRequest, settings: Settings, then: str, problem: st
         problem: Why the last attempt failed.
         status: The HTTP status.
     """
+    provider = settings.oidc.display_name if settings.oidc is not None else None
     public_read = settings.public_read
-    return render.render(page, "sign_in.html", status, then=then, problem=problem, public_read=public_read)
+    context = {"then": then, "problem": problem, "public_read": public_read, "provider": provider}
+    return render.render(page, "sign_in.html", status, **context)
 
 
 def safe_redirect_path(target: str) -> str:

@@ -76,6 +76,11 @@ def test_flag_overrides_environment_and_empty_variable_counts_as_unset() -> None
         ("cors_origins", "https://pages.example/path"),
         ("trusted_proxies", "proxy.example"),
         ("rate_limits", "key=fast"),
+        ("oidc_issuer", "http://id.example"),
+        ("oidc_issuer", "https://id.example/?realm=1"),
+        ("oidc_rights", "editors"),
+        ("oidc_rights", "editors=record editors=correct"),
+        ("oidc_rights", "'editors=record"),
         ("admin_key", "short"),
         ("admin_key", "ü" * 32),
         ("log_origin", "my registry"),
@@ -108,3 +113,22 @@ def test_representation_contains_no_secret() -> None:
 def test_every_setting_has_a_reader_and_a_description() -> None:
     assert {field.name for field in fields(Settings)} == SETTINGS.keys()
     assert all(setting.help for setting in SETTINGS.values())
+
+
+def test_settings_of_a_provider_belong_together() -> None:
+    whole = {
+        "REGISTRY_OIDC_ISSUER": "https://id.example/realms/agency",
+        "REGISTRY_OIDC_CLIENT_ID": "registry",
+        "REGISTRY_OIDC_CLIENT_SECRET": "secret of the client",
+        "REGISTRY_OIDC_RIGHTS": 'editors=record,correct "press desk=propose"',
+    }
+    settings = Settings.read(whole)
+    assert settings.oidc is not None
+    assert settings.oidc.rights == {"editors": ("record", "correct"), "press desk": ("propose",)}
+    assert settings.oidc.display_name == "id.example"
+    assert "secret of the client" not in repr(settings)
+    for missing in ("ISSUER", "CLIENT_ID", "RIGHTS"):
+        with pytest.raises(BadSetting, match=missing):
+            Settings.read({name: value for name, value in whole.items() if not name.endswith(missing)})
+    with pytest.raises(BadSetting, match="AUDIENCE"):
+        Settings.read({**whole, "REGISTRY_OIDC_AUDIENCE": "registry"})
