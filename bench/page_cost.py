@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from bench import service, workload
 from bench.service import BenchDatabase
-from registry.cli.demo import announcements
+from registry.demo import lines
 
 DEAL = "sk-aws-ulsan"
 FIRST_DAY = date(2027, 1, 1)
@@ -109,8 +109,8 @@ def _latency_ms(connection: socket.socket, request: bytes) -> float:
 async def _load_demo(url: str, key: str) -> dict[str, str]:
     """Post the demo's announcements; return the event and positions that the paths use."""
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
-        for path, announcement in announcements():
-            (await client.post(path, json=announcement)).raise_for_status()
+        for line in lines():
+            (await client.post(f"/v1/{line.kind}s/{line.slug}/events", json=line.announcement)).raise_for_status()
         events = (await client.get(f"/v1/deals/{DEAL}/events")).json()["events"]
         first, third = events[0], events[2]
         facts = {"id": third["id"], "position": str(third["position"]), "after": str(first["position"])}

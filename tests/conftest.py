@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, settings
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.cli.demo import announcements
+from registry.cli import demo
 from registry.infra import postgres
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import OWNER_ROLE, Embedded
@@ -218,15 +218,17 @@ async def admin(server: Server) -> AsyncIterator[asyncpg.Connection[asyncpg.Reco
 
 @pytest_asyncio.fixture(scope="session")
 async def demo_server(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Server]:
-    """The server with a template that contains the demo's deals, posted once."""
+    """The server with a template that contains the demo, replayed once."""
     # Imported here, because it imports this module.
     from tests.api.conftest import cloned, running
 
     async with cloned(server, admin, "demo") as settings:
-        async with running(settings) as service:
-            for path, announcement in announcements():
-                answer = await service.client.post(path, json=announcement)
-                assert answer.status_code == 201, answer.text
+        assert settings.database_url is not None
+        async with await postgres.pool(settings.database_url, max_size=1) as pool:
+            assert await demo.load(pool, settings)
+        # Registers the administrator, and signs the log.
+        async with running(settings):
+            pass
         yield replace(server, template=f"{server.template}_demo", keys=settings.data_dir)
 
 

@@ -1,42 +1,46 @@
 """`registry demo`: the service with the demo deals, in one command.
 
-The demo posts its announcements to the running service. Each has a fixed id, so a second start records nothing twice.
+The first start replays the demo into the empty log (`append/replay.py`). A later start finds it there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.resources
 import logging
 import os
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import typer
 from rich.cells import cell_len, set_cell_size
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from registry.append.clock import ClockGuard
 from registry.append.principals import issue_key
 from registry.append.recorder import Recorder
+from registry.append.replay import ReplayedAnnouncement, replay
 from registry.cli import server
 from registry.cli.options import stderr, with_settings
 from registry.cli.texts import Text, rendered
+from registry.demo import DemoLine, lines
+from registry.domain.calendar import Calendar
 from registry.domain.principal import Rights
+from registry.events import intake
 from registry.infra import postgres
+from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
+from registry.queries.log import begins_with_replay
 from registry.queries.principals import Principals
 
-FILES = {"organizations.ndjson": "organization", "announcements.ndjson": "deal"}
-"""The demo's files in the order in which they are posted, with the kind of stream of their announcements."""
+REPLAYER_NAME = "Demo (replayed)"
+"""The display name of the principal that recorded the demo's events."""
 
 LINKS = (
     (Text("link_pages"), "/"),
     (Text("link_past_page"), "/deals/sk-aws-ulsan?effective_on=2025-06-21"),
     (Text("link_deal"), "/v1/deals/sk-aws-ulsan"),
-    (Text("link_past_deal"), "/v1/deals/sk-aws-ulsan?effective_on=2025-06-21"),
+    (Text("link_past_deal"), "/v1/deals/sk-aws-ulsan?recorded_at=2025-06-21T14:59:59Z"),
     (Text("link_history"), "/v1/deals/sk-aws-ulsan/events"),
     (Text("link_deals"), "/v1/deals"),
     (Text("link_documentation"), "/docs"),
@@ -66,39 +70,31 @@ def demo(settings: Settings) -> None:
         if settings.database_url is not None and settings.owner_url is not None:
             asyncio.run(server.migrate(settings))
         asyncio.run(server.check(ready))
-        key = settings.admin_key or asyncio.run(_key(ready))
-
-        async def load(url: str) -> None:
-            await post_announcements(url, key)
-
+        asyncio.run(_load(ready))
+        key = None if settings.admin_key else asyncio.run(_key(ready))
         # A key that the operator supplies is a secret of other places too: only the demo's own is printed.
-        server.run(ready, listening, load, lambda url: _links(url, None if settings.admin_key else key))
+        server.run(ready, listening, after_ready=lambda url: _links(url, key))
 
 
-def announcements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The demo's announcements, each with the path to which it is posted."""
-    for file, kind in FILES.items():
-        text = importlib.resources.files("registry.demo").joinpath(file).read_bytes()
-        for line in text.splitlines():
-            announcement = msgspec.json.decode(line)
-            yield f"/v1/{kind}s/{announcement.pop(kind)}/events", announcement
+async def load(pool: Pool, settings: Settings) -> bool:
+    """Replay the demo into the log, if it is empty; return whether it was."""
+    guard = ClockGuard(timedelta(seconds=settings.clock_tolerance))
+    announcements = [_decoded(line) for line in lines()]
+    return await replay(pool, announcements, REPLAYER_NAME, calendar=Calendar(settings.time_zone), clock_guard=guard)
 
 
-async def post_announcements(url: str, key: str) -> None:
-    """Post the demo's announcements; report a refused one and continue."""
-    todo = list(announcements())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    headers = {"Authorization": f"Bearer {key}"}
-    # The service runs on this machine: do not use a proxy from the environment.
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
-        with Progress(*columns, console=stderr) as progress:
-            for path, announcement in progress.track(todo, description=rendered(Text("recording_demo"))):
-                answer = await client.post(path, json=announcement)
-                if answer.is_error:
-                    refused = Text(
-                        "demo_refused", path=path, id=announcement["id"], status=answer.status_code, answer=answer.text
-                    )
-                    progress.print(rendered(refused), markup=False)
+def _decoded(line: DemoLine) -> ReplayedAnnouncement:
+    decoder: Any = intake.announcements if line.kind == "deal" else intake.organization_announcements
+    announcement = decoder.decode_one(msgspec.json.encode(line.announcement))
+    return ReplayedAnnouncement(line.kind, line.slug, line.recorded_at, announcement)
+
+
+async def _load(settings: Settings) -> None:
+    """Load the demo, or say why it is not loaded."""
+    assert settings.database_url is not None
+    async with await postgres.pool(settings.database_url, min_size=1, max_size=1, pooling=settings.pooling) as pool:
+        if not await load(pool, settings) and not await begins_with_replay(pool):
+            stderr.print(rendered(Text("demo_not_loaded")))
 
 
 async def _key(settings: Settings) -> str:

@@ -48,6 +48,9 @@ from registry.events.values import PrincipalKind, Scope
 REGISTRY = "registry"
 """What `recorded_by` has for the registry's own acts: the registration of the first administrator."""
 
+REPLAYER = "replay"
+"""What `recorded_by` has for events that a replay recorded at stated instants (`append/replay.py`)."""
+
 _CORRECTIONS = (
     EventCorrected,
     EventVoided,

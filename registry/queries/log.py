@@ -10,6 +10,7 @@ from registry.domain.audit.entries import BOOKKEEPING_TAGS
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import fold_order_of
 from registry.domain.history import AsOf
+from registry.domain.principal import REGISTRY, REPLAYER
 from registry.domain.record import resolve_record
 from registry.errors import NotFound
 from registry.events import store
@@ -17,6 +18,7 @@ from registry.events.codec import stream_name
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
+from registry.infra.postgres import Pool
 from registry.projections import event_index
 from registry.queries.streams import StreamReader
 
@@ -29,10 +31,17 @@ class LogQueries:
 
     def __init__(self, streams: StreamReader) -> None:
         self._streams = streams
+        self._is_replayed: bool | None = None
 
     async def head(self) -> Head:
         """Return the last event of the log."""
         return await self._streams.head()
+
+    async def is_replayed(self) -> bool:
+        """Return whether the log begins with a replay, whose instants are stated and not measured."""
+        if self._is_replayed is None:
+            self._is_replayed = await begins_with_replay(self._streams.pool())
+        return bool(self._is_replayed)
 
     async def events(
         self,
@@ -132,6 +141,15 @@ class LogQueries:
         stream, _ = await self._streams.load(f"{stored.recorded.kind}/{stored.recorded.slug}")
         assert stream is not None
         return stored, stream.record.by_id[id]
+
+
+async def begins_with_replay(pool: Pool) -> bool | None:
+    """Whether the log begins with the registration of the replayer (`append/replay.py`); None if it is empty."""
+    first = await store.events_at(pool, [1])
+    if not first:
+        return None
+    recorded = first[0].recorded
+    return (recorded.kind, recorded.slug, recorded.recorded_by) == ("principal", REPLAYER, REGISTRY)
 
 
 def _position(stored: StoredEvent) -> int:

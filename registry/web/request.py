@@ -57,6 +57,7 @@ class PageRequest(Struct):
         position: The log position at which the page is made.
         recorded_at: When the event at that position was recorded.
         rate_imports: The number of imports of exchange rates that the page's totals may use.
+        is_replayed: Whether the log begins with a replay, as the demo's does.
     """
 
     request: Request
@@ -68,6 +69,7 @@ class PageRequest(Struct):
     position: int = 0
     recorded_at: datetime | None = None
     rate_imports: int = 0
+    is_replayed: bool = False
     _sticky_query: str | None = None
 
     @property
@@ -237,6 +239,7 @@ async def page(
         position=head.position,
         recorded_at=head.recorded_at,
         rate_imports=streams.rate_imports,
+        is_replayed=await log_queries.is_replayed(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TypeVar
@@ -15,22 +15,24 @@ from registry.domain.fold import DEALS, ORGANIZATIONS, Rules
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.organization import Organization
 from registry.events.codec import published_on
-from registry.events.intake import AnnouncementDecoder, ImportLine, import_lines
-from registry.events.types import OrganizationAnnouncement, Recorded, StreamKind, tag_of
-from registry.events.values import Slug
-
-# A day after the last announcement.
-RECORDED_AT = datetime(2026, 1, 5, tzinfo=UTC)
+from registry.events.intake import AnnouncementDecoder, ImportLine, OrganizationImportLine
+from registry.events.types import Recorded, StreamKind, tag_of
 
 
-class OrganizationLine(OrganizationAnnouncement, frozen=True, kw_only=True):
+class DealLine(ImportLine, frozen=True, kw_only=True):
+    """One line of `announcements.ndjson`."""
+
+    recorded_at: datetime
+
+
+class OrganizationLine(OrganizationImportLine, frozen=True, kw_only=True):
     """One line of `organizations.ndjson`."""
 
-    organization: Slug
+    recorded_at: datetime
 
 
 S = TypeVar("S", bound=Struct)
-Line = ImportLine | OrganizationLine
+Line = DealLine | OrganizationLine
 
 
 def raw(name: str) -> list[bytes]:
@@ -38,8 +40,9 @@ def raw(name: str) -> list[bytes]:
 
 
 @cache
-def announcements() -> list[ImportLine]:
-    return [import_lines.decode_one(line) for line in raw("announcements.ndjson")]
+def announcements() -> list[DealLine]:
+    intake = AnnouncementDecoder(DealLine)
+    return [intake.decode_one(line) for line in raw("announcements.ndjson")]
 
 
 @cache
@@ -63,8 +66,8 @@ def _append_validated(
         type=tag_of(line.event),
         schema=type(line.event).schema,
         effective_on=line.effective_on,
-        published_on=published_on(line.sources, RECORDED_AT),
-        recorded_at=RECORDED_AT,
+        published_on=published_on(line.sources, line.recorded_at),
+        recorded_at=line.recorded_at,
         recorded_by="demo",
         event=fill_defaults(history, line.event),
         sources=line.sources,

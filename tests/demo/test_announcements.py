@@ -1,4 +1,4 @@
-"""The demo's files: announcements as a client posts them, each with its sources, in order of publication."""
+"""The demo's files: announcements as a client posts them, each with its sources, in order of recording."""
 
 from __future__ import annotations
 
@@ -74,13 +74,6 @@ def test_announcement_of_a_fact_has_a_source() -> None:
         assert line.sources or (
             isinstance(line.event, BOOKKEEPING_TYPES) and not isinstance(line.event, DealRegistered)
         ), line
-
-
-def test_file_is_in_order_of_publication() -> None:
-    days = [
-        min(dates) for line in announcements() if (dates := [s.published_on for s in line.sources if s.published_on])
-    ]
-    assert days == sorted(days)
 
 
 def test_source_is_published_within_three_days_of_the_effective_date() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import get_args
@@ -25,7 +25,7 @@ from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.step_chart import MARKER_DISTANCE, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
 from registry.web.charts.two_axis import BOTTOM, LEFT, RIGHT, TOP, TwoAxisChart, field_value, two_axis_chart
-from tests.demo.loader import RECORDED_AT, histories
+from tests.demo.loader import histories
 from tests.reference_rates import reference_rates
 
 TODAY = date(2026, 1, 6)
@@ -102,7 +102,7 @@ def test_crosshair_stands_at_the_as_of_point_of_the_page() -> None:
     chart = ulsan_chart(as_of=AsOf(effective_on=date(2025, 6, 20), published_on=date(2025, 6, 22)))
     xs, ys = {text: x for x, text in chart.x_stops}, {text: y for y, text in chart.y_stops}
     assert chart.crosshair == (xs["2025-06-20"], ys["2025-06-22"])
-    assert ulsan_chart(as_of=AsOf(recorded_at=RECORDED_AT)).crosshair[1] > TOP
+    assert ulsan_chart(as_of=AsOf(recorded_at=datetime(2026, 1, 5, tzinfo=UTC))).crosshair[1] > TOP
 
 
 def test_field_that_no_event_set_has_no_value() -> None:

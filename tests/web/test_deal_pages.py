@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import httpx
 
-from registry.cli.demo import announcements
+from registry.demo import lines
 from registry.domain.deal import Deal
 from registry.domain.items import ListItem
 from registry.web.deals import other_lists
@@ -95,12 +95,12 @@ async def test_page_at_a_log_position_shows_the_day_at_which_the_log_stood(
     pages: Service, reader: httpx.AsyncClient
 ) -> None:
     calendar = pages.app.state.services.calendar
-    today, now = calendar.today(), calendar.now
+    now = calendar.now
     calendar.now = lambda: datetime.now(UTC) + timedelta(days=30)
     try:
-        html = (await reader.get(f"{ULSAN}?position=95")).text
-        assert f'name="effective_on" value="{today}"' in html
-        assert f"Historical view: as of {today.day} {today:%b %Y}, up to position 95." in text_of(html)
+        html = (await reader.get(f"{ULSAN}?position=60")).text
+        assert 'name="effective_on" value="2025-06-16"' in html
+        assert "Historical view: as of 16 Jun 2025, up to position 60." in text_of(html)
         organizations = await reader.get("/organizations?position=3")
         assert organizations.text.count('href="/organizations/') == 1
     finally:
@@ -159,7 +159,7 @@ async def test_amkor_amount_has_a_warning_with_its_source_events(reader: httpx.A
 
 
 async def test_pages_refer_to_deals_by_title_instead_of_slug(reader: httpx.AsyncClient) -> None:
-    html = (await reader.get(f"/?position={len(list(announcements()))}")).text
+    html = (await reader.get(f"/?position={len(lines())}")).text
     latest = text_of(html[html.index('class="latest"') : html.index("</ol>", html.index('class="latest"'))])
     assert "Amkor Technology: chip packaging in Songdo" in latest
     assert "amkor-songdo" not in latest

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from registry.cli.demo import announcements
+from registry.demo import lines
 from registry.domain.history import AsOf
 from registry.domain.totals import TotalsQuery
 from registry.web import deal_list
@@ -117,7 +117,7 @@ async def test_search_finds_names_in_either_language_and_event_ids(reader: httpx
     for word in ("울산", "Ulsan"):
         assert "/deals/sk-aws-ulsan" in main_of((await reader.get("/search", params={"q": word})).text)
     assert "/deals/aws-korea-2031" in main_of((await reader.get("/search", params={"q": "아마존웹서비스"})).text)
-    event = next(announcement["id"] for _, announcement in announcements())
+    event = lines()[0].announcement["id"]
     redirect = await reader.get("/search", params={"q": event})
     assert redirect.headers["location"] == f"/events/{event}"
 
