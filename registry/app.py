@@ -50,6 +50,7 @@ from registry.queries.replicas import ReadServers
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
+from registry.web.imports.runner import ImportJobs
 
 # Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
@@ -75,6 +76,7 @@ class Services(Struct):
     proposals: Proposals
     feed: Feed
     webhooks: Webhooks
+    import_jobs: ImportJobs
     evidence: Evidence
     metrics: Metrics
     readiness: Probe[dict[str, Any]]
@@ -106,6 +108,7 @@ DEPENDENCIES = {
     "proposals": "proposals",
     "feed": "feed",
     "webhooks": "webhooks",
+    "import_jobs": "import_jobs",
     "evidence": "evidence",
     "metrics": "metrics",
     "readiness": "readiness",
@@ -219,6 +222,10 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         )
         streams = StreamReader(servers, calendar, rates, continuity)
         organizations = OrganizationQueries(streams)
+        deals, log_queries = DealQueries(streams), LogQueries(streams)
+        import_jobs = await stack.enter_async_context(
+            ImportJobs(settings.data_dir / "imports", recorder, streams, deals, log_queries)
+        )
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
         yield Services(
             settings=settings,
@@ -226,16 +233,17 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             pool=pool,
             recorder=recorder,
             streams=streams,
-            deals=DealQueries(streams),
+            deals=deals,
             portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
-            log=LogQueries(streams),
+            log=log_queries,
             principals=principals,
             identities=Identities(recorder, principals, provider),
             box=box,
             proposals=Proposals(pool, recorder),
             feed=feed,
             webhooks=webhooks,
+            import_jobs=import_jobs,
             evidence=evidence,
             metrics=metrics,
             readiness=await stack.enter_async_context(Probe()),

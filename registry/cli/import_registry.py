@@ -46,12 +46,7 @@ class HttpRegistry:
     def set_by(self, slug: str, on: date) -> dict[str, SetBy]:
         """The event that set each field of a deal, as known and in effect on a day."""
         blame = self._service.json(f"/v1/deals/{slug}/blame", effective_on=on, published_on=on)
-        return {
-            entry["field"]: SetBy(
-                UUID(entry["event"]), tuple(one["publisher"] for one in entry["sources"] if one.get("publisher"))
-            )
-            for entry in blame["fields"]
-        }
+        return SetBy.of_fields(blame)
 
     def event(self, id: UUID) -> Mapping[str, Any]:
         """An event with its content as it reads now."""

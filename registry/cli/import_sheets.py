@@ -25,7 +25,6 @@ from registry.cli.import_sending import Line, send, try_out
 from registry.cli.options import progress_bar, stderr
 from registry.cli.texts import Text, rendered
 from registry.client import Client
-from registry.i18n import Message
 from registry.imports import announcements, describe, mapping, template, workbook
 from registry.imports.announcements import ParsedRow, RefusedRow, SkippedSheet
 from registry.imports.mapping import Mapping
@@ -33,6 +32,7 @@ from registry.imports.messages import ImportText
 from registry.imports.report import write_report
 from registry.imports.spool import Spool
 from registry.imports.tracker import questions
+from registry.imports.tracker.notes import notes_of
 from registry.imports.tracker.plan import Plan, make_plan
 from registry.imports.tracker.questions import OpenQuestion, QuestionFile
 from registry.imports.workbook import CellError, Sheet
@@ -184,7 +184,7 @@ def _plan(
     outcome.questions += plan.questions
     _print_notes(plan)
     if plan.questions and not options.dry_run:
-        introduction = rendered(Text("questions_introduction"))
+        introduction = rendered(ImportText("questions-introduction"))
         text = questions.write(answered or QuestionFile(), plan.questions, rendered, introduction)
         question_file.write_text(text, "utf-8")
         note = Text("questions_written", count=len(plan.questions), file=str(question_file))
@@ -204,16 +204,7 @@ def _day(text: str | None, mapping: Mapping) -> date:
 
 
 def _print_notes(plan: Plan) -> None:
-    notes: list[Message] = [*plan.notes]
-    if plan.skipped:
-        notes.append(Text("rows_skipped", count=plan.skipped))
-    if plan.undated:
-        notes.append(Text("deals_undated", count=plan.undated))
-    notes += [Text("values_unstated", field=name, count=count) for name, count in sorted(plan.unstated.items())]
-    if plan.gone:
-        shown = ", ".join(plan.gone[:10]) + (" …" if len(plan.gone) > 10 else "")
-        notes.append(Text("rows_gone", count=len(plan.gone), keys=shown))
-    for note in notes:
+    for note in notes_of(plan):
         stderr.print(rendered(note), soft_wrap=True, markup=False)
 
 

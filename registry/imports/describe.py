@@ -71,17 +71,17 @@ _KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECA
 _TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
 
 
-def describe(sheets: Sequence[Sheet]) -> Draft:
-    """Draft a mapping for the first sheet that has a table."""
+def describe(sheets: Sequence[Sheet], header_row: int | None = None) -> Draft:
+    """Draft a mapping for the first sheet that has a table; `header_row` is the header's row, if it is known."""
     for sheet in sheets:
-        table = _table(sheet)
+        table = sheet.table(header_row=header_row) if header_row is not None else guess_table(sheet)
         if table is not None:
             columns = list(_columns(table))
-            return _Drafter(table, columns).draft()
+            return _Drafter(table, columns, header_row).draft()
     return Draft("", [ImportText("no-rows")])
 
 
-def _table(sheet: Sheet) -> Table | None:
+def guess_table(sheet: Sheet) -> Table | None:
     """The table of a sheet. Its header is the first of the widest rows at the start."""
     start = list(islice(sheet.rows(), MAX_PREAMBLE_ROWS))
     if not start:
@@ -148,8 +148,9 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(self, table: Table, columns: list[Column]) -> None:
+    def __init__(self, table: Table, columns: list[Column], header_row: int | None) -> None:
         self.table = table
+        self.header_row = header_row
         self.columns = columns
         self.guesses: list[ImportText] = []
         self.by_meaning: dict[str, list[Column]] = {}
@@ -193,6 +194,8 @@ class _Drafter:
         yield f"scheme = {_string(name)}"
         if forms := sorted({column.dates for column in self.columns if column.dates}):
             yield f"dates = {json.dumps(forms)}"
+        if self.header_row is not None:
+            yield from ("", "[sheet]", f"header = {self.header_row}")
         yield from ("", "[source]", f"publisher = {_string(self.table.name)}", f"title = {_string(self.table.name)}")
         if urls := self.by_meaning.get("source.url"):
             yield f"url = {_from(urls[0])}"

@@ -10,6 +10,7 @@ from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
 from registry.web.events import EventPages
+from registry.web.imports.controller import ImportPages
 from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
@@ -42,6 +43,7 @@ def create_router(calendar: Calendar) -> Router:
             ProviderPages,
             RecordingPages,
             ProposalPages,
+            ImportPages,
         ],
         before_request=page_query_check(calendar),
     )

@@ -118,7 +118,9 @@ async def start_session(request: Request, pool: Pool, former: Session, credentia
     return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(
+    request: Request, max_bytes: int = MAX_FORM_BYTES, max_fields: int = MAX_FORM_FIELDS
+) -> dict[str, str]:
     """The fields of a posted form.
 
     Raises:
@@ -126,9 +128,9 @@ async def read_form(request: Request) -> dict[str, str]:
         TooLarge: It is over the limit.
         InvalidParameter: It cannot be decoded.
     """
-    body = await read_body(request, "application/x-www-form-urlencoded", MAX_FORM_BYTES)
+    body = await read_body(request, "application/x-www-form-urlencoded", max_bytes)
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=max_fields))
     except ValueError:
         raise InvalidParameter("form", parameter="form") from None
 

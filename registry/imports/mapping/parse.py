@@ -59,6 +59,18 @@ class _Options(Struct, forbid_unknown_fields=True, kw_only=True):
     gone: Gone | None = None
 
 
+class MappingProblem(Struct, frozen=True):
+    """What is wrong at a key of a mapping, such as `party[0].role`; the key is empty for the whole file."""
+
+    key: str
+    line: int
+    problem: ImportText
+
+    def located(self, file: str) -> ImportText:
+        """The problem with its file, line and key."""
+        return ImportText("mapping-problem", file=file, line=self.line, key=self.key or "-", problem=self.problem)
+
+
 def parse(text: str, file: str = "mapping") -> Mapping:
     """Parse a mapping file.
 
@@ -69,33 +81,41 @@ def parse(text: str, file: str = "mapping") -> Mapping:
     Raises:
         BadMapping: The text is not TOML, or not a mapping.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadMapping(reason=ImportText("mapping-not-toml", file=file, reason=str(error))) from None
-    parser = _Parser(data, lines_of(text), file)
-    mapping = parser.mapping(digest(text))
-    if parser.problems or mapping is None:
-        *others, reason = parser.problems
+    mapping, problems = check(text, file)
+    if mapping is None:
+        *others, reason = [problem.located(file) for problem in problems]
         for problem in reversed(others):
             reason = ImportText("mapping-problems", first=problem, rest=reason)
         raise BadMapping(reason=reason)
     return mapping
 
 
+def check(text: str, file: str = "mapping") -> tuple[Mapping | None, list[MappingProblem]]:
+    """The mapping of a text, or None with everything that is wrong in it.
+
+    Raises:
+        BadMapping: The text is not TOML.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadMapping(reason=ImportText("mapping-not-toml", file=file, reason=str(error))) from None
+    parser = _Parser(data, lines_of(text))
+    mapping = parser.mapping(digest(text))
+    return (None if parser.problems else mapping), parser.problems
+
+
 class _Parser:
     """Parses the tables of a mapping and collects the problems."""
 
-    def __init__(self, data: dict[str, Any], lines: dict[str, int], file: str) -> None:
+    def __init__(self, data: dict[str, Any], lines: dict[str, int]) -> None:
         self.data = data
         self.lines = lines
-        self.file = file
-        self.problems: list[ImportText] = []
+        self.problems: list[MappingProblem] = []
 
     def add(self, at: str, problem: ImportText) -> None:
         """Add a problem at a key."""
-        line = line_of(self.lines, at)
-        self.problems.append(ImportText("mapping-problem", file=self.file, line=line, key=at or "-", problem=problem))
+        self.problems.append(MappingProblem(at, line_of(self.lines, at), problem))
 
     def mapping(self, text_digest: str) -> Mapping | None:
         """The mapping; None if it has problems."""

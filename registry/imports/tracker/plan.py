@@ -103,6 +103,18 @@ def open_table(sheets: Sequence[Sheet], mapping: Mapping) -> Table | None:
     return None
 
 
+def joined_rows(sheets: Sequence[Sheet], mapping: Mapping, table: Table) -> dict[str, JoinedRows]:
+    """The rows of the other sheets that the mapping joins, by the join's name; a missing sheet is left out."""
+    joined = {}
+    for name, join in mapping.joins.items():
+        other = next((s for s in sheets if join.sheet.casefold() in s.name.casefold() and s.name != table.name), None)
+        needed = {normalized(one) for one in join.key}
+        found = other.table(lambda cells, needed=needed: needed & {normalized(c) for c in cells}) if other else None  # type: ignore[misc]
+        if found is not None:
+            joined[name] = JoinedRows(found, join, mapping.decimal)
+    return joined
+
+
 def make_plan(
     sheets: Sequence[Sheet],
     mapping: Mapping,
@@ -124,13 +136,7 @@ def make_plan(
     table = open_table(sheets, mapping)
     if table is None:
         return None
-    joined = {}
-    for name, join in mapping.joins.items():
-        other = next((s for s in sheets if join.sheet.casefold() in s.name.casefold() and s.name != table.name), None)
-        needed = {normalized(one) for one in join.key}
-        found = other.table(lambda cells, needed=needed: needed & {normalized(c) for c in cells}) if other else None  # type: ignore[misc]
-        if found is not None:
-            joined[name] = JoinedRows(found, join, mapping.decimal)
+    joined = joined_rows(sheets, mapping, table)
     planner = _Planner(RowReader(CellReader(mapping, table, joined, published_on)), registry, answers)
     planner.plan.notes += [
         ImportText("sheet-missing", part=join.sheet) for name, join in mapping.joins.items() if name not in joined

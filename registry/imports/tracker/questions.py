@@ -60,19 +60,35 @@ def write(file: QuestionFile, questions: Iterable[OpenQuestion], render: Any, in
         render: Renders a message in the editor's language.
         introduction: What the editor is to do.
     """
+    asked = (
+        {
+            "id": question.id,
+            "at": question.at,
+            "text": render(question.message),
+            "choices": " | ".join(CHOICES[question.kind]),
+            "answer": "",
+        }
+        for question in questions
+    )
+    return _written((*file.answered, *asked), introduction)
+
+
+def answer(text: str, name: str, answers: Mapping[str, str], introduction: str) -> str:
+    """The text of a file of questions with more answers, by the question's id.
+
+    Raises:
+        BadMapping: An answer is no choice.
+    """
+    asked = tomllib.loads(text).get("question", [])
+    written = _written([{**one, "answer": answers.get(one["id"], one["answer"])} for one in asked], introduction)
+    read(written, name)
+    return written
+
+
+def _written(asked: Iterable[Mapping[str, str]], introduction: str) -> str:
     parts = [f"# {line}" for line in introduction.splitlines()]
-    for answered in file.answered:
-        parts += ["", "[[question]]", *(f"{name} = {_string(answered[name])}" for name in _KEYS if name in answered)]
-    for question in questions:
-        parts += [
-            "",
-            "[[question]]",
-            f"id = {_string(question.id)}",
-            f"at = {_string(question.at)}",
-            f"text = {_string(render(question.message))}",
-            f"choices = {_string(' | '.join(CHOICES[question.kind]))}",
-            'answer = ""',
-        ]
+    for one in asked:
+        parts += ["", "[[question]]", *(f"{name} = {_string(one[name])}" for name in _KEYS if name in one)]
     return "\n".join(parts) + "\n"
 
 

@@ -16,6 +16,16 @@ class SetBy(Struct, frozen=True):
     event: UUID
     publishers: tuple[str, ...] = ()
 
+    @classmethod
+    def of_fields(cls, provenance: Mapping[str, Any]) -> dict[str, SetBy]:
+        """The events of a deal's provenance, by field."""
+        return {
+            entry["field"]: cls(
+                UUID(entry["event"]), tuple(one["publisher"] for one in entry["sources"] if one.get("publisher"))
+            )
+            for entry in provenance["fields"]
+        }
+
 
 class KnownDeal(Struct, frozen=True):
     """A deal that has a row's key. `state` is the deal as known on the sheet's day; None if it was recorded later."""
