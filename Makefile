@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types bench faults cluster containers audit lock clean
+.PHONY: help setup demo test check lint types bench faults cluster containers installers audit lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -46,16 +46,19 @@ cluster: .venv/dev ## run a cluster of three nodes, kill, freeze and partition t
 containers: .venv/dev ## build and start the image and the compose file (requires podman, runc and debootstrap, as root)
 	REGISTRY_TEST_CONTAINERS=1 .venv/bin/python -m pytest -o faulthandler_timeout=1800 tests/containers $(ARGS)
 
+installers: .venv/dev ## install the wheel with pipx and with uv, as the README does (asks the package index)
+	REGISTRY_TEST_INSTALLERS=1 .venv/bin/python -m pytest tests/packaging/test_installers.py $(ARGS)
+
 audit: .venv/runtime ## compare the pinned packages with advisories (ADVISORIES=DIR, a checkout of pypa/advisory-database)
 	@.venv/bin/python -m deploy.audit $(ADVISORIES)
 
 sbom: .venv/dev ## write sbom.cdx.json, the software bill of materials of the pinned packages (CycloneDX)
 	@.venv/bin/python -m deploy.sbom sbom.cdx.json
 
-lock: ## pin the newest versions of the dependencies in pyproject.toml (requires uv)
-	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
-	uv pip compile $(LOCK) --group build -o requirements-build.txt
-	uv pip compile $(LOCK) --group dev -c requirements.txt -c requirements-build.txt pyproject.toml -o requirements-dev.txt
+lock: .venv/dev ## pin the newest versions of the dependencies in pyproject.toml
+	.venv/bin/uv pip compile $(LOCK) pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile $(LOCK) --group build -o requirements-build.txt
+	.venv/bin/uv pip compile $(LOCK) --group dev -c requirements.txt -c requirements-build.txt pyproject.toml -o requirements-dev.txt
 
 LOCK = --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 

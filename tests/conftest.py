@@ -58,6 +58,7 @@ NO_PGBOUNCER = "no PgBouncer was found: the service was NOT tried behind a poole
 NO_PROMTOOL = "no promtool was found: the alert rules were NOT checked (install prometheus)"
 NO_GENERATOR = "not installed: the OpenAPI document was NOT read by every generator of clients (CONTRIBUTING.md)"
 NO_PROVIDER = "no OpenID provider was found: signing in through one was NOT tried (node; npm ci --prefix tests/oidc)"
+NO_INSTALLER = "no index was asked: the README's commands for pipx and uv were NOT run"
 NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
 # Tests kill processes, not the machine, so fsync is not needed; creating a database is three times as fast without it.
@@ -122,6 +123,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for title, notice in (
         ("the pages", NO_CHROMIUM),
         ("the containers", NO_CONTAINERS),
+        ("the installation", NO_INSTALLER),
         ("the pooler", NO_PGBOUNCER),
         ("the alerts", NO_PROMTOOL),
         ("the OpenAPI document", NO_GENERATOR),

@@ -138,6 +138,27 @@ def postgres_image(podman: Podman, image: str) -> str:
     return POSTGRES_IMAGE
 
 
+def image_of_program(podman: Podman, base: str, name: str, *lines: str) -> str:
+    """An image that has one program of this machine on the tests' base.
+
+    Args:
+        name: The program; it is statically linked, or needs only the C library.
+        lines: What follows in the container file.
+
+    Returns:
+        The image's name; the test is skipped where the program is not installed.
+    """
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{NO_CONTAINERS} of {name} (install {name})")
+    folder = podman.folder / name
+    folder.mkdir()
+    shutil.copy(program, folder)
+    (folder / "Containerfile").write_text("\n".join([f"FROM {base}", f"COPY {name} /usr/bin/{name}", *lines, ""]))
+    podman.build(f"registry-test-{name}", folder)
+    return f"localhost/registry-test-{name}"
+
+
 @pytest.fixture(scope="session")
 def docker_host(podman: Podman) -> Iterator[dict[str, str]]:
     """The environment in which Docker's clients find podman's socket."""

@@ -7,18 +7,29 @@ import re
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import httpx
 import pytest
 
 from tests.conftest import NO_CONTAINERS
-from tests.containers.conftest import ADMIN_KEY, TOP, Podman, is_ready, register_deal, wait_until
+from tests.containers.conftest import (
+    ADMIN_KEY,
+    TOP,
+    Podman,
+    image_of_program,
+    is_ready,
+    register_deal,
+    wait_until,
+)
 
 # podman-compose 1.0 passes ${NAME:-}, whose default is empty, on as it stands.
 OLDEST = (1, 1)
+PROFILES = ("tls", "replicas", "monitoring")
 
 
 def podman_compose_version() -> tuple[int, ...]:
@@ -51,6 +62,10 @@ class Compose:
         """Whether a service's health check passes. Without systemd, podman has no timer that runs it."""
         return self.podman.succeeds("healthcheck", "run", self.container(service))
 
+    def profile(self, profile: str, *services: str) -> None:
+        """Start services of a profile."""
+        self.run("--profile", profile, "up", "--detach", "--no-build", "--no-deps", *services)
+
     def up(self) -> None:
         """Start each service when the condition of its `depends_on` holds.
 
@@ -66,19 +81,33 @@ class Compose:
         wait_until(lambda: is_ready(self.url))
 
 
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 @pytest.fixture(scope="module")
 def compose(podman: Podman, image: str, postgres_image: str) -> Iterator[Compose]:
     if podman_compose_version() < OLDEST:
         pytest.skip(f"{NO_CONTAINERS} by the compose file (install podman-compose 1.1 or newer)")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     secret = {
-        name: secrets.token_hex(8) for name in ("POSTGRES_PASSWORD", "REGISTRY_OWNER_PASSWORD", "REGISTRY_APP_PASSWORD")
+        name: secrets.token_hex(8)
+        for name in (
+            "POSTGRES_PASSWORD",
+            "REGISTRY_OWNER_PASSWORD",
+            "REGISTRY_APP_PASSWORD",
+            "REGISTRY_REPLICATION_PASSWORD",
+        )
     }
+    replica = f"postgresql://registry_app:{secret['REGISTRY_APP_PASSWORD']}@replica-%d:5432/registry"
     images = {"REGISTRY_IMAGE": f"localhost/{image}", "POSTGRES_IMAGE": f"localhost/{postgres_image}"}
     settings = {
         "REGISTRY_ADMIN_KEY": ADMIN_KEY,
-        "REGISTRY_PUBLISH": address,
+        "REGISTRY_PUBLISH": free_address(),
+        "REGISTRY_PUBLISH_HTTP": free_address(),
+        "REGISTRY_PUBLISH_HTTPS": free_address(),
+        "REGISTRY_PUBLISH_PROMETHEUS": free_address(),
+        "REGISTRY_REPLICA_URLS": f"{replica % 1} {replica % 2}",
         "REGISTRY_LOG_ORIGIN": "example.org/compose",
         "REGISTRY_CORS_ORIGINS": "https://example.org",
     }
@@ -87,12 +116,16 @@ def compose(podman: Podman, image: str, postgres_image: str) -> Iterator[Compose
         running.up()
         yield running
     finally:
-        running.run("down", "--volumes")
+        every = [argument for profile in PROFILES for argument in ("--profile", profile)]
+        running.run(*every, "down", "--volumes")
 
 
 def test_compose_migrates_and_serves_as_the_role_of_the_application(compose: Compose) -> None:
     register_deal(compose.url, "compose-deal")
-    sql = "SELECT count(*) FROM events; SELECT tableowner FROM pg_tables WHERE tablename = 'events'"
+    sql = """
+        SELECT count(*) FROM events WHERE type = 'deal_registered';
+        SELECT tableowner FROM pg_tables WHERE tablename = 'events'
+    """
     psql = ["psql", "--username=registry_app", "--dbname=registry", "--tuples-only", "--no-align", "--command", sql]
     assert compose.podman.run("exec", compose.container("postgres"), *psql).split() == ["1", "registry_owner"]
 
@@ -122,3 +155,79 @@ def test_events_survive_a_restart_of_both_services(compose: Compose) -> None:
     assert httpx.get(f"{compose.url}/v1/deals/restarted-deal").status_code == 200
     verified = compose.podman.run("exec", compose.container("registry"), "registry", "verify", "--json")
     assert json.loads(verified)[0]["size"] >= 1
+
+
+def test_proxy_speaks_tls_and_the_service_trusts_what_it_says_of_the_client(
+    podman: Podman, compose: Compose, base_image: str
+) -> None:
+    compose.environ["CADDY_IMAGE"] = image_of_program(
+        podman,
+        base_image,
+        "caddy",
+        "ENV XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config",
+        'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]',
+    )
+    compose.profile("tls", "proxy")
+    authority = "/data/caddy/pki/authorities/local/root.crt"
+    wait_until(lambda: podman.succeeds("exec", compose.container("proxy"), "test", "-s", authority))
+    certificate = podman.run("exec", compose.container("proxy"), "cat", authority)
+    port = compose.environ["REGISTRY_PUBLISH_HTTPS"].split(":")[1]
+    with httpx.Client(verify=ssl.create_default_context(cadata=certificate)) as client:
+
+        def answers() -> bool:
+            with suppress(httpx.HTTPError):
+                return client.get(f"https://localhost:{port}/health/ready").status_code == 200
+            return False
+
+        wait_until(answers)
+        page = client.get(f"https://localhost:{port}/")
+    assert page.headers["strict-transport-security"], "the service knows that the client speaks TLS"
+    assert "strict-transport-security" not in httpx.get(f"{compose.url}/").headers
+    forged = httpx.get(f"{compose.url}/", headers={"X-Forwarded-Proto": "https"})
+    assert "strict-transport-security" not in forged.headers, "only the proxy is trusted"
+
+
+def test_reads_come_from_two_standbys_that_follow_the_primary(podman: Podman, compose: Compose) -> None:
+    compose.profile("replicas", "replica-1", "replica-2")
+    register_deal(compose.url, "replicated-deal")
+    sql = "SELECT count(*) FROM events WHERE stream LIKE '%replicated-deal' AND pg_is_in_recovery()"
+    psql = ["psql", "--host=/tmp", "--username=registry_app", "--dbname=registry", "--tuples-only", "--no-align"]
+    for name in ("replica-1", "replica-2"):
+        replica = compose.container(name)
+        wait_until(lambda replica=replica: podman.succeeds("exec", replica, "pg_isready", "--host=/tmp"))  # type: ignore[misc]
+        wait_until(
+            lambda replica=replica: (  # type: ignore[misc]
+                podman.run("exec", replica, *psql, "--command", sql, check=False) == "1"
+            )
+        )
+    wait_until(lambda: replicas_read_from(compose.url) == 2)
+    assert httpx.get(f"{compose.url}/v1/deals/replicated-deal").status_code == 200
+
+
+def replicas_read_from(url: str) -> int:
+    """How many replicas the service reads from, by its metrics."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(line.startswith("registry_replica_up{") and line.endswith(" 1.0") for line in lines)
+
+
+def test_prometheus_scrapes_the_service_and_knows_the_alerts(podman: Podman, compose: Compose, base_image: str) -> None:
+    compose.environ["PROMETHEUS_IMAGE"] = image_of_program(
+        podman,
+        base_image,
+        "prometheus",
+        "RUN install -d -o 65534 -g 65534 /prometheus",
+        "USER 65534:65534",
+        'ENTRYPOINT ["prometheus"]',
+    )
+    compose.profile("monitoring", "prometheus")
+    api = f"http://{compose.environ['REGISTRY_PUBLISH_PROMETHEUS']}/api/v1"
+
+    def is_up() -> bool:
+        with suppress(httpx.HTTPError, ValueError):
+            found = httpx.get(f"{api}/query", params={"query": 'up{job="registry"}'}).json()["data"]["result"]
+            return [sample["value"][1] for sample in found] == ["1"]
+        return False
+
+    wait_until(is_up)
+    groups = httpx.get(f"{api}/rules").json()["data"]["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from registry.infra.embedded.user import User
 from registry.infra.settings import SETTINGS, Settings, variable
 
 TOP = Path(__file__).parents[2]
+PROFILES = {"tls", "replicas", "monitoring"}
 KNOWN = {variable(name) for name in SETTINGS}
 REFERENCE = re.compile(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}")
 """A variable in the compose file, with its default, or required."""
@@ -36,7 +38,12 @@ def compose() -> dict[str, Any]:
 
 def test_compose_file_starts_services_in_order(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert services.keys() == {"postgres", "migrate", "registry"}
+    assert {name for name, service in services.items() if not service.get("profiles")} == {
+        "postgres",
+        "migrate",
+        "registry",
+    }
+    assert {profile for service in services.values() for profile in service.get("profiles", [])} == PROFILES
     assert services["migrate"]["command"] == ["registry", "migrate"]
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert services["registry"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
@@ -63,8 +70,10 @@ def test_compose_file_passes_every_setting_and_contains_no_secret(compose: dict[
     assert settings.host == "0.0.0.0"
     text = (TOP / "docker-compose.yml").read_text()
     for password in re.findall(r"\$\{(\w*(?:PASSWORD|KEY))[^}]*\}", text):
-        is_path = password in ("REGISTRY_SIGNING_KEY", "REGISTRY_SECRETS_KEY")
-        assert is_path or f"${{{password}:?" in text, "a secret has no default"
+        if f"${{{password}:-}}" in text:
+            assert password in ("REGISTRY_SIGNING_KEY", "REGISTRY_SECRETS_KEY", "REGISTRY_REPLICATION_PASSWORD")
+        else:
+            assert f"${{{password}:?" in text, "a secret has no default"
 
 
 def test_compose_file_keeps_the_defaults_of_settings(compose: dict[str, Any]) -> None:
@@ -72,7 +81,16 @@ def test_compose_file_keeps_the_defaults_of_settings(compose: dict[str, Any]) ->
     defaults = Settings.read({"REGISTRY_DATA_DIR": "/data"})
     passed = Settings.read({name: filled(value) for name, value in given.items()})
     changed = {name for name in SETTINGS if getattr(passed, name) != getattr(defaults, name)}
-    assert changed == {"database_url", "owner_url", "admin_key", "host"}
+    assert changed == {"database_url", "owner_url", "admin_key", "host", "trusted_proxies"}
+    proxy = compose["services"]["proxy"]["networks"]["registry"]["ipv4_address"]
+    assert passed.trusted_proxies == (*defaults.trusted_proxies, f"{proxy}/32")
+
+
+def test_no_container_but_the_proxy_gets_the_address_that_the_service_trusts(compose: dict[str, Any]) -> None:
+    (network,) = compose["networks"]["registry"]["ipam"]["config"]
+    proxy = ip_address(compose["services"]["proxy"]["networks"]["registry"]["ipv4_address"])
+    assert proxy in ip_network(network["subnet"])
+    assert proxy not in ip_network(network["ip_range"])
 
 
 def test_services_run_read_only_without_privileges(compose: dict[str, Any]) -> None:
@@ -98,8 +116,9 @@ def test_container_uses_known_settings_and_needs_no_privileges() -> None:
 def test_base_images_are_pinned_by_digest(compose: dict[str, Any]) -> None:
     [python] = re.findall(r"(?m)^ARG PYTHON_IMAGE=(\S+)$", (TOP / "Dockerfile").read_text())
     assert filled(compose["services"]["registry"]["build"]["args"]["PYTHON_IMAGE"]) == python
-    for image in (python, filled(compose["services"]["postgres"]["image"])):
-        assert re.fullmatch(r"[a-z]+:[0-9.a-z-]+@sha256:[0-9a-f]{64}", image), image
+    images = {filled(service["image"]) for service in compose["services"].values() if "build" not in service}
+    for image in (python, *images):
+        assert re.fullmatch(r"[a-z]+(/[a-z]+)?:[0-9.a-z-]+@sha256:[0-9a-f]{64}", image), image
 
 
 def test_container_has_the_label_of_the_version() -> None:
