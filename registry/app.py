@@ -38,6 +38,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.problems import SettingProblem
 from registry.infra.secret_box import SecretBox
+from registry.infra.sessions import Sessions
 from registry.infra.settings import Settings
 from registry.projections.columnar import ColumnarCopy
 from registry.projections.exchange_rates import RateCache
@@ -73,6 +74,7 @@ class Services(Struct):
     principals: Principals
     identities: Identities
     box: SecretBox
+    sessions: Sessions
     proposals: Proposals
     feed: Feed
     webhooks: Webhooks
@@ -105,6 +107,7 @@ DEPENDENCIES = {
     "principals": "principals",
     "identities": "identities",
     "box": "box",
+    "sessions": "sessions",
     "proposals": "proposals",
     "feed": "feed",
     "webhooks": "webhooks",
@@ -240,7 +243,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             principals=principals,
             identities=Identities(recorder, principals, provider),
             box=box,
-            proposals=Proposals(pool, recorder),
+            sessions=Sessions(pool, box),
+            proposals=Proposals(pool, recorder, box),
             feed=feed,
             webhooks=webhooks,
             import_jobs=import_jobs,

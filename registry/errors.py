@@ -138,6 +138,12 @@ class ApprovalRequired(RegistryError):
     code = "approval_required"
 
 
+class ProposalForged(RegistryError):
+    """The proposal's row was changed by something else than a service with the key file, so it cannot be approved."""
+
+    code = "proposal_forged"
+
+
 class ProposalDecided(RegistryError):
     """The proposal was approved or rejected before. Its code says which."""
 

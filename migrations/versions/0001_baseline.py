@@ -290,7 +290,7 @@ CREATE TRIGGER keys_are_immutable
 """
 
 # Who has signed in to the pages; `digest` is that of the cookie's value. What a session may do is not here: it follows
-# from the events of its principal.
+# from the events of its principal. `seal` is made with a key outside the database.
 CREATE_SESSIONS = """
 CREATE TABLE sessions (
     id         text        COLLATE "C" PRIMARY KEY,
@@ -300,14 +300,15 @@ CREATE TABLE sessions (
     created_at timestamptz NOT NULL,
     seen_at    timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    agent      text        NOT NULL
+    agent      text        NOT NULL,
+    seal       bytea       NOT NULL
 )
 """
 
 CREATE_SESSIONS_PRINCIPAL_INDEX = "CREATE INDEX sessions_principal ON sessions (principal)"
 
 # Announcements that wait for a second principal. The content is deleted with the decision: what was approved is in the
-# log. `digest` binds a decision to the exact content.
+# log. `digest` binds a decision to the exact content, `seal` the author to it with a key outside the database.
 CREATE_PROPOSALS = """
 CREATE TABLE proposals (
     id            uuid        PRIMARY KEY,
@@ -315,6 +316,7 @@ CREATE TABLE proposals (
     slug          text        COLLATE "C" NOT NULL,
     announcements bytea,
     digest        bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    seal          bytea       NOT NULL,
     author        text        COLLATE "C" NOT NULL,
     proposed_by   text        COLLATE "C" NOT NULL,
     proposed_at   timestamptz NOT NULL,

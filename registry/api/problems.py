@@ -51,6 +51,7 @@ PROBLEMS: dict[str, Problem] = {
     "rule_broken": Problem(409),
     "id_conflict": Problem(409),
     "proposal_decided": Problem(409),
+    "proposal_forged": Problem(409),
     "version_conflict": Problem(412),
     "proposal_changed": Problem(412),
     "too_large": Problem(413),

@@ -145,6 +145,7 @@ class ProposalsController(Controller):
         "rule_broken",
         "proposal_decided",
         "proposal_changed",
+        "proposal_forged",
         "redaction_unavailable",
         "overloaded",
         "clock_unsafe",

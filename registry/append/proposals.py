@@ -4,6 +4,9 @@ An approval names the digest of what it approves, so that what has changed in th
 announcements are recorded as their author's, with the approver beside it; their ids were given when they were proposed,
 so an approval that is repeated after a lost answer records nothing twice. The content is deleted with the decision:
 what was approved is in the log, where it can be redacted.
+
+A seal under a key outside the database binds the author to the content: whoever has the application role's password can
+neither have something approved as another's, nor exchange what the reviewer has read.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,22 +26,25 @@ from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, AppendResult
 from registry.append.seal import uuid7
 from registry.domain.principal import Credential, required_scope
-from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided
+from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
 from registry.events import intake
 from registry.events.codec import canonical
 from registry.events.types import AnnouncedKind, Announcement, OrganizationAnnouncement
 from registry.infra.postgres import Connection, Pool
+from registry.infra.secret_box import SecretBox
+
+log = structlog.get_logger(__name__)
 
 Status = Literal["open", "approved", "rejected"]
 
 INSERT = """
-INSERT INTO proposals (id, kind, slug, announcements, digest, author, proposed_by, proposed_at, status)
-VALUES ($1, $2, $3, $4, $5, $6, $6, $7, 'open')
+INSERT INTO proposals (id, kind, slug, announcements, digest, author, proposed_by, proposed_at, status, seal)
+VALUES ($1, $2, $3, $4, $5, $6, $6, $7, 'open', $8)
 """
 
 _COLUMNS = """
 SELECT id, kind, slug, announcements, digest, author, proposed_by, proposed_at, changed_at, status, decided_by,
-       decided_at, reason, position
+       decided_at, reason, position, seal
   FROM proposals
 """
 
@@ -51,7 +58,9 @@ SELECT_PAGE = f"""{_COLUMNS}
  LIMIT $4
 """
 
-UPDATE_CONTENT = "UPDATE proposals SET announcements = $2, digest = $3, author = $4, changed_at = $5 WHERE id = $1"
+UPDATE_CONTENT = """
+UPDATE proposals SET announcements = $2, digest = $3, author = $4, changed_at = $5, seal = $6 WHERE id = $1
+"""
 
 UPDATE_DECISION = """
 UPDATE proposals
@@ -85,6 +94,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     decided_at: datetime | None
     reason: str | None
     position: int | None
+    seal: bytes
 
     def decoded(self) -> list[Announcement | OrganizationAnnouncement]:
         """The announcements; none once it is decided."""
@@ -103,9 +113,10 @@ def may_review(credential: Credential) -> bool:
 class Proposals:
     """The queue."""
 
-    def __init__(self, pool: Pool, recorder: Recorder) -> None:
+    def __init__(self, pool: Pool, recorder: Recorder, box: SecretBox) -> None:
         self._pool = pool
         self._recorder = recorder
+        self._box = box
 
     async def propose(
         self,
@@ -122,12 +133,13 @@ class Proposals:
         _check_author(credential, kind, slug, announcements)
         now = datetime.now(UTC)
         content = _with_ids(announcements, now)
+        id, digest = uuid7(now), _digest(kind, slug, content)
         proposal = Proposal(
-            id=uuid7(now),
+            id=id,
             kind=kind,
             slug=slug,
             announcements=content,
-            digest=_digest(kind, slug, content),
+            digest=digest,
             author=credential.id,
             proposed_by=credential.id,
             proposed_at=now,
@@ -137,8 +149,9 @@ class Proposals:
             decided_at=None,
             reason=None,
             position=None,
+            seal=self._box.seal(*_sealed(id, digest, credential.id)),
         )
-        await self._pool.execute(INSERT, proposal.id, kind, slug, content, proposal.digest, credential.id, now)
+        await self._pool.execute(INSERT, id, kind, slug, content, digest, credential.id, now, proposal.seal)
         return proposal
 
     async def page(
@@ -174,18 +187,20 @@ class Proposals:
             now = datetime.now(UTC)
             content = _with_ids(announcements, now)
             digest = _digest(proposal.kind, proposal.slug, content)
-            await connection.execute(UPDATE_CONTENT, id, content, digest, credential.id, now)
-        return replace(proposal, announcements=content, digest=digest, author=credential.id, changed_at=now)
+            seal = self._box.seal(*_sealed(id, digest, credential.id))
+            await connection.execute(UPDATE_CONTENT, id, content, digest, credential.id, now, seal)
+        return replace(proposal, announcements=content, digest=digest, author=credential.id, changed_at=now, seal=seal)
 
     async def approve(self, credential: Credential, id: UUID, expected: bytes) -> tuple[Proposal, AppendResult]:
         """Record the announcements whose digest is `expected`.
 
         Raises:
-            NotFound, ProposalDecided, ProposalChanged: Nothing was recorded.
+            NotFound, ProposalDecided, ProposalChanged, ProposalForged: Nothing was recorded.
             Forbidden: The principal lacks the scope, or it is the author and a second one is needed.
             RuleBroken: The deal or organization has changed, so that they no longer apply.
         """
         async with self._open(credential, id, expected) as (connection, proposal):
+            self._check_seal(proposal)
             second = credential.id if credential.id != proposal.author else None
             try:
                 result = await self._recorder.record(
@@ -235,6 +250,18 @@ class Proposals:
             )
         )
 
+    def _check_seal(self, proposal: Proposal) -> None:
+        """Check that the author has written this content for this stream.
+
+        Raises:
+            ProposalForged: The row was changed in the database.
+        """
+        content = proposal.announcements or b""
+        is_same = _digest(proposal.kind, proposal.slug, content) == proposal.digest
+        if not (is_same and self._box.verify(proposal.seal, *_sealed(proposal.id, proposal.digest, proposal.author))):
+            log.error("a proposal was changed in the database", proposal=str(proposal.id))
+            raise ProposalForged(proposal=str(proposal.id))
+
     @asynccontextmanager
     async def _open(
         self, credential: Credential, id: UUID, expected: bytes
@@ -279,3 +306,7 @@ def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], 
 
 def _digest(kind: AnnouncedKind, slug: str, content: bytes) -> bytes:
     return hashlib.sha256(canonical({"kind": kind, "slug": slug}) + content).digest()
+
+
+def _sealed(id: UUID, digest: bytes, author: str) -> tuple[str, ...]:
+    return "proposal", str(id), digest.hex(), author

@@ -1,17 +1,29 @@
-"""Encrypt secrets that the database holds, with a key that it does not hold.
+"""Encrypt secrets and seal rows that the database holds, with a key that it does not hold.
 
-The key file has one Fernet key a line, the newest first: it encrypts, and all of them decrypt. Several services on one
-database need the same file.
+The key file has one Fernet key a line, the newest first: it encrypts and seals, and all of them decrypt and verify.
+Several services on one database need the same file.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from registry.errors import SecretUnreadable
+
+
+class Key(Fernet):
+    """A line of the key file."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        # Not the line itself, which is Fernet's own keys: one key for one use.
+        self.sealing = hmac.digest(line.encode(), b"registry seal", "sha256")
 
 
 class SecretBox:
@@ -19,7 +31,7 @@ class SecretBox:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._loaded: list[Fernet] = []
+        self._loaded: list[Key] = []
 
     def encrypt(self, secret: bytes) -> bytes:
         """Encrypt a secret. Raises SecretUnreadable if the key file cannot be used."""
@@ -44,12 +56,28 @@ class SecretBox:
             return self.encrypt(self.decrypt(stored))
         return None
 
-    def _keys(self, *, create: bool = False) -> list[Fernet]:
+    def seal(self, purpose: str, *fields: str) -> bytes:
+        """A code that only a holder of the key file can make for these fields (HMAC-SHA256).
+
+        Raises:
+            SecretUnreadable: The key file cannot be used.
+        """
+        return _seal(self._keys(create=True)[0], purpose, fields)
+
+    def verify(self, seal: bytes, purpose: str, *fields: str) -> bool:
+        """Whether `seal` was made for these fields under a key of the file.
+
+        Raises:
+            SecretUnreadable: The key file cannot be used.
+        """
+        return any(hmac.compare_digest(_seal(key, purpose, fields), seal) for key in self._keys())
+
+    def _keys(self, *, create: bool = False) -> list[Key]:
         if not self._loaded:
             try:
                 if create and not self._path.exists():
                     self._create()
-                self._loaded = [Fernet(line) for line in self._path.read_text().split()]
+                self._loaded = [Key(line) for line in self._path.read_text().split()]
             except (OSError, ValueError):
                 self._loaded = []
             if not self._loaded:
@@ -73,3 +101,7 @@ class SecretBox:
             pass
         finally:
             aside.unlink()
+
+
+def _seal(key: Key, purpose: str, fields: Sequence[str]) -> bytes:
+    return hmac.digest(key.sealing, msgspec.json.encode([purpose, *fields]), "sha256")

@@ -26,7 +26,7 @@ from registry.infra.secret_box import SecretBox
 from registry.infra.settings import Settings
 from registry.web import render
 from registry.web.request import Page, Request
-from registry.web.session import AnyPool, render_sign_in, safe_redirect_path, start_session
+from registry.web.session import AnySessions, render_sign_in, safe_redirect_path, start_session
 
 if TYPE_CHECKING:
     from registry.infra.oidc import Attempt, Provider
@@ -70,7 +70,7 @@ class ProviderPages(Controller):
         request: Request,
         public_page: Page,
         identities: AnyIdentities,
-        pool: AnyPool,
+        sessions: AnySessions,
         box: Box,
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
@@ -93,7 +93,7 @@ class ProviderPages(Controller):
             return forget_attempt(
                 request, render.send(public_page, render_sign_in(public_page, settings, then, problem, status))
             )
-        cookie = await start_session(request, pool, public_page.session, credential)
+        cookie = await start_session(request, sessions, public_page.session, credential)
         # Not a redirect: the browser would count it as the provider's and withhold the session's cookie, which is
         # `SameSite=Strict` (RFC 6265bis §5.2).
         answered = render.send(public_page, render.render(public_page, "signed_in.html", then=attempt.then))

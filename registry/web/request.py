@@ -22,7 +22,7 @@ from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
 from registry.i18n import LANGUAGES, negotiate_language
-from registry.infra import sessions
+from registry.infra.sessions import Sessions
 from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
 from registry.queries.principals import Principals
@@ -166,13 +166,15 @@ def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Respon
 
 
 async def session(
-    request: Request, principals: NamedDependency[Principals], pool: NamedDependency[SkipValidation[Any]]
+    request: Request,
+    principals: NamedDependency[Principals],
+    sessions: NamedDependency[SkipValidation[Sessions]],
 ) -> Session:
     """The session of a request's cookie; an empty one if there is none, it has ended, or its key was revoked."""
     token = request.cookies.get(COOKIE)
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return Session()
-    found = await sessions.find(pool, token, datetime.now(UTC))
+    found = await sessions.find(token, datetime.now(UTC))
     key = await principals.credential(found.principal, found.key) if found is not None else None
     return Session(key, found.id, token) if found is not None and key is not None else Session()
 

@@ -6,7 +6,7 @@ The cookie holds the secret of a session, never a key. Scripts cannot read it an
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 from litestar import Controller, Response, post, route
@@ -18,8 +18,7 @@ from registry.api.parameters import text
 from registry.append.identities import Identities
 from registry.domain.principal import Credential
 from registry.errors import InvalidParameter, NotFound, Unauthorized
-from registry.infra import sessions
-from registry.infra.postgres import Pool
+from registry.infra.sessions import LIFETIME, Sessions
 from registry.infra.settings import Settings
 from registry.web import render
 from registry.web.i18n import N_, words
@@ -29,7 +28,7 @@ from registry.web.request import COOKIE, READ, Page, PageRequest, Request, Sessi
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 600
 
-AnyPool = NamedDependency[SkipValidation[Any]]
+AnySessions = NamedDependency[SkipValidation[Sessions]]
 
 
 class SessionPages(Controller):
@@ -51,7 +50,7 @@ class SessionPages(Controller):
         request: Request,
         public_page: Page,
         identities: NamedDependency[SkipValidation[Identities]],
-        pool: AnyPool,
+        sessions: AnySessions,
         settings: NamedDependency[SkipValidation[Settings]],
     ) -> Response[bytes]:
         """Start a session for the holder of a valid API key."""
@@ -63,58 +62,60 @@ class SessionPages(Controller):
         if credential is None:
             problem = words(public_page.language).gettext(N_("Invalid or revoked API key."))
             return render.send(public_page, render_sign_in(public_page, settings, then, problem, 401))
-        return redirect(then, await start_session(request, pool, public_page.session, credential))
+        return redirect(then, await start_session(request, sessions, public_page.session, credential))
 
     @post("/sign-out", status_code=303)
     async def post_sign_out(
-        self, request: Request, pool: AnyPool, session: NamedDependency[SkipValidation[Session]]
+        self, request: Request, sessions: AnySessions, session: NamedDependency[SkipValidation[Session]]
     ) -> Response[bytes]:
         """End the session and delete its cookie."""
         sent = await read_form(request)
         check_csrf(request, session.token, sent.get("csrf", ""))
         if session.id is not None and session.key is not None:
-            await sessions.end(pool, session.id, session.key.id)
+            await sessions.end(session.id, session.key.id)
         return redirect("/", f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
 
     @route("/sessions", http_method=READ)
-    async def get_sessions(self, public_page: Page, pool: AnyPool) -> Response[bytes]:
+    async def get_sessions(self, public_page: Page, sessions: AnySessions) -> Response[bytes]:
         """The sessions of the principal who has signed in."""
         key = require_key(public_page)
-        rows = await sessions.of_principal(pool, key.id, datetime.now(UTC))
+        rows = await sessions.of_principal(key.id, datetime.now(UTC))
         return render.send(public_page, render.render(public_page, "sessions.html", sessions=rows))
 
     @post("/sessions/{id:str}/end", status_code=303)
-    async def post_end(self, request: Request, public_page: Page, pool: AnyPool, id: FromPath[str]) -> Response[bytes]:
+    async def post_end(
+        self, request: Request, public_page: Page, sessions: AnySessions, id: FromPath[str]
+    ) -> Response[bytes]:
         """End one of the principal's sessions."""
         sent = await read_form(request)
         key = require_key(public_page)
         check_csrf(request, public_page.session.token, sent.get("csrf", ""))
-        if not await sessions.end(pool, id[:80], key.id):
+        if not await sessions.end(id[:80], key.id):
             raise NotFound("session", session=id[:80])
         return redirect(public_page.link("/sessions"))
 
     @post("/sessions/end-others", status_code=303)
-    async def post_end_others(self, request: Request, public_page: Page, pool: AnyPool) -> Response[bytes]:
+    async def post_end_others(self, request: Request, public_page: Page, sessions: AnySessions) -> Response[bytes]:
         """End all of the principal's sessions but this one."""
         sent = await read_form(request)
         key = require_key(public_page)
         check_csrf(request, public_page.session.token, sent.get("csrf", ""))
         assert public_page.session.id is not None
-        await sessions.end_others(pool, key.id, public_page.session.id)
+        await sessions.end_others(key.id, public_page.session.id)
         return redirect(public_page.link("/sessions"))
 
 
-async def start_session(request: Request, pool: Pool, former: Session, credential: Credential) -> str:
+async def start_session(request: Request, sessions: Sessions, former: Session, credential: Credential) -> str:
     """Start a session, end the one that the browser had, and return the new cookie.
 
     A session that was started before the sign-in is never taken over (session fixation).
     """
     if former.id is not None and former.key is not None:
-        await sessions.end(pool, former.id, former.key.id)
+        await sessions.end(former.id, former.key.id)
     agent = request.headers.get("user-agent", "")
-    secret = await sessions.create(pool, credential.id, credential.key, agent, datetime.now(UTC))
+    secret = await sessions.create(credential.id, credential.key, agent, datetime.now(UTC))
     secure = "; Secure" if request.url.scheme == "https" else ""
-    seconds = int(sessions.LIFETIME.total_seconds())
+    seconds = int(LIFETIME.total_seconds())
     return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 

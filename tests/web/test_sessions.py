@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
-import pytest
 
 from registry.append.principals import IssuedKey
-from registry.infra import sessions
+from registry.infra.sessions import IDLE, LIFETIME
 from tests.api.announcements import registered
 from tests.api.conftest import NO_TLS, Service
 
@@ -81,18 +80,27 @@ async def test_revoked_key_ends_its_sessions(service: Service) -> None:
         assert not await is_signed_in(client)
 
 
-@pytest.mark.parametrize(
-    ("column", "age"),
-    [("seen_at", sessions.IDLE + timedelta(seconds=1)), ("expires_at", sessions.LIFETIME + timedelta(seconds=1))],
-)
-async def test_session_ends_by_itself(service: Service, column: str, age: timedelta) -> None:
+async def test_session_ends_when_it_is_not_used(service: Service) -> None:
     key = await service.issue("record")
     async with visit(service, key) as client:
         assert await is_signed_in(client)
         await service.pool.execute(
-            f"UPDATE sessions SET {column} = {column} - $1::interval WHERE principal = $2", age, key.principal
+            "UPDATE sessions SET seen_at = seen_at - $1::interval WHERE principal = $2",
+            IDLE + timedelta(seconds=1),
+            key.principal,
         )
         assert not await is_signed_in(client)
+
+
+async def test_session_in_use_ends_after_its_lifetime(service: Service) -> None:
+    key = await service.issue("record")
+    sessions = service.app.state.services.sessions
+    async with visit(service, key) as client:
+        secret, now = client.cookies[COOKIE], datetime.now(UTC)
+        for passed in (timedelta(0), LIFETIME - timedelta(minutes=1), LIFETIME + timedelta(minutes=1)):
+            used = "UPDATE sessions SET seen_at = $1 WHERE principal = $2"
+            await service.pool.execute(used, now + passed, key.principal)
+            assert (await sessions.find(secret, now + passed) is None) == (passed > LIFETIME)
 
 
 async def test_owner_lists_and_ends_sessions(service: Service) -> None:
