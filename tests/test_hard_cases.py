@@ -70,7 +70,8 @@ async def test_2_aggregate_ascribed_to_one_member_is_flagged_and_not_added(regis
     assert set(flag["figures"]) == {"amkor-songdo/packaging", "seven-firms-korea-2030/total"}
     columns, lines = await totals(registry, region="KR")
     assert lines["seven-firms-korea-2030/total"]["rule"] == "aggregate"
-    assert lines["amkor-songdo/packaging"]["rule"] == "members"
+    assert lines["amkor-songdo/packaging"]["rule"] == "flagged"
+    assert lines["amkor-songdo/packaging"]["flags"] == ["member-not-below-aggregate"]
     sums = columns["USD", "commitment", "once"]
     assert (sums["low"], sums["high"]) == ("9000000000", "14000000000"), "a sum of all amounts would be 18bn or 23bn"
 

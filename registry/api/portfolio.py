@@ -31,7 +31,7 @@ from registry.api.parameters import (
 )
 from registry.api.responses import RawResponse, json_response
 from registry.domain.history import AsOf
-from registry.domain.totals import GROUPINGS, TotalsQuery
+from registry.domain.totals import GROUPINGS, Estimates, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
@@ -137,6 +137,12 @@ class PortfolioController(Controller):
                 schema_extra=DAY_EXAMPLE,
             ),
         ] = None,
+        estimates: Annotated[
+            Estimates,
+            QueryParameter(
+                description="Whether amounts count that were estimated or modelled; `both`: the sums without them, too."
+            ),
+        ] = "include",
         explain: Annotated[bool, QueryParameter(description="Add the derivation as a tree.")] = False,
         lines: Annotated[
             int, integer("The most pledges to list: of the overall sums, and of all groups together.", 0, 10_000)
@@ -161,6 +167,7 @@ class PortfolioController(Controller):
             effective_on=point.day,
             explain=explain,
             lines=lines,
+            estimates=estimates,
             groups=limit,
             skip=start.skip if start else 0,
         )
@@ -168,7 +175,7 @@ class PortfolioController(Controller):
         selection = await portfolio_queries.select(
             point, deal_filters.by_name(), updated_since=deal_filters.updated_since
         )
-        totals = await portfolio_queries.totals(point, selection, query, roll_up is not None, rates)
+        totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules
         }

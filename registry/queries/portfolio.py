@@ -177,14 +177,15 @@ class PortfolioQueries:
         point: Point,
         selection: Selection,
         query: TotalsQuery,
+        rates: Rates,
         by_parent: bool = False,
-        rates: Rates | None = None,
     ) -> Totals:
         """Compute the amounts of a list of deals: bounds, what counted in each, and why.
 
         A merged organization counts under the record that it was merged into; with `by_parent`, each organization
         counts under its ultimate parent on that day. A relation to a merged deal counts for the deal that it was
-        merged into. `rates` are needed for a conversion, and to order groups with several currencies.
+        merged into. `rates` convert amounts, order groups with several currencies, and show which amounts differ from
+        others by a power of ten.
         """
         axis, known = _axis(point)
         if "organization" in query.group_by:
@@ -192,14 +193,13 @@ class PortfolioQueries:
             owned = {**tree.organizations, **tree.duplicates} if by_parent else {}
             query = replace(query, roll_up=ultimate_parents(owned, point.day, tree.merged))
         query = replace(query, merged=await self._streams.merged_deals(axis, known))
-        if rates is not None:
-            weights = {query.currency: 1} if query.currency is not None else self.weights(rates, point.day)
-            query = replace(query, weights=weights)
+        weights = {query.currency: 1} if query.currency is not None else self.weights(rates, point.day)
+        query = replace(query, weights=weights)
 
         def question(cursor: DuckDBPyConnection) -> Totals:
             return columnar_totals.totals(cursor, point, selection, query, rates)
 
-        return await self._ask(point, question, "totals", selection, query, rates.imports if rates else 0)
+        return await self._ask(point, question, "totals", selection, query, rates.imports)
 
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
@@ -249,7 +249,7 @@ class PortfolioQueries:
         sums = []
         for as_of in (start, end):
             point = await self.point(as_of)
-            totals = await self.totals(point, await selection(point), TotalsQuery(lines=0))
+            totals = await self.totals(point, await selection(point), TotalsQuery(lines=0), await self.rates(as_of))
             sums.append(totals.overall.columns)
         return PortfolioComparison(
             from_=requested_point(start, (await self.resolve(start)).effective_on),

@@ -41,6 +41,8 @@ CSV_HEADER = (
     "basis",
     "because",
     "events",
+    "part_of",
+    "flags",
 )
 
 
@@ -145,6 +147,7 @@ def _rows(totals: Totals) -> list[list[str]]:
             "" if group is totals.overall else group.key or "?",
             *(line.deal, line.pledge, line.rule, line.low, line.high),
             *(line.currency or "", line.nature, line.basis, " ".join(line.because), " ".join(line.events)),
+            *(" ".join(line.part_of), " ".join(line.flags)),
         ]
         for group in (totals.overall, *totals.groups)
         for line in group.lines

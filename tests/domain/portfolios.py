@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from registry.domain.deal import Deal
 from registry.domain.totals import (
     DealRow,
     Group,
@@ -13,8 +14,6 @@ from registry.domain.totals import (
     TotalsLine,
     TotalsQuery,
     compute_totals,
-    decode_row,
-    encode_row,
     row_of,
 )
 from registry.events.types import DealsRelated, PartiesJoined, PledgeAnnounced
@@ -30,12 +29,18 @@ def krw(value: int, **more: Any) -> Amount:
     return Amount(value=str(value), currency="KRW", **more)
 
 
-def deal(slug: str, *events: Any, on: str = "2025-10-29") -> DealRow:
-    """The row of a deal with these events."""
+def deal_of(slug: str, *events: Any, on: str = "2025-10-29") -> Deal:
+    """The state of a deal with these events."""
     log = LogBuilder(slug)
     for event in events:
         log.admit(event, on)
-    return decode_row(encode_row(row_of(log.state())))
+    state: Deal = log.state()
+    return state
+
+
+def deal(slug: str, *events: Any, on: str = "2025-10-29") -> DealRow:
+    """The row of a deal with these events."""
+    return row_of(deal_of(slug, *events, on=on))
 
 
 def pledged(amount: Amount | None, pledge: str = "total", **fields: Any) -> PledgeAnnounced:

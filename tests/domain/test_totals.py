@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.domain.totals import row_of
 from registry.events.types import DealsRelated, PledgeWithdrawn, StageChanged
 from registry.events.values import Amount
 from tests.domain.builders import usd
@@ -10,6 +11,7 @@ from tests.domain.portfolios import (
     TN,
     column,
     deal,
+    deal_of,
     interval,
     krw,
     line_of,
@@ -63,8 +65,11 @@ def test_aggregate_attributed_to_one_member_counts_once() -> None:
     assert rules(overall) == {
         "seven-firms-korea/total": "aggregate",
         "aws-korea-2031/total": "members",
-        "amkor-songdo/total": "members",
+        "amkor-songdo/total": "flagged",
     }
+    assert line_of(overall, "amkor-songdo/total").flags == ("member-not-below-aggregate",)
+    assert line_of(overall, "seven-firms-korea/total").flags == (), "the aggregate is not doubted"
+    assert line_of(overall, "aws-korea-2031/total").part_of == ("seven-firms-korea/total",)
     assert line_of(overall, "seven-firms-korea/total").because == ("amkor-songdo/total", "aws-korea-2031/total")
     assert column(overall, "USD").qualifiers == ("about",)
 
@@ -239,4 +244,43 @@ def test_part_of_a_part_is_part_of_the_whole() -> None:
 
 def test_part_counts_where_its_whole_is_not_selected() -> None:
     aggregate, *members = seven_firms()
-    assert interval(total(members, others=[aggregate]).overall, "USD") == (14 * BN, 14 * BN)
+    assert interval(total(members, others=[aggregate]).overall, "USD") == (5 * BN, 14 * BN)
+
+
+def test_doubted_amount_is_in_the_upper_bound_only() -> None:
+    slip = row_of(deal_of("steady", pledged(usd("5000000000"))), {"total": ("tenfold-slip", "implied-rate")})
+    overall = total([slip, deal("sure", pledged(usd("1000000000")))]).overall
+    assert interval(overall, "USD") == (1 * BN, 6 * BN)
+    assert rules(overall) == {"steady/total": "flagged", "sure/total": "counted"}
+    assert line_of(overall, "steady/total").flags == ("tenfold-slip", "implied-rate")
+
+
+def test_doubted_conversion_leaves_the_stated_amount_in_both_bounds() -> None:
+    stale = row_of(deal_of("stale", pledged(usd("5000000000"))), {"total": ("implied-rate",)})
+    overall = total([stale]).overall
+    assert interval(overall, "USD") == (5 * BN, 5 * BN)
+    assert line_of(overall, "stale/total").flags == ("implied-rate",)
+
+
+def test_parts_of_a_doubted_whole_count_in_the_lower_bound() -> None:
+    state = deal_of(
+        "plant",
+        pledged(usd("50000000000")),
+        pledged(usd("4000000000"), "first-phase"),
+        DealsRelated(relation="part_of", deal="plant", pledge="first-phase", other_pledge="total"),
+    )
+    overall = total([row_of(state, {"total": ("tenfold-slip",)})]).overall
+    assert interval(overall, "USD") == (4 * BN, 50 * BN)
+    assert rules(overall) == {"plant/total": "flagged", "plant/first-phase": "contained"}
+
+
+def test_estimates_can_be_left_out() -> None:
+    rows = [deal("modelled", pledged(usd("5000000000", figure="modelled"))), deal("stated", pledged(usd("1000000000")))]
+    assert interval(total(rows).overall, "USD") == (6 * BN, 6 * BN)
+    without = total(rows, estimates="exclude").overall
+    assert interval(without, "USD") == (1 * BN, 1 * BN)
+    assert rules(without) == {"modelled/total": "estimate", "stated/total": "counted"}
+    both = total(rows, estimates="both", group_by="commitment")
+    assert both.overall.columns == total(rows).overall.columns
+    assert both.overall.without_estimates == without.columns
+    assert [group.without_estimates for group in both.groups] == [without.columns]

@@ -8,18 +8,26 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from registry.domain.totals import GROUPINGS, DealRow, TotalsQuery, compute_totals
+from registry.domain.amount_checks import AmountCheck, Figure, doubts
+from registry.domain.money import format_decimal
+from registry.domain.totals import GROUPINGS, DealRow, Estimates, PledgeRow, TotalsQuery, compute_totals
 from registry.events.currencies import Currency
+from registry.events.values import Amount, StatedAmount
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.totals import totals
 from tests.domain.test_totals_properties import SLUGS, portfolios
 from tests.reference_rates import reference_rates
 
-WHEN = "effective_from DATE, effective_to DATE, recorded_from BIGINT, recorded_to BIGINT"
+WHEN = (
+    "effective_from DATE, effective_to DATE, recorded_from BIGINT, recorded_to BIGINT, changed_at BIGINT,"
+    " ordinal SMALLINT"
+)
 TABLES = {
     "deal_facts": "deal VARCHAR, sectors VARCHAR[], classifications VARCHAR[]",
     "stage_facts": "deal VARCHAR, stage VARCHAR, rule VARCHAR",
@@ -29,7 +37,8 @@ TABLES = {
     " since DATE, source VARCHAR",
     "pledge_facts": "deal VARCHAR, pledge VARCHAR, status VARCHAR, currency VARCHAR, value DECIMAL(24, 6),"
     " low DECIMAL(24, 6), high DECIMAL(24, 6), qualifier VARCHAR, amount_basis VARCHAR, commitment VARCHAR,"
-    " organizations VARCHAR[], stated_on DATE, announced_on DATE, additional_to VARCHAR",
+    " organizations VARCHAR[], stated_on DATE, announced_on DATE, additional_to VARCHAR, figure VARCHAR,"
+    " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR",
 }
 DAY = date(2025, 1, 1)
 POINT = Point("recorded", 1, date(2025, 2, 1), 1)
@@ -42,18 +51,20 @@ def copy() -> Iterator[Any]:
     connection.execute("ATTACH ':memory:' AS memory_rates")
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({WHEN}, {columns})")
+    connection.execute("CREATE TABLE copied AS SELECT 0::BIGINT AS position, 0::BIGINT AS reset")
     yield connection
     connection.close()
 
 
-def fill(copy: Any, rows: Sequence[DealRow]) -> None:  # noqa: C901 - one loop for each table
+def fill(copy: Any, rows: Sequence[DealRow], compared: Compared) -> None:  # noqa: C901 - one loop for each table
     """Write deals as facts that hold at the point, beside others that do not."""
 
     found: dict[str, list[list[Any]]] = {}
 
     def insert(table: str, *values: Any) -> None:
-        for effective, recorded in (((DAY, date.max), (0, 9)), ((DAY, DAY), (0, 9)), ((DAY, date.max), (0, 1))):
-            found.setdefault(table, []).append([*effective, *recorded, *values])
+        intervals = (((DAY, date.max), (0, 9)), ((DAY, DAY), (0, 9)), ((DAY, date.max), (0, 1)))
+        for ordinal, (effective, recorded) in enumerate(intervals):
+            found.setdefault(table, []).append([*effective, *recorded, POINT.head, ordinal, *values])
 
     for row in rows:
         insert("deal_facts", row.deal, list(row.sectors), list(row.classifications))
@@ -69,8 +80,11 @@ def fill(copy: Any, rows: Sequence[DealRow]) -> None:  # noqa: C901 - one loop f
             insert(
                 "pledge_facts",
                 *(row.deal, p.pledge, p.status, p.currency, p.value, p.low, p.high, p.qualifier, p.basis),
-                *(p.commitment, list(p.by), p.stated_on, DAY, p.additional_to),
+                *(p.commitment, list(p.by), p.stated_on, p.announced_on, p.additional_to, p.figure),
+                *compared[row.deal, p.pledge],
             )
+    # Another state of the copy, so that nothing is taken for examined before.
+    copy.execute("UPDATE copied SET reset = reset + 1")
     for name in TABLES:
         copy.execute(f"DELETE FROM {name}")
         values = found.get(name, [])
@@ -96,10 +110,33 @@ def in_order(rows: Sequence[DealRow]) -> list[DealRow]:
     ]
 
 
+Compared = dict[tuple[str, str], tuple[str | None, date | None, str | None]]
+"""The columns with what the amounts of pledges are compared with."""
+
+
 @st.composite
-def odd_portfolios(draw: st.DrawFn) -> list[DealRow]:
-    """Portfolios with investors, classifications, odd amounts, and pledges without any."""
+def comparisons(draw: st.DrawFn, pledge: PledgeRow) -> tuple[tuple[StatedAmount, ...], AmountCheck]:
+    """What an amount may be compared with: often with one that differs by a power of ten, or nearly so."""
+    value = pledge.value or pledge.low
+    if value is None or not draw(st.booleans()):
+        return (), AmountCheck(pledge.stated_on)
+    factors = st.sampled_from(["10", "0.1", "7.5", "12.5", "12.6", "1000", "1", "0.08", "20000"]).map(Decimal)
+    others = [
+        Figure(draw(st.sampled_from(["USD", "KRW", "EUR"])), value * factor)
+        for factor in draw(st.lists(factors, max_size=2))
+    ]
+    stated = [
+        StatedAmount(format_decimal(value * draw(st.sampled_from([1400, 140, 14000, 1200]))), "KRW")
+        for _ in range(draw(st.integers(0, 1)))
+    ]
+    return tuple(stated), AmountCheck(draw(st.sampled_from([pledge.stated_on, DAY])), tuple(others))
+
+
+@st.composite
+def odd_portfolios(draw: st.DrawFn) -> tuple[list[DealRow], Compared]:
+    """Portfolios with investors, classifications, odd amounts, pledges without any, and amounts that are doubted."""
     rows = []
+    compared: Compared = {}
     for row in draw(portfolios(("USD", "KRW", "EUR"))):
         pledges = []
         for pledge in row.pledges:
@@ -117,7 +154,19 @@ def odd_portfolios(draw: st.DrawFn) -> list[DealRow]:
                     fields |= {"value": None, "low": None, "high": Decimal("0.015"), "qualifier": "up_to"}
                 case "unquoted":
                     fields |= {"currency": "VND"}
-            pledges.append(type(pledge)(**fields))
+            changed = PledgeRow(**{**fields, "announced_on": DAY, "flags": ()})
+            stated, check = draw(comparisons(changed))
+            flags: tuple[str, ...] = ()
+            if changed.currency is not None:
+                numbers = [None if n is None else str(n) for n in (changed.value, changed.low, changed.high)]
+                amount = Amount(changed.currency, numbers[0], None, numbers[1], numbers[2], stated)
+                flags = tuple(doubts(amount, check, reference_rates()))
+            pledges.append(replace(changed, flags=flags))
+            compared[row.deal, changed.pledge] = (
+                msgspec.json.encode(stated).decode() if stated else None,
+                check.on if check.on != changed.stated_on else None,
+                msgspec.json.encode(check.others).decode() if check.others else None,
+            )
         investors = draw(st.lists(st.sampled_from(["x", "y", "w"]), max_size=2, unique=True))
         codes = draw(st.lists(st.sampled_from(["technology:solar", "technology:wind", "mode:expansion"]), unique=True))
         rows.append(
@@ -132,7 +181,7 @@ def odd_portfolios(draw: st.DrawFn) -> list[DealRow]:
                 tuple(codes),
             )
         )
-    return rows
+    return rows, compared
 
 
 DIMENSIONS = [*GROUPINGS, "classification:technology"]
@@ -140,7 +189,8 @@ DIMENSIONS = [*GROUPINGS, "classification:technology"]
 
 @settings(max_examples=100, deadline=None)
 @given(
-    rows=odd_portfolios(),
+    portfolio=odd_portfolios(),
+    estimates=st.sampled_from(["include", "include", "exclude", "both"]),
     group_by=st.lists(st.sampled_from(DIMENSIONS), max_size=2, unique=True),
     currency=st.sampled_from([None, None, "USD", "KRW", "EUR"]),
     lines=st.sampled_from([0, 2, 100]),
@@ -154,7 +204,8 @@ DIMENSIONS = [*GROUPINGS, "classification:technology"]
 )
 def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
     copy: Any,
-    rows: list[DealRow],
+    portfolio: tuple[list[DealRow], Compared],
+    estimates: Estimates,
     group_by: list[str],
     currency: Currency | None,
     lines: int,
@@ -164,7 +215,7 @@ def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
     merged: dict[str, str],
     selection: Selection,
 ) -> None:
-    rows = in_order(rows)
+    rows, compared = in_order(portfolio[0]), portfolio[1]
     query = TotalsQuery(
         currency=currency,
         group_by=tuple(group_by),
@@ -177,8 +228,9 @@ def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
         groups=page[1],
         weights=WEIGHTS,
         lines=lines,
+        estimates=estimates,
     )
-    fill(copy, rows)
+    fill(copy, rows, compared)
     selected = [row for row in rows if _matches(row, selection)]
     others = [row for row in rows if not _matches(row, selection)]
     with copy.cursor() as cursor:

@@ -36,5 +36,5 @@ async def test_totals_list_the_first_deals_by_name(
     async with ColumnarCopy(pool, tmp_path) as copy:
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
-        totals: Totals = await queries.totals(point, Selection(), query)
+        totals: Totals = await queries.totals(point, Selection(), query, await streams.rates(AsOf()))
     assert [line.deal for line in totals.overall.lines] == ["anode", "boiler"]

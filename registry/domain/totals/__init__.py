@@ -8,10 +8,11 @@ result lists every rate used.
 The package is pure: it takes rows and returns figures, and reads neither a clock nor a database.
 """
 
-from registry.domain.totals.builder import TotalsBuilder, compute_totals
+from registry.domain.totals.builder import TotalsBuilder, compute_totals, with_both_sums, without_estimates
 from registry.domain.totals.results import (
     GROUPINGS,
     DerivationNode,
+    Estimates,
     Group,
     OriginalAmount,
     Totals,
@@ -23,11 +24,7 @@ from registry.domain.totals.rows import (
     DealRow,
     PledgeRow,
     RelationRow,
-    SimpleSum,
-    decode_row,
-    encode_row,
     row_of,
-    simple_sum,
 )
 from registry.domain.totals.rules import Rule
 from registry.domain.totals.sums import AmountSum, GroupKey, Sums
@@ -37,13 +34,13 @@ __all__ = [
     "AmountSum",
     "DealRow",
     "DerivationNode",
+    "Estimates",
     "Group",
     "GroupKey",
     "OriginalAmount",
     "PledgeRow",
     "RelationRow",
     "Rule",
-    "SimpleSum",
     "Sums",
     "Totals",
     "TotalsBuilder",
@@ -51,8 +48,7 @@ __all__ = [
     "TotalsLine",
     "TotalsQuery",
     "compute_totals",
-    "decode_row",
-    "encode_row",
     "row_of",
-    "simple_sum",
+    "with_both_sums",
+    "without_estimates",
 ]

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
 from itertools import product
+from typing import Any
 
+from msgspec.structs import replace
+
+from registry.domain.amount_checks import figure
 from registry.domain.merges import redirected_pledge, survivor
 from registry.domain.rates import Rate, Rates, RateUnavailable, convert
 from registry.domain.totals.columns import CountedPledge, nature_and_basis
 from registry.domain.totals.derivation import derive
+from registry.domain.totals.doubts import DOUBTING_FLAGS, CheckedFigure, members_not_below_aggregates
 from registry.domain.totals.groups import GroupBuilder
 from registry.domain.totals.lines import counted_line, excluded_line
 from registry.domain.totals.overlap import Key, Relations
@@ -35,15 +40,35 @@ def compute_totals(
     Args:
         rows: The deals to add up, in the order of their slugs.
         query: What to compute.
-        rates: The exchange rates; required if the query names a currency.
+        rates: The exchange rates; required if the query names a currency. Amounts of two currencies are compared with
+            them, too.
         others: Deals that are not added, but whose relations decide what is part of what.
 
     Raises:
         ValueError: The query names a currency and `rates` is missing.
     """
+    rows, others = list(rows), list(others)
     builder = TotalsBuilder(query, rates)
     builder.add(rows, others)
-    return builder.result(builder.page_of_groups(), len(builder.groups))
+    totals = builder.result(builder.page_of_groups(), len(builder.groups))
+    if query.estimates != "both":
+        return totals
+    return with_both_sums(totals, compute_totals(rows, without_estimates(query, totals), rates, others))
+
+
+def without_estimates(query: TotalsQuery, totals: Totals) -> TotalsQuery:
+    """The query for the sums without estimates, in the same groups."""
+    keys = tuple(group.keys for group in totals.groups)
+    return replace(query, estimates="exclude", keys=keys, lines=0, explain=False)
+
+
+def with_both_sums(totals: Totals, without: Totals) -> Totals:
+    """The totals, with the sums without estimates in the same groups."""
+    groups = [
+        replace(group, without_estimates=other.columns)
+        for group, other in zip((totals.overall, *totals.groups), (without.overall, *without.groups), strict=True)
+    ]
+    return replace(totals, overall=groups[0], groups=tuple(groups[1:]))
 
 
 class TotalsBuilder:
@@ -62,6 +87,8 @@ class TotalsBuilder:
         # How many pledges all groups together can still list.
         self.unlisted = query.lines
         self.used_rates: dict[tuple[str, date], Rate | RateUnavailable] = {}
+        # The pledges that are not below an aggregate that they are part of.
+        self.not_below: set[Key] = set()
 
     def add(self, rows: Iterable[DealRow], others: Iterable[DealRow] = ()) -> None:
         """Add deals; see `compute_totals`. All deals with relations are added at once."""
@@ -80,6 +107,8 @@ class TotalsBuilder:
 
     def page_of_groups(self) -> list[GroupKey]:
         """The groups of the query's page, the largest first."""
+        if self.query.keys is not None:
+            return list(self.query.keys)
         sizes = self.sizes()
         ordered = sorted(sizes, key=lambda key: (-sizes[key], [(part is None, part or "") for part in key]))
         return ordered[self.query.skip : self.query.skip + self.query.groups]
@@ -105,11 +134,15 @@ class TotalsBuilder:
                 group.excluded.append(item)
                 continue
             shared = group is not self.overall and len(self._group_keys(row, pledge)) > 1
-            group.listed.append(self._listed(item, shared))
+            self._list_one(group, _uncertain(item) if shared else item)
 
     @staticmethod
-    def _listed(item: CountedPledge, shared: bool) -> tuple[Rule, CountedPledge]:
-        return (Rule.SHARED, _uncertain(item)) if shared else (item.unrelated_rule, item)
+    def _list_one(group: GroupBuilder, item: CountedPledge) -> None:
+        """List a pledge without relations."""
+        if item.flagged:
+            group.list_first(counted_line(item, item.unrelated_rule, in_low=False, in_high=True))
+        elif len(group.listed) < group.limit:
+            group.listed.append((item.unrelated_rule, item))
 
     def result(
         self, groups: Sequence[GroupKey], number_of_groups: int, more_rates: Iterable[tuple[str, date]] = ()
@@ -157,6 +190,14 @@ class TotalsBuilder:
                     other = self._redirect(deals, None, (base, part or None))
                     if other is not None:
                         self.relations.declare_separate((deal, pledge.pledge), other)
+        compared: dict[Key, CheckedFigure] = {
+            (deal, pledge.pledge): CheckedFigure(found, pledge.announced_on or pledge.stated_on)
+            for deal in self.relations.deals & deals.keys()
+            for pledge in deals[deal].pledges
+            if pledge.status != "withdrawn"
+            and (found := figure(pledge.currency, pledge.value, pledge.low, pledge.high)) is not None
+        }
+        self.not_below |= {member for member, _ in members_not_below_aggregates(compared, self.relations, self.rates)}
 
     def _redirect(self, deals: dict[str, DealRow], relation: Relation | None, key: Key) -> Key | None:
         """What a relation to `key` counts for: the same, or what stands for it if its deal was merged."""
@@ -194,10 +235,9 @@ class TotalsBuilder:
         if related:
             group.related[item.key] = item
             return
-        rule = item.unrelated_rule if item.certain else Rule.SHARED
-        group.include(item, rule, item.certain, True)
-        if len(group.listed) < group.limit:
-            group.listed.append((rule, item))
+        rule = item.unrelated_rule
+        group.include(item, rule, rule.counts_low, rule.counts_high)
+        self._list_one(group, item)
 
     def _amount_or_exclusion(self, row: DealRow, pledge: PledgeRow, related: bool) -> CountedPledge | TotalsLine:
         """The pledge with its bounds, or the line that says why it is in no total."""
@@ -205,14 +245,22 @@ class TotalsBuilder:
         currency = pledge.currency
         low = pledge.low if pledge.low is not None else pledge.value
         high = pledge.high if pledge.high is not None else pledge.value
+        flags = (*pledge.flags, *(("member-not-below-aggregate",) if key in self.not_below else ()))
+        part_of = self.relations.direct_containers(key) if related else ()
+
+        def excluded(rule: Rule, **reason: Any) -> TotalsLine:
+            return excluded_line(row, pledge, rule, part_of=part_of, flags=flags, **reason)
+
         if pledge.status == "withdrawn":
-            return excluded_line(row, pledge, Rule.WITHDRAWN)
+            return excluded(Rule.WITHDRAWN)
         if row.stage in ("cancelled", "withdrawn"):
-            return excluded_line(row, pledge, Rule.CANCELLED)
+            return excluded(Rule.CANCELLED)
         if related and (newer := self.relations.superseded_by(key)):
-            return excluded_line(row, pledge, Rule.SUPERSEDED, newer, self.relations.events(key, newer))
+            return excluded(Rule.SUPERSEDED, because=newer, events=self.relations.events(key, newer))
         if currency is None or (low is None and high is None):
-            return excluded_line(row, pledge, Rule.NOT_STATED)
+            return excluded(Rule.NOT_STATED)
+        if pledge.is_estimate and self.query.estimates == "exclude":
+            return excluded(Rule.ESTIMATE)
         # One end of a range: "at least 3" adds 3 to both bounds, "at most 5" adds 5 to the upper bound only.
         low = _ZERO if low is None else low
         high = low if high is None else high
@@ -221,13 +269,14 @@ class TotalsBuilder:
         if target is not None and target != currency:
             available = self._rate(currency, target, pledge.stated_on)
             if isinstance(available, RateUnavailable):
-                return excluded_line(row, pledge, Rule.NO_RATE, reason=available.reason)
+                return excluded(Rule.NO_RATE, reason=available.reason)
             rate, currency = available, target
             exact = low == high
             low = convert(low, rate)
             high = low if exact else convert(high, rate)
         column = (currency, *nature_and_basis(pledge))
-        return CountedPledge(key, column, low, high, pledge.stated_on, True, row, pledge, rate)
+        flagged = not DOUBTING_FLAGS.isdisjoint(flags)
+        return CountedPledge(key, column, low, high, pledge.stated_on, True, flagged, row, pledge, rate, flags)
 
     def _rate(self, currency: Currency, target: Currency, stated_on: date) -> Rate | RateUnavailable:
         """The rate of the query's day, or of the amount's; never of a day after the query's effective date."""
@@ -282,7 +331,7 @@ class TotalsBuilder:
     def _result(self, group: GroupBuilder) -> Group:
         group.excluded.sort(key=lambda line: line.deal)
         group.listed.sort(key=lambda listed: listed[1].deal.deal)
-        unrelated = (counted_line(item, rule, item.certain, True) for rule, item in group.listed)
+        unrelated = (counted_line(item, rule, rule.counts_low, rule.counts_high) for rule, item in group.listed)
         lines = (*group.resolved, *group.excluded, *unrelated)
         lines = lines[: group.limit if group is self.overall else max(0, self.unlisted)]
         self.unlisted -= 0 if group is self.overall else len(lines)
@@ -302,6 +351,4 @@ class TotalsBuilder:
 
 
 def _uncertain(item: CountedPledge) -> CountedPledge:
-    return CountedPledge(
-        item.key, item.column, item.low, item.high, item.stated_on, False, item.deal, item.pledge, item.rate
-    )
+    return replace(item, certain=False)

@@ -31,15 +31,20 @@ def nature_and_basis(pledge: PledgeRow) -> tuple[Nature, Basis]:
 
 
 class CountedPledge(Candidate, gc=False):
-    """A pledge with an amount, its rows, and the rate of its conversion."""
+    """A pledge with an amount, its rows, the rate of its conversion, and the flags on its amount."""
 
     deal: DealRow
     pledge: PledgeRow
     rate: Rate | None
+    flags: tuple[str, ...]
 
     @property
     def unrelated_rule(self) -> Rule:
-        """The rule of a pledge that counts in both bounds."""
+        """The rule of a pledge that no other one excludes."""
+        if self.flagged:
+            return Rule.FLAGGED
+        if not self.certain:
+            return Rule.SHARED
         return Rule.ADDITIONAL if self.pledge.basis == "additional" else Rule.COUNTED
 
 

@@ -46,6 +46,7 @@ def derive(
             pledge=line.pledge,
             because=line.because,
             events=line.events,
+            flags=line.flags,
             stated=line.stated,
             children=tuple(steps),
         )

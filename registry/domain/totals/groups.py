@@ -29,6 +29,7 @@ class GroupBuilder:
         self.sums: dict[ColumnKey, ColumnSum] = {}
         self.rules: dict[Rule, int] = {}
         self.listed: list[tuple[Rule, CountedPledge]] = []
+        # The lines of pledges that do not count in both bounds.
         self.excluded: list[TotalsLine] = []
         self.related: dict[Key, CountedPledge] = {}
         self.resolved: list[TotalsLine] = []
@@ -57,6 +58,10 @@ class GroupBuilder:
     def exclude(self, line: TotalsLine) -> None:
         """Count a pledge that is in neither bound, and list it while there is room."""
         self.rules[line.rule] = self.rules.get(line.rule, 0) + 1
+        self.list_first(line)
+
+    def list_first(self, line: TotalsLine) -> None:
+        """List a pledge before those that count in both bounds, while there is room."""
         if len(self.excluded) < self.limit:
             self.excluded.append(line)
 
@@ -84,7 +89,8 @@ class GroupBuilder:
             self.include(item, rule, in_low, in_high)
             if because and rule in _PART_RULES:
                 self.included_in[name_of(key)] = name_of(because[0])
-            self.resolved.append(counted_line(item, rule, in_low, in_high, because, relations.events(key, because)))
+            events, part_of = relations.events(key, because), relations.direct_containers(key)
+            self.resolved.append(counted_line(item, rule, in_low, in_high, because, events, part_of))
 
 
 _PART_RULES = frozenset({Rule.PART_OF, Rule.PART_OF_EACH_OTHER, Rule.MEMBERS, Rule.CONTAINED})
@@ -97,6 +103,8 @@ def _rule_and_cause(
     in_low, in_high = key in result.low, key in result.high
     if in_low and in_high:
         return item.unrelated_rule, ()
+    if in_high and item.flagged:
+        return Rule.FLAGGED, result.inside_high.get(key, ())
     wholes = result.inside_low.get(key) or result.inside_high.get(key) or ()
     if in_low:
         return (Rule.CONTAINED, wholes) if wholes else (Rule.AGGREGATE, tuple(sorted(members[key], key=name_of)))

@@ -17,6 +17,7 @@ def counted_line(
     in_high: bool,
     because: tuple[Key, ...] = (),
     events: tuple[str, ...] = (),
+    part_of: tuple[Key, ...] = (),
 ) -> TotalsLine:
     """The line of a pledge that has an amount."""
     return TotalsLine(
@@ -32,6 +33,8 @@ def counted_line(
         rate=item.rate,
         because=tuple(map(name_of, because)),
         events=events,
+        part_of=tuple(map(name_of, part_of)),
+        flags=item.flags,
     )
 
 
@@ -41,6 +44,8 @@ def excluded_line(
     rule: Rule,
     because: tuple[Key, ...] = (),
     events: tuple[str, ...] = (),
+    part_of: tuple[Key, ...] = (),
+    flags: tuple[str, ...] = (),
     reason: str | None = None,
 ) -> TotalsLine:
     """The line of a pledge that counts in neither bound, whatever other pledges there are."""
@@ -57,6 +62,8 @@ def excluded_line(
         stated=_original_amount(pledge),
         because=tuple(map(name_of, because)),
         events=events,
+        part_of=tuple(map(name_of, part_of)),
+        flags=flags,
         reason=reason,
     )
 
@@ -65,4 +72,4 @@ def _original_amount(pledge: PledgeRow) -> OriginalAmount | None:
     if pledge.currency is None:
         return None
     value, low, high = (None if d is None else format_decimal(d) for d in (pledge.value, pledge.low, pledge.high))
-    return OriginalAmount(pledge.currency, value, low, high, pledge.qualifier, pledge.basis)
+    return OriginalAmount(pledge.currency, value, low, high, pledge.qualifier, pledge.basis, pledge.figure)

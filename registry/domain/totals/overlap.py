@@ -76,19 +76,27 @@ class Relations:
                     ids |= self._events.get(frozenset((a, b)), set())
         return tuple(sorted(ids))
 
+    def direct_containers(self, key: Key) -> tuple[Key, ...]:
+        """The pledges that `key`, or its deal, is declared to be part of; a deal stands for its pledges."""
+        above = self._part_of.get(key, set()) | self._part_of.get((key[0], None), set())
+        return tuple(sorted(self._stand_for(above) - {key}, key=name_of))
+
     def containers(self, key: Key) -> frozenset[Key]:
         """The pledges that `key` is part of, directly or indirectly. A deal stands for its pledges outside `key`."""
         cached = self._containers.get(key)
         if cached is None:
-            pledges: set[Key] = set()
-            for above in _ancestors(self._part_of, key):
-                if above[1] is not None:
-                    pledges.add(above)
-                else:
-                    pledges |= {p for p in self._pledges.get(above[0], ()) if above not in self._part_of.get(p, ())}
-            pledges.discard(key)
-            cached = self._containers[key] = frozenset(pledges)
+            cached = self._containers[key] = frozenset(self._stand_for(_ancestors(self._part_of, key)) - {key})
         return cached
+
+    def _stand_for(self, wholes: Iterable[Key]) -> set[Key]:
+        """The pledges that these pledges and deals stand for: of a deal, those that are not part of it themselves."""
+        pledges: set[Key] = set()
+        for whole in wholes:
+            if whole[1] is not None:
+                pledges.add(whole)
+            else:
+                pledges |= {p for p in self._pledges.get(whole[0], ()) if whole not in self._part_of.get(p, ())}
+        return pledges
 
     def superseded_by(self, key: Key) -> tuple[Key, ...]:
         """The pledges and deals that supersede `key`, except those that `key` supersedes in turn."""
@@ -160,7 +168,10 @@ def _ancestors(edges: Mapping[Key, Collection[Key]], start: Key) -> set[Key]:
 
 
 class Candidate(Struct, gc=False):
-    """A pledge that may count, with its bounds in its column. `certain`: all of it belongs to this total."""
+    """A pledge that may count, with its bounds in its column.
+
+    `certain`: all of it belongs to this total. `flagged`: a flag doubts the amount, so it is not in the lower bound.
+    """
 
     key: Key
     column: Column
@@ -168,6 +179,7 @@ class Candidate(Struct, gc=False):
     high: Decimal
     stated_on: date
     certain: bool
+    flagged: bool
 
 
 class OverlapResult(Struct):
@@ -188,14 +200,14 @@ class OverlapResult(Struct):
 def resolve_overlaps(candidates: Mapping[Key, Candidate], relations: Relations, comparable: bool) -> OverlapResult:
     """Decide which of these pledges are in the lower bound and which in the upper bound.
 
-    Lower bound: the pledges that are part of no other one; of pledges that may overlap, the largest. Upper bound: all
-    of them, but an aggregate is replaced by its members where these add up to more. Neither bound holds a pledge
-    together with one that it is part of.
+    Lower bound: of the pledges that no flag doubts, those that are part of no other one; of pledges that may overlap,
+    the largest. Upper bound: all of them, but an aggregate is replaced by its members where these add up to more.
+    Neither bound holds a pledge together with one that it is part of.
 
     Args:
         comparable: Whether all amounts are in one currency. If not, the earliest of overlapping pledges counts.
     """
-    certain = {key for key, c in candidates.items() if c.certain}
+    certain = {key for key, c in candidates.items() if c.certain and not c.flagged}
     inside_low, tops, equals = _contain(candidates, certain, relations)
     low, overlapping = _without_overlap(candidates, tops, relations, comparable)
     inside_high, tops, more_equals = _contain(candidates, candidates.keys(), relations)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import Literal
 
 from msgspec import Struct
 
 from registry.domain.rates import Rate
 from registry.domain.totals.rules import Rule
+from registry.domain.totals.sums import GroupKey
 from registry.events.currencies import Currency
-from registry.events.values import AmountBasis, Qualifier
+from registry.events.values import AmountBasis, Figure, Qualifier
+
+Estimates = Literal["include", "exclude", "both"]
 
 GROUPINGS = ("organization", "country", "region", "sector", "stage", "commitment", "year")
 """What totals can be grouped by, besides `classification:AXIS`."""
@@ -30,6 +34,8 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
         skip: How many groups come before the page.
         weights: What a unit of each currency is worth, so that groups with several currencies can be ordered.
         lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
+        estimates: Whether amounts count that were estimated or modelled; `both`: the sums without them, too.
+        keys: The groups of the page, where they are known.
     """
 
     currency: Currency | None = None
@@ -43,6 +49,8 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     skip: int = 0
     weights: Mapping[str, int] = {}
     lines: int = 1000
+    estimates: Estimates = "include"
+    keys: tuple[GroupKey, ...] | None = None
 
 
 class TotalsColumn(Struct, frozen=True, kw_only=True):
@@ -74,13 +82,16 @@ class OriginalAmount(Struct, frozen=True, omit_defaults=True):
     high: str | None = None
     qualifier: Qualifier | None = None
     basis: AmountBasis | None = None
+    figure: Figure | None = None
 
 
 class TotalsLine(Struct, frozen=True, kw_only=True):
     """A pledge, the rule by which it counts, and what it adds to the bounds of its column (`low`, `high`).
 
     `because` names the pledges and deals that decide (`DEAL/PLEDGE`, `DEAL`); `events` are the ids of the events that
-    declare the relations to them. `reason` is set where no exchange rate is available.
+    declare the relations to them. `part_of` names those that it is declared to be part of, whichever rule decides: it
+    is shown as "of which" under them. `flags` are the rules of the flags on the amount. `reason` is set where no
+    exchange rate is available.
     """
 
     deal: str
@@ -95,6 +106,8 @@ class TotalsLine(Struct, frozen=True, kw_only=True):
     rate: Rate | None = None
     because: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     reason: str | None = None
 
 
@@ -120,6 +133,7 @@ class DerivationNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pledge: str | None = None
     because: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     stated: OriginalAmount | None = None
     rate: Rate | None = None
     children: tuple[DerivationNode, ...] = ()
@@ -131,6 +145,7 @@ class Group(Struct, frozen=True, kw_only=True):
     `keys` are the values of the dimensions, null where one is unknown; `key` is the first of them.
 
     `lines` lists the pledges, those of the rules other than `counted` first; `more` is how many are not listed.
+    `without_estimates` are the sums without amounts that were estimated or modelled, if both were asked for.
     """
 
     key: str | None
@@ -139,6 +154,7 @@ class Group(Struct, frozen=True, kw_only=True):
     rules: dict[Rule, int]
     lines: tuple[TotalsLine, ...]
     more: int
+    without_estimates: tuple[TotalsColumn, ...] | None = None
     explain: DerivationNode | None = None
 
 

@@ -39,11 +39,13 @@ class Rule(StrEnum):
     OVERLAPS = "overlaps", False, True
     OUTWEIGHED = "outweighed", False, False
     SHARED = "shared", False, True
+    FLAGGED = "flagged", False, True
     SUPERSEDED = "superseded", False, False
     WITHDRAWN = "withdrawn", False, False
     CANCELLED = "cancelled", False, False
     NOT_STATED = "not_stated", False, False
     NO_RATE = "no_rate", False, False
+    ESTIMATE = "estimate", False, False
 
     @property
     def counts(self) -> bool:

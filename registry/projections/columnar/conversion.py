@@ -12,9 +12,11 @@ from threading import Lock
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
+from registry.projections.columnar.doubts import SELECT_STATE, Doubts, prepare_doubts
 from registry.projections.columnar.selection import Point, run
 
 # 24 digits of an amount in millionths, 3 of twice the minor unit and 11 of a rate: the sum is below 2^127.
@@ -52,6 +54,7 @@ class Conversion(Struct, frozen=True):
     table: str
     rates_of: date | None
     last_day: date
+    doubts: Doubts
 
     @property
     def day(self) -> str:
@@ -60,8 +63,8 @@ class Conversion(Struct, frozen=True):
 
     @property
     def join(self) -> str:
-        """The join of the rates to `pledge_facts`."""
-        return f"LEFT JOIN {self.table} AS r ON r.currency = p.currency AND r.day = {self.day}"
+        """The joins of the rates, and of the doubted amounts, to `pledge_facts`."""
+        return f"LEFT JOIN {self.table} AS r ON r.currency = p.currency AND r.day = {self.day} {self.doubts.join}"
 
     def converted(self, amount: str) -> str:
         """An amount in millionths of the target currency, rounded half to even to its minor unit."""
@@ -95,7 +98,8 @@ def prepare(
 ) -> Conversion:
     """Put the rates that a question needs into a table in memory, where they are not in it yet.
 
-    They are put there before the question's own transaction reads the table: it would not see them afterwards.
+    They are put there before the question's own transaction reads the table, which would not see them afterwards, and
+    after it has begun to read the copy, which would otherwise have versions without a rate.
 
     Args:
         cursor: The copy.
@@ -106,7 +110,10 @@ def prepare(
         last_day: The last day whose rate may be used.
         all_days: Whether the question is about all effective dates, as known at the point.
     """
-    conversion = Conversion(target, f"memory_rates.rates_{target}_{rates.imports}", rates_of, last_day)
+    run(cursor, SELECT_STATE, {})
+    conversion = Conversion(
+        target, f"memory_rates.rates_{target}_{rates.imports}", rates_of, last_day, Doubts("", any=False)
+    )
     at = point.is_known("p") if all_days else point.at("p")
     names = {"rates": conversion.table, "day": conversion.day, "p": at}
     with _filling, cursor.cursor() as own:
@@ -117,7 +124,7 @@ def prepare(
             columns = zip(*rows, strict=True)
             parameters = ("currencies", "days", "multipliers", "divisors", "available")
             own.execute(INSERT_RATES.format(**names), dict(zip(parameters, map(list, columns), strict=True)))
-    return conversion
+    return replace(conversion, doubts=prepare_doubts(cursor, rates))
 
 
 def _fraction(rate: object) -> tuple[int | None, int | None, bool]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, PledgeRow, RelationRow
+from registry.projections.columnar.doubts import flags_of
 from registry.projections.columnar.selection import Point, run
 
 _SELECT = """
@@ -17,6 +19,13 @@ SELECT w.day, t.deal, {columns}
   FROM (SELECT t.* FROM {table} AS t WHERE t.deal IN (SELECT unnest($deals)) AND {known}) AS t
        JOIN (SELECT unnest($dates::DATE[]) AS day) AS w ON t.effective_from <= w.day AND t.effective_to > w.day
  {rest}
+"""
+
+# The columns that `pledge_row` takes.
+PLEDGE_COLUMNS = """
+t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis, t.commitment, t.organizations,
+t.stated_on, t.additional_to, t.figure, t.announced_on, coalesce(t.compared_on, t.stated_on), t.stated_as,
+t.compared_with
 """
 
 # Tables, columns, and the conditions and order of rows.
@@ -40,20 +49,28 @@ _DEAL_ROWS = {
     ),
     "pledges": (
         "pledge_facts",
-        "t.pledge, t.status, t.currency, t.value, t.low, t.high, t.qualifier, t.amount_basis, t.commitment,"
-        " t.organizations, t.stated_on, t.additional_to",
+        PLEDGE_COLUMNS,
         "ORDER BY t.announced_on, t.pledge",
     ),
 }
 
 
-def deal_rows(cursor: DuckDBPyConnection, point: Point, deals: Sequence[str]) -> list[DealRow]:
-    """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there."""
-    return deal_rows_on(cursor, point, deals, [point.day])[point.day]
+def deal_rows(
+    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], rates: Rates | None = None
+) -> list[DealRow]:
+    """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there.
+
+    Args:
+        cursor: The copy.
+        point: The point.
+        deals: The slugs.
+        rates: The exchange rates that amounts are compared at.
+    """
+    return deal_rows_on(cursor, point, deals, [point.day], rates)[point.day]
 
 
 def deal_rows_on(
-    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], days: Sequence[date]
+    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], days: Sequence[date], rates: Rates | None = None
 ) -> dict[date, list[DealRow]]:
     """The same on each of some days, as known at the point."""
     parameters = {"known": point.known, "deals": list(deals), "dates": list(days)}
@@ -76,7 +93,7 @@ def deal_rows_on(
             tuple(dict.fromkeys(place for (place,) in places)),
             tuple(dict.fromkeys(organization for (organization,) in investors)),
             tuple(RelationRow(*relation) for relation in relations),
-            tuple(pledge_row(*pledge) for pledge in pledges),
+            tuple(pledge_row(*pledge, rates=rates) for pledge in pledges),
             tuple(classifications),
         )
 
@@ -99,8 +116,29 @@ def pledge_row(
     by: Sequence[str],
     stated_on: date,
     additional_to: str | None,
+    figure: Any,
+    announced_on: date,
+    compared_on: date,
+    stated_as: str | None,
+    compared_with: str | None,
+    *,
+    rates: Rates | None,
 ) -> PledgeRow:
-    """A pledge from the columns of `pledge_facts`."""
+    """A pledge from `PLEDGE_COLUMNS`."""
     return PledgeRow(
-        pledge, status, currency, value, low, high, qualifier, basis, commitment, tuple(by), stated_on, additional_to
+        pledge,
+        status,
+        currency,
+        value,
+        low,
+        high,
+        qualifier,
+        basis,
+        commitment,
+        tuple(by),
+        stated_on,
+        additional_to,
+        figure,
+        flags_of(currency, value, low, high, compared_on, stated_as, compared_with, rates),
+        announced_on,
     )

@@ -25,9 +25,12 @@ from registry.domain.totals import (
     Totals,
     TotalsBuilder,
     TotalsQuery,
+    with_both_sums,
+    without_estimates,
 )
 from registry.projections.columnar.conversion import Conversion, prepare
-from registry.projections.columnar.deal_rows import deal_rows, pledge_row
+from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
+from registry.projections.columnar.doubts import Doubts, prepare_doubts
 from registry.projections.columnar.selection import Point, Selection, run
 
 # Relations that say that two amounts have nothing in common decide nothing by themselves.
@@ -50,6 +53,7 @@ _RATES_USED = """
 SELECT DISTINCT p.currency, {day}
   FROM pledge_facts AS p {join}
  WHERE {p} {others} AND r.available AND p.status <> 'withdrawn' AND coalesce(p.value, p.low, p.high) IS NOT NULL
+   {estimate}
    AND p.deal NOT IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('cancelled', 'withdrawn'))
 """
 
@@ -66,7 +70,9 @@ WITH stopped AS (
            CASE WHEN p.status = 'withdrawn' THEN 'withdrawn'
                 WHEN p.deal IN (SELECT deal FROM stopped) THEN 'cancelled'
                 WHEN p.currency IS NULL OR coalesce(p.value, p.low, p.high) IS NULL THEN 'not_stated'
+                {estimate}
                 {no_rate}
+                WHEN {doubted} THEN 'flagged'
                 WHEN p.amount_basis = 'additional' THEN 'additional'
                 ELSE 'counted' END AS rule,
            {low} AS low,
@@ -77,6 +83,8 @@ WITH stopped AS (
      WHERE {p} {others}
 )
 """
+
+_IS_ESTIMATE = "coalesce(p.figure IN ('estimated', 'modelled'), false)"
 
 _LOW, _HIGH = "coalesce(p.low, p.value, 0)", "coalesce(p.high, p.value, p.low, 0)"
 
@@ -114,14 +122,13 @@ SELECT {names} FROM ranked ORDER BY size DESC, {order} LIMIT $groups OFFSET $ski
 """
 
 _LINES = """
-SELECT {names} l.deal, p.pledge, p.status, p.currency, p.value, p.low, p.high, p.qualifier, p.amount_basis,
-       p.commitment, p.organizations, p.stated_on, p.additional_to, t.stage
+SELECT {names} l.deal, s.stage, {columns}
   FROM (SELECT *
           FROM {source}
          ORDER BY {rank} rule IN ('counted', 'additional'), deal, announced_on, pledge
          LIMIT $lines) AS l
-       JOIN pledge_facts AS p ON p.deal = l.deal AND p.pledge = l.pledge AND {p}
-       LEFT JOIN stage_facts AS t ON t.deal = l.deal AND {t}
+       JOIN pledge_facts AS t ON t.deal = l.deal AND t.pledge = l.pledge AND {t}
+       LEFT JOIN stage_facts AS s ON s.deal = l.deal AND {s}
  ORDER BY {rank} l.rule IN ('counted', 'additional'), l.deal, l.announced_on, l.pledge
 """
 
@@ -132,7 +139,9 @@ class Scan(Struct, frozen=True):
     point: Point
     selection: Selection
     query: TotalsQuery
+    rates: Rates
     conversion: Conversion | None
+    doubts: Doubts
     examined: Sequence[str]
 
     @property
@@ -178,6 +187,7 @@ class Scan(Struct, frozen=True):
         conversion, point = self.conversion, self.point
         if conversion is None:
             low, high, currency, no_rate = _LOW, _HIGH, "p.currency", ""
+            joins += f" {self.doubts.join}"
         else:
             low, high = amounts(conversion)
             currency = "CASE WHEN p.currency IS NOT NULL THEN $target END"
@@ -191,6 +201,8 @@ class Scan(Struct, frozen=True):
             keys=keys,
             currency=currency,
             no_rate=no_rate,
+            estimate=f"WHEN {_IS_ESTIMATE} THEN '{Rule.ESTIMATE}'" if self.query.estimates == "exclude" else "",
+            doubted=self.doubts.is_doubted,
             low=low,
             high=high,
             joins=joins,
@@ -211,11 +223,14 @@ class Scan(Struct, frozen=True):
 
 
 def amounts(conversion: Conversion) -> tuple[str, str]:
-    """The bounds of a row `p` of `pledge_facts`, in millionths of the currency that it is converted to."""
+    """The bounds of a row `p` of `pledge_facts`, in millionths of the currency that it is converted to.
+
+    The lower bound of a doubted amount is zero.
+    """
     low, high = conversion.converted(_LOW), conversion.converted(_HIGH)
     stated = "CASE WHEN p.currency = $target THEN ({} * 1000000)::HUGEINT"
     return (
-        f"{stated.format(_LOW)} ELSE {low} END",
+        f"CASE WHEN {conversion.doubts.is_doubted} THEN 0 ELSE {stated.format(_LOW)} ELSE {low} END END",
         f"{stated.format(_HIGH)} WHEN {_HIGH} = {_LOW} THEN {low} ELSE {high} END",
     )
 
@@ -265,9 +280,7 @@ def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tupl
     )
 
 
-def totals(
-    cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, rates: Rates | None
-) -> Totals:
+def totals(cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, rates: Rates) -> Totals:
     """The totals of the selected deals at a point: the same as `compute_totals` of all of them.
 
     Args:
@@ -275,15 +288,16 @@ def totals(
         point: The point.
         selection: Which deals.
         query: What to compute, with the page of groups.
-        rates: The exchange rates; required if the query names a currency.
+        rates: The exchange rates.
     """
     builder = TotalsBuilder(query, rates)
     conversion = None
-    if query.currency is not None and rates is not None:
+    if query.currency is not None:
         conversion = prepare(cursor, point, query.currency, rates, query.rates_of, query.effective_on or date.max)
-    examined, chosen, others = examine(cursor, point, selection, query, conversion)
+    doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, rates)
+    examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
     builder.add(chosen, others)
-    scan = Scan(point, selection, query, conversion, examined)
+    scan = Scan(point, selection, query, rates, conversion, doubts, examined)
     overall = [_amount_sum(row, conversion) for row in run(cursor, scan.pledges() + _ADD_UP, scan.parameters)]
     lines = _overall_lines(cursor, scan) if query.lines else []
     if query.group_by:
@@ -291,11 +305,19 @@ def totals(
     else:
         groups, number, sums, group_lines = [], 0, {}, {}
     builder.add_sums(Sums(overall, sums, lines, group_lines), groups)
-    return builder.result(groups, number, _rates_used(cursor, scan))
+    found = builder.result(groups, number, _rates_used(cursor, scan))
+    if query.estimates != "both":
+        return found
+    return with_both_sums(found, totals(cursor, point, selection, without_estimates(query, found), rates))
 
 
 def examine(
-    cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, conversion: Conversion | None
+    cursor: DuckDBPyConnection,
+    point: Point,
+    selection: Selection,
+    query: TotalsQuery,
+    rates: Rates,
+    conversion: Conversion | None,
 ) -> tuple[list[str], list[DealRow], list[DealRow]]:
     """The deals that DuckDB cannot add up: those with relations, and those whose rates have too many digits.
 
@@ -311,7 +333,7 @@ def examine(
     examined = sorted(related | odd)
     if not examined:
         return [], [], []
-    rows = deal_rows(cursor, point, examined)
+    rows = deal_rows(cursor, point, examined, rates)
     selected = _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
@@ -336,7 +358,12 @@ def _rates_used(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[str, date]
     if conversion is None:
         return []
     statement = _RATES_USED.format(
-        day=conversion.day, join=conversion.join, p=point.at("p"), s=point.at("s"), others=scan.others
+        day=conversion.day,
+        join=conversion.join,
+        p=point.at("p"),
+        s=point.at("s"),
+        others=scan.others,
+        estimate=f"AND NOT {_IS_ESTIMATE}" if scan.query.estimates == "exclude" else "",
     )
     return [(currency, day) for currency, day in run(cursor, statement, scan.parameters)]
 
@@ -352,7 +379,7 @@ def _amount_sum(row: tuple[Any, ...], conversion: Conversion | None, *, shared: 
     counts = _RULES[rule].counts
     return AmountSum(
         (currency or "", nature, basis),
-        Rule.SHARED if shared and counts else _RULES[rule],
+        Rule.SHARED if shared and _RULES[rule].counts_low else _RULES[rule],
         qualifier,
         _decimal(low, conversion),
         _decimal(high, conversion),
@@ -379,7 +406,7 @@ def _groups(
     parameters = scan.parameters
     run(cursor, f"CREATE OR REPLACE TEMP TABLE summed AS {scan.grouped_pledges()} {add_up}", parameters)
     examined = builder.sizes()
-    counted = "sum(CASE WHEN rule IN ('counted', 'additional') THEN high END)"
+    counted = "sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN high END)"
     rank = _RANK.format(
         names=names,
         millionths=f"coalesce({counted if scan.conversion else f'({counted} * 1000000)'}, 0)::HUGEINT",
@@ -390,7 +417,11 @@ def _groups(
     run(cursor, rank, {**parameters, "sizes": list(examined.values())})
     ((number,),) = run(cursor, "SELECT count(*) FROM ranked", {})
     order = ", ".join(f"{name} NULLS LAST" for name in scan.names)
-    keys: list[GroupKey] = run(cursor, _GROUPS.format(names=names, order=order), parameters)
+    keys: list[GroupKey] = (
+        list(scan.query.keys)
+        if scan.query.keys is not None
+        else run(cursor, _GROUPS.format(names=names, order=order), parameters)
+    )
     count = len(scan.names)
     columns = {f"page_{name}": [key[place] for key in keys] for place, name in enumerate(scan.names)}
     run(
@@ -412,32 +443,29 @@ def _groups(
 
 
 def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow, PledgeRow]]:
-    statement = scan.pledges() + _LINES.format(
-        names="", source="pledges", rank="", p=scan.point.at("p"), t=scan.point.at("t")
-    )
-    return [_line(*row) for row in run(cursor, statement, scan.parameters)]
+    statement = scan.pledges() + _lines(scan, "", "pledges", "")
+    return [_line(scan, *row) for row in run(cursor, statement, scan.parameters)]
 
 
 def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
     source = f"(SELECT t.*, s.rank FROM {scan.unnested} AS t JOIN shown AS s ON {same})"
-    statement = scan.grouped_pledges() + _LINES.format(
-        names="".join(f"l.{name}, " for name in scan.names),
-        source=source,
-        rank="rank,",
-        p=scan.point.at("p"),
-        t=scan.point.at("t"),
-    )
+    names = "".join(f"l.{name}, " for name in scan.names)
     found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
     count = len(scan.names)
-    rows = run(cursor, statement, scan.parameters)
-    deals = {row.deal: row for row in deal_rows(cursor, scan.point, sorted({row[count] for row in rows}))}
+    rows = run(cursor, scan.grouped_pledges() + _lines(scan, names, source, "rank,"), scan.parameters)
+    deals = {row.deal: row for row in deal_rows(cursor, scan.point, sorted({row[count] for row in rows}), scan.rates)}
     for row in rows:
         # With the whole deal, because the groups of a pledge follow from it.
-        _, pledge = _line(*row[count:])
+        _, pledge = _line(scan, *row[count:])
         found.setdefault(tuple(row[:count]), []).append((deals[row[count]], pledge))
     return found
 
 
-def _line(deal: str, *values: Any) -> tuple[DealRow, PledgeRow]:
-    *pledge, stage = values
-    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(*pledge)
+def _lines(scan: Scan, names: str, source: str, rank: str) -> str:
+    return _LINES.format(
+        names=names, columns=PLEDGE_COLUMNS, source=source, rank=rank, t=scan.point.at("t"), s=scan.point.at("s")
+    )
+
+
+def _line(scan: Scan, deal: str, stage: Any, *pledge: Any) -> tuple[DealRow, PledgeRow]:
+    return DealRow(deal, stage, (), (), (), (), ()), pledge_row(*pledge, rates=scan.rates)

@@ -105,8 +105,8 @@ def _on_day(
     weight: str,
     conversion: Conversion,
 ) -> TierAmounts:
-    examined, chosen, others = examine(cursor, point, selection, query, conversion)
-    scan = Scan(point, selection, query, conversion, examined)
+    examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
+    scan = Scan(point, selection, query, rates, conversion, conversion.doubts, examined)
     ((high, *lows),) = run(cursor, _ADD_UP.format(s=point.at("s"), others=scan.others), scan.parameters)
     tiers = dict(zip(TIERS, map(_units, lows), strict=True))
     upper = _units(high)

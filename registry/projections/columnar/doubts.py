@@ -1,0 +1,158 @@
+"""Which versions of pledges have an amount that is wrong by a power of ten, as `domain/amount_checks.py` decides.
+
+The verdict depends on exchange rates, so the copy's file does not have it: a table in memory has the versions with such
+an amount, for each state of the rates. It follows the copy: each version is examined once. DuckDB finds the versions
+with anything to compare; those with amounts in two currencies, and those that are close to a power of ten, are decided
+one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from threading import Lock
+from typing import Any
+
+import msgspec
+from duckdb import DuckDBPyConnection
+
+from registry.domain.amount_checks import AmountCheck, Figure, doubts
+from registry.domain.rates import Rates
+from registry.events.values import Amount, StatedAmount
+from registry.projections.columnar.selection import run
+
+CREATE_SLIPS = """
+CREATE TABLE IF NOT EXISTS {slips} (
+    deal           VARCHAR  NOT NULL,
+    pledge         VARCHAR  NOT NULL,
+    effective_from DATE     NOT NULL,
+    recorded_from  BIGINT   NOT NULL,
+    ordinal        SMALLINT NOT NULL
+)
+"""
+
+# Up to which position of the log, and after which reset, each table has examined the copy.
+CREATE_EXAMINED = """
+CREATE TABLE IF NOT EXISTS memory_rates.examined (
+    imports  BIGINT PRIMARY KEY,
+    position BIGINT NOT NULL,
+    reset    BIGINT NOT NULL
+)
+"""
+
+SELECT_STATE = "SELECT position, reset FROM copied"
+
+SELECT_EXAMINED = "SELECT position, reset FROM memory_rates.examined WHERE imports = $imports"
+
+# Of two amounts in one currency the ratio is known here; the tolerance is a little wider than the rule's.
+SELECT_COMPARED = """
+SELECT p.deal, p.pledge, p.effective_from, p.recorded_from, p.ordinal, p.currency, p.value, p.low, p.high,
+       coalesce(p.compared_on, p.stated_on), p.stated_as, p.compared_with
+  FROM (SELECT *, coalesce(value, (low + high) / 2, low, high)::DOUBLE AS amount
+          FROM pledge_facts
+         WHERE changed_at > $position AND (compared_with IS NOT NULL OR stated_as IS NOT NULL)) AS p
+ WHERE p.stated_as IS NOT NULL
+    OR p.amount > 0 AND len(list_filter(
+           from_json(p.compared_with, '[{"currency": "VARCHAR", "value": "DOUBLE"}]'),
+           lambda o: o.currency <> p.currency
+                  OR abs(greatest(p.amount / o.value, o.value / p.amount)
+                         / pow(10, round(log10(greatest(p.amount / o.value, o.value / p.amount, 1)))) - 1) < 0.26
+                     AND greatest(p.amount / o.value, o.value / p.amount) > 7)) > 0
+"""
+
+INSERT_SLIPS = """
+INSERT INTO {slips}
+SELECT unnest($deals), unnest($pledges), unnest($days::DATE[]), unnest($positions), unnest($ordinals)
+"""
+
+_examining = Lock()
+_figures = msgspec.json.Decoder(list[Figure]).decode
+_stated = msgspec.json.Decoder(list[StatedAmount]).decode
+
+
+class Doubts(msgspec.Struct, frozen=True):
+    """The versions of pledges whose amount is doubted, as a table `f` to join to a row `p` of `pledge_facts`."""
+
+    table: str
+    any: bool
+
+    @property
+    def join(self) -> str:
+        """The join, where any amount is doubted."""
+        if not self.any:
+            return ""
+        return (
+            f"LEFT JOIN {self.table} AS f ON f.deal = p.deal AND f.pledge = p.pledge"
+            " AND f.effective_from = p.effective_from AND f.recorded_from = p.recorded_from AND f.ordinal = p.ordinal"
+        )
+
+    @property
+    def is_doubted(self) -> str:
+        """Whether the amount of a row `p` is doubted."""
+        return "f.deal IS NOT NULL" if self.any else "false"
+
+
+def prepare_doubts(cursor: DuckDBPyConnection, rates: Rates) -> Doubts:
+    """Find the doubted amounts in all versions that the question's transaction sees.
+
+    Args:
+        cursor: The copy; its transaction has not read the tables in memory yet.
+        rates: The exchange rates.
+    """
+    table = f"memory_rates.slips_{rates.imports}"
+    # The question reads the copy before this function does: it sees no version that is examined later.
+    run(cursor, SELECT_STATE, {})
+    with _examining, cursor.cursor() as own:
+        own.execute(CREATE_EXAMINED)
+        own.execute(CREATE_SLIPS.format(slips=table))
+        ((position, reset),) = run(own, SELECT_STATE, {})
+        known = run(own, SELECT_EXAMINED, {"imports": rates.imports})
+        if known != [(position, reset)]:
+            since = known[0][0] if known and known[0][1] == reset else -1
+            if since < 0:
+                own.execute(f"DELETE FROM {table}")
+            _examine(own, table, since, rates)
+            own.execute(
+                "INSERT OR REPLACE INTO memory_rates.examined VALUES ($1, $2, $3)", [rates.imports, position, reset]
+            )
+    ((count,),) = run(cursor, f"SELECT count(*) FROM {table}", {})
+    return Doubts(table, count > 0)
+
+
+def _examine(own: DuckDBPyConnection, table: str, since: int, rates: Rates) -> None:
+    """Examine the versions that were written after a position."""
+    found = [
+        key
+        for *key, currency, value, low, high, on, stated_as, compared_with in run(
+            own, SELECT_COMPARED, {"position": since}
+        )
+        if "tenfold-slip" in flags_of(currency, value, low, high, on, stated_as, compared_with, rates)
+    ]
+    if found:
+        columns = zip(*found, strict=True)
+        names = ("deals", "pledges", "days", "positions", "ordinals")
+        own.execute(INSERT_SLIPS.format(slips=table), dict(zip(names, map(list, columns), strict=True)))
+
+
+def flags_of(
+    currency: Any,
+    value: Decimal | None,
+    low: Decimal | None,
+    high: Decimal | None,
+    on: date,
+    stated_as: str | None,
+    compared_with: str | None,
+    rates: Rates | None,
+) -> tuple[str, ...]:
+    """The rules of the flags on an amount, from the columns of `pledge_facts`; `on` is the day of its comparison."""
+    if currency is None or (stated_as is None and compared_with is None):
+        return ()
+    others: Sequence[Figure] = _figures(compared_with) if compared_with is not None else ()
+    stated: Sequence[StatedAmount] = _stated(stated_as) if stated_as is not None else ()
+    amount = Amount(currency, _text(value), None, _text(low), _text(high), tuple(stated))
+    return tuple(doubts(amount, AmountCheck(on, tuple(others)), rates))
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
