@@ -1,7 +1,8 @@
-"""`registry export`: write deals, pledges or events of the service to a file."""
+"""`registry export`: write deals, pledges or events of the service to a file, or the fact tables as Parquet."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Annotated
 
 import typer
 
+from registry.cli import server
 from registry.cli.client import Url, client
-from registry.cli.options import stderr
+from registry.cli.options import stderr, with_settings
 from registry.cli.query import EffectiveOn, Position, PublishedOn, RecordedAt
 from registry.cli.texts import Text, rendered
 from registry.exports import FORMATS
+from registry.exports.fact_tables import publications, publish
+from registry.infra import postgres
+from registry.infra.settings import Settings
+from registry.projections.columnar import ColumnarCopy
 
 TEXTS = ("csv", "ndjson")
 
@@ -25,8 +31,10 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
 
 
+@with_settings("database_url", "data_dir")
 def export(
-    what: Annotated[str, typer.Argument(metavar="WHAT.FORM", help=WHAT)],
+    settings: Settings,
+    what: Annotated[str | None, typer.Argument(metavar="WHAT.FORM", help=WHAT)] = None,
     to: Annotated[str | None, typer.Option("--to", "-o", help="The file to write. Default: standard output.")] = None,
     effective_on: EffectiveOn = None,
     published_on: PublishedOn = None,
@@ -34,9 +42,27 @@ def export(
     position: Position = None,
     organization: Annotated[str | None, typer.Option(help="Only deals in which this organization takes part.")] = None,
     deal: Annotated[str | None, typer.Option(help="For events: only those of this deal.")] = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write the fact tables as Parquet to this folder, from the database."),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(min=0.1, help="With --parquet: write them again after so many seconds.")
+    ] = None,
     url: Url = "",
 ) -> None:
-    """Write deals or pledges at a point in time, or the log, to a file."""
+    """Write deals or pledges at a point in time, or the log, to a file; or the fact tables as Parquet.
+
+    The newest fact tables are in the folder `latest` of the named one, at the position that its manifest.json states.
+    """
+    if (what is None) == (parquet is None):
+        stderr.print(f"registry: {rendered(Text('export_what'))}", markup=False)
+        raise typer.Exit(2)
+    if parquet is not None:
+        with server.database(settings) as ready, server.readable_errors():
+            asyncio.run(_publish(ready, Path(parquet), every))
+        return
+    assert what is not None
     if to is None and sys.stdout.isatty() and what.rpartition(".")[2] not in TEXTS:
         stderr.print(f"registry: {rendered(Text('not_for_terminal', export=what))}", markup=False)
         raise typer.Exit(2)
@@ -56,3 +82,20 @@ def export(
             file.write(first)
             for chunk in chunks:
                 file.write(chunk)
+
+
+async def _publish(settings: Settings, directory: Path, every: float | None) -> None:
+    assert settings.database_url is not None
+    async with (
+        await postgres.pool(settings.database_url, name="registry export", min_size=1, max_size=2) as pool,
+        ColumnarCopy(pool, settings.data_dir / "columnar") as copy,
+    ):
+        if every is None:
+            _report((await publish(copy, directory)).position, directory)
+            return
+        async for manifest in publications(copy, directory, every):
+            _report(manifest.position, directory)
+
+
+def _report(position: int, directory: Path) -> None:
+    stderr.print(rendered(Text("fact_tables_written", position=position, folder=str(directory))), markup=False)

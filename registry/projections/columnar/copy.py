@@ -53,6 +53,8 @@ SELECT coalesce(head.position, 0) AS position, head.leaf_hash,
        LEFT JOIN LATERAL (SELECT position, leaf_hash FROM events ORDER BY position DESC LIMIT 1) AS head ON true
 """
 
+SELECT_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM events"
+
 SELECT_EVENTS_SINCE = """
 SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded_at,
        type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted') AS redates,
@@ -180,6 +182,10 @@ class ColumnarCopy:
                 self._connection = None
             if self._directory is not None:
                 self._directory.close()
+
+    async def head(self) -> int:
+        """The last position of the log; 0 if it is empty."""
+        return int(await self._pool.fetchval(SELECT_LAST_POSITION))
 
     async def ask(self, position: int, question: Callable[[DuckDBPyConnection], T], key: Hashable = None) -> T:
         """Answer a question from a copy that holds the log up to a position or beyond.

@@ -1,66 +1,119 @@
-"""Amounts over time by tier: what totals are on each of some days."""
+"""Amounts over time by tier: what totals are on each of some days.
+
+All days are computed in one pass. A version of a pledge counts on a set of days, which is a number with a bit for each
+day; the sums by set are few, and each is added to its days.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
+from registry.domain.merges import survivor
 from registry.domain.rates import Rates
 from registry.domain.totals import DealRow, TotalsQuery, compute_totals
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
+from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.selection import Point, Selection, run
-from registry.projections.columnar.totals import Scan, amounts, examine
+from registry.projections.columnar.totals import amounts
 
-# Every version of a pledge with its bounds in millionths of the currency. The amount of a version applies from its
-# first day at the latest, so its rate is the same on all days.
+DAYS_PER_PASS = 60
+"""A set of days is a 64-bit number."""
+
+MAX_CHANGED = 20
+"""The most deals that are named for a day."""
+
+# Every version of a one-time pledge with its days and its bounds in millionths of the currency. The amount of a version
+# applies from its first day at the latest, so its rate is the same on all days.
 _VERSIONS = """
 CREATE OR REPLACE TEMP TABLE versions AS
-SELECT p.deal, p.effective_from, p.effective_to,
+SELECT p.deal, {days} AS days,
        p.commitment IS DISTINCT FROM 'intention' AS committed,
        p.status = 'confirmed' OR coalesce(p.commitment IN ('binding', 'budget'), false) AS confirmed,
        {low} AS low,
        {high} AS high
   FROM pledge_facts AS p {join}
- WHERE p.{axis}_from <= $known AND p.{axis}_to > $known AND p.effective_from <= $day
+ WHERE {known} AND {days} <> 0
    AND p.status <> 'withdrawn' AND p.amount_basis IS DISTINCT FROM 'annual'
    AND p.currency IS NOT NULL AND coalesce(p.value, p.low, p.high) IS NOT NULL
    AND (p.currency = $target OR r.multiplier IS NOT NULL)
+   AND p.deal NOT IN (SELECT unnest($examined))
 """
 
-# The tiers of `domain/totals/tiers.py`.
-_ADD_UP = """
-SELECT sum(p.high), sum(p.low), sum(p.low) FILTER (p.committed),
-       sum(p.low) FILTER (p.committed AND (p.confirmed OR coalesce(s.stage IN ('construction', 'operating'), false))),
-       sum(p.low) FILTER (p.committed AND s.stage IN ('construction', 'operating')),
-       sum(p.low) FILTER (p.committed AND s.stage = 'operating')
-  FROM versions AS p
-       LEFT JOIN stage_facts AS s ON s.deal = p.deal AND {s}
- WHERE p.effective_from <= $day AND p.effective_to > $day
-   AND (s.stage IS NULL OR s.stage NOT IN ('cancelled', 'withdrawn')) {others}
+# The tiers of `domain/totals/tiers.py`: first as if no deal had a stage, then what a stage adds or takes away.
+_SUMS = """
+WITH selected AS (
+    SELECT v.* REPLACE ({selected} AS days) FROM versions AS v {join}
+), amounts AS (
+    SELECT days, high, low AS intended,
+           if(committed, low, 0) AS pledged,
+           if(committed AND confirmed, low, 0) AS confirmed,
+           0 AS construction,
+           0 AS operating
+      FROM selected
+    UNION ALL
+    SELECT v.days & {days} AS days,
+           if(stopped, -high, 0) AS high,
+           if(stopped, -low, 0) AS intended,
+           if(stopped AND committed, -low, 0) AS pledged,
+           CASE WHEN NOT committed THEN 0
+                WHEN stopped AND confirmed THEN -low
+                WHEN NOT stopped AND NOT confirmed THEN low
+                ELSE 0 END AS confirmed,
+           if(committed AND NOT stopped, low, 0) AS construction,
+           if(committed AND s.stage = 'operating', low, 0) AS operating
+      FROM selected AS v
+           JOIN (SELECT s.*, s.stage IN ('cancelled', 'withdrawn') AS stopped FROM stage_facts AS s) AS s
+             ON s.deal = v.deal
+     WHERE {known} AND s.stage IN ('construction', 'operating', 'cancelled', 'withdrawn')
+)
+SELECT days, sum(high), sum(intended), sum(pledged), sum(confirmed), sum(construction), sum(operating)
+  FROM amounts
+ WHERE days <> 0
+ GROUP BY days
 """
 
-# The selected deals whose amounts or stage changed on the day, the largest first.
+_CHOSEN = "SELECT d.deal, {bit}::BIGINT AS bit FROM deal_facts AS d WHERE {conditions}"
+
+# Deals that have a relation on one of the days, with the deals to which they have one.
+_RELATED = """
+SELECT r.deal, r.other_deal
+  FROM relation_facts AS r
+ WHERE {known} AND {days} <> 0 AND r.relation NOT IN ('additional_to', 'separate_from')
+"""
+
+# Deals with an amount whose rate has too many digits for DuckDB.
+_ODD = """
+SELECT DISTINCT p.deal
+  FROM pledge_facts AS p {join}
+ WHERE {known} AND {days} <> 0 AND r.available AND r.multiplier IS NULL
+"""
+
+# The deals whose amounts or stage changed on each day, the largest first.
 _CHANGED = """
-SELECT p.deal
-  FROM pledge_facts AS p
- WHERE {p} AND p.currency IS NOT NULL
-   AND (p.effective_from = $day
-        OR p.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.effective_from = $day))
-   {selected}
- GROUP BY p.deal
- ORDER BY max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) DESC NULLS LAST, p.deal
- LIMIT $deals
+WITH changed AS (
+    SELECT p.deal, p.effective_from AS day FROM pledge_facts AS p
+     WHERE {p} AND p.currency IS NOT NULL AND p.effective_from IN (SELECT unnest($dates::DATE[]))
+    UNION
+    SELECT s.deal, s.effective_from FROM stage_facts AS s
+     WHERE {s} AND s.effective_from IN (SELECT unnest($dates::DATE[]))
+)
+SELECT c.day, c.deal
+  FROM changed AS c
+       JOIN pledge_facts AS p ON p.deal = c.deal AND p.effective_from <= c.day AND p.effective_to > c.day AND {p}
+            AND p.currency IS NOT NULL {chosen}
+ GROUP BY c.day, c.deal
+QUALIFY row_number() OVER (
+            PARTITION BY c.day
+            ORDER BY max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) DESC NULLS LAST, c.deal) <= $deals
+ ORDER BY c.day, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) DESC NULLS LAST, c.deal
 """
-
-MAX_CHANGED = 20
-"""The most deals that are named for a day."""
 
 
 def amounts_over_time(
@@ -83,58 +136,147 @@ def amounts_over_time(
         rates: The exchange rates.
         merged: What each merged deal was merged into.
         weight: The SQL of the worth of a unit of a pledge's currency.
-        days: The days.
+        days: The days, in ascending order.
     """
     query = TotalsQuery(currency=currency, lines=0, merged=merged)
     conversion = prepare(cursor, point, currency, rates, None, point.day, all_days=True)
-    low, high = amounts(conversion)
-    versions = _VERSIONS.format(low=low, high=high, join=conversion.join, axis=point.axis)
-    run(cursor, versions, {**point.parameters, **conversion.parameters})
-    return [
-        _on_day(cursor, replace(point, day=day), selection, replace(query, effective_on=day), rates, weight, conversion)
-        for day in days
-    ]
+    found: list[TierAmounts] = []
+    for first in range(0, len(days), DAYS_PER_PASS):
+        one = _Pass(cursor, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
+        found += one.amounts(weight)
+    return found
 
 
-def _on_day(
-    cursor: DuckDBPyConnection,
-    point: Point,
-    selection: Selection,
-    query: TotalsQuery,
-    rates: Rates,
-    weight: str,
-    conversion: Conversion,
-) -> TierAmounts:
-    examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
-    scan = Scan(point, selection, query, rates, conversion, conversion.doubts, examined)
-    ((high, *lows),) = run(cursor, _ADD_UP.format(s=point.at("s"), others=scan.others), scan.parameters)
-    tiers = dict(zip(TIERS, map(_units, lows), strict=True))
-    upper = _units(high)
-    for tier in TIERS:
-        low, high_of_tier = _examined(chosen, others, query, rates, tier)
-        tiers[tier] += low
-        upper += high_of_tier if tier == "intended" else 0
-    selected = "" if selection.is_all else f"AND p.deal IN ({selection.slugs(point)})"
-    changed = _CHANGED.format(p=point.at("p"), s=point.at("s"), selected=selected, weight=weight)
-    deals = run(cursor, changed, {**scan.parameters, "deals": MAX_CHANGED})
-    return TierAmounts(point.day, tiers, upper, tuple(deal for (deal,) in deals))
+class _Pass:
+    """The computation of some days."""
+
+    def __init__(
+        self,
+        cursor: DuckDBPyConnection,
+        point: Point,
+        selection: Selection,
+        query: TotalsQuery,
+        rates: Rates,
+        conversion: Conversion,
+        days: Sequence[date],
+    ) -> None:
+        self.cursor, self.point, self.selection, self.days = cursor, point, selection, days
+        self.query, self.rates, self.conversion = query, rates, conversion
+
+    def amounts(self, weight: str) -> list[TierAmounts]:
+        """The amounts of each day."""
+        self._choose()
+        related, examined = self._examined()
+        sums = [[0] * (len(TIERS) + 1) for _ in self.days]
+        for days, *added in self._sums(examined):
+            for number in _days_in(days):
+                sums[number] = [one + other for one, other in zip(sums[number], added, strict=True)]
+        changed = self._changed(weight)
+        rows = deal_rows_on(self.cursor, self.point, examined, self.days, self.rates) if examined else {}
+        chosen = self._chosen_among(examined)
+        found = []
+        for number, day in enumerate(self.days):
+            upper, *lows = (Decimal(amount).scaleb(-6) for amount in sums[number])
+            tiers = dict(zip(TIERS, lows, strict=True))
+            if examined:
+                selected = [row for row in rows[day] if chosen.get(row.deal, 0) >> number & 1]
+                others = [row for row in rows[day] if row.deal in related and not chosen.get(row.deal, 0) >> number & 1]
+                for tier in TIERS:
+                    low, high = self._one_by_one(selected, others, tier, day)
+                    tiers[tier] += low
+                    upper += high if tier == "intended" else 0
+            found.append(TierAmounts(day, tiers, upper, tuple(changed.get(day, ()))))
+        return found
+
+    def _choose(self) -> None:
+        """Put the selected deals, each with the days on which it is, into a table; not if all are selected."""
+        if self.selection.is_all:
+            return
+        run(self.cursor, "CREATE OR REPLACE TEMP TABLE found (deal VARCHAR, bit BIGINT)", {})
+        for number, day in enumerate(self.days):
+            point = replace(self.point, day=day)
+            statement = _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(point))
+            parameters = {**point.parameters, **self.selection.parameters}
+            run(self.cursor, f"INSERT INTO found {statement}", parameters)
+        chosen = "CREATE OR REPLACE TEMP TABLE chosen AS SELECT deal, bit_or(bit) AS days FROM found GROUP BY deal"
+        run(self.cursor, chosen, {})
+
+    def _examined(self) -> tuple[set[str], list[str]]:
+        """The deals that relations decide about on one of the days, and all that DuckDB cannot add up."""
+        related: set[str] = set()
+        statement = _RELATED.format(known=self.point.is_known("r"), days=self._days_of("r"))
+        for deal, other in run(self.cursor, statement, self.point.parameters):
+            related |= {deal, survivor(other, self.query.merged)}
+        statement = _ODD.format(join=self.conversion.join, known=self.point.is_known("p"), days=self._days_of("p"))
+        odd = run(self.cursor, statement, {**self.point.parameters, **self.conversion.parameters})
+        return related, sorted(related | {deal for (deal,) in odd})
+
+    def _sums(self, examined: Sequence[str]) -> list[tuple[int, ...]]:
+        """The sums in millionths by sets of days: the upper bound, and the lower bound of each tier."""
+        low, high = amounts(self.conversion)
+        versions = _VERSIONS.format(
+            days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=self.point.is_known("p")
+        )
+        parameters = {**self.point.parameters, **self.conversion.parameters, "examined": list(examined)}
+        run(self.cursor, versions, parameters)
+        is_all = self.selection.is_all
+        sums = _SUMS.format(
+            days=self._days_of("s"),
+            known=self.point.is_known("s"),
+            selected="v.days" if is_all else "v.days & c.days",
+            join="" if is_all else "JOIN chosen AS c ON c.deal = v.deal",
+        )
+        return run(self.cursor, sums, parameters)
+
+    def _changed(self, weight: str) -> dict[date, list[str]]:
+        """The largest deals that changed on each day."""
+        chosen = ""
+        if not self.selection.is_all:
+            bits = f"1::BIGINT << {_number_of('c.day', self.days)}"
+            chosen = f"JOIN chosen AS h ON h.deal = c.deal AND h.days & ({bits}) <> 0"
+        statement = _CHANGED.format(
+            p=self.point.is_known("p"), s=self.point.is_known("s"), weight=weight, chosen=chosen
+        )
+        parameters = {"known": self.point.known, "dates": list(self.days), "deals": MAX_CHANGED}
+        found: dict[date, list[str]] = {}
+        for day, deal in run(self.cursor, statement, parameters):
+            found.setdefault(day, []).append(deal)
+        return found
+
+    def _chosen_among(self, deals: Sequence[str]) -> dict[str, int]:
+        """The days on which these deals are selected."""
+        if self.selection.is_all or not deals:
+            return dict.fromkeys(deals, -1)
+        statement = "SELECT deal, days FROM chosen WHERE deal IN (SELECT unnest($deals))"
+        return dict(run(self.cursor, statement, {"deals": list(deals)}))
+
+    def _one_by_one(
+        self, chosen: Sequence[DealRow], others: Sequence[DealRow], tier: str, day: date
+    ) -> tuple[Decimal, Decimal]:
+        """The bounds of a tier of the deals that are examined one by one."""
+        includes = TIERS[tier]
+        kept = [
+            replace(row, pledges=tuple(p for p in row.pledges if p.basis != "annual" and includes(row, p)))
+            for row in chosen
+        ]
+        kept = [row for row in kept if row.pledges or row.relations]
+        if not any(row.pledges for row in kept):
+            return Decimal(0), Decimal(0)
+        columns = compute_totals(kept, replace(self.query, effective_on=day), self.rates, others).overall.columns
+        return sum((Decimal(c.low) for c in columns), Decimal(0)), sum((Decimal(c.high) for c in columns), Decimal(0))
+
+    def _days_of(self, table: str) -> str:
+        """The set of the days on which a row of a fact table is in effect."""
+        first, last = (_number_of(f"{table}.effective_{end}", self.days) for end in ("from", "to"))
+        return f"((1::BIGINT << {last}) - (1::BIGINT << {first}))"
 
 
-def _units(millionths: Any) -> Decimal:
-    return Decimal(millionths or 0).scaleb(-6)
+def _number_of(day: str, days: Sequence[date]) -> str:
+    """The number of those of the days that are before a day."""
+    cases = " ".join(f"WHEN {day} <= DATE '{one}' THEN {number}" for number, one in enumerate(days))
+    return f"CASE {cases} ELSE {len(days)} END"
 
 
-def _examined(
-    chosen: Sequence[DealRow], others: Sequence[DealRow], query: TotalsQuery, rates: Rates, tier: str
-) -> tuple[Decimal, Decimal]:
-    """The bounds of a tier of the deals that are examined one by one."""
-    includes = TIERS[tier]
-    kept = [
-        replace(row, pledges=tuple(p for p in row.pledges if p.basis != "annual" and includes(row, p)))
-        for row in chosen
-    ]
-    kept = [row for row in kept if row.pledges or row.relations]
-    if not any(row.pledges for row in kept):
-        return Decimal(0), Decimal(0)
-    columns = compute_totals(kept, query, rates, others).overall.columns
-    return sum((Decimal(c.low) for c in columns), Decimal(0)), sum((Decimal(c.high) for c in columns), Decimal(0))
+def _days_in(days: int) -> Iterable[int]:
+    """The numbers of the days in a set."""
+    return (number for number in range(days.bit_length()) if days >> number & 1)
