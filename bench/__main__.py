@@ -34,26 +34,37 @@ SETTINGS_SHOWN = (
 )
 
 
-async def run(sizes: Sizes, only: list[str], *, own_load: bool = False) -> tuple[list[Measurement], dict[str, str]]:
-    """Run the named benchmarks, or all; return their rows and the settings of the Postgres server."""
+async def run(
+    sizes: Sizes, only: list[str], *, own_load: bool = False, data: Path | None = None
+) -> tuple[dict[str, list[Measurement]], dict[str, str]]:
+    """Run the named benchmarks, or all; return the rows of each, and the settings of the Postgres server.
+
+    Args:
+        sizes: How large the run is.
+        only: The names of benchmarks.
+        own_load: Use our own load client even where wrk is installed.
+        data: A folder where the server's data and the prepared logs stay. Default: a temporary folder.
+    """
     unknown = set(only) - BENCHMARKS.keys()
     if unknown:
         raise SystemExit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="registry-bench-") as temporary:
+        folder = data or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         # Postgres may run as another user than this process.
-        Path(folder).chmod(0o711)
-        with Embedded(Path(folder) / "data", settings={"max_connections": "300"}) as server:
+        folder.chmod(0o711)
+        with Embedded(folder / "data", settings={"max_connections": "300"}) as server:
             connection = await asyncpg.connect(server.url(OWNER_ROLE, "postgres"))
             settings = {name: await connection.fetchval(f"SHOW {name}") for name in SETTINGS_SHOWN}
             await connection.close()
-            bench = Bench(server, sizes, own_load)
-            rows: list[Measurement] = []
+            bench = Bench(server, folder, sizes, own_load)
+            rows: dict[str, list[Measurement]] = {}
             for name, benchmark in BENCHMARKS.items():
                 if not only or name in only:
                     print(name, file=sys.stderr, flush=True)
                     measurements = await benchmark(bench)
                     print(report.table(measurements), file=sys.stderr, flush=True)
-                    rows += measurements
+                    rows[name] = measurements
             return rows, settings
 
 
@@ -63,20 +74,30 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, in minutes")
     parser.add_argument("--only", nargs="+", default=[], metavar="BENCHMARK", help=", ".join(BENCHMARKS))
     parser.add_argument(
-        "--out", type=Path, help="where to write the results; default: bench/results.md for a full run, else nowhere"
+        "--out",
+        type=Path,
+        help="where to write the results; with --only, into the sections of a file that is there."
+        " Default: bench/results.md for a full run, else nowhere",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="keep the server's data and the imported logs here, for later runs"
     )
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     started, busy = time.monotonic(), os.getloadavg()[0]
-    rows, settings = asyncio.run(run(sizes, arguments.only))
+    rows, settings = asyncio.run(run(sizes, arguments.only, data=arguments.data))
     sent_by = "wrk, one thread" if load_generator.has_wrk() else "the client in bench/load_generator.py"
     description = (
         f"{sizes.name}: {sizes.seconds:g} s per repetition, {sizes.repetitions} repetitions, "
         f"{sizes.large * workload.ROUNDS:,} events"
     )
-    text = report.document(rows, settings, sent_by, description, (time.monotonic() - started) / 60, busy)
-    print(text)
+    sections = report.sections(rows, (time.monotonic() - started) / 60, busy)
     out = arguments.out or (None if arguments.quick or arguments.only else RESULTS)
+    # The sections of a run of some benchmarks replace those of an earlier run.
+    earlier = report.read_sections(out.read_text()) if out is not None and out.exists() and arguments.only else {}
+    ordered = {name: section for name in BENCHMARKS if (section := sections.get(name) or earlier.get(name))}
+    text = report.document(ordered, settings, sent_by, description)
+    print(text)
     if out is not None:
         out.write_text(text)
 

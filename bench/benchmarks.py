@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from bench.concurrency import flood, listeners, processes
 from bench.context import Bench
 from bench.internals import partitions, validation
-from bench.large_log import large
+from bench.large_log import huge, importing, large, rebuilding
 from bench.one_deal import one_deal
+from bench.question_costs import asking, chart, exports, first_questions
 from bench.reading import pages, reading
 from bench.recording import long_deal, posting
 from bench.report import Measurement
@@ -30,5 +31,15 @@ BENCHMARKS: dict[str, Benchmark] = {
     "flood": flood,
     "validation": validation,
     "partitions": partitions,
+    "importing": importing,
     "large": large,
+    "totals": asking("totals"),
+    "lists": asking("lists"),
+    "changes": asking("changes"),
+    "cliffs": asking("cliffs"),
+    "first-questions": first_questions,
+    "chart": chart,
+    "exports": exports,
+    "rebuilding": rebuilding,
+    "huge": huge,
 }

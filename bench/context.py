@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,9 +22,10 @@ CONNECTIONS = 64
 
 
 class Bench(Struct):
-    """A run: the server, its sizes, and whether to use our own load client even where wrk is installed."""
+    """A run: the server, the folder of its data, its sizes, and whether to use our own load client beside wrk."""
 
     server: Embedded
+    folder: Path
     sizes: Sizes
     own_load: bool = False
 

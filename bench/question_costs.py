@@ -1,0 +1,297 @@
+"""Benchmarks of questions about all deals, with one write a second, beside DuckDB over the exported tables."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+import httpx
+
+from bench import peer, service, workload
+from bench.context import Bench
+from bench.import_load import import_into
+from bench.prepared import prepared_log
+from bench.questions import Question, questions
+from bench.report import Measurement
+from bench.service import BenchDatabase
+from registry.domain.history import AsOf
+from registry.infra import postgres
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.selection import Selection
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+
+PEER = "DuckDB over the exported Parquet"
+GET = "GET of a deal"
+
+# An import of so many deals between two questions: more events than the copy follows one by one.
+IMPORTED_DEALS = 2_500
+
+
+def asking(group: str) -> Callable[[Bench], Awaitable[list[Measurement]]]:
+    """The benchmark of a group of questions."""
+
+    async def measure(bench: Bench) -> list[Measurement]:
+        log = await prepared_log(bench, bench.sizes.large)
+        return await _ask(bench, log.database, group)
+
+    return measure
+
+
+async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measurement]:
+    """Each question as the first one after a write, and again while nothing changes."""
+    key = await service.key(database)
+    rows: list[Measurement] = []
+    async with (
+        service.registry(database, watched=True) as process,
+        httpx.AsyncClient(base_url=process.url, timeout=600) as client,
+    ):
+        begin = time.perf_counter()
+        (await client.get("/")).raise_for_status()
+        start = process.started_in + time.perf_counter() - begin
+        connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
+        head = (await client.get("/v1/deals?limit=1")).json()["position"]
+        of_deal = await _of_deal(bench, client)
+        await process.longest_hold()
+        holds = []
+        async with _one_write_a_second(client, key):
+            for question in questions(head)[group]:
+                rows.append(await _measured(bench, client, connection, question, of_deal))
+                holds.append((await process.longest_hold(), question.title))
+        connection.close()
+        hold, held_by = max(holds)
+        memory = process.megabytes
+    return [
+        *rows,
+        _reported("longest time that the event loop was held", hold * 1000, 20, 5, " ms", f"by: {held_by}"),
+        _reported("memory of the service, the columnar copy included", memory, 500, 300, " MB"),
+        _reported("start of a service until it has answered the portfolio page", start, 15, 5, " s"),
+    ]
+
+
+async def _of_deal(bench: Bench, client: httpx.AsyncClient) -> float:
+    """Milliseconds of a GET of one deal, the median of deals that were not asked for before."""
+    deals = range(0, bench.sizes.large, max(1, bench.sizes.large // 50))
+    return median([await _milliseconds(client, f"/v1/deals/{workload.slug(n)}") for n in deals])
+
+
+async def _measured(
+    bench: Bench, client: httpx.AsyncClient, connection: Any, question: Question, of_deal: float
+) -> Measurement:
+    first, again, peers = [], [], []
+    for _ in range(bench.sizes.repetitions):
+        await asyncio.sleep(1.1)  # so that something was written
+        first.append(await _milliseconds(client, question.path))
+        again.append(await _milliseconds(client, question.path))
+        if question.sql is not None:
+            peers.append(await _milliseconds_of(connection, question.sql))
+    bench.log_progress(
+        f"{median(first):8.1f} ms  {median(again):8.1f} ms  {median(peers or [of_deal]):8.1f} ms  {question.title}"
+    )
+    return _compared(question, first, again, peers or [of_deal] * len(first))
+
+
+def _compared(question: Question, first: list[float], again: list[float], base: list[float]) -> Measurement:
+    return Measurement(
+        measure=f"{question.title}, first after a write ÷ {PEER if question.sql is not None else GET}",
+        ratios=[one / other for one, other in zip(first, base, strict=True)],
+        must=question.must,
+        aim=question.aim,
+        more=False,
+        figures=f"{median(first):.1f} ms (again {median(again):.1f} ms) ÷ {median(base):.1f} ms",
+    )
+
+
+def _reported(measure: str, value: float, must: float, aim: float, unit: str, figures: str = "") -> Measurement:
+    figures = figures or f"{value:.1f}{unit}"
+    return Measurement(measure=measure, ratios=[value], must=must, aim=aim, more=False, unit=unit, figures=figures)
+
+
+async def _milliseconds(client: httpx.AsyncClient, path: str) -> float:
+    begin = time.perf_counter()
+    (await client.get(path)).raise_for_status()
+    return (time.perf_counter() - begin) * 1000
+
+
+async def _milliseconds_of(connection: Any, sql: str) -> float:
+    begin = time.perf_counter()
+    await asyncio.to_thread(lambda: connection.execute(sql).fetchall())
+    return (time.perf_counter() - begin) * 1000
+
+
+@asynccontextmanager
+async def _one_write_a_second(client: httpx.AsyncClient, key: str) -> AsyncIterator[None]:
+    """Record an event a second meanwhile."""
+
+    async def write() -> None:
+        # Pledges of a deal of its own, so that no deal of the log grows with each run.
+        slug, step = f"written-{time.time_ns()}", 0
+        while True:
+            body = workload.announcement(1, step if step < 2 else step + workload.ROUNDS)
+            headers = {"Authorization": f"Bearer {key}"}
+            answer = await client.post(f"/v1/deals/{slug}/events", json=body, headers=headers)
+            answer.raise_for_status()
+            step += 1
+            await asyncio.sleep(1)
+
+    task = asyncio.create_task(write())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+# --- the chart --------------------------------------------------------------------------------------------------------
+
+MONTHS = 24
+
+
+async def chart(bench: Bench) -> list[Measurement]:
+    """The chart of amounts over time, measured in process: a page shows it with much else."""
+    log = await prepared_log(bench, bench.sizes.large)
+    days = [date(2020 + n // 8, 1 + n % 8, 1) for n in range(MONTHS)]
+    listed = f"[{', '.join(f'DATE {day.isoformat()!r}' for day in days)}]"
+    rows: list[Measurement] = []
+    async with (
+        service.registry(log.database) as process,
+        httpx.AsyncClient(base_url=process.url, timeout=600) as client,
+        await postgres.pool(log.database.app_url, name="bench") as pool,
+        ColumnarCopy(pool, Path(log.database.folder) / "columnar") as copy,
+    ):
+        connection = await peer.exported(client, log.database, bench.folder / f"{log.database.name}_exported")
+        streams = StreamReader(pool)
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+        region = "AND p.deal IN (SELECT deal FROM site_facts WHERE place = 'KR-31')"
+        key = await service.key(log.database)
+        async with _one_write_a_second(client, key):
+            for title, selection, sql in (
+                ("chart through time", Selection(), peer.chart(listed)),
+                ("chart through time of a region", Selection(region="KR-31"), peer.chart(listed, region)),
+            ):
+                question = Question(f"{title}, {MONTHS} days, in process", "", sql, 5, 2)
+                first: list[float] = []
+                again: list[float] = []
+                peers: list[float] = []
+                for _ in range(bench.sizes.repetitions):
+                    await asyncio.sleep(1.1)
+                    for times in (first, again):
+                        point = await queries.point(AsOf())
+                        rates = await queries.rates(AsOf())
+                        begin = time.perf_counter()
+                        await queries.trend(point, selection, "KRW", rates, days)
+                        times.append((time.perf_counter() - begin) * 1000)
+                    peers.append(await _milliseconds_of(connection, sql))
+                rows.append(_compared(question, first, again, peers))
+        connection.close()
+    return rows
+
+
+# --- exports ----------------------------------------------------------------------------------------------------------
+
+
+async def exports(bench: Bench) -> list[Measurement]:
+    """Files of all deals, pledges and events, beside COPY of a table with the same rows."""
+    log = await prepared_log(bench, bench.sizes.large)
+    folder = bench.folder / f"{log.database.name}_files"
+    folder.mkdir(exist_ok=True)
+    rows = []
+    async with (
+        service.registry(log.database, watched=True) as process,
+        httpx.AsyncClient(base_url=process.url, timeout=600) as client,
+    ):
+        (await client.get("/v1/deals?limit=1")).raise_for_status()
+        await process.longest_hold()
+        for name in ("deals.csv", "pledges.csv", "events.ndjson"):
+            ours, copies = [], []
+            for _ in range(bench.sizes.repetitions):
+                begin = time.perf_counter()
+                await peer.download(client, f"/v1/export/{name}", folder / name)
+                ours.append(time.perf_counter() - begin)
+                copies.append(await _copy_seconds(log.database, folder / name))
+            size = (folder / name).stat().st_size / 2**20
+            rows.append(
+                Measurement(
+                    measure=f"{name}, {size:,.0f} MB: COPY of the same rows to a file ÷ export",
+                    ratios=[copy / our for our, copy in zip(ours, copies, strict=True)],
+                    must=0.2,
+                    aim=0.5,
+                    figures=f"{median(copies):.2f} s ÷ {median(ours):.2f} s",
+                )
+            )
+        hold = await process.longest_hold()
+        memory = process.megabytes
+    return [
+        *rows,
+        _reported("longest time that the event loop was held by exports", hold * 1000, 20, 5, " ms"),
+        _reported("memory of the service after exports", memory, 500, 300, " MB"),
+    ]
+
+
+async def _copy_seconds(database: BenchDatabase, file: Path) -> float:
+    """Seconds of COPY to a file of a table with the file's rows."""
+    connection = await asyncpg.connect(database.owner_url)
+    try:
+        if file.suffix == ".csv":
+            with file.open() as opened:
+                columns = ", ".join(f'"{name}" text' for name in opened.readline().strip().split(","))
+            await connection.execute(f"CREATE TEMP TABLE exported ({columns})")
+            await connection.copy_to_table("exported", source=file, format="csv", header=True)
+        else:
+            await connection.execute("CREATE TEMP TABLE exported (line text)")
+            # No line of JSON contains these bytes.
+            await connection.copy_to_table("exported", source=file, format="csv", delimiter="\x01", quote="\x02")
+        begin = time.perf_counter()
+        await connection.copy_from_query("SELECT * FROM exported", output=file.with_suffix(".copy"), format="csv")
+        return time.perf_counter() - begin
+    finally:
+        await connection.close()
+
+
+# --- cliffs -----------------------------------------------------------------------------------------------------------
+
+
+async def first_questions(bench: Bench) -> list[Measurement]:
+    """The first question after a start and after a large import, beside the usual one."""
+    log = await prepared_log(bench, bench.sizes.large)
+    question = "/v1/totals?lines=0&group_by=organization"
+    costs: dict[str, list[float]] = {}
+    usual: list[float] = []
+    deals = min(IMPORTED_DEALS, bench.sizes.large)
+    titles = ("after a start without a copy", "after a start", f"after an import of {deals * workload.ROUNDS:,} events")
+    async with service.database(bench.server, template=log.database) as database:
+        key = await service.key(database)
+        for repetition in range(bench.sizes.repetitions):
+            shutil.rmtree(Path(database.folder) / "columnar", ignore_errors=True)
+            for title in titles[:2]:
+                async with (
+                    service.registry(database) as process,
+                    httpx.AsyncClient(base_url=process.url, timeout=600) as client,
+                ):
+                    costs.setdefault(title, []).append(await _milliseconds(client, question))
+                    async with _one_write_a_second(client, key):
+                        await asyncio.sleep(1.5)
+                        usual.append(await _milliseconds(client, question))
+                    if title == titles[1]:
+                        await import_into(process, key, deals, 10_000_000 + repetition * deals)
+                        costs.setdefault(titles[2], []).append(await _milliseconds(client, question))
+    return [
+        Measurement(
+            measure=f"totals by organization, first {title} ÷ first after a write",
+            ratios=[one / median(usual) for one in costs[title]],
+            must=10,
+            aim=None,
+            more=False,
+            figures=f"{median(costs[title]):.0f} ms ÷ {median(usual):.0f} ms",
+        )
+        for title in titles
+    ]
