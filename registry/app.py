@@ -230,6 +230,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             ImportJobs(settings.data_dir / "imports", recorder, streams, deals, log_queries)
         )
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
+        copy.start()
         yield Services(
             settings=settings,
             calendar=calendar,

@@ -23,14 +23,8 @@ from msgspec import Struct
 
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
-from registry.projections.columnar.tables import (
-    CREATE_EVENTS,
-    CREATE_STATE,
-    EVENTS,
-    CopiedTable,
-    copied_tables,
-    fingerprint,
-)
+from registry.projections.columnar.loading import load_tables
+from registry.projections.columnar.tables import CREATE_STATE, EVENTS, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,6 +33,7 @@ T = TypeVar("T")
 MAX_FOLLOWED_EVENTS = 20_000
 
 WORKERS = 4
+LONG_WORKERS = 2
 MAX_ANSWERS = 64
 """Answers that are kept until the copy moves on."""
 
@@ -77,27 +72,6 @@ SELECT '{table}' AS "table", json_agg(r)::text AS rows
                JOIN {table} AS t ON t.deal = touched.deal AND t.changed_at > touched.since
        ) AS r
 HAVING count(*) > 0
-"""
-
-COPY_TABLE = "SELECT {columns} FROM {table} AS t ORDER BY t.deal"
-
-COPY_EVENTS = """
-SELECT substr(stream, 6), position, effective_on, published_on, recorded_at,
-       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted')
-  FROM events
- WHERE stream LIKE 'deal/%'
- ORDER BY position
-"""
-
-READ_CSV = """
-read_csv($file, columns = {columns}, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
-         nullstr = '', allow_quoted_nulls = false)
-"""
-
-EVENT_COLUMNS = ("deal", "position", "effective_on", "published_on", "recorded_at", "redates")
-
-TYPED_EVENTS = """
-deal, position::BIGINT, effective_on::DATE, published_on::DATE, recorded_at::TIMESTAMPTZ, redates::BOOLEAN
 """
 
 INSERT_EVENTS = f"""
@@ -154,7 +128,9 @@ class ColumnarCopy:
         self._tables: tuple[CopiedTable, ...] = ()
         self._state: _State | None = None
         self._lock = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
+        self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="columnar-long")
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
 
     @property
@@ -175,8 +151,12 @@ class ColumnarCopy:
 
     async def close(self) -> None:
         """Close the file once the questions that run have been answered."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         async with self._lock:
-            await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+            for threads in (self._threads, self._long):
+                await asyncio.to_thread(threads.shutdown, cancel_futures=True)
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -187,13 +167,21 @@ class ColumnarCopy:
         """The last position of the log; 0 if it is empty."""
         return int(await self._pool.fetchval(SELECT_LAST_POSITION))
 
-    async def ask(self, position: int, question: Callable[[DuckDBPyConnection], T], key: Hashable = None) -> T:
+    async def ask(
+        self,
+        position: int,
+        question: Callable[[DuckDBPyConnection], T],
+        key: Hashable = None,
+        *,
+        is_long: bool = False,
+    ) -> T:
         """Answer a question from a copy that holds the log up to a position or beyond.
 
         Args:
             position: A position of the log.
             question: Runs in a thread, in a transaction that reads.
             key: Identifies the question, so that the answer can be kept while the copy stays where it is.
+            is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
         """
         await self.follow(position)
         if key is not None and key in self._answers:
@@ -202,12 +190,12 @@ class ColumnarCopy:
             return kept
         state = self._state
         try:
-            answer = await self._run(question)
+            answer = await self._run(question, is_long)
         except DAMAGE as error:
             async with self._lock:
                 await self._start_again(error)
             state = self._state
-            answer = await self._run(question)
+            answer = await self._run(question, is_long)
         if key is not None and state is self._state:
             self._answers[key] = answer
             if len(self._answers) > MAX_ANSWERS:
@@ -216,11 +204,22 @@ class ColumnarCopy:
 
     async def follow(self, position: int) -> None:
         """Bring the copy to a position or beyond."""
-        if self._state is not None and self._state.position >= position:
-            return
-        async with self._lock:
-            if self._state is not None and self._state.position >= position:
+        # The log may have grown after the work that goes on now has read it.
+        for _ in range(2):
+            if self.position >= position and self._state is not None:
                 return
+            if self._following is None or self._following.done():
+                self._following = asyncio.create_task(self._follow())
+            # Loading a large copy goes on when the one who asked has left: the next one needs it too.
+            await asyncio.shield(self._following)
+
+    def start(self) -> None:
+        """Begin to load or to follow now, so that the first question finds the copy made."""
+        self._following = asyncio.create_task(self._follow())
+        self._following.add_done_callback(_report)
+
+    async def _follow(self) -> None:
+        async with self._lock:
             if self._directory is None:
                 await asyncio.to_thread(self._open)
             try:
@@ -230,11 +229,13 @@ class ColumnarCopy:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _run(self, question: Callable[[DuckDBPyConnection], T]) -> T:
+    async def _run(self, question: Callable[[DuckDBPyConnection], T], is_long: bool) -> T:
         assert self._connection is not None
         cursor = self._connection.cursor()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, _answer, cursor, question)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._long if is_long else self._threads, _answer, cursor, question
+            )
         except asyncio.CancelledError:
             # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
             cursor.interrupt()
@@ -349,39 +350,28 @@ class ColumnarCopy:
     async def _load(self, connection: Connection, state: _State) -> None:
         """Make a new file from whole tables."""
         assert self._directory is not None
-        loop = asyncio.get_running_loop()
         new = self._directory.create()
-        file = self._directory.scratch("load.csv")
         try:
-            new.execute(CREATE_EVENTS)
             new.execute(CREATE_STATE)
             new.execute("BEGIN")
-            for table in self._tables:
-                new.execute(table.create)
-            sources = [
-                (table.name, COPY_TABLE.format(table=table.name, columns=table.select), table.typed, table.sent)
-                for table in self._tables
-            ]
-            for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
-                await connection.copy_from_query(select, output=file, format="csv")
-                read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
-                insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"
-                await loop.run_in_executor(None, _insert_csv, new, insert, file)
+            await load_tables(connection, new, self._tables, self._directory.scratch)
             _write_state(new, state)
-            await loop.run_in_executor(None, _commit, new)
+            await asyncio.to_thread(_commit, new)
         except BaseException:
             new.close()
             self._directory.delete_latest()
             raise
         finally:
-            file.unlink(missing_ok=True)
+            self._directory.delete_scratch()
         self._adopt(new)
         self._answers.clear()
         self._state = state
 
 
-def _insert_csv(connection: DuckDBPyConnection, insert: str, file: Path) -> None:
-    connection.execute(insert, {"file": str(file)})
+def _report(work: asyncio.Task[None]) -> None:
+    """Log why the copy could not be made at the start; the first question tries again."""
+    if not work.cancelled() and (error := work.exception()) is not None:
+        log.warning("the columnar copy could not be made: %s", error)
 
 
 def _commit(connection: DuckDBPyConnection) -> None:

@@ -73,7 +73,12 @@ class CopyDirectory:
 
     def scratch(self, name: str) -> Path:
         """A path for a temporary file."""
-        return self._path / name
+        return self._path / f"{name}.scratch"
+
+    def delete_scratch(self) -> None:
+        """Delete the temporary files."""
+        for path in self._path.glob("*.scratch"):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another process have the directory."""

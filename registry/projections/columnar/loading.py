@@ -1,0 +1,81 @@
+"""Load the fact tables whole: Postgres writes them as CSV, DuckDB reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from registry.infra.postgres import Connection
+from registry.projections.columnar.tables import CREATE_EVENTS, EVENTS, CopiedTable
+
+COPY_TABLE = "SELECT {columns} FROM {table} AS t"
+
+COPY_EVENTS = """
+SELECT substr(stream, 6), position, effective_on, published_on, recorded_at,
+       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted')
+  FROM events
+ WHERE stream LIKE 'deal/%'
+ ORDER BY position
+"""
+
+READ_CSV = """
+read_csv($file, columns = {columns}, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
+         nullstr = '', allow_quoted_nulls = false)
+"""
+
+EVENT_COLUMNS = ("deal", "position", "effective_on", "published_on", "recorded_at", "redates")
+
+TYPED_EVENTS = """
+deal, position::BIGINT, effective_on::DATE, published_on::DATE, recorded_at::TIMESTAMPTZ, redates::BOOLEAN
+"""
+
+TABLE_SECONDS = 3600.0
+"""Seconds that sending a table may take: more than the statements that answer requests may."""
+
+
+async def load_tables(
+    connection: Connection,
+    database: DuckDBPyConnection,
+    tables: Sequence[CopiedTable],
+    scratch: Callable[[str], Path],
+) -> None:
+    """Create the tables and load their rows, in the transactions that both databases are in.
+
+    Args:
+        connection: Postgres.
+        database: The copy.
+        tables: The fact tables.
+        scratch: Makes the path of a temporary file.
+    """
+    # Postgres waits while DuckDB reads the last table.
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    database.execute(CREATE_EVENTS)
+    for table in tables:
+        database.execute(table.create)
+    sources = [
+        (table.name, COPY_TABLE.format(table=table.name, columns=table.select), table.typed, table.sent)
+        for table in tables
+    ]
+    reading: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reading.set_result(None)
+    try:
+        for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
+            # Postgres sends a table while DuckDB reads the one before.
+            file = scratch(name)
+            await connection.copy_from_query(select, output=file, format="csv", timeout=TABLE_SECONDS)
+            await reading
+            read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
+            insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"
+            reading = asyncio.ensure_future(asyncio.to_thread(_insert, database, insert, file))
+    finally:
+        # A thread cannot be stopped, so it must not outlive the database that it writes to.
+        await asyncio.gather(reading, return_exceptions=True)
+    reading.result()
+
+
+def _insert(database: DuckDBPyConnection, insert: str, file: Path) -> None:
+    database.execute(insert, {"file": str(file)})
+    file.unlink()
