@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from litestar import Response
@@ -48,6 +49,10 @@ def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description:
             deal_filters.updated_since,
         )
 
+        if form != "ndjson":
+            file = exports.export_portfolio(kind, form, point, selection, partial(portfolio_queries.read, point))
+            return _file(request, kind, form, point.position, file)
+
         async def pages() -> Pages:
             place: PagePlace | None = None
             while True:
@@ -57,7 +62,7 @@ def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description:
                 if place is None:
                     break
 
-        return _file(request, kind, form, point.position, pages())
+        return _file(request, kind, form, point.position, exports.export_lines(kind, pages()))
 
     return _handler(export, kind, form, description, "Portfolio")
 
@@ -76,6 +81,12 @@ def log_handler(form: str) -> HTTPRouteHandler:
         last = await log_queries.last_position(as_of)
         point = replace(as_of, recorded_at=None, position=last)
 
+        if form == "ndjson" and not (
+            event_filter.organization or event_filter.source or as_of.effective_on or as_of.published_on
+        ):
+            rows = _rows(log_queries, event_filter, after, last)
+            return _file(request, "events", form, last, exports.export_rows(rows))
+
         async def pages() -> Pages:
             position = after
             while events := await log_queries.events(position, PAGE, **asdict(event_filter)):
@@ -84,13 +95,23 @@ def log_handler(form: str) -> HTTPRouteHandler:
                 if len(events) < PAGE or position >= last:
                     break
 
-        return _file(request, "events", form, last, pages())
+        file = exports.export_lines("events", pages()) if form == "ndjson" else exports.export_events(form, pages())
+        return _file(request, "events", form, last, file)
 
     description = "The log as a file, whole or at any point in time: a row for each event, in order."
     return _handler(export, "events", form, description, "Log")
 
 
-def _file(request: Request, kind: exports.Kind, form: str, position: int, pages: Pages) -> Response[str]:
+async def _rows(log_queries: LogQueries, event_filter: Filter, after: int, last: int) -> Pages:
+    """The rows of the log that match a filter of types or of a deal, in pages."""
+    while rows := await log_queries.rows(after, last, PAGE, type=event_filter.type, deal=event_filter.deal):
+        after = rows[-1]["position"]
+        yield rows
+        if len(rows) < PAGE:
+            break
+
+
+def _file(request: Request, kind: exports.Kind, form: str, position: int, file: AsyncIterator[bytes]) -> Response[str]:
     """Return a file, streamed.
 
     Raises:
@@ -107,7 +128,7 @@ def _file(request: Request, kind: exports.Kind, form: str, position: int, pages:
         media_type = exports.FORMATS[form].media_type
         headers["Content-Type"] = f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
         return RawResponse(b"", 200, raw_headers(headers), None)
-    return stream(exports.export_file(kind, form, pages), media_type=exports.FORMATS[form].media_type, headers=headers)
+    return stream(file, media_type=exports.FORMATS[form].media_type, headers=headers)
 
 
 def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: str) -> HTTPRouteHandler:

@@ -371,13 +371,31 @@ async def feed(
     stream: str | None = None,
 ) -> list[StoredEvent]:
     """The events after a position, in order."""
+    return [_stored(row) for row in await feed_rows(connection, after, limit, until=until, type=type, stream=stream)]
+
+
+async def feed_rows(
+    connection: Connection | Pool,
+    after: int,
+    limit: int,
+    *,
+    until: int = 2**62,
+    type: str | None = None,
+    stream: str | None = None,
+) -> list[Any]:
+    """The rows of the same events, whose content is not decoded."""
     if stream is not None:
         rows = await connection.fetch(FEED_OF_STREAM, after, until, limit, type, stream)
     elif type is not None:
         rows = await connection.fetch(FEED_OF_TYPE, after, until, limit, type)
     else:
         rows = await connection.fetch(FEED, after, until, limit)
-    return [_stored(row) for row in rows]
+    return list(rows)
+
+
+def decoded(row: Any) -> StoredEvent:
+    """The event of such a row."""
+    return _stored(row)
 
 
 async def newest(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -10,9 +13,12 @@ from msgspec import Struct
 from registry.exports.csv import CsvWriter
 from registry.exports.files import TableWriter, stream_table
 from registry.exports.parquet import ParquetWriter, has_parquet
+from registry.exports.portfolio import Ask, portfolio_file
 from registry.exports.rows import COLUMNS, ExportPage, Kind, column_names, deal_pledges
 from registry.exports.xlsx import XlsxWriter
-from registry.schemas import encode
+from registry.projections.columnar.exported import PortfolioTable
+from registry.projections.columnar.selection import Point, Selection
+from registry.schemas import encode, exported_row
 
 
 class Format(Struct, frozen=True):
@@ -39,20 +45,34 @@ FORMATS: dict[str, Format] = {
 """The formats of exported files, by the end of a file's name."""
 
 
-async def export_file(kind: Kind, format: str, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
-    """Stream a file of deals, pledges or events while its pages are read.
+async def export_lines(kind: Kind, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
+    """Stream the JSON of each deal, pledge or event on a line, while pages of deals or of events are read."""
+    async for page in pages:
+        yield b"".join(line + b"\n" for line in await asyncio.to_thread(_lines, kind, page))
 
-    Args:
-        kind: What the rows are.
-        format: A key of `FORMATS`.
-        pages: Pages of deals or of events.
-    """
+
+async def export_rows(pages: AsyncIterator[Sequence[Any]]) -> AsyncIterator[bytes]:
+    """Stream the JSON of events from pages of rows of the log."""
+    async for page in pages:
+        yield await asyncio.to_thread(lambda page: b"".join(encode(exported_row(row)) + b"\n" for row in page), page)
+
+
+async def export_events(format: str, pages: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """Stream a file of events, in a format of tables, while its pages are read."""
     writer = FORMATS[format].writer
-    if writer is None:
-        async for page in pages:
-            yield b"".join(line + b"\n" for line in _lines(kind, page))
-        return
-    async for part in stream_table(writer(kind), kind, pages):
+    assert writer is not None
+    async for part in stream_table(writer("events"), pages):
+        yield part
+
+
+async def export_portfolio(
+    kind: PortfolioTable, format: str, point: Point, selection: Selection, ask: Ask
+) -> AsyncIterator[bytes]:
+    """Stream a file of deals or pledges, in a format of tables (`portfolio_file`)."""
+    writer = FORMATS[format].writer
+    assert writer is not None
+    make = None if format == "csv" else partial(writer, kind)
+    async for part in portfolio_file(kind, make, point, selection, ask):
         yield part
 
 
@@ -62,4 +82,14 @@ def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
     return [encode({"deal": deal.deal, **msgspec.to_builtins(pledge)}) for deal, pledge in deal_pledges(page)]
 
 
-__all__ = ["COLUMNS", "FORMATS", "Kind", "column_names", "export_file", "has_parquet"]
+__all__ = [
+    "COLUMNS",
+    "FORMATS",
+    "Kind",
+    "column_names",
+    "export_events",
+    "export_lines",
+    "export_portfolio",
+    "export_rows",
+    "has_parquet",
+]

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import IO, Any, Protocol
 
-from registry.exports.rows import ExportPage, Kind, Row, rows
+from registry.exports.rows import Row, event_rows
+from registry.schemas import ExportedEvent
 
-CHUNK_BYTES = 2**16
+CHUNK_BYTES = 2**18
 
 
 class TableWriter(Protocol):
@@ -27,15 +28,15 @@ class TableWriter(Protocol):
         ...
 
 
-async def stream_table(table: TableWriter, kind: Kind, pages: AsyncIterator[ExportPage]) -> AsyncIterator[bytes]:
-    """Stream a table's file while its pages are read.
+async def stream_table(table: TableWriter, pages: AsyncIterator[Sequence[ExportedEvent]]) -> AsyncIterator[bytes]:
+    """Stream a table's file while the pages of its events are read.
 
     The writer runs in a thread: a page takes some milliseconds, and the end of a large file takes seconds.
     """
     work: asyncio.Future[Any] | None = None
     try:
         async for page in pages:
-            work = asyncio.ensure_future(asyncio.to_thread(table.write, rows(kind, page)))
+            work = asyncio.ensure_future(asyncio.to_thread(lambda page: table.write(event_rows(page)), page))
             if part := await asyncio.shield(work):
                 yield part
         parts = table.end()

@@ -1,4 +1,4 @@
-"""The columns of the exported tables, and their rows.
+"""The columns of the exported tables, and the rows of events; DuckDB makes those of deals and pledges.
 
 A cell is empty where nothing was stated, never zero. Amounts are exact decimals and stay text, so that no reader rounds
 them. Dates and times are spelled as in JSON.
@@ -7,15 +7,16 @@ them. Dates and times are spelled as in JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from registry.schemas import AmountResponse, DealListItem, ExportedEvent, ListedPledge, encode
+from registry.projections.columnar.exported import DEALS, PLEDGES
+from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
 Kind = Literal["deals", "pledges", "events"]
+ColumnType = Literal["text", "integer", "boolean"]
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
 ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
@@ -30,14 +31,14 @@ class Column(Struct, frozen=True):
     Attributes:
         name: The heading.
         field: The field of the deal, of the pledge or of the event that the cell shows.
-        value: Gets the cell from a deal, from a deal and one of its pledges, or from the JSON of an event.
+        value: Gets the cell from the JSON of an event; None for the columns that DuckDB makes.
         type: The type of the cells.
     """
 
     name: str
     field: str
-    value: Callable[[Any], Cell]
-    type: Literal["text", "integer", "boolean"] = "text"
+    value: Callable[[Any], Cell] | None
+    type: ColumnType = "text"
 
 
 def column_names(kind: Kind) -> tuple[str, ...]:
@@ -45,17 +46,10 @@ def column_names(kind: Kind) -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS[kind])
 
 
-def rows(kind: Kind, page: ExportPage) -> list[Row]:
-    """The rows of a page of deals or events; of pledges, as many rows as the deals have pledges."""
-    items: Iterable[Any]
-    match kind:
-        case "deals":
-            items = page
-        case "pledges":
-            items = deal_pledges(page)
-        case "events":
-            items = (msgspec.to_builtins(event) for event in page)
-    return [tuple(column.value(item) for column in COLUMNS[kind]) for item in items]
+def event_rows(page: Iterable[ExportedEvent]) -> list[Row]:
+    """The rows of a page of events."""
+    items = (msgspec.to_builtins(event) for event in page)
+    return [tuple(column.value(item) for column in COLUMNS["events"] if column.value) for item in items]
 
 
 def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
@@ -63,56 +57,13 @@ def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
     return [(deal, pledge) for deal in page for pledge in deal.pledges]
 
 
-def _titles(title: Callable[[Any], Any]) -> tuple[Column, ...]:
-    def in_language(language: str) -> Callable[[Any], Cell]:
-        return lambda item: (title(item) or {}).get(language)
-
-    return tuple(Column(f"title_{language}", "title", in_language(language)) for language in ("en", "ko"))
-
-
-def _list(items: Iterable[str]) -> str | None:
-    return "; ".join(items) or None
+def _of_portfolio(columns: Iterable[str], **fields: str) -> tuple[Column, ...]:
+    """The columns that DuckDB makes; `fields` of those that do not have a field's name."""
+    types: dict[str, ColumnType] = {"price_year": "integer"}
+    return tuple(Column(name, fields.get(name, name), None, types.get(name, "text")) for name in columns)
 
 
-def _relations(deal: DealListItem) -> str | None:
-    return _list(f"{relation.relation} {relation.deal}" for relation in deal.relations)
-
-
-def _amounts(deal: DealListItem) -> str | None:
-    return _list(_amount_text(pledge, pledge.amount) for pledge in deal.pledges if pledge.amount is not None)
-
-
-def _amount_text(pledge: ListedPledge, amount: AmountResponse) -> str:
-    """A pledge's amount in one cell, with everything that keeps it from being added to others."""
-    numbers = amount.value or " to ".join(number for number in (amount.low, amount.high) if number)
-    status = "withdrawn" if pledge.status == "withdrawn" else None
-    parts = (amount.qualifier, amount.currency, numbers, pledge.amount_basis, pledge.commitment, status)
-    return f"{pledge.pledge}: {' '.join(part for part in parts if part)}"
-
-
-def _of_pledge(name: str) -> Column:
-    return Column(name, name, lambda item: getattr(item[1], name))
-
-
-def _of_amount(name: str) -> Column:
-    return Column(name, "amount", lambda item: getattr(item[1].amount, name, None))
-
-
-def _day(day: date | None) -> str | None:
-    return day.isoformat() if day is not None else None
-
-
-def _classifications(deal: DealListItem) -> str | None:
-    axes = (deal.classifications or {}).items()
-    return _list(f"{axis}:{code}" for axis, codes in axes for code in codes)
-
-
-def _stated_as(item: DealPledge) -> str | None:
-    amount = item[1].amount
-    return _list(f"{other.currency} {other.value}" for other in amount.stated_as) if amount is not None else None
-
-
-def _of_event(name: str, type: Literal["text", "integer", "boolean"] = "text") -> Column:
+def _of_event(name: str, type: ColumnType = "text") -> Column:
     return Column(name, name, lambda event: event.get(name), type)
 
 
@@ -123,43 +74,22 @@ def _json_of_event(name: str) -> Column:
     return Column(name, name, value)
 
 
+AMOUNT_COLUMNS = ("qualifier", "value", "low", "high", "currency", "wording", "figure", "price_year", "stated_as")
+
 COLUMNS: dict[Kind, tuple[Column, ...]] = {
-    "deals": (
-        Column("deal", "deal", lambda deal: deal.deal),
-        *_titles(lambda deal: deal.title),
-        Column("kind", "kind", lambda deal: deal.kind),
-        Column("stage", "stage", lambda deal: deal.stage.value if deal.stage else None),
-        Column("stage_basis", "stage", lambda deal: deal.stage.basis if deal.stage else None),
-        Column("stage_since", "stage", lambda deal: _day(deal.stage.since) if deal.stage else None),
-        Column("stage_observed_on", "stage", lambda deal: _day(deal.stage.observed_on) if deal.stage else None),
-        Column("sectors", "sectors", lambda deal: _list(deal.sectors)),
-        Column("classifications", "classifications", _classifications),
-        Column("identifiers", "identifiers", lambda deal: _list(f"{i.scheme}:{i.value}" for i in deal.identifiers)),
-        Column("organizations", "parties", lambda deal: _list(deal.organizations)),
-        Column("places", "sites", lambda deal: _list(deal.places)),
-        Column("amounts", "pledges", _amounts),
-        Column("relations", "relations", _relations),
+    "deals": _of_portfolio(
+        DEALS,
+        title_en="title",
+        title_ko="title",
+        stage_basis="stage",
+        stage_since="stage",
+        stage_observed_on="stage",
+        organizations="parties",
+        places="sites",
+        amounts="pledges",
     ),
-    "pledges": (
-        Column("deal", "deal", lambda item: item[0].deal),
-        *_titles(lambda item: item[0].title),
-        Column("stage", "stage", lambda item: item[0].stage.value if item[0].stage else None),
-        _of_pledge("pledge"),
-        _of_pledge("status"),
-        _of_pledge("commitment"),
-        _of_pledge("amount_basis"),
-        _of_amount("qualifier"),
-        _of_amount("value"),
-        _of_amount("low"),
-        _of_amount("high"),
-        _of_amount("currency"),
-        _of_amount("wording"),
-        _of_amount("figure"),
-        _of_amount("price_year"),
-        Column("stated_as", "amount", _stated_as),
-        Column("by", "by", lambda item: _list(item[1].by)),
-        Column("announced_on", "announced_on", lambda item: item[1].announced_on.isoformat()),
-        Column("until", "horizon", lambda item: item[1].until),
+    "pledges": _of_portfolio(
+        PLEDGES, title_en="title", title_ko="title", **dict.fromkeys(AMOUNT_COLUMNS, "amount"), until="horizon"
     ),
     "events": (
         _of_event("position", "integer"),

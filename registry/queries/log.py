@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from registry.domain.audit.entries import BOOKKEEPING_TAGS
@@ -75,6 +77,17 @@ class LogQueries:
                 break
             after = positions[-1]
         return matches[:limit]
+
+    async def rows(
+        self, after: int, until: int, limit: int, *, type: Sequence[str] = (), deal: str | None = None
+    ) -> list[Any]:
+        """Return the rows of at most `limit` events at positions in (after, until], whose content is not decoded."""
+        pool = self._streams.pool()
+        stream = f"deal/{deal}" if deal else None
+        found = [
+            await store.feed_rows(pool, after, limit, until=until, type=one, stream=stream) for one in type or (None,)
+        ]
+        return found[0] if len(found) == 1 else sorted(chain(*found), key=itemgetter("position"))[:limit]
 
     async def newest(
         self,

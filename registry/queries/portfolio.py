@@ -14,11 +14,9 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.audit.comparison import compare
 from registry.domain.audit.labels import Kind
-from registry.domain.audit.portfolio_changes import PortfolioChange, What, portfolio_changes
+from registry.domain.audit.portfolio_changes import PortfolioChange, What, changes_of_deal
 from registry.domain.deal import Deal
-from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
@@ -46,6 +44,9 @@ from registry.schemas import (
 T = TypeVar("T")
 
 MILLION = 1_000_000
+
+MAX_LOOKED = 2_000
+"""The most deals that a page of a comparison looks at."""
 
 
 class DealListPage(Struct, frozen=True):
@@ -219,7 +220,7 @@ class PortfolioQueries:
             end: The other point.
             selection: Which deals, at a point; a deal that is selected at one of the two is compared.
             after: The slug of the last deal of the page before.
-            limit: The most deals that are compared.
+            limit: The most deals with changes.
         """
         resolved = await self.resolve(start), await self.resolve(end)
         points = await self.point(start), await self.point(end)
@@ -232,14 +233,36 @@ class PortfolioQueries:
         for name, (first, last) in (("position", positions), ("effective", effective), ("published", published)):
             bounds |= {f"{name}_after": first, f"{name}_until": last}
 
-        def question(cursor: DuckDBPyConnection) -> list[str]:
-            return timeline.changed_deals(cursor, points, bounds, selected, after, limit + 1)
+        changes: list[DealChange] = []
+        following: str | None = after
+        found = looked = 0
+        # Some of the deals that may differ do not; a page that ends before it is full has looked at very many of them.
+        while following is not None and found < limit and looked < MAX_LOOKED:
+            deals, following = await self._changed_deals(points, bounds, selected, following, limit - found)
+            streams = await self._streams.load_all([f"deal/{deal}" for deal in deals])
+            copies = [_for_thread(stream) for stream in streams.values()]
+            more = await asyncio.to_thread(_changes_of, copies, resolved[0].as_of, resolved[1].as_of)
+            changes += more
+            found += len({change.deal for change in more})
+            looked += len(deals)
+        return PortfolioChanges(changes, positions[1], following)
 
-        asked = (points, bounds, selected, after, limit)
+    async def _changed_deals(
+        self,
+        points: tuple[Point, Point],
+        bounds: dict[str, int | date],
+        selection: Selection,
+        after: str,
+        limit: int,
+    ) -> tuple[list[str], str | None]:
+        """Return the next deals that may differ, and after which one to go on."""
+
+        def question(cursor: DuckDBPyConnection) -> list[str]:
+            return timeline.changed_deals(cursor, points, bounds, selection, after, limit + 1)
+
+        asked = (points, bounds, selection, after, limit)
         deals: list[str] = await self._ask(points[1], question, "changed", *asked)
-        streams = await self._streams.load_all([f"deal/{deal}" for deal in deals[:limit]])
-        changes = await asyncio.to_thread(_changes_of, list(streams.values()), resolved[0].as_of, resolved[1].as_of)
-        return PortfolioChanges(changes, positions[1], deals[limit - 1] if len(deals) > limit else None)
+        return deals[:limit], deals[limit - 1] if len(deals) > limit else None
 
     async def compare(
         self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
@@ -272,6 +295,10 @@ class PortfolioQueries:
             next=page.next,
         )
 
+    async def read(self, point: Point, question: Callable[[DuckDBPyConnection], T]) -> T:
+        """Ask the copy a question that may take long."""
+        return await self._copy.ask(point.head, question, is_long=True)
+
     async def trend(
         self, point: Point, selection: Selection, currency: Currency, rates: Rates, days: Sequence[date]
     ) -> list[TierAmounts]:
@@ -286,15 +313,23 @@ class PortfolioQueries:
 
     async def _ask(self, point: Point, question: Callable[[DuckDBPyConnection], T], *asked: Any) -> T:
         """Ask the copy; `asked` is all that the answer depends on beside the point."""
-        return await self._copy.ask(point.head, question, msgspec.msgpack.encode((point, asked)))
+        is_final = isinstance(point.known, int) and point.known < point.head
+        given = replace(point, head=0) if is_final else point
+        return await self._copy.ask(point.head, question, msgspec.msgpack.encode((given, asked)), is_final=is_final)
+
+
+def _for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
+    """A copy of a cached stream without the flags that are kept with it and that a thread must not change."""
+    copy = stream.copy()
+    copy.assessment_cache = None
+    return copy
 
 
 def _changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
     changes: list[DealChange] = []
     for stream in streams:
-        comparison = compare(stream.events, start, end, DEALS)
-        title = (comparison.after or comparison.before or stream.state).title
-        changes += [_deal_change(stream.slug, title, change) for change in portfolio_changes(comparison)]
+        found, deal = changes_of_deal(stream, start, end)
+        changes += [_deal_change(stream.slug, deal.title, change) for change in found]
     return changes
 
 

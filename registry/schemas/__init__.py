@@ -69,6 +69,7 @@ from registry.schemas.log import (
     Receipt,
     event_response,
     exported_event,
+    exported_row,
     logged_event,
 )
 from registry.schemas.organizations import (
@@ -187,6 +188,7 @@ __all__ = [
     "encode",
     "event_response",
     "exported_event",
+    "exported_row",
     "flags_response",
     "incoming_relations",
     "list_item",

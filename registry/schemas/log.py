@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from registry.domain.audit.diff import Change
 from registry.domain.corrections import EffectiveEvent
 from registry.events.codec import decode_entry
 from registry.events.edtf import Precision
-from registry.events.store import StoredEvent
-from registry.events.types import AnyEvent, Day
+from registry.events.store import StoredEvent, decoded
+from registry.events.types import EVENT_TYPES, AnyEvent, Day
 from registry.events.values import Edtf, Source
 from registry.schemas.base import Hex, Link, ResponseModel
 from registry.schemas.deals import FlagResponse
@@ -130,6 +131,55 @@ def logged_event(stored: StoredEvent) -> LoggedEvent:
 def exported_event(stored: StoredEvent) -> ExportedEvent:
     """An event of the log as a line of an export."""
     return ExportedEvent(**{**_logged(stored), "sources": stored.recorded.sources})
+
+
+class _UndecodedContent(Struct, frozen=True):
+    """The content of an event, of which only what a line has by itself is decoded."""
+
+    event: Raw
+    sources: Raw = Raw(b"[]")
+    note: str | None = None
+    date: str | None = None
+
+
+_undecoded = msgspec.json.Decoder(_UndecodedContent)
+
+
+def exported_row(row: Any) -> ExportedEvent:
+    """The same from a row of the log. The event and its sources keep their stored bytes, which are not decoded.
+
+    Decoding and encoding them again takes two thirds of the time of a line.
+    """
+    withheld = row["stream"].startswith("principal/")
+    if row["content"] is None or withheld or row["schema"] != EVENT_TYPES[row["type"]].schema:
+        return exported_event(decoded(row))
+    content = _undecoded.decode(row["content"])
+    entry = decode_entry(row["entry"])
+    kind, slug = row["stream"].split("/", 1)
+    return ExportedEvent(
+        id=UUID(int=row["id"].int),
+        version=row["version"],
+        position=row["position"],
+        type=row["type"],
+        schema=row["schema"],
+        effective_on=row["effective_on"],
+        date=content.date,
+        effective_precision=precision_of(content.date),
+        published_on=row["published_on"],
+        recorded_at=row["recorded_at"],
+        recorded_by=row["recorded_by"],
+        approved_by=row["approved_by"] or UNSET,
+        event=content.event,  # type: ignore[arg-type]
+        sources=content.sources,  # type: ignore[arg-type]
+        note=content.note,
+        erased=False,
+        leaf_hash=row["leaf_hash"].hex(),
+        previous=entry.previous,
+        content_digest=entry.content,
+        salt=row["salt"].hex(),
+        proof=proof_link(row["position"]),
+        **{kind: slug},
+    )
 
 
 def event_response(stored: StoredEvent, effective: EffectiveEvent) -> EventResponse:

@@ -90,10 +90,18 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S])
     """
     slug = events[0].slug if events else ""
     a, b = state_as_of(slug, events, start, rules), state_as_of(slug, events, end, rules)
-    if len(a.effective_events) > len(b.effective_events):
-        return _reverse(compare(events, end, start, rules))
+    return compare_states(events, (start, a), (end, b), rules)
+
+
+def compare_states(
+    events: Sequence[Recorded], start: tuple[AsOf, StateAsOf[S]], end: tuple[AsOf, StateAsOf[S]], rules: Rules[S]
+) -> Comparison[S]:
+    """The same for a caller that has the stream as of the two points."""
+    (_, a), (_, b) = start, end
+    if a.version > b.version:
+        return _reverse(compare_states(events, end, start, rules))
     builder = _DiffBuilder(a, b, rules)
-    for step in _StepSequence(events, (start, a), (end, b)).in_order():
+    for step in _StepSequence(events, start, end).in_order():
         builder.take(step)
     return Comparison(
         before=a.state,
@@ -102,6 +110,18 @@ def compare(events: Sequence[Recorded], start: AsOf, end: AsOf, rules: Rules[S])
         differences=diff(a.state, b.state),
         merged_into=Change("/merged_into", a.merged_into, b.merged_into) if a.merged_into != b.merged_into else None,
     )
+
+
+def appearance(
+    events: Sequence[Recorded], start: tuple[AsOf, StateAsOf[S]], end: tuple[AsOf, StateAsOf[S]]
+) -> tuple[Kind, tuple[UUID, ...]]:
+    """Why a stream is known at only one of two points: the kind of that change, and its causes."""
+    (_, a), (_, b) = start, end
+    is_reversed = a.version > b.version
+    step = _StepSequence(events, *((end, start) if is_reversed else (start, end))).registration(
+        known=(a.state is None) is not is_reversed
+    )
+    return step.kind, step.causes
 
 
 def _reverse(comparison: Comparison[S]) -> Comparison[S]:
@@ -161,7 +181,7 @@ class _StepSequence(Generic[S]):
         if self.a.state is None and self.b.state is None:
             return
         if self.a.state is None:
-            yield self._registration(known=True)
+            yield self.registration(known=True)
         elif self.b.state is not None and self.a.base != self.b.base and self.a.registration is not None:
             yield _Step(kind="record", causes=self._bookkeeping_causes({self.a.registration.recorded.id}), base=True)
         record, left, entered = self._events()
@@ -173,9 +193,9 @@ class _StepSequence(Generic[S]):
         yield from entered
         yield from late
         if self.b.state is None:
-            yield self._registration(known=False)
+            yield self.registration(known=False)
 
-    def _registration(self, known: bool) -> _Step:
+    def registration(self, known: bool) -> _Step:
         """The step in which a stream becomes known, or ceases to be, with its registration."""
         present, absent, absent_as_of = (self.b, self.a, self.a_as_of) if known else (self.a, self.b, self.b_as_of)
         registration = present.registration

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from registry.domain.audit.comparison import AttributedChange, Comparison
+from registry.domain.audit.comparison import AttributedChange, Comparison, appearance, compare_states
 from registry.domain.audit.diff import STATES
 from registry.domain.audit.labels import Kind, claim_changes
-from registry.domain.deal import PledgeState
+from registry.domain.deal import Deal, PledgeState
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream
 from registry.domain.items import find_item
 from registry.domain.stages import StageState
 from registry.events.edtf import last_day
@@ -74,6 +76,21 @@ def portfolio_changes(comparison: Comparison[S]) -> list[PortfolioChange]:
         meanings = _meanings(change, comparison)
         changes += [PortfolioChange(what, change.kind, change.causes, change) for what in meanings]
     return changes
+
+
+def changes_of_deal(stream: FoldedStream[Deal], start: AsOf, end: AsOf) -> tuple[list[PortfolioChange], Deal]:
+    """What happened to a deal between two points, and its state, which has its title.
+
+    Where the deal is known at one of the points only, no other change is looked for.
+    """
+    a, b = stream.state_as_of(start), stream.state_as_of(end)
+    shown = b.state or a.state or stream.state
+    if a.state is None and b.state is None:
+        return [], shown
+    if a.state is None or b.state is None:
+        kind, causes = appearance(stream.events, (start, a), (end, b))
+        return [PortfolioChange("appeared" if a.state is None else "vanished", kind, causes)], shown
+    return portfolio_changes(compare_states(stream.events, (start, a), (end, b), DEALS)), shown
 
 
 def _meanings(change: AttributedChange, comparison: Comparison[S]) -> list[What]:

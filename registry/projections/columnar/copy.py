@@ -35,7 +35,7 @@ MAX_FOLLOWED_EVENTS = 20_000
 WORKERS = 4
 LONG_WORKERS = 2
 MAX_ANSWERS = 64
-"""Answers that are kept until the copy moves on."""
+"""Answers that are kept: so many until the copy moves on, and so many that no later event changes."""
 
 # Errors after which the file is not trusted any more.
 DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
@@ -52,7 +52,7 @@ SELECT_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM events"
 
 SELECT_EVENTS_SINCE = """
 SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded_at,
-       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted') AS redates,
+       type = 'event_corrected' AS redates,
        type = 'event_redacted' AS erased
   FROM events
  WHERE position > $1
@@ -132,6 +132,7 @@ class ColumnarCopy:
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
         self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="columnar-long")
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._final_answers: OrderedDict[Hashable, Any] = OrderedDict()
 
     @property
     def pool(self) -> Pool:
@@ -173,6 +174,7 @@ class ColumnarCopy:
         question: Callable[[DuckDBPyConnection], T],
         key: Hashable = None,
         *,
+        is_final: bool = False,
         is_long: bool = False,
     ) -> T:
         """Answer a question from a copy that holds the log up to a position or beyond.
@@ -181,12 +183,14 @@ class ColumnarCopy:
             position: A position of the log.
             question: Runs in a thread, in a transaction that reads.
             key: Identifies the question, so that the answer can be kept while the copy stays where it is.
+            is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
         """
         await self.follow(position)
-        if key is not None and key in self._answers:
-            self._answers.move_to_end(key)
-            kept: T = self._answers[key]
+        answers = self._final_answers if is_final else self._answers
+        if key is not None and key in answers:
+            answers.move_to_end(key)
+            kept: T = answers[key]
             return kept
         state = self._state
         try:
@@ -197,9 +201,9 @@ class ColumnarCopy:
             state = self._state
             answer = await self._run(question, is_long)
         if key is not None and state is self._state:
-            self._answers[key] = answer
-            if len(self._answers) > MAX_ANSWERS:
-                self._answers.popitem(last=False)
+            answers[key] = answer
+            if len(answers) > MAX_ANSWERS:
+                answers.popitem(last=False)
         return answer
 
     async def follow(self, position: int) -> None:
@@ -288,6 +292,8 @@ class ColumnarCopy:
                 return
         await asyncio.get_running_loop().run_in_executor(None, self._apply, changes)
         self._answers.clear()
+        if changes.replaced:
+            self._final_answers.clear()
         self._state = new
 
     async def _changes(self, connection: Connection, state: _State, new: _State) -> _Changes | None:
@@ -365,6 +371,7 @@ class ColumnarCopy:
             self._directory.delete_scratch()
         self._adopt(new)
         self._answers.clear()
+        self._final_answers.clear()
         self._state = state
 
 

@@ -15,7 +15,7 @@ COPY_TABLE = "SELECT {columns} FROM {table} AS t"
 
 COPY_EVENTS = """
 SELECT substr(stream, 6), position, effective_on, published_on, recorded_at,
-       type IN ('event_corrected', 'event_voided', 'claim_reported', 'claim_retracted')
+       type = 'event_corrected'
   FROM events
  WHERE stream LIKE 'deal/%'
  ORDER BY position

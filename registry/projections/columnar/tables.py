@@ -47,7 +47,7 @@ DERIVED = {
     "party_facts": {"search": _TEXTS.format("name")},
 }
 
-VERSION = 1
+VERSION = 2
 """Part of the fingerprint: raise it when `TYPES` or `DERIVED` changes."""
 
 EVENTS = "deal_events"
@@ -62,7 +62,11 @@ CREATE TABLE deal_events (
     redates      BOOLEAN     NOT NULL
 )
 """
-"""`redates`: the event may have an effect before its own dates (a correction, a claim, a retraction)."""
+"""`redates`: the event may give another event other dates than the log has for it (a correction).
+
+A void takes an event away at both points that know it; a claim and a retraction have the place of the event that the
+claim is about.
+"""
 
 # What the copy holds: of which log, up to which position (and the leaf hash there), and the last of `fact_resets`.
 CREATE_STATE = """

@@ -39,8 +39,7 @@ def publication_days(cursor: DuckDBPyConnection, limit: int) -> list[date]:
     return [day for (day,) in reversed(rows)]
 
 
-# Deals with an event that was recorded, took effect or was published between the points, or that may have an effect
-# before its own dates.
+# Deals with an event that was recorded, took effect or was published between the points, or whose dates were corrected.
 _CHANGED = """
 SELECT DISTINCT e.deal
   FROM deal_events AS e

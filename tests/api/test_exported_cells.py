@@ -1,0 +1,177 @@
+"""The cells of exported tables are what the list and the log say, whatever text, number or list they hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+
+from registry.exports import column_names
+from tests.api.announcements import announced, pledged, registered
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+
+HARD_TEXTS = [
+    'A "quoted", title',
+    "+82 line\nbreak\r\nand more",
+    "-minus",
+    "'",
+    " padded ",
+    "=1+1",
+    "@at",
+    "가,나",
+    "\ttab",
+]
+
+
+def _hard_deal() -> list[dict[str, Any]]:
+    registration = registered()
+    registration["event"] |= {
+        "title": {"en": HARD_TEXTS[0], "ko": HARD_TEXTS[1]},
+        "sectors": ["energy", "batteries"],
+        "classifications": {"isic": ["35", "27"], "nace": ["D"]},
+    }
+    numbers = pledged(pledge="numbers")
+    numbers["event"] |= {
+        "amount": {
+            "value": "5000000000.50",
+            "currency": "USD",
+            "qualifier": "about",
+            "wording": 'some "7조", in all',
+            "price_year": 2024,
+            "stated_as": [{"value": "7000000000000", "currency": "KRW"}, {"value": "1.0", "currency": "EUR"}],
+        },
+        "by": ["sk", "aws"],
+        "horizon": {"until": "2031"},
+    }
+    low = pledged(pledge="low")
+    low["event"]["amount"] = {"low": "0.000001", "currency": "EUR", "qualifier": "at_least"}
+    bounds = pledged(pledge="bounds")
+    bounds["event"]["amount"] = {"low": "3", "high": "5", "currency": "JPY"}
+    silent = announced("2025-06-17", "pledge_announced", pledge="silent")
+    parties = [
+        {"organization": "sk", "role": "investor"},
+        {"organization": "aws", "role": "investor"},
+        {"organization": "aws", "role": "operator"},
+    ]
+    return [
+        registration,
+        numbers,
+        low,
+        bounds,
+        silent,
+        announced("2025-06-18", "pledge_withdrawn", pledge="bounds"),
+        announced("2025-06-18", "parties_joined", parties=parties),
+        announced("2025-06-18", "site_announced", site="b", place="KR-31"),
+        announced("2025-06-18", "site_announced", site="a", place="KR-11"),
+        announced("2025-06-19", "site_announced", site="c", place="KR-31"),
+        announced("2025-06-19", "stage_changed", stage="signed"),
+        announced("2025-06-19", "deals_related", relation="overlaps", deal="title-2", pledge="numbers"),
+        announced("2025-06-19", "deals_related", relation="separate_from", deal="title-3"),
+        announced("2025-06-19", "deal_identified", identifiers=[{"scheme": "krx", "value": "A:1"}]),
+    ]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
+    """A service with a deal that has everything, and deals with titles that formats have trouble with."""
+    async with cloned(server, admin, "exported_cells") as settings, running(settings) as service:
+        lines = [{"deal": f"title-{number}", **registered(text)} for number, text in enumerate(HARD_TEXTS)]
+        lines += [{"deal": "hard", **announcement} for announcement in _hard_deal()]
+        answer = await service.client.post(
+            "/v1/import?atomic=true",
+            content=b"\n".join(json.dumps(line).encode() for line in lines),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+        assert answer.status_code == 200, answer.text
+        assert all(json.loads(line)["status"] == 201 for line in answer.text.splitlines()), answer.text
+        yield service
+
+
+def _amount(pledge: dict[str, Any]) -> str:
+    amount = pledge["amount"]
+    numbers = amount["value"] or " to ".join(n for n in (amount["low"], amount["high"]) if n)
+    status = "withdrawn" if pledge["status"] == "withdrawn" else None
+    parts = (amount["qualifier"], amount["currency"], numbers, pledge["amount_basis"], pledge["commitment"], status)
+    return f"{pledge['pledge']}: {' '.join(part for part in parts if part)}"
+
+
+def deal_cells(deal: dict[str, Any]) -> list[Any]:
+    """The cells of a deal, from the list."""
+    stage = deal["stage"] or {}
+    title = deal["title"] or {}
+    return [
+        deal["deal"],
+        title.get("en"),
+        title.get("ko"),
+        deal["kind"],
+        *(stage.get(name) for name in ("value", "basis", "since", "observed_on")),
+        "; ".join(deal["sectors"]),
+        "; ".join(f"{axis}:{code}" for axis, codes in (deal["classifications"] or {}).items() for code in codes),
+        "; ".join(f"{one['scheme']}:{one['value']}" for one in deal["identifiers"]),
+        "; ".join(deal["organizations"]),
+        "; ".join(deal["places"]),
+        "; ".join(_amount(pledge) for pledge in deal["pledges"] if pledge["amount"]),
+        "; ".join(f"{relation['relation']} {relation['deal']}" for relation in deal["relations"]),
+    ]
+
+
+def pledge_cells(deal: dict[str, Any], pledge: dict[str, Any]) -> list[Any]:
+    """The cells of a pledge, from the list."""
+    amount, title = pledge["amount"] or {}, deal["title"] or {}
+    return [
+        deal["deal"],
+        title.get("en"),
+        title.get("ko"),
+        (deal["stage"] or {}).get("value"),
+        *(pledge[name] for name in ("pledge", "status", "commitment", "amount_basis")),
+        *(
+            amount.get(name)
+            for name in ("qualifier", "value", "low", "high", "currency", "wording", "figure", "price_year")
+        ),
+        "; ".join(f"{other['currency']} {other['value']}" for other in amount.get("stated_as", ())),
+        "; ".join(pledge["by"]),
+        pledge["announced_on"],
+        pledge["until"],
+    ]
+
+
+def written(rows: list[list[Any]]) -> str:
+    """Rows as Python writes CSV, with an apostrophe before what a spreadsheet would run."""
+    text = io.StringIO()
+    csv.writer(text).writerows(
+        [f"'{c}" if isinstance(c, str) and c.startswith(("=", "+", "-", "@", "\t", "\r")) else c for c in row]
+        for row in rows
+    )
+    return text.getvalue()
+
+
+async def test_csv_has_the_bytes_that_the_list_makes(filled: Service) -> None:
+    for query in ("", "?organization=aws", "?effective_on=2025-06-18", "?position=12", "?published_on=2025-06-18"):
+        path = f"/v1/deals{query}{'&' if query else '?'}limit=1000"
+        deals = (await filled.visitor.get(path)).json()["deals"]
+        found = (await filled.visitor.get(f"/v1/export/deals.csv{query}")).text
+        assert found == written([list(column_names("deals")), *map(deal_cells, deals)])
+        pledges = [pledge_cells(deal, pledge) for deal in deals for pledge in deal["pledges"]]
+        found = (await filled.visitor.get(f"/v1/export/pledges.csv{query}")).text
+        assert found == written([list(column_names("pledges")), *pledges])
+
+
+async def test_lines_of_events_are_the_events_of_the_log(filled: Service) -> None:
+    listed = (await filled.visitor.get("/v1/events?limit=1000")).json()["events"]
+    for query in ("", "?type=pledge_announced,deal_registered", "?deal=hard"):
+        chosen = [
+            event
+            for event in listed
+            if (not query.startswith("?type") or event["type"] in ("pledge_announced", "deal_registered"))
+            and (query != "?deal=hard" or event.get("deal") == "hard")
+        ]
+        text = (await filled.visitor.get(f"/v1/export/events.ndjson{query}")).text
+        lines = [json.loads(line) for line in text.splitlines()]
+        # An export leaves out the fields of a source that were not stated.
+        stated = [[{n: v for n, v in source.items() if v is not None} for source in e["sources"]] for e in chosen]
+        assert lines == [{**event, "sources": sources} for event, sources in zip(chosen, stated, strict=True)]

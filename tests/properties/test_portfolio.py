@@ -1,0 +1,336 @@
+"""Property 52: lists, facets, places and comparisons of all deals equal the brute-force answer at any point in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry.append.recorder import Recorder
+from registry.domain.audit.comparison import compare
+from registry.domain.audit.portfolio_changes import portfolio_changes
+from registry.domain.deal import Deal
+from registry.domain.fold import DEALS
+from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.stages import LADDER
+from registry.errors import RegistryError
+from registry.infra import postgres
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.selection import Point, Selection
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+from tests.append_helpers import request
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+
+SLUGS = ("anode", "boiler", "cable", "dock")
+DAYS = [date(2025, month, 1) for month in range(1, 7)]
+WEIGHTS = {"USD": 1000, "KRW": 1}
+SORTS = ("deal", "title", "amount", "announced_on", "updated", "stage", "since")
+
+slugs = st.sampled_from(SLUGS)
+days = st.sampled_from(DAYS)
+currencies = st.sampled_from(["USD", "KRW", "CHF"])
+amounts = st.one_of(
+    st.builds(lambda value, currency: {"value": value, "currency": currency}, st.sampled_from("123"), currencies),
+    st.builds(lambda currency: {"low": "2", "high": "9", "currency": currency}, currencies),
+)
+
+
+def _events() -> st.SearchStrategy[dict[str, Any]]:
+    """Events of deals, without those that refer to other events."""
+    pledge, organization = st.sampled_from(["x", "y"]), st.sampled_from(["acme", "bolt"])
+    role, site = st.sampled_from(["investor", "partner"]), st.sampled_from(["s", "t"])
+    title = st.sampled_from([{"en": "Dock"}, {"ko": "배터리 공장"}, {"en": "alpha", "ko": "가"}])
+    of = st.fixed_dictionaries
+    just = st.just
+    return st.one_of(
+        of(
+            {"type": just("deal_revised"), "title": title},
+            optional={"sectors": st.sampled_from([["energy"], ["energy", "cloud"], []])},
+        ),
+        of(
+            {"type": just("pledge_announced"), "pledge": pledge},
+            optional={"amount": amounts, "commitment": st.sampled_from(["intention", "binding"])},
+        ),
+        of({"type": just("pledge_revised"), "pledge": pledge, "amount": amounts}),
+        of({"type": just("pledge_withdrawn"), "pledge": pledge}),
+        of({"type": just("stage_changed"), "stage": st.sampled_from(["signed", "construction", "cancelled"])}),
+        of({"type": just("site_announced"), "site": site}, optional={"place": st.sampled_from(["KR-31", "KR", "US"])}),
+        of({"type": just("site_dropped"), "site": site}),
+        of(
+            {
+                "type": just("parties_joined"),
+                "parties": st.lists(of({"organization": organization, "role": role}), min_size=1, max_size=2),
+            }
+        ),
+        of({"type": just("party_left"), "organization": organization}),
+        of({"type": just("claim_reported"), "claim": st.uuids().map(str), "about": just(""), "amount": amounts}),
+        of({"type": just("event_corrected"), "day": days}),
+        of({"type": just("event_voided")}),
+        of({"type": just("deal_merged"), "into": slugs, "reason": just("the same")}),
+    )
+
+
+histories = st.lists(st.tuples(slugs, days, days, _events(), st.integers(0, 20)), min_size=4, max_size=25)
+"""Announcements: of which deal, effective and published on which days, and about which of its earlier events."""
+
+
+async def record(recorder: Recorder, history: Sequence[Any]) -> None:
+    """Register the deals and record what the rules admit of a history."""
+    recorded: dict[str, list[tuple[Any, str]]] = {slug: [] for slug in SLUGS}
+
+    async def append(slug: str, announcement: dict[str, Any]) -> None:
+        try:
+            result = await recorder.record(request(slug, announcement))
+        except RegistryError:
+            return
+        recorded[slug].append((result.events[0].id, announcement["event"]["type"]))
+
+    for slug in SLUGS:
+        registration = {"type": "deal_registered", "title": {"en": slug}}
+        await append(slug, {"event": registration, "effective_on": DAYS[0].isoformat()})
+    for slug, effective_on, published_on, event, about in history:
+        target, _ = recorded[slug][about % len(recorded[slug])]
+        source = {"publisher": "A paper", "published_on": published_on.isoformat()}
+        announcement = {"effective_on": effective_on.isoformat(), "sources": [source], "event": dict(event)}
+        match event["type"]:
+            case "event_corrected":
+                replacement = {"effective_on": event["day"].isoformat()}
+                announcement = {
+                    "event": {"type": "event_corrected", "corrects": str(target), "replacement": replacement}
+                }
+            case "event_voided":
+                announcement = {"event": {"type": "event_voided", "voids": str(target)}}
+            case "deal_merged":
+                announcement = {"event": dict(event)}
+            case "claim_reported":
+                announcement["event"]["about"] = str(target)
+        await append(slug, announcement)
+
+
+# --- brute force ------------------------------------------------------------------------------------------------------
+
+
+def listed(streams: Sequence[FoldedStream[Deal]], as_of: AsOf) -> dict[str, Deal]:
+    """The deals that are in lists at a point, by a fold of all their events."""
+    found = {stream.slug: state_as_of(stream.slug, stream.events, as_of, DEALS) for stream in streams}
+    return {slug: s.state for slug, s in found.items() if s.state is not None and s.merged_into is None}
+
+
+def _standing(deal: Deal) -> list[Any]:
+    return [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
+
+
+def _number(text: str | None) -> Decimal | None:
+    return Decimal(text) if text is not None else None
+
+
+FILTERS: dict[str, Callable[[Deal, Any], bool]] = {
+    "organizations": lambda deal, given: any(
+        party.organization in given and party.left_on is None for party in deal.parties
+    ),
+    "role": lambda deal, given: any(party.role == given and party.left_on is None for party in deal.parties),
+    "region": lambda deal, given: any(
+        site.status != "dropped" and site.place is not None and given in (site.place, site.place[:2])
+        for site in deal.sites
+    ),
+    "sector": lambda deal, given: given in deal.sectors,
+    "stage": lambda deal, given: deal.stage is not None and deal.stage.value == given,
+    "commitment": lambda deal, given: any(pledge.commitment == given for pledge in _standing(deal)),
+    "currency": lambda deal, given: any(p.amount is not None and p.amount.currency == given for p in _standing(deal)),
+    "q": lambda deal, given: any(
+        given.lower() in text.lower() for text in (deal.deal, *(t for t in (deal.title or {}).values() if t))
+    ),
+}
+
+
+def selected(deals: dict[str, Deal], selection: Selection) -> dict[str, Deal]:
+    """The deals that meet every condition."""
+    given = {name: getattr(selection, name) for name in FILTERS if getattr(selection, name)}
+    return {slug: deal for slug, deal in deals.items() if all(FILTERS[n](deal, value) for n, value in given.items())}
+
+
+def sort_value(deal: Deal, stream: FoldedStream[Deal], key: str, point: Point) -> Any:
+    """What a deal is ordered by; None without a value."""
+    match key:
+        case "deal":
+            return deal.deal
+        case "title":
+            title: dict[str, str] = deal.title or {}
+            return (title.get("en") or title.get("ko") or "").lower() or None
+        case "amount":
+            values = [
+                (_number(a.value) or _number(a.high) or _number(a.low) or Decimal(0)) * WEIGHTS[a.currency]
+                for a in (pledge.amount for pledge in _standing(deal))
+                if a is not None and a.currency in WEIGHTS
+            ]
+            return max(values, default=None)
+        case "announced_on":
+            return min((pledge.announced_on for pledge in deal.pledges), default=None)
+        case "updated":
+            known = [e.position for e in stream.events if _was_known(e, point)]
+            return max(known, default=None)
+        case "stage":
+            return LADDER.index(deal.stage.value) if deal.stage and deal.stage.value in LADDER else 100
+        case _:
+            return deal.stage.since if deal.stage else None
+
+
+def _was_known(event: Any, point: Point) -> bool:
+    known: Any = point.known
+    return bool((event.position if point.axis == "recorded" else event.published_on) <= known)
+
+
+def in_order(values: dict[str, Any], *, descending: bool, by_slug: bool) -> list[str]:
+    """Slugs in the order of their values, those without one last, equal ones by slug."""
+    with_value = sorted(slug for slug, value in values.items() if value is not None)
+    with_value.sort(key=lambda slug: values[slug], reverse=descending)
+    if by_slug:
+        return with_value
+    return with_value + sorted(slug for slug, value in values.items() if value is None)
+
+
+def count_facets(deals: dict[str, Deal]) -> dict[str, dict[str, int]]:
+    """The number of deals by each value of each facet."""
+    counts: dict[str, Counter[str]] = {}
+    for deal in deals.values():
+        places = {site.place for site in deal.sites if site.status != "dropped" and site.place}
+        current = [party for party in deal.parties if party.left_on is None]
+        values: dict[str, set[Any]] = {
+            "kind": {deal.kind},
+            "sector": set(deal.sectors),
+            "stage": {deal.stage.value if deal.stage else None},
+            "organization": {party.organization for party in current},
+            "role": {party.role for party in current},
+            "region": places | {place[:2] for place in places},
+            "commitment": {pledge.commitment for pledge in _standing(deal)},
+            "currency": {pledge.amount.currency for pledge in _standing(deal) if pledge.amount},
+        }
+        for facet, found in values.items():
+            counts.setdefault(facet, Counter()).update(found - {None})
+    return {facet: dict(sorted(found.items())) for facet, found in counts.items() if found}
+
+
+# --- the properties ---------------------------------------------------------------------------------------------------
+
+selections = st.builds(
+    Selection,
+    organizations=st.sampled_from([(), ("acme",)]),
+    role=st.sampled_from([None, None, "partner"]),
+    region=st.sampled_from([None, None, "KR", "KR-31"]),
+    sector=st.sampled_from([None, None, "energy"]),
+    stage=st.sampled_from([None, None, "construction"]),
+    commitment=st.sampled_from([None, None, "binding"]),
+    currency=st.sampled_from([None, None, "USD"]),
+    q=st.sampled_from([None, None, "배터리", "DOCK"]),
+)
+axes = st.one_of(
+    st.builds(lambda day: AsOf(effective_on=day), days),
+    st.builds(lambda day, position: AsOf(effective_on=day, position=position), days, st.integers(1, 25)),
+    st.builds(lambda day, published: AsOf(effective_on=day, published_on=published), days, days),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories, data=st.data())
+async def test_52_lists_facets_places_and_comparisons_equal_brute_force(
+    server: Server, admin: Any, history: Any, data: st.DataObject
+) -> None:
+    name = f"{server.template}_portfolio_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    database = ScratchDatabase(
+        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="portfolio"))
+            recorder = await stack.enter_async_context(Recorder(pool))
+            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
+            # The copy follows from here on, so that it is not just loaded.
+            await copy.follow(0)
+            await record(recorder, history)
+            reader = StreamReader(pool)
+            queries = PortfolioQueries(reader, OrganizationQueries(reader), copy)
+            streams = list((await reader.load_all([f"deal/{slug}" for slug in SLUGS])).values())
+            for _ in range(4):
+                as_of, selection = data.draw(axes), data.draw(selections)
+                await assert_lists_equal_brute_force(queries, streams, as_of, selection, data)
+                await assert_comparison_equals_brute_force(queries, streams, as_of, data.draw(axes), selection, data)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def assert_lists_equal_brute_force(
+    queries: PortfolioQueries,
+    streams: list[FoldedStream[Deal]],
+    as_of: AsOf,
+    selection: Selection,
+    data: st.DataObject,
+) -> None:
+    point = await queries.point(as_of)
+    deals = selected(listed(streams, as_of), selection)
+    by_slug = {stream.slug: stream for stream in streams}
+    key, descending = data.draw(st.sampled_from(SORTS)), data.draw(st.booleans())
+    order = Order(key=key, descending=descending, weights=WEIGHTS)  # type: ignore[arg-type]
+    values = {slug: sort_value(deal, by_slug[slug], key, point) for slug, deal in deals.items()}
+    found, place = [], None
+    while True:
+        page = await queries.page(point, selection, order, place, 2)
+        found += [item.deal for item in page.deals]
+        place = page.next
+        if place is None:
+            break
+        assert isinstance(place, PagePlace)
+        assert len(page.deals) == 2
+    assert found == in_order(values, descending=descending, by_slug=key == "deal")
+    assert await queries.count(point, selection) == len(deals)
+    facets = await queries.facets(point, selection)
+    assert {facet: dict(sorted(counts.items())) for facet, counts in facets.items()} == count_facets(deals)
+    places = Counter(
+        place
+        for deal in deals.values()
+        for place in {site.place for site in deal.sites if site.status != "dropped" and site.place}
+    )
+    assert await queries.places(point, selection) == sorted(places.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+async def assert_comparison_equals_brute_force(
+    queries: PortfolioQueries,
+    streams: list[FoldedStream[Deal]],
+    start: AsOf,
+    end: AsOf,
+    selection: Selection,
+    data: st.DataObject,
+) -> None:
+    chosen = selected(listed(streams, start), selection).keys() | selected(listed(streams, end), selection).keys()
+    expected = [
+        (stream.slug, change.what, change.kind, change.change.path if change.change else None, change.causes)
+        for stream in streams
+        if selection.is_all or stream.slug in chosen
+        for change in portfolio_changes(compare(stream.events, start, end, DEALS))
+    ]
+    limit = data.draw(st.integers(1, 3))
+    found: list[Any] = []
+    after: str | None = ""
+
+    async def select(_: Point) -> Selection:
+        return selection
+
+    while after is not None:
+        page = await queries.changes(start, end, select, after, limit)
+        found += [(c.deal, c.what, c.kind, c.field, c.causes) for c in page.changes]
+        after = page.next
+        assert after is None or len({change.deal for change in page.changes}) == limit
+    assert found == expected
