@@ -32,14 +32,13 @@ MAX_CHANGED = 20
 # Every version of a one-time pledge with its days and its bounds in millionths of the currency. The amount of a version
 # applies from its first day at the latest, so its rate is the same on all days.
 _VERSIONS = """
-CREATE OR REPLACE TEMP TABLE versions AS
 SELECT p.deal, {days} AS days,
        p.commitment IS DISTINCT FROM 'intention' AS committed,
        p.status = 'confirmed' OR coalesce(p.commitment IN ('binding', 'budget'), false) AS confirmed,
        {low} AS low,
        {high} AS high
   FROM pledge_facts AS p {join}
- WHERE {known} AND {days} <> 0
+ WHERE {known} AND p.effective_from <= $last AND p.effective_to > $first
    AND p.status <> 'withdrawn' AND p.amount_basis IS DISTINCT FROM 'annual'
    AND p.currency IS NOT NULL AND coalesce(p.value, p.low, p.high) IS NOT NULL
    AND (p.currency = $target OR r.multiplier IS NOT NULL)
@@ -48,7 +47,8 @@ SELECT p.deal, {days} AS days,
 
 # The tiers of `domain/totals/tiers.py`: first as if no deal had a stage, then what a stage adds or takes away.
 _SUMS = """
-WITH selected AS (
+WITH versions AS MATERIALIZED ({versions}
+), selected AS (
     SELECT v.* REPLACE ({selected} AS days) FROM versions AS v {join}
 ), amounts AS (
     SELECT days, high, low AS intended,
@@ -218,9 +218,10 @@ class _Pass:
             days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=self.point.is_known("p")
         )
         parameters = {**self.point.parameters, **self.conversion.parameters, "examined": list(examined)}
-        run(self.cursor, versions, parameters)
+        parameters |= {"first": self.days[0], "last": self.days[-1]}
         is_all = self.selection.is_all
         sums = _SUMS.format(
+            versions=versions,
             days=self._days_of("s"),
             known=self.point.is_known("s"),
             selected="v.days" if is_all else "v.days & c.days",
