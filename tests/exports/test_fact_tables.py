@@ -65,7 +65,7 @@ async def test_files_answer_what_the_registry_answers_at_any_point(
         for known in range(1, position + 1):
             for day in (date(2025, 7, 1), date(2026, 1, 1)):
                 point = await queries.point(AsOf(position=known, effective_on=day))
-                totals = await queries.totals(point, Selection(), TotalsQuery())
+                totals = await queries.totals(point, Selection(), TotalsQuery(), await queries.rates(AsOf()))
                 expected = {column.currency: Decimal(column.low) for column in totals.overall.columns}
                 assert sums(tmp_path / "files", known, day) == expected
 
