@@ -41,7 +41,7 @@ async def exported(client: httpx.AsyncClient, database: BenchDatabase, folder: P
 
 async def download(client: httpx.AsyncClient, path: str, file: Path) -> None:
     """Write what a path answers to a file."""
-    async with client.stream("GET", path) as answer:
+    async with client.stream("GET", path, headers={"Accept-Encoding": "identity"}) as answer:
         answer.raise_for_status()
         with file.open("wb") as opened:
             async for chunk in answer.aiter_raw():

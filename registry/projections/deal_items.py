@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
@@ -53,6 +54,10 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
 """
 
 
+# Making more rows than these would hold the event loop for several milliseconds, so a thread makes them.
+ITEMS_AT_ONCE = 50
+
+
 @cache
 def _statement(axis: str) -> str:
     return _SELECT.format(**{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
@@ -95,7 +100,10 @@ async def deal_items(
         known: A log position, or a day of publication.
         deals: The slugs.
     """
-    return [_item(row) for row in await pool.fetch(_statement(axis), list(deals), day, known)]
+    rows = await pool.fetch(_statement(axis), list(deals), day, known)
+    if len(rows) <= ITEMS_AT_ONCE:
+        return [_item(row) for row in rows]
+    return await asyncio.to_thread(lambda: [_item(row) for row in rows])
 
 
 def _item(row: Any) -> DealListItem:

@@ -45,6 +45,8 @@ T = TypeVar("T")
 
 MILLION = 1_000_000
 
+STREAMS_PER_READ = 10
+
 MAX_LOOKED = 2_000
 """The most deals that a page of a comparison looks at."""
 
@@ -239,8 +241,11 @@ class PortfolioQueries:
         # Some of the deals that may differ do not; a page that ends before it is full has looked at very many of them.
         while following is not None and found < limit and looked < MAX_LOOKED:
             deals, following = await self._changed_deals(points, bounds, selected, following, limit - found)
-            streams = await self._streams.load_all([f"deal/{deal}" for deal in deals])
-            copies = [_for_thread(stream) for stream in streams.values()]
+            copies = []
+            for first in range(0, len(deals), STREAMS_PER_READ):
+                # A few at a time: folding them holds the event loop.
+                names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
+                copies += [_for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
             more = await asyncio.to_thread(_changes_of, copies, resolved[0].as_of, resolved[1].as_of)
             changes += more
             found += len({change.deal for change in more})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -29,8 +29,9 @@ from registry.projections.columnar.tables import CREATE_STATE, EVENTS, CopiedTab
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# With more events than this since the copy's position, loading all tables is faster than following.
-MAX_FOLLOWED_EVENTS = 20_000
+# With more events than this since the copy's position, all tables are loaded.
+MAX_FOLLOWED_EVENTS = 100_000
+EVENTS_PER_SLICE = 2_000
 
 WORKERS = 4
 LONG_WORKERS = 2
@@ -298,23 +299,30 @@ class ColumnarCopy:
 
     async def _changes(self, connection: Connection, state: _State, new: _State) -> _Changes | None:
         """What the copy lacks; None if the copy is to be made again."""
-        events = await connection.fetch(SELECT_EVENTS_SINCE, state.position, MAX_FOLLOWED_EVENTS + 1)
-        if len(events) > MAX_FOLLOWED_EVENTS or any(event["erased"] for event in events):
-            # After a redaction too: the bytes of deleted rows stay in a file.
+        if new.position - state.position > MAX_FOLLOWED_EVENTS:
             return None
-        since = {event["deal"]: state.position for event in events}
-        reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
-        since |= dict.fromkeys(reset, -1)
         statement = " UNION ALL ".join(
             f"({SELECT_ROWS_SINCE.format(table=table.name, columns=table.select)})" for table in self._tables
         )
-        rows = await connection.fetch(statement, list(since), list(since.values()))
-        return _Changes(
-            new,
-            [tuple(event)[:6] for event in events],
-            [(row["table"], row["rows"]) for row in rows],
-            reset,
-        )
+        reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
+        changes = _Changes(new, [], [], reset)
+        since = dict.fromkeys(reset, -1)
+        seen: set[str] = set()
+        position = state.position
+        # In slices, so that no answer of Postgres holds the event loop for long.
+        while events := await connection.fetch(SELECT_EVENTS_SINCE, position, EVENTS_PER_SLICE):
+            if any(event["erased"] for event in events):
+                # The bytes of deleted rows stay in a file.
+                return None
+            since |= {event["deal"]: state.position for event in events if event["deal"] not in since}
+            changes.events.extend(tuple(event)[:6] for event in events)
+            await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
+            seen |= since.keys()
+            position = events[-1]["position"]
+            if len(events) < EVENTS_PER_SLICE:
+                break
+        await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
+        return changes
 
     def _apply(self, changes: _Changes) -> None:
         """Write changes in one transaction."""
@@ -373,6 +381,13 @@ class ColumnarCopy:
         self._answers.clear()
         self._final_answers.clear()
         self._state = state
+
+
+async def _fetch_rows(connection: Connection, statement: str, changes: _Changes, since: Mapping[str, int]) -> None:
+    """Add the rows of some deals that were written after a position, each after its own."""
+    if since:
+        rows = await connection.fetch(statement, list(since), list(since.values()))
+        changes.rows.extend((row["table"], row["rows"]) for row in rows)
 
 
 def _report(work: asyncio.Task[None]) -> None:
