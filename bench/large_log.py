@@ -17,8 +17,9 @@ from bench.comparisons import (
     eventsourcing_appends,
 )
 from bench.context import Bench, fetch_value, midpoint
+from bench.import_load import ImportResult
 from bench.load_generator import RequestPlan
-from bench.prepared import PreparedLog, prepared_log, vacuum
+from bench.prepared import prepared_log, vacuum
 from bench.report import Measurement
 from bench.service import BenchDatabase
 from registry.events import store
@@ -41,14 +42,18 @@ SELECT currency, sum(value), count(*)
 """
 
 
+# The part of the large log that is imported in a repetition.
+IMPORTED_PART = 10
+
+
 async def importing(bench: Bench) -> list[Measurement]:
-    """Import of the large log, and with the command, beside COPY and the peer."""
+    """Import into the large log, and of a file with the command, beside COPY of as many rows and the peer."""
     log = await prepared_log(bench, bench.sizes.large)
     async with (
-        service.database(bench.server) as commanded,
+        service.database(bench.server, template=log.database) as grown,
         service.database(bench.server, migrated=False) as baseline,
     ):
-        return await _importing(bench, log, commanded, baseline)
+        return await _importing(bench, log.database, grown, baseline)
 
 
 async def large(bench: Bench) -> list[Measurement]:
@@ -76,27 +81,25 @@ async def huge(bench: Bench) -> list[Measurement]:
 
 
 async def _importing(
-    bench: Bench, log_: PreparedLog, fresh: BenchDatabase, baseline: BenchDatabase
+    bench: Bench, log: BenchDatabase, grown: BenchDatabase, baseline: BenchDatabase
 ) -> list[Measurement]:
-    deals, big, ours = bench.sizes.large, log_.database, log_.imports
-    file = max(1, deals * 3 // 100)
-    commanded = [
-        await import_load.import_with_command(fresh, file, repetition * file)
-        for repetition in range(bench.sizes.repetitions)
-    ]
-    tables = (*LOG_TABLES, *PROJECTION_TABLES)
-    await baseline_tables(baseline.owner_url, tables)
-    count = await fetch_value(big.owner_url, "SELECT count(*) FROM events")
-    log, everything, batches = [], [], []
-    for _ in range(bench.sizes.repetitions):
-        of_log = await copy_seconds(big.owner_url, baseline.owner_url, LOG_TABLES)
-        of_projections = await copy_seconds(big.owner_url, baseline.owner_url, PROJECTION_TABLES)
-        log.append(count / of_log)
-        everything.append(count / (of_log + of_projections))
+    part = max(1, bench.sizes.large // IMPORTED_PART)
+    await baseline_tables(baseline.owner_url, (*LOG_TABLES, *PROJECTION_TABLES))
+    ours: list[ImportResult] = []
+    commanded, of_log, everything, batches = [], [], [], []
+    for repetition in range(bench.sizes.repetitions):
+        first = bench.sizes.large + 2 * repetition * part
+        ours.append(await import_load.histories(grown, part, first))
+        bench.log_progress(f"{ours[-1].rate:,.0f} events/s imported, {ours[-1].peak:.0f} MB")
+        commanded.append(await import_load.import_with_command(grown, max(1, part * 3 // 10), first + part))
+        log_seconds = await copy_seconds(log.owner_url, baseline.owner_url, LOG_TABLES, 1 / IMPORTED_PART)
+        other_seconds = await copy_seconds(log.owner_url, baseline.owner_url, PROJECTION_TABLES, 1 / IMPORTED_PART)
+        of_log.append(part * workload.ROUNDS / log_seconds)
+        everything.append(part * workload.ROUNDS / (log_seconds + other_seconds))
         batches.append(
             await asyncio.to_thread(eventsourcing_appends, baseline.owner_url, 1, bench.sizes.seconds, batch=500)
         )
-    rates = [o.rate for o in ours[: bench.sizes.repetitions]]
+    rates = [result.rate for result in ours]
     rate = midpoint(rates)
     return [
         Measurement(
@@ -115,10 +118,10 @@ async def _importing(
         ),
         Measurement(
             measure="import (NDJSON over HTTP) ÷ COPY of the log's rows only",
-            ratios=[o / c for o, c in zip(rates, log, strict=True)],
+            ratios=[o / c for o, c in zip(rates, of_log, strict=True)],
             must=None,
             aim=None,
-            figures=f"{rate} events/s ÷ {midpoint(log)} events/s",
+            figures=f"{rate} events/s ÷ {midpoint(of_log)} events/s",
         ),
         Measurement(
             measure="import (NDJSON over HTTP) ÷ appends of eventsourcing in batches of 500",
@@ -128,7 +131,7 @@ async def _importing(
             figures=f"{rate} events/s ÷ {midpoint(batches)} events/s",
         ),
         Measurement(
-            measure=f"peak memory while importing {deals * workload.ROUNDS:,} events",
+            measure=f"peak memory while importing {part * workload.ROUNDS:,} events into a million",
             ratios=[o.peak for o in ours],
             must=300,
             aim=None,

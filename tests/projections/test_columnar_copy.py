@@ -17,6 +17,7 @@ import pytest
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar import copy as columnar_copy
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
@@ -215,6 +216,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from registry.infra import postgres
 from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar import copy as columnar_copy
 
 async def main(url, directory, position):
     async with await postgres.pool(url, name="killed") as pool:
@@ -257,3 +259,62 @@ async def test_copy_follows_a_merge_and_its_end(recorder: Any, pool: Pool, tmp_p
         await assert_is_current(copy, pool, position)
         held = "SELECT deal FROM deal_facts WHERE recorded_to > $1 AND effective_to > '9999-01-01' ORDER BY deal"
         assert [row["deal"] for row in await pool.fetch(held, position)] == ["a", "b"]
+
+
+async def test_loading_goes_on_when_the_one_who_asked_has_left(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        asked = asyncio.create_task(copy.follow(position))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert files(tmp_path) == []
+        await assert_is_current(copy, pool, position)
+        assert len(files(tmp_path)) == 1
+
+
+async def test_copy_is_made_before_the_first_question(recorder: Any, pool: Pool, tmp_path: Path) -> None:
+    position = await record(recorder, "a", REGISTERED, pledged())
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        copy.start()
+        async with asyncio.timeout(30):
+            while copy.position < position:  # noqa: ASYNC110 - the copy has no event for it
+                await asyncio.sleep(0.01)
+        await assert_is_current(copy, pool, position)
+
+
+async def test_copy_follows_many_events_in_slices(
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar_copy, "EVENTS_PER_SLICE", 3)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        position = await record(recorder, "a", REGISTERED)
+        await copy.follow(position)
+        (made,) = files(tmp_path)
+        for number in range(4):
+            position = await record(recorder, f"d{number}", REGISTERED, pledged(), SITE)
+            # A deal that is in several slices.
+            position = await record(recorder, "a", pledged(f"p{number}"))
+        await assert_is_current(copy, pool, position)
+        assert files(tmp_path) == [made]
+
+
+async def test_answer_about_the_past_is_kept_until_the_copy_is_made_again(
+    recorder: Any, pool: Pool, tmp_path: Path
+) -> None:
+    asked = 0
+
+    def question(cursor: Any) -> int:
+        nonlocal asked
+        asked += 1
+        return asked
+
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        result = await recorder.record(request("a", REGISTERED, pledged()))
+        assert [await copy.ask(2, question, "past", is_final=True) for _ in range(2)] == [1, 1]
+        position = await record(recorder, "b", REGISTERED)
+        assert await copy.ask(position, question, "past", is_final=True) == 1
+        assert await copy.ask(position, question, "now") == 2
+        redaction = {"event": {"type": "event_redacted", "redacts": str(result.events[0].id), "reason": "a name"}}
+        position = await record(recorder, "a", redaction)
+        assert await copy.ask(position, question, "past", is_final=True) == 3
