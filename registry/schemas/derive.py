@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -47,8 +49,8 @@ def response_type(hint: Any) -> Any:
         return response_to(hint)(type(name, (ResponseModel,), {"__doc__": hint.__doc__}))
     arguments = tuple(map(response_type, get_args(hint)))
     if get_origin(hint) is tuple:
-        return tuple.__class_getitem__(arguments)
-    return Union.__getitem__(arguments) if type(None) in arguments else hint
+        return tuple[arguments]  # type: ignore[valid-type]
+    return functools.reduce(operator.or_, arguments) if type(None) in arguments else hint
 
 
 def _holds_event_part(hint: Any) -> bool:
