@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct, field
@@ -33,6 +33,7 @@ class Column(Struct):
     examples: list[str]
     dates: str = ""
     values: list[str] = field(default_factory=list)
+    empty_words: list[str] = field(default_factory=list)
     is_unique: bool = False
 
 
@@ -99,7 +100,8 @@ def _columns(table: Table) -> Iterator[Column]:
 
 
 def _column(name: str, letter: str, texts: list[str]) -> Column:
-    filled = [text for text in texts if text]
+    empty_words = [text for text in dict.fromkeys(texts) if text.casefold() in _EMPTY_WORDS]
+    filled = [text for text in texts if text and text not in empty_words]
     counted = Counter(filled)
     kind, dates = _kind(filled, len(counted))
     return Column(
@@ -111,6 +113,7 @@ def _column(name: str, letter: str, texts: list[str]) -> Column:
         [text[:40] for text, _ in counted.most_common(3)],
         dates,
         sorted(counted) if len(counted) <= MAX_DISTINCT else [],
+        empty_words,
         is_unique=len(counted) == len(texts) > 1,
     )
 
@@ -131,6 +134,11 @@ def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
     if _most(texts, lambda text: re.search(r"[$€₩£]|\b(USD|KRW|EUR)\b|[억조]", text) is not None):
         return "amount", ""
     return ("choice" if distinct <= MAX_DISTINCT and len(texts) >= 2 * distinct else "text"), ""
+
+
+def _is_us_state(column: Column) -> bool:
+    """Whether most texts are US states: a bare code such as `CA` is read as a state only within the country."""
+    return _most(column.values or column.examples, lambda text: _reads(values.place_code, text, "US"))
 
 
 def _most(texts: Sequence[str], test: object) -> bool:
@@ -192,6 +200,11 @@ class _Drafter:
             yield f"#   {column.letter:>3}  {column.name}: {column.kind}, {column.distinct} values, such as {examples}"
         yield ""
         yield f"scheme = {_string(name)}"
+        places = self.by_meaning.get("site.place", ())
+        if places and _is_us_state(places[0]):
+            yield 'country = "US"  # a guess'
+        if words := sorted({text for column in self.columns for text in column.empty_words}):
+            yield f"empty = {json.dumps(words, ensure_ascii=False)}  # a guess"
         if forms := sorted({column.dates for column in self.columns if column.dates}):
             yield f"dates = {json.dumps(forms)}"
         if self.header_row is not None:
@@ -246,15 +259,19 @@ def _meaning(column: Column) -> str | None:
 
 _ROLES = {"operator": "operator", "owner": "owner", "developer": "builder", "manufacturer": "supplier"}
 
+_EMPTY_WORDS = frozenset({"n/a", "na", "-", "–", "—", "none", "unknown", "tbd", "tba", "?", "미정", "없음", "미공개"})
+"""Texts that usually mean the same as an empty cell."""
+
 _STAGES = (
-    (r"operat|online|complete|가동", "operating"),
-    (r"construct|building|착공|건설", "construction"),
+    (r"operat|online|complete|running|가동|운영|준공", "operating"),
+    (r"construct|building|착공|건설|공사", "construction"),
     (r"cancel|취소", "cancelled"),
     (r"suspend|hold|pause", "suspended"),
     (r"shelve|mothball", "shelved"),
     (r"retire|closed", "retired"),
     (r"sign|협약", "signed"),
     (r"commit|approved|확정", "committed"),
+    (r"announc|plan|propos|intend|발표|계획|예정|추진", "intention"),
 )
 
 
@@ -263,10 +280,13 @@ def _role(name: str) -> str:
 
 
 def _stages(column: Column) -> str:
-    """The column's values with the stages that they may mean."""
-    texts: Iterable[str] = column.values or column.examples
-    stages = (next((s for pattern, s in _STAGES if re.search(pattern, t, re.IGNORECASE)), "intention") for t in texts)
-    return ", ".join(f"{_string(text)} = {_string(stage)}" for text, stage in zip(texts, stages, strict=True))
+    """The column's values with the stages that they may mean. A value without a guess refuses its rows."""
+    stages = {text: _stage(text) for text in column.values or column.examples}
+    return ", ".join(f"{_string(text)} = {_string(stage)}" for text, stage in stages.items() if stage is not None)
+
+
+def _stage(text: str) -> str | None:
+    return next((stage for pattern, stage in _STAGES if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def _from(column: Column) -> str:
