@@ -33,7 +33,7 @@ from registry.transparency.evidence import Evidence
 CHECK_TIMEOUT_SECONDS = 1.5
 
 # What a ready service needs.
-CHECKS = ("database", "migrations", "log", "clock", "recorder")
+CHECKS = ("database", "migrations", "log", "clock", "recorder", "storage")
 NOTHING_CHECKED = dict.fromkeys((*CHECKS, "signer"), False)
 
 NOT_READY = {503: ResponseSpec(schemas.Readiness, description="A part does not work.", generate_examples=False)}
@@ -58,7 +58,7 @@ class HealthController(Controller):
         evidence: NamedDependency[Evidence],
         readiness: NamedDependency[Probe[dict[str, Any]]],
     ) -> RawResponse[schemas.Readiness]:
-        """Postgres answers, its schema fits, the log is whole, the clock can be trusted, and the recorder runs.
+        """Postgres answers and can write, its schema fits, the log is whole, the clock can be trusted, recording works.
 
         A log that no service signs is a warning: a service that cannot sign can do everything else.
         """
@@ -90,6 +90,9 @@ class HealthController(Controller):
         except TimeoutError as error:
             checks = {**NOTHING_CHECKED, "reason": type(error).__name__}
         checks["recorder"] = recorder.is_running
+        checks["storage"] = recorder.storage_failure is None
+        if not checks["storage"]:
+            checks["reason"] = recorder.storage_failure
         ready = all(checks[name] for name in CHECKS)
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})

@@ -30,6 +30,7 @@ from registry.errors import (
     IncompleteBody,
     Overloaded,
     RegistryError,
+    StorageUnavailable,
     TooLarge,
 )
 from registry.events import intake
@@ -282,6 +283,9 @@ def _line_error(number: int, request: AppendRequest | None, error: RegistryError
 
 def _internal_error(error: Exception) -> RegistryError:
     """Return the error that a client gets for an exception that is not the line's fault; log a bug."""
+    if postgres.is_storage_failure(error):
+        log.error("storage failure", error=str(error) or type(error).__name__)
+        return StorageUnavailable()
     if postgres.is_connection_lost(error):
         return DatabaseUnavailable()
     log.error("import line failed", exc_info=error)

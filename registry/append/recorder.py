@@ -36,6 +36,7 @@ from registry.errors import (
     Overloaded,
     RedactionUnavailable,
     RegistryError,
+    StorageUnavailable,
 )
 from registry.events import continuity, store
 from registry.events.continuity import ContinuityGuard
@@ -65,6 +66,9 @@ NOTIFY_INTERVAL_SECONDS = 0.05
 
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
+
+# Seconds for which a service counts as not ready after it could not write.
+STORAGE_FAILURE_SECONDS = 10.0
 
 # A NOTIFY may be lost in a crash, so it need not wait for the disk.
 NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('registry', $1)"
@@ -132,6 +136,8 @@ class Recorder:
         self.last_batch_seconds = 0.0
         self._batch_began = 0.0
         self.changed_rights = False
+        # Why and when a batch could not be written to a disk.
+        self._storage_failure: tuple[str, float] | None = None
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._commit_loop(), name="recorder")
@@ -166,6 +172,7 @@ class Recorder:
             RuleBroken, VersionConflict, IdempotencyConflict, IdConflict: Nothing was recorded.
             Overloaded, ClockUnsafe: Nothing was recorded; retry later.
             DatabaseUnavailable: The outcome is unknown; retry with the same idempotency key or event ids.
+            StorageUnavailable: The disk is full or closed to Postgres. Nothing was recorded.
         """
         return (await self.submit((request,)))[0]
 
@@ -337,6 +344,14 @@ class Recorder:
             batch.known_events = {id: s.recorded for id, s in (await store.by_ids(connection, ids)).items()}
         return batch, reading
 
+    @property
+    def storage_failure(self) -> str | None:
+        """Why the last batch could not be written to a disk, for a while: then requests are needed to find out more."""
+        if self._storage_failure is None:
+            return None
+        error, at = self._storage_failure
+        return error if time.monotonic() - at < STORAGE_FAILURE_SECONDS else None
+
     async def _refresh_from_log(self, connection: Connection, head: Head) -> None:
         """Bring the caches to the log's head: another process has written, or this one has just started."""
         cached = self._head
@@ -364,6 +379,12 @@ class Recorder:
         """Handle a failed commit: return True if the batch is in the log, else reply to its submissions."""
         if continuity.is_refused_append(error):
             _reject_futures(submissions, LogRewound("refused"))
+            return False
+        if postgres.is_storage_failure(error):
+            # Postgres has ended the transaction: nothing of the batch is in the log.
+            log.error("storage failure", error=str(error) or type(error).__name__)
+            self._storage_failure = str(error) or type(error).__name__, time.monotonic()
+            _reject_futures(submissions, StorageUnavailable())
             return False
         if _is_transient(error):
             log.warning("database unavailable", error=str(error) or type(error).__name__)
@@ -405,6 +426,7 @@ class Recorder:
     def _apply_committed(self, batch: Batch) -> None:
         """Update the caches after a commit, and call the listeners."""
         self.clock_guard.appended()
+        self._storage_failure = None
         self._head = batch.new_head
         self.continuity.note(self._head)
         self._frontier = batch.frontier

@@ -92,12 +92,17 @@ END $$
 def is_storage_failure(error: BaseException) -> bool:
     """Whether an error means that a disk is full or read-only, or that a file's permissions are wrong.
 
-    SQLSTATE 53100 (disk full), 58030 (I/O error) and 58P01 (missing file) of Postgres; errors of this process's files.
+    SQLSTATE 53100 (disk full), 58030 (I/O error), 58P01 (missing file) and 42501 (not permitted) of Postgres, the last
+    where it may not open one of its files, not where a role may not do something; errors of this process's files.
     """
     if isinstance(error, asyncpg.PostgresError):
-        return error.sqlstate in ("53100", "58030", "58P01")
+        may_not_open = error.sqlstate == "42501" and getattr(error, "server_source_filename", "") in STORAGE_SOURCES
+        return error.sqlstate in ("53100", "58030", "58P01") or may_not_open
     return isinstance(error, OSError) and error.errno in STORAGE_ERRNOS
 
+
+STORAGE_SOURCES = frozenset({"md.c", "fd.c", "slru.c", "xlog.c", "buffile.c"})
+"""The parts of Postgres that open files: what its errors have beside their code, in every language."""
 
 STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
 

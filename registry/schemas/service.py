@@ -25,6 +25,7 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
     log: bool
     clock: bool
     recorder: bool
+    storage: bool
     signer: bool
     reason: str | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
