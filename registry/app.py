@@ -48,6 +48,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.principals import Principals
 from registry.queries.replicas import ReadServers
+from registry.queries.sources import SourceQueries
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
@@ -71,6 +72,7 @@ class Services(Struct):
     portfolio: PortfolioQueries
     organizations: OrganizationQueries
     log: LogQueries
+    sources: SourceQueries
     principals: Principals
     identities: Identities
     box: SecretBox
@@ -104,6 +106,7 @@ DEPENDENCIES = {
     "portfolio_queries": "portfolio",
     "organization_queries": "organizations",
     "log_queries": "log",
+    "source_queries": "sources",
     "principals": "principals",
     "identities": "identities",
     "box": "box",
@@ -241,6 +244,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
             log=log_queries,
+            sources=SourceQueries(streams),
             principals=principals,
             identities=Identities(recorder, principals, provider),
             box=box,

@@ -20,6 +20,7 @@ from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
 from registry.api.reconcile import ReconcileController
+from registry.api.sources import SourcesController
 from registry.api.webhooks import WebhooksController
 
 
@@ -38,6 +39,7 @@ def create_router(*, public_read: bool) -> Router:
             ExtractController,
             *exports.HANDLERS,
             EventsController,
+            SourcesController,
             FeedsController,
             WebhooksController,
             CheckpointController,

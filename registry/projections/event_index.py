@@ -1,23 +1,20 @@
-"""The events that name an organization or cite a source. An article has one term, however its address is written."""
+"""The events that name an organization or cite a source."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+
+from msgspec import UNSET
 
 from registry.domain.history import FoldedStream
 from registry.domain.mentions import mentioned_organizations
-from registry.events.types import Recorded
+from registry.domain.sources import source_id
+from registry.events.types import EventCorrected, Recorded
 from registry.events.values import Source
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Pool
 from registry.projections.projection import AppliedChange, BatchProjector
-
-MAX_TERM_BYTES = 1000
 
 INSERT = """
 mentioned AS (
@@ -54,44 +51,19 @@ SELECT DISTINCT stream
  ORDER BY stream
 """
 
-# Most addresses match this. Parsing them with urlsplit takes five times as long.
-_PLAIN_URL = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[^?#]*|)(\?[^#]+|\?|)(?:#.*)?", re.DOTALL)
-
-
-@lru_cache(maxsize=10_000)
-def _url_term(url: str) -> str:
-    plain = _PLAIN_URL.fullmatch(url)
-    if plain is not None:
-        host, path, query = plain.groups()
-        query = query if len(query) > 1 else ""
-        return _hash_if_long(f"source:{host.removeprefix('www.')}{path.rstrip('/')}{query}")
-    try:
-        parts = urlsplit(url if "//" in url else f"//{url}")
-    except ValueError:
-        # Not an address, such as "https://[": the text is the term.
-        return _hash_if_long(f"source:{url}")
-    host = (parts.hostname or "").removeprefix("www.")
-    query = f"?{parts.query}" if parts.query else ""
-    return _hash_if_long(f"source:{host}{parts.path.rstrip('/')}{query}")
-
 
 def source_term(source: Source | str) -> str | None:
-    """The term of a source: its address without scheme, `www.` and last slash, else publisher, title and locator."""
-    if isinstance(source, Source) and source.url is None:
-        named = [part for part in (source.publisher, source.title, source.locator) if part]
-        return _hash_if_long(f"source:{' '.join(named).casefold()}") if named else None
-    return _url_term(source if isinstance(source, str) else source.url or "")
-
-
-def _hash_if_long(term: str) -> str:
-    """The term, or its digest where it is too long for an index (Postgres allows 2,704 bytes)."""
-    data = term.encode()
-    return term if len(data) <= MAX_TERM_BYTES else f"source:sha256:{hashlib.sha256(data).hexdigest()}"
+    """The term of a source, or of an article by its address."""
+    id = source_id(source)
+    return f"source:{id}" if id is not None else None
 
 
 def index_terms(recorded: Recorded) -> Iterator[str]:
     """The terms of an event."""
-    for source in recorded.sources:
+    sources: tuple[Source, ...] = recorded.sources
+    if isinstance(recorded.event, EventCorrected) and recorded.event.replacement.sources is not UNSET:
+        sources = (*sources, *recorded.event.replacement.sources)
+    for source in sources:
         term = source_term(source)
         if term:
             yield term

@@ -94,6 +94,7 @@ from registry.schemas.principals import (
 )
 from registry.schemas.proposals import ProposalPage, ProposalPreview, ProposalResponse
 from registry.schemas.service import FieldProblem, Live, ProblemDocument, Readiness
+from registry.schemas.source_use import RestingField, SourceCitation, SourceRetraction, SourceUse, TreatedEvent
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
     AmountResponse,
@@ -169,11 +170,16 @@ __all__ = [
     "RequestedAsOf",
     "RequestedPoint",
     "ResponseModel",
+    "RestingField",
     "SimilarOrganizations",
+    "SourceCitation",
     "SourceResponse",
+    "SourceRetraction",
+    "SourceUse",
     "StatedAmountResponse",
     "Timemap",
     "TotalsResponse",
+    "TreatedEvent",
     "UnappliedEvent",
     "assessment_response",
     "changes_response",

@@ -8,13 +8,15 @@ from uuid import UUID
 import msgspec
 
 from registry.domain.history import StateAsOf
+from registry.domain.sources import source_id
 from registry.events.values import Source
 from registry.schemas.values import SourceResponse
 
 
 class CitedSource(SourceResponse, frozen=True, kw_only=True):
-    """A source, with the events of the response that cite it."""
+    """A source, with the events of the response that cite it. `id` leads to `/v1/sources/{id}`."""
 
+    id: str | None
     events: tuple[UUID, ...]
 
 
@@ -27,4 +29,7 @@ def cited_sources(snapshot: StateAsOf[Any]) -> tuple[CitedSource, ...]:
     for effective in sorted(cited, key=lambda r: r.recorded.position):
         for source in effective.sources:
             events.setdefault(source, []).append(effective.recorded.id)
-    return tuple(CitedSource(**msgspec.structs.asdict(source), events=tuple(ids)) for source, ids in events.items())
+    return tuple(
+        CitedSource(**msgspec.structs.asdict(source), id=source_id(source), events=tuple(ids))
+        for source, ids in events.items()
+    )

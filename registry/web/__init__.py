@@ -22,6 +22,7 @@ from registry.web.render import compile_templates
 from registry.web.request import DEPENDENCIES, page_query_check
 from registry.web.search import SearchPages
 from registry.web.session import SessionPages
+from registry.web.sources import SourcePages
 from registry.web.totals import TotalsPages
 
 
@@ -37,6 +38,7 @@ def create_router(calendar: Calendar) -> Router:
             ProvenancePages,
             EventPages,
             LogPages,
+            SourcePages,
             OrganizationPages,
             SearchPages,
             SessionPages,

@@ -24,8 +24,10 @@ from registry.domain.history import FoldedStream, StateAsOf, state_as_of
 from registry.domain.items import ListItem, item_id, item_types
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
+from registry.events.values import Source
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
+from registry.schemas import cited_sources
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
@@ -213,6 +215,7 @@ async def render_deal(
         flags=assessment.flags,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
+        sources=listed_sources(view.snapshot),
         history=history,
         authors=await deal_queries.author_names(view.stream),
         event_link=event_link,
@@ -221,6 +224,25 @@ async def render_deal(
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
         cite=citation(page, formatter.words.localized(state.title, view.slug), view.snapshot.position),
     )
+
+
+class ListedSource(Struct, frozen=True):
+    """A source of a deal, and the number of its events that cite it."""
+
+    id: str | None
+    source: Source
+    events: int
+
+
+def listed_sources(snapshot: StateAsOf[Deal]) -> list[ListedSource]:
+    """The sources of a deal, each article once, the latest first."""
+    found: dict[str | None, tuple[Source, set[UUID]]] = {}
+    for cited in cited_sources(snapshot):
+        source = Source(**{name: getattr(cited, name) for name in Source.__struct_fields__})
+        _, events = found.setdefault(cited.id, (source, set()))
+        events |= set(cited.events)
+    listed = [ListedSource(id, source, len(events)) for id, (source, events) in found.items()]
+    return sorted(listed, key=lambda one: one.source.published_on or date.min, reverse=True)
 
 
 LISTS_WITH_OWN_SECTIONS = ("parties", "pledges", "sites", "milestones", "conditions", "relations")

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from registry.api.conditional import matches
 from registry.domain.audit.labels import kind_of
+from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
 from registry.web.format import own_changes, shown
@@ -96,6 +97,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "place": here.figures.place,
         "number": here.figures.number,
         "kind_of": kind_of,
+        "source_id": source_id,
         "own_changes": own_changes,
         "event_summary": partial(summarize_event, here),
         "message": formatter.text,

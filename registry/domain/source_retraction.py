@@ -1,0 +1,182 @@
+"""What becomes of the events that rest on a source which is retracted.
+
+A claim of the source is retracted. An event that also cites other sources stays and no longer cites this one. An event
+that rests on this source alone is voided, unless later events need it: then it stays without a source. An editor may
+choose otherwise for each event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, assert_never
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from registry.domain.admission import admit, fill_defaults
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.history import FoldedStream
+from registry.domain.sources import source_id
+from registry.errors import RuleBroken
+from registry.events.types import (
+    Announcement,
+    AnyEvent,
+    ClaimReported,
+    ClaimRetracted,
+    EventCorrected,
+    EventVoided,
+    OrganizationAnnouncement,
+    Recorded,
+    Replacement,
+    tag_of,
+)
+from registry.events.values import Source
+from registry.i18n import Message
+
+Treatment = Literal["retract", "void", "uncite", "keep"]
+"""A claim is retracted; an event is voided; it stays but no longer cites the source; it stays as it is."""
+
+
+class Citation(Struct, frozen=True, kw_only=True):
+    """An event that rests on a source, and what becomes of it if the source is retracted.
+
+    Attributes:
+        choices: The treatments that are possible.
+        problem: Why a treatment is not possible, such as a void where later events need the event.
+    """
+
+    kind: Literal["deal", "organization"]
+    slug: str
+    effective: EffectiveEvent
+    treatment: Treatment
+    choices: tuple[Treatment, ...]
+    problem: Message | None = None
+
+    @property
+    def event(self) -> UUID:
+        """The id of the event."""
+        return self.effective.recorded.id
+
+
+def citations(stream: FoldedStream[Any], source: str) -> list[EffectiveEvent]:
+    """The events in force of a stream that cite a source, after corrections; without claims that were retracted."""
+    retracted = {
+        effective.event.claim
+        for effective in stream.record.effective_events
+        if effective.is_in_force and isinstance(effective.event, ClaimRetracted)
+    }
+    return [
+        effective
+        for effective in stream.record.effective_events
+        if effective.is_in_force
+        and any(source_id(cited) == source for cited in effective.sources)
+        and not (isinstance(effective.event, ClaimReported) and effective.event.claim in retracted)
+    ]
+
+
+def plan_retraction(
+    kind: Literal["deal", "organization"], stream: FoldedStream[Any], source: str, chosen: Mapping[UUID, Treatment]
+) -> list[Citation]:
+    """What becomes of each event of a stream that cites a source, the latest first: later events may need earlier ones.
+
+    Args:
+        kind: The stream's kind.
+        stream: The stream.
+        source: The source's id.
+        chosen: The treatments that an editor chose, by event. They are used where they are possible.
+    """
+    plan: list[Citation] = []
+    for effective in reversed(citations(stream, source)):
+        choices = list(_choices(effective))
+        wanted = chosen.get(effective.recorded.id)
+        if wanted not in choices:
+            wanted = "uncite" if choices[0] == "void" and len(effective.sources) > 1 else choices[0]
+        problem: Message | None = None
+        while wanted != "keep":
+            event = fill_defaults(stream, _treatment_event(effective, source, wanted, None))
+            try:
+                stream = admit(stream, _as_recorded(stream, event))
+                break
+            except RuleBroken as error:
+                problem = problem or error.refusal
+                choices.remove(wanted)
+                wanted = "uncite" if "uncite" in choices else "keep"
+        plan.append(
+            Citation(
+                kind=kind,
+                slug=stream.slug,
+                effective=effective,
+                treatment=wanted,
+                choices=tuple(choices),
+                problem=problem,
+            )
+        )
+    return plan
+
+
+def announcements(
+    plan: Sequence[Citation], source: str, reason: str | None, sources: tuple[Source, ...] = ()
+) -> list[tuple[Citation, Announcement | OrganizationAnnouncement]]:
+    """The announcements that carry out a plan, in their order.
+
+    Args:
+        plan: The plan for one stream.
+        source: The source's id.
+        reason: Why the source is retracted.
+        sources: Where the retraction was published.
+    """
+    made: list[tuple[Citation, Announcement | OrganizationAnnouncement]] = []
+    for citation in plan:
+        if citation.treatment != "keep":
+            event: Any = _treatment_event(citation.effective, source, citation.treatment, reason)
+            announced = Announcement if citation.kind == "deal" else OrganizationAnnouncement
+            made.append((citation, announced(id=uuid4(), event=event, sources=sources)))
+    return made
+
+
+def _choices(effective: EffectiveEvent) -> tuple[Treatment, ...]:
+    if isinstance(effective.event, ClaimReported):
+        return "retract", "uncite", "keep"
+    if effective.recorded.version == 1:
+        return "uncite", "keep"
+    return "void", "uncite", "keep"
+
+
+def _treatment_event(effective: EffectiveEvent, source: str, treatment: Treatment, reason: str | None) -> AnyEvent:
+    match treatment:
+        case "retract":
+            assert isinstance(effective.event, ClaimReported)
+            return ClaimRetracted(claim=effective.event.claim, reason=reason)
+        case "void":
+            return EventVoided(voids=effective.recorded.id, reason=reason)
+        case "uncite":
+            others = tuple(cited for cited in effective.sources if source_id(cited) != source)
+            return EventCorrected(
+                corrects=effective.recorded.id, replacement=Replacement(sources=others), reason=reason
+            )
+        case "keep":
+            raise ValueError("an event that is kept is not treated")
+        case _:
+            assert_never(treatment)
+
+
+def _as_recorded(stream: FoldedStream[Any], event: AnyEvent) -> Recorded:
+    """The event as the recorder would store it next, to find out whether the stream can take it."""
+    last = stream.events[-1]
+    return Recorded(
+        position=last.position + 1,
+        kind=last.kind,
+        slug=stream.slug,
+        version=last.version + 1,
+        id=uuid4(),
+        type=tag_of(event),
+        schema=1,
+        effective_on=None,
+        published_on=last.recorded_at.date(),
+        recorded_at=last.recorded_at,
+        recorded_by=last.recorded_by,
+        event=event,
+        sources=(),
+        note=None,
+        leaf_hash=b"",
+    )

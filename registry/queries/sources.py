@@ -1,0 +1,147 @@
+"""Queries about one source: what rests on it, and what would become of that if the source were retracted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from registry.domain.audit.entries import AuditEntry, audit_trail
+from registry.domain.audit.provenance import FieldProvenance, provenance
+from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal import Deal
+from registry.domain.history import AsOf, FoldedStream
+from registry.domain.principal import AuthorNames
+from registry.domain.source_retraction import Citation, Treatment, citations, plan_retraction
+from registry.domain.sources import source_id
+from registry.errors import NotFound
+from registry.events import store
+from registry.events.codec import stream_name
+from registry.events.values import Localized, Source
+from registry.projections import event_index
+from registry.queries.streams import StreamReader
+
+MAX_CITATIONS = 1000
+"""The most events of a source that a retraction treats at once."""
+
+
+class CitedEvent(Struct, frozen=True):
+    """An event that cites a source, at its place in its stream's history, and the fields that it set."""
+
+    kind: Literal["deal", "organization"]
+    slug: str
+    title: Localized | None
+    entry: AuditEntry
+    in_force: bool
+    fields: Sequence[FieldProvenance]
+
+    @property
+    def effective(self) -> EffectiveEvent:
+        """The event as it reads after corrections."""
+        return self.entry.effective
+
+
+class CitedEvents(Struct, frozen=True):
+    """A page of what rests on a source. `next` is the position after which the next page begins."""
+
+    id: str
+    source: Source
+    events: list[CitedEvent]
+    authors: AuthorNames
+    next: int | None
+
+
+class SourceQueries:
+    """Answer questions about a source."""
+
+    def __init__(self, streams: StreamReader) -> None:
+        self._streams = streams
+
+    async def use(self, id: str, after: int, limit: int) -> CitedEvents:
+        """Return the events that cite a source, as they read now, in the order of the log.
+
+        Raises:
+            NotFound: No event cites such a source.
+        """
+        positions = await self._positions(id, after, limit + 1)
+        events = await store.events_at(self._streams.pool(), positions[:limit])
+        if not events and after == 0:
+            raise NotFound("source", id=id)
+        names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
+        streams = await self._streams.load_all(list(names))
+        found: dict[UUID, CitedEvent] = {}
+        for stream in streams.values():
+            found |= _cited_events(stream, id)
+        listed = []
+        for event in events:
+            # A correction is listed in the event that it is about.
+            cited = found.pop(event.recorded.id, None)
+            if cited is not None:
+                listed.append(cited)
+        last = positions[limit - 1] if len(positions) > limit else None
+        authors = await self._streams.author_names([event.effective.recorded for event in listed])
+        return CitedEvents(id, _source_of(listed, id), listed, authors, last)
+
+    async def plan(self, id: str, chosen: Mapping[UUID, Treatment]) -> list[tuple[FoldedStream[Any], list[Citation]]]:
+        """Return what becomes of each event that cites a source if it is retracted, by stream.
+
+        Args:
+            id: The source's id.
+            chosen: The treatments that an editor chose, by event.
+
+        Raises:
+            NotFound: No event cites such a source.
+        """
+        positions = await self._positions(id, 0, MAX_CITATIONS)
+        if not positions:
+            raise NotFound("source", id=id)
+        events = await store.events_at(self._streams.pool(), positions)
+        names = dict.fromkeys(stream_name(event.recorded.kind, event.recorded.slug) for event in events)
+        plans: list[tuple[FoldedStream[Any], list[Citation]]] = []
+        for name, stream in (await self._streams.load_all(list(names))).items():
+            kind: Literal["deal", "organization"] = "deal" if name.startswith("deal/") else "organization"
+            plan = plan_retraction(kind, stream, id, chosen)
+            if plan:
+                plans.append((stream, plan))
+        return plans
+
+    async def _positions(self, id: str, after: int, limit: int) -> list[int]:
+        return await event_index.find(self._streams.pool(), f"source:{id}", after, limit)
+
+
+def _cited_events(stream: FoldedStream[Any], id: str) -> dict[UUID, CitedEvent]:
+    """The events of a stream that cite a source or did before a correction, by id; a correction by its own id, too."""
+    as_of = AsOf()
+    snapshot = stream.state_as_of(as_of)
+    in_force = {effective.recorded.id for effective in citations(stream, id)}
+    fields: dict[UUID, list[FieldProvenance]] = {}
+    if snapshot.state is not None:
+        for field in provenance(snapshot, stream.rules):
+            fields.setdefault(field.event, []).append(field)
+    is_deal = isinstance(stream.state, Deal)
+    title = stream.state.title if is_deal else stream.state.name
+    found: dict[UUID, CitedEvent] = {}
+    for entry in audit_trail(stream.events, as_of, stream.rules, snapshot=snapshot):
+        effective = entry.effective
+        sources = (*effective.recorded.sources, *effective.sources)
+        if entry.target_event is None and any(source_id(source) == id for source in sources):
+            event = effective.recorded.id
+            resting = fields.get(event, []) if event in in_force else []
+            found[event] = CitedEvent(
+                "deal" if is_deal else "organization", stream.slug, title, entry, event in in_force, resting
+            )
+    return found
+
+
+def _source_of(events: Sequence[CitedEvent], id: str) -> Source:
+    """The source as the latest event cites it; as the latest one with a title, if any has one."""
+    cited = [
+        source
+        for event in events
+        for source in (*event.effective.recorded.sources, *event.effective.sources)
+        if source_id(source) == id
+    ]
+    titled = [source for source in cited if source.title] or cited
+    return titled[-1] if titled else Source()

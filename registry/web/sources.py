@@ -1,0 +1,206 @@
+"""The page of a source: everything that rests on it, and its retraction in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from litestar import Controller, Response, post, route
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from registry.api.parameters import After
+from registry.api.sources import NewRetraction, SourceId, retract
+from registry.append.recorder import Recorder
+from registry.domain.history import FoldedStream
+from registry.domain.source_retraction import Citation, Treatment
+from registry.errors import RuleBroken, VersionConflict
+from registry.events.intake import as_uuid
+from registry.i18n import Message
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.sources import CitedEvent, SourceQueries
+from registry.queries.streams import StreamReader
+from registry.schemas import SourceRetraction
+from registry.web import render
+from registry.web.cache import cached_page
+from registry.web.citations import citation
+from registry.web.fields import deals_in, organizations_in
+from registry.web.names import deal_names, organization_names
+from registry.web.render import Rendered
+from registry.web.request import READ, Page, PageRequest, check_csrf, redirect
+from registry.web.session import read_form, require_key
+from registry.web.state_types import typed_change
+
+EVENTS_PER_PAGE = 100
+
+TREATMENTS: tuple[Treatment, ...] = ("retract", "void", "uncite", "keep")
+
+
+class CitedStream(Struct, frozen=True):
+    """A deal or an organization with its events that cite a source."""
+
+    kind: str
+    slug: str
+    events: list[CitedEvent]
+
+
+class SourcePages(Controller):
+    """The page of a source."""
+
+    @route("/sources/{source:str}", http_method=READ)
+    async def get_source(
+        self,
+        page: Page,
+        source: SourceId,
+        source_queries: NamedDependency[SourceQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        streams: NamedDependency[StreamReader],
+        after: After = 0,
+    ) -> Response[bytes]:
+        """Everything that rests on a source."""
+
+        async def make() -> Rendered:
+            use = await source_queries.use(source, after, EVENTS_PER_PAGE)
+            names = await _names(
+                page, organization_queries, streams, [(e.kind, e.slug, e.effective) for e in use.events]
+            )
+            title = use.source.title or use.source.publisher or use.source.url or source
+            return render.render(
+                page,
+                "source.html",
+                id=source,
+                source=use.source,
+                title=title,
+                streams=_by_stream(use.events),
+                number_in_force=sum(event.in_force for event in use.events),
+                number=len(use.events),
+                next=use.next,
+                names=names,
+                authors=use.authors,
+                data_url=f"/v1/sources/{source}",
+                cite=citation(page, title, page.position),
+            )
+
+        return await cached_page(page, make)
+
+    @route("/sources/{source:str}/retraction", http_method=READ)
+    async def get_retraction(
+        self,
+        page: Page,
+        source: SourceId,
+        source_queries: NamedDependency[SourceQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        streams: NamedDependency[StreamReader],
+    ) -> Response[bytes]:
+        """The form that retracts a source: each event that rests on it, and what would become of it."""
+        require_key(page)
+        plans = await source_queries.plan(source, {})
+        return await _form(page, source, plans, source_queries, organization_queries, streams)
+
+    @post("/sources/{source:str}/retraction", status_code=200)
+    async def post_retraction(
+        self,
+        page: Page,
+        source: SourceId,
+        source_queries: NamedDependency[SourceQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+        streams: NamedDependency[StreamReader],
+        recorder: NamedDependency[Recorder],
+    ) -> Response[bytes]:
+        """Preview a retraction, or carry it out."""
+        key = require_key(page)
+        sent = await read_form(page.request)
+        check_csrf(page.request, page.session.token, sent.get("csrf", ""))
+        plans = await source_queries.plan(source, _chosen(sent))
+        new = NewRetraction(reason=sent.get("reason", "").strip() or None)
+        # The editor decides on what the form listed: an event recorded since is shown first.
+        is_complete = {citation.event for _, plan in plans for citation in plan} == set(_chosen(sent))
+        dry_run = sent.get("step") != "record" or not is_complete
+        try:
+            done = await retract(source, plans, new, recorder, key, dry_run=dry_run)
+        except (RuleBroken, VersionConflict) as error:
+            return await _form(
+                page,
+                source,
+                plans,
+                source_queries,
+                organization_queries,
+                streams,
+                reason=new.reason,
+                problem=error.message,
+            )
+        if not dry_run:
+            return redirect(page.link(f"/sources/{source}"))
+        return await _form(
+            page, source, plans, source_queries, organization_queries, streams, reason=new.reason, preview=done
+        )
+
+
+async def _form(
+    page: PageRequest,
+    source: str,
+    plans: Sequence[tuple[FoldedStream[Any], Sequence[Citation]]],
+    source_queries: SourceQueries,
+    organization_queries: OrganizationQueries,
+    streams: StreamReader,
+    *,
+    reason: str | None = None,
+    preview: SourceRetraction | None = None,
+    problem: Message | None = None,
+) -> Response[bytes]:
+    """The form of a retraction, with what it would change once the editor has asked for that."""
+    use = await source_queries.use(source, 0, 1)
+    cited = [(citation.kind, citation.slug, citation.effective) for _, plan in plans for citation in plan]
+    changes = {
+        stream: [typed_change({"field": c.path, "before": c.before, "after": c.after}) for c in changed]
+        for stream, changed in (preview.changes if preview is not None else {}).items()
+    }
+    rendered = render.render(
+        page,
+        "source_retraction.html",
+        409 if problem is not None else 200,
+        id=source,
+        source=use.source,
+        title=use.source.title or use.source.publisher or use.source.url or source,
+        plans=[(plan[0].kind, stream.slug, plan[::-1]) for stream, plan in plans],
+        names=await _names(page, organization_queries, streams, cited),
+        reason=reason or "",
+        changes=changes,
+        is_preview=preview is not None,
+        problem=problem,
+    )
+    return render.send(page, rendered)
+
+
+def _chosen(sent: Mapping[str, str]) -> dict[UUID, Treatment]:
+    """The treatment that a form gives for each event."""
+    chosen: dict[UUID, Treatment] = {}
+    for name, text in sent.items():
+        event = as_uuid(name.removeprefix("event-")) if name.startswith("event-") else None
+        treatment = next((one for one in TREATMENTS if one == text), None)
+        if event is not None and treatment is not None:
+            chosen[event] = treatment
+    return chosen
+
+
+def _by_stream(events: Sequence[CitedEvent]) -> list[CitedStream]:
+    found: dict[tuple[str, str], CitedStream] = {}
+    for event in events:
+        found.setdefault((event.kind, event.slug), CitedStream(event.kind, event.slug, [])).events.append(event)
+    return list(found.values())
+
+
+async def _names(
+    page: PageRequest,
+    organization_queries: OrganizationQueries,
+    streams: StreamReader,
+    cited: Iterable[tuple[str, str, Any]],
+) -> dict[str, str]:
+    """The names of the deals and organizations that the events belong to or refer to."""
+    cited = list(cited)
+    contents = [effective.event for _, _, effective in cited]
+    deals = deals_in(contents) | {slug for kind, slug, _ in cited if kind == "deal"}
+    organizations = organizations_in(contents) | {slug for kind, slug, _ in cited if kind == "organization"}
+    names = await organization_names(organization_queries, page.language, organizations)
+    return names | await deal_names(streams, page.language, deals)

@@ -1,0 +1,66 @@
+"""The page of a source, and the form that retracts it."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from registry.domain.sources import source_id
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service
+from tests.web.html import main_of, text_of
+
+HERALD = source_id("https://www.koreaherald.com/article/10514856")
+
+
+async def test_deal_lists_its_sources_and_each_leads_to_what_rests_on_it(reader: httpx.AsyncClient) -> None:
+    html = main_of((await reader.get("/deals/sk-aws-ulsan")).text)
+    sources = html[html.index('id="h-sources"') :]
+    sources = sources[: sources.index("</section>")]
+    assert f'href="/sources/{HERALD}"' in sources
+    links = re.findall(r'href="(/sources/[0-9a-f]{32})"', sources)
+    assert len(links) == len(set(links)) >= 4
+    for link in links:
+        assert (await reader.get(link)).status_code == 200
+    page = text_of(main_of((await reader.get(f"/sources/{HERALD}")).text))
+    assert "SK and AWS: AI data centre in Ulsan" in page
+    assert "Present values that rest on it:" in page
+
+
+@pytest.mark.parametrize(("language", "question"), [("en", "What becomes of it"), ("ko", "처리 방법")])
+async def test_source_page_is_in_both_languages(
+    pages: Service, editor: httpx.AsyncClient, language: str, question: str
+) -> None:
+    answer = await editor.get(f"/sources/{HERALD}?lang={language}")
+    assert answer.status_code == 200
+    form = await editor.get(f"/sources/{HERALD}/retraction?lang={language}")
+    assert question in form.text
+
+
+async def test_editor_retracts_a_source_after_a_preview_of_the_listed_events(
+    pages: Service, editor: httpx.AsyncClient
+) -> None:
+    article = {"publisher": "Gazette", "url": "https://gazette.test/taken-back", "published_on": "2025-06-16"}
+    events = [registered(), {**pledged(), "sources": [article]}]
+    assert (await pages.client.post("/v1/deals/rests-on-one/events", json=events)).status_code == 201
+    url = f"/sources/{source_id(article['url'])}/retraction"
+    form = (await editor.get(url)).text
+    csrf = re.search(r'name="csrf" value="([^"]*)"', main_of(form))
+    fields = re.findall(r'<select name="(event-[^"]*)".*?<option value="([^"]*)" selected', form, re.DOTALL)
+    assert csrf is not None
+    assert [treatment for _, treatment in fields] == ["void"]
+    sent = {"csrf": csrf[1], "reason": "Taken back.", **dict(fields)}
+    preview = await editor.post(url, data={**sent, "step": "preview"})
+    assert "Pledge total" in text_of(preview.text)
+    unseen = await editor.post(url, data={"csrf": csrf[1], "step": "record"})
+    assert unseen.status_code == 200
+    assert (await pages.client.get("/v1/deals/rests-on-one")).json()["version"] == 2
+    assert (await editor.post(url, data={**sent, "step": "record"})).status_code == 303
+    assert (await pages.client.get("/v1/deals/rests-on-one")).json()["pledges"] == []
+
+
+async def test_readers_are_asked_to_sign_in_before_they_retract_a_source(reader: httpx.AsyncClient) -> None:
+    answer = await reader.get(f"/sources/{HERALD}/retraction")
+    assert answer.status_code in (303, 401)
