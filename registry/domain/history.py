@@ -197,12 +197,15 @@ class FoldedStream(Generic[S]):
     Attributes:
         changed: The facts that the last event changed at any place, also by their sources; None where it may have
             changed all.
+        moved: The events that the last event removed from the fold and those that it put in, the same event at another
+            place or with other content among both; None where it may have moved all.
     """
 
     # What the projection of the facts keeps with the stream, so that the next event costs it one step.
-    fact_history: Any = None
+    fact_sweeps: Any = None
     assessment_cache: dict[tuple[int, UUID], Any] | None = None
     changed: frozenset[FactKey] | None = None
+    moved: tuple[Sequence[OrderedEvent], Sequence[OrderedEvent]] | None = None
     # The places from which on the events before an event, or the facts that it touches, have changed since the flags
     # were cached.
     _stale: tuple[FoldKey, ...] = ()
@@ -214,7 +217,7 @@ class FoldedStream(Generic[S]):
         self._fold_all(resolve_record(slug, keep_redacted_effects(events), rules))
 
     def _fold_all(self, record: RecordState[S]) -> None:
-        self.record, self.changed = record, None
+        self.record, self.changed, self.moved = record, None, None
         self.assessment_cache, self._stale = None, ()
         visible = (event for event in record.foldable_events() if self.as_of.is_visible(event))
         self.timeline = Timeline(self.rules, record.base).extend(visible)
@@ -298,7 +301,7 @@ class FoldedStream(Generic[S]):
 
     def append(self, recorded: Recorded) -> None:
         """Add the stream's next event."""
-        self.fact_history = None
+        self.fact_sweeps = None
         before = self.record
         if isinstance(recorded.event, EventRedacted):
             events = redact([*before.events, recorded], recorded.event)
@@ -314,6 +317,7 @@ class FoldedStream(Generic[S]):
         removed = [old for old, _ in moved if old is not None]
         added = [new for _, new in moved if new is not None]
         changed = self.timeline.update(removed, added)
+        self.moved = (removed, added)
         if record.claims:
             # The sources of the event that set a field are listed with the claims about it.
             changed = changed.union(*(self.timeline.touched(step).writes for step in (*removed, *added)))

@@ -8,7 +8,8 @@ insertion takes 2 µs, and a copy of one list 40 µs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, TypeVar, overload
@@ -23,9 +24,12 @@ _CHUNK_LIMIT = 96
 
 
 class SortedMap(Mapping[K, V]):
-    """An immutable map in the order of its keys, as a tuple of chunks of keys and of values."""
+    """An immutable map in the order of its keys, as a tuple of chunks of keys and of values.
 
-    __slots__ = ("_firsts", "_keys", "_values")
+    `_known` has the first day on which a value of each chunk is known, as far as it was asked for (`first_known`).
+    """
+
+    __slots__ = ("_firsts", "_keys", "_known", "_values")
 
     def __init__(self, items: Sequence[tuple[K, V]] = ()) -> None:
         """Make a map of items that are in the order of their keys."""
@@ -34,15 +38,19 @@ class SortedMap(Mapping[K, V]):
         self._keys: tuple[tuple[Any, ...], ...] = tuple(tuple(key for key, _ in part) for part in parts)
         self._values: tuple[tuple[V, ...], ...] = tuple(tuple(value for _, value in part) for part in parts)
         self._firsts: tuple[Any, ...] = tuple(keys[0] for keys in self._keys[1:])
+        self._known: list[date | None] | None = None
 
     def _with_chunk(self, index: int, *chunks: tuple[tuple[K, ...], tuple[V, ...]]) -> SortedMap[K, V]:
         """The map with other chunks in the place of one. Empty chunks are dropped, but for the only one."""
         new: SortedMap[K, V] = object.__new__(SortedMap)
         old_keys, old_values = self._keys, self._values
+        new._known = None
         if len(old_keys) == len(chunks) == 1:
             new._keys, new._values, new._firsts = (chunks[0][0],), (chunks[0][1],), ()
             return new
         parts = [chunk for chunk in chunks if chunk[0]]
+        if self._known is not None:
+            new._known = [*self._known[:index], *[None] * len(parts), *self._known[index + 1 :]]
         new._keys = (*old_keys[:index], *(keys for keys, _ in parts), *old_keys[index + 1 :])
         new._values = (*old_values[:index], *(values for _, values in parts), *old_values[index + 1 :])
         if len(parts) == 1 and index and parts[0][0][0] == self._firsts[index - 1]:
@@ -64,7 +72,7 @@ class SortedMap(Mapping[K, V]):
             if self._firsts:
                 return self._with_chunk(index, (keys, values))
             new: SortedMap[K, V] = object.__new__(SortedMap)
-            new._keys, new._values, new._firsts = (keys,), (values,), ()
+            new._keys, new._values, new._firsts, new._known = (keys,), (values,), (), None
             return new
         half = len(keys) // 2
         return self._with_chunk(index, (keys[:half], values[:half]), (keys[half:], values[half:]))
@@ -105,6 +113,40 @@ class SortedMap(Mapping[K, V]):
             (self._keys[index][at], self._values[index][at]) if index < len(self._keys) and self._keys[index] else None
         )
 
+    def first_known(
+        self, key: K, known_before: date, known_from: Callable[[V], date], *, after: bool
+    ) -> tuple[K, V] | None:
+        """The first entry at a key or later (with `after`: later) whose value is known before a day.
+
+        Chunks in which no value is are passed over.
+
+        Args:
+            key: The key.
+            known_before: The day.
+            known_from: The first day on which a value is known, the same function for all searches of a map.
+            after: Whether to leave out the entry of the key itself.
+        """
+        bisect = bisect_right if after else bisect_left
+        index = bisect_right(self._firsts, key) if self._firsts else 0
+        at = bisect(self._keys[index], key)
+        if len(self._keys) == 1:
+            for key, value in zip(self._keys[0][at:], self._values[0][at:], strict=True):
+                if known_from(value) < known_before:
+                    return key, value
+            return None
+        if self._known is None:
+            self._known = [None] * len(self._keys)
+        for number in range(index, len(self._keys)):
+            first, values = self._known[number], self._values[number]
+            if first is None:
+                first = self._known[number] = min(map(known_from, values))
+            if first < known_before:
+                for offset in range(at, len(values)):
+                    if known_from(values[offset]) < known_before:
+                        return self._keys[number][offset], values[offset]
+            at = 0
+        return None
+
     def last(self) -> tuple[K, V] | None:
         """The last entry."""
         return (self._keys[-1][-1], self._values[-1][-1]) if self._keys[-1] else None
@@ -142,10 +184,14 @@ class SortedMap(Mapping[K, V]):
 
     def values_before(self, key: Any) -> Iterator[V]:
         """The values of the keys before one, the last first."""
+        return (value for _, value in self.entries_before(key))
+
+    def entries_before(self, key: Any) -> Iterator[tuple[K, V]]:
+        """The entries of the keys before one, the last first."""
         index = bisect_left(self._firsts, key)
         at = bisect_left(self._keys[index], key)
         while True:
-            yield from reversed(self._values[index][:at])
+            yield from zip(reversed(self._keys[index][:at]), reversed(self._values[index][:at]), strict=True)
             if not index:
                 return
             index -= 1

@@ -65,6 +65,11 @@ class FactHistory(Struct, frozen=True, gc=False):
         """The events that may change the fact, the last one first, and its value after each of them."""
         return self.values.values_before((date.max, END_OF_DAY))
 
+    def first_known(self, key: FoldKey, known_before: date, *, after: bool) -> OrderedEvent | None:
+        """The first event at a place or later (with `after`: later) that was published before a day."""
+        found = self.values.first_known(key, known_before, _publication_of_change, after=after)
+        return found[1][0] if found else None
+
     def segments(self) -> list[tuple[date, FactValue]]:
         """Each effective date at whose end the value is another one, with that value."""
         segments: list[tuple[date, FactValue]] = []
@@ -79,11 +84,21 @@ class FactHistory(Struct, frozen=True, gc=False):
 _NEW = FactHistory()
 
 
+def _publication(step: OrderedEvent) -> date:
+    return step.applied.published_on
+
+
+def _publication_of_change(change: tuple[OrderedEvent, FactValue]) -> date:
+    return change[0].applied.published_on
+
+
 class Timeline(Generic[S]):
     """The fold of a stream's events. An update costs what it changes, and a copy costs nothing.
 
     Attributes:
         refusals: The rule that each unapplied event breaks, by the event's id.
+        blank: A state without any fact.
+        latest_publication: The latest publication date that an event of the fold has or had.
         applied: The places of the events that the last update applied, for the first time or again.
         stages: What the events signal about the stage, and the stages.
     """
@@ -94,7 +109,8 @@ class Timeline(Generic[S]):
         self.refusals: Mapping[UUID, Message] = {}
         self.stages = StageHistory()
         self._slug: str = getattr(base, base.__struct_fields__[0])
-        self._blank: S = rules.register(self._slug, None)
+        self.blank: S = rules.register(self._slug, None)
+        self.latest_publication = date.min
         self._steps: SortedMap[FoldKey, OrderedEvent] = SortedMap()
         # The histories by list and key.
         self._facts: dict[str, SortedMap[FactKey, FactHistory]] = {HEADER[0]: SortedMap([(HEADER, FactHistory(base))])}
@@ -126,6 +142,16 @@ class Timeline(Generic[S]):
     def steps_from(self, key: FoldKey) -> Iterator[OrderedEvent]:
         """The events from a place on."""
         return (step for _, step in self._steps.entries(key))
+
+    def first_known(self, key: FoldKey, known_before: date, *, after: bool) -> OrderedEvent | None:
+        """The first event at a place or later (with `after`: later) that was published before a day."""
+        found = self._steps.first_known(key, known_before, _publication, after=after)
+        return found[1] if found else None
+
+    def last_step(self) -> OrderedEvent | None:
+        """The last event of the fold."""
+        last = self._steps.last()
+        return last[1] if last else None
 
     def first_steps(self, count: int) -> list[OrderedEvent]:
         """The first events of the fold."""
@@ -180,6 +206,10 @@ class Timeline(Generic[S]):
             return Touched(tuple(items))
         return self.rules.touches(self._slug, step.applied)
 
+    def claims(self) -> Iterator[tuple[OrderedEvent, ...]]:
+        """The events of the fold that report or retract each claim's id."""
+        return self._claims.first_values()
+
     def claim_steps(self, claim: str) -> tuple[OrderedEvent, ...]:
         """The events of the fold that report or retract a claim."""
         return self._claims.get(claim, ())
@@ -212,7 +242,7 @@ class Timeline(Generic[S]):
 
     def slice(self, values: Mapping[FactKey, FactValue]) -> S:
         """A state that holds these facts only."""
-        header: S = values.get(HEADER, self._blank)
+        header: S = values.get(HEADER, self.blank)
         return gather(header, values)
 
     def stage_changes(self, count: int) -> Iterator[tuple[OrderedEvent, StageState | None]]:
@@ -297,6 +327,7 @@ class _Update:
             self._index_claim(step, is_added=False)
         for step in added:
             timeline._steps = timeline._steps.set(step.key, step)
+            timeline.latest_publication = max(timeline.latest_publication, step.applied.published_on)
             self._index_claim(step, is_added=True)
         for step in added:
             self._attach(step)
@@ -372,7 +403,7 @@ class _Update:
         except RuleBroken as error:
             self._refusals[event] = error.refusal
         if after is not before:
-            values = split(after, facts, timeline._blank)
+            values = split(after, facts, timeline.blank)
         for fact in touched.writes:
             history, new = timeline.fact(fact), values[fact]
             entry = history.values.get(key)

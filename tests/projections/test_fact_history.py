@@ -34,7 +34,7 @@ from registry.events.types import (
     StatusObserved,
 )
 from registry.events.values import Localized, Party
-from registry.projections.facts.history import FactHistory
+from registry.projections.facts.changes import all_planes
 from registry.projections.facts.projection import apply_change, replay
 from registry.projections.facts.rows import DealRows, FactRow
 from registry.projections.projection import AppliedChange
@@ -89,7 +89,7 @@ def known_intervals(rows: Sequence[FactRow]) -> dict[Any, list[tuple[date, date]
 def test_rows_of_a_long_history_equal_those_of_one_look_at_all_events(log: LogBuilder) -> None:
     stream: FoldedStream[Deal] = FoldedStream(log.slug, DEALS, log.events)
     rows = replay(stream)
-    planes = {} if stream.record.merged_into is not None else FactHistory(stream).planes()
+    planes = all_planes(stream)
 
     (facts,) = rows.rounds
     for key in {*facts, *planes}:

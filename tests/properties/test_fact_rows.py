@@ -18,7 +18,7 @@ from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.events.types import EventRedacted
 from registry.events.write_batch import WriteBatch
 from registry.projections.facts import FACT_TABLES, DealFacts, FactTable
-from registry.projections.facts.entries import END_OF_TIME
+from registry.projections.facts.columns import END_OF_TIME
 from registry.projections.facts.rows import MAX_POSITION
 from registry.projections.projection import AppliedChange
 from tests.domain.builders import LogBuilder

@@ -150,7 +150,33 @@ def test_sorted_map_is_the_map_of_its_updates(updates: list[tuple[int, bool]], k
     assert found.first_after(key) == min(((k, v) for k, v in items if k > key), default=None)
     assert list(found.entries(key)) == [(k, v) for k, v in items if k >= key]
     assert list(found.entries(None, key)) == [(k, v) for k, v in items if k < key]
+    assert list(found.entries_before(key)) == [(k, v) for k, v in reversed(items) if k < key]
     assert list(found.values_before(key)) == [v for k, v in reversed(items) if k < key]
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.one_of(st.none(), st.sampled_from(DAYS))), max_size=600),
+    st.integers(0, 400),
+    st.sampled_from(DAYS),
+    st.booleans(),
+)
+def test_sorted_map_finds_the_next_value_that_is_known_by_a_day(
+    updates: list[tuple[int, date | None]], key: int, day: date, after: bool
+) -> None:
+    found: SortedMap[int, date] = SortedMap()
+    expected: dict[int, date] = {}
+    for each, known_from in updates:
+        if known_from is None:
+            found = found.delete(each)
+            expected.pop(each, None)
+        else:
+            found = found.set(each, known_from)
+            expected[each] = known_from
+        # A search keeps what it has learned about the map, for the maps that are made from it.
+        found.first_known(key, day, lambda value: value, after=after)
+    entries = sorted((k, v) for k, v in expected.items() if v < day and (k > key or (k == key and not after)))
+    assert found.first_known(key, day, lambda value: value, after=after) == next(iter(entries), None)
 
 
 @quick

@@ -1,7 +1,8 @@
 """The fact tables: every fact of a deal at every point in time, on both axes of knowledge.
 
-`tables.py` declares them. `tracks.py` says which facts depend on which events; `columns.py` and `history.py` find what
-an event changes in their history; `rows.py` turns that into changes of rows, and `projection.py` writes these.
+`tables.py` declares them. `tracks.py` reads the histories that the fold keeps of each fact; `columns.py` and
+`sweeps.py` fold them for all publication days at once; `changes.py` finds what an event changes there; `rows.py` turns
+that into changes of rows, and `projection.py` writes these.
 """
 
 from registry.projections.facts.projection import DealFacts

@@ -10,9 +10,8 @@ from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
-from registry.projections.facts.columns import KnownRun, Run
-from registry.projections.facts.entries import END_OF_TIME
-from registry.projections.facts.history import change_facts
+from registry.projections.facts.changes import change_facts
+from registry.projections.facts.columns import END_OF_TIME, KnownRun, Run
 from registry.projections.facts.rows import DealRows, FactRow, RowChange, known_delta
 from registry.projections.facts.tables import FACT_TABLES, FactTable
 from registry.projections.projection import AppliedChange, BatchProjector

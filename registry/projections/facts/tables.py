@@ -33,6 +33,7 @@ class FactTable(Struct, frozen=True, eq=False):
 
     Attributes:
         name: The table.
+        of: The facts that it holds (`domain/facts.py`): a list of the state, the header or the stage.
         ids: The columns that tell a deal's facts of this kind apart; none where a deal has only one. An id that is not
             stated is empty.
         values: The columns with the fact's value.
@@ -40,6 +41,7 @@ class FactTable(Struct, frozen=True, eq=False):
     """
 
     name: str
+    of: str
     ids: tuple[Column, ...]
     values: tuple[Column, ...]
     facts: Callable[[Deal, Checks], Iterable[tuple[Ids, Values]]]
@@ -142,6 +144,7 @@ def stage_values(stage: StageState) -> Values:
 
 DEAL_FACTS = FactTable(
     "deal_facts",
+    "header",
     (),
     _columns("title", "kind", "sectors", "classifications", "identifiers"),
     lambda deal, _: [((), (_text(deal.title), deal.kind, deal.sectors, _classifications(deal), _identifiers(deal)))],
@@ -153,6 +156,7 @@ DEAL_FACTS = FactTable(
 
 STAGE_FACTS = FactTable(
     "stage_facts",
+    "stage",
     (),
     _columns("stage", "basis", "since", "rule", "observed_on", "certainty"),
     lambda deal, _: [((), stage_values(deal.stage))] if deal.stage is not None else [],
@@ -160,6 +164,7 @@ STAGE_FACTS = FactTable(
 
 PLEDGE_FACTS = FactTable(
     "pledge_facts",
+    "pledges",
     _columns("pledge"),
     _columns(
         "status",
@@ -192,6 +197,7 @@ null, at those of `stated_on`.
 
 PARTY_FACTS = FactTable(
     "party_facts",
+    "parties",
     _columns("organization", "role", "joined_on:date"),
     _columns("name", "left_on", "share:numeric", "certainty"),
     lambda deal, _: [
@@ -206,6 +212,7 @@ PARTY_FACTS = FactTable(
 
 SITE_FACTS = FactTable(
     "site_facts",
+    "sites",
     _columns("site"),
     _columns(
         "place",
@@ -224,6 +231,7 @@ SITE_FACTS = FactTable(
 
 MILESTONE_FACTS = FactTable(
     "milestone_facts",
+    "milestones",
     _columns("milestone"),
     _columns("kind", "site", "planned", "reached", "status", "power_mw:numeric", "scheduled_on"),
     lambda deal, _: [((milestone.milestone,), _milestone(milestone)) for milestone in deal.milestones],
@@ -231,6 +239,7 @@ MILESTONE_FACTS = FactTable(
 
 METRIC_FACTS = FactTable(
     "metric_facts",
+    "metrics",
     _columns("metric_id"),
     _columns(
         "metric",
@@ -249,6 +258,7 @@ METRIC_FACTS = FactTable(
 
 RELATION_FACTS = FactTable(
     "relation_facts",
+    "relations",
     _columns("relation", "pledge", "other_deal", "other_pledge"),
     _columns("since", "source"),
     lambda deal, _: [
@@ -266,3 +276,13 @@ FACT_TABLES = (
     METRIC_FACTS,
     RELATION_FACTS,
 )
+
+
+TABLE_OF = {table.of: table for table in FACT_TABLES}
+"""The table of each kind of fact."""
+
+
+def rows_of(deal: Deal, checks: Checks, kinds: Iterable[str]) -> dict[FactKey, Values]:
+    """The ids and values of a deal's facts of some kinds."""
+    tables = (TABLE_OF[kind] for kind in kinds if kind in TABLE_OF)
+    return {(table, ids): values for table in tables for ids, values in table.facts(deal, checks)}

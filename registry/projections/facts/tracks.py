@@ -1,13 +1,13 @@
-"""The tracks of a deal: which facts depend on which events, and how each of them is folded.
+"""The tracks of a deal: its facts, read from the histories that the fold keeps (`domain/timeline.py`).
 
-The pledges, sites, milestones, parties and relations of a deal each have a track of their own, which is folded by
-`evolve` on a deal that holds nothing else. The title and the stage depend on all of them in simple ways: the title is
-known from the first day on which anything is, and the stage follows from what the other entries do to it (an effect).
+Which facts an event touches is decided once, by `touches` (`domain/deal_facts.py`). A fact that rows are made of has a
+track of its own, folded by `evolve_facts` on a slice with that fact. The title is known from the first day on which
+anything is, so all events are entries of the header. The stage follows from what the other tracks signal about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -15,107 +15,35 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.claims import LISTS, apply_preferred_claims, sets_field
-from registry.domain.deal import Deal, evolve
+from registry.domain.claims import apply_preferred_claims, sets_field
+from registry.domain.deal import Deal, evolve_facts, stage_signal
 from registry.domain.doubted_amounts import Checks, checks_after
-from registry.domain.fold import CLAIM_TYPES, OrderedEvent
-from registry.domain.items import find_item
-from registry.domain.stages import (
-    BY_COMMITMENT,
-    BY_MILESTONE,
-    INSTRUMENT_SIGNED,
-    Inference,
-    StageState,
-    declare_stage,
-    infer_stage,
-    observe_stage,
-    stage_before_withdrawal,
-    withdraw_stage,
-)
+from registry.domain.facts import HEADER, FactKey, FactValue, in_order, key_of
+from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent
+from registry.domain.history import FoldedStream
+from registry.domain.stages import StageSignal, StageState, next_stage
+from registry.domain.timeline import FactHistory, Timeline
 from registry.errors import RuleBroken
-from registry.events.types import (
-    ClaimReported,
-    DealIdentified,
-    DealRevised,
-    DealsRelated,
-    DealsUnrelated,
-    IncentiveEnded,
-    IncentiveGranted,
-    IncentiveRevised,
-    MetricReported,
-    MetricRevised,
-    MilestoneCancelled,
-    MilestoneReached,
-    MilestoneRescheduled,
-    MilestoneScheduled,
-    PartiesJoined,
-    PartnershipFormed,
-    PartyLeft,
-    PledgeAnnounced,
-    PledgeConfirmed,
-    PledgeRevised,
-    PledgeWithdrawn,
-    SiteAnnounced,
-    SiteDropped,
-    SiteRevised,
-    StageChanged,
-    StatusObserved,
-)
-from registry.events.values import Certainty, Stage
-from registry.projections.facts.columns import Folding, Track
-from registry.projections.facts.entries import Entry
-from registry.projections.facts.tables import (
-    DEAL_FACTS,
-    METRIC_FACTS,
-    MILESTONE_FACTS,
-    PARTY_FACTS,
-    PLEDGE_FACTS,
-    RELATION_FACTS,
-    SITE_FACTS,
-    STAGE_FACTS,
-    FactKey,
-    FactTable,
-    Ids,
-    Values,
-    stage_values,
-)
+from registry.events.types import ClaimReported
+from registry.projections.facts.columns import END_OF_TIME, Column, Entry, Folding
+from registry.projections.facts.signals import StageSignals, known_from
+from registry.projections.facts.sweeps import Track
+from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, Values, rows_of, stage_values
+from registry.projections.facts.tables import FactKey as RowKey
 
-TrackKey: TypeAlias = tuple[str, ...]
-Preferred: TypeAlias = Mapping[str, UUID | None]
+CLAIMED: FactKey = ("claimed",)
+"""The facts of which two have claims with one id: which claim counts depends on both, so they share a track."""
 
-HEADER: TrackKey = ("header",)
-STAGE: TrackKey = ("stage",)
-CLAIMED: TrackKey = ("claimed",)
-"""The items of which two have claims with one id: which claim counts depends on both, so they share a track."""
+_OF_HEADER = (HEADER[0], "identifiers")
 
-ITEM_TABLES: dict[str, FactTable] = {
-    "pledges": PLEDGE_FACTS,
-    "sites": SITE_FACTS,
-    "milestones": MILESTONE_FACTS,
-    "metrics": METRIC_FACTS,
-}
+Action: TypeAlias = tuple[OrderedEvent, Mapping[FactKey, FactValue], bool]
+"""An event, the other facts that it reads, and whether it writes other facts, too."""
 
-# `evolve` infers nothing from a stage at which a source says that the deal stopped. So the stage of a deal that holds
-# only some facts never changes, and two of them are equal if their facts are.
-_NO_STAGE = StageState("suspended", "declared", date.min)
+Registration: TypeAlias = tuple[date, date]
+"""From which day of the world and from which publication day on a deal is known by its registration alone."""
 
 
-class StageEffect(Struct, frozen=True):
-    """What an event does to the stage: it declares, observes or infers one.
-
-    A new pledge (`announces`) ends an inferred withdrawal first. `withdraws` is the pledge that was withdrawn, where no
-    other one stands.
-    """
-
-    on: date
-    declared: Stage | None = None
-    observed: tuple[Stage, Certainty | None] | None = None
-    inference: Inference | None = None
-    announces: bool = False
-    withdraws: str | None = None
-
-
-class ItemState(Struct, frozen=True, eq=False):
+class FactState(Struct, frozen=True, eq=False):
     """A deal that holds some facts, and the last event that claims may be about, with the deal before it.
 
     `checks` tells what its amounts are compared with. Two of them are equal if their facts are: only the claims
@@ -127,221 +55,237 @@ class ItemState(Struct, frozen=True, eq=False):
     target: tuple[UUID, Any, Deal] | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ItemState) and self.deal == other.deal and self.checks == other.checks
+        return isinstance(other, FactState) and self.deal == other.deal and self.checks == other.checks
 
     __hash__ = None  # type: ignore[assignment]
 
 
-_ITEM_EVENTS: dict[type, tuple[str, str]] = {
-    **dict.fromkeys((PledgeAnnounced, PledgeRevised, PledgeConfirmed, PledgeWithdrawn), ("pledges", "pledge")),
-    **dict.fromkeys((SiteAnnounced, SiteRevised, SiteDropped), ("sites", "site")),
-    **dict.fromkeys(
-        (MilestoneScheduled, MilestoneRescheduled, MilestoneReached, MilestoneCancelled), ("milestones", "milestone")
-    ),
-    **dict.fromkeys((MetricReported, MetricRevised), ("metrics", "metric_id")),
-    **dict.fromkeys((IncentiveGranted, IncentiveRevised, IncentiveEnded), ("incentives", "incentive")),
-}
+def shared_facts(timeline: Timeline[Deal]) -> frozenset[FactKey]:
+    """The facts for which a claim was reported whose id a claim for another fact has as well."""
+    written = (timeline.touched(steps[0]).writes for steps in timeline.claims() if steps)
+    return frozenset(fact for facts in written if len(facts) > 1 for fact in facts)
 
 
-def keys_of(step: OrderedEvent) -> list[TrackKey]:
-    """The tracks of what an event is about; none for one that changes no fact."""
-    event = step.applied.event
-    if type(event) in _ITEM_EVENTS:
-        name, field = _ITEM_EVENTS[type(event)]
-        return [(name, getattr(event, field))]
-    match event:
-        case DealRevised() | DealIdentified():
-            return [HEADER]
-        case PartiesJoined(parties=parties):
-            return [("parties", organization) for organization in dict.fromkeys(p.organization for p in parties)]
-        case PartyLeft(organization=organization):
-            return [("parties", organization)]
-        case DealsRelated() | DealsUnrelated():
-            return [("relations", event.relation, event.pledge or "", event.deal, event.other_pledge or "")]
-        case ClaimReported(field=field):
-            _, name, item, _ = field.split("/")
-            return [(name, item)] if name in LISTS else []
-        case _:
-            return []
+def track_of(fact: FactKey, shared: frozenset[FactKey]) -> FactKey | None:
+    """The track of a fact; None for one that no row is made of."""
+    if fact in shared:
+        return CLAIMED
+    if fact[0] in _OF_HEADER:
+        return HEADER
+    return fact if fact[0] in TABLE_OF else None
 
 
-def items_read(key: TrackKey, step: OrderedEvent) -> list[TrackKey]:
-    """The items whose existence an event of a track depends on."""
-    match step.applied.event:
-        case MilestoneScheduled(site=str() as site) | MetricReported(site=str() as site):
-            return [("sites", site)]
-        case DealsRelated() as event:
-            pledges = [event.pledge, event.other_pledge if event.deal == key[3] else None]
-            return [("pledges", pledge) for pledge in pledges if pledge is not None]
-        case _:
-            return []
+def tracks_of(timeline: Timeline[Deal], shared: frozenset[FactKey]) -> list[FactKey]:
+    """The tracks of a deal, the stage's excepted."""
+    facts = (track_of(fact, shared) for fact, _ in timeline.facts())
+    return list(dict.fromkeys([HEADER, *(track for track in facts if track is not None)]))
 
 
-def new_track(slug: str, base: Deal, key: TrackKey, preferred: Preferred, claimed: Set[TrackKey]) -> Track:
-    """An empty track.
-
-    Args:
-        slug: The deal's slug.
-        base: The registered deal.
-        key: The track.
-        preferred: The deal's preferred claims.
-        claimed: The items that share the track CLAIMED.
-    """
-    match key[0]:
-        case "header":
-            return Track(_header_folding(base))
-        case "stage":
-            return Track(_STAGE_FOLDING)
-        case "parties":
-            return _item_track(slug, lambda state: _facts(PARTY_FACTS, state, lambda ids: ids[0] == key[1]))
-        case "relations":
-            return _item_track(slug, lambda state: _facts(RELATION_FACTS, state, lambda ids: ids == key[1:]))
-        case "claimed":
-            return _item_track(slug, _item_facts(preferred, claimed))
-        case _:
-            return _item_track(slug, _item_facts(preferred, {key}))
+def new_track(stream: FoldedStream[Deal], key: FactKey, shared: frozenset[FactKey]) -> Track:
+    """A track, the stage's excepted."""
+    if key == HEADER:
+        return _HeaderTrack(stream)
+    return _FactTrack(stream, sorted(shared) if key == CLAIMED else [key])
 
 
-def _item_track(slug: str, facts: Callable[[ItemState], dict[FactKey, Values]]) -> Track:
-    initial = ItemState(Deal(deal=slug, title=None, stage=_NO_STAGE))
-    return Track(Folding(initial=initial, apply=_apply, facts=facts))
+def untracked_signal(timeline: Timeline[Deal], step: OrderedEvent) -> StageSignal | None:
+    """What an event signals about the stage that is in no track."""
+    return stage_signal(timeline.blank, timeline.blank, step.applied)
 
 
-# --- items ------------------------------------------------------------------------------------------------------------
-
-
-def _apply(state: ItemState, step: OrderedEvent) -> tuple[ItemState, StageEffect | None]:
-    """The facts after an event, and its effect on the stage. An event that breaks a rule leaves the facts as they are.
-
-    A claim about an event comes directly after it, and has to be about a field that it set (see `Timeline`).
-    """
-    event = step.applied.event
+def makes_fact(timeline: Timeline[Deal], step: OrderedEvent, fact: FactKey) -> bool:
+    """Whether a deal has a fact from an event on if it did not have it before."""
     try:
-        if isinstance(event, ClaimReported) and step.about is not None and not _is_about_target(event, state):
-            return state, None
-        deal = evolve(state.deal, step.applied)
+        return bool(getattr(evolve_facts(timeline.blank, step.applied), fact[0]))
     except RuleBroken:
-        return (state if isinstance(event, CLAIM_TYPES) else ItemState(state.deal, state.checks)), None
-    checks = checks_after(state.checks, state.deal, step.applied)
-    if isinstance(event, CLAIM_TYPES):
-        return ItemState(deal, checks, state.target), None
-    return ItemState(deal, checks, (step.applied.id, event, state.deal)), _stage_effect(state.deal, deal, step)
+        return False
 
 
-def _is_about_target(claim: ClaimReported, state: ItemState) -> bool:
+class _FactTrack:
+    """The events that touch one fact, or one of several that share claims."""
+
+    def __init__(self, stream: FoldedStream[Deal], facts: Sequence[FactKey]) -> None:
+        self._timeline, self._preferred = stream.timeline, stream.record.preferred
+        self._facts = facts
+        self._histories = [stream.timeline.fact(fact) for fact in facts]
+        self.folding = Folding(initial=FactState(stream.timeline.blank), apply=self._apply, facts=self._rows)
+
+    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+        known_before = max(column.end for column in columns)
+        found = [self._next(history, place, known_before, after=after) for history in self._histories]
+        return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
+
+    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> Entry | None:
+        while (step := history.first_known(place, known_before, after=after)) is not None:
+            entry = self._entry(step)
+            if entry is not None and entry.known_from < known_before:
+                return entry
+            place, after = step.key, True
+        return None
+
+    def _entry(self, step: OrderedEvent) -> Entry | None:
+        """An event with the facts that it reads, from the day on which all of them are known; None if one never is."""
+        touched, known_from = self._timeline.touched(step), step.applied.published_on
+        read: dict[FactKey, FactValue] = {}
+        for fact in touched.reads:
+            if fact in self._facts:
+                continue
+            made = self._made(fact, step)
+            if made is None:
+                return None
+            known_from, read[fact] = max(known_from, made[0]), made[1]
+        action: Action = (step, read, len(touched.writes) > 1)
+        return Entry(step.key, ((known_from, END_OF_TIME, action),), known_from)
+
+    def _made(self, fact: FactKey, reader: OrderedEvent) -> tuple[date, FactValue] | None:
+        """The first day on which a fact is known at a reader's place, and a value of it."""
+        history, first = self._timeline.fact(fact), None
+        for key, (step, value) in history.values.entries(None, reader.key):
+            published = step.applied.published_on
+            if (first is None or published < first[0]) and makes_fact(self._timeline, step, fact):
+                first = published, value or history.after(key)
+                if published <= reader.applied.published_on:
+                    break
+        return first
+
+    def _apply(self, state: FactState, action: Action) -> tuple[FactState, StageSignal | None]:
+        """The facts after an event, and what it signals. An event that breaks a rule leaves the facts as they are.
+
+        A claim about an event comes directly after it, and has to be about a field that it set (see `Timeline`).
+        """
+        step, read, writes_others = action
+        event = step.applied.event
+        try:
+            if isinstance(event, ClaimReported) and step.about is not None and not _is_about_target(event, state):
+                return state, None
+            before = _with_facts(state.deal, read)
+            after = evolve_facts(before, step.applied)
+        except RuleBroken:
+            return (state if isinstance(event, CLAIM_TYPES) else FactState(state.deal, state.checks)), None
+        checks = checks_after(state.checks, before, step.applied)
+        if isinstance(event, CLAIM_TYPES):
+            return FactState(after, checks, state.target), None
+        kept = self._own(after) if read or writes_others else after
+        return FactState(kept, checks, (step.applied.id, event, state.deal)), stage_signal(before, after, step.applied)
+
+    def _own(self, deal: Deal) -> Deal:
+        """The deal with this track's facts only."""
+        names = {fact[0] for fact in self._facts}
+        items = {name: tuple(i for i in getattr(deal, name) if key_of(name, i) in self._facts) for name in names}
+        return replace(self._timeline.blank, **items)
+
+    def _rows(self, state: FactState) -> dict[RowKey, Values]:
+        deal = apply_preferred_claims(state.deal, self._preferred, {})
+        return rows_of(deal, state.checks, dict.fromkeys(fact[0] for fact in self._facts))
+
+
+def _is_about_target(claim: ClaimReported, state: FactState) -> bool:
     if state.target is None:
         return False
     id, event, before = state.target
     return id == claim.about and sets_field(claim.field, event, before, state.deal)
 
 
-def _facts(table: FactTable, state: ItemState, wanted: Callable[[Ids], bool]) -> dict[FactKey, Values]:
-    return {(table, ids): values for ids, values in table.facts(state.deal, state.checks) if wanted(ids)}
-
-
-def _item_facts(preferred: Preferred, items: Set[TrackKey]) -> Callable[[ItemState], dict[FactKey, Values]]:
-    """The function for the facts of some items, with the preferred claims' values."""
-    tables = {name: ITEM_TABLES[name] for name, _ in items if name in ITEM_TABLES}
-
-    def facts(state: ItemState) -> dict[FactKey, Values]:
-        deal = apply_preferred_claims(state.deal, preferred, {})
-        return {
-            (table, ids): values
-            for name, table in tables.items()
-            for ids, values in table.facts(deal, state.checks)
-            if (name, ids[0]) in items
-        }
-
-    return facts
+def _with_facts(deal: Deal, facts: Mapping[FactKey, FactValue]) -> Deal:
+    for (name, *_), items in facts.items():
+        deal = replace(deal, **{name: in_order((*getattr(deal, name), *items))})
+    return deal
 
 
 # --- the header -------------------------------------------------------------------------------------------------------
 
-KNOWN = None
-"""The action of an entry of the header from which on the deal is known: it has the state of its registration."""
+
+def registration(stream: FoldedStream[Deal]) -> Registration | None:
+    """From when on a deal is known by its registration alone; None if that is void."""
+    registered = stream.record.registration
+    return None if registered is None else (registered.effective_on or date.min, registered.published_on)
 
 
-def _header_folding(base: Deal) -> Folding:
-    """How the header is folded: it begins with the registration, and events revise it."""
+class _HeaderTrack:
+    """The events that revise or identify a deal; of the others, those from which on it is known."""
 
-    def apply(state: Deal | None, step: OrderedEvent | None) -> tuple[Deal, None]:
-        state = base if state is None else state
-        return (state if step is KNOWN else evolve(state, step.applied)), None
+    def __init__(self, stream: FoldedStream[Deal]) -> None:
+        self._timeline = stream.timeline
+        self._histories = [history for name in _OF_HEADER for _, history in stream.timeline.facts(name)]
+        self._registered: Entry | None = None
+        if (point := registration(stream)) is not None:
+            # Before all events of its day.
+            key = (point[0], (0, point[1].toordinal()))
+            self._registered = Entry(key, ((point[1], END_OF_TIME, None),), point[1])
+        self.folding = Folding(initial=None, apply=self._apply, facts=_header_rows)
 
-    return Folding(
-        initial=None,
-        apply=apply,
-        facts=_header_facts,
-        kind=lambda entry: "known" if entry.pieces[0][2] is KNOWN else None,
-        absorbs=lambda state, _: state is not None,
-    )
+    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+        known_before = max(column.end for column in columns)
+        steps = [history.first_known(place, known_before, after=after) for history in self._histories]
+        unknown_before = max(map(_unknown_before, columns))
+        if unknown_before > date.min:
+            steps.append(self._timeline.first_known(place, unknown_before, after=after))
+        found = [_header_entry(step) for step in steps if step is not None]
+        registered = self._registered
+        if registered is not None and (registered.key > place or (registered.key == place and not after)):
+            found.append(registered)
+        return min(found, key=lambda entry: entry.key, default=None)
+
+    def _apply(self, state: Deal | None, step: OrderedEvent | None) -> tuple[Deal, None]:
+        """The header after an event; `step` is None for the registration."""
+        state = self._timeline.base if state is None else state
+        if step is None or not any(fact[0] in _OF_HEADER for fact in self._timeline.touched(step).writes):
+            return state, None
+        return evolve_facts(state, step.applied), None
 
 
-def _header_facts(state: Deal | None) -> dict[FactKey, Values]:
-    return {} if state is None else {(DEAL_FACTS, ids): values for ids, values in DEAL_FACTS.facts(state, {})}
+def _header_entry(step: OrderedEvent) -> Entry:
+    published = step.applied.published_on
+    return Entry(step.key, ((published, END_OF_TIME, step),), published)
+
+
+def _unknown_before(column: Column) -> date:
+    """The first publication day from which on the deal is known on all days of a column."""
+    for index in range(len(column.cells) - 1, -1, -1):
+        if column.cells[index].state is None:
+            return column.end_of(index)
+    return date.min
+
+
+def _header_rows(state: Deal | None) -> dict[RowKey, Values]:
+    return {} if state is None else rows_of(state, {}, (HEADER[0],))
 
 
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
-def declared_effect(step: OrderedEvent) -> StageEffect | None:
-    """The effect on the stage of an event that is about no item."""
-    match step.applied.event:
-        case StageChanged(stage=stage):
-            return StageEffect(step.applied.effective_on, declared=stage)
-        case StatusObserved(stage=stage, certainty=certainty):
-            return StageEffect(step.applied.effective_on, observed=(stage, certainty))
-        case PartnershipFormed(instrument=str()):
-            return StageEffect(step.applied.effective_on, inference=INSTRUMENT_SIGNED)
-        case _:
-            return None
+class StageTrack:
+    """What the events of a deal signal about its stage."""
+
+    def __init__(self, signals: StageSignals) -> None:
+        self._signals = signals
+        self.folding = Folding(initial=None, apply=_apply_signal, facts=_stage_rows)
+
+    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+        best: Entry | None = None
+        for signal, entries in self._signals.kinds.items():
+            known_before = max(column.end if signal is None else _changed_before(column, signal) for column in columns)
+            if known_before > date.min:
+                found = entries.first_known(place, known_before, known_from, after=after)
+                if found is not None and (best is None or found[0] < best.key):
+                    best = found[1]
+        return best
 
 
-def _stage_effect(before: Deal, after: Deal, step: OrderedEvent) -> StageEffect | None:
-    """The effect on the stage of an event about an item, which the item has taken."""
-    on = step.applied.effective_on
-    inference: Inference | None = None
-    match step.applied.event:
-        case PledgeAnnounced(commitment=commitment):
-            return StageEffect(on, inference=BY_COMMITMENT.get(commitment), announces=True)
-        case PledgeWithdrawn(pledge=pledge):
-            return StageEffect(on, withdraws=pledge)
-        case PledgeRevised(commitment=str() as commitment) | PledgeConfirmed(commitment=str() as commitment):
-            inference = BY_COMMITMENT.get(commitment)
-        case MilestoneReached(milestone=key) if after is not before:
-            milestone = find_item(after.milestones, "milestone", key)
-            inference = BY_MILESTONE.get(milestone.kind) if milestone is not None else None
-        case _:
-            pass
-    return None if inference is None else StageEffect(on, inference=inference)
+def _changed_before(column: Column, signal: StageSignal) -> date:
+    """The first publication day from which on a signal changes the stage on no day of a column."""
+    for index in range(len(column.cells) - 1, -1, -1):
+        stage: StageState | None = column.cells[index].state
+        if next_stage(stage, signal, date.max, is_pledged=False) != stage:
+            return column.end_of(index)
+    return date.min
 
 
-def _apply_to_stage(stage: StageState | None, effect: StageEffect) -> tuple[StageState | None, None]:
-    if effect.declared is not None:
-        return declare_stage(stage, effect.declared, effect.on), None
-    if effect.observed is not None:
-        return observe_stage(stage, *effect.observed, effect.on), None
-    if effect.withdraws is not None:
-        return withdraw_stage(stage, effect.on), None
-    if effect.announces:
-        stage = stage_before_withdrawal(stage)
-    return infer_stage(stage, effect.inference, effect.on), None
+def _apply_signal(stage: StageState | None, action: tuple[StageSignal, date]) -> tuple[StageState | None, None]:
+    """The stage after a signal. A withdrawal is in the track only where no other pledge stands."""
+    signal, on = action
+    return next_stage(stage, signal, on, is_pledged=False), None
 
 
-def _stage_facts(stage: StageState | None) -> dict[FactKey, Values]:
-    return {} if stage is None else {(STAGE_FACTS, ()): stage_values(stage)}
-
-
-def _kind_of_effects(entry: Entry) -> StageEffect | None:
-    """The effect of an entry apart from its day; None if it has several."""
-    kinds = {replace(effect, on=date.max, withdraws=effect.withdraws and "") for _, _, effect in entry.pieces}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-_STAGE_FOLDING = Folding(
-    initial=None,
-    apply=_apply_to_stage,
-    facts=_stage_facts,
-    kind=_kind_of_effects,
-    absorbs=lambda stage, effect: _apply_to_stage(stage, effect)[0] == stage,
-)
+def _stage_rows(stage: StageState | None) -> dict[RowKey, Values]:
+    return {(STAGE_FACTS, ()): stage_values(stage)} if stage is not None else {}

@@ -1,0 +1,216 @@
+"""What an event changes in the plane (days of the world × days of publication) of some facts.
+
+A track is swept in the order of the fold. To find what an event changes, the sweep begins at the event and follows the
+column before and after the event side by side. It leaves the publication days on which both are equal, because what
+comes after is the same in both, and it passes over entries that change no state. So the work depends on what changes,
+not on how long the history is or in which order it arrived.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection
+from datetime import date
+from operator import attrgetter
+from typing import Protocol
+
+from msgspec import Struct
+
+from registry.domain.fold import FoldKey
+from registry.projections.facts.columns import (
+    ONE_DAY,
+    Cell,
+    Column,
+    Effects,
+    Entry,
+    Folding,
+    Planes,
+    act,
+    cells_from,
+    differing,
+    finish,
+    settle,
+    splice,
+)
+
+# After so many entries a column is kept, with so many cells, so that a sweep begins near the first difference.
+ENTRIES_BETWEEN_MARKS = 2
+CELLS_OF_A_MARK = 16
+
+_START: FoldKey = (date.min, ())
+
+
+class Track(Protocol):
+    """The history of facts that depend on each other: entries in the order of the fold, read from the timeline."""
+
+    @property
+    def folding(self) -> Folding:
+        """How the entries are folded."""
+        ...
+
+    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+        """The first entry at a place or later (with `after`: later) that may change a state of one of these columns."""
+        ...
+
+
+class _Mark(Struct):
+    """The cells before a place, settled up to its day, of the publication days from `first` on."""
+
+    key: FoldKey
+    first: date
+    cells: list[Cell]
+
+    def replace(self, cells: list[Cell]) -> None:
+        """Keep these cells, only the last ones if they are many."""
+        self.cells = cells
+        if len(cells) > 2 * CELLS_OF_A_MARK:
+            self.cells = cells[-CELLS_OF_A_MARK:]
+            self.first = self.cells[0].known_from
+
+
+_place = attrgetter("key")
+
+
+class Marks:
+    """Columns of a track that are kept for the next sweep."""
+
+    def __init__(self) -> None:
+        self._marks: list[_Mark] = []
+
+    def last_before(self, key: FoldKey, first: date) -> _Mark | None:
+        """The last mark at or before a place that has the publication days from `first` on."""
+        number = bisect_left(self._marks, key, key=_place)
+        if number < len(self._marks) and self._marks[number].key == key and self._marks[number].first <= first:
+            return self._marks[number]
+        while number and self._marks[number - 1].first > first:
+            number -= 1
+        return self._marks[number - 1] if number else None
+
+    def keep(self, key: FoldKey, column: Column) -> date:
+        """Keep the column before a place. Returns the first publication day that is kept."""
+        mark = _Mark(key, column.cells[0].known_from, [])
+        mark.replace(column.cells)
+        index = bisect_left(self._marks, key, key=_place)
+        if index < len(self._marks) and self._marks[index].key == key:
+            self._marks[index] = mark
+        else:
+            self._marks.insert(index, mark)
+        return mark.first
+
+    def change(self, place: FoldKey, until: FoldKey | None, column: Column, day: date, folding: Folding) -> None:
+        """Replace what is kept after a place up to another one by a column, on its publication days."""
+        for index in range(bisect_left(self._marks, place, key=_place), len(self._marks)):
+            mark = self._marks[index]
+            if mark.key == place:
+                continue
+            if until is not None and mark.key > until:
+                break
+            if column.end > mark.first:
+                settled = settle(column, day, folding) if day < mark.key[0] else column
+                mark.replace(splice(mark.cells, settled, mark.first))
+
+
+class Difference(Struct):
+    """What changes in the facts of a track, on the publication days from `first` on.
+
+    Attributes:
+        first: The first of these days.
+        old: The runs that were swept, as they were.
+        new: The runs as they are.
+        old_effects: What the swept entries did to the stage.
+        new_effects: What they do.
+        ends: The day before which the publication days end on which an entry was swept.
+    """
+
+    first: date
+    old: Planes
+    new: Planes
+    old_effects: Effects
+    new_effects: Effects
+    ends: dict[FoldKey, date]
+
+
+def planes_of(track: Track, effects: Effects | None = None) -> Planes:
+    """All runs of the facts of a track. What its entries do to the stage is added to `effects`."""
+    planes: Planes = {}
+    place, after, day = _START, False, date.min
+    column = _initial(track)
+    while (entry := track.next(place, column, after=after)) is not None:
+        if day < entry.key[0]:
+            column, day = settle(column, day, track.folding, planes), entry.key[0]
+        column = act(column, entry, track.folding, effects)
+        place, after = entry.key, True
+    finish(settle(column, day, track.folding, planes), planes)
+    return planes
+
+
+def difference(  # noqa: C901 - the two columns are followed in one loop
+    before: Track, now: Track, marks: Marks | None, places: Collection[FoldKey], known: date
+) -> Difference:
+    """What changes from one track to another that differs at some places, on the publication days from `known` on."""
+    folding = now.folding
+    # With the day before, so that a run that now goes on from there is found.
+    first = known - ONE_DAY if known > date.min else known
+    found = Difference(first, {}, {}, {}, {}, {})
+    place, last, after = min(places), max(places), False
+    day = place[0]
+    old = new = _column_before(before, marks, place, first)
+    while True:
+        ahead = now.next(place, old, new, after=after)
+        was = before.next(place, old, new, after=after) if place <= last else ahead
+        entry = min((one for one in (was, ahead) if one is not None), key=_place, default=None)
+        if entry is None:
+            break
+        if day < entry.key[0]:
+            if marks is not None:
+                marks.change(place, (entry.key[0], ()), new, day, folding)
+            old, new = settle(old, day, folding, found.old), settle(new, day, folding, found.new)
+            day = entry.key[0]
+        # A claim depends on the entry before it, which it is about: no column is compared between them.
+        if entry.key > last and len(entry.key[1]) == 2:
+            narrowed = differing(old, new)
+            if narrowed is None:
+                return found
+            if narrowed[0].end < old.end:
+                old, new = narrowed
+                continue
+        if marks is not None:
+            marks.change(place, entry.key, new, day, folding)
+        found.ends[entry.key] = old.end
+        if was is not None and was.key == entry.key:
+            old = act(old, was, folding, found.old_effects)
+        if ahead is not None and ahead.key == entry.key:
+            new = act(new, ahead, folding, found.new_effects)
+        place, after = entry.key, True
+    if marks is not None:
+        marks.change(place, None, new, day, folding)
+    finish(settle(old, day, folding, found.old), found.old)
+    finish(settle(new, day, folding, found.new), found.new)
+    return found
+
+
+def _initial(track: Track) -> Column:
+    initial = track.folding.initial
+    return Column([Cell(date.min, initial, {}, initial)])
+
+
+def _column_before(track: Track, marks: Marks | None, key: FoldKey, first: date) -> Column:
+    """The column before a place, settled up to its day, of the publication days from `first` on."""
+    folding = track.folding
+    place, day, column = _START, date.min, _initial(track)
+    mark = marks.last_before(key, first) if marks is not None else None
+    if mark is not None:
+        place, day, column = mark.key, mark.key[0], Column(mark.cells)
+    elif marks is None:
+        column = Column(cells_from(column.cells, first))
+    walked, after = 0, False
+    while (entry := track.next(place, column, after=after)) is not None and entry.key < key:
+        if day < entry.key[0]:
+            column, day = settle(column, day, folding), entry.key[0]
+        if marks is not None and walked >= ENTRIES_BETWEEN_MARKS and len(entry.key[1]) == 2:
+            walked = 0
+            column = Column(cells_from(column.cells, min(first, marks.keep(entry.key, column))))
+        column = act(column, entry, folding)
+        place, after, walked = entry.key, True, walked + 1
+    column = settle(column, day, folding) if day < key[0] else column
+    return Column(cells_from(column.cells, first))
