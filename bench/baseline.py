@@ -6,15 +6,20 @@ and prints `ready URL`.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import msgspec
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder
 from litestar import Litestar, Request, Response, get, post
 from litestar.params import FromPath
 
+from bench.comparisons import datastore
 from registry.cli import server
 from registry.events.types import Announcement
 from registry.events.values import decode_hook
@@ -30,6 +35,9 @@ CREATE TABLE baseline (
 """
 INSERT_ROW = "INSERT INTO baseline (deal, type, body) VALUES ($1, $2, $3)"
 SELECT_BODY = "SELECT body FROM baseline WHERE number = $1"
+
+# As many as there are threads that record, asyncio's default.
+PEER_CONNECTIONS = 16
 
 _decode = msgspec.json.Decoder(Announcement, dec_hook=decode_hook).decode
 _encode = msgspec.json.Encoder().encode
@@ -66,6 +74,16 @@ async def post_insert(request: Request[Any, Any, Any]) -> Response[bytes]:
     return _json(_encode(announcement), 201)
 
 
+@post("/eventsourcing")
+async def post_eventsourcing(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Decode an announcement, record it with the library eventsourcing in a thread, and return it."""
+    body = await request.body()
+    announcement = _decode(body)
+    stored = StoredEvent(uuid4(), 1, "bench:Event", body)
+    await asyncio.to_thread(request.app.state.recorder.insert_events, [stored])
+    return _json(_encode(announcement), 201)
+
+
 def create(url: str) -> Litestar:
     """The application on a database."""
 
@@ -73,10 +91,15 @@ def create(url: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with await postgres.pool(url, name="baseline") as pool:
             app.state.pool = pool
+            app.state.recorder = PostgresApplicationRecorder(
+                datastore(url, PEER_CONNECTIONS), events_table_name="eventsourcing_http"
+            )
+            await asyncio.to_thread(app.state.recorder.create_table)
             yield
+            app.state.recorder.datastore.close()
 
     return Litestar(
-        route_handlers=[get_empty, get_row, post_decode, post_insert],
+        route_handlers=[get_empty, get_row, post_decode, post_insert, post_eventsourcing],
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,

@@ -25,7 +25,8 @@ from registry.infra.embedded.user import User
 from registry.projections import PROJECTIONS
 
 
-def _datastore(url: str, connections: int, functions: bool) -> PostgresDatastore:
+def datastore(url: str, connections: int, *, functions: bool = False) -> PostgresDatastore:
+    """The connections of `eventsourcing`; with `functions`, it uses functions in the database that do not lock."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     return PostgresDatastore(
@@ -46,9 +47,9 @@ def eventsourcing_appends(url: str, threads: int, seconds: float, *, functions: 
     By default it locks its table, so that a reader in order of ids misses no event. With its database functions
     (`functions`) it does not, and a reader can miss events.
     """
-    datastore = _datastore(url, threads, functions)
+    store = datastore(url, threads, functions=functions)
     recorder = PostgresApplicationRecorder(
-        datastore, events_table_name="eventsourcing_functions" if functions else "eventsourcing_events"
+        store, events_table_name="eventsourcing_functions" if functions else "eventsourcing_events"
     )
     recorder.create_table()
     bodies = [workload.encode(workload.announcement(deal, step)) for deal, step in workload.recording_order(64)]
@@ -76,7 +77,7 @@ def eventsourcing_appends(url: str, threads: int, seconds: float, *, functions: 
             done = sum(pool.map(append, range(threads)))
         return done / (time.perf_counter() - start)
     finally:
-        datastore.close()
+        store.close()
 
 
 async def pgbench_inserts(url: str, clients: int, seconds: float) -> float:

@@ -56,7 +56,9 @@ async def _ask(bench: Bench, database: BenchDatabase, group: str) -> list[Measur
         httpx.AsyncClient(base_url=process.url, timeout=600) as client,
     ):
         begin = time.perf_counter()
-        (await client.get("/")).raise_for_status()
+        # A service that loads its copy for longer than a request may take answers 400 until it has it.
+        while (await client.get("/")).status_code == 400:
+            pass
         start = process.started_in + time.perf_counter() - begin
         connection = await peer.exported(client, database, bench.folder / f"{database.name}_exported")
         head = (await client.get("/v1/deals?limit=1")).json()["position"]

@@ -39,7 +39,7 @@ SELECT currency, sum(value)
 
 async def fill(database: ScratchDatabase, slug: str) -> int:
     """Record a deal with a pledge that is revised later; return the log's last position."""
-    amount = {"value": "7000000000.5", "currency": "KRW"}
+    amount = {"value": "7000000000000.5", "currency": "KRW"}
     revised = {"effective_on": "2025-09-01", "event": {"type": "pledge_revised", "pledge": "total", "amount": amount}}
     async with running_recorder(database.app_url) as recorder:
         result = await recorder.record(request(slug, REGISTERED, pledged(), SITE, revised))
@@ -106,7 +106,7 @@ async def test_publication_follows_the_log_and_leaves_the_one_before(
         await publish(copy, tmp_path / "files")
     folders = sorted(path.name for path in (tmp_path / "files").iterdir())
     assert folders == sorted([str(positions[-1]), str(last), "latest"])
-    assert sums(tmp_path / "files", first, date(2026, 1, 1)) == {"KRW": Decimal("7000000000.5")}
+    assert sums(tmp_path / "files", first, date(2026, 1, 1)) == {"KRW": Decimal("7000000000000.5")}
 
 
 @pytest.mark.parametrize("every", [(), ("--every", "0.2")])
