@@ -64,7 +64,7 @@ async def rows_of_copy(copy: ColumnarCopy, position: int) -> Rows:
         for table in FACT_TABLES:
             described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
             names = [name for name, *_ in described]
-            derived = {"search", "title_en", "title_ko"} | {name for name in names if name.endswith("_scale")}
+            derived = {"search", "title_en", "title_ko"} | {n for n in names if n.endswith(("_scale", "_millionths"))}
             columns = ", ".join(
                 f"left({name}::VARCHAR, length({name}::VARCHAR) - 7 + {name}_scale + ({name}_scale > 0)::INT)"
                 if f"{name}_scale" in names

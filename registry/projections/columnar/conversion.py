@@ -66,13 +66,17 @@ class Conversion(Struct, frozen=True):
         """The joins of the rates, and of the doubted amounts, to `pledge_facts`."""
         return f"LEFT JOIN {self.table} AS r ON r.currency = p.currency AND r.day = {self.day} {self.doubts.join}"
 
-    def converted(self, amount: str) -> str:
-        """An amount in millionths of the target currency, rounded half to even to its minor unit."""
+    def converted(self, millionths: str) -> str:
+        """An amount in millionths of the target currency, rounded half to even to its minor unit.
+
+        Args:
+            millionths: The amount in millionths of its own currency, an integer.
+        """
         units = 100 if has_minor_unit(self.target) else 1
         divisor = "(r.divisor::HUGEINT * 1000000)"
-        dividend = f"(({amount} * 1000000)::HUGEINT * r.multiplier * {units})"
+        dividend = f"({millionths} * r.multiplier * {units})"
         # DuckDB divides 128 bits slowly: an estimate that is less than half a unit off, exactly, is the result.
-        estimate = f"round({amount}::DOUBLE * r.multiplier / r.divisor * {units})::HUGEINT"
+        estimate = f"round({millionths}::DOUBLE * r.multiplier / r.divisor * {units / 1_000_000})::HUGEINT"
         is_nearest = f"abs({dividend} - {estimate} * {divisor}) * 2 < {divisor}"
         # Otherwise half up, and back where an odd result was a tie.
         rounded = f"(({dividend} * 2 + {divisor}) // ({divisor} * 2))"

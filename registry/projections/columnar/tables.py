@@ -38,16 +38,23 @@ TYPES = {
 # Columns that questions search and sort by, computed from the others when a row is copied.
 _TEXTS = "lower(array_to_string({}::JSON ->> '$.*', chr(10)))"
 _TITLE = "coalesce(title::JSON ->> '{}', title::JSON ->> '{}', (title::JSON ->> '$.*')[1])"
-DERIVED = {
+_MILLIONTHS = "(coalesce({}, '0')::DECIMAL(24, 6) * 1000000)::HUGEINT"
+DERIVED: dict[str, dict[str, tuple[str, str]]] = {
     "deal_facts": {
-        "search": _TEXTS.format("title"),
-        "title_en": _TITLE.format("en", "ko"),
-        "title_ko": _TITLE.format("ko", "en"),
+        "search": ("VARCHAR", _TEXTS.format("title")),
+        "title_en": ("VARCHAR", _TITLE.format("en", "ko")),
+        "title_ko": ("VARCHAR", _TITLE.format("ko", "en")),
     },
-    "party_facts": {"search": _TEXTS.format("name")},
+    "party_facts": {"search": ("VARCHAR", _TEXTS.format("name"))},
+    # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them.
+    "pledge_facts": {
+        "low_millionths": ("HUGEINT", _MILLIONTHS.format("low, value")),
+        "high_millionths": ("HUGEINT", _MILLIONTHS.format("high, value, low")),
+    },
 }
+"""By table and column: its type, and its value from the columns as Postgres sends them."""
 
-VERSION = 2
+VERSION = 3
 """Part of the fingerprint: raise it when `TYPES` or `DERIVED` changes."""
 
 EVENTS = "deal_events"
@@ -97,7 +104,7 @@ class CopiedTable(Struct, frozen=True):
         """The DDL of the table in DuckDB."""
         columns = [f"{name} {TYPES[type]}" for name, type in self.columns]
         columns += [f"{name}_scale TINYINT" for name, type in self.columns if type == "numeric"]
-        columns += [f"{name} VARCHAR" for name in DERIVED.get(self.name, ())]
+        columns += [f"{name} {type}" for name, (type, _) in DERIVED.get(self.name, {}).items()]
         return f"CREATE TABLE {self.name} ({', '.join(columns)})"
 
     @property
@@ -123,7 +130,7 @@ class CopiedTable(Struct, frozen=True):
             f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.columns
         ]
         columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.columns if type == "numeric"]
-        columns += [f"{derived} AS {name}" for name, derived in DERIVED.get(self.name, {}).items()]
+        columns += [f"{derived} AS {name}" for name, (_, derived) in DERIVED.get(self.name, {}).items()]
         return ", ".join(columns)
 
 

@@ -227,11 +227,12 @@ def amounts(conversion: Conversion) -> tuple[str, str]:
 
     The lower bound of a doubted amount is zero.
     """
-    low, high = conversion.converted(_LOW), conversion.converted(_HIGH)
-    stated = "CASE WHEN p.currency = $target THEN ({} * 1000000)::HUGEINT"
+    low, high = conversion.converted("p.low_millionths"), conversion.converted("p.high_millionths")
+    converted_low = f"CASE WHEN p.currency = $target THEN p.low_millionths ELSE {low} END"
     return (
-        f"CASE WHEN {conversion.doubts.is_doubted} THEN 0 ELSE {stated.format(_LOW)} ELSE {low} END END",
-        f"{stated.format(_HIGH)} WHEN {_HIGH} = {_LOW} THEN {low} ELSE {high} END",
+        f"CASE WHEN {conversion.doubts.is_doubted} THEN 0 ELSE {converted_low} END",
+        f"CASE WHEN p.low_millionths = p.high_millionths THEN {converted_low}"
+        f" WHEN p.currency = $target THEN p.high_millionths ELSE {high} END",
     )
 
 
