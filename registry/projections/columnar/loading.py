@@ -65,7 +65,9 @@ async def load_tables(
         for name, select, typed, sent in (*sources, (EVENTS, COPY_EVENTS, TYPED_EVENTS, EVENT_COLUMNS)):
             # Postgres sends a table while DuckDB reads the one before.
             file = scratch(name)
-            await connection.copy_from_query(select, output=file, format="csv", timeout=TABLE_SECONDS)
+            # Opened here, because asyncpg leaves a file that it opens open when it is cancelled.
+            with file.open("wb") as output:  # noqa: ASYNC230 - a temporary file on a local disk
+                await connection.copy_from_query(select, output=output, format="csv", timeout=TABLE_SECONDS)
             await reading
             read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
             insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"
