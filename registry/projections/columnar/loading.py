@@ -66,7 +66,7 @@ async def load_tables(
             # Postgres sends a table while DuckDB reads the one before.
             file = scratch(name)
             # Opened here, because asyncpg leaves a file that it opens open when it is cancelled.
-            with file.open("wb") as output:  # noqa: ASYNC230 - a temporary file on a local disk
+            with file.open("wb") as output:
                 await connection.copy_from_query(select, output=output, format="csv", timeout=TABLE_SECONDS)
             await reading
             read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
