@@ -24,6 +24,7 @@ async def exported(client: httpx.AsyncClient, database: BenchDatabase, folder: P
     """DuckDB with the exported tables as views. They are exported once and then kept in the folder."""
     folder.mkdir(exist_ok=True)
     connection = duckdb.connect(config={"threads": 2})
+    connection.execute("SET enable_progress_bar = false")
     for kind in SNAPSHOTS:
         parquet = folder / f"{kind}.parquet"
         if not parquet.exists():

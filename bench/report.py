@@ -93,14 +93,12 @@ def _read(path: str) -> list[str]:
 
 def commit() -> str:
     """The commit that is measured."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
+    folder = Path(__file__).parent.parent
+    head, changed = (
+        subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+        for command in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "registry", "bench/*.py"))
     )
-    return described.stdout.strip() or "unknown"
+    return f"{head or 'unknown'}{', changed' if changed else ''}"
 
 
 def sections(rows: Mapping[str, Sequence[Measurement]], minutes: float, busy: float) -> dict[str, str]:

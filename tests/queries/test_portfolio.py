@@ -1,4 +1,4 @@
-"""Totals are the same, line by line, in whatever order the deals were recorded."""
+"""Totals and lists of all deals: their order, and terms that deals have had."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from registry.domain.history import AsOf
 from registry.domain.totals import Totals, TotalsQuery
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Selection
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -38,3 +39,47 @@ async def test_totals_list_the_first_deals_by_name(
         point = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
         totals: Totals = await queries.totals(point, Selection(), query, await streams.rates(AsOf()))
     assert [line.deal for line in totals.overall.lines] == ["anode", "boiler"]
+
+
+FORMER = {"event": {"type": "deal_registered", "title": {"en": "Former plant"}, "sectors": ["steam-power"]}}
+RENAMED = {
+    "effective_on": "2025-09-01",
+    "event": {"type": "deal_revised", "title": {"en": "Plant"}, "sectors": ["energy"]},
+}
+
+
+async def test_terms_that_deals_once_had_find_them_in_the_past_only(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        for slug in SLUGS:
+            await recorder.record(request(slug, FORMER, pledged(), RENAMED))
+    streams = StreamReader(pool)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+        now = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
+        then = await queries.point(AsOf(effective_on=date(2025, 8, 1)))
+        for selection in (Selection(sector="steam-power"), Selection(q="former")):
+            for point, found in ((now, []), (then, sorted(SLUGS))):
+                page = await queries.page(point, selection, Order(), None, 50)
+                assert [item.deal for item in page.deals] == found
+                assert await queries.count(point, selection) == len(found)
+
+
+async def test_search_that_fits_every_deal_is_paged_like_the_whole_list(
+    database: ScratchDatabase, pool: Pool, tmp_path: Path
+) -> None:
+    async with running_recorder(database.app_url) as recorder:
+        for slug in SLUGS:
+            await recorder.record(request(slug, FORMER, pledged()))
+    streams = StreamReader(pool)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
+        point = await queries.point(AsOf())
+        found: list[str] = []
+        place = None
+        while not found or place is not None:
+            page = await queries.page(point, Selection(q="PLANT"), Order(), place, 1)
+            found += [item.deal for item in page.deals]
+            place = page.next
+        assert found == sorted(SLUGS)
