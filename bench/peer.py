@@ -105,9 +105,10 @@ def at(position: int, day: str, table: str = "p") -> str:
 def past_totals(position: int, day: str) -> str:
     """The totals by organization at a point in time."""
     return f"""
-SELECT unnest(organizations) AS key, currency, sum(value), count(*)
-  FROM pledge_facts AS p
- WHERE {at(position, day)} AND status <> 'withdrawn'
+SELECT key, currency, sum(value), count(*)
+  FROM (SELECT *, unnest(organizations) AS key
+          FROM pledge_facts AS p
+         WHERE {at(position, day)} AND status <> 'withdrawn')
  GROUP BY ALL ORDER BY 3 DESC LIMIT 100
 """
 
@@ -124,8 +125,8 @@ def past_facets(position: int, day: str) -> str:
         ("commitment", "commitment", "pledge_facts AS p", "AND status <> 'withdrawn'"),
     )
     return " UNION ALL ".join(
-        f"SELECT '{name}' AS facet, {value} AS value, count(DISTINCT deal) FROM {table}"
-        f" WHERE {at(position, day)} {more} GROUP BY ALL"
+        f"SELECT '{name}' AS facet, value, count(DISTINCT deal)"
+        f" FROM (SELECT deal, {value} AS value FROM {table} WHERE {at(position, day)} {more}) GROUP BY ALL"
         for name, value, table, more in tables
     )
 
