@@ -230,11 +230,12 @@ class PortfolioController(Controller):
         currency: CurrencyFilter = None,
         q: SearchText = None,
         cursor: CursorParameter = None,
-        limit: Annotated[int, integer("The most deals to compare.", 1, MAX_COMPARED)] = 50,
+        limit: Annotated[int, integer("The most deals with changes.", 1, MAX_COMPARED)] = 50,
     ) -> RawResponse[schemas.PortfolioComparison]:
         """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals.
 
-        A deal is compared if it meets the filters at one of the two points. A page may have fewer changes than deals.
+        A deal is compared if it meets the filters at one of the two points. A page has the changes of `limit` deals; one
+        that is not the last has fewer only where very many deals that may differ do not.
         """
         first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         start = decode_cursor(cursor) if cursor is not None else None

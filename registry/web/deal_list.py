@@ -175,13 +175,19 @@ def facets_of(
 
     facets: list[Facet] = []
     for facet in FACETS:
-        values = sorted(
-            counts.get(facet, {}).items(), key=lambda item: (item[0] != filters.get(facet), -item[1], item[0])
-        )
+        values = shown_values(counts, filters, facet)
         if values:
-            named = [(value, n, name_of(facet, value)) for value, n in values[:MAX_FACET_VALUES]]
+            named = [(value, n, name_of(facet, value)) for value, n in values]
             facets.append(Facet(facet, named))
     return facets
+
+
+def shown_values(
+    counts: Mapping[str, Mapping[str, int]], filters: Mapping[str, str], facet: str
+) -> list[tuple[str, int]]:
+    """The values of a facet that are shown, with their numbers of deals: the selected one, then the most common."""
+    values = counts.get(facet, {}).items()
+    return sorted(values, key=lambda item: (item[0] != filters.get(facet), -item[1], item[0]))[:MAX_FACET_VALUES]
 
 
 def deals_abroad(places: Sequence[PlaceCount]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from registry.web.deal_list import (
     deal_table,
     deals_abroad,
     facets_of,
+    shown_values,
 )
 from registry.web.fields import organizations_in
 from registry.web.format import shown
@@ -90,20 +92,26 @@ async def render_portfolio(
 
     rates = await portfolio_queries.rates(page.as_of)
     selected = await selection.at(portfolio_queries, point)
-    facets = await portfolio_queries.facets(point, selected)
-    table = await deal_table(page, portfolio_queries, selection, rates)
     query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0)
-    totals = await portfolio_queries.totals(point, selected, query, rates=rates)
-    trend = await amount_trend(page, portfolio_queries, point, selected, currency or default_currency(page), rates)
-    latest = await latest_deal_events(log_queries, point.position)
+    # At once: each of the questions to the copy keeps one processor busy.
+    facets, table, totals, trend, counted, latest = await asyncio.gather(
+        portfolio_queries.facets(point, selected),
+        deal_table(page, portfolio_queries, selection, rates),
+        portfolio_queries.totals(point, selected, query, rates=rates),
+        amount_trend(page, portfolio_queries, point, selected, currency or default_currency(page), rates),
+        portfolio_queries.places(point, selected),
+        latest_deal_events(log_queries, point.position),
+    )
 
     named = {event.recorded.slug for event in latest} | (trend.named_deals() if trend is not None else set())
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
-    slugs |= organizations_in(event.recorded.event for event in latest) | set(facets.get("organization", {}))
+    slugs |= organizations_in(event.recorded.event for event in latest) | {
+        value for value, _ in shown_values(facets, filters, "organization")
+    }
     names = await organization_names(organization_queries, page.language, slugs)
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
-    places = [PlaceCount(code, deals) for code, deals in await portfolio_queries.places(point, selected)]
+    places = [PlaceCount(code, deals) for code, deals in counted]
     return render.render(
         page,
         "portfolio.html",
