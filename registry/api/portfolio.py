@@ -234,8 +234,8 @@ class PortfolioController(Controller):
     ) -> RawResponse[schemas.PortfolioComparison]:
         """What appeared, grew, shrank, slipped, was stated first or corrected between two points, over all deals.
 
-        A deal is compared if it meets the filters at one of the two points. A page has the changes of `limit` deals; one
-        that is not the last has fewer only where very many deals that may differ do not.
+        A deal is compared if it meets the filters at one of the two points. A page has the changes of `limit` deals;
+        one that is not the last has fewer only where very many deals that may differ do not.
         """
         first, last = require_single_axis(from_as_of, "from."), require_single_axis(to_as_of, "to.")
         start = decode_cursor(cursor) if cursor is not None else None
