@@ -234,6 +234,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         )
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
         copy.start()
+        recorder.commit_listeners.append(lambda _: copy.follow_soon())
+        feed.notify_listeners.append(copy.follow_soon)
         yield Services(
             settings=settings,
             calendar=calendar,

@@ -17,7 +17,7 @@ import pytest
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar import following
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
@@ -216,7 +216,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from registry.infra import postgres
 from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar import following
 
 async def main(url, directory, position):
     async with await postgres.pool(url, name="killed") as pool:
@@ -286,7 +286,7 @@ async def test_copy_is_made_before_the_first_question(recorder: Any, pool: Pool,
 async def test_copy_follows_many_events_in_slices(
     recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columnar_copy, "EVENTS_PER_SLICE", 3)
+    monkeypatch.setattr(following, "EVENTS_PER_SLICE", 3)
     async with ColumnarCopy(pool, tmp_path) as copy:
         position = await record(recorder, "a", REGISTERED)
         await copy.follow(position)

@@ -38,7 +38,9 @@ TABLES = {
     "pledge_facts": "deal VARCHAR, pledge VARCHAR, status VARCHAR, currency VARCHAR, value DECIMAL(24, 6),"
     " low DECIMAL(24, 6), high DECIMAL(24, 6), qualifier VARCHAR, amount_basis VARCHAR, commitment VARCHAR,"
     " organizations VARCHAR[], stated_on DATE, announced_on DATE, additional_to VARCHAR, figure VARCHAR,"
-    " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR",
+    " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR,"
+    " low_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(low, value, 0) * 1000000)::HUGEINT),"
+    " high_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(high, value, low, 0) * 1000000)::HUGEINT)",
 }
 DAY = date(2025, 1, 1)
 POINT = Point("recorded", 1, date(2025, 2, 1), 1)

@@ -10,28 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import duckdb
-import msgspec
 from duckdb import DuckDBPyConnection
-from msgspec import Struct
 
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
+from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.loading import load_tables
-from registry.projections.columnar.tables import CREATE_STATE, EVENTS, CopiedTable, copied_tables, fingerprint
+from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# With more events than this since the copy's position, all tables are loaded.
-MAX_FOLLOWED_EVENTS = 100_000
-EVENTS_PER_SLICE = 2_000
+FOLLOW_SECONDS = 0.2
+"""How long after an event the copy follows by itself: all events of that time in one transaction."""
+QUIET_SECONDS = 60.0
+"""After so long without a question, the copy follows when it is asked."""
 
 WORKERS = 4
 LONG_WORKERS = 2
@@ -51,67 +52,6 @@ SELECT coalesce(head.position, 0) AS position, head.leaf_hash,
 
 SELECT_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM events"
 
-SELECT_EVENTS_SINCE = """
-SELECT substr(stream, 6) AS deal, position, effective_on, published_on, recorded_at,
-       type = 'event_corrected' AS redates,
-       type = 'event_redacted' AS erased
-  FROM events
- WHERE position > $1
-   AND stream LIKE 'deal/%'
- ORDER BY position
- LIMIT $2
-"""
-
-SELECT_RESET_DEALS = "SELECT DISTINCT deal FROM fact_resets WHERE id > $1"
-
-# The rows of some deals that were written since a position, as one JSON text for each table.
-SELECT_ROWS_SINCE = """
-SELECT '{table}' AS "table", json_agg(r)::text AS rows
-  FROM (
-        SELECT {columns}
-          FROM unnest($1::text[], $2::bigint[]) AS touched (deal, since)
-               JOIN {table} AS t ON t.deal = touched.deal AND t.changed_at > touched.since
-       ) AS r
-HAVING count(*) > 0
-"""
-
-INSERT_EVENTS = f"""
-INSERT INTO {EVENTS}
-SELECT unnest($deals), unnest($positions), unnest($effective::DATE[]), unnest($published), unnest($instants),
-       unnest($redates)
-"""
-
-# Staged first: a DELETE that joins is planned for the few rows that it joins.
-STAGE = """
-CREATE OR REPLACE TEMP TABLE staged_{table} AS
-SELECT {columns}
-  FROM (SELECT unnest(from_json($rows, $structure), max_depth := 2))
-"""
-
-DELETE_DEALS = "DELETE FROM {table} WHERE list_contains($1, deal)"
-
-INSERT_STAGED = "INSERT INTO {table} SELECT * FROM staged_{table}"
-
-DELETE_STAGED = "DELETE FROM {table} AS t USING staged_{table} AS s WHERE {same}"
-
-
-class _State(Struct, frozen=True):
-    """What the copy holds."""
-
-    fingerprint: str
-    position: int
-    leaf_hash: bytes | None
-    reset: int
-
-
-class _Changes(Struct, frozen=True):
-    """What the copy lacks: events, rows as JSON by table, and the deals whose rows are all replaced."""
-
-    state: _State
-    events: list[tuple[Any, ...]]
-    rows: list[tuple[str, str]]
-    replaced: list[str]
-
 
 class ColumnarCopy:
     """The copy of the fact tables of one database.
@@ -127,9 +67,11 @@ class ColumnarCopy:
         self._directory: CopyDirectory | None = None
         self._connection: DuckDBPyConnection | None = None
         self._tables: tuple[CopiedTable, ...] = ()
-        self._state: _State | None = None
+        self._state: CopyState | None = None
         self._lock = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked_at = -math.inf
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
         self._long = ThreadPoolExecutor(LONG_WORKERS, thread_name_prefix="columnar-long")
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
@@ -153,6 +95,8 @@ class ColumnarCopy:
 
     async def close(self) -> None:
         """Close the file once the questions that run have been answered."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
@@ -187,6 +131,7 @@ class ColumnarCopy:
             is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
         """
+        self._asked_at = asyncio.get_running_loop().time()
         await self.follow(position)
         answers = self._final_answers if is_final else self._answers
         if key is not None and key in answers:
@@ -222,6 +167,21 @@ class ColumnarCopy:
         """Begin to load or to follow now, so that the first question finds the copy made."""
         self._following = asyncio.create_task(self._follow())
         self._following.add_done_callback(_report)
+
+    def follow_soon(self) -> None:
+        """The log has grown: follow it a moment later, if questions were asked lately, so that the next finds it done.
+
+        A question does not rely on it: it follows to its own position first.
+        """
+        loop = asyncio.get_running_loop()
+        if self._state is None or loop.time() - self._asked_at > QUIET_SECONDS or self._timer is not None:
+            return
+        self._timer = loop.call_later(FOLLOW_SECONDS, self._follow_now)
+
+    def _follow_now(self) -> None:
+        self._timer = None
+        if self._following is None or self._following.done():
+            self.start()
 
     async def _follow(self) -> None:
         async with self._lock:
@@ -265,7 +225,7 @@ class ColumnarCopy:
             return
         try:
             row = self._connection.execute("SELECT fingerprint, position, leaf_hash, reset FROM copied").fetchone()
-            self._state = _State(*row) if row is not None else None
+            self._state = CopyState(*row) if row is not None else None
         except duckdb.Error:
             self._state = None
 
@@ -279,7 +239,7 @@ class ColumnarCopy:
                 self._tables = await copied_tables(connection)
             state = self._state
             head = await connection.fetchrow(SELECT_HEAD, state.position if state else 0)
-            new = _State(fingerprint(self._tables), head["position"], head["leaf_hash"], head["reset"])
+            new = CopyState(fingerprint(self._tables), head["position"], head["leaf_hash"], head["reset"])
             changes = None
             if (
                 state is not None
@@ -287,69 +247,16 @@ class ColumnarCopy:
                 and state.reset <= new.reset
                 and (state.position == 0 or state.leaf_hash == head["known"])
             ):
-                changes = await self._changes(connection, state, new)
+                changes = await changes_since(connection, self._tables, state, new)
             if changes is None:
                 await self._load(connection, new)
                 return
-        await asyncio.get_running_loop().run_in_executor(None, self._apply, changes)
+        assert self._connection is not None
+        await asyncio.to_thread(apply, self._connection, self._tables, changes)
         self._answers.clear()
         if changes.replaced:
             self._final_answers.clear()
         self._state = new
-
-    async def _changes(self, connection: Connection, state: _State, new: _State) -> _Changes | None:
-        """What the copy lacks; None if the copy is to be made again."""
-        if new.position - state.position > MAX_FOLLOWED_EVENTS:
-            return None
-        statement = " UNION ALL ".join(
-            f"({SELECT_ROWS_SINCE.format(table=table.name, columns=table.select)})" for table in self._tables
-        )
-        reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
-        changes = _Changes(new, [], [], reset)
-        since = dict.fromkeys(reset, -1)
-        seen: set[str] = set()
-        position = state.position
-        # In slices, so that no answer of Postgres holds the event loop for long.
-        while events := await connection.fetch(SELECT_EVENTS_SINCE, position, EVENTS_PER_SLICE):
-            if any(event["erased"] for event in events):
-                # The bytes of deleted rows stay in a file.
-                return None
-            since |= {event["deal"]: state.position for event in events if event["deal"] not in since}
-            changes.events.extend(tuple(event)[:6] for event in events)
-            await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
-            seen |= since.keys()
-            position = events[-1]["position"]
-            if len(events) < EVENTS_PER_SLICE:
-                break
-        await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
-        return changes
-
-    def _apply(self, changes: _Changes) -> None:
-        """Write changes in one transaction."""
-        assert self._connection is not None
-        cursor = self._connection.cursor()
-        tables = {table.name: table for table in self._tables}
-        cursor.execute("BEGIN")
-        try:
-            if changes.replaced:
-                for name in tables:
-                    cursor.execute(DELETE_DEALS.format(table=name), [changes.replaced])
-            for name, rows in changes.rows:
-                table = tables[name]
-                structure = msgspec.json.encode([dict.fromkeys(table.sent, "VARCHAR")]).decode()
-                staged = STAGE.format(table=name, columns=table.typed)
-                cursor.execute(staged, {"rows": rows, "structure": structure})
-                same = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
-                cursor.execute(DELETE_STAGED.format(table=name, same=same))
-                cursor.execute(INSERT_STAGED.format(table=name))
-            if changes.events:
-                columns = zip(*changes.events, strict=True)
-                names = ("deals", "positions", "effective", "published", "instants", "redates")
-                cursor.execute(INSERT_EVENTS, dict(zip(names, map(list, columns), strict=True)))
-            _write_state(cursor, changes.state)
-            cursor.execute("COMMIT")
-        finally:
-            cursor.close()
 
     def _adopt(self, connection: DuckDBPyConnection) -> None:
         """Ask the latest file from now on, and delete the others."""
@@ -361,15 +268,15 @@ class ColumnarCopy:
 
     # --- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, connection: Connection, state: _State) -> None:
+    async def _load(self, connection: Connection, state: CopyState) -> None:
         """Make a new file from whole tables."""
         assert self._directory is not None
-        new = self._directory.create()
+        new = await asyncio.to_thread(self._directory.create)
         try:
             new.execute(CREATE_STATE)
             new.execute("BEGIN")
             await load_tables(connection, new, self._tables, self._directory.scratch)
-            _write_state(new, state)
+            write_state(new, state)
             await asyncio.to_thread(_commit, new)
         except BaseException:
             new.close()
@@ -383,13 +290,6 @@ class ColumnarCopy:
         self._state = state
 
 
-async def _fetch_rows(connection: Connection, statement: str, changes: _Changes, since: Mapping[str, int]) -> None:
-    """Add the rows of some deals that were written after a position, each after its own."""
-    if since:
-        rows = await connection.fetch(statement, list(since), list(since.values()))
-        changes.rows.extend((row["table"], row["rows"]) for row in rows)
-
-
 def _report(work: asyncio.Task[None]) -> None:
     """Log why the copy could not be made at the start; the first question tries again."""
     if not work.cancelled() and (error := work.exception()) is not None:
@@ -399,13 +299,6 @@ def _report(work: asyncio.Task[None]) -> None:
 def _commit(connection: DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
     connection.execute("CHECKPOINT")
-
-
-def _write_state(connection: DuckDBPyConnection, state: _State) -> None:
-    connection.execute("DELETE FROM copied")
-    connection.execute(
-        "INSERT INTO copied VALUES ($1, $2, $3, $4)", [state.fingerprint, state.position, state.leaf_hash, state.reset]
-    )
 
 
 def _answer(cursor: DuckDBPyConnection, question: Callable[[DuckDBPyConnection], T]) -> T:
