@@ -16,8 +16,7 @@ import pytest
 
 from registry.infra import postgres
 from registry.infra.postgres import Pool
-from registry.projections.columnar import ColumnarCopy
-from registry.projections.columnar import following
+from registry.projections.columnar import ColumnarCopy, following
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
