@@ -6,13 +6,17 @@ DuckDB makes whole lines of CSV, because Python takes five times as long for the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 
-from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.selection import Point, Selection, run
 
 PortfolioTable = Literal["deals", "pledges"]
+
+DEALS_PER_QUERY = 50_000
+"""A query holds the rows of so many deals in memory, because it sorts them."""
 
 ROWS_PER_READ = 2_000
 
@@ -30,6 +34,9 @@ nullif(array_to_string(list_transform(from_json(p.stated_as, '["JSON"]'),
     lambda one: (one ->> 'currency') || ' ' || (one ->> 'value')), '; '), '')
 """
 
+# The elements of a list, each where it is first.
+_FIRST = "array_to_string(list_filter({0}, lambda one, place: list_position({0}, one) = place), '; ')"
+
 DEALS: Mapping[str, str] = {
     "deal": "d.deal",
     "title_en": "d.title::JSON ->> 'en'",
@@ -42,9 +49,9 @@ DEALS: Mapping[str, str] = {
     "sectors": "nullif(array_to_string(d.sectors, '; '), '')",
     "classifications": "nullif(array_to_string(d.classifications, '; '), '')",
     "identifiers": "nullif(array_to_string(d.identifiers, '; '), '')",
-    "organizations": "o.organizations",
-    "places": "l.places",
-    "amounts": "a.amounts",
+    "organizations": _FIRST.format("o.organizations"),
+    "places": _FIRST.format("l.places"),
+    "amounts": "array_to_string(a.amounts, '; ')",
     "relations": "r.relations",
 }
 """The columns of deals, in SQL."""
@@ -76,28 +83,23 @@ PLEDGES: Mapping[str, str] = {
 _FROM_DEALS = """
   FROM chosen AS d
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
-       LEFT JOIN (SELECT deal, string_agg(organization, '; ' ORDER BY joined_on, organization) AS organizations
-                    FROM (SELECT p.deal, p.organization, min(p.joined_on) AS joined_on
-                            FROM party_facts AS p
-                           WHERE {p} AND p.left_on IS NULL
-                           GROUP BY p.deal, p.organization)
-                   GROUP BY deal) AS o ON o.deal = d.deal
-       LEFT JOIN (SELECT deal, string_agg(place, '; ' ORDER BY announced_on, site) AS places
-                    FROM (SELECT p.deal, p.place, arg_min(p.site, (p.announced_on, p.site)) AS site,
-                                 min(p.announced_on) AS announced_on
-                            FROM site_facts AS p
-                           WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL
-                           GROUP BY p.deal, p.place)
-                   GROUP BY deal) AS l ON l.deal = d.deal
-       LEFT JOIN (SELECT p.deal, string_agg({amount}, '; ' ORDER BY p.announced_on, p.pledge) AS amounts
+       LEFT JOIN (SELECT p.deal, list(p.organization ORDER BY p.joined_on, p.organization) AS organizations
+                    FROM party_facts AS p
+                   WHERE {p} AND {among} AND p.left_on IS NULL
+                   GROUP BY p.deal) AS o ON o.deal = d.deal
+       LEFT JOIN (SELECT p.deal, list(p.place ORDER BY p.announced_on, p.site) AS places
+                    FROM site_facts AS p
+                   WHERE {p} AND {among} AND p.status <> 'dropped' AND p.place IS NOT NULL
+                   GROUP BY p.deal) AS l ON l.deal = d.deal
+       LEFT JOIN (SELECT p.deal, list({amount} ORDER BY p.announced_on, p.pledge) AS amounts
                     FROM pledge_facts AS p
-                   WHERE {p} AND p.currency IS NOT NULL
+                   WHERE {p} AND {among} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
        LEFT JOIN (SELECT p.deal, string_agg(p.relation || ' ' || p.other_deal, '; '
                                             ORDER BY p.since, p.relation, p.other_deal, p.pledge, p.other_pledge)
                                             AS relations
                     FROM relation_facts AS p
-                   WHERE {p}
+                   WHERE {p} AND {among}
                    GROUP BY p.deal) AS r ON r.deal = d.deal
 """
 
@@ -107,17 +109,33 @@ _FROM_PLEDGES = """
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
 """
 
+# The last of each so many deals.
+_LIMITS = f"""
+SELECT max(deal)
+  FROM (SELECT d.deal, row_number() OVER (ORDER BY d.deal) - 1 AS number FROM deal_facts AS d WHERE {{conditions}})
+ GROUP BY number // {DEALS_PER_QUERY}
+ ORDER BY 1
+"""
+
 # Columns, source and order.
 _TABLES: dict[PortfolioTable, tuple[Mapping[str, str], str, str]] = {
     "deals": (DEALS, _FROM_DEALS, "deal"),
     "pledges": (PLEDGES, _FROM_PLEDGES, "deal, announced_on, pledge"),
 }
 
+# What has only letters, digits, points and hyphens, and begins with a letter or a digit, is never escaped.
+_PLAIN = {
+    *("deal", "kind", "stage", "stage_basis", "stage_since", "stage_observed_on", "pledge", "status", "commitment"),
+    *("amount_basis", "qualifier", "value", "low", "high", "currency", "figure", "price_year", "announced_on"),
+}
+
 # A cell of CSV as Python's csv module and `exports/csv.py` write it: an apostrophe before what a spreadsheet would run
 # as a formula, and quotes where the text has a quote, a comma or the end of a line.
-_ESCAPED = "CASE WHEN left({0}, 1) IN ('=', '+', '-', '@', chr(9), chr(13)) THEN '''' || {0} ELSE {0} END"
+# The numbers are those of the characters = + - @, tab and carriage return.
+_ESCAPED = "CASE WHEN ascii({0}) IN (61, 43, 45, 64, 9, 13) THEN '''' || {0} ELSE {0} END"
 _CELL = """
-coalesce(CASE WHEN regexp_matches({0}, '[",\\r\\n]') THEN '"' || replace({0}, '"', '""') || '"' ELSE {0} END, '')
+coalesce(CASE WHEN contains({0}, ',') OR contains({0}, '"') OR contains({0}, chr(10)) OR contains({0}, chr(13))
+              THEN '"' || replace({0}, '"', '""') || '"' ELSE {0} END, '')
 """
 
 
@@ -134,9 +152,13 @@ def exported_lines(
 ) -> Iterator[str]:
     """The same rows as lines of CSV."""
     columns, _, order = _TABLES[table]
-    escaped = ", ".join(f'{_ESCAPED.format(f"listed.{name}::VARCHAR")} AS "{name}"' for name in columns)
-    line = " || ',' || ".join(_CELL.format(f'"{name}"') for name in columns)
-    statement = f"SELECT {line} FROM (SELECT {escaped} FROM listed) ORDER BY {order}"
+    escaped = ", ".join(
+        f"listed.{name}" if name in _PLAIN else f'{_ESCAPED.format(f"listed.{name}")} AS "{name}"' for name in columns
+    )
+    cells = ", ".join(
+        f"coalesce({name}::VARCHAR, '')" if name in _PLAIN else _CELL.format(f'"{name}"') for name in columns
+    )
+    statement = f"SELECT concat_ws(',', {cells}) FROM (SELECT {escaped} FROM listed) ORDER BY {order}"
     for rows in _read(cursor, statement, table, point, selection):
         yield "".join(f"{line}\r\n" for (line,) in rows)
 
@@ -146,12 +168,16 @@ def _read(
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
     columns, source, _ = _TABLES[table]
     cells = ", ".join(f'{value} AS "{name}"' for name, value in columns.items())
-    rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT)
-    statement = (
-        f"WITH chosen AS (SELECT d.* FROM deal_facts AS d WHERE {selection.conditions(point)}),"
-        f" listed AS (SELECT {cells} {rows}) {listed}"
-    )
+    among = "p.deal IN (SELECT deal FROM chosen)"
+    rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT, among=among)
+    statement = f"""
+        WITH chosen AS MATERIALIZED (
+            SELECT d.* FROM deal_facts AS d WHERE {selection.conditions(point)} AND d.deal > $after AND d.deal <= $until
+        ), listed AS (SELECT {cells} {rows}) {listed}"""
     parameters = {**point.parameters, **selection.parameters}
-    cursor.execute(statement, {name: value for name, value in parameters.items() if f"${name}" in statement})
-    while found := cursor.fetchmany(ROWS_PER_READ):
-        yield found
+    limits = [deal for (deal,) in run(cursor, _LIMITS.format(conditions=selection.conditions(point)), parameters)]
+    for after, until in pairwise(["", *limits]):
+        given = {**parameters, "after": after, "until": until}
+        cursor.execute(statement, {name: value for name, value in given.items() if f"${name}" in statement})
+        while found := cursor.fetchmany(ROWS_PER_READ):
+            yield found
