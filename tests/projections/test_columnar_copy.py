@@ -17,6 +17,7 @@ import pytest
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following
+from registry.projections.columnar import copy as columnar_copy
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
@@ -317,3 +318,23 @@ async def test_answer_about_the_past_is_kept_until_the_copy_is_made_again(
         redaction = {"event": {"type": "event_redacted", "redacts": str(result.events[0].id), "reason": "a name"}}
         position = await record(recorder, "a", redaction)
         assert await copy.ask(position, question, "past", is_final=True) == 3
+
+
+async def test_copy_follows_by_itself_only_while_questions_are_asked(
+    recorder: Any, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar_copy, "FOLLOW_SECONDS", 0.01)
+    async with ColumnarCopy(pool, tmp_path) as copy:
+        position = await record(recorder, "a", REGISTERED)
+        await copy.follow(position)
+        await record(recorder, "b", REGISTERED)
+        copy.follow_soon()
+        await asyncio.sleep(0.2)
+        assert copy.position == position
+        await rows_of_copy(copy, position)
+        position = await record(recorder, "c", REGISTERED)
+        copy.follow_soon()
+        copy.follow_soon()
+        async with asyncio.timeout(30):
+            while copy.position < position:  # noqa: ASYNC110 - the copy has no event for it
+                await asyncio.sleep(0.01)
