@@ -11,6 +11,7 @@ from registry.web.deals import DealPages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
 from registry.web.events import EventPages
 from registry.web.imports.controller import ImportPages
+from registry.web.guide import GuidePages
 from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages
@@ -43,6 +44,7 @@ def create_router(calendar: Calendar) -> Router:
             SearchPages,
             SessionPages,
             ProviderPages,
+            GuidePages,
             RecordingPages,
             ProposalPages,
             ImportPages,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Annotated, Any, TypeAlias
@@ -44,8 +45,12 @@ from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
 from registry.web.summaries import summarize_deal, summarize_event
 
+# The most amounts beside the name of the deal.
+MAX_HEADLINE_AMOUNTS = 4
 # The most changes of an amount that the page shows.
 MAX_AMOUNT_CHANGES = 12
+# The most fields that the two-axis chart can show.
+MAX_CHART_FIELDS = 20
 # The most events that the text of one mark of the timeline names, and the most characters for each.
 MAX_MARK_EVENTS = 6
 MAX_MARK_TEXT = 120
@@ -186,8 +191,8 @@ async def render_deal(
     history = history_page(page, entries, before)
     assessment = await deal_queries.assessment(view.stream, view.snapshot, page.as_of)
     incoming = await deal_queries.incoming(view.slug, page.as_of)
-    path = field or main_field(state)
-    fields = chart_fields(state)
+    fields = chart_fields(state, entries)
+    path = field or (fields[0] if fields else "")
 
     def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in history.ids else page.link(f"/events/{event}")
@@ -212,6 +217,8 @@ async def render_deal(
         max_amount_changes=MAX_AMOUNT_CHANGES,
         claimed_fields=claimed_fields(state),
         other_lists=other_lists(state),
+        parts=[r.pledge for r in state.relations if r.relation == "part_of" and r.deal == view.slug],
+        max_headline=MAX_HEADLINE_AMOUNTS,
         flags=assessment.flags,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
@@ -284,14 +291,13 @@ def mark_text(page: PageRequest, names: dict[str, str]) -> Callable[[TimelineMar
     return write
 
 
-def main_field(deal: Deal) -> str:
-    """The field that the two-axis chart shows first: the amount of the first pledge that has one, else the stage."""
-    pledge = next((p for p in deal.pledges if p.amount is not None), None)
-    return f"/pledges/{pledge.pledge}/amount" if pledge else "/stage"
+def chart_fields(deal: Deal, entries: Sequence[AuditEntry]) -> list[str]:
+    """The fields that the two-axis chart can show: those that changed after they were first set."""
+    changes = Counter(change.path for entry in entries for change in entry.changes)
+    return [path for path in _dated_fields(deal) if changes[path] > 1][:MAX_CHART_FIELDS]
 
 
-def chart_fields(deal: Deal) -> list[str]:
-    """The fields that the two-axis chart can show."""
+def _dated_fields(deal: Deal) -> list[str]:
     return [
         *(f"/pledges/{p.pledge}/amount" for p in deal.pledges),
         "/stage",

@@ -25,8 +25,8 @@ from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import NumberFormatter, figures
 
 Names = Mapping[str, str]
-"""Names in the reader's language: of organizations by slug, of deals by `deal/SLUG`, and of the items of the page's own
-deal by their path, such as `milestones/first-phase`."""
+"""Names in the reader's language: of organizations by slug, of deals by `deal/SLUG`, of their pledges by
+`deal/SLUG/PLEDGE`, and of the items of the page's own deal by their path, such as `milestones/first-phase`."""
 
 
 class ChangeLine(Struct, frozen=True):
@@ -149,7 +149,8 @@ class ValueFormatter:
             case "deal":
                 deal, _, pledge = value.partition("/")
                 name = names.get(f"deal/{deal}") or names.get(deal, deal)
-                return f"{name} / {pledge}" if pledge else name
+                called = names.get(f"deal/{deal}/{pledge}", pledge)
+                return f"{name} ({called})" if called else name
             case _:
                 return names.get(value, value)
 
@@ -161,12 +162,14 @@ class ValueFormatter:
         return self.figures.day(day) if isinstance(day, date) else ""
 
     def field(self, path: str, names: Names | None = None) -> str:
-        """The name of a field with its item: `/pledges/total/amount` is "Pledge total · Amount"."""
+        """The name of a field with its item: `/milestones/first/planned` is "Milestone first phase · Planned for"."""
         parts = path.strip("/").split("/")
         if len(parts) == 1:
             return self.words.label("field", parts[0])
         thing, key, *rest = parts
-        head = f"{self.words.label('field', thing)} {self.called(thing, key, names)}"
+        head, called = self.words.label("field", thing), self.called(thing, key, names)
+        if called:
+            head += f": {called}" if thing == "pledges" else f" {called}"
         return " · ".join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:
@@ -183,10 +186,14 @@ class ValueFormatter:
 
     def related(self, relation: str, pledge: str | None, deal: str, other: str | None, names: Names | None) -> str:
         """A relation as text: this deal or pledge, the relation, the other deal or pledge."""
+        known = names or {}
         this = self._(N_("this deal"))
-        named = (names or {}).get(f"deal/{deal}", deal)
-        to = other if other and named == this else f"{named} / {other}" if other else named
-        return f"{pledge or self._(N_('This deal'))} {self.words.label('relation', relation)} {to}"
+        to = known.get(f"deal/{deal}", deal)
+        called = known.get(f"deal/{deal}/{other}", other) if other else ""
+        if called:
+            to = called if to == this else f"{to} ({called})"
+        subject = (known.get(f"pledges/{pledge}", pledge) if pledge else "") or self._(N_("This deal"))
+        return f"{subject} {self.words.label('relation', relation)} {to}"
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""

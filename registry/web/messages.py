@@ -72,7 +72,9 @@ class MessageFormatter:
         """A deal, or one of its pledges (`DEAL/PLEDGE`), by name; of the page's own deal the pledge alone."""
         deal, _, pledge = text.partition("/")
         own = (names or {}).get(f"deal/{deal}") == self.here.words.gettext(N_("this deal"))
-        return pledge if own and pledge else self.here.value(text, "additional_to", names)
+        if not own or not pledge:
+            return self.here.value(text, "additional_to", names)
+        return (names or {}).get(f"pledges/{pledge}", pledge) or self.here.words.gettext(N_("this deal"))
 
     def _figure(self, name: str, text: str) -> str:
         figures = self.here.figures

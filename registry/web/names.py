@@ -1,12 +1,13 @@
 """Names that a page shows in place of identifiers: organizations, deals, and the sites and milestones of a deal.
 
-Names are keyed by what the page refers to: an organization by its slug, a deal by `deal/SLUG`, and an item of the
-page's own deal by its path, such as `milestones/first-phase`.
+Names are keyed by what the page refers to: an organization by its slug, a deal by `deal/SLUG`, a pledge of a deal by
+`deal/SLUG/PLEDGE`, and an item of the page's own deal by its path, such as `milestones/first-phase`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +19,10 @@ from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web.format import names_in
-from registry.web.i18n import N_, words
+from registry.web.i18n import N_, Translations, words
+
+# The most investors that the name of a pledge lists.
+MAX_INVESTORS = 3
 
 
 async def deal_page_names(
@@ -43,12 +47,35 @@ async def deal_page_names(
         organization_queries, language, set(mentioned_organizations(current)) - names.keys()
     )
     relations = (*current.relations, *(shown.relations if shown is not None else ()))
-    for deal in await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED):
+    related = await deal_queries.related_deals(replace(current, relations=relations), UNBOUNDED)
+    investors = {slug for deal in related for pledge in deal.pledges for slug in pledge.by} - names.keys()
+    names |= await organization_names(organization_queries, language, investors)
+    for deal in (current, *related):
         names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
+        names |= {f"deal/{deal.deal}/{id}": name for id, name in pledge_names(deal, texts, names).items()}
+    names |= {f"pledges/{p.pledge}": names[f"deal/{current.deal}/{p.pledge}"] for p in current.pledges}
     names[f"deal/{current.deal}"] = texts.gettext(N_("this deal"))
     names |= {f"milestones/{m.milestone}": name for m in current.milestones if (name := texts.localized(m.name))}
     names |= {f"sites/{s.site}": name for s in current.sites if (name := texts.localized(s.name))}
     return names
+
+
+def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
+    """What the pledges of a deal are called, by their ids: by their purpose, else by their investors.
+
+    The only pledge of a deal needs no name. Pledges that would have the same name have their id too.
+    """
+    if len(deal.pledges) == 1:
+        return {deal.pledges[0].pledge: ""}
+    called = {
+        p.pledge: texts.localized(p.purpose) or ", ".join(names.get(slug, slug) for slug in p.by[:MAX_INVESTORS])
+        for p in deal.pledges
+    }
+    shared = Counter(called.values())
+    return {
+        id: name if name and shared[name] == 1 else " · ".join(filter(None, (name, texts.label("pledge", id))))
+        for id, name in called.items()
+    }
 
 
 async def organization_names(

@@ -20,10 +20,10 @@ def test_flag_text_contains_the_names_of_the_deals() -> None:
     params = {"part": "amkor-songdo/packaging", "whole": "seven-firms/total"}
     flag = Flag("member-not-below-aggregate", "", "/pledges/packaging/amount", params=params)
     english = messages("en").flag_text(flag, {"deal/amkor-songdo": "this deal", "deal/seven-firms": "Seven firms"})
-    assert english.startswith("packaging is part of Seven firms / total")
+    assert english.startswith("packaging is part of Seven firms (total)")
     korean = messages("ko").flag_text(flag, {"deal/amkor-songdo": "이 건", "deal/seven-firms": "일곱 기업"})
     assert "seven-firms" not in korean
-    assert "일곱 기업 / total" in korean
+    assert "일곱 기업 (total)" in korean
 
 
 def test_flag_text_formats_dates_and_numbers_in_the_readers_language() -> None:
@@ -36,12 +36,12 @@ def test_figures_of_a_flag_are_formatted_like_all_figures() -> None:
     compared = {"amount": "about USD 5000000000", "ulsan/total": "KRW 1–2", "off by": "0.25", "until": "2021"}
     assert messages("en").figures(compared) == [
         ("Amount", "about US$5bn"),
-        ("ulsan / total", "₩1 – ₩2"),
+        ("ulsan (total)", "₩1 – ₩2"),
         ("Deviation", "+25%"),
         ("Until", "2021"),
     ]
     assert messages("ko").figures(compared)[0] == ("금액", "약 50억 달러")
-    assert messages("ko").figures(compared, {"deal/ulsan": "울산"})[1] == ("울산 / total", "1 원 – 2 원")
+    assert messages("ko").figures(compared, {"deal/ulsan": "울산"})[1] == ("울산 (total)", "1 원 – 2 원")
     assert messages("ko").figures({"source": "2025", "before": "2025-10-29"}) == [
         ("출처", "2025"),
         ("이전", "2025년 10월 29일"),
