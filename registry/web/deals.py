@@ -32,7 +32,9 @@ from registry.schemas import cited_sources
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
+from registry.web.charts import two_axis
 from registry.web.charts.ladder import ladder_marks
+from registry.web.charts.timeline import NARROW as NARROW_TIMELINE
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
 from registry.web.citations import citation
@@ -194,6 +196,13 @@ async def render_deal(
     fields = chart_fields(state, entries)
     path = field or (fields[0] if fields else "")
 
+    charts = [
+        two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.effective_on, frame)
+        if path in fields
+        else None
+        for frame in (two_axis.WIDE, two_axis.NARROW)
+    ]
+
     def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in history.ids else page.link(f"/events/{event}")
 
@@ -207,10 +216,10 @@ async def render_deal(
         summary=summarize_deal(formatter, state, view.names),
         ladder=ladder_marks(assessment.ladder, state.stage),
         timeline=timeline(state, entries, page.times.effective_on),
+        narrow_timeline=timeline(state, entries, page.times.effective_on, NARROW_TIMELINE),
         mark_text=mark_text(page, view.names),
-        chart=two_axis_chart(view.stream, path, page.times.axis, page.as_of, page.times.effective_on)
-        if path in fields
-        else None,
+        chart=charts[0],
+        narrow_chart=charts[1],
         chart_path=path,
         chart_fields=fields,
         amount_changes={pledge.pledge: amount_changes(pledge, entries) for pledge in state.pledges},

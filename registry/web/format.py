@@ -168,8 +168,10 @@ class ValueFormatter:
             return self.words.label("field", parts[0])
         thing, key, *rest = parts
         head, called = self.words.label("field", thing), self.called(thing, key, names)
-        if called:
-            head += f": {called}" if thing == "pledges" else f" {called}"
+        if thing == "pledges" and called != key:
+            head = capitalized(called) or head
+        else:
+            head = f"{head} {called}"
         return " · ".join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:
@@ -193,7 +195,7 @@ class ValueFormatter:
         if called:
             to = called if to == this else f"{to} ({called})"
         subject = (known.get(f"pledges/{pledge}", pledge) if pledge else "") or self._(N_("This deal"))
-        return f"{subject} {self.words.label('relation', relation)} {to}"
+        return f"{capitalized(subject)} {self.words.label('relation', relation)} {to}"
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""
@@ -261,6 +263,11 @@ class ValueFormatter:
     def type_of(self, event: Event | str) -> str:
         """The name of an event type."""
         return self.words.label("event", event if isinstance(event, str) else tag_of(event))
+
+
+def capitalized(text: str) -> str:
+    """A text with its first letter as at the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def own_changes(entry: AuditEntry) -> list[Change]:

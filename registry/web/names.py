@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from registry.domain.deal import Deal
+from registry.domain.deal import Deal, PledgeState
 from registry.domain.history import UNBOUNDED
 from registry.domain.mentions import mentioned_organizations
 from registry.queries.deals import DealQueries
@@ -20,6 +20,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web.format import names_in
 from registry.web.i18n import N_, Translations, words
+from registry.web.numbers import figures
 
 # The most investors that the name of a pledge lists.
 MAX_INVESTORS = 3
@@ -67,15 +68,18 @@ def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> d
     """
     if len(deal.pledges) == 1:
         return {deal.pledges[0].pledge: ""}
-    called = {
-        p.pledge: texts.localized(p.purpose) or ", ".join(names.get(slug, slug) for slug in p.by[:MAX_INVESTORS])
-        for p in deal.pledges
-    }
+    called = {p.pledge: _pledge_name(p, texts, names) for p in deal.pledges}
     shared = Counter(called.values())
-    return {
-        id: name if name and shared[name] == 1 else " · ".join(filter(None, (name, texts.label("pledge", id))))
-        for id, name in called.items()
-    }
+    return {id: name if shared[name] == 1 else f"{name} ({texts.label('pledge', id)})" for id, name in called.items()}
+
+
+def _pledge_name(pledge: PledgeState, texts: Translations, names: Mapping[str, str]) -> str:
+    if purpose := texts.localized(pledge.purpose):
+        return texts.translate(N_("pledge for %(purpose)s"), purpose=purpose)
+    if pledge.by:
+        investors = figures(texts.language).listed([names.get(slug, slug) for slug in pledge.by[:MAX_INVESTORS]])
+        return texts.translate(N_("pledge of %(investors)s"), investors=investors)
+    return texts.gettext(N_("pledge"))
 
 
 async def organization_names(

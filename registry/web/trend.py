@@ -11,7 +11,7 @@ from msgspec import Struct
 from registry.domain.rates import Rates
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
-from registry.web.charts.step_chart import StepChart, step_chart
+from registry.web.charts.step_chart import NARROW, WIDE, StepChart, step_chart
 from registry.web.request import PageRequest
 from registry.web.sliders import change_days
 
@@ -20,9 +20,10 @@ MAX_STEPS = 24
 
 
 class Trend(Struct, frozen=True):
-    """The chart in its currency."""
+    """The chart in its currency, for wide and for narrow windows."""
 
     chart: StepChart
+    narrow: StepChart
     currency: str
 
     def named_deals(self) -> set[str]:
@@ -42,8 +43,8 @@ async def amount_trend(
     changed = [day for day in await change_days(page, portfolio_queries, point) if day <= point.day]
     days = sampled(changed, MAX_STEPS)
     series = await portfolio_queries.trend(point, selection, currency, rates, days)
-    chart = step_chart(series, point.day, point.day) if series else None
-    return Trend(chart, currency) if chart is not None else None
+    wide, narrow = (step_chart(series, point.day, point.day, frame) for frame in (WIDE, NARROW))
+    return Trend(wide, narrow, currency) if wide is not None and narrow is not None else None
 
 
 def sampled(days: Sequence[date], most: int) -> list[date]:

@@ -1,4 +1,4 @@
-"""Chart geometry agrees with the domain: rectangles with the states, marks with the history, areas with the totals."""
+"""Chart geometry agrees with the domain: rectangles with the states, marks with the history, lines with the totals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,17 +21,23 @@ from registry.domain.totals import row_of
 from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.web import maps
 from registry.web.as_of import Axis
-from registry.web.charts.geometry import CHART_WIDTH
+from registry.web.charts import step_chart as steps
+from registry.web.charts import timeline as lines
+from registry.web.charts import two_axis
+from registry.web.charts.geometry import Frame
 from registry.web.charts.ladder import ladder_marks
-from registry.web.charts.step_chart import MARKER_DISTANCE, step_chart
+from registry.web.charts.step_chart import LABEL_DISTANCE, MARKER_DISTANCE, StepChart, step_chart
 from registry.web.charts.timeline import TimelineChart, timeline
-from registry.web.charts.two_axis import BOTTOM, LEFT, RIGHT, TOP, TwoAxisChart, field_value, two_axis_chart
+from registry.web.charts.two_axis import TwoAxisChart, field_value, two_axis_chart
 from tests.demo.loader import histories
 from tests.reference_rates import reference_rates
 
 TODAY = date(2026, 1, 6)
 AMOUNT = "/pledges/total/amount"
 NOW = AsOf()
+TWO_AXIS_FRAMES = [two_axis.WIDE, two_axis.NARROW]
+TIMELINE_FRAMES = [lines.WIDE, lines.NARROW]
+STEP_FRAMES = [steps.WIDE, steps.NARROW]
 
 
 def snapshot_of(stream: FoldedStream[Deal], as_of: AsOf = NOW) -> StateAsOf[Deal]:
@@ -50,9 +57,9 @@ def ulsan_chart(path: str = AMOUNT, as_of: AsOf = NOW) -> TwoAxisChart:
     return chart
 
 
-def ulsan_timeline(day: date = TODAY) -> TimelineChart:
-    stream = histories()["sk-aws-ulsan"]
-    line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS), day)
+def timeline_of(deal: str, day: date = TODAY, frame: Frame = lines.WIDE) -> TimelineChart:
+    stream = histories()[deal]
+    line = timeline(state_of(stream), audit_trail(stream.events, NOW, DEALS), day, frame)
     assert line is not None
     return line
 
@@ -70,18 +77,19 @@ def test_each_rectangle_has_the_value_that_was_known_at_its_corners() -> None:
                 assert field_value(state_of(stream, last_day), path) == r.value
 
 
-def test_rectangles_are_disjoint_and_inside_the_plot() -> None:
+@pytest.mark.parametrize("frame", TWO_AXIS_FRAMES)
+def test_rectangles_are_disjoint_and_inside_the_plot(frame: Frame) -> None:
     for stream in histories().values():
         for axis in get_args(Axis):
-            chart = two_axis_chart(stream, "/stage", axis, NOW, TODAY)
+            chart = two_axis_chart(stream, "/stage", axis, NOW, TODAY, frame)
             assert chart is not None
             for i, a in enumerate(chart.rectangles):
                 assert a.width > 0
                 assert a.height > 0
-                assert a.x >= LEFT
-                assert a.x + a.width <= RIGHT + 0.2
-                assert a.y >= TOP
-                assert a.y + a.height <= BOTTOM + 0.2
+                assert a.x >= frame.left
+                assert a.x + a.width <= frame.right + 0.2
+                assert a.y >= frame.top
+                assert a.y + a.height <= frame.bottom + 0.2
                 for b in chart.rectangles[i + 1 :]:
                     beside = a.x + a.width <= b.x + 0.2 or b.x + b.width <= a.x + 0.2
                     above = a.y + a.height <= b.y + 0.2 or b.y + b.height <= a.y + 0.2
@@ -90,11 +98,12 @@ def test_rectangles_are_disjoint_and_inside_the_plot() -> None:
 
 def test_both_axes_have_one_scale_so_the_diagonal_is_known_as_it_took_effect() -> None:
     chart = ulsan_chart()
+    frame = chart.frame
     days = {text: x for x, text in chart.x_stops}
     for y, text in chart.y_stops:
         if text in days:
-            across = (days[text] - LEFT) / (RIGHT - LEFT)
-            upward = (BOTTOM - y) / (BOTTOM - TOP)
+            across = (days[text] - frame.left) / (frame.right - frame.left)
+            upward = (frame.bottom - y) / (frame.bottom - frame.top)
             assert abs(across - upward) < 0.001
 
 
@@ -102,7 +111,7 @@ def test_crosshair_stands_at_the_as_of_point_of_the_page() -> None:
     chart = ulsan_chart(as_of=AsOf(effective_on=date(2025, 6, 20), published_on=date(2025, 6, 22)))
     xs, ys = {text: x for x, text in chart.x_stops}, {text: y for y, text in chart.y_stops}
     assert chart.crosshair == (xs["2025-06-20"], ys["2025-06-22"])
-    assert ulsan_chart(as_of=AsOf(recorded_at=datetime(2026, 1, 5, tzinfo=UTC))).crosshair[1] > TOP
+    assert ulsan_chart(as_of=AsOf(recorded_at=datetime(2026, 1, 5, tzinfo=UTC))).crosshair[1] > two_axis.WIDE.top
 
 
 def test_field_that_no_event_set_has_no_value() -> None:
@@ -131,21 +140,65 @@ def amounts_on(day: date, intended: int | Decimal, **tiers: int) -> TierAmounts:
     return TierAmounts(day, values | {tier: Decimal(value) for tier, value in tiers.items()}, Decimal(intended), ())
 
 
+def chart_of(series: list[TierAmounts], until: date, day: date, frame: Frame = steps.WIDE) -> StepChart:
+    chart = step_chart(series, until, day, frame)
+    assert chart is not None
+    return chart
+
+
+@pytest.mark.parametrize("frame", STEP_FRAMES)
 @given(st.lists(st.integers(0, 10**15), min_size=1, max_size=12))
 @settings(max_examples=50)
-def test_amounts_of_any_size_stay_inside_the_step_chart(values: list[int]) -> None:
+def test_amounts_of_any_size_stay_inside_the_step_chart(frame: Frame, values: list[int]) -> None:
     first = date(2024, 1, 1)
     series = [amounts_on(first + timedelta(days=31 * i), v, pledged=v // 2) for i, v in enumerate(values)]
-    chart = step_chart(series, first + timedelta(days=500), first)
     if not any(values):
-        assert chart is None
+        assert step_chart(series, first + timedelta(days=500), first, frame) is None
         return
-    assert chart is not None
+    chart = chart_of(series, first + timedelta(days=500), first, frame)
     ys = [y for y, _ in chart.gridlines]
-    assert max(ys) == 300.0
-    assert min(ys) >= 16.0
+    assert max(ys) == frame.bottom
+    assert min(ys) == frame.top
     assert len(ys) <= 8
     assert all(step.width >= 0 for step in chart.steps)
+    for line in chart.lines:
+        heights = [float(y) for y in re.findall(r"(?:M\S+ |V)([0-9.]+)", line.path)]
+        assert all(frame.top <= y <= frame.bottom for y in [*heights, line.end, line.label_y])
+
+
+def test_line_of_a_tier_ends_at_its_last_amount_and_a_larger_amount_is_never_lower() -> None:
+    day = date(2025, 1, 1)
+    chart = chart_of([amounts_on(day, 100, pledged=60, confirmed=59, construction=20)], date(2026, 1, 1), day)
+    by_amount = sorted(chart.lines, key=lambda line: line.amount)
+    assert [(line.name, int(line.amount)) for line in by_amount][:2] == [("construction", 20), ("confirmed", 59)]
+    ends = [line.end for line in by_amount]
+    assert ends == sorted(ends, reverse=True)
+    labels = sorted(line.label_y for line in chart.lines)
+    assert all(b - a >= LABEL_DISTANCE - 0.01 for a, b in pairwise(labels))
+    assert "operating" not in {line.name for line in chart.lines}
+
+
+def test_scale_is_logarithmic_where_one_step_dominates_and_starts_at_zero_otherwise() -> None:
+    days = [date(2024, 1, 1), date(2024, 7, 1), date(2025, 1, 1)]
+
+    def chart(*values: int) -> StepChart:
+        series = [amounts_on(day, value) for day, value in zip(days, values, strict=True)]
+        return chart_of(series, date(2025, 6, 1), date(2025, 6, 1))
+
+    dominated = chart(3, 6, 300)
+    assert dominated.is_logarithmic
+    # The first doubling has a tenth of the height or more, where it would have a hundredth on a linear scale.
+    first, second = (step_y(dominated, i) for i in (0, 1))
+    assert first - second > (steps.WIDE.bottom - steps.WIDE.top) / 10
+    even = chart(3, 6, 9)
+    assert not even.is_logarithmic
+    assert even.gridlines[0] == (steps.WIDE.bottom, Decimal(0))
+
+
+def step_y(chart: StepChart, index: int) -> float:
+    """The height of the upper bound's line in a step."""
+    path = next(line.path for line in chart.lines if line.name == steps.UPPER)
+    return float(re.findall(r"(?:M\S+ |V)([0-9.]+)", path)[index])
 
 
 def test_steps_that_changed_an_amount_are_numbered_and_close_ones_share_a_marker() -> None:
@@ -163,23 +216,6 @@ def test_steps_that_changed_an_amount_are_numbered_and_close_ones_share_a_marker
     assert before_the_first.shown is None
 
 
-def test_amount_of_an_area_is_written_into_it_where_there_is_room() -> None:
-    def amounts(day: date) -> TierAmounts:
-        return amounts_on(day, 100, pledged=60, confirmed=59, construction=20)
-
-    wide = step_chart([amounts(date(2025, 1, 1))], date(2026, 1, 1), date(2026, 1, 1))
-    assert wide is not None
-    # The second area is a thin line: almost all of it is confirmed.
-    assert [(c.tier, int(c.amount)) for c in wide.captions] == [
-        ("intended", 100),
-        ("confirmed", 59),
-        ("construction", 20),
-    ]
-    narrow = step_chart([amounts(date(2020, 1, 1)), amounts(date(2025, 12, 1))], date(2026, 1, 1), date(2026, 1, 1))
-    assert narrow is not None
-    assert narrow.captions == []
-
-
 def test_each_tier_of_a_deal_includes_the_tiers_after_it() -> None:
     for stream in histories().values():
         row = row_of(snapshot_of(stream).state or stream.state)
@@ -189,10 +225,27 @@ def test_each_tier_of_a_deal_includes_the_tiers_after_it() -> None:
 
 
 def test_date_of_a_milestone_stands_beside_its_marks_inside_the_timeline() -> None:
-    labels = {row.label.date: row.label for row in ulsan_timeline().rows if row.label}
+    labels = {row.label.date: row.label for row in timeline_of("sk-aws-ulsan").rows if row.label}
     assert set(labels) == {"2027", "2029", "2025-08-29"}
     assert labels["2027"].anchor == "start"
     assert labels["2029"].anchor == "end"
+
+
+def test_investment_period_is_a_bar_of_its_own_row() -> None:
+    [row] = [row for row in timeline_of("aws-korea-2027").rows if row.pledge]
+    [bar] = row.marks
+    assert (bar.kind, bar.date) == ("horizon", "2027")
+    # Without a stated start, the period begins with the announcement.
+    [row] = [row for row in timeline_of("aws-korea-2031").rows if row.pledge]
+    assert row.marks[0].x == timeline_of("aws-korea-2031").rows[0].marks[0].x
+    assert not any(row.pledge for row in timeline_of("amkor-songdo").rows)
+
+
+@pytest.mark.parametrize("deal", histories())
+def test_rows_of_a_narrow_timeline_have_room_for_their_names(deal: str) -> None:
+    line = timeline_of(deal, frame=lines.NARROW)
+    assert all(b.y - a.y >= 40 for a, b in pairwise(line.rows))
+    assert all(0 <= mark.x <= lines.NARROW.width for row in line.rows for mark in row.marks)
 
 
 def test_map_of_korea_has_every_province() -> None:
@@ -217,15 +270,16 @@ def test_map_of_the_world_has_no_edge_across_the_antimeridian() -> None:
 
 @given(st.lists(st.dates(), min_size=1, max_size=5), st.dates(), st.dates())
 def test_amounts_of_any_day_stay_inside_the_step_chart(days: list[date], until: date, shown: date) -> None:
-    chart = step_chart([amounts_on(day, 1) for day in sorted(set(days))], until, shown)
-    assert chart is not None
-    assert all(0 <= step.x <= step.x + step.width <= CHART_WIDTH for step in chart.steps)
-    assert len(chart.ticks) <= 10
+    for frame in STEP_FRAMES:
+        chart = chart_of([amounts_on(day, 1) for day in sorted(set(days))], until, shown, frame)
+        assert all(0 <= step.x <= step.x + step.width <= frame.width for step in chart.steps)
+        assert all(b.x - a.x >= 40 for a, b in pairwise(chart.ticks))
 
 
 @given(st.dates())
 @settings(max_examples=20)
 def test_deal_as_of_any_day_has_a_timeline(day: date) -> None:
-    line = ulsan_timeline(day)
-    assert 0 <= line.day_x <= CHART_WIDTH
-    assert all(0 <= mark.x <= CHART_WIDTH for row in line.rows for mark in row.marks)
+    for frame in TIMELINE_FRAMES:
+        line = timeline_of("sk-aws-ulsan", day, frame)
+        assert 0 <= line.day_x <= frame.width
+        assert all(0 <= mark.x <= frame.width for row in line.rows for mark in row.marks)

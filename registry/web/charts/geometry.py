@@ -10,13 +10,33 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-CHART_WIDTH = 960
+
+class Frame(Struct, frozen=True):
+    """The size of a drawing and the edges of the plot inside it, in the drawing's units.
+
+    A page has each chart twice: a wide window shows the first, a narrow one the second, so that text keeps its size.
+    """
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width < NARROW_BELOW
+
+
+NARROW_BELOW = 640.0
 
 # The range of days that a linear scale covers; earlier and later days stand at its ends.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 # Ticks stand this many months apart, at the smallest distance that fits.
-_TICK_MONTHS = (1, 3, 6, 12, 24, 60, 120, 1200)
-_MAX_TICKS = 9
+_TICK_MONTHS = (1, 3, 6, 12, 24, 60, 120, 1200, 2400)
+# Room for one tick's label.
+_TICK_WIDTH = 78.0
 
 
 class Tick(Struct, frozen=True):
@@ -46,7 +66,8 @@ class LinearScale:
     def ticks(self) -> list[Tick]:
         """Years, or months where the scale covers few."""
         first, last = (day.year * 12 + day.month - 1 for day in (self.first, self.last))
-        step = next(months for months in _TICK_MONTHS if (last - first) / months <= _MAX_TICKS)
+        most = max(2, (self.right - self.left) // _TICK_WIDTH)
+        step = next(months for months in _TICK_MONTHS if (last - first) / months <= most)
         ticks: list[Tick] = []
         for index in range(first, last + 1):
             year, month = divmod(index, 12)

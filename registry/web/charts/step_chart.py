@@ -1,4 +1,8 @@
-"""The chart of the portfolio's amounts over time: stepped areas, one for each commitment tier."""
+"""The chart of the portfolio's amounts over time: one stepped line for each commitment tier, and the upper bound.
+
+The tiers are lines and not areas, because each tier includes the ones after it: areas would read as a stack. Where one
+step is many times another, the scale is logarithmic, so that the small steps stay readable.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,33 @@ from decimal import Decimal
 from msgspec import Struct
 
 from registry.domain.totals.tiers import TIERS, TierAmounts
-from registry.web.charts.geometry import CHART_WIDTH, LinearScale, Tick, clamp_day
+from registry.web.charts.geometry import Frame, LinearScale, Tick, clamp_day
 
-# The plot inside the drawing, in its units.
-_LEFT, _TOP, _RIGHT, _BOTTOM = 92.0, 26.0, CHART_WIDTH - 16.0, 300.0
+WIDE = Frame(width=960, height=330, left=92, right=700, top=26, bottom=300)
+NARROW = Frame(width=360, height=300, left=78, right=352, top=20, bottom=270)
+
+UPPER = "upper"
+"""The line of the upper bound, after those of the tiers."""
+
 # Markers closer than this are one.
 MARKER_DISTANCE = 26.0
-# An area's amount is written into it where the area is at least so wide and so high.
-_CAPTION_WIDTH, _CAPTION_HEIGHT = 150.0, 18.0
+# The distance of two labels at the ends of the lines.
+LABEL_DISTANCE = 34.0
 _MAX_GRIDLINES = 6
+# From this ratio of the highest to the lowest upper bound on, the scale is logarithmic. It covers at most so many
+# powers of ten; lower amounts stand at its foot.
+_LOGARITHMIC_FROM = 8
+_MAX_POWERS = 4
 
 
-class ChartArea(Struct, frozen=True):
-    """A tier's area as an SVG path."""
+class ChartLine(Struct, frozen=True):
+    """The line of a tier or of the upper bound: its path and end, its last amount, and the height of its label."""
 
-    tier: str
+    name: str
     path: str
+    end: float
+    amount: Decimal
+    label_y: float
 
 
 class ChartStep(Struct, frozen=True):
@@ -47,69 +62,150 @@ class ChartMarker(Struct, frozen=True):
     last: int
 
 
-class AreaCaption(Struct, frozen=True):
-    """The amount of a tier, written into its area: `x` is the end of the text."""
-
-    tier: str
-    x: float
-    y: float
-    amount: Decimal
-
-
 class StepChart(Struct, frozen=True):
     """The chart. `day_x` is the position of the day that the page shows, None beyond the chart's end; `shown` are the
     amounts of that day, None before the first.
     """
 
-    areas: list[ChartArea]
-    upper_line: str
+    frame: Frame
+    is_logarithmic: bool
+    lines: list[ChartLine]
     ticks: list[Tick]
     gridlines: list[tuple[float, Decimal]]
     steps: list[ChartStep]
     markers: list[ChartMarker]
-    captions: list[AreaCaption]
     day_x: float | None
     shown: TierAmounts | None
 
 
-def step_chart(series: Sequence[TierAmounts], until: date, day: date) -> StepChart | None:
+def step_chart(series: Sequence[TierAmounts], until: date, day: date, frame: Frame = WIDE) -> StepChart | None:
     """The chart of amounts by day. None: no amount was disclosed.
 
     Args:
         series: The amounts at each change, in order.
         until: Where the chart ends.
         day: The effective date that the page shows.
+        frame: The size of the drawing.
     """
-    highest = max((max(amounts.upper, *amounts.tiers.values()) for amounts in series), default=Decimal(0))
-    if highest == 0:
+    amounts = {tier: [step.tiers[tier] for step in series] for tier in TIERS}
+    amounts[UPPER] = [step.upper for step in series]
+    amounts = {name: values for name, values in amounts.items() if any(values)}
+    if not amounts:
         return None
     first, until = clamp_day(series[0].day), clamp_day(until)
     padding = max(timedelta(days=10), (until - first) / 40)
-    scale = LinearScale(first - padding, max(until, first + timedelta(days=30)), _LEFT, _RIGHT)
-    interval = _grid_interval(highest)
-    top = interval * math.ceil(highest / interval)
-
-    def y(value: Decimal) -> float:
-        return round(_BOTTOM - float(value / top) * (_BOTTOM - _TOP), 1)
-
-    xs = [scale.x(amounts.day) for amounts in series]
-    ends = [*xs[1:], _RIGHT]
+    scale = LinearScale(first - padding, max(until, first + timedelta(days=30)), frame.left, frame.right)
+    axis = _AmountScale(amounts, frame)
+    xs = [scale.x(step.day) for step in series]
+    ends = [*xs[1:], frame.right]
     steps = _steps(series, xs, ends)
     return StepChart(
-        areas=[
-            ChartArea(tier, _area_path(xs, ends, [y(amounts.tiers[tier]) for amounts in series]))
-            for tier in TIERS
-            if any(amounts.tiers[tier] for amounts in series)
-        ],
-        upper_line="M" + _stepped_path(xs, ends, [y(amounts.upper) for amounts in series]),
+        frame=frame,
+        is_logarithmic=axis.is_logarithmic,
+        lines=_lines(amounts, xs, ends, axis, frame),
         ticks=scale.ticks(),
-        gridlines=[(y(interval * i), interval * i) for i in range(int(top / interval) + 1)],
+        gridlines=[(axis.y(value), value) for value in axis.gridlines],
         steps=steps,
-        markers=_markers(steps, y),
-        captions=_captions(series[-1], ends[-1] - xs[-1], y),
+        markers=_markers(steps, axis.y),
         day_x=scale.x(day) if day <= scale.last else None,
-        shown=next((amounts for amounts in reversed(series) if amounts.day <= day), None),
+        shown=next((step for step in reversed(series) if step.day <= day), None),
     )
+
+
+class _AmountScale:
+    """The vertical axis: linear from zero, or logarithmic from the lowest amount."""
+
+    def __init__(self, amounts: dict[str, list[Decimal]], frame: Frame) -> None:
+        positive = [value for values in amounts.values() for value in values if value]
+        highest = max(positive)
+        uppers = [value for value in amounts.get(UPPER, positive) if value] or positive
+        self._frame = frame
+        self.is_logarithmic = max(uppers) >= _LOGARITHMIC_FROM * min(uppers)
+        self.gridlines = _logarithmic(min(positive), highest) if self.is_logarithmic else _linear(highest)
+        self._foot, self._top = self.gridlines[0], self.gridlines[-1]
+
+    def y(self, value: Decimal) -> float:
+        """The height of an amount."""
+        if not self.is_logarithmic:
+            share = float(value / self._top)
+        elif value <= self._foot:
+            share = 0.0
+        else:
+            share = math.log(value / self._foot) / math.log(self._top / self._foot)
+        return round(self._frame.bottom - share * (self._frame.bottom - self._frame.top), 1)
+
+
+def _linear(highest: Decimal) -> list[Decimal]:
+    """Multiples of the smallest round interval that gives at most six gridlines above zero."""
+    power = Decimal(1).scaleb(highest.adjusted())
+    intervals = (factor * power for factor in map(Decimal, ("0.2", "0.25", "0.5", "1", "2")))
+    interval = next(interval for interval in intervals if highest / interval <= _MAX_GRIDLINES)
+    return [interval * i for i in range(math.ceil(highest / interval) + 1)]
+
+
+def _logarithmic(lowest: Decimal, highest: Decimal) -> list[Decimal]:
+    """Gridlines at 1, 2 and 5 times powers of ten, or at powers of ten only, around the amounts."""
+    top = highest.adjusted()
+    powers = range(max(lowest.adjusted(), top - _MAX_POWERS), top + 2)
+    fine, coarse = (
+        [Decimal(factor).scaleb(power) for power in powers for factor in factors] for factors in ((1, 2, 5), (1,))
+    )
+    around = _around(fine, lowest, highest)
+    return around if len(around) <= _MAX_GRIDLINES + 1 else _around(coarse, lowest, highest)
+
+
+def _around(lines: Sequence[Decimal], lowest: Decimal, highest: Decimal) -> list[Decimal]:
+    """The lines from the last one below the amounts to the first one above them."""
+    foot = max((line for line in lines if line <= lowest), default=lines[0])
+    head = min(line for line in lines if line >= highest)
+    return [line for line in lines if foot <= line <= head]
+
+
+def _lines(
+    amounts: dict[str, list[Decimal]], xs: Sequence[float], ends: Sequence[float], axis: _AmountScale, frame: Frame
+) -> list[ChartLine]:
+    last = {name: values[-1] for name, values in amounts.items()}
+    heights = {name: axis.y(amount) for name, amount in last.items()}
+    labels = _apart(heights, frame)
+    return [
+        ChartLine(
+            name,
+            _path(
+                [
+                    (x, end, axis.y(v)) if v or not axis.is_logarithmic else None
+                    for x, end, v in zip(xs, ends, values, strict=True)
+                ]
+            ),
+            heights[name],
+            last[name],
+            labels[name],
+        )
+        for name, values in amounts.items()
+    ]
+
+
+def _path(steps: Sequence[tuple[float, float, float] | None]) -> str:
+    """A stepped line; None: there is no amount to show."""
+    path, drawn = "", False
+    for step in steps:
+        if step is not None:
+            x, end, y = step
+            path += f"{'V' if drawn else f'M{x} '}{y}H{end}"
+        drawn = step is not None
+    return path
+
+
+def _apart(heights: dict[str, float], frame: Frame) -> dict[str, float]:
+    """The heights of the labels: those of the lines' ends, moved apart, the largest amount on top."""
+    order = sorted(heights, key=lambda name: (heights[name], name != UPPER))
+    placed: list[float] = []
+    for name in order:
+        placed.append(max(heights[name], placed[-1] + LABEL_DISTANCE if placed else frame.top))
+    ceiling = frame.bottom
+    for i in range(len(placed) - 1, -1, -1):
+        placed[i] = min(placed[i], ceiling)
+        ceiling = placed[i] - LABEL_DISTANCE
+    return dict(zip(order, placed, strict=True))
 
 
 def _steps(series: Sequence[TierAmounts], xs: Sequence[float], ends: Sequence[float]) -> list[ChartStep]:
@@ -137,32 +233,3 @@ def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float]) -> list[
         else:
             markers.append(ChartMarker(step.x, height, step.number, step.number))
     return markers
-
-
-def _captions(last: TierAmounts, width: float, y: Callable[[Decimal], float]) -> list[AreaCaption]:
-    """The amounts inside the areas at the end of the chart, where the last step has room."""
-    if width < _CAPTION_WIDTH:
-        return []
-    captions: list[AreaCaption] = []
-    lower = _BOTTOM
-    for tier in reversed(TIERS):
-        upper = y(last.tiers[tier])
-        if lower - upper >= _CAPTION_HEIGHT:
-            captions.append(AreaCaption(tier, _RIGHT - 10, (upper + lower) / 2 + 4, last.tiers[tier]))
-        lower = min(lower, upper)
-    return captions[::-1]
-
-
-def _stepped_path(xs: Sequence[float], ends: Sequence[float], heights: Sequence[float]) -> str:
-    return "L".join(f"{x} {height}H{end}" for x, end, height in zip(xs, ends, heights, strict=True))
-
-
-def _area_path(xs: Sequence[float], ends: Sequence[float], heights: Sequence[float]) -> str:
-    return f"M{xs[0]} {_BOTTOM}L{_stepped_path(xs, ends, heights)}V{_BOTTOM}Z"
-
-
-def _grid_interval(highest: Decimal) -> Decimal:
-    """The smallest round interval that gives at most six gridlines above zero."""
-    power = Decimal(1).scaleb(highest.adjusted())
-    intervals = (factor * power for factor in map(Decimal, ("0.2", "0.25", "0.5", "1", "2")))
-    return next(interval for interval in intervals if highest / interval <= _MAX_GRIDLINES)

@@ -1,4 +1,4 @@
-"""The timeline of a deal: its announcements in the first row, and a row for each milestone."""
+"""The timeline of a deal: its announcements in the first row, and a row for each investment period and milestone."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from typing import Literal
 from msgspec import Struct
 
 from registry.domain.audit.entries import AuditEntry
-from registry.domain.deal import Deal, MilestoneState
+from registry.domain.deal import Deal, MilestoneState, PledgeState
 from registry.events.edtf import first_day, last_day
-from registry.web.charts.geometry import CHART_WIDTH, LinearScale, Tick, clamp_day
+from registry.web.charts.geometry import Frame, LinearScale, Tick, clamp_day
 
-# Positions in the units of the drawing.
-_LEFT, _FIRST_ROW, _ROW_HEIGHT, _FOOT = 170.0, 46, 34, 22
+# Where a window is narrow, the name of a row stands above it. `top` is the first row.
+WIDE = Frame(width=960, height=0, left=230, right=944, top=46, bottom=0)
+NARROW = Frame(width=360, height=0, left=8, right=352, top=64, bottom=0)
+_ROW_HEIGHT, _NARROW_ROW_HEIGHT, _FOOT = 34, 52, 22
+# The most investment periods that are shown.
+MAX_HORIZONS = 12
 # Announcements closer than this share one mark.
 _MARK_DISTANCE = 12.0
 # Room that a date beside its marks may need.
 _DATE_WIDTH = 130.0
 
-MarkKind = Literal["world", "source", "planned", "earlier", "reached"]
+MarkKind = Literal["world", "source", "horizon", "planned", "earlier", "reached"]
 
 
 class TimelineMark(Struct, frozen=True):
-    """A mark in a row: a circle for announcements, a bar for a plan, a diamond for a milestone that was reached.
+    """A mark in a row: a circle for announcements, a bar for a period or plan, a diamond for a milestone reached.
 
     `size` is the radius of a circle or the length of a bar. `date` is the milestone's date in EDTF; `entries` are the
     announcements.
@@ -39,43 +43,53 @@ class TimelineMark(Struct, frozen=True):
 
 
 class DateLabel(Struct, frozen=True):
-    """A date in EDTF beside the marks of its row: `anchor` is the end of the text that stands at `x`."""
+    """A date in EDTF beside or above the marks of its row: `anchor` is the end of the text that stands at `x`."""
 
     date: str
     x: float
     anchor: Literal["start", "end"]
+    is_above: bool = False
 
 
 class TimelineRow(Struct, frozen=True):
-    """A row of the timeline. `milestone` None: the announcements. `shifts` lead from each plan to the one after it."""
+    """A row of the timeline: of a milestone, of a pledge's period, or of the announcements where both are None.
+
+    `shifts` lead from each plan to the one after it.
+    """
 
     milestone: MilestoneState | None
     y: float
     marks: list[TimelineMark]
     shifts: list[tuple[float, float]]
     label: DateLabel | None = None
+    pledge: PledgeState | None = None
 
 
 class TimelineChart(Struct, frozen=True):
     """The timeline: its rows, the ticks of its axis, and the position of the day that the page shows."""
 
+    frame: Frame
     rows: list[TimelineRow]
     ticks: list[Tick]
     day_x: float
     height: float
-    left: float
 
 
-def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> TimelineChart | None:
-    """A deal's announcements, and its milestones as planned, moved and reached. None: there is no date to show.
+def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date, frame: Frame = WIDE) -> TimelineChart | None:
+    """A deal's announcements, its investment periods, and its milestones as planned, moved and reached.
+
+    None: there is no date to show.
 
     Args:
         entries: The deal's history, oldest first.
         day: The effective date that the page shows.
+        frame: The size of the drawing.
     """
     announcements = [e for e in entries if e.visible and e.effective.is_in_force and e.kind != "record"]
     plans = {milestone.milestone: _plans(milestone.milestone, entries) for milestone in deal.milestones}
+    pledges = [p for p in deal.pledges if p.status != "withdrawn" and _period(p)][:MAX_HORIZONS]
     days = [_day(entry) for entry in announcements]
+    days += [end for pledge in pledges for end in _period(pledge) or ()]
     for milestone in deal.milestones:
         for text in (*plans[milestone.milestone], milestone.reached):
             if text is not None:
@@ -84,11 +98,35 @@ def timeline(deal: Deal, entries: Sequence[AuditEntry], day: date) -> TimelineCh
         return None
     first, last = clamp_day(min(*days, day)), clamp_day(max(*days, day))
     padding = max(timedelta(days=20), (last - first) / 30)
-    scale = LinearScale(first - padding, last + padding, _LEFT, CHART_WIDTH - 16)
-    rows = [TimelineRow(None, _FIRST_ROW, _announcement_marks(announcements, scale), [])]
-    for i, milestone in enumerate(deal.milestones, 1):
-        rows.append(_milestone_row(milestone, plans[milestone.milestone], _FIRST_ROW + _ROW_HEIGHT * i, scale))
-    return TimelineChart(rows, scale.ticks(), scale.x(day), _FIRST_ROW + _ROW_HEIGHT * len(rows) + _FOOT, _LEFT)
+    scale = LinearScale(first - padding, last + padding, frame.left, frame.right)
+    row_height = _NARROW_ROW_HEIGHT if frame.is_narrow else _ROW_HEIGHT
+    rows = [TimelineRow(None, frame.top, _announcement_marks(announcements, scale), [])]
+    for pledge in pledges:
+        rows.append(_period_row(pledge, frame.top + row_height * len(rows), scale, frame))
+    for milestone in deal.milestones:
+        y = frame.top + row_height * len(rows)
+        rows.append(_milestone_row(milestone, plans[milestone.milestone], y, scale, frame))
+    return TimelineChart(frame, rows, scale.ticks(), scale.x(day), rows[-1].y + _FOOT)
+
+
+def _period(pledge: PledgeState) -> tuple[date, date] | None:
+    """The first and the last day of a pledge's period; it begins with the announcement where no start was stated."""
+    horizon = pledge.horizon
+    if horizon is None or horizon.until is None:
+        return None
+    start = first_day(horizon.from_) if horizon.from_ else pledge.announced_on
+    end = last_day(horizon.until)
+    return (start, end) if start <= end else None
+
+
+def _period_row(pledge: PledgeState, y: float, scale: LinearScale, frame: Frame) -> TimelineRow:
+    period = _period(pledge)
+    assert period is not None
+    assert pledge.horizon is not None
+    until = pledge.horizon.until or ""
+    start, end = map(scale.x, period)
+    marks = [TimelineMark("horizon", start, max(6.0, round(end - start, 1)), until)]
+    return TimelineRow(None, y, marks, [], _date_label(marks, until, frame), pledge)
 
 
 def _day(entry: AuditEntry) -> date:
@@ -115,7 +153,9 @@ def _announcement_marks(announcements: Sequence[AuditEntry], scale: LinearScale)
     ]
 
 
-def _milestone_row(milestone: MilestoneState, plans: Sequence[str], y: float, scale: LinearScale) -> TimelineRow:
+def _milestone_row(
+    milestone: MilestoneState, plans: Sequence[str], y: float, scale: LinearScale, frame: Frame
+) -> TimelineRow:
     marks: list[TimelineMark] = []
     for text in plans:
         start, end = scale.x(first_day(text)), scale.x(last_day(text))
@@ -126,15 +166,17 @@ def _milestone_row(milestone: MilestoneState, plans: Sequence[str], y: float, sc
     ends = [last_day(text) for text in plans]
     shifts = [(scale.x(a), scale.x(b)) for a, b in pairwise(ends) if a != b]
     latest = milestone.reached or milestone.planned
-    return TimelineRow(milestone, y, marks, shifts, _date_label(marks, latest) if marks and latest else None)
+    return TimelineRow(milestone, y, marks, shifts, _date_label(marks, latest, frame) if marks and latest else None)
 
 
-def _date_label(marks: Sequence[TimelineMark], text: str) -> DateLabel:
-    """A date after the last mark, or before the first where there is no room after it."""
-    end = max(mark.x + max(mark.size, 8) for mark in marks)
-    if end + 8 + _DATE_WIDTH <= CHART_WIDTH:
+def _date_label(marks: Sequence[TimelineMark], text: str, frame: Frame) -> DateLabel:
+    """A date after the last mark, or before the first, or above the row's end where there is room on neither side."""
+    start, end = min(mark.x for mark in marks), max(mark.x + max(mark.size, 8) for mark in marks)
+    if end + 8 + _DATE_WIDTH <= frame.width:
         return DateLabel(text, end + 8, "start")
-    return DateLabel(text, min(mark.x for mark in marks) - 10, "end")
+    if start - 10 - _DATE_WIDTH >= frame.left:
+        return DateLabel(text, start - 10, "end")
+    return DateLabel(text, frame.right, "end", is_above=True)
 
 
 def _plans(milestone: str, entries: Sequence[AuditEntry]) -> list[str]:

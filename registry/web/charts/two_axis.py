@@ -18,12 +18,13 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.web.as_of import Axis
 from registry.web.change_points import change_points
-from registry.web.charts.geometry import CHART_WIDTH, ChangeScale, day_number
+from registry.web.charts.geometry import ChangeScale, Frame, day_number
+
+WIDE = Frame(width=960, height=440, left=156, right=942, top=14, bottom=396)
+NARROW = Frame(width=360, height=380, left=92, right=352, top=14, bottom=330)
 
 # The latest changes that each axis shows.
 MAX_CHANGES = 40
-# The plot inside the drawing, in its units.
-LEFT, TOP, RIGHT, BOTTOM = 156.0, 14.0, CHART_WIDTH - 18.0, 396.0
 # Least distance between two labels across and upward, and the room that "not yet known" needs below the first value.
 _LABEL_WIDTH, _LABEL_HEIGHT, _UNKNOWN_HEIGHT = 92.0, 20.0, 40.0
 _SHADES = 5
@@ -53,6 +54,7 @@ class TwoAxisChart(Struct, frozen=True):
     be dragged to. `has_unknown`: below the values is room for the words that nothing was known there.
     """
 
+    frame: Frame
     rectangles: list[ValueRectangle]
     x_labels: list[tuple[float, date]]
     y_labels: list[tuple[float, datetime | date]]
@@ -64,7 +66,9 @@ class TwoAxisChart(Struct, frozen=True):
     y_stops: list[tuple[float, str]]
 
 
-def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsOf, day: date) -> TwoAxisChart | None:
+def two_axis_chart(
+    stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsOf, day: date, frame: Frame = WIDE
+) -> TwoAxisChart | None:
     """The values of a deal's field over effective time and over the known axis. None: nothing was known yet."""
     moments = known_changes(stream, axis)[-MAX_CHANGES:]
     if not moments:
@@ -73,11 +77,12 @@ def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsO
     days = sorted({day for values in columns for day, _ in values})[-MAX_CHANGES:]
     if not days:
         return None
-    plot = _Plot([*days, *moments, day])
+    plot = _Plot([*days, *moments, day], frame)
     grid = [[_value_on(values, day) for values in columns] for day in days]
     known_at = _shown_moment(stream, axis, as_of)
-    crosshair = (plot.x(day), plot.y(known_at) if known_at is not None else TOP)
+    crosshair = (plot.x(day), plot.y(known_at) if known_at is not None else frame.top)
     return TwoAxisChart(
+        frame=frame,
         rectangles=_rectangles(grid, days, moments, plot),
         # The crosshair has its own labels.
         x_labels=[(x, d) for x, d in _spaced(days, plot.x, _LABEL_WIDTH) if abs(x - crosshair[0]) >= _LABEL_WIDTH],
@@ -85,7 +90,7 @@ def two_axis_chart(stream: FoldedStream[Deal], path: str, axis: Axis, as_of: AsO
         crosshair=crosshair,
         day=day,
         known_at=known_at,
-        has_unknown=BOTTOM - plot.y(moments[0]) > _UNKNOWN_HEIGHT,
+        has_unknown=frame.bottom - plot.y(moments[0]) > _UNKNOWN_HEIGHT,
         x_stops=[(plot.x(day), str(day)) for day in days],
         y_stops=[(plot.y(moment), moment.isoformat().replace("+00:00", "Z")) for moment in moments],
     )
@@ -115,14 +120,17 @@ def _shown_moment(stream: FoldedStream[Deal], axis: Axis, as_of: AsOf) -> date |
 class _Plot:
     """Positions inside the plot, on one scale for both axes."""
 
-    def __init__(self, moments: Iterable[date | datetime]) -> None:
+    def __init__(self, moments: Iterable[date | datetime], frame: Frame) -> None:
         self._scale = ChangeScale(map(day_number, moments))
+        self.frame = frame
 
     def x(self, moment: date | datetime) -> float:
-        return round(LEFT + self._scale.share(day_number(moment)) * (RIGHT - LEFT), 1)
+        frame = self.frame
+        return round(frame.left + self._scale.share(day_number(moment)) * (frame.right - frame.left), 1)
 
     def y(self, moment: date | datetime) -> float:
-        return round(BOTTOM - self._scale.share(day_number(moment)) * (BOTTOM - TOP), 1)
+        frame = self.frame
+        return round(frame.bottom - self._scale.share(day_number(moment)) * (frame.bottom - frame.top), 1)
 
 
 _UNKNOWN = object()
@@ -187,8 +195,8 @@ def _rectangles(
         until = days[after] if after < len(days) else None
         known_until = moments[run.stop] if run.stop < len(moments) else None
         x, bottom = plot.x(days[first]), plot.y(moments[run.start])
-        right = plot.x(until) if until is not None else RIGHT
-        top = plot.y(known_until) if known_until is not None else TOP
+        right = plot.x(until) if until is not None else plot.frame.right
+        top = plot.y(known_until) if known_until is not None else plot.frame.top
         rectangles.append(
             ValueRectangle(
                 value=run.value,

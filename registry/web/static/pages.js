@@ -44,7 +44,7 @@
     const last = (stops, reached) => stops.filter(([place]) => reached(place)).pop() || stops[0];
     let to = null;
     const move = (event) => {
-      const box = svg.getBoundingClientRect(), scale = 960 / box.width;
+      const box = svg.getBoundingClientRect(), scale = svg.viewBox.baseVal.width / box.width;
       const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
       to = [last(xs, (place) => place <= x + 4), last(ys, (place) => place >= y - 4)];
       for (const [line, name, at] of [[v, "x", to[0][0]], [h, "y", to[1][0]]]) { line.setAttribute(name + "1", at); line.setAttribute(name + "2", at); }
