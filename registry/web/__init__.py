@@ -10,8 +10,8 @@ from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
 from registry.web.events import EventPages
-from registry.web.imports.controller import ImportPages
 from registry.web.guide import GuidePages
+from registry.web.imports.controller import ImportPages
 from registry.web.log import LogPages
 from registry.web.organizations import OrganizationPages
 from registry.web.portfolio import PortfolioPages

@@ -168,10 +168,8 @@ class ValueFormatter:
             return self.words.label("field", parts[0])
         thing, key, *rest = parts
         head, called = self.words.label("field", thing), self.called(thing, key, names)
-        if thing == "pledges" and called != key:
-            head = capitalized(called) or head
-        else:
-            head = f"{head} {called}"
+        named_pledge = thing == "pledges" and called != key
+        head = capitalized(called) or head if named_pledge else f"{head} {called}"
         return " · ".join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:

@@ -21,7 +21,7 @@ from registry.domain.audit.labels import kind_of
 from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
-from registry.web.format import own_changes, shown
+from registry.web.format import capitalized, own_changes, shown
 from registry.web.i18n import words
 from registry.web.messages import messages
 from registry.web.numbers import figures
@@ -104,6 +104,7 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "flag_text": formatter.flag_text,
         "flag_figures": formatter.figures,
         "word_diff": word_diff,
+        "capitalized": capitalized,
     }
 
 

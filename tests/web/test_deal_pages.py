@@ -141,7 +141,7 @@ async def test_each_field_of_a_deal_links_to_its_source(reader: httpx.AsyncClien
 
 async def test_conflicting_amounts_are_listed_with_one_value_used(reader: httpx.AsyncClient) -> None:
     html = (await reader.get(ULSAN)).text
-    table = html[html.index('aria-label="Pledge: SK Group, Amazon Web Services · Amount"') :]
+    table = html[html.index('aria-label="Pledge of SK Group and Amazon Web Services · Amount"') :]
     table = text_of(table[: table.index("</table>")])
     for value in ("₩7tn (US$5.13bn)", "“several trillion won”", "US$5.1bn (₩7tn)", "The Korea Herald"):
         assert value in table
@@ -153,7 +153,10 @@ async def test_amkor_amount_has_a_warning_with_its_source_events(reader: httpx.A
     flags = html[html.index('class="flags"') :]
     flags = flags[: flags.index("</section>")]
     assert "the joint amount may have been attributed to one party" in flags
-    assert "an advanced packaging facility is part of Seven foreign firms: investment in Korea but" in text_of(flags)
+    assert (
+        "pledge for an advanced packaging facility is part of Seven foreign firms: investment in Korea but"
+        in text_of(flags)
+    )
     assert "seven-firms-korea-2030" not in text_of(flags)
     assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
 
@@ -165,8 +168,8 @@ async def test_pages_refer_to_deals_by_title_instead_of_slug(reader: httpx.Async
     assert "amkor-songdo" not in latest
     audit = main_of((await reader.get(ULSAN)).text)
     audit = text_of(audit[audit.index('id="h-audit"') :])
-    assert "Amazon Web Services is additional to AWS cloud infrastructure in Korea, 2023–2027" in audit
-    assert "Amazon Web Services is part of SK Group, Amazon Web Services" in audit
+    assert "Pledge of Amazon Web Services is additional to AWS cloud infrastructure in Korea, 2023–2027" in audit
+    assert "Pledge of Amazon Web Services is part of pledge of SK Group and Amazon Web Services" in audit
     assert "Milestone first phase" in audit
 
 
