@@ -52,7 +52,7 @@ class DealSelection(Struct, frozen=True):
     given: DealFilters
     currency: str | None = None
     q: str | None = None
-    sort: Sort = "deal"
+    sort: Sort = "-amount"
     cursor: str | None = None
     unit: Unit | None = None
 
@@ -71,7 +71,7 @@ def deal_selection(
     deal_filters: NamedDependency[DealFilters],
     currency: CurrencyFilter = None,
     q: SearchText = None,
-    sort: Annotated[Sort, QueryParameter(description="The order of the list.")] = "deal",
+    sort: Annotated[Sort, QueryParameter(description="The order of the list.")] = "-amount",
     cursor: CursorParameter = None,
     unit: Annotated[
         Unit | None, QueryParameter(description="The currency that amounts are converted to; `stated`: none.")

@@ -189,10 +189,13 @@ class ValueFormatter:
         known = names or {}
         this = self._(N_("this deal"))
         to = known.get(f"deal/{deal}", deal)
-        called = known.get(f"deal/{deal}/{other}", other) if other else ""
+        # An id is shown only where nothing else tells two pledges of one deal apart.
+        is_within = to == this
+        called = known.get(f"deal/{deal}/{other}", other if is_within else "") if other else ""
         if called:
-            to = called if to == this else f"{to} ({called})"
-        subject = (known.get(f"pledges/{pledge}", pledge) if pledge else "") or self._(N_("This deal"))
+            to = called if is_within else f"{to} ({called})"
+        own = known.get(f"pledges/{pledge}", pledge if is_within else "") if pledge else ""
+        subject = own or self._(N_("This deal"))
         return f"{capitalized(subject)} {self.words.label('relation', relation)} {to}"
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:

@@ -27,7 +27,7 @@ from registry.web.deal_list import (
     facets_of,
     shown_values,
 )
-from registry.web.fields import organizations_in
+from registry.web.fields import deals_in, organizations_in
 from registry.web.format import shown
 from registry.web.i18n import N_, words
 from registry.web.names import organization_names
@@ -103,7 +103,8 @@ async def render_portfolio(
         latest_deal_events(log_queries, point.position),
     )
 
-    named = {event.recorded.slug for event in latest} | (trend.named_deals() if trend is not None else set())
+    named = {event.recorded.slug for event in latest} | deals_in(event.recorded.event for event in latest)
+    named |= trend.named_deals() if trend is not None else set()
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
     slugs |= organizations_in(event.recorded.event for event in latest) | {

@@ -13,7 +13,9 @@ from msgspec import Struct
 from registry.api.parameters import DealSlug
 from registry.domain.audit.provenance import FieldProvenance, provenance
 from registry.domain.corrections import EffectiveEvent
+from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
+from registry.domain.items import item_types
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.web import render
@@ -21,10 +23,14 @@ from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deals import DealView, FieldPath, load_deal, render_unknown_deal
-from registry.web.format import shown
+from registry.web.format import Names, ValueFormatter, shown
+from registry.web.i18n import N_
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
+
+ID_FIELDS = {name: item.id_fields for name, item in item_types(Deal).items() if name not in ("parties", "relations")}
+"""The fields of items that only identify them, by the items' list."""
 
 FIELDS_HEADER = (
     "field",
@@ -47,6 +53,20 @@ class FieldText(Struct, frozen=True):
     value: str
     before: str | None
     preferred_by: UUID | None
+
+
+class FieldSource(Struct, frozen=True):
+    """A field in words, and the event that set it."""
+
+    text: FieldText
+    effective: EffectiveEvent
+
+
+class FieldGroup(Struct, frozen=True):
+    """The fields of one item of a deal, such as a site, or those of the deal itself."""
+
+    heading: str
+    fields: list[FieldSource]
 
 
 class SettingEvent(Struct, frozen=True):
@@ -80,7 +100,8 @@ class ProvenancePages(Controller):
                 "provenance.html",
                 deal=view.state,
                 slug=view.slug,
-                events=setting_events(page, view, field),
+                events=setting_events(page, view, field) if field is not None else [],
+                groups=field_groups(page, view) if field is None else [],
                 authors=await deal_queries.author_names(view.stream),
                 field_path=field,
                 sliders=stream_sliders(page, view.stream),
@@ -113,21 +134,38 @@ def field_sources(view: DealView) -> list[tuple[FieldProvenance, EffectiveEvent]
     return [(field, by_id[field.event]) for field in provenance(view.snapshot, DEALS)]
 
 
-def setting_events(page: PageRequest, view: DealView, path: str | None) -> list[SettingEvent]:
-    """The events that set the shown fields, or the field at a path: each event once, in the order of recording."""
+def field_groups(page: PageRequest, view: DealView) -> list[FieldGroup]:
+    """The fields of the shown state by item, those of the deal itself first. Ids are no fields of interest."""
+    formatter = shown(page.language)
+    groups: dict[str, FieldGroup] = {}
+    for field, effective in field_sources(view):
+        *item, name = field.path.strip("/").split("/")
+        if name in ID_FIELDS.get(item[0] if item else "", ("deal",)):
+            continue
+        heading = formatter.field("/" + "/".join(item), view.names) if item else formatter.words.gettext(N_("Deal"))
+        text = _text(formatter, field, view.names, formatter.words.label("field", name))
+        groups.setdefault(heading, FieldGroup(heading, [])).fields.append(FieldSource(text, effective))
+    return sorted(groups.values(), key=lambda group: group.heading != formatter.words.gettext(N_("Deal")))
+
+
+def setting_events(page: PageRequest, view: DealView, path: str) -> list[SettingEvent]:
+    """The events that set the field at a path: each event once, in the order of recording."""
     formatter = shown(page.language)
     events: dict[UUID, SettingEvent] = {}
     for field, effective in field_sources(view):
-        if path is not None and field.path != path:
-            continue
-        text = FieldText(
-            label=formatter.field(field.path, view.names),
-            value=formatter.change(field.path, field.value, view.names),
-            before=None if field.before is None else formatter.change(field.path, field.before, view.names),
-            preferred_by=field.preferred_by,
-        )
-        events.setdefault(field.event, SettingEvent(effective, [])).fields.append(text)
+        if field.path == path:
+            text = _text(formatter, field, view.names, formatter.field(path, view.names))
+            events.setdefault(field.event, SettingEvent(effective, [])).fields.append(text)
     return sorted(events.values(), key=lambda event: event.effective.recorded.position)
+
+
+def _text(formatter: ValueFormatter, field: FieldProvenance, names: Names, label: str) -> FieldText:
+    return FieldText(
+        label=label,
+        value=formatter.change(field.path, field.value, names),
+        before=None if field.before is None else formatter.change(field.path, field.before, names),
+        preferred_by=field.preferred_by,
+    )
 
 
 def _row(field: FieldProvenance, effective: EffectiveEvent) -> list[str]:
