@@ -152,6 +152,12 @@ class PortfolioQueries:
         """Count the deals of a list that have a site in each place, the most first."""
         return await self._ask(point, lambda cursor: lists.places(cursor, point, selection), "places", selection)
 
+    async def site_points(self, point: Point, selection: Selection, limit: int) -> list[tuple[str, float, float]]:
+        """Return the deal, latitude and longitude of located sites of a list, at most `limit`, by deal."""
+        return await self._ask(
+            point, lambda cursor: lists.site_points(cursor, point, selection, limit), "site_points", selection, limit
+        )
+
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
         return await self._ask(point, lambda cursor: lists.count(cursor, point, selection), "count", selection)

@@ -41,6 +41,7 @@ from registry.web.citations import citation
 from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
+from registry.web.maps import site_map
 from registry.web.names import deal_page_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -226,6 +227,7 @@ async def render_deal(
         max_amount_changes=MAX_AMOUNT_CHANGES,
         claimed_fields=claimed_fields(state),
         other_lists=other_lists(state),
+        site_map=site_map(state.sites),
         parts=[r.pledge for r in state.relations if r.relation == "part_of" and r.deal == view.slug],
         max_headline=MAX_HEADLINE_AMOUNTS,
         flags=assessment.flags,

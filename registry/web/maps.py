@@ -1,4 +1,4 @@
-"""Maps: the outlines of Korea's provinces and of the world's countries as SVG paths.
+"""Maps: the outlines of Korea's provinces and of the world's countries as SVG paths, and the sites on them.
 
 The outlines come from `maps/*.topo.json` (see maps/README.md). They are projected and rounded on first use. The page
 decides which places are marked and linked.
@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import pycountry
 from msgspec import Struct
+
+from registry.domain.deal import SiteState
 
 Point = tuple[float, float]
 
@@ -133,6 +135,65 @@ def world_point(point: Point) -> Point:
     """Project a longitude and latitude onto the map of the world (equirectangular)."""
     longitude, latitude = point
     return (longitude + 180) * _WORLD_SCALE, (84 - latitude) * _WORLD_SCALE
+
+
+LOCATED = ("exact", "locality", "district")
+"""How precisely a place must be known to be a point. Others stand for their region."""
+
+
+class MapPoint(Struct, frozen=True):
+    """A site on a map: its position, and what it belongs to."""
+
+    x: float
+    y: float
+    name: str
+
+
+class SiteMap(Struct, frozen=True):
+    """The map of some sites: located ones as points, the others as the regions or countries that they are in."""
+
+    outline: Outline
+    is_korea: bool
+    regions: frozenset[str]
+    points: tuple[MapPoint, ...]
+
+
+def is_in_korea(latitude: float, longitude: float) -> bool:
+    """Whether a place is on the map of Korea."""
+    return _SOUTH <= latitude <= _NORTH and _WEST <= longitude <= _EAST
+
+
+def korea_points(sites: Iterable[tuple[str, float, float]]) -> tuple[MapPoint, ...]:
+    """Those of the sites, each with a name, latitude and longitude, that are on the map of Korea."""
+    return _points(((n, y, x) for n, y, x in sites if is_in_korea(y, x)), korea_point)
+
+
+def world_points(sites: Iterable[tuple[str, float, float]]) -> tuple[MapPoint, ...]:
+    """The sites, each with a name, latitude and longitude, on the map of the world."""
+    return _points(sites, world_point)
+
+
+def _points(sites: Iterable[tuple[str, float, float]], project: Callable[[Point], Point]) -> tuple[MapPoint, ...]:
+    placed = ((name, project((longitude, latitude))) for name, latitude, longitude in sites)
+    return tuple(MapPoint(round(x, 1), round(y, 1), name) for name, (x, y) in placed)
+
+
+def site_map(sites: Iterable[SiteState]) -> SiteMap | None:
+    """The map of a deal's sites: of Korea if all are there, else of the world. None: no region or place is known."""
+    standing = [site for site in sites if site.status != "dropped"]
+    located = [
+        (site.site, float(site.latitude), float(site.longitude))
+        for site in standing
+        if site.latitude is not None and site.longitude is not None and (site.precision or "exact") in LOCATED
+    ]
+    points = {name for name, _, _ in located}
+    regions = {site.place for site in standing if site.place is not None and site.site not in points}
+    if all(region.startswith("KR") for region in regions) and all(is_in_korea(y, x) for _, y, x in located):
+        provinces = frozenset(regions & set(KOREA.values()))
+        if not provinces and not located:
+            return None
+        return SiteMap(korea(), True, provinces, korea_points(located))
+    return SiteMap(world(), False, frozenset(region[:2] for region in regions), world_points(located))
 
 
 @cache

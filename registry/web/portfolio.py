@@ -38,6 +38,9 @@ from registry.web.trend import amount_trend
 
 LATEST_EVENTS = 8
 
+MAX_SITES = 2_000
+"""The most sites that the maps show as points."""
+
 
 class HeadlineFigure(Struct, frozen=True):
     """One of the figures at the top: its sums, the number of pledges in them, and the filters of its calculation."""
@@ -105,6 +108,8 @@ async def render_portfolio(
 
     named = {event.recorded.slug for event in latest} | deals_in(event.recorded.event for event in latest)
     named |= trend.named_deals() if trend is not None else set()
+    sites = await portfolio_queries.site_points(point, selected, MAX_SITES)
+    named |= {deal for deal, _, _ in sites}
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
     slugs |= organizations_in(event.recorded.event for event in latest) | {
@@ -127,6 +132,8 @@ async def render_portfolio(
         korea=maps.korea(),
         world=maps.world() if any(place.code[:2] != "KR" for place in places) else None,
         abroad=deals_abroad(places),
+        korea_sites=maps.korea_points(sites),
+        world_sites=maps.world_points(sites),
         places=places,
         place_by_code={place.code: place for place in places},
         latest=latest,

@@ -163,7 +163,7 @@ def _text(formatter: ValueFormatter, field: FieldProvenance, names: Names, label
     return FieldText(
         label=label,
         value=formatter.change(field.path, field.value, names),
-        before=None if field.before is None else formatter.change(field.path, field.before, names),
+        before=None if field.before in (None, ()) else formatter.change(field.path, field.before, names),
         preferred_by=field.preferred_by,
     )
 

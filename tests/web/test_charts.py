@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from registry.domain.assessment import assess
 from registry.domain.audit.entries import audit_trail
-from registry.domain.deal import Deal
+from registry.domain.deal import Deal, SiteState
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream, StateAsOf, state_as_of
 from registry.domain.totals import row_of
@@ -283,3 +283,39 @@ def test_deal_as_of_any_day_has_a_timeline(day: date) -> None:
         line = timeline_of("sk-aws-ulsan", day, frame)
         assert 0 <= line.day_x <= frame.width
         assert all(0 <= mark.x <= frame.width for row in line.rows for mark in row.marks)
+
+
+def site(name: str, **more: Any) -> SiteState:
+    unknown = dict.fromkeys(field for field in SiteState.__struct_fields__ if field not in ("claims", "status"))
+    return SiteState(**{**unknown, "site": name, "status": "announced", "announced_on": TODAY, **more})
+
+
+def test_site_with_coordinates_is_a_point_and_one_without_shades_its_region() -> None:
+    plant = site("plant", place="KR-31", latitude=Decimal("35.54"), longitude=Decimal("129.36"), precision="exact")
+    found = maps.site_map([plant, site("office", place="KR-11")])
+    assert found is not None
+    assert found.is_korea
+    assert [point.name for point in found.points] == ["plant"]
+    assert all(0 < p.x < found.outline.width and 0 < p.y < found.outline.height for p in found.points)
+    assert found.regions == {"KR-11"}
+
+
+def test_site_known_to_its_region_only_is_no_point() -> None:
+    vague = site("vague", place="KR-31", latitude=Decimal("35.5"), longitude=Decimal("129.3"), precision="region")
+    found = maps.site_map([vague])
+    assert found is not None
+    assert not found.points
+    assert found.regions == {"KR-31"}
+
+
+def test_site_abroad_is_on_the_map_of_the_world() -> None:
+    found = maps.site_map([site("ohio", place="US-OH"), site("ulsan", place="KR-31")])
+    assert found is not None
+    assert not found.is_korea
+    assert found.regions == {"US", "KR"}
+
+
+def test_deal_without_a_known_region_has_no_map() -> None:
+    assert maps.site_map([]) is None
+    assert maps.site_map([site("somewhere", place="KR")]) is None
+    assert maps.site_map([site("gone", place="KR-31", status="dropped")]) is None

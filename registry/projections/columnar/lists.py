@@ -178,6 +178,16 @@ SELECT place, count(DISTINCT deal) AS deals
 """
 
 
+_SITE_POINTS = """
+SELECT deal, CAST(latitude AS DOUBLE) AS latitude, CAST(longitude AS DOUBLE) AS longitude
+  FROM site_facts AS p
+ WHERE {p} AND p.status <> 'dropped' AND p.latitude IS NOT NULL AND p.longitude IS NOT NULL
+       AND coalesce(p.precision, 'exact') IN ('exact', 'locality', 'district') {narrowed}
+ ORDER BY deal, site
+ LIMIT $limit
+"""
+
+
 def _narrowed(selection: Selection, point: Point) -> str:
     if selection.is_all:
         return ""
@@ -199,6 +209,14 @@ def places(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> li
     """The places of the selected deals with their number of deals, the most first."""
     statement = _PLACES.format(p=point.at("p"), narrowed=_narrowed(selection, point))
     return [(place, deals) for place, deals in run(cursor, statement, {**point.parameters, **selection.parameters})]
+
+
+def site_points(
+    cursor: DuckDBPyConnection, point: Point, selection: Selection, limit: int
+) -> list[tuple[str, float, float]]:
+    """The deal, latitude and longitude of sites of the selected deals whose place is known to a locality or better."""
+    statement = _SITE_POINTS.format(p=point.at("p"), narrowed=_narrowed(selection, point))
+    return run(cursor, statement, {**point.parameters, **selection.parameters, "limit": limit})
 
 
 def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
