@@ -169,7 +169,10 @@ class ValueFormatter:
         thing, key, *rest = parts
         head, called = self.words.label("field", thing), self.called(thing, key, names)
         named_pledge = thing == "pledges" and called != key
-        head = capitalized(called) or head if named_pledge else f"{head} {called}"
+        if thing == "relations":
+            head = f"{head}: {called}"
+        else:
+            head = capitalized(called) or head if named_pledge else f"{head} {called}"
         return " · ".join([head, *(self.words.label("field", name) for name in rest)])
 
     def called(self, thing: str, key: str, names: Names | None = None) -> str:

@@ -93,8 +93,10 @@ def test_same_article_is_cited_with_the_same_fields() -> None:
             assert name is not None
             by_name.setdefault(name, set()).add(source)
     assert [name for name, cited in by_name.items() if len(cited) > 1] == []
-    article = Source(language="ko", published_on=date(2025, 10, 29), locator="seed article 000_c404f59d5c1664e3")
-    assert by_name["seed article 000_c404f59d5c1664e3"] == {article}
+    url = "https://zdnet.co.kr/view/?no=20251029152450"
+    assert by_name[url] == {
+        Source(publisher="지디넷코리아", url=url, language="ko", published_on=date(2025, 10, 29)),
+    }
 
 
 def test_localized_texts_are_in_korean_and_english() -> None:
