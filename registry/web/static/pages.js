@@ -8,8 +8,15 @@
     if (!swapped) { location.href = href; return; }
     const held = document.activeElement;
     hold = held && held.type === "range" ? held.getAttribute("aria-label") : "";
+    const unfolded = !!document.querySelector("#as-of details[open]");
     htmx.ajax("GET", href, { target: "#page", select: "#page", swap: "outerHTML show:none" })
-      .then(() => { history.pushState({ page: true }, "", href); at = location.pathname + location.search; });
+      .then(() => {
+        // The date controls stay unfolded while the reader moves through time.
+        const controls = document.querySelector("#as-of details");
+        if (controls) controls.open = unfolded;
+        history.pushState({ page: true }, "", href);
+        at = location.pathname + location.search;
+      });
   };
   // Keep keyboard focus after a swap: on the same slider, else on the new content.
   let hold = null;
