@@ -36,6 +36,7 @@ from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.deals import load_deal
 from registry.web.format import ChangeLine, Names, ValueFormatter, shown
 from registry.web.i18n import N_
+from registry.web.names import names_within
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -161,6 +162,8 @@ class ComparisonPages(Controller):
                 by_deal.setdefault(change.deal, []).append(change)
             titles = {change.deal: change.title for change in changes}
             texts = shown(page.language).words
+            names = {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
+            within = await names_within(streams, page.language, by_deal)
             return render.render(
                 page,
                 "compare_portfolio.html",
@@ -172,7 +175,8 @@ class ComparisonPages(Controller):
                 counts=Counter(change.what for change in changes),
                 is_of_claims=is_of_claims,
                 claim_lines=partial(claim_lines, shown(page.language)),
-                names={f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()},
+                names=names,
+                names_of={slug: names | within.get(slug, {}) for slug in by_deal},
                 recording_times=await latest_recording_times(page, log_queries),
                 data_url=page.data("/v1/compare", **point_parameters(start, end)),
                 csv_url=f"/compare.csv?{urlencode(point_parameters(start, end))}",

@@ -54,11 +54,8 @@ async def deal_page_names(
     for deal in (current, *related):
         names[f"deal/{deal.deal}"] = texts.localized(deal.title, deal.deal)
         names |= {f"deal/{deal.deal}/{id}": name for id, name in pledge_names(deal, texts, names).items()}
-    names |= {f"pledges/{p.pledge}": names[f"deal/{current.deal}/{p.pledge}"] for p in current.pledges}
     names[f"deal/{current.deal}"] = texts.gettext(N_("this deal"))
-    names |= {f"milestones/{m.milestone}": name for m in current.milestones if (name := texts.localized(m.name))}
-    names |= {f"sites/{s.site}": name for s in current.sites if (name := texts.localized(s.name))}
-    return names
+    return names | _item_names(current, texts, names)
 
 
 def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
@@ -92,6 +89,27 @@ async def organization_names(
     records = await organization_queries.named(unique)
     texts = words(language)
     return {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
+
+
+async def names_within(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
+    """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
+    texts = words(language)
+    names: dict[str, dict[str, str]] = {}
+    for slug in slugs:
+        stream, _ = await streams.load(f"deal/{slug}")
+        if stream is not None:
+            names[slug] = names_in(stream.state, language)
+            names[slug] |= _item_names(stream.state, texts, names[slug])
+    return names
+
+
+def _item_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
+    """The names of a deal's own items, by their paths."""
+    return {
+        **{f"pledges/{id}": name for id, name in pledge_names(deal, texts, names).items()},
+        **{f"milestones/{m.milestone}": name for m in deal.milestones if (name := texts.localized(m.name))},
+        **{f"sites/{s.site}": name for s in deal.sites if (name := texts.localized(s.name))},
+    }
 
 
 async def deal_names(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, str]:
