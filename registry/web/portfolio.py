@@ -38,7 +38,7 @@ from registry.web.trend import amount_trend
 
 LATEST_EVENTS = 8
 
-MAX_SITES = 2_000
+MAX_SITES = 300
 """The most sites that the maps show as points."""
 
 
