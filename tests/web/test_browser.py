@@ -248,7 +248,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     second = figured.money(Amount(currency="KRW", value="2500000000000", qualifier="about"))
     await expect(page.locator(".sum").first).to_have_text(second)
     corrected = label("change", "record")
-    await expect(page.locator(".events").get_by_text(corrected).first).to_be_visible()
+    await expect(page.locator(".events [data-label='corrected']").first).to_be_visible()
     # The correction is part of the change that it corrects.
     await expect(page.locator(".steps li")).to_have_count(1)
     await expect(page.locator(".steps li")).to_contain_text(first)
