@@ -14,6 +14,7 @@ from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
+from registry.api.ocds import OcdsController
 from registry.api.organizations import OrganizationsController
 from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
@@ -30,6 +31,7 @@ def create_router(*, public_read: bool) -> Router:
         "/",
         route_handlers=[
             DealsController,
+            OcdsController,
             PortfolioController,
             OrganizationsController,
             ReconcileController,

@@ -58,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
+    ocid_prefix: str = "ocds-000000"
     signing_key: Path
     secrets_key: Path | None = None
     signing_secret: str | None = None
@@ -217,6 +218,12 @@ def _time_zone(text: str) -> str:
     return text
 
 
+def _ocid_prefix(text: str) -> str:
+    if not re.fullmatch(r"ocds-[a-z0-9]{6}", text):
+        raise _InvalidValue(SettingProblem("ocid_prefix", value=text))
+    return text
+
+
 def _postgres_url(text: str) -> str:
     try:
         scheme = urlsplit(text).scheme
@@ -336,6 +343,10 @@ SETTINGS = {
     "time_zone": Setting(_time_zone, "The time zone in which a day begins and ends (IANA name). Default: UTC."),
     "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
     "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
+    "ocid_prefix": Setting(
+        _ocid_prefix,
+        "The publisher's prefix of OCDS ids, assigned by the Open Contracting Partnership. Default: ocds-000000.",
+    ),
     "signing_key": Setting(_path, "The file of the log's signing key; created on first use."),
     "secrets_key": Setting(
         _path,

@@ -1,0 +1,1 @@
+"""The registry's deals in the formats of other communities."""
