@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -35,7 +36,12 @@ SETTINGS_SHOWN = (
 
 
 async def run(
-    sizes: Sizes, only: list[str], *, own_load: bool = False, data: Path | None = None
+    sizes: Sizes,
+    only: list[str],
+    *,
+    own_load: bool = False,
+    data: Path | None = None,
+    done: Callable[[dict[str, list[Measurement]], dict[str, str]], None] = lambda rows, settings: None,
 ) -> tuple[dict[str, list[Measurement]], dict[str, str]]:
     """Run the named benchmarks, or all; return the rows of each, and the settings of the Postgres server.
 
@@ -43,6 +49,7 @@ async def run(
         sizes: How large the run is.
         only: The names of benchmarks.
         own_load: Use our own load client even where wrk is installed.
+        done: Called after each benchmark with what there is so far.
         data: A folder where the server's data and the prepared logs stay. Default: a temporary folder.
     """
     unknown = set(only) - BENCHMARKS.keys()
@@ -65,6 +72,7 @@ async def run(
                     measurements = await benchmark(bench)
                     print(report.table(measurements), file=sys.stderr, flush=True)
                     rows[name] = measurements
+                    done(rows, settings)
             return rows, settings
 
 
@@ -85,21 +93,27 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = QUICK if arguments.quick else FULL
     started, busy = time.monotonic(), os.getloadavg()[0]
-    rows, settings = asyncio.run(run(sizes, arguments.only, data=arguments.data))
     sent_by = "wrk, one thread" if load_generator.has_wrk() else "the client in bench/load_generator.py"
     description = (
         f"{sizes.name}: {sizes.seconds:g} s per repetition, {sizes.repetitions} repetitions, "
         f"{sizes.large * workload.ROUNDS:,} events"
     )
-    sections = report.sections(rows, (time.monotonic() - started) / 60, busy)
     out = arguments.out or (None if arguments.quick or arguments.only else RESULTS)
     # The sections of a run of some benchmarks replace those of an earlier run.
     earlier = report.read_sections(out.read_text()) if out is not None and out.exists() and arguments.only else {}
-    ordered = {name: section for name in BENCHMARKS if (section := sections.get(name) or earlier.get(name))}
-    text = report.document(ordered, settings, sent_by, description)
-    print(text)
-    if out is not None:
-        out.write_text(text)
+
+    def write(rows: dict[str, list[Measurement]], settings: dict[str, str]) -> None:
+        """Write what there is so far: a run that is interrupted keeps it."""
+        found = report.sections(rows, busy)
+        ordered = {name: section for name in BENCHMARKS if (section := found.get(name) or earlier.get(name))}
+        text = report.document(ordered, settings, sent_by, description)
+        if out is not None:
+            out.write_text(text)
+        else:
+            print(text)
+
+    asyncio.run(run(sizes, arguments.only, data=arguments.data, done=write))
+    print(f"{(time.monotonic() - started) / 60:.0f} minutes", file=sys.stderr)
 
 
 if __name__ == "__main__":

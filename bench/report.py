@@ -101,11 +101,10 @@ def commit() -> str:
     return f"{head or 'unknown'}{', changed' if changed else ''}"
 
 
-def sections(rows: Mapping[str, Sequence[Measurement]], minutes: float, busy: float) -> dict[str, str]:
+def sections(rows: Mapping[str, Sequence[Measurement]], busy: float) -> dict[str, str]:
     """The section of each benchmark: when and on which commit it was measured, and its table."""
     measured = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, load average at the start {busy:.1f}"
-    duration = f", {minutes:.0f} minutes for {len(rows)}" if len(rows) > 1 else ""
-    return {name: f"{measured}{duration}\n\n{table(found)}" for name, found in rows.items() if found}
+    return {name: f"{measured}\n\n{table(found)}" for name, found in rows.items() if found}
 
 
 def read_sections(text: str) -> dict[str, str]:

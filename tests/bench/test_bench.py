@@ -67,7 +67,7 @@ def test_measurement_verdict_is_the_bound_that_its_median_reaches(
 
 def test_sections_of_a_document_are_read_back_and_name_the_commit() -> None:
     row = Measurement(measure="a", ratios=[1.0], must=None, aim=None, figures="b")
-    made = sections({"one": [row], "none": [], "two": [row, row]}, 1.0, 0.5)
+    made = sections({"one": [row], "none": [], "two": [row, row]}, 0.5)
     assert list(made) == ["one", "two"]
     assert "commit " in made["one"]
     assert read_sections(document(made, {"fsync": "on"}, "wrk", "full")) == made
