@@ -14,6 +14,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -23,7 +24,7 @@ from duckdb import DuckDBPyConnection
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
-from registry.projections.columnar.loading import load_tables
+from registry.projections.columnar.loading import load_tables, run_to_end
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ class ColumnarCopy:
     async def _follow(self) -> None:
         async with self._lock:
             if self._directory is None:
-                await asyncio.to_thread(self._open)
+                await run_to_end(self._open)
             try:
                 await self._catch_up()
             except duckdb.Error as error:
@@ -252,7 +253,7 @@ class ColumnarCopy:
                 await self._load(connection, new)
                 return
         assert self._connection is not None
-        await asyncio.to_thread(apply, self._connection, self._tables, changes)
+        await run_to_end(partial(apply, self._connection, self._tables, changes))
         self._answers.clear()
         if changes.replaced:
             self._final_answers.clear()
@@ -271,13 +272,13 @@ class ColumnarCopy:
     async def _load(self, connection: Connection, state: CopyState) -> None:
         """Make a new file from whole tables."""
         assert self._directory is not None
-        new = await asyncio.to_thread(self._directory.create)
+        new = await run_to_end(self._directory.create)
         try:
             new.execute(CREATE_STATE)
             new.execute("BEGIN")
             await load_tables(connection, new, self._tables, self._directory.scratch)
             write_state(new, state)
-            await asyncio.to_thread(_commit, new)
+            await run_to_end(partial(_commit, new))
         except BaseException:
             new.close()
             self._directory.delete_latest()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from duckdb import DuckDBPyConnection
 
 from registry.infra.postgres import Connection
 from registry.projections.columnar.tables import CREATE_EVENTS, EVENTS, CopiedTable
+
+T = TypeVar("T")
 
 COPY_TABLE = "SELECT {columns} FROM {table} AS t"
 
@@ -68,16 +71,26 @@ async def load_tables(
             # Opened here, because asyncpg leaves a file that it opens open when it is cancelled.
             with file.open("wb") as output:
                 await connection.copy_from_query(select, output=output, format="csv", timeout=TABLE_SECONDS)
-            await reading
+            await asyncio.shield(reading)
             read = READ_CSV.format(columns=dict.fromkeys(sent, "VARCHAR"))
             insert = f"INSERT INTO {name} SELECT {typed} FROM {read}"
             reading = asyncio.ensure_future(asyncio.to_thread(_insert, database, insert, file))
     finally:
         # A thread cannot be stopped, so it must not outlive the database that it writes to.
-        await asyncio.gather(reading, return_exceptions=True)
+        await asyncio.gather(asyncio.shield(reading), return_exceptions=True)
     reading.result()
+
+
+async def run_to_end(work: Callable[[], T]) -> T:
+    """Run work in a thread and wait for its end, also when this task is cancelled: the thread goes on."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _insert(database: DuckDBPyConnection, insert: str, file: Path) -> None:
     database.execute(insert, {"file": str(file)})
-    file.unlink()
+    file.unlink(missing_ok=True)
