@@ -33,6 +33,9 @@ Request: TypeAlias = LitestarRequest[Any, Any, Any]
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 COOKIE = "registry_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""The cookie's name over TLS: a browser takes one with this prefix from this host only (RFC 6265bis §4.1.3.2)."""
+
 MAX_TOKEN_LENGTH = 500
 
 
@@ -165,13 +168,18 @@ def page_query_check(calendar: Calendar) -> Callable[[Request], Awaitable[Respon
     return check
 
 
+def cookie_name(request: Request) -> str:
+    """The name of the session's cookie."""
+    return SECURE_COOKIE if request.url.scheme == "https" else COOKIE
+
+
 async def session(
     request: Request,
     principals: NamedDependency[Principals],
     sessions: NamedDependency[SkipValidation[Sessions]],
 ) -> Session:
     """The session of a request's cookie; an empty one if there is none, it has ended, or its key was revoked."""
-    token = request.cookies.get(COOKIE)
+    token = request.cookies.get(cookie_name(request))
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return Session()
     found = await sessions.find(token, datetime.now(UTC))

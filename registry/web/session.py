@@ -23,7 +23,7 @@ from registry.infra.settings import Settings
 from registry.web import render
 from registry.web.i18n import N_, words
 from registry.web.render import Rendered
-from registry.web.request import COOKIE, READ, Page, PageRequest, Request, Session, check_csrf, redirect
+from registry.web.request import READ, Page, PageRequest, Request, Session, check_csrf, cookie_name, redirect
 
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 600
@@ -73,7 +73,10 @@ class SessionPages(Controller):
         check_csrf(request, session.token, sent.get("csrf", ""))
         if session.id is not None and session.key is not None:
             await sessions.end(session.id, session.key.id)
-        return redirect("/", f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")
+        answer = redirect("/", session_cookie(request, "", 0))
+        # Pages that the browser kept, such as those behind its Back button.
+        answer.headers["Clear-Site-Data"] = '"cache"'
+        return answer
 
     @route("/sessions", http_method=READ)
     async def get_sessions(self, public_page: Page, sessions: AnySessions) -> Response[bytes]:
@@ -114,9 +117,13 @@ async def start_session(request: Request, sessions: Sessions, former: Session, c
         await sessions.end(former.id, former.key.id)
     agent = request.headers.get("user-agent", "")
     secret = await sessions.create(credential.id, credential.key, agent, datetime.now(UTC))
+    return session_cookie(request, secret, int(LIFETIME.total_seconds()))
+
+
+def session_cookie(request: Request, secret: str, seconds: int) -> str:
+    """The cookie of a session; no seconds delete it."""
     secure = "; Secure" if request.url.scheme == "https" else ""
-    seconds = int(LIFETIME.total_seconds())
-    return f"{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{cookie_name(request)}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 async def read_form(

@@ -55,9 +55,25 @@ async def test_sign_out_ends_the_session_for_every_copy_of_the_cookie(service: S
     async with visit(service, await service.issue("record")) as client, visit(service) as thief:
         thief.cookies.set(COOKIE, client.cookies[COOKIE])
         assert await is_signed_in(thief)
-        assert (await client.post("/sign-out", data={"csrf": await csrf(client)})).status_code == 303
+        answer = await client.post("/sign-out", data={"csrf": await csrf(client)})
+        assert (answer.status_code, answer.headers["clear-site-data"]) == (303, '"cache"')
         assert not await is_signed_in(thief)
         assert not await is_signed_in(client)
+
+
+async def test_cookie_over_tls_belongs_to_this_host_only(service: Service) -> None:
+    """A trusted proxy says that TLS is spoken. A cookie without the prefix, which a sibling host can plant, is none."""
+    key = await service.issue("record")
+    proxied = {"X-Forwarded-Proto": "https"}
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, headers=proxied) as client:
+        answer = await client.post("/sign-in", data={"key": key.secret, "then": "/"})
+        cookie = answer.headers["set-cookie"]
+        assert cookie.startswith(f"__Host-{COOKIE}=")
+        assert "; Secure" in cookie
+        secret = cookie.partition("=")[2].partition(";")[0]
+        named = {name: {"Cookie": f"{name}={secret}"} for name in (COOKIE, f"__Host-{COOKIE}")}
+        assert (await client.get("/sessions", headers=named[f"__Host-{COOKIE}"])).status_code == 200
+        assert (await client.get("/sessions", headers=named[COOKIE])).status_code == 303
 
 
 async def test_signing_in_starts_another_session(service: Service) -> None:
