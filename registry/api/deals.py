@@ -12,7 +12,7 @@ from litestar import Controller, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from registry import schemas
 from registry.api import parameters
@@ -41,7 +41,17 @@ from registry.api.parameters import (
     RecordedAt,
     integer,
 )
-from registry.api.responses import JSON, RawHeaders, RawResponse, json_response, not_modified, raw_headers
+from registry.api.responses import (
+    JSON,
+    LD_JSON,
+    RawHeaders,
+    RawResponse,
+    base_url,
+    json_response,
+    not_modified,
+    raw_headers,
+    wants_linked_data,
+)
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain.history import AsOf
@@ -53,6 +63,7 @@ from registry.events.types import (
 )
 from registry.queries.deals import DealQueries
 from registry.schemas import deal_link, encode
+from registry.standards import prov
 from registry.transparency.evidence import Evidence
 
 NOW = AsOf()
@@ -145,7 +156,10 @@ class DealsController(Controller):
         "/",
         "not_found",
         "evidence_unavailable",
-        other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
+        other={
+            CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline.",
+            prov.MEDIA_TYPE: "The state as linked data, with the events that it follows from (PROV).",
+        },
         responses={**NOT_MODIFIED, **MERGED},
     )
     async def get_deal(
@@ -181,6 +195,10 @@ class DealsController(Controller):
             evidence: Evidence = request.app.state.services.evidence
             resolved = await deal_queries.resolve(as_of)
             return RawResponse(await evidence.certificate(deal, resolved.as_of), 200, headers, CERTIFICATE.encode())
+        if wants_linked_data(request):
+            return RawResponse(
+                await _linked_data(request, deal_queries, deal, as_of, state.body), 200, headers, LD_JSON
+            )
         headers = (*headers, (b"etag", state.etag.encode()))
         if matches(if_none_match, state.etag):
             return not_modified(headers)
@@ -241,6 +259,26 @@ class DealsController(Controller):
         return RawResponse(",\n".join(links).encode(), 200, raw_headers(headers), LINK_FORMAT.encode())
 
 
+async def _linked_data(request: Request, deal_queries: DealQueries, deal: str, as_of: AsOf, body: bytes) -> bytes:
+    """Return a deal's state as linked data."""
+    resolved = await deal_queries.resolve(as_of)
+    _, snapshot, state = await deal_queries.stream_as_of(deal, resolved.as_of)
+    events = [step.applied.id for step in snapshot.steps]
+    if snapshot.registration is not None:
+        events.insert(0, snapshot.registration.recorded.id)
+    assert snapshot.recorded_at is not None
+    query = request.url.query
+    return prov.deal_document(
+        base_url(request),
+        deal,
+        title=state.title,
+        state=Raw(body),
+        events=dict.fromkeys(events),
+        at=snapshot.recorded_at,
+        query=f"?{query}" if query else "",
+    )
+
+
 @lru_cache(10_000)
 def _memento_headers(slug: str, memento: datetime | None, negotiated: AsOf | None) -> RawHeaders:
     """Return the headers of a state (RFC 7089).
@@ -252,7 +290,7 @@ def _memento_headers(slug: str, memento: datetime | None, negotiated: AsOf | Non
     """
     path = f"/v1/deals/{slug}"
     links = f'<{path}>; rel="original timegate", <{path}/timemap>; rel="timemap"; type="{LINK_FORMAT}"'
-    headers = {"Link": links, "Vary": "Accept-Datetime"}
+    headers = {"Link": links, "Vary": "Accept-Datetime, Accept"}
     if memento is not None:
         headers["Memento-Datetime"] = http_date(memento)
     if negotiated is not None:

@@ -16,12 +16,21 @@ from registry.api.bodies import Request
 from registry.api.compression import UNCOMPRESSED
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, After, Limit, integer
-from registry.api.responses import RawResponse, json_response, stream
+from registry.api.responses import (
+    LD_JSON,
+    RawResponse,
+    base_url,
+    json_response,
+    raw_headers,
+    stream,
+    wants_linked_data,
+)
 from registry.delivery.feed import Feed, Filter
 from registry.errors import InvalidParameter, NotFound
 from registry.events.intake import as_uuid
 from registry.queries.log import LogQueries
 from registry.schemas import EventPage, encode, event_response, logged_event
+from registry.standards import prov
 
 EventId = Annotated[str, PathParameter(description="An event's id, a UUID.")]
 LastEventId = Annotated[
@@ -57,16 +66,24 @@ class EventsController(Controller):
             headers["Link"] = f'</v1/events?{urlencode(query)}>; rel="next"'
         return json_response(encode(EventPage(events=[logged_event(event) for event in events])), headers)
 
-    @reading("/{id:str}", "not_found")
+    @reading(
+        "/{id:str}",
+        "not_found",
+        other={prov.MEDIA_TYPE: "The event as linked data, with its sources and its recording (PROV)."},
+    )
     async def get_event(
-        self, id: EventId, log_queries: NamedDependency[LogQueries]
+        self, request: Request, id: EventId, log_queries: NamedDependency[LogQueries]
     ) -> RawResponse[schemas.EventResponse]:
         """One event, how it reads now, and what corrected it."""
         uuid = as_uuid(id)
         if uuid is None:
             raise NotFound("event_id", id=id[:80])
         stored, effective = await log_queries.event(uuid)
-        return json_response(encode(event_response(stored, effective)))
+        response, headers = event_response(stored, effective), {"Cache-Control": "no-cache", "Vary": "Accept"}
+        if wants_linked_data(request):
+            document = prov.event_document(base_url(request), stored, effective, response.event)
+            return RawResponse(document, 200, raw_headers(headers), LD_JSON)
+        return json_response(encode(response), headers)
 
     @reading(
         "/stream",

@@ -19,7 +19,7 @@ from registry.api.bodies import Request
 from registry.api.openapi import reading
 from registry.api.parameters import MAX_POSITION, integer
 from registry.api.problems import language_of
-from registry.api.responses import RawResponse, raw_headers
+from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.delivery.feed import Filter
 from registry.events.store import StoredEvent
 from registry.i18n import Label, render
@@ -192,4 +192,4 @@ def _next(request: Request, events: Sequence[StoredEvent], limit: int) -> str | 
 
 
 def _url(request: Request, path: str) -> str:
-    return f"{str(request.base_url).rstrip('/')}{path}"
+    return f"{base_url(request)}{path}"

@@ -21,7 +21,7 @@ from rapidfuzz import fuzz
 from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
 from registry.api.parameters import text
-from registry.api.responses import RawResponse, raw_headers
+from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.domain.deduplication import normalize_name
 from registry.domain.history import AsOf
 from registry.errors import InvalidParameter, NotFound
@@ -256,7 +256,7 @@ async def _answer(request: Request, entities: _Entities, queries: str | None, ex
         return {name: {"result": await entities.candidates(one)} for name, one in asked.items()}
     if extend is not None:
         return await _extended(entities, _decoded(extend, ExtensionQuery, "extend"))
-    return _manifest(str(request.base_url).rstrip("/"))
+    return _manifest(base_url(request))
 
 
 async def _extended(entities: _Entities, asked: ExtensionQuery) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from litestar import Response
 from litestar.response import Stream
 
+from registry.api.bodies import Request
+
 T = TypeVar("T")
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
+LD_JSON = b"application/ld+json"
 REVALIDATED: RawHeaders = ((b"cache-control", b"no-cache"),)
 
 
@@ -45,6 +48,16 @@ class RawResponse(Response[T], Generic[T]):
     async def _send(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self._headers})
         await send({"type": "http.response.body", "body": self.content})
+
+
+def base_url(request: Request) -> str:
+    """Return the address at which the client reaches the registry, without a slash at its end."""
+    return str(request.base_url).rstrip("/")
+
+
+def wants_linked_data(request: Request) -> bool:
+    """Whether the client asks for JSON-LD."""
+    return LD_JSON.decode() in request.headers.get("accept", "")
 
 
 def json_response(content: bytes, headers: Mapping[str, str] | None = None, status: int = 200) -> RawResponse[Any]:
