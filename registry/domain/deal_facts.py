@@ -1,6 +1,6 @@
 """The facts of a deal that each event reads and changes.
 
-`evolve` (`deal.py`) on a slice with these facts gives the same as on the whole deal, but for the stage, which follows
+`evolve_facts` (`deal/evolve.py`) on a slice with these facts gives the same as on the whole deal. The stage follows
 from what all events signal (`stages.py`). tests/properties/test_timeline.py compares the two.
 """
 

@@ -1,6 +1,6 @@
 """An organization: its names, public identifiers and owners over time, and how each event changes it.
 
-Works like `deal.py`: `evolve` returns the organization after an event, or raises `RuleBroken`.
+Works like `deal/`: `evolve` returns the organization after an event, or raises `RuleBroken`.
 """
 
 from __future__ import annotations

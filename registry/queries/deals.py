@@ -1,6 +1,6 @@
 """Queries about one deal: its state as of a point in time, its history, and what explains them.
 
-This is the last of the four files that explain the product, after `events/types.py`, `domain/deal.py` and
+This is the last of the four files that explain the product, after `events/types/`, `domain/deal/` and
 `append/recorder.py`. No table holds a deal's state: every answer here follows from the fold of the deal's events that
 are visible at the point in time (`domain/history.py`).
 

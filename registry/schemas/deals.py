@@ -106,7 +106,7 @@ else:
 
 @response_to(Deal)
 class DealFields(_DealFields, frozen=True, kw_only=True):
-    """The fields of a deal: each that `domain/deal.py` has, in depth."""
+    """The fields of a deal: each that `domain/deal/state.py` has, in depth."""
 
     deal: str
 
