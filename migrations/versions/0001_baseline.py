@@ -379,11 +379,7 @@ CREATE TABLE webhook_deliveries (
 # of it. A fact whose events were recorded and published in the same order, as most are, has rows that serve both axes.
 # `recorded_from` is the event that opened the row, `changed_at` the last one that wrote it, and `ordinal` tells apart
 # what one event opened for one day. Columns of fixed width come first, because Postgres pads them after others.
-#
-# A deal has a row in deal_facts at exactly the points at which it is in lists. `title` is a JSON map by language.
-CREATE_DEAL_FACTS = """
-CREATE TABLE deal_facts (
-    effective_from date     NOT NULL,
+FACT_AXES = """effective_from date     NOT NULL,
     effective_to   date     NOT NULL,
     published_from date     NOT NULL,
     published_to   date     NOT NULL,
@@ -391,7 +387,12 @@ CREATE TABLE deal_facts (
     recorded_to    bigint   NOT NULL,
     changed_at     bigint   NOT NULL,
     ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    deal           text     COLLATE "C" NOT NULL"""
+
+# A deal has a row in deal_facts at exactly the points at which it is in lists. `title` is a JSON map by language.
+CREATE_DEAL_FACTS = f"""
+CREATE TABLE deal_facts (
+    {FACT_AXES},
     title          text     COLLATE "C",
     kind           text     COLLATE "C",
     sectors        text[]   NOT NULL,
@@ -401,17 +402,9 @@ CREATE TABLE deal_facts (
 )
 """
 
-CREATE_STAGE_FACTS = """
+CREATE_STAGE_FACTS = f"""
 CREATE TABLE stage_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     stage          text     COLLATE "C" NOT NULL,
     basis          text     COLLATE "C" NOT NULL,
     since          date,
@@ -423,17 +416,9 @@ CREATE TABLE stage_facts (
 """
 
 # `currency` is null without an amount; `stated_as` (JSON) and `wording` are the amount in other words.
-CREATE_PLEDGE_FACTS = """
+CREATE_PLEDGE_FACTS = f"""
 CREATE TABLE pledge_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     pledge         text     COLLATE "C" NOT NULL,
     status         text     COLLATE "C" NOT NULL,
     currency       text     COLLATE "C",
@@ -459,17 +444,9 @@ CREATE TABLE pledge_facts (
 """
 
 # A row for each membership. Here and below, an id that is not stated is empty. `name` is a JSON map by language.
-CREATE_PARTY_FACTS = """
+CREATE_PARTY_FACTS = f"""
 CREATE TABLE party_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     organization   text     COLLATE "C" NOT NULL,
     role           text     COLLATE "C" NOT NULL,
     joined_on      date     NOT NULL,
@@ -483,17 +460,9 @@ CREATE TABLE party_facts (
 
 CREATE_PARTY_FACTS_INDEX = "CREATE INDEX party_facts_organization ON party_facts (organization, deal)"
 
-CREATE_SITE_FACTS = """
+CREATE_SITE_FACTS = f"""
 CREATE TABLE site_facts (
-    effective_from  date     NOT NULL,
-    effective_to    date     NOT NULL,
-    published_from  date     NOT NULL,
-    published_to    date     NOT NULL,
-    recorded_from   bigint   NOT NULL,
-    recorded_to     bigint   NOT NULL,
-    changed_at      bigint   NOT NULL,
-    ordinal         smallint NOT NULL,
-    deal            text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     site            text     COLLATE "C" NOT NULL,
     place           text     COLLATE "C",
     status          text     COLLATE "C" NOT NULL,
@@ -509,17 +478,9 @@ CREATE TABLE site_facts (
 )
 """
 
-CREATE_MILESTONE_FACTS = """
+CREATE_MILESTONE_FACTS = f"""
 CREATE TABLE milestone_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     milestone      text     COLLATE "C" NOT NULL,
     kind           text     COLLATE "C",
     site           text     COLLATE "C",
@@ -533,17 +494,9 @@ CREATE TABLE milestone_facts (
 """
 
 # `metric_id` names the metric, its basis, its site and its date or horizon; `basis` is planned, actual or target.
-CREATE_METRIC_FACTS = """
+CREATE_METRIC_FACTS = f"""
 CREATE TABLE metric_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     metric_id      text     COLLATE "C" NOT NULL,
     metric         text     COLLATE "C" NOT NULL,
     basis          text     COLLATE "C" NOT NULL,
@@ -559,17 +512,9 @@ CREATE TABLE metric_facts (
 )
 """
 
-CREATE_RELATION_FACTS = """
+CREATE_RELATION_FACTS = f"""
 CREATE TABLE relation_facts (
-    effective_from date     NOT NULL,
-    effective_to   date     NOT NULL,
-    published_from date     NOT NULL,
-    published_to   date     NOT NULL,
-    recorded_from  bigint   NOT NULL,
-    recorded_to    bigint   NOT NULL,
-    changed_at     bigint   NOT NULL,
-    ordinal        smallint NOT NULL,
-    deal           text     COLLATE "C" NOT NULL,
+    {FACT_AXES},
     relation       text     COLLATE "C" NOT NULL,
     pledge         text     COLLATE "C" NOT NULL,
     other_deal     text     COLLATE "C" NOT NULL,
@@ -689,9 +634,9 @@ CREATE TYPE fact_change AS (
 )
 """
 
-CREATE_NEW_DEAL_FACTS = """
-CREATE TYPE new_deal_facts AS (
-    deal           text,
+# The row types of the fact tables. They differ from the tables' own: a batch passes exact numbers as text, because
+# asyncpg takes no text for a numeric.
+NEW_FACT_AXES = """deal           text,
     effective_from date,
     effective_to   date,
     recorded_from  bigint,
@@ -699,7 +644,11 @@ CREATE TYPE new_deal_facts AS (
     ordinal        smallint,
     published_from date,
     published_to   date,
-    changed_at     bigint,
+    changed_at     bigint"""
+
+CREATE_NEW_DEAL_FACTS = f"""
+CREATE TYPE new_deal_facts AS (
+    {NEW_FACT_AXES},
     title          text,
     kind           text,
     sectors        text[],
@@ -708,17 +657,9 @@ CREATE TYPE new_deal_facts AS (
 )
 """
 
-CREATE_NEW_STAGE_FACTS = """
+CREATE_NEW_STAGE_FACTS = f"""
 CREATE TYPE new_stage_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     stage          text,
     basis          text,
     since          date,
@@ -728,17 +669,9 @@ CREATE TYPE new_stage_facts AS (
 )
 """
 
-CREATE_NEW_PLEDGE_FACTS = """
+CREATE_NEW_PLEDGE_FACTS = f"""
 CREATE TYPE new_pledge_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     pledge         text,
     status         text,
     currency       text,
@@ -762,17 +695,9 @@ CREATE TYPE new_pledge_facts AS (
 )
 """
 
-CREATE_NEW_PARTY_FACTS = """
+CREATE_NEW_PARTY_FACTS = f"""
 CREATE TYPE new_party_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     organization   text,
     role           text,
     joined_on      text,
@@ -783,17 +708,9 @@ CREATE TYPE new_party_facts AS (
 )
 """
 
-CREATE_NEW_SITE_FACTS = """
+CREATE_NEW_SITE_FACTS = f"""
 CREATE TYPE new_site_facts AS (
-    deal            text,
-    effective_from  date,
-    effective_to    date,
-    recorded_from   bigint,
-    recorded_to     bigint,
-    ordinal         smallint,
-    published_from  date,
-    published_to    date,
-    changed_at      bigint,
+    {NEW_FACT_AXES},
     site            text,
     place           text,
     status          text,
@@ -808,17 +725,9 @@ CREATE TYPE new_site_facts AS (
 )
 """
 
-CREATE_NEW_MILESTONE_FACTS = """
+CREATE_NEW_MILESTONE_FACTS = f"""
 CREATE TYPE new_milestone_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     milestone      text,
     kind           text,
     site           text,
@@ -830,17 +739,9 @@ CREATE TYPE new_milestone_facts AS (
 )
 """
 
-CREATE_NEW_METRIC_FACTS = """
+CREATE_NEW_METRIC_FACTS = f"""
 CREATE TYPE new_metric_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     metric_id      text,
     metric         text,
     basis          text,
@@ -855,17 +756,9 @@ CREATE TYPE new_metric_facts AS (
 )
 """
 
-CREATE_NEW_RELATION_FACTS = """
+CREATE_NEW_RELATION_FACTS = f"""
 CREATE TYPE new_relation_facts AS (
-    deal           text,
-    effective_from date,
-    effective_to   date,
-    recorded_from  bigint,
-    recorded_to    bigint,
-    ordinal        smallint,
-    published_from date,
-    published_to   date,
-    changed_at     bigint,
+    {NEW_FACT_AXES},
     relation       text,
     pledge         text,
     other_deal     text,
