@@ -74,6 +74,18 @@ def test_stored_event_hashes_decodes_and_folds_as_when_it_was_stored(path: Path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_stored_events_folded_by_fact_give_the_fold_of_whole_states(path: Path) -> None:
+    events = rows(json.loads(path.read_text()))
+    rules = RULES[events[0].kind]
+    timeline = state_as_of("golden", keep_redacted_effects(events), UNBOUNDED, rules).timeline
+    state = timeline.base
+    for step in timeline.steps:
+        if step.applied.id not in timeline.refusals:
+            state = rules.evolve(state, step.applied)
+    assert timeline.at(None) == state
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_stored_event_encodes_to_the_same_bytes(path: Path) -> None:
     document = json.loads(path.read_text())
     if document["schema"] == EVENT_TYPES[document["type"]].schema:

@@ -47,47 +47,55 @@ from registry.domain.items import find_item, insert_item, replace_item
 from registry.domain.refusal import Refusal
 from registry.domain.stages import BY_COMMITMENT, BY_MILESTONE, INSTRUMENT_SIGNED, StageSignal, next_stage
 from registry.errors import RuleBroken
-from registry.events.types import (
-    ClaimPreferred,
-    ClaimReported,
-    ClaimRetracted,
+from registry.events.types.announcements import (
+    DealEvent,
+)
+from registry.events.types.deals import (
     ConditionLifted,
     ConditionSet,
-    DealEvent,
     DealIdentified,
-    DealMerged,
     DealRegistered,
     DealRevised,
     DealsRelated,
     DealsUnrelated,
-    DealUnmerged,
+    PartiesJoined,
+    PartnershipFormed,
+    PartyLeft,
+    SetbackReported,
+    SetbackResolved,
+    StageChanged,
+    StatusObserved,
+)
+from registry.events.types.pledges import (
+    ClaimPreferred,
+    ClaimReported,
+    ClaimRetracted,
     DisbursementReported,
-    EventCorrected,
-    EventRedacted,
-    EventVoided,
     IncentiveEnded,
     IncentiveGranted,
     IncentiveRevised,
+    PledgeAnnounced,
+    PledgeConfirmed,
+    PledgeRevised,
+    PledgeWithdrawn,
+)
+from registry.events.types.record import (
+    DealMerged,
+    DealUnmerged,
+    EventCorrected,
+    EventRedacted,
+    EventVoided,
+)
+from registry.events.types.sites import (
     MetricReported,
     MetricRevised,
     MilestoneCancelled,
     MilestoneReached,
     MilestoneRescheduled,
     MilestoneScheduled,
-    PartiesJoined,
-    PartnershipFormed,
-    PartyLeft,
-    PledgeAnnounced,
-    PledgeConfirmed,
-    PledgeRevised,
-    PledgeWithdrawn,
-    SetbackReported,
-    SetbackResolved,
     SiteAnnounced,
     SiteDropped,
     SiteRevised,
-    StageChanged,
-    StatusObserved,
 )
 from registry.i18n import Label
 
