@@ -48,12 +48,13 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def accepted_instant(accept_datetime: str | None) -> datetime | None:
+def accepted_instant(request: Request) -> datetime | None:
     """Return the end of the second that Accept-Datetime names (RFC 7089 §2.1.1).
 
     Raises:
         InvalidParameter: It is no HTTP date.
     """
+    accept_datetime = header(request, b"accept-datetime")
     if accept_datetime is None:
         return None
     try:

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from registry import schemas
 from registry.api import parameters
-from registry.api.bodies import Request, read_body
+from registry.api.bodies import Request, header, read_body
 from registry.api.conditional import (
     accepted_instant,
     expected_version,
@@ -29,13 +29,12 @@ from registry.api.guards import check_scope, is_public
 from registry.api.openapi import MERGED, NOT_MODIFIED, reading, writing
 from registry.api.parameters import (
     POST_HEADERS,
+    STATE_HEADERS,
     Accept,
-    AcceptDatetime,
     After,
     DealSlug,
     DryRun,
     EffectiveOn,
-    IfNoneMatch,
     Position,
     PublishedOn,
     RecordedAt,
@@ -160,6 +159,7 @@ class DealsController(Controller):
             CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline.",
             prov.MEDIA_TYPE: "The state as linked data, with the events that it follows from (PROV).",
         },
+        headers=STATE_HEADERS,
         responses={**NOT_MODIFIED, **MERGED},
     )
     async def get_deal(
@@ -173,14 +173,12 @@ class DealsController(Controller):
         published_on: PublishedOn = None,
         recorded_at: RecordedAt = None,
         position: Position = None,
-        accept_datetime: AcceptDatetime = None,
-        if_none_match: IfNoneMatch = None,
         expand: Expand = None,
         certificate: Certificate = False,
     ) -> RawResponse[schemas.DealResponse]:
         """A deal's state, now or at any point in time."""
         requested = as_of = parameters.as_of(effective_on, published_on, recorded_at, position)
-        if as_of.recorded_at is None and as_of.position is None and (accepted := accepted_instant(accept_datetime)):
+        if as_of.recorded_at is None and as_of.position is None and (accepted := accepted_instant(request)):
             as_of = await deal_queries.memento(deal, requested, accepted)
         state = await (deal_queries.state_now(deal) if as_of == NOW else deal_queries.state(deal, as_of))
         if expand is not None:
@@ -200,7 +198,7 @@ class DealsController(Controller):
                 await _linked_data(request, deal_queries, deal, as_of, state.body), 200, headers, LD_JSON
             )
         headers = (*headers, (b"etag", state.etag.encode()))
-        if matches(if_none_match, state.etag):
+        if matches(header(request, b"if-none-match"), state.etag):
             return not_modified(headers)
         return RawResponse(state.body, 200, headers, JSON)
 

@@ -51,6 +51,8 @@ SECURITY_HEADERS = (
 )
 # Over TLS only (RFC 6797 §7.2): a year.
 HSTS = (b"strict-transport-security", b"max-age=31536000")
+SECURE_HEADERS = (*SECURITY_HEADERS, HSTS)
+SECURITY_NAMES = frozenset(name for name, _ in SECURE_HEADERS)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -221,6 +223,9 @@ class RequestMiddleware(ASGIMiddleware):
                 await next_app(scope, receive, send_with_headers)
                 self._limiter.on_answer(scope, status)
         finally:
+            # The deadline refers to `refuse`, which refers to it: without such cycles requests leave the garbage
+            # collector nothing to do, which took as long as the requests.
+            deadline = None
             metrics.in_flight -= 1
             seconds = perf_counter() - begin
             # The route's template, not the path: a label for each deal, or for each unknown path, has no bound.
@@ -267,14 +272,11 @@ def _request_id(scope: Any) -> tuple[str, bool]:
 
 def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, limits: Headers) -> Any:
     """Add the headers of every answer to those of one, each once."""
-    given = {name.lower() for name, _ in headers}
-    common = [*SECURITY_HEADERS, HSTS] if scope["scheme"] == "https" else SECURITY_HEADERS
-    return [
-        *headers,
-        (b"x-request-id", request_id.encode()),
-        *(header for header in common if header[0] not in given),
-        *limits,
-    ]
+    given = {name for name, _ in headers}
+    common: Headers = SECURE_HEADERS if scope["scheme"] == "https" else SECURITY_HEADERS
+    if not given.isdisjoint(SECURITY_NAMES):
+        common = tuple(header for header in common if header[0] not in given)
+    return [*headers, (b"x-request-id", request_id.encode()), *common, *limits]
 
 
 async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:

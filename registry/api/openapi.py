@@ -109,6 +109,7 @@ def reading(
     *refusals: str,
     scope: str = "read",
     other: Mapping[str, str] | None = None,
+    headers: Sequence[Parameter] = (),
     responses: Mapping[int, ResponseSpec] | None = None,
     opt: Mapping[str, Any] | None = None,
     **options: Any,
@@ -120,6 +121,7 @@ def reading(
         refusals: Codes of problems beside those that every read has.
         scope: The scope that a key needs.
         other: What media types beside the handler's own hold.
+        headers: Headers beside those that are parameters of the handler.
         responses: Responses beside success and problems.
         opt: Options beside the scope that hooks and middleware read.
         options: Options of Litestar's `route`.
@@ -131,7 +133,7 @@ def reading(
         opt={"scope": scope, **(opt or {})},
         security=_security(scope),
         responses={**problem_responses(*common, *refusals), **(responses or {})},
-        operation_class=_operation_class(other or {}),
+        operation_class=_operation_class(other or {}, headers=headers),
         **options,
     )
 

@@ -85,6 +85,7 @@ class RateCache:
     def __init__(self, order: Sequence[str] = DEFAULT_ORDER) -> None:
         self._table = RateTable(order)
         self._refreshed_at = float("-inf")
+        self._is_refreshing = False
         self._lock = asyncio.Lock()
 
     @property
@@ -93,9 +94,16 @@ class RateCache:
         return self._table.imports
 
     async def latest(self, pool: Connection | Pool) -> Rates:
-        """All rates, without those that another process imported within the last REFRESH_SECONDS."""
-        if monotonic() - self._refreshed_at > REFRESH_SECONDS:
-            await self._refresh(pool)
+        """All rates, without those that another process imported within the last REFRESH_SECONDS.
+
+        One caller looks for newer ones; the others use the known ones meanwhile.
+        """
+        if monotonic() - self._refreshed_at > REFRESH_SECONDS and not (self._is_refreshing and self.imports):
+            self._is_refreshing = True
+            try:
+                await self._refresh(pool)
+            finally:
+                self._is_refreshing = False
         return self._table.at()
 
     async def at(self, pool: Pool, position: int | None, recorded_at: datetime | None) -> Rates:

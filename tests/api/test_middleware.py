@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 
@@ -11,6 +12,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
+from registry.api.deadline import Deadline
 from registry.cli.server import log_to_stderr
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
@@ -55,6 +57,19 @@ async def test_request_without_one_valid_host_is_refused(service: Service, hosts
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "registry.example."])
 async def test_valid_host_is_accepted(visitor: httpx.AsyncClient, host: str) -> None:
     assert (await visitor.get("/v1/deals", headers={"Host": host})).status_code == 200
+
+
+async def test_answered_requests_are_freed_without_the_garbage_collector(service: Service) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            async with connected(service) as client:
+                await client.send(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert (await client.answer()).startswith(b"HTTP/1.1 200 ")
+        assert [kept for kept in gc.get_objects() if isinstance(kept, Deadline)] == []
+    finally:
+        gc.enable()
 
 
 async def test_unsupported_method_has_a_request_id(visitor: httpx.AsyncClient) -> None:
