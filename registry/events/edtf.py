@@ -11,8 +11,6 @@ from functools import lru_cache
 from time import struct_time
 from typing import Literal
 
-from edtf import EDTFParseException, parse_edtf
-
 # Levels 0 and 1 with years of four digits. A season is a month from 21 to 24. Only the last part may be unspecified.
 _DATE = r"(?:[0-9]{4}(?:-[0-9]{2}(?:-(?:[0-9]{2}|XX))?|-XX(?:-XX)?)?|[0-9]{3}X|[0-9]{2}XX)[?~%]?"
 _LEVEL_1 = re.compile(rf"{_DATE}|(?:{_DATE}|\.\.)?/(?:{_DATE}|\.\.)?")
@@ -55,6 +53,9 @@ def first_day(text: str) -> date:
 
 
 def _last_or_first_day(text: str, which: str, open_end: date) -> date:
+    # Imported here, because the library compiles its grammar then: a sixth of the start of a command.
+    from edtf import EDTFParseException, parse_edtf
+
     try:
         if quarter := _QUARTER.fullmatch(text):
             return _quarter_bound(int(quarter[1]), int(quarter[2]) - 3, which)

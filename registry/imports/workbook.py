@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-import openpyxl
 from msgspec import Struct
-from openpyxl.utils import get_column_letter
 
 from registry.errors import UnreadableSheet
 from registry.imports.messages import ImportText
@@ -121,6 +119,9 @@ class Table(Struct, frozen=True):
 
 def position(sheet: str, row: int, column: int) -> str:
     """A cell's position, such as `Announcements!F12`; `column` counts from 0."""
+    # Imported here and below: loading openpyxl is a sixth of the start of a command.
+    from openpyxl.utils import get_column_letter
+
     name = sheet if re.fullmatch(r"\w+", sheet) else "'" + sheet.replace("'", "''") + "'"
     return f"{name}!{get_column_letter(column + 1)}{row}"
 
@@ -194,6 +195,8 @@ def _first_undecodable_byte(path: Path, error: UnicodeDecodeError) -> int:
 
 
 def _open_book(path: Path, max_unpacked: int | None) -> Any:
+    import openpyxl
+
     try:
         with zipfile.ZipFile(path) as archive:
             _check_parts(path.name, archive, max_unpacked)
