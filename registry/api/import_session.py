@@ -241,13 +241,13 @@ async def _result(pending: _PendingLine, language: str) -> dict[str, Any]:
         return _line_error(pending.line, pending.request, _internal_error(error), language)
 
 
-class _Changes(Struct, frozen=True):
+class _DryRunAnswer(Struct, frozen=True):
     """What a dry run repeats of the answer to a post."""
 
     changes: msgspec.Raw
 
 
-_changes = msgspec.json.Decoder(_Changes)
+_changes = msgspec.json.Decoder(_DryRunAnswer)
 
 
 def line_result(number: int, request: AppendRequest, result: AppendResult) -> dict[str, Any]:

@@ -41,32 +41,32 @@ class _AsOf(Struct, forbid_unknown_fields=True, kw_only=True):
     position: Annotated[int | None, Meta(description="The log up to this position.")] = None
 
 
-class Search(_AsOf):
+class SearchArguments(_AsOf):
     """Find deals and organizations whose slug, title or name contains a text."""
 
     text: Annotated[str, Meta(description="The text, in any language.", min_length=1)]
     limit: Annotated[int, Meta(description="The most deals and organizations.", ge=1, le=100)] = 20
 
 
-class DealState(_AsOf):
+class StateArguments(_AsOf):
     """A deal's state at a point in time: parties, pledges, sites, milestones, stage, warnings and sources."""
 
     deal: Slug
 
 
-class DealHistory(_AsOf):
+class HistoryArguments(_AsOf):
     """The audit trail of a deal: each event with what it changed, by whom, when and on which source."""
 
     deal: Slug
 
 
-class DealProvenance(_AsOf):
+class ProvenanceArguments(_AsOf):
     """The source of every field of a deal: its value, the event that set it, who recorded it, and who said so."""
 
     deal: Slug
 
 
-class Totals(_AsOf):
+class TotalsArguments(_AsOf):
     """Lower and upper bounds of the amounts of all deals that match: what counted, what did not, and why."""
 
     group_by: Annotated[str | None, Meta(description="organization, region, sector, stage, commitment or year.")] = None
@@ -77,13 +77,13 @@ class Totals(_AsOf):
     lines: Annotated[int, Meta(description="The most pledges to list in a group.", ge=0, le=1000)] = 20
 
 
-class Proof(Struct, forbid_unknown_fields=True, kw_only=True):
+class ProofArguments(Struct, forbid_unknown_fields=True, kw_only=True):
     """The Merkle proof that an event stands at its position in the log. `registry verify` checks it offline."""
 
     position: Annotated[int, Meta(description="The event's position.", ge=1)]
 
 
-def _search(service: Client, asked: Search) -> Any:
+def _search(service: Client, asked: SearchArguments) -> Any:
     as_of = {name: getattr(asked, name) for name in _AsOf.__struct_fields__}
     found = {
         kind: service.json(f"/v1/{kind}", q=asked.text, limit=asked.limit, **as_of)
@@ -122,12 +122,12 @@ class Tool(Struct, frozen=True):
 
 
 TOOLS = {
-    "search": Tool(Search, _search),
-    "deal": Tool(DealState, _read("/v1/deals/{deal}")),
-    "history": Tool(DealHistory, _read("/v1/deals/{deal}/events")),
-    "provenance": Tool(DealProvenance, _read("/v1/deals/{deal}/blame")),
-    "totals": Tool(Totals, _read("/v1/totals")),
-    "proof": Tool(Proof, _read("/v1/log/proof/inclusion")),
+    "search": Tool(SearchArguments, _search),
+    "deal": Tool(StateArguments, _read("/v1/deals/{deal}")),
+    "history": Tool(HistoryArguments, _read("/v1/deals/{deal}/events")),
+    "provenance": Tool(ProvenanceArguments, _read("/v1/deals/{deal}/blame")),
+    "totals": Tool(TotalsArguments, _read("/v1/totals")),
+    "proof": Tool(ProofArguments, _read("/v1/log/proof/inclusion")),
 }
 
 

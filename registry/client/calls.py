@@ -17,10 +17,10 @@ from msgspec import Struct, field
 from registry import schemas
 from registry.client.decoding import decode
 from registry.client.parameters import (
-    AsOf,
-    Comparison,
+    AsOfParameters,
     ComparisonFilters,
-    DealFilters,
+    ComparisonParameters,
+    DealFilterParameters,
     EventFilters,
     Instant,
     ListFilters,
@@ -82,24 +82,24 @@ def as_json(call: Call[Any]) -> Call[Any]:
 # --- deals ------------------------------------------------------------------------------------------------------------
 
 
-def deal(deal: str, *, expand: str | None = None, **as_of: Unpack[AsOf]) -> Call[schemas.DealResponse]:
+def deal(deal: str, *, expand: str | None = None, **as_of: Unpack[AsOfParameters]) -> Call[schemas.DealResponse]:
     """A deal's state; a deal that was merged into another one is that one."""
     return _answer(schemas.DealResponse, f"/v1/deals/{_part(deal)}", expand=expand, **as_of)
 
 
-def certificate(deal: str, **as_of: Unpack[AsOf]) -> Call[bytes]:
+def certificate(deal: str, **as_of: Unpack[AsOfParameters]) -> Call[bytes]:
     """A deal's state with everything that proves it: `verify` checks it offline."""
     return _bytes(f"/v1/deals/{_part(deal)}", certificate=True, **as_of)
 
 
 def deal_history(
-    deal: str, *, after: int | None = None, limit: int | None = None, **as_of: Unpack[AsOf]
+    deal: str, *, after: int | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
 ) -> Call[schemas.DealHistory]:
     """A page of the events of a deal, each with what it changed."""
     return _answer(schemas.DealHistory, f"/v1/deals/{_part(deal)}/events", after=after, limit=limit, **as_of)
 
 
-def provenance(deal: str, **as_of: Unpack[AsOf]) -> Call[schemas.Provenance]:
+def provenance(deal: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.Provenance]:
     """The event and the source of every field of a deal."""
     return _answer(schemas.Provenance, f"/v1/deals/{_part(deal)}/blame", **as_of)
 
@@ -110,7 +110,7 @@ def timemap(deal: str) -> Call[schemas.Timemap]:
     return msgspec.structs.replace(made, headers={"Accept": "application/json"})
 
 
-def compare_deal(deal: str, **points: Unpack[Comparison]) -> Call[schemas.DealComparison]:
+def compare_deal(deal: str, **points: Unpack[ComparisonParameters]) -> Call[schemas.DealComparison]:
     """What changed in a deal between two points in time, and why."""
     return _answer(schemas.DealComparison, f"/v1/deals/{_part(deal)}/compare", **points)
 
@@ -158,7 +158,7 @@ def totals(
     lines: int | None = None,
     cursor: str | None = None,
     limit: int | None = None,
-    **filters: Unpack[DealFilters],
+    **filters: Unpack[DealFilterParameters],
 ) -> Call[schemas.TotalsResponse]:
     """Lower and upper bounds of the amounts, what counted and what did not, with a page of the groups."""
     given = {"group_by": group_by, "roll_up": roll_up, "currency": currency, "rates_of": rates_of, "cursor": cursor}
@@ -188,12 +188,12 @@ def rates(
 # --- organizations ----------------------------------------------------------------------------------------------------
 
 
-def organization(organization: str, **as_of: Unpack[AsOf]) -> Call[schemas.OrganizationResponse]:
+def organization(organization: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.OrganizationResponse]:
     """An organization's names, identifiers, parents and deals."""
     return _answer(schemas.OrganizationResponse, f"/v1/organizations/{_part(organization)}", **as_of)
 
 
-def organization_history(organization: str, **as_of: Unpack[AsOf]) -> Call[schemas.OrganizationHistory]:
+def organization_history(organization: str, **as_of: Unpack[AsOfParameters]) -> Call[schemas.OrganizationHistory]:
     """Each event of an organization, with what it changed."""
     return _answer(schemas.OrganizationHistory, f"/v1/organizations/{_part(organization)}/events", **as_of)
 
@@ -204,7 +204,7 @@ def similar_organizations(organization: str) -> Call[schemas.SimilarOrganization
 
 
 def organizations(
-    *, q: str | None = None, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOf]
+    *, q: str | None = None, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
 ) -> Call[schemas.OrganizationPage]:
     """A page of the list of organizations; `every_organization` reads all pages."""
     return _answer(schemas.OrganizationPage, "/v1/organizations", q=q, cursor=cursor, limit=limit, **as_of)

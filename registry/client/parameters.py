@@ -13,7 +13,7 @@ Date: TypeAlias = date | str | None
 Instant: TypeAlias = datetime | str | None
 
 
-class AsOf(TypedDict, total=False):
+class AsOfParameters(TypedDict, total=False):
     """A point on the three time axes: each means "no later than"."""
 
     effective_on: Date
@@ -22,7 +22,7 @@ class AsOf(TypedDict, total=False):
     position: int | None
 
 
-class Comparison(TypedDict, total=False):
+class ComparisonParameters(TypedDict, total=False):
     """Two points in time."""
 
     from_effective_on: Date
@@ -59,17 +59,17 @@ class TextFilters(Filters, total=False):
     q: str | None
 
 
-class DealFilters(AsOf, Filters, total=False):
+class DealFilterParameters(AsOfParameters, Filters, total=False):
     """Conditions of deals at a point in time."""
 
 
-class ListFilters(AsOf, TextFilters, total=False):
+class ListFilters(AsOfParameters, TextFilters, total=False):
     """Conditions and the order of the list of deals at a point in time."""
 
     sort: str | None
 
 
-class ComparisonFilters(Comparison, TextFilters, total=False):
+class ComparisonFilters(ComparisonParameters, TextFilters, total=False):
     """Conditions of deals at either of two points in time."""
 
 
@@ -82,7 +82,7 @@ class EventFilters(TypedDict, total=False):
     source: str | None
 
 
-class ExportFilters(AsOf, TextFilters, total=False):
+class ExportFilters(AsOfParameters, TextFilters, total=False):
     """Conditions of an export: those of the list of deals, or those of the list of events."""
 
     type: str | None

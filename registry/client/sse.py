@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Message(Struct, frozen=True):
+class StreamMessage(Struct, frozen=True):
     """An event of the stream: its position and its JSON."""
 
     position: int
@@ -19,7 +19,7 @@ class MessageParser:
         self._id = ""
         self._data = ""
 
-    def feed(self, line: str) -> Message | None:
+    def feed(self, line: str) -> StreamMessage | None:
         """Take a line without its end. Returns the message that it ends."""
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -29,7 +29,7 @@ class MessageParser:
             case "data":
                 self._data = value
             case "" if not line and self._data:
-                message = Message(int(self._id), self._data)
+                message = StreamMessage(int(self._id), self._data)
                 self._data = ""
                 return message
         return None

@@ -16,7 +16,7 @@ from registry.client import calls
 from registry.client.calls import Call
 from registry.client.decoding import decode
 from registry.client.errors import ApiError
-from registry.client.parameters import AsOf, EventFilters, ExportFilters, ListFilters, query
+from registry.client.parameters import AsOfParameters, EventFilters, ExportFilters, ListFilters, query
 from registry.client.retries import REFUSED_FOR_NOW, Attempts, Retries
 from registry.client.settings import PAGE, RECONNECT_SECONDS, STREAM_TIMEOUT, options
 from registry.client.sse import MessageParser
@@ -103,7 +103,7 @@ class Client:
                 return
 
     def every_organization(
-        self, *, q: str | None = None, **as_of: Unpack[AsOf]
+        self, *, q: str | None = None, **as_of: Unpack[AsOfParameters]
     ) -> Iterator[schemas.OrganizationFields]:
         """Every organization of a list, page by page. All pages show the log as it stood at the first one."""
         cursor: str | None = None
