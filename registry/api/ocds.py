@@ -14,8 +14,10 @@ from registry.api.bodies import Request
 from registry.api.openapi import MERGED, reading
 from registry.api.parameters import DealSlug, Position, RecordedAt, instant
 from registry.api.responses import RawResponse, json_response
+from registry.domain.fold import DEALS
 from registry.domain.history import AsOf
-from registry.errors import NotFound
+from registry.domain.record import resolve_record
+from registry.errors import MergedInto, NotFound
 from registry.infra.settings import Settings
 from registry.queries.deals import DealQueries
 from registry.standards import ocds
@@ -70,6 +72,9 @@ async def _history(deals: DealQueries, settings: Settings, deal: str, as_of: AsO
     events = [event for event in stream.events if as_of.was_recorded(event)]
     if not events:
         raise NotFound("deal", deal=deal)
+    merged_into = resolve_record(deal, events, DEALS).merged_into
+    if merged_into is not None:
+        raise MergedInto(deal=deal, into=merged_into)
     # A state for each event of a long history takes long enough to block the event loop.
     return await asyncio.to_thread(ocds.history, settings.ocid_prefix, deal, events)
 

@@ -209,7 +209,7 @@ def _encodable(value: Any) -> Any:
 def on_merged(request: Request, error: errors.MergedInto) -> Response[bytes]:
     """Redirect to the record that a duplicate was merged into, with the same query."""
     parts = request.url.path.split("/")
-    slug = next(i for i, part in enumerate(parts) if part in ("deals", "organizations")) + 1
+    slug = next(i for i, part in enumerate(parts) if part in ("deals", "organizations", "releases", "records")) + 1
     parts[slug] = str(error.params["into"])
     query = request.scope["query_string"].decode("latin-1")
     location = "/".join(parts) + (f"?{query}" if query else "")

@@ -7,7 +7,6 @@ compiling the releases by the standard's merge rules gives the compiled release 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +18,7 @@ from msgspec import Struct
 from registry.domain.deal import Deal, MilestoneState, PledgeState, SiteState
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream
+from registry.domain.sources import source_id
 from registry.events.edtf import first_day, last_day
 from registry.events.types import Recorded
 from registry.events.values import Amount, Edtf, Horizon, Localized, Source
@@ -203,8 +203,9 @@ def _parties(deal: Deal) -> list[Json]:
 def _documents_of(sources: Iterable[Source]) -> list[Json]:
     documents = {}
     for source in sources:
-        named = "\n".join(str(part) for part in (source.url, source.publisher, source.title, source.published_on))
-        id = hashlib.sha256(named.encode()).hexdigest()[:16]
+        id = source_id(source)
+        if id is None:
+            continue
         documents[id] = {
             "id": id,
             "title": source.title,

@@ -175,8 +175,9 @@ async def test_fields_are_optional_in_bodies_and_required_in_answers(visitor: ht
 async def test_redirects_of_merged_records_are_documented(visitor: httpx.AsyncClient) -> None:
     paths = (await visitor.get("/openapi.json")).json()["paths"]
     deal, organization = "/v1/deals/{deal}", "/v1/organizations/{organization}"
+    ocds = {"/v1/ocds/releases/{deal}", "/v1/ocds/records/{deal}"}
     leading = {path for path, item in paths.items() if "308" in item.get("get", {}).get("responses", {})}
-    assert leading == {deal, f"{deal}/blame", organization, f"{organization}/similar"}
+    assert leading == {deal, f"{deal}/blame", organization, f"{organization}/similar", *ocds}
 
 
 async def test_problem_type_links_to_its_explanation(client: httpx.AsyncClient, slug: str) -> None:

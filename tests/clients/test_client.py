@@ -71,7 +71,7 @@ METHODS = {
 # Operations of administration, of other programs and of people.
 LEFT_OUT = {"get_atom", "get_json_feed", "get_checkpoint", "get_metrics", "get_docs", "get_openapi", "get_problems"}
 
-LEFT_OUT_BELOW = ("/v1/webhooks", "/v1/principals", "/v1/proposals", "/v1/reconcile")
+LEFT_OUT_BELOW = ("/v1/webhooks", "/v1/principals", "/v1/proposals", "/v1/reconcile", "/v1/ocds", "/v1/sources")
 
 # Parameters that a client sets by itself, that have a method of their own, or that HTTP caches use.
 OWN = {

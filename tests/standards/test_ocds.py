@@ -114,3 +114,16 @@ async def test_amounts_are_exact_numbers(demo: Service) -> None:
 
 async def test_unknown_deal_has_no_record(demo: Service) -> None:
     assert (await demo.client.get("/v1/ocds/records/no-such-deal")).status_code == 404
+
+
+async def test_record_of_a_merged_deal_redirects_to_the_other(demo: Service) -> None:
+    for slug in ("kept", "duplicate"):
+        registered = {"event": {"type": "deal_registered", "title": {"en": "A plant"}}}
+        assert (await demo.client.post(f"/v1/deals/{slug}/events", json=registered)).status_code == 201
+    before = (await demo.client.get("/v1/deals/duplicate")).json()["position"]
+    merged = {"event": {"type": "deal_merged", "into": "kept"}}
+    assert (await demo.client.post("/v1/deals/duplicate/events", json=merged)).status_code == 201
+    answer = await demo.client.get("/v1/ocds/records/duplicate")
+    assert (answer.status_code, answer.headers["location"]) == (308, "/v1/ocds/records/kept")
+    earlier = await demo.client.get("/v1/ocds/records/duplicate", params={"position": before})
+    assert earlier.status_code == 200, "it was not merged then"
