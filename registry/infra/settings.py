@@ -350,8 +350,8 @@ SETTINGS = {
     "signing_key": Setting(_path, "The file of the log's signing key; created on first use."),
     "secrets_key": Setting(
         _path,
-        "The file of the keys that encrypt webhook secrets in the database; created on first use. Default: secrets.key "
-        "in the data directory.",
+        "The file of the keys that encrypt secrets and seal sessions in the database; created on first use. Default: "
+        "secrets.key in the data directory.",
     ),
     "signing_secret": Setting(
         _secret,
