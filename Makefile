@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types bench faults cluster containers installers audit lock clean
+.PHONY: help setup demo test drills check lint types bench faults cluster containers installers audit lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -18,12 +18,18 @@ setup: .venv/dev ## install into .venv what is needed to run, test and check (ag
 demo: .venv/runtime ## start the registry with the demo deals (PORT=8000 DATA_DIR=.data)
 	@exec .venv/bin/registry demo --port "$(PORT)" --data-dir "$(DATA_DIR)" $(ARGS)
 
-# One process per processor, at most four; each runs whole files. The tests start hundreds of processes: without compiled files,
-# each of them would compile the registry again.
-test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs them in one process)
-	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+# One process more than processors, at most four: the tests wait for servers much of the time. Each process runs whole files. The
+# tests start hundreds of processes: without compiled files, each of them would compile the registry again.
+PROCESSES = $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 3 ? n + 1 : 4)))
+PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-check: lint types test ## run all checks: style, formatting, import contracts, types, tests
+test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs them in one process)
+	$(PYTEST) -m "not drill" $(ARGS)
+
+drills: .venv/dev ## run the tests that take long: every benchmark at its smallest size, and failures of database clusters
+	$(PYTEST) -m drill $(ARGS)
+
+check: lint types test ## check style, formatting, import contracts and types, and run the tests
 
 lint: .venv/dev
 	.venv/bin/ruff check

@@ -152,17 +152,23 @@ def pytest_collection_finish() -> None:
 
 # Where several processes share the tests, the slowest files start first.
 LONGEST = (
-    "test_bench.py",
-    "test_distribution.py",
     "test_browser.py",
     "test_service.py",
-    "test_document.py",
-    "test_tracker.py",
+    "test_backup.py",
+    "test_bench.py",
+    "test_replicas.py",
+    "test_time.py",
     "test_faults.py",
-    "test_signing.py",
-    "test_pages.py",
-    "test_deal_pages.py",
+    "test_distribution.py",
+    "test_cli.py",
     "test_portfolio_pages.py",
+    "test_document.py",
+    "test_docs_page.py",
+    "test_replication.py",
+    "test_columnar_totals.py",
+    "test_webhooks.py",
+    "test_connections.py",
+    "test_embedded.py",
 )
 
 

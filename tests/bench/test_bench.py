@@ -13,6 +13,7 @@ from bench.workload import ROUNDS, announcement, lines, posts, recording_order
 from registry.events import intake
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("name", BENCHMARKS)
 async def test_benchmark_gives_rows_with_ratios_and_figures(name: str) -> None:
     rows, settings = await run(TINY, [name], own_load=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
@@ -18,6 +19,8 @@ from registry.infra.embedded.server import APP_ROLE, Embedded
 from tests.append_helpers import REGISTERED, assert_projections_match_log, pledged, positions, request, running_recorder
 from tests.conftest import ScratchDatabase
 from tests.faults.servers import answers, moved, standby
+
+pytestmark = pytest.mark.drill
 
 IN_STEP = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
 

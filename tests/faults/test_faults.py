@@ -31,6 +31,8 @@ from tests.append_helpers import REGISTERED, assert_projections_match_log, pledg
 from tests.conftest import PATIENCE, ScratchDatabase
 from tests.fault_proxy import FaultProxy, wire
 
+pytestmark = pytest.mark.drill
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 

@@ -17,6 +17,8 @@ from registry.infra.settings import Settings
 from tests.api.conftest import running
 from tests.conftest import PATIENCE
 
+pytestmark = pytest.mark.drill
+
 
 async def test_health_checks_answer_while_postgres_is_frozen(tmp_path: Path) -> None:
     with Embedded(tmp_path / "data", settings={"fsync": "off"}) as server:

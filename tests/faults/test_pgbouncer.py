@@ -15,7 +15,7 @@ from tests.append_helpers import REGISTERED, assert_projections_match_log, pledg
 from tests.conftest import NO_PGBOUNCER, ScratchDatabase
 from tests.faults.pgbouncer import PREPARED_SINCE, pgbouncer, program, version
 
-pytestmark = pytest.mark.skipif(program() is None, reason=NO_PGBOUNCER)
+pytestmark = [pytest.mark.drill, pytest.mark.skipif(program() is None, reason=NO_PGBOUNCER)]
 
 
 @pytest.mark.parametrize("prepared", [True, False])

@@ -22,6 +22,8 @@ from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.conftest import PATIENCE
 
+pytestmark = pytest.mark.drill
+
 DISK_MB = 8
 
 
