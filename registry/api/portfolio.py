@@ -97,9 +97,10 @@ class PortfolioController(Controller):
             deal_filters.amounts(currency),
             deal_filters.updated_since,
         )
-        weights = portfolio_queries.weights(await portfolio_queries.rates(as_of), point.day)
+        rates = await portfolio_queries.rates(as_of)
+        weights = portfolio_queries.weights(rates, point.day)
         order = Order(key=sort.removeprefix("-"), descending=sort.startswith("-"), weights=weights)  # type: ignore[arg-type]
-        page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit)
+        page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit, rates)
         following = encode_cursor(point, page.next) if page.next is not None else None
         body = DealPage(
             effective_on=point.day,

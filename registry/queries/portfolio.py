@@ -27,6 +27,7 @@ from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, lists, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.lists import Order, PagePlace
+from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
@@ -133,16 +134,35 @@ class PortfolioQueries:
         )
 
     async def page(
-        self, point: Point, selection: Selection, order: Order, after: PagePlace | None, limit: int
+        self,
+        point: Point,
+        selection: Selection,
+        order: Order,
+        after: PagePlace | None,
+        limit: int,
+        rates: Rates | None = None,
     ) -> DealListPage:
-        """Return a page of deals."""
+        """Return a page of deals; with exchange rates, each with the marks of its amounts."""
 
         def question(cursor: DuckDBPyConnection) -> lists.Page:
             return lists.page(cursor, point, selection, order, after, limit)
 
         page = await self._ask(point, question, "page", selection, order, after, limit)
         deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
+        if rates is not None:
+            deals = await self.marked(point, deals, rates)
         return DealListPage(deals, page.next)
+
+    async def marked(self, point: Point, deals: Sequence[DealListItem], rates: Rates) -> list[DealListItem]:
+        """Return rows of deals with the marks of their amounts: flags, what they are part of, what superseded them."""
+        slugs = [deal.deal for deal in deals]
+        merged = await self._streams.merged_deals(*_axis(point))
+
+        def question(cursor: DuckDBPyConnection) -> dict[str, DealMarks]:
+            return deal_marks(cursor, point, slugs, merged, rates)
+
+        marks = await self._ask(point, question, "marks", slugs, merged, rates.imports)
+        return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in deals]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
@@ -334,6 +354,16 @@ def _for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
     copy = stream.copy()
     copy.assessment_cache = None
     return copy
+
+
+def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
+    pledges = tuple(
+        replace(pledge, flags=found.flags, part_of=found.part_of, superseded_by=found.superseded_by)
+        if (found := marks.pledges.get(pledge.pledge)) is not None
+        else pledge
+        for pledge in deal.pledges
+    )
+    return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
 
 
 def _changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:

@@ -17,7 +17,12 @@ from registry.schemas.values import AmountResponse, LocalizedResponse, convert
 
 
 class ListedPledge(ResponseModel, frozen=True, kw_only=True):
-    """A pledge in a list. `until` is the end of its horizon."""
+    """A pledge in a list. `until` is the end of its horizon.
+
+    `flags` are the rules of the flags on its amount; one that doubts the amount keeps it out of lower bounds. `part_of`
+    names the pledges and deals that it is part of (`DEAL/PLEDGE`, `DEAL`): its amount is shown as "of which" under
+    theirs. `superseded_by` names those that took its place.
+    """
 
     pledge: str
     amount: AmountResponse | None
@@ -27,10 +32,17 @@ class ListedPledge(ResponseModel, frozen=True, kw_only=True):
     by: tuple[str, ...]
     announced_on: date
     until: Edtf | None
+    flags: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
+    superseded_by: tuple[str, ...] = ()
 
 
 class DealListItem(ResponseModel, frozen=True, kw_only=True):
-    """A deal in a list: `organizations` are its present parties, `places` those of the sites that were not dropped."""
+    """A deal in a list: `organizations` are its present parties, `places` those of the sites that were not dropped.
+
+    `superseded_by` are the deals that took its place. Such a deal, and one that was withdrawn or cancelled, is in lists
+    and no longer in totals.
+    """
 
     deal: str
     title: LocalizedResponse | None
@@ -43,6 +55,7 @@ class DealListItem(ResponseModel, frozen=True, kw_only=True):
     places: tuple[str, ...]
     pledges: tuple[ListedPledge, ...]
     relations: tuple[RelationState, ...]
+    superseded_by: tuple[str, ...] = ()
 
 
 class DealPage(RequestedAsOf, frozen=True, kw_only=True):

@@ -81,11 +81,37 @@ def deal_selection(
     return DealSelection(deal_filters.as_query(currency), deal_filters, currency, q, sort, cursor, unit)
 
 
+class ListedAmount(Struct, frozen=True):
+    """The amount of a pledge in a list, with what must stand beside it.
+
+    Args:
+        pledge: The pledge.
+        amount: Its amount; None if it is not disclosed.
+        basis: What the amount is of; None for a part, which is shown under its whole.
+        is_part: Whether it is part of another amount of the same deal.
+        part_of: What else it is part of: names of pledges and deals.
+        flags: The rules of the flags on the amount.
+    """
+
+    pledge: str
+    amount: Amount | None
+    basis: str | None
+    is_part: bool
+    part_of: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
 class DealTableRow(Struct, frozen=True):
-    """A row of a table of deals: its amounts with their bases."""
+    """A row of a table of deals, with its amounts: each part after its whole."""
 
     deal: DealListItem
-    amounts: Sequence[tuple[Amount | None, str | None]]
+    amounts: Sequence[ListedAmount]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the deal no longer stands: it was withdrawn, cancelled or superseded."""
+        stage = self.deal.stage
+        return bool(self.deal.superseded_by) or (stage is not None and stage.value in ("withdrawn", "cancelled"))
 
 
 class DealTable(Struct, frozen=True):
@@ -127,12 +153,24 @@ def deal_rows(deals: Sequence[DealListItem]) -> list[DealTableRow]:
 
 
 def _row(deal: DealListItem) -> DealTableRow:
-    pledges = [pledge for pledge in deal.pledges if pledge.status != "withdrawn"]
-    amounts = [
-        (msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None, pledge.amount_basis)
-        for pledge in pledges
-    ]
-    return DealTableRow(deal, amounts)
+    listed: list[tuple[tuple[int, int], ListedAmount]] = []
+    places = {pledge.pledge: place for place, pledge in enumerate(deal.pledges)}
+    for pledge in deal.pledges:
+        if pledge.status == "withdrawn" or pledge.superseded_by:
+            continue
+        own = [whole.removeprefix(f"{deal.deal}/") for whole in pledge.part_of if whole.startswith(f"{deal.deal}/")]
+        wholes = [places[whole] for whole in own if whole in places]
+        amount = ListedAmount(
+            pledge.pledge,
+            msgspec.convert(pledge.amount, Amount, from_attributes=True) if pledge.amount else None,
+            None if wholes and pledge.amount_basis != "annual" else pledge.amount_basis,
+            bool(wholes),
+            tuple(whole for whole in pledge.part_of if not whole.startswith(f"{deal.deal}/")),
+            pledge.flags,
+        )
+        place = places[pledge.pledge]
+        listed.append(((wholes[0], place + 1) if wholes else (place, 0), amount))
+    return DealTableRow(deal, [amount for _, amount in sorted(listed, key=lambda one: one[0])])
 
 
 async def deal_table(
@@ -149,7 +187,7 @@ async def deal_table(
         language=page.language,
         weights=portfolio_queries.weights(rates, point.day),
     )
-    found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE)
+    found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE, rates)
     following = encode_cursor(point, found.next) if found.next is not None else None
     return DealTable(deal_rows(found.deals), await portfolio_queries.count(point, selected), following)
 

@@ -23,6 +23,7 @@ from registry.domain.deal import Deal, Item, PledgeState
 from registry.domain.fold import DEALS
 from registry.domain.history import FoldedStream, StateAsOf, state_as_of
 from registry.domain.items import ListItem, item_id, item_types
+from registry.domain.plausibility import Flag
 from registry.domain.stages import inactivity
 from registry.errors import MergedInto
 from registry.events.values import Source
@@ -46,7 +47,7 @@ from registry.web.names import deal_page_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import stream_sliders
-from registry.web.summaries import summarize_deal, summarize_event
+from registry.web.summaries import amount_flags, doubted_pledges, own_wholes, summarize_deal, summarize_event
 
 # The most amounts beside the name of the deal.
 MAX_HEADLINE_AMOUNTS = 4
@@ -214,7 +215,7 @@ async def render_deal(
         slug=view.slug,
         recorded=recorded,
         names=view.names,
-        summary=summarize_deal(formatter, state, view.names),
+        summary=summarize_deal(formatter, state, view.names, doubted_pledges(view.slug, assessment.flags)),
         ladder=ladder_marks(assessment.ladder, state.stage),
         timeline=timeline(state, entries, page.times.effective_on),
         narrow_timeline=timeline(state, entries, page.times.effective_on, NARROW_TIMELINE),
@@ -228,9 +229,9 @@ async def render_deal(
         claimed_fields=claimed_fields(state),
         other_lists=other_lists(state),
         site_map=site_map(state.sites),
-        parts=[r.pledge for r in state.relations if r.relation == "part_of" and r.deal == view.slug],
         max_headline=MAX_HEADLINE_AMOUNTS,
         flags=assessment.flags,
+        pledges=shown_pledges(state, assessment.flags),
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         sources=listed_sources(view.snapshot),
@@ -242,6 +243,39 @@ async def render_deal(
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
         cite=citation(page, formatter.words.localized(state.title, view.slug), view.snapshot.position),
     )
+
+
+class ShownPledge(Struct, frozen=True):
+    """A pledge with the flags on its amount, and the pledge of the same deal that it is part of."""
+
+    state: PledgeState
+    flags: tuple[str, ...]
+    part_of: str | None
+
+    @property
+    def basis(self) -> str | None:
+        """What the amount is of, as it is shown: a part stands under its whole and is not in addition to it."""
+        return None if self.part_of is not None and self.state.amount_basis != "annual" else self.state.amount_basis
+
+
+def shown_pledges(deal: Deal, flags: Sequence[Flag]) -> list[ShownPledge]:
+    """The pledges of a deal, each part after its whole."""
+    wholes, flags_of_amounts = own_wholes(deal), amount_flags(deal.deal, flags)
+    places = {pledge.pledge: place for place, pledge in enumerate(deal.pledges)}
+
+    def place(pledge: PledgeState) -> tuple[int, int]:
+        whole = wholes.get(pledge.pledge)
+        own = places[pledge.pledge]
+        return (places[whole], own + 1) if whole in places else (own, 0)
+
+    return [
+        ShownPledge(
+            pledge,
+            flags_of_amounts.get(pledge.pledge, ()),
+            wholes.get(pledge.pledge),
+        )
+        for pledge in sorted(deal.pledges, key=place)
+    ]
 
 
 class ListedSource(Struct, frozen=True):

@@ -134,12 +134,12 @@ class NumberFormatter:
             marks.append(self.words.gettext(N_("in %(year)s prices")) % {"year": amount.price_year})
         return marks
 
-    def stated(self, stated: Any) -> str:
-        """The stated amount of a line of a total."""
+    def stated(self, stated: Any, *, is_part: bool = False) -> str:
+        """The stated amount of a line of a total; a part stands under its whole and is not in addition to it."""
         amount = Amount(
             currency=stated.currency, value=stated.value, low=stated.low, high=stated.high, qualifier=stated.qualifier
         )
-        return self.money(amount, stated.basis)
+        return self.money(amount, None if is_part and stated.basis != "annual" else stated.basis)
 
     def other_currencies(self, amount: Amount | None) -> str:
         """The amount in the other currencies that its source stated; empty if there are none."""

@@ -136,7 +136,8 @@ async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organ
     """The deals in which an organization has a role, at the page's as-of point."""
     point = await portfolio_queries.point(single_axis(page.as_of))
     selection = await portfolio_queries.select(point, {"organization": organization})
-    found = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS)
+    rates = await portfolio_queries.rates(page.as_of)
+    found = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS, rates)
     return deal_rows(found.deals)
 
 

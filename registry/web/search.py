@@ -77,13 +77,14 @@ async def find_deals(
 ) -> list[DealTableRow]:
     """The deals whose names contain a text, then those of the first organizations whose names do."""
     point = await portfolio_queries.point(single_axis(page.as_of))
+    rates = await portfolio_queries.rates(page.as_of)
     named = await portfolio_queries.page(
-        point, await portfolio_queries.select(point, {}, q), Order(), None, MAX_RESULTS
+        point, await portfolio_queries.select(point, {}, q), Order(), None, MAX_RESULTS, rates
     )
     deals = deal_rows(named.deals)
     for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:
         selection = await portfolio_queries.select(point, {"organization": organization["organization"]})
-        of_organization = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS_EACH)
+        of_organization = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS_EACH, rates)
         found = {row.deal.deal for row in deals}
         deals += [row for row in deal_rows(of_organization.deals) if row.deal.deal not in found]
     return deals

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from registry.domain.deal import Deal, PledgeState
+from registry.domain.plausibility import Flag
+from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
 from registry.events.values import Amount
 from registry.web.format import Names, ValueFormatter
@@ -52,24 +54,74 @@ def summarize_event(here: ValueFormatter, event: Event | None, names: Names | No
     return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
-def summarize_deal(here: ValueFormatter, deal: Deal, names: Names) -> str:
-    """The pledges, the stage and the sites of a deal in one sentence each."""
-    return " ".join((_pledges(here, deal, names), _stage(here, deal), _sites(here, deal)))
+def own_wholes(deal: Deal) -> dict[str, str]:
+    """The pledge of the same deal that each pledge is declared to be part of."""
+    wholes: dict[str, str] = {}
+    for r in deal.relations:
+        if r.deal == deal.deal and r.pledge is not None and r.other_pledge is not None:
+            if r.relation == "part_of":
+                wholes[r.pledge] = r.other_pledge
+            elif r.relation == "includes":
+                wholes[r.other_pledge] = r.pledge
+    return wholes
 
 
-def _pledges(here: ValueFormatter, deal: Deal, names: Names) -> str:
+def amount_flags(deal: str, flags: Sequence[Flag]) -> dict[str, tuple[str, ...]]:
+    """The rules of the flags on the amount of each pledge of a deal, as lists and totals have them.
+
+    A member that is not below its aggregate doubts the member, not the aggregate.
+    """
+    found: dict[str, list[str]] = {}
+    for flag in flags:
+        _, *path = flag.field.split("/")
+        if path[:1] != ["pledges"] or path[2:] != ["amount"]:
+            continue
+        if flag.rule != "member-not-below-aggregate" or flag.params.get("part") == f"{deal}/{path[1]}":
+            found.setdefault(path[1], []).append(flag.rule)
+    return {pledge: tuple(dict.fromkeys(rules)) for pledge, rules in found.items()}
+
+
+def doubted_pledges(deal: str, flags: Sequence[Flag]) -> frozenset[str]:
+    """The pledges of a deal whose amount the registry doubts."""
+    by_pledge = amount_flags(deal, flags).items()
+    return frozenset(pledge for pledge, rules in by_pledge if not DOUBTING_FLAGS.isdisjoint(rules))
+
+
+def summarize_deal(here: ValueFormatter, deal: Deal, names: Names, doubted: frozenset[str] = frozenset()) -> str:
+    """The pledges, the stage and the sites of a deal in one sentence each.
+
+    Args:
+        here: The formatter.
+        deal: The deal.
+        names: The names of organizations, deals and items.
+        doubted: The pledges whose amount the registry doubts.
+    """
+    return " ".join((_pledges(here, deal, names, doubted), _stage(here, deal), _sites(here, deal)))
+
+
+def _pledges(here: ValueFormatter, deal: Deal, names: Names, doubted: frozenset[str]) -> str:
     current = [p for p in deal.pledges if p.status != "withdrawn"]
-    parts = {r.pledge for r in deal.relations if r.relation == "part_of" and r.deal == deal.deal}
-    main = next((p for p in current if p.pledge not in parts), None)
+    wholes = own_wholes(deal)
+    main = next((p for p in current if p.pledge not in wholes), None)
     if main is not None:
-        return _main_pledge(here, main, names, others=len(current) - 1)
+        parts = [p for p in current if wholes.get(p.pledge) == main.pledge]
+        others = sum(p.pledge not in wholes for p in current) - 1
+        return _main_pledge(here, main, names, others, parts, is_doubted=main.pledge in doubted)
     parties = [names.get(p.organization, p.organization) for p in deal.parties if p.left_on is None]
     if not parties:
         return here.words.gettext(N_("Amount not disclosed."))
     return here.words.translate(N_("%(who)s: amount not disclosed."), who=_listed(here, parties[:MAX_LISTED]))
 
 
-def _main_pledge(here: ValueFormatter, pledge: PledgeState, names: Names, others: int) -> str:
+def _main_pledge(
+    here: ValueFormatter,
+    pledge: PledgeState,
+    names: Names,
+    others: int,
+    parts: Sequence[PledgeState],
+    *,
+    is_doubted: bool,
+) -> str:
     translate = here.words.translate
     investors = [names.get(slug, slug) for slug in pledge.by]
     who = _listed(here, investors) or here.words.gettext(N_("An unnamed investor"))
@@ -91,6 +143,11 @@ def _main_pledge(here: ValueFormatter, pledge: PledgeState, names: Names, others
             pattern = N_("%(who)s pledges %(amount)s%(time)s.")
     time = here.figures.horizon(pledge.horizon)
     text = translate(pattern, who=who, amount=amount, time=f" {time}" if time else "")
+    if is_doubted:
+        text += " " + here.words.gettext(N_("The registry doubts this amount."))
+    included = [here.figures.money(part.amount) for part in parts if part.amount is not None]
+    if included:
+        text += " " + translate(N_("Of which: %(amounts)s."), amounts=_listed(here, included))
     if others:
         more = here.words.ngettext("There is one more pledge.", "There are %(n)s more pledges.", others)
         text += " " + more % {"n": others}

@@ -63,8 +63,9 @@ async def test_ulsan_deal_shows_the_pledges_of_each_effective_date(reader: httpx
     states = [state_of((await reader.get(f"{ULSAN}?effective_on={day}")).text) for day in DAYS]
     assert "jointly pledge US$5.1bn" in states[0]
     assert "jointly pledge ₩7tn" in states[1]
-    assert "+ US$4bn" not in states[1]
-    assert "+ US$4bn" in states[2]
+    assert "US$4bn" not in states[1]
+    assert "of which US$4bn" in states[2]
+    assert "+ US$4bn" not in states[2]
     assert "reached on 29 Aug 2025" not in states[2]
     assert "reached on 29 Aug 2025" in states[3]
 

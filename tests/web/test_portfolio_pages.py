@@ -175,3 +175,29 @@ async def test_table_of_deals_is_paged_completely_in_any_order(
             path = following[1].replace("&amp;", "&")
         assert sorted(shown) == sorted(all_deals), sort
         assert len(shown) == len(set(shown))
+
+
+async def test_lists_show_a_part_under_its_whole_and_each_doubt_beside_its_amount(reader: httpx.AsyncClient) -> None:
+    for path in ("/?lang=en", "/search?q=Ulsan", "/organizations/sk-group"):
+        rows = text_of((await reader.get(path)).text)
+        assert "₩7tn of which US$4bn" in rows, path
+        assert "+ US$4bn" not in rows, path
+    doubted = "A part is as large as the whole"
+    for path in ("/?lang=en", "/deals/amkor-songdo", "/totals?unit=USD", "/organizations/amkor-technology"):
+        html = (await reader.get(path)).text
+        assert 'data-flag="member-not-below-aggregate"' in html, path
+        assert doubted in text_of(html), path
+    assert "The registry doubts this amount." in text_of((await reader.get("/deals/amkor-songdo")).text)
+    seven = (await reader.get("/deals/seven-firms-korea-2030")).text
+    assert "data-flag" not in seven
+
+
+async def test_list_of_the_api_has_the_marks_that_totals_decide(reader: httpx.AsyncClient) -> None:
+    deals = {deal["deal"]: deal for deal in (await reader.get("/v1/deals?limit=1000")).json()["deals"]}
+    marks = {
+        f"{slug}/{pledge['pledge']}": (pledge["flags"], pledge["part_of"])
+        for slug, deal in deals.items()
+        for pledge in deal["pledges"]
+    }
+    totals = (await reader.get("/v1/totals?lines=10000")).json()["totals"]["overall"]["lines"]
+    assert {f"{line['deal']}/{line['pledge']}": (line["flags"], line["part_of"]) for line in totals} == marks

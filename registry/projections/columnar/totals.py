@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -342,10 +343,13 @@ def examine(
 
 def _related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
     """The deals that declare a relation, or that one is declared to."""
-    found: set[str] = set()
-    for deal, other in run(cursor, _RELATED.format(r=point.at("r")), point.parameters):
-        found |= {deal, survivor(other, merged)}
-    return found
+    return set(chain.from_iterable(related_pairs(cursor, point, merged)))
+
+
+def related_pairs(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each deal that declares a relation, with the deal that it is declared to."""
+    pairs = run(cursor, _RELATED.format(r=point.at("r")), point.parameters)
+    return [(deal, survivor(other, merged)) for deal, other in pairs]
 
 
 def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, deals: Sequence[str]) -> set[str]:

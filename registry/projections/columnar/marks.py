@@ -1,0 +1,69 @@
+"""What stands beside an amount wherever it is shown: its flags, what it is part of, and what has superseded it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.domain.rates import Rates
+from registry.domain.totals import Rule, TotalsBuilder, TotalsQuery
+from registry.projections.columnar.deal_rows import deal_rows
+from registry.projections.columnar.selection import Point
+from registry.projections.columnar.totals import related_pairs
+
+MAX_PLEDGES = 100_000
+
+
+class PledgeMarks(Struct, frozen=True):
+    """Flags on a pledge's amount by rule; what it is part of, and what superseded it (`DEAL/PLEDGE`, `DEAL`)."""
+
+    flags: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
+    superseded_by: tuple[str, ...] = ()
+
+
+class DealMarks(Struct, frozen=True):
+    """The marks of a deal's pledges, and the deals that superseded it as a whole."""
+
+    pledges: dict[str, PledgeMarks] = {}
+    superseded_by: tuple[str, ...] = ()
+
+
+def deal_marks(
+    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], merged: Mapping[str, str], rates: Rates
+) -> dict[str, DealMarks]:
+    """The marks of some deals, as totals decide them.
+
+    Args:
+        cursor: The copy.
+        point: The point.
+        deals: The slugs.
+        merged: What each merged deal was merged into.
+        rates: The exchange rates that amounts are compared at.
+    """
+    neighbours: dict[str, set[str]] = {}
+    for one, other in related_pairs(cursor, point, merged):
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    reached = set(deals)
+    pending = list(deals)
+    while pending:
+        found = neighbours.get(pending.pop(), set()) - reached
+        reached |= found
+        pending += found
+    rows = deal_rows(cursor, point, sorted(reached), rates)
+    listed = set(deals)
+    builder = TotalsBuilder(TotalsQuery(merged=merged, lines=MAX_PLEDGES), rates)
+    builder.add([row for row in rows if row.deal in listed], [row for row in rows if row.deal not in listed])
+    marks = {
+        row.deal: DealMarks(superseded_by=tuple(deal for deal, _ in builder.relations.superseded_by((row.deal, None))))
+        for row in rows
+        if row.deal in listed
+    }
+    for line in builder.result([], 0).overall.lines:
+        superseded_by = line.because if line.rule is Rule.SUPERSEDED else ()
+        if line.flags or line.part_of or superseded_by:
+            marks[line.deal].pledges[line.pledge] = PledgeMarks(line.flags, line.part_of, superseded_by)
+    return marks
