@@ -199,6 +199,7 @@ class DealFilters(Struct, frozen=True):
     amount_min: Decimal | None = None
     amount_max: Decimal | None = None
     updated_since: datetime | None = None
+    extent: str | None = None
 
     def by_name(self, currency: str | None = None) -> dict[str, str]:
         """Return the values of the filters that a request has."""
@@ -206,6 +207,7 @@ class DealFilters(Struct, frozen=True):
             "organization": self.organization,
             "role": self.role,
             "region": self.region,
+            "extent": self.extent,
             "sector": self.sector,
             "stage": self.stage,
             "commitment": self.commitment,
@@ -291,8 +293,20 @@ def deal_filters(
         str | None,
         QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
     ] = None,
+    extent: Annotated[
+        Literal["within", "beyond"] | None,
+        QueryParameter(
+            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
+        ),
+    ] = None,
 ) -> DealFilters:
-    """Return the filters of a list of deals."""
+    """Return the filters of a list of deals.
+
+    Raises:
+        InvalidParameter: An extent without a region.
+    """
+    if extent is not None and region is None:
+        raise InvalidParameter("extent_region", parameter="region")
     return DealFilters(
         organization,
         role,
@@ -306,6 +320,7 @@ def deal_filters(
         Decimal(amount_min) if amount_min is not None else None,
         Decimal(amount_max) if amount_max is not None else None,
         instant("updated_since", updated_since),
+        extent,
     )
 
 

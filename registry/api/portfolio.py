@@ -39,8 +39,9 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
 
 Sort = Literal[
-    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated"
-]
+    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
+    "stage", "-stage", "since", "-since",
+]  # fmt: skip
 
 MAX_COMPARED = 200
 

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-@with_settings(time_zone="Asia/Seoul")
+@with_settings(time_zone="Asia/Seoul", scope="region=KR")
 def demo(settings: Settings) -> None:
     """Start the service with the demo deals, and print links and an API key."""
     server.log_to_stderr()

@@ -41,6 +41,7 @@ class Filters(TypedDict, total=False):
     organization: str | None
     role: str | None
     region: str | None
+    extent: str | None
     sector: str | None
     stage: str | None
     commitment: str | None

@@ -26,6 +26,7 @@ from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, pa
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADMIN_KEY_LENGTH = 32
+SCOPE_FILTERS = ("organization", "role", "region", "sector", "stage", "commitment", "kind", "classification")
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 SECRET = frozenset({"admin_key", "signing_secret", "oidc_client_secret"})
 URLS = frozenset({"database_url", "owner_url", "replica_urls"})
@@ -56,6 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8000
     public_read: bool = True
     time_zone: str = "UTC"
+    scope: tuple[tuple[str, str], ...] = ()
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
     ocid_prefix: str = "ocds-000000"
@@ -224,6 +226,13 @@ def _ocid_prefix(text: str) -> str:
     return text
 
 
+def _scope(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(part.split("=", 1)) for part in text.split()]
+    if any(len(pair) != 2 or pair[0] not in SCOPE_FILTERS or not pair[1] for pair in pairs):
+        raise _InvalidValue(SettingProblem("scope", value=text))
+    return tuple((name, value) for name, value in pairs)
+
+
 def _postgres_url(text: str) -> str:
     try:
         scheme = urlsplit(text).scheme
@@ -341,6 +350,10 @@ SETTINGS = {
     "port": Setting(_port, "The port to listen on; 0 for any free port."),
     "public_read": Setting(_parse_bool, "Whether reading is possible without an API key."),
     "time_zone": Setting(_time_zone, "The time zone in which a day begins and ends (IANA name). Default: UTC."),
+    "scope": Setting(
+        _scope,
+        "The default filters of the overview, such as `region=KR`, separated by spaces. Default: all deals.",
+    ),
     "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
     "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
     "ocid_prefix": Setting(

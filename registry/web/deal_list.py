@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import CurrencyFilter, DealFilters, SearchText
+from registry.api.portfolio import Sort
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
 from registry.events.currencies import Currency
@@ -28,10 +29,6 @@ PAGE_SIZE = 50
 MAX_FACET_VALUES = 12
 FACETS = ("stage", "region", "sector", "organization", "commitment", "currency", "role", "kind")
 
-Sort = Literal[
-    "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
-    "stage", "-stage", "since", "-since",
-]  # fmt: skip
 Unit = Literal["stated", Currency]
 
 
@@ -46,6 +43,7 @@ class DealSelection(Struct, frozen=True):
         sort: The order of the list.
         cursor: Where the page of the list begins.
         unit: The currency that amounts are converted to; None for the page's default.
+        scope: The filters of the registry's default scope that are among the filters.
     """
 
     filters: dict[str, str]
@@ -55,6 +53,19 @@ class DealSelection(Struct, frozen=True):
     sort: Sort = "-amount"
     cursor: str | None = None
     unit: Unit | None = None
+    scope: frozenset[str] = frozenset()
+
+    def within_scope(self, scope: Sequence[tuple[str, str]]) -> DealSelection:
+        """The selection with the filters of the registry's default scope that it does not set itself."""
+        added = {name: value for name, value in scope if name not in self.filters}
+        filters = {**self.filters, **added}
+        given = msgspec.structs.replace(self.given, **added)
+        return msgspec.structs.replace(self, filters=filters, given=given, scope=frozenset(added))
+
+    def of_extent(self, extent: Literal["within", "beyond"]) -> DealSelection:
+        """Of a selection by region, the deals with no site elsewhere, or those that also have one."""
+        given = msgspec.structs.replace(self.given, extent=extent)
+        return msgspec.structs.replace(self, filters={**self.filters, "extent": extent}, given=given)
 
     async def at(self, portfolio_queries: PortfolioQueries, point: Point) -> Selection:
         """The selected deals at a point."""
@@ -192,6 +203,19 @@ async def deal_table(
     return DealTable(deal_rows(found.deals), await portfolio_queries.count(point, selected), following)
 
 
+def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mapping[str, str]) -> str:
+    """The name of a value of a facet."""
+    match facet:
+        case "organization":
+            return names.get(value, value)
+        case "region":
+            return formatter.figures.place(value)
+        case "currency":
+            return formatter.figures.currency(value)
+        case _:
+            return formatter.words.label(facet, value)
+
+
 def facets_of(
     counts: Mapping[str, Mapping[str, int]],
     filters: Mapping[str, str],
@@ -200,22 +224,11 @@ def facets_of(
 ) -> list[Facet]:
     """The facets in their order, each with its selected value first and the most common ones after it."""
 
-    def name_of(facet: str, value: str) -> str:
-        match facet:
-            case "organization":
-                return names.get(value, value)
-            case "region":
-                return formatter.figures.place(value)
-            case "currency":
-                return formatter.figures.currency(value)
-            case _:
-                return formatter.words.label(facet, value)
-
     facets: list[Facet] = []
     for facet in FACETS:
         values = shown_values(counts, filters, facet)
         if values:
-            named = [(value, n, name_of(facet, value)) for value, n in values]
+            named = [(value, n, facet_value(formatter, facet, value, names)) for value, n in values]
             facets.append(Facet(facet, named))
     return facets
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter, SkipValidation
 from msgspec import Struct
 
+from registry.domain.money import format_decimal
+from registry.domain.rates import Rates
 from registry.domain.totals import Totals, TotalsColumn, TotalsQuery
 from registry.events.store import StoredEvent
+from registry.infra.settings import Settings
+from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -19,16 +27,18 @@ from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
 from registry.web.deal_list import (
+    FACETS,
     DealSelection,
     PlaceCount,
     deal_selection,
     deal_table,
     deals_abroad,
+    facet_value,
     facets_of,
     shown_values,
 )
 from registry.web.fields import deals_in, organizations_in
-from registry.web.format import shown
+from registry.web.format import ValueFormatter, shown
 from registry.web.i18n import N_, words
 from registry.web.names import organization_names
 from registry.web.render import Rendered
@@ -43,11 +53,11 @@ MAX_SITES = 300
 
 
 class HeadlineFigure(Struct, frozen=True):
-    """One of the figures at the top: its sums, the number of pledges in them, and the filters of its calculation."""
+    """One of the figures at the top: its sums, the number of pledges in them, and the query of its calculation."""
 
     name: str
-    columns: list[TotalsColumn]
-    filters: Mapping[str, str]
+    columns: Sequence[TotalsColumn]
+    query: Mapping[str, str]
 
     @property
     def pledges(self) -> int:
@@ -68,12 +78,18 @@ class PortfolioPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
+        settings: NamedDependency[SkipValidation[Settings]],
+        chosen_scope: Annotated[
+            Literal["all"] | None,
+            QueryParameter(name="scope", description="`all`: without the registry's default filters."),
+        ] = None,
     ) -> Response[bytes]:
-        """All deals at a point in time."""
+        """All deals at a point in time, by default those of the registry's scope."""
+        selection = deal_selection if chosen_scope == "all" else deal_selection.within_scope(settings.scope)
 
         async def make() -> Rendered:
             return await render_portfolio(
-                portfolio_page, deal_selection, portfolio_queries, organization_queries, log_queries
+                portfolio_page, selection, portfolio_queries, organization_queries, log_queries
             )
 
         return await cached_page(portfolio_page, make)
@@ -95,12 +111,11 @@ async def render_portfolio(
 
     rates = await portfolio_queries.rates(page.as_of)
     selected = await selection.at(portfolio_queries, point)
-    query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0)
     # At once: each of the questions to the copy keeps one processor busy.
-    facets, table, totals, trend, counted, latest = await asyncio.gather(
+    facets, table, headline, trend, counted, latest = await asyncio.gather(
         portfolio_queries.facets(point, selected),
         deal_table(page, portfolio_queries, selection, rates),
-        portfolio_queries.totals(point, selected, query, rates=rates),
+        headline_of(portfolio_queries, point, selection, currency, day, rates),
         amount_trend(page, portfolio_queries, point, selected, currency or default_currency(page), rates),
         portfolio_queries.places(point, selected),
         latest_deal_events(log_queries, point.position),
@@ -121,7 +136,9 @@ async def render_portfolio(
     return render.render(
         page,
         "portfolio.html",
-        figures_on_top=headline_figures(totals, filters),
+        headline=headline,
+        scope_name=scope_name(formatter, filters, names),
+        scoped=selection.scope,
         table=table,
         facets=facets_of(facets, filters, formatter, names),
         filters=filters,
@@ -161,22 +178,81 @@ async def latest_deal_events(log_queries: LogQueries, position: int) -> list[Sto
     return latest
 
 
+class Headline(Struct, frozen=True):
+    """The figures at the top: of the deals in the scope alone, and apart from them of those that cover more than it."""
+
+    figures: list[HeadlineFigure]
+    apart: HeadlineFigure | None
+    apart_deals: int
+
+
+async def headline_of(
+    portfolio_queries: PortfolioQueries,
+    point: Point,
+    selection: DealSelection,
+    currency: Any,
+    day: date,
+    rates: Rates,
+) -> Headline:
+    """The figures at the top. A deal that covers more than the selected region is not in them."""
+    query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0)
+    if "region" not in selection.filters or "extent" in selection.filters:
+        totals = await portfolio_queries.totals(point, await selection.at(portfolio_queries, point), query, rates)
+        return Headline(headline_figures(totals, selection.filters), None, 0)
+    within, beyond = selection.of_extent("within"), selection.of_extent("beyond")
+    totals = await portfolio_queries.totals(point, await within.at(portfolio_queries, point), query, rates)
+    selected = await beyond.at(portfolio_queries, point)
+    deals = await portfolio_queries.count(point, selected)
+    apart: HeadlineFigure | None = None
+    if deals:
+        more = await portfolio_queries.totals(point, selected, msgspec.structs.replace(query, group_by=()), rates)
+        apart = HeadlineFigure("apart", more.overall.columns, beyond.filters)
+    return Headline(headline_figures(totals, within.filters), apart, deals)
+
+
 def headline_figures(totals: Totals, filters: Mapping[str, str]) -> list[HeadlineFigure]:
     """At most four figures: committed, of which under construction or operating, intended, and annual."""
+
+    def of(columns: Iterable[TotalsColumn], basis: str, *natures: str) -> list[TotalsColumn]:
+        return [column for column in columns if column.basis == basis and column.nature in natures]
+
     overall = totals.overall.columns
-    committed = [column for column in overall if column.nature == "commitment" and column.basis == "once"]
     built = [
         column
         for group in totals.groups
         if group.key in ("construction", "operating")
-        for column in group.columns
-        if column.nature == "commitment" and column.basis == "once"
+        for column in group.of_total or ()
     ]
-    intended = [column for column in overall if column.nature == "intention" and column.basis == "once"]
-    annual = [column for column in overall if column.basis == "annual"]
     return [
-        HeadlineFigure("committed", committed, filters),
-        HeadlineFigure("built", built, {**filters, "stage": "construction"}),
-        HeadlineFigure("intended", intended, filters),
-        HeadlineFigure("annual", annual, filters),
+        HeadlineFigure("committed", of(overall, "once", "commitment"), filters),
+        HeadlineFigure("built", added_up(of(built, "once", "commitment")), {**filters, "group_by": "stage"}),
+        HeadlineFigure("intended", of(overall, "once", "intention"), filters),
+        HeadlineFigure("annual", of(overall, "annual", "commitment", "intention"), filters),
     ]
+
+
+def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
+    """The columns of several groups, each currency once."""
+    sums: dict[str, TotalsColumn] = {}
+    for one in columns:
+        known = sums.get(one.currency)
+        if known is None:
+            sums[one.currency] = one
+            continue
+        sums[one.currency] = msgspec.structs.replace(
+            known,
+            low=format_decimal(Decimal(known.low) + Decimal(one.low)),
+            high=format_decimal(Decimal(known.high) + Decimal(one.high)),
+            low_open=known.low_open or one.low_open,
+            high_open=known.high_open or one.high_open,
+            certain=known.certain + one.certain,
+            pledges=known.pledges + one.pledges,
+        )
+    return [sums[currency] for currency in sorted(sums)]
+
+
+def scope_name(formatter: ValueFormatter, filters: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """The scope of the figures: the values of the filters, the region first; empty for all deals."""
+    shown_filters = {name: value for name, value in filters.items() if name in FACETS}
+    order = sorted(shown_filters.items(), key=lambda one: one[0] != "region")
+    return " · ".join(facet_value(formatter, name, value, names) for name, value in order)

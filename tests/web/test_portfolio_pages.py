@@ -201,3 +201,58 @@ async def test_list_of_the_api_has_the_marks_that_totals_decide(reader: httpx.As
     }
     totals = (await reader.get("/v1/totals?lines=10000")).json()["totals"]["overall"]["lines"]
     assert {f"{line['deal']}/{line['pledge']}": (line["flags"], line["part_of"]) for line in totals} == marks
+
+
+def figures_of(html: str, name: str) -> set[tuple[str, str, str]]:
+    """The figures of a name: currency, lower and upper bound."""
+    found = re.findall(rf'data-figure="{name}" data-currency="(\w+)" data-low="([\d.]+)" data-high="([\d.]+)"', html)
+    return set(found)
+
+
+async def test_headline_names_its_scope_and_counts_deals_beyond_it_apart(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    abroad = [
+        {"effective_on": "2025-06-16", "event": {"type": "deal_registered", "title": {"en": "Beyond"}}},
+        *(
+            {"effective_on": "2025-06-16", "event": {"type": "site_announced", "site": place.lower(), "place": place}}
+            for place in ("KR-28", "JP")
+        ),
+        {
+            "effective_on": "2025-06-16",
+            "event": {"type": "pledge_announced", "pledge": "p", "amount": {"value": "77000000", "currency": "USD"}},
+        },
+    ]
+    answer = await pages.client.post("/v1/deals/beyond-korea/events", json=abroad)
+    assert answer.status_code == 201
+    html = (await reader.get("/?region=KR&unit=USD&lang=en")).text
+    assert "Pledged for South Korea" in text_of(html)
+    assert "also" in text_of(html[html.index('class="apart"') :][:400])
+    for name, extent in (("committed", "within"), ("apart", "beyond")):
+        query = {"region": "KR", "extent": extent, "currency": "USD"}
+        columns = (await reader.get("/v1/totals", params=query)).json()["totals"]["overall"]["columns"]
+        sums = {
+            (c["currency"], c["low"], c["high"]) for c in columns if (c["nature"], c["basis"]) == ("commitment", "once")
+        }
+        assert figures_of(html, name) == sums
+    assert ("USD", "77000000", "77000000") in {
+        (c, low.removesuffix(".00"), high.removesuffix(".00")) for c, low, high in figures_of(html, "apart")
+    }
+    missing = await reader.get("/v1/totals?extent=within")
+    assert missing.status_code == 400
+
+
+async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: httpx.AsyncClient) -> None:
+    for query in (
+        "",
+        "?unit=KRW",
+        "?unit=stated",
+        "?region=KR",
+        "?effective_on=2025-11-01",
+        "?organization=amkor-technology",
+    ):
+        html = (await reader.get(f"/{query}")).text
+        whole = {currency: (Decimal(low), Decimal(high)) for currency, low, high in figures_of(html, "committed")}
+        for currency, low, high in figures_of(html, "built"):
+            assert Decimal(low) <= whole[currency][0], query
+            assert Decimal(high) <= whole[currency][1], query

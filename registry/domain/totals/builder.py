@@ -28,6 +28,9 @@ from registry.events.values import Relation
 
 _ZERO = Decimal(0)
 
+SINGLE_VALUED = frozenset({"stage", "commitment", "year"})
+"""The dimensions of which each pledge has one value: its groups divide the total."""
+
 MAX_RATES = 1000
 """The most exchange rates that a result lists."""
 
@@ -100,6 +103,10 @@ class TotalsBuilder:
             for group in (self.overall, *self.groups.values()):
                 if group.related:
                     group.resolve_overlaps(self.relations, comparable=self.query.currency is not None)
+            for key, (in_low, in_high) in self.overall.counted.items():
+                item = self.overall.related[key]
+                for group_key in self._group_keys(item.deal, item.pledge) if self.query.group_by else ():
+                    self._group(group_key).add_share(item, in_low, in_high)
 
     def sizes(self) -> dict[GroupKey, int]:
         """The size of each group, by which groups are ordered."""
@@ -237,6 +244,7 @@ class TotalsBuilder:
             return
         rule = item.unrelated_rule
         group.include(item, rule, rule.counts_low, rule.counts_high)
+        group.add_share(item, rule.counts_low, rule.counts_high)
         self._list_one(group, item)
 
     def _amount_or_exclusion(self, row: DealRow, pledge: PledgeRow, related: bool) -> CountedPledge | TotalsLine:
@@ -336,6 +344,8 @@ class TotalsBuilder:
         lines = lines[: group.limit if group is self.overall else max(0, self.unlisted)]
         self.unlisted -= 0 if group is self.overall else len(lines)
         columns = tuple(total.result(key) for key, total in sorted(group.sums.items()))
+        has_share = group is not self.overall and SINGLE_VALUED.issuperset(self.query.group_by)
+        of_total = tuple(total.result(key) for key, total in sorted(group.share.items())) if has_share else None
         more = sum(group.rules.values()) - len(lines)
         key = group.key[0] if group.key else None
         derivation = derive(key, columns, lines, group.included_in, more) if self.query.explain else None
@@ -343,6 +353,7 @@ class TotalsBuilder:
             key=key,
             keys=group.key,
             columns=columns,
+            of_total=of_total,
             rules=group.rules,
             lines=lines,
             more=more,

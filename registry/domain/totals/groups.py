@@ -34,6 +34,10 @@ class GroupBuilder:
         self.related: dict[Key, CountedPledge] = {}
         self.resolved: list[TotalsLine] = []
         self.included_in: dict[str, str] = {}
+        # Whether each related pledge counts in the lower and in the upper bound.
+        self.counted: dict[Key, tuple[bool, bool]] = {}
+        # What the group's pledges add to the sums of all deals.
+        self.share: dict[ColumnKey, ColumnSum] = {}
 
     def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool) -> None:
         """Add one pledge."""
@@ -45,6 +49,7 @@ class GroupBuilder:
         """Add pledges that were added up elsewhere."""
         if one.rule.counts:
             self._sum(one.column).add_sum(one)
+            self.share.setdefault(one.column, ColumnSum()).add_sum(one)
         elif one.rule is Rule.NO_RATE:
             self.open_high(one.column)
         self.rules[one.rule] = self.rules.get(one.rule, 0) + one.pledges
@@ -68,6 +73,12 @@ class GroupBuilder:
     def open_high(self, column: ColumnKey) -> None:
         """Note that a column lacks an amount that cannot be converted: its upper bound has no limit."""
         self._sum(column).high_open = True
+        self.share.setdefault(column, ColumnSum()).high_open = True
+
+    def add_share(self, item: CountedPledge, in_low: bool, in_high: bool) -> None:
+        """Add what a pledge adds to the sums of all deals."""
+        if in_low or in_high:
+            self.share.setdefault(item.column, ColumnSum()).add(item, in_low, in_high)
 
     def _sum(self, column: ColumnKey) -> ColumnSum:
         total = self.sums.get(column)
@@ -87,6 +98,7 @@ class GroupBuilder:
             rule, because = _rule_and_cause(key, item, result, members)
             in_low, in_high = key in result.low, key in result.high
             self.include(item, rule, in_low, in_high)
+            self.counted[key] = in_low, in_high
             if because and rule in _PART_RULES:
                 self.included_in[name_of(key)] = name_of(because[0])
             events, part_of = relations.events(key, because), relations.direct_containers(key)

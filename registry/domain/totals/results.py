@@ -140,7 +140,10 @@ class DerivationNode(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """The sums of one group. `rules` counts the pledges by rule.
+    """The sums of one group by itself. `rules` counts the pledges by rule.
+
+    `of_total` is what its pledges add to the sums of all deals, where each pledge is in one group (stage, commitment,
+    year): a subset of them. A pledge may count in its group and not in the total, where a relation excludes it.
 
     `keys` are the values of the dimensions, null where one is unknown; `key` is the first of them.
 
@@ -154,6 +157,7 @@ class Group(Struct, frozen=True, kw_only=True):
     rules: dict[Rule, int]
     lines: tuple[TotalsLine, ...]
     more: int
+    of_total: tuple[TotalsColumn, ...] | None = None
     without_estimates: tuple[TotalsColumn, ...] | None = None
     explain: DerivationNode | None = None
 

@@ -57,6 +57,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         organizations: The records of one organization, of which a current party is one; with `role`, in that role.
         role: The role of a current party.
         region: A country or a subdivision of a site that was not dropped.
+        extent: With `region`: `within`, deals with no site elsewhere; `beyond`, those that also have one.
         sector, classification, identifier, stage, kind: A value that the deal has.
         commitment: The commitment level of a pledge that was not withdrawn.
         currency: The currency in which such a pledge is stated.
@@ -68,6 +69,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     organizations: tuple[str, ...] = ()
     role: str | None = None
     region: str | None = None
+    extent: Literal["within", "beyond"] | None = None
     sector: str | None = None
     classification: str | None = None
     identifier: str | None = None
@@ -123,11 +125,7 @@ class Selection(Struct, frozen=True, kw_only=True):
                 + (" AND p.role = $role" if self.role is not None else "")
                 + ")"
             )
-        if self.region is not None:
-            found.append(
-                f"d.deal IN (SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
-                " AND (s.place = $region OR left(s.place, 2) = $region))"
-            )
+        found += self._of_sites(point)
         if self.stage is not None:
             found.append(f"d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {point.at('s')} AND s.stage = $stage)")
         if self.commitment is not None:
@@ -150,6 +148,17 @@ class Selection(Struct, frozen=True, kw_only=True):
                 f"d.deal IN (SELECT e.deal FROM deal_events AS e WHERE {point.was_known('e')}"
                 " AND e.recorded_at >= $updated_since)"
             )
+        return found
+
+    def _of_sites(self, point: Point) -> list[str]:
+        """Conditions on the sites of the deal."""
+        if self.region is None:
+            return []
+        sites = f"SELECT s.deal FROM site_facts AS s WHERE {point.at('s')} AND s.status <> 'dropped'"
+        found = [f"d.deal IN ({sites} AND (s.place = $region OR left(s.place, 2) = $region))"]
+        if self.extent is not None:
+            elsewhere = f"{sites} AND (s.place IS NULL OR s.place <> $region AND left(s.place, 2) <> $region)"
+            found.append(f"d.deal {'NOT ' if self.extent == 'within' else ''}IN ({elsewhere})")
         return found
 
     @staticmethod

@@ -1,0 +1,300 @@
+"""Every page of the demo and of a generated registry shows what the API answers to the same question, at five points.
+
+`REGISTRY_WALK_DEALS` sets the number of generated deals (`make walk`: 10,000).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal
+from html import unescape
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from bench import workload
+from registry.demo import lines as demo_lines
+from registry.i18n import LANGUAGES, Label, render
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+from tests.properties import oracle
+from tests.web.walker import PageParser, expected_amount, unexplained
+
+DEALS = int(os.environ.get("REGISTRY_WALK_DEALS", "60"))
+PAGES_OF_DEALS = 12
+"""Of how many generated deals the pages are opened."""
+
+DEMO_POINTS: tuple[dict[str, str], ...] = (
+    {},
+    {"effective_on": "2025-06-21"},
+    {"published_on": "2025-06-22"},
+    {"recorded_at": "2025-10-29T12:00:00Z"},
+    {"effective_on": "2025-11-01", "published_on": "2025-10-30"},
+)
+GENERATED_POINTS: tuple[dict[str, str], ...] = (
+    {},
+    {"effective_on": "2021-06-01"},
+    {"published_on": "2021-11-15"},
+    {"position": str(DEALS * 4)},
+    {"effective_on": "2022-03-01", "position": str(DEALS * 7)},
+)
+SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def generated(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds generated deals."""
+    async with cloned(server, admin, "walk") as settings, running(settings) as service:
+        lines = list(workload.lines(DEALS))
+        for start in range(0, len(lines), 5000):
+            answer = await service.client.post(
+                "/v1/import",
+                content=b"\n".join(lines[start : start + 5000]),
+                headers={"Content-Type": "application/x-ndjson"},
+                timeout=300,
+            )
+            assert answer.status_code == 200
+            assert b'"error"' not in answer.content
+        yield service
+
+
+@pytest_asyncio.fixture(scope="module")
+async def demo(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds the demo deals and nothing else."""
+    async with cloned(demo_server, admin, "walked") as settings, running(settings) as service:
+        yield service
+
+
+class Walk:
+    """Pages and answers of a service at a point in time, in one language."""
+
+    def __init__(self, service: Service, point: dict[str, str], language: str) -> None:
+        self.client = service.visitor
+        self.point = point
+        self.language = language
+
+    async def page(self, path: str, **query: str) -> str | None:
+        """A page; None where it does not exist at the point."""
+        answer = await self.client.get(path, params={**self.point, **query, "lang": self.language})
+        assert answer.status_code in (200, 404), answer.text
+        return answer.text if answer.status_code == 200 else None
+
+    async def answer(self, path: str, **query: str) -> Any:
+        """The API's answer to the same question."""
+        answer = await self.client.get(path, params={**self.point, **query})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def latest_events(self) -> Any:
+        """The events that the overview lists as the latest."""
+        position = (await self.answer("/v1/totals", lines="0"))["position"]
+        query = {"after": str(max(0, position - 40)), "limit": "40"}
+        return (await self.client.get("/v1/events", params=query)).json()["events"]
+
+    async def list(self, sort: str, **query: str) -> list[Any]:
+        deals: list[Any] = []
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await self.answer("/v1/deals", sort=sort, limit="1000", **query, **cursor)
+            deals += answer["deals"]
+            if answer["next"] is None:
+                return deals
+            cursor = {"cursor": answer["next"]}
+
+
+def check_rows(html: str, deals: dict[str, Any], language: str) -> list[str]:
+    """Compare the rows of a list with the API's, and return their deals in order."""
+    parser = PageParser(html)
+    row: Any = None
+    for one in parser.marked:
+        if "data-deal" in one.attributes:
+            row = deals[one.attributes["data-deal"]]
+        if "data-amount" in one.attributes:
+            slug, pledge = one.attributes["data-amount"].split("/")
+            listed = next(p for p in deals[slug]["pledges"] if p["pledge"] == pledge)
+            is_part = any(whole.startswith(f"{slug}/") for whole in listed["part_of"])
+            basis = None if is_part and listed["amount_basis"] != "annual" else listed["amount_basis"]
+            expected = expected_amount(language, listed["amount"], basis)
+            assert expected in one.text, (slug, pledge)
+            assert is_part == (one.text != expected)
+            assert listed["status"] != "withdrawn"
+            assert not listed["superseded_by"]
+        if "data-stage" in one.attributes and row is not None:
+            stage = row["stage"]
+            assert (one.attributes["data-stage"], one.attributes["data-basis"]) == (stage["value"], stage["basis"])
+            assert one.text == render(Label(f"stage/{stage['value']}"), language)
+    flags = Counter(parser.values("data-flag"))
+    shown = [deals[slug] for slug in parser.values("data-deal")]
+    assert flags == Counter(
+        flag for deal in shown for p in deal["pledges"] if p["status"] != "withdrawn" for flag in p["flags"]
+    )
+    return parser.values("data-deal")
+
+
+async def check_overview(walk: Walk) -> None:
+    """The rows of the table in every order, and the figures at the top."""
+    deals: dict[str, Any] = {}
+    for sort in SORTS:
+        listed = await walk.list(sort)
+        deals = {deal["deal"]: deal for deal in listed}
+        order: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            html = await walk.page("/", sort=sort, scope="all", **cursor)
+            assert html is not None
+            order += check_rows(html, deals, walk.language)
+            following = re.search(r'href="[^"]*[?&;]cursor=([^"&]+)', html)
+            if following is None or (sort not in SORTS[:1] and len(order) > 200):
+                break
+            cursor = {"cursor": unescape(following[1])}
+        assert order == [deal["deal"] for deal in listed][: len(order)]
+        assert len(order) == len(listed) or len(order) > 200
+    for unit, currency in (("USD", {"currency": "USD"}), ("KRW", {"currency": "KRW"}), ("stated", {})):
+        html = await walk.page("/", unit=unit, scope="all")
+        assert html is not None
+        totals = (await walk.answer("/v1/totals", group_by="stage", **currency))["totals"]
+        of_stage = {group["key"]: group["of_total"] for group in totals["groups"]}
+        built = [c for key in ("construction", "operating") for c in of_stage.get(key, ())]
+        expected = {
+            "committed": sums(totals["overall"]["columns"], "commitment", "once"),
+            "built": sums(built, "commitment", "once"),
+            "intended": sums(totals["overall"]["columns"], "intention", "once"),
+        }
+        for name, figures in expected.items():
+            assert headline(html, name) == figures, (name, unit)
+        for code, (low, high) in expected["built"].items():
+            assert low <= expected["committed"][code][0]
+            assert high <= expected["committed"][code][1]
+        events = await walk.latest_events()
+        assert unexplained(html, walk.language, totals, merged(built), list(deals.values()), events) == []
+
+
+def sums(columns: list[Any], nature: str, basis: str) -> dict[str, tuple[Decimal, Decimal]]:
+    found: dict[str, tuple[Decimal, Decimal]] = {}
+    for c in columns:
+        if (c["nature"], c["basis"]) == (nature, basis):
+            low, high = found.get(c["currency"], (Decimal(0), Decimal(0)))
+            found[c["currency"]] = (low + Decimal(c["low"]), high + Decimal(c["high"]))
+    return found
+
+
+def merged(columns: list[Any]) -> list[Any]:
+    """The columns of several groups added up, as the figure shows them."""
+    result = []
+    for code, (low, high) in sums(columns, "commitment", "once").items():
+        of = [c for c in columns if c["currency"] == code]
+        opened = {name: any(c[name] for c in of) for name in ("low_open", "high_open")}
+        result.append({**of[0], "low": str(low), "high": str(high), **opened})
+    return result
+
+
+def headline(html: str, name: str) -> dict[str, tuple[Decimal, Decimal]]:
+    found = re.findall(rf'data-figure="{name}" data-currency="(\w+)" data-low="([\d.]+)" data-high="([\d.]+)"', html)
+    return {code: (Decimal(low), Decimal(high)) for code, low, high in found}
+
+
+async def check_totals(walk: Walk) -> None:
+    for query in ({}, {"group_by": "stage", "unit": "USD"}, {"group_by": "organization"}):
+        html = await walk.page("/totals", **query)
+        assert html is not None
+        asked = {"explain": "true", "lines": "500", "limit": "50"}
+        asked |= {"currency": query["unit"]} if "unit" in query else {}
+        asked |= {"group_by": query["group_by"]} if "group_by" in query else {}
+        answer = await walk.answer("/v1/totals", **asked)
+        assert unexplained(html, walk.language, answer) == []
+
+
+async def check_deal(walk: Walk, service: Service, slug: str) -> None:
+    html = await walk.page(f"/deals/{slug}")
+    stream, _ = await service.app.state.services.streams.load(f"deal/{slug}")
+    model = oracle.state_of(slug, stream.events, **await model_point(walk, service))
+    if html is None:
+        assert model is None
+        return
+    state = await walk.answer(f"/v1/deals/{slug}", expand="organizations,incoming")
+    assert model is not None
+    assert amounts_of(state) == amounts_of(model)
+    assert stage_of(state) == stage_of(model)
+    history = (await walk.answer(f"/v1/deals/{slug}/events"))["events"]
+    parser = PageParser(html)
+    shown = [one.attributes["data-label"] for one in parser.marked if one.attributes.get("data-label")]
+    labels = [entry["label"] for entry in reversed(history)][:40]
+    assert shown[len(shown) - len(labels) :] == labels
+    for one in parser.marked:
+        if "data-label" in one.attributes:
+            assert one.text == render(Label(f"what/{one.attributes['data-label']}"), walk.language)
+    assert unexplained(html, walk.language, state, history) == []
+
+
+def amounts_of(state: Any) -> list[tuple[Any, ...]]:
+    return [
+        (p["pledge"], p["status"], p["amount"] and (p["amount"]["currency"], p["amount"]["value"]))
+        for p in state["pledges"]
+    ]
+
+
+def stage_of(state: Any) -> tuple[str, str] | None:
+    return (state["stage"]["value"], state["stage"]["basis"]) if state["stage"] else None
+
+
+async def model_point(walk: Walk, service: Service) -> dict[str, Any]:
+    """The point as the independent model takes it: a log that is fixed gives its position and its day."""
+    point: dict[str, Any] = {"effective": service.app.state.services.calendar.today()}
+    if "published_on" in walk.point:
+        point["published"] = date.fromisoformat(walk.point["published_on"])
+    else:
+        answer = await walk.answer("/v1/totals", lines="0")
+        point = {"effective": date.fromisoformat(answer["effective_on"]), "position": answer["position"]}
+    if "effective_on" in walk.point:
+        point["effective"] = date.fromisoformat(walk.point["effective_on"])
+    return point
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("point", DEMO_POINTS, ids=str)
+async def test_every_page_of_the_demo_shows_what_the_api_answers(
+    demo: Service, point: dict[str, str], language: str
+) -> None:
+    walk = Walk(demo, point, language)
+    if {"published_on", "recorded_at"} != point.keys():
+        await check_overview(walk)
+        await check_totals(walk)
+    for slug in sorted({line.slug for line in demo_lines() if line.kind == "deal"}):
+        await check_deal(walk, demo, slug)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("point", GENERATED_POINTS, ids=str)
+async def test_pages_of_a_generated_registry_show_what_the_api_answers(
+    generated: Service, point: dict[str, str], language: str
+) -> None:
+    walk = Walk(generated, point, language)
+    await check_overview(walk)
+    await check_totals(walk)
+    for number in range(0, DEALS, max(1, DEALS // PAGES_OF_DEALS)):
+        await check_deal(walk, generated, workload.slug(number))
+
+
+@pytest.mark.parametrize("point", GENERATED_POINTS, ids=str)
+async def test_totals_of_a_generated_registry_are_the_sums_of_the_model(
+    generated: Service, point: dict[str, str]
+) -> None:
+    walk = Walk(generated, point, "en")
+    at = await model_point(walk, generated)
+    expected: Counter[tuple[str, str, str]] = Counter()
+    for number in range(DEALS):
+        stream, _ = await generated.app.state.services.streams.load(f"deal/{workload.slug(number)}")
+        state = oracle.state_of(stream.slug, stream.events, **at)
+        for pledge in state["pledges"] if state is not None else ():
+            nature = "intention" if pledge["commitment"] == "intention" else "commitment"
+            expected[pledge["amount"]["currency"], nature, "once"] += int(pledge["amount"]["value"])
+    columns = (await walk.answer("/v1/totals", lines="0"))["totals"]["overall"]["columns"]
+    assert {(c["currency"], c["nature"], c["basis"]): int(c["high"]) for c in columns} == dict(expected)
+    for column in columns:
+        assert Decimal(column["low"]) <= Decimal(column["high"])
