@@ -153,6 +153,11 @@ class PortfolioQueries:
             deals = await self.marked(point, deals, rates)
         return DealListPage(deals, page.next)
 
+    async def items(self, point: Point, deals: Sequence[str], rates: Rates) -> list[DealListItem]:
+        """Return the rows of some deals at a point, with the marks of their amounts."""
+        found = await deal_items(self._copy.pool, point.axis, point.day, point.known, deals)
+        return await self.marked(point, found, rates)
+
     async def marked(self, point: Point, deals: Sequence[DealListItem], rates: Rates) -> list[DealListItem]:
         """Return rows of deals with the marks of their amounts: flags, what they are part of, what superseded them."""
         slugs = [deal.deal for deal in deals]

@@ -21,6 +21,7 @@ from registry.domain.audit.labels import Kind, Label, claim_changes
 from registry.domain.deal import Deal
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
+from registry.domain.totals import TotalsColumn, TotalsQuery
 from registry.projections.columnar.lists import PagePlace
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
@@ -32,11 +33,11 @@ from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
 from registry.web.citations import comparison_citation
-from registry.web.deal_list import DealSelection, deal_selection
+from registry.web.deal_list import DealSelection, DealTableRow, deal_rows, deal_selection, facets_of, shown_values
 from registry.web.deals import load_deal
 from registry.web.format import ChangeLine, Names, ValueFormatter, shown
 from registry.web.i18n import N_
-from registry.web.names import names_within
+from registry.web.names import names_within, organization_names
 from registry.web.provenance import json_text
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -135,6 +136,7 @@ class ComparisonPages(Controller):
         to_as_of: NamedDependency[AsOf],
         streams: NamedDependency[StreamReader],
         deal_selection: NamedDependency[DealSelection],
+        organization_queries: NamedDependency[OrganizationQueries],
     ) -> Response[bytes]:
         """All deals at two points in time: what appeared, grew, shrank, slipped, was corrected or learned late."""
         page = portfolio_page
@@ -161,8 +163,25 @@ class ComparisonPages(Controller):
             for change in changes:
                 by_deal.setdefault(change.deal, []).append(change)
             titles = {change.deal: change.title for change in changes}
-            texts = shown(page.language).words
-            names = {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
+            formatter = shown(page.language)
+            texts = formatter.words
+            filters = deal_selection.filters
+            points = await portfolio_queries.point(start), await portfolio_queries.point(last)
+            rates = await portfolio_queries.rates(last)
+            facets = await portfolio_queries.facets(points[1], await deal_selection.at(portfolio_queries, points[1]))
+            organizations = {value for value, _ in shown_values(facets, filters, "organization")}
+            names = await organization_names(organization_queries, page.language, organizations)
+            rows: dict[str, DealTableRow] = {}
+            for what, point in zip(("vanished", "appeared"), points, strict=True):
+                slugs = [change.deal for change in changes if change.what == what]
+                rows |= {row.deal.deal: row for row in deal_rows(await portfolio_queries.items(point, slugs, rates))}
+            totals = [
+                await portfolio_queries.totals(
+                    point, await deal_selection.at(portfolio_queries, point), TotalsQuery(lines=0), rates
+                )
+                for point in points
+            ]
+            names |= {f"deal/{slug}": texts.localized(title, slug) for slug, title in titles.items()}
             within = await names_within(streams, page.language, by_deal)
             return render.render(
                 page,
@@ -172,14 +191,19 @@ class ComparisonPages(Controller):
                 next=following,
                 changes_by_deal=by_deal,
                 titles=titles,
+                rows=rows,
+                totals=compared_columns(*(one.overall.columns for one in totals)),
+                filters=filters,
+                facets=facets_of(facets, filters, formatter, names),
+                is_part=following is not None or deal_selection.cursor is not None,
                 counts=Counter(change.what for change in changes),
                 is_of_claims=is_of_claims,
-                claim_lines=partial(claim_lines, shown(page.language)),
+                claim_lines=partial(claim_lines, formatter),
                 names=names,
                 names_of={slug: names | within.get(slug, {}) for slug in by_deal},
                 recording_times=await latest_recording_times(page, log_queries),
-                data_url=page.data("/v1/compare", **point_parameters(start, end)),
-                csv_url=f"/compare.csv?{urlencode(point_parameters(start, end))}",
+                data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
+                csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
                 cite=comparison_citation(page, texts.gettext(N_("all deals")), page.position, start, end),
             )
 
@@ -223,6 +247,18 @@ async def pinned_point(streams: StreamReader, point: AsOf) -> AsOf:
 def shown_point(page: PageRequest) -> AsOf:
     """The point that the page shows, with its day where the address has a point but no day."""
     return page.as_of if page.as_of == AsOf() else replace(page.as_of, effective_on=page.times.effective_on)
+
+
+def compared_columns(
+    before: Sequence[TotalsColumn], after: Sequence[TotalsColumn]
+) -> list[tuple[TotalsColumn | None, TotalsColumn | None]]:
+    """The sums at two points, each beside its counterpart; None where there is none."""
+
+    def keyed(columns: Sequence[TotalsColumn]) -> dict[tuple[str, str, str], TotalsColumn]:
+        return {(column.nature, column.basis, column.currency): column for column in columns}
+
+    old, new = keyed(before), keyed(after)
+    return [(old.get(key), new.get(key)) for key in sorted({*old, *new})]
 
 
 def point_parameters(start: AsOf, end: AsOf) -> dict[str, str]:
