@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test drills check lint types bench faults cluster containers installers audit lock clean
+.PHONY: help setup demo test drills walk check lint types bench faults cluster containers installers audit lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ test: .venv/dev ## run the tests (ARGS="-k ulsan" selects some, ARGS="-n 0" runs
 
 drills: .venv/dev ## run the tests that take long: every benchmark at its smallest size, and failures of database clusters
 	$(PYTEST) -m drill $(ARGS)
+
+walk: .venv/dev ## compare every page of the demo and of a registry of 10,000 deals with the API (DEALS=1000 for fewer)
+	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q tests/web/test_walk.py
 
 check: lint types test ## check style, formatting, import contracts and types, and run the tests
 

@@ -59,7 +59,7 @@ class PageParser(HTMLParser):
             return
         attributes = {name: value or "" for name, value in attrs}
         is_hidden = self._is_hidden or bool(
-            {CHART, "stepped", "moves", "legend"} & set(attributes.get("class", "").split())
+            {CHART, "stepped", "moves", "legend", "unseen"} & set(attributes.get("class", "").split())
         )
         marked = Marked({name: v for name, v in attributes.items() if name.startswith("data-") or name == "id"})
         if any(name.startswith("data-") for name in marked.attributes) and not is_hidden:
