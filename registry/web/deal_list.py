@@ -62,6 +62,12 @@ class DealSelection(Struct, frozen=True):
         given = msgspec.structs.replace(self.given, **added)
         return msgspec.structs.replace(self, filters=filters, given=given, scope=frozenset(added))
 
+    @property
+    def alone(self) -> DealSelection:
+        """Of a selection by region, the deals with no site elsewhere: their amounts are the region's alone."""
+        is_of_region = "region" in self.filters and "extent" not in self.filters
+        return self.of_extent("within") if is_of_region else self
+
     def of_extent(self, extent: Literal["within", "beyond"]) -> DealSelection:
         """Of a selection by region, the deals with no site elsewhere, or those that also have one."""
         given = msgspec.structs.replace(self.given, extent=extent)

@@ -111,12 +111,13 @@ async def render_portfolio(
 
     rates = await portfolio_queries.rates(page.as_of)
     selected = await selection.at(portfolio_queries, point)
+    alone = await selection.alone.at(portfolio_queries, point)
     # At once: each of the questions to the copy keeps one processor busy.
     facets, table, headline, trend, counted, latest = await asyncio.gather(
         portfolio_queries.facets(point, selected),
         deal_table(page, portfolio_queries, selection, rates),
         headline_of(portfolio_queries, point, selection, currency, day, rates),
-        amount_trend(page, portfolio_queries, point, selected, currency or default_currency(page), rates),
+        amount_trend(page, portfolio_queries, point, alone, currency or default_currency(page), rates),
         portfolio_queries.places(point, selected),
         latest_deal_events(log_queries, point.position),
     )
@@ -199,7 +200,7 @@ async def headline_of(
     if "region" not in selection.filters or "extent" in selection.filters:
         totals = await portfolio_queries.totals(point, await selection.at(portfolio_queries, point), query, rates)
         return Headline(headline_figures(totals, selection.filters), None, 0)
-    within, beyond = selection.of_extent("within"), selection.of_extent("beyond")
+    within, beyond = selection.alone, selection.of_extent("beyond")
     totals = await portfolio_queries.totals(point, await within.at(portfolio_queries, point), query, rates)
     selected = await beyond.at(portfolio_queries, point)
     deals = await portfolio_queries.count(point, selected)

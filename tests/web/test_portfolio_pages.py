@@ -256,3 +256,20 @@ async def test_of_it_figure_is_a_subset_of_the_figure_it_stands_under(reader: ht
         for currency, low, high in figures_of(html, "built"):
             assert Decimal(low) <= whole[currency][0], query
             assert Decimal(high) <= whole[currency][1], query
+
+
+async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_amounts(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    portfolio = pages.app.state.services.portfolio
+    point = await portfolio.point(AsOf(effective_on=date(2025, 11, 20)))
+    amkor = await portfolio.select(point, {"organization": "amkor-technology", "region": "KR-28"})
+    everything = await portfolio.select(point, {})
+    rates = await portfolio.rates(AsOf())
+    for selection in (amkor, everything):
+        (amounts,) = await portfolio.trend(point, selection, "USD", rates, [point.day])
+        tiers = list(amounts.tiers.values())
+        assert tiers == sorted(tiers, reverse=True)
+        assert tiers[0] <= amounts.upper
+    (amounts,) = await portfolio.trend(point, amkor, "USD", rates, [point.day])
+    assert amounts.tiers["construction"] < Decimal(9_000_000_000) <= amounts.upper

@@ -181,10 +181,9 @@ class _Pass:
             if examined:
                 selected = [row for row in rows[day] if chosen.get(row.deal, 0) >> number & 1]
                 others = [row for row in rows[day] if row.deal in related and not chosen.get(row.deal, 0) >> number & 1]
-                for tier in TIERS:
-                    low, high = self._one_by_one(selected, others, tier, day)
-                    tiers[tier] += low
-                    upper += high if tier == "intended" else 0
+                lows_of_tiers, high = self._one_by_one(selected, others, day)
+                tiers = {tier: low + lows_of_tiers[tier] for tier, low in tiers.items()}
+                upper += high
             found.append(TierAmounts(day, tiers, upper, tuple(changed.get(day, ()))))
         return found
 
@@ -252,19 +251,25 @@ class _Pass:
         return dict(run(self.cursor, statement, {"deals": list(deals)}))
 
     def _one_by_one(
-        self, chosen: Sequence[DealRow], others: Sequence[DealRow], tier: str, day: date
-    ) -> tuple[Decimal, Decimal]:
-        """The bounds of a tier of the deals that are examined one by one."""
-        includes = TIERS[tier]
-        kept = [
-            replace(row, pledges=tuple(p for p in row.pledges if p.basis != "annual" and includes(row, p)))
-            for row in chosen
-        ]
-        kept = [row for row in kept if row.pledges or row.relations]
-        if not any(row.pledges for row in kept):
-            return Decimal(0), Decimal(0)
-        columns = compute_totals(kept, replace(self.query, effective_on=day), self.rates, others).overall.columns
-        return sum((Decimal(c.low) for c in columns), Decimal(0)), sum((Decimal(c.high) for c in columns), Decimal(0))
+        self, chosen: Sequence[DealRow], others: Sequence[DealRow], day: date
+    ) -> tuple[dict[str, Decimal], Decimal]:
+        """The lower bound of each tier, and the upper bound, of the deals that are examined one by one.
+
+        A tier has what its pledges add to the total, so that it is a part of the tiers before it: what a relation or a
+        doubt keeps out of the total's lower bound is in that of no tier.
+        """
+        rows = [replace(row, pledges=tuple(p for p in row.pledges if p.basis != "annual")) for row in chosen]
+        pledges = {(row.deal, pledge.pledge): (row, pledge) for row in rows for pledge in row.pledges}
+        tiers = dict.fromkeys(TIERS, Decimal(0))
+        if not pledges:
+            return tiers, Decimal(0)
+        query = replace(self.query, effective_on=day, lines=len(pledges))
+        total = compute_totals(rows, query, self.rates, others).overall
+        for line in total.lines:
+            for tier, includes in TIERS.items():
+                if includes(*pledges[line.deal, line.pledge]):
+                    tiers[tier] += Decimal(line.low)
+        return tiers, sum((Decimal(column.high) for column in total.columns), Decimal(0))
 
     def _days_of(self, table: str) -> str:
         """The set of the days on which a row of a fact table is in effect."""
