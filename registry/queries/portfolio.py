@@ -187,6 +187,10 @@ class PortfolioQueries:
         """Count the deals of a list."""
         return await self._ask(point, lambda cursor: lists.count(cursor, point, selection), "count", selection)
 
+    async def count_ended(self, point: Point, selection: Selection) -> int:
+        """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
+        return await self._ask(point, lambda cursor: lists.count_ended(cursor, point, selection), "ended", selection)
+
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""
         items = await deal_items(self._copy.pool, point.axis, point.day, point.known, sorted(deals))

@@ -137,11 +137,13 @@ class DealTable(Struct, frozen=True):
     Args:
         rows: The rows of this page.
         count: The number of deals of the whole list.
+        ended: How many of them no longer stand: they were withdrawn, cancelled or superseded.
         next: The cursor of the next page; None after the last.
     """
 
     rows: list[DealTableRow]
     count: int
+    ended: int
     next: str | None
 
 
@@ -206,7 +208,9 @@ async def deal_table(
     )
     found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE, rates)
     following = encode_cursor(point, found.next) if found.next is not None else None
-    return DealTable(deal_rows(found.deals), await portfolio_queries.count(point, selected), following)
+    count = await portfolio_queries.count(point, selected)
+    ended = await portfolio_queries.count_ended(point, selected)
+    return DealTable(deal_rows(found.deals), count, ended, following)
 
 
 def facet_value(formatter: ValueFormatter, facet: str, value: str, names: Mapping[str, str]) -> str:

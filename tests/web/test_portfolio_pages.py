@@ -273,3 +273,25 @@ async def test_tiers_of_the_chart_are_parts_of_each_other_and_without_doubted_am
         assert tiers[0] <= amounts.upper
     (amounts,) = await portfolio.trend(point, amkor, "USD", rates, [point.day])
     assert amounts.tiers["construction"] < Decimal(9_000_000_000) <= amounts.upper
+
+
+async def test_list_says_which_deals_no_longer_stand_and_how_many(pages: Service, reader: httpx.AsyncClient) -> None:
+    def event(**fields: str) -> dict[str, object]:
+        return {"effective_on": "2025-06-16", "event": fields}
+
+    registered = {"effective_on": "2025-06-16", "event": {"type": "deal_registered", "title": {"en": "Ended or not"}}}
+    streams = {
+        "ended-withdrawn": [registered, event(type="stage_changed", stage="withdrawn")],
+        "ended-superseded": [registered],
+        "ended-successor": [registered, event(type="deals_related", relation="supersedes", deal="ended-superseded")],
+    }
+    for slug, events in streams.items():
+        assert (await pages.client.post(f"/v1/deals/{slug}/events", json=events)).status_code == 201
+    html = main_of((await reader.get("/?q=ended-")).text)
+    assert 'data-ended="2"' in html
+    ended = re.findall(r'<tr class="ended" data-deal="([a-z-]+)"', html)
+    assert sorted(ended) == ["ended-superseded", "ended-withdrawn"]
+    row = html[html.index('data-deal="ended-superseded"') :]
+    assert "Superseded" in row[: row.index("</tr>")]
+    deals = (await reader.get("/v1/deals?q=ended-superseded")).json()["deals"]
+    assert [deal["superseded_by"] for deal in deals] == [["ended-successor"]]

@@ -155,6 +155,14 @@ async def check_overview(walk: Walk) -> None:
             cursor = {"cursor": unescape(following[1])}
         assert order == [deal["deal"] for deal in listed][: len(order)]
         assert len(order) == len(listed) or len(order) > 200
+    html = await walk.page("/", scope="all")
+    ended = [
+        deal
+        for deal in deals.values()
+        if deal["superseded_by"] or (deal["stage"] and deal["stage"]["value"] in ("withdrawn", "cancelled"))
+    ]
+    assert html is not None
+    assert PageParser(html).values("data-ended") == ([str(len(ended))] if ended else [])
     for unit, currency in (("USD", {"currency": "USD"}), ("KRW", {"currency": "KRW"}), ("stated", {})):
         html = await walk.page("/", unit=unit, scope="all")
         assert html is not None

@@ -227,3 +227,21 @@ def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int
 
 
 _COUNT = "SELECT count(*) FROM deal_facts AS d WHERE {conditions}"
+
+# Deals that no longer stand: they are in lists and not in totals.
+_ENDED = """
+SELECT count(*)
+  FROM deal_facts AS d
+ WHERE {conditions}
+   AND (d.deal IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('withdrawn', 'cancelled'))
+        OR d.deal IN (SELECT r.other_deal
+                        FROM relation_facts AS r
+                       WHERE {r} AND r.relation = 'supersedes' AND r.other_pledge = ''))
+"""
+
+
+def count_ended(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
+    """The number of selected deals that were withdrawn, cancelled or superseded as a whole."""
+    statement = _ENDED.format(conditions=selection.conditions(point), s=point.at("s"), r=point.at("r"))
+    ((deals,),) = run(cursor, statement, {**point.parameters, **selection.parameters})
+    return int(deals)
