@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -23,8 +22,8 @@ from registry.api.openapi import MsgspecSchemas, openapi_config
 from registry.api.probe import Probe
 from registry.api.problems import HANDLERS
 from registry.api.rate_limits import RateLimiter
+from registry.append.admin_key import registered_admin_key
 from registry.append.identities import SCOPES, Identities
-from registry.append.principals import ADMIN, register_admin
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
@@ -56,8 +55,6 @@ from registry.web.imports.runner import ImportJobs
 
 # Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
-
-log = logging.getLogger(__name__)
 
 
 class Services(Struct):
@@ -217,12 +214,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
 
             provider = await stack.enter_async_context(oidc.provider(settings.oidc))
         if settings.admin_key is not None:
-            admin = await principals.stream(ADMIN)
-            try:
-                await register_admin(recorder, pool, admin.state if admin is not None else None, settings.admin_key)
-            except postgres.READ_ONLY:
-                # A standby took the primary's place: nothing can be recorded, and readiness says so.
-                log.warning("the admin key is not registered: the database accepts no writes")
+            await stack.enter_async_context(registered_admin_key(settings.admin_key, recorder, pool, principals))
         servers = await stack.enter_async_context(
             ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)
         )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from msgspec import Struct
 
 from registry.infra import postgres
@@ -14,6 +15,8 @@ from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.append_helpers import REGISTERED, pledged
 from tests.faults.servers import Standby, caught_up, eventually, execute, moved, standby
+
+pytestmark = pytest.mark.drill
 
 PAUSE, RESUME = "SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"
 
@@ -163,3 +166,23 @@ async def test_standby_in_place_of_the_primary_counts_as_a_lost_database(folder:
             answer = await service.client.post("/v1/deals/plant/events", json=REGISTERED)
             assert (answer.status_code, answer.json()["code"]) == (503, "database_lost")
             assert (await service.client.get("/health/ready")).status_code == 503
+
+
+async def test_admin_key_is_registered_once_the_standby_is_promoted(folder: Path) -> None:
+    async with cluster(folder) as made:
+        owner_url = moved(made.primary.owner_url, made.standbys[0].sockets)
+        settings = Settings(
+            database_url=moved(made.primary.app_url, made.standbys[0].sockets),
+            data_dir=folder / "data",
+            signing_key=folder / "data" / "key",
+            admin_key=ADMIN_KEY,
+        )
+        async with running(settings) as service:
+
+            async def records() -> bool:
+                answer = await service.client.post("/v1/deals/plant/events", json=REGISTERED)
+                return answer.status_code == 201
+
+            assert not await records()
+            await execute(owner_url, "SELECT pg_promote()")
+            await eventually(records)
