@@ -438,7 +438,7 @@ def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Rece
     elif not isinstance(effective.event, BOOKKEEPING_TYPES):
         day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
     elif isinstance(effective.event, stream.rules.registered):
-        day = effective.effective_on
+        day = effective.registered_on
     else:
         day = None
     return Receipt(

@@ -31,6 +31,16 @@ class EffectiveEvent(Struct, frozen=True, kw_only=True, gc=False):
     date: Edtf | None = None
 
     @property
+    def registered_on(self) -> Day | None:
+        """The day from which a stream is known by this registration; None for one that says nothing about it.
+
+        A deal without a stated date is known from the date of its first source.
+        """
+        if self.effective_on is not None or self.recorded.kind != "deal":
+            return self.effective_on
+        return self.published_on if any(source.published_on for source in self.sources) else None
+
+    @property
     def is_in_force(self) -> bool:
         """Whether the event is not voided and still has content, or an effect on others."""
         return self.voided_by is None and self.event is not None

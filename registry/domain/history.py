@@ -62,8 +62,8 @@ class AsOf(Struct, frozen=True, kw_only=True):
         """Whether a stream was known by then from its registration alone, without any other event."""
         return (self.published_on is None or registration.published_on <= self.published_on) and (
             self.effective_on is None
-            or registration.effective_on is None
-            or registration.effective_on <= self.effective_on
+            or registration.registered_on is None
+            or registration.registered_on <= self.effective_on
         )
 
 

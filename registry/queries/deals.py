@@ -389,7 +389,7 @@ def _require_state(stream: FoldedStream[Deal], snapshot: StateAsOf[Deal], as_of:
         raise _not_known_yet(stream)
     days = [step.key[0] for step in later.steps[:1]]
     if later.registration is not None and replace(as_of, effective_on=None).is_registered(later.registration):
-        days += [day for day in (later.registration.effective_on,) if day is not None]
+        days += [day for day in (later.registration.registered_on,) if day is not None]
     first = min(days)
     link = deal_link(stream.slug, replace(as_of, effective_on=first))
     raise NotYetEffective(deal=stream.slug, effective_on=first, link=link)

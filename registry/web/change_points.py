@@ -27,8 +27,8 @@ def change_points(stream: FoldedStream[Any]) -> ChangePoints:
     """The points at which a stream changed. A correction and the event that it corrects are two points."""
     effective = {placed.key[0] for placed in stream.timeline.steps}
     registration = stream.record.registration
-    if registration is not None and registration.effective_on is not None:
-        effective.add(registration.effective_on)
+    if registration is not None and registration.registered_on is not None:
+        effective.add(registration.registered_on)
     published = {event.published_on for event in stream.record.effective_events if event.is_in_force}
     corrections = {e.recorded_at for e in stream.events if e.type in ("event_corrected", "event_voided")}
     recorded = merge_times((event.recorded_at for event in stream.events), corrections)

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
-from registry.events.types import ClaimReported, PledgeAnnounced, PledgeRevised, StageChanged
+from registry.events.types import ClaimReported, DealRegistered, PledgeAnnounced, PledgeRevised, StageChanged
 from registry.events.values import Localized
-from tests.domain.builders import LogBuilder, day, usd
+from registry.projections.facts.projection import replay
+from tests.domain.builders import LogBuilder, article, day, usd
 from tests.domain.pledges import amount, pledged, refuse
 
 
@@ -57,6 +58,16 @@ def test_deal_is_unknown_where_even_its_registration_is_hidden() -> None:
     assert log.known(published_on="2023-12-31") is None
     assert log.known(position=0) is None
     assert log.known(effective_on="2024-01-01") is not None
+
+
+def test_deal_without_a_stated_date_is_known_from_its_first_source() -> None:
+    log = LogBuilder(registered=False)
+    sources = (article(day("2024-05-01")), article(day("2024-03-01")), article(None))
+    log.record(DealRegistered(title=Localized(en="A deal")), sources=sources)
+    assert log.known(effective_on="2024-02-29") is None
+    assert log.known(effective_on="2024-03-01") is not None
+    (row,) = (row for fact in replay(log.history()).rounds[0].values() for rows in fact.rows.values() for row in rows)
+    assert row.effective_from == day("2024-03-01")
 
 
 def test_revision_published_before_its_pledge_is_unapplied_in_between() -> None:

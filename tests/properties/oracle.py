@@ -147,7 +147,10 @@ def fold_states(  # noqa: C901 - the rule in one piece
             return None
         if published is not None and registration["published_on"] > published:
             return None
-        if effective is not None and registration["effective_on"] and registration["effective_on"] > effective:
+        day = registration["effective_on"]
+        if day is None and any(source.published_on for source in registration["sources"]):
+            day = registration["published_on"]
+        if effective is not None and day is not None and day > effective:
             return None
     visible.sort(key=lambda w: w["key"])
     state = registered_state(slug, registration["event"] if registration else None)

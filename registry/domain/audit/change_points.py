@@ -85,8 +85,8 @@ def _moments(
     yield day, recorded.recorded_at, True
     days = {step.key[0] for step in stream.timeline.steps}
     registration = stream.record.registration
-    if registration is not None and registration.effective_on is not None:
-        days.add(registration.effective_on)
+    if registration is not None and registration.registered_on is not None:
+        days.add(registration.registered_on)
     for later in sorted(later for later in days if later > day):
         midnight = calendar.start_of(later)
         if until is not None and midnight >= until:

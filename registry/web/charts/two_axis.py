@@ -141,8 +141,8 @@ def _values_by_day(snapshot: StateAsOf[Deal], path: str) -> list[tuple[date, Any
     if snapshot.state is None:
         return []
     states: list[tuple[date, Deal]] = []
-    if snapshot.registration is not None and snapshot.registration.effective_on is not None:
-        states.append((snapshot.registration.effective_on, snapshot.base))
+    if snapshot.registration is not None and snapshot.registration.registered_on is not None:
+        states.append((snapshot.registration.registered_on, snapshot.base))
     states += [(placed.key[0], state) for placed, state in zip(snapshot.steps, snapshot.states, strict=True)]
     by_day: list[tuple[date, Any]] = []
     for day, state in states:
