@@ -9,6 +9,7 @@ length.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from heapq import heapify, heappop, heappush
@@ -20,8 +21,10 @@ from msgspec.structs import replace
 
 from registry.domain.claims import sets_field
 from registry.domain.deal_facts import item_of_field
+from registry.domain.fact_history import FactHistory
 from registry.domain.facts import HEADER, STAGE, FactKey, FactValue, Touched, gather, in_order, split
 from registry.domain.fold import CLAIM_TYPES, END_OF_DAY, FoldKey, OrderedEvent, Rules
+from registry.domain.items import order_key
 from registry.domain.refusal import Refusal
 from registry.domain.sorted_map import SortedMap
 from registry.domain.stage_history import StageHistory
@@ -33,55 +36,10 @@ from registry.i18n import Message
 S = TypeVar("S", bound=Struct)
 
 
-class FactHistory(Struct, frozen=True, gc=False):
-    """The history of a fact.
-
-    Attributes:
-        base: The value before all events.
-        values: The events that may change the fact, and its value after each of them.
-        readers: The events for which the fact must exist.
-    """
-
-    base: FactValue = ()
-    values: SortedMap[FoldKey, tuple[OrderedEvent, FactValue]] = SortedMap()
-    readers: SortedMap[FoldKey, OrderedEvent] = SortedMap()
-
-    def before(self, key: FoldKey) -> FactValue:
-        """The value before the event at a place."""
-        found = self.values.last_before(key)
-        return found[1][1] if found else self.base
-
-    def after(self, key: FoldKey) -> FactValue:
-        """The value after the event at a place."""
-        found = self.values.get(key)
-        return found[1] if found else self.before(key)
-
-    def last(self) -> FactValue:
-        """The value after all events."""
-        found = self.values.last()
-        return found[1][1] if found else self.base
-
-    def latest_first(self) -> Iterator[tuple[OrderedEvent, FactValue]]:
-        """The events that may change the fact, the last one first, and its value after each of them."""
-        return self.values.values_before((date.max, END_OF_DAY))
-
-    def first_known(self, key: FoldKey, known_before: date, *, after: bool) -> OrderedEvent | None:
-        """The first event at a place or later (with `after`: later) that was published before a day."""
-        found = self.values.first_known(key, known_before, _publication_of_change, after=after)
-        return found[1][0] if found else None
-
-    def segments(self) -> list[tuple[date, FactValue]]:
-        """Each effective date at whose end the value is another one, with that value."""
-        segments: list[tuple[date, FactValue]] = []
-        for (day, _), (_, value) in self.values.entries():
-            if segments and segments[-1][0] == day:
-                segments.pop()
-            if value != (segments[-1][1] if segments else self.base):
-                segments.append((day, value))
-        return segments
-
-
 _NEW = FactHistory()
+
+# With more changed facts than this, a whole state is assembled from all facts.
+_MAX_OUTDATED = 64
 
 
 def _publication(step: OrderedEvent) -> date:
@@ -117,6 +75,9 @@ class Timeline(Generic[S]):
         # The claims and retractions that have a claim's id.
         self._claims: SortedMap[str, tuple[OrderedEvent, ...]] = SortedMap()
         self._assembled: tuple[FoldKey | None, S] = (None, base)
+        # The last state that was assembled after all events, and the values that facts had then which changed since.
+        self._latest: S | None = None
+        self._outdated: Mapping[FactKey, FactValue] = {}
         self.applied: tuple[FoldKey, ...] = ()
 
     def copy(self) -> Timeline[S]:
@@ -271,6 +232,9 @@ class Timeline(Generic[S]):
     def _assemble(self, key: FoldKey) -> S:
         last = self._steps.last()
         is_last = last is not None and last[0] == key
+        if is_last and self._latest is not None:
+            self._latest, self._outdated = self._updated(self._latest), {}
+            return self._latest
         fields: dict[str, Any] = {}
         for name, of_list in self._facts.items():
             histories = list(of_list.first_values())
@@ -283,6 +247,29 @@ class Timeline(Generic[S]):
         if self.stages.changes:
             fields["stage"] = self.stages.at(key)
         header: S = self.fact(HEADER).after(key)
+        state = replace(header, **fields)
+        if is_last:
+            self._latest, self._outdated = state, {}
+        return state
+
+    def _updated(self, state: S) -> S:
+        """The state after all events, from an earlier one: only the items of changed facts are looked up and placed."""
+        lists = {name: list(getattr(state, name)) for name in self._facts if name != HEADER[0]}
+        for fact, old in self._outdated.items():
+            if fact == HEADER:
+                continue
+            items, now = lists[fact[0]], self.fact(fact).last()
+            if fact[0] == "partnerships":
+                items[:] = now
+                continue
+            for item in old:
+                del items[bisect_left(items, order_key(item), key=order_key)]
+            for item in now:
+                insort(items, item, key=order_key)
+        fields: dict[str, Any] = {name: tuple(items) for name, items in lists.items()}
+        if self.stages.changes:
+            fields["stage"] = self.stages.last()
+        header: S = self.fact(HEADER).last()
         return replace(header, **fields)
 
     def states_around(self, step: OrderedEvent) -> tuple[S, S]:
@@ -310,6 +297,7 @@ class _Update:
         self._refusals = dict(timeline.refusals)
         self._signals: dict[FoldKey, StageSignal | None] = {}
         self._changed: set[FactKey] = set()
+        self._outdated = dict(timeline._outdated)
 
     def run(self, removed: list[OrderedEvent], added: list[OrderedEvent]) -> frozenset[FactKey]:
         """Remove and insert events. Returns the facts that this changes."""
@@ -333,6 +321,9 @@ class _Update:
             self._attach(step)
         self._apply_pending()
         timeline.refusals, timeline.applied = self._refusals, tuple(self._signals)
+        timeline._outdated = self._outdated
+        if len(self._outdated) > _MAX_OUTDATED:
+            timeline._latest, timeline._outdated = None, {}
         stages = timeline.stages.updated(self._signals)
         if stages.changes is not timeline.stages.changes:
             self._changed.add(STAGE)
@@ -346,6 +337,8 @@ class _Update:
             timeline._claims = timeline._claims.set(claim, (*others, step) if is_added else others)
 
     def _put(self, fact: FactKey, history: FactHistory) -> None:
+        if self._timeline._latest is not None and fact not in self._outdated:
+            self._outdated[fact] = self._timeline.fact(fact).last()
         facts, name = self._timeline._facts, fact[0]
         of_list = facts.get(name, _NO_FACTS)
         if fact == HEADER or history.values or history.readers:

@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from registry.domain.claims import apply_preferred_claims, sets_field
 from registry.domain.deal import Deal, evolve_facts, stage_signal
 from registry.domain.doubted_amounts import Checks, checks_after
+from registry.domain.fact_history import FactHistory
 from registry.domain.facts import HEADER, FactKey, FactValue, in_order, key_of
 from registry.domain.fold import CLAIM_TYPES, FoldKey, OrderedEvent
 from registry.domain.history import FoldedStream
 from registry.domain.stages import StageSignal, StageState, next_stage
-from registry.domain.timeline import FactHistory, Timeline
+from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
 from registry.projections.facts.columns import END_OF_TIME, Column, Entry, Folding
