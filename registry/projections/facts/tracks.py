@@ -113,6 +113,8 @@ class _FactTrack:
 
     def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
         known_before = max(column.end for column in columns)
+        if len(self._histories) == 1:
+            return self._next(self._histories[0], place, known_before, after=after)
         found = [self._next(history, place, known_before, after=after) for history in self._histories]
         return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
 
