@@ -181,7 +181,7 @@ class DealQueries:
     ) -> CachedState:
         """The response to a state, made once for all days on which the state is in effect."""
         is_current = snapshot.assessment_cache is not None
-        key = (stream.leaf_hash, len(snapshot.steps), rates.imports) if is_current else None
+        key = (stream.leaf_hash, snapshot.count, rates.imports) if is_current else None
         cached = self._states.get(stream.slug)
         if key is not None and cached is not None and cached.key == key:
             self._states.move_to_end(stream.slug)
