@@ -20,6 +20,7 @@ from registry.domain.totals import GROUPINGS, DealRow, Estimates, PledgeRow, Tot
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
 from registry.projections.columnar.selection import Point, Selection
+from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
 from tests.domain.test_totals_properties import SLUGS, portfolios
 from tests.reference_rates import reference_rates
@@ -38,9 +39,11 @@ TABLES = {
     "pledge_facts": "deal VARCHAR, pledge VARCHAR, status VARCHAR, currency VARCHAR, value DECIMAL(24, 6),"
     " low DECIMAL(24, 6), high DECIMAL(24, 6), qualifier VARCHAR, amount_basis VARCHAR, commitment VARCHAR,"
     " organizations VARCHAR[], stated_on DATE, announced_on DATE, additional_to VARCHAR, figure VARCHAR,"
-    " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR,"
+    " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR, organization VARCHAR, whole BIGINT,"
     " low_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(low, value, 0) * 1000000)::HUGEINT),"
     " high_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(high, value, low, 0) * 1000000)::HUGEINT)",
+    "metric_facts": "deal VARCHAR",
+    "deal_events": "deal VARCHAR, position BIGINT",
 }
 DAY = date(2025, 1, 1)
 POINT = Point("recorded", 1, date(2025, 2, 1), 1)
@@ -84,6 +87,7 @@ def fill(copy: Any, rows: Sequence[DealRow], compared: Compared) -> None:  # noq
                 *(row.deal, p.pledge, p.status, p.currency, p.value, p.low, p.high, p.qualifier, p.basis),
                 *(p.commitment, list(p.by), p.stated_on, p.announced_on, p.additional_to, p.figure),
                 *compared[row.deal, p.pledge],
+                *(p.by[0] if len(p.by) == 1 else None, whole(p)),
             )
     # Another state of the copy, so that nothing is taken for examined before.
     copy.execute("UPDATE copied SET reset = reset + 1")
@@ -110,6 +114,12 @@ def in_order(rows: Sequence[DealRow]) -> list[DealRow]:
         )
         for row in sorted(rows, key=lambda row: row.deal)
     ]
+
+
+def whole(pledge: PledgeRow) -> int | None:
+    """The amount as the copy keeps it where it is a single whole number."""
+    value = pledge.value if pledge.low is None and pledge.high is None else None
+    return int(value) if value is not None and value % 1 == 0 and value < MAX_WHOLE else None
 
 
 Compared = dict[tuple[str, str], tuple[str | None, date | None, str | None]]

@@ -66,13 +66,33 @@ class Conversion(Struct, frozen=True):
         """The joins of the rates, and of the doubted amounts, to `pledge_facts`."""
         return f"LEFT JOIN {self.table} AS r ON r.currency = p.currency AND r.day = {self.day} {self.doubts.join}"
 
+    @property
+    def units(self) -> int:
+        """How many minor units the target currency has."""
+        return 100 if has_minor_unit(self.target) else 1
+
+    @property
+    def whole(self) -> str:
+        """The amount of a row in minor units, where 64 bits suffice to convert it; else NULL.
+
+        Most amounts are such numbers, and DuckDB divides numbers of 64 bits several times as fast as those of 128.
+        """
+        dividend = f"(p.whole * r.multiplier * {self.units})"
+        twice = f"({dividend} % r.divisor * 2)"
+        is_up = f"{twice} > r.divisor OR {twice} = r.divisor AND ({dividend} // r.divisor) & 1 = 1"
+        return (
+            f"CASE WHEN p.whole IS NULL THEN NULL WHEN p.currency = $target THEN p.whole * {self.units}"
+            f" WHEN p.whole::DOUBLE * r.multiplier * {self.units} < 4e18"
+            f" THEN {dividend} // r.divisor + CASE WHEN {is_up} THEN 1 ELSE 0 END END"
+        )
+
     def converted(self, millionths: str) -> str:
         """An amount in millionths of the target currency, rounded half to even to its minor unit.
 
         Args:
             millionths: The amount in millionths of its own currency, an integer.
         """
-        units = 100 if has_minor_unit(self.target) else 1
+        units = self.units
         divisor = "(r.divisor::HUGEINT * 1000000)"
         dividend = f"({millionths} * r.multiplier * {units})"
         # DuckDB divides 128 bits slowly: an estimate that is less than half a unit off, exactly, is the result.

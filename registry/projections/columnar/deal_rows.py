@@ -56,7 +56,7 @@ _DEAL_ROWS = {
 
 
 def deal_rows(
-    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], rates: Rates | None = None
+    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], rates: Rates | None = None, prefix: str = ""
 ) -> list[DealRow]:
     """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there.
 
@@ -65,19 +65,25 @@ def deal_rows(
         point: The point.
         deals: The slugs.
         rates: The exchange rates that amounts are compared at.
+        prefix: What the names of the tables begin with.
     """
-    return deal_rows_on(cursor, point, deals, [point.day], rates)[point.day]
+    return deal_rows_on(cursor, point, deals, [point.day], rates, prefix)[point.day]
 
 
 def deal_rows_on(
-    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], days: Sequence[date], rates: Rates | None = None
+    cursor: DuckDBPyConnection,
+    point: Point,
+    deals: Sequence[str],
+    days: Sequence[date],
+    rates: Rates | None = None,
+    prefix: str = "",
 ) -> dict[date, list[DealRow]]:
     """The same on each of some days, as known at the point."""
     parameters = {"known": point.known, "deals": list(deals), "dates": list(days)}
     found: dict[str, dict[tuple[date, str], list[tuple[Any, ...]]]] = {}
     for name, (table, columns, rest) in _DEAL_ROWS.items():
         of_deals = found.setdefault(name, {})
-        statement = _SELECT.format(table=table, columns=columns, known=point.is_known("t"), rest=rest)
+        statement = _SELECT.format(table=prefix + table, columns=columns, known=point.is_known("t"), rest=rest)
         for day, deal, *values in run(cursor, statement, parameters):
             of_deals.setdefault((day, deal), []).append(tuple(values))
 

@@ -116,7 +116,7 @@ def prepare_doubts(cursor: DuckDBPyConnection, rates: Rates) -> Doubts:
             own.execute(
                 "INSERT OR REPLACE INTO memory_rates.examined VALUES ($1, $2, $3)", [rates.imports, position, reset]
             )
-    ((count,),) = run(cursor, f"SELECT count(*) FROM {table}", {})
+        ((count,),) = run(own, f"SELECT count(*) FROM {table}", {})
     return Doubts(table, count > 0)
 
 

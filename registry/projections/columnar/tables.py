@@ -35,7 +35,10 @@ TYPES = {
     "timestamp with time zone": "TIMESTAMPTZ",
 }
 
-# Columns that questions search and sort by, computed from the others when a row is copied.
+MAX_WHOLE = 10**15
+"""Amounts without decimals below this bound are `whole` numbers."""
+
+# Columns that questions search, sort and add up by, computed from the others when a row is copied.
 _TEXTS = "lower(array_to_string({}::JSON ->> '$.*', chr(10)))"
 _TITLE = "coalesce(title::JSON ->> '{}', title::JSON ->> '{}', (title::JSON ->> '$.*')[1])"
 _MILLIONTHS = "(coalesce({}, '0')::DECIMAL(24, 6) * 1000000)::HUGEINT"
@@ -46,15 +49,25 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
         "title_ko": ("VARCHAR", _TITLE.format("ko", "en")),
     },
     "party_facts": {"search": ("VARCHAR", _TEXTS.format("name"))},
-    # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them.
+    # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them. Sums of
+    # 64-bit numbers, and groups by a text, are several times faster than those of decimals and of lists.
     "pledge_facts": {
         "low_millionths": ("HUGEINT", _MILLIONTHS.format("low, value")),
         "high_millionths": ("HUGEINT", _MILLIONTHS.format("high, value, low")),
+        "organization": (
+            "VARCHAR",
+            "CASE json_array_length(organizations::JSON) WHEN 1 THEN organizations::JSON ->> '$[0]' END",
+        ),
+        "whole": (
+            "BIGINT",
+            "CASE WHEN low IS NULL AND high IS NULL AND value::DECIMAL(24, 6) % 1 = 0"
+            f" AND value::DECIMAL(24, 6) < {MAX_WHOLE} THEN value::DECIMAL(24, 6)::BIGINT END",
+        ),
     },
 }
 """By table and column: its type, and its value from the columns as Postgres sends them."""
 
-VERSION = 3
+VERSION = 4
 """Part of the fingerprint: raise it when `TYPES` or `DERIVED` changes."""
 
 EVENTS = "deal_events"

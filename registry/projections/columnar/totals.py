@@ -32,6 +32,7 @@ from registry.domain.totals import (
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
+from registry.projections.columnar.related import PREFIX, are_held, prepare_related
 from registry.projections.columnar.selection import Point, Selection, run
 
 # Relations that say that two amounts have nothing in common decide nothing by themselves.
@@ -48,14 +49,6 @@ _ODD = """
 SELECT DISTINCT p.deal
   FROM pledge_facts AS p {join}
  WHERE {p} AND r.available AND r.multiplier IS NULL
-"""
-
-_RATES_USED = """
-SELECT DISTINCT p.currency, {day}
-  FROM pledge_facts AS p {join}
- WHERE {p} {others} AND r.available AND p.status <> 'withdrawn' AND coalesce(p.value, p.low, p.high) IS NOT NULL
-   {estimate}
-   AND p.deal NOT IN (SELECT s.deal FROM stage_facts AS s WHERE {s} AND s.stage IN ('cancelled', 'withdrawn'))
 """
 
 # Every pledge with the rule by which it counts and its bounds; `others` leaves out the deals that are not selected and
@@ -76,8 +69,7 @@ WITH stopped AS (
                 WHEN {doubted} THEN 'flagged'
                 WHEN p.amount_basis = 'additional' THEN 'additional'
                 ELSE 'counted' END AS rule,
-           {low} AS low,
-           {high} AS high,
+           {amounts},
            p.value IS NULL AND p.low IS NULL AS low_open,
            p.value IS NULL AND p.high IS NULL AS high_open
       FROM pledge_facts AS p {joins}
@@ -89,16 +81,27 @@ _IS_ESTIMATE = "coalesce(p.figure IN ('estimated', 'modelled'), false)"
 
 _LOW, _HIGH = "coalesce(p.low, p.value, 0)", "coalesce(p.high, p.value, p.low, 0)"
 
+# What is added up by: all pledges of one kind, and of one combination of values of the dimensions.
 _ADD_UP = """
-SELECT rule, currency, nature, basis, qualifier, low_open, high_open, sum(low) AS low, sum(high) AS high,
-       count(*) AS pledges
+SELECT {keys} rule, currency, nature, basis, qualifier, low_open, high_open, {sums}, count(*) AS pledges
   FROM pledges
  GROUP BY ALL
 """
 
-_ADD_UP_GROUPS = """
+_OVERALL = """
+SELECT rule, currency, nature, basis, qualifier, low_open, high_open, sum(low), sum(high), sum(pledges)::BIGINT
+  FROM summed
+ GROUP BY ALL
+"""
+
+_RATES_USED = """
+SELECT DISTINCT stated, day FROM {source} WHERE rule IN ('counted', 'additional', 'flagged') AND stated <> $target
+"""
+
+_GROUPED = """
+CREATE OR REPLACE TEMP TABLE grouped AS
 SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {shared} AS shared,
-       sum(low) AS low, sum(high) AS high, count(*) AS pledges
+       sum(low) AS low, sum(high) AS high, sum(pledges)::BIGINT AS pledges
   FROM {source}
  GROUP BY ALL
 """
@@ -108,7 +111,7 @@ _RANK = """
 CREATE OR REPLACE TEMP TABLE ranked AS
 WITH sizes AS (
     SELECT {names}, sum(high * coalesce(weight, 0)) AS size
-      FROM (SELECT {names}, currency, {millionths} AS high FROM summed GROUP BY ALL) AS s
+      FROM (SELECT {names}, currency, {millionths} AS high FROM grouped GROUP BY ALL) AS s
            LEFT JOIN (SELECT unnest($currencies) AS currency, unnest($weights)::HUGEINT AS weight) AS w
                   ON w.currency = s.currency
      GROUP BY {names}
@@ -172,25 +175,52 @@ class Scan(Struct, frozen=True):
             condition += " AND p.deal NOT IN (SELECT unnest($examined))"
         return condition
 
-    def grouped_pledges(self) -> str:
-        """The common table expressions of all pledges, with the values of the dimensions."""
-        parts = [_dimension(name, place, self.point, self.query) for place, name in enumerate(self.query.group_by, 1)]
-        keys = "".join(f"{key} AS keys{number}, " for number, (key, _) in enumerate(parts, 1))
-        return self.pledges(keys, " ".join(join for _, join in parts))
+    @property
+    def variants(self) -> list[list[Dimension]]:
+        """The values of the dimensions, in one or several ways that each are about other pledges."""
+        variants: list[list[Dimension]] = [[]]
+        for number, name in enumerate(self.query.group_by, 1):
+            ways = dimensions(name, number, self.point, self.query)
+            variants = [[*variant, way] for variant in variants for way in ways]
+        return variants
 
-    def pledges(self, keys: str = "", joins: str = "") -> str:
-        """The common table expressions of all pledges.
+    def add_up(self) -> str:
+        """The statement for the sums of all pledges, by the lists of their values of the dimensions."""
+        return " UNION ALL ".join(f"({self._add_up(variant)})" for variant in self.variants)
 
-        Args:
-            keys: More columns, each followed by a comma.
-            joins: The joins that these need.
-        """
+    def _add_up(self, variant: Sequence[Dimension]) -> str:
+        keys = "".join(f"{way.as_list(f'keys{number}')} AS keys{number}, " for number, way in enumerate(variant, 1))
+        if self.conversion is None:
+            sums = "sum(low) AS low, sum(high) AS high"
+        else:
+            keys += "stated, day, "
+            whole = f"coalesce(sum(units), 0)::HUGEINT * {1_000_000 // self.conversion.units}"
+            sums = ", ".join(f"{whole} + coalesce(sum({bound}), 0) AS {bound}" for bound in ("low", "high"))
+        return self.pledges(variant) + _ADD_UP.format(keys=keys, sums=sums)
+
+    def listed(self) -> str:
+        """All pledges with the lists of their values of the dimensions."""
+        return " UNION ALL BY NAME ".join(
+            f"({self.pledges(variant)} SELECT deal, pledge, announced_on, rule{lists} FROM pledges)"
+            for variant in self.variants
+            for lists in ["".join(f", {way.as_list(f'keys{n}')} AS keys{n}" for n, way in enumerate(variant, 1))]
+        )
+
+    def pledges(self, variant: Sequence[Dimension]) -> str:
+        """The common table expressions of all pledges, with their values of the dimensions."""
         conversion, point = self.conversion, self.point
+        joins = " ".join(way.join for way in variant)
+        keys = "".join(f"{way.value} AS keys{number}, " for number, way in enumerate(variant, 1))
         if conversion is None:
-            low, high, currency, no_rate = _LOW, _HIGH, "p.currency", ""
+            amounts, currency, no_rate = f"{_LOW} AS low, {_HIGH} AS high", "p.currency", ""
             joins += f" {self.doubts.join}"
         else:
-            low, high = amounts(conversion)
+            low, high = amounts_of(conversion)
+            amounts = (
+                f"{conversion.whole} AS units, CASE WHEN units IS NULL THEN {low} END AS low,"
+                f" CASE WHEN units IS NULL THEN {high} END AS high"
+            )
+            keys += f"p.currency AS stated, {conversion.day if not variant else 'NULL::DATE'} AS day,"
             currency = "CASE WHEN p.currency IS NOT NULL THEN $target END"
             no_rate = f"""
                 WHEN p.currency <> $target AND r.available IS NULL THEN error('no rate was looked up')
@@ -204,26 +234,23 @@ class Scan(Struct, frozen=True):
             no_rate=no_rate,
             estimate=f"WHEN {_IS_ESTIMATE} THEN '{Rule.ESTIMATE}'" if self.query.estimates == "exclude" else "",
             doubted=self.doubts.is_doubted,
-            low=low,
-            high=high,
+            amounts=amounts,
             joins=joins,
-            others=self.others,
+            others=self.others + "".join(f" AND {way.condition}" for way in variant if way.condition),
         )
 
     @property
     def names(self) -> list[str]:
         return [f"key{number}" for number in range(1, len(self.query.group_by) + 1)]
 
-    @property
-    def unnested(self) -> str:
-        """All pledges, once for each of their groups."""
-        source = "pledges"
+    def unnested(self, source: str) -> str:
+        """The rows of a table with lists of values of the dimensions, once for each of their groups."""
         for number in range(1, len(self.query.group_by) + 1):
             source = f"(SELECT *, unnest(keys{number}) AS key{number} FROM {source})"
         return source
 
 
-def amounts(conversion: Conversion) -> tuple[str, str]:
+def amounts_of(conversion: Conversion) -> tuple[str, str]:
     """The bounds of a row `p` of `pledge_facts`, in millionths of the currency that it is converted to.
 
     The lower bound of a doubted amount is zero.
@@ -237,36 +264,60 @@ def amounts(conversion: Conversion) -> tuple[str, str]:
     )
 
 
-def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tuple[str, str]:
-    """A dimension: the list of a pledge's values, and the join that it needs. An unknown value is NULL."""
+class Dimension(Struct, frozen=True):
+    """The values of a dimension of a row `p` of `pledge_facts`. An unknown value is NULL.
+
+    Attributes:
+        value: The value, or the list of values.
+        join: The join that it needs.
+        is_list: Whether it is a list.
+        condition: Which pledges it is about; empty for all.
+    """
+
+    value: str
+    join: str = ""
+    is_list: bool = False
+    condition: str = ""
+
+    def as_list(self, column: str) -> str:
+        """The list of values, from the column that holds them."""
+        return column if self.is_list else f"[{column}]"
+
+
+def dimensions(name: str, number: int, point: Point, query: TotalsQuery) -> list[Dimension]:
+    """A dimension: most have one expression for all pledges, organizations a faster one for those of a single one."""
     table = f"k{number}"
     match name:
         case "commitment":
-            return "[p.commitment]", ""
+            return [Dimension("p.commitment")]
         case "year":
-            return "[year(p.stated_on)::VARCHAR]", ""
+            return [Dimension("year(p.stated_on)::VARCHAR")]
         case "stage":
-            return (
-                f"[{table}.stage]",
-                f"LEFT JOIN stage_facts AS {table} ON {table}.deal = p.deal AND {point.at(table)}",
+            join = f"LEFT JOIN stage_facts AS {table} ON {table}.deal = p.deal AND {point.at(table)}"
+            return [Dimension(f"{table}.stage", join)]
+        case "organization":
+            values = (
+                f"SELECT s.deal, list(DISTINCT s.organization) AS keys FROM party_facts AS s WHERE {point.at('s')}"
+                " AND s.role = 'investor' AND s.left_on IS NULL AND s.deal IN (SELECT o.deal FROM pledge_facts AS o"
+                f" WHERE {point.at('o')} AND o.organization IS NULL) GROUP BY s.deal"
             )
+            single = "p.organization"
+            keys = f"CASE WHEN len(p.organizations) > 0 THEN p.organizations ELSE {table}.keys END"
+            if query.roll_up:
+                single = "coalesce(map($rolled, $rolled_to)[p.organization], p.organization)"
+                rolled = f"list_transform({keys}, lambda o: coalesce(map($rolled, $rolled_to)[o], o))"
+                keys = f"list_distinct({rolled})"
+            join = f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal"
+            return [
+                Dimension(single, condition="p.organization IS NOT NULL"),
+                Dimension(f"coalesce({keys}, [NULL])", join, is_list=True, condition="p.organization IS NULL"),
+            ]
         case "country" | "region":
             place = "left(s.place, 2)" if name == "country" else "s.place"
             values = (
                 f"SELECT s.deal, list(DISTINCT {place}) AS keys FROM site_facts AS s WHERE {point.at('s')}"
                 " AND s.status <> 'dropped' AND s.place IS NOT NULL GROUP BY s.deal"
             )
-        case "organization":
-            values = (
-                f"SELECT s.deal, list(DISTINCT s.organization) AS keys FROM party_facts AS s WHERE {point.at('s')}"
-                " AND s.role = 'investor' AND s.left_on IS NULL AND s.deal IN (SELECT o.deal FROM pledge_facts AS o"
-                f" WHERE {point.at('o')} AND len(o.organizations) = 0) GROUP BY s.deal"
-            )
-            keys = f"CASE WHEN len(p.organizations) > 0 THEN p.organizations ELSE {table}.keys END"
-            if query.roll_up:
-                rolled = f"list_transform({keys}, lambda o: coalesce(map($rolled, $rolled_to)[o], o))"
-                keys = f"list_distinct({rolled})"
-            return f"coalesce({keys}, [NULL])", f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal"
         case "sector":
             values = f"SELECT s.deal, list_distinct(s.sectors) AS keys FROM deal_facts AS s WHERE {point.at('s')}"
         case _:
@@ -276,10 +327,13 @@ def _dimension(name: str, number: int, point: Point, query: TotalsQuery) -> tupl
                 f"SELECT s.deal, list_distinct(list_transform({codes}, lambda c: substr(c, {len(axis) + 2}))) AS keys"
                 f" FROM deal_facts AS s WHERE {point.at('s')}"
             )
-    return (
-        f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END",
-        f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal",
-    )
+    return [
+        Dimension(
+            f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END",
+            f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal",
+            is_list=True,
+        )
+    ]
 
 
 def totals(cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, rates: Rates) -> Totals:
@@ -297,10 +351,12 @@ def totals(cursor: DuckDBPyConnection, point: Point, selection: Selection, query
     if query.currency is not None:
         conversion = prepare(cursor, point, query.currency, rates, query.rates_of, query.effective_on or date.max)
     doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, rates)
+    prepare_related(cursor, query.merged)
     examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
     builder.add(chosen, others)
     scan = Scan(point, selection, query, rates, conversion, doubts, examined)
-    overall = [_amount_sum(row, conversion) for row in run(cursor, scan.pledges() + _ADD_UP, scan.parameters)]
+    run(cursor, f"CREATE OR REPLACE TEMP TABLE summed AS {scan.add_up()}", scan.parameters)
+    overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL, {})]
     lines = _overall_lines(cursor, scan) if query.lines else []
     if query.group_by:
         groups, number, sums, group_lines = _groups(cursor, scan, builder)
@@ -335,7 +391,7 @@ def examine(
     examined = sorted(related | odd)
     if not examined:
         return [], [], []
-    rows = deal_rows(cursor, point, examined, rates)
+    rows = deal_rows(cursor, point, examined, rates, PREFIX if are_held(cursor, examined) else "")
     selected = _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
@@ -359,17 +415,11 @@ def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, de
 
 
 def _rates_used(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[str, date]]:
-    conversion, point = scan.conversion, scan.point
-    if conversion is None:
+    if scan.conversion is None:
         return []
-    statement = _RATES_USED.format(
-        day=conversion.day,
-        join=conversion.join,
-        p=point.at("p"),
-        s=point.at("s"),
-        others=scan.others,
-        estimate=f"AND NOT {_IS_ESTIMATE}" if scan.query.estimates == "exclude" else "",
-    )
+    statement = _RATES_USED.format(source="summed")
+    if scan.query.group_by:
+        statement = scan.pledges([]) + _RATES_USED.format(source="pledges")
     return [(currency, day) for currency, day in run(cursor, statement, scan.parameters)]
 
 
@@ -407,9 +457,8 @@ def _groups(
     """The keys of the page, the number of groups, and the sums and first lines of those on the page."""
     names = ", ".join(scan.names)
     shared = " * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1"
-    add_up = _ADD_UP_GROUPS.format(names=names, shared=shared, source=scan.unnested)
     parameters = scan.parameters
-    run(cursor, f"CREATE OR REPLACE TEMP TABLE summed AS {scan.grouped_pledges()} {add_up}", parameters)
+    run(cursor, _GROUPED.format(names=names, shared=shared, source=scan.unnested("summed")), {})
     examined = builder.sizes()
     counted = "sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN high END)"
     rank = _RANK.format(
@@ -437,7 +486,7 @@ def _groups(
     )
     same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM t.{name}" for name in scan.names)
     sums: dict[GroupKey, list[AmountSum]] = {}
-    for row in run(cursor, f"SELECT t.* FROM summed AS t JOIN shown AS s ON {same}", {}):
+    for row in run(cursor, f"SELECT t.* FROM grouped AS t JOIN shown AS s ON {same}", {}):
         key, (*values, is_shared, low, high, pledges) = tuple(row[:count]), row[count:]
         one = _amount_sum((*values, low, high, pledges), scan.conversion, shared=is_shared)
         sums.setdefault(key, []).append(one)
@@ -448,16 +497,16 @@ def _groups(
 
 
 def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow, PledgeRow]]:
-    statement = scan.pledges() + _lines(scan, "", "pledges", "")
+    statement = _lines(scan, "", f"({scan.pledges([])} SELECT * FROM pledges)", "")
     return [_line(scan, *row) for row in run(cursor, statement, scan.parameters)]
 
 
 def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
-    source = f"(SELECT t.*, s.rank FROM {scan.unnested} AS t JOIN shown AS s ON {same})"
+    source = f"(SELECT t.*, s.rank FROM {scan.unnested(f'({scan.listed()})')} AS t JOIN shown AS s ON {same})"
     names = "".join(f"l.{name}, " for name in scan.names)
     found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
     count = len(scan.names)
-    rows = run(cursor, scan.grouped_pledges() + _lines(scan, names, source, "rank,"), scan.parameters)
+    rows = run(cursor, _lines(scan, names, source, "rank,"), scan.parameters)
     deals = {row.deal: row for row in deal_rows(cursor, scan.point, sorted({row[count] for row in rows}), scan.rates)}
     for row in rows:
         # With the whole deal, because the groups of a pledge follow from it.

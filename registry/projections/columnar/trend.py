@@ -21,7 +21,7 @@ from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.selection import Point, Selection, run
-from registry.projections.columnar.totals import amounts
+from registry.projections.columnar.totals import amounts_of
 
 DAYS_PER_PASS = 60
 """A set of days is a 64-bit number."""
@@ -212,7 +212,7 @@ class _Pass:
 
     def _sums(self, examined: Sequence[str]) -> list[tuple[int, ...]]:
         """The sums in millionths by sets of days: the upper bound, and the lower bound of each tier."""
-        low, high = amounts(self.conversion)
+        low, high = amounts_of(self.conversion)
         versions = _VERSIONS.format(
             days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=self.point.is_known("p")
         )
