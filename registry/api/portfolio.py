@@ -31,7 +31,7 @@ from registry.api.parameters import (
 )
 from registry.api.responses import RawResponse, json_response
 from registry.domain.history import AsOf
-from registry.domain.totals import GROUPINGS, Estimates, TotalsQuery
+from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
@@ -125,6 +125,12 @@ class PortfolioController(Controller):
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
         group_by: Grouping = None,
+        measure: Annotated[
+            Measure,
+            QueryParameter(
+                description="What to add up: amounts, the power of sites (`power_mw`), or a metric such as jobs."
+            ),
+        ] = "amount",
         roll_up: Annotated[
             Literal["parent"] | None,
             QueryParameter(description="Count an organization under its ultimate parent on that day (`parent`)."),
@@ -152,13 +158,15 @@ class PortfolioController(Controller):
         cursor: CursorParameter = None,
         limit: Annotated[int, integer("The most groups to return, the largest first.", 1, MAX_PAGE)] = 100,
     ) -> RawResponse[schemas.TotalsResponse]:
-        """Amounts as intervals, from "without anything that may be counted twice" to "everything".
+        """Amounts, or another measure, as intervals from "without anything that may be counted twice" to "everything".
 
         With `roll_up=parent` an organization counts under the one that ultimately owned or controlled it on that day.
         """
         dimensions = read_grouping(group_by)
         if roll_up is not None and "organization" not in dimensions:
             raise InvalidParameter("roll_up", parameter="roll_up")
+        if currency is not None and measure != "amount":
+            raise InvalidParameter("measure_currency", parameter="currency")
         start = decode_cursor(cursor) if cursor is not None else None
         as_of = start.fix(portfolio_as_of) if start else portfolio_as_of
         point = await portfolio_queries.point(as_of)
@@ -169,6 +177,7 @@ class PortfolioController(Controller):
             effective_on=point.day,
             explain=explain,
             lines=lines,
+            measure=measure,
             estimates=estimates,
             groups=limit,
             skip=start.skip if start else 0,

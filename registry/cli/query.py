@@ -239,13 +239,15 @@ def totals(
     recorded_at: RecordedAt = None,
     position: Position = None,
     currency: Annotated[str | None, typer.Option(help="Convert to this currency at recorded rates.")] = None,
+    measure: Annotated[str | None, typer.Option(help="amount (default), power_mw, gpus, jobs, …")] = None,
+    estimates: Annotated[str | None, typer.Option(help="include (default) or exclude estimated amounts.")] = None,
     group_by: Annotated[str | None, typer.Option(help="organization, country, region, sector, stage, …")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     url: Url = "",
     as_json: AsJson = False,
     as_table: AsTable = False,
 ) -> None:
-    """Total the pledged amounts: the lower bound excludes possible double counting, the upper bound includes it."""
+    """Total amounts or another measure: the lower bound excludes possible double counting, the upper includes it."""
     found = get(
         url,
         "/v1/totals",
@@ -253,6 +255,8 @@ def totals(
         published_on=published_on,
         recorded_at=recorded_at,
         position=position,
+        measure=measure,
+        estimates=estimates,
         currency=currency,
         group_by=group_by,
         region=region,
@@ -264,7 +268,7 @@ def totals(
         {
             **({group_by: group["key"]} if group_by else {}),
             "nature": column["nature"] + (" a year" if column["basis"] == "annual" else ""),
-            "from": f"{column['currency']} {thousands(column['low'])}",
+            "from": f"{column['currency'] or column['unit'] or measure} {thousands(column['low'])}",
             "to": f"{thousands(column['high'])}" + (" or more" if column["high_open"] else ""),
             "pledges": column["pledges"],
         }

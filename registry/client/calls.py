@@ -150,10 +150,12 @@ def deals(
 
 def totals(
     *,
+    measure: str | None = None,
     group_by: str | None = None,
     roll_up: str | None = None,
     currency: str | None = None,
     rates_of: str | None = None,
+    estimates: str | None = None,
     explain: bool | None = None,
     lines: int | None = None,
     cursor: str | None = None,
@@ -161,7 +163,8 @@ def totals(
     **filters: Unpack[DealFilterParameters],
 ) -> Call[schemas.TotalsResponse]:
     """Lower and upper bounds of the amounts, what counted and what did not, with a page of the groups."""
-    given = {"group_by": group_by, "roll_up": roll_up, "currency": currency, "rates_of": rates_of, "cursor": cursor}
+    given = {"measure": measure, "group_by": group_by, "roll_up": roll_up, "currency": currency, "rates_of": rates_of}
+    given |= {"estimates": estimates, "cursor": cursor}
     return _answer(schemas.TotalsResponse, "/v1/totals", **given, explain=explain, lines=lines, limit=limit, **filters)
 
 

@@ -232,6 +232,8 @@ class PortfolioQueries:
             query = replace(query, roll_up=ultimate_parents(owned, point.day, tree.merged))
         query = replace(query, merged=await self._streams.merged_deals(axis, known))
         weights = {query.currency: 1} if query.currency is not None else self.weights(rates, point.day)
+        if query.measure != "amount":
+            weights = {"": 1}
         query = replace(query, weights=weights)
 
         def question(cursor: DuckDBPyConnection) -> Totals:

@@ -146,7 +146,13 @@ def _rows(totals: Totals) -> list[list[str]]:
         [
             "" if group is totals.overall else group.key or "?",
             *(line.deal, line.pledge, line.rule, line.low, line.high),
-            *(line.currency or "", line.nature, line.basis, " ".join(line.because), " ".join(line.events)),
+            *(
+                line.currency or line.unit or "",
+                line.nature,
+                line.basis or "",
+                " ".join(line.because),
+                " ".join(line.events),
+            ),
             *(" ".join(line.part_of), " ".join(line.flags)),
         ]
         for group in (totals.overall, *totals.groups)

@@ -30,7 +30,7 @@ def korea(day: str, currency: Currency | None = None) -> Group:
     return compute_totals(in_korea, query, reference_rates(), others).overall
 
 
-def columns(group: Group) -> dict[tuple[str, str, str], tuple[str, str]]:
+def columns(group: Group) -> dict[tuple[str | None, str, str | None], tuple[str, str]]:
     return {(c.currency, c.nature, c.basis): (c.low, c.high) for c in group.columns}
 
 

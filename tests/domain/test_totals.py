@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from registry.domain.totals import row_of
-from registry.events.types import DealsRelated, PledgeWithdrawn, StageChanged
+from typing import Any
+
+from registry.domain.deal import Deal
+from registry.domain.totals import Group, measured, row_of
+from registry.events.types import (
+    DealsRelated,
+    MetricReported,
+    PledgeWithdrawn,
+    SiteAnnounced,
+    SiteDropped,
+    StageChanged,
+)
 from registry.events.values import Amount
 from tests.domain.builders import usd
 from tests.domain.portfolios import (
@@ -284,3 +294,69 @@ def test_estimates_can_be_left_out() -> None:
     assert both.overall.columns == total(rows).overall.columns
     assert both.overall.without_estimates == without.columns
     assert [group.without_estimates for group in both.groups] == [without.columns]
+
+
+def metric(value: str, basis: str = "planned", **more: Any) -> MetricReported:
+    return MetricReported(metric="jobs", basis=basis, value=value, **more)  # type: ignore[arg-type]
+
+
+def of_measure(measure: str, *deals: Deal) -> Group:
+    return total([measured(state, row_of(state), measure) for state in deals], measure=measure).overall
+
+
+def sums(group: Group) -> dict[str, tuple[str, str]]:
+    return {column.nature: (column.low, column.high) for column in group.columns}
+
+
+def test_figure_of_a_deal_contains_those_of_its_sites() -> None:
+    plant = deal_of("plant", SiteAnnounced(site="north"), metric("500"), metric("200", site="north"))
+    group = of_measure("jobs", plant, deal_of("mill", metric("30")))
+    assert sums(group) == {"planned": ("530", "530")}
+    assert rules(group)["plant/jobs--planned--at-north"] == "part_of"
+
+
+def test_figures_of_sites_replace_a_smaller_figure_of_their_deal_in_the_upper_bound() -> None:
+    plant = deal_of("plant", SiteAnnounced(site="north"), metric("150"), metric("200", site="north"))
+    assert sums(of_measure("jobs", plant)) == {"planned": ("150", "200")}
+
+
+def test_latest_date_of_a_figure_counts() -> None:
+    plant = deal_of("plant", metric("100", date="2027"), metric("900", date="2031"), metric("400", date="2029"))
+    group = of_measure("jobs", plant)
+    assert sums(group) == {"planned": ("900", "900")}
+    assert rules(group) == {
+        "plant/jobs--planned--2031": "counted",
+        "plant/jobs--planned--2027": "earlier",
+        "plant/jobs--planned--2029": "earlier",
+    }
+
+
+def test_bases_of_a_metric_are_never_added() -> None:
+    plant = deal_of("plant", metric("100"), metric("80", "actual"), metric("120", "target"))
+    assert sums(of_measure("jobs", plant)) == {
+        "planned": ("100", "100"),
+        "actual": ("80", "80"),
+        "target": ("120", "120"),
+    }
+
+
+def test_metric_of_a_site_replaces_the_site_s_own_value() -> None:
+    site = SiteAnnounced(site="north", gpus=60_000, power_mw="103")
+    planned = MetricReported(metric="gpus", basis="planned", value="55000", site="north")
+    plant = deal_of("plant", site, planned)
+    group = of_measure("gpus", plant)
+    assert sums(group) == {"planned": ("55000", "55000")}
+    assert rules(group)["plant/north/gpus"] == "replaced"
+    assert sums(of_measure("power_mw", plant)) == {"planned": ("103", "103")}
+
+
+def test_figures_of_dropped_sites_and_of_parts_of_other_deals_do_not_count() -> None:
+    plant = deal_of("plant", SiteAnnounced(site="north"), metric("200", site="north"), SiteDropped(site="north"))
+    part = deal_of("phase", metric("40"), DealsRelated(relation="part_of", deal="programme"))
+    group = of_measure("jobs", plant, part, deal_of("programme", metric("100")))
+    assert sums(group) == {"planned": ("100", "100")}
+    assert rules(group) == {
+        "plant/jobs--planned--at-north": "dropped",
+        "phase/jobs--planned": "part_of",
+        "programme/jobs--planned": "counted",
+    }

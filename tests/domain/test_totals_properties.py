@@ -117,7 +117,7 @@ def counted(group: Group) -> tuple[dict[PledgeKey, TotalsLine], dict[PledgeKey, 
     return low, high  # type: ignore[return-value]
 
 
-def of_column(line: TotalsLine) -> tuple[str | None, str, str]:
+def of_column(line: TotalsLine) -> tuple[str | None, str, str | None]:
     return line.currency, line.nature, line.basis
 
 
@@ -223,7 +223,7 @@ def test_new_part_of_a_counted_pledge_keeps_the_lower_bound(rows: list[DealRow],
     relation = RelationRow("part_of", "new", whole, counting[0].pledge, "e9")
     after = total([*rows, DealRow("part", None, (), (), (), (relation,), (part,))]).overall
 
-    def lows(group: Group) -> dict[tuple[str, str, str], str]:
+    def lows(group: Group) -> dict[tuple[str | None, str, str | None], str]:
         return {(c.currency, c.nature, c.basis): c.low for c in group.columns if c.low != "0"}
 
     assert lows(after) == lows(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,17 @@ from msgspec.structs import replace
 
 from registry.domain.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.money import format_decimal
-from registry.domain.totals import GROUPINGS, DealRow, Estimates, PledgeRow, TotalsQuery, compute_totals
+from registry.domain.totals import (
+    GROUPINGS,
+    DealRow,
+    Estimates,
+    MetricRow,
+    PledgeRow,
+    SiteRow,
+    TotalsQuery,
+    compute_totals,
+    measured_row,
+)
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
 from registry.projections.columnar.selection import Point, Selection
@@ -32,7 +42,8 @@ WHEN = (
 TABLES = {
     "deal_facts": "deal VARCHAR, sectors VARCHAR[], classifications VARCHAR[]",
     "stage_facts": "deal VARCHAR, stage VARCHAR, rule VARCHAR",
-    "site_facts": "deal VARCHAR, site VARCHAR, place VARCHAR, status VARCHAR, announced_on DATE",
+    "site_facts": "deal VARCHAR, site VARCHAR, place VARCHAR, status VARCHAR, announced_on DATE,"
+    " power_mw DECIMAL(24, 6), power_qualifier VARCHAR, gpus BIGINT, gpus_qualifier VARCHAR",
     "party_facts": "deal VARCHAR, organization VARCHAR, role VARCHAR, joined_on DATE, left_on DATE",
     "relation_facts": "deal VARCHAR, relation VARCHAR, pledge VARCHAR, other_deal VARCHAR, other_pledge VARCHAR,"
     " since DATE, source VARCHAR",
@@ -42,7 +53,9 @@ TABLES = {
     " stated_as VARCHAR, compared_on DATE, compared_with VARCHAR, organization VARCHAR, whole BIGINT,"
     " low_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(low, value, 0) * 1000000)::HUGEINT),"
     " high_millionths HUGEINT GENERATED ALWAYS AS ((coalesce(high, value, low, 0) * 1000000)::HUGEINT)",
-    "metric_facts": "deal VARCHAR",
+    "metric_facts": "deal VARCHAR, metric_id VARCHAR, metric VARCHAR, basis VARCHAR, site VARCHAR,"
+    " metric_date VARCHAR, horizon_from VARCHAR, horizon_until VARCHAR, value DECIMAL(24, 6), unit VARCHAR,"
+    " qualifier VARCHAR, stated_on DATE",
     "deal_events": "deal VARCHAR, position BIGINT",
 }
 DAY = date(2025, 1, 1)
@@ -61,7 +74,13 @@ def copy() -> Iterator[Any]:
     connection.close()
 
 
-def fill(copy: Any, rows: Sequence[DealRow], compared: Compared) -> None:  # noqa: C901 - one loop for each table
+def fill(  # noqa: C901 - one loop for each table
+    copy: Any,
+    rows: Sequence[DealRow],
+    compared: Compared,
+    sites: Mapping[str, Sequence[SiteRow]] = {},
+    metrics: Mapping[str, Sequence[MetricRow]] = {},
+) -> None:
     """Write deals as facts that hold at the point, beside others that do not."""
 
     found: dict[str, list[list[Any]]] = {}
@@ -75,8 +94,15 @@ def fill(copy: Any, rows: Sequence[DealRow], compared: Compared) -> None:  # noq
         insert("deal_facts", row.deal, list(row.sectors), list(row.classifications))
         if row.stage:
             insert("stage_facts", row.deal, row.stage, None)
-        for number, place in enumerate(row.places):
-            insert("site_facts", row.deal, str(number), place, "announced", DAY)
+        for number, place in enumerate(row.places if row.deal not in sites else ()):
+            insert("site_facts", row.deal, str(number), place, "announced", DAY, None, None, None, None)
+        for s in sites.get(row.deal, ()):
+            capacity = (s.power_mw, s.power_qualifier, s.gpus, s.gpus_qualifier)
+            insert("site_facts", row.deal, s.site, s.place, s.status, s.announced_on, *capacity)
+        for m in metrics.get(row.deal, ()):
+            dates = (m.at, None, m.until)
+            identity = (m.metric_id, m.metric, m.basis, m.site)
+            insert("metric_facts", row.deal, *identity, *dates, m.value, m.unit, m.qualifier, m.stated_on)
         for organization in row.investors:
             insert("party_facts", row.deal, organization, "investor", DAY, None)
         for r in row.relations:
@@ -256,3 +282,68 @@ def _matches(row: DealRow, selection: Selection) -> bool:
         and selection.stage in (None, row.stage)
         and (selection.region is None or any(place[:2] == selection.region for place in row.places))
     )
+
+
+sites_of_a_deal = st.lists(
+    st.builds(
+        SiteRow,
+        site=st.sampled_from(["s1", "s2"]),
+        place=st.sampled_from([None, "KR-28", "JP"]),
+        status=st.sampled_from(["announced", "announced", "dropped"]),
+        power_mw=st.sampled_from([None, Decimal(40), Decimal("103.5")]),
+        power_qualifier=st.sampled_from([None, "about", "up_to"]),
+        gpus=st.sampled_from([None, Decimal(60_000)]),
+        gpus_qualifier=st.sampled_from([None, "at_least"]),
+        announced_on=st.just(DAY),
+    ),
+    max_size=2,
+    unique_by=lambda site: site.site,
+)
+
+
+@st.composite
+def metrics_of_a_deal(draw: st.DrawFn) -> list[MetricRow]:
+    found: dict[str, MetricRow] = {}
+    for _ in range(draw(st.integers(0, 4))):
+        metric, basis = draw(st.sampled_from(["jobs", "gpus"])), draw(st.sampled_from(["planned", "actual"]))
+        site, at = draw(st.sampled_from([None, "s1", "s2"])), draw(st.sampled_from([None, "2027", "2029-02"]))
+        value = draw(st.sampled_from([None, Decimal(100), Decimal(2500)]))
+        id = f"{metric}-{basis}-{site}-{at}"
+        qualifier = draw(st.sampled_from([None, "more_than"]))
+        found[id] = MetricRow(id, metric, basis, site, at, None, value, None, qualifier, DAY)  # type: ignore[arg-type]
+    return [found[id] for id in sorted(found)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    portfolio=odd_portfolios(),
+    sites=st.fixed_dictionaries(dict.fromkeys(SLUGS, sites_of_a_deal)),
+    metrics=st.fixed_dictionaries({slug: metrics_of_a_deal() for slug in SLUGS}),
+    measure=st.sampled_from(["power_mw", "gpus", "jobs"]),
+    group_by=st.lists(st.sampled_from(DIMENSIONS), max_size=2, unique=True),
+    lines=st.sampled_from([0, 3, 100]),
+)
+def test_totals_of_measures_equal_those_of_all_deals_one_by_one(
+    copy: Any,
+    portfolio: tuple[list[DealRow], Compared],
+    sites: dict[str, list[SiteRow]],
+    metrics: dict[str, list[MetricRow]],
+    measure: str,
+    group_by: list[str],
+    lines: int,
+) -> None:
+    rows, compared = in_order(portfolio[0]), portfolio[1]
+    sites = {deal: sorted(of_deal, key=lambda site: site.site) for deal, of_deal in sites.items()}
+    places = {
+        deal: tuple(dict.fromkeys(s.place for s in of_deal if s.place and s.status != "dropped"))
+        for deal, of_deal in sites.items()
+    }
+    rows = [replace(row, places=places[row.deal]) for row in rows]
+    query = TotalsQuery(
+        measure=measure, group_by=tuple(group_by), effective_on=POINT.day, explain=True, weights={"": 1}, lines=lines
+    )
+    fill(copy, rows, compared, sites, metrics)
+    measured = [measured_row(row, measure, sites[row.deal], metrics[row.deal]) for row in rows]
+    with copy.cursor() as cursor:
+        found = totals(cursor, POINT, Selection(), query, reference_rates())
+    assert found == compute_totals(measured, query, reference_rates())

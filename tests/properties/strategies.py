@@ -74,6 +74,7 @@ amounts = st.builds(
     currency=st.sampled_from(["USD", "KRW"]),
     value=st.sampled_from(["4", "5", "50", "7"]),
     qualifier=st.sampled_from([None, "about"]),
+    figure=st.sampled_from([None, None, "estimated"]),
 )
 pledges = st.sampled_from(["p1", "p2"])
 sites = st.sampled_from(["s1", "s2"])

@@ -9,6 +9,7 @@ The package is pure: it takes rows and returns figures, and reads neither a cloc
 """
 
 from registry.domain.totals.builder import TotalsBuilder, compute_totals, with_both_sums, without_estimates
+from registry.domain.totals.measures import MEASURES, Measure, MetricRow, SiteRow, measured, measured_row
 from registry.domain.totals.results import (
     GROUPINGS,
     DerivationNode,
@@ -31,16 +32,20 @@ from registry.domain.totals.sums import AmountSum, GroupKey, Sums
 
 __all__ = [
     "GROUPINGS",
+    "MEASURES",
     "AmountSum",
     "DealRow",
     "DerivationNode",
     "Estimates",
     "Group",
     "GroupKey",
+    "Measure",
+    "MetricRow",
     "OriginalAmount",
     "PledgeRow",
     "RelationRow",
     "Rule",
+    "SiteRow",
     "Sums",
     "Totals",
     "TotalsBuilder",
@@ -48,6 +53,8 @@ __all__ = [
     "TotalsLine",
     "TotalsQuery",
     "compute_totals",
+    "measured",
+    "measured_row",
     "row_of",
     "with_both_sums",
     "without_estimates",

@@ -84,6 +84,7 @@ class TotalsBuilder:
     def __init__(self, query: TotalsQuery, rates: Rates | None) -> None:
         self.query = query
         self.rates = rates
+        self.is_money = query.measure == "amount"
         self.relations = Relations()
         self.overall = GroupBuilder((), query.lines)
         self.groups: dict[GroupKey, GroupBuilder] = {}
@@ -102,7 +103,9 @@ class TotalsBuilder:
                 self._add_deal(row)
             for group in (self.overall, *self.groups.values()):
                 if group.related:
-                    group.resolve_overlaps(self.relations, comparable=self.query.currency is not None)
+                    group.resolve_overlaps(
+                        self.relations, is_money=self.is_money, comparable=self.query.currency is not None
+                    )
             for key, (in_low, in_high) in self.overall.counted.items():
                 item = self.overall.related[key]
                 for group_key in self._group_keys(item.deal, item.pledge) if self.query.group_by else ():
@@ -173,6 +176,7 @@ class TotalsBuilder:
         shown = [self._group(key) for key in groups]
         last = self.query.skip + len(shown)
         return Totals(
+            measure=self.query.measure,
             currency=self.query.currency,
             group_by=",".join(self.query.group_by) or None,
             overall=self._result(self.overall),
@@ -259,13 +263,15 @@ class TotalsBuilder:
         def excluded(rule: Rule, **reason: Any) -> TotalsLine:
             return excluded_line(row, pledge, rule, part_of=part_of, flags=flags, **reason)
 
+        if pledge.excluded is not None:
+            return excluded(pledge.excluded, because=pledge.because)
         if pledge.status == "withdrawn":
             return excluded(Rule.WITHDRAWN)
         if row.stage in ("cancelled", "withdrawn"):
             return excluded(Rule.CANCELLED)
         if related and (newer := self.relations.superseded_by(key)):
             return excluded(Rule.SUPERSEDED, because=newer, events=self.relations.events(key, newer))
-        if currency is None or (low is None and high is None):
+        if (currency is None and self.is_money) or (low is None and high is None):
             return excluded(Rule.NOT_STATED)
         if pledge.is_estimate and self.query.estimates == "exclude":
             return excluded(Rule.ESTIMATE)
@@ -274,7 +280,7 @@ class TotalsBuilder:
         high = low if high is None else high
         rate: Rate | None = None
         target = self.query.currency
-        if target is not None and target != currency:
+        if target is not None and currency is not None and target != currency:
             available = self._rate(currency, target, pledge.stated_on)
             if isinstance(available, RateUnavailable):
                 return excluded(Rule.NO_RATE, reason=available.reason)
@@ -282,7 +288,7 @@ class TotalsBuilder:
             exact = low == high
             low = convert(low, rate)
             high = low if exact else convert(high, rate)
-        column = (currency, *nature_and_basis(pledge))
+        column = (currency or pledge.unit or "", *nature_and_basis(pledge))
         flagged = not DOUBTING_FLAGS.isdisjoint(flags)
         return CountedPledge(key, column, low, high, pledge.stated_on, True, flagged, row, pledge, rate, flags)
 
@@ -314,9 +320,9 @@ class TotalsBuilder:
         """The values that a pledge has of a dimension; None where it is unknown."""
         match dimension:
             case "country":
-                return tuple(dict.fromkeys(place[:2] for place in row.places)) or (None,)
+                return tuple(dict.fromkeys(place[:2] for place in _places(row, pledge))) or (None,)
             case "region":
-                return row.places or (None,)
+                return _places(row, pledge) or (None,)
             case "sector":
                 return tuple(dict.fromkeys(row.sectors)) or (None,)
             case "stage":
@@ -343,9 +349,13 @@ class TotalsBuilder:
         lines = (*group.resolved, *group.excluded, *unrelated)
         lines = lines[: group.limit if group is self.overall else max(0, self.unlisted)]
         self.unlisted -= 0 if group is self.overall else len(lines)
-        columns = tuple(total.result(key) for key, total in sorted(group.sums.items()))
+        columns = tuple(total.result(key, is_money=self.is_money) for key, total in sorted(group.sums.items()))
         has_share = group is not self.overall and SINGLE_VALUED.issuperset(self.query.group_by)
-        of_total = tuple(total.result(key) for key, total in sorted(group.share.items())) if has_share else None
+        of_total = (
+            tuple(total.result(key, is_money=self.is_money) for key, total in sorted(group.share.items()))
+            if has_share
+            else None
+        )
         more = sum(group.rules.values()) - len(lines)
         key = group.key[0] if group.key else None
         derivation = derive(key, columns, lines, group.included_in, more) if self.query.explain else None
@@ -359,6 +369,11 @@ class TotalsBuilder:
             more=more,
             explain=derivation,
         )
+
+
+def _places(row: DealRow, pledge: PledgeRow) -> tuple[str, ...]:
+    """The places of a figure of a site, or of the deal."""
+    return row.places if pledge.places is None else pledge.places
 
 
 def _uncertain(item: CountedPledge) -> CountedPledge:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
 
 from registry.domain.money import format_decimal
 from registry.domain.rates import Rate
@@ -15,15 +14,15 @@ from registry.domain.totals.rules import Rule
 from registry.domain.totals.sums import AmountSum
 from registry.events.values import Qualifier
 
-Nature = Literal["commitment", "intention"]
-Basis = Literal["once", "annual"]
 
-
-def nature_and_basis(pledge: PledgeRow) -> tuple[Nature, Basis]:
+def nature_and_basis(pledge: PledgeRow) -> tuple[str, str]:
     """The part of the column key besides the currency.
 
-    Intentions are never added to commitments, and an amount per year is never added to one without a period.
+    Intentions are never added to commitments, and an amount per year is never added to one without a period. Planned,
+    actual and target figures are never added to each other; they have no basis.
     """
+    if pledge.nature is not None:
+        return pledge.nature, ""
     return (
         "intention" if pledge.commitment == "intention" else "commitment",
         "annual" if pledge.basis == "annual" else "once",
@@ -91,13 +90,14 @@ class ColumnSum:
             self.low_open |= qualifier == "up_to"
             self.high_open |= qualifier in ("at_least", "more_than")
 
-    def result(self, key: ColumnKey) -> TotalsColumn:
+    def result(self, key: ColumnKey, *, is_money: bool) -> TotalsColumn:
         """The sum as the API returns it."""
-        currency, nature, basis = key
+        unit, nature, basis = key
         return TotalsColumn(
-            currency=currency,
+            currency=unit if is_money else None,
+            unit=None if is_money else unit or None,
             nature=nature,
-            basis=basis,
+            basis=basis or None,
             low=format_decimal(self.low),
             high=format_decimal(self.high),
             low_open=self.low_open,

@@ -54,7 +54,7 @@ def derive(
     top_level = [line for line in lines if _name(line) not in nested]
     sums = [
         DerivationNode(
-            label=f"{column.nature}, {column.basis}, {column.currency}",
+            label=", ".join(part for part in (column.nature, column.basis, column.currency or column.unit) if part),
             operation="add",
             low=column.low,
             high=column.high,
@@ -65,7 +65,8 @@ def derive(
                 node(line)
                 for line in top_level
                 if line.rule.counts
-                and (line.currency, line.nature, line.basis) == (column.currency, column.nature, column.basis)
+                and (line.currency, line.unit, line.nature, line.basis)
+                == (column.currency, column.unit, column.nature, column.basis)
             ),
         )
         for column in columns

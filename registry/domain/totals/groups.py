@@ -86,15 +86,26 @@ class GroupBuilder:
             total = self.sums[column] = ColumnSum()
         return total
 
-    def resolve_overlaps(self, relations: Relations, comparable: bool) -> None:
-        """Add the pledges that have relations, each by its rule."""
-        result = resolve_overlaps(self.related, relations, comparable)
+    def resolve_overlaps(self, relations: Relations, *, is_money: bool, comparable: bool) -> None:
+        """Add the pledges that have relations, each by its rule.
+
+        An amount of money excludes its parts in other columns, too; a planned figure excludes no actual one.
+        """
+        if is_money:
+            self._resolve(self.related, relations, comparable)
+            return
+        for column in dict.fromkeys(item.column for item in self.related.values()):
+            same = {key: item for key, item in self.related.items() if item.column == column}
+            self._resolve(same, relations, comparable=True)
+
+    def _resolve(self, related: Mapping[Key, CountedPledge], relations: Relations, comparable: bool) -> None:
+        result = resolve_overlaps(related, relations, comparable)
         members: dict[Key, list[Key]] = {}
         for key, wholes in result.inside_high.items():
             if key in result.high:
                 for whole in wholes:
                     members.setdefault(whole, []).append(key)
-        for key, item in self.related.items():
+        for key, item in related.items():
             rule, because = _rule_and_cause(key, item, result, members)
             in_low, in_high = key in result.low, key in result.high
             self.include(item, rule, in_low, in_high)

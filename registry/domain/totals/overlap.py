@@ -43,7 +43,7 @@ class Relations:
         self._overlapping: dict[Key, set[Key]] = {}
 
     def declare(self, relation: Relation, one: Key, other: Key, event: str) -> None:
-        """Declare that `one` is `relation` to `other`. `event` is the id of the event that declares it."""
+        """Declare that `one` is `relation` to `other`. `event` is the id of the event that declares it, if one does."""
         match relation:
             case "part_of":
                 self._part_of.setdefault(one, set()).add(other)
@@ -57,7 +57,8 @@ class Relations:
                 self.declare_separate(one, other)
                 return
         self.deals |= {one[0], other[0]}
-        self._events.setdefault(frozenset((one, other)), set()).add(event)
+        if event:
+            self._events.setdefault(frozenset((one, other)), set()).add(event)
 
     def declare_separate(self, one: Key, other: Key) -> None:
         """Declare that the two amounts have nothing in common."""

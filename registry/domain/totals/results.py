@@ -34,6 +34,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
         skip: How many groups come before the page.
         weights: What a unit of each currency is worth, so that groups with several currencies can be ordered.
         lines: How many pledges the result lists, at most: for the overall sums, and for all groups together.
+        measure: What is added up (`measures.py`).
         estimates: Whether amounts count that were estimated or modelled; `both`: the sums without them, too.
         keys: The groups of the page, where they are known.
     """
@@ -49,6 +50,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     skip: int = 0
     weights: Mapping[str, int] = {}
     lines: int = 1000
+    measure: str = "amount"
     estimates: Estimates = "include"
     keys: tuple[GroupKey, ...] | None = None
 
@@ -56,14 +58,18 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
 class TotalsColumn(Struct, frozen=True, kw_only=True):
     """One sum: of a currency, a nature (commitment, intention) and a basis (once, annual: the amount per year).
 
+    A sum of another measure has no currency and no basis; its nature is planned, actual or target, and its `unit` is
+    null where the measure has a unit of its own.
+
     `low_open`: the lower bound may be lower still ("up to"); `high_open`: the upper bound has no limit ("more than", or
     an amount without an exchange rate). `pledges` counts the pledges in the upper bound, `certain` those in the lower
     bound.
     """
 
-    currency: str
+    currency: str | None
+    unit: str | None = None
     nature: str
-    basis: str
+    basis: str | None
     low: str
     high: str
     low_open: bool
@@ -88,6 +94,8 @@ class OriginalAmount(Struct, frozen=True, omit_defaults=True):
 class TotalsLine(Struct, frozen=True, kw_only=True):
     """A pledge, the rule by which it counts, and what it adds to the bounds of its column (`low`, `high`).
 
+    Of another measure, `pledge` is the id of a metric, or `SITE/power_mw` or `SITE/gpus`.
+
     `because` names the pledges and deals that decide (`DEAL/PLEDGE`, `DEAL`); `events` are the ids of the events that
     declare the relations to them. `part_of` names those that it is declared to be part of, whichever rule decides: it
     is shown as "of which" under them. `flags` are the rules of the flags on the amount. `reason` is set where no
@@ -100,8 +108,9 @@ class TotalsLine(Struct, frozen=True, kw_only=True):
     low: str
     high: str
     currency: str | None
+    unit: str | None = None
     nature: str
-    basis: str
+    basis: str | None
     stated: OriginalAmount | None = None
     rate: Rate | None = None
     because: tuple[str, ...] = ()
@@ -163,12 +172,13 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """The result: the sums of all deals, and of each group. Groups may share amounts, so they need not add up.
+    """The result: the sums of a measure of all deals and of each group. Groups may share amounts and need not add up.
 
     `groups` is a page of `number_of_groups`, the largest first; `next_group` is how many groups come before the next
     page, null after the last. `rates` lists the exchange rates used, `more_rates` how many are not listed.
     """
 
+    measure: str
     currency: Currency | None
     group_by: str | None
     overall: Group

@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from msgspec import Struct
 
 from registry.domain.deal import Deal, PledgeState
+from registry.domain.totals.rules import Rule
 from registry.events.currencies import Currency
 from registry.events.values import AmountBasis, Commitment, Figure, Qualifier, Relation, Stage
 
@@ -31,6 +32,9 @@ class PledgeRow(Struct, frozen=True, gc=False):
 
     `figure` tells an estimated or modelled amount from a stated one. `flags` are the rules of the flags on the amount,
     but for those that follow from relations. `announced_on` is the day of the pledge; None: `stated_on`.
+
+    A figure of another measure (`measures.py`) has a `unit` (empty: that of the measure) in place of a currency, a
+    `nature` (planned, actual, target) of its own, the place of its site, and the rule that excludes it, with its cause.
     """
 
     pledge: str
@@ -48,6 +52,11 @@ class PledgeRow(Struct, frozen=True, gc=False):
     figure: Figure | None = None
     flags: tuple[str, ...] = ()
     announced_on: date | None = None
+    unit: str | None = None
+    nature: str | None = None
+    places: tuple[str, ...] | None = None
+    excluded: Rule | None = None
+    because: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def is_estimate(self) -> bool:

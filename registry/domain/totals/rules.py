@@ -14,7 +14,7 @@ class RuleText(Message):
 
 
 class Rule(StrEnum):
-    """Why a pledge is in the lower bound, in the upper bound, in both or in neither.
+    """Why a pledge, or a figure of another measure, is in the lower bound, in the upper bound, in both or in neither.
 
     The value is the rule's name in JSON; `docs/totals.md` explains each rule.
     """
@@ -46,6 +46,9 @@ class Rule(StrEnum):
     NOT_STATED = "not_stated", False, False
     NO_RATE = "no_rate", False, False
     ESTIMATE = "estimate", False, False
+    EARLIER = "earlier", False, False
+    REPLACED = "replaced", False, False
+    DROPPED = "dropped", False, False
 
     @property
     def counts(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from registry.domain.rates import Rates
-from registry.domain.totals import DealRow, PledgeRow, RelationRow
+from registry.domain.totals import DealRow, MetricRow, PledgeRow, RelationRow, SiteRow, measured_row
 from registry.projections.columnar.doubts import flags_of
 from registry.projections.columnar.selection import Point, run
 
@@ -55,8 +55,29 @@ _DEAL_ROWS = {
 }
 
 
+_SITES = """
+SELECT t.deal, t.site, t.place, t.status, t.power_mw, t.power_qualifier, t.gpus::DECIMAL(24, 6), t.gpus_qualifier,
+       t.announced_on
+  FROM {prefix}site_facts AS t
+ WHERE t.deal IN (SELECT unnest($deals)) AND {at}
+"""
+
+_METRICS = """
+SELECT t.deal, t.metric_id, t.metric, t.basis, t.site, t.metric_date, coalesce(t.horizon_until, t.horizon_from),
+       t.value, t.unit, t.qualifier, t.stated_on
+  FROM {prefix}metric_facts AS t
+ WHERE t.deal IN (SELECT unnest($deals)) AND {at} AND t.metric = $measure
+"""
+
+
 def deal_rows(
-    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], rates: Rates | None = None, prefix: str = ""
+    cursor: DuckDBPyConnection,
+    point: Point,
+    deals: Sequence[str],
+    rates: Rates | None = None,
+    measure: str = "amount",
+    *,
+    prefix: str = "",
 ) -> list[DealRow]:
     """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there.
 
@@ -65,9 +86,21 @@ def deal_rows(
         point: The point.
         deals: The slugs.
         rates: The exchange rates that amounts are compared at.
+        measure: What is added up; of another one than `amount`, its figures take the place of pledges.
         prefix: What the names of the tables begin with.
     """
-    return deal_rows_on(cursor, point, deals, [point.day], rates, prefix)[point.day]
+    rows = deal_rows_on(cursor, point, deals, [point.day], rates, prefix)[point.day]
+    if measure == "amount":
+        return rows
+    sites: dict[str, list[SiteRow]] = {}
+    metrics: dict[str, list[MetricRow]] = {}
+    parameters = {**point.parameters, "deals": list(deals), "measure": measure}
+    at = point.at("t")
+    for deal, *site in run(cursor, _SITES.format(prefix=prefix, at=at), parameters):
+        sites.setdefault(deal, []).append(SiteRow(*site))
+    for deal, *metric in run(cursor, _METRICS.format(prefix=prefix, at=at), parameters):
+        metrics.setdefault(deal, []).append(MetricRow(*metric))
+    return [measured_row(row, measure, sites.get(row.deal, ()), metrics.get(row.deal, ())) for row in rows]
 
 
 def deal_rows_on(

@@ -32,6 +32,7 @@ from registry.domain.totals import (
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
+from registry.projections.columnar.measures import containing, figures
 from registry.projections.columnar.related import PREFIX, are_held, prepare_related
 from registry.projections.columnar.selection import Point, Selection, run
 
@@ -59,9 +60,8 @@ WITH stopped AS (
 ), pledges AS (
     SELECT p.deal, p.pledge, p.announced_on, p.qualifier, {keys}
            {currency} AS currency,
-           CASE p.commitment WHEN 'intention' THEN 'intention' ELSE 'commitment' END AS nature,
-           CASE p.amount_basis WHEN 'annual' THEN 'annual' ELSE 'once' END AS basis,
-           CASE WHEN p.status = 'withdrawn' THEN 'withdrawn'
+           {nature_and_basis},
+           CASE WHEN p.status IN ('withdrawn', 'dropped') THEN p.status
                 WHEN p.deal IN (SELECT deal FROM stopped) THEN 'cancelled'
                 WHEN p.currency IS NULL OR coalesce(p.value, p.low, p.high) IS NULL THEN 'not_stated'
                 {estimate}
@@ -72,7 +72,7 @@ WITH stopped AS (
            {amounts},
            p.value IS NULL AND p.low IS NULL AS low_open,
            p.value IS NULL AND p.high IS NULL AS high_open
-      FROM pledge_facts AS p {joins}
+      FROM {source} AS p {joins}
      WHERE {p} {others}
 )
 """
@@ -80,6 +80,11 @@ WITH stopped AS (
 _IS_ESTIMATE = "coalesce(p.figure IN ('estimated', 'modelled'), false)"
 
 _LOW, _HIGH = "coalesce(p.low, p.value, 0)", "coalesce(p.high, p.value, p.low, 0)"
+
+_MONEY = """
+CASE p.commitment WHEN 'intention' THEN 'intention' ELSE 'commitment' END AS nature,
+CASE p.amount_basis WHEN 'annual' THEN 'annual' ELSE 'once' END AS basis
+"""
 
 # What is added up by: all pledges of one kind, and of one combination of values of the dimensions.
 _ADD_UP = """
@@ -137,6 +142,14 @@ SELECT {names} l.deal, s.stage, {columns}
 """
 
 
+_FIGURE_LINES = """
+SELECT {names} l.deal, l.pledge
+  FROM {source} AS l
+ ORDER BY {rank} l.rule = 'counted', l.deal, l.announced_on, l.pledge
+ LIMIT $lines
+"""
+
+
 class Scan(Struct, frozen=True):
     """The parts of the statements of one question."""
 
@@ -164,6 +177,11 @@ class Scan(Struct, frozen=True):
             "currencies": list(self.query.weights),
             "weights": list(self.query.weights.values()),
         }
+
+    @property
+    def is_money(self) -> bool:
+        """Whether amounts are added up, not another measure."""
+        return self.query.measure == "amount"
 
     @property
     def others(self) -> str:
@@ -228,7 +246,9 @@ class Scan(Struct, frozen=True):
             joins += f" {conversion.join}"
         return _PLEDGES.format(
             s=point.at("s"),
-            p=point.at("p"),
+            p=point.at("p") if self.is_money else "true",
+            source="pledge_facts" if self.is_money else f"({figures(self.query.measure, point)})",
+            nature_and_basis=_MONEY if self.is_money else "p.nature, '' AS basis",
             keys=keys,
             currency=currency,
             no_rate=no_rate,
@@ -296,10 +316,12 @@ def dimensions(name: str, number: int, point: Point, query: TotalsQuery) -> list
             join = f"LEFT JOIN stage_facts AS {table} ON {table}.deal = p.deal AND {point.at(table)}"
             return [Dimension(f"{table}.stage", join)]
         case "organization":
+            # The investors matter for pledges that name no organization.
+            unnamed = f"SELECT o.deal FROM pledge_facts AS o WHERE {point.at('o')} AND o.organization IS NULL"
+            needed = f" AND s.deal IN ({unnamed})" if query.measure == "amount" else ""
             values = (
                 f"SELECT s.deal, list(DISTINCT s.organization) AS keys FROM party_facts AS s WHERE {point.at('s')}"
-                " AND s.role = 'investor' AND s.left_on IS NULL AND s.deal IN (SELECT o.deal FROM pledge_facts AS o"
-                f" WHERE {point.at('o')} AND o.organization IS NULL) GROUP BY s.deal"
+                f" AND s.role = 'investor' AND s.left_on IS NULL{needed} GROUP BY s.deal"
             )
             single = "p.organization"
             keys = f"CASE WHEN len(p.organizations) > 0 THEN p.organizations ELSE {table}.keys END"
@@ -327,9 +349,13 @@ def dimensions(name: str, number: int, point: Point, query: TotalsQuery) -> list
                 f"SELECT s.deal, list_distinct(list_transform({codes}, lambda c: substr(c, {len(axis) + 2}))) AS keys"
                 f" FROM deal_facts AS s WHERE {point.at('s')}"
             )
+    keys = f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END"
+    if name in ("country", "region") and query.measure != "amount":
+        place = "left(p.place, 2)" if name == "country" else "p.place"
+        keys = f"CASE WHEN p.site IS NOT NULL THEN [{place}] ELSE {keys} END"
     return [
         Dimension(
-            f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END",
+            keys,
             f"LEFT JOIN ({values}) AS {table} ON {table}.deal = p.deal",
             is_list=True,
         )
@@ -350,7 +376,9 @@ def totals(cursor: DuckDBPyConnection, point: Point, selection: Selection, query
     conversion = None
     if query.currency is not None:
         conversion = prepare(cursor, point, query.currency, rates, query.rates_of, query.effective_on or date.max)
-    doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, rates)
+    doubts = Doubts("", any=False)
+    if query.measure == "amount":
+        doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, rates)
     prepare_related(cursor, query.merged)
     examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
     builder.add(chosen, others)
@@ -384,6 +412,8 @@ def examine(
         decide too.
     """
     related = _related_deals(cursor, point, query.merged)
+    if query.measure != "amount":
+        related |= {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
     odd: set[str] = set()
     if conversion is not None:
         statement = _ODD.format(join=conversion.join, p=point.at("p"))
@@ -391,7 +421,7 @@ def examine(
     examined = sorted(related | odd)
     if not examined:
         return [], [], []
-    rows = deal_rows(cursor, point, examined, rates, PREFIX if are_held(cursor, examined) else "")
+    rows = deal_rows(cursor, point, examined, rates, query.measure, prefix=PREFIX if are_held(cursor, examined) else "")
     selected = _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
@@ -497,6 +527,8 @@ def _groups(
 
 
 def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow, PledgeRow]]:
+    if not scan.is_money:
+        return _figure_lines(cursor, scan, "", f"({scan.pledges([])} SELECT * FROM pledges)", "").get((), [])
     statement = _lines(scan, "", f"({scan.pledges([])} SELECT * FROM pledges)", "")
     return [_line(scan, *row) for row in run(cursor, statement, scan.parameters)]
 
@@ -504,6 +536,8 @@ def _overall_lines(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[DealRow
 def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
     source = f"(SELECT t.*, s.rank FROM {scan.unnested(f'({scan.listed()})')} AS t JOIN shown AS s ON {same})"
     names = "".join(f"l.{name}, " for name in scan.names)
+    if not scan.is_money:
+        return _figure_lines(cursor, scan, names, source, "rank,")
     found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
     count = len(scan.names)
     rows = run(cursor, _lines(scan, names, source, "rank,"), scan.parameters)
@@ -512,6 +546,20 @@ def _group_lines(cursor: DuckDBPyConnection, scan: Scan, same: str) -> dict[Grou
         # With the whole deal, because the groups of a pledge follow from it.
         _, pledge = _line(scan, *row[count:])
         found.setdefault(tuple(row[:count]), []).append((deals[row[count]], pledge))
+    return found
+
+
+def _figure_lines(
+    cursor: DuckDBPyConnection, scan: Scan, names: str, source: str, rank: str
+) -> dict[GroupKey, list[tuple[DealRow, PledgeRow]]]:
+    """The first lines of a measure, by group."""
+    rows = run(cursor, _FIGURE_LINES.format(names=names, source=source, rank=rank), scan.parameters)
+    slugs = sorted({row[-2] for row in rows})
+    deals = {row.deal: row for row in deal_rows(cursor, scan.point, slugs, scan.rates, scan.query.measure)}
+    found: dict[GroupKey, list[tuple[DealRow, PledgeRow]]] = {}
+    for *key, deal, name in rows:
+        figure = next(figure for figure in deals[deal].pledges if figure.pledge == name)
+        found.setdefault(tuple(key), []).append((deals[deal], figure))
     return found
 
 
