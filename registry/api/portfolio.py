@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from registry import schemas
 from registry.api.bodies import Request
 from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
+from registry.api.deals import CERTIFICATE, Certificate
 from registry.api.openapi import reading
 from registry.api.parameters import (
     DAY_EXAMPLE,
@@ -29,7 +30,7 @@ from registry.api.parameters import (
     integer,
     require_single_axis,
 )
-from registry.api.responses import RawResponse, json_response
+from registry.api.responses import REVALIDATED, RawResponse, json_response
 from registry.domain.history import AsOf
 from registry.domain.totals import GROUPINGS, Estimates, Measure, TotalsQuery
 from registry.errors import InvalidParameter
@@ -37,6 +38,8 @@ from registry.events.currencies import Currency
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealPage, RateSource, RatesResponse, TotalsResponse, encode
+from registry.transparency.evidence import Evidence
+from registry.transparency.total_state import CertifiedQuery
 
 Sort = Literal[
     "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
@@ -44,6 +47,9 @@ Sort = Literal[
 ]  # fmt: skip
 
 MAX_COMPARED = 200
+
+MAX_CERTIFIED = 5000
+"""The most events in a certificate of a total."""
 
 _DIMENSION = rf"({'|'.join(GROUPINGS)}|classification:[a-z_]+)"
 
@@ -61,6 +67,29 @@ Grouping: TypeAlias = Annotated[
 def read_grouping(text: str | None) -> tuple[str, ...]:
     """The dimensions that a parameter names, each once."""
     return tuple(dict.fromkeys(text.split(","))) if text else ()
+
+
+def _certified_query(query: TotalsQuery, filters: DealFilters) -> CertifiedQuery:
+    """What a certificate is about.
+
+    Raises:
+        InvalidParameter: Groups and some filters cannot be certified: they also depend on organizations.
+    """
+    given = dict(filters.by_name())
+    if query.group_by:
+        given["group_by"] = ",".join(query.group_by)
+    if filters.updated_since is not None:
+        given["updated_since"] = str(filters.updated_since)
+    for name in given:
+        if name not in CertifiedQuery.__struct_fields__:
+            raise InvalidParameter("certificate_of_total", parameter=name)
+    return CertifiedQuery(
+        measure=query.measure,  # type: ignore[arg-type]
+        currency=query.currency,
+        rates_of=query.rates_of,
+        estimates=query.estimates,
+        **given,
+    )
 
 
 class PortfolioController(Controller):
@@ -118,9 +147,14 @@ class PortfolioController(Controller):
             headers["Link"] = f'</v1/deals?{urlencode(query)}>; rel="next"'
         return json_response(encode(body), headers)
 
-    @reading("/totals")
+    @reading(
+        "/totals",
+        "evidence_unavailable",
+        other={CERTIFICATE: "With `certificate=true`: a bundle that `registry verify` checks offline."},
+    )
     async def get_totals(
         self,
+        request: Request,
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
@@ -157,6 +191,7 @@ class PortfolioController(Controller):
         ] = 1000,
         cursor: CursorParameter = None,
         limit: Annotated[int, integer("The most groups to return, the largest first.", 1, MAX_PAGE)] = 100,
+        certificate: Certificate = False,
     ) -> RawResponse[schemas.TotalsResponse]:
         """Amounts, or another measure, as intervals from "without anything that may be counted twice" to "everything".
 
@@ -186,6 +221,17 @@ class PortfolioController(Controller):
         selection = await portfolio_queries.select(
             point, deal_filters.by_name(), updated_since=deal_filters.updated_since
         )
+        if certificate:
+            certified = _certified_query(query, deal_filters)
+            deals, events, complete = await portfolio_queries.deals_of_total(point, selection, MAX_CERTIFIED)
+            if events > MAX_CERTIFIED:
+                raise InvalidParameter(
+                    "certificate_too_large", parameter="certificate", events=events, limit=MAX_CERTIFIED
+                )
+            evidence: Evidence = request.app.state.services.evidence
+            resolved = (await portfolio_queries.resolve(as_of)).as_of
+            bundle = await evidence.total_certificate(certified, resolved, deals, rates, complete=complete)
+            return RawResponse(bundle, 200, REVALIDATED, CERTIFICATE.encode())
         totals = await portfolio_queries.totals(point, selection, query, rates, roll_up is not None)
         rules: dict[str, str] = {
             rule: str(rule.text) for group in (totals.overall, *totals.groups) for rule in group.rules

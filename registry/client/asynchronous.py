@@ -69,6 +69,7 @@ class AsyncClient:
     record = _method(calls.record)
     deals = _method(calls.deals)
     totals = _method(calls.totals)
+    total_certificate = _method(calls.total_certificate)
     compare = _method(calls.compare)
     rates = _method(calls.rates)
     organization = _method(calls.organization)

@@ -168,6 +168,19 @@ def totals(
     return _answer(schemas.TotalsResponse, "/v1/totals", **given, explain=explain, lines=lines, limit=limit, **filters)
 
 
+def total_certificate(
+    *,
+    measure: str | None = None,
+    currency: str | None = None,
+    rates_of: str | None = None,
+    estimates: str | None = None,
+    **filters: Unpack[DealFilterParameters],
+) -> Call[bytes]:
+    """A total as a bundle that can be verified offline (`verify_bundle`)."""
+    given = {"measure": measure, "currency": currency, "rates_of": rates_of, "estimates": estimates}
+    return _bytes("/v1/totals", certificate=True, **given, **filters)
+
+
 def compare(
     *, cursor: str | None = None, limit: int | None = None, **points: Unpack[ComparisonFilters]
 ) -> Call[schemas.PortfolioComparison]:

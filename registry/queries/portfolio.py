@@ -241,6 +241,19 @@ class PortfolioQueries:
 
         return await self._ask(point, question, "totals", selection, query, rates.imports)
 
+    async def deals_of_total(self, point: Point, selection: Selection, limit: int) -> tuple[list[str], int, bool]:
+        """Return the deals that a total depends on, how many events they have, and whether they are all deals.
+
+        They are all deals of the log if these have at most `limit` events, else the selected ones and those with
+        relations.
+        """
+        merged = await self._streams.merged_deals(*_axis(point))
+
+        def question(cursor: DuckDBPyConnection) -> tuple[list[str], int, bool]:
+            return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
+
+        return await self._ask(point, question, "deals of a total", selection, merged, limit)
+
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
         return await self._ask(point, lambda cursor: timeline.effective_days(cursor, point, limit), "days", limit)

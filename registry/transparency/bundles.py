@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, state_as_of
+from registry.domain.rates import Rate
 from registry.domain.redaction import keep_redacted_effects
 from registry.errors import LogCorrupt
 from registry.events.codec import content_digest, entry_columns, from_row
@@ -22,8 +23,9 @@ from registry.schemas import DealResponse, deal_response, encode
 from registry.schemas.values import response_hook
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
 from registry.transparency.findings import Finding
-from registry.transparency.heads import StreamHead, open_heads, verify_head
+from registry.transparency.heads import StreamHead, StreamHeadTree, open_heads, parse_head, verify_head
 from registry.transparency.merkle import HASH_SIZE, ProofError, leaf_hash, verify_inclusion
+from registry.transparency.total_state import CertifiedQuery, StatedRates, total_of
 from registry.transparency.verify import read_entry
 
 # A hash in JSON is in hexadecimal; in C2SP texts it is in base64.
@@ -81,6 +83,35 @@ class Certificate(Bundle, frozen=True, kw_only=True, tag="deal-state@v1"):
     checkpoint: str
 
 
+class CertifiedDeal(Struct, frozen=True, forbid_unknown_fields=True):
+    """All events of a deal up to the checkpoint, and the proof that there are no others (`ProvenHead`)."""
+
+    deal: str
+    events: tuple[ProvenEvent, ...]
+    lines: str
+    path: tuple[Hex, ...]
+
+
+class TotalCertificate(Bundle, frozen=True, kw_only=True, tag="total@v1"):
+    """A total at a point in time, with everything it follows from.
+
+    All events of each deal that counts or whose relations decide, and the checkpoint. `streams` has the last event of
+    every stream of the log, as the tree of heads does: then all deals of the log are in `deals`, so none is left out.
+    Null where the log has too many events: then nothing proves that no other deal meets the filters. `statement` is
+    the signed statement of heads. `rates` are the exchange rates used; they are stated by the registry and are not part
+    of the log.
+    """
+
+    clocks: AsOf
+    query: CertifiedQuery
+    total: Any
+    deals: tuple[CertifiedDeal, ...]
+    streams: tuple[str, ...] | None
+    rates: tuple[Rate, ...]
+    statement: str
+    checkpoint: str
+
+
 class Inclusion(Bundle, frozen=True, kw_only=True, tag="event@v1"):
     """An event, its audit path in the tree of `size` leaves, and the checkpoint of that size if one was signed."""
 
@@ -95,7 +126,7 @@ class Inclusion(Bundle, frozen=True, kw_only=True, tag="event@v1"):
     checkpoint: str | None
 
 
-_bundle = msgspec.json.Decoder(Certificate | Inclusion, dec_hook=response_hook)
+_bundle = msgspec.json.Decoder(Certificate | TotalCertificate | Inclusion, dec_hook=response_hook)
 
 
 class BundleVerification(Struct, frozen=True, kw_only=True):
@@ -125,6 +156,8 @@ def verify_bundle(data: bytes, keys: Iterable[VerifierKey]) -> BundleVerificatio
         bundle = _bundle.decode(data)
         if isinstance(bundle, Inclusion):
             return _verify_inclusion(bundle, keys)
+        if isinstance(bundle, TotalCertificate):
+            return _verify_total(bundle, keys)
         return _verify_certificate(bundle, keys)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise LogCorrupt(detail=Finding("bundle_unreadable", problem=str(error))) from error
@@ -196,10 +229,73 @@ def _verify_event(proven: ProvenEvent, checkpoint: Checkpoint) -> Recorded:
 
 def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> BundleVerification:
     checkpoint = open_checkpoint(bundle.checkpoint, keys)
-    stream = f"deal/{bundle.deal}"
+    events = _verify_stream(bundle.deal, bundle.events, bundle.head, checkpoint, keys)
+    folded = state_of(bundle.deal, events, bundle.clocks, checkpoint.size)
+    if not _equals_state(bundle.state, msgspec.json.decode(encode(folded))):
+        raise LogCorrupt(detail=Finding("bundle_state"))
+    position = bundle.clocks.position or 0
+    return BundleVerification(
+        proves=Finding("proves_state", deal=bundle.deal, position=position, events=len(events), size=checkpoint.size),
+        position=position,
+        size=checkpoint.size,
+        origin=checkpoint.origin,
+        erased=sum(event.erased for event in events),
+    )
+
+
+def _verify_total(bundle: TotalCertificate, keys: tuple[VerifierKey, ...]) -> BundleVerification:
+    checkpoint = open_checkpoint(bundle.checkpoint, keys)
+    signed, root, _ = open_heads(bundle.statement, keys)
+    if signed != checkpoint:
+        raise LogCorrupt(detail=Finding("heads_of_another_checkpoint"))
+    deals = {
+        one.deal: _verify_stream(
+            one.deal, one.events, ProvenHead(one.lines, one.path, bundle.statement), checkpoint, keys
+        )
+        for one in bundle.deals
+    }
+    if len(deals) < len(bundle.deals):
+        raise LogCorrupt(detail=Finding("bundle_deals"))
+    if bundle.streams is not None:
+        # The root commits to the heads of all streams: with these heads, every deal of the log is in the bundle.
+        tree = StreamHeadTree()
+        heads = [parse_head(line) for line in bundle.streams]
+        tree.update(heads)
+        of_deals = {head.stream.removeprefix("deal/") for head in heads if head.stream.startswith("deal/")}
+        if tree.root() != root or of_deals != deals.keys():
+            raise LogCorrupt(detail=Finding("bundle_deals"))
+    clocks = bundle.clocks
+    if clocks.position is None or clocks.effective_on is None or clocks.position > checkpoint.size:
+        raise LogCorrupt(detail=Finding("bundle_as_of"))
+    total = total_of(deals, clocks, bundle.query, StatedRates(bundle.rates))
+    if bundle.total != msgspec.json.decode(encode(total)):
+        raise LogCorrupt(detail=Finding("bundle_total"))
+    return BundleVerification(
+        proves=Finding(
+            "proves_total" if bundle.streams is not None else "proves_total_of_these_deals",
+            deals=len(deals),
+            position=clocks.position,
+            size=checkpoint.size,
+        ),
+        position=clocks.position,
+        size=checkpoint.size,
+        origin=checkpoint.origin,
+        erased=sum(event.erased for events in deals.values() for event in events),
+    )
+
+
+def _verify_stream(
+    deal: str,
+    proven_events: Sequence[ProvenEvent],
+    proven_head: ProvenHead,
+    checkpoint: Checkpoint,
+    keys: tuple[VerifierKey, ...],
+) -> list[Recorded]:
+    """All events of a deal up to a checkpoint."""
+    stream = f"deal/{deal}"
     events: list[Recorded] = []
     previous: Recorded | None = None
-    for proven in bundle.events:
+    for proven in proven_events:
         recorded = _verify_event(proven, checkpoint)
         previous_leaf = read_entry(proven.position, proven.entry.encode()).previous
         version = len(events) + 1
@@ -216,24 +312,14 @@ def _verify_certificate(bundle: Certificate, keys: tuple[VerifierKey, ...]) -> B
         previous = recorded
     if previous is None:
         raise LogCorrupt(detail=Finding("bundle_events_missing"))
-    head, heads, _ = open_heads(bundle.head.statement, keys)
+    head, heads, _ = open_heads(proven_head.statement, keys)
     if head != checkpoint:
         raise LogCorrupt(detail=Finding("heads_of_another_checkpoint"))
-    last = verify_head(stream, bundle.head.lines, _hashes(bundle.head.path), heads)
+    last = verify_head(stream, proven_head.lines, _hashes(proven_head.path), heads)
     if last != StreamHead(stream, previous.version, previous.leaf_hash):
         raise LogCorrupt(detail=Finding("bundle_last_event", stream=stream))
     _verify_redactions(events)
-    folded = state_of(bundle.deal, events, bundle.clocks, checkpoint.size)
-    if not _equals_state(bundle.state, msgspec.json.decode(encode(folded))):
-        raise LogCorrupt(detail=Finding("bundle_state"))
-    position = bundle.clocks.position or 0
-    return BundleVerification(
-        proves=Finding("proves_state", deal=bundle.deal, position=position, events=len(events), size=checkpoint.size),
-        position=position,
-        size=checkpoint.size,
-        origin=checkpoint.origin,
-        erased=sum(event.erased for event in events),
-    )
+    return events
 
 
 def _verify_redactions(events: Sequence[Recorded]) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
+from registry.domain.rates import Rates
 from registry.errors import EvidenceUnavailable, HealthWarning, InvalidParameter, NotFound, RegistryError
 from registry.events import store, write_batch
 from registry.events.continuity import ContinuityGuard
@@ -38,7 +39,14 @@ from registry.transparency.merkle import (
     root_from_tiles,
     root_tiles,
 )
-from registry.transparency.proofs import Consistency, build_certificate, hex_path, prove_event, witness_request
+from registry.transparency.proofs import (
+    Consistency,
+    build_certificate,
+    build_total_certificate,
+    hex_path,
+    prove_event,
+    witness_request,
+)
 from registry.transparency.signer import SignedTreeContradicted, Signer, SignerRefused, SignerStateCorrupt
 from registry.transparency.signing_keys import KeySource
 from registry.transparency.tiles import (
@@ -51,6 +59,7 @@ from registry.transparency.tiles import (
     parse_tile_path,
     tile_path,
 )
+from registry.transparency.total_state import CertifiedQuery
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import LogVerification
 
@@ -393,13 +402,35 @@ class Evidence:
         """
         await self.checkpoint()
         async with self._signing:
-            newest = await self._newest()
-            size = newest.size
-            last = await load_leaf_hashes(self._pool, size - 1, size)
-            heads = await self._heads_of(self._pool, size, last[0] if last else None)
+            newest, heads = await self._newest_heads()
             head = heads.prove(f"deal/{deal}")
-        bounded = replace(as_of, position=size if as_of.position is None else min(size, as_of.position))
+        bounded = _until(as_of, newest.size)
         return encode(await build_certificate(self._pool, deal, bounded, newest, head))
+
+    async def total_certificate(
+        self, query: CertifiedQuery, as_of: AsOf, deals: Sequence[str], rates: Rates, *, complete: bool
+    ) -> bytes:
+        """A total with everything it follows from, as JSON (`build_total_certificate`).
+
+        Raises:
+            EvidenceUnavailable: No checkpoint can be signed now.
+        """
+        await self.checkpoint()
+        async with self._signing:
+            newest, heads = await self._newest_heads()
+            bounded = _until(as_of, newest.size)
+            # While no other checkpoint is signed, the tree of heads stays as it is.
+            return encode(
+                await build_total_certificate(
+                    self._pool, query, bounded, deals, newest, heads, rates, complete=complete
+                )
+            )
+
+    async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:
+        """The newest checkpoint and the heads of all streams in it. The caller holds `_signing`."""
+        newest = await self._newest()
+        last = await load_leaf_hashes(self._pool, newest.size - 1, newest.size)
+        return newest, await self._heads_of(self._pool, newest.size, last[0] if last else None)
 
     # --- verifications ------------------------------------------------------------------------------------------------
 
@@ -413,6 +444,11 @@ class Evidence:
     async def last_verified(self) -> tuple[datetime, int, bytes, float] | None:
         """The last verification of the whole log: when, its size and root, and the seconds that it took."""
         return await checkpoint_store.load_last_verification(self._pool)
+
+
+def _until(as_of: AsOf, size: int) -> AsOf:
+    """The point with a position in the log of this size."""
+    return replace(as_of, position=size if as_of.position is None else min(size, as_of.position))
 
 
 def _require_checkpoint(note: str | None, size: int, parameter: str) -> str:

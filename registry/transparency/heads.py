@@ -90,6 +90,10 @@ class StreamHeadTree:
                 ).digest()
             changed = {number >> 1 for number in changed}
 
+    def lines(self) -> list[str]:
+        """The line of every stream."""
+        return [line for _, lines in sorted(self._lines.items()) for line in lines.decode().splitlines()]
+
     def root(self) -> bytes:
         """The root of the tree."""
         return self._node(1)
@@ -129,6 +133,19 @@ def open_heads(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[Checkpoi
     if len(root) != HASH_SIZE or statement != heads_statement(head, root):
         raise CheckpointError(reason=Finding("heads_statement"))
     return head, root, key
+
+
+def parse_head(line: str) -> StreamHead:
+    """The head of a stream from its line.
+
+    Raises:
+        ProofError: The line is malformed.
+    """
+    try:
+        name, version, leaf = line.split(" ")
+        return StreamHead(name, int(version), bytes.fromhex(leaf))
+    except ValueError:
+        raise ProofError(reason=Finding("heads_lines")) from None
 
 
 def verify_head(stream: str, lines: str, path: Sequence[bytes], root: bytes) -> StreamHead | None:

@@ -9,15 +9,26 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, field
 
 from registry.domain.history import AsOf
+from registry.domain.rates import Rates
 from registry.errors import NotFound
 from registry.events import store
 from registry.events.store import StoredEvent
+from registry.events.types import Recorded
 from registry.infra.postgres import Pool
-from registry.transparency.bundles import Certificate, Hex, ProvenEvent, ProvenHead, state_of
+from registry.transparency.bundles import (
+    Certificate,
+    CertifiedDeal,
+    Hex,
+    ProvenEvent,
+    ProvenHead,
+    TotalCertificate,
+    state_of,
+)
 from registry.transparency.checkpoint_store import SignedCheckpoint
-from registry.transparency.heads import HeadProof
+from registry.transparency.heads import HeadProof, StreamHeadTree
 from registry.transparency.merkle import inclusion_proof, inclusion_tiles
 from registry.transparency.tiles import ReadTile
+from registry.transparency.total_state import CertifiedQuery, RecordedRates, total_of
 from registry.transparency.tree import load_tiles
 
 # Events whose proofs are computed at once. Each needs a tile of 8 kB.
@@ -54,12 +65,7 @@ async def build_certificate(
     events = await store.feed(pool, 0, 2**31, until=size, stream=f"deal/{deal}")
     if not events:
         raise NotFound("deal", deal=deal)
-    proven: list[ProvenEvent] = []
-    for start in range(0, len(events), PROOF_BATCH_SIZE):
-        chunk = events[start : start + PROOF_BATCH_SIZE]
-        refs = [ref for event in chunk for ref in inclusion_tiles(event.recorded.position - 1, size)]
-        read = await load_tiles(pool, refs)
-        proven += await asyncio.to_thread(_prove_events, chunk, size, read)
+    proven = await _proven(pool, events, size)
     return Certificate(
         deal=deal,
         clocks=as_of,
@@ -68,6 +74,66 @@ async def build_certificate(
         head=ProvenHead(head.lines, hex_path(head.path), signed.heads),
         checkpoint=signed.note,
     )
+
+
+async def build_total_certificate(
+    pool: Pool,
+    query: CertifiedQuery,
+    as_of: AsOf,
+    deals: Sequence[str],
+    signed: SignedCheckpoint,
+    heads: StreamHeadTree,
+    rates: Rates,
+    *,
+    complete: bool,
+) -> TotalCertificate:
+    """A total with everything it follows from.
+
+    Args:
+        pool: The database.
+        query: What is added up.
+        as_of: The point in time, with an effective date and a position.
+        deals: The deals that count or whose relations decide; with `complete`, all deals of the log.
+        signed: The checkpoint that the certificate is checked against.
+        heads: The tree of the last events of all streams in that checkpoint.
+        rates: The exchange rates.
+        complete: Whether to prove that no other deal is in the log.
+    """
+    lines = heads.lines() if complete else None
+    if lines is not None:
+        # Deals that were registered since they were listed are in the checkpoint, too.
+        deals = [line.split(" ")[0].removeprefix("deal/") for line in lines if line.startswith("deal/")]
+    streams: dict[str, list[Recorded]] = {}
+    certified: list[CertifiedDeal] = []
+    for deal in sorted(deals):
+        events = await store.feed(pool, 0, 2**31, until=signed.size, stream=f"deal/{deal}")
+        if events:
+            head = heads.prove(f"deal/{deal}")
+            proven = tuple(await _proven(pool, events, signed.size))
+            certified.append(CertifiedDeal(deal, proven, head.lines, hex_path(head.path)))
+            streams[deal] = [event.recorded for event in events]
+    used = RecordedRates(rates)
+    total = await asyncio.to_thread(total_of, streams, as_of, query, used)
+    return TotalCertificate(
+        clocks=as_of,
+        query=query,
+        total=total,
+        deals=tuple(certified),
+        streams=tuple(lines) if lines is not None else None,
+        rates=tuple(used.used.values()),
+        statement=signed.heads,
+        checkpoint=signed.note,
+    )
+
+
+async def _proven(pool: Pool, events: Sequence[StoredEvent], size: int) -> list[ProvenEvent]:
+    proven: list[ProvenEvent] = []
+    for start in range(0, len(events), PROOF_BATCH_SIZE):
+        chunk = events[start : start + PROOF_BATCH_SIZE]
+        refs = [ref for event in chunk for ref in inclusion_tiles(event.recorded.position - 1, size)]
+        read = await load_tiles(pool, refs)
+        proven += await asyncio.to_thread(_prove_events, chunk, size, read)
+    return proven
 
 
 def prove_event(stored: StoredEvent, size: int, read: ReadTile) -> ProvenEvent:

@@ -20,8 +20,8 @@ from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
+from registry.projections.columnar.scan import amounts_of
 from registry.projections.columnar.selection import Point, Selection, run
-from registry.projections.columnar.totals import amounts_of
 
 DAYS_PER_PASS = 60
 """A set of days is a 64-bit number."""

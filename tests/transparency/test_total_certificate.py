@@ -1,0 +1,79 @@
+"""Certificates of totals verify with only the verifier key, and no changed one does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from registry.errors import LogCorrupt
+from registry.transparency.bundles import verify_bundle
+from tests.api.announcements import announced, pledged, registered, revised
+from tests.api.conftest import Service
+from tests.transparency.conftest import keys, post
+from tests.transparency.findings import raises_finding
+
+
+async def grown(service: Service) -> None:
+    """Record three deals, one of which is part of another."""
+    await post(service, "programme", registered(sectors=["ai"]), pledged())
+    part = announced("2025-06-20", "deals_related", relation="part_of", deal="programme")
+    await post(service, "phase", registered(sectors=["ai"]), pledged(value="1000000000"), part)
+    await post(service, "mill", registered(sectors=["energy"]), pledged(value="2000000000"))
+    await post(service, "mill", revised("2025-07-01", "20000000000"))
+
+
+async def bundle(service: Service, **params: Any) -> bytes:
+    answer = await service.visitor.get("/v1/totals", params={"certificate": "true", **params})
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+async def test_certificate_proves_a_total_offline(service: Service) -> None:
+    await grown(service)
+    data = await bundle(service)
+    found = json.loads(data)
+    (column,) = found["total"]["columns"]
+    stated = (await service.visitor.get("/v1/totals")).json()["totals"]["overall"]
+    assert column == stated["columns"][0]
+    assert (column["low"], column["high"]) == ("5000000000", "25000000000")
+    result = verify_bundle(data, await keys(service))
+    assert (result.proves.code, result.proves.params["deals"]) == ("proves_total", 3)
+
+
+async def test_converted_and_filtered_total_is_proved_with_the_rates_that_it_states(service: Service) -> None:
+    await grown(service)
+    data = await bundle(service, currency="KRW", sector="ai")
+    assert {rate["from"] for rate in json.loads(data)["rates"]} == {"USD"}
+    assert verify_bundle(data, await keys(service)).proves.code == "proves_total"
+
+
+async def test_changed_total_is_not_proved(service: Service) -> None:
+    await grown(service)
+    verifiers = await keys(service)
+    found = json.loads(await bundle(service, currency="KRW"))
+
+    def refused(changed: dict[str, Any], code: str | None = None) -> None:
+        with raises_finding(LogCorrupt, code):
+            verify_bundle(json.dumps({**found, **changed}).encode(), verifiers)
+
+    total = json.loads(json.dumps(found["total"]))
+    total["columns"][0]["low"] = "1"
+    refused({"total": total}, "bundle_total")
+    refused({"query": {**found["query"], "sector": "ai"}}, "bundle_total")
+    refused({"rates": [{**rate, "to_per_eur": "1"} for rate in found["rates"]]}, "bundle_total")
+    refused({"deals": found["deals"][1:]}, "bundle_deals")
+    refused({"deals": [*found["deals"], found["deals"][0]]}, "bundle_deals")
+    refused({"streams": found["streams"][1:]}, "bundle_deals")
+    refused({"deals": [], "streams": []}, "bundle_deals")
+    first = found["deals"][0]
+    refused({"deals": [{**first, "events": first["events"][:-1]}, *found["deals"][1:]]})
+    event = {**first["events"][1], "content": first["events"][1]["content"].replace("2000000000", "3000000000")}
+    refused({"deals": [{**first, "events": [first["events"][0], event]}, *found["deals"][1:]]})
+
+
+async def test_total_that_cannot_be_certified_is_refused(service: Service) -> None:
+    await grown(service)
+    for params in ({"group_by": "stage"}, {"organization": "sk-group"}):
+        answer = await service.visitor.get("/v1/totals", params={"certificate": "true", **params})
+        assert answer.status_code == 400
+        assert next(iter(params)) in answer.json()["detail"]
