@@ -69,6 +69,7 @@ class ProvenanceArguments(_AsOf):
 class TotalsArguments(_AsOf):
     """Lower and upper bounds of the amounts of all deals that match: what counted, what did not, and why."""
 
+    measure: Annotated[str | None, Meta(description="amount (the default), power_mw, gpus, jobs or a metric.")] = None
     group_by: Annotated[str | None, Meta(description="organization, region, sector, stage, commitment or year.")] = None
     currency: Annotated[str | None, Meta(description="Convert into this ISO 4217 currency.")] = None
     organization: Annotated[str | None, Meta(description="Only deals of this organization.")] = None
