@@ -18,6 +18,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following
 from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
 from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
@@ -64,7 +65,7 @@ async def rows_of_copy(copy: ColumnarCopy, position: int) -> Rows:
         for table in FACT_TABLES:
             described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
             names = [name for name, *_ in described]
-            derived = {"search", "title_en", "title_ko"} | {n for n in names if n.endswith(("_scale", "_millionths"))}
+            derived = DERIVED.get(table.name, {}).keys() | {n for n in names if n.endswith("_scale")}
             columns = ", ".join(
                 f"left({name}::VARCHAR, length({name}::VARCHAR) - 7 + {name}_scale + ({name}_scale > 0)::INT)"
                 if f"{name}_scale" in names

@@ -20,7 +20,7 @@ from registry.domain.totals.rules import Rule
 from registry.events.edtf import last_day
 from registry.events.values import MetricName, Qualifier
 
-Measure = Literal["amount", "power_mw"] | MetricName
+Measure = Literal["amount", "power_mw", MetricName]
 """What totals add up: amounts of money, the power of sites, or a metric."""
 
 MEASURES: tuple[str, ...] = ("amount", "power_mw", *get_args(MetricName))
