@@ -255,7 +255,7 @@ def compared_columns(
     """The sums at two points, each beside its counterpart; None where there is none."""
 
     def keyed(columns: Sequence[TotalsColumn]) -> dict[tuple[str, str, str], TotalsColumn]:
-        return {(column.nature, column.basis, column.currency): column for column in columns}
+        return {(column.nature, column.basis or "", column.currency or ""): column for column in columns}
 
     old, new = keyed(before), keyed(after)
     return [(old.get(key), new.get(key)) for key in sorted({*old, *new})]

@@ -236,11 +236,12 @@ def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
     """The columns of several groups, each currency once."""
     sums: dict[str, TotalsColumn] = {}
     for one in columns:
-        known = sums.get(one.currency)
+        currency = one.currency or ""
+        known = sums.get(currency)
         if known is None:
-            sums[one.currency] = one
+            sums[currency] = one
             continue
-        sums[one.currency] = msgspec.structs.replace(
+        sums[currency] = msgspec.structs.replace(
             known,
             low=format_decimal(Decimal(known.low) + Decimal(one.low)),
             high=format_decimal(Decimal(known.high) + Decimal(one.high)),
