@@ -166,7 +166,7 @@ def examine(
     if not examined:
         return [], [], []
     rows = deal_rows(cursor, point, examined, rates, query.measure, prefix=PREFIX if are_held(cursor, examined) else "")
-    selected = _selected(cursor, point, selection, examined)
+    selected = related | odd if selection.is_all else _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
 
