@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
 
 from litestar import Request as LitestarRequest
 
 from registry.errors import BodyTimeout, IncompleteBody, Overloaded, TooLarge, UnsupportedMediaType
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
+
+T = TypeVar("T")
 
 # Bytes of a request's body. Up to four times as many are read and discarded, so that the client gets the answer instead
 # of a reset connection (test_bodies.py).
@@ -24,8 +28,11 @@ BODY_LIMIT = 8 * 2**20
 BODY_SECONDS = 60.0
 
 
-# Bytes of all bodies of a process that are being received.
+# Bytes of all bodies of a process that are being received, and of those that wait to be decoded.
 TOTAL_LIMIT = 64 * 2**20
+
+# A smaller body is decoded on the event loop, within a millisecond or two.
+LARGE_BODY = 64 * 1024
 
 
 class BodyBudget:
@@ -68,6 +75,38 @@ class _OpenBody:
 
 
 budget = BodyBudget(TOTAL_LIMIT)
+
+
+class BodyDecoder:
+    """Decodes large bodies in a thread, so that the event loop answers others meanwhile (bench/holds.py).
+
+    One thread, and a bound on the bodies that wait for it, so that decoding never needs more memory than it would on
+    the loop.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, "decode")
+
+    async def decode(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        """What `decode` makes of a body.
+
+        Raises:
+            Overloaded: Too many bodies wait.
+        """
+        if len(body) < LARGE_BODY:
+            return decode(body)
+        if self._waiting + len(body) > self._limit:
+            raise Overloaded("bodies")
+        self._waiting += len(body)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, decode, body)
+        finally:
+            self._waiting -= len(body)
+
+
+decoder = BodyDecoder(TOTAL_LIMIT)
 
 
 async def read_body(request: Request, content_type: str = "application/json", limit: int | None = None) -> bytes:

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from registry import schemas
 from registry.api import parameters
-from registry.api.bodies import Request, header, read_body
+from registry.api.bodies import Request, decoder, header, read_body
 from registry.api.conditional import (
     accepted_instant,
     expected_version,
@@ -94,7 +94,7 @@ async def record(
 ) -> RawResponse[Any]:
     """Record the announcements of a request's body in one stream, all or none."""
     body = await read_body(request)
-    announcements = decode(body)
+    announcements = await decoder.decode(decode, body)
     for announcement in announcements:
         check_scope(request.auth, required_scope(announcement.event))
     result = await recorder.record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 from msgspec import Meta, Struct
 
-from registry.api.bodies import Request, read_body
+from registry.api.bodies import Request, decoder, read_body
 from registry.api.openapi import writing
 from registry.api.responses import RawResponse, json_response
 from registry.events import intake
@@ -78,7 +79,7 @@ class ExtractController(Controller):
         Rules find organizations that the registry knows in either script or that the article introduces, amounts as the
         press writes them, places, capacities, periods and stages. No outside service is asked; nothing is recorded.
         """
-        given: ArticleText = intake.decode(_article, await read_body(request))
+        given: ArticleText = await decoder.decode(partial(intake.decode, _article), await read_body(request))
         known = [KnownOrganization(slug, names) for slug, names in (await organization_queries.known_names()).items()]
         source = msgspec.to_builtins(given.source) if given.source is not None else {}
         published_on = earliest_publication((given.source,)) if given.source is not None else None

@@ -16,7 +16,7 @@ from litestar.params import PathParameter
 from msgspec import Meta
 
 from registry import schemas
-from registry.api.bodies import Request, read_body
+from registry.api.bodies import Request, decoder, read_body
 from registry.api.conditional import expected_version, matches
 from registry.api.examples import PRINCIPAL_ANNOUNCEMENTS
 from registry.api.guards import check_scope
@@ -80,7 +80,7 @@ class PrincipalsController(Controller):
         The answer to a `key_issued` has the key's secret in `secrets`, once. Without `key` the registry makes an id.
         """
         body = await read_body(request)
-        announcements = intake.principal_announcements.decode_many(body)
+        announcements = await decoder.decode(intake.principal_announcements.decode_many, body)
         for announcement in announcements:
             check_scope(request.auth, required_scope(announcement.event))
         prepared, issued = await store_secrets(pool, principal, announcements)

@@ -6,6 +6,7 @@ A decision names the content by its ETag. What is approved is recorded as its au
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,7 +17,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import UNSET, Meta, Raw, Struct
 
-from registry.api.bodies import Request, read_body
+from registry.api.bodies import Request, decoder, read_body
 from registry.api.guards import ANY_SCOPE
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Cursor, Limit
@@ -90,12 +91,13 @@ class ProposalsController(Controller):
         self, request: Request, proposals: NamedDependency[Proposals]
     ) -> RawResponse[ProposalResponse]:
         """Propose announcements about one deal or organization. Needs the scope `propose`, or those to record them."""
-        new: _RawProposal = intake.decode(_new, await read_body(request))
+        new: _RawProposal = await decoder.decode(partial(intake.decode, _new), await read_body(request))
         if (new.deal is None) == (new.organization is None):
             raise Invalid([FieldError("", "one_stream")])
         kind: AnnouncedKind = "deal" if new.deal is not None else "organization"
         slug = new.deal or new.organization or ""
-        proposal = await proposals.propose(request.auth, kind, slug, _decoded(kind, new.announcements))
+        announcements = await decoder.decode(partial(_decoded, kind), bytes(new.announcements))
+        proposal = await proposals.propose(request.auth, kind, slug, announcements)
         return _json(proposal, 201, {"Location": f"/v1/proposals/{proposal.id}"})
 
     @reading("/", "not_found", scope=ANY_SCOPE)
@@ -133,9 +135,9 @@ class ProposalsController(Controller):
         self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals], if_match: Digest = None
     ) -> RawResponse[ProposalResponse]:
         """Replace the announcements. Who changes them becomes their author, whom another principal must approve."""
-        change: _RawChange = intake.decode(_change, await read_body(request))
+        change: _RawChange = await decoder.decode(partial(intake.decode, _change), await read_body(request))
         known = await proposals.get(request.auth, _id(proposal))
-        announcements = _decoded(known.kind, change.announcements)
+        announcements = await decoder.decode(partial(_decoded, known.kind), bytes(change.announcements))
         return _json(await proposals.change(request.auth, known.id, _digest(if_match), announcements))
 
     @writing(
@@ -201,14 +203,13 @@ def _digest(if_match: str | None) -> bytes:
     return bytes.fromhex(found.group(1))
 
 
-def _decoded(kind: AnnouncedKind, announcements: Raw) -> list[Any]:
+def _decoded(kind: AnnouncedKind, body: bytes) -> list[Any]:
     """The announcements of a body. An error's pointer begins at the body."""
-    decoder: Any = intake.announcements if kind == "deal" else intake.organization_announcements
-    body = bytes(announcements)
+    announcements: Any = intake.announcements if kind == "deal" else intake.organization_announcements
     if not body.lstrip().startswith(b"["):
         raise Invalid([FieldError("/announcements", "type", expected="array", given="object")])
     try:
-        decoded: list[Any] = decoder.decode_many(body)
+        decoded: list[Any] = announcements.decode_many(body)
     except Invalid as error:
         raise Invalid([one.at(f"/announcements{one.pointer}") for one in error.field_errors]) from None
     return decoded

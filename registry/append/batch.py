@@ -220,7 +220,8 @@ class Batch:
         events: list[SealedEvent] = []
         changes: list[AppliedChange] = []
         recorded: list[Recorded] = []
-        for number, (announcement, known) in enumerate(zip(request.announcements, replayed, strict=True)):
+        pairs = zip(request.announcements, replayed, strict=True)
+        async for number, (announcement, known) in _in_time_slices(enumerate(pairs)):
             if known is not None:
                 recorded.append(known)
                 continue
@@ -234,7 +235,7 @@ class Batch:
             events.append(event)
             recorded.append(event.recorded)
             stream = after
-        receipts = [_receipt(event, stream, self._today) for event in recorded]
+        receipts = [_receipt(event, stream, self._today) async for event in _in_time_slices(recorded)]
         flags = await self._flags(connection, stream, events)
         response = encode_response(request, before, stream, events, receipts, flags)
         position = stream.events[-1].position

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import AsyncExitStack
 
 import psutil
+import pytest
 
 from registry.api import bodies
+from registry.api.bodies import LARGE_BODY, BodyDecoder
+from registry.errors import Overloaded
 from tests.api.announcements import registered
 from tests.api.conftest import ADMIN_KEY, Service
+from tests.conftest import PATIENCE
 from tests.limits.conftest import connected
 
 UNFINISHED = 40
@@ -40,3 +45,35 @@ async def test_form_of_a_visitor_is_refused_before_it_fills_memory(limited: Serv
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     answer = await limited.visitor.post("/sign-in", content=form, headers=headers)
     assert answer.status_code == 413
+
+
+async def test_others_are_answered_while_a_large_body_is_decoded(limited: Service) -> None:
+    """The largest body with a fault at its end, and requests that arrive meanwhile."""
+    fault = b"[" + b'{"event": {"type": "deal_registered", "title": {"en": "x"}}},' * 100_000 + b'{"event": {}}]'
+    assert 4 * 2**20 < len(fault) < 8 * 2**20
+    headers = {"Content-Type": "application/json"}
+    posting = asyncio.create_task(limited.client.post("/v1/deals/large/events", content=fault, headers=headers))
+    answered = 0
+    while not posting.done():
+        assert (await limited.visitor.get("/health/live")).status_code == 200
+        answered += 1
+    answer = await posting
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert answered > 0
+
+
+async def test_bodies_that_wait_to_be_decoded_are_bounded() -> None:
+    decoder = BodyDecoder(3 * LARGE_BODY)
+    running = threading.Event()
+
+    def decode(body: bytes) -> int:
+        running.wait(PATIENCE)
+        return len(body)
+
+    waiting = [asyncio.create_task(decoder.decode(decode, b"x" * LARGE_BODY)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await decoder.decode(decode, b"x" * LARGE_BODY)
+    running.set()
+    assert await asyncio.gather(*waiting) == [LARGE_BODY] * 3
+    assert await decoder.decode(decode, b"x" * LARGE_BODY) == LARGE_BODY
