@@ -6,8 +6,10 @@ import asyncio
 import gzip
 import io
 import secrets
+import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +18,8 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import pytest_asyncio
+from msgspec import Struct
 
 from registry.append.clock import ClockGuard
 from registry.append.principals import issue_key
@@ -52,31 +56,55 @@ SELECT id, now(), 'a message', 1, 1, 200 FROM created
 """
 
 
-@pytest.fixture
-async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
-    """A second, empty registry."""
-    name = f"{server.template.replace('template', 'another')}_{secrets.token_hex(3)}"
+@asynccontextmanager
+async def copied(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
+    """An empty registry."""
+    name = f"{server.template.replace('template', 'backup')}_{secrets.token_hex(3)}"
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
     yield ScratchDatabase(name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password))
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-async def file(database: ScratchDatabase, pool: Pool, tmp_path: Path) -> Path:
-    """A backup of a registry with redacted content, an API key, an idempotency record, a webhook and imported rates."""
+async def another(server: Server, admin: Admin) -> AsyncIterator[ScratchDatabase]:
+    """An empty registry, to restore into."""
+    async with copied(server, admin) as database:
+        yield database
+
+
+class Original(Struct):
+    """A registry that no test changes, and a backup of it."""
+
+    owner_url: str
+    backup: Path
+
+
+@pytest_asyncio.fixture(scope="module")
+async def original(server: Server, admin: Admin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Original]:
+    """A registry with redacted content, an API key, an idempotency record, a webhook and imported rates."""
     given = str(uuid4())
-    async with running_recorder(database.app_url, database.owner_url) as recorder:
-        await recorder.record(request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret")))
-        redaction = {"type": "event_redacted", "redacts": given, "reason": "a court's order"}
-        await recorder.record(request("plant", {"event": redaction}))
-        await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
-        await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
-        await issue_key(recorder, pool, Rights(scopes=("record",)), name="analyst")
-        await pool.execute(WEBHOOK)
-    await import_rates(pool, [RateRow("BOK", "USD", "KRW", date(2025, 10, 29), Decimal("1433.50"))], ClockGuard())
-    header = await backup(database.app_url, tmp_path / "registry.maintenance.backup.gz")
-    assert header.size == 267
-    return tmp_path / "registry.maintenance.backup.gz"
+    path = tmp_path_factory.mktemp("backup") / "registry.maintenance.backup.gz"
+    async with copied(server, admin) as database, await postgres.pool(database.app_url) as pool:
+        async with running_recorder(database.app_url, database.owner_url) as recorder:
+            await recorder.record(
+                request("plant", REGISTERED, pledged("one"), pledged("two", id=given, note="a secret"))
+            )
+            redaction = {"type": "event_redacted", "redacts": given, "reason": "a court's order"}
+            await recorder.record(request("plant", {"event": redaction}))
+            await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
+            await asyncio.gather(*(recorder.record(request(f"deal-{n}", REGISTERED)) for n in range(260)))
+            await issue_key(recorder, pool, Rights(scopes=("record",)), name="analyst")
+            await pool.execute(WEBHOOK)
+        await import_rates(pool, [RateRow("BOK", "USD", "KRW", date(2025, 10, 29), Decimal("1433.50"))], ClockGuard())
+        header = await backup(database.app_url, path)
+        assert header.size == 267
+        yield Original(database.owner_url, path)
+
+
+@pytest.fixture
+def file(original: Original, tmp_path: Path) -> Path:
+    """A copy of the backup that a test may change."""
+    return Path(shutil.copy(original.backup, tmp_path))
 
 
 async def everything(url: str) -> dict[str, Any]:
@@ -102,13 +130,11 @@ async def everything(url: str) -> dict[str, Any]:
         await connection.close()
 
 
-async def test_restored_registry_equals_the_original(
-    file: Path, database: ScratchDatabase, another: ScratchDatabase
-) -> None:
+async def test_restored_registry_equals_the_original(file: Path, original: Original, another: ScratchDatabase) -> None:
     progress: list[tuple[int, int]] = []
     header = await restore(another.owner_url, file, lambda done, total: progress.append((done, total)))
     assert progress[-1] == (267, 267)
-    assert await everything(another.owner_url) == await everything(database.owner_url)
+    assert await everything(another.owner_url) == await everything(original.owner_url)
     await assert_projections_match_log(another)
     async with running_recorder(another.app_url) as recorder:
         again = await recorder.record(request("ulsan", REGISTERED, idempotency_key="k1"))
@@ -121,31 +147,31 @@ async def test_restored_registry_equals_the_original(
 
 
 async def test_backup_with_deliveries_before_their_webhooks_is_restored(
-    file: Path, database: ScratchDatabase, another: ScratchDatabase
+    file: Path, original: Original, another: ScratchDatabase
 ) -> None:
     webhooks_last = sorted(lines(file), key=lambda line: line.startswith(b'{"table":"webhooks"'))
     await asyncio.to_thread(file.write_bytes, gzip.compress(b"".join(webhooks_last)))
     await restore(another.owner_url, file)
-    assert await everything(another.owner_url) == await everything(database.owner_url)
+    assert await everything(another.owner_url) == await everything(original.owner_url)
 
 
 async def test_restored_rates_are_the_backups_whatever_the_release_has_packaged(
-    file: Path, database: ScratchDatabase, another: ScratchDatabase
+    file: Path, original: Original, another: ScratchDatabase
 ) -> None:
     connection = await asyncpg.connect(another.owner_url)
     await connection.execute("DELETE FROM exchange_rates WHERE currency IN ('KRW', 'USD')")
     await connection.close()
     await restore(another.owner_url, file)
-    restored, original = await everything(another.owner_url), await everything(database.owner_url)
-    assert restored["exchange_rates"] == original["exchange_rates"]
+    restored, backed_up = await everything(another.owner_url), await everything(original.owner_url)
+    assert restored["exchange_rates"] == backed_up["exchange_rates"]
 
 
-async def test_restore_into_a_registry_with_events_is_refused(file: Path, database: ScratchDatabase) -> None:
-    before = await everything(database.owner_url)
+async def test_restore_into_a_registry_with_events_is_refused(file: Path, original: Original) -> None:
+    before = await everything(original.owner_url)
     with pytest.raises(RegistryNotEmpty) as error:
-        await restore(database.owner_url, file)
+        await restore(original.owner_url, file)
     assert error.value.params == {"size": 267}
-    assert await everything(database.owner_url) == before
+    assert await everything(original.owner_url) == before
 
 
 def lines(file: Path) -> list[bytes]:
@@ -195,28 +221,38 @@ async def test_backup_made_after_a_redaction_lacks_the_content(file: Path) -> No
 KEY = SigningKey.generate("localhost/test-log")
 
 
+@pytest_asyncio.fixture(scope="module")
+async def signed_original(
+    server: Server, admin: Admin, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Original]:
+    """A registry with one deal, and a signed backup."""
+    path = tmp_path_factory.mktemp("signed") / "signed.gz"
+    async with copied(server, admin) as database:
+        async with running_recorder(database.app_url) as recorder:
+            await recorder.record(request("plant", REGISTERED, pledged("one")))
+        await backup(database.app_url, path, key=KEY)
+        yield Original(database.owner_url, path)
+
+
 @pytest.fixture
-async def signed(database: ScratchDatabase, tmp_path: Path) -> Path:
-    """A signed backup."""
-    async with running_recorder(database.app_url) as recorder:
-        await recorder.record(request("plant", REGISTERED, pledged("one")))
-    await backup(database.app_url, tmp_path / "signed.gz", key=KEY)
-    return tmp_path / "signed.gz"
+def signed(signed_original: Original, tmp_path: Path) -> Path:
+    """A copy of the signed backup that a test may change."""
+    return Path(shutil.copy(signed_original.backup, tmp_path))
 
 
-def test_backup_is_readable_for_its_owner_only(signed: Path) -> None:
-    assert stat.S_IMODE(signed.stat().st_mode) == 0o600
-    assert [path.name for path in signed.parent.iterdir()] == ["signed.gz"]
+def test_backup_is_readable_for_its_owner_only(signed_original: Original) -> None:
+    assert stat.S_IMODE(signed_original.backup.stat().st_mode) == 0o600
+    assert [path.name for path in signed_original.backup.parent.iterdir()] == ["signed.gz"]
 
 
 async def test_signed_backup_is_restored_if_a_known_key_has_signed_it(
-    signed: Path, database: ScratchDatabase, another: ScratchDatabase
+    signed: Path, signed_original: Original, another: ScratchDatabase
 ) -> None:
     other = SigningKey.generate("localhost/test-log")
     with pytest.raises(InvalidBackup):
         await restore(another.owner_url, signed, keys=[other.verifier])
     await restore(another.owner_url, signed, keys=[other.verifier, KEY.verifier])
-    assert await everything(another.owner_url) == await everything(database.owner_url)
+    assert await everything(another.owner_url) == await everything(signed_original.owner_url)
 
 
 @pytest.mark.parametrize(

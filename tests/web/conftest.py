@@ -13,10 +13,12 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.api.conftest import ADMIN_KEY, Service, cloned, numbers, running
-from tests.conftest import NO_CHROMIUM, Server
+from tests.conftest import NO_CHROMIUM, PATIENCE, Server
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 FLAGS = [
     "--no-sandbox",
@@ -39,14 +41,25 @@ async def pages(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) 
 @pytest_asyncio.fixture
 async def reader(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
     """An English reader without scripts."""
-    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def demo_reader(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A reader of the demo's deals as they are packaged. Other tests record events on those of `reader`."""
+    async with cloned(demo_server, admin, "unchanged") as settings, running(settings) as service:
+        headers = {"Accept-Language": "en"}
+        async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=PATIENCE) as client:
+            yield client
 
 
 @pytest_asyncio.fixture
 async def editor(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A signed-in editor without scripts."""
-    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=pages.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
         answer = await client.post("/sign-in", data={"key": ADMIN_KEY, "then": "/record"})
         assert answer.status_code == 303
         yield client
@@ -122,7 +135,7 @@ async def window(pages: Service, browser: Browser) -> AsyncIterator[Opens]:
 @asynccontextmanager
 async def _context(browser: Browser, **how: Any) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(**how)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE * 1000)
     try:
         yield context
     finally:

@@ -110,34 +110,34 @@ async def test_deal_dated_in_1800_or_2999_has_pages_as_of_any_day(
                     assert (await reader.get(f"{path}?effective_on={on}")).status_code == known, (path, on)
 
 
-async def test_page_with_assets_is_under_150_kilobytes_uncompressed(reader: httpx.AsyncClient) -> None:
+async def test_page_with_assets_is_under_150_kilobytes_uncompressed(demo_reader: httpx.AsyncClient) -> None:
     sizes: dict[str, int] = {}
-    event = re.search(r"/events/[0-9a-f-]{36}", (await reader.get(ULSAN)).text)
+    event = re.search(r"/events/[0-9a-f-]{36}", (await demo_reader.get(ULSAN)).text)
     assert event is not None
     for path in (*PAGES, *(f"{path}{'&' if '?' in path else '?'}lang=ko" for path in PAGES), event[0]):
-        html = (await reader.get(path)).text
+        html = (await demo_reader.get(path)).text
         assets = {urljoin(path, a) for a in re.findall(r'(?:src|href)="(/static/[^"]+)"', html)}
         assert len(assets) >= 4
         for asset in assets - sizes.keys():
-            sizes[asset] = len((await reader.get(asset)).content)
+            sizes[asset] = len((await demo_reader.get(asset)).content)
         assert len(html.encode()) + sum(sizes[a] for a in assets) < 150_000, path
 
 
 async def test_every_demo_page_with_assets_is_sent_in_under_150_kilobytes(
-    reader: httpx.AsyncClient,
+    demo_reader: httpx.AsyncClient,
 ) -> None:
     """Every deal, organization and event, compressed as browsers receive them."""
     kinds = [("deals", "deal"), ("organizations", "organization"), ("events", "id")]
     every = list(PAGES)
     for name, key in kinds:
-        items = (await reader.get(f"/v1/{name}", params={"limit": 1000} if name != "deals" else {})).json()[name]
+        items = (await demo_reader.get(f"/v1/{name}", params={"limit": 1000} if name != "deals" else {})).json()[name]
         every += [f"/{name}/{each[key]}" for each in items[:: 1 if name == "deals" else 9]]
         if name == "deals":
             every += [f"/deals/{each[key]}/{part}" for each in items for part in ("blame", "compare")]
     sizes: dict[str, int] = {}
 
     async def measure(path: str) -> str:
-        async with reader.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+        async with demo_reader.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
             text = b"".join([part async for part in answer.aiter_bytes()]).decode()
             sizes[path] = answer.num_bytes_downloaded
             assert answer.headers.get("content-encoding") == "gzip" or len(text) < 500, path
