@@ -8,6 +8,8 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import msgspec
+import pytest
 from msgspec.structs import replace
 
 from registry.events import continuity
@@ -18,7 +20,10 @@ from registry.infra.embedded.server import APP_ROLE, Embedded
 from registry.infra.settings import Settings
 from tests.api.conftest import ADMIN_KEY, Service, running
 from tests.append_helpers import REGISTERED, pledged
+from tests.conftest import ScratchDatabase
 from tests.faults.servers import answers, caught_up, eventually, execute, moved, standby
+
+pytestmark = pytest.mark.drill
 
 PATH = "/v1/deals/plant/events"
 
@@ -45,6 +50,11 @@ async def sees_loss(service: Service) -> bool:
     """Whether the service reaches a database, and is not ready because the log is rewound."""
     checks = await ready(service)
     return checks["database"] is True and checks["log"] is False
+
+
+async def knows_key(service: Service) -> bool:
+    """Whether the service accepts its own admin key."""
+    return (await service.client.get("/v1/principals")).status_code == 200
 
 
 async def has_problem(guard: ContinuityGuard) -> bool:
@@ -133,6 +143,23 @@ async def test_mark_survives_a_restart(tmp_path: Path) -> None:
         async with running(settings) as service:
             assert (await service.client.post(PATH, json=REGISTERED)).status_code == 201
         assert ContinuityGuard(settings.data_dir / continuity.MARK_FILE).mark.position == 3
+
+
+async def test_admin_key_is_registered_once_the_loss_of_events_is_accepted(
+    database: ScratchDatabase, tmp_path: Path
+) -> None:
+    known = continuity.LogMark(3, bytes(32).hex())
+    (tmp_path / continuity.MARK_FILE).write_bytes(msgspec.json.encode(known))
+    settings = Settings(
+        database_url=database.app_url, data_dir=tmp_path, signing_key=tmp_path / "key", admin_key=ADMIN_KEY
+    )
+    async with running(settings) as service:
+        await eventually(lambda: sees_loss(service))
+        assert not await knows_key(service)
+        owner = await answers(database.owner_url)
+        await continuity.accept(owner, "an operator", "the disk is lost")
+        await owner.close()
+        await eventually(partial(knows_key, service))
 
 
 def test_mark_only_advances() -> None:
