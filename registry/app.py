@@ -43,6 +43,7 @@ from registry.projections.columnar import ColumnarCopy
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
+from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.principals import Principals
@@ -68,6 +69,7 @@ class Services(Struct):
     deals: DealQueries
     portfolio: PortfolioQueries
     organizations: OrganizationQueries
+    named_organizations: NamedOrganizations
     log: LogQueries
     sources: SourceQueries
     principals: Principals
@@ -102,6 +104,7 @@ DEPENDENCIES = {
     "deal_queries": "deals",
     "portfolio_queries": "portfolio",
     "organization_queries": "organizations",
+    "named_organizations": "named_organizations",
     "log_queries": "log",
     "source_queries": "sources",
     "principals": "principals",
@@ -237,6 +240,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             deals=deals,
             portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
+            named_organizations=NamedOrganizations(streams, organizations, copy),
             log=log_queries,
             sources=SourceQueries(streams),
             principals=principals,

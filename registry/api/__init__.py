@@ -15,6 +15,7 @@ from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
 from registry.api.ocds import OcdsController
+from registry.api.organization_merges import OrganizationMergesController
 from registry.api.organizations import OrganizationsController
 from registry.api.parameters import DEPENDENCIES
 from registry.api.portfolio import PortfolioController
@@ -34,6 +35,7 @@ def create_router(*, public_read: bool) -> Router:
             OcdsController,
             PortfolioController,
             OrganizationsController,
+            OrganizationMergesController,
             ReconcileController,
             PrincipalsController,
             ProposalsController,

@@ -6,9 +6,9 @@ import hashlib
 from typing import Annotated
 from urllib.parse import urlencode
 
-import msgspec
 from litestar import Controller, post
 from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from msgspec import Meta
 
 from registry import schemas
@@ -31,15 +31,18 @@ from registry.append.recorder import Recorder
 from registry.domain.history import AsOf
 from registry.events import intake
 from registry.events.types import OrganizationAnnouncement
+from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import (
-    OrganizationFields,
     OrganizationPage,
     SimilarOrganizations,
+    announced_organization,
     encode,
+    listed_organization,
     organization_response,
-    pre_encoded,
 )
+
+Count = Annotated[bool, QueryParameter(description="Count all organizations at the point.")]
 
 
 class OrganizationsController(Controller):
@@ -72,28 +75,35 @@ class OrganizationsController(Controller):
         self,
         request: Request,
         organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
         as_of: NamedDependency[AsOf],
         q: SearchText = None,
         cursor: Cursor = None,
         limit: Limit = 50,
+        count: Count = False,
     ) -> RawResponse[schemas.OrganizationPage]:
-        """Organizations, now or at any point in time."""
+        """Organizations, now or at any point in time: those with a record, and those that only announcements name."""
         resolved, log_position = await organization_queries.page_point(as_of)
-        rows = await organization_queries.page(cursor or "", q, limit + 1, resolved.as_of)
+        rows = await named_organizations.page(cursor or "", q, limit + 1, resolved.as_of)
         headers = {"Cache-Control": "no-cache"}
         if len(rows) > limit:
             rows = rows[:limit]
-            last = msgspec.json.decode(rows[-1])["organization"]
+            last = rows[-1].state.organization
             # The next page is a page of the same list, whatever is recorded in between.
             query = dict(request.query_params.items()) | {"position": str(log_position)}
             query |= {"effective_on": str(resolved.effective_on), "cursor": last}
             headers["Link"] = f'</v1/organizations?{urlencode(query)}>; rel="next"'
+        counted = await named_organizations.count(resolved.as_of) if count else None
         body = OrganizationPage(
             effective_on=resolved.effective_on,
             published_on=as_of.published_on,
             recorded_at=as_of.recorded_at,
             position=log_position,
-            organizations=pre_encoded(rows, OrganizationFields),
+            organizations=tuple(
+                listed_organization(one.state, registered=one.is_registered, deal_count=one.deals) for one in rows
+            ),
+            total=counted.all if counted is not None else None,
+            registered_total=counted.registered if counted is not None else None,
         )
         return json_response(encode(body), headers)
 
@@ -102,16 +112,26 @@ class OrganizationsController(Controller):
         self,
         organization: OrganizationSlug,
         organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
         as_of: NamedDependency[AsOf],
         if_none_match: IfNoneMatch = None,
     ) -> RawResponse[schemas.OrganizationResponse]:
-        """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates."""
-        resolved = await organization_queries.resolve(as_of)
-        snapshot, state = await organization_queries.state(organization, resolved.as_of)
+        """An organization, now or at any point in time, with what it owned, its part in deals, and its duplicates.
+
+        One that only announcements name has no record of its own: `registered` is false.
+        """
+        resolved, log_position = await organization_queries.page_point(as_of)
+        found = await named_organizations.find(organization, resolved.as_of)
         links = await organization_queries.links(organization, resolved.as_of)
-        body = encode(organization_response(state, snapshot, links, as_of, resolved.effective_on))
+        version = 0
+        if found.is_registered:
+            snapshot, state = await organization_queries.state(organization, resolved.as_of)
+            version = snapshot.version
+            body = encode(organization_response(state, snapshot, links, as_of, resolved.effective_on))
+        else:
+            body = encode(announced_organization(found.state, links, as_of, resolved.effective_on, log_position))
         # Events of other streams change the answer too, so the ETag has a digest beside the version for If-Match.
-        etag = f'"{snapshot.version};{hashlib.sha256(body).hexdigest()[:16]}"'
+        etag = f'"{version};{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
         if matches(if_none_match, etag):
             return not_modified(raw_headers(headers))

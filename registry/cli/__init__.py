@@ -46,6 +46,7 @@ COMMANDS = {
     "totals": "query",
     "record": "record",
     "import": "imports",
+    "organizations": "organizations",
     "export": "export",
     "tail": "tail",
     "mcp": "mcp",

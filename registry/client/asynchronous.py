@@ -76,6 +76,9 @@ class AsyncClient:
     organization_history = _method(calls.organization_history)
     similar_organizations = _method(calls.similar_organizations)
     organizations = _method(calls.organizations)
+    organization_clusters = _method(calls.organization_clusters)
+    merge_organizations = _method(calls.merge_organizations)
+    unmerge_organizations = _method(calls.unmerge_organizations)
     record_organization = _method(calls.record_organization)
     events = _method(calls.events)
     event = _method(calls.event)
@@ -106,7 +109,7 @@ class AsyncClient:
 
     async def every_organization(
         self, *, q: str | None = None, **as_of: Unpack[AsOfParameters]
-    ) -> AsyncIterator[schemas.OrganizationFields]:
+    ) -> AsyncIterator[schemas.ListedOrganization]:
         """Every organization of a list, page by page. All pages show the log as it stood at the first one."""
         cursor: str | None = None
         while True:

@@ -28,6 +28,7 @@ from registry.client.parameters import (
 )
 from registry.events.types import Announcement, OrganizationAnnouncement
 from registry.schemas.imports import ImportLookup, LookupRequest, SchemeIdentifiers
+from registry.schemas.organizations import OrganizationMerge
 
 T = TypeVar("T")
 
@@ -220,10 +221,46 @@ def similar_organizations(organization: str) -> Call[schemas.SimilarOrganization
 
 
 def organizations(
-    *, q: str | None = None, cursor: str | None = None, limit: int | None = None, **as_of: Unpack[AsOfParameters]
+    *,
+    q: str | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+    count: bool | None = None,
+    **as_of: Unpack[AsOfParameters],
 ) -> Call[schemas.OrganizationPage]:
-    """A page of the list of organizations; `every_organization` reads all pages."""
-    return _answer(schemas.OrganizationPage, "/v1/organizations", q=q, cursor=cursor, limit=limit, **as_of)
+    """A page of the list of organizations; `every_organization` reads all pages, `count` counts them all."""
+    return _answer(schemas.OrganizationPage, "/v1/organizations", q=q, cursor=cursor, limit=limit, count=count, **as_of)
+
+
+def organization_clusters(*, skip: int | None = None, limit: int | None = None) -> Call[schemas.OrganizationClusters]:
+    """Organizations that may be the same, by all their names."""
+    return _answer(schemas.OrganizationClusters, "/v1/organization-clusters", skip=skip, limit=limit)
+
+
+def merge_organizations(
+    merges: Sequence[OrganizationMerge], *, dry_run: bool = False
+) -> Call[schemas.OrganizationMergeResults]:
+    """Merge organizations into others, each for itself. A merge that is recorded already changes nothing."""
+    return _merges("/v1/organization-merges", merges, dry_run=dry_run)
+
+
+def unmerge_organizations(
+    merges: Sequence[OrganizationMerge], *, dry_run: bool = False
+) -> Call[schemas.OrganizationMergeResults]:
+    """Undo merges, given as they were posted."""
+    return _merges("/v1/organization-unmerges", merges, dry_run=dry_run)
+
+
+def _merges(path: str, merges: Sequence[OrganizationMerge], *, dry_run: bool) -> Call[schemas.OrganizationMergeResults]:
+    return Call(
+        method="POST",
+        path=path,
+        query=query({"dry_run": True} if dry_run else {}),
+        headers=JSON,
+        body=msgspec.json.encode(schemas.OrganizationMergeRequest(merges=tuple(merges))),
+        read=lambda content: decode(content, schemas.OrganizationMergeResults),
+        timeout=SLOW,
+    )
 
 
 def record_organization(

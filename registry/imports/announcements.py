@@ -73,9 +73,9 @@ class SkippedSheet(Struct, frozen=True):
 
 
 def content_id(kind: AnnouncedKind, slug: str, body: Announcement | OrganizationAnnouncement) -> UUID:
-    """The id derived from an announcement's stream, effective date and content."""
+    """The id derived from an announcement's stream, date and content."""
     content = canonical(Content(event=body.event, sources=body.sources, note=body.note))
-    return uuid5(NAMESPACE, f"{kind}/{slug}\n{body.effective_on or ''}\n{content.decode()}")
+    return uuid5(NAMESPACE, f"{kind}/{slug}\n{body.effective_on or body.date or ''}\n{content.decode()}")
 
 
 def parse(sheets: Sequence[Sheet]) -> Iterator[ParsedRow | RefusedRow | SkippedSheet]:

@@ -72,6 +72,10 @@ def whole_number(text: str, decimal_sign: str, times: Decimal | None) -> int:
     return int(number)
 
 
+QUARTER_CODES = 32
+"""EDTF level 2 writes the quarters of a year as months 33 to 36."""
+
+
 @lru_cache(maxsize=50_000)
 def loose_date(text: str, formats: tuple[str, ...]) -> str:
     """A date as EDTF: a day in one of the formats, a month, a quarter (`2021-Q3`), a year, or EDTF itself.
@@ -86,7 +90,7 @@ def loose_date(text: str, formats: tuple[str, ...]) -> str:
             continue
     if match := _QUARTER.fullmatch(text):
         year, quarter = match[1] or match[4] or match[5], int(match[2] or match[3] or match[6])
-        return f"{year}-{quarter * 3 - 2:02}/{year}-{quarter * 3:02}"
+        return f"{year}-{QUARTER_CODES + quarter}"
     # The time of day that spreadsheet programs add to a day.
     text = re.sub(r"[T ]00:00(:00(\.0+)?)?\Z", "", text)
     try:

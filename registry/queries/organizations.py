@@ -127,6 +127,33 @@ class OrganizationQueries:
                     break
         return page
 
+    async def states(self, slugs: Sequence[str] | None = None, as_of: AsOf = UNBOUNDED) -> list[Organization]:
+        """Return organizations that are registered at a point, all or some of them, without merged records."""
+        resolved = await self._streams.resolve(as_of)
+        states = []
+        async for streams in self._all("") if slugs is None else self._in_pieces(slugs):
+            snapshots = (stream.state_as_of(resolved.as_of) for stream in streams)
+            states += [one.state for one in snapshots if one.state is not None and one.merged_into is None]
+        return states
+
+    async def slugs(self, as_of: AsOf = UNBOUNDED) -> set[str]:
+        """Return the slugs of all organizations that are registered at a point, without merged records."""
+        return {state.organization for state in await self.states(None, as_of)}
+
+    async def exists(self, slug: str) -> bool:
+        """Whether an organization has a record, merged or not."""
+        stream, _ = await self._streams.load(f"organization/{slug}")
+        return stream is not None
+
+    async def merged_into(self, slug: str) -> str | None:
+        """The record that an organization's record is merged into now."""
+        stream, _ = await self._streams.load(f"organization/{slug}")
+        return stream.record.merged_into if stream is not None else None
+
+    async def _in_pieces(self, slugs: Sequence[str]) -> AsyncIterator[list[FoldedStream[Organization]]]:
+        for i in range(0, len(slugs), ORGANIZATIONS_PER_READ):
+            yield await self._current(slugs[i : i + ORGANIZATIONS_PER_READ])
+
     async def _candidates(
         self, after: str, q: str | None, as_of: AsOf, resolved: ResolvedAsOf
     ) -> AsyncIterator[FoldedStream[Organization]]:

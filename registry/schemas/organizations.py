@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta
 
 from registry.domain.deduplication import Suggestion
 from registry.domain.history import AsOf, StateAsOf
 from registry.domain.organization import Organization
-from registry.events.values import Control
+from registry.domain.organization_clusters import Method
+from registry.events.values import Control, Slug, Text
 from registry.schemas.base import RequestedAsOf, ResponseModel
 from registry.schemas.derive import response_to
 from registry.schemas.sources import CitedSource, cited_sources
@@ -55,8 +58,12 @@ class OrganizationLinks(ResponseModel, frozen=True, kw_only=True):
 
 
 class OrganizationResponse(OrganizationFields, frozen=True, kw_only=True):
-    """An organization as of a point in time, with what other records state about it (`OrganizationLinks`)."""
+    """An organization as of a point in time, with what other records state about it (`OrganizationLinks`).
 
+    One without a record (`registered`) has the name that a deal gave it, and no events (`version` 0).
+    """
+
+    registered: bool
     effective_on: date
     published_on: date | None
     recorded_at: datetime | None
@@ -68,11 +75,73 @@ class OrganizationResponse(OrganizationFields, frozen=True, kw_only=True):
     sources: tuple[CitedSource, ...]
 
 
+class ListedOrganization(OrganizationFields, frozen=True, kw_only=True):
+    """An organization in a list. One without a record (`registered`) has the name that a deal gave it."""
+
+    registered: bool
+    deal_count: int
+
+
 class OrganizationPage(RequestedAsOf, frozen=True, kw_only=True):
-    """A page of organizations."""
+    """A page of organizations; with `count=true`, how many there are, and how many of them have a record."""
 
     position: int
-    organizations: tuple[OrganizationFields, ...]
+    organizations: tuple[ListedOrganization, ...]
+    total: int | None
+    registered_total: int | None
+
+
+class ClusterMember(ResponseModel, frozen=True, kw_only=True):
+    """An organization of a cluster."""
+
+    organization: str
+    names: tuple[str, ...]
+    registered: bool
+    deal_count: int
+
+
+class OrganizationCluster(ResponseModel, frozen=True, kw_only=True):
+    """Organizations whose names collide: first the one to keep. `methods` found them."""
+
+    members: tuple[ClusterMember, ...]
+    methods: tuple[Method, ...]
+
+
+class OrganizationClusters(ResponseModel, frozen=True, kw_only=True):
+    """Organizations that may be the same one, those that most deals name first. A person decides."""
+
+    total: int
+    clusters: tuple[OrganizationCluster, ...]
+
+
+class OrganizationMerge(ResponseModel, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A duplicate and the organization that it is merged into."""
+
+    organization: Slug
+    into: Slug
+    reason: Text | None = None
+
+
+class OrganizationMergeRequest(ResponseModel, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Merges to record, or to undo."""
+
+    merges: Annotated[tuple[OrganizationMerge, ...], Meta(min_length=1, max_length=1000)]
+
+
+class OrganizationMergeResult(ResponseModel, frozen=True, kw_only=True):
+    """What became of a merge. `code` and `detail` say why it was refused."""
+
+    organization: str
+    into: str
+    outcome: Literal["merged", "unmerged", "unchanged", "refused"]
+    code: str | None
+    detail: str | None
+
+
+class OrganizationMergeResults(ResponseModel, frozen=True, kw_only=True):
+    """What became of each merge, in the order of the request."""
+
+    results: tuple[OrganizationMergeResult, ...]
 
 
 class SimilarOrganizations(ResponseModel, frozen=True, kw_only=True):
@@ -87,6 +156,34 @@ def organization_fields(state: Organization) -> OrganizationFields:
     return convert(state, OrganizationFields)
 
 
+def listed_organization(state: Organization, *, registered: bool, deal_count: int) -> ListedOrganization:
+    """An organization in a list."""
+    fields = organization_fields(state)
+    return ListedOrganization(
+        **{name: getattr(fields, name) for name in OrganizationFields.__struct_fields__},
+        registered=registered,
+        deal_count=deal_count,
+    )
+
+
+def announced_organization(
+    state: Organization, links: OrganizationLinks, as_of: AsOf, effective_on: date, position: int
+) -> OrganizationResponse:
+    """An organization that only announcements name, as of a point in time: it has no events and no sources."""
+    fields = organization_fields(state)
+    return OrganizationResponse(
+        **{name: getattr(fields, name) for name in OrganizationFields.__struct_fields__},
+        **{name: getattr(links, name) for name in OrganizationLinks.__struct_fields__},
+        registered=False,
+        version=0,
+        position=position,
+        effective_on=effective_on,
+        published_on=as_of.published_on,
+        recorded_at=as_of.recorded_at,
+        sources=(),
+    )
+
+
 def organization_response(
     state: Organization,
     snapshot: StateAsOf[Organization],
@@ -99,6 +196,7 @@ def organization_response(
     return OrganizationResponse(
         **{name: getattr(fields, name) for name in OrganizationFields.__struct_fields__},
         **{name: getattr(links, name) for name in OrganizationLinks.__struct_fields__},
+        registered=True,
         version=snapshot.version,
         position=snapshot.position,
         effective_on=effective_on,

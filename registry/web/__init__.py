@@ -8,6 +8,7 @@ from registry.domain.calendar import Calendar
 from registry.web import assets
 from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
+from registry.web.duplicates import DuplicatePages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
 from registry.web.events import EventPages
 from registry.web.guide import GuidePages
@@ -41,6 +42,7 @@ def create_router(calendar: Calendar) -> Router:
             LogPages,
             SourcePages,
             OrganizationPages,
+            DuplicatePages,
             SearchPages,
             SessionPages,
             ProviderPages,

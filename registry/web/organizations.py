@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
 
@@ -12,8 +11,10 @@ from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import ORGANIZATIONS
 from registry.errors import MergedInto, NotFound
+from registry.events.values import Localized
 from registry.projections.columnar.lists import Order
 from registry.queries.log import LogQueries
+from registry.queries.named_organizations import NamedOrganizations, OrganizationEntry
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
@@ -32,7 +33,7 @@ from registry.web.sliders import current_sliders, stream_sliders
 
 PAGE_SIZE = 200
 CSV_BATCH = 1_000
-CSV_HEADER = ("organization", "name_ko", "name_en", "names", "country", "identifiers")
+CSV_HEADER = ("organization", "name_ko", "name_en", "names", "country", "identifiers", "deals", "registered")
 MAX_DEALS = 500
 
 
@@ -44,21 +45,21 @@ class OrganizationPages(Controller):
         self,
         page: Page,
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
         log_queries: NamedDependency[LogQueries],
         q: Annotated[str | None, text("Text that a name contains.")] = None,
         cursor: Cursor = None,
     ) -> Response[bytes]:
-        """Organizations by their current names."""
+        """Organizations by their names: those with a record, and those that only announcements name."""
 
         async def make() -> Rendered:
-            rows = await organization_queries.page(cursor or "", q, PAGE_SIZE + 1, page.as_of)
-            organizations = [msgspec.json.decode(row) for row in rows]
+            entries = await named_organizations.page(cursor or "", q, PAGE_SIZE + 1, page.as_of)
             return render.render(
                 page,
                 "organizations.html",
-                organizations=organizations[:PAGE_SIZE],
-                next=organizations[PAGE_SIZE - 1]["organization"] if len(organizations) > PAGE_SIZE else None,
+                entries=entries[:PAGE_SIZE],
+                count=await named_organizations.count(page.as_of),
+                next=entries[PAGE_SIZE - 1].state.organization if len(entries) > PAGE_SIZE else None,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/organizations"),
                 csv_url=page.link("/organizations.csv"),
@@ -69,15 +70,14 @@ class OrganizationPages(Controller):
 
     @route("/organizations.csv", http_method=READ)
     async def get_organizations_table(
-        self, page: Page, organization_queries: NamedDependency[OrganizationQueries]
+        self, page: Page, named_organizations: NamedDependency[NamedOrganizations]
     ) -> Response[bytes]:
         """Organizations at a point in time, as CSV."""
         rows: list[list[str]] = []
         after = ""
-        while batch := await organization_queries.page(after, None, CSV_BATCH, page.as_of):
-            organizations = [msgspec.json.decode(raw) for raw in batch]
-            rows += [_row(organization) for organization in organizations]
-            after = organizations[-1]["organization"]
+        while batch := await named_organizations.page(after, None, CSV_BATCH, page.as_of):
+            rows += [_row(entry) for entry in batch]
+            after = batch[-1].state.organization
         return csv_response("organizations.csv", CSV_HEADER, rows)
 
     @route("/organizations/{organization:str}", http_method=READ)
@@ -87,6 +87,7 @@ class OrganizationPages(Controller):
         organization: OrganizationSlug,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
         streams: NamedDependency[StreamReader],
         before: BeforeVersion = None,
     ) -> Response[bytes]:
@@ -112,7 +113,9 @@ class OrganizationPages(Controller):
                 slugs |= {parent.parent for parent in state.parents}
             names = await organization_names(organization_queries, page.language, slugs)
             texts = shown(page.language).words
-            current_name = names.get(organization, organization)
+            announced = (await named_organizations.names([organization])).get(organization)
+            current_name = names.get(organization) or texts.localized(announced, organization)
+            links = await organization_queries.links(organization, page.as_of)
             return render.render(
                 page,
                 "organization.html",
@@ -120,13 +123,15 @@ class OrganizationPages(Controller):
                 state=state,
                 title=texts.localized(state.name, organization) if state else current_name,
                 deals=deals,
+                duplicates=links.duplicates,
+                may_merge=page.key is not None and page.key.allows("correct"),
                 names=names,
                 history=history_page(page, entries, before),
                 authors=await streams.author_names(stream.events if stream is not None else ()),
                 sliders=stream_sliders(page, stream) if stream is not None else None,
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),
-                cite=citation(page, texts.localized(state.name if state else None, organization), page.position),
+                cite=citation(page, texts.localized(state.name if state else announced, organization), page.position),
             )
 
         return await cached_page(page, make)
@@ -141,13 +146,16 @@ async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organ
     return deal_rows(found.deals)
 
 
-def _row(organization: dict[str, Any]) -> list[str]:
-    name = organization["name"] or {}
+def _row(entry: OrganizationEntry) -> list[str]:
+    state = entry.state
+    name = state.name or Localized()
     return [
-        organization["organization"],
-        name.get("ko", ""),
-        name.get("en", ""),
-        "; ".join(other["name"] for other in organization["names"]),
-        organization["country"] or "",
-        "; ".join(f"{i['scheme']} {i['identifier']}" for i in organization["identifiers"]),
+        state.organization,
+        name.get("ko") or "",
+        name.get("en") or "",
+        "; ".join(other.name for other in state.names),
+        state.country or "",
+        "; ".join(f"{i.scheme} {i.identifier}" for i in state.identifiers),
+        str(entry.deals),
+        str(entry.is_registered).lower(),
     ]

@@ -415,6 +415,33 @@ async def test_deal_without_a_date_is_known_from_its_source(service: Service, pl
     assert listed == {"2024-06-29": [], "2024-06-30": ["t-1"], "2026-05-19": ["t-1"], "2026-05-20": ["t-1", "t-2"]}
 
 
+async def test_loose_date_keeps_its_precision(service: Service, plants: Plants) -> None:
+    mapping = MAPPING_OF_PLANTS.replace("[[site]]", 'effective_on = { column = "Announced" }\n[[site]]', 1)
+    header = "Id,Name,MW,Address,Owner,Announced"
+    rows = ("1,A,5,,,2024-Q2", "2,B,5,,,2024", "3,C,5,,,2024-05-02")
+    await plants.on("2026-05-20", *rows, header=header, mapping=mapping)
+    precisions = {}
+    for key in "123":
+        first = (await service.client.get(f"/v1/deals/t-{key}/events")).json()["events"][0]
+        precisions[key] = (first["effective_on"], first["date"], first["effective_precision"])
+    assert precisions == {
+        "1": ("2024-06-30", "2024-34", "quarter"),
+        "2": ("2024-12-31", "2024", "year"),
+        "3": ("2024-05-02", None, "day"),
+    }
+    assert (await plants.on("2026-05-20", *rows, header=header, mapping=mapping)).results == []
+
+
+async def test_correction_keeps_an_earlier_correction_of_another_field(service: Service, plants: Plants) -> None:
+    mapping = MAPPING_OF_PLANTS.replace('column = "MW"', 'column = "MW", on_change = "correction"')
+    mapping = mapping.replace('column = "Address"', 'column = "Address", on_change = "correction"')
+    await plants.on("2025-12-15", "1,A,5,1 Main St,Alpha", mapping=mapping)
+    await plants.on("2026-02-15", "1,A,6,1 Main St,Alpha", mapping=mapping)
+    await plants.on("2026-05-20", "1,A,6,2 Main St,Alpha", mapping=mapping)
+    [site] = (await service.client.get("/v1/deals/t-1")).json()["sites"]
+    assert (site["power_mw"], site["address"]) == ("6", "2 Main St")
+
+
 async def test_interrupted_import_is_completed_by_the_next_one(service: Service, plants: Plants) -> None:
     rows = ["1,A,5,x,Alpha", "2,B,7,y,Beta", "3,C,9,z,Gamma"]
     preview = await plants.on("2026-05-20", *rows, dry_run=True)

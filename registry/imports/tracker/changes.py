@@ -89,8 +89,8 @@ class ChangeBuilder:
         """The announcements of a new deal. Its identifier comes last, so that an interrupted import is completed."""
         changes = RowChanges()
         for fact in stated.facts:
-            self._announce(changes, stated, slug, cast(DealEvent, fact.event), fact.effective_on)
-        known_on = stated.facts[0].effective_on
+            self._announce(changes, stated, slug, cast(DealEvent, fact.event), fact.date or fact.effective_on)
+        known_on = stated.facts[0].date or stated.facts[0].effective_on
         identified = self.reader.identified(stated, slug, known_on)
         changes.announcements.append(PlannedAnnouncement(slug, stated.row.number, identified))
         return changes
@@ -101,7 +101,7 @@ class ChangeBuilder:
         stated: StatedDeal,
         slug: str,
         event: DealEvent,
-        on: date | None,
+        on: date | str | None,
         ratio: Ratio | None = None,
         note: str | None = None,
     ) -> None:
@@ -137,7 +137,7 @@ class _RowComparison:
         # Events in the making by the thing that they revise: a row revises it once.
         self._corrections: dict[UUID, dict[str, Any]] = {}
 
-    def announce(self, event: Event, on: date | None = None, ratio: Ratio | None = None) -> None:
+    def announce(self, event: Event, on: date | str | None = None, ratio: Ratio | None = None) -> None:
         """Add an announcement of the deal that applies from the sheet's day, or from a date that the row states."""
         self.builder._announce(
             self.changes, self.stated, self.deal.slug, cast(DealEvent, event), on or self.builder.on, ratio
@@ -157,7 +157,7 @@ class _RowComparison:
                     self.announce(fact.event)
             case StageChanged(stage=stage) | StatusObserved(stage=stage):
                 if (self.state.get("stage") or {}).get("value") != stage:
-                    self.announce(fact.event, fact.effective_on if fact.is_dated else None)
+                    self.announce(fact.event, (fact.date or fact.effective_on) if fact.is_dated else None)
             case MilestoneReached():
                 self._compare_reached(fact, fact.event)
             case _:
@@ -181,7 +181,7 @@ class _RowComparison:
         stated = msgspec.to_builtins(fact.event)
         recorded = self._item(fact, stated)
         if recorded is None:
-            self.announce(fact.event, fact.effective_on if fact.is_dated else None)
+            self.announce(fact.event, (fact.date or fact.effective_on) if fact.is_dated else None)
             return
         name = fact.type.ids[0]
         item = fact.event.metric_id if isinstance(fact.event, MetricReported) else stated[name]
@@ -228,7 +228,7 @@ class _RowComparison:
         if policy == "correction":
             setter = self._setter(f"{path}/{fact.type.starts_on}") or self._setter(f"{path}/{fact.type.ids[0]}")
             if setter is not None:
-                self._correct(setter, {"effective_on": after}, None)
+                self._correct(setter, {"date": fact.date} if fact.date else {"effective_on": after}, None)
 
     def _compare_reached(self, fact: Fact, event: MilestoneReached) -> None:
         recorded = next((m for m in self.state.get("milestones") or () if m["milestone"] == event.milestone), None) or {
@@ -318,7 +318,8 @@ class _RowComparison:
 
     def _correct(self, setter: SetBy, replacement: dict[str, Any], change: tuple[str, Any] | None) -> None:
         """Correct the event that set a value, together with the row's other corrections of that event."""
-        recorded = dict(self.builder.registry.event(setter.event)["event"])
+        # As it reads now: an earlier correction of another field stays.
+        recorded = dict(self.builder.registry.event(setter.event)["reads"]["event"])
         if change is not None:
             replacement = {**replacement, "event": {**recorded, change[0]: change[1]}}
         earlier = self._corrections.get(setter.event)

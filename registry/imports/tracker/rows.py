@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -42,6 +43,7 @@ class Fact(Struct, frozen=True):
         event: The event that announces it.
         effective_on: Its effective date.
         is_dated: Whether the row states that date.
+        date: The date as the row states it, where that is no day, such as a quarter. It is recorded as it is.
         fields: The fields that the row states, by their name in the event, with their place in the mapping.
     """
 
@@ -50,6 +52,7 @@ class Fact(Struct, frozen=True):
     effective_on: date
     is_dated: bool
     fields: dict[str, Leaf]
+    date: str | None = None
 
     @property
     def type(self) -> BlockType:
@@ -176,13 +179,13 @@ class RowReader:
             return
         if block.kind == "milestone" and not _may_omit_dates(block) and not {"planned", "reached"} & fields.keys():
             return
-        effective_on, is_dated = self._effective_on(stated, block, published_on)
+        effective_on, date_text = self._effective_on(stated, block, published_on)
         if effective_on is None:
             return
         by_name = {leaf.path[0]: leaf for leaf in reversed(block.leaves)}
         reached = fields.pop("reached", None)
         for event in self._events(stated, block, fields):
-            yield Fact(block, event, effective_on, is_dated, by_name)
+            yield Fact(block, event, effective_on, date_text is not None, by_name, _loose(date_text))
         if reached is not None:
             yield from self._reached(stated, block, fields, reached, by_name)
 
@@ -217,24 +220,26 @@ class RowReader:
             stated.errors.append(self._error(stated, by_name["reached"], problem))
             return
         event = MilestoneReached(milestone=str(fields["milestone"]), reached=reached)
-        yield Fact(block, event, values.effective_day(reached, self.cells.published_on), is_dated=True, fields=by_name)
+        on = values.effective_day(reached, self.cells.published_on)
+        yield Fact(block, event, on, is_dated=True, fields=by_name)
 
-    def _effective_on(self, stated: StatedDeal, block: Block, published_on: date) -> tuple[date | None, bool]:
+    def _effective_on(self, stated: StatedDeal, block: Block, published_on: date) -> tuple[date | None, str | None]:
+        """The effective date of a block's event, and the date as the row states it; None for what there is not."""
         leaf = block.effective_on
         if leaf is None and BLOCKS[block.kind].is_observation:
-            return self.cells.published_on, True
+            return self.cells.published_on, self.cells.published_on.isoformat()
         leaf = leaf or self.mapping.effective_on
         if leaf is None:
-            return published_on, False
+            return published_on, None
         try:
             loose = self.cells.value(leaf, stated.cells)
             if loose is None:
-                return published_on, False
-            return values.effective_day(str(loose), published_on), True
+                return published_on, None
+            return values.effective_day(str(loose), published_on), str(loose)
         except ValueProblem as problem:
             if block.kind == "deal" or leaf is not self.mapping.effective_on:
                 stated.errors.append(self._error(stated, leaf, problem.message))
-            return None, False
+            return None, None
 
     # --- values -------------------------------------------------------------------------------------------------------
 
@@ -269,18 +274,19 @@ class RowReader:
     # --- announcements ------------------------------------------------------------------------------------------------
 
     def announcement(
-        self, stated: StatedDeal, slug: str, event: DealEvent, effective_on: date | None, note: str | None = None
+        self, stated: StatedDeal, slug: str, event: DealEvent, on: date | str | None, note: str | None = None
     ) -> Announcement:
-        """An announcement that cites the row. Its id follows from its content."""
-        body = Announcement(event=event, effective_on=effective_on, sources=stated.sources, note=note)
+        """An announcement that cites the row. Its id follows from its content. `on` is a day, or a loose date."""
+        day, loose = (None, on) if isinstance(on, str) else (on, None)
+        body = Announcement(event=event, effective_on=day, date=loose, sources=stated.sources, note=note)
         for error in validation.validate(body, ""):
             stated.errors.append(self._of_field(stated, error))
         return msgspec.structs.replace(body, id=content_id("deal", slug, body))
 
-    def identified(self, stated: StatedDeal, slug: str, effective_on: date) -> Announcement:
+    def identified(self, stated: StatedDeal, slug: str, on: date | str) -> Announcement:
         """The announcement of the deal's identifier, with the row's marker as its id."""
         event = DealIdentified(identifiers=(ExternalIdentifier(scheme=self.mapping.scheme, value=stated.key),))
-        body = self.announcement(stated, slug, event, effective_on)
+        body = self.announcement(stated, slug, event, on)
         return msgspec.structs.replace(body, id=stated.marker)
 
     def _of_field(self, stated: StatedDeal, error: FieldError) -> CellError:
@@ -289,6 +295,11 @@ class RowReader:
         leaves += [leaf for source in self.mapping.sources for leaf in source]
         leaf = next((leaf for leaf in leaves if leaf.path[-1] == name), None)
         return self._error(stated, leaf, ImportText("field-invalid", field=name, problem=error))
+
+
+def _loose(text: str | None) -> str | None:
+    """A date that is no day; None for a day."""
+    return None if text is None or re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII) else text
 
 
 def _with_date(block: Block) -> tuple[Leaf, ...]:

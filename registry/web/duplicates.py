@@ -1,0 +1,105 @@
+"""Organizations that may be the same one: an editor reviews each cluster, merges what is one, and can undo it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Controller, Response, post, route
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from registry.api.guards import check_scope
+from registry.append.organization_merges import Merge, OrganizationMerges
+from registry.append.recorder import Recorder
+from registry.domain.principal import Credential
+from registry.i18n import Message
+from registry.queries.named_organizations import NamedOrganizations
+from registry.queries.organizations import OrganizationQueries
+from registry.web import render
+from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
+from registry.web.session import read_form, require_key
+
+PAGE_SIZE = 25
+
+Skip = Annotated[int, QueryParameter(description="Clusters to leave out from the beginning.", ge=0, le=1_000_000)]
+
+
+class DuplicatePages(Controller):
+    """The review of duplicates."""
+
+    @route("/organization-duplicates", http_method=READ)
+    async def get_duplicates(
+        self, page: Page, named_organizations: NamedDependency[NamedOrganizations], skip: Skip = 0
+    ) -> Response[bytes]:
+        """Clusters of organizations whose names collide."""
+        require_key(page)
+        return await _show(page, named_organizations, skip)
+
+    @post("/organization-duplicates", status_code=303)
+    async def post_duplicates(
+        self,
+        request: Request,
+        page: Page,
+        recorder: NamedDependency[Recorder],
+        organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
+        skip: Skip = 0,
+    ) -> Response[bytes]:
+        """Merge the organizations that were marked in one cluster into the one that is kept."""
+        key, sent = await _sent(request, page)
+        check_scope(key, "record")
+        into = sent.get("keep", "")
+        marked = [name.removeprefix("merge:") for name in sent if name.startswith("merge:")]
+        merges = [Merge(slug, into) for slug in marked if slug != into]
+        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        results = await service.merge(key, merges) if into else []
+        problems = [one.error.message for one in results if one.error is not None]
+        if problems:
+            return await _show(page, named_organizations, skip, problems, 409)
+        return redirect(page.link("/organization-duplicates", skip=skip or None))
+
+    @post("/organization-duplicates/undo", status_code=303)
+    async def post_undo(
+        self,
+        request: Request,
+        page: Page,
+        recorder: NamedDependency[Recorder],
+        organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
+    ) -> Response[bytes]:
+        """Undo the merge of an organization."""
+        key, sent = await _sent(request, page)
+        merge = Merge(sent.get("organization", ""), sent.get("into", ""))
+        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        [result] = await service.unmerge(key, [merge])
+        if result.error is not None:
+            raise result.error
+        return redirect(page.link(f"/organizations/{merge.organization}"))
+
+
+async def _sent(request: Request, page: PageRequest) -> tuple[Credential, dict[str, str]]:
+    """Who sends a form, with the right to merge, and the form's fields."""
+    sent = await read_form(request)
+    key = require_key(page)
+    check_csrf(request, page.session.token, sent.get("csrf", ""))
+    check_scope(key, "correct")
+    return key, sent
+
+
+async def _show(
+    page: PageRequest, named: NamedOrganizations, skip: int, problems: list[Message] | None = None, status: int = 200
+) -> Response[bytes]:
+    clusters = await named.clusters()
+    return render.send(
+        page,
+        render.render(
+            page,
+            "organization_duplicates.html",
+            status,
+            clusters=clusters[skip : skip + PAGE_SIZE],
+            total=len(clusters),
+            next=skip + PAGE_SIZE if len(clusters) > skip + PAGE_SIZE else None,
+            may_merge=page.key is not None and page.key.allows("correct"),
+            problems=problems or [],
+        ),
+    )
