@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from registry.imports import values
 from registry.imports.messages import ImportText
 from registry.imports.values import ValueProblem
-from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, Table
+from registry.imports.workbook import MAX_PREAMBLE_ROWS, Sheet, SheetRow, Table, header_of
 
 SAMPLE_ROWS = 2000
 MAX_DISTINCT = 25
@@ -61,12 +61,12 @@ _MEANINGS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (r"\bgpus?\b", "site.gpus", ("number",)),
     (r"\bjobs|employment|고용", "metric.jobs", ("number",)),
     (r"\bannounce|공개일|발표", "effective_on", ("date",)),
-    (r"\b(start|operation|completion|online|cod)\b|가동|완공", "milestone.planned", ("date",)),
+    (r"\b(start|operation|completion|online|cod)\b|가동|완공|준공", "milestone.planned", ("date",)),
     (r"\bstatus|stage|phase\b|단계|상태", "status", ("choice", "text")),
     (r"\b(technology|fuel|product)\b|기술", "classifications.technology", ("choice", "text")),
     (r"\b(segment|sector|industry)\b|업종", "classifications.segment", ("choice", "text")),
     (r"\b(project|facility|plant).?type\b", "classifications.project_type", ("choice", "text")),
-    (r"\b(url|link|source|website)\b|출처", "source.url", ("url",)),
+    (r"\b(url|link|source|website)\b|출처|링크", "source.url", ("url",)),
 )
 _KEY = re.compile(r"\b(unique.?)?id$|\bkey\b|\bcode$|번호$|^id\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(project|facility|plant|site|name|title|handle|deal)\b|명$|이름", re.IGNORECASE)
@@ -87,9 +87,18 @@ def guess_table(sheet: Sheet) -> Table | None:
     start = list(islice(sheet.rows(), MAX_PREAMBLE_ROWS))
     if not start:
         return None
-    widest = max(sum(map(bool, row.cells)) for row in start)
-    header = next(row for row in start if sum(map(bool, row.cells)) >= 0.8 * widest)
-    return sheet.table(header_row=header.number)
+    widths = [sum(map(bool, row.cells)) for row in start]
+    # A row that continues the one above it, as in a header of two rows, has the width of both.
+    both = [sum(map(bool, header_of(row, above))) for row, above in zip(start, [None, *start], strict=False)]
+    first = next(i for i, width in enumerate(widths) if width >= 0.8 * max(widths))
+    is_continued = first + 1 < len(start) and not _is_data(start[first + 1]) and both[first + 1] > widths[first]
+    return sheet.table(header_row=start[first + is_continued].number)
+
+
+def _is_data(row: SheetRow) -> bool:
+    """Whether a row has a number or a date: a header has neither."""
+    texts = [text for text in row.cells if text]
+    return any(_reads(values.parse_number, text) or _reads(values.loose_date, text, DATE_FORMATS) for text in texts)
 
 
 def _columns(table: Table) -> Iterator[Column]:
@@ -232,10 +241,11 @@ class _Drafter:
             yield from (f"{meaning.partition('.')[2]} = {_from(column)}" for meaning, column in site.items())
         for i, column in enumerate(self.by_meaning.get("pledge.amount", ()), 1):
             yield from ("", "[[pledge]]", f"pledge = {_string('total' if i == 1 else f'amount-{i}')}")
-            millions = ', times = "1000000"' if re.search(r"million|\bmn\b|\bm\b", column.name, re.IGNORECASE) else ""
-            yield f"amount = {{ column = {_string(column.name)}{millions} }}"
+            factor, currency = _unit(column.name)
+            times = f', times = "{factor}"' if factor is not None else ""
+            yield f"amount = {{ column = {_string(column.name)}{times} }}"
             if column.kind == "number":
-                yield 'currency = "USD"  # a guess'
+                yield f'currency = "{currency or "USD"}"' + ("" if currency else "  # a guess")
         for column in self.by_meaning.get("metric.jobs", ()):
             yield from ("", "[[metric]]", 'metric = "jobs"', 'basis = "planned"  # a guess', f"value = {_from(column)}")
         for i, column in enumerate(self.by_meaning.get("milestone.planned", ()), 1):
@@ -257,6 +267,36 @@ def _meaning(column: Column) -> str | None:
     return None
 
 
+_FACTORS = (
+    (r"조\s?원", "1000000000000", "KRW"),
+    (r"억\s?원", "100000000", "KRW"),
+    (r"백만\s?원", "1000000", "KRW"),
+    (r"만\s?원", "10000", "KRW"),
+    (r"백만\s?(달러|불)", "1000000", "USD"),
+    (r"억\s?(달러|불)", "100000000", "USD"),
+    (r"billion|\bbn\b|\bb\b", "1000000000", None),
+    (r"million|\bmn\b|\bm\b", "1000000", None),
+    (r"thousand|\bk\b", "1000", None),
+)
+_CURRENCIES = (
+    (r"USD|US\$|\$|달러|불\b", "USD"),
+    (r"KRW|₩|원\b", "KRW"),
+    (r"EUR|€", "EUR"),
+    (r"GBP|£", "GBP"),
+    (r"JPY|¥", "JPY"),
+)
+
+
+def _unit(name: str) -> tuple[str | None, str | None]:
+    """The factor and the currency of a column of amounts, as far as its name says them."""
+    factor, currency = next(
+        ((factor, currency) for pattern, factor, currency in _FACTORS if re.search(pattern, name, re.IGNORECASE)),
+        (None, None),
+    )
+    named = next((code for pattern, code in _CURRENCIES if re.search(pattern, name, re.IGNORECASE)), None)
+    return factor, currency or named
+
+
 _ROLES = {"operator": "operator", "owner": "owner", "developer": "builder", "manufacturer": "supplier"}
 
 _EMPTY_WORDS = frozenset({"n/a", "na", "-", "–", "—", "none", "unknown", "tbd", "tba", "?", "미정", "없음", "미공개"})
@@ -266,7 +306,7 @@ _STAGES = (
     (r"operat|online|complete|running|가동|운영|준공", "operating"),
     (r"construct|building|착공|건설|공사", "construction"),
     (r"cancel|취소", "cancelled"),
-    (r"suspend|hold|pause", "suspended"),
+    (r"suspend|hold|pause|보류|중단", "suspended"),
     (r"shelve|mothball", "shelved"),
     (r"retire|closed", "retired"),
     (r"sign|협약", "signed"),

@@ -43,11 +43,11 @@ def write_report(
             if not any(name == sheet.name for name, _ in by_row):
                 continue
             width = 0
+            if (table := sheet.table(header_row=header_rows.get(sheet.name, 0))) is not None:
+                width = len(table.header)
+                writer.writerow([*table.header, *PROBLEM_COLUMNS])
             for row in sheet.rows():
-                if row.number == header_rows.get(sheet.name):
-                    width = len(row.cells)
-                    writer.writerow([*row.cells, *PROBLEM_COLUMNS])
-                elif wrong := by_row.get((sheet.name, row.number)):
+                if wrong := by_row.get((sheet.name, row.number)):
                     cells = [*row.cells, *[""] * (width - len(row.cells))][:width]
                     texts = ["; ".join(dict.fromkeys(map(str, values))) for values in _columns(wrong, render)]
                     writer.writerow([*cells, sheet.name, row.number, *texts])

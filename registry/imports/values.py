@@ -16,6 +16,7 @@ import pycountry
 from registry.domain.money import format_decimal
 from registry.events import edtf
 from registry.events.edtf import first_day, last_day
+from registry.imports import korean
 from registry.imports.messages import ImportText
 
 _MICRO = Decimal("0.000001")
@@ -91,6 +92,7 @@ def loose_date(text: str, formats: tuple[str, ...]) -> str:
     if match := _QUARTER.fullmatch(text):
         year, quarter = match[1] or match[4] or match[5], int(match[2] or match[3] or match[6])
         return f"{year}-{QUARTER_CODES + quarter}"
+    text = korean.edtf_of(text) or text
     # The time of day that spreadsheet programs add to a day.
     text = re.sub(r"[T ]00:00(:00(\.0+)?)?\Z", "", text)
     try:
@@ -123,6 +125,8 @@ def place_code(text: str, country: str | None) -> str:
     Raises:
         ValueProblem: There is no such place.
     """
+    if country in (None, "KR") and (code := korean.place_of(text)) is not None:
+        return code
     folded = text.casefold()
     if country is not None:
         names = _subdivisions(country)

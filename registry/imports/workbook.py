@@ -83,15 +83,26 @@ class Sheet(Struct, frozen=True):
     def table(self, is_header: Callable[[Sequence[str]], bool] = any, header_row: int | None = None) -> Table | None:
         """The table of the sheet: its header is the first row that looks like one, or the row with the given number."""
         rows = self.rows()
+        above: SheetRow | None = None
         for row in rows:
-            if row.number == header_row if header_row is not None else is_header(row.cells):
-                header = row.cells
-                while header and not header[-1]:
-                    header = header[:-1]
+            header = header_of(row, above)
+            if row.number == header_row if header_row is not None else is_header(header):
                 return Table(self.name, header, row.number, rows)
             if header_row is None and row.number > MAX_PREAMBLE_ROWS:
                 return None
+            above = row
         return None
+
+
+def header_of(row: SheetRow, above: SheetRow | None) -> tuple[str, ...]:
+    """The texts of a header. An empty one is that of the cell above it: headers in two rows have merged cells."""
+    cells = row.cells
+    if above is not None and above.number == row.number - 1:
+        width = max(len(row.cells), len(above.cells))
+        cells = tuple(row.cell(i) or above.cell(i) for i in range(width))
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
 
 
 class Table(Struct, frozen=True):
