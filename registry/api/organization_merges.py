@@ -63,7 +63,6 @@ class OrganizationMergesController(Controller):
         request: Request,
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
-        named_organizations: NamedDependency[NamedOrganizations],
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.OrganizationMergeResults]:
         """Merge organizations into others. Each merge stands alone; one that is recorded already changes nothing.
@@ -72,7 +71,7 @@ class OrganizationMergesController(Controller):
         """
         check_scope(request.auth, "record")
         merges = await _merges(request)
-        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        service = OrganizationMerges(recorder, organization_queries)
         return _answer(request, await service.merge(request.auth, merges, dry_run=dry_run))
 
     @writing(post, "/organization-unmerges", scope="correct", body=OrganizationMergeRequest, status_code=200)
@@ -81,12 +80,11 @@ class OrganizationMergesController(Controller):
         request: Request,
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
-        named_organizations: NamedDependency[NamedOrganizations],
         dry_run: DryRun = False,
     ) -> RawResponse[schemas.OrganizationMergeResults]:
         """Undo merges, given as they were posted. One that is undone already changes nothing."""
         merges = await _merges(request)
-        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        service = OrganizationMerges(recorder, organization_queries)
         return _answer(request, await service.unmerge(request.auth, merges, dry_run=dry_run))
 
 

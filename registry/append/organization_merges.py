@@ -22,7 +22,6 @@ from registry.events.types import (
     OrganizationRegistered,
     OrganizationUnmerged,
 )
-from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 
 Outcome = Literal["merged", "unmerged", "unchanged", "refused"]
@@ -47,14 +46,13 @@ class MergeResult(Struct, frozen=True):
 class OrganizationMerges:
     """Records merges of organizations."""
 
-    def __init__(self, recorder: Recorder, records: OrganizationQueries, named: NamedOrganizations) -> None:
+    def __init__(self, recorder: Recorder, records: OrganizationQueries) -> None:
         self._recorder = recorder
         self._records = records
-        self._named = named
 
     async def merge(self, key: Credential, merges: Sequence[Merge], *, dry_run: bool = False) -> list[MergeResult]:
         """Merge organizations, in this order. A merge that is recorded already changes nothing."""
-        names = await self._named.names([slug for one in merges for slug in (one.organization, one.into)])
+        names = await self._records.announced_names([slug for one in merges for slug in (one.organization, one.into)])
         results = []
         for one in merges:
             try:

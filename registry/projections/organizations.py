@@ -63,6 +63,20 @@ SELECT coalesce(merged_into, organization) AS organization, names
 """
 
 
+# A name that deals give to an organization: the one of the party that joined last.
+SELECT_ANNOUNCED = """
+SELECT s.organization, n.name
+  FROM unnest($1::text[]) AS s (organization)
+       CROSS JOIN LATERAL (
+           SELECT p.name
+             FROM party_facts AS p
+            WHERE p.organization = s.organization AND p.name IS NOT NULL
+            ORDER BY p.joined_on DESC, p.deal
+            LIMIT 1
+       ) AS n
+"""
+
+
 class OrganizationsProjection:
     """The projection behind `GET /v1/organizations`."""
 
@@ -138,3 +152,8 @@ async def all_names(connection: Any) -> dict[str, tuple[str, ...]]:
     for row in await connection.fetch(SELECT_NAMES):
         names[row["organization"]] = (*names.get(row["organization"], ()), *row["names"])
     return names
+
+
+async def announced_names(connection: Any, slugs: Sequence[str]) -> dict[str, str]:
+    """The name that a deal gave last to each of these organizations, as the JSON of a text by language."""
+    return {row["organization"]: row["name"] for row in await connection.fetch(SELECT_ANNOUNCED, list(slugs))}

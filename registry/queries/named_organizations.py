@@ -6,7 +6,7 @@ An organization exists once a deal names it. A record adds names, identifiers an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import msgspec
@@ -101,15 +101,6 @@ class NamedOrganizations:
         named = await self._ask(point, question, "slugs", tuple(merged.items()))
         registered = await self._records.slugs(as_of)
         return OrganizationCount(len(named | registered), len(registered))
-
-    async def names(self, slugs: Iterable[str]) -> dict[str, Localized]:
-        """Return the names that deals gave to organizations last, by slug."""
-        wanted = sorted(set(slugs))
-        if not wanted:
-            return {}
-        point = await self._point(UNBOUNDED)
-        mentions = await self._mentions(point, {}, "", None, wanted, 0)
-        return {slug: name for slug, mention in mentions.items() if (name := _name(mention)) is not None}
 
     async def clusters(self) -> list[Cluster]:
         """Suggest which organizations may be the same one, over all their names; a person decides."""

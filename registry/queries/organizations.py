@@ -19,7 +19,7 @@ from registry.domain.merges import merged_with, survivor
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
 from registry.events import store
-from registry.events.values import Role, decode_hook
+from registry.events.values import Localized, Role, decode_hook
 from registry.projections import deal_links, event_index, organizations
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
 from registry.schemas import (
@@ -200,6 +200,14 @@ class OrganizationQueries:
     async def named(self, slugs: Iterable[str]) -> dict[str, msgspec.Raw]:
         """Return the current state of these organizations, by slug."""
         return await organizations.named(self._streams.pool(), list(slugs))
+
+    async def announced_names(self, slugs: Iterable[str]) -> dict[str, Localized]:
+        """Return the names that deals gave to these organizations last, by slug."""
+        wanted = sorted(set(slugs))
+        found = await organizations.announced_names(self._streams.pool(), wanted) if wanted else {}
+        texts = {slug: msgspec.json.decode(name) for slug, name in found.items()}
+        stated = {slug: {tag: one for tag, one in text.items() if one is not None} for slug, text in texts.items()}
+        return {slug: Localized(text) for slug, text in stated.items() if text}
 
     async def similar(self, slug: str) -> tuple[Suggestion, ...]:
         """Suggest other organizations that may be the same one; a person decides.

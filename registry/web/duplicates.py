@@ -51,7 +51,7 @@ class DuplicatePages(Controller):
         into = sent.get("keep", "")
         marked = [name.removeprefix("merge:") for name in sent if name.startswith("merge:")]
         merges = [Merge(slug, into) for slug in marked if slug != into]
-        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        service = OrganizationMerges(recorder, organization_queries)
         results = await service.merge(key, merges) if into else []
         problems = [one.error.message for one in results if one.error is not None]
         if problems:
@@ -65,12 +65,11 @@ class DuplicatePages(Controller):
         page: Page,
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
-        named_organizations: NamedDependency[NamedOrganizations],
     ) -> Response[bytes]:
         """Undo the merge of an organization."""
         key, sent = await _sent(request, page)
         merge = Merge(sent.get("organization", ""), sent.get("into", ""))
-        service = OrganizationMerges(recorder, organization_queries, named_organizations)
+        service = OrganizationMerges(recorder, organization_queries)
         [result] = await service.unmerge(key, [merge])
         if result.error is not None:
             raise result.error

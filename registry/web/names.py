@@ -82,13 +82,15 @@ def _pledge_name(pledge: PledgeState, texts: Translations, names: Mapping[str, s
 async def organization_names(
     organization_queries: OrganizationQueries, language: str, slugs: Iterable[str]
 ) -> dict[str, str]:
-    """The current names of organizations, by slug. An organization without a record has none."""
+    """The current names of organizations, by slug; those without a record have the name that a deal gave them."""
     unique = set(slugs)
     if not unique:
         return {}
     records = await organization_queries.named(unique)
     texts = words(language)
-    return {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
+    names = {slug: texts.localized(msgspec.json.decode(raw).get("name"), slug) for slug, raw in records.items()}
+    announced = await organization_queries.announced_names(unique - names.keys())
+    return names | {slug: texts.localized(name, slug) for slug, name in announced.items()}
 
 
 async def names_within(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, dict[str, str]]:

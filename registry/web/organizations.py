@@ -87,7 +87,6 @@ class OrganizationPages(Controller):
         organization: OrganizationSlug,
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
-        named_organizations: NamedDependency[NamedOrganizations],
         streams: NamedDependency[StreamReader],
         before: BeforeVersion = None,
     ) -> Response[bytes]:
@@ -113,7 +112,7 @@ class OrganizationPages(Controller):
                 slugs |= {parent.parent for parent in state.parents}
             names = await organization_names(organization_queries, page.language, slugs)
             texts = shown(page.language).words
-            announced = (await named_organizations.names([organization])).get(organization)
+            announced = (await organization_queries.announced_names([organization])).get(organization)
             current_name = names.get(organization) or texts.localized(announced, organization)
             links = await organization_queries.links(organization, page.as_of)
             return render.render(
