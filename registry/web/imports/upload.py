@@ -135,6 +135,6 @@ def safe_name(filename: str) -> str:
     """The name of an uploaded file without a path and without unusual characters; the ending stays."""
     name = _FILE_NAME.sub("_", filename.replace("\\", "/").rpartition("/")[2]).strip(" .")
     stem, dot, ending = name.rpartition(".")
-    return (
-        f"{(stem or name)[:60].encode()[:180].decode(errors='ignore')}{dot}{ending[:5].lower()}" if dot else name[:60]
-    )
+    if not dot:
+        return name[:60] or "file"
+    return f"{stem[:60].encode()[:180].decode(errors='ignore')}.{ending[:5].lower()}"
