@@ -78,7 +78,7 @@ def describe(sheets: Sequence[Sheet], header_row: int | None = None) -> Draft:
         table = sheet.table(header_row=header_row) if header_row is not None else guess_table(sheet)
         if table is not None:
             columns = list(_columns(table))
-            return _Drafter(table, columns, header_row).draft()
+            return _Drafter(sheet, table, columns, header_row).draft()
     return Draft("", [ImportText("no-rows")])
 
 
@@ -165,7 +165,8 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(self, table: Table, columns: list[Column], header_row: int | None) -> None:
+    def __init__(self, sheet: Sheet, table: Table, columns: list[Column], header_row: int | None) -> None:
+        self.sheet = sheet
         self.table = table
         self.header_row = header_row
         self.columns = columns
@@ -175,6 +176,10 @@ class _Drafter:
     def draft(self) -> Draft:
         """The mapping and its guesses."""
         key = self._key()
+        found = self.sheet.table(lambda cells: key.name in cells)
+        if found is not None and found.header_row != self.table.header_row:
+            # A row above the header has the name of the key too: a header of two rows.
+            self.header_row = self.table.header_row
         names = (c for c in self.columns if c is not key and c.kind in ("text", "choice") and _TITLE.search(c.name))
         title = next(names, key)
         for column in self.columns:
@@ -195,7 +200,8 @@ class _Drafter:
         unique = [column for column in self.columns if column.is_unique]
         named = [column for column in unique if _KEY.search(column.name.replace("_", " "))]
         texts = [column for column in unique if column.kind in ("text", "choice")]
-        found: list[Column] = [*named, *texts, *unique]
+        titles = [column for column in texts if _TITLE.search(column.name)]
+        found: list[Column] = [*named, *titles, *texts, *unique]
         if not found:
             self.guesses.append(ImportText("no-unique-column"))
         return (found or self.columns)[0]

@@ -76,14 +76,14 @@ async def test_list_is_paged_by_slug_without_a_gap(client: httpx.AsyncClient, sl
     registration = {"event": {"type": "organization_registered", "name": {"en": f"{word} 3"}}}
     await client.post(f"/v1/organizations/{word}-3/events", json=registration)
     found: list[str] = []
-    cursor = ""
+    start: dict[str, str] = {}
     while True:
-        page = (await client.get("/v1/organizations", params={"q": word, "limit": 2, "cursor": cursor})).json()
+        page = (await client.get("/v1/organizations", params={"q": word, "limit": 2, **start})).json()
         slugs = [one["organization"] for one in page["organizations"]]
         found += slugs
         if len(slugs) < 2:
             break
-        cursor = slugs[-1]
+        start = {"cursor": slugs[-1]}
     assert found == [f"{word}-{i}" for i in range(7)]
 
 

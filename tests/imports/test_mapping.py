@@ -183,7 +183,7 @@ stage = { column = "Status", table = { Building = "construction" } }
     row = '1,A plant,Q3 2024,Solar; Storage,"1,200.5",Alpha; 베타,2030,800,more than $5 million,Building'
     found = events(tmp_path, HEAD + blocks, header, row)
     beta = values.slugify("베타")
-    assert found["deal_registered"]["effective_on"] == "2024-09-30"
+    assert found["deal_registered"]["date"] == "2024-35"
     assert found["deal_registered"]["event"]["classifications"] == {"technology": ["Solar", "Storage"]}
     assert found["pledge_announced"]["event"] == {
         "pledge": "total",
@@ -277,9 +277,9 @@ def test_ambiguous_number_is_refused(text: str, sign: str) -> None:
         ("29.10.2025", "2025-10-29", "2025-10-29"),
         ("2025-10-29T00:00:00", "2025-10-29", "2025-10-29"),
         ("2025-02", "2025-02", "2025-02-28"),
-        ("2025-Q3", "2025-07/2025-09", "2025-09-30"),
-        ("Q1 2025", "2025-01/2025-03", "2025-03-31"),
-        ("2025년 4분기", "2025-10/2025-12", "2025-12-31"),
+        ("2025-Q3", "2025-35", "2025-09-30"),
+        ("Q1 2025", "2025-33", "2025-03-31"),
+        ("2025년 4분기", "2025-36", "2025-12-31"),
         ("2025", "2025", "2025-12-31"),
         # A report of something done cannot be about the future.
         ("2026", "2026", "2026-05-20"),

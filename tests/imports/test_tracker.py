@@ -427,7 +427,7 @@ async def test_loose_date_keeps_its_precision(service: Service, plants: Plants) 
     assert precisions == {
         "1": ("2024-06-30", "2024-34", "quarter"),
         "2": ("2024-12-31", "2024", "year"),
-        "3": ("2024-05-02", None, "day"),
+        "3": ("2024-05-02", None, None),
     }
     assert (await plants.on("2026-05-20", *rows, header=header, mapping=mapping)).results == []
 
