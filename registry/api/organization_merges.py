@@ -7,13 +7,12 @@ from typing import Annotated
 import msgspec
 from litestar import Controller, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from registry import schemas
 from registry.api.bodies import Request, read_body
 from registry.api.guards import check_scope
 from registry.api.openapi import reading, writing
-from registry.api.parameters import DryRun, Limit
+from registry.api.parameters import DryRun, Limit, integer
 from registry.api.problems import code_of, language_of
 from registry.api.responses import RawResponse, json_response
 from registry.append.organization_merges import Merge, MergeResult, OrganizationMerges
@@ -34,7 +33,7 @@ from registry.schemas.organizations import (
 
 NO_STORE = {"Cache-Control": "no-store"}
 
-Skip = Annotated[int, QueryParameter(description="Clusters to leave out from the beginning.", ge=0, le=1_000_000)]
+Skip = Annotated[int | None, integer("Clusters to leave out from the beginning.", 0, 1_000_000)]
 
 _merge_request: msgspec.json.Decoder[OrganizationMergeRequest] = msgspec.json.Decoder(OrganizationMergeRequest)
 
@@ -47,14 +46,14 @@ class OrganizationMergesController(Controller):
 
     @reading("/organization-clusters")
     async def get_clusters(
-        self, named_organizations: NamedDependency[NamedOrganizations], skip: Skip = 0, limit: Limit = 100
+        self, named_organizations: NamedDependency[NamedOrganizations], skip: Skip = None, limit: Limit = 100
     ) -> RawResponse[schemas.OrganizationClusters]:
         """Organizations that may be the same one, by all their names, clustered as OpenRefine does it.
 
         Nothing is merged automatically: a person reviews the clusters and posts the merges.
         """
         clusters = await named_organizations.clusters()
-        page = tuple(_cluster(one) for one in clusters[skip : skip + limit])
+        page = tuple(_cluster(one) for one in clusters[skip or 0 : (skip or 0) + limit])
         return json_response(encode(OrganizationClusters(total=len(clusters), clusters=page)), NO_STORE)
 
     @writing(post, "/organization-merges", scope="correct", body=OrganizationMergeRequest, status_code=200)

@@ -15,7 +15,7 @@ from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest, SubmissionError
 from registry.domain.principal import Credential
 from registry.domain.refusal import Refusal
-from registry.errors import NotFound, RegistryError, RuleBroken
+from registry.errors import ApprovalRequired, Forbidden, NotFound, RegistryError, RuleBroken
 from registry.events.types import (
     OrganizationAnnouncement,
     OrganizationMerged,
@@ -23,6 +23,9 @@ from registry.events.types import (
     OrganizationUnmerged,
 )
 from registry.queries.organizations import OrganizationQueries
+
+REFUSALS = (RuleBroken, NotFound, Forbidden, ApprovalRequired)
+"""Why one merge is refused; other errors concern all of them."""
 
 Outcome = Literal["merged", "unmerged", "unchanged", "refused"]
 
@@ -74,7 +77,7 @@ class OrganizationMerges:
                 results.append(MergeResult(one, "merged"))
             except SubmissionError as refused:
                 results.append(MergeResult(one, "refused", refused.error))
-            except NotFound as error:
+            except REFUSALS as error:
                 results.append(MergeResult(one, "refused", error))
         return results
 
@@ -94,6 +97,8 @@ class OrganizationMerges:
                     results.append(MergeResult(one, "unmerged"))
                 except SubmissionError as refused:
                     results.append(MergeResult(one, "refused", refused.error))
+                except REFUSALS as error:
+                    results.append(MergeResult(one, "refused", error))
         return results[::-1]
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from registry.api.guards import check_scope
+from registry.api.parameters import integer
 from registry.append.organization_merges import Merge, OrganizationMerges
 from registry.append.recorder import Recorder
 from registry.domain.principal import Credential
@@ -21,7 +21,7 @@ from registry.web.session import read_form, require_key
 
 PAGE_SIZE = 25
 
-Skip = Annotated[int, QueryParameter(description="Clusters to leave out from the beginning.", ge=0, le=1_000_000)]
+Skip = Annotated[int | None, integer("Clusters to leave out from the beginning.", 0, 1_000_000)]
 
 
 class DuplicatePages(Controller):
@@ -29,11 +29,11 @@ class DuplicatePages(Controller):
 
     @route("/organization-duplicates", http_method=READ)
     async def get_duplicates(
-        self, page: Page, named_organizations: NamedDependency[NamedOrganizations], skip: Skip = 0
+        self, page: Page, named_organizations: NamedDependency[NamedOrganizations], skip: Skip = None
     ) -> Response[bytes]:
         """Clusters of organizations whose names collide."""
         require_key(page)
-        return await _show(page, named_organizations, skip)
+        return await _show(page, named_organizations, skip or 0)
 
     @post("/organization-duplicates", status_code=303)
     async def post_duplicates(
@@ -43,7 +43,7 @@ class DuplicatePages(Controller):
         recorder: NamedDependency[Recorder],
         organization_queries: NamedDependency[OrganizationQueries],
         named_organizations: NamedDependency[NamedOrganizations],
-        skip: Skip = 0,
+        skip: Skip = None,
     ) -> Response[bytes]:
         """Merge the organizations that were marked in one cluster into the one that is kept."""
         key, sent = await _sent(request, page)
@@ -55,7 +55,7 @@ class DuplicatePages(Controller):
         results = await service.merge(key, merges) if into else []
         problems = [one.error.message for one in results if one.error is not None]
         if problems:
-            return await _show(page, named_organizations, skip, problems, 409)
+            return await _show(page, named_organizations, skip or 0, problems, 409)
         return redirect(page.link("/organization-duplicates", skip=skip or None))
 
     @post("/organization-duplicates/undo", status_code=303)
