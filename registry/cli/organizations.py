@@ -90,7 +90,7 @@ def duplicates(url: Url = "") -> None:
             count += len(page.clusters)
             if not page.clusters or count >= page.total:
                 break
-    stderr.print(rendered(Text("clusters_found", count=count)), markup=False)
+    stderr.print(rendered(Text("clusters_found", count=count)), soft_wrap=True, markup=False)
 
 
 @group.command("merge")
