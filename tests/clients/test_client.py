@@ -87,6 +87,7 @@ OWN = {
     "lines",
     "asked",
     "article",
+    "merges",
 }
 
 
