@@ -32,7 +32,10 @@ from registry.transparency.verify import read_entry
 Hex = str
 
 DERIVED_LATER = frozenset({"corroborated"})
-"""Fields that follow from others and that the first certificates do not have (tests/transparency/data)."""
+"""Fields that follow from others and that the first certificates do not have (tests/transparency/data).
+
+The id of a source is one too.
+"""
 
 STATED_LATER = frozenset(
     {
@@ -335,8 +338,9 @@ def _equals_state(certified: Any, folded: Any) -> bool:
     match certified, folded:
         case dict(), dict():
             missing = folded.keys() - certified.keys()
+            derived = DERIVED_LATER | {"id"} if "publisher" in folded else DERIVED_LATER
             return (
-                all(name in DERIVED_LATER or (name in STATED_LATER and not folded[name]) for name in missing)
+                all(name in derived or (name in STATED_LATER and not folded[name]) for name in missing)
                 and certified.keys() <= folded.keys()
                 and all(_equals_state(value, folded[name]) for name, value in certified.items())
             )
