@@ -210,7 +210,7 @@ def korea() -> Outline:
         largest = max(rings, key=_extent)
         xs, ys = [p[0] for p in map(korea_point, largest)], [p[1] for p in map(korea_point, largest)]
         label = (round((min(xs) + max(xs)) / 2, 1), round((min(ys) + max(ys)) / 2, 1))
-        provinces.append(Province(code, _path(rings, korea_point, 6), *_LABELS.get(code, label)))
+        provinces.append(Province(code, _path(rings, korea_point, 6, 1), *_LABELS.get(code, label)))
     east, south = korea_point((_EAST, _SOUTH))
     return Outline(round(east), round(south), tuple(provinces))
 
