@@ -248,7 +248,8 @@ class ApiOperation(Operation):
         for status, response in (self.responses or {}).items():
             if status.startswith("2") and isinstance(response, OpenAPIResponse) and response.content is not None:
                 for media_type, description in self.other_media_types.items():
-                    schema = Schema(type=OpenAPIType.STRING, description=description)
+                    type_ = None if media_type.endswith("json") else OpenAPIType.STRING
+                    schema = Schema(type=type_, description=description)
                     response.content[media_type] = OpenAPIMediaType(schema=schema)
 
 

@@ -26,8 +26,8 @@ MANIFEST = "manifest.json"
 KEPT = 2
 """Publications that stay, so that a reader can finish the one before the latest."""
 
-# Columns that the copy has for its own questions.
-_INTERNAL = {name for derived in DERIVED.values() for name in derived} | {"redates"}
+# A column that the copy has for its own questions, beside those of `DERIVED`.
+_REDATES = "redates"
 # Parquet has no infinity: an interval that has not ended ends on the last day.
 _LAST_DAY = "least({0}, DATE '9999-12-31') AS {0}"
 _COLUMNS = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = $1 ORDER BY column_index"
@@ -98,10 +98,11 @@ def _write(cursor: DuckDBPyConnection, directory: Path) -> Manifest:
 
 
 def _write_table(cursor: DuckDBPyConnection, table: str, folder: Path) -> int:
+    internal = {*DERIVED.get(table, ()), _REDATES}
     columns = [
         _LAST_DAY.format(name) if type == "DATE" else name
         for name, type in cursor.execute(_COLUMNS, [table]).fetchall()
-        if not name.endswith("_scale") and name not in _INTERNAL
+        if not name.endswith("_scale") and name not in internal
     ]
     file = str(folder / f"{table}.parquet").replace("'", "''")
     ((rows,),) = cursor.execute(_COPY.format(columns=", ".join(columns), table=table, file=file)).fetchall()

@@ -131,8 +131,6 @@ def test_export_has_every_field(kind: Kind, state: type[Struct]) -> None:
 # The history has the days on which an item was first announced. Coordinates are for maps; the pages name the place.
 NOT_ON_PAGES: set[tuple[type[Struct], str]] = {
     (MilestoneState, "scheduled_on"),
-    (SiteState, "latitude"),
-    (SiteState, "longitude"),
 }
 
 # `show` prints a summary; `show --json` prints everything.
@@ -168,11 +166,11 @@ NOT_IN_SHOW: set[tuple[type[Struct], str]] = {
     (SiteState, "announced_on"),
     (SiteState, "claims"),
     (SiteState, "gpus_qualifier"),
-    (SiteState, "latitude"),
-    (SiteState, "longitude"),
     (SiteState, "power_qualifier"),
     (SiteState, "precision"),
     (StageState, "rule"),
+    (SiteState, "latitude"),
+    (SiteState, "longitude"),
 }
 
 
@@ -183,10 +181,12 @@ def names_in_templates() -> set[str]:
     return {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
 
 
-def names_in_code(folder: str) -> set[str]:
-    """Every attribute, key and other string in the modules of a package."""
+def names_in_code(folder: str, without: str = "") -> set[str]:
+    """Every attribute, key and other string in the modules of a package, but for one module."""
     names: set[str] = set()
     for path in (PACKAGE / folder).rglob("*.py"):
+        if path.name == without:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
                 names.add(node.attr)
@@ -209,4 +209,4 @@ def test_pages_show_every_field_of_a_state() -> None:
 
 def test_show_command_prints_every_field_of_a_deal() -> None:
     in_full = set(item_types(Deal)) - set(LISTS_WITH_OWN_ROWS)
-    assert missing(names_in_code("cli"), in_full) == NOT_IN_SHOW
+    assert missing(names_in_code("cli", without="organizations.py"), in_full) == NOT_IN_SHOW
