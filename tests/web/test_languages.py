@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import pycountry
 import pytest
 from babel import Locale
 from babel.messages.catalog import Catalog
@@ -96,9 +97,11 @@ KEY_NAME = "REGISTRY_ADMIN_KEY"
 
 
 async def data_words(pages: Service) -> set[str]:
-    """Every word of the recorded data, of the source of the rates and of the signed-in key's name."""
-    words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {KEY_NAME}"))
-    for path in ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000"):
+    """Every word of the recorded data, of the source of the rates, of places and of the signed-in key's name."""
+    places = " ".join(each.name for each in pycountry.subdivisions)
+    words = set(re.findall(r"[A-Za-z]{2,}", f"{ECB} {KEY_NAME} {places}"))
+    recorded = ("/v1/export/events.ndjson", "/v1/organizations?limit=1000", "/v1/deals?limit=1000", "/v1/principals")
+    for path in recorded:
         words |= set(re.findall(r"[A-Za-z]{2,}", (await pages.client.get(path)).text))
     return words
 
