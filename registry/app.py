@@ -309,7 +309,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={dependency: provide(name) for dependency, name in DEPENDENCIES.items()},
         lifespan=[lifespan],
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config(settings.data_licence),
         include_in_schema=False,
         plugins=[MsgspecSchemas()],
         state=state,
@@ -319,7 +319,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     _list_all_methods(app)
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
-    app.asgi_handler = RequestMiddleware(metrics, access_log, limiter)(app.asgi_handler)
+    app.asgi_handler = RequestMiddleware(metrics, access_log, limiter, settings.data_licence)(app.asgi_handler)
     return app
 
 

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from litestar import Controller
 from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import asdict
 
@@ -23,6 +24,8 @@ from registry.api.responses import RawResponse, base_url, raw_headers
 from registry.delivery.feed import Filter
 from registry.events.store import StoredEvent
 from registry.i18n import Label, render
+from registry.infra.data_licence_setting import DataLicence
+from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
 from registry.schemas import LoggedEvent, encode, logged_event
 
@@ -73,12 +76,13 @@ class FeedsController(Controller):
         request: Request,
         log_queries: NamedDependency[LogQueries],
         event_filter: NamedDependency[Filter],
+        settings: NamedDependency[SkipValidation[Settings]],
         before: Before = None,
         limit: Count = 50,
     ) -> RawResponse[str]:
         """The newest events that match the filters, as an Atom feed."""
         events = await log_queries.newest(before or MAX_POSITION, limit, **asdict(event_filter))
-        return _response(request, _atom(request, events, limit), ATOM_TYPE)
+        return _response(request, _atom(request, events, limit, settings.data_licence), ATOM_TYPE)
 
     @reading("/feed.json", media_type=JSON_FEED_TYPE, response_description="The newest events, as a JSON Feed.")
     async def get_json_feed(
@@ -125,7 +129,7 @@ def _item(request: Request, stored: StoredEvent) -> JsonFeedItem:
     )
 
 
-def _atom(request: Request, events: Sequence[StoredEvent], limit: int) -> bytes:
+def _atom(request: Request, events: Sequence[StoredEvent], limit: int, licence: DataLicence | None) -> bytes:
     feed = Element("feed", {"xmlns": ATOM, "xml:lang": language_of(request)})
     SubElement(feed, "id").text = str(request.url)
     SubElement(feed, "title").text = _feed_title(request)
@@ -135,6 +139,9 @@ def _atom(request: Request, events: Sequence[StoredEvent], limit: int) -> bytes:
     SubElement(SubElement(feed, "author"), "name").text = TITLE
     SubElement(feed, "link", rel="self", type=ATOM_TYPE, href=str(request.url))
     SubElement(feed, "link", rel="alternate", type="text/html", href=_url(request, "/log"))
+    if licence is not None:
+        SubElement(feed, "rights").text = licence.name
+        SubElement(feed, "link", rel="license", href=licence.url)
     following = _next(request, events, limit)
     if following:
         SubElement(feed, "link", rel="next", type=ATOM_TYPE, href=following)

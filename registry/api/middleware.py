@@ -29,6 +29,7 @@ from registry.api.rate_limits import OPEN, Admission, Headers, RateLimiter, clie
 from registry.errors import BadRequest, QueryTooLong, RegistryError
 from registry.events.codec import random_bytes
 from registry.i18n import negotiate_language
+from registry.infra.data_licence_setting import DataLicence
 
 # At a level above INFO there is no access log.
 access = logging.getLogger("registry.access")
@@ -174,10 +175,13 @@ class RequestMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, metrics: Metrics, writer: AccessLogWriter, limiter: RateLimiter) -> None:
+    def __init__(
+        self, metrics: Metrics, writer: AccessLogWriter, limiter: RateLimiter, licence: DataLicence | None = None
+    ) -> None:
         self._metrics = metrics
         self._writer = writer
         self._limiter = limiter
+        self._licence: Headers = ((b"link", licence.link.encode()),) if licence is not None else ()
 
     async def handle(self, scope: Any, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Handle one request."""
@@ -198,7 +202,8 @@ class RequestMiddleware(ASGIMiddleware):
                 if deadline is not None:
                     deadline.stop()
                 status = message["status"]
-                message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, admission.headers)
+                more = (*admission.headers, *self._licence_of(scope, status))
+                message["headers"] = _with_headers(message.get("headers", ()), request_id, scope, more)
             await send(message)
 
         async def refuse() -> None:
@@ -247,6 +252,10 @@ class RequestMiddleware(ASGIMiddleware):
                     )
                 )
 
+    def _licence_of(self, scope: Any, status: int) -> Headers:
+        """The header that states the licence of an answer with data."""
+        return self._licence if status < 400 and scope["path"].startswith(DATA_PATH) else ()
+
 
 def _principal(scope: Any, admission: Admission) -> str | None:
     """The id of the key that a request was made with."""
@@ -270,13 +279,13 @@ def _request_id(scope: Any) -> tuple[str, bool]:
     return request_id or random_bytes(16).hex(), has_host
 
 
-def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, limits: Headers) -> Any:
+def _with_headers(headers: Iterable[tuple[bytes, bytes]], request_id: str, scope: Any, more: Headers) -> Any:
     """Add the headers of every answer to those of one, each once."""
     given = {name for name, _ in headers}
     common: Headers = SECURE_HEADERS if scope["scheme"] == "https" else SECURITY_HEADERS
     if not given.isdisjoint(SECURITY_NAMES):
         common = tuple(header for header in common if header[0] not in given)
-    return [*headers, (b"x-request-id", request_id.encode()), *common, *limits]
+    return [*headers, (b"x-request-id", request_id.encode()), *common, *more]
 
 
 async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
@@ -301,6 +310,9 @@ async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
 
 
 READS = frozenset({"GET", "HEAD"})
+
+# Answers below it are data, which have a licence.
+DATA_PATH = "/v1/"
 
 # Its handler has a deadline of its own, and answers what the process knows while Postgres does not answer.
 METRICS_PATH = "/metrics"

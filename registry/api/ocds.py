@@ -89,5 +89,6 @@ def _package(
     request: Request, settings: Settings, found: ocds.History, content: dict[str, Any]
 ) -> RawResponse[dict[str, Any]]:
     published: datetime = found.releases[-1].event.recorded_at
-    package = ocds.package(str(request.url), settings.log_origin, published, content)
+    licence = settings.data_licence.url if settings.data_licence is not None else None
+    package = ocds.package(str(request.url), settings.log_origin, licence, published, content)
     return json_response(ocds.encode(package))

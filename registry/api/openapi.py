@@ -39,6 +39,7 @@ from litestar.typing import FieldDefinition
 import registry
 from registry.api.guards import ANY_SCOPE, PUBLIC, value_type
 from registry.api.problems import PROBLEMS, text
+from registry.infra.data_licence_setting import DataLicence
 from registry.schemas import ProblemDocument
 from registry.schemas.values import response_schema_hook
 
@@ -52,6 +53,10 @@ later than". Left out, `effective_on` is today in the registry's time zone, or, 
 `Accept-Datetime` fixes the log, the day at which the log stood there; the others are open.
 
 **Errors** are problem documents (RFC 9457); [each code is explained](/docs/problems).
+"""
+
+LICENCE = """
+**Licence of the data**: [{licence.name}]({licence.url}), also in the `Link` header with `rel="license"`.
 """
 
 TAGS = {
@@ -350,13 +355,13 @@ def _portable(schema: Any) -> Any:
     return portable
 
 
-def openapi_config() -> OpenAPIConfig:
+def openapi_config(licence: DataLicence | None = None) -> OpenAPIConfig:
     """Return what the document has beside its operations."""
     key = SecurityScheme(type="http", scheme="bearer", description="An API key of this registry.")
     return OpenAPIConfig(
         title="Investment registry",
         version=registry.version(),
-        description=DESCRIPTION,
+        description=DESCRIPTION + (LICENCE.format(licence=licence) if licence is not None else ""),
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         tags=[Tag(name=name, description=description) for name, description in TAGS.items()],
         components=Components(security_schemes={"key": key}),

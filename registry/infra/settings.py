@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from registry.errors import BadSetting
+from registry.infra.data_licence_setting import DataLicence, parse_data_licence
 from registry.infra.oidc_setting import OidcSettings, is_secure, parse_rights
 from registry.infra.postgres import Pooling
 from registry.infra.problems import SettingProblem
@@ -60,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     scope: tuple[tuple[str, str], ...] = ()
     admin_key: str | None = None
     log_origin: str = "localhost/investment-registry"
+    data_licence: DataLicence | None = None
     ocid_prefix: str = "ocds-000000"
     signing_key: Path
     secrets_key: Path | None = None
@@ -220,6 +222,13 @@ def _time_zone(text: str) -> str:
     return text
 
 
+def _data_licence(text: str) -> DataLicence:
+    try:
+        return parse_data_licence(text)
+    except ValueError:
+        raise _InvalidValue(SettingProblem("data_licence", value=text)) from None
+
+
 def _ocid_prefix(text: str) -> str:
     if not re.fullmatch(r"ocds-[a-z0-9]{6}", text):
         raise _InvalidValue(SettingProblem("ocid_prefix", value=text))
@@ -356,6 +365,12 @@ SETTINGS = {
     ),
     "admin_key": Setting(_admin_key, "An API key with all scopes, for first use; at least 32 characters."),
     "log_origin": Setting(_origin, "The log's name, in the first line of every checkpoint."),
+    "data_licence": Setting(
+        _data_licence,
+        "The name and the address of the licence of the data, such as "
+        "`CC-BY-4.0 https://creativecommons.org/licenses/by/4.0/`; shown on pages, in exports and by the API. Default: "
+        "none stated.",
+    ),
     "ocid_prefix": Setting(
         _ocid_prefix,
         "The publisher's prefix of OCDS ids, assigned by the Open Contracting Partnership. Default: ocds-000000.",

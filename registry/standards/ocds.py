@@ -328,13 +328,14 @@ def _head(prefix: str, deal: str, id: str, at: datetime) -> Json:
     }
 
 
-def package(uri: str, publisher: str, at: datetime, content: Mapping[str, Any]) -> Json:
-    """A release package or a record package."""
+def package(uri: str, publisher: str, licence: str | None, at: datetime, content: Mapping[str, Any]) -> Json:
+    """A release package or a record package; `licence` is the address of the data's licence."""
     return {
         "uri": uri,
         "version": VERSION,
         "publishedDate": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "publisher": {"name": publisher},
+        **({"license": licence} if licence is not None else {}),
         **content,
     }
 

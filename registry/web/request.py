@@ -22,6 +22,7 @@ from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
 from registry.i18n import LANGUAGES, negotiate_language
+from registry.infra.data_licence_setting import DataLicence
 from registry.infra.sessions import Sessions
 from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
@@ -57,6 +58,7 @@ class PageRequest(Struct):
         query: The text of the query parameters.
         session: Who has signed in.
         origin: The name of the log.
+        licence: The licence of the data.
         position: The log position at which the page is made.
         recorded_at: When the event at that position was recorded.
         rate_imports: The number of imports of exchange rates that the page's totals may use.
@@ -69,6 +71,7 @@ class PageRequest(Struct):
     query: dict[str, str]
     session: Session
     origin: str
+    licence: DataLicence | None
     position: int = 0
     recorded_at: datetime | None = None
     rate_imports: int = 0
@@ -208,7 +211,8 @@ def public_page(
     """A request for a page without registry data, such as the sign-in page."""
     today = calendar.today()
     now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
-    return PageRequest(request, language, now, dict(request.query_params.items()), session, settings.log_origin)
+    query = dict(request.query_params.items())
+    return PageRequest(request, language, now, query, session, settings.log_origin, settings.data_licence)
 
 
 async def page(
@@ -246,6 +250,7 @@ async def page(
         query=dict(request.query_params.items()),
         session=session,
         origin=settings.log_origin,
+        licence=settings.data_licence,
         position=head.position,
         recorded_at=head.recorded_at,
         rate_imports=streams.rate_imports,

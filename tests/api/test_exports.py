@@ -14,21 +14,27 @@ import httpx
 import openpyxl
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from registry import exports as export_tables
 from registry.api import exports
 from registry.exports import xlsx
+from registry.infra.data_licence_setting import DataLicence
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
 
+LICENCE = DataLicence("CC-BY-4.0", "https://creativecommons.org/licenses/by/4.0/")
 FORMATS = ["csv", "ndjson", "xlsx", "parquet"]
 
 
 @pytest_asyncio.fixture(scope="module")
 async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
     """A service with deals with and without amounts, one with a formula and Korean in its title, and many others."""
-    async with cloned(server, admin, "exports") as settings, running(settings) as service:
+    async with (
+        cloned(server, admin, "exports") as settings,
+        running(replace(settings, data_licence=LICENCE)) as service,
+    ):
         korean = {"deal": "ulsan", **registered()}
         korean["event"]["title"] = {"ko": "울산 AI 데이터센터", "en": '=HYPERLINK("http://evil.example")'}
         annual = pledged(pledge="more", amount_basis="annual", by=["aws", "sk"])
@@ -157,3 +163,15 @@ async def test_aborted_download_leaves_no_file_open(filled: Service) -> None:
                 await asyncio.sleep(turn / 500)
     await asyncio.sleep(0.2)
     gc.collect()
+
+
+async def test_licence_of_the_data_is_stated_by_api_exports_standards_and_pages(filled: Service) -> None:
+    visitor, link = filled.visitor, '<https://creativecommons.org/licenses/by/4.0/>; rel="license"'
+    for path in ("/v1/deals?limit=1", "/v1/export/deals.csv", "/v1/deals/ulsan/timemap"):
+        assert link in (await visitor.get(path)).headers.get_list("Link", split_commas=True), path
+    assert "license" not in (await visitor.get("/v1/deals/none")).headers.get("Link", "")
+    assert LICENCE.url in (await visitor.get("/openapi.json")).json()["info"]["description"]
+    assert (await visitor.get("/v1/ocds/records/ulsan")).json()["license"] == LICENCE.url
+    assert f"<rights>{LICENCE.name}</rights>" in (await visitor.get("/v1/events.atom")).text
+    for path in ("/", "/deals/ulsan", "/about"):
+        assert f'<a href="{LICENCE.url}" rel="license">{LICENCE.name}</a>' in (await visitor.get(path)).text, path
