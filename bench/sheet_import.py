@@ -56,12 +56,14 @@ currency = "USD"
 stage = { column = "Status", table = { Announced = "intention", Building = "construction", Running = "operating" } }
 """
 
-# The command as a user runs it, which says at its end how much memory it had at most.
+# The command as a user runs it, which says at its end how much memory it had at most: VmHWM, because getrusage also
+# counts what the process had before it became this command.
 COMMAND = """
-import atexit, resource, sys
+import atexit, pathlib, re, sys
 from registry.cli import main
 def peak():
-    sys.stderr.write("peak " + str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) + chr(10))
+    status = pathlib.Path("/proc/self/status").read_text()
+    sys.stderr.write("peak " + re.search("VmHWM:\\s+(\\d+)", status)[1] + chr(10))
 atexit.register(peak)
 main()
 """

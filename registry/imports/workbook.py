@@ -261,8 +261,9 @@ def _reader_of_xlsx(sheet: Any) -> Callable[[], Iterator[SheetRow]]:
         # The dimensions that some programs write are wrong.
         sheet.reset_dimensions()
         try:
-            for number, values in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
-                if texts := _texts([value if type(value) is str else _text(value) for value in values]):
+            for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
+                cells = values[:MAX_COLUMNS]
+                if texts := _texts([value if type(value) is str else _text(value) for value in cells]):
                     yield SheetRow(number, texts)
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             why = ImportText("xlsx-unreadable", reason=str(error) or type(error).__name__)
