@@ -405,7 +405,8 @@ class Evidence:
             newest, heads = await self._newest_heads()
             head = heads.prove(f"deal/{deal}")
         bounded = _until(as_of, newest.size)
-        return encode(await build_certificate(self._pool, deal, bounded, newest, head))
+        certificate = await build_certificate(self._pool, deal, bounded, newest, head)
+        return await asyncio.to_thread(encode, certificate)
 
     async def total_certificate(
         self, query: CertifiedQuery, as_of: AsOf, deals: Sequence[str], rates: Rates, *, complete: bool
@@ -420,11 +421,10 @@ class Evidence:
             newest, heads = await self._newest_heads()
             bounded = _until(as_of, newest.size)
             # While no other checkpoint is signed, the tree of heads stays as it is.
-            return encode(
-                await build_total_certificate(
-                    self._pool, query, bounded, deals, newest, heads, rates, complete=complete
-                )
+            certificate = await build_total_certificate(
+                self._pool, query, bounded, deals, newest, heads, rates, complete=complete
             )
+        return await asyncio.to_thread(encode, certificate)
 
     async def _newest_heads(self) -> tuple[SignedCheckpoint, StreamHeadTree]:
         """The newest checkpoint and the heads of all streams in it. The caller holds `_signing`."""

@@ -66,10 +66,12 @@ async def build_certificate(
     if not events:
         raise NotFound("deal", deal=deal)
     proven = await _proven(pool, events, size)
+    # The fold of a deal with thousands of events takes long enough to block the event loop.
+    state = await asyncio.to_thread(state_of, deal, [event.recorded for event in events], as_of, size)
     return Certificate(
         deal=deal,
         clocks=as_of,
-        state=state_of(deal, [event.recorded for event in events], as_of, size),
+        state=state,
         events=tuple(proven),
         head=ProvenHead(head.lines, hex_path(head.path), signed.heads),
         checkpoint=signed.note,
