@@ -174,12 +174,6 @@ class MergedInto(RegistryError):
     code = "merged"
 
 
-class NotAcceptable(RegistryError):
-    """The answer is not available in the requested format."""
-
-    code = "not_acceptable"
-
-
 class TooLarge(RegistryError):
     """The body is over the limit, in bytes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from litestar import Response
 from litestar.di import NamedDependency
@@ -18,7 +18,7 @@ from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchTe
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
-from registry.errors import NotAcceptable
+from registry.projections.columnar.exported import PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -26,10 +26,13 @@ from registry.schemas import exported_event
 
 PAGE = 1_000
 
+ROWS: dict[PortfolioTable, str] = {"deals": "deal", "pledges": "pledge", "sites": "site", "metrics": "quantity"}
+"""What a row of each table of the portfolio is."""
+
 Pages = AsyncIterator[Sequence[Any]]
 
 
-def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description: str) -> HTTPRouteHandler:
+def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTPRouteHandler:
     """Make the handler of a file about the portfolio."""
 
     async def export(
@@ -49,8 +52,8 @@ def portfolio_handler(kind: Literal["deals", "pledges"], form: str, description:
             deal_filters.updated_since,
         )
 
-        if form != "ndjson":
-            file = exports.export_portfolio(kind, form, point, selection, partial(portfolio_queries.read, point))
+        if form != "ndjson" or kind in ("sites", "metrics"):
+            file = exports.portfolio_file(kind, form, point, selection, partial(portfolio_queries.read, point))
             return _file(request, kind, form, point.position, file)
 
         async def pages() -> Pages:
@@ -112,13 +115,7 @@ async def _rows(log_queries: LogQueries, event_filter: Filter, after: int, last:
 
 
 def _file(request: Request, kind: exports.Kind, form: str, position: int, file: AsyncIterator[bytes]) -> Response[str]:
-    """Return a file, streamed.
-
-    Raises:
-        NotAcceptable: Its format needs a library that is not installed.
-    """
-    if form == "parquet" and not exports.has_parquet():
-        raise NotAcceptable("parquet")
+    """Return a file, streamed."""
     headers = {
         "Cache-Control": "no-cache",
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
@@ -136,11 +133,15 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
     export.__doc__ = description
     return reading(
         f"/v1/export/{kind}.{form}",
-        *(("not_acceptable",) if form == "parquet" else ()),
         media_type=exports.FORMATS[form].media_type,
-        response_description=f"Columns: {', '.join(exports.column_names(kind))}.",
+        response_description=_columns_text(kind),
         tags=[tag],
     )(export)
+
+
+def _columns_text(kind: exports.Kind) -> str:
+    """The columns of a table, for the OpenAPI document."""
+    return "Columns:\n\n" + "\n".join(f"- `{column.name}`: {column.description}" for column in exports.COLUMNS[kind])
 
 
 # A handler for each file and format: Litestar's paths have no parameters within a segment, such as `{kind}.{form}`.
@@ -148,8 +149,10 @@ HANDLERS = [
     handler
     for form in exports.FORMATS
     for handler in (
-        portfolio_handler("deals", form, "Deals at any point in time as a file: a row for each deal."),
-        portfolio_handler("pledges", form, "Pledges at any point in time as a file: a row for each pledge."),
+        *(
+            portfolio_handler(kind, form, f"{kind.capitalize()} at any point in time as a file: a row for each {row}.")
+            for kind, row in ROWS.items()
+        ),
         log_handler(form),
     )
 ]

@@ -1,10 +1,9 @@
-"""Deals, pledges and events as files for spreadsheets and data frames: CSV, NDJSON, Excel and Parquet."""
+"""Deals, pledges, sites, metrics and events as files for spreadsheets and data frames: CSV, NDJSON, Excel, Parquet."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,12 +11,10 @@ from msgspec import Struct
 
 from registry.exports.csv import CsvWriter
 from registry.exports.files import TableWriter, stream_table
-from registry.exports.parquet import ParquetWriter, has_parquet
-from registry.exports.portfolio import Ask, portfolio_file
-from registry.exports.rows import COLUMNS, ExportPage, Kind, column_names, deal_pledges
+from registry.exports.parquet import ParquetWriter
+from registry.exports.portfolio import portfolio_file
+from registry.exports.rows import COLUMNS, EVENTS, ExportPage, Kind, column_names, deal_pledges
 from registry.exports.xlsx import XlsxWriter
-from registry.projections.columnar.exported import PortfolioTable
-from registry.projections.columnar.selection import Point, Selection
 from registry.schemas import encode, exported_row
 
 
@@ -26,21 +23,20 @@ class Format(Struct, frozen=True):
 
     Attributes:
         media_type: Its media type.
-        writer: Makes a writer of a table. None: the file has the JSON of each deal, pledge or event on a line.
+        writer: Makes a writer of the table of events. None: the file has the JSON of each event on a line.
     """
 
     media_type: str
-    writer: Callable[[Kind], TableWriter] | None
+    writer: Callable[[], TableWriter] | None
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format("text/csv", lambda kind: CsvWriter(column_names(kind))),
+    "csv": Format("text/csv", lambda: CsvWriter(column_names("events"))),
     "ndjson": Format("application/x-ndjson", None),
     "xlsx": Format(
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        lambda kind: XlsxWriter(column_names(kind), kind),
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", lambda: XlsxWriter(EVENTS, "events")
     ),
-    "parquet": Format("application/vnd.apache.parquet", lambda kind: ParquetWriter(COLUMNS[kind])),
+    "parquet": Format("application/vnd.apache.parquet", lambda: ParquetWriter(EVENTS)),
 }
 """The formats of exported files, by the end of a file's name."""
 
@@ -61,18 +57,7 @@ async def export_events(format: str, pages: AsyncIterator[Any]) -> AsyncIterator
     """Stream a file of events, in a format of tables, while its pages are read."""
     writer = FORMATS[format].writer
     assert writer is not None
-    async for part in stream_table(writer("events"), pages):
-        yield part
-
-
-async def export_portfolio(
-    kind: PortfolioTable, format: str, point: Point, selection: Selection, ask: Ask
-) -> AsyncIterator[bytes]:
-    """Stream a file of deals or pledges, in a format of tables (`portfolio_file`)."""
-    writer = FORMATS[format].writer
-    assert writer is not None
-    make = None if format == "csv" else partial(writer, kind)
-    async for part in portfolio_file(kind, make, point, selection, ask):
+    async for part in stream_table(writer(), pages):
         yield part
 
 
@@ -89,7 +74,6 @@ __all__ = [
     "column_names",
     "export_events",
     "export_lines",
-    "export_portfolio",
     "export_rows",
-    "has_parquet",
+    "portfolio_file",
 ]

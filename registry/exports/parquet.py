@@ -1,46 +1,54 @@
-"""Tables as Apache Parquet. Needs the library pyarrow (the extra `parquet`)."""
+"""Tables as Apache Parquet, each column with its type. DuckDB writes them."""
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+import msgspec
 
 from registry.exports.files import read_chunks
-from registry.exports.rows import Column, Row
+from registry.exports.rows import Row
+from registry.projections.columnar.exported import Column, copy_to_parquet
 
+TYPES = {"integer": "BIGINT", "boolean": "BOOLEAN", "date": "DATE", "datetime": "TIMESTAMPTZ"}
+"""The types of DuckDB; of the other columns, the cells are text."""
 
-def has_parquet() -> bool:
-    """Whether pyarrow is installed."""
-    return importlib.util.find_spec("pyarrow") is not None
+MEMORY_LIMIT = "160MB"
 
 
 class ParquetWriter:
-    """Write a table as Parquet, a row group for each page, to a temporary file."""
+    """Write a table as Parquet: its rows to a temporary file, from which DuckDB makes the table."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        types = {"text": pyarrow.string(), "integer": pyarrow.int64(), "boolean": pyarrow.bool_()}
-        self._schema = pyarrow.schema([(column.name, types[column.type]) for column in columns])
-        self._batch = pyarrow.RecordBatch.from_pylist
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - discard() closes it
-        self._writer = pyarrow.parquet.ParquetWriter(self._file, self._schema)
+        self._columns = columns
+        self._rows = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115 - discard() closes it
+        self._table = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115
+        self._encoder = msgspec.json.Encoder()
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Add rows. Nothing of the file can be sent before its end."""
-        if rows:
-            items = [dict(zip(self._schema.names, row, strict=True)) for row in rows]
-            self._writer.write_batch(self._batch(items, schema=self._schema))
+        names = [column.name for column in self._columns]
+        self._rows.write(self._encoder.encode_lines([dict(zip(names, row, strict=True)) for row in rows]))
         return b""
 
     def end(self) -> Iterator[bytes]:
         """Return the file."""
-        self._writer.close()
-        yield from read_chunks(self._file)
+        self._rows.flush()
+        types = {column.name: TYPES.get(column.type, "VARCHAR") for column in self._columns}
+        config: dict[str, Any] = {
+            "memory_limit": MEMORY_LIMIT,
+            "threads": 1,
+            "temp_directory": f"{self._table.name}.spill",
+        }
+        with duckdb.connect(config=config) as connection:
+            rows = f"FROM read_json('{self._rows.name}', columns = {types}, format = 'newline_delimited')"
+            copy_to_parquet(connection, rows, self._table.name)
+        yield from read_chunks(self._table)
 
     def discard(self) -> None:
-        """Close the temporary file."""
-        self._writer.close()
-        self._file.close()
+        """Delete the temporary files."""
+        self._rows.close()
+        self._table.close()

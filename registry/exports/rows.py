@@ -1,22 +1,20 @@
-"""The columns of the exported tables, and the rows of events; DuckDB makes those of deals and pledges.
+"""The columns of the exported tables, and the rows of events; DuckDB makes the other rows.
 
-A cell is empty where nothing was stated, never zero. Amounts are exact decimals and stay text, so that no reader rounds
-them. Dates and times are spelled as in JSON.
+A cell is empty where nothing was stated, never zero. Amounts are exact decimals: text, or a number of a format that has
+exact ones. Dates and times are spelled as in JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
 
-from registry.projections.columnar.exported import DEALS, PLEDGES
+from registry.projections.columnar.exported import DEALS, METRICS, PLEDGES, SITES, Column
 from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
-Kind = Literal["deals", "pledges", "events"]
-ColumnType = Literal["text", "integer", "boolean"]
+Kind = Literal["deals", "pledges", "sites", "metrics", "events"]
 Cell: TypeAlias = str | int | bool | None
 Row: TypeAlias = tuple[Cell, ...]
 ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
@@ -24,21 +22,36 @@ ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
 
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
 
+EVENTS = (
+    Column("position", "The event's number in the log, without gaps.", "integer"),
+    Column("recorded_at", "When the registry stored it.", "datetime"),
+    Column("recorded_by", "The id of the principal who recorded it."),
+    Column("approved_by", "The id of the principal who approved it, where a second one did."),
+    Column("deal", "The deal that it is about.", "code"),
+    Column("organization", "The organization that it is about.", "code"),
+    Column("principal", "The principal that it is about."),
+    Column("version", "Its number among the events of the deal, the organization or the principal.", "integer"),
+    Column("id", "Its id (UUID)."),
+    Column("type", "What kind of event it is.", "code"),
+    Column("effective_on", "The day from which it applies.", "date"),
+    Column("date", "The date as the source states it, where it states no day (EDTF)."),
+    Column("effective_precision", "How precise that date is.", "code"),
+    Column("published_on", "The earliest date of its sources, else the day of recording.", "date"),
+    Column("event", "What was announced.", "json"),
+    Column("sources", "The sources that it cites.", "json"),
+    Column("note", "Why it was recorded."),
+    Column("erased", "Whether its content was redacted.", "boolean"),
+    Column("leaf_hash", "Its leaf in the Merkle tree (RFC 6962 section 2.1), in hexadecimal.", "code"),
+)
 
-class Column(Struct, frozen=True):
-    """A column of a table.
-
-    Attributes:
-        name: The heading.
-        field: The field of the deal, of the pledge or of the event that the cell shows.
-        value: Gets the cell from the JSON of an event; None for the columns that DuckDB makes.
-        type: The type of the cells.
-    """
-
-    name: str
-    field: str
-    value: Callable[[Any], Cell] | None
-    type: ColumnType = "text"
+COLUMNS: dict[Kind, tuple[Column, ...]] = {
+    "deals": DEALS,
+    "pledges": PLEDGES,
+    "sites": SITES,
+    "metrics": METRICS,
+    "events": EVENTS,
+}
+"""The columns of each table."""
 
 
 def column_names(kind: Kind) -> tuple[str, ...]:
@@ -49,7 +62,7 @@ def column_names(kind: Kind) -> tuple[str, ...]:
 def event_rows(page: Iterable[ExportedEvent]) -> list[Row]:
     """The rows of a page of events."""
     items = (msgspec.to_builtins(event) for event in page)
-    return [tuple(column.value(item) for column in COLUMNS["events"] if column.value) for item in items]
+    return [tuple(_cell(column, item.get(column.name)) for column in EVENTS) for item in items]
 
 
 def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
@@ -57,59 +70,8 @@ def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
     return [(deal, pledge) for deal in page for pledge in deal.pledges]
 
 
-def _of_portfolio(columns: Iterable[str], **fields: str) -> tuple[Column, ...]:
-    """The columns that DuckDB makes; `fields` of those that do not have a field's name."""
-    types: dict[str, ColumnType] = {"price_year": "integer"}
-    return tuple(Column(name, fields.get(name, name), None, types.get(name, "text")) for name in columns)
-
-
-def _of_event(name: str, type: ColumnType = "text") -> Column:
-    return Column(name, name, lambda event: event.get(name), type)
-
-
-def _json_of_event(name: str) -> Column:
-    def value(event: Mapping[str, Any]) -> str | None:
-        return encode(event[name]).decode() if event[name] else None
-
-    return Column(name, name, value)
-
-
-AMOUNT_COLUMNS = ("qualifier", "value", "low", "high", "currency", "wording", "figure", "price_year", "stated_as")
-
-COLUMNS: dict[Kind, tuple[Column, ...]] = {
-    "deals": _of_portfolio(
-        DEALS,
-        title_en="title",
-        title_ko="title",
-        stage_basis="stage",
-        stage_since="stage",
-        stage_observed_on="stage",
-        organizations="parties",
-        places="sites",
-        amounts="pledges",
-    ),
-    "pledges": _of_portfolio(
-        PLEDGES, title_en="title", title_ko="title", **dict.fromkeys(AMOUNT_COLUMNS, "amount"), until="horizon"
-    ),
-    "events": (
-        _of_event("position", "integer"),
-        _of_event("recorded_at"),
-        _of_event("recorded_by"),
-        _of_event("approved_by"),
-        _of_event("deal"),
-        _of_event("organization"),
-        _of_event("principal"),
-        _of_event("version", "integer"),
-        _of_event("id"),
-        _of_event("type"),
-        _of_event("effective_on"),
-        _of_event("date"),
-        _of_event("effective_precision"),
-        _of_event("published_on"),
-        _json_of_event("event"),
-        _json_of_event("sources"),
-        _of_event("note"),
-        _of_event("erased", "boolean"),
-        _of_event("leaf_hash"),
-    ),
-}
+def _cell(column: Column, value: Any) -> Cell:
+    if column.type == "json":
+        return encode(value).decode() if value else None
+    cell: Cell = value
+    return cell

@@ -4,41 +4,72 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import xlsxwriter
 
 from registry.exports.files import read_chunks
-from registry.exports.rows import Row
+from registry.exports.rows import Cell, Row
+from registry.projections.columnar.exported import Column
 
 # The limits of a sheet of Excel: rows, and characters in a cell.
 MAX_SHEET_ROWS = 1_048_576
 MAX_CELL_CHARACTERS = 32_767
 
 
-class XlsxWriter:
-    """Write a table as a workbook of as many sheets as it needs, row by row, to a temporary file."""
+# The first day that Excel's calendar has.
+FIRST_DAY = "1900-01-01"
+EXACT = "_exact"
+"""The end of the heading beside a column of numbers: Excel keeps 15 digits of a number, and this column has all."""
 
-    def __init__(self, columns: Sequence[str], title: str) -> None:
-        self._columns = columns
+
+class XlsxWriter:
+    """Write a table as a workbook of as many sheets as it needs, row by row, to a temporary file.
+
+    Numbers and days are such cells, so that a sheet can add them up and sort them.
+    """
+
+    def __init__(self, columns: Sequence[Column], title: str) -> None:
+        self._types = [column.type for column in columns]
+        self._headings = [
+            heading
+            for column in columns
+            for heading in ((column.name, f"{column.name}{EXACT}") if column.type == "number" else (column.name,))
+        ]
         self._title = title
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - discard() closes it
         options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
         self._book = xlsxwriter.Workbook(self._file, options)
         self._bold = self._book.add_format({"bold": True})
+        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
         self._sheets = 0
         self._row = MAX_SHEET_ROWS
 
     def write(self, rows: Sequence[Row]) -> bytes:
         """Add rows. Nothing of the file can be sent before its end."""
         for row in rows:
-            at = self._next_row()
-            for column, value in enumerate(row):
-                if isinstance(value, (int, bool)):
-                    self._sheet.write(at, column, value)
-                elif value is not None:
-                    fits = len(value) <= MAX_CELL_CHARACTERS
-                    self._sheet.write_string(at, column, value if fits else f"{value[: MAX_CELL_CHARACTERS - 1]}…")
+            at, column = self._next_row(), 0
+            for type, value in zip(self._types, row, strict=True):
+                self._write(at, column, type, value)
+                column += 1
+                if type == "number":
+                    self._write(at, column, "text", value)
+                    column += 1
         return b""
+
+    def _write(self, row: int, column: int, type: str, value: Cell) -> None:
+        """Write a cell; one without a value stays empty."""
+        if isinstance(value, (int, bool)):
+            self._sheet.write(row, column, value)
+        elif value is None:
+            return
+        elif type == "number":
+            self._sheet.write_number(row, column, float(value))
+        elif type == "date" and value >= FIRST_DAY:
+            self._sheet.write_datetime(row, column, date.fromisoformat(value), self._day)
+        else:
+            fits = len(value) <= MAX_CELL_CHARACTERS
+            self._sheet.write_string(row, column, value if fits else f"{value[: MAX_CELL_CHARACTERS - 1]}…")
 
     def end(self) -> Iterator[bytes]:
         """Return the file."""
@@ -61,7 +92,7 @@ class XlsxWriter:
             name = self._title if self._sheets == 1 else f"{self._title} {self._sheets}"
             self._sheet = self._book.add_worksheet(name)
             self._sheet.freeze_panes(1, 0)
-            for column, heading in enumerate(self._columns):
+            for column, heading in enumerate(self._headings):
                 self._sheet.set_column(column, column, 12 + len(heading) // 2)
                 self._sheet.write_string(0, column, heading, self._bold)
             self._row = 1

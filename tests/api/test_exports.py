@@ -7,9 +7,13 @@ import csv
 import gc
 import io
 import json
+import tempfile
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
+import duckdb
 import httpx
 import openpyxl
 import pytest
@@ -20,6 +24,7 @@ from registry import exports as export_tables
 from registry.api import exports
 from registry.exports import xlsx
 from registry.infra.data_licence_setting import DataLicence
+from registry.projections.columnar import exported
 from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
@@ -40,9 +45,16 @@ async def filled(server: Server, admin: Any) -> AsyncIterator[Service]:
         annual = pledged(pledge="more", amount_basis="annual", by=["aws", "sk"])
         annual["event"]["amount"] = {"low": "3", "high": "5", "currency": "KRW", "qualifier": "about"}
         joined = announced("2025-06-20", "parties_joined", parties=[{"organization": "aws", "role": "investor"}])
+        more = revised("2025-07-01", "6000000000")
+        more["event"]["amount"]["stated_as"] = [{"value": "8100000000000.5", "currency": "KRW"}]
+        sites = [
+            announced("2025-06-20", "site_announced", site="a", place="KR-31"),
+            announced("2025-06-20", "site_announced", site="b", power_mw="100.50", gpus=60000, latitude="-35.5"),
+            announced("2025-06-20", "metric_reported", metric="jobs", basis="planned", value="1000"),
+        ]
         lines = [
             korean,
-            *({"deal": "ulsan", **a} for a in (pledged(), annual, joined, revised("2025-07-01", "6000000000"))),
+            *({"deal": "ulsan", **a} for a in (pledged(), annual, joined, more, *sites)),
             *({"deal": f"plant-{n:04}", **registered(f"Plant {n}")} for n in range(25)),
         ]
         body = b"\n".join(json.dumps(line).encode() for line in lines)
@@ -57,7 +69,7 @@ async def rows(visitor: httpx.AsyncClient, path: str, **query: Any) -> list[dict
     """A file's rows as text, empty cells as None, read by a common reader of the format."""
     answer = await visitor.get(path, params=query)
     assert answer.status_code == 200, answer.text
-    format = path.rpartition(".")[2]
+    kind, format = path.rpartition("/")[2].split(".")
     assert answer.headers["Content-Type"].partition(";")[0] == export_tables.FORMATS[format].media_type
     assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
     match format:
@@ -66,14 +78,58 @@ async def rows(visitor: httpx.AsyncClient, path: str, **query: Any) -> list[dict
         case "ndjson":
             return [json.loads(line) for line in answer.text.splitlines()]
         case "xlsx":
-            book = openpyxl.load_workbook(io.BytesIO(answer.content))
-            head, *cells = [[cell.value for cell in row] for sheet in book.worksheets for row in sheet.iter_rows()]
-            items = [dict(zip(map(str, head), row, strict=True)) for row in cells if row != head]
+            items = [
+                {
+                    name.removesuffix("_exact"): value.date() if isinstance(value, datetime) else value
+                    for name, value in row.items()
+                    if f"{name}_exact" not in row
+                }
+                for row in workbook_rows(answer.content)
+            ]
         case _:
-            from pyarrow import BufferReader, parquet
-
-            items = parquet.read_table(BufferReader(answer.content)).to_pylist()
+            types = {column.name: column.type for column in export_tables.COLUMNS[kind]}  # type: ignore[index]
+            found = parquet_table(answer.content)
+            items = [{name: text_of(v, types[name]) for name, v in row.items()} for row in found]
     return [{name: None if v in (None, "") else str(v) for name, v in row.items()} for row in items]
+
+
+def workbook_rows(content: bytes) -> list[dict[str, Any]]:
+    """The cells of a workbook, over its sheets."""
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    head, *cells = [[cell.value for cell in row] for sheet in book.worksheets for row in sheet.iter_rows()]
+    return [dict(zip(map(str, head), row, strict=True)) for row in cells if row != head]
+
+
+def parquet_table(content: bytes) -> list[dict[str, Any]]:
+    """The rows of a Parquet file."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        found = duckdb.execute("FROM read_parquet(?)", [file.name])
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def text_of(value: Any, type: str) -> str | None:
+    """A typed cell, as a format without such types has it."""
+    if value is None or value == []:
+        return None
+    match type:
+        case "list":
+            return "; ".join(value)
+        case "amounts":
+            return "; ".join(f"{one['currency']} {text_of(one['value'], 'number')}" for one in value)
+        case "number":
+            return without_zeros(f"{value:f}", type)
+        case "datetime":
+            return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        case _:
+            return str(value)
+
+
+def without_zeros(text: str | None, type: str) -> str | None:
+    """A number without the zeros at its end, which a decimal of a fixed scale does not tell from its own."""
+    return text.rstrip("0").rstrip(".") if text and type == "number" and "." in text else text
 
 
 async def test_every_format_has_the_same_rows_over_pages_and_sheets(
@@ -81,13 +137,37 @@ async def test_every_format_has_the_same_rows_over_pages_and_sheets(
 ) -> None:
     monkeypatch.setattr(exports, "PAGE", 7)
     monkeypatch.setattr(xlsx, "MAX_SHEET_ROWS", 10)
-    formats = [format for format in FORMATS if format != "parquet" or export_tables.has_parquet()]
-    for kind, count in (("deals", 26), ("pledges", 2), ("events", 32)):
-        files = {format: await rows(filled.visitor, f"/v1/export/{kind}.{format}") for format in formats}
-        assert {format: len(items) for format, items in files.items()} == dict.fromkeys(formats, count)
+    monkeypatch.setattr(exported, "DEALS_PER_QUERY", 6)
+    counts: dict[export_tables.Kind, int] = {"deals": 26, "pledges": 2, "sites": 2, "metrics": 1, "events": 35}
+    for kind, count in counts.items():
+        types = {column.name: column.type for column in export_tables.COLUMNS[kind]}
+        files = {format: await rows(filled.visitor, f"/v1/export/{kind}.{format}") for format in FORMATS}
+        assert {format: len(items) for format, items in files.items()} == dict.fromkeys(FORMATS, count)
         unescaped = [{name: cell and cell.removeprefix("'") for name, cell in row.items()} for row in files["csv"]]
-        for format in formats[2:]:
-            assert files[format] == unescaped
+        assert files["xlsx"] == unescaped, kind
+        assert files["parquet"] == [{n: without_zeros(v, types[n]) for n, v in row.items()} for row in unescaped], kind
+        if kind in ("sites", "metrics"):
+            assert [{n: v if v is None else str(v) for n, v in row.items()} for row in files["ndjson"]] == unescaped
+
+
+async def test_numbers_days_and_lists_have_their_types_where_the_format_has_them(filled: Service) -> None:
+    found = parquet_table((await filled.visitor.get("/v1/export/pledges.parquet")).content)
+    more, total = found
+    assert (more["low"], more["high"], more["by"]) == (Decimal(3), Decimal(5), ["aws", "sk"])
+    assert (total["value"], total["announced_on"], total["by"]) == (Decimal(6000000000), date(2025, 6, 16), [])
+    assert total["stated_as"] == [{"currency": "KRW", "value": Decimal("8100000000000.5")}]
+    [event, *_] = parquet_table((await filled.visitor.get("/v1/export/events.parquet?type=pledge_revised")).content)
+    assert isinstance(event["recorded_at"], datetime)
+    assert event["recorded_at"].tzinfo is not None
+    assert (event["effective_on"], event["erased"]) == (date(2025, 7, 1), False)
+    more, total = workbook_rows((await filled.visitor.get("/v1/export/pledges.xlsx")).content)
+    assert (total["value"], total["value_exact"], total["announced_on"]) == (
+        6000000000,
+        "6000000000",
+        datetime(2025, 6, 16),  # noqa: DTZ001 - a cell of Excel has no time zone
+    )
+    [_, site] = workbook_rows((await filled.visitor.get("/v1/export/sites.xlsx")).content)
+    assert (site["power_mw"], site["power_mw_exact"]) == (100.5, "100.50")
 
 
 async def test_export_row_has_what_the_list_has(filled: Service) -> None:
@@ -141,12 +221,7 @@ async def test_empty_export_has_its_headings(filled: Service) -> None:
     assert (await filled.visitor.get("/v1/export/deals.ndjson?organization=nobody")).content == b""
 
 
-async def test_unavailable_formats_and_unknown_filters_are_refused(filled: Service) -> None:
-    answer = await filled.visitor.get("/v1/export/deals.parquet")
-    if export_tables.has_parquet():
-        assert answer.content.startswith(b"PAR1")
-    else:
-        assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+async def test_unknown_formats_and_unknown_filters_are_refused(filled: Service) -> None:
     assert (await filled.visitor.get("/v1/export/deals.pdf")).status_code == 404
     refused = await filled.visitor.get("/v1/export/events.csv?stage=signed")
     assert (refused.status_code, refused.json()["parameter"]) == (400, "stage")

@@ -1,19 +1,63 @@
-"""The rows of exported tables: deals and pledges, each cell as text.
+"""The tables of exports, made by DuckDB: their columns, and their rows as text, as lines of CSV and as Parquet.
 
 DuckDB makes whole lines of CSV, because Python takes five times as long for the cells of 100,000 deals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
+from msgspec import Struct
 
 from registry.projections.columnar.selection import Point, Selection, run
 
-PortfolioTable = Literal["deals", "pledges"]
+PortfolioTable = Literal["deals", "pledges", "sites", "metrics"]
+
+ColumnType = Literal["text", "code", "integer", "number", "boolean", "date", "datetime", "list", "amounts", "json"]
+"""The type of a column's cells.
+
+`code`: letters, digits, points and hyphens, beginning with a letter or a digit; such text is never escaped. `number`:
+an exact decimal, which formats without such numbers have as text. `list`: of texts. `amounts`: amounts of money.
+"""
+
+
+class Column(Struct, frozen=True):
+    """A column of an exported table.
+
+    Attributes:
+        name: The heading.
+        description: What the cells say.
+        type: Their type.
+        field: The field of the deal, of its item or of the event that the cells show; None: that of the column's name.
+        sql: The value in DuckDB; of a number, the column of a fact table. None for columns of events.
+    """
+
+    name: str
+    description: str
+    type: ColumnType = "text"
+    field: str | None = None
+    sql: str | None = None
+
+    @property
+    def shown_field(self) -> str:
+        """The field that the cells show."""
+        return self.field or self.name
+
+    @property
+    def text(self) -> str:
+        """The cells as text, in SQL; empty where nothing was stated."""
+        assert self.sql is not None
+        return _TEXT.get(self.type, "{0}").format(self.sql)
+
+    @property
+    def typed(self) -> str:
+        """The cells with their type, in SQL."""
+        assert self.sql is not None
+        return _TYPED.get(self.type, "{0}").format(self.sql)
+
 
 DEALS_PER_QUERY = 50_000
 """A query holds the rows of so many deals in memory, because it sorts them."""
@@ -21,64 +65,127 @@ DEALS_PER_QUERY = 50_000
 ROWS_PER_READ = 2_000
 
 _NUMBER = "left({0}::VARCHAR, length({0}::VARCHAR) - 7 + {0}_scale + ({0}_scale > 0)::INT)"
-_VALUE, _LOW, _HIGH = (_NUMBER.format(f"p.{column}") for column in ("value", "low", "high"))
+
+_TEXT = {
+    "number": _NUMBER,
+    "date": "{0}::VARCHAR",
+    "list": "nullif(array_to_string({0}, '; '), '')",
+    "amounts": """nullif(array_to_string(list_transform(from_json({0}, '["JSON"]'),
+        lambda one: (one ->> 'currency') || ' ' || (one ->> 'value')), '; '), '')""",
+}
+"""Cells as text, by type; of the others, the value is text or an integer."""
+
+_TYPED = {
+    "list": "coalesce({0}, [])",
+    "amounts": """coalesce(from_json({0}, '[{{"currency": "VARCHAR", "value": "DECIMAL(24, 6)"}}]'), [])""",
+}
+"""Cells with their type; of the others, the value has it."""
 
 # A pledge's amount in one cell, with everything that keeps it from being added to others.
 _AMOUNT = f"""
 p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
-    coalesce({_VALUE}, nullif(concat_ws(' to ', {_LOW}, {_HIGH}), '')), p.amount_basis, p.commitment,
+    coalesce({_NUMBER.format("p.value")}, nullif(concat_ws(' to ', {_NUMBER.format("p.low")},
+             {_NUMBER.format("p.high")}), '')), p.amount_basis, p.commitment,
     CASE p.status WHEN 'withdrawn' THEN p.status END)
-"""
-_STATED_AS = """
-nullif(array_to_string(list_transform(from_json(p.stated_as, '["JSON"]'),
-    lambda one: (one ->> 'currency') || ' ' || (one ->> 'value')), '; '), '')
 """
 
 # The elements of a list, each where it is first.
-_FIRST = "array_to_string(list_filter({0}, lambda one, place: list_position({0}, one) = place), '; ')"
+_FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
 
-DEALS: Mapping[str, str] = {
-    "deal": "d.deal",
-    "title_en": "d.title::JSON ->> 'en'",
-    "title_ko": "d.title::JSON ->> 'ko'",
-    "kind": "d.kind",
-    "stage": "s.stage",
-    "stage_basis": "s.basis",
-    "stage_since": "s.since::VARCHAR",
-    "stage_observed_on": "s.observed_on::VARCHAR",
-    "sectors": "nullif(array_to_string(d.sectors, '; '), '')",
-    "classifications": "nullif(array_to_string(d.classifications, '; '), '')",
-    "identifiers": "nullif(array_to_string(d.identifiers, '; '), '')",
-    "organizations": _FIRST.format("o.organizations"),
-    "places": _FIRST.format("l.places"),
-    "amounts": "array_to_string(a.amounts, '; ')",
-    "relations": "r.relations",
-}
-"""The columns of deals, in SQL."""
+_DEAL = (
+    Column("deal", "The deal's id.", "code", sql="d.deal"),
+    Column("title_en", "The deal's title in English.", field="title", sql="d.title::JSON ->> 'en'"),
+    Column("title_ko", "The deal's title in Korean.", field="title", sql="d.title::JSON ->> 'ko'"),
+)
 
-PLEDGES: Mapping[str, str] = {
-    "deal": "d.deal",
-    "title_en": "d.title::JSON ->> 'en'",
-    "title_ko": "d.title::JSON ->> 'ko'",
-    "stage": "s.stage",
-    "pledge": "p.pledge",
-    "status": "p.status",
-    "commitment": "p.commitment",
-    "amount_basis": "p.amount_basis",
-    "qualifier": "CASE WHEN p.currency IS NOT NULL THEN p.qualifier END",
-    "value": _VALUE,
-    "low": _LOW,
-    "high": _HIGH,
-    "currency": "p.currency",
-    "wording": "p.wording",
-    "figure": "p.figure",
-    "price_year": "p.price_year",
-    "stated_as": _STATED_AS,
-    "by": "nullif(array_to_string(p.organizations, '; '), '')",
-    "announced_on": "p.announced_on::VARCHAR",
-    "until": "p.until",
-}
-"""The columns of pledges, in SQL."""
+_STAGE = Column("stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage")
+
+DEALS = (
+    *_DEAL,
+    Column("kind", "The kind of deal.", "code", sql="d.kind"),
+    _STAGE,
+    Column("stage_basis", "What the stage rests on: declared, inferred or observed.", "code", "stage", "s.basis"),
+    Column("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
+    Column("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
+    Column("sectors", "The sectors.", "list", sql="d.sectors"),
+    Column("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
+    Column("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
+    Column("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
+    Column(
+        "places",
+        "ISO 3166 codes of the places of the sites that were not dropped.",
+        "list",
+        "sites",
+        _FIRST.format("l.places"),
+    ),
+    Column(
+        "amounts",
+        "Each pledge with its amount as stated. Not to be added up: totals say what may be counted twice.",
+        "list",
+        "pledges",
+        "a.amounts",
+    ),
+    Column("relations", "Relations to other deals.", "list", sql="r.relations"),
+)
+
+PLEDGES = (
+    *_DEAL,
+    _STAGE,
+    Column("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
+    Column("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
+    Column("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
+    Column("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
+    Column(
+        "qualifier",
+        "How the source qualifies the amount, such as about.",
+        "code",
+        "amount",
+        "CASE WHEN p.currency IS NOT NULL THEN p.qualifier END",
+    ),
+    Column("value", "The amount, exact.", "number", "amount", "p.value"),
+    Column("low", "The lower bound of a range, exact.", "number", "amount", "p.low"),
+    Column("high", "The upper bound of a range, exact.", "number", "amount", "p.high"),
+    Column("currency", "The currency (ISO 4217).", "code", "amount", "p.currency"),
+    Column("wording", "The amount in the words of the source.", "text", "amount", "p.wording"),
+    Column("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
+    Column("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
+    Column("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
+    Column("by", "Those who pledge, together.", "list", sql="p.organizations"),
+    Column("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
+    Column("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
+)
+
+SITES = (
+    *_DEAL,
+    _STAGE,
+    Column("site", "The site's id within the deal.", "code", sql="p.site"),
+    Column("status", "announced or dropped.", "code", sql="p.status"),
+    Column("place", "The country or subdivision (ISO 3166).", "code", sql="p.place"),
+    Column("power_mw", "The planned power in MW, exact.", "number", sql="p.power_mw"),
+    Column("power_qualifier", "How the source qualifies the power.", "code", sql="p.power_qualifier"),
+    Column("gpus", "The planned number of GPUs.", "integer", sql="p.gpus"),
+    Column("gpus_qualifier", "How the source qualifies the number of GPUs.", "code", sql="p.gpus_qualifier"),
+    Column("latitude", "The latitude in degrees (WGS 84).", "number", sql="p.latitude"),
+    Column("longitude", "The longitude in degrees (WGS 84).", "number", sql="p.longitude"),
+    Column("precision", "How precise the coordinates are.", "code", sql="p.precision"),
+    Column("announced_on", "The day since which the site is in effect.", "date", sql="p.announced_on"),
+)
+
+METRICS = (
+    *_DEAL,
+    _STAGE,
+    Column("metric_id", "The id of the quantity within the deal.", "text", sql="p.metric_id"),
+    Column("metric", "What is counted, such as jobs.", "code", sql="p.metric"),
+    Column("basis", "Whether it is planned, reported or of another basis.", "code", sql="p.basis"),
+    Column("site", "The site that it is about.", "code", sql="nullif(p.site, '')"),
+    Column("date", "The date that it is for (EDTF).", sql="p.metric_date"),
+    Column("from", "The first date of its period (EDTF).", "text", "horizon", "p.horizon_from"),
+    Column("until", "The last date of its period (EDTF).", "text", "horizon", "p.horizon_until"),
+    Column("value", "The quantity, exact.", "number", sql="p.value"),
+    Column("unit", "Its unit.", sql="p.unit"),
+    Column("qualifier", "How the source qualifies it.", "code", sql="p.qualifier"),
+    Column("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
+)
 
 _FROM_DEALS = """
   FROM chosen AS d
@@ -95,39 +202,37 @@ _FROM_DEALS = """
                     FROM pledge_facts AS p
                    WHERE {p} AND {among} AND p.currency IS NOT NULL
                    GROUP BY p.deal) AS a ON a.deal = d.deal
-       LEFT JOIN (SELECT p.deal, string_agg(p.relation || ' ' || p.other_deal, '; '
-                                            ORDER BY p.since, p.relation, p.other_deal, p.pledge, p.other_pledge)
-                                            AS relations
+       LEFT JOIN (SELECT p.deal, list(p.relation || ' ' || p.other_deal ORDER BY
+                                      p.since, p.relation, p.other_deal, p.pledge, p.other_pledge) AS relations
                     FROM relation_facts AS p
                    WHERE {p} AND {among}
                    GROUP BY p.deal) AS r ON r.deal = d.deal
 """
 
-_FROM_PLEDGES = """
+_FROM_ITEMS = """
   FROM chosen AS d
-       JOIN pledge_facts AS p ON p.deal = d.deal AND {p}
-       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
+       JOIN {table} AS p ON p.deal = d.deal AND {{p}}
+       LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {{s}}
 """
 
 # The last of each so many deals.
-_LIMITS = f"""
+_LIMITS = """
 SELECT max(deal)
-  FROM (SELECT d.deal, row_number() OVER (ORDER BY d.deal) - 1 AS number FROM deal_facts AS d WHERE {{conditions}})
- GROUP BY number // {DEALS_PER_QUERY}
+  FROM (SELECT d.deal, row_number() OVER (ORDER BY d.deal) - 1 AS number FROM deal_facts AS d WHERE {conditions})
+ GROUP BY number // {size}
  ORDER BY 1
 """
 
 # Columns, source and order.
-_TABLES: dict[PortfolioTable, tuple[Mapping[str, str], str, str]] = {
+_TABLES: dict[PortfolioTable, tuple[tuple[Column, ...], str, str]] = {
     "deals": (DEALS, _FROM_DEALS, "deal"),
-    "pledges": (PLEDGES, _FROM_PLEDGES, "deal, announced_on, pledge"),
+    "pledges": (PLEDGES, _FROM_ITEMS.format(table="pledge_facts"), "deal, announced_on, pledge"),
+    "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site"),
+    "metrics": (METRICS, _FROM_ITEMS.format(table="metric_facts"), "deal, metric_id"),
 }
 
-# What has only letters, digits, points and hyphens, and begins with a letter or a digit, is never escaped.
-_PLAIN = {
-    *("deal", "kind", "stage", "stage_basis", "stage_since", "stage_observed_on", "pledge", "status", "commitment"),
-    *("amount_basis", "qualifier", "value", "low", "high", "currency", "figure", "price_year", "announced_on"),
-}
+# Cells of these types are never escaped.
+_PLAIN = ("code", "number", "integer", "date")
 
 # A cell of CSV as Python's csv module and `exports/csv.py` write it: an apostrophe before what a spreadsheet would run
 # as a formula, and quotes where the text has a quote, a comma or the end of a line.
@@ -142,9 +247,18 @@ coalesce(CASE WHEN contains({0}, ',') OR contains({0}, '"') OR contains({0}, chr
 def exported_rows(
     cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """The rows of the selected deals at a point, or of their pledges, some at a time."""
+    """The rows of the selected deals at a point, or of their items, some at a time; cells as text or integers."""
     _, _, order = _TABLES[table]
     return _read(cursor, f"SELECT * FROM listed ORDER BY {order}", table, point, selection)
+
+
+def exported_objects(
+    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection
+) -> Iterator[str]:
+    """The same rows as lines of JSON."""
+    _, _, order = _TABLES[table]
+    for rows in _read(cursor, f"SELECT to_json(listed)::VARCHAR FROM listed ORDER BY {order}", table, point, selection):
+        yield "".join(f"{line}\n" for (line,) in rows)
 
 
 def exported_lines(
@@ -152,32 +266,71 @@ def exported_lines(
 ) -> Iterator[str]:
     """The same rows as lines of CSV."""
     columns, _, order = _TABLES[table]
+    plain = [column.type in _PLAIN for column in columns]
+    names = [f'"{column.name}"' for column in columns]
     escaped = ", ".join(
-        f"listed.{name}" if name in _PLAIN else f'{_ESCAPED.format(f"listed.{name}")} AS "{name}"' for name in columns
+        f"listed.{name}" if is_plain else f"{_ESCAPED.format(f'listed.{name}')} AS {name}"
+        for name, is_plain in zip(names, plain, strict=True)
     )
     cells = ", ".join(
-        f"coalesce({name}::VARCHAR, '')" if name in _PLAIN else _CELL.format(f'"{name}"') for name in columns
+        f"coalesce({name}::VARCHAR, '')" if is_plain else _CELL.format(name)
+        for name, is_plain in zip(names, plain, strict=True)
     )
     statement = f"SELECT concat_ws(',', {cells}) FROM (SELECT {escaped} FROM listed) ORDER BY {order}"
     for rows in _read(cursor, statement, table, point, selection):
         yield "".join(f"{line}\r\n" for (line,) in rows)
 
 
+def write_parquet(
+    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection, file: str
+) -> None:
+    """Write the same rows as Parquet, each cell with its type."""
+    columns, _, order = _TABLES[table]
+    cells = ", ".join(f'{column.typed} AS "{column.name}"' for column in columns)
+    create = f"CREATE OR REPLACE TEMP TABLE exported AS {_statement(table, cells, point, selection)} LIMIT 0"
+    insert = f"INSERT INTO exported {_statement(table, cells, point, selection)} ORDER BY {order}"
+    parameters = {**point.parameters, **selection.parameters}
+    run(cursor, create, {**parameters, "after": "", "until": ""})
+    for bounds in _batches(cursor, point, selection):
+        run(cursor, insert, {**parameters, **bounds})
+    copy_to_parquet(cursor, "FROM exported", file)
+    cursor.execute("DROP TABLE exported")
+
+
+def copy_to_parquet(cursor: DuckDBPyConnection, query: str, file: str) -> None:
+    """Write the rows of a query to a Parquet file."""
+    path = file.replace("'", "''")
+    cursor.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)")
+
+
 def _read(
     cursor: DuckDBPyConnection, listed: str, table: PortfolioTable, point: Point, selection: Selection
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
-    columns, source, _ = _TABLES[table]
-    cells = ", ".join(f'{value} AS "{name}"' for name, value in columns.items())
-    among = "p.deal IN (SELECT deal FROM chosen)"
-    rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT, among=among)
-    statement = f"""
-        WITH chosen AS MATERIALIZED (
-            SELECT d.* FROM deal_facts AS d WHERE {selection.conditions(point)} AND d.deal > $after AND d.deal <= $until
-        ), listed AS (SELECT {cells} {rows}) {listed}"""
+    columns, _, _ = _TABLES[table]
+    cells = ", ".join(f'{column.text} AS "{column.name}"' for column in columns)
+    statement = f"WITH listed AS ({_statement(table, cells, point, selection)}) {listed}"
     parameters = {**point.parameters, **selection.parameters}
-    limits = [deal for (deal,) in run(cursor, _LIMITS.format(conditions=selection.conditions(point)), parameters)]
-    for after, until in pairwise(["", *limits]):
-        given = {**parameters, "after": after, "until": until}
+    for bounds in _batches(cursor, point, selection):
+        given = {**parameters, **bounds}
         cursor.execute(statement, {name: value for name, value in given.items() if f"${name}" in statement})
         while found := cursor.fetchmany(ROWS_PER_READ):
             yield found
+
+
+def _statement(table: PortfolioTable, cells: str, point: Point, selection: Selection) -> str:
+    """The query of some cells of the deals between `$after` and `$until`."""
+    _, source, _ = _TABLES[table]
+    among = "p.deal IN (SELECT deal FROM chosen)"
+    rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT, among=among)
+    return f"""
+        WITH chosen AS MATERIALIZED (
+            SELECT d.* FROM deal_facts AS d WHERE {selection.conditions(point)} AND d.deal > $after AND d.deal <= $until
+        ) SELECT {cells} {rows}"""
+
+
+def _batches(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> Iterator[dict[str, str]]:
+    """The bounds of each so many deals."""
+    parameters = {**point.parameters, **selection.parameters}
+    limits = _LIMITS.format(conditions=selection.conditions(point), size=DEALS_PER_QUERY)
+    bounds = [deal for (deal,) in run(cursor, limits, parameters)]
+    return ({"after": after, "until": until} for after, until in pairwise(["", *bounds]))
