@@ -48,6 +48,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.queries.principals import Principals
 from registry.queries.replicas import ReadServers
+from registry.queries.search import SearchQueries
 from registry.queries.sources import SourceQueries
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
@@ -70,6 +71,7 @@ class Services(Struct):
     portfolio: PortfolioQueries
     organizations: OrganizationQueries
     named_organizations: NamedOrganizations
+    search: SearchQueries
     log: LogQueries
     sources: SourceQueries
     principals: Principals
@@ -105,6 +107,7 @@ DEPENDENCIES = {
     "portfolio_queries": "portfolio",
     "organization_queries": "organizations",
     "named_organizations": "named_organizations",
+    "search_queries": "search",
     "log_queries": "log",
     "source_queries": "sources",
     "principals": "principals",
@@ -231,6 +234,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         copy.start()
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
         feed.notify_listeners.append(copy.follow_soon)
+        named_organizations = NamedOrganizations(streams, organizations, copy)
         yield Services(
             settings=settings,
             calendar=calendar,
@@ -240,7 +244,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             deals=deals,
             portfolio=PortfolioQueries(streams, organizations, copy),
             organizations=organizations,
-            named_organizations=NamedOrganizations(streams, organizations, copy),
+            named_organizations=named_organizations,
+            search=SearchQueries(named_organizations, copy),
             log=log_queries,
             sources=SourceQueries(streams),
             principals=principals,

@@ -22,6 +22,7 @@ from registry.api.portfolio import PortfolioController
 from registry.api.principals import PrincipalsController
 from registry.api.proposals import ProposalsController
 from registry.api.reconcile import ReconcileController
+from registry.api.search import SearchController
 from registry.api.sources import SourcesController
 from registry.api.webhooks import WebhooksController
 
@@ -34,6 +35,7 @@ def create_router(*, public_read: bool) -> Router:
             DealsController,
             OcdsController,
             PortfolioController,
+            SearchController,
             OrganizationsController,
             OrganizationMergesController,
             ReconcileController,

@@ -202,6 +202,18 @@ def rates(
     return _answer(schemas.RatesResponse, "/v1/rates", **given)
 
 
+def search(
+    q: str,
+    *,
+    kind: schemas.HitKind | None = None,
+    limit: int | None = None,
+    suggest: bool | None = None,
+    **as_of: Unpack[AsOfParameters],
+) -> Call[schemas.SearchResponse]:
+    """Deals, organizations, places and sources that have every word; with `suggest`, the last one is the beginning."""
+    return _answer(schemas.SearchResponse, "/v1/search", q=q, kind=kind, limit=limit, suggest=suggest, **as_of)
+
+
 # --- organizations ----------------------------------------------------------------------------------------------------
 
 

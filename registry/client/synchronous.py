@@ -72,6 +72,7 @@ class Client:
     total_certificate = _method(calls.total_certificate)
     compare = _method(calls.compare)
     rates = _method(calls.rates)
+    search = _method(calls.search)
     organization = _method(calls.organization)
     organization_history = _method(calls.organization_history)
     similar_organizations = _method(calls.similar_organizations)

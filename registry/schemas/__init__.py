@@ -99,6 +99,7 @@ from registry.schemas.principals import (
     principal_response,
 )
 from registry.schemas.proposals import ProposalPage, ProposalPreview, ProposalResponse
+from registry.schemas.search import HitKind, SearchedWord, SearchHit, SearchMatch, SearchResponse
 from registry.schemas.service import FieldProblem, Live, ProblemDocument, Readiness
 from registry.schemas.source_use import RestingField, SourceCitation, SourceRetraction, SourceUse, TreatedEvent
 from registry.schemas.sources import CitedSource, cited_sources
@@ -142,6 +143,7 @@ __all__ = [
     "FlagResponse",
     "Hex",
     "HistoryEntry",
+    "HitKind",
     "HorizonResponse",
     "IncomingRelation",
     "IssuedSecret",
@@ -181,6 +183,10 @@ __all__ = [
     "RequestedPoint",
     "ResponseModel",
     "RestingField",
+    "SearchHit",
+    "SearchMatch",
+    "SearchResponse",
+    "SearchedWord",
     "SimilarOrganizations",
     "SourceCitation",
     "SourceResponse",

@@ -17,10 +17,10 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent, get_currency_name, get_currency_symbol
-from pycountry import countries, subdivisions
 
 from registry.domain.rates import Rate
 from registry.events.values import Amount, Horizon, StatedAmount
+from registry.i18n.places import place_name
 from registry.web.i18n import N_, Translations, words
 
 _SYMBOLS = {"USD": "US$", "KRW": "₩"}
@@ -42,6 +42,7 @@ class NumberFormatter:
     """Formats figures in one language."""
 
     def __init__(self, language: str) -> None:
+        self.language = language
         self.words: Translations = words(language)
         self.locale = Locale.parse(language)
         units = (unit.split("=") for unit in self.words.format("number-units").split())
@@ -252,19 +253,7 @@ class NumberFormatter:
 
     def place(self, code: str | None) -> str:
         """The name of a country or of a subdivision."""
-        return self._place(code) if code else self.words.gettext(N_("Not disclosed"))
-
-    @lru_cache(_CACHE_SIZE)  # noqa: B019 - one formatter per language, for the life of the process
-    def _place(self, code: str) -> str:
-        if self.words.has_label("place", code):
-            return self.words.label("place", code)
-        if "-" not in code:
-            return self.locale.territories.get(code) or code
-        subdivision: Any = subdivisions.get(code=code)  # type: ignore[no-untyped-call]
-        if subdivision is None:
-            return code
-        country = countries.get(alpha_2=code[:2])
-        return f"{subdivision.name}, {self._place(country.alpha_2)}" if country else str(subdivision.name)
+        return place_name(code, self.language) if code else self.words.gettext(N_("Not disclosed"))
 
     def language_name(self, code: str) -> str:
         """A language's name, or its tag if it has none."""

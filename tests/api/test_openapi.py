@@ -101,6 +101,7 @@ async def test_missing_required_parameter_is_refused(visitor: httpx.AsyncClient)
         ("/v1/log/proof/inclusion", "position"),
         ("/v1/log/proof/consistency", "from"),
         ("/v1/import/identifiers", "scheme"),
+        ("/v1/search", "q"),
     }
     for path, name in required:
         answer = await visitor.get(path)

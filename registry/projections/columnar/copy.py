@@ -25,6 +25,7 @@ from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
 from registry.projections.columnar.loading import load_tables, run_to_end
+from registry.projections.columnar.search_index import CREATE_INDEX, is_current, update_index
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class ColumnarCopy:
         self._state: CopyState | None = None
         self._lock = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
+        self._indexing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._asked_at = -math.inf
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="columnar")
@@ -98,9 +100,10 @@ class ColumnarCopy:
         """Close the file once the questions that run have been answered."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in (self._following, self._indexing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         async with self._lock:
             for threads in (self._threads, self._long):
                 await asyncio.to_thread(threads.shutdown, cancel_futures=True)
@@ -122,6 +125,7 @@ class ColumnarCopy:
         *,
         is_final: bool = False,
         is_long: bool = False,
+        searches: bool = False,
     ) -> T:
         """Answer a question from a copy that holds the log up to a position or beyond.
 
@@ -131,6 +135,7 @@ class ColumnarCopy:
             key: Identifies the question, so that the answer can be kept while the copy stays where it is.
             is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
+            searches: Whether it looks at the index of texts.
         """
         self._asked_at = asyncio.get_running_loop().time()
         await self.follow(position)
@@ -141,12 +146,12 @@ class ColumnarCopy:
             return kept
         state = self._state
         try:
-            answer = await self._run(question, is_long)
+            answer = await self._answered(question, is_long, searches)
         except DAMAGE as error:
             async with self._lock:
                 await self._start_again(error)
             state = self._state
-            answer = await self._run(question, is_long)
+            answer = await self._answered(question, is_long, searches)
         if key is not None and state is self._state:
             answers[key] = answer
             if len(answers) > MAX_ANSWERS:
@@ -192,8 +197,34 @@ class ColumnarCopy:
                 await self._catch_up()
             except duckdb.Error as error:
                 await self._start_again(error)
+        self._start_index()
+
+    def _start_index(self) -> asyncio.Task[None]:
+        if self._indexing is None or self._indexing.done():
+            assert self._connection is not None
+            self._indexing = asyncio.create_task(run_to_end(partial(update_index, self._connection)))
+            self._indexing.add_done_callback(_report)
+        return self._indexing
+
+    async def _index(self) -> None:
+        """Bring the index of texts to where the copy is."""
+        if self._indexing is not None and not self._indexing.done():
+            # It may have begun before the copy followed.
+            await asyncio.shield(self._indexing)
+        await asyncio.shield(self._start_index())
 
     # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def _answered(self, question: Callable[[DuckDBPyConnection], T], is_long: bool, searches: bool) -> T:
+        if not searches:
+            return await self._run(question, is_long)
+        while True:
+            await self._index()
+            try:
+                return await self._run(partial(_indexed, question), is_long)
+            except _IndexBehind:
+                # The copy followed after the index had.
+                continue
 
     async def _run(self, question: Callable[[DuckDBPyConnection], T], is_long: bool) -> T:
         assert self._connection is not None
@@ -275,6 +306,7 @@ class ColumnarCopy:
         new = await run_to_end(self._directory.create)
         try:
             new.execute(CREATE_STATE)
+            new.execute(CREATE_INDEX)
             new.execute("BEGIN")
             await load_tables(connection, new, self._tables, self._directory.scratch)
             write_state(new, state)
@@ -300,6 +332,16 @@ def _report(work: asyncio.Task[None]) -> None:
 def _commit(connection: DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
     connection.execute("CHECKPOINT")
+
+
+class _IndexBehind(Exception):
+    """The index of texts has not reached the copy's position."""
+
+
+def _indexed(question: Callable[[DuckDBPyConnection], T], cursor: DuckDBPyConnection) -> T:
+    if not is_current(cursor):
+        raise _IndexBehind
+    return question(cursor)
 
 
 def _answer(cursor: DuckDBPyConnection, question: Callable[[DuckDBPyConnection], T]) -> T:

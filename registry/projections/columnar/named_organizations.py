@@ -14,7 +14,7 @@ _MENTIONS = """
 WITH merged AS (
     SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor
 ), named AS (
-    SELECT p.organization, p.deal, p.name, p.search, p.joined_on FROM party_facts AS p WHERE {p}
+    SELECT p.organization, p.deal, p.name, lower(p.text) AS search, p.joined_on FROM party_facts AS p WHERE {p}
     UNION ALL
     SELECT unnest(p.organizations), p.deal, NULL, NULL, NULL FROM pledge_facts AS p WHERE {p}
 ), mentions AS (

@@ -139,9 +139,9 @@ class Selection(Struct, frozen=True, kw_only=True):
             found.append(self._standing_pledge(point, amount))
         if self.q is not None:
             found.append(
-                "(contains(d.deal, lower($q)) OR contains(d.search, lower($q)) OR d.deal IN (SELECT p.deal"
+                "(contains(d.deal, lower($q)) OR contains(lower(d.text), lower($q)) OR d.deal IN (SELECT p.deal"
                 f" FROM party_facts AS p WHERE {point.at('p')} AND p.left_on IS NULL"
-                " AND contains(p.search, lower($q))))"
+                " AND contains(lower(p.text), lower($q))))"
             )
         if self.updated_since is not None:
             found.append(

@@ -39,16 +39,25 @@ MAX_WHOLE = 10**15
 """Amounts without decimals below this bound are `whole` numbers."""
 
 # Columns that questions search, sort and add up by, computed from the others when a row is copied.
-_TEXTS = "lower(array_to_string({}::JSON ->> '$.*', chr(10)))"
+_DEAL_TEXT = """concat_ws(chr(10), deal, array_to_string(title::JSON ->> '$.*', chr(10)),
+    array_to_string(identifiers::JSON ->> '$[*]', chr(10)))"""
+_PARTY_TEXT = "concat_ws(chr(10), organization, array_to_string(name::JSON ->> '$.*', chr(10)))"
+
+
+def _text(of_columns: str) -> dict[str, tuple[str, str]]:
+    """What search looks at (`search_index.py`), and its digest."""
+    return {"text": ("VARCHAR", of_columns), "text_id": ("UBIGINT", f"md5_number_lower({of_columns})")}
+
+
 _TITLE = "coalesce(title::JSON ->> '{}', title::JSON ->> '{}', (title::JSON ->> '$.*')[1])"
 _MILLIONTHS = "(coalesce({}, '0')::DECIMAL(24, 6) * 1000000)::HUGEINT"
 DERIVED: dict[str, dict[str, tuple[str, str]]] = {
     "deal_facts": {
-        "search": ("VARCHAR", _TEXTS.format("title")),
+        **_text(_DEAL_TEXT),
         "title_en": ("VARCHAR", _TITLE.format("en", "ko")),
         "title_ko": ("VARCHAR", _TITLE.format("ko", "en")),
     },
-    "party_facts": {"search": ("VARCHAR", _TEXTS.format("name"))},
+    "party_facts": _text(_PARTY_TEXT),
     # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them. Sums of
     # 64-bit numbers, and groups by a text, are several times faster than those of decimals and of lists.
     "pledge_facts": {
@@ -67,8 +76,8 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
 }
 """By table and column: its type, and its value from the columns as Postgres sends them."""
 
-VERSION = 4
-"""Part of the fingerprint: raise it when `TYPES` or `DERIVED` changes."""
+VERSION = 5
+"""Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`domain/search_text.py`) change."""
 
 EVENTS = "deal_events"
 

@@ -1,0 +1,76 @@
+"""Search: what has every word of a query, by spelling variants, in any script, at a point in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.api.announcements import announced
+from tests.api.conftest import Service
+from tests.api.test_lists import record
+
+DAY = "2026-01-01"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def deals(service: Service) -> Service:
+    """A service with two deals."""
+    await record(
+        service.client,
+        "search-centre",
+        titled("Quokka data centre", "쿼카 데이터센터"),
+        announced(
+            "2025-06-16",
+            "parties_joined",
+            parties=[
+                {"organization": "wombat-power", "name": {"en": "Wombat Power", "ko": "웜뱃파워"}, "role": "investor"}
+            ],
+        ),
+        announced("2025-06-16", "site_announced", site="a", place="KR-31"),
+    )
+    await record(service.client, "search-plant", titled("Quokka multi-fuel plants", "쿼카 복합 발전소"))
+    return service
+
+
+def titled(en: str, ko: str) -> dict[str, Any]:
+    """Register a deal with a title in two languages."""
+    return announced("2025-06-16", "deal_registered", title={"en": en, "ko": ko})
+
+
+async def found(service: Service, q: str, **asked: Any) -> dict[str, Any]:
+    """What a search finds: ids by kind, in order."""
+    answer = await service.visitor.get("/v1/search", params={"q": q, "effective_on": DAY, **asked})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    kinds: dict[str, Any] = {}
+    for hit in body["hits"]:
+        kinds.setdefault(hit["kind"], []).append(hit["id"])
+    return kinds
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        "quokka data center",
+        "DATA CENTERS quokka",
+        "quokka datacenter",
+        "쿼카 데이터 센터",
+        "쿼카데이터센터",
+        "wombat ulsan",
+        "웜뱃 울산",
+        "quokka Korea",
+        "search-centre",
+        "quocka centre",
+        "쿼카 울산에서",
+    ],
+)
+async def test_a_deal_is_found_by_names_places_and_parties_however_they_are_written(deals: Service, q: str) -> None:
+    assert (await found(deals, q))["deal"] == ["search-centre"]
+
+
+async def test_every_word_must_match(deals: Service) -> None:
+    assert (await found(deals, "quokka"))["deal"] == ["search-centre", "search-plant"]
+    assert (await found(deals, "quokka multifuel"))["deal"] == ["search-plant"]
+    assert await found(deals, "multifuel wombat") == {}
