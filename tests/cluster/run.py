@@ -29,6 +29,7 @@ from registry.infra import postgres
 from tests.cluster.nodes import Cluster, Node, missing, running_cluster
 from tests.faults import pgbouncer
 from tests.faults.load import Account, Load, ServiceProcess, serving, verify
+from tests.faults.releases import migrate, next_release, previous_release, replace_services
 from tests.faults.test_faults import a_free_port
 
 REPORT = Path(__file__).parents[2] / "docs" / "cluster.md"
@@ -120,6 +121,21 @@ async def rebuild_standby(cluster: Cluster, primary: Node) -> None:
     standby.start_patroni()
 
 
+class Upgrade:
+    """Replaces the services by those of the release before, migrates, and replaces them by those of the next one."""
+
+    def __init__(self, folder: Path, services: Sequence[ServiceProcess], environ: dict[str, str]) -> None:
+        self._before, self._after = previous_release(folder / "before"), next_release(folder / "after")
+        self._services, self._environ = services, environ
+
+    async def __call__(self, cluster: Cluster, primary: Node) -> None:
+        await replace_services(self._services, self._before)
+        await migrate(self._after, self._environ)
+        await replace_services(self._services, self._after)
+
+
+UPGRADE = "rolling upgrade"
+
 FAULTS: dict[str, tuple[str, Callable[[Cluster, Node], Awaitable[None]]]] = {
     "primary's node killed": ("`kill -9` of Postgres and Patroni, started again after the failover", kill_primary),
     "primary's Postgres killed": ("`kill -9` of all processes of Postgres, Patroni lives", kill_postgres),
@@ -129,8 +145,10 @@ FAULTS: dict[str, tuple[str, Callable[[Cluster, Node], Awaitable[None]]]] = {
 }
 
 
+UPGRADE_EFFECT = "the services replaced one by one by an earlier commit's, a migration, and then by the next release's"
+
 # Injected a third as often, because the cluster takes minutes to be whole again.
-SLOW = ("primary cut off", "standby lost")
+SLOW = ("primary cut off", "standby lost", UPGRADE)
 
 
 async def run_all(folder: Path, names: Sequence[str], times: int) -> list[Result]:
@@ -152,7 +170,9 @@ async def run_all(folder: Path, names: Sequence[str], times: int) -> list[Result
                 for name, environ in (("one", direct), ("two", through))
             ]
             async with serving(*services):
-                for name, (effect, inject) in FAULTS.items():
+                # Last: the faults before it are those of this release on its own schema.
+                upgrade = {UPGRADE: (UPGRADE_EFFECT, Upgrade(folder, services, direct))}
+                for name, (effect, inject) in (FAULTS | upgrade).items():
                     if not names or name in names:
                         count = max(1, times // 3) if name in SLOW else times
                         result = await run_one(cluster, services, direct, name, effect, inject, count)
@@ -211,7 +231,7 @@ def table(results: Sequence[Result], former: str) -> str:
             f" | {account.duplicated} | {account.reordered} | {one.stale} of {one.reads:,}"
             f" | {outages[len(outages) // 2]:.1f}, {outages[-1]:.1f} | {'yes' if one.verified else 'NO'} |"
         )
-    lines += [rows[name] for name in FAULTS if name in rows]
+    lines += [rows[name] for name in (*FAULTS, UPGRADE) if name in rows]
     version = ".".join(map(str, pgbouncer.version()))
     lines += [
         "",
@@ -228,7 +248,7 @@ def main() -> int:
     """Run the faults; end with 1 if anything was lost, doubled, reordered, stale, or does not verify."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--only", nargs="*", default=[], choices=list(FAULTS))
+    parser.add_argument("--only", nargs="*", default=[], choices=[*FAULTS, UPGRADE])
     parser.add_argument("--no-report", action="store_true")
     options = parser.parse_args()
     lacking = missing() + ([] if pgbouncer.program() else ["pgbouncer was not found: apt-get install pgbouncer"])
