@@ -21,12 +21,23 @@ from registry.domain.stages import StageState
 from registry.events.types import Event, tag_of
 from registry.events.values import Amount, Classifications, Horizon, Localized, Party, StatedAmount
 from registry.web.fields import LABEL_KINDS, REFERENCES
-from registry.web.i18n import N_, Translations, words
+from registry.web.i18n import N_, Translations, words, written_in
 from registry.web.numbers import NumberFormatter, figures
 
 Names = Mapping[str, str]
 """Names in the reader's language: of organizations by slug, of deals by `deal/SLUG`, of their pledges by
 `deal/SLUG/PLEDGE`, and of the items of the page's own deal by their path, such as `milestones/first-phase`."""
+
+
+RELATED = {
+    "part_of": N_("%(one)s is part of %(other)s"),
+    "includes": N_("%(one)s includes %(other)s"),
+    "overlaps": N_("%(one)s overlaps with %(other)s"),
+    "additional_to": N_("%(one)s is additional to %(other)s"),
+    "separate_from": N_("%(one)s is separate from %(other)s"),
+    "supersedes": N_("%(one)s supersedes %(other)s"),
+}
+"""Each relation as a sentence about two deals or pledges."""
 
 
 class ChangeLine(Struct, frozen=True):
@@ -55,6 +66,15 @@ _OMITTED = frozenset(
         *(field for item in item_types(Deal).values() for field in (*item.id_fields, *item.order)),
         *("stated_on", "source", "claims"),
     }
+)
+
+
+MEASURES = {"power_mw": "MW", "gpus": "GPU"}
+"""The measures of a site, each with its unit."""
+
+# The fields of an event or of an item that are shown with another field, or that only say how exact one is.
+_STATED_WITH_ANOTHER = frozenset(
+    {"amount", "amount_basis", "additional_to", "power_qualifier", "gpus_qualifier", "precision"}
 )
 
 
@@ -161,6 +181,46 @@ class ValueFormatter:
             return self.figures.edtf_date(loose)
         return self.figures.day(day) if isinstance(day, date) else ""
 
+    def parts(self, values: Mapping[str, Any], names: Names | None = None) -> list[str]:
+        """The values of an event or of an item as text: the amount with what it is of, each measure as it is stated.
+
+        Args:
+            values: The values by the names of their fields.
+            names: The names of organizations, deals and items.
+        """
+        found: list[str] = []
+        if isinstance(amount := values.get("amount"), Amount):
+            basis = values.get("amount_basis")
+            text = self.figures.money(amount, "annual" if basis == "annual" else None)
+            also = self.figures.other_currencies(amount)
+            found.append(f"{text} ({also})" if also else text)
+            if basis == "additional":
+                found.append(self.addition(values.get("additional_to"), names))
+        for name, value in values.items():
+            if name in _STATED_WITH_ANOTHER or value is None or value is UNSET or value == ():
+                continue
+            if name in MEASURES:
+                qualifier = values.get(f"{name.removesuffix('_mw')}_qualifier")
+                found.append(self.figures.measure(value, qualifier or None, MEASURES[name]))
+            elif name == "reason":
+                found.append(self.noted(value))
+            else:
+                found.append(self.value(value, name, names))
+        return found
+
+    def addition(self, to: Any, names: Names | None = None) -> str:
+        """What an additional amount is added to."""
+        if not isinstance(to, str):
+            return self._(N_("In addition to an unspecified amount"))
+        return self.words.translate(N_("In addition to %(what)s"), what=self._name(to, "deal", names or {}))
+
+    def noted(self, text: str) -> str:
+        """A note or a reason, which is in one language: the language is named where it is not the reader's."""
+        tongue = written_in(text)
+        if tongue == self.words.language:
+            return text
+        return f"{text} ({self.words.translate(N_('in %(language)s'), language=self.figures.language_name(tongue))})"
+
     def field(self, path: str, names: Names | None = None) -> str:
         """The name of a field with its item: `/milestones/first/planned` is "Milestone first phase · Planned for"."""
         parts = path.strip("/").split("/")
@@ -199,7 +259,7 @@ class ValueFormatter:
             to = called if is_within else f"{to} ({called})"
         own = known.get(f"pledges/{pledge}", pledge if is_within else "") if pledge else ""
         subject = own or self._(N_("This deal"))
-        return f"{capitalized(subject)} {self.words.label('relation', relation)} {to}"
+        return self.words.translate(RELATED[relation], one=capitalized(subject), other=to)
 
     def change(self, path: str, value: Any, names: Names | None = None) -> str:
         """One side of a change of a field."""
@@ -247,16 +307,12 @@ class ValueFormatter:
             text = self.called("relations", path.split("/")[2], names)
             before, after = (None, text) if came else (text, None)
             return ChangeLine(self.words.label("field", "relation"), path, before, after, _causes(changes[0]), came)
-        parts = [] if "amount" not in values else [self.figures.money(values["amount"], values.get("amount_basis"))]
-        for name, value in values.items():
-            if (
-                name in _OMITTED
-                or name in ("amount", "amount_basis")
-                or (name == "status" and value in ("announced", "planned"))
-            ):
-                continue
-            parts.append(self.value(value, name, names))
-        text = " · ".join(parts) or self._(N_("recorded"))
+        stated = {
+            name: value
+            for name, value in values.items()
+            if name not in _OMITTED and not (name == "status" and value in ("announced", "planned"))
+        }
+        text = " · ".join(self.parts(stated, names)) or self._(N_("recorded"))
         before, after = (None, text) if came else (text, None)
         return ChangeLine(self.field(path, names), path, before, after, _causes(changes[0]), came)
 

@@ -5,6 +5,7 @@ The catalogues and the set of languages are in `registry.i18n`. The message ids 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -78,6 +79,11 @@ class Translations:
         own = (text or {}).get(self.language)
         others = (TaggedText(t, language) for language, t in (text or {}).items() if language != self.language and t)
         return next((text for text in others if own and text != own), None)
+
+
+def written_in(text: str) -> str:
+    """The interface language that a text without a language tag is written in, as far as its letters tell."""
+    return "ko" if re.search("[가-힣]", text) else DEFAULT_LANGUAGE
 
 
 @cache

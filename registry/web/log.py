@@ -23,10 +23,9 @@ from registry.transparency.evidence import Evidence
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.fields import deals_in, organizations_in
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import deal_names, organization_names
+from registry.web.names import EventNames, names_of_events
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders
@@ -72,6 +71,7 @@ class LogPages(Controller):
                 events = await matching_events(log_queries, after, filters)
             else:
                 events = await latest_events(log_queries, before or page.position + 1)
+            names = await names_in_events(page, organization_queries, streams, events.events)
             checkpoint, problem = None, None
             try:
                 checkpoint = await evidence.checkpoint()
@@ -81,7 +81,8 @@ class LogPages(Controller):
                 page,
                 "log.html",
                 log=events,
-                names=await names_in_events(page, organization_queries, streams, events.events),
+                names=names.names,
+                names_of=names.of,
                 authors=await streams.author_names_of(
                     [e.recorded.slug for e in events.events if e.recorded.is_withheld]
                 ),
@@ -126,12 +127,9 @@ async def names_in_events(
     organization_queries: OrganizationQueries,
     streams: StreamReader,
     events: Sequence[StoredEvent],
-) -> dict[str, str]:
+) -> EventNames:
     """The names of the deals and organizations that events belong to or refer to."""
-    events = [event for event in events if not event.recorded.is_withheld]
-    contents = [event.recorded.event for event in events]
-    slugs: dict[str, set[str]] = {"deal": deals_in(contents), "organization": organizations_in(contents)}
-    for event in events:
-        slugs[event.recorded.kind].add(event.recorded.slug)
-    names = await organization_names(organization_queries, page.language, slugs["organization"])
-    return names | await deal_names(streams, page.language, slugs["deal"])
+    shown_events = [event.recorded for event in events if not event.recorded.is_withheld]
+    return await names_of_events(
+        organization_queries, streams, page.language, [(one.kind, one.slug, one.event) for one in shown_events]
+    )

@@ -87,7 +87,7 @@ class MessageFormatter:
         if name == "off by" and _NUMBER.fullmatch(text):
             return figures.percent(text)
         if _NUMBER.fullmatch(text):
-            return figures.number(text)
+            return figures.number(rounded(text) if name.endswith(" rate") else text)
         if amount := _AMOUNT.fullmatch(text):
             qualifier, currency, figure, high = amount.groups()
             bounds = {"low": figure, "high": high} if high else {"value": figure}
@@ -99,6 +99,12 @@ class MessageFormatter:
             return self.here.figures.day(date.fromisoformat(text))
         except ValueError:
             return text
+
+
+def rounded(rate: str, digits: int = 5) -> Decimal:
+    """A rate with as many significant digits as a reader compares."""
+    exact = Decimal(rate)
+    return exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1)) if exact else exact
 
 
 @cache

@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.deal import Deal, PledgeState
+from registry.domain.deal import Deal, PledgeState, SiteState
 from registry.domain.history import UNBOUNDED
 from registry.domain.mentions import mentioned_organizations
+from registry.events.codec import stream_name
+from registry.events.types import Event
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
+from registry.web.fields import deals_in, organizations_in
 from registry.web.format import names_in
 from registry.web.i18n import N_, Translations, words
 from registry.web.numbers import figures
@@ -61,22 +65,27 @@ async def deal_page_names(
 def pledge_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
     """What the pledges of a deal are called, by their ids: by their purpose, else by their investors.
 
-    The only pledge of a deal needs no name. Pledges that would have the same name have their id too.
+    The only pledge of a deal needs no name, unless it is annual, which must stand beside every figure of it. Pledges
+    that would have the same name have their id too.
     """
     if len(deal.pledges) == 1:
-        return {deal.pledges[0].pledge: ""}
+        [only] = deal.pledges
+        return {only.pledge: texts.gettext(N_("annual pledge")) if only.amount_basis == "annual" else ""}
     called = {p.pledge: _pledge_name(p, texts, names) for p in deal.pledges}
     shared = Counter(called.values())
     return {id: name if shared[name] == 1 else f"{name} ({texts.label('pledge', id)})" for id, name in called.items()}
 
 
 def _pledge_name(pledge: PledgeState, texts: Translations, names: Mapping[str, str]) -> str:
+    is_annual = pledge.amount_basis == "annual"
     if purpose := texts.localized(pledge.purpose):
-        return texts.translate(N_("pledge for %(purpose)s"), purpose=purpose)
+        pattern = N_("annual pledge for %(purpose)s") if is_annual else N_("pledge for %(purpose)s")
+        return texts.translate(pattern, purpose=purpose)
     if pledge.by:
         investors = figures(texts.language).listed([names.get(slug, slug) for slug in pledge.by[:MAX_INVESTORS]])
-        return texts.translate(N_("pledge of %(investors)s"), investors=investors)
-    return texts.gettext(N_("pledge"))
+        pattern = N_("annual pledge of %(investors)s") if is_annual else N_("pledge of %(investors)s")
+        return texts.translate(pattern, investors=investors)
+    return texts.gettext(N_("annual pledge") if is_annual else N_("pledge"))
 
 
 async def organization_names(
@@ -95,30 +104,83 @@ async def organization_names(
 
 async def names_within(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, dict[str, str]]:
     """For each deal the names of its parties, pledges, milestones and sites, as a page about it has them."""
-    texts = words(language)
-    names: dict[str, dict[str, str]] = {}
-    for slug in slugs:
-        stream, _ = await streams.load(f"deal/{slug}")
-        if stream is not None:
-            names[slug] = names_in(stream.state, language)
-            names[slug] |= _item_names(stream.state, texts, names[slug])
-    return names
+    found = await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])
+    return {stream.slug: _names_within(stream.state, language) for stream in found.values()}
+
+
+def _names_within(deal: Deal, language: str) -> dict[str, str]:
+    texts, names = words(language), names_in(deal, language)
+    items = _item_names(deal, texts, names)
+    own = {f"deal/{deal.deal}/{p.pledge}": items[f"pledges/{p.pledge}"] for p in deal.pledges}
+    return {**names, **items, **own, f"deal/{deal.deal}": texts.gettext(N_("this deal"))}
 
 
 def _item_names(deal: Deal, texts: Translations, names: Mapping[str, str]) -> dict[str, str]:
     """The names of a deal's own items, by their paths."""
     return {
         **{f"pledges/{id}": name for id, name in pledge_names(deal, texts, names).items()},
-        **{f"milestones/{m.milestone}": name for m in deal.milestones if (name := texts.localized(m.name))},
-        **{f"sites/{s.site}": name for s in deal.sites if (name := texts.localized(s.name))},
+        **{f"milestones/{id}": name for id, name in _milestone_names(deal, texts).items()},
+        **{f"sites/{s.site}": name for s in deal.sites if (name := _site_name(s, texts))},
     }
 
 
+def _milestone_names(deal: Deal, texts: Translations) -> dict[str, str]:
+    """What the milestones of a deal are called; one without a name as its kind, if it is the only one of its kind."""
+    kinds = Counter(m.kind for m in deal.milestones)
+    return {
+        m.milestone: name
+        for m in deal.milestones
+        if (name := texts.localized(m.name) or (texts.label("milestone", m.kind) if kinds[m.kind] == 1 else ""))
+    }
+
+
+def _site_name(site: SiteState, texts: Translations) -> str:
+    return texts.localized(site.name) or (figures(texts.language).place(site.place) if site.place else "")
+
+
 async def deal_names(streams: StreamReader, language: str, slugs: Iterable[str]) -> dict[str, str]:
-    """The current titles of deals, by `deal/SLUG`."""
+    """The current titles of deals, by `deal/SLUG`, and what their pledges are called, by `deal/SLUG/PLEDGE`."""
+    texts = words(language)
     names: dict[str, str] = {}
-    for slug in slugs:
-        stream, _ = await streams.load(f"deal/{slug}")
-        if stream is not None:
-            names[f"deal/{slug}"] = words(language).localized(stream.state.title, slug)
+    for stream in (await streams.load_all([stream_name("deal", slug) for slug in sorted(set(slugs))])).values():
+        deal: Deal = stream.state
+        names[f"deal/{stream.slug}"] = texts.localized(deal.title, stream.slug)
+        called = pledge_names(deal, texts, names_in(deal, language))
+        names |= {f"deal/{stream.slug}/{pledge}": name for pledge, name in called.items()}
     return names
+
+
+class EventNames(Struct, frozen=True):
+    """The names that some events need: those of deals and organizations, and of each deal's own items."""
+
+    names: dict[str, str]
+    within: dict[str, dict[str, str]]
+
+    def of(self, slug: str) -> dict[str, str]:
+        """The names for an event of a deal or organization."""
+        return self.names | self.within.get(slug, {})
+
+
+async def names_of_events(
+    organization_queries: OrganizationQueries,
+    streams: StreamReader,
+    language: str,
+    events: Iterable[tuple[str, str, Event | None]],
+) -> EventNames:
+    """The names of what events belong to or refer to.
+
+    Args:
+        organization_queries: Finds the organizations.
+        streams: Finds the deals.
+        language: The interface language.
+        events: The kind and the slug of the stream of each event, and its content.
+    """
+    events = list(events)
+    contents = [content for _, _, content in events]
+    own = {slug for kind, slug, _ in events if kind == "deal"}
+    organizations = organizations_in(contents) | {slug for kind, slug, _ in events if kind == "organization"}
+    return EventNames(
+        await organization_names(organization_queries, language, organizations)
+        | await deal_names(streams, language, deals_in(contents) | own),
+        await names_within(streams, language, own),
+    )

@@ -112,7 +112,7 @@ class NumberFormatter:
         if amount.value is not None:
             text = self.currency_amount(amount.value, amount.currency)
         elif low is not None and high is not None:
-            text = f"{self.currency_amount(low, amount.currency)} – {self.currency_amount(high, amount.currency)}"
+            text = self._range(self.currency_amount(low, amount.currency), self.currency_amount(high, amount.currency))
         elif low is not None or high is not None:
             pattern = _QUALIFIED["at_least" if low is not None else "up_to"]
             text = self.words.gettext(pattern) % {"amount": self.currency_amount(low or high or "0", amount.currency)}
@@ -147,13 +147,22 @@ class NumberFormatter:
         return " · ".join(self.money(stated) for stated in amount.stated_as) if amount else ""
 
     def interval(self, low: str, high: str, currency: str, low_open: bool = False, high_open: bool = False) -> str:
-        """A total from its lower to its upper bound, rounded to four significant digits."""
+        """A total from its lower to its upper bound, rounded to four significant digits, or to as many as tell them
+        apart.
+        """
         if low == high:
             text = self.currency_amount(low, currency, 4)
             mark = "at_least" if high_open else "up_to" if low_open else None
             return self.words.gettext(_QUALIFIED[mark]) % {"amount": text} if mark else text
-        text = f"{self.currency_amount(low, currency, 4)} – {self.currency_amount(high, currency, 4)}"
+        rounded = (
+            (self.currency_amount(low, currency, digits), self.currency_amount(high, currency, digits))
+            for digits in (4, 5, 6, None)
+        )
+        text = self._range(*next(bounds for bounds in rounded if bounds[0] != bounds[1]))
         return self.words.gettext(N_("%(interval)s or more")) % {"interval": text} if high_open else text
+
+    def _range(self, low: str, high: str) -> str:
+        return self.words.format("range") % {"low": low, "high": high}
 
     def rate(self, rate: Rate) -> str:
         """A rate for one unit of the currency of greater value: "US$1 = ₩1,422.95"."""
@@ -213,7 +222,7 @@ class NumberFormatter:
         if "/" in edtf:
             start, end = edtf.split("/", 1)
             open_end = self.words.gettext(N_("open"))
-            return " – ".join(open_end if side in ("", "..") else self.edtf_date(side) for side in (start, end))
+            return self._range(*(open_end if side in ("", "..") else self.edtf_date(side) for side in (start, end)))
         vague = edtf[-1] in "~?%"
         text = self._precise(edtf[:-1] if vague else edtf)
         if edtf[-1] in "~%":
@@ -243,7 +252,7 @@ class NumberFormatter:
             return self.words.gettext(N_("by %(date)s")) % {"date": self.edtf_date(horizon.until)}
         if horizon.until is None:
             return self.words.gettext(N_("from %(date)s")) % {"date": self.edtf_date(horizon.from_)}
-        return f"{self.edtf_date(horizon.from_)} – {self.edtf_date(horizon.until)}"
+        return self._range(self.edtf_date(horizon.from_), self.edtf_date(horizon.until))
 
     def listed(self, items: Sequence[str]) -> str:
         """A list in a sentence, as CLDR writes it: "A, B, and C"."""

@@ -23,6 +23,7 @@ from registry.projections.columnar.selection import Point
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
 from registry.web import maps, render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
@@ -37,9 +38,9 @@ from registry.web.deal_list import (
     facets_of,
     shown_values,
 )
-from registry.web.fields import deals_in, organizations_in
 from registry.web.format import ValueFormatter, shown
 from registry.web.i18n import N_, words
+from registry.web.log import names_in_events
 from registry.web.names import organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
@@ -78,6 +79,7 @@ class PortfolioPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
+        streams: NamedDependency[StreamReader],
         settings: NamedDependency[SkipValidation[Settings]],
         chosen_scope: Annotated[
             Literal["all"] | None,
@@ -89,7 +91,7 @@ class PortfolioPages(Controller):
 
         async def make() -> Rendered:
             return await render_portfolio(
-                portfolio_page, selection, portfolio_queries, organization_queries, log_queries
+                portfolio_page, selection, portfolio_queries, organization_queries, log_queries, streams
             )
 
         return await cached_page(portfolio_page, make)
@@ -101,6 +103,7 @@ async def render_portfolio(
     portfolio_queries: PortfolioQueries,
     organization_queries: OrganizationQueries,
     log_queries: LogQueries,
+    streams: StreamReader,
 ) -> Rendered:
     """The overview's page."""
     formatter, day = shown(page.language), page.times.effective_on
@@ -122,17 +125,15 @@ async def render_portfolio(
         latest_deal_events(log_queries, point.position),
     )
 
-    named = {event.recorded.slug for event in latest} | deals_in(event.recorded.event for event in latest)
-    named |= trend.named_deals() if trend is not None else set()
+    named = trend.named_deals() if trend is not None else set()
     sites = await portfolio_queries.site_points(point, selected, MAX_SITES)
     named |= {deal for deal, _, _ in sites}
     titles = await portfolio_queries.titles(point, named)
     slugs = {slug for row in table.rows for slug in row.deal.organizations}
-    slugs |= organizations_in(event.recorded.event for event in latest) | {
-        value for value, _ in shown_values(facets, filters, "organization")
-    }
+    slugs |= {value for value, _ in shown_values(facets, filters, "organization")}
     names = await organization_names(organization_queries, page.language, slugs)
     names |= {f"deal/{slug}": formatter.words.localized(title, slug) for slug, title in titles.items()}
+    latest_names = await names_in_events(page, organization_queries, streams, latest)
     places = [PlaceCount(code, deals) for code, deals in counted]
     return render.render(
         page,
@@ -155,11 +156,12 @@ async def render_portfolio(
         places=places,
         place_by_code={place.code: place for place in places},
         latest=latest,
+        latest_names=latest_names,
         titles=titles,
         sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
-        cite=citation(page, formatter.words.gettext(N_("all deals")), point.position),
+        cite=citation(page, listed_deals(formatter, selection, names), point.position),
     )
 
 
@@ -251,6 +253,19 @@ def added_up(columns: Iterable[TotalsColumn]) -> list[TotalsColumn]:
             pledges=known.pledges + one.pledges,
         )
     return [sums[currency] for currency in sorted(sums)]
+
+
+def listed_deals(formatter: ValueFormatter, selection: DealSelection, names: Mapping[str, str]) -> str:
+    """What the overview lists, for its citation: all deals, or those that its scope, filters and keyword select."""
+    if not selection.filters and not selection.q:
+        return formatter.words.gettext(N_("all deals"))
+    found = [
+        f"{formatter.words.label('facet', name)}: {facet_value(formatter, name, value, names)}"
+        for name, value in sorted(selection.filters.items())
+    ]
+    return formatter.words.translate(
+        N_("deals (%(filters)s)"), filters="; ".join([*found, *([f"“{selection.q}”"] if selection.q else [])])
+    )
 
 
 def scope_name(formatter: ValueFormatter, filters: Mapping[str, str], names: Mapping[str, str]) -> str:

@@ -15,13 +15,12 @@ from registry.append.proposals import Proposal, Proposals, may_review
 from registry.domain.principal import AuthorNames, required_scope
 from registry.errors import NotFound, RegistryError, RuleBroken
 from registry.events.intake import as_uuid
-from registry.events.types import EventCorrected
+from registry.events.types import Event, EventCorrected
 from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
-from registry.web.fields import deals_in, organizations_in
-from registry.web.names import deal_names, organization_names
+from registry.web.names import EventNames, names_of_events
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
 from registry.web.state_types import typed_change
@@ -54,7 +53,7 @@ class ProposalPages(Controller):
                 page,
                 "proposals.html",
                 proposals=shown,
-                names=await _names(page, organization_queries, streams, shown),
+                names=(await _names(page, organization_queries, streams, shown)).names,
                 authors=await _authors(streams, shown),
                 head=page.position,
                 next=shown[-1].id if len(found) > PAGE_SIZE else None,
@@ -138,6 +137,7 @@ async def _show(
         except RuleBroken as error:
             refusal = error.refusal
     status = 200 if problem is None else 409
+    names = await _names(page, organization_queries, streams, [proposal])
     return render.send(
         page,
         render.render(
@@ -150,7 +150,8 @@ async def _show(
             changes=changes,
             refusal=refusal,
             problem=problem,
-            names=await _names(page, organization_queries, streams, [proposal]),
+            names=names.names,
+            own_names=names.of(proposal.slug),
             authors=await _authors(streams, [proposal]),
             head=page.position,
             may_approve=may_decide and all(key.allows(required_scope(one.event)) for one in announcements),
@@ -166,10 +167,8 @@ async def _authors(streams: StreamReader, proposals: list[Proposal]) -> AuthorNa
 
 async def _names(
     page: PageRequest, organization_queries: OrganizationQueries, streams: StreamReader, proposals: list[Proposal]
-) -> dict[str, str]:
+) -> EventNames:
     """The names of the deals and organizations that proposals are about or refer to."""
-    events = [announcement.event for proposal in proposals for announcement in proposal.decoded()]
-    deals = deals_in(events) | {one.slug for one in proposals if one.kind == "deal"}
-    organizations = organizations_in(events) | {one.slug for one in proposals if one.kind == "organization"}
-    names = await organization_names(organization_queries, page.language, organizations)
-    return names | await deal_names(streams, page.language, deals)
+    events: list[tuple[str, str, Event | None]] = [(one.kind, one.slug, None) for one in proposals]
+    events += [(one.kind, one.slug, announcement.event) for one in proposals for announcement in one.decoded()]
+    return await names_of_events(organization_queries, streams, page.language, events)

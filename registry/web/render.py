@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 from litestar import Response
+from markupsafe import Markup
 from msgspec import Struct
 
 from registry.api.conditional import matches
@@ -21,8 +22,8 @@ from registry.domain.audit.labels import kind_of
 from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
 from registry.web.assets import static_url
-from registry.web.format import capitalized, own_changes, shown
-from registry.web.i18n import words
+from registry.web.format import RELATED, capitalized, own_changes, shown
+from registry.web.i18n import words, written_in
 from registry.web.messages import messages
 from registry.web.numbers import figures
 from registry.web.request import PageRequest, Request
@@ -57,6 +58,7 @@ def environment(language: str) -> jinja2.Environment:
     spoken = words(language)
     templates.install_gettext_translations(spoken.catalogue, newstyle=True)  # type: ignore[attr-defined]
     templates.globals.update(
+        ngettext=partial(_plural, language),
         language=language,
         languages=LANGUAGES,
         label=spoken.label,
@@ -67,6 +69,17 @@ def environment(language: str) -> jinja2.Environment:
         **_helpers(language),
     )
     return templates
+
+
+def _plural(language: str, singular: str, plural: str, num: int, **values: object) -> Markup:
+    """A page string in the plural form for a number, which it has as `num` with its digits grouped."""
+    text = words(language).ngettext(singular, plural, num)
+    return Markup(text) % {**values, "num": figures(language).number(num)}  # noqa: S704 - a text of the catalogue
+
+
+def _related(language: str, relation: str, one: str, other: str) -> Markup:
+    """A relation of two deals or pledges, which may be links."""
+    return Markup(words(language).gettext(RELATED[relation])) % {"one": one, "other": other}  # noqa: S704 - as above
 
 
 def compile_templates() -> None:
@@ -104,6 +117,8 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
         "flag_text": formatter.flag_text,
         "flag_figures": formatter.figures,
         "word_diff": word_diff,
+        "related": partial(_related, language),
+        "written_in": written_in,
         "capitalized": capitalized,
     }
 

@@ -50,10 +50,11 @@ class SearchPages(Controller):
         async def make() -> Rendered:
             deals: list[DealTableRow] = []
             organizations: list[Any] = []
+            is_cut = False
             if keyword:
                 rows = await organization_queries.page("", keyword, MAX_RESULTS, page.as_of)
                 organizations = [msgspec.json.decode(row) for row in rows]
-                deals = await find_deals(page, portfolio_queries, keyword, organizations)
+                deals, is_cut = await find_deals(page, portfolio_queries, keyword, organizations)
             slugs = {slug for row in deals for slug in row.deal.organizations}
             title = shown(page.language).words.translate(N_("search for “%(q)s”"), q=keyword)
             return render.render(
@@ -62,6 +63,8 @@ class SearchPages(Controller):
                 q=keyword,
                 deals=deals,
                 organizations=organizations,
+                more_deals=is_cut,
+                more_organizations=len(organizations) == MAX_RESULTS,
                 names=await organization_names(organization_queries, page.language, slugs),
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/deals", q=keyword) if keyword else None,
@@ -74,17 +77,20 @@ class SearchPages(Controller):
 
 async def find_deals(
     page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
-) -> list[DealTableRow]:
-    """The deals whose names contain a text, then those of the first organizations whose names do."""
+) -> tuple[list[DealTableRow], bool]:
+    """The deals whose names contain a text, then those of the first organizations whose names do; and whether there
+    are more.
+    """
     point = await portfolio_queries.point(single_axis(page.as_of))
     rates = await portfolio_queries.rates(page.as_of)
     named = await portfolio_queries.page(
         point, await portfolio_queries.select(point, {}, q), Order(), None, MAX_RESULTS, rates
     )
-    deals = deal_rows(named.deals)
+    deals, is_cut = deal_rows(named.deals), named.next is not None
     for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:
         selection = await portfolio_queries.select(point, {"organization": organization["organization"]})
         of_organization = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS_EACH, rates)
+        is_cut |= of_organization.next is not None
         found = {row.deal.deal for row in deals}
         deals += [row for row in deal_rows(of_organization.deals) if row.deal.deal not in found]
-    return deals
+    return deals, is_cut or len(organizations) > MAX_ORGANIZATIONS_WITH_DEALS

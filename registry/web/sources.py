@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,8 +25,7 @@ from registry.schemas import SourceRetraction
 from registry.web import render
 from registry.web.cache import cached_page
 from registry.web.citations import citation
-from registry.web.fields import deals_in, organizations_in
-from registry.web.names import deal_names, organization_names
+from registry.web.names import names_of_events
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, check_csrf, redirect
 from registry.web.session import read_form, require_key
@@ -62,8 +61,11 @@ class SourcePages(Controller):
 
         async def make() -> Rendered:
             use = await source_queries.use(source, after, EVENTS_PER_PAGE)
-            names = await _names(
-                page, organization_queries, streams, [(e.kind, e.slug, e.effective) for e in use.events]
+            names = await names_of_events(
+                organization_queries,
+                streams,
+                page.language,
+                [(e.kind, e.slug, e.effective.event) for e in use.events],
             )
             title = use.source.title or use.source.publisher or use.source.url or source
             return render.render(
@@ -76,7 +78,9 @@ class SourcePages(Controller):
                 number_in_force=sum(event.in_force for event in use.events),
                 number=len(use.events),
                 next=use.next,
-                names=names,
+                is_part=after > 0 or use.next is not None,
+                names=names.names,
+                names_of=names.of,
                 authors=use.authors,
                 data_url=f"/v1/sources/{source}",
                 cite=citation(page, title, page.position),
@@ -151,7 +155,8 @@ async def _form(
 ) -> Response[bytes]:
     """The form of a retraction, with what it would change once the editor has asked for that."""
     use = await source_queries.use(source, 0, 1)
-    cited = [(citation.kind, citation.slug, citation.effective) for _, plan in plans for citation in plan]
+    cited = [(citation.kind, citation.slug, citation.effective.event) for _, plan in plans for citation in plan]
+    names = await names_of_events(organization_queries, streams, page.language, cited)
     changes = {
         stream: [typed_change({"field": c.path, "before": c.before, "after": c.after}) for c in changed]
         for stream, changed in (preview.changes if preview is not None else {}).items()
@@ -164,7 +169,8 @@ async def _form(
         source=use.source,
         title=use.source.title or use.source.publisher or use.source.url or source,
         plans=[(plan[0].kind, stream.slug, plan[::-1]) for stream, plan in plans],
-        names=await _names(page, organization_queries, streams, cited),
+        names=names.names,
+        names_of=names.of,
         reason=reason or "",
         changes=changes,
         is_preview=preview is not None,
@@ -189,18 +195,3 @@ def _by_stream(events: Sequence[CitedEvent]) -> list[CitedStream]:
     for event in events:
         found.setdefault((event.kind, event.slug), CitedStream(event.kind, event.slug, [])).events.append(event)
     return list(found.values())
-
-
-async def _names(
-    page: PageRequest,
-    organization_queries: OrganizationQueries,
-    streams: StreamReader,
-    cited: Iterable[tuple[str, str, Any]],
-) -> dict[str, str]:
-    """The names of the deals and organizations that the events belong to or refer to."""
-    cited = list(cited)
-    contents = [effective.event for _, _, effective in cited]
-    deals = deals_in(contents) | {slug for kind, slug, _ in cited if kind == "deal"}
-    organizations = organizations_in(contents) | {slug for kind, slug, _ in cited if kind == "organization"}
-    names = await organization_names(organization_queries, page.language, organizations)
-    return names | await deal_names(streams, page.language, deals)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
-
 from registry.domain.deal import Deal, PledgeState
 from registry.domain.plausibility import Flag
 from registry.domain.totals.doubts import DOUBTING_FLAGS
 from registry.events.types import ClaimPreferred, ClaimReported, DealsRelated, DealsUnrelated, Event
-from registry.events.values import Amount
+from registry.events.values import Horizon
 from registry.web.format import Names, ValueFormatter
 from registry.web.i18n import N_
 
@@ -19,7 +17,7 @@ _IDS = ("pledge", "site", "milestone", "condition", "claim")
 _OMITTED = frozenset(
     {
         *_IDS,
-        *("other_pledge", "amount", "amount_basis", "replacement", "summary"),
+        *("other_pledge", "replacement", "summary"),
         *("corrects", "voids", "redacts", "also", "effects", "about"),
     }
 )
@@ -35,23 +33,28 @@ def summarize_event(here: ValueFormatter, event: Event | None, names: Names | No
         field = event.field.rsplit("/", 1)[1]
         return f"{here.field(event.field, names)}: {here.value(event.value, field, names)}"
     if isinstance(event, ClaimPreferred):
-        return " · ".join(part for part in (here.field(event.field, names), event.reason) if part)
+        reason = here.noted(event.reason) if event.reason else ""
+        return " · ".join(part for part in (here.field(event.field, names), reason) if part)
     if isinstance(event, DealsRelated | DealsUnrelated):
         return here.related(event.relation, event.pledge, event.deal, event.other_pledge, names)
-    amount = getattr(event, "amount", None)
-    parts: list[str] = []
-    if isinstance(amount, Amount):
-        basis = getattr(event, "amount_basis", None)
-        parts.append(here.figures.money(amount, None if basis is UNSET else basis))
-        also = here.figures.other_currencies(amount)
-        parts += [also] if also else []
-    for name in event.__struct_fields__:
-        value = getattr(event, name)
-        if name not in _OMITTED and value is not UNSET and value is not None and value != ():
-            parts.append(here.value(value, name, names))
+    item = _item_of(event, names or {})
+    stated = {name: getattr(event, name) for name in event.__struct_fields__ if name not in _OMITTED}
+    parts = [part for part in (item, *here.parts(stated, names)) if part]
     if not parts:
         parts = [str(getattr(event, name)) for name in _IDS if getattr(event, name, None)]
-    return " · ".join(dict.fromkeys(part for part in parts if part))
+    # A milestone is often named as its kind is.
+    first: dict[str, str] = {}
+    for part in parts:
+        first.setdefault(part.casefold(), part)
+    return " · ".join(first.values())
+
+
+def _item_of(event: Event, names: Names) -> str:
+    """What the site or milestone of an event is called."""
+    for name in ("milestone", "site"):
+        if isinstance(id := getattr(event, name, None), str):
+            return names.get(f"{name}s/{id}", "")
+    return ""
 
 
 def own_wholes(deal: Deal) -> dict[str, str]:
@@ -141,7 +144,7 @@ def _main_pledge(
             pattern = N_("%(who)s jointly pledge %(amount)s%(time)s; the split is not disclosed.")
         case _:
             pattern = N_("%(who)s pledges %(amount)s%(time)s.")
-    time = here.figures.horizon(pledge.horizon)
+    time = _period(here, pledge.horizon)
     text = translate(pattern, who=who, amount=amount, time=f" {time}" if time else "")
     if is_doubted:
         text += " " + here.words.gettext(N_("The registry doubts this amount."))
@@ -152,6 +155,14 @@ def _main_pledge(
         more = here.words.ngettext("There is one more pledge.", "There are %(n)s more pledges.", others)
         text += " " + more % {"n": others}
     return text
+
+
+def _period(here: ValueFormatter, horizon: Horizon | None) -> str:
+    """The period of an amount, inside a sentence."""
+    if horizon is None or horizon.from_ is None or horizon.until is None:
+        return here.figures.horizon(horizon)
+    start, end = here.figures.edtf_date(horizon.from_), here.figures.edtf_date(horizon.until)
+    return here.words.translate(N_("from %(start)s to %(end)s"), start=start, end=end)
 
 
 def _stage(here: ValueFormatter, deal: Deal) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
+from msgspec.structs import replace
 
 from registry.api.cursors import decode_cursor, encode_cursor
 from registry.api.portfolio import Grouping, read_grouping
@@ -15,6 +16,7 @@ from registry.domain.totals import GROUPINGS, DerivationNode, Totals, TotalsQuer
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
@@ -22,12 +24,17 @@ from registry.web.citations import citation
 from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.format import shown
 from registry.web.i18n import N_
-from registry.web.names import organization_names
+from registry.web.names import deal_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page
 from registry.web.sliders import portfolio_sliders
 
-MAX_LINES = 500
+MAX_LINES = 100
+"""The most pledges that the page lists: of the overall sums, and of all groups together."""
+
+MAX_ROWS = 10_000
+"""The same for the table as CSV."""
+
 MAX_GROUPS = 50
 CSV_HEADER = (
     "group",
@@ -84,6 +91,7 @@ class TotalsPages(Controller):
         portfolio_queries: NamedDependency[PortfolioQueries],
         organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
+        streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
         """How the totals of a list of deals are calculated."""
         page, filters, query = portfolio_page, deal_selection.filters, totals_query
@@ -94,7 +102,9 @@ class TotalsPages(Controller):
             selected = await deal_selection.at(portfolio_queries, point)
             totals = await portfolio_queries.totals(point, selected, query, rates=rates)
             keys = {group.key for group in totals.groups if group.key and query.group_by[:1] == ("organization",)}
-            named = {line.deal for group in (totals.overall, *totals.groups) for line in group.lines}
+            lines = [line for group in (totals.overall, *totals.groups) for line in group.lines]
+            named = {line.deal for line in lines}
+            named |= {name.split("/")[0] for line in lines for name in line.because}
             return render.render(
                 page,
                 "totals.html",
@@ -107,6 +117,7 @@ class TotalsPages(Controller):
                 next=encode_cursor(point, skip=totals.next_group) if totals.next_group is not None else None,
                 names=await organization_names(organization_queries, page.language, keys),
                 titles=await portfolio_queries.titles(point, named),
+                pledge_names=await deal_names(streams, page.language, named),
                 sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
                 data_url=page.data(
                     "/v1/totals", currency=query.currency, group_by=totals.group_by, explain="true", **filters
@@ -130,7 +141,7 @@ class TotalsPages(Controller):
         totals = await portfolio_queries.totals(
             point,
             await deal_selection.at(portfolio_queries, point),
-            totals_query,
+            replace(totals_query, lines=MAX_ROWS),
             rates=await portfolio_queries.rates(portfolio_page.as_of),
         )
         return csv_response("totals.csv", CSV_HEADER, _rows(totals))

@@ -1,4 +1,8 @@
-"""Amounts over time: the totals of each commitment tier on the days on which a deal changed."""
+"""Amounts over time: the totals of each commitment tier on the days on which a deal changed.
+
+Where deals changed on more days than the chart has steps, it shows some of the days, evenly spread. Its list of changes
+then names the periods between them and not single deals.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,29 @@ from msgspec import Struct
 from registry.domain.rates import Rates
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
+from registry.web.cache import cached_fragment
 from registry.web.charts.step_chart import NARROW, WIDE, StepChart, step_chart
 from registry.web.request import PageRequest
-from registry.web.sliders import change_days
 
 MAX_STEPS = 24
 """The most steps of the chart."""
 
+MAX_DAYS = 100_000
+"""The most days on which a deal changed: those of 270 years."""
+
 
 class Trend(Struct, frozen=True):
-    """The chart in its currency, for wide and for narrow windows."""
+    """The chart in its currency, for wide and for narrow windows. `is_sampled`: a step stands for a period."""
 
     chart: StepChart
     narrow: StepChart
     currency: str
+    is_sampled: bool = False
 
     def named_deals(self) -> set[str]:
         """The deals that the chart's list of changes names."""
+        if self.is_sampled:
+            return set()
         return {slug for step in self.chart.steps if step.number for slug in step.amounts.deals[:3]}
 
 
@@ -40,13 +50,22 @@ async def amount_trend(
     rates: Rates,
 ) -> Trend | None:
     """The chart of amounts over time in one currency, until the day of a point. None: no amount was disclosed."""
-    changed = [day for day in await change_days(page, portfolio_queries, point) if day <= point.day]
+    changed = await cached_fragment(
+        page,
+        ("all change days", point.axis, point.known),
+        lambda: portfolio_queries.effective_change_days(point, MAX_DAYS),
+    )
+    changed = [day for day in changed if day <= point.day]
     days = sampled(changed, MAX_STEPS)
     series = await portfolio_queries.trend(point, selection, currency, rates, days)
     wide, narrow = (step_chart(series, point.day, point.day, frame) for frame in (WIDE, NARROW))
-    return Trend(wide, narrow, currency) if wide is not None and narrow is not None else None
+    if wide is None or narrow is None:
+        return None
+    return Trend(wide, narrow, currency, is_sampled=len(days) < len(changed))
 
 
 def sampled(days: Sequence[date], most: int) -> list[date]:
-    """At most so many of some ascending days, evenly spread, with the last one."""
-    return list(days[::-1][:: -(-len(days) // most) or 1][::-1])
+    """At most so many of some ascending days, evenly spread, with the first and the last one."""
+    if len(days) <= most:
+        return list(days)
+    return [days[round(number * (len(days) - 1) / (most - 1))] for number in range(most)]

@@ -14,8 +14,8 @@ CLAIM = {"type": "claim_reported", "claim": "herald", "field": "/pledges/total/a
 @pytest.mark.parametrize(
     ("language", "selected", "recorded_again"),
     [
-        ("en", "Value used selected", "Voided and recorded again"),
-        ("ko", "채택 값 변경", "무효 처리 후 재등록"),
+        ("en", "Value selected by an editor", "Voided and recorded again"),
+        ("ko", "채택 값 선택", "무효 처리 후 재등록"),
     ],
 )
 async def test_comparison_names_selected_values_and_events_recorded_again(

@@ -155,11 +155,42 @@ async def test_amkor_amount_has_a_warning_with_its_source_events(reader: httpx.A
     flags = flags[: flags.index("</section>")]
     assert "the joint amount may have been attributed to one party" in flags
     assert (
-        "pledge for an advanced packaging facility is part of Seven foreign firms: investment in Korea but"
+        "Pledge for an advanced packaging facility is part of Seven foreign firms: investment in Korea but"
         in text_of(flags)
     )
     assert "seven-firms-korea-2030" not in text_of(flags)
     assert re.search(r'href="/events/[0-9a-f-]{36}"', flags)
+
+
+async def test_current_step_of_the_ladder_rests_on_what_the_deal_page_says(reader: httpx.AsyncClient) -> None:
+    """BlackRock's memorandum implied the stage first; a source declared it on the same day."""
+    html = main_of((await reader.get("/deals/blackrock-asia-ai-hub")).text)
+    assert "Stage: Signed since 22 Sep 2025 (declared)." in text_of(html)
+    ladder = html[html.index('class="ladder"') : html.index("</ol>", html.index('class="ladder"'))]
+    current = text_of(ladder[ladder.index("aria-current") : ladder.index("</li>", ladder.index("aria-current"))])
+    assert "22 Sep 2025 declared" in current
+
+
+async def test_history_does_not_print_a_part_as_an_addition_to_its_whole(reader: httpx.AsyncClient) -> None:
+    for language in ("en", "ko"):
+        assert "+ " not in text_of(main_of((await reader.get(f"{ULSAN}?lang={language}")).text))
+
+
+async def test_note_in_another_language_names_it(reader: httpx.AsyncClient) -> None:
+    assert "how the two share it was not said. (영어)" in text_of((await reader.get(f"{ULSAN}?lang=ko")).text)
+    assert "(in " not in text_of((await reader.get(ULSAN)).text)
+
+
+async def test_totals_and_past_overview_name_deals_and_pledges(reader: httpx.AsyncClient) -> None:
+    """By the names of today where the deal was not known at the point."""
+    ids = [*{line.slug for line in lines() if line.kind == "deal"}, "aws-share", "first-phase", "full-capacity"]
+    past = ("/?effective_on=2020-01-01", "/?recorded_at=2025-06-21T14:59:59Z")
+    for path in ("/totals", "/totals?group_by=stage", *past):
+        text = text_of(main_of((await reader.get(path)).text))
+        assert [id for id in ids if re.search(rf"(?<![\w-]){id}(?![\w-])", text)] == []
+    assert "SK and AWS: AI data centre in Ulsan (pledge of Amazon Web Services)" in text_of(
+        (await reader.get("/totals")).text
+    )
 
 
 async def test_pages_refer_to_deals_by_title_instead_of_slug(reader: httpx.AsyncClient) -> None:

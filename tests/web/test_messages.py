@@ -41,7 +41,7 @@ def test_figures_of_a_flag_are_formatted_like_all_figures() -> None:
         ("Until", "2021"),
     ]
     assert messages("ko").figures(compared)[0] == ("금액", "약 50억 달러")
-    assert messages("ko").figures(compared, {"deal/ulsan": "울산"})[1] == ("울산 (total)", "1 원 – 2 원")
+    assert messages("ko").figures(compared, {"deal/ulsan": "울산"})[1] == ("울산 (total)", "1 원~2 원")
     assert messages("ko").figures({"source": "2025", "before": "2025-10-29"}) == [
         ("출처", "2025"),
         ("이전", "2025년 10월 29일"),

@@ -44,13 +44,17 @@ class ChartLine(Struct, frozen=True):
 
 
 class ChartStep(Struct, frozen=True):
-    """One step of the chart. `number` counts the steps that changed an amount; `change` is that of the upper bound."""
+    """One step of the chart. `number` counts the steps that changed an amount; `change` is that of the upper bound.
+
+    `since` is the day of the step before; None for the first.
+    """
 
     x: float
     width: float
     amounts: TierAmounts
     number: int | None
     change: Decimal
+    since: date | None = None
 
 
 class ChartMarker(Struct, frozen=True):
@@ -60,6 +64,16 @@ class ChartMarker(Struct, frozen=True):
     y: float
     first: int
     last: int
+
+    @property
+    def text(self) -> str:
+        """The numbers of its steps."""
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+
+    @property
+    def half_width(self) -> int:
+        """Half the width of the marker, which has room for its text."""
+        return 6 + 4 * len(self.text)
 
 
 class StepChart(Struct, frozen=True):
@@ -216,7 +230,8 @@ def _steps(series: Sequence[TierAmounts], xs: Sequence[float], ends: Sequence[fl
         changed = (amounts.upper, amounts.tiers) != (before.upper, before.tiers)
         number += changed
         change = amounts.upper - before.upper
-        steps.append(ChartStep(x, round(end - x, 1), amounts, number if changed else None, change))
+        since = before.day if steps else None
+        steps.append(ChartStep(x, round(end - x, 1), amounts, number if changed else None, change, since))
         before = amounts
     return steps
 
@@ -227,9 +242,10 @@ def _markers(steps: Sequence[ChartStep], y: Callable[[Decimal], float]) -> list[
     for step in steps:
         if step.number is None:
             continue
-        height = y(step.amounts.upper)
-        if markers and step.x - markers[-1].x < MARKER_DISTANCE:
-            markers[-1] = ChartMarker(markers[-1].x, height, markers[-1].first, step.number)
-        else:
-            markers.append(ChartMarker(step.x, height, step.number, step.number))
+        marker = ChartMarker(step.x, y(step.amounts.upper), step.number, step.number)
+        # A marker that grew may overlap with the one before it.
+        while markers and marker.x - markers[-1].x < max(MARKER_DISTANCE, marker.half_width + markers[-1].half_width):
+            before = markers.pop()
+            marker = ChartMarker(before.x, marker.y, before.first, marker.last)
+        markers.append(marker)
     return markers
