@@ -8,6 +8,7 @@ from registry.api import docs, exports
 from registry.api.compression import compression
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
+from registry.api.export_metadata import METADATA_HANDLERS
 from registry.api.extract import ExtractController
 from registry.api.feeds import FeedsController
 from registry.api.guards import request_check
@@ -44,6 +45,7 @@ def create_router(*, public_read: bool) -> Router:
             ImportsController,
             ExtractController,
             *exports.HANDLERS,
+            *METADATA_HANDLERS,
             EventsController,
             SourcesController,
             FeedsController,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from litestar import Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
 from msgspec.structs import asdict, replace
 
 from registry import exports
 from registry.api.bodies import Request
+from registry.api.export_metadata import DATAPACKAGE, query_without
 from registry.api.openapi import reading
 from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
 from registry.api.responses import RawResponse, raw_headers, stream
@@ -40,6 +43,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         portfolio_queries: NamedDependency[PortfolioQueries],
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
+        byte_order_mark: NamedDependency[bool],
         currency: CurrencyFilter = None,
         q: SearchText = None,
     ) -> Response[str]:
@@ -54,7 +58,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
 
         if form != "ndjson" or kind in ("sites", "metrics"):
             file = exports.portfolio_file(kind, form, point, selection, partial(portfolio_queries.read, point))
-            return _file(request, kind, form, point.position, file)
+            return _file(request, kind, form, point.position, exports.with_mark(file) if byte_order_mark else file)
 
         async def pages() -> Pages:
             place: PagePlace | None = None
@@ -78,6 +82,7 @@ def log_handler(form: str) -> HTTPRouteHandler:
         log_queries: NamedDependency[LogQueries],
         event_filter: NamedDependency[Filter],
         as_of: NamedDependency[AsOf],
+        byte_order_mark: NamedDependency[bool],
         after: After = 0,
     ) -> Response[str]:
         # Events that are recorded while the file is written belong to the next file.
@@ -99,7 +104,7 @@ def log_handler(form: str) -> HTTPRouteHandler:
                     break
 
         file = exports.export_lines("events", pages()) if form == "ndjson" else exports.export_events(form, pages())
-        return _file(request, "events", form, last, file)
+        return _file(request, "events", form, last, exports.with_mark(file) if byte_order_mark else file)
 
     description = "The log as a file, whole or at any point in time: a row for each event, in order."
     return _handler(export, "events", form, description, "Log")
@@ -116,9 +121,12 @@ async def _rows(log_queries: LogQueries, event_filter: Filter, after: int, last:
 
 def _file(request: Request, kind: exports.Kind, form: str, position: int, file: AsyncIterator[bytes]) -> Response[str]:
     """Return a file, streamed."""
+    described_by = f"/v1/export/{kind}.{DATAPACKAGE}"
+    query = query_without(request, "bom")
     headers = {
         "Cache-Control": "no-cache",
         "Content-Disposition": f'attachment; filename="{kind}-{position}.{form}"',
+        "Link": f'<{described_by}{f"?{urlencode(query)}" if query else ""}>; rel="describedby"',
     }
     if request.method == "HEAD":
         # No Content-Length: the size is known when the file is written.
@@ -136,12 +144,26 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
         media_type=exports.FORMATS[form].media_type,
         response_description=_columns_text(kind),
         tags=[tag],
+        dependencies={"byte_order_mark": Provide(_of_csv if form == "csv" else _no_mark, sync_to_thread=False)},
     )(export)
 
 
 def _columns_text(kind: exports.Kind) -> str:
     """The columns of a table, for the OpenAPI document."""
     return "Columns:\n\n" + "\n".join(f"- `{column.name}`: {column.description}" for column in exports.COLUMNS[kind])
+
+
+def _of_csv(
+    bom: Annotated[
+        bool, QueryParameter(description="Begin with a byte order mark, from which Excel knows that CSV is UTF-8.")
+    ] = False,
+) -> bool:
+    """Return whether a file of CSV begins with a byte order mark."""
+    return bom
+
+
+def _no_mark() -> bool:
+    return False
 
 
 # A handler for each file and format: Litestar's paths have no parameters within a segment, such as `{kind}.{form}`.

@@ -90,6 +90,7 @@ class ExportFilters(AsOfParameters, TextFilters, total=False):
     deal: str | None
     source: str | None
     after: int | None
+    bom: bool | None
 
 
 def query(given: Mapping[str, Any]) -> dict[str, str]:

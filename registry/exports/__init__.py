@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -61,6 +62,13 @@ async def export_events(format: str, pages: AsyncIterator[Any]) -> AsyncIterator
         yield part
 
 
+async def with_mark(file: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Stream a file after a byte order mark, from which Excel knows that CSV is UTF-8."""
+    yield codecs.BOM_UTF8
+    async for part in file:
+        yield part
+
+
 def _lines(kind: Kind, page: ExportPage) -> list[bytes]:
     if kind != "pledges":
         return [encode(item) for item in page]
@@ -76,4 +84,5 @@ __all__ = [
     "export_lines",
     "export_rows",
     "portfolio_file",
+    "with_mark",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -121,6 +122,10 @@ class LogQueries:
     async def last_position(self, as_of: AsOf) -> int:
         """Return the last log position that a point in time includes."""
         return await self._streams.position_at(as_of, await self._streams.head())
+
+    async def recorded_at(self, position: int) -> datetime | None:
+        """Return when the event at a position was recorded; None if there is none."""
+        return await store.recorded_at(self._streams.pool(), position)
 
     async def visible(self, events: Sequence[StoredEvent], as_of: AsOf) -> list[StoredEvent]:
         """Return those of the events that a point in time includes.
