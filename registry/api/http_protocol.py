@@ -34,7 +34,8 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
         fields: Fields of a header.
         head_seconds: From the connection's begin, or the head's first byte, to the end of the head.
         linger_seconds: How long a connection stays open to receive the rest of a request that is answered already.
-        write_seconds: How long a client may take to read the next part of an answer.
+        write_seconds: How long a client may take to read the next part of an answer, or to send the next part of the
+            body that is being answered.
     """
 
     connections: int = 4_096
@@ -98,6 +99,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._progress = True
+        if self._blocked_since is not None:
+            # Many clients send all lines of an import before they read the first result.
+            self._blocked_since = self.loop.time()
         if not self._refused:
             super().on_body(body)
 

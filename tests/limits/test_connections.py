@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.api.conftest import Service
+from tests.api.conftest import ADMIN_KEY, Service
 from tests.limits.conftest import LIMITS, connected
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -113,6 +114,21 @@ async def test_client_that_does_not_read_its_answers_is_disconnected(limited: Se
         await asyncio.sleep(2 * LIMITS.write_seconds + 1)
         assert (await attacker.answer()).count(b"HTTP/1.1 200 ") < 200
     assert await others_are_served(limited)
+
+
+async def test_client_that_sends_all_lines_of_an_import_before_it_reads_is_not_disconnected(limited: Service) -> None:
+    head = b"POST /v1/import HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer %s\r\n"
+    wrong, lines = b"{}\n" * 1000, 25_000
+    async with connected(limited) as client:
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        await client.send(head % ADMIN_KEY.encode(), b"Content-Type: application/x-ndjson\r\n")
+        await client.send(b"Content-Length: %d\r\n\r\n" % (3 * lines + 20), *[wrong] * (lines // 1000))
+        # The results are more than the sockets' buffers hold, so the service cannot send all of them meanwhile.
+        for _ in range(20):
+            await asyncio.sleep(LIMITS.write_seconds / 5)
+            await client.send(b"\n")
+        # The last chunk of the answer.
+        assert (await client.answer()).endswith(b"\r\n0\r\n\r\n")
 
 
 async def test_new_connection_replaces_the_one_that_is_idle_for_longest(limited: Service) -> None:
