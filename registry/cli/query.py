@@ -79,6 +79,7 @@ def show(
         *(("relation", relation(r)) for r in state["relations"]),
         *other_items(state),
         *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
+        *([("warning", rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
     _table(None, [{"field": field, "value": value} for field, value in rows])
 

@@ -31,9 +31,14 @@ class ExternalStageCodes(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True):
-    """What is derived from a deal at a point in time."""
+    """What is derived from a deal at a point in time.
+
+    Attributes:
+        undated: Whether neither the deal's registration nor its sources have a date, so that it is known on every day.
+    """
 
     flags: tuple[Flag, ...]
+    undated: bool
     ladder: tuple[LadderStep, ...]
     quiet: Inactivity | None
     elsewhere: ExternalStageCodes | None
@@ -47,6 +52,7 @@ def assess(as_of: StateAsOf[Deal], state: Deal, rates: Rates, neighbours: tuple[
     stage = state.stage.value if state.stage else None
     return Assessment(
         flags=tuple(_distinct(flags)),
+        undated=as_of.registration is not None and as_of.registration.registered_on is None,
         ladder=ladder(_stage_changes(as_of)),
         quiet=None,
         elsewhere=ExternalStageCodes(GEM[stage], IATI[stage]) if stage else None,

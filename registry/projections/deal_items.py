@@ -49,7 +49,11 @@ SELECT w.deal, d.title, d.kind, d.sectors, d.classifications, d.identifiers,
                    r.relation, r.other_deal, nullif(r.pledge, ''), nullif(r.other_pledge, ''), r.since, r.source)
                    ORDER BY r.since, r.relation, r.other_deal, r.pledge, r.other_pledge)
           FROM relation_facts AS r
-         WHERE {r}) AS relations
+         WHERE {r}) AS relations,
+       EXISTS (SELECT
+                 FROM deal_facts AS u
+                WHERE u.deal = w.deal AND u.effective_from = '-infinity'
+                      AND u.{axis}_from <= $3 AND u.{axis}_to > $3) AS undated
   FROM unnest($1::text[]) WITH ORDINALITY AS w (deal, place)
        CROSS JOIN LATERAL (SELECT * FROM deal_facts AS d WHERE {d} LIMIT 1) AS d
  ORDER BY w.place
@@ -62,7 +66,7 @@ ITEMS_AT_ONCE = 50
 
 @cache
 def _statement(axis: str) -> str:
-    return _SELECT.format(**{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
+    return _SELECT.format(axis=axis, **{table: _AT.format(t=table, axis=axis) for table in "dsprw"})
 
 
 class _Pledge(Struct, array_like=True):
@@ -126,6 +130,7 @@ def _item(row: Any) -> DealListItem:
             msgspec.convert(dict(zip(_RELATION_FIELDS, relation, strict=True)), RelationState)
             for relation in (_relations(row["relations"]) if row["relations"] else ())
         ),
+        undated=row["undated"],
     )
 
 

@@ -27,10 +27,10 @@ from registry.schemas import (
     DealRole,
     OrganizationLinks,
     encode,
-    list_item,
     organization_fields,
     organization_history,
 )
+from registry.schemas.values import LocalizedResponse, convert
 
 ROLE_NAMES = get_args(Role)
 
@@ -283,11 +283,12 @@ class OrganizationQueries:
             snapshot = stream.state_as_of(as_of) if stream is not None else None
             if snapshot is None or snapshot.state is None or snapshot.merged_into is not None:
                 continue
-            item = list_item(snapshot.state)
-            parties = [p for p in snapshot.state.parties if p.organization in same and p.left_on is None]
+            deal = snapshot.state
+            title = convert(deal.title, LocalizedResponse) if deal.title is not None else None
+            parties = [p for p in deal.parties if p.organization in same and p.left_on is None]
             if parties:
                 roles = sorted({party.role for party in parties if party.role is not None})
-                deals.append(DealRole(deal=item.deal, title=item.title, roles=tuple(roles)))
+                deals.append(DealRole(deal=deal.deal, title=title, roles=tuple(roles)))
         return deals[:DEALS_PER_ORGANIZATION]
 
     async def merged_records(self, slug: str, axis: str, known: int) -> tuple[str, ...]:

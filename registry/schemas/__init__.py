@@ -57,7 +57,6 @@ from registry.schemas.lists import (
     RateSource,
     RatesResponse,
     TotalsResponse,
-    list_item,
 )
 from registry.schemas.log import (
     AppendResponse,
@@ -214,7 +213,6 @@ __all__ = [
     "exported_row",
     "flags_response",
     "incoming_relations",
-    "list_item",
     "listed_organization",
     "logged_event",
     "named_organizations",

@@ -77,9 +77,14 @@ class FlagResponse(ResponseModel, frozen=True, kw_only=True):
 
 
 class AssessmentResponse(ResponseModel, frozen=True, kw_only=True):
-    """What the registry concludes from a deal's state."""
+    """What the registry concludes from a deal's state.
+
+    Attributes:
+        undated: Whether neither the deal's registration nor its sources have a date, so that it is known on every day.
+    """
 
     flags: tuple[FlagResponse, ...]
+    undated: bool
     ladder: tuple[LadderStep, ...]
     quiet: Inactivity | None
     elsewhere: ExternalStageCodes | None

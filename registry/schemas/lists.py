@@ -6,14 +6,14 @@ from datetime import date, datetime
 
 from msgspec import UNSET, UnsetType
 
-from registry.domain.deal import Deal, DealIdentifierState, RelationState
+from registry.domain.deal import DealIdentifierState, RelationState
 from registry.domain.quotes import Quote
 from registry.domain.rates import NewestRate
 from registry.domain.stages import StageState
 from registry.domain.totals import Totals
 from registry.events.values import AmountBasis, Classifications, Commitment, DealKind, Edtf
 from registry.schemas.base import RequestedAsOf, RequestedPoint, ResponseModel
-from registry.schemas.values import AmountResponse, LocalizedResponse, convert
+from registry.schemas.values import AmountResponse, LocalizedResponse
 
 
 class ListedPledge(ResponseModel, frozen=True, kw_only=True):
@@ -41,7 +41,8 @@ class DealListItem(ResponseModel, frozen=True, kw_only=True):
     """A deal in a list: `organizations` are its present parties, `places` those of the sites that were not dropped.
 
     `superseded_by` are the deals that took its place. Such a deal, and one that was withdrawn or cancelled, is in lists
-    and no longer in totals.
+    and no longer in totals. An `undated` deal is in the lists of every day: neither its registration nor its sources
+    have a date.
     """
 
     deal: str
@@ -56,6 +57,7 @@ class DealListItem(ResponseModel, frozen=True, kw_only=True):
     pledges: tuple[ListedPledge, ...]
     relations: tuple[RelationState, ...]
     superseded_by: tuple[str, ...] = ()
+    undated: bool = False
 
 
 class DealPage(RequestedAsOf, frozen=True, kw_only=True):
@@ -102,32 +104,3 @@ class RatesResponse(ResponseModel, frozen=True, kw_only=True):
     recorded_at: datetime | None
     sources: tuple[RateSource, ...]
     rates: tuple[Quote, ...]
-
-
-def list_item(deal: Deal) -> DealListItem:
-    """A deal's row in a list."""
-    return DealListItem(
-        deal=deal.deal,
-        title=convert(deal.title, LocalizedResponse) if deal.title is not None else None,
-        kind=deal.kind,
-        stage=deal.stage,
-        sectors=deal.sectors,
-        classifications=deal.classifications,
-        identifiers=deal.identifiers,
-        organizations=tuple(dict.fromkeys(party.organization for party in deal.parties if party.left_on is None)),
-        places=tuple(dict.fromkeys(site.place for site in deal.sites if site.place and site.status != "dropped")),
-        pledges=tuple(
-            ListedPledge(
-                pledge=pledge.pledge,
-                amount=convert(pledge.amount, AmountResponse) if pledge.amount is not None else None,
-                amount_basis=pledge.amount_basis,
-                commitment=pledge.commitment,
-                status=pledge.status,
-                by=pledge.by,
-                announced_on=pledge.announced_on,
-                until=pledge.horizon.until if pledge.horizon else None,
-            )
-            for pledge in deal.pledges
-        ),
-        relations=deal.relations,
-    )

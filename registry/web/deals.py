@@ -232,6 +232,7 @@ async def render_deal(
         max_headline=MAX_HEADLINE_AMOUNTS,
         flags=assessment.flags,
         pledges=shown_pledges(state, assessment.flags),
+        undated=assessment.undated,
         inactivity=inactivity(state.stage, last_published(view.snapshot), page.times.effective_on),
         incoming=[relation for relation in incoming if relation.deal != view.slug],
         sources=listed_sources(view.snapshot),

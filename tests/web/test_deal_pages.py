@@ -278,3 +278,37 @@ def test_list_without_a_section_of_its_own_is_shown_by_the_common_pattern() -> N
     assert other_lists(DealWithPermits(deal="d", title=None, permits=(grid,))) == {
         "permits": [("/permits/grid/permit", grid)]
     }
+
+
+async def test_undated_deal_is_marked_on_every_day_until_it_has_a_date(
+    pages: Service, reader: httpx.AsyncClient
+) -> None:
+    event = {"type": "deal_registered", "title": {"en": "Undated harbour"}}
+    (body,) = (await pages.client.post("/v1/deals/undated-harbour/events", json=[{"event": event}])).json()["events"]
+    source = {"url": "https://a.example/1", "published_on": "2020-05-01"}
+    dated = {"event": event | {"title": {"en": "Dated harbour"}}, "sources": [source]}
+    assert (await pages.client.post("/v1/deals/dated-harbour/events", json=dated)).status_code == 201
+
+    async def listed(**as_of: str) -> dict[str, bool]:
+        found = (await reader.get("/v1/deals", params={"q": "harbour", **as_of})).json()["deals"]
+        return {deal["deal"]: deal["undated"] for deal in found}
+
+    assert await listed(effective_on="1990-01-01") == {"undated-harbour": True}
+    assert await listed(effective_on="2025-01-01") == {"dated-harbour": False, "undated-harbour": True}
+    assert (await reader.get("/v1/deals/undated-harbour?effective_on=1990-01-01")).json()["remarks"]["undated"] is True
+    assert (await reader.get("/v1/deals/dated-harbour")).json()["remarks"]["undated"] is False
+    page = text_of((await reader.get("/deals/undated-harbour?effective_on=1990-01-01")).text)
+    assert "Undated No source of this deal has a date." in page
+    assert "Undated harbour Undated" in text_of((await reader.get("/?q=harbour&effective_on=1990-01-01")).text)
+
+    position = (await reader.get("/v1/deals/undated-harbour")).json()["position"]
+    correction = {
+        "type": "event_corrected",
+        "corrects": body["id"],
+        "reason": "The ministry gave the date.",
+        "replacement": {"effective_on": "2021-03-01"},
+    }
+    assert (await pages.client.post("/v1/deals/undated-harbour/events", json={"event": correction})).status_code == 201
+    assert await listed(effective_on="1990-01-01") == {}
+    assert await listed(effective_on="1990-01-01", position=str(position)) == {"undated-harbour": True}
+    assert await listed(effective_on="2021-03-01") == {"dated-harbour": False, "undated-harbour": False}
