@@ -16,6 +16,9 @@ from bench import service, workload
 from bench.service import BenchDatabase, Process
 
 CHUNK_BYTES = 2**16
+DEALS_PER_REQUEST = 2_560
+"""The client reads no result before it has sent the last line, and the service closes a connection that it cannot
+write to for a minute (`write_seconds`): a request must be sent within that time on a slow machine, too."""
 
 
 class ImportResult(Struct, frozen=True):
@@ -35,7 +38,14 @@ async def histories(database: BenchDatabase, deals: int, first: int = 0) -> Impo
 
 async def import_into(process: Process, key: str, deals: int, first: int = 0) -> ImportResult:
     """Import the histories of `deals` deals through a running service. Raises if a line is rejected."""
-    return await import_lines(process, key, workload.lines(deals, first))
+    parts = range(first, first + deals, DEALS_PER_REQUEST)
+    start = time.perf_counter()
+    results = [
+        await import_lines(process, key, workload.lines(min(DEALS_PER_REQUEST, first + deals - part), part))
+        for part in parts
+    ]
+    took = time.perf_counter() - start
+    return ImportResult(deals * workload.ROUNDS / took, results[0].before, max(result.peak for result in results))
 
 
 async def import_lines(process: Process, key: str, announcements: Iterable[bytes]) -> ImportResult:

@@ -58,7 +58,7 @@ async def publish(copy: ColumnarCopy, directory: Path) -> Manifest:
     latest = _manifest(directory / LATEST)
     if latest is not None and latest.position == head:
         return latest
-    return await copy.ask(head, lambda cursor: _write(cursor, directory))
+    return await copy.ask(head, lambda cursor, _: _write(cursor, directory))
 
 
 async def publications(copy: ColumnarCopy, directory: Path, seconds: float) -> AsyncIterator[Manifest]:

@@ -13,6 +13,7 @@ from registry.exports.csv import csv_text
 from registry.exports.files import read_chunks
 from registry.exports.rows import COLUMNS, column_names
 from registry.exports.xlsx import XlsxWriter
+from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import (
     PortfolioTable,
     exported_lines,
@@ -20,9 +21,10 @@ from registry.projections.columnar.exported import (
     exported_rows,
     write_parquet,
 )
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection
 
-Ask: TypeAlias = Callable[[Callable[[DuckDBPyConnection], None]], Awaitable[None]]
+Ask: TypeAlias = Callable[[Question[None]], Awaitable[None]]
 
 
 async def portfolio_file(
@@ -39,7 +41,7 @@ async def portfolio_file(
     """
     with tempfile.NamedTemporaryFile(prefix="registry-export-") as file:
 
-        def write(cursor: DuckDBPyConnection) -> None:
+        def write(cursor: DuckDBPyConnection, _: Kept) -> None:
             if format == "parquet":
                 write_parquet(cursor, kind, point, selection, file.name)
             else:

@@ -6,7 +6,7 @@ An organization exists once a deal names it. A record adds names, identifiers an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +20,8 @@ from registry.domain.organization_clusters import Cluster, NamedOrganization, fi
 from registry.errors import NotFound
 from registry.events.values import Localized, decode_hook
 from registry.projections.columnar import ColumnarCopy, named_organizations
+from registry.projections.columnar.copy import Question
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.named_organizations import Mention
 from registry.projections.columnar.selection import Point
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
@@ -104,7 +106,7 @@ class NamedOrganizations:
         """Count the organizations at a point in time."""
         point, merged = await self.point_and_merges(as_of)
 
-        def question(cursor: DuckDBPyConnection) -> set[str]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> set[str]:
             return named_organizations.slugs(cursor, point, merged)
 
         named = await self._ask(point, question, "slugs", tuple(merged.items()))
@@ -115,7 +117,7 @@ class NamedOrganizations:
         """Suggest which organizations may be the same one, over all their names; a person decides."""
         point, merged = await self.point_and_merges(UNBOUNDED)
 
-        def question(cursor: DuckDBPyConnection) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
             return named_organizations.all_names(cursor, point, merged)
 
         mentions = {one.organization: one for one in await self._ask(point, question)}
@@ -145,14 +147,14 @@ class NamedOrganizations:
             return Point("published", as_of.published_on, day, head.position)
         return Point("recorded", await self._streams.position_at(resolved.as_of, head), day, head.position)
 
-    async def _ask(self, point: Point, question: Callable[[DuckDBPyConnection], T], *asked: Hashable) -> T:
+    async def _ask(self, point: Point, question: Question[T], *asked: Hashable) -> T:
         key = (*asked, point.axis, point.known, point.day) if asked else None
         return await self._copy.ask(point.head, question, key)
 
     async def _mentions(
         self, point: Point, merged: dict[str, str], after: str, q: str | None, also: list[str], limit: int
     ) -> dict[str, Mention]:
-        def question(cursor: DuckDBPyConnection) -> list[Mention]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
             return named_organizations.page(cursor, point, merged, after, q, also, limit)
 
         return {one.organization: one for one in await self._ask(point, question)}

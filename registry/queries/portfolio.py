@@ -26,6 +26,8 @@ from registry.events.currencies import Currency
 from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, lists, timeline
 from registry.projections.columnar import totals as columnar_totals
+from registry.projections.columnar.copy import Question
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection
@@ -144,8 +146,8 @@ class PortfolioQueries:
     ) -> DealListPage:
         """Return a page of deals; with exchange rates, each with the marks of its amounts."""
 
-        def question(cursor: DuckDBPyConnection) -> lists.Page:
-            return lists.page(cursor, point, selection, order, after, limit)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> lists.Page:
+            return lists.page(cursor, kept, point, selection, order, after, limit)
 
         page = await self._ask(point, question, "page", selection, order, after, limit)
         deals = await deal_items(self._copy.pool, point.axis, point.day, point.known, page.deals)
@@ -163,33 +165,37 @@ class PortfolioQueries:
         slugs = [deal.deal for deal in deals]
         merged = await self._streams.merged_deals(*_axis(point))
 
-        def question(cursor: DuckDBPyConnection) -> dict[str, DealMarks]:
-            return deal_marks(cursor, point, slugs, merged, rates)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> dict[str, DealMarks]:
+            return deal_marks(cursor, kept, point, slugs, merged, rates)
 
         marks = await self._ask(point, question, "marks", slugs, merged, rates.imports)
         return [_marked(deal, marks[deal.deal]) if deal.deal in marks else deal for deal in deals]
 
     async def facets(self, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
         """Count the deals of a list by each value of each facet."""
-        return await self._ask(point, lambda cursor: lists.facets(cursor, point, selection), "facets", selection)
+        return await self._ask(
+            point, lambda cursor, kept: lists.facets(cursor, kept, point, selection), "facets", selection
+        )
 
     async def places(self, point: Point, selection: Selection) -> list[tuple[str, int]]:
         """Count the deals of a list that have a site in each place, the most first."""
-        return await self._ask(point, lambda cursor: lists.places(cursor, point, selection), "places", selection)
+        return await self._ask(
+            point, lambda cursor, kept: lists.places(cursor, kept, point, selection), "places", selection
+        )
 
     async def site_points(self, point: Point, selection: Selection, limit: int) -> list[tuple[str, float, float]]:
         """Return the deal, latitude and longitude of located sites of a list, at most `limit`, by deal."""
         return await self._ask(
-            point, lambda cursor: lists.site_points(cursor, point, selection, limit), "site_points", selection, limit
+            point, lambda cursor, _: lists.site_points(cursor, point, selection, limit), "site_points", selection, limit
         )
 
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
-        return await self._ask(point, lambda cursor: lists.count(cursor, point, selection), "count", selection)
+        return await self._ask(point, lambda cursor, _: lists.count(cursor, point, selection), "count", selection)
 
     async def count_ended(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
-        return await self._ask(point, lambda cursor: lists.count_ended(cursor, point, selection), "ended", selection)
+        return await self._ask(point, lambda cursor, _: lists.count_ended(cursor, point, selection), "ended", selection)
 
     async def titles(self, point: Point, deals: set[str]) -> dict[str, Any]:
         """Return the titles of some deals."""
@@ -236,8 +242,8 @@ class PortfolioQueries:
             weights = {"": 1}
         query = replace(query, weights=weights)
 
-        def question(cursor: DuckDBPyConnection) -> Totals:
-            return columnar_totals.totals(cursor, point, selection, query, rates)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> Totals:
+            return columnar_totals.totals(cursor, kept, point, selection, query, rates)
 
         return await self._ask(point, question, "totals", selection, query, rates.imports)
 
@@ -249,18 +255,20 @@ class PortfolioQueries:
         """
         merged = await self._streams.merged_deals(*_axis(point))
 
-        def question(cursor: DuckDBPyConnection) -> tuple[list[str], int, bool]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> tuple[list[str], int, bool]:
             return columnar_totals.deals_of_total(cursor, point, selection, merged, limit)
 
         return await self._ask(point, question, "deals of a total", selection, merged, limit)
 
     async def effective_change_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days from which a change is in effect, as known at a point, in ascending order."""
-        return await self._ask(point, lambda cursor: timeline.effective_days(cursor, point, limit), "days", limit)
+        return await self._ask(
+            point, lambda cursor, kept: timeline.effective_days(cursor, kept, point, limit), "days", limit
+        )
 
     async def publication_days(self, point: Point, limit: int) -> list[date]:
         """Return the latest days on which a change was published, in ascending order."""
-        return await self._ask(point, lambda cursor: timeline.publication_days(cursor, limit), "published", limit)
+        return await self._ask(point, lambda cursor, _: timeline.publication_days(cursor, limit), "published", limit)
 
     async def changes(
         self, start: AsOf, end: AsOf, selection: Callable[[Point], Awaitable[Selection]], after: str, limit: int
@@ -312,7 +320,7 @@ class PortfolioQueries:
     ) -> tuple[list[str], str | None]:
         """Return the next deals that may differ, and after which one to go on."""
 
-        def question(cursor: DuckDBPyConnection) -> list[str]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
             return timeline.changed_deals(cursor, points, bounds, selection, after, limit + 1)
 
         asked = (points, bounds, selection, after, limit)
@@ -350,7 +358,7 @@ class PortfolioQueries:
             next=page.next,
         )
 
-    async def read(self, point: Point, question: Callable[[DuckDBPyConnection], T]) -> T:
+    async def read(self, point: Point, question: Question[T]) -> T:
         """Ask the copy a question that may take long."""
         return await self._copy.ask(point.head, question, is_long=True)
 
@@ -361,12 +369,12 @@ class PortfolioQueries:
         merged = await self._streams.merged_deals(*_axis(point))
         weight = lists.weight_of(self.weights(rates, point.day))
 
-        def question(cursor: DuckDBPyConnection) -> list[TierAmounts]:
-            return amounts_over_time(cursor, point, selection, currency, rates, merged, weight, days)
+        def question(cursor: DuckDBPyConnection, kept: Kept) -> list[TierAmounts]:
+            return amounts_over_time(cursor, kept, point, selection, currency, rates, merged, weight, days)
 
         return await self._ask(point, question, "trend", selection, currency, rates.imports, merged, days)
 
-    async def _ask(self, point: Point, question: Callable[[DuckDBPyConnection], T], *asked: Any) -> T:
+    async def _ask(self, point: Point, question: Question[T], *asked: Any) -> T:
         """Ask the copy; `asked` is all that the answer depends on beside the point."""
         is_final = isinstance(point.known, int) and point.known < point.head
         given = replace(point, head=0) if is_final else point

@@ -13,6 +13,8 @@ from registry.domain.search_text import Token, display_form, marks, tokens
 from registry.i18n import LANGUAGES
 from registry.i18n.places import place_name
 from registry.projections.columnar import ColumnarCopy, search
+from registry.projections.columnar.copy import Question
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.search import Hits, Search
 from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
@@ -49,7 +51,7 @@ class SearchQueries:
         point, merged = await self._organizations.point_and_merges(as_of)
         listed = tokens(query, unfinished=unfinished)
 
-        def question(cursor: DuckDBPyConnection) -> Search:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> Search:
             return search.resolve(cursor, point, listed, merged)
 
         return point, await self._ask(point, question) if listed else Search(())
@@ -76,7 +78,7 @@ class SearchQueries:
         found: dict[HitKind, Hits] = {}
         if asked.tokens:
 
-            def question(cursor: DuckDBPyConnection) -> dict[HitKind, Hits]:
+            def question(cursor: DuckDBPyConnection, _: Kept) -> dict[HitKind, Hits]:
                 look: dict[HitKind, Callable[[DuckDBPyConnection, Point, Search, int], Hits]] = {
                     "organization": search.organizations,
                     "place": search.places,
@@ -104,7 +106,7 @@ class SearchQueries:
         items = await deal_items(self._copy.pool, point.axis, point.day, point.known, slugs)
         names: dict[str, list[tuple[str, Mapping[str, str | None]]]] = {}
 
-        def question(cursor: DuckDBPyConnection) -> list[tuple[str, str, str]]:
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[tuple[str, str, str]]:
             return search.party_names(cursor, point, slugs)
 
         for deal, organization, name in await self._ask(point, question):
@@ -148,7 +150,7 @@ class SearchQueries:
             if slug in entries
         ]
 
-    async def _ask(self, point: Point, question: Callable[[DuckDBPyConnection], T]) -> T:
+    async def _ask(self, point: Point, question: Question[T]) -> T:
         return await self._copy.ask(point.head, question, searches=True)
 
 

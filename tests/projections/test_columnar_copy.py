@@ -18,6 +18,7 @@ from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.projections.columnar import ColumnarCopy, following
 from registry.projections.columnar import copy as columnar_copy
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.tables import DERIVED
 from registry.projections.facts import FACT_TABLES
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -60,7 +61,7 @@ async def rows_of_postgres(pool: Pool) -> Rows:
 async def rows_of_copy(copy: ColumnarCopy, position: int) -> Rows:
     """The same columns of the copy, with numbers as they were stated."""
 
-    def question(cursor: Any) -> Rows:
+    def question(cursor: Any, _: Kept) -> Rows:
         found: Rows = {}
         for table in FACT_TABLES:
             described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
@@ -305,7 +306,7 @@ async def test_answer_about_the_past_is_kept_until_the_copy_is_made_again(
 ) -> None:
     asked = 0
 
-    def question(cursor: Any) -> int:
+    def question(cursor: Any, _: Kept) -> int:
         nonlocal asked
         asked += 1
         return asked

@@ -29,6 +29,7 @@ from registry.domain.totals import (
 )
 from registry.events.currencies import Currency
 from registry.events.values import Amount, StatedAmount
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.tables import MAX_WHOLE
 from registry.projections.columnar.totals import totals
@@ -56,6 +57,7 @@ TABLES = {
     "metric_facts": "deal VARCHAR, metric_id VARCHAR, metric VARCHAR, basis VARCHAR, site VARCHAR,"
     " metric_date VARCHAR, horizon_from VARCHAR, horizon_until VARCHAR, value DECIMAL(24, 6), unit VARCHAR,"
     " qualifier VARCHAR, stated_on DATE",
+    "milestone_facts": "deal VARCHAR",
     "deal_events": "deal VARCHAR, position BIGINT",
 }
 DAY = date(2025, 1, 1)
@@ -66,7 +68,7 @@ WEIGHTS = {"USD": 900_000, "KRW": 670, "EUR": 1_000_000}
 @pytest.fixture(scope="module")
 def copy() -> Iterator[Any]:
     connection = duckdb.connect()
-    connection.execute("ATTACH ':memory:' AS memory_rates")
+    connection.execute("ATTACH ':memory:' AS kept")
     for name, columns in TABLES.items():
         connection.execute(f"CREATE TABLE {name} ({WHEN}, {columns})")
     connection.execute("CREATE TABLE copied AS SELECT 0::BIGINT AS position, 0::BIGINT AS reset")
@@ -272,7 +274,8 @@ def test_totals_of_the_copy_equal_those_of_all_deals_one_by_one(
     selected = [row for row in rows if _matches(row, selection)]
     others = [row for row in rows if not _matches(row, selection)]
     with copy.cursor() as cursor:
-        found = totals(cursor, POINT, selection, query, reference_rates())
+        cursor.execute("BEGIN")
+        found = totals(cursor, Kept(), POINT, selection, query, reference_rates())
     assert found == compute_totals(selected, query, reference_rates(), others)
 
 
@@ -345,5 +348,6 @@ def test_totals_of_measures_equal_those_of_all_deals_one_by_one(
     fill(copy, rows, compared, sites, metrics)
     measured = [measured_row(row, measure, sites[row.deal], metrics[row.deal]) for row in rows]
     with copy.cursor() as cursor:
-        found = totals(cursor, POINT, Selection(), query, reference_rates())
+        cursor.execute("BEGIN")
+        found = totals(cursor, Kept(), POINT, Selection(), query, reference_rates())
     assert found == compute_totals(measured, query, reference_rates())

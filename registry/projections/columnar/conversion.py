@@ -16,8 +16,10 @@ from msgspec.structs import replace
 
 from registry.domain.rates import Rate, Rates, has_minor_unit
 from registry.events.currencies import Currency
-from registry.projections.columnar.doubts import SELECT_STATE, Doubts, prepare_doubts
-from registry.projections.columnar.selection import Point, run
+from registry.projections.columnar.doubts import Doubts, prepare_doubts
+from registry.projections.columnar.held import SELECT_STATE
+from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.selection import run
 
 # 24 digits of an amount in millionths, 3 of twice the minor unit and 11 of a rate: the sum is below 2^127.
 MAX_RATE = 10**11
@@ -36,7 +38,7 @@ SELECT_MISSING = """
 SELECT DISTINCT p.currency, {day} AS day
   FROM pledge_facts AS p
        ANTI JOIN {rates} AS r ON r.currency = p.currency AND r.day = {day}
- WHERE {p} AND p.currency <> $target
+ WHERE p.changed_at > $since AND p.currency <> $target
 """
 
 INSERT_RATES = """
@@ -48,13 +50,17 @@ _filling = Lock()
 
 
 class Conversion(Struct, frozen=True):
-    """A conversion of all amounts of a question: to which currency, and at the rates of which days."""
+    """A conversion of all amounts of a question: to which currency, and at the rates of which days.
+
+    `exact`: DuckDB converts all amounts; else there is a rate that has too many digits.
+    """
 
     target: Currency
     table: str
     rates_of: date | None
     last_day: date
     doubts: Doubts
+    exact: bool
 
     @property
     def day(self) -> str:
@@ -111,14 +117,7 @@ class Conversion(Struct, frozen=True):
 
 
 def prepare(
-    cursor: DuckDBPyConnection,
-    point: Point,
-    target: Currency,
-    rates: Rates,
-    rates_of: date | None,
-    last_day: date,
-    *,
-    all_days: bool = False,
+    cursor: DuckDBPyConnection, kept: Kept, target: Currency, rates: Rates, rates_of: date | None, last_day: date
 ) -> Conversion:
     """Put the rates that a question needs into a table in memory, where they are not in it yet.
 
@@ -127,28 +126,33 @@ def prepare(
 
     Args:
         cursor: The copy.
-        point: The point of the question.
+        kept: What is kept of earlier questions.
         target: The currency to convert to.
         rates: The exchange rates.
         rates_of: The day whose rates convert every amount; None: the day from which each amount applies.
         last_day: The last day whose rate may be used.
-        all_days: Whether the question is about all effective dates, as known at the point.
     """
-    run(cursor, SELECT_STATE, {})
-    conversion = Conversion(
-        target, f"memory_rates.rates_{target}_{rates.imports}", rates_of, last_day, Doubts("", any=False)
-    )
-    at = point.is_known("p") if all_days else point.at("p")
-    names = {"rates": conversion.table, "day": conversion.day, "p": at}
-    with _filling, cursor.cursor() as own:
-        own.execute(CREATE_RATES.format(**names))
-        missing = run(own, SELECT_MISSING.format(**names), {**point.parameters, **conversion.parameters})
-        if missing:
-            rows = [(currency, day, *_fraction(rates.rate(currency, target, day))) for currency, day in missing]
-            columns = zip(*rows, strict=True)
-            parameters = ("currencies", "days", "multipliers", "divisors", "available")
-            own.execute(INSERT_RATES.format(**names), dict(zip(parameters, map(list, columns), strict=True)))
-    return replace(conversion, doubts=prepare_doubts(cursor, rates))
+    ((position, reset),) = run(cursor, SELECT_STATE, {})
+    table = f"kept.main.rates_{target}_{rates.imports}"
+    conversion = Conversion(target, table, rates_of, last_day, Doubts("", any=False), exact=True)
+    # The table has the rates of all versions that were written up to a position.
+    key = (table, rates_of, last_day)
+    since, of_reset = kept.rates.get(key, (-1, reset))
+    if since < position or of_reset != reset:
+        names = {"rates": table, "day": conversion.day}
+        with _filling, cursor.cursor() as own:
+            own.execute(CREATE_RATES.format(**names))
+            parameters = {**conversion.parameters, "since": since if of_reset == reset else -1}
+            missing = run(own, SELECT_MISSING.format(**names), parameters)
+            if missing:
+                rows = [(currency, day, *_fraction(rates.rate(currency, target, day))) for currency, day in missing]
+                columns = zip(*rows, strict=True)
+                columns_of = ("currencies", "days", "multipliers", "divisors", "available")
+                own.execute(INSERT_RATES.format(**names), dict(zip(columns_of, map(list, columns), strict=True)))
+                if any(multiplier is None and available for *_, multiplier, _, available in rows):
+                    kept.inexact.add(table)
+            kept.rates[key] = (position, reset)
+    return replace(conversion, doubts=prepare_doubts(cursor, kept, rates), exact=table not in kept.inexact)
 
 
 def _fraction(rate: object) -> tuple[int | None, int | None, bool]:

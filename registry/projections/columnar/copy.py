@@ -24,12 +24,14 @@ from duckdb import DuckDBPyConnection
 from registry.infra.postgres import Connection, Pool
 from registry.projections.columnar.files import CopyDirectory
 from registry.projections.columnar.following import CopyState, apply, changes_since, write_state
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.loading import load_tables, run_to_end
 from registry.projections.columnar.search_index import CREATE_INDEX, is_current, update_index
 from registry.projections.columnar.tables import CREATE_STATE, CopiedTable, copied_tables, fingerprint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Question = Callable[[DuckDBPyConnection, Kept], T]
 
 FOLLOW_SECONDS = 0.2
 """How long after an event the copy follows by itself: all events of that time in one transaction."""
@@ -68,6 +70,7 @@ class ColumnarCopy:
         self._parent = directory
         self._directory: CopyDirectory | None = None
         self._connection: DuckDBPyConnection | None = None
+        self._kept = Kept()
         self._tables: tuple[CopiedTable, ...] = ()
         self._state: CopyState | None = None
         self._lock = asyncio.Lock()
@@ -120,7 +123,7 @@ class ColumnarCopy:
     async def ask(
         self,
         position: int,
-        question: Callable[[DuckDBPyConnection], T],
+        question: Question[T],
         key: Hashable = None,
         *,
         is_final: bool = False,
@@ -131,7 +134,7 @@ class ColumnarCopy:
 
         Args:
             position: A position of the log.
-            question: Runs in a thread, in a transaction that reads.
+            question: Runs in a thread, in a transaction that reads; gets what is kept of earlier questions, too.
             key: Identifies the question, so that the answer can be kept while the copy stays where it is.
             is_final: Whether no later event changes the answer, so that it can be kept until the copy is made again.
             is_long: Whether it may take long: it then has threads of its own, so that other questions do not wait.
@@ -215,7 +218,7 @@ class ColumnarCopy:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _answered(self, question: Callable[[DuckDBPyConnection], T], is_long: bool, searches: bool) -> T:
+    async def _answered(self, question: Question[T], is_long: bool, searches: bool) -> T:
         if not searches:
             return await self._run(question, is_long)
         while True:
@@ -226,12 +229,12 @@ class ColumnarCopy:
                 # The copy followed after the index had.
                 continue
 
-    async def _run(self, question: Callable[[DuckDBPyConnection], T], is_long: bool) -> T:
+    async def _run(self, question: Question[T], is_long: bool) -> T:
         assert self._connection is not None
         cursor = self._connection.cursor()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._long if is_long else self._threads, _answer, cursor, question
+                self._long if is_long else self._threads, _answer, cursor, self._kept, question
             )
         except asyncio.CancelledError:
             # A read that takes too long, or whose client has left, is cancelled (`api/deadline.py`).
@@ -294,6 +297,7 @@ class ColumnarCopy:
         """Ask the latest file from now on, and delete the others."""
         assert self._directory is not None
         previous, self._connection = self._connection, connection
+        self._kept = Kept()
         if previous is not None:
             previous.close()
         self._directory.keep_latest()
@@ -338,16 +342,16 @@ class _IndexBehind(Exception):
     """The index of texts has not reached the copy's position."""
 
 
-def _indexed(question: Callable[[DuckDBPyConnection], T], cursor: DuckDBPyConnection) -> T:
+def _indexed(question: Question[T], cursor: DuckDBPyConnection, kept: Kept) -> T:
     if not is_current(cursor):
         raise _IndexBehind
-    return question(cursor)
+    return question(cursor, kept)
 
 
-def _answer(cursor: DuckDBPyConnection, question: Callable[[DuckDBPyConnection], T]) -> T:
+def _answer(cursor: DuckDBPyConnection, kept: Kept, question: Question[T]) -> T:
     """Run a question on one snapshot of the copy."""
     try:
         cursor.execute("BEGIN")
-        return question(cursor)
+        return question(cursor, kept)
     finally:
         cursor.close()

@@ -58,14 +58,14 @@ _DEAL_ROWS = {
 _SITES = """
 SELECT t.deal, t.site, t.place, t.status, t.power_mw, t.power_qualifier, t.gpus::DECIMAL(24, 6), t.gpus_qualifier,
        t.announced_on
-  FROM {prefix}site_facts AS t
+  FROM site_facts AS t
  WHERE t.deal IN (SELECT unnest($deals)) AND {at}
 """
 
 _METRICS = """
 SELECT t.deal, t.metric_id, t.metric, t.basis, t.site, t.metric_date, coalesce(t.horizon_until, t.horizon_from),
        t.value, t.unit, t.qualifier, t.stated_on
-  FROM {prefix}metric_facts AS t
+  FROM metric_facts AS t
  WHERE t.deal IN (SELECT unnest($deals)) AND {at} AND t.metric = $measure
 """
 
@@ -76,8 +76,6 @@ def deal_rows(
     deals: Sequence[str],
     rates: Rates | None = None,
     measure: str = "amount",
-    *,
-    prefix: str = "",
 ) -> list[DealRow]:
     """What totals need of these deals at a point, in the order of slugs, without those that are not in lists there.
 
@@ -87,18 +85,17 @@ def deal_rows(
         deals: The slugs.
         rates: The exchange rates that amounts are compared at.
         measure: What is added up; of another one than `amount`, its figures take the place of pledges.
-        prefix: What the names of the tables begin with.
     """
-    rows = deal_rows_on(cursor, point, deals, [point.day], rates, prefix)[point.day]
+    rows = deal_rows_on(cursor, point, deals, [point.day], rates)[point.day]
     if measure == "amount":
         return rows
     sites: dict[str, list[SiteRow]] = {}
     metrics: dict[str, list[MetricRow]] = {}
     parameters = {**point.parameters, "deals": list(deals), "measure": measure}
     at = point.at("t")
-    for deal, *site in run(cursor, _SITES.format(prefix=prefix, at=at), parameters):
+    for deal, *site in run(cursor, _SITES.format(at=at), parameters):
         sites.setdefault(deal, []).append(SiteRow(*site))
-    for deal, *metric in run(cursor, _METRICS.format(prefix=prefix, at=at), parameters):
+    for deal, *metric in run(cursor, _METRICS.format(at=at), parameters):
         metrics.setdefault(deal, []).append(MetricRow(*metric))
     return [measured_row(row, measure, sites.get(row.deal, ()), metrics.get(row.deal, ())) for row in rows]
 
@@ -109,14 +106,13 @@ def deal_rows_on(
     deals: Sequence[str],
     days: Sequence[date],
     rates: Rates | None = None,
-    prefix: str = "",
 ) -> dict[date, list[DealRow]]:
     """The same on each of some days, as known at the point."""
     parameters = {"known": point.known, "deals": list(deals), "dates": list(days)}
     found: dict[str, dict[tuple[date, str], list[tuple[Any, ...]]]] = {}
     for name, (table, columns, rest) in _DEAL_ROWS.items():
         of_deals = found.setdefault(name, {})
-        statement = _SELECT.format(table=prefix + table, columns=columns, known=point.is_known("t"), rest=rest)
+        statement = _SELECT.format(table=table, columns=columns, known=point.is_known("t"), rest=rest)
         for day, deal, *values in run(cursor, statement, parameters):
             of_deals.setdefault((day, deal), []).append(tuple(values))
 

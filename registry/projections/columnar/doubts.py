@@ -20,6 +20,8 @@ from duckdb import DuckDBPyConnection
 from registry.domain.amount_checks import AmountCheck, Figure, doubts
 from registry.domain.rates import Rates
 from registry.events.values import Amount, StatedAmount
+from registry.projections.columnar.held import SELECT_STATE
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import run
 
 CREATE_SLIPS = """
@@ -31,19 +33,6 @@ CREATE TABLE IF NOT EXISTS {slips} (
     ordinal        SMALLINT NOT NULL
 )
 """
-
-# Up to which position of the log, and after which reset, each table has examined the copy.
-CREATE_EXAMINED = """
-CREATE TABLE IF NOT EXISTS memory_rates.examined (
-    imports  BIGINT PRIMARY KEY,
-    position BIGINT NOT NULL,
-    reset    BIGINT NOT NULL
-)
-"""
-
-SELECT_STATE = "SELECT position, reset FROM copied"
-
-SELECT_EXAMINED = "SELECT position, reset FROM memory_rates.examined WHERE imports = $imports"
 
 # Of two amounts in one currency the ratio is known here; the tolerance is a little wider than the rule's.
 SELECT_COMPARED = """
@@ -93,30 +82,32 @@ class Doubts(msgspec.Struct, frozen=True):
         return "f.deal IS NOT NULL" if self.any else "false"
 
 
-def prepare_doubts(cursor: DuckDBPyConnection, rates: Rates) -> Doubts:
+def prepare_doubts(cursor: DuckDBPyConnection, kept: Kept, rates: Rates) -> Doubts:
     """Find the doubted amounts in all versions that the question's transaction sees.
 
     Args:
         cursor: The copy; its transaction has not read the tables in memory yet.
+        kept: What is kept of earlier questions.
         rates: The exchange rates.
     """
-    table = f"memory_rates.slips_{rates.imports}"
+    table = f"kept.main.slips_{rates.imports}"
     # The question reads the copy before this function does: it sees no version that is examined later.
-    run(cursor, SELECT_STATE, {})
+    ((position, reset),) = run(cursor, SELECT_STATE, {})
+    known, of_reset, is_any = kept.doubts.get(rates.imports, (-1, reset, False))
+    if known >= position and of_reset == reset:
+        return Doubts(table, is_any)
     with _examining, cursor.cursor() as own:
-        own.execute(CREATE_EXAMINED)
-        own.execute(CREATE_SLIPS.format(slips=table))
+        own.execute("BEGIN")
+        run(own, CREATE_SLIPS.format(slips=table), {})
         ((position, reset),) = run(own, SELECT_STATE, {})
-        known = run(own, SELECT_EXAMINED, {"imports": rates.imports})
-        if known != [(position, reset)]:
-            since = known[0][0] if known and known[0][1] == reset else -1
-            if since < 0:
-                own.execute(f"DELETE FROM {table}")
-            _examine(own, table, since, rates)
-            own.execute(
-                "INSERT OR REPLACE INTO memory_rates.examined VALUES ($1, $2, $3)", [rates.imports, position, reset]
-            )
+        known, of_reset, _ = kept.doubts.get(rates.imports, (-1, reset, False))
+        if known < 0 or of_reset != reset:
+            known = -1
+            run(own, f"DELETE FROM {table}", {})
+        _examine(own, table, known, rates)
         ((count,),) = run(own, f"SELECT count(*) FROM {table}", {})
+        own.execute("COMMIT")
+        kept.doubts[rates.imports] = (position, reset, count > 0)
     return Doubts(table, count > 0)
 
 

@@ -100,7 +100,7 @@ class CopyDirectory:
             },
         )
         # Exchange rates (`conversion.py`) are not kept in the file.
-        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS memory_rates")
+        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS kept")
         return connection
 
 

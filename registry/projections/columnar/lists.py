@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.stages import LADDER
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection, run
 
 SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since"]
@@ -45,7 +47,7 @@ class Page(Struct, frozen=True):
     next: PagePlace | None
 
 
-# Each order: a table with a `value` for each deal, and that value.
+# Each order by other facts than those of `deal_facts`: a table with a `value` for each deal.
 _ORDERS: dict[str, str] = {
     "amount": """
         SELECT p.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS value
@@ -61,14 +63,16 @@ _ORDERS: dict[str, str] = {
     "since": "SELECT s.deal, s.since AS value FROM stage_facts AS s WHERE {s}",
 }
 
+_VALUES = """
+SELECT d.deal, o.value
+  FROM deal_facts AS d
+       LEFT JOIN ({order}) AS o ON o.deal = d.deal
+ WHERE {d}
+"""
+
 _PAGE = """
-WITH ordered AS (
-    SELECT d.deal, {value} AS value
-      FROM deal_facts AS d {join}
-     WHERE {conditions}
-)
 SELECT deal, value
-  FROM ordered
+  FROM {source}
  WHERE {beyond}
  ORDER BY value {direction} NULLS LAST, deal {deals}
  LIMIT $limit
@@ -76,20 +80,47 @@ SELECT deal, value
 
 
 def page(
-    cursor: DuckDBPyConnection, point: Point, selection: Selection, order: Order, after: PagePlace | None, limit: int
+    cursor: DuckDBPyConnection,
+    kept: Kept,
+    point: Point,
+    selection: Selection,
+    order: Order,
+    after: PagePlace | None,
+    limit: int,
 ) -> Page:
     """A page of the selected deals."""
+    if order.key in _ORDERS:
+        with _values(cursor, kept, point, order) as source:
+            if not selection.is_all:
+                source = f"(SELECT * FROM {source} WHERE deal IN ({selection.slugs(point)}))"
+            return _page(cursor, point, selection, order, after, limit, source)
+    value = "d.deal" if order.key == "deal" else f"lower(d.title_{order.language})"
+    source = f"(SELECT d.deal, {value} AS value FROM deal_facts AS d WHERE {selection.conditions(point)})"
+    return _page(cursor, point, selection, order, after, limit, source)
+
+
+def _values(cursor: DuckDBPyConnection, kept: Kept, point: Point, order: Order) -> AbstractContextManager[str]:
+    """The table of the values by which deals are ordered."""
+
+    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        weight = weight_of(order.weights)
+        table = _ORDERS[order.key].format(p=at.at("p"), s=at.at("s"), e=at.was_known("e"), weight=weight)
+        return _VALUES.format(order=table, d=at.at("d")), {**at.parameters, "ladder": list(LADDER)}
+
+    return kept.values(cursor, point, ("order", order.key, order.weights), select)
+
+
+def _page(
+    cursor: DuckDBPyConnection,
+    point: Point,
+    selection: Selection,
+    order: Order,
+    after: PagePlace | None,
+    limit: int,
+    source: str,
+) -> Page:
+    """A page of a table of deals with the values by which they are ordered."""
     by_slug = order.key == "deal"
-    match order.key:
-        case "deal":
-            value, join = "d.deal", ""
-        case "title":
-            value, join = f"lower(d.title_{order.language})", ""
-        case _:
-            table = _ORDERS[order.key].format(
-                p=point.at("p"), s=point.at("s"), e=point.was_known("e"), weight=weight_of(order.weights)
-            )
-            value, join = "o.value", f"LEFT JOIN ({table}) AS o ON o.deal = d.deal"
     if after is None:
         beyond = "true"
     elif by_slug:
@@ -100,9 +131,7 @@ def page(
         further = "<" if order.descending else ">"
         beyond = f"(value {further} $value OR value = $value AND deal > $deal OR value IS NULL)"
     statement = _PAGE.format(
-        value=value,
-        join=join,
-        conditions=selection.conditions(point),
+        source=source,
         beyond=beyond,
         direction="DESC" if order.descending else "ASC",
         deals="DESC" if order.descending and by_slug else "ASC",
@@ -110,7 +139,6 @@ def page(
     parameters = {
         **point.parameters,
         **selection.parameters,
-        "ladder": list(LADDER),
         "deal": after.deal if after else None,
         "value": after.value if after else None,
         "limit": limit + 1,
@@ -170,11 +198,10 @@ SELECT 'currency', currency, count(DISTINCT deal) FROM pledges GROUP BY currency
 """
 
 _PLACES = """
-SELECT place, count(DISTINCT deal) AS deals
+SELECT place AS value, count(DISTINCT deal) AS deals
   FROM site_facts AS p
  WHERE {p} AND p.status <> 'dropped' AND p.place IS NOT NULL {narrowed}
  GROUP BY place
- ORDER BY deals DESC, place
 """
 
 
@@ -194,21 +221,41 @@ def _narrowed(selection: Selection, point: Point) -> str:
     return f"AND p.deal IN (SELECT d.deal FROM deal_facts AS d WHERE {selection.conditions(point)})"
 
 
-def facets(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
+def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> dict[str, dict[str, int]]:
     """The number of selected deals by each value of each facet, in the order of values."""
     narrowed = "" if selection.is_all else "AND p.deal IN (SELECT deal FROM selected)"
-    statement = _FACETS.format(conditions=selection.conditions(point), p=point.at("p"), narrowed=narrowed)
+
+    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        statement = _FACETS.format(conditions=selection.conditions(at), p=at.at("p"), narrowed=narrowed)
+        return statement, {**at.parameters, **selection.parameters}
+
+    with kept.sums(cursor, point, ("facets", selection), select, ("deals",)) as source:
+        rows = run(cursor, _COUNTED.format(names="facet, value", source=source), {})
     counts: dict[str, dict[str, int]] = {}
-    rows = run(cursor, statement, {**point.parameters, **selection.parameters})
-    for facet, value, deals in sorted(row for row in rows if row[1] is not None):
+    for facet, value, deals in sorted(rows):
         counts.setdefault(facet, {})[value] = deals
     return counts
 
 
-def places(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> list[tuple[str, int]]:
+_COUNTED = """
+SELECT {names}, sum(deals)::BIGINT AS deals
+  FROM {source}
+ WHERE value IS NOT NULL
+ GROUP BY {names}
+HAVING sum(deals) > 0
+"""
+
+
+def places(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection) -> list[tuple[str, int]]:
     """The places of the selected deals with their number of deals, the most first."""
-    statement = _PLACES.format(p=point.at("p"), narrowed=_narrowed(selection, point))
-    return [(place, deals) for place, deals in run(cursor, statement, {**point.parameters, **selection.parameters})]
+
+    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        statement = _PLACES.format(p=at.at("p"), narrowed=_narrowed(selection, at))
+        return statement, {**at.parameters, **selection.parameters}
+
+    with kept.sums(cursor, point, ("places", selection), select, ("deals",)) as source:
+        rows = run(cursor, _COUNTED.format(names="value", source=source), {})
+    return sorted(((place, deals) for place, deals in rows), key=lambda one: (-one[1], one[0]))
 
 
 def site_points(

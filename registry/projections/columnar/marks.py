@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.domain.rates import Rates
-from registry.domain.totals import Rule, TotalsBuilder, TotalsQuery
+from registry.domain.totals import DealRow, Rule, TotalsBuilder, TotalsQuery
 from registry.projections.columnar.deal_rows import deal_rows
-from registry.projections.columnar.selection import Point
+from registry.projections.columnar.doubts import flags_of
+from registry.projections.columnar.held import asking_held
+from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.selection import Point, run
 from registry.projections.columnar.totals import related_pairs
 
 MAX_PLEDGES = 100_000
@@ -31,34 +35,74 @@ class DealMarks(Struct, frozen=True):
     superseded_by: tuple[str, ...] = ()
 
 
+# Unrelated deals have no other marks than the flags on amounts that can be compared with others.
+_COMPARED = """
+SELECT p.deal, p.pledge, p.currency, p.value, p.low, p.high, coalesce(p.compared_on, p.stated_on), p.stated_as,
+       p.compared_with
+  FROM pledge_facts AS p
+ WHERE {p} AND (p.compared_with IS NOT NULL OR p.stated_as IS NOT NULL) AND p.deal IN (SELECT unnest($deals))
+"""
+
+
 def deal_marks(
-    cursor: DuckDBPyConnection, point: Point, deals: Sequence[str], merged: Mapping[str, str], rates: Rates
+    cursor: DuckDBPyConnection,
+    kept: Kept,
+    point: Point,
+    deals: Sequence[str],
+    merged: Mapping[str, str],
+    rates: Rates,
 ) -> dict[str, DealMarks]:
-    """The marks of some deals, as totals decide them.
+    """The marks of those of some deals that have any, as totals decide them.
 
     Args:
         cursor: The copy.
+        kept: What is kept of earlier questions.
         point: The point.
         deals: The slugs.
         merged: What each merged deal was merged into.
         rates: The exchange rates that amounts are compared at.
     """
+    held = kept.held.prepare(cursor, merged)
+    related = _reached(related_pairs(cursor, point, merged), deals)
+    unrelated = sorted(set(deals) - related)
+    marks: dict[str, DealMarks] = {}
+    parameters = {**point.parameters, "deals": unrelated}
+    for deal, pledge, currency, value, low, high, on, stated_as, compared_with in run(
+        cursor, _COMPARED.format(p=point.at("p")), parameters
+    ):
+        if flags := flags_of(currency, value, low, high, on, stated_as, compared_with, rates):
+            marks.setdefault(deal, DealMarks({})).pledges[pledge] = PledgeMarks(flags)
+    if related:
+        with asking_held(cursor) if held.deals.issuperset(related) else nullcontext():
+            rows = deal_rows(cursor, point, sorted(related), rates)
+        marks |= _related_marks(rows, set(deals), merged, rates)
+    return marks
+
+
+def _reached(pairs: Sequence[tuple[str, str]], deals: Sequence[str]) -> set[str]:
+    """Those of the deals that have relations, and the deals that these lead to."""
     neighbours: dict[str, set[str]] = {}
-    for one, other in related_pairs(cursor, point, merged):
+    for one, other in pairs:
         neighbours.setdefault(one, set()).add(other)
         neighbours.setdefault(other, set()).add(one)
-    reached = set(deals)
-    pending = list(deals)
+    pending = [deal for deal in deals if deal in neighbours]
+    reached = set(pending)
     while pending:
-        found = neighbours.get(pending.pop(), set()) - reached
+        found = neighbours[pending.pop()] - reached
         reached |= found
         pending += found
-    rows = deal_rows(cursor, point, sorted(reached), rates)
-    listed = set(deals)
+    return reached
+
+
+def _related_marks(
+    rows: Sequence[DealRow], listed: set[str], merged: Mapping[str, str], rates: Rates
+) -> dict[str, DealMarks]:
     builder = TotalsBuilder(TotalsQuery(merged=merged, lines=MAX_PLEDGES), rates)
     builder.add([row for row in rows if row.deal in listed], [row for row in rows if row.deal not in listed])
     marks = {
-        row.deal: DealMarks(superseded_by=tuple(deal for deal, _ in builder.relations.superseded_by((row.deal, None))))
+        row.deal: DealMarks(
+            {}, superseded_by=tuple(deal for deal, _ in builder.relations.superseded_by((row.deal, None)))
+        )
         for row in rows
         if row.deal in listed
     }

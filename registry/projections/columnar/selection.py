@@ -33,6 +33,11 @@ class Point(Struct, frozen=True):
         return self.known if isinstance(self.known, int) else self.head
 
     @property
+    def is_present(self) -> bool:
+        """Whether it is the latest position of the log, at which the next event changes what is known."""
+        return self.axis == "recorded" and self.known == self.head
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `at`."""
         return {"known": self.known, "day": self.day}

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection, run
 from registry.projections.facts import FACT_TABLES
 
 # A registration without a date is in effect from the first day there is: nothing changed on that day.
 _SELECT_DAYS = """
 SELECT day
-  FROM ({days})
+  FROM {source}
  WHERE day > '0001-01-01' AND day < 'infinity'
  GROUP BY day
+HAVING sum(facts) > 0
  ORDER BY day DESC
  LIMIT $limit
 """
 
 _EFFECTIVE_DAYS = """
-SELECT DISTINCT t.effective_from AS day FROM {table} AS t WHERE t.{axis}_from <= $known AND t.{axis}_to > $known
+SELECT t.effective_from AS day, count(*) AS facts FROM {table} AS t WHERE {known} GROUP BY day
 """
 
-_PUBLICATION_DAYS = "SELECT DISTINCT published_on AS day FROM deal_events"
+_PUBLICATION_DAYS = "(SELECT published_on AS day, 1 AS facts FROM deal_events)"
 
 
-def effective_days(cursor: DuckDBPyConnection, point: Point, limit: int) -> list[date]:
+def effective_days(cursor: DuckDBPyConnection, kept: Kept, point: Point, limit: int) -> list[date]:
     """The latest days from which a change is in effect, as known at a point, in ascending order."""
-    days = " UNION ALL ".join(_EFFECTIVE_DAYS.format(table=table.name, axis=point.axis) for table in FACT_TABLES)
-    rows = run(cursor, _SELECT_DAYS.format(days=days), {"known": point.known, "limit": limit})
+
+    def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        days = (_EFFECTIVE_DAYS.format(table=table.name, known=at.is_known("t")) for table in FACT_TABLES)
+        return " UNION ALL ".join(days), {"known": at.known}
+
+    with kept.sums(cursor, point, ("days",), select, ("facts",)) as source:
+        rows = run(cursor, _SELECT_DAYS.format(source=source), {"limit": limit})
     return [day for (day,) in reversed(rows)]
 
 
 def publication_days(cursor: DuckDBPyConnection, limit: int) -> list[date]:
     """The latest days on which a change was published, in ascending order."""
-    rows = run(cursor, _SELECT_DAYS.format(days=_PUBLICATION_DAYS), {"limit": limit})
+    rows = run(cursor, _SELECT_DAYS.format(source=_PUBLICATION_DAYS), {"limit": limit})
     return [day for (day,) in reversed(rows)]
 
 

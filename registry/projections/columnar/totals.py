@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from decimal import Decimal
 from itertools import chain
 from typing import Any
 
 from duckdb import DuckDBPyConnection
+from msgspec.structs import replace
 
 from registry.domain.merges import survivor
 from registry.domain.rates import Rates
@@ -28,8 +30,9 @@ from registry.domain.totals import (
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import PLEDGE_COLUMNS, deal_rows, pledge_row
 from registry.projections.columnar.doubts import Doubts, prepare_doubts
+from registry.projections.columnar.held import HeldState, asking_held
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.measures import containing
-from registry.projections.columnar.related import PREFIX, are_held, prepare_related
 from registry.projections.columnar.scan import Scan
 from registry.projections.columnar.selection import Point, Selection, run
 
@@ -51,12 +54,17 @@ SELECT DISTINCT p.deal
 
 _OVERALL = """
 SELECT rule, currency, nature, basis, qualifier, low_open, high_open, sum(low), sum(high), sum(pledges)::BIGINT
-  FROM summed
+  FROM {source}
  GROUP BY ALL
+HAVING sum(pledges) > 0
 """
 
 _RATES_USED = """
-SELECT DISTINCT stated, day FROM {source} WHERE rule IN ('counted', 'additional', 'flagged') AND stated <> $target
+SELECT stated, day
+  FROM {source}
+ WHERE rule IN ('counted', 'additional', 'flagged') AND stated <> $target
+ GROUP BY ALL
+HAVING sum(pledges) > 0
 """
 
 _GROUPED = """
@@ -65,6 +73,7 @@ SELECT {names}, rule, currency, nature, basis, qualifier, low_open, high_open, {
        sum(low) AS low, sum(high) AS high, sum(pledges)::BIGINT AS pledges
   FROM {source}
  GROUP BY ALL
+HAVING sum(pledges) > 0
 """
 
 # All groups with their sizes, those of the deals that are examined one by one included.
@@ -106,43 +115,76 @@ SELECT {names} l.deal, l.pledge
 """
 
 
-def totals(cursor: DuckDBPyConnection, point: Point, selection: Selection, query: TotalsQuery, rates: Rates) -> Totals:
+_SUMS = ("low", "high", "pledges")
+
+
+def totals(
+    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
+) -> Totals:
     """The totals of the selected deals at a point: the same as `compute_totals` of all of them.
 
     Args:
-        cursor: The copy.
+        cursor: The copy, in a transaction.
+        kept: What is kept of earlier questions.
         point: The point.
         selection: Which deals.
         query: What to compute, with the page of groups.
         rates: The exchange rates.
     """
+    found = _totals(cursor, kept, point, selection, query, rates)
+    if query.estimates != "both":
+        return found
+    return with_both_sums(found, _totals(cursor, kept, point, selection, without_estimates(query, found), rates))
+
+
+def _totals(
+    cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
+) -> Totals:
     builder = TotalsBuilder(query, rates)
     conversion = None
     if query.currency is not None:
-        conversion = prepare(cursor, point, query.currency, rates, query.rates_of, query.effective_on or date.max)
+        conversion = prepare(cursor, kept, query.currency, rates, query.rates_of, query.effective_on or date.max)
     doubts = Doubts("", any=False)
     if query.measure == "amount":
-        doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, rates)
-    prepare_related(cursor, query.merged)
-    examined, chosen, others = examine(cursor, point, selection, query, rates, conversion)
+        doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, kept, rates)
+    examined, chosen, others = examine(cursor, kept, point, selection, query, rates, conversion)
     builder.add(chosen, others)
     scan = Scan(point, selection, query, rates, conversion, doubts, examined)
-    run(cursor, f"CREATE OR REPLACE TEMP TABLE summed AS {scan.add_up()}", scan.parameters)
-    overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL, {})]
+    with _summed(cursor, kept, scan) as source:
+        overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL.format(source=source), {})]
+        if query.group_by:
+            groups, number, sums, group_lines = _groups(cursor, scan, builder, source)
+        else:
+            groups, number, sums, group_lines = [], 0, {}, {}
+        used = _rates_used(cursor, scan, source)
+    if conversion is not None and query.group_by:
+        alone = replace(scan, query=replace(query, group_by=()))
+        with _summed(cursor, kept, alone) as source:
+            used = _rates_used(cursor, alone, source)
     lines = _overall_lines(cursor, scan) if query.lines else []
-    if query.group_by:
-        groups, number, sums, group_lines = _groups(cursor, scan, builder)
-    else:
-        groups, number, sums, group_lines = [], 0, {}, {}
     builder.add_sums(Sums(overall, sums, lines, group_lines), groups)
-    found = builder.result(groups, number, _rates_used(cursor, scan))
-    if query.estimates != "both":
-        return found
-    return with_both_sums(found, totals(cursor, point, selection, without_estimates(query, found), rates))
+    return builder.result(groups, number, used)
+
+
+def _summed(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> AbstractContextManager[str]:
+    """The table of the sums of a question, by the rule of a pledge and what else the result tells apart."""
+    # Of the query, what the sums do not depend on is left out.
+    query = replace(scan.query, keys=None, groups=0, skip=0, lines=0, weights={}, explain=False)
+    if query.estimates == "both":
+        query = replace(query, estimates="include")
+
+    def select(point: Point, left_out: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        at_point = replace(scan, point=point, examined=left_out)
+        return at_point.add_up(), at_point.parameters
+
+    return kept.sums(
+        cursor, scan.point, ("totals", scan.selection, query, scan.rates.imports), select, _SUMS, scan.examined
+    )
 
 
 def examine(
     cursor: DuckDBPyConnection,
+    kept: Kept,
     point: Point,
     selection: Selection,
     query: TotalsQuery,
@@ -155,20 +197,39 @@ def examine(
         The slugs of these deals, the rows of those that are selected, and the rows of the others, whose relations
         decide too.
     """
+    held = kept.held.prepare(cursor, query.merged)
     related = _related_deals(cursor, point, query.merged)
-    if query.measure != "amount":
-        related |= {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
     odd: set[str] = set()
-    if conversion is not None:
+    if query.measure != "amount":
+        odd = {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
+        related |= odd
+    if conversion is not None and not conversion.exact:
         statement = _ODD.format(join=conversion.join, p=point.at("p"))
-        odd = {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
+        odd |= {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
     examined = sorted(related | odd)
     if not examined:
         return [], [], []
-    rows = deal_rows(cursor, point, examined, rates, query.measure, prefix=PREFIX if are_held(cursor, examined) else "")
-    selected = related | odd if selection.is_all else _selected(cursor, point, selection, examined)
+    with asking_held(cursor) if held.deals.issuperset(examined) else nullcontext():
+        rows = _examined_rows(cursor, kept, held, point, examined, query.measure, rates)
+        selected = set(examined) if selection.is_all else _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
+
+
+def _examined_rows(
+    cursor: DuckDBPyConnection,
+    kept: Kept,
+    held: HeldState,
+    point: Point,
+    deals: Sequence[str],
+    measure: str,
+    rates: Rates,
+) -> list[DealRow]:
+    """What totals need of the examined deals; kept until one of them changes."""
+    since = held.related_at if point.is_present and set(held.related).issuperset(deals) else None
+    at = point if since is None or since > point.position else replace(point, known=since, head=0)
+    key = ("examined", held.reset, at, tuple(deals), measure, rates.imports)
+    return kept.value(key, lambda: deal_rows(cursor, point, deals, rates, measure))
 
 
 def _related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
@@ -188,13 +249,12 @@ def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, de
     return {deal for (deal,) in run(cursor, statement, parameters)}
 
 
-def _rates_used(cursor: DuckDBPyConnection, scan: Scan) -> list[tuple[str, date]]:
-    if scan.conversion is None:
+def _rates_used(cursor: DuckDBPyConnection, scan: Scan, source: str) -> list[tuple[str, date]]:
+    """The currencies and days whose rates convert amounts that count, from the sums without groups."""
+    if scan.conversion is None or scan.query.group_by:
         return []
-    statement = _RATES_USED.format(source="summed")
-    if scan.query.group_by:
-        statement = scan.pledges([]) + _RATES_USED.format(source="pledges")
-    return [(currency, day) for currency, day in run(cursor, statement, scan.parameters)]
+    rows = run(cursor, _RATES_USED.format(source=source), scan.parameters)
+    return [(currency, day) for currency, day in rows]
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------
@@ -226,13 +286,13 @@ def _decimal(total: Any, conversion: Conversion | None) -> Decimal:
 
 
 def _groups(
-    cursor: DuckDBPyConnection, scan: Scan, builder: TotalsBuilder
+    cursor: DuckDBPyConnection, scan: Scan, builder: TotalsBuilder, source: str
 ) -> tuple[list[GroupKey], int, dict[GroupKey, list[AmountSum]], dict[GroupKey, list[tuple[DealRow, PledgeRow]]]]:
     """The keys of the page, the number of groups, and the sums and first lines of those on the page."""
     names = ", ".join(scan.names)
     shared = " * ".join(f"len(keys{number})" for number in range(1, len(scan.names) + 1)) + " > 1"
     parameters = scan.parameters
-    run(cursor, _GROUPED.format(names=names, shared=shared, source=scan.unnested("summed")), {})
+    run(cursor, _GROUPED.format(names=names, shared=shared, source=scan.unnested(source)), {})
     examined = builder.sizes()
     counted = "sum(CASE WHEN rule IN ('counted', 'additional', 'flagged') THEN high END)"
     rank = _RANK.format(

@@ -7,9 +7,12 @@ day; the sums by set are few, and each is added to its days.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
@@ -20,6 +23,8 @@ from registry.domain.totals.tiers import TIERS, TierAmounts
 from registry.events.currencies import Currency
 from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
+from registry.projections.columnar.held import asking_held
+from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.scan import amounts_of
 from registry.projections.columnar.selection import Point, Selection, run
 
@@ -73,11 +78,14 @@ WITH versions AS MATERIALIZED ({versions}
              ON s.deal = v.deal
      WHERE {known} AND s.stage IN ('construction', 'operating', 'cancelled', 'withdrawn')
 )
-SELECT days, sum(high), sum(intended), sum(pledged), sum(confirmed), sum(construction), sum(operating)
+SELECT days, sum(high) AS high, sum(intended) AS intended, sum(pledged) AS pledged, sum(confirmed) AS confirmed,
+       sum(construction) AS construction, sum(operating) AS operating
   FROM amounts
  WHERE days <> 0
  GROUP BY days
 """
+
+_ADDED = ("high", "intended", "pledged", "confirmed", "construction", "operating")
 
 _CHOSEN = "SELECT d.deal, {bit}::BIGINT AS bit FROM deal_facts AS d WHERE {conditions}"
 
@@ -95,7 +103,7 @@ SELECT DISTINCT p.deal
  WHERE {known} AND {days} <> 0 AND r.available AND r.multiplier IS NULL
 """
 
-# The deals whose amounts or stage changed on each day, the largest first.
+# The deals whose amounts or stage changed on each day, with the largest amount of each then.
 _CHANGED = """
 WITH changed AS (
     SELECT p.deal, p.effective_from AS day FROM pledge_facts AS p
@@ -104,20 +112,24 @@ WITH changed AS (
     SELECT s.deal, s.effective_from FROM stage_facts AS s
      WHERE {s} AND s.effective_from IN (SELECT unnest($dates::DATE[]))
 )
-SELECT c.day, c.deal
+SELECT c.day, c.deal, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) AS worth
   FROM changed AS c
        JOIN pledge_facts AS p ON p.deal = c.deal AND p.effective_from <= c.day AND p.effective_to > c.day AND {p}
-            AND p.currency IS NOT NULL {chosen}
+            AND p.currency IS NOT NULL
  GROUP BY c.day, c.deal
-QUALIFY row_number() OVER (
-            PARTITION BY c.day
-            ORDER BY max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) DESC NULLS LAST, c.deal) <= $deals
- ORDER BY c.day, max(coalesce(p.value, p.high, p.low)::DOUBLE * {weight}) DESC NULLS LAST, c.deal
+"""
+
+_LARGEST = """
+SELECT c.day, c.deal
+  FROM {source} AS c {chosen}
+QUALIFY row_number() OVER (PARTITION BY c.day ORDER BY c.worth DESC NULLS LAST, c.deal) <= $deals
+ ORDER BY c.day, c.worth DESC NULLS LAST, c.deal
 """
 
 
 def amounts_over_time(
     cursor: DuckDBPyConnection,
+    kept: Kept,
     point: Point,
     selection: Selection,
     currency: Currency,
@@ -130,6 +142,7 @@ def amounts_over_time(
 
     Args:
         cursor: The copy.
+        kept: What is kept of earlier questions.
         point: The point; each of `days` stands for its effective date.
         selection: Which deals.
         currency: The currency.
@@ -139,10 +152,10 @@ def amounts_over_time(
         days: The days, in ascending order.
     """
     query = TotalsQuery(currency=currency, lines=0, merged=merged)
-    conversion = prepare(cursor, point, currency, rates, None, point.day, all_days=True)
+    conversion = prepare(cursor, kept, currency, rates, None, point.day)
     found: list[TierAmounts] = []
     for first in range(0, len(days), DAYS_PER_PASS):
-        one = _Pass(cursor, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
+        one = _Pass(cursor, kept, point, selection, query, rates, conversion, days[first : first + DAYS_PER_PASS])
         found += one.amounts(weight)
     return found
 
@@ -153,6 +166,7 @@ class _Pass:
     def __init__(
         self,
         cursor: DuckDBPyConnection,
+        kept: Kept,
         point: Point,
         selection: Selection,
         query: TotalsQuery,
@@ -160,7 +174,7 @@ class _Pass:
         conversion: Conversion,
         days: Sequence[date],
     ) -> None:
-        self.cursor, self.point, self.selection, self.days = cursor, point, selection, days
+        self.cursor, self.kept, self.point, self.selection, self.days = cursor, kept, point, selection, days
         self.query, self.rates, self.conversion = query, rates, conversion
 
     def amounts(self, weight: str) -> list[TierAmounts]:
@@ -172,20 +186,38 @@ class _Pass:
             for number in _days_in(days):
                 sums[number] = [one + other for one, other in zip(sums[number], added, strict=True)]
         changed = self._changed(weight)
-        rows = deal_rows_on(self.cursor, self.point, examined, self.days, self.rates) if examined else {}
-        chosen = self._chosen_among(examined)
+        more = self._amounts_of(related, examined) if examined else {}
         found = []
         for number, day in enumerate(self.days):
             upper, *lows = (Decimal(amount).scaleb(-6) for amount in sums[number])
             tiers = dict(zip(TIERS, lows, strict=True))
-            if examined:
-                selected = [row for row in rows[day] if chosen.get(row.deal, 0) >> number & 1]
-                others = [row for row in rows[day] if row.deal in related and not chosen.get(row.deal, 0) >> number & 1]
-                lows_of_tiers, high = self._one_by_one(selected, others, day)
+            if day in more:
+                lows_of_tiers, high = more[day]
                 tiers = {tier: low + lows_of_tiers[tier] for tier, low in tiers.items()}
                 upper += high
             found.append(TierAmounts(day, tiers, upper, tuple(changed.get(day, ()))))
         return found
+
+    def _amounts_of(self, related: set[str], examined: Sequence[str]) -> dict[date, tuple[dict[str, Decimal], Decimal]]:
+        """What the deals that are examined one by one add on each day; kept until one of them changes."""
+        held = self.kept.held.prepare(self.cursor, self.query.merged)
+        since = held.related_at if self.point.is_present and related.issuperset(examined) else None
+        is_kept = since is not None and since <= self.point.position and set(held.related).issuperset(examined)
+        at = replace(self.point, known=since, head=0) if is_kept else self.point
+        asked = msgspec.msgpack.encode((at, self.selection, self.query, self.rates.imports, self.days, examined))
+
+        def make() -> dict[date, tuple[dict[str, Decimal], Decimal]]:
+            with asking_held(self.cursor) if held.deals.issuperset(examined) else nullcontext():
+                rows = deal_rows_on(self.cursor, self.point, examined, self.days, self.rates)
+            chosen = self._chosen_among(examined)
+            found = {}
+            for number, day in enumerate(self.days):
+                selected = [row for row in rows[day] if chosen.get(row.deal, 0) >> number & 1]
+                others = [row for row in rows[day] if row.deal in related and not chosen.get(row.deal, 0) >> number & 1]
+                found[day] = self._one_by_one(selected, others, day)
+            return found
+
+        return self.kept.value(("trend", held.reset, asked), make)
 
     def _choose(self) -> None:
         """Put the selected deals, each with the days on which it is, into a table; not if all are selected."""
@@ -206,41 +238,53 @@ class _Pass:
         statement = _RELATED.format(known=self.point.is_known("r"), days=self._days_of("r"))
         for deal, other in run(self.cursor, statement, self.point.parameters):
             related |= {deal, survivor(other, self.query.merged)}
+        if self.conversion.exact:
+            return related, sorted(related)
         statement = _ODD.format(join=self.conversion.join, known=self.point.is_known("p"), days=self._days_of("p"))
         odd = run(self.cursor, statement, {**self.point.parameters, **self.conversion.parameters})
         return related, sorted(related | {deal for (deal,) in odd})
 
     def _sums(self, examined: Sequence[str]) -> list[tuple[int, ...]]:
         """The sums in millionths by sets of days: the upper bound, and the lower bound of each tier."""
-        low, high = amounts_of(self.conversion)
-        versions = _VERSIONS.format(
-            days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=self.point.is_known("p")
-        )
-        parameters = {**self.point.parameters, **self.conversion.parameters, "examined": list(examined)}
-        parameters |= {"first": self.days[0], "last": self.days[-1]}
         is_all = self.selection.is_all
-        sums = _SUMS.format(
-            versions=versions,
-            days=self._days_of("s"),
-            known=self.point.is_known("s"),
-            selected="v.days" if is_all else "v.days & c.days",
-            join="" if is_all else "JOIN chosen AS c ON c.deal = v.deal",
-        )
-        return run(self.cursor, sums, parameters)
+
+        def select(at: Point, left_out: Sequence[str]) -> tuple[str, dict[str, Any]]:
+            low, high = amounts_of(self.conversion)
+            versions = _VERSIONS.format(
+                days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=at.is_known("p")
+            )
+            parameters = {**at.parameters, **self.conversion.parameters, "examined": list(left_out)}
+            parameters |= {"first": self.days[0], "last": self.days[-1]}
+            sums = _SUMS.format(
+                versions=versions,
+                days=self._days_of("s"),
+                known=at.is_known("s"),
+                selected="v.days" if is_all else "v.days & c.days",
+                join="" if is_all else "JOIN chosen AS c ON c.deal = v.deal",
+            )
+            return sums, parameters
+
+        # The days of a selection are a table of this question alone.
+        asked = ("trend", self.query, self.rates.imports, self.days) if is_all else None
+        with self.kept.sums(self.cursor, self.point, asked, select, _ADDED, examined) as source:
+            return run(self.cursor, f"SELECT * FROM {source}", {})
 
     def _changed(self, weight: str) -> dict[date, list[str]]:
         """The largest deals that changed on each day."""
+
+        def select(at: Point, _: Sequence[str]) -> tuple[str, dict[str, Any]]:
+            changed = _CHANGED.format(p=at.is_known("p"), s=at.is_known("s"), weight=weight)
+            return changed, {"known": at.known, "dates": list(self.days)}
+
         chosen = ""
         if not self.selection.is_all:
             bits = f"1::BIGINT << {_number_of('c.day', self.days)}"
             chosen = f"JOIN chosen AS h ON h.deal = c.deal AND h.days & ({bits}) <> 0"
-        statement = _CHANGED.format(
-            p=self.point.is_known("p"), s=self.point.is_known("s"), weight=weight, chosen=chosen
-        )
-        parameters = {"known": self.point.known, "dates": list(self.days), "deals": MAX_CHANGED}
         found: dict[date, list[str]] = {}
-        for day, deal in run(self.cursor, statement, parameters):
-            found.setdefault(day, []).append(deal)
+        with self.kept.values(self.cursor, self.point, ("changed", weight, self.days), select) as source:
+            largest = _LARGEST.format(source=source, chosen=chosen)
+            for day, deal in run(self.cursor, largest, {"deals": MAX_CHANGED}):
+                found.setdefault(day, []).append(deal)
         return found
 
     def _chosen_among(self, deals: Sequence[str]) -> dict[str, int]:

@@ -1,0 +1,142 @@
+"""The facts of some deals in memory: of those that ever had a relation, and of those that changed lately.
+
+Totals examine the deals with relations one by one, and carry sums forward by the deals that changed (`kept.py`). Both
+ask for the facts of few deals, and would scan whole tables for them. The tables in memory have the names of the copy's
+tables, in a schema of their own: a question is put to them by `asking_held`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+
+from duckdb import DuckDBPyConnection
+from msgspec import Struct
+
+from registry.domain.merges import survivor
+from registry.projections.columnar.selection import run
+from registry.projections.columnar.tables import EVENTS
+from registry.projections.facts import FACT_TABLES
+
+TABLES = (*(table.name for table in FACT_TABLES), EVENTS)
+
+MAX_CHANGED = 500
+"""The most deals that are held because they changed."""
+
+SELECT_STATE = "SELECT position, reset FROM copied"
+
+SELECT_EVER_RELATED = "SELECT deal, other_deal FROM relation_facts"
+
+SELECT_CHANGED = "SELECT DISTINCT deal FROM deal_events WHERE position > $position"
+
+CREATE_TABLE = "CREATE OR REPLACE TABLE kept.held.{table} AS SELECT * FROM {table} LIMIT 0"
+
+DELETE_FACTS = "DELETE FROM kept.held.{table} WHERE list_contains($deals, deal)"
+
+INSERT_FACTS = "INSERT INTO kept.held.{table} SELECT * FROM main.{table} WHERE deal IN (SELECT unnest($deals))"
+
+
+class HeldState(Struct, frozen=True):
+    """What is held.
+
+    Attributes:
+        position: Up to which position of the log.
+        reset: After which reset of facts (`fact_resets`).
+        since: After which position all deals that changed are held.
+        related: The deals that ever had a relation, in the order of slugs.
+        related_at: A position since which the facts of these deals are the same.
+        deals: All deals that are held.
+    """
+
+    position: int
+    reset: int
+    since: int
+    related: tuple[str, ...]
+    related_at: int
+    deals: frozenset[str]
+
+
+class HeldFacts:
+    """The tables in memory of one open copy. They follow the copy: only the deals that changed are read again."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._state: HeldState | None = None
+
+    def prepare(self, cursor: DuckDBPyConnection, merged: Mapping[str, str] = {}) -> HeldState:
+        """Bring the tables to the state that the question's transaction sees, or beyond.
+
+        Args:
+            cursor: The copy; its transaction has not read the tables in memory yet.
+            merged: What each merged deal was merged into: a relation to it is one to that deal.
+        """
+        ((position, reset),) = run(cursor, SELECT_STATE, {})
+        old = self._state
+        if (
+            old is not None
+            and old.reset == reset
+            and old.position >= position
+            and old.deals.issuperset(merged.values())
+        ):
+            return old
+        with self._lock, cursor.cursor() as own:
+            own.execute("BEGIN")
+            ((position, reset),) = run(own, SELECT_STATE, {})
+            old = self._state
+            if old is None or old.reset != reset:
+                old = HeldState(position, reset, position, (), position, frozenset())
+                run(own, "CREATE SCHEMA IF NOT EXISTS kept.held", {})
+                run(own, "CREATE OR REPLACE TABLE kept.held.deals (deal VARCHAR)", {})
+                for table in TABLES:
+                    run(own, CREATE_TABLE.format(table=table), {})
+            state = self._followed(own, old, position, merged)
+            own.execute("COMMIT")
+            self._state = state
+            return state
+
+    def _followed(self, own: DuckDBPyConnection, old: HeldState, position: int, merged: Mapping[str, str]) -> HeldState:
+        related = {*old.related, *merged.values()}
+        for deal, other in run(own, SELECT_EVER_RELATED, {}):
+            related |= {deal, other, survivor(other, merged)}
+        changed = {deal for (deal,) in run(own, SELECT_CHANGED, {"position": old.position})}
+        since, deals = old.since, old.deals
+        if len((deals | changed) - related) > MAX_CHANGED:
+            # Too many to hold: hold those that change from now on.
+            self._forget(own, deals - related)
+            since, deals, changed = position, deals & related, changed & related
+        self._read(own, (related - deals) | changed)
+        is_same = related == set(old.related) and related.isdisjoint(changed)
+        return HeldState(
+            position,
+            old.reset,
+            since,
+            old.related if is_same else tuple(sorted(related)),
+            old.related_at if is_same else position,
+            deals | related | changed,
+        )
+
+    @staticmethod
+    def _forget(own: DuckDBPyConnection, deals: Collection[str]) -> None:
+        if deals:
+            for table in (*TABLES, "deals"):
+                run(own, DELETE_FACTS.format(table=table), {"deals": sorted(deals)})
+
+    def _read(self, own: DuckDBPyConnection, deals: Collection[str]) -> None:
+        """Read the facts of these deals, again if they are held."""
+        self._forget(own, deals)
+        if deals:
+            run(own, "INSERT INTO kept.held.deals SELECT unnest($deals)", {"deals": sorted(deals)})
+            for table in TABLES:
+                run(own, INSERT_FACTS.format(table=table), {"deals": sorted(deals)})
+
+
+@contextmanager
+def asking_held(cursor: DuckDBPyConnection) -> Iterator[None]:
+    """Put questions to the tables in memory for a while: their names are looked up there first."""
+    ((catalog,),) = cursor.execute("SELECT current_database()").fetchall()
+    cursor.execute(f"SET search_path = 'kept.held,\"{catalog}\".main'")
+    try:
+        yield
+    finally:
+        cursor.execute("RESET search_path")

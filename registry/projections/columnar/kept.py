@@ -1,0 +1,223 @@
+"""What questions keep in memory from one position of the log to the next.
+
+Most questions about all deals are sums over deals, or a value for each deal. After an event, only the deals that
+changed have other ones: what they added at the earlier position is taken away, and what they add now is added. The
+tables know every earlier position, so both are the same statement, put to the few deals that are held in memory
+(`held.py`). A write then costs a question some milliseconds, where a scan of 100,000 deals takes a hundred.
+
+Only the latest position of the recording axis is kept: no later event changes an answer about the past.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from threading import Lock
+from typing import Any, TypeVar
+
+import msgspec
+from duckdb import DuckDBPyConnection
+from msgspec.structs import replace
+
+from registry.projections.columnar.held import HeldFacts, asking_held
+from registry.projections.columnar.selection import Point, run
+
+T = TypeVar("T")
+
+MAX_TABLES = 48
+MAX_ROWS = 1_500_000
+"""Rows of all tables together: about 60 MB."""
+MAX_CARRIED = 10_000
+"""A table to which more rows were added than this, and than it had at first, is made again."""
+MAX_VALUES = 8
+
+Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
+"""Makes the statement of a question, and its parameters, for a point and the deals that it leaves out."""
+
+
+class _Table:
+    """A table in memory, and what it holds. Whoever reads or changes it has its lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"kept.main.{name}"
+        self.lock = Lock()
+        self.position = -1
+        self.reset = -1
+        self.left_out: Sequence[str] = ()
+        self.rows = 0
+        self.added = 0
+        self.is_dropped = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has so many added rows that it is better made again."""
+        return self.added > self.rows + MAX_CARRIED
+
+
+class Kept:
+    """What is kept of the questions to one open copy.
+
+    Attributes:
+        held: The facts of some deals.
+        rates: For each table of exchange rates and way to choose a day: up to which position and after which reset it
+            has the rates of all amounts.
+        inexact: The tables that have a rate with too many digits for DuckDB.
+        doubts: For each state of the exchange rates: up to which position and after which reset amounts were examined,
+            and whether any is doubted.
+    """
+
+    def __init__(self) -> None:
+        self.held = HeldFacts()
+        self.rates: dict[Hashable, tuple[int, int]] = {}
+        self.inexact: set[str] = set()
+        self.doubts: dict[int, tuple[int, int, bool]] = {}
+        self._lock = Lock()
+        self._tables: OrderedDict[bytes, _Table] = OrderedDict()
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._numbers = count(1)
+
+    def value(self, key: Hashable, make: Callable[[], T]) -> T:
+        """A value that is made once; `key` is all that it depends on."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                kept: T = self._values[key]
+                return kept
+        made = make()
+        with self._lock:
+            self._values[key] = made
+            if len(self._values) > MAX_VALUES:
+                self._values.popitem(last=False)
+        return made
+
+    @contextmanager
+    def sums(
+        self,
+        cursor: DuckDBPyConnection,
+        point: Point,
+        asked: Any,
+        select: Select,
+        sums: Sequence[str],
+        left_out: Sequence[str] = (),
+    ) -> Iterator[str]:
+        """The table of the sums of a question; its last columns are the sums, and a row may add nothing.
+
+        The transaction of the cursor ends and another one begins.
+
+        Args:
+            cursor: The copy.
+            point: The point.
+            asked: All that the statement depends on, beside the position and what is left out; None: it is not kept.
+            select: Makes the statement. It adds up by deal: its rows are those of one deal, and of the others.
+            sums: The columns that are added up; others identify a row.
+            left_out: The deals that the statement leaves out.
+        """
+
+        def carry(table: _Table) -> None:
+            negated = ", ".join(f"-{name} AS {name}" for name in sums)
+            before, parameters = select(replace(point, known=table.position), table.left_out)
+            run(
+                cursor,
+                f"CREATE OR REPLACE TEMP TABLE carried AS SELECT * REPLACE ({negated}) FROM ({before})",
+                parameters,
+            )
+            now, parameters = select(point, left_out)
+            run(cursor, f"INSERT INTO carried {now}", parameters)
+            added = ", ".join(f"sum({name}) AS {name}" for name in sums)
+            changed = " OR ".join(f"sum({name}) <> 0" for name in sums)
+            ((rows,),) = run(
+                cursor,
+                f"INSERT INTO {table.name} SELECT * EXCLUDE ({', '.join(sums)}), {added} FROM carried"
+                f" GROUP BY ALL HAVING {changed}",
+                {},
+            )
+            table.added += rows
+
+        with self._at(cursor, point, asked, select, left_out, carry) as name:
+            yield name
+
+    @contextmanager
+    def values(self, cursor: DuckDBPyConnection, point: Point, asked: Any, select: Select) -> Iterator[str]:
+        """The table of the values of deals; its column `deal` says whose they are. Otherwise as `sums`."""
+
+        def carry(table: _Table) -> None:
+            run(cursor, f"DELETE FROM {table.name} WHERE deal IN (SELECT deal FROM kept.held.deals)", {})
+            now, parameters = select(point, ())
+            run(cursor, f"INSERT INTO {table.name} SELECT * FROM ({now})", parameters)
+
+        with self._at(cursor, point, asked, select, (), carry) as name:
+            yield name
+
+    @contextmanager
+    def _at(
+        self,
+        cursor: DuckDBPyConnection,
+        point: Point,
+        asked: Any,
+        select: Select,
+        left_out: Sequence[str],
+        carry: Callable[[_Table], None],
+    ) -> Iterator[str]:
+        """The table at a point: as it is kept, or carried forward from an earlier position, or made."""
+        if asked is None or not point.is_present:
+            yield _made_once(cursor, point, select, left_out)
+            return
+        key = msgspec.msgpack.encode((asked, point.day))
+        with self._locked(key) as table:
+            held = self.held.prepare(cursor)
+            # Another transaction: this one does not see what others have put into memory since it began.
+            cursor.execute("COMMIT")
+            cursor.execute("BEGIN")
+            is_valid = table.reset == held.reset
+            if is_valid and table.position > point.position:
+                yield _made_once(cursor, point, select, left_out)
+                return
+            if is_valid and held.since <= table.position < point.position and not table.is_long:
+                with asking_held(cursor):
+                    carry(table)
+            elif not is_valid or table.position != point.position:
+                statement, parameters = select(point, left_out)
+                ((table.rows,),) = run(cursor, f"CREATE OR REPLACE TABLE {table.name} AS {statement}", parameters)
+                table.added = 0
+            cursor.execute("COMMIT")
+            table.position, table.reset, table.left_out = point.position, held.reset, left_out
+            cursor.execute("BEGIN")
+            yield table.name
+        self._drop_some(cursor)
+
+    @contextmanager
+    def _locked(self, key: bytes) -> Iterator[_Table]:
+        """The table of a question, while no one else reads or changes it."""
+        while True:
+            with self._lock:
+                table = self._tables.get(key)
+                if table is None:
+                    table = self._tables[key] = _Table(f"asked_{next(self._numbers)}")
+                self._tables.move_to_end(key)
+            with table.lock:
+                if not table.is_dropped:
+                    yield table
+                    return
+
+    def _drop_some(self, cursor: DuckDBPyConnection) -> None:
+        """Drop the tables that were asked for longest ago, while there are too many."""
+        with self._lock:
+            for key, table in list(self._tables.items()):
+                rows = sum(one.rows + one.added for one in self._tables.values())
+                if rows <= MAX_ROWS and len(self._tables) <= MAX_TABLES:
+                    return
+                if table.lock.acquire(blocking=False):
+                    with cursor.cursor() as own:
+                        run(own, f"DROP TABLE IF EXISTS {table.name}", {})
+                    table.is_dropped = True
+                    table.lock.release()
+                    del self._tables[key]
+
+
+def _made_once(cursor: DuckDBPyConnection, point: Point, select: Select, left_out: Sequence[str]) -> str:
+    """The table of a question that is not kept, for this cursor alone."""
+    statement, parameters = select(point, left_out)
+    run(cursor, f"CREATE OR REPLACE TEMP TABLE asked_once AS {statement}", parameters)
+    return "asked_once"

@@ -1,0 +1,102 @@
+"""What the copy keeps of a question, and carries forward by the deals that changed, is what it would find anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from registry.append.recorder import Recorder
+from registry.domain.history import AsOf
+from registry.domain.totals import TotalsQuery
+from registry.infra import postgres
+from registry.projections.columnar import ColumnarCopy
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Point, Selection
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+from tests.properties.test_portfolio import DAYS, SLUGS, histories, record
+
+DAY = DAYS[4]
+SELECTIONS = (Selection(), Selection(region="KR"))
+QUERIES = (
+    TotalsQuery(group_by=("organization",), effective_on=DAY, lines=20),
+    TotalsQuery(currency="USD", group_by=("stage",), effective_on=DAY, lines=0, estimates="both"),
+    TotalsQuery(currency="KRW", group_by=("region", "year"), effective_on=DAY, lines=0),
+)
+ORDERS = (Order("amount", descending=True, weights={"USD": 1000, "KRW": 1}), Order("announced_on"), Order("updated"))
+TREND_DAYS = [date(2025, 1, 15), date(2025, 3, 1), DAY]
+
+relations = st.lists(
+    st.tuples(
+        st.sampled_from(SLUGS),
+        st.sampled_from(DAYS),
+        st.sampled_from(DAYS),
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["deals_related", "deals_related", "deals_unrelated"]),
+                "relation": st.sampled_from(["part_of", "overlaps", "supersedes"]),
+                "deal": st.sampled_from(SLUGS),
+            }
+        ),
+        st.just(0),
+    ),
+    max_size=6,
+)
+
+
+async def answers(queries: PortfolioQueries, point: Point) -> list[Any]:
+    """The answers to questions about all deals at a point."""
+    rates = await queries.rates(AsOf())
+    found: list[Any] = [await queries.effective_change_days(point, 100)]
+    for selection in SELECTIONS:
+        found += [await queries.facets(point, selection), await queries.places(point, selection)]
+        found.append(await queries.trend(point, selection, "USD", rates, TREND_DAYS))
+        found += [await queries.page(point, selection, order, None, 3) for order in ORDERS]
+        found += [await queries.totals(point, selection, query, rates) for query in QUERIES]
+    return found
+
+
+def parts(history: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [history[first : first + size] for first in range(0, len(history), size)]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories, related=relations, order=st.randoms(), size=st.integers(4, 9))
+async def test_answer_that_is_carried_forward_equals_one_that_is_found_anew(
+    server: Server, admin: Any, history: Any, related: Any, order: Any, size: int
+) -> None:
+    mixed = [*history, *related]
+    order.shuffle(mixed)
+    name = f"{server.template}_kept_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    database = ScratchDatabase(
+        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="kept"))
+            recorder = await stack.enter_async_context(Recorder(pool))
+            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
+            reader = StreamReader(pool)
+            queries = PortfolioQueries(reader, OrganizationQueries(reader), copy)
+            recorded: dict[str, list[tuple[Any, str]]] = {}
+            for part in parts(mixed, size):
+                await record(recorder, part, recorded)
+                point = await queries.point(AsOf(effective_on=DAY))
+                # Of a point that the log has gone beyond, nothing is kept.
+                anew = replace(point, head=point.head + 1)
+                assert await answers(queries, point) == await answers(queries, anew)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
