@@ -6,10 +6,12 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 # The service's environment has no pip: the build environment's pip installs into it.
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/registry
-COPY requirements.txt requirements-build.txt ./
+# requirements-otel.txt adds what sends traces.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-build.txt requirements-otel.txt ./
 RUN /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements-build.txt && \
     /opt/build/bin/pip --python /opt/registry/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: \
-        -r requirements.txt
+        -r "$REQUIREMENTS"
 COPY pyproject.toml README.md LICENSE ./
 COPY registry registry
 COPY migrations migrations

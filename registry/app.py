@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import MissingDependencyException
 from litestar.routes import HTTPRoute
 from msgspec import Struct, field
 
@@ -54,6 +55,9 @@ from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
 from registry.web.imports.runner import ImportJobs
+
+if TYPE_CHECKING:
+    from registry.api.tracing import Tracing
 
 # Seconds after which a statement counts as lost, and its request is answered.
 STATEMENT_SECONDS = 15.0
@@ -282,11 +286,12 @@ def create_app(settings: Settings) -> Litestar:
         problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
         raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
     metrics, access_log = Metrics(), AccessLogWriter()
+    tracing = _tracing(settings)
     state = State({"access_log": access_log})
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, metrics) as services:
+        async with tracing.running() if tracing else nullcontext(), open_services(settings, metrics) as services:
             app.state.services = services
             recorder = services.recorder
 
@@ -295,6 +300,8 @@ def create_app(settings: Settings) -> Litestar:
                 metrics.batch_seconds.observe(recorder.last_batch_seconds)
 
             recorder.commit_listeners.append(observe)
+            if tracing is not None:
+                recorder.batch_span = tracing.batch_span
             compiling = asyncio.create_task(asyncio.to_thread(web.compile_templates))
             yield
             await compiling
@@ -316,7 +323,8 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers={**HANDLERS, **web.APPLICATION_HANDLERS},
         openapi_config=openapi_config(settings.data_licence),
         include_in_schema=False,
-        plugins=[MsgspecSchemas()],
+        plugins=[MsgspecSchemas(), *([tracing.plugin] if tracing else [])],
+        before_send=[tracing.name_span] if tracing else [],
         state=state,
         cors_config=cors_config(settings.cors_origins) if settings.cors_origins else None,
         request_max_body_size=None,
@@ -326,6 +334,23 @@ def create_app(settings: Settings) -> Litestar:
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
     app.asgi_handler = RequestMiddleware(metrics, access_log, limiter, settings.data_licence)(app.asgi_handler)
     return app
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """The traces of the service, if a collector is set.
+
+    Raises:
+        BadSetting: The packages that send traces are not installed.
+    """
+    if settings.otlp_endpoint is None:
+        return None
+    # Imported here: the packages are those of an extra, and a service without traces starts without them.
+    try:
+        from registry.api.tracing import Tracing
+    except (ImportError, MissingDependencyException):
+        problem = SettingProblem("otel_missing")
+        raise BadSetting(setting="REGISTRY_OTLP_ENDPOINT (--otlp-endpoint)", reason=problem) from None
+    return Tracing(settings.otlp_endpoint)
 
 
 def _list_all_methods(app: Litestar) -> None:

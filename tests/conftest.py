@@ -58,6 +58,11 @@ NO_PGBOUNCER = "no PgBouncer was found: the service was NOT tried behind a poole
 NO_PROMTOOL = "no promtool was found: the alert rules were NOT checked (install prometheus)"
 NO_GENERATOR = "not installed: the OpenAPI document was NOT read by every generator of clients (CONTRIBUTING.md)"
 NO_PROVIDER = "no OpenID provider was found: signing in through one was NOT tried (node; npm ci --prefix tests/oidc)"
+NO_KUSTOMIZE = "no kustomize was found: the Kubernetes example was NOT built (install kubectl or kustomize)"
+NO_SCHEMAS = (
+    "no schemas of Kubernetes were found: its example was NOT validated"
+    " (pip install --no-deps -r tests/packaging/requirements-kubernetes.txt)"
+)
 NO_INSTALLER = "no index was asked: the README's commands for pipx and uv were NOT run"
 NO_CONTAINERS = "no container was started: the image and the compose file were NOT tested"
 
@@ -126,6 +131,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         ("the installation", NO_INSTALLER),
         ("the pooler", NO_PGBOUNCER),
         ("the alerts", NO_PROMTOOL),
+        ("the Kubernetes example", NO_KUSTOMIZE),
+        ("the schemas of Kubernetes", NO_SCHEMAS),
         ("the OpenAPI document", NO_GENERATOR),
         ("signing in through OpenID", NO_PROVIDER),
     ):

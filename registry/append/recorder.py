@@ -18,6 +18,8 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -75,9 +77,10 @@ NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('regis
 
 
 class _QueuedSubmission(Submission, kw_only=True):
-    """A submission and the future of its outcome."""
+    """A submission, the future of its outcome, and the context of the request that waits for it."""
 
     done: asyncio.Future[list[AppendResult]]
+    context: Context
 
 
 class Recorder:
@@ -88,6 +91,7 @@ class Recorder:
         continuity: Decides whether the log is whole; see `events/continuity.py`.
         calendar: Decides which day is today.
         commit_listeners: Called with the log's head after each commit.
+        batch_span: What each batch is committed in, given the contexts of its requests (`api/tracing.py`).
         last_batch_size: Number of events of the last batch.
         last_batch_seconds: Seconds from taking the last batch from the queue to its commit.
         changed_rights: Whether the last batch had events of principals.
@@ -132,6 +136,7 @@ class Recorder:
         self._notify_requested = asyncio.Event()
         self._notify_task: asyncio.Task[None] | None = None
         self.commit_listeners: list[Callable[[Head], None]] = []
+        self.batch_span: Callable[[Sequence[Context]], AbstractContextManager[None]] = lambda _: nullcontext()
         self.last_batch_size = 0
         self.last_batch_seconds = 0.0
         self._batch_began = 0.0
@@ -195,7 +200,8 @@ class Recorder:
         """
         if self._task is None or self._closing or not self.is_running:
             raise Overloaded
-        submission = _QueuedSubmission(requests, dry_run, done=self._task.get_loop().create_future())
+        future = self._task.get_loop().create_future()
+        submission = _QueuedSubmission(requests, dry_run, done=future, context=copy_context())
         queued_bytes = self._queued_bytes + submission.size
         if self.queue_length >= MAX_QUEUED_REQUESTS or (self._queued_bytes > 0 and queued_bytes > MAX_QUEUED_BYTES):
             raise Overloaded
@@ -211,7 +217,8 @@ class Recorder:
                 continue
             self._batch_began = time.perf_counter()
             try:
-                await self._commit_and_reply(submissions)
+                with self.batch_span([submission.context for submission in submissions]):
+                    await self._commit_and_reply(submissions)
             except Exception as error:
                 log.exception("recording failed", submissions=len(submissions))
                 self._invalidate_cache()

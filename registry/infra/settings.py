@@ -70,6 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     checkpoint_seconds: int = 5
     clock_tolerance: int = 60
     rate_sources: tuple[str, ...] = ("ECB",)
+    otlp_endpoint: str | None = None
     webhook_networks: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
@@ -293,6 +294,16 @@ def _issuer(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise _InvalidValue(SettingProblem("http_url", value=text))
+    return text
+
+
 def _oidc_rights(text: str) -> dict[str, tuple[str, ...]]:
     try:
         return parse_rights(text)
@@ -398,6 +409,11 @@ SETTINGS = {
         _words,
         "Sources of exchange rates in the order in which they are tried, separated by spaces; others follow by name. "
         "Default: ECB.",
+    ),
+    "otlp_endpoint": Setting(
+        _http_url,
+        "The OpenTelemetry collector that receives traces (OTLP over HTTP), such as http://127.0.0.1:4318. Needs the "
+        "extra `otel`. Default: no traces.",
     ),
     "webhook_networks": Setting(
         _networks,

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 TOP = Path(__file__).parents[2]
-FILES = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+FILES = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt", "requirements-otel.txt")
 
 # Dependencies that the service uses without an import statement.
 USED_OTHERWISE = {
@@ -23,6 +23,8 @@ USED_OTHERWISE = {
     "httptools",  # uvicorn imports it as the HTTP parser (registry/cli/server.py)
     "tzdata",  # zoneinfo reads it where the system has no time zones (registry/domain/calendar.py)
 }
+# The modules of the optional extras, which need not be installed here.
+OPTIONAL = {"opentelemetry"}
 TEST_TOOLS = {"faker", "hypothesis", "mypy", "playwright", "polyfactory", "pytest", "ruff", "schemathesis"}
 
 
@@ -54,6 +56,7 @@ def test_every_dependency_has_a_pin(project: dict[str, Any]) -> None:
     assert names(project["project"]["dependencies"]) <= pins("requirements.txt").keys()
     assert names(project["dependency-groups"]["build"]) <= pins("requirements-build.txt").keys()
     assert names(project["dependency-groups"]["dev"]) <= pins("requirements-dev.txt").keys()
+    assert names(project["project"]["optional-dependencies"]["otel"]) <= pins("requirements-otel.txt").keys()
 
 
 def test_production_pins_contain_no_test_tool() -> None:
@@ -70,9 +73,9 @@ def test_service_imports_exactly_its_dependencies(project: dict[str, Any]) -> No
                 elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                     imported.add(node.module.partition(".")[0])
     third_party = imported - sys.stdlib_module_names - {"registry"}
-    # The optional extras need not be installed here: their module is their name.
     extras = {name for extra in project["project"]["optional-dependencies"].values() for name in names(extra)}
     distributions = metadata.packages_distributions()
-    used = {distributions[module][0].lower().replace("_", "-") for module in third_party - extras}
+    used = {distributions[module][0].lower().replace("_", "-") for module in third_party - OPTIONAL}
     assert used | USED_OTHERWISE == names(project["project"]["dependencies"])
-    assert extras <= third_party
+    assert third_party >= OPTIONAL
+    assert {name.partition("-")[0] for name in extras} == OPTIONAL
