@@ -308,10 +308,12 @@ CREATE TABLE sessions (
 CREATE_SESSIONS_PRINCIPAL_INDEX = "CREATE INDEX sessions_principal ON sessions (principal)"
 
 # Announcements that wait for a second principal. The content is deleted with the decision: what was approved is in the
-# log. `digest` binds a decision to the exact content, `seal` the author to it with a key outside the database.
+# log. What was proposed together has one `submission`. `digest` binds a decision to the exact content, `seal` the author
+# to it with a key outside the database.
 CREATE_PROPOSALS = """
 CREATE TABLE proposals (
     id            uuid        PRIMARY KEY,
+    submission    uuid        NOT NULL,
     kind          text        COLLATE "C" NOT NULL CHECK (kind IN ('deal', 'organization')),
     slug          text        COLLATE "C" NOT NULL,
     announcements bytea,
@@ -332,6 +334,7 @@ CREATE TABLE proposals (
 """
 
 CREATE_PROPOSALS_OPEN_INDEX = "CREATE INDEX proposals_open ON proposals (id) WHERE status = 'open'"
+CREATE_PROPOSALS_SUBMISSION_INDEX = "CREATE INDEX proposals_submission ON proposals (submission)"
 
 # `position` is the last event that was delivered or did not match the filter. The secrets sign messages and are
 # encrypted with a key outside the database; the old one signs too until `rotation_ends_at`. `failures` counts the
@@ -818,6 +821,7 @@ STATEMENTS = (
     CREATE_SESSIONS_PRINCIPAL_INDEX,
     CREATE_PROPOSALS,
     CREATE_PROPOSALS_OPEN_INDEX,
+    CREATE_PROPOSALS_SUBMISSION_INDEX,
     CREATE_WEBHOOKS,
     CREATE_WEBHOOK_DELIVERIES,
     CREATE_DEAL_FACTS,

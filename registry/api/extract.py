@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +16,7 @@ from registry.api.responses import RawResponse, json_response
 from registry.events import intake
 from registry.events.codec import earliest_publication
 from registry.events.values import EventPart, Localized, Source, decode_hook
-from registry.extraction import Article, KnownOrganization, extract
+from registry.extraction import Article, KnownOrganization, ProposedDeal, extract
 from registry.queries.organizations import OrganizationQueries
 from registry.schemas import encode
 
@@ -64,6 +63,28 @@ class ExtractedDeals(Struct, frozen=True, kw_only=True):
 _article = msgspec.json.Decoder(ArticleText, dec_hook=decode_hook)
 
 
+def decode_article(body: bytes) -> ArticleText:
+    """Decode an article strictly.
+
+    Raises:
+        NotJson, Invalid: It is none.
+    """
+    given: ArticleText = intake.decode(_article, body)
+    return given
+
+
+async def proposed_deals(
+    text: str, source: Source | None, organization_queries: OrganizationQueries
+) -> tuple[list[ProposedDeal], set[str]]:
+    """The deals that an article announces, and the slugs of the organizations that the registry knows."""
+    known = [KnownOrganization(slug, names) for slug, names in (await organization_queries.known_names()).items()]
+    cited = msgspec.to_builtins(source) if source is not None else {}
+    published_on = earliest_publication((source,)) if source is not None else None
+    # A long article takes too long for the event loop.
+    deals = await asyncio.to_thread(extract, Article(text, cited, published_on), known)
+    return deals, {one.slug for one in known}
+
+
 class ExtractController(Controller):
     """Proposals from articles."""
 
@@ -79,13 +100,8 @@ class ExtractController(Controller):
         Rules find organizations that the registry knows in either script or that the article introduces, amounts as the
         press writes them, places, capacities, periods and stages. No outside service is asked; nothing is recorded.
         """
-        given: ArticleText = await decoder.decode(partial(intake.decode, _article), await read_body(request))
-        known = [KnownOrganization(slug, names) for slug, names in (await organization_queries.known_names()).items()]
-        source = msgspec.to_builtins(given.source) if given.source is not None else {}
-        published_on = earliest_publication((given.source,)) if given.source is not None else None
-        # A long article takes too long for the event loop.
-        deals = await asyncio.to_thread(extract, Article(given.text, source, published_on), known)
-        slugs = {one.slug for one in known}
+        given: ArticleText = await decoder.decode(decode_article, await read_body(request))
+        deals, slugs = await proposed_deals(given.text, given.source, organization_queries)
         body = ExtractedDeals(
             deals=tuple(
                 ProposedDealResponse(

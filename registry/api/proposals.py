@@ -218,6 +218,7 @@ def _decoded(kind: AnnouncedKind, body: bytes) -> list[Any]:
 def _response(proposal: Proposal, preview: ProposalPreview | None = None) -> ProposalResponse:
     return ProposalResponse(
         proposal=proposal.id,
+        submission=proposal.submission,
         deal=proposal.slug if proposal.kind == "deal" else UNSET,
         organization=proposal.slug if proposal.kind == "organization" else UNSET,
         announcements=msgspec.json.decode(proposal.announcements) if proposal.announcements is not None else [],

@@ -12,9 +12,9 @@ neither have something approved as another's, nor exchange what the reviewer has
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.append.recorder import Recorder
-from registry.append.requests import AppendRequest, AppendResult
+from registry.append.requests import AppendRequest, AppendResult, SubmissionError
 from registry.append.seal import uuid7
 from registry.domain.principal import Credential, required_scope
 from registry.errors import ApprovalRequired, Forbidden, NotFound, ProposalChanged, ProposalDecided, ProposalForged
@@ -38,18 +38,20 @@ log = structlog.get_logger(__name__)
 Status = Literal["open", "approved", "rejected"]
 
 INSERT = """
-INSERT INTO proposals (id, kind, slug, announcements, digest, author, proposed_by, proposed_at, status, seal)
-VALUES ($1, $2, $3, $4, $5, $6, $6, $7, 'open', $8)
+INSERT INTO proposals (id, submission, kind, slug, announcements, digest, author, proposed_by, proposed_at, status,
+                       seal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, 'open', $9)
 """
 
 _COLUMNS = """
-SELECT id, kind, slug, announcements, digest, author, proposed_by, proposed_at, changed_at, status, decided_by,
-       decided_at, reason, position, seal
+SELECT id, submission, kind, slug, announcements, digest, author, proposed_by, proposed_at, changed_at, status,
+       decided_by, decided_at, reason, position, seal
   FROM proposals
 """
 
 SELECT_ONE = f"{_COLUMNS} WHERE id = $1"
-SELECT_ONE_FOR_UPDATE = f"{_COLUMNS} WHERE id = $1 FOR UPDATE"
+SELECT_FOR_UPDATE = f"{_COLUMNS} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
+SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
 
 SELECT_PAGE = f"""{_COLUMNS}
  WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR author = $2)
@@ -73,6 +75,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     """Announcements that are proposed for one stream.
 
     Attributes:
+        submission: What was proposed together has the same one, such as the deals of one article.
         announcements: The list as canonical JSON; None once it is decided.
         digest: SHA-256 of the stream and the list.
         author: Who wrote the present content: the proposer, or who changed it last. Events are recorded as the
@@ -81,6 +84,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     """
 
     id: UUID
+    submission: UUID
     kind: AnnouncedKind
     slug: str
     announcements: bytes | None
@@ -130,12 +134,48 @@ class Proposals:
         Raises:
             Forbidden: The principal may neither propose nor record them.
         """
-        _check_author(credential, kind, slug, announcements)
+        return (await self.propose_all(credential, [(kind, slug, announcements)]))[0]
+
+    async def propose_all(
+        self,
+        credential: Credential,
+        proposed: Sequence[tuple[AnnouncedKind, str, Sequence[Announcement | OrganizationAnnouncement]]],
+        submission: UUID | None = None,
+    ) -> list[Proposal]:
+        """Add announcements for several deals and organizations to the queue as one submission, or to an earlier one.
+
+        Raises:
+            Forbidden: The principal may neither propose nor record them; nothing was added.
+        """
+        for kind, slug, announcements in proposed:
+            _check_author(credential, kind, slug, announcements)
         now = datetime.now(UTC)
+        together = submission or uuid7(now)
+        # A millisecond apart, so that the ids have the order in which the announcements were proposed.
+        made = [
+            self._proposal(credential, together, now, uuid7(now + timedelta(milliseconds=number)), *one)
+            for number, one in enumerate(proposed)
+        ]
+        rows = [(p.id, together, p.kind, p.slug, p.announcements, p.digest, credential.id, now, p.seal) for p in made]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany(INSERT, rows)
+        return made
+
+    def _proposal(
+        self,
+        credential: Credential,
+        submission: UUID,
+        now: datetime,
+        id: UUID,
+        kind: AnnouncedKind,
+        slug: str,
+        announcements: Sequence[Announcement | OrganizationAnnouncement],
+    ) -> Proposal:
         content = _with_ids(announcements, now)
-        id, digest = uuid7(now), _digest(kind, slug, content)
-        proposal = Proposal(
+        digest = _digest(kind, slug, content)
+        return Proposal(
             id=id,
+            submission=submission,
             kind=kind,
             slug=slug,
             announcements=content,
@@ -151,8 +191,6 @@ class Proposals:
             position=None,
             seal=self._box.seal(*_sealed(id, digest, credential.id)),
         )
-        await self._pool.execute(INSERT, id, kind, slug, content, digest, credential.id, now, proposal.seal)
-        return proposal
 
     async def page(
         self, credential: Credential, status: Status | None, before: UUID | None, limit: int
@@ -170,6 +208,11 @@ class Proposals:
         row = await self._pool.fetchrow(SELECT_ONE, id)
         return _visible(Proposal(**row) if row is not None else None, credential, id)
 
+    async def submission(self, credential: Credential, submission: UUID) -> list[Proposal]:
+        """What was proposed together, as far as the principal may see it, in the order in which it was proposed."""
+        found = [Proposal(**row) for row in await self._pool.fetch(SELECT_SUBMISSION, submission)]
+        return [one for one in found if _is_visible(one, credential)]
+
     async def change(
         self,
         credential: Credential,
@@ -182,7 +225,7 @@ class Proposals:
         Raises:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
-        async with self._open(credential, id, expected) as (connection, proposal):
+        async with self._open(credential, {id: expected}) as (connection, [proposal]):
             _check_author(credential, proposal.kind, proposal.slug, announcements)
             now = datetime.now(UTC)
             content = _with_ids(announcements, now)
@@ -199,27 +242,50 @@ class Proposals:
             Forbidden: The principal lacks the scope, or it is the author and a second one is needed.
             RuleBroken: The deal or organization has changed, so that they no longer apply.
         """
-        async with self._open(credential, id, expected) as (connection, proposal):
-            self._check_seal(proposal)
-            second = credential.id if credential.id != proposal.author else None
-            try:
-                result = await self._recorder.record(
+        [decided], [result] = await self.approve_all(credential, {id: expected})
+        return decided, result
+
+    async def approve_all(
+        self, credential: Credential, expected: Mapping[UUID, bytes]
+    ) -> tuple[list[Proposal], list[AppendResult]]:
+        """Record the announcements of several proposals, each with its expected digest: all of them or none.
+
+        Raises:
+            NotFound, ProposalDecided, ProposalChanged, ProposalForged, Forbidden, RuleBroken: As for `approve`.
+            SubmissionError: One of several is refused.
+        """
+        async with self._open(credential, expected) as (connection, proposals):
+            requests = []
+            for proposal in proposals:
+                self._check_seal(proposal)
+                requests.append(
                     AppendRequest(
                         kind=proposal.kind,
                         slug=proposal.slug,
                         announcements=proposal.decoded(),
                         by=proposal.author,
                         credential=credential,
-                        approved_by=second,
+                        approved_by=credential.id if credential.id != proposal.author else None,
                         size=len(proposal.announcements or b""),
                     )
                 )
+            try:
+                results = await self._recorder.record_all(requests)
             except ApprovalRequired:
                 raise Forbidden("own_proposal") from None
+            except SubmissionError as error:
+                if isinstance(error.error, ApprovalRequired):
+                    raise SubmissionError(error.number, Forbidden("own_proposal")) from None
+                raise
             now = datetime.now(UTC)
-            await connection.execute(UPDATE_DECISION, id, "approved", credential.id, now, None, result.position)
-        decided = replace(proposal, status="approved", decided_by=credential.id, decided_at=now)
-        return replace(decided, position=result.position, announcements=None), result
+            decided = []
+            for proposal, result in zip(proposals, results, strict=True):
+                await connection.execute(
+                    UPDATE_DECISION, proposal.id, "approved", credential.id, now, None, result.position
+                )
+                approved = replace(proposal, status="approved", decided_by=credential.id, decided_at=now)
+                decided.append(replace(approved, position=result.position, announcements=None))
+        return decided, results
 
     async def reject(self, credential: Credential, id: UUID, expected: bytes, reason: str | None) -> Proposal:
         """Reject the announcements whose digest is `expected`; the proposer withdraws its own this way.
@@ -227,12 +293,24 @@ class Proposals:
         Raises:
             NotFound, ProposalDecided, ProposalChanged: Nothing was changed.
         """
-        async with self._open(credential, id, expected) as (connection, proposal):
+        return (await self.reject_all(credential, {id: expected}, reason))[0]
+
+    async def reject_all(
+        self, credential: Credential, expected: Mapping[UUID, bytes], reason: str | None
+    ) -> list[Proposal]:
+        """Reject several proposals, each with its expected digest: all of them or none.
+
+        Raises:
+            NotFound, ProposalDecided, ProposalChanged: Nothing was changed.
+        """
+        async with self._open(credential, expected) as (connection, proposals):
             now = datetime.now(UTC)
-            await connection.execute(UPDATE_DECISION, id, "rejected", credential.id, now, reason, None)
-        return replace(
-            proposal, status="rejected", decided_by=credential.id, decided_at=now, reason=reason, announcements=None
-        )
+            for proposal in proposals:
+                await connection.execute(UPDATE_DECISION, proposal.id, "rejected", credential.id, now, reason, None)
+        return [
+            replace(one, status="rejected", decided_by=credential.id, decided_at=now, reason=reason, announcements=None)
+            for one in proposals
+        ]
 
     async def preview(self, credential: Credential, proposal: Proposal) -> AppendResult:
         """What recording the announcements now would change.
@@ -264,23 +342,33 @@ class Proposals:
 
     @asynccontextmanager
     async def _open(
-        self, credential: Credential, id: UUID, expected: bytes
-    ) -> AsyncIterator[tuple[Connection, Proposal]]:
-        """An open proposal with the expected digest, locked until the end of the block."""
+        self, credential: Credential, expected: Mapping[UUID, bytes]
+    ) -> AsyncIterator[tuple[Connection, list[Proposal]]]:
+        """Open proposals, each with the expected digest, locked until the end of the block, in the order given.
+
+        The rows are locked in the order of their ids, so that two reviewers cannot wait for each other.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(SELECT_ONE_FOR_UPDATE, id)
-            proposal = _visible(Proposal(**row) if row is not None else None, credential, id)
-            if proposal.status != "open":
-                raise ProposalDecided(proposal.status, proposal=str(id))
-            if proposal.digest != expected:
-                raise ProposalChanged(proposal=str(id))
-            yield connection, proposal
+            rows = {row["id"]: Proposal(**row) for row in await connection.fetch(SELECT_FOR_UPDATE, list(expected))}
+            proposals = []
+            for id, digest in expected.items():
+                proposal = _visible(rows.get(id), credential, id)
+                if proposal.status != "open":
+                    raise ProposalDecided(proposal.status, proposal=str(id))
+                if proposal.digest != digest:
+                    raise ProposalChanged(proposal=str(id))
+                proposals.append(proposal)
+            yield connection, proposals
 
 
 def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Proposal:
-    if proposal is None or not (may_review(credential) or credential.id in (proposal.author, proposal.proposed_by)):
+    if proposal is None or not _is_visible(proposal, credential):
         raise NotFound("proposal", proposal=str(id))
     return proposal
+
+
+def _is_visible(proposal: Proposal, credential: Credential) -> bool:
+    return may_review(credential) or credential.id in (proposal.author, proposal.proposed_by)
 
 
 def _check_author(

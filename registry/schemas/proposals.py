@@ -25,10 +25,11 @@ class ProposalResponse(ResponseModel, frozen=True, kw_only=True):
     """Announcements that wait for another principal, or waited. `announcements` is empty once it is decided.
 
     `digest` is SHA-256 of the stream and the announcements, and the ETag that a decision names. `author` wrote the
-    present content: the proposer, or who changed it last.
+    present content: the proposer, or who changed it last. Proposals that were sent together have one `submission`.
     """
 
     proposal: UUID
+    submission: UUID
     deal: str | UnsetType = UNSET
     organization: str | UnsetType = UNSET
     announcements: list[dict[str, Any]]

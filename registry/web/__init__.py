@@ -6,6 +6,7 @@ from litestar import Router
 
 from registry.domain.calendar import Calendar
 from registry.web import assets
+from registry.web.articles.controller import ArticleController, suggest_names
 from registry.web.comparison import ComparisonPages
 from registry.web.deals import DealPages
 from registry.web.duplicates import DuplicatePages
@@ -48,6 +49,8 @@ def create_router(calendar: Calendar) -> Router:
             ProviderPages,
             GuidePages,
             RecordingPages,
+            ArticleController,
+            suggest_names,
             ProposalPages,
             ImportPages,
         ],

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from litestar.di import NamedDependency
-from msgspec.structs import replace
 
+from registry.append.requests import AppendResult
 from registry.domain.deal import Deal
-from registry.domain.history import FoldedStream
-from registry.domain.plausibility import Flag
 from registry.errors import FieldError
 from registry.events.values import Amount, StatedAmount
 from registry.i18n import Message
-from registry.projections.columnar.lists import Order
-from registry.projections.columnar.selection import Selection
 from registry.queries.deals import DealQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.fields import organizations_in
 from registry.web.form_tasks import AnyAnnouncement, FormTask, content_of
@@ -42,15 +36,9 @@ class FormPages:
         self,
         deal_queries: NamedDependency[DealQueries],
         organization_queries: NamedDependency[OrganizationQueries],
-        portfolio_queries: NamedDependency[PortfolioQueries],
     ) -> None:
         self._deals = deal_queries
         self._organizations = organization_queries
-        self._portfolio = portfolio_queries
-
-    async def choose_deal(self, page: PageRequest) -> Rendered:
-        """The page that asks which deal an event belongs to."""
-        return render.render(page, "record_choose.html", deals=await self._deal_titles(page))
 
     async def form(
         self,
@@ -60,6 +48,7 @@ class FormPages:
         *,
         errors: Sequence[FieldError] = (),
         problem: Message | None = None,
+        picks: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         status: int = 200,
     ) -> Rendered:
         """The form.
@@ -70,11 +59,13 @@ class FormPages:
             typed: The text of its fields.
             errors: What is wrong with its fields.
             problem: Why the announcement was refused as a whole.
+            picks: For each field with a name that is not clear, what it may mean.
             status: The HTTP status.
         """
         sections = []
         if task.event is not None:
-            context = await self._context(page, task.history)
+            state = task.history.state if task.history is not None else None
+            context = FormContext(state if isinstance(state, Deal) else None)
             correcting = task.original is not None
             sections = build.sections(task.event, typed, context, page.language, correcting=correcting)
         if task.of_record:
@@ -90,6 +81,7 @@ class FormPages:
             groups=DEAL_GROUPS if task.kind == "deal" else ORGANIZATION_GROUPS,
             sections=sections,
             typed=typed,
+            picks=picks or {},
             errors={f.name: error for f in fields if (error := build.field_error(f, errors))},
             other_errors=[e for e in errors if not any(build.field_error(f, [e]) for f in fields)],
             problem=problem,
@@ -101,7 +93,7 @@ class FormPages:
         task: FormTask,
         announcement: AnyAnnouncement,
         readings: Mapping[str, Amount],
-        dry_run: Mapping[str, Any],
+        outcome: AppendResult,
         sent: Mapping[str, str],
     ) -> Rendered:
         """The page that shows what an announcement would change.
@@ -111,7 +103,7 @@ class FormPages:
             task: What the form is for.
             announcement: The announcement.
             readings: The amounts that were parsed, by their form field.
-            dry_run: The recorder's answer to a dry run.
+            outcome: The result of a dry run.
             sent: The fields of the form.
         """
         return render.render(
@@ -120,25 +112,11 @@ class FormPages:
             task=task,
             announcement=announcement,
             readings=[amount_reading(amount, page.language) for amount in readings.values()],
-            changes=[typed_change(change) for change in dry_run["changes"]],
-            flags=msgspec.convert(dry_run.get("flags", []), list[Flag]),
+            changes=[typed_change(change) for change in msgspec.json.decode(outcome.response)["changes"]],
+            flags=outcome.flags,
             sent=sent,
             content=content_of(announcement),
             names=await self._names(page, task, announcement),
-        )
-
-    async def _deal_titles(self, page: PageRequest) -> list[tuple[str, str]]:
-        point = replace(await self._portfolio.point(page.as_of), day=page.times.today)
-        found = await self._portfolio.page(point, Selection(), Order(), None, MAX_SUGGESTIONS)
-        localized = shown(page.language).words.localized
-        return [(deal.deal, localized(deal.title, deal.deal)) for deal in found.deals]
-
-    async def _context(self, page: PageRequest, history: FoldedStream[Any] | None) -> FormContext:
-        organizations = await self._organizations.page("", None, MAX_SUGGESTIONS)
-        return FormContext(
-            history.state if history is not None and isinstance(history.state, Deal) else None,
-            tuple(msgspec.json.decode(row)["organization"] for row in organizations),
-            tuple(slug for slug, _ in await self._deal_titles(page)),
         )
 
     async def _names(self, page: PageRequest, task: FormTask, announcement: AnyAnnouncement | None) -> dict[str, str]:

@@ -1,34 +1,52 @@
-"""The review queue as pages: the proposals, one proposal with what it would change, approval and rejection."""
+"""The review queue as pages: what was proposed together, what it would change, approval and rejection."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import FromPath, QueryParameter, SkipValidation
+from msgspec import Struct
 
 from registry.api.parameters import text
 from registry.append.proposals import Proposal, Proposals, may_review
+from registry.append.requests import SubmissionError
+from registry.domain.plausibility import Flag
 from registry.domain.principal import AuthorNames, required_scope
 from registry.errors import NotFound, RegistryError, RuleBroken
 from registry.events.intake import as_uuid
-from registry.events.types import Event, EventCorrected
+from registry.events.types import DealRegistered, EventCorrected, OrganizationRegistered
 from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
+from registry.web.i18n import words
 from registry.web.names import EventNames, names_of_events
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
 from registry.web.state_types import typed_change
 
-PAGE_SIZE = 50
+PAGE_SIZE = 100
 MAX_REASON_LENGTH = 4000
+DIGEST = "digest/"
+"""What the names of the fields begin with that name the content of a proposal."""
 
 AnyProposals = NamedDependency[SkipValidation[Proposals]]
+
+
+class ProposalView(Struct):
+    """A proposal, and what recording it now would change, or why it does not apply."""
+
+    proposal: Proposal
+    announcements: list[Any]
+    changes: list[Any]
+    flags: list[Flag]
+    refusal: Message | None
 
 
 class ProposalPages(Controller):
@@ -41,24 +59,30 @@ class ProposalPages(Controller):
         proposals: AnyProposals,
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
+        status: Annotated[
+            Literal["open", "approved", "rejected"], QueryParameter(description="Proposals with this status.")
+        ] = "open",
         before: Annotated[str | None, text("Proposals before the one with this id.")] = None,
     ) -> Response[bytes]:
-        """The proposals, the newest first."""
+        """The proposals with a status, the newest first; what was proposed together is one row."""
         key = require_key(page)
-        found = await proposals.page(key, None, as_uuid(before) if before else None, PAGE_SIZE + 1)
+        found = await proposals.page(key, status, as_uuid(before) if before else None, PAGE_SIZE + 1)
         shown = found[:PAGE_SIZE]
-        return render.send(
+        submissions: dict[UUID, list[Proposal]] = {}
+        for one in reversed(shown):
+            submissions.setdefault(one.submission, []).append(one)
+        rendered = render.render(
             page,
-            render.render(
-                page,
-                "proposals.html",
-                proposals=shown,
-                names=(await _names(page, organization_queries, streams, shown)).names,
-                authors=await _authors(streams, shown),
-                head=page.position,
-                next=shown[-1].id if len(found) > PAGE_SIZE else None,
-            ),
+            "proposals.html",
+            listed=status,
+            # Deals first: they are what a reviewer looks for.
+            submissions=[sorted(one, key=lambda p: p.kind != "deal") for one in list(submissions.values())[::-1]],
+            names=(await _names(page, organization_queries, streams, shown)).names,
+            authors=await _authors(streams, shown),
+            head=page.position,
+            next=shown[-1].id if len(found) > PAGE_SIZE else None,
         )
+        return render.send(page, rendered)
 
     @route("/proposals/{id:str}", http_method=READ)
     async def get_proposal(
@@ -69,10 +93,9 @@ class ProposalPages(Controller):
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
-        """A proposal, and what it would change now."""
-        key = require_key(page)
-        proposal = await _find(page, id, proposals)
-        return await _show(page, proposal, proposals, organization_queries, streams, may_decide=may_review(key))
+        """A proposal with those that were sent together with it, and what they would change now."""
+        found = await _find(page, id, proposals)
+        return await _show(page, found, proposals, organization_queries, streams)
 
     @post("/proposals/{id:str}", status_code=303)
     async def post_proposal(
@@ -84,91 +107,117 @@ class ProposalPages(Controller):
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
     ) -> Response[bytes]:
-        """Approve or reject the content that the form showed."""
+        """Approve or reject the content that the form showed, of those proposals that the reviewer has selected."""
         sent = await read_form(request)
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
-        proposal = await _find(page, id, proposals)
-        try:
-            expected = bytes.fromhex(sent.get("digest", ""))
-        except ValueError:
-            expected = b""
+        found = await _find(page, id, proposals)
+        expected = {one.id: _digest(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
+        if not expected:
+            return redirect(page.link(f"/proposals/{id}"))
         try:
             if sent.get("decision") == "approve":
-                decided, _ = await proposals.approve(key, proposal.id, expected)
-                return redirect(page.link(f"/{decided.kind}s/{quote(decided.slug)}"))
+                decided, _ = await proposals.approve_all(key, expected)
+                [*others, last] = decided
+                home = f"/{last.kind}s/{quote(last.slug)}"
+                return redirect(page.link(home if not others else f"/proposals/{id}"))
             reason = sent.get("reason", "").strip()[:MAX_REASON_LENGTH] or None
-            await proposals.reject(key, proposal.id, expected, reason)
+            await proposals.reject_all(key, expected, reason)
         except RegistryError as error:
-            problem = error.refusal if isinstance(error, RuleBroken) else error.message
+            problem = error.error if isinstance(error, SubmissionError) else error
+            message = problem.refusal if isinstance(problem, RuleBroken) else problem.message
+            number = error.number if isinstance(error, SubmissionError) else 0
             current = await _find(page, id, proposals)
-            return await _show(
-                page, current, proposals, organization_queries, streams, may_decide=may_review(key), problem=problem
-            )
-        return redirect(page.link("/proposals"))
+            refused = {list(expected)[number]: message}
+            return await _show(page, current, proposals, organization_queries, streams, refused)
+        return redirect(page.link("/proposals" if len(found) == len(expected) else f"/proposals/{id}"))
 
 
-async def _find(page: PageRequest, id: str, proposals: Proposals) -> Proposal:
-    uuid = as_uuid(id)
+def _digest(sent: str) -> bytes:
+    try:
+        return bytes.fromhex(sent)
+    except ValueError:
+        return b""
+
+
+async def _find(page: PageRequest, id: str, proposals: Proposals) -> list[Proposal]:
+    """The proposals that were sent together with one, itself included."""
+    uuid, key = as_uuid(id), require_key(page)
     if uuid is None:
         raise NotFound("proposal", proposal=id[:80])
-    return await proposals.get(require_key(page), uuid)
+    return await proposals.submission(key, (await proposals.get(key, uuid)).submission)
 
 
 async def _show(
     page: PageRequest,
-    proposal: Proposal,
+    found: Sequence[Proposal],
     proposals: Proposals,
     organization_queries: OrganizationQueries,
     streams: StreamReader,
-    *,
-    may_decide: bool,
-    problem: Message | None = None,
+    problems: dict[UUID, Message] | None = None,
 ) -> Response[bytes]:
-    """The page of a proposal; `problem` is why a decision on it was refused."""
+    """The page of proposals that were sent together; `problems` are why a decision on them was refused."""
     key = require_key(page)
-    changes: Any = []
-    refusal: Message | None = None
-    announcements = proposal.decoded()
-    if proposal.status == "open":
-        try:
-            dry_run = msgspec.json.decode((await proposals.preview(key, proposal)).response)
-            changes = [typed_change(change) for change in dry_run["changes"]]
-        except RuleBroken as error:
-            refusal = error.refusal
-    status = 200 if problem is None else 409
-    names = await _names(page, organization_queries, streams, [proposal])
+    views = [await _view(page, one, proposals) for one in found]
+    is_open = [view for view in views if view.proposal.status == "open"]
+    scopes = {required_scope(one.event) for view in is_open for one in view.announcements}
+    decides = may_review(key)
+    names = await _names(page, organization_queries, streams, found)
     return render.send(
         page,
         render.render(
             page,
             "proposal.html",
-            status,
-            proposal=proposal,
-            announcements=announcements,
+            409 if problems else 200,
+            views=sorted(views, key=lambda view: view.proposal.kind != "deal"),
+            first=found[0],
             content_of=lambda one: one.event.replacement.event if isinstance(one.event, EventCorrected) else one.event,
-            changes=changes,
-            refusal=refusal,
-            problem=problem,
+            problems=problems or {},
+            # Proposed announcements have no pages yet.
+            ids=[str(one.id) for view in views for one in view.announcements],
+            change_url=None,
             names=names.names,
-            own_names=names.of(proposal.slug),
-            authors=await _authors(streams, [proposal]),
+            names_of=names.of,
+            authors=await _authors(streams, found),
             head=page.position,
-            may_approve=may_decide and all(key.allows(required_scope(one.event)) for one in announcements),
-            may_reject=may_decide or key.id in (proposal.author, proposal.proposed_by),
+            open=len(is_open),
+            may_approve=decides and all(key.allows(scope) for scope in scopes),
+            may_reject=decides or all(key.id in (v.proposal.author, v.proposal.proposed_by) for v in is_open),
         ),
     )
 
 
-async def _authors(streams: StreamReader, proposals: list[Proposal]) -> AuthorNames:
+async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> ProposalView:
+    view = ProposalView(proposal, proposal.decoded(), [], [], None)
+    if proposal.status == "open":
+        try:
+            result = await proposals.preview(require_key(page), proposal)
+            view.changes = [typed_change(one) for one in msgspec.json.decode(result.response).get("changes", [])]
+            view.flags = list(result.flags)
+        except RuleBroken as error:
+            view.refusal = error.refusal
+    return view
+
+
+async def _authors(streams: StreamReader, proposals: Iterable[Proposal]) -> AuthorNames:
     ids = {id for one in proposals for id in (one.author, one.proposed_by, one.decided_by) if id is not None}
     return await streams.author_names_of(ids)
 
 
 async def _names(
-    page: PageRequest, organization_queries: OrganizationQueries, streams: StreamReader, proposals: list[Proposal]
+    page: PageRequest, organization_queries: OrganizationQueries, streams: StreamReader, proposals: Sequence[Proposal]
 ) -> EventNames:
-    """The names of the deals and organizations that proposals are about or refer to."""
-    events: list[tuple[str, str, Event | None]] = [(one.kind, one.slug, None) for one in proposals]
-    events += [(one.kind, one.slug, announcement.event) for one in proposals for announcement in one.decoded()]
-    return await names_of_events(organization_queries, streams, page.language, events)
+    """The names of the deals and organizations that proposals are about or refer to, those that they register too."""
+    localized = words(page.language).localized
+    events: list[tuple[str, str, Any]] = [(one.kind, one.slug, None) for one in proposals]
+    new: dict[str, str] = {}
+    for one in proposals:
+        for announcement in one.decoded():
+            event = announcement.event
+            events.append((one.kind, one.slug, event))
+            if isinstance(event, OrganizationRegistered):
+                new[one.slug] = localized(event.name, one.slug)
+            elif isinstance(event, DealRegistered):
+                new[f"deal/{one.slug}"] = localized(event.title, one.slug)
+    names = await names_of_events(organization_queries, streams, page.language, events)
+    return EventNames(new | names.names, names.within)

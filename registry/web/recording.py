@@ -6,10 +6,9 @@ A form passes the same decoder and recorder as a POST to the API.
 from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import uuid4
 
-import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
@@ -24,8 +23,9 @@ from registry.domain.principal import required_scope
 from registry.errors import ApprovalRequired, Invalid, RedactionUnavailable, RuleBroken, VersionConflict
 from registry.queries.streams import StreamReader
 from registry.web import render
+from registry.web.articles.lookup import Lookup, chosen, picks, resolved, with_name
 from registry.web.form_pages import FormPages, amount_reading
-from registry.web.form_tasks import StreamKind, build_announcement, load_task
+from registry.web.form_tasks import FormTask, StreamKind, build_announcement, load_task
 from registry.web.messages import messages
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
@@ -33,7 +33,7 @@ from registry.web.session import read_form, require_key
 MAX_AMOUNT_LENGTH = 300
 
 # The fields of a form that are not part of the announcement.
-_OWN_FIELDS = frozenset({"csrf", "step", "type", "corrects", "voids", "redacts", "lang"})
+_OWN_FIELDS = frozenset({"csrf", "step", "use", "type", "corrects", "voids", "redacts", "lang"})
 
 
 FormQuery: TypeAlias = dict[str, str]
@@ -52,24 +52,9 @@ class RecordingPages(Controller):
 
     dependencies = {  # noqa: RUF012 - Litestar's attribute
         "form_pages": Provide(FormPages, sync_to_thread=False),
+        "lookup": Provide(Lookup, sync_to_thread=False),
         "form_query": Provide(form_query, sync_to_thread=False),
     }
-
-    @route("/record", http_method=READ)
-    async def choose_deal(
-        self,
-        page: Page,
-        form_pages: NamedDependency[FormPages],
-        deal: Annotated[str | None, text("The slug of a deal.")] = None,
-        new: Annotated[str | None, text("The slug of a new deal.")] = None,
-    ) -> Response[bytes]:
-        """Ask which deal an event belongs to, and go to its form."""
-        require_key(page)
-        slug = new or deal
-        if slug is None:
-            return render.send(page, await form_pages.choose_deal(page))
-        query = {**({"type": "deal_registered"} if new else {}), **page.language_params()}
-        return redirect(f"/deals/{quote(slug.strip(), safe='')}/record" + (f"?{urlencode(query)}" if query else ""))
 
     @route("/deals/{deal:str}/record", http_method=READ)
     async def get_deal_form(
@@ -104,9 +89,10 @@ class RecordingPages(Controller):
         recorder: NamedDependency[Recorder],
         proposals: NamedDependency[SkipValidation[Proposals]],
         form_pages: NamedDependency[FormPages],
+        lookup: NamedDependency[Lookup],
     ) -> Response[bytes]:
         """Preview or add an event of a deal."""
-        return await submit_form(page, "deal", deal, streams, recorder, form_pages, proposals)
+        return await submit_form(page, "deal", deal, streams, recorder, form_pages, proposals, lookup)
 
     @post("/organizations/{organization:str}/record", status_code=200)
     async def post_organization_form(
@@ -117,9 +103,10 @@ class RecordingPages(Controller):
         recorder: NamedDependency[Recorder],
         proposals: NamedDependency[SkipValidation[Proposals]],
         form_pages: NamedDependency[FormPages],
+        lookup: NamedDependency[Lookup],
     ) -> Response[bytes]:
         """Preview or add an event of an organization."""
-        return await submit_form(page, "organization", organization, streams, recorder, form_pages, proposals)
+        return await submit_form(page, "organization", organization, streams, recorder, form_pages, proposals, lookup)
 
 
 @route("/record/amount", http_method=READ)
@@ -156,6 +143,17 @@ async def _propose(
     return redirect(page.link(f"/proposals/{proposal.id}"))
 
 
+def _typed(task: FormTask, sent: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The fields of a posted form, with the name that a button chose, and what to do with them."""
+    typed = {"id": str(uuid4()), "version": str(task.version)}
+    typed |= {name: text for name, text in sent.items() if name not in _OWN_FIELDS}
+    choice = chosen(sent.get("use", ""))
+    if choice is None:
+        return typed, sent.get("step", "preview")
+    pointer, old, new = choice
+    return typed | {pointer: with_name(pointer, typed.get(pointer, ""), old, new)}, "edit"
+
+
 async def submit_form(
     page: PageRequest,
     kind: StreamKind,
@@ -164,19 +162,20 @@ async def submit_form(
     recorder: Recorder,
     form_pages: FormPages,
     proposals: Proposals,
+    lookup: Lookup,
 ) -> Response[bytes]:
     """Answer a posted form: the form again with its errors, a preview, or a redirect once the event is recorded."""
     sent = await read_form(page.request)
     key = require_key(page)
     check_csrf(page.request, page.session.token, sent.get("csrf", ""))
     task = await load_task(streams, key, kind, slug, sent)
-    typed = {"id": str(uuid4()), "version": str(task.version)}
-    typed |= {name: text for name, text in sent.items() if name not in _OWN_FIELDS}
-    step = sent.get("step", "preview")
+    typed, step = _typed(task, sent)
     if step == "edit":
         return render.send(page, await form_pages.form(page, task, typed))
+    found = await lookup.find_in(typed, page.language)
     try:
-        announcement, readings = build_announcement(task, typed)
+        lookup.check(typed, found)
+        announcement, readings = build_announcement(task, resolved(typed, found))
         proposes = key.allows("propose") and not key.allows(required_scope(announcement.event))
         if not proposes:
             check_scope(key, required_scope(announcement.event))
@@ -197,7 +196,9 @@ async def submit_form(
         except ApprovalRequired:
             return await _propose(page, proposals, kind, slug, announcement)
     except Invalid as error:
-        return render.send(page, await form_pages.form(page, task, typed, errors=error.field_errors, status=422))
+        offered = picks(error.field_errors, found)
+        answer = await form_pages.form(page, task, typed, errors=error.field_errors, picks=offered, status=422)
+        return render.send(page, answer)
     except RuleBroken as error:
         return render.send(page, await form_pages.form(page, task, typed, problem=error.refusal, status=409))
     except RedactionUnavailable as error:
@@ -209,5 +210,4 @@ async def submit_form(
         query = {**({"recorded": "true"} if kind == "deal" else {}), **page.language_params()}
         return redirect(f"{task.home}?{urlencode(query)}#event-{announcement.id}")
     content = {name: text for name, text in sent.items() if name not in ("csrf", "step")}
-    dry_run = msgspec.json.decode(outcome.response)
-    return render.send(page, await form_pages.preview(page, task, announcement, readings, dry_run, content))
+    return render.send(page, await form_pages.preview(page, task, announcement, readings, outcome, content))

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from registry.domain.claims import CLAIMABLE, LISTS
 from registry.domain.deal import Deal
 from registry.domain.items import item_id, item_types
+from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError
 from registry.events.types import EVENT_TYPES, Event
 from registry.events.values import Amount, Localized
@@ -45,8 +46,8 @@ _HINTS = {
     "reached": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
     "from": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
     "until": N_("With the precision of the source: 2031, 2027-11, 2025-07/2025-09, 2029~"),
-    "by": N_("Organization ids, separated by commas"),
-    "members": N_("Organization ids, separated by commas"),
+    "by": N_("Names or ids of organizations, separated by commas"),
+    "members": N_("Names or ids of organizations, separated by commas"),
     "sectors": N_("Sector ids in lower-case letters and hyphens, separated by commas"),
     "place": N_("Country or subdivision (ISO 3166): KR, KR-31"),
     "country": N_("Country (ISO 3166): KR"),
@@ -78,6 +79,7 @@ class Field(Struct, frozen=True):
         hint: How to fill it in.
         options: The values to choose from, each with its label.
         suggestions: Values that the field offers while the editor types.
+        lookup: What the field names, `deals` or `organizations`: it offers those that match while the editor types.
         clear: The name of the checkbox that clears the current value.
         is_cleared: Whether that box is checked.
         lang: The language of the text.
@@ -91,17 +93,17 @@ class Field(Struct, frozen=True):
     hint: str = ""
     options: tuple[tuple[str, str], ...] | None = None
     suggestions: tuple[str, ...] = ()
+    lookup: Literal["deals", "organizations"] | None = None
     clear: str | None = None
     is_cleared: bool = False
     lang: str | None = None
 
 
 class FormContext(Struct, frozen=True):
-    """What a form offers to choose from: the deal's items, organizations, and other deals."""
+    """What a form offers to choose from: the deal's items, and the ids that announcements before it introduce."""
 
     deal: Deal | None
-    organizations: tuple[str, ...] = ()
-    deals: tuple[str, ...] = ()
+    introduced: Mapping[str, tuple[str, ...]] = {}
 
 
 class Section(Struct, frozen=True):
@@ -123,12 +125,29 @@ def sections(
         language: The interface language.
         correcting: Whether the form corrects an event; then it has no boxes that clear a value.
     """
-    builder = _FormBuilder(str(kind.__struct_config__.tag), typed, context, language, correcting)
     say = shown(language).words.gettext
-    content = [field for f in struct_fields(kind) if f.name != "about" for field in builder.fields("event", f)]
-    frame = [field for f in FRAME for field in builder.fields("", f)]
-    form = [Section(say(N_("Date and source")), frame)]
+    content = content_fields(kind, typed, context, language, correcting=correcting)
+    form = [Section(say(N_("Date and source")), frame_fields(typed, language))]
     return [Section(say(N_("Content")), content), *form] if content else form
+
+
+def content_fields(
+    kind: type[Event], typed: Mapping[str, str], context: FormContext, language: str, *, correcting: bool = False
+) -> list[Field]:
+    """The fields of an event type."""
+    builder = _FormBuilder(str(kind.__struct_config__.tag), typed, context, language, correcting)
+    return [field for f in struct_fields(kind) if f.name != "about" for field in builder.fields("event", f)]
+
+
+def frame_fields(typed: Mapping[str, str], language: str) -> list[Field]:
+    """The fields of an announcement beside its event: the date, the sources and the note."""
+    builder = _FormBuilder("", typed, FormContext(None), language, correcting=False)
+    return [field for f in FRAME for field in builder.fields("", f)]
+
+
+def introduced_id(tag: str) -> str | None:
+    """The field of an event type that introduces a new id, such as the pledge of `pledge_announced`."""
+    return _INTRODUCES.get(tag)
 
 
 class _FormBuilder:
@@ -185,7 +204,8 @@ class _FormBuilder:
                 required=field.required,
                 hint="" if options else hint,
                 options=options,
-                suggestions=self._suggestions(field.name),
+                suggestions=tuple(LANGUAGES) if field.name == "language" else (),
+                lookup=self._lookup(field.name),
                 **self._clear(pointer, field),
             )
 
@@ -203,11 +223,13 @@ class _FormBuilder:
             kinds = LABEL_KINDS.get(field.name, ())
             kind = next((kind for kind in kinds if all(words.has_label(kind, token) for token in tokens)), "")
             return tuple((token, words.label(kind, token)) for token in tokens)
+        if field.name in _ITEMS and _INTRODUCES.get(self.tag) != field.name:
+            items = getattr(deal, _ITEMS[field.name]) if deal is not None else ()
+            options = {getattr(item, field.name): self._item_label(item, field.name) for item in items}
+            new = {id: id for id in self.context.introduced.get(field.name, ()) if id not in options}
+            return tuple((options | new).items()) if options or new or deal is not None else None
         if deal is None:
             return None
-        if field.name in _ITEMS and _INTRODUCES.get(self.tag) != field.name:
-            items = getattr(deal, _ITEMS[field.name])
-            return tuple((getattr(item, field.name), self._item_label(item, field.name)) for item in items)
         if field.name == "field":
             return tuple((path, self.here.field(path)) for path in _claimable_fields(deal))
         if field.name == "claim" and self.tag != "claim_reported":
@@ -222,13 +244,11 @@ class _FormBuilder:
         key = getattr(item, id_field)
         return f"{key} · {text}" if text else str(key)
 
-    def _suggestions(self, name: str) -> tuple[str, ...]:
+    def _lookup(self, name: str) -> Literal["deals", "organizations"] | None:
         of_organization = self.tag.startswith("organization")
-        if name in ("organization", "authority", "parent") or (name == "into" and of_organization):
-            return self.context.organizations
-        if name in ("deal", "into"):
-            return self.context.deals
-        return tuple(LANGUAGES) if name == "language" else ()
+        if name in ORGANIZATION_FIELDS or (name == "into" and of_organization):
+            return "organizations"
+        return "deals" if name in ("deal", "into") else None
 
 
 def _label_kind(list_name: str) -> str:

@@ -1,0 +1,267 @@
+"""Deals and organizations by name: what a person types in a form, as the slug that an announcement has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from litestar.di import NamedDependency
+from msgspec import Struct
+from msgspec.structs import replace
+
+from registry.domain.calendar import Calendar
+from registry.domain.history import UNBOUNDED
+from registry.domain.mentions import ORGANIZATION_FIELDS
+from registry.errors import FieldError, Invalid
+from registry.extraction.names import romanized, slug_of
+from registry.projections.columnar.lists import Order
+from registry.projections.columnar.selection import Selection
+from registry.queries.named_organizations import NamedOrganizations
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.streams import StreamReader
+from registry.web.i18n import words
+
+Kind = Literal["deal", "organization"]
+
+MAX_CANDIDATES = 6
+MAX_SEARCHED = 40
+"""The most unknown names of one form for which candidates are searched."""
+MAX_NAME_LENGTH = 200
+MAX_SLUG_LENGTH = 80
+
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_LISTS = ("by", "members")
+
+
+class Candidate(Struct, frozen=True):
+    """A deal or an organization that a text may mean: its slug, its name for the reader, and its name otherwise."""
+
+    slug: str
+    name: str
+    other: str = ""
+
+
+class Found(Struct, frozen=True):
+    """What a text means; `candidates` are what it may mean where that is not clear."""
+
+    slug: str | None
+    candidates: tuple[Candidate, ...] = ()
+
+
+FoundNames = Mapping[tuple[Kind, str], Found]
+"""What the names in a form mean."""
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text can be a slug."""
+    return len(text) <= MAX_SLUG_LENGTH and _SLUG.fullmatch(text) is not None
+
+
+def proposed_slug(name: str) -> str:
+    """A slug made from a name in Korean or Latin letters; empty if the name has neither letters nor digits."""
+    slug = slug_of(romanized(name))
+    return slug[:MAX_SLUG_LENGTH].strip("-")
+
+
+def reference_kind(pointer: str) -> Kind | None:
+    """Whether a form field names an organization or a deal; None for any other field."""
+    name = pointer.rpartition("/")[2]
+    if pointer.startswith("event/") and name in ORGANIZATION_FIELDS:
+        return "organization"
+    return "deal" if pointer == "event/deal" else None
+
+
+def is_list(pointer: str) -> bool:
+    """Whether a form field names several organizations, separated by commas."""
+    return pointer.rpartition("/")[2] in _LISTS
+
+
+def names_of(pointer: str, text: str) -> list[str]:
+    """The names in a field: several in the field of a list."""
+    parts = text.split(",") if is_list(pointer) else [text]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def resolved(typed: Mapping[str, str], found: FoundNames) -> dict[str, str]:
+    """The text of a form with slugs in place of the names that are known."""
+    texts = dict(typed)
+    for pointer, text in typed.items():
+        kind = reference_kind(pointer)
+        if kind is not None:
+            texts[pointer] = ", ".join(
+                one.slug if (one := found.get((kind, name))) is not None and one.slug is not None else name
+                for name in names_of(pointer, text)
+            )
+    return texts
+
+
+def unclear(pointer: str, kind: Kind, text: str, found: Found) -> FieldError:
+    """What is wrong with a name that is not clear."""
+    same = [one for one in found.candidates if text.casefold() in (one.name.casefold(), one.other.casefold())]
+    if len(same) > 1:
+        return FieldError(pointer, "name_ambiguous", name=text)
+    if kind == "deal":
+        return FieldError(pointer, "deal_not_found", name=text)
+    return FieldError(pointer, "organization_not_found", name=text)
+
+
+def picks(errors: Iterable[FieldError], found: FoundNames) -> dict[str, list[tuple[str, str]]]:
+    """For each field whose name is not clear, what it may mean: a label, and the value of the button that takes it."""
+    offered: dict[str, list[tuple[str, str]]] = {}
+    for error in errors:
+        name = str(error.params.get("name", ""))
+        pointer = error.pointer.lstrip("/")
+        if error.code not in ("name_ambiguous", "deal_not_found", "organization_not_found"):
+            continue
+        is_deal = error.code == "deal_not_found" or pointer.endswith("/deal")
+        known = found.get(("deal" if is_deal else "organization", name))
+        for one in known.candidates if known is not None else ():
+            label = " · ".join(dict.fromkeys(filter(None, (one.name, one.other, one.slug))))
+            offered.setdefault(pointer, []).append((label, _button(pointer, name, one.slug)))
+    return offered
+
+
+def _button(pointer: str, old: str, new: str) -> str:
+    return msgspec.json.encode([pointer, old, new]).decode()
+
+
+def chosen(button: str) -> tuple[str, str, str] | None:
+    """The field, the name in it, and what to put in its place, of a button that `picks` made."""
+    try:
+        return msgspec.json.decode(button, type=tuple[str, str, str])
+    except msgspec.DecodeError:
+        return None
+
+
+def with_name(pointer: str, text: str, old: str, new: str) -> str:
+    """The text of a field with another name in the place of one."""
+    return ", ".join(new if part == old else part for part in names_of(pointer, text))
+
+
+class Lookup:
+    """Finds deals and organizations by their names or slugs."""
+
+    def __init__(
+        self,
+        organization_queries: NamedDependency[OrganizationQueries],
+        named_organizations: NamedDependency[NamedOrganizations],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        streams: NamedDependency[StreamReader],
+        calendar: NamedDependency[Calendar],
+    ) -> None:
+        self._organizations = organization_queries
+        self._named = named_organizations
+        self._portfolio = portfolio_queries
+        self._streams = streams
+        self._calendar = calendar
+
+    async def find(
+        self, texts: Iterable[tuple[Kind, str]], language: str, new: Mapping[tuple[Kind, str], str]
+    ) -> dict[tuple[Kind, str], Found]:
+        """What each text of a form means.
+
+        Args:
+            texts: The texts, each with whether it names a deal or an organization.
+            language: The reader's language.
+            new: The slugs of what the form creates, by each of its names.
+        """
+        asked = dict.fromkeys(texts)
+        found = {key: Found(new[key]) for key in asked if key in new}
+        organizations = [text for kind, text in asked if kind == "organization" and ("organization", text) not in found]
+        found |= {("organization", text): one for text, one in (await self._find_organizations(organizations)).items()}
+        searched = 0
+        for key in asked:
+            kind, text = key
+            if key in found and (found[key].slug is not None or found[key].candidates):
+                continue
+            if kind == "deal" and is_slug(text) and (await self._streams.load(f"deal/{text}"))[0] is not None:
+                found[key] = Found(text)
+                continue
+            searched += 1
+            candidates = await self.suggest(kind, text, language) if searched <= MAX_SEARCHED else []
+            wanted = text.casefold()
+            same = [one.slug for one in candidates if wanted in (one.name.casefold(), one.other.casefold())]
+            found[key] = Found(same[0] if len(same) == 1 else None, tuple(candidates))
+        return found
+
+    async def find_in(self, typed: Mapping[str, str], language: str) -> FoundNames:
+        """What the names in the form of one announcement mean."""
+        kinds = {pointer: kind for pointer in typed if (kind := reference_kind(pointer)) is not None}
+        named = [(kind, name) for pointer, kind in kinds.items() for name in names_of(pointer, typed[pointer])]
+        return await self.find(named, language, {})
+
+    def check(self, typed: Mapping[str, str], found: FoundNames) -> None:
+        """Check the names in the form of one announcement. A slug may name what does not exist yet.
+
+        Raises:
+            Invalid: A name is not clear.
+        """
+        errors = [
+            unclear(f"/{pointer}", kind, name, found[kind, name])
+            for pointer, text in typed.items()
+            if (kind := reference_kind(pointer)) is not None
+            for name in names_of(pointer, text)
+            if found[kind, name].slug is None and not is_slug(name)
+        ]
+        if errors:
+            raise Invalid(errors)
+
+    async def _find_organizations(self, texts: list[str]) -> dict[str, Found]:
+        """Organizations by a slug, or by any name in the same letters."""
+        if not texts:
+            return {}
+        known = await self._organizations.known_names()
+        by_name: dict[str, set[str]] = {}
+        for slug, names in known.items():
+            for name in names:
+                by_name.setdefault(name.casefold(), set()).add(slug)
+        announced = await self._organizations.announced_names([text for text in texts if is_slug(text)])
+        found: dict[str, Found] = {}
+        for text in texts:
+            same = sorted(by_name.get(text.casefold(), ()))
+            if text in known or text in announced:
+                found[text] = Found(text)
+            elif len(same) == 1:
+                found[text] = Found(same[0])
+            elif same:
+                found[text] = Found(None, tuple(Candidate(slug, slug, known[slug][0]) for slug in same))
+        return found
+
+    async def suggest(self, kind: Kind, text: str, language: str) -> list[Candidate]:
+        """Deals or organizations with a name that contains a text, the closest first."""
+        wanted = text.strip()[:MAX_NAME_LENGTH]
+        if not wanted:
+            return []
+        found = await (self._deals(wanted) if kind == "deal" else self._organizations_like(wanted))
+        candidates = [_candidate(slug, name, language) for slug, name in found]
+        candidates.sort(
+            key=lambda one: (wanted.casefold() not in (one.name.casefold(), one.other.casefold()), one.name)
+        )
+        return candidates[:MAX_CANDIDATES]
+
+    async def deals_of(self, organization: str, language: str) -> list[Candidate]:
+        """The deals in which an organization takes part, the latest change first."""
+        point = await self._point()
+        selection = await self._portfolio.select(point, {"organization": organization})
+        page = await self._portfolio.page(point, selection, Order("updated", descending=True), None, MAX_CANDIDATES)
+        return [_candidate(deal.deal, deal.title, language) for deal in page.deals]
+
+    async def _deals(self, text: str) -> list[tuple[str, Mapping[str, str | None] | None]]:
+        page = await self._portfolio.page(await self._point(), Selection(q=text), Order(), None, 10 * MAX_CANDIDATES)
+        return [(deal.deal, deal.title) for deal in page.deals]
+
+    async def _organizations_like(self, text: str) -> list[tuple[str, Mapping[str, str | None] | None]]:
+        page = await self._named.page("", text, 10 * MAX_CANDIDATES)
+        return [(one.state.organization, one.state.name) for one in page]
+
+    async def _point(self) -> Any:
+        return replace(await self._portfolio.point(UNBOUNDED), day=self._calendar.today())
+
+
+def _candidate(slug: str, name: Mapping[str, str | None] | None, language: str) -> Candidate:
+    spoken = words(language)
+    other = spoken.other(name)
+    return Candidate(slug, spoken.localized(name, slug), str(other) if other else "")
