@@ -308,8 +308,8 @@ CREATE TABLE sessions (
 CREATE_SESSIONS_PRINCIPAL_INDEX = "CREATE INDEX sessions_principal ON sessions (principal)"
 
 # Announcements that wait for a second principal. The content is deleted with the decision: what was approved is in the
-# log. What was proposed together has one `submission`. `digest` binds a decision to the exact content, `seal` the author
-# to it with a key outside the database.
+# log. What was proposed together has one `submission`. `digest` binds a decision to the exact content, `seal` the
+# author to it with a key outside the database.
 CREATE_PROPOSALS = """
 CREATE TABLE proposals (
     id            uuid        PRIMARY KEY,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from litestar.di import NamedDependency
 from msgspec import Struct
-from msgspec.structs import replace
 
-from registry.domain.calendar import Calendar
 from registry.domain.history import UNBOUNDED
 from registry.domain.mentions import ORGANIZATION_FIELDS
 from registry.errors import FieldError, Invalid
 from registry.extraction.names import romanized, slug_of
 from registry.projections.columnar.lists import Order
-from registry.projections.columnar.selection import Selection
-from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
+from registry.queries.search import SearchQueries
 from registry.queries.streams import StreamReader
 from registry.web.i18n import words
 
@@ -147,16 +144,14 @@ class Lookup:
     def __init__(
         self,
         organization_queries: NamedDependency[OrganizationQueries],
-        named_organizations: NamedDependency[NamedOrganizations],
+        search_queries: NamedDependency[SearchQueries],
         portfolio_queries: NamedDependency[PortfolioQueries],
         streams: NamedDependency[StreamReader],
-        calendar: NamedDependency[Calendar],
     ) -> None:
         self._organizations = organization_queries
-        self._named = named_organizations
+        self._search = search_queries
         self._portfolio = portfolio_queries
         self._streams = streams
-        self._calendar = calendar
 
     async def find(
         self, texts: Iterable[tuple[Kind, str]], language: str, new: Mapping[tuple[Kind, str], str]
@@ -231,34 +226,19 @@ class Lookup:
         return found
 
     async def suggest(self, kind: Kind, text: str, language: str) -> list[Candidate]:
-        """Deals or organizations with a name that contains a text, the closest first."""
+        """Deals or organizations that a text may mean, its last word perhaps unfinished; the best first."""
         wanted = text.strip()[:MAX_NAME_LENGTH]
         if not wanted:
             return []
-        found = await (self._deals(wanted) if kind == "deal" else self._organizations_like(wanted))
-        candidates = [_candidate(slug, name, language) for slug, name in found]
-        candidates.sort(
-            key=lambda one: (wanted.casefold() not in (one.name.casefold(), one.other.casefold()), one.name)
-        )
-        return candidates[:MAX_CANDIDATES]
+        found = await self._search.search(UNBOUNDED, wanted, (kind,), MAX_CANDIDATES, unfinished=True)
+        return [_candidate(hit.id, hit.title, language) for hit in found.hits]
 
     async def deals_of(self, organization: str, language: str) -> list[Candidate]:
         """The deals in which an organization takes part, the latest change first."""
-        point = await self._point()
+        point = await self._portfolio.point(UNBOUNDED)
         selection = await self._portfolio.select(point, {"organization": organization})
         page = await self._portfolio.page(point, selection, Order("updated", descending=True), None, MAX_CANDIDATES)
         return [_candidate(deal.deal, deal.title, language) for deal in page.deals]
-
-    async def _deals(self, text: str) -> list[tuple[str, Mapping[str, str | None] | None]]:
-        page = await self._portfolio.page(await self._point(), Selection(q=text), Order(), None, 10 * MAX_CANDIDATES)
-        return [(deal.deal, deal.title) for deal in page.deals]
-
-    async def _organizations_like(self, text: str) -> list[tuple[str, Mapping[str, str | None] | None]]:
-        page = await self._named.page("", text, 10 * MAX_CANDIDATES)
-        return [(one.state.organization, one.state.name) for one in page]
-
-    async def _point(self) -> Any:
-        return replace(await self._portfolio.point(UNBOUNDED), day=self._calendar.today())
 
 
 def _candidate(slug: str, name: Mapping[str, str | None] | None, language: str) -> Candidate:

@@ -28,7 +28,7 @@ from registry.web.forms import build
 from registry.web.forms.build import Field, FormContext
 from registry.web.forms.event_types import DEAL_GROUPS
 from registry.web.i18n import N_
-from registry.web.names import deal_names, organization_names
+from registry.web.names import deal_names, names_within, organization_names
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 
@@ -147,13 +147,15 @@ class ArticlePages:
         """What the announcements would change."""
         events = [one.event for part in built.parts for one in part.announcements]
         deals = {part.slug for part in built.parts if part.kind == "deal"}
-        names = await self._names(page, events, form) | await deal_names(self._streams, page.language, deals)
+        names = await self._names(page, events, form)
+        within = await names_within(self._streams, page.language, deals)
         return render.render(
             page,
             "article_preview.html",
             form=form,
             previews=previews,
-            names=names,
+            names=names | await deal_names(self._streams, page.language, deals),
+            names_of=lambda slug: names | within.get(slug, {}),
             can_record=can_record,
             amount_reading=amount_reading,
             # The announcements have no pages yet.

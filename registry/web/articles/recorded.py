@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from litestar.di import NamedDependency
@@ -11,7 +11,6 @@ from msgspec import Struct
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.domain.corrections import EffectiveEvent
-from registry.domain.mentions import mentioned_organizations
 from registry.domain.principal import Credential
 from registry.errors import NotFound
 from registry.events.types import AnnouncedKind, Announcement, BookkeepingEvent, EventVoided, OrganizationAnnouncement
@@ -20,9 +19,8 @@ from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
-from registry.web.fields import deals_in
 from registry.web.i18n import N_, words
-from registry.web.names import deal_names, organization_names
+from registry.web.names import names_of_events
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 
@@ -94,17 +92,15 @@ class RecordedPages:
         problem: Message | None = None,
     ) -> Rendered:
         """The page; `problem` is why the undoing was refused."""
-        events = [one.event for stream in streams for one in stream.events if one.event is not None]
-        deals = {stream.slug for stream in streams if stream.kind == "deal"}
-        named = {slug for event in events for slug in mentioned_organizations(event)}
-        named |= {stream.slug for stream in streams if stream.kind == "organization"}
-        names: Mapping[str, Any] = await organization_names(self._organizations, page.language, named)
+        events = [(stream.kind, stream.slug, one.event) for stream in streams for one in stream.events]
+        names = await names_of_events(self._organizations, self._streams, page.language, events)
         return render.render(
             page,
             "recorded.html",
             409 if problem is not None else 200,
             streams=streams,
-            names={**names, **await deal_names(self._streams, page.language, deals | deals_in(events))},
+            names=names.names,
+            names_of=names.of,
             first=first,
             last=last,
             problem=problem,
