@@ -30,7 +30,7 @@ drills: .venv/dev ## run the tests that take long: every benchmark at its smalle
 	$(PYTEST) -m drill $(ARGS)
 
 walk: .venv/dev ## compare every page of the demo and of a registry of 10,000 deals with the API (DEALS=1000 for fewer)
-	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q tests/web/test_walk.py
+	REGISTRY_WALK_DEALS=$(or $(DEALS),10000) .venv/bin/python -m pytest -q -o faulthandler_timeout=3600 tests/web/test_walk.py $(ARGS)
 
 check: lint types test ## check style, formatting, import contracts and types, and run the tests
 
