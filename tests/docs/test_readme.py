@@ -13,17 +13,19 @@ from tests.doc_examples import ROOT, Example, examples, matches, run
 
 README = ROOT / "README.md"
 EXAMPLES = list(examples(README))
+KOREAN = list(examples(ROOT / "README.ko.md"))
 GUIDE = list(examples(ROOT / "docs" / "api.md"))
 
 
-def test_readme_has_examples_of_posting_a_point_in_time_and_the_history() -> None:
-    commands = " ".join(example.command for example in EXAMPLES)
+@pytest.mark.parametrize("readme", [EXAMPLES, KOREAN], ids=["en", "ko"])
+def test_readme_has_examples_of_posting_a_point_in_time_and_the_history(readme: list[Example]) -> None:
+    commands = " ".join(example.command for example in readme)
     assert "Authorization: Bearer" in commands
     assert "effective_on=" in commands
     assert "/events" in commands
 
 
-@pytest.mark.parametrize("example", [*EXAMPLES, *GUIDE], ids=str)
+@pytest.mark.parametrize("example", [*EXAMPLES, *KOREAN, *GUIDE], ids=str)
 async def test_example_prints_what_the_document_shows(demo: Service, example: Example) -> None:
     here = replace(example, command=example.command.replace("http://127.0.0.1:8000", demo.url))
     printed = await run(here, {"KEY": ADMIN_KEY})
