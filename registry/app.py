@@ -17,6 +17,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct, field
 
 from registry import api, web
+from registry.api.compression import compression
 from registry.api.metrics import Parts, ServiceGauges
 from registry.api.middleware import AccessLogWriter, Metrics, RequestMiddleware, cors_config
 from registry.api.openapi import MsgspecSchemas, openapi_config
@@ -332,7 +333,9 @@ def create_app(settings: Settings) -> Litestar:
     )
     _list_all_methods(app)
     limiter = RateLimiter(settings.rate_limits, lambda token: app.state.services.identities.find(token))
-    app.asgi_handler = RequestMiddleware(metrics, access_log, limiter, settings.data_licence)(app.asgi_handler)
+    app.asgi_handler = RequestMiddleware(
+        compression(app.asgi_handler), metrics, access_log, limiter, settings.data_licence
+    )
     return app
 
 

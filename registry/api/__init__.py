@@ -5,7 +5,6 @@ from __future__ import annotations
 from litestar import Router
 
 from registry.api import docs, exports
-from registry.api.compression import compression
 from registry.api.deals import DealsController
 from registry.api.events import EventsController
 from registry.api.export_metadata import METADATA_HANDLERS
@@ -59,5 +58,4 @@ def create_router(*, public_read: bool) -> Router:
         include_in_schema=True,
         dependencies=DEPENDENCIES,
         before_request=request_check(public_read=public_read),
-        middleware=[compression],
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -38,19 +38,20 @@ _GZIP = re.compile(r"(?:x-)?gzip|\*")
 
 
 def compression(app: ASGIApp) -> ASGIApp:
-    """Middleware that compresses answers, and answers 304 where a static file's ETag is the client's."""
+    """An application that compresses another one's answers, and answers 304 where an ETag is the client's.
+
+    It wraps the whole application: as a middleware of Litestar's layers, it would add an exception handler to each
+    request (5 of the 105 µs of a GET).
+    """
 
     async def negotiate(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["route_handler"].opt.get(UNCOMPRESSED):
-            await app(scope, receive, send)
-            return
         accepted = not_matched = None
         for name, value in scope["headers"]:
             if name == b"accept-encoding":
                 accepted = value
             elif name == b"if-none-match":
                 not_matched = value
-        await app(scope, receive, _Sender(send, scope["method"], accepted, not_matched))
+        await app(scope, receive, _Sender(send, scope, accepted, not_matched))
 
     return negotiate
 
@@ -70,69 +71,71 @@ def accepts_gzip(header: bytes) -> bool:
 class _Sender:
     """Sends the messages of one answer, compressed if the client and the answer allow it."""
 
-    def __init__(self, send: Send, method: str, accepted: bytes | None, not_matched: bytes | None) -> None:
+    def __init__(
+        self, send: Callable[[Any], Awaitable[None]], scope: Any, accepted: bytes | None, not_matched: bytes | None
+    ) -> None:
         self._send = send
-        self._method = method
-        self._accepted = accepted is not None and accepts_gzip(accepted)
+        self._scope = scope
+        self._accepted = accepted
         self._not_matched = not_matched
+        # The header of a compressed answer waits for the first part of the body.
         self._start: Any = None
         self._compressor: Any = None
         self._is_done = False
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
-            self._start = message
-        elif message["type"] != "http.response.body" or self._is_done:
-            if not self._is_done:
-                await self._send(message)
-        elif self._start is not None:
-            await self._begin(self._start, message)
-        else:
+            await self._begin(message)
+        elif self._compressor is not None and message["type"] == "http.response.body":
             await self._continue(message)
+        elif not self._is_done:
+            await self._send(message)
 
-    async def _begin(self, start: Any, message: Any) -> None:
-        """Send the header, now that the first part of the body shows whether to compress."""
-        self._start = None
-        headers = list(start.get("headers", ()))
-        known = {name.lower(): value for name, value in headers}
-        body, more = message.get("body", b""), message.get("more_body", False)
-        if start["status"] == 200 and self._is_current(known.get(b"etag")):
+    async def _begin(self, start: Any) -> None:
+        """Send the header. It says whether to compress: a body without a stated length is a stream."""
+        headers = start.get("headers", ())
+        known = dict(headers)
+        if start["status"] == 200 and self._not_matched is not None and self._is_current(known.get(b"etag")):
             self._is_done = True
-            kept = [(n, v) for n, v in headers if n.lower() not in (b"content-length", b"content-type")]
-            await self._send_both(
-                {**start, "status": 304, "headers": kept}, {**message, "body": b"", "more_body": False}
-            )
+            kept = [(n, v) for n, v in headers if n not in (b"content-length", b"content-type")]
+            await self._send({**start, "status": 304, "headers": kept})
+            await self._send({"type": "http.response.body", "body": b""})
             return
-        if _is_compressible(known) and (more or len(body) >= MIN_SIZE or self._method == "HEAD"):
-            headers = _varying(headers)
-            if self._accepted and self._method != "HEAD":
+        if self._is_compressible(known):
+            start["headers"] = _varying(headers, known)
+            if self._accepted is not None and accepts_gzip(self._accepted) and self._scope["method"] != "HEAD":
+                self._start = start
                 self._compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-        if self._compressor is None:
-            await self._send_both({**start, "headers": headers}, message)
-            return
-        packed = await self._compress(body, more)
-        length = [] if more else [(b"content-length", str(len(packed)).encode())]
-        headers = [*_of_compressed(headers), (b"content-encoding", b"gzip"), *length]
-        await self._send_both({**start, "headers": headers}, {**message, "body": packed})
-
-    async def _send_both(self, start: Any, message: Any) -> None:
+                return
         await self._send(start)
-        await self._send(message)
 
     def _is_current(self, etag: bytes | None) -> bool:
         """Whether the client has the answer with this ETag."""
-        if etag is None or self._not_matched is None or self._method not in ("GET", "HEAD"):
+        if etag is None or self._not_matched is None or self._scope["method"] not in ("GET", "HEAD"):
             return False
         return matches(self._not_matched.decode("latin-1"), etag.decode("latin-1").removeprefix("W/"))
 
+    def _is_compressible(self, headers: Mapping[bytes, bytes]) -> bool:
+        if b"content-encoding" in headers or not _is_compressible_type(headers.get(b"content-type", b"")):
+            return False
+        # A path without a handler is answered, too.
+        handler = self._scope.get("route_handler")
+        if handler is not None and handler.opt.get(UNCOMPRESSED):
+            return False
+        return int(headers.get(b"content-length", MIN_SIZE)) >= MIN_SIZE or self._scope["method"] == "HEAD"
+
     async def _continue(self, message: Any) -> None:
-        if self._compressor is not None:
-            more = message.get("more_body", False)
-            packed = await self._compress(message.get("body", b""), more)
-            if more and not packed:
-                return
-            message = {**message, "body": packed}
-        await self._send(message)
+        """Send a part of the body compressed, the first after the header."""
+        more = message.get("more_body", False)
+        packed = await self._compress(message.get("body", b""), more)
+        if self._start is not None:
+            start, self._start = self._start, None
+            length = [] if more else [(b"content-length", str(len(packed)).encode())]
+            start["headers"] = [*_of_compressed(start["headers"]), (b"content-encoding", b"gzip"), *length]
+            await self._send(start)
+        elif more and not packed:
+            return
+        await self._send({**message, "body": packed})
 
     async def _compress(self, body: bytes, more: bool) -> bytes:
         if len(body) > MAX_INLINE:
@@ -144,18 +147,19 @@ class _Sender:
         return packed if more else packed + self._compressor.flush()
 
 
-def _is_compressible(headers: Mapping[bytes, bytes]) -> bool:
-    return b"content-encoding" not in headers and bool(_COMPRESSIBLE.match(headers.get(b"content-type", b"")))
+@lru_cache(maxsize=256)
+def _is_compressible_type(content_type: bytes) -> bool:
+    return bool(_COMPRESSIBLE.match(content_type))
 
 
-def _varying(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _varying(headers: Iterable[tuple[bytes, bytes]], known: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     """Add Accept-Encoding to the answer's Vary."""
-    for place, (name, value) in enumerate(headers):
-        if name.lower() == b"vary":
-            if b"accept-encoding" not in value.lower():
-                headers[place] = (name, value + b", Accept-Encoding")
-            return headers
-    return [*headers, (b"vary", b"Accept-Encoding")]
+    vary = known.get(b"vary")
+    if vary is None:
+        return [*headers, (b"vary", b"Accept-Encoding")]
+    if b"accept-encoding" in vary.lower():
+        return list(headers)
+    return [(n, v + b", Accept-Encoding") if n == b"vary" else (n, v) for n, v in headers]
 
 
 def _of_compressed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -163,11 +167,9 @@ def _of_compressed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
 
     The API's ETags stay strong: they are `"VERSION;DAY"` by contract, and a client sends the version back in If-Match.
     """
-    is_state = any(name.lower() == b"content-type" and value.startswith(b"application/json") for name, value in headers)
+    is_state = any(name == b"content-type" and value.startswith(b"application/json") for name, value in headers)
     return [
-        (name, b"W/" + value)
-        if name.lower() == b"etag" and not value.startswith(b"W/") and not is_state
-        else (name, value)
+        (name, b"W/" + value) if name == b"etag" and not value.startswith(b"W/") and not is_state else (name, value)
         for name, value in headers
-        if name.lower() != b"content-length"
+        if name != b"content-length"
     ]

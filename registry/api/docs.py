@@ -20,7 +20,6 @@ from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
 from registry.api.bodies import Request
-from registry.api.compression import compression
 from registry.api.conditional import matches
 from registry.api.guards import PUBLIC
 from registry.api.openapi import NOT_MODIFIED, reading
@@ -139,5 +138,4 @@ static_router = create_static_files_router(
     opt={"scope": PUBLIC},
     include_in_schema=False,
     cache_control=CacheControlHeader(max_age=3600, public=True),
-    middleware=[compression],
 )

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from litestar import Response
 from litestar.response import Stream
 
-from registry.api.bodies import Request
+from registry.api.bodies import Request, header
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def base_url(request: Request) -> str:
 
 def wants_linked_data(request: Request) -> bool:
     """Whether the client asks for JSON-LD."""
-    return LD_JSON.decode() in request.headers.get("accept", "")
+    return LD_JSON.decode() in (header(request, b"accept") or "")
 
 
 def json_response(content: bytes, headers: Mapping[str, str] | None = None, status: int = 200) -> RawResponse[Any]:

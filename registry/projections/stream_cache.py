@@ -65,22 +65,21 @@ class HeadLookup:
         self._waiting: dict[str | None, list[asyncio.Future[Any]]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def of_stream(self, stream: str) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
+    def of_stream(self, stream: str) -> asyncio.Future[tuple[store.StreamHeadRow | None, write_batch.Head]]:
         """Return a stream's last event, None if there is no such stream, and the log's last event."""
-        return await self._coalesce(stream)
+        return self._coalesce(stream)
 
     async def of_log(self) -> write_batch.Head:
         """Return the log's last event."""
         _, log_head = await self._coalesce(None)
         return log_head
 
-    async def _coalesce(self, stream: str | None) -> tuple[store.StreamHeadRow | None, write_batch.Head]:
+    def _coalesce(self, stream: str | None) -> asyncio.Future[tuple[store.StreamHeadRow | None, write_batch.Head]]:
         future = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(stream, []).append(future)
         if self._task is None:
             self._task = asyncio.create_task(self._run_lookups())
-        heads: tuple[store.StreamHeadRow | None, write_batch.Head] = await future
-        return heads
+        return future
 
     async def _run_lookups(self) -> None:
         """Query until no caller waits."""

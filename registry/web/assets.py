@@ -11,7 +11,6 @@ from litestar import Response
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
-from registry.api.compression import compression
 from registry.exports.csv import csv_text
 
 FOLDER = Path(__file__).parent / "static"
@@ -28,7 +27,6 @@ static_files = create_static_files_router(
     "/static",
     directories=[FOLDER],
     cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-    middleware=[compression],
 )
 
 

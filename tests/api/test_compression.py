@@ -102,7 +102,7 @@ async def picture() -> bytes:
 
 @pytest.fixture
 async def small_app() -> Any:
-    transport = httpx.ASGITransport(cast("Any", Litestar([large, parts, picture], middleware=[compression])))
+    transport = httpx.ASGITransport(cast("Any", compression(Litestar([large, parts, picture]))))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
