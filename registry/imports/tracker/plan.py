@@ -162,6 +162,8 @@ class _Planner:
             self.plan.notes.append(ImportText("columns-missing", columns=tuple(missing)))
         # The keys of the scheme that are recorded and have not been seen in the sheet yet, with their deals.
         self.unseen = dict(registry.keys(self.mapping.scheme))
+        # The deals of the keys that have been seen. One that was renamed also has its earlier key.
+        self.seen: set[str] = set()
         self.has_earlier_edition = bool(self.unseen)
         self.first_row: dict[str, int] = {}
         self.slugs: dict[str, str] = {}
@@ -196,12 +198,12 @@ class _Planner:
         for one in stated:
             if one.marker in recorded:
                 self.plan.known += 1
-                self.unseen.pop(one.key, None)
+                self._see(one.key)
             else:
                 self.reader.state_facts(one)
                 if one.errors:
                     self.plan.errors += one.errors
-                    self.unseen.pop(one.key, None)
+                    self._see(one.key)
                 else:
                     open_rows.append(one)
         keys = [one.key for one in open_rows]
@@ -209,12 +211,16 @@ class _Planner:
         for one in open_rows:
             deal = known.get(one.key)
             if deal is not None:
-                self.unseen.pop(one.key, None)
+                self._see(one.key)
                 self._revise(one, deal)
             elif self.has_earlier_edition:
                 self.waiting.add((one.row.number, one.row.cells))
             else:
                 self._register(one)
+
+    def _see(self, key: str) -> None:
+        if slug := self.unseen.pop(key, None):
+            self.seen.add(slug)
 
     def _revise(self, stated: StatedDeal, deal: KnownDeal) -> None:
         if deal.state is None:
@@ -266,7 +272,8 @@ class _Planner:
             self._report_gone([one for one in gone if one.key not in decision.answered])
 
     def _gone(self) -> Iterator[GoneDeal]:
-        for keys in in_pieces(self.unseen, PIECE):
+        gone = [key for key, slug in self.unseen.items() if slug not in self.seen]
+        for keys in in_pieces(gone, PIECE):
             for key, deal in self.registry.deals(self.mapping.scheme, keys, self.on).items():
                 if deal.state is not None:
                     yield GoneDeal(key, deal)
