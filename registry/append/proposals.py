@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -69,6 +69,10 @@ UPDATE proposals
    SET status = $2, decided_by = $3, decided_at = $4, reason = $5, position = $6, announcements = NULL
  WHERE id = $1
 """
+
+
+ProposedPart: TypeAlias = tuple[AnnouncedKind, str, Sequence[Announcement | OrganizationAnnouncement]]
+"""Announcements for one stream: its kind, its slug, and the announcements."""
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -139,10 +143,9 @@ class Proposals:
     async def propose_all(
         self,
         credential: Credential,
-        proposed: Sequence[tuple[AnnouncedKind, str, Sequence[Announcement | OrganizationAnnouncement]]],
-        submission: UUID | None = None,
+        proposed: Sequence[ProposedPart],
     ) -> list[Proposal]:
-        """Add announcements for several deals and organizations to the queue as one submission, or to an earlier one.
+        """Add announcements for several deals and organizations to the queue, as one submission.
 
         Raises:
             Forbidden: The principal may neither propose nor record them; nothing was added.
@@ -150,15 +153,14 @@ class Proposals:
         for kind, slug, announcements in proposed:
             _check_author(credential, kind, slug, announcements)
         now = datetime.now(UTC)
-        together = submission or uuid7(now)
+        together = uuid7(now)
         # A millisecond apart, so that the ids have the order in which the announcements were proposed.
         made = [
             self._proposal(credential, together, now, uuid7(now + timedelta(milliseconds=number)), *one)
             for number, one in enumerate(proposed)
         ]
-        rows = [(p.id, together, p.kind, p.slug, p.announcements, p.digest, credential.id, now, p.seal) for p in made]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.executemany(INSERT, rows)
+            await connection.executemany(INSERT, [_row(one) for one in made])
         return made
 
     def _proposal(
@@ -312,6 +314,47 @@ class Proposals:
             for one in proposals
         ]
 
+    async def revise(
+        self,
+        credential: Credential,
+        expected: Mapping[UUID, bytes],
+        wanted: Sequence[ProposedPart],
+        reason: str | None,
+    ) -> list[Proposal]:
+        """Replace what was proposed together: the announcements of each deal and organization.
+
+        The principal becomes the author of what differs. What is no longer wanted is rejected for the reason given;
+        what is new joins the submission.
+
+        Args:
+            credential: Who changes the proposals.
+            expected: Open proposals of one submission, each with its digest.
+            wanted: The announcements that are proposed from now on.
+            reason: Why proposals that are no longer wanted are rejected.
+
+        Raises:
+            NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
+        """
+        for kind, slug, announcements in wanted:
+            _check_author(credential, kind, slug, announcements)
+        now = datetime.now(UTC)
+        async with self._open(credential, expected) as (connection, proposals):
+            left = {(one.kind, one.slug): one for one in proposals}
+            revised = []
+            for number, part in enumerate(wanted):
+                id = uuid7(now + timedelta(milliseconds=number))
+                known = left.pop(part[:2], None)
+                made = self._proposal(credential, proposals[0].submission, now, known.id if known else id, *part)
+                if known is None:
+                    await connection.execute(INSERT, *_row(made))
+                elif known.digest != made.digest:
+                    content = made.announcements, made.digest, credential.id, now, made.seal
+                    await connection.execute(UPDATE_CONTENT, known.id, *content)
+                revised.append(made)
+            for one in left.values():
+                await connection.execute(UPDATE_DECISION, one.id, "rejected", credential.id, now, reason, None)
+        return revised
+
     async def preview(self, credential: Credential, proposal: Proposal) -> AppendResult:
         """What recording the announcements now would change.
 
@@ -385,6 +428,12 @@ def _check_author(
             raise Forbidden.scope(credential.scopes, "propose")
         if not credential.rights.includes_sources(announcement):
             raise Forbidden("source", sources=credential.rights.sources)
+
+
+def _row(proposal: Proposal) -> tuple[Any, ...]:
+    """The values of `INSERT`."""
+    own = proposal.kind, proposal.slug, proposal.announcements, proposal.digest
+    return proposal.id, proposal.submission, *own, proposal.author, proposal.proposed_at, proposal.seal
 
 
 def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], now: datetime) -> bytes:

@@ -25,6 +25,7 @@ from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
+from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.i18n import words
 from registry.web.names import EventNames, names_of_events
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
@@ -33,9 +34,6 @@ from registry.web.state_types import typed_change
 
 PAGE_SIZE = 100
 MAX_REASON_LENGTH = 4000
-DIGEST = "digest/"
-"""What the names of the fields begin with that name the content of a proposal."""
-
 AnyProposals = NamedDependency[SkipValidation[Proposals]]
 
 
@@ -112,7 +110,7 @@ class ProposalPages(Controller):
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
         found = await _find(page, id, proposals)
-        expected = {one.id: _digest(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
+        expected = {one.id: digest_of(sent[name]) for one in found if (name := f"{DIGEST}{one.id}") in sent}
         if not expected:
             return redirect(page.link(f"/proposals/{id}"))
         try:
@@ -133,7 +131,8 @@ class ProposalPages(Controller):
         return redirect(page.link("/proposals" if len(found) == len(expected) else f"/proposals/{id}"))
 
 
-def _digest(sent: str) -> bytes:
+def digest_of(sent: str) -> bytes:
+    """The digest that a form sent; empty, which no content has, for anything else."""
     try:
         return bytes.fromhex(sent)
     except ValueError:
@@ -163,6 +162,7 @@ async def _show(
     scopes = {required_scope(one.event) for view in is_open for one in view.announcements}
     decides = may_review(key)
     names = await _names(page, organization_queries, streams, found)
+    can_change = bool(is_open) and form_of([view.proposal for view in is_open]) is not None
     return render.send(
         page,
         render.render(
@@ -175,7 +175,7 @@ async def _show(
             problems=problems or {},
             # Proposed announcements have no pages yet.
             ids=[str(one.id) for view in views for one in view.announcements],
-            change_url=None,
+            change_url=page.link(f"/proposals/{found[0].id}/change") if can_change else None,
             names=names.names,
             names_of=names.of,
             authors=await _authors(streams, found),

@@ -329,3 +329,43 @@ async def test_form_suggests_names_while_the_editor_types(editor: httpx.AsyncCli
 async def test_form_of_another_session_is_refused(editor: httpx.AsyncClient) -> None:
     for path in ("/record", "/record/article", "/record/undo"):
         assert (await editor.post(path, data={"csrf": "0" * 64, "step": "record"})).status_code == 403
+
+
+async def test_reviewer_changes_an_article_and_another_person_approves_it(pages: Service, slug: str) -> None:
+    kim, lee, park = [await pages.issue(*scopes) for scopes in (("propose",), ("propose",), ("record",))]
+    text = "Corning will invest $500 million in Asan. Umicore will invest $300 million in Ulsan."
+    async with visit(pages, kim) as proposer, visit(pages, park) as reviewer:
+        named = {"deals/0/deal": f"{slug}-a", "deals/1/deal": f"{slug}-b"}
+        preview = await press(proposer, await pasted(proposer, text), "Preview changes", **named)
+        where = (await press(proposer, preview, "Send to review")).headers["location"]
+        stale = fields((await reviewer.get(where)).text)
+        assert f'href="{where}/change"' in (await reviewer.get(where)).text
+        page = await reviewer.get(f"{where}/change")
+        sent = fields(page.text)
+        amounts = {name: text for name, text in sent.items() if name.endswith("/event/amount")}
+        assert list(amounts.values()) == ["US$500m", "US$300m"]
+        # Nothing is changed by saving it as it is.
+        unchanged = await press(reviewer, page, "Preview changes")
+        await press(reviewer, unchanged, "Save the proposal")
+        digests = {n: t for n, t in fields((await reviewer.get(where)).text).items() if n.startswith("digest/")}
+        assert digests == {n: t for n, t in stale.items() if n.startswith("digest/")}
+        # The amount of the first deal is changed, the second deal is left out.
+        second = list(amounts)[1].partition("/announcements/")[0]
+        dropped = {
+            name.replace("/type", "/drop"): "yes" for name in sent if name.startswith(second) and name.endswith("/type")
+        }
+        preview = await press(reviewer, page, "Preview changes", **{next(iter(amounts)): "$550 million"}, **dropped)
+        assert preview.status_code == 200, preview.text
+        saved = await press(reviewer, preview, "Save the proposal")
+        assert saved.headers["location"].partition("?")[0] == where
+        # What the other reviewers saw is no longer what they would approve.
+        assert (await reviewer.post(where, data={**stale, "decision": "approve"})).status_code == 409
+        # A form made before the change saves nothing either.
+        late = await press(reviewer, unchanged, "Save the proposal")
+        assert late.status_code == 409
+        await reviewer.post(where, data={**fields((await reviewer.get(where)).text), "decision": "approve"})
+        events = (await pages.client.get(f"/v1/deals/{slug}-a/events")).json()["events"]
+        assert [one["event"]["amount"]["value"] for one in events if one["type"] == "pledge_announced"] == ["550000000"]
+        assert (await pages.client.get(f"/v1/deals/{slug}-b")).status_code == 404
+    async with visit(pages, lee) as other:
+        assert (await other.get(f"{where}/change")).status_code == 404

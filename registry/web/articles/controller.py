@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency, Provide
@@ -11,11 +12,21 @@ from msgspec import Struct
 
 from registry.api.guards import IGNORES_QUERY, check_scope
 from registry.api.parameters import text
-from registry.append.proposals import Proposals
+from registry.append.proposals import Proposals, ProposedPart
 from registry.append.recorder import Recorder
 from registry.append.requests import SubmissionError
 from registry.domain.principal import Credential, required_scope
-from registry.errors import ApprovalRequired, FieldError, Invalid, RegistryError, RuleBroken
+from registry.errors import (
+    ApprovalRequired,
+    FieldError,
+    Invalid,
+    NotFound,
+    ProposalChanged,
+    ProposalDecided,
+    RegistryError,
+    RuleBroken,
+)
+from registry.events.intake import as_uuid
 from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
@@ -26,7 +37,9 @@ from registry.web.articles.form import ArticleForm
 from registry.web.articles.lookup import FoundNames, Lookup, chosen, is_list
 from registry.web.articles.pages import ArticlePages
 from registry.web.articles.pasted import Pasted
+from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.articles.recorded import RecordedPages, undo
+from registry.web.proposals import digest_of
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
 
@@ -112,6 +125,9 @@ class ArticleController(Controller):
             problems = {refused.place: _message(refused.error)}
             answer = await article_pages.form(page, form, found, built, problems, status=_status(refused.error))
             return render.send(page, answer)
+        except (ProposalChanged, ProposalDecided) as error:
+            answer = await article_pages.form(page, form, found, built, {"": error.message}, status=409)
+            return render.send(page, answer)
 
     @route("/record/article", http_method=READ)
     async def get_article(self, page: Page) -> Response[bytes]:
@@ -137,6 +153,25 @@ class ArticleController(Controller):
         except Invalid as error:
             errors = {e.pointer.lstrip("/"): e for e in error.field_errors}
             return render.send(page, render.render(page, "article_paste.html", 422, typed=sent, errors=errors))
+        return render.send(page, await article_pages.form(page, form, await _found(page, form, lookup)))
+
+    @route("/proposals/{id:str}/change", http_method=READ)
+    async def get_proposed(
+        self,
+        page: Page,
+        id: FromPath[str],
+        lookup: NamedDependency[Lookup],
+        article_pages: NamedDependency[ArticlePages],
+        proposals: AnyProposals,
+    ) -> Response[bytes]:
+        """The form of what was proposed together."""
+        key, uuid = require_key(page), as_uuid(id)
+        if uuid is None:
+            raise NotFound("proposal", proposal=id[:80])
+        found = await proposals.submission(key, (await proposals.get(key, uuid)).submission)
+        form = form_of([one for one in found if one.status == "open"])
+        if form is None:
+            return redirect(page.link(f"/proposals/{id}"))
         return render.send(page, await article_pages.form(page, form, await _found(page, form, lookup)))
 
     @route("/record/done", http_method=READ)
@@ -204,6 +239,10 @@ async def _finish(
     page: PageRequest, key: Credential, form: ArticleForm, built: Built, writers: Writers, *, proposes: bool
 ) -> Response[bytes]:
     """Record the announcements, or add them to the review queue where a second person must approve them."""
+    parts: list[ProposedPart] = [(part.kind, part.slug, part.announcements) for part in built.parts]
+    if "submission" in form.typed:
+        changed = await writers.proposals.revise(key, _digests(form), parts, None)
+        return redirect(page.link(f"/proposals/{changed[0].id}"))
     if not proposes and (outcome.may_record(key, built.parts) or not key.allows("propose")):
         versions = {
             part.slug: int(version)
@@ -218,10 +257,18 @@ async def _finish(
         else:
             positions = [receipt.position for result in results for receipt in result.events]
             return redirect(page.link("/record/done", first=min(positions), last=max(positions)))
-    proposal = await writers.proposals.propose_all(
-        key, [(part.kind, part.slug, part.announcements) for part in built.parts]
-    )
-    return redirect(page.link(f"/proposals/{proposal[0].id}"))
+    proposed = await writers.proposals.propose_all(key, parts)
+    return redirect(page.link(f"/proposals/{proposed[0].id}"))
+
+
+def _digests(form: ArticleForm) -> dict[UUID, bytes]:
+    """The content of each proposal that the form changes, as it was when the form was made."""
+    digests: dict[UUID, bytes] = {}
+    for name, digest in form.typed.items():
+        id = as_uuid(name.removeprefix(DIGEST)) if name.startswith(DIGEST) else None
+        if id is not None:
+            digests[id] = digest_of(digest)
+    return digests
 
 
 def _message(error: RegistryError) -> Message:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from registry.events.types import DealRegistered, Event, tag_of
+from registry.events.types import BOOKKEEPING_TYPES, DealRegistered, Event, tag_of
 from registry.extraction.text import language_of
 from registry.web.articles.lookup import Kind, names_of, proposed_slug, reference_kind, with_name
 from registry.web.forms.event_types import REGISTRATIONS, form_event_type
@@ -63,7 +63,9 @@ class AnnouncementForm(Struct):
 
     def texts(self, frame: Mapping[str, str]) -> dict[str, str]:
         """The fields of the announcement as a form for it alone has them."""
-        shared = {name: text for name, text in frame.items() if not (self.has_own_date and name in DATES)}
+        # An event about the record itself has no date unless one is stated.
+        is_dated = not (self.has_own_date or issubclass(self.event, BOOKKEEPING_TYPES))
+        shared = {name: text for name, text in frame.items() if is_dated or name not in DATES}
         quote = {
             name: text
             for name, text in (
