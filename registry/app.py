@@ -33,6 +33,7 @@ from registry.delivery.webhooks import Webhooks
 from registry.domain.calendar import Calendar
 from registry.errors import BadSetting
 from registry.events.continuity import MARK_FILE, ContinuityGuard
+from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
 from registry.infra import postgres
@@ -217,7 +218,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         recorder.commit_listeners.append(webhooks.on_commit)
         principals = Principals(pool)
         recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
-        feed.notify_listeners.append(principals.expire)
+        feed.notify_listeners.append(lambda payload: principals.expire() if payload == NOTIFY_RIGHTS else None)
         provider = None
         if settings.oidc is not None:
             # Imported here: a service without a provider starts without an HTTP client and a JWT library.
@@ -238,7 +239,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         copy = await stack.enter_async_context(ColumnarCopy(pool, settings.data_dir / "columnar"))
         copy.start()
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
-        feed.notify_listeners.append(copy.follow_soon)
+        feed.notify_listeners.append(lambda _: copy.follow_soon())
         named_organizations = NamedOrganizations(streams, organizations, copy)
         yield Services(
             settings=settings,

@@ -112,11 +112,12 @@ async def record(
         )
     )
     tag = f"{result.version};{recorder.calendar.today()}" if kind == "deal" else str(result.version)
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-store"}
+    headers: RawHeaders = ((b"etag", f'"{tag}"'.encode()), (b"cache-control", b"no-store"))
     if not dry_run:
         only = result.events[0].id if len(announcements) == 1 else None
-        headers["Location"] = f"/v1/events/{only}" if only else f"/v1/{kind}s/{slug}/events"
-    return json_response(result.response, headers, 201 if result.new else 200)
+        location = f"/v1/events/{only}" if only else f"/v1/{kind}s/{slug}/events"
+        headers = (*headers, (b"location", location.encode()))
+    return RawResponse(result.response, 201 if result.new else 200, headers)
 
 
 REPLAYED = {

@@ -8,10 +8,10 @@ All checks of a request stand here in their order; hence the length of this file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -70,8 +70,6 @@ from registry.transparency.tree import add_tiles
 # Validation yields to other tasks after this time.
 TIME_SLICE_SECONDS = 0.002
 
-T = TypeVar("T")
-
 
 class Batch:
     """Events that are ready to be appended after `head`, and the outcome of every submission.
@@ -110,6 +108,7 @@ class Batch:
         self._idempotency_records: list[IdempotencyRecord] = []
         # The deals that requests of this batch gave an identifier; a refused request may have left one here.
         self._identified: dict[IdentifierKey, set[str]] = {}
+        self._slice_ends = perf_counter() + TIME_SLICE_SECONDS
 
     @property
     def new_head(self) -> Head:
@@ -124,7 +123,8 @@ class Batch:
         self.recorded_at = max(now, self.recorded_at)
         self._today = self._calendar.today()
         await self._load_streams(connection, (name for s in submissions for r in s.requests for name in _streams_of(r)))
-        async for submission in _in_time_slices(submissions):
+        for submission in submissions:
+            await self._give_way()
             try:
                 self.outcomes.append(await self._validate_submission(connection, submission))
             except RegistryError as refused:
@@ -156,13 +156,20 @@ class Batch:
 
     async def _add_projections(self, statement: WriteBatch) -> None:
         projectors = [projection.start_batch() for projection in PROJECTIONS]
-        async for change in _in_time_slices(self._changes):
+        for change in self._changes:
+            await self._give_way()
             for projector in projectors:
                 projector.apply(change)
         for projector in projectors:
             projector.write(statement)
         if self._idempotency_records:
             statement.add(INSERT_RECORDS, self._idempotency_records)
+
+    async def _give_way(self) -> None:
+        """Let other tasks run after each TIME_SLICE_SECONDS of work."""
+        if perf_counter() > self._slice_ends:
+            await asyncio.sleep(0)
+            self._slice_ends = perf_counter() + TIME_SLICE_SECONDS
 
     async def _load_streams(self, connection: Connection | Pool, names: Iterable[str]) -> None:
         missing = [name for name in dict.fromkeys(names) if name not in self.streams]
@@ -221,7 +228,8 @@ class Batch:
         changes: list[AppliedChange] = []
         recorded: list[Recorded] = []
         pairs = zip(request.announcements, replayed, strict=True)
-        async for number, (announcement, known) in _in_time_slices(enumerate(pairs)):
+        for number, (announcement, known) in enumerate(pairs):
+            await self._give_way()
             if known is not None:
                 recorded.append(known)
                 continue
@@ -235,7 +243,10 @@ class Batch:
             events.append(event)
             recorded.append(event.recorded)
             stream = after
-        receipts = [_receipt(event, stream, self._today) async for event in _in_time_slices(recorded)]
+        receipts = []
+        for event_recorded in recorded:
+            await self._give_way()
+            receipts.append(_receipt(event_recorded, stream, self._today))
         flags = await self._flags(connection, stream, events)
         response = encode_response(request, before, stream, events, receipts, flags)
         position = stream.events[-1].position
@@ -394,16 +405,6 @@ def _streams_of(request: AppendRequest) -> tuple[str, ...]:
     return (request.stream, stream_name("principal", request.credential.id))
 
 
-async def _in_time_slices(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items; other tasks run after each TIME_SLICE_SECONDS of work on them."""
-    slice_ends = perf_counter() + TIME_SLICE_SECONDS
-    for item in items:
-        if perf_counter() > slice_ends:
-            await asyncio.sleep(0)
-            slice_ends = perf_counter() + TIME_SLICE_SECONDS
-        yield item
-
-
 async def _redact(connection: Connection, change: AppliedChange, event: EventRedacted) -> AppliedChange:
     """Erase the event's content, and what quotes it, wherever it is stored."""
     stream = change.after
@@ -436,6 +437,8 @@ def _receipt(recorded: Recorded, stream: FoldedStream[Any], today: date) -> Rece
     effective = stream.record.by_id[recorded.id]
     if stream.rules is PRINCIPALS:
         day: date | None = None
+    elif (step := stream.place(recorded.id)) is not None:
+        day = step.key[0]
     elif not isinstance(effective.event, BOOKKEEPING_TYPES):
         day = fold_order_of(effective, stream.record.by_id, stream.record.claims).key[0]
     elif isinstance(effective.event, stream.rules.registered):

@@ -43,6 +43,7 @@ from registry.errors import (
 from registry.events import continuity, store
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
+from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
 from registry.events.write_batch import Head, HeadMoved
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
@@ -73,7 +74,7 @@ MAX_INCREMENTAL_EVENTS = 10_000
 STORAGE_FAILURE_SECONDS = 10.0
 
 # A NOTIFY may be lost in a crash, so it need not wait for the disk.
-NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('registry', $1)"
+NOTIFY = f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{NOTIFY_CHANNEL}', $1)"
 
 
 class _QueuedSubmission(Submission, kw_only=True):
@@ -141,6 +142,7 @@ class Recorder:
         self.last_batch_seconds = 0.0
         self._batch_began = 0.0
         self.changed_rights = False
+        self._rights_to_notify = False
         # Why and when a batch could not be written to a disk.
         self._storage_failure: tuple[str, float] | None = None
 
@@ -442,6 +444,7 @@ class Recorder:
         self.changed_rights = any(event.recorded.kind == "principal" for event in batch.events)
         for name, stream in batch.streams.items():
             self._cache.put(name, stream)
+        self._rights_to_notify |= self.changed_rights
         self._notify_requested.set()
         for listener in self.commit_listeners:
             try:
@@ -462,12 +465,16 @@ class Recorder:
             head = self._head
             if head is None or head.recorded_at is None:
                 continue
+            # Said again if it fails. Without it, readers see new rights within a second (queries/principals.py).
+            payload, said = NOTIFY_RIGHTS if self._rights_to_notify else "", self._rights_to_notify
+            self._rights_to_notify = False
             try:
-                await self._pool.execute(NOTIFY, str(head.position))
+                await self._pool.execute(NOTIFY, payload)
                 if head.recorded_at - self._keys_deleted_at > timedelta(hours=1):
                     await idempotency.delete_expired(self._pool, head.recorded_at)
                     self._keys_deleted_at = head.recorded_at
             except postgres.ERRORS as error:
+                self._rights_to_notify |= said
                 log.warning("NOTIFY failed", error=str(error) or type(error).__name__)
             await asyncio.sleep(NOTIFY_INTERVAL_SECONDS)
 

@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 
 from registry.events import store, write_batch
+from registry.events.notifications import NOTIFY_CHANNEL
 from registry.events.store import StoredEvent
 from registry.events.write_batch import Head
 from registry.infra import postgres
@@ -29,7 +30,6 @@ from registry.schemas import encode, logged_event
 
 log = structlog.get_logger(__name__)
 
-CHANNEL = "registry"
 
 # Seconds between two reads of the log without a notification.
 POLL_SECONDS = 1.0
@@ -107,8 +107,8 @@ class Feed:
         self._wake = asyncio.Event()
         self._ending = False
         self._tasks: list[asyncio.Task[None]] = []
-        # Called when another process may have recorded events.
-        self.notify_listeners: list[Callable[[], None]] = []
+        # Called with the payload of each NOTIFY: this or another process has recorded events.
+        self.notify_listeners: list[Callable[[str], None]] = []
 
     async def __aenter__(self) -> Feed:
         self._tasks = [asyncio.create_task(self._poll_loop(), name="feed")]
@@ -295,22 +295,22 @@ class Feed:
         """Wake the feed on every NOTIFY until the connection ends."""
         ended = asyncio.Event()
 
-        def wake(*_: object) -> None:
+        def wake(_connection: object, _pid: int, _channel: str, payload: object) -> None:
             self._wake.set()
             for listener in self.notify_listeners:
-                listener()
+                listener(str(payload))
 
         def end(*_: object) -> None:
             ended.set()
 
         connection.add_termination_listener(end)
-        await connection.add_listener(CHANNEL, wake)
+        await connection.add_listener(NOTIFY_CHANNEL, wake)
         try:
             await ended.wait()
         finally:
             with suppress(*postgres.ERRORS):
                 connection.remove_termination_listener(end)
-                await connection.remove_listener(CHANNEL, wake)
+                await connection.remove_listener(NOTIFY_CHANNEL, wake)
 
 
 def feed_event(stored: StoredEvent) -> FeedEvent:

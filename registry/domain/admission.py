@@ -114,6 +114,8 @@ def check_claim_date(stream: FoldedStream[S], given: AnyAnnouncement, id: UUID, 
     Raises:
         Invalid: The announcement gives another date.
     """
+    if not isinstance(given.event, (ClaimReported, EventCorrected)):
+        return
     day, pointer = given.effective_on, f"{at}/effective_on"
     if isinstance(given.event, EventCorrected):
         day, pointer = given.event.replacement.effective_on or None, f"{at}/event/replacement/effective_on"

@@ -115,7 +115,7 @@ def flags_raised(
     registration = stream.record.registration
     if registration is not None and registration.recorded.id in ids:
         flags += _registration_flags(registration)
-    steps = [step for id in ids if (step := stream.record.place(id)) is not None]
+    steps = [step for id in ids if (step := stream.place(id)) is not None]
     for step in sorted(steps, key=attrgetter("key"), reverse=True):
         flags += _flags_of(stream.timeline, step, rates, neighbours)
     return _distinct(flags)

@@ -230,12 +230,13 @@ class FoldedStream(Generic[S]):
     @property
     def version(self) -> int:
         """The number of events."""
-        return self.events[-1].version if self.events else 0
+        return len(self.record.events)
 
     @property
     def leaf_hash(self) -> bytes | None:
         """The last event's leaf hash."""
-        return self.events[-1].leaf_hash if self.events else None
+        events = self.record.events
+        return events[-1].leaf_hash if events else None
 
     @property
     def state(self) -> S:
@@ -255,6 +256,13 @@ class FoldedStream(Generic[S]):
         if not self.record.claims:
             return state
         return self.rules.apply_preferred_claims(state, self.record.preferred, self.record.by_id)
+
+    def place(self, event: UUID) -> OrderedEvent | None:
+        """An event at its place in the fold; None for one that is not in force, or does not change the state."""
+        for step in self.moved[1] if self.moved is not None else ():
+            if step.applied.id == event:
+                return step
+        return self.record.place(event)
 
     def fact_segments(self, fact: FactKey) -> list[tuple[date, FactValue]]:
         """Each effective date from which a fact has another value, with that value; preferred claims are applied.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import assert_never
 
 from msgspec import Struct
@@ -108,8 +109,7 @@ class KeyState(Struct, frozen=True, kw_only=True):
 
     def is_valid(self, at: datetime) -> bool:
         """Whether the key has rights at an instant."""
-        ends = [end for end in (self.expires_at, self.revoked_at) if end is not None]
-        return all(at < end for end in ends)
+        return (self.expires_at is None or at < self.expires_at) and (self.revoked_at is None or at < self.revoked_at)
 
 
 class Principal(Struct, frozen=True, kw_only=True):
@@ -132,8 +132,10 @@ class Principal(Struct, frozen=True, kw_only=True):
         """The rights of a key, or without one of the principal; None for a key that is unknown or not valid then."""
         if key is None:
             return self.rights
-        state = next((state for state in self.keys if state.key == key), None)
-        return state.rights if state is not None and state.is_valid(at) else None
+        for state in self.keys:
+            if state.key == key:
+                return state.rights if state.is_valid(at) else None
+        return None
 
 
 class Credential(Struct, frozen=True):
@@ -259,11 +261,16 @@ class AuthorNames:
 
 def required_scope(event: AnyEvent | Event) -> Scope:
     """The scope that recording an event needs."""
-    if isinstance(event, EventRedacted):
+    return _scope_of(type(event))
+
+
+@cache
+def _scope_of(event: type) -> Scope:
+    if event is EventRedacted:
         return "redact"
-    if isinstance(event, PrincipalFact):
+    if issubclass(event, PrincipalFact):
         return "admin"
-    return "correct" if isinstance(event, _CORRECTIONS) else "record"
+    return "correct" if issubclass(event, _CORRECTIONS) else "record"
 
 
 def check_rights(

@@ -38,8 +38,10 @@ S = TypeVar("S", bound=Struct)
 _DIRECTIVES = (ClaimPreferred, DealMerged, DealUnmerged, OrganizationMerged, OrganizationUnmerged)
 
 
-# The events that change more of the record than their own entry.
-_OF_THE_RECORD = (*BOOKKEEPING_TYPES, *CLAIM_TYPES)
+# The events that change more of the record than their own entry, and those that do not change the state.
+# As sets of types: a check with `isinstance` takes 0.3 µs for each type that it is not.
+_OF_THE_RECORD = frozenset((*BOOKKEEPING_TYPES, *CLAIM_TYPES))
+_BOOKKEEPING = frozenset(BOOKKEEPING_TYPES)
 
 
 class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
     def place(self, event: UUID) -> OrderedEvent | None:
         """An event at its place in the fold; None for one that does not change the state or is not in force."""
         effective = self.by_id[event]
-        if not effective.is_in_force or isinstance(effective.event, BOOKKEEPING_TYPES):
+        if not effective.is_in_force or type(effective.event) in _BOOKKEEPING:
             return None
         return fold_order_of(effective, self.by_id, self.claims)
 
@@ -91,7 +93,7 @@ class RecordState(Struct, Generic[S], frozen=True, kw_only=True):
     def plus(self, recorded: Recorded, rules: Rules[S]) -> tuple[RecordState[S], set[UUID] | None]:
         """The record with the next event, and the events whose place or content may be another one; None for all."""
         event = recorded.event
-        if self.events and event is not None and not isinstance(event, _OF_THE_RECORD):
+        if self.events and event is not None and type(event) not in _OF_THE_RECORD:
             by_id = self.by_id.set(recorded.id, effective_event(recorded))
             record = replace(self, events=self.events.plus(recorded), by_id=by_id)
             return record, {recorded.id, *(self.claim_events if recorded.id in self.claimed else ())}

@@ -253,6 +253,9 @@ class EventMap(Mapping[UUID, V]):
     def __getitem__(self, event: UUID) -> V:
         return self._entries[event.int]
 
+    def __contains__(self, event: Any) -> bool:
+        return event.int in self._entries
+
     def __iter__(self) -> Iterator[UUID]:
         return (UUID(int=key) for key in self._entries)
 

@@ -41,6 +41,9 @@ _NEW = FactHistory()
 # With more changed facts than this, a whole state is assembled from all facts.
 _MAX_OUTDATED = 64
 
+# Events of an update whose facts are kept.
+_MAX_SLICES = 8
+
 
 def _publication(step: OrderedEvent) -> date:
     return step.applied.published_on
@@ -79,6 +82,10 @@ class Timeline(Generic[S]):
         self._latest: S | None = None
         self._outdated: Mapping[FactKey, FactValue] = {}
         self.applied: tuple[FoldKey, ...] = ()
+        # What `touched` has last returned: an event's facts are asked for several times while it is recorded.
+        self._touched: tuple[OrderedEvent | None, Touched] = (None, Touched(()))
+        # The facts before and after each event that the last update applied.
+        self._slices: Mapping[FoldKey, tuple[S, S]] = {}
 
     def copy(self) -> Timeline[S]:
         """A copy that can grow independently."""
@@ -158,6 +165,9 @@ class Timeline(Generic[S]):
 
     def touched(self, step: OrderedEvent) -> Touched:
         """The facts that an event of the fold may change. A claim's id decides on the item of its retraction."""
+        known, touched = self._touched
+        if step is known:
+            return touched
         event = step.applied.event
         if isinstance(event, CLAIM_TYPES):
             reports = (other.applied.event for other in self._claims.get(event.claim, (step,)))
@@ -165,7 +175,9 @@ class Timeline(Generic[S]):
                 item_of_field(report.field) for report in reports if isinstance(report, ClaimReported)
             )
             return Touched(tuple(items))
-        return self.rules.touches(self._slug, step.applied)
+        touched = self.rules.touches(self._slug, step.applied)
+        self._touched = (step, touched)
+        return touched
 
     def claims(self) -> Iterator[tuple[OrderedEvent, ...]]:
         """The events of the fold that report or retract each claim's id."""
@@ -185,9 +197,14 @@ class Timeline(Generic[S]):
 
     def slices(self, step: OrderedEvent) -> tuple[S, S]:
         """The facts that an event of the fold touches, and the stage, before and after it."""
-        touched, key = self.touched(step), step.key
-        before = self.slice({fact: self.fact(fact).before(key) for fact in (*touched.writes, *touched.reads)})
-        after = self.slice({fact: self.fact(fact).after(key) for fact in (*touched.writes, *touched.reads)})
+        key = step.key
+        if key in self._slices:
+            before, after = self._slices[key]
+        else:
+            touched = self.touched(step)
+            facts = (*touched.writes, *touched.reads)
+            before = self.slice({fact: self.fact(fact).before(key) for fact in facts})
+            after = self.slice({fact: self.fact(fact).after(key) for fact in facts})
         if not self.stages.changes:
             return before, after
         return (
@@ -296,6 +313,7 @@ class _Update:
         self._pending: list[FoldKey] = []
         self._refusals = dict(timeline.refusals)
         self._signals: dict[FoldKey, StageSignal | None] = {}
+        self._slices: dict[FoldKey, tuple[Any, Any]] = {}
         self._changed: set[FactKey] = set()
         self._outdated = dict(timeline._outdated)
 
@@ -322,6 +340,8 @@ class _Update:
         self._apply_pending()
         timeline.refusals, timeline.applied = self._refusals, tuple(self._signals)
         timeline._outdated = self._outdated
+        # Not those of a whole stream, which would double its memory.
+        timeline._slices = self._slices if len(self._slices) <= _MAX_SLICES else {}
         if len(self._outdated) > _MAX_OUTDATED:
             timeline._latest, timeline._outdated = None, {}
         stages = timeline.stages.updated(self._signals)
@@ -406,6 +426,7 @@ class _Update:
                 self._put(fact, history)
                 self._note_change(fact, history, key, old, new)
         self._signals[key] = signal
+        self._slices[key] = before, after
         self._push_claims_about(key)
 
     def _note_change(self, fact: FactKey, history: FactHistory, key: FoldKey, old: FactValue, new: FactValue) -> None:

@@ -1,9 +1,10 @@
 """Who a request comes from and what it may do, as the log says.
 
 A secret leads to a key by its digest, and to rights by the fold of the principal's events: never by a row that the
-application's role could change. A process keeps the folded streams of the principals that it has seen. A commit of this
-process, a NOTIFY of another one, or a second without either makes the next request look for newer events of principals,
-once for all requests that wait. The recorder checks the rights of each request again, at its place in the log.
+application's role could change. A process keeps the folded streams of the principals that it has seen. A commit of such
+events by this process, a NOTIFY of them by another one, or a second without either makes the next request look for
+newer ones, once for all requests that wait. The recorder checks the rights of each request again, at its place in the
+log.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Principals:
     async def stream(self, principal: str) -> FoldedStream[Principal] | None:
         """The folded stream of a principal, as the log has it now; None if it is not registered."""
         await self._refresh()
-        await self._load([principal])
+        if principal not in self._streams:
+            await self._load([principal])
         return self._streams.get(principal)
 
     async def _refresh(self) -> None:

@@ -135,7 +135,7 @@ async def test_lost_notification_delays_events_and_loses_none(
     pool: Pool, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without notifications the feed polls."""
-    monkeypatch.setattr(module, "CHANNEL", "nobody_speaks_here")
+    monkeypatch.setattr(module, "NOTIFY_CHANNEL", "nobody_speaks_here")
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     async with Feed(pool) as feed, running_recorder(database.app_url) as other:
         listening = asyncio.create_task(first(feed, 20, 0))

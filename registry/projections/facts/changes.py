@@ -141,12 +141,15 @@ def _appended(before: FoldedStream[Deal], after: FoldedStream[Deal], step: Order
             return None
         # What an amount is compared with changes only with the amount, and then the row changes anyway.
         stated = checks_after({}, timeline.slice({fact: was}), step.applied) if was != now else {}
-        if not stated and _rows(timeline, fact, was, {}) == _rows(timeline, fact, now, {}):
+        present = _rows(timeline, fact, now, {})
+        if not stated and _rows(timeline, fact, was, {}) == present:
             continue
         checks = _checks(timeline, fact, key)
+        if checks or stated:
+            present = _rows(timeline, fact, now, {**checks, **stated})
         values = ((at[0], value) for at, (_, value) in history.values.entries_before(key))
         rows = ((day, _rows(timeline, fact, value, checks)) for day, value in values)
-        _add_runs(old, new, step, rows, _rows(timeline, fact, now, {**checks, **stated}))
+        _add_runs(old, new, step, rows, present)
     if timeline.stages.changes is not before.timeline.stages.changes:
         signaled = before.timeline.stages.signals.last_before(key)
         if signaled is not None and signaled[0][0] == key[0]:
