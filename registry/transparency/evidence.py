@@ -271,6 +271,11 @@ class Evidence:
         """The checkpoints of fewer than `before` events, newest first."""
         return await checkpoint_store.load_checkpoints(self._pool, before, limit, self._origin)
 
+    async def newest_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that was signed last, which may not cover the latest events yet; None if there is none."""
+        newest = await checkpoint_store.load_newest(self._pool, self._origin)
+        return Checkpoint.parse(parse_note(newest.note).text) if newest is not None else None
+
     async def unsigned(self) -> Unsigned:
         """What is not covered by a checkpoint yet."""
         newest = await checkpoint_store.load_newest(self._pool, self._origin)

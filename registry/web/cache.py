@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from litestar import Response
 
+from registry.api.responses import base_url
 from registry.web.render import EncodedPage, Rendered, encode, page_response, send
 from registry.web.request import PageRequest
 
@@ -28,7 +29,7 @@ class PositionCache:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._log: tuple[int, int, int] | None = None
+        self._log: tuple[int, ...] | None = None
         self._entries: OrderedDict[Any, Any] = OrderedDict()
 
     def get(self, page: PageRequest, key: Any) -> Any:
@@ -52,9 +53,10 @@ class PositionCache:
         return list(self._entries.values())
 
 
-def _recorded(page: PageRequest) -> tuple[int, int, int]:
-    """What is recorded: the application, its log's position, and the number of imports of exchange rates."""
-    return id(page.request.app), page.position, page.rate_imports
+def _recorded(page: PageRequest) -> tuple[int, ...]:
+    """The application, its log's position, the size of the newest checkpoint, and the number of imports of rates."""
+    signed = page.checkpoint.size if page.checkpoint is not None else -1
+    return id(page.request.app), page.position, signed, page.rate_imports
 
 
 pages = PositionCache(MAX_PAGES)
@@ -77,10 +79,13 @@ async def cached_fragment(page: PageRequest, key: tuple[Any, ...], make: Callabl
 
 
 async def cached_page(page: PageRequest, make: Callable[[], Awaitable[Rendered]]) -> Response[bytes]:
-    """A page, made once per address, language, day and log position; made at each request for a signed-in key."""
+    """A page, made once per address, language, day and log position; made at each request for a signed-in key.
+
+    The host is part of the address, because a page has its own address in it.
+    """
     if page.key is not None:
         return send(page, await make())
-    key = (page.path, tuple(sorted(page.query.items())), page.language, page.times.today)
+    key = (base_url(page.request), page.path, tuple(sorted(page.query.items())), page.language, page.times.today)
     cached: EncodedPage | None = pages.get(page, key)
     if cached is None:
         rendered = await make()

@@ -1,41 +1,180 @@
-"""The citation of a page: its title, the as-of point or the two points it compares, and the log position."""
+"""The panel at the end of a page: how to cite it, prove it, download it, follow it and embed its charts."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from registry.api.responses import base_url
 from registry.domain.history import AsOf
-from registry.web.format import shown
+from registry.i18n import Message
+from registry.standards.citation import Citation, point_of, points_of
+from registry.transparency.total_state import CertifiedQuery
+from registry.web.as_of import as_parameters
 from registry.web.i18n import N_
 from registry.web.request import PageRequest
 
-
-def citation(page: PageRequest, title: str, position: int) -> str:
-    """How to cite a page that shows one as-of point."""
-    text = N_("Investment Registry (%(origin)s): %(title)s, %(point)s, log position %(n)s.")
-    return shown(page.language).words.translate(
-        text, origin=page.origin, title=title, point=_point(page, page.as_of), n=position
-    )
+NOT_CITED = ("lang", "recorded", "effective_on", "published_on", "recorded_at", "position")
+"""Parameters of a page that are not in its permanent link, or have another value there."""
 
 
-def comparison_citation(page: PageRequest, title: str, position: int, start: AsOf, end: AsOf) -> str:
-    """How to cite a page that compares two as-of points."""
-    text = N_("Investment Registry (%(origin)s): %(title)s, compared: %(start)s; %(end)s; log position %(n)s.")
-    return shown(page.language).words.translate(
-        text,
-        origin=page.origin,
+class Proof(Struct, frozen=True):
+    """A bundle that `registry verify` checks offline: what it is (a page string), and its address."""
+
+    name: str
+    url: str
+
+
+class ChartLinks(Struct, frozen=True):
+    """A chart of a page: its name (a page string), its address as SVG, and that of a page to embed."""
+
+    name: str
+    svg: str
+    embed: str
+
+    def embed_code(self, title: str) -> str:
+        """The HTML that embeds the chart in a page of another site."""
+        return (
+            f'<iframe src="{escape(self.embed)}" title="{escape(title)}" loading="lazy" width="100%" height="420"'
+            ' style="border:0"></iframe>'
+        )
+
+
+class CitePanel(Struct, frozen=True):
+    """What the panel shows.
+
+    Attributes:
+        citation: The citation, with the permanent link.
+        is_fixed: Whether the link always shows the same; else it shows later corrections of the record, too.
+        proofs: The bundles that prove what the page shows.
+        feed: The address of the page's feed.
+        charts: The page's charts.
+    """
+
+    citation: Citation
+    is_fixed: bool
+    proofs: Sequence[Proof]
+    feed: str
+    charts: Sequence[ChartLinks]
+
+    @property
+    def bibtex_url(self) -> str:
+        """The citation as a file of BibTeX."""
+        return _data_url("application/x-bibtex", self.citation.bibtex)
+
+    @property
+    def csl(self) -> str:
+        """The citation as CSL-JSON."""
+        return msgspec.json.format(msgspec.json.encode([self.citation.csl]), indent=2).decode()
+
+    @property
+    def csl_url(self) -> str:
+        """The citation as a file of CSL-JSON."""
+        return _data_url("application/vnd.citationstyles.csl+json", self.csl)
+
+
+def cite(
+    page: PageRequest,
+    title: str,
+    position: int,
+    *,
+    is_list: bool = False,
+    proofs: Sequence[Proof] = (),
+    feed: Mapping[str, str] | None = None,
+    charts: Sequence[ChartLinks] = (),
+) -> CitePanel:
+    """The panel of a page that shows one as-of point.
+
+    Args:
+        page: The request.
+        title: What the page shows.
+        position: The log position of what it shows.
+        is_list: Whether it takes one axis of knowledge only.
+        proofs: The bundles that prove what it shows.
+        feed: The filters of its feed.
+        charts: Its charts.
+    """
+    fixed = _fixed(page, page.as_of, is_list=is_list)
+    point = point_of(page.as_of, page.times.effective_on)
+    return _panel(page, title, position, point, {"": fixed}, proofs, feed, charts)
+
+
+def cite_comparison(
+    page: PageRequest,
+    title: str,
+    position: int,
+    start: AsOf,
+    end: AsOf,
+    *,
+    is_list: bool = False,
+    feed: Mapping[str, str] | None = None,
+) -> CitePanel:
+    """The panel of a page that compares two as-of points."""
+    fixed = {"from.": _fixed(page, start, is_list=is_list), "to.": _fixed(page, end, is_list=is_list)}
+    return _panel(page, title, position, points_of(start, end, page.times.today), fixed, (), feed, ())
+
+
+def fixed_point(page: PageRequest, *, is_list: bool = False) -> dict[str, str]:
+    """The as-of point of a page as query parameters that show the same later on, where the axes allow it."""
+    return as_parameters(_fixed(page, page.as_of, is_list=is_list), "")
+
+
+def deal_certificate(page: PageRequest, deal: str) -> Proof:
+    """The certificate of a deal at a page's as-of point."""
+    query = urlencode({**fixed_point(page), "certificate": "true"})
+    return Proof(N_("Certificate of this state"), f"/v1/deals/{deal}?{query}")
+
+
+def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[Proof]:
+    """The certificate of a total, if a total with these parameters can be certified."""
+    given = {name: value for name, value in parameters.items() if value}
+    if not given.keys() <= set(CertifiedQuery.__struct_fields__):
+        return []
+    query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
+    return [Proof(N_("Certificate of this total"), f"/v1/totals?{query}")]
+
+
+def _fixed(page: PageRequest, as_of: AsOf, *, is_list: bool) -> AsOf:
+    """A point with its day and its log position. A list by publication date has no position."""
+    day = as_of.effective_on or page.times.effective_on
+    position = as_of.position if as_of.position is not None else page.position
+    if is_list and as_of.published_on is not None:
+        return msgspec.structs.replace(as_of, effective_on=day)
+    return msgspec.structs.replace(as_of, effective_on=day, position=position)
+
+
+def _panel(
+    page: PageRequest,
+    title: str,
+    position: int,
+    point: Message,
+    points: Mapping[str, AsOf],
+    proofs: Sequence[Proof],
+    feed: Mapping[str, str] | None,
+    charts: Sequence[ChartLinks],
+) -> CitePanel:
+    fixed = {name: value for prefix, one in points.items() for name, value in as_parameters(one, prefix).items()}
+    kept = {name: value for name, value in page.query.items() if name not in (*NOT_CITED, *fixed)}
+    is_past = page.as_of.position not in (None, page.position) or page.as_of.recorded_at is not None
+    citation = Citation(
         title=title,
-        start=_point(page, start),
-        end=_point(page, end),
-        n=position,
+        origin=page.origin,
+        point=point,
+        position=position,
+        on=None if is_past or page.recorded_at is None else page.recorded_at.date(),
+        url=f"{base_url(page.request)}{page.path}?{urlencode({**kept, **fixed})}",
+        licence=page.licence,
+        language=page.language,
     )
+    is_fixed = all(one.position is not None for one in points.values())
+    feed_url = f"/v1/events.atom{f'?{urlencode(feed)}' if feed else ''}"
+    return CitePanel(citation, is_fixed, proofs, feed_url, charts)
 
 
-def _point(page: PageRequest, as_of: AsOf) -> str:
-    texts, figures = shown(page.language).words, shown(page.language).figures
-    date = figures.day(as_of.effective_on or page.times.today)
-    if as_of.published_on is not None:
-        known = figures.day(as_of.published_on)
-        return texts.translate(N_("as of %(date)s, published by %(known)s"), date=date, known=known)
-    if as_of.recorded_at is not None:
-        known = figures.instant(as_of.recorded_at)
-        return texts.translate(N_("as of %(date)s, recorded by %(known)s"), date=date, known=known)
-    return texts.translate(N_("as of %(date)s, as currently known"), date=date)
+def _data_url(media_type: str, text: str) -> str:
+    return f"data:{media_type};base64,{quote(base64.b64encode(text.encode()))}"

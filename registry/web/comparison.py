@@ -32,7 +32,7 @@ from registry.web import as_of, render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
 from registry.web.change_points import change_points
-from registry.web.citations import comparison_citation
+from registry.web.citations import cite_comparison
 from registry.web.deal_list import DealSelection, DealTableRow, deal_rows, deal_selection, facets_of, shown_values
 from registry.web.deals import load_deal
 from registry.web.format import ChangeLine, Names, ValueFormatter, shown
@@ -93,12 +93,13 @@ class ComparisonPages(Controller):
                 recording_times=change_points(stream).recorded,
                 data_url=page.data(f"/v1/deals/{deal}/compare", **point_parameters(start, end)),
                 csv_url=f"/deals/{deal}/compare.csv?{urlencode(point_parameters(start, end))}",
-                cite=comparison_citation(
+                cite=cite_comparison(
                     page,
                     formatter.words.localized(stream.state.title, deal),
                     stream.events[-1].position,
                     start,
                     end,
+                    feed={"deal": deal},
                 ),
             )
 
@@ -204,7 +205,7 @@ class ComparisonPages(Controller):
                 recording_times=await latest_recording_times(page, log_queries),
                 data_url=page.data("/v1/compare", **point_parameters(start, end), **filters),
                 csv_url=f"/compare.csv?{urlencode({**point_parameters(start, end), **filters})}",
-                cite=comparison_citation(page, texts.gettext(N_("all deals")), page.position, start, end),
+                cite=cite_comparison(page, texts.gettext(N_("all deals")), page.position, start, end, is_list=True),
             )
 
         return await cached_page(page, make)

@@ -38,7 +38,7 @@ from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import NARROW as NARROW_TIMELINE
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
-from registry.web.citations import citation
+from registry.web.citations import cite, deal_certificate
 from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
@@ -242,7 +242,13 @@ async def render_deal(
         sliders=stream_sliders(page, view.stream),
         data_url=page.data(f"/v1/deals/{view.slug}"),
         csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
-        cite=citation(page, formatter.words.localized(state.title, view.slug), view.snapshot.position),
+        cite=cite(
+            page,
+            formatter.words.localized(state.title, view.slug),
+            view.snapshot.position,
+            proofs=[deal_certificate(page, view.slug)],
+            feed={"deal": view.slug},
+        ),
     )
 
 

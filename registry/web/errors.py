@@ -12,7 +12,7 @@ from registry import errors
 from registry.api import problems
 from registry.i18n import LANGUAGES, Message, negotiate_language
 from registry.web.i18n import N_, words
-from registry.web.render import HEADERS, environment
+from registry.web.render import HEADERS, NO_FRAME, environment
 from registry.web.request import CsrfError, Request
 
 TITLES = {
@@ -70,7 +70,9 @@ def error_page(
     language = chosen if chosen in LANGUAGES else negotiate_language(request.headers.get("accept-language"))
     title = TITLES.get(status, TITLES[404] if status < 500 else TITLES[500])
     template = environment(language).get_template("error.html")
-    body = template.render(status=status, title=words(language).gettext(title), detail=detail, page=None, times=None)
+    body = template.render(
+        status=status, title=words(language).gettext(title), detail=detail, page=None, times=None, **NO_FRAME
+    )
     kept = {name: value for name, value in (headers or {}).items() if name.lower() in _KEPT_HEADERS}
     return Response(
         body.encode(),

@@ -28,8 +28,9 @@ from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import Proof, cite
 from registry.web.format import shown
+from registry.web.i18n import N_
 from registry.web.names import deal_page_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page
@@ -108,7 +109,13 @@ class EventPages(Controller):
                 sliders=stream_sliders(page, stream),
                 data_url=f"/v1/events/{uuid}",
                 csv_url=f"/v1/export/events.csv?{recorded.kind}={recorded.slug}",
-                cite=citation(page, f"{texts.type_of(recorded.type)}, {name}", recorded.position),
+                cite=cite(
+                    page,
+                    f"{texts.type_of(recorded.type)}, {name}",
+                    recorded.position,
+                    proofs=[Proof(N_("Inclusion proof"), f"/v1/log/proof/inclusion?position={recorded.position}")],
+                    feed=None if recorded.is_withheld else {recorded.kind: recorded.slug},
+                ),
             )
 
         return await cached_page(page, make)

@@ -22,7 +22,7 @@ from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import EventNames, names_of_events
@@ -96,7 +96,7 @@ class LogPages(Controller):
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=f"/v1/events?{urlencode({'after': events.after, 'limit': EVENTS_PER_PAGE, **filters})}",
                 csv_url=f"/v1/export/events.csv?{urlencode({'after': events.after, **filters})}",
-                cite=citation(page, shown(page.language).words.gettext(N_("event log")), page.position),
+                cite=cite(page, shown(page.language).words.gettext(N_("event log")), page.position),
             )
 
         return await cached_page(page, make)

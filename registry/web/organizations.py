@@ -21,7 +21,7 @@ from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.history import BeforeVersion, history_page
@@ -63,7 +63,7 @@ class OrganizationPages(Controller):
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/organizations"),
                 csv_url=page.link("/organizations.csv"),
-                cite=citation(page, shown(page.language).words.gettext(N_("organizations")), page.position),
+                cite=cite(page, shown(page.language).words.gettext(N_("organizations")), page.position),
             )
 
         return await cached_page(page, make)
@@ -130,7 +130,12 @@ class OrganizationPages(Controller):
                 sliders=stream_sliders(page, stream) if stream is not None else None,
                 data_url=page.data(f"/v1/organizations/{organization}"),
                 csv_url=page.data("/v1/export/deals.csv", organization=organization),
-                cite=citation(page, texts.localized(state.name if state else announced, organization), page.position),
+                cite=cite(
+                    page,
+                    texts.localized(state.name if state else announced, organization),
+                    page.position,
+                    feed={"organization": organization},
+                ),
             )
 
         return await cached_page(page, make)

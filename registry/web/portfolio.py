@@ -26,7 +26,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import maps, render
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite
 from registry.web.deal_list import (
     FACETS,
     DealSelection,
@@ -161,7 +161,7 @@ async def render_portfolio(
         sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
-        cite=citation(page, listed_deals(formatter, selection, names), point.position),
+        cite=cite(page, listed_deals(formatter, selection, names), point.position, is_list=True),
     )
 
 

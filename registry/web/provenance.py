@@ -21,7 +21,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite, deal_certificate
 from registry.web.deals import DealView, FieldPath, load_deal, render_unknown_deal
 from registry.web.format import Names, ValueFormatter, shown
 from registry.web.i18n import N_
@@ -107,7 +107,13 @@ class ProvenancePages(Controller):
                 sliders=stream_sliders(page, view.stream),
                 data_url=page.data(f"/v1/deals/{view.slug}/blame"),
                 csv_url=page.link(f"/deals/{view.slug}/fields.csv"),
-                cite=citation(page, title, view.snapshot.position),
+                cite=cite(
+                    page,
+                    title,
+                    view.snapshot.position,
+                    proofs=[deal_certificate(page, view.slug)],
+                    feed={"deal": view.slug},
+                ),
             )
 
         return await cached_page(page, make)

@@ -6,6 +6,7 @@ needs its bytes in the handler, for the ETag and the cache (cache.py), and an en
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def environment(language: str) -> jinja2.Environment:
     )
     spoken = words(language)
     templates.install_gettext_translations(spoken.catalogue, newstyle=True)  # type: ignore[attr-defined]
+    templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
     templates.globals.update(
         ngettext=partial(_plural, language),
         language=language,

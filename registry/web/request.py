@@ -28,6 +28,8 @@ from registry.infra.settings import Settings
 from registry.queries.log import LogQueries
 from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
+from registry.transparency.checkpoint import Checkpoint
+from registry.transparency.evidence import Evidence
 from registry.web.as_of import Axis, PageAsOf, canonical_query, parameter_text
 
 Request: TypeAlias = LitestarRequest[Any, Any, Any]
@@ -63,6 +65,7 @@ class PageRequest(Struct):
         recorded_at: When the event at that position was recorded.
         rate_imports: The number of imports of exchange rates that the page's totals may use.
         is_replayed: Whether the log begins with a replay, as the demo's does.
+        checkpoint: The newest signed checkpoint.
     """
 
     request: Request
@@ -76,6 +79,7 @@ class PageRequest(Struct):
     recorded_at: datetime | None = None
     rate_imports: int = 0
     is_replayed: bool = False
+    checkpoint: Checkpoint | None = None
     _sticky_query: str | None = None
 
     @property
@@ -224,6 +228,7 @@ async def page(
     settings: NamedDependency[SkipValidation[Settings]],
     log_queries: NamedDependency[LogQueries],
     streams: NamedDependency[StreamReader],
+    evidence: NamedDependency[Evidence],
     axis: AxisParameter = None,
 ) -> PageRequest:
     """A request for a page at a point in time.
@@ -255,6 +260,7 @@ async def page(
         recorded_at=head.recorded_at,
         rate_imports=streams.rate_imports,
         is_replayed=await log_queries.is_replayed(),
+        checkpoint=await evidence.newest_checkpoint(),
     )
 
 

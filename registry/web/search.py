@@ -16,7 +16,7 @@ from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
 from registry.web.i18n import N_
@@ -69,7 +69,7 @@ class SearchPages(Controller):
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
                 data_url=page.data("/v1/deals", q=keyword) if keyword else None,
                 csv_url=page.data("/v1/export/deals.csv", q=keyword) if keyword else None,
-                cite=citation(page, title, page.position) if keyword else None,
+                cite=cite(page, title, page.position, is_list=True) if keyword else None,
             )
 
         return await cached_page(page, make)

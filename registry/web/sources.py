@@ -24,7 +24,7 @@ from registry.queries.streams import StreamReader
 from registry.schemas import SourceRetraction
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite
 from registry.web.names import names_of_events
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest, check_csrf, redirect
@@ -83,7 +83,7 @@ class SourcePages(Controller):
                 names_of=names.of,
                 authors=use.authors,
                 data_url=f"/v1/sources/{source}",
-                cite=citation(page, title, page.position),
+                cite=cite(page, title, page.position),
             )
 
         return await cached_page(page, make)

@@ -20,7 +20,7 @@ from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.assets import csv_response
 from registry.web.cache import cached_page
-from registry.web.citations import citation
+from registry.web.citations import cite, totals_certificate
 from registry.web.deal_list import DealSelection, deal_selection
 from registry.web.format import shown
 from registry.web.i18n import N_
@@ -123,7 +123,21 @@ class TotalsPages(Controller):
                     "/v1/totals", currency=query.currency, group_by=totals.group_by, explain="true", **filters
                 ),
                 csv_url=page.alternate_url("/totals.csv"),
-                cite=citation(page, shown(page.language).words.gettext(N_("totals")), point.position),
+                cite=cite(
+                    page,
+                    shown(page.language).words.gettext(N_("totals")),
+                    point.position,
+                    is_list=True,
+                    proofs=totals_certificate(
+                        page,
+                        {
+                            "currency": query.currency,
+                            "group_by": ",".join(query.group_by),
+                            "rates_of": str(query.rates_of) if query.rates_of is not None else None,
+                            **filters,
+                        },
+                    ),
+                ),
             )
 
         return await cached_page(page, make)

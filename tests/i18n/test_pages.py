@@ -79,6 +79,7 @@ def test_page_strings_are_plain_text(language: str) -> None:
 # Commands, and notations that are the same in every language.
 LITERALS = {
     "MW",
+    *("BibTeX", "CSL", "JSON", "SVG", "PNG"),
     *("curl", "event", "inclusion", "json", "key", "keys", "log", "position", "proof", "registry", "verify"),
 }
 

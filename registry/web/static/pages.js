@@ -102,7 +102,16 @@
     location.href = url.href;
   });
 
+  // Copy the text of an element.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copies]");
+    if (!button) return;
+    const said = document.getElementById(button.dataset.copies).textContent;
+    navigator.clipboard.writeText(said).then(() => { button.textContent = "✓ " + button.textContent.replace(/^✓ /, ""); }, () => {});
+  });
+
   const wake = (root) => {
+    root.querySelectorAll("[data-copies]").forEach((button) => { button.hidden = false; });
     root.querySelectorAll("[data-slider]").forEach(slide);
     root.querySelectorAll("[data-axes]").forEach(cross);
   };

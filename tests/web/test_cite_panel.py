@@ -1,0 +1,145 @@
+"""The panel at the end of pages: a link that stays, citations, proofs that verify, downloads, a feed."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from registry.transparency.bundles import verify_bundle
+from registry.transparency.checkpoint import VerifierKey
+from tests.api.conftest import Service
+from tests.web.conftest import Opens
+
+DEAL = "/deals/sk-aws-ulsan"
+PAGES = [
+    "/",
+    "/?region=KR",
+    "/totals",
+    "/compare",
+    "/organizations",
+    "/organizations/amazon-web-services",
+    "/log",
+    "/search?q=ulsan",
+    DEAL,
+    f"{DEAL}?effective_on=2025-07-01",
+    f"{DEAL}?published_on=2025-07-01",
+    f"{DEAL}/compare",
+    f"{DEAL}/blame",
+]
+
+
+def panel(page: str) -> str:
+    """The panel of a page."""
+    return page[page.index('<section class="cite"') : page.index("</section>", page.index('<section class="cite"'))]
+
+
+def links(text: str) -> dict[str, str]:
+    """The addresses of links by their text."""
+    found = re.findall(r'<a [^>]*?href="([^"]*)"[^>]*>([^<]*)</a>', text)
+    return {name: html.unescape(address) for address, name in found}
+
+
+def text_of(panel: str, id: str) -> str:
+    """The text of an element of the panel."""
+    found = re.search(rf'id="{id}"[^>]*>(.*?)</', panel, re.DOTALL)
+    assert found
+    return html.unescape(found[1])
+
+
+def head_of(page: str) -> str:
+    """The head of a deal's page: its name, amounts and summary. Its charts also show what was recorded later."""
+    return page[page.index('<header class="head">') : page.index("</header>", page.index('<header class="head">'))]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_permanent_link_shows_the_page_again_and_is_what_the_citations_name(
+    demo_reader: httpx.AsyncClient, path: str
+) -> None:
+    shown = panel((await demo_reader.get(path)).text)
+    url = links(shown)["Copy link"]
+    assert "effective_on=" in url
+    assert "position=" in url or "published_on=" in url
+    again = await demo_reader.get(url)
+    assert again.status_code == 200
+    assert links(panel(again.text))["Copy link"] == url
+    assert text_of(shown, "cite-text").endswith(url)
+    assert f"url = {{{url}}}" in text_of(shown, "cite-bibtex")
+    [item] = json.loads(text_of(shown, "cite-csl"))
+    assert item["URL"] == url
+    files = links(shown)
+    for name, text in (("Download BibTeX", "cite-bibtex"), ("Download CSL-JSON", "cite-csl")):
+        content = base64.b64decode(unquote(files[name].partition(";base64,")[2])).decode()
+        assert content == text_of(shown, text)
+
+
+async def test_permanent_link_of_a_deal_stays_when_the_log_grows(pages: Service, reader: httpx.AsyncClient) -> None:
+    url = links(panel((await reader.get(DEAL)).text))["Copy link"]
+    before = (await reader.get(url)).text
+    body = {"effective_on": "2025-11-20", "event": {"type": "stage_changed", "stage": "operating"}}
+    assert (await pages.client.post("/v1/deals/sk-aws-ulsan/events", json=body)).status_code == 201
+    after = (await reader.get(url)).text
+    assert head_of(after) == head_of(before)
+    assert head_of((await reader.get(DEAL)).text) != head_of(before)
+
+
+async def test_certificates_of_a_deal_a_total_and_an_event_verify(demo_reader: httpx.AsyncClient) -> None:
+    keys = [VerifierKey.parse(line) for line in (await demo_reader.get("/v1/log/keys")).text.split()]
+    event = (await demo_reader.get("/v1/deals/sk-aws-ulsan/events?limit=1")).json()["events"][0]["id"]
+    for path, name in (
+        (DEAL, "Certificate of this state"),
+        ("/totals?unit=KRW", "Certificate of this total"),
+        (f"/events/{event}", "Inclusion proof"),
+    ):
+        address = links(panel((await demo_reader.get(path)).text))[name]
+        bundle = (await demo_reader.get(address)).content
+        assert str(verify_bundle(bundle, keys).proves), path
+    grouped = panel((await demo_reader.get("/totals?group_by=stage")).text)
+    assert "Certificate" not in grouped
+
+
+async def test_feed_is_that_of_the_page(demo_reader: httpx.AsyncClient) -> None:
+    for path, query in (
+        (DEAL, "?deal=sk-aws-ulsan"),
+        ("/organizations/amazon-web-services", "?organization=amazon-web-services"),
+        ("/", ""),
+    ):
+        page = (await demo_reader.get(path)).text
+        address = f"/v1/events.atom{query}"
+        assert links(panel(page))["Follow changes (feed)"] == address
+        assert f'<link rel="alternate" type="application/atom+xml" href="{address}">' in page
+        assert "<entry>" in (await demo_reader.get(address)).text
+
+
+async def test_panel_names_the_checkpoint_that_covers_the_page(demo_reader: httpx.AsyncClient) -> None:
+    note = (await demo_reader.get("/log/checkpoint")).text.splitlines()
+    shown = panel((await demo_reader.get(f"{DEAL}?position=170")).text)
+    assert note[2] in html.unescape(shown)
+
+
+async def test_page_of_another_host_is_not_cached_for_this_one(demo_reader: httpx.AsyncClient) -> None:
+    other = await demo_reader.get(DEAL, headers={"Host": "elsewhere.example"})
+    assert "elsewhere.example" in panel(other.text)
+    assert "elsewhere.example" not in (await demo_reader.get(DEAL)).text
+
+
+@pytest.mark.parametrize("script", [True, False])
+async def test_citation_is_copied_with_a_script_and_can_be_read_without(window: Opens, script: bool) -> None:
+    opened = await window(script=script)
+    page = await opened.open(DEAL)
+    button = page.locator('[data-copies="cite-text"]')
+    assert await button.is_visible() == script
+    text = await page.locator("#cite-text").inner_text()
+    assert "position=" in text
+    if script:
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await button.click()
+        await page.wait_for_function(
+            "document.querySelector('[data-copies=\"cite-text\"]').textContent.startsWith('✓')"
+        )
+        assert await page.evaluate("navigator.clipboard.readText()") == text
