@@ -18,7 +18,7 @@ import typer
 from msgspec import Struct, field
 from rich.progress import Progress
 
-from registry.cli import query
+from registry.cli import summaries
 from registry.cli.client import EXIT_CODE_BY_STATUS, client
 from registry.cli.import_registry import HttpRegistry
 from registry.cli.import_sending import Line, send, try_out
@@ -258,7 +258,7 @@ def _take(line: Line, result: dict[str, Any], options: ImportOptions, outcome: O
         return
     for change in result.get("changes", ()):
         outcome.changes += 1
-        typer.echo(f"{line.slug}  {query.change(change)}")
+        typer.echo(f"{line.slug}  {summaries.change(change)}")
 
 
 # --- output -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from registry.cli import query
+from registry.cli import summaries
 from registry.cli.client import Url, client
 from registry.cli.options import AsJson, show, stderr
 from registry.cli.texts import Text, rendered
@@ -56,7 +56,7 @@ def list_organizations(
         rows = [
             {
                 "organization": one.organization,
-                "name": query.localized(dict(one.name or {})) or one.organization,
+                "name": summaries.localized(dict(one.name or {})) or one.organization,
                 "deals": one.deal_count,
                 "registered": one.registered,
             }

@@ -1,13 +1,12 @@
 """`registry show`, `list`, `history`, `provenance`, `compare`, `totals`: query the service at any point in time.
 
 Prints tables on a terminal, JSON otherwise or with --json. Typer reads the options from the signatures, so each command
-repeats those of the time axes; hence the length.
+repeats those of the time axes.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -15,13 +14,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from registry.cli import summaries
 from registry.cli.client import Url, get
 from registry.cli.headings import KINDS, heading
 from registry.cli.options import AsJson
 from registry.cli.texts import Text, rendered
-from registry.domain.deal import Deal as DealState
-from registry.domain.items import item_types
-from registry.events.values import text_in
 
 AsTable = Annotated[bool, typer.Option("--table", help="Print tables, also without a terminal.")]
 EffectiveOn = Annotated[
@@ -67,17 +64,17 @@ def show(
         return
     stage = state["stage"]
     rows = [
-        ("deal", f"{localized(state['title'])} ({state['deal']})"),
+        ("deal", f"{summaries.localized(state['title'])} ({state['deal']})"),
         ("as of", state["effective_on"]),
         ("version", f"{state['version']}, position {state['position']}"),
-        ("stage", stage_text(stage) if stage else None),
+        ("stage", summaries.stage_text(stage) if stage else None),
         *((axis, ", ".join(codes)) for axis, codes in (state["classifications"] or {}).items()),
-        *(("party", party(p)) for p in state["parties"]),
-        *((f"pledge {p['pledge']}", pledge(p)) for p in state["pledges"]),
-        *((f"site {s['site']}", site(s)) for s in state["sites"]),
-        *((f"milestone {m['milestone']}", milestone(m)) for m in state["milestones"]),
-        *(("relation", relation(r)) for r in state["relations"]),
-        *other_items(state),
+        *(("party", summaries.party(p)) for p in state["parties"]),
+        *((f"pledge {p['pledge']}", summaries.pledge(p)) for p in state["pledges"]),
+        *((f"site {s['site']}", summaries.site(s)) for s in state["sites"]),
+        *((f"milestone {m['milestone']}", summaries.milestone(m)) for m in state["milestones"]),
+        *(("relation", summaries.relation(r)) for r in state["relations"]),
+        *summaries.other_items(state),
         *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
         *([("warning", rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
@@ -117,10 +114,10 @@ def list_deals(
     rows = [
         {
             "deal": d["deal"],
-            "title": localized(d["title"]),
+            "title": summaries.localized(d["title"]),
             "stage": d["stage"]["value"] if d.get("stage") else None,
             "where": ", ".join(d["places"]) or None,
-            "pledged": "; ".join(amount(p["amount"]) for p in d["pledges"] if p["amount"]) or None,
+            "pledged": "; ".join(summaries.amount(p["amount"]) for p in d["pledges"] if p["amount"]) or None,
         }
         for d in found["deals"]
     ]
@@ -147,8 +144,9 @@ def history(
             "effective": e["effective_on"],
             "published": e["published_on"],
             "event": e["type"],
-            "changed": "; ".join(change(c) for c in e["changes"][:4]) + (" …" if len(e["changes"]) > 4 else ""),
-            "source": source(e["sources"]),
+            "changed": "; ".join(summaries.change(c) for c in e["changes"][:4])
+            + (" …" if len(e["changes"]) > 4 else ""),
+            "source": summaries.source(e["sources"]),
         }
         for e in found["events"]
     ]
@@ -184,11 +182,11 @@ def provenance(
     rows = [
         {
             "field": f["field"],
-            "value": short(f["value"]),
-            "before": short(f["before"]),
+            "value": summaries.short(f["value"]),
+            "before": summaries.short(f["before"]),
             "set by": f["type"],
             "published": f["published_on"],
-            "source": source(f["sources"]),
+            "source": summaries.source(f["sources"]),
         }
         for f in found["fields"]
     ]
@@ -227,7 +225,12 @@ def compare(
     if _json(found, as_json, as_table):
         return
     rows = [
-        {"kind": rendered(KINDS[kind]), "field": c["field"], "before": short(c["before"]), "after": short(c["after"])}
+        {
+            "kind": rendered(KINDS[kind]),
+            "field": c["field"],
+            "before": summaries.short(c["before"]),
+            "after": summaries.short(c["after"]),
+        }
         for kind in KINDS
         for c in found[kind]
     ]
@@ -269,144 +272,14 @@ def totals(
         {
             **({group_by: group["key"]} if group_by else {}),
             "nature": column["nature"] + (" a year" if column["basis"] == "annual" else ""),
-            "from": f"{column['currency'] or column['unit'] or measure} {thousands(column['low'])}",
-            "to": f"{thousands(column['high'])}" + (" or more" if column["high_open"] else ""),
+            "from": f"{column['currency'] or column['unit'] or measure} {summaries.thousands(column['low'])}",
+            "to": f"{summaries.thousands(column['high'])}" + (" or more" if column["high_open"] else ""),
             "pledges": column["pledges"],
         }
         for group in groups
         for column in group["columns"]
     ]
     _table(rendered(Text("totals_title", day=found["effective_on"], position=found["position"])), rows)
-
-
-LISTS_WITH_OWN_ROWS = ("parties", "pledges", "sites", "milestones", "relations")
-"""The lists of a deal that `show` prints in words of their own. It prints the fields of all others by name."""
-
-
-def localized(names: dict[str, str | None] | None) -> str | None:
-    """A text in English, else in another language."""
-    return text_in(names, "en")
-
-
-def thousands(figure: str) -> str:
-    """A decimal with thousands separators."""
-    whole, point, rest = figure.partition(".")
-    return f"{int(whole):,}{point}{rest}"
-
-
-def amount(stated: dict[str, Any] | None) -> str:
-    """An amount as stated."""
-    if stated is None:
-        return "not disclosed"
-    ends = [stated["value"]] if stated.get("value") else [e for e in (stated.get("low"), stated.get("high")) if e]
-    figure = "–".join(thousands(end) for end in ends) or stated.get("wording") or ""
-    qualifier = stated.get("qualifier")
-    estimate = stated.get("figure") if stated.get("figure") != "stated" else None
-    year = f"({stated['price_year']} prices)" if stated.get("price_year") else None
-    return " ".join(
-        w for w in (estimate, qualifier and qualifier.replace("_", " "), stated["currency"], figure, year) if w
-    )
-
-
-def stage_text(stage: dict[str, Any]) -> str:
-    """A stage in one line. An observed one has no first day."""
-    if stage["since"] is None:
-        return " ".join(
-            part for part in (stage["value"], "observed on", stage["observed_on"], stage["certainty"]) if part
-        )
-    return f"{stage['value']} since {stage['since']}, {stage['basis']}"
-
-
-def party(stated: dict[str, Any]) -> str:
-    """A party in one line."""
-    share = f"{stated['share']} %" if stated["share"] else None
-    name = localized(stated["name"]) or stated["organization"]
-    return ", ".join(str(part) for part in (name, stated["role"], share, stated["certainty"]) if part)
-
-
-def pledge(stated: dict[str, Any]) -> str:
-    """A pledge in one line."""
-    until = (stated["horizon"] or {}).get("until")
-    also = [amount(other) for other in (stated["amount"] or {}).get("stated_as", ())]
-    parts = [
-        amount(stated["amount"]) + (f" ({', '.join(also)})" if also else ""),
-        stated["amount_basis"],
-        stated["commitment"],
-        stated["status"] if stated["status"] != "announced" else None,
-        f"by {until}" if until else None,
-        f"from {' and '.join(stated['by'])}" if stated["by"] else None,
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def site(stated: dict[str, Any]) -> str:
-    """A site in one line."""
-    parts = [
-        localized(stated["name"]),
-        *(stated["address"], stated["locality"], stated["district_code"]),
-        stated["place"],
-        f"{stated['power_mw']} MW" if stated["power_mw"] else None,
-        f"{stated['gpus']:,} GPUs" if stated["gpus"] else None,
-        stated["status"] if stated["status"] != "announced" else None,
-    ]
-    return ", ".join(part for part in parts if part) or "–"
-
-
-def milestone(stated: dict[str, Any]) -> str:
-    """A milestone in one line."""
-    when = f"reached {stated['reached']}" if stated["reached"] else f"planned {stated['planned'] or 'without a date'}"
-    capacity = f"{stated['power_mw']} MW" if stated["power_mw"] else None
-    return ", ".join(part for part in (stated["kind"], when, capacity) if part)
-
-
-def relation(stated: dict[str, Any]) -> str:
-    """A relation in one line."""
-    ours = stated["pledge"] or "this deal"
-    theirs = stated["deal"] + (f"/{stated['other_pledge']}" if stated["other_pledge"] else "")
-    return f"{ours} {stated['relation'].replace('_', ' ')} {theirs}"
-
-
-def other_items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The items of the lists without rows of their own: each by its id, with the fields that have a value."""
-    for name, item_type in item_types(DealState).items():
-        if name in LISTS_WITH_OWN_ROWS:
-            continue
-        id_field = item_type.id_fields[0]
-        for item in state[name]:
-            values = [(field, short(value)) for field, value in item.items() if field != id_field and value is not None]
-            yield f"{id_field} {item[id_field]}", ", ".join(f"{field.replace('_', ' ')} {v}" for field, v in values)
-
-
-def source(sources: list[dict[str, Any]]) -> str | None:
-    """The publishers of the sources."""
-    named = [s.get("publisher") or s.get("url") or s.get("title") or s.get("locator") or "" for s in sources]
-    return ", ".join(dict.fromkeys(named)) or None
-
-
-def change(changed: dict[str, Any]) -> str:
-    """A change in one line."""
-    return f"{changed['field']}: {short(changed['before'])} → {short(changed['after'])}"
-
-
-def short(value: Any) -> str:
-    """A value of a state in a few words."""
-    match value:
-        case None:
-            return "–"
-        case {"currency": _}:
-            return amount(value)
-        case {"ko": _} | {"en": _}:
-            return localized(value) or "–"
-        case {"value": value, "basis": basis}:
-            return f"{value} ({basis})"
-        case dict():
-            return ", ".join(f"{k} {short(v)}" for k, v in value.items() if v is not None)
-        case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(value) or "–"
-        case list():
-            return "1 entry" if len(value) == 1 else f"{len(value)} entries"
-        case _:
-            return str(value)
 
 
 def _json(found: Any, as_json: bool, as_table: bool) -> bool:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 import registry
-from registry.cli.query import LISTS_WITH_OWN_ROWS
+from registry.cli.summaries import LISTS_WITH_OWN_ROWS
 from registry.domain.assessment import Assessment
 from registry.domain.claims import ClaimState
 from registry.domain.deal import (
