@@ -90,16 +90,14 @@ class DocsController(Controller):
 def _document(app: Any) -> tuple[bytes, str]:
     # In a thread: it takes more than a second when it is first made.
     with _one_at_a_time:
-        return _made_document(app)
+        made: tuple[bytes, str] | None = app.state.get("openapi_document")
+        if made is None:
+            document = msgspec.json.encode(app.openapi_schema.to_schema())
+            made = app.state.openapi_document = document, f'"{hashlib.sha256(document).hexdigest()[:32]}"'
+        return made
 
 
 _one_at_a_time = threading.Lock()
-
-
-@cache
-def _made_document(app: Any) -> tuple[bytes, str]:
-    document = msgspec.json.encode(app.openapi_schema.to_schema())
-    return document, f'"{hashlib.sha256(document).hexdigest()[:32]}"'
 
 
 @cache

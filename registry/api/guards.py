@@ -13,8 +13,7 @@ import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from functools import cache
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from litestar import HttpMethod
 from litestar.exceptions import ValidationException
@@ -30,6 +29,10 @@ from registry.events.values import Scope
 
 PUBLIC: Final = "public"
 ANY_SCOPE: Final = "any"
+
+# The option of a handler in which its parameters are kept, once they are known. A cache of its own would keep the whole
+# application of a service that has stopped.
+_QUERY_FIELDS = "query_fields"
 
 # The option of a handler that accepts every query.
 IGNORES_QUERY = "ignores_query"
@@ -124,7 +127,7 @@ async def check_query(request: Request) -> None:
     handler = request.scope["route_handler"]
     given: set[str] = set()
     if request.scope["query_string"]:
-        fields = query_fields(handler)
+        fields = query_fields(handler).by_name
         for name, value in request.query_params.multi_items():
             field = fields.get(name)
             if field is None:
@@ -134,7 +137,7 @@ async def check_query(request: Request) -> None:
             if not has_form(field, value):
                 raise invalid_value(name, field, value)
             given.add(name)
-    for name in required_fields(handler) - given:
+    for name in query_fields(handler).required - given:
         raise InvalidParameter("missing", parameter=name)
 
 
@@ -145,23 +148,27 @@ def _unknown_parameter(name: str, fields: Mapping[str, FieldDefinition]) -> Inva
     return InvalidParameter("unknown" if fields else "none", parameter=name, known=tuple(fields))
 
 
-@cache
-def query_fields(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
+class QueryFields(NamedTuple):
+    """The query parameters of a handler, and the names of those that a request must have."""
+
+    by_name: dict[str, FieldDefinition]
+    required: frozenset[str]
+
+
+def query_fields(handler: BaseRouteHandler) -> QueryFields:
     """Return the query parameters of a handler and of the dependencies that it uses, by their public names."""
-    return {
-        public_name(name, field): field
-        for name, field in _fields(handler).items()
-        if isinstance(field.kwarg_definition, QueryParameter)
-    }
+    known: QueryFields | None = handler.opt.get(_QUERY_FIELDS)
+    if known is None:
+        by_name = {
+            public_name(name, field): field
+            for name, field in _fields(handler).items()
+            if isinstance(field.kwarg_definition, QueryParameter)
+        }
+        known = QueryFields(by_name, frozenset(name for name, field in by_name.items() if field.is_required))
+        handler.opt[_QUERY_FIELDS] = known
+    return known
 
 
-@cache
-def required_fields(handler: BaseRouteHandler) -> frozenset[str]:
-    """Return the names of the query parameters that a request must have."""
-    return frozenset(name for name, field in query_fields(handler).items() if field.is_required)
-
-
-@cache
 def _fields(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
     """Return the parameters of a handler and of the dependencies that it uses, by their names in the code."""
     dependencies = handler.resolve_dependencies()

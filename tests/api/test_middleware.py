@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 
 import asyncpg
@@ -70,6 +71,17 @@ async def test_answered_requests_are_freed_without_the_garbage_collector(service
         assert [kept for kept in gc.get_objects() if isinstance(kept, Deadline)] == []
     finally:
         gc.enable()
+
+
+async def test_stopped_service_is_freed(server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> None:
+    async with cloned(server, admin, "stopped") as settings:
+        async with running(settings) as service:
+            feed = weakref.ref(service.app.state.services.feed)
+            for path in ("/v1/deals?limit=1", "/v1/totals", "/openapi.json", "/", "/portfolio"):
+                await service.client.get(path)
+        del service
+        gc.collect()
+        assert feed() is None
 
 
 async def test_unsupported_method_has_a_request_id(visitor: httpx.AsyncClient) -> None:
