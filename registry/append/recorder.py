@@ -40,7 +40,7 @@ from registry.errors import (
     RegistryError,
     StorageUnavailable,
 )
-from registry.events import continuity, store
+from registry.events import continuity, store, stream_heads
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
@@ -367,7 +367,7 @@ class Recorder:
         if cached is not None and 0 < cached.position < head.position <= cached.position + MAX_INCREMENTAL_EVENTS:
             leaves = await load_leaf_hashes(connection, cached.position - 1, head.position)
             if leaves[0] == cached.leaf_hash:
-                self._cache.evict(await store.streams_changed(connection, cached.position, head.position))
+                self._cache.evict(await stream_heads.streams_changed(connection, cached.position, head.position))
                 for leaf in leaves[1:]:
                     self._frontier.append(leaf)
                 self._head = head

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from registry.errors import RegistryError
-from registry.events import log_lock, store, write_batch
+from registry.events import log_lock, store, stream_heads, write_batch
 from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection
@@ -332,7 +332,7 @@ def _chunks(sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[list[str], int]]
 async def _catch_up(connection: Connection, projections: Sequence[Projection], known: int) -> int:
     """Rebuild the streams with events after `known`. Returns the position that was reached."""
     head = (await write_batch.head(connection)).position
-    names = sorted(await store.streams_changed(connection, known, head))
+    names = sorted(await stream_heads.streams_changed(connection, known, head))
     for start in range(0, len(names), STREAMS_AT_ONCE):
         streams = await store.streams(connection, names[start : start + STREAMS_AT_ONCE])
         # Holding the log's lock, the connection is in a transaction already.

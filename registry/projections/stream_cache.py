@@ -14,9 +14,10 @@ from typing import Any
 from registry.domain.fold import RULES, Rules
 from registry.domain.history import FoldedStream
 from registry.errors import DatabaseUnavailable
-from registry.events import store, write_batch
+from registry.events import store, stream_heads, write_batch
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import terminate_on_timeout
+from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
 from registry.infra import postgres
 
@@ -60,12 +61,12 @@ class HeadLookup:
         self._pool = pool
         self._continuity = continuity
         self._log_head = write_batch.Head(0, None, None)
-        self._stream_heads: dict[str, store.StreamHeadRow] = {}
+        self._stream_heads: dict[str, StreamHeadRow] = {}
         # The callers by the stream they ask for; None: for the log.
         self._waiting: dict[str | None, list[asyncio.Future[Any]]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def of_stream(self, stream: str) -> asyncio.Future[tuple[store.StreamHeadRow | None, write_batch.Head]]:
+    def of_stream(self, stream: str) -> asyncio.Future[tuple[StreamHeadRow | None, write_batch.Head]]:
         """Return a stream's last event, None if there is no such stream, and the log's last event."""
         return self._coalesce(stream)
 
@@ -74,7 +75,7 @@ class HeadLookup:
         _, log_head = await self._coalesce(None)
         return log_head
 
-    def _coalesce(self, stream: str | None) -> asyncio.Future[tuple[store.StreamHeadRow | None, write_batch.Head]]:
+    def _coalesce(self, stream: str | None) -> asyncio.Future[tuple[StreamHeadRow | None, write_batch.Head]]:
         future = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(stream, []).append(future)
         if self._task is None:
@@ -85,7 +86,7 @@ class HeadLookup:
         """Query until no caller waits."""
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
-            heads: dict[str, store.StreamHeadRow] = {}
+            heads: dict[str, StreamHeadRow] = {}
             failure: Exception | None = None
             try:
                 heads = await self._query_heads([stream for stream in waiting if stream is not None])
@@ -102,7 +103,7 @@ class HeadLookup:
                         future.set_exception(failure)
         self._task = None
 
-    async def _query_heads(self, streams: Sequence[str]) -> dict[str, store.StreamHeadRow]:
+    async def _query_heads(self, streams: Sequence[str]) -> dict[str, StreamHeadRow]:
         """The last events of these streams, and `_log_head` as of the same time.
 
         An answer that takes longer than HEAD_TIMEOUT_SECONDS is not used: in that time another server may have become
@@ -113,10 +114,10 @@ class HeadLookup:
         async with self._pool.acquire(timeout=HEAD_TIMEOUT_SECONDS) as connection:
             with terminate_on_timeout(connection):
                 async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
-                    read = await store.heads_since(connection, self._log_head, MAX_INCREMENTAL_EVENTS, missing)
+                    read = await stream_heads.heads_since(connection, self._log_head, MAX_INCREMENTAL_EVENTS, missing)
                     if read is None:
                         self._stream_heads.clear()
-                        read = await store.heads(connection, streams)
+                        read = await stream_heads.heads(connection, streams)
         if self._continuity is not None and mark is not None:
             self._continuity.observe(read.log, mark)
             self._continuity.note(read.log)

@@ -18,7 +18,7 @@ from registry.domain.history import UNBOUNDED, AsOf, FoldedStream, StateAsOf, st
 from registry.domain.merges import merged_with, survivor
 from registry.domain.organization import Organization
 from registry.errors import MergedInto, NotFound
-from registry.events import store
+from registry.events import stream_heads
 from registry.events.values import Localized, Role, decode_hook
 from registry.projections import deal_links, event_index, organizations
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader, point_on_axis
@@ -303,7 +303,7 @@ class OrganizationQueries:
 
     async def _streams_with(self, types: Sequence[str]) -> list[FoldedStream[Organization]]:
         """Every organization's stream that has an event of one of these types."""
-        heads = await store.heads_of_streams_with(self._streams.pool(), types)
+        heads = await stream_heads.heads_of_streams_with(self._streams.pool(), types)
         return list((await self._streams.load_heads(heads)).values())
 
 

@@ -21,7 +21,7 @@ from registry.domain.fold import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.domain.principal import Credential, Principal
 from registry.errors import NotFound
-from registry.events import store
+from registry.events import store, stream_heads
 from registry.events.codec import stream_name
 from registry.events.types import EventRedacted, PrincipalFact, tag_of
 from registry.infra import keys
@@ -93,7 +93,7 @@ class Principals:
 
     async def _drop_changed(self) -> None:
         hints, now = self._hints, time.monotonic()
-        for name, position in await store.streams_with_newer(self._pool, self._position, PRINCIPAL_TYPES):
+        for name, position in await stream_heads.streams_with_newer(self._pool, self._position, PRINCIPAL_TYPES):
             self._position = max(self._position, position)
             self._streams.pop(name.removeprefix("principal/"), None)
         self._seen_hints, self._checked_at = hints, now

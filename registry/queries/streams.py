@@ -17,10 +17,10 @@ from registry.domain.principal import AuthorNames
 from registry.domain.rates import Rates
 from registry.domain.record import resolve_record
 from registry.errors import DatabaseUnavailable
-from registry.events import store
+from registry.events import store, stream_heads
 from registry.events.codec import stream_name
 from registry.events.continuity import ContinuityGuard
-from registry.events.store import StreamHeadRow
+from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra import postgres
@@ -168,7 +168,7 @@ class StreamReader:
             axis: The axis, `r` recorded or `p` published. A merge has no publication date, so `p` hides none.
             known: The point on the axis.
         """
-        heads = await store.heads_of_streams_with(self.pool(), ("deal_merged",))
+        heads = await stream_heads.heads_of_streams_with(self.pool(), ("deal_merged",))
         merged: dict[str, str] = {}
         for name in heads:
             stream, _ = await self.load(name)
@@ -184,7 +184,7 @@ class StreamReader:
 
     async def load_all(self, names: Sequence[str]) -> dict[str, FoldedStream[Any]]:
         """Return these streams as the log has them now, in this order, without those that do not exist."""
-        heads = await store.current_stream_heads(self.pool(), names)
+        heads = await stream_heads.current_stream_heads(self.pool(), names)
         return await self.load_heads({name: heads[name][:2] for name in names if name in heads})
 
     async def load_heads(self, heads: Mapping[str, tuple[int, bytes]]) -> dict[str, FoldedStream[Any]]:

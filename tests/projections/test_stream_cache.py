@@ -7,7 +7,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from registry.events import store, write_batch
+from registry.events import stream_heads, write_batch
 from registry.projections import stream_cache
 from registry.projections.stream_cache import HeadLookup
 from tests.append_helpers import REGISTERED, pledged, request, running_recorder
@@ -21,9 +21,9 @@ STREAMS = ("deal/one", "deal/two", "deal/unknown")
 
 async def assert_current(heads: HeadLookup, pool: Pool) -> None:
     """The looked-up heads of the streams and of the log are those of the database."""
-    stream_heads, log_head = await store.current_stream_heads(pool, STREAMS), await write_batch.head(pool)
+    found, log_head = await stream_heads.current_stream_heads(pool, STREAMS), await write_batch.head(pool)
     for stream in STREAMS:
-        assert await heads.of_stream(stream) == (stream_heads.get(stream), log_head)
+        assert await heads.of_stream(stream) == (found.get(stream), log_head)
     assert await heads.of_log() == log_head
 
 
