@@ -29,10 +29,14 @@ from registry.append.identities import SCOPES, Identities
 from registry.append.proposals import Proposals
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
+from registry.delivery.mail import Mailer
+from registry.delivery.watches import Watches
 from registry.delivery.webhooks import Webhooks
 from registry.domain.calendar import Calendar
 from registry.errors import BadSetting
+from registry.events import mirror_state
 from registry.events.continuity import MARK_FILE, ContinuityGuard
+from registry.events.mirror_state import MirrorStatus
 from registry.events.notifications import NOTIFY_RIGHTS
 from registry.events.types import EVENT_TYPES
 from registry.events.write_batch import Head
@@ -54,8 +58,11 @@ from registry.queries.replicas import ReadServers
 from registry.queries.search import SearchQueries
 from registry.queries.sources import SourceQueries
 from registry.queries.streams import StreamReader
+from registry.transparency.checkpoint import BadKey
+from registry.transparency.cosigning import WitnessAddress, Witnesses, parse_addresses
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
+from registry.transparency.witness import Witness
 from registry.web.imports.runner import ImportJobs
 
 if TYPE_CHECKING:
@@ -87,6 +94,7 @@ class Services(Struct):
     proposals: Proposals
     feed: Feed
     webhooks: Webhooks
+    watches: Watches
     import_jobs: ImportJobs
     evidence: Evidence
     metrics: Metrics
@@ -94,6 +102,8 @@ class Services(Struct):
     log_head: Probe[Head]
     gauges: ServiceGauges
     parts: Parts
+    mirror: MirrorStatus | None
+    witness: Witness | None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end_streams(self) -> None:
@@ -123,6 +133,7 @@ DEPENDENCIES = {
     "proposals": "proposals",
     "feed": "feed",
     "webhooks": "webhooks",
+    "watches": "watches",
     "import_jobs": "import_jobs",
     "evidence": "evidence",
     "metrics": "metrics",
@@ -130,6 +141,8 @@ DEPENDENCIES = {
     "log_head": "log_head",
     "gauges": "gauges",
     "parts": "parts",
+    "mirror": "mirror",
+    "witness": "witness",
     "stopping": "stopping",
 }
 
@@ -190,6 +203,8 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
                 await connected.expire_connections()
 
         continuity.lost_listeners.append(reconnect)
+        mirror = await mirror_state.load(pool)
+        log_name = mirror.origin if mirror is not None else settings.log_origin
         await stack.enter_async_context(continuity.watching(pool))
         rates = RateCache(settings.rate_sources)
         recorder = Recorder(
@@ -208,24 +223,30 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             export=settings.checkpoint_export,
             seconds=settings.checkpoint_seconds,
             continuity=continuity,
+            mirror=mirror,
+            witnesses=Witnesses(witness_addresses(settings)) if settings.witnesses else None,
         )
         recorder.commit_listeners.append(evidence.committed)
         await stack.enter_async_context(evidence)
-        feed = await stack.enter_async_context(Feed(pool, use_notify=not settings.transaction_pooler))
+        feed = await stack.enter_async_context(Feed(pool, use_notify=not settings.transaction_pooler, source=log_name))
         recorder.commit_listeners.append(feed.on_commit)
         box = SecretBox(settings.secrets_key or settings.data_dir / "secrets.key")
-        webhooks = await stack.enter_async_context(Webhooks(pool, box, settings.webhook_networks))
+        webhooks = await stack.enter_async_context(Webhooks(pool, box, settings.webhook_networks, source=log_name))
         recorder.commit_listeners.append(webhooks.on_commit)
         principals = Principals(pool)
         recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
         feed.notify_listeners.append(lambda payload: principals.expire() if payload == NOTIFY_RIGHTS else None)
+        mailer = Mailer(settings.smtp_url, settings.smtp_from or "") if settings.smtp_url and mirror is None else None
+        watches = Watches(pool, box, principals, calendar, mailer, settings.site or "")
+        recorder.commit_listeners.append(watches.on_commit)
+        await stack.enter_async_context(watches)
         provider = None
         if settings.oidc is not None:
             # Imported here: a service without a provider starts without an HTTP client and a JWT library.
             from registry.infra import oidc
 
             provider = await stack.enter_async_context(oidc.provider(settings.oidc))
-        if settings.admin_key is not None:
+        if settings.admin_key is not None and mirror is None:
             await stack.enter_async_context(registered_admin_key(settings.admin_key, recorder, pool, principals))
         servers = await stack.enter_async_context(
             ReadServers(pool, replicas, continuity, max_lag=settings.replica_max_lag)
@@ -241,6 +262,20 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
         feed.notify_listeners.append(lambda _: copy.follow_soon())
         named_organizations = NamedOrganizations(streams, organizations, copy)
+        witness = None
+        if mirror is not None and settings.witness_name is not None:
+            file = settings.data_dir / "witness.key"
+            witness = Witness.open(evidence_pool, file, settings.witness_name, mirror.origin)
+        status = MirrorStatus(url=mirror.url) if mirror is not None else None
+        if status is not None:
+            # Imported here: a service that follows nobody starts without an HTTP client.
+            from registry.mirror.follower import Follower
+            from registry.mirror.origin import Origin
+
+            origin = await stack.enter_async_context(Origin(status.url))
+            follower = Follower(pool, owner, origin, status, continuity=continuity, seconds=settings.follow_seconds)
+            follower.commit_listeners += [feed.on_commit, lambda _: copy.follow_soon()]
+            await stack.enter_async_context(follower)
         yield Services(
             settings=settings,
             calendar=calendar,
@@ -261,12 +296,15 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             proposals=Proposals(pool, recorder, box),
             feed=feed,
             webhooks=webhooks,
+            watches=watches,
             import_jobs=import_jobs,
             evidence=evidence,
             metrics=metrics,
             readiness=await stack.enter_async_context(Probe()),
             log_head=await stack.enter_async_context(Probe()),
             gauges=ServiceGauges(metrics.registry),
+            mirror=status,
+            witness=witness,
             parts=Parts(
                 recorder,
                 streams,
@@ -274,8 +312,22 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
                 feed,
                 webhooks,
                 {"reads": pool, "recorder": recorder_pool, "evidence": evidence_pool},
+                status,
             ),
         )
+
+
+def witness_addresses(settings: Settings) -> tuple[WitnessAddress, ...]:
+    """The witnesses that the settings name.
+
+    Raises:
+        BadSetting: They are no pairs of a key and an address.
+    """
+    try:
+        return parse_addresses(" ".join(settings.witnesses))
+    except (ValueError, BadKey) as error:
+        problem = SettingProblem("witnesses", value=str(error)[:200])
+        raise BadSetting(setting="REGISTRY_WITNESSES (--witnesses)", reason=problem) from None
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -287,6 +339,7 @@ def create_app(settings: Settings) -> Litestar:
     if unknown := granted - set(SCOPES):
         problem = SettingProblem("oidc_scope", value=min(unknown), known=SCOPES)
         raise BadSetting(setting="REGISTRY_OIDC_RIGHTS (--oidc-rights)", reason=problem)
+    witness_addresses(settings)
     metrics, access_log = Metrics(), AccessLogWriter()
     tracing = _tracing(settings)
     state = State({"access_log": access_log})

@@ -316,6 +316,12 @@ class LogRewound(RegistryError):
     code = "log_rewound"
 
 
+class ReadOnlyMirror(RegistryError):
+    """This registry is a mirror: it has no keys of its own, and records nothing."""
+
+    code = "read_only_mirror"
+
+
 class EvidenceUnavailable(RegistryError):
     """The signer cannot sign a checkpoint now."""
 

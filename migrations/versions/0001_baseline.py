@@ -77,6 +77,27 @@ CREATE TABLE checkpoints (
 )
 """
 
+# The signature lines of witnesses on a checkpoint (C2SP tlog-cosignature), which arrive after it. `witness` is the
+# witness's name and key id.
+CREATE_COSIGNATURES = """
+CREATE TABLE cosignatures (
+    size     bigint NOT NULL,
+    verifier text   COLLATE "C" NOT NULL,
+    witness  text   COLLATE "C" NOT NULL,
+    line     text   NOT NULL,
+    PRIMARY KEY (size, verifier, witness)
+)
+"""
+
+# What this service has cosigned last as the witness of a log: never less, and never another tree.
+CREATE_WITNESSED = """
+CREATE TABLE witnessed (
+    origin text   COLLATE "C" PRIMARY KEY,
+    size   bigint NOT NULL,
+    note   text   NOT NULL
+)
+"""
+
 # The signing keys of a cluster, sealed under a secret that the services share (registry/transparency/signing_keys.py).
 CREATE_SIGNING_KEYS = """
 CREATE TABLE signing_keys (
@@ -122,22 +143,75 @@ CREATE TABLE log_incidents (
 )
 """
 
-# SQLSTATE RG001 stands for an open incident: it belongs to no class of Postgres.
+# A database with this row is a mirror: it holds a verified copy of another registry's log (registry/mirror). Only the
+# follower appends, and no service signs. `names_position` is the principal's event up to which names were read.
+CREATE_MIRROR = """
+CREATE TABLE mirror (
+    one            boolean     PRIMARY KEY DEFAULT true CHECK (one),
+    url            text        NOT NULL,
+    origin         text        COLLATE "C" NOT NULL,
+    since          timestamptz NOT NULL,
+    names_position bigint      NOT NULL DEFAULT 0
+)
+"""
+
+# The verifier keys of the origin that this mirror trusts, oldest first. Only an operator adds one.
+CREATE_MIRROR_KEYS = """
+CREATE TABLE mirror_keys (
+    number     bigint      PRIMARY KEY,
+    verifier   text        COLLATE "C" NOT NULL UNIQUE,
+    trusted_at timestamptz NOT NULL,
+    trusted_by text        NOT NULL
+)
+"""
+
+# What the origin contradicted: a fork, a changed entry, a smaller tree, a bad signature, an unknown key. `evidence` has
+# what was received. While one is not decided, the mirror follows no further.
+CREATE_MIRROR_INCIDENTS = """
+CREATE TABLE mirror_incidents (
+    number     bigint      PRIMARY KEY,
+    noticed_at timestamptz NOT NULL,
+    kind       text        NOT NULL,
+    position   bigint      NOT NULL,
+    detail     text        NOT NULL,
+    evidence   jsonb       NOT NULL,
+    decided_at timestamptz,
+    decided_by text,
+    reason     text,
+    CHECK ((decided_at IS NULL) = (decided_by IS NULL)),
+    CHECK ((decided_at IS NULL) = (reason IS NULL))
+)
+"""
+
+# The display names of the origin's principals, as it publishes them: their events' content is withheld from mirrors.
+CREATE_MIRRORED_NAMES = """
+CREATE TABLE mirrored_names (
+    principal text   COLLATE "C" NOT NULL,
+    position  bigint NOT NULL,
+    name      text   NOT NULL,
+    PRIMARY KEY (principal, position)
+)
+"""
+
+# SQLSTATE RG001 stands for an open incident, RG002 for a mirror: they belong to no class of Postgres.
 CREATE_REFUSE_APPEND = """
-CREATE FUNCTION refuse_append_to_rewound_log() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_append() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM log_incidents WHERE decided_at IS NULL) THEN
         RAISE EXCEPTION 'the log is rewound: an operator decides with registry log accept' USING ERRCODE = 'RG001';
+    END IF;
+    IF EXISTS (SELECT FROM mirror) AND current_setting('registry.following', true) IS DISTINCT FROM 'yes' THEN
+        RAISE EXCEPTION 'this database is a mirror: only registry follow appends to it' USING ERRCODE = 'RG002';
     END IF;
     RETURN NULL;
 END
 $$
 """
 
-PROTECT_REWOUND_LOG = """
-CREATE TRIGGER events_need_a_whole_log
+PROTECT_APPENDS = """
+CREATE TRIGGER events_are_appended_where_allowed
     BEFORE INSERT ON events
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_append_to_rewound_log()
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_append()
 """
 
 CREATE_REFUSE_CHANGE = """
@@ -343,6 +417,7 @@ CREATE_WEBHOOKS = """
 CREATE TABLE webhooks (
     id               text        PRIMARY KEY,
     url              text        NOT NULL,
+    format           text        NOT NULL CHECK (format IN ('standard', 'cloudevents', 'cloudevents-binary')),
     secret           bytea       NOT NULL,
     old_secret       bytea,
     rotation_ends_at timestamptz,
@@ -372,6 +447,31 @@ CREATE TABLE webhook_deliveries (
     PRIMARY KEY (webhook, at)
 )
 """
+
+# A filter of events that a principal has saved; new events are sent to an address that its owner has confirmed. The
+# address is personal: it is encrypted with a key outside the database, and deleted with the watch. `position` is the
+# last event that was sent or did not match; `next_at` is also the lease of the process that sends.
+CREATE_WATCHES = """
+CREATE TABLE watches (
+    id           text        COLLATE "C" PRIMARY KEY,
+    principal    text        COLLATE "C" NOT NULL,
+    email        bytea       NOT NULL,
+    language     text        NOT NULL,
+    digest       text        NOT NULL CHECK (digest IN ('at_once', 'daily')),
+    type         text[],
+    deal         text,
+    organization text,
+    source       text,
+    position     bigint      NOT NULL CHECK (position >= 0),
+    created_at   timestamptz NOT NULL,
+    confirmed_at timestamptz,
+    failures     integer     NOT NULL DEFAULT 0,
+    next_at      timestamptz,
+    disabled_at  timestamptz
+)
+"""
+
+CREATE_WATCHES_PRINCIPAL_INDEX = "CREATE INDEX watches_principal ON watches (principal)"
 
 # --- projections ------------------------------------------------------------------------------------------------------
 
@@ -794,13 +894,19 @@ STATEMENTS = (
     CREATE_EVENT_CONTENTS,
     CREATE_TILES,
     CREATE_CHECKPOINTS,
+    CREATE_COSIGNATURES,
+    CREATE_WITNESSED,
     CREATE_SIGNING_KEYS,
     CREATE_VERIFICATIONS,
     CREATE_SCHEMA_SUPPORT,
     SET_SCHEMA_SUPPORT,
     CREATE_LOG_INCIDENTS,
+    CREATE_MIRROR,
+    CREATE_MIRROR_KEYS,
+    CREATE_MIRROR_INCIDENTS,
+    CREATE_MIRRORED_NAMES,
     CREATE_REFUSE_APPEND,
-    PROTECT_REWOUND_LOG,
+    PROTECT_APPENDS,
     CREATE_REFUSE_CHANGE,
     CREATE_REFUSE_CONTENT_CHANGE,
     CREATE_REDACT_EVENT,
@@ -824,6 +930,8 @@ STATEMENTS = (
     CREATE_PROPOSALS_SUBMISSION_INDEX,
     CREATE_WEBHOOKS,
     CREATE_WEBHOOK_DELIVERIES,
+    CREATE_WATCHES,
+    CREATE_WATCHES_PRINCIPAL_INDEX,
     CREATE_DEAL_FACTS,
     CREATE_STAGE_FACTS,
     CREATE_PLEDGE_FACTS,

@@ -14,6 +14,7 @@ from registry.api.guards import request_check
 from registry.api.health import HealthController
 from registry.api.imports import ImportsController
 from registry.api.log import CheckpointController, EvidenceController
+from registry.api.mirroring import MirroringController
 from registry.api.ocds import OcdsController
 from registry.api.organization_merges import OrganizationMergesController
 from registry.api.organizations import OrganizationsController
@@ -24,7 +25,9 @@ from registry.api.proposals import ProposalsController
 from registry.api.reconcile import ReconcileController
 from registry.api.search import SearchController
 from registry.api.sources import SourcesController
+from registry.api.watches import WatchesController
 from registry.api.webhooks import WebhooksController
+from registry.api.witness import WitnessController
 
 
 def create_router(*, public_read: bool) -> Router:
@@ -49,8 +52,11 @@ def create_router(*, public_read: bool) -> Router:
             SourcesController,
             FeedsController,
             WebhooksController,
+            WatchesController,
             CheckpointController,
             EvidenceController,
+            MirroringController,
+            WitnessController,
             HealthController,
             docs.DocsController,
             docs.static_router,

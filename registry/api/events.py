@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from litestar import Controller, Response
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, PathParameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec.structs import asdict
 
 from registry import schemas
@@ -97,6 +97,10 @@ class EventsController(Controller):
         feed: NamedDependency[Feed],
         event_filter: NamedDependency[Filter],
         after: Annotated[int | None, integer("Events after this position.", 0, MAX_POSITION)] = None,
+        format: Annotated[
+            Literal["cloudevents"] | None,
+            QueryParameter(description="Write each event as a CloudEvent 1.0 in the structured mode."),
+        ] = None,
         last_event_id: LastEventId = None,
     ) -> Response[str]:
         """The log as it grows, as server-sent events.
@@ -115,7 +119,7 @@ class EventsController(Controller):
             return Response("", media_type="text/event-stream", headers=headers)
         # Not Litestar's ServerSentEvent, which encodes each message for each client: the feed encodes an event once for
         # all clients and sends many at once.
-        messages = feed.listen(head if start is None else start, event_filter)
+        messages = feed.listen(head if start is None else start, event_filter, as_cloud_events=format is not None)
         return stream(messages, media_type="text/event-stream", headers=headers)
 
 

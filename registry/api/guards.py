@@ -24,7 +24,7 @@ from litestar.typing import FieldDefinition
 from registry.api.bodies import Request
 from registry.append.identities import Identities, is_access_token
 from registry.domain.principal import Credential
-from registry.errors import Forbidden, InvalidParameter, Unauthorized
+from registry.errors import Forbidden, InvalidParameter, ReadOnlyMirror, Unauthorized
 from registry.events.values import Scope
 
 PUBLIC: Final = "public"
@@ -51,11 +51,23 @@ def request_check(*, public_read: bool) -> Callable[[Request], Awaitable[None]]:
             return
         opt = request.route_handler.opt
         if opt["scope"] not in without_key:
+            refuse_on_mirror(request)
             await authorize(request, opt["scope"])
         if IGNORES_QUERY not in opt:
             await check_query(request)
 
     return check
+
+
+def refuse_on_mirror(request: Request) -> None:
+    """Refuse what needs a key on a mirror, which has no principals of its own.
+
+    Raises:
+        ReadOnlyMirror: This service is a mirror.
+    """
+    status = request.app.state.services.mirror
+    if status is not None:
+        raise ReadOnlyMirror(url=status.url)
 
 
 async def authorize(request: Request, scope: Scope | Literal["any"]) -> None:

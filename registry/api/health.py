@@ -22,6 +22,7 @@ from registry.api.probe import Probe
 from registry.api.responses import RawResponse, json_response
 from registry.append.recorder import Recorder
 from registry.errors import ClockUnsafe, LogRewound
+from registry.events.mirror_state import MirrorStatus
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.projections.exchange_rates import rates_warning
@@ -57,10 +58,13 @@ class HealthController(Controller):
         streams: NamedDependency[StreamReader],
         evidence: NamedDependency[Evidence],
         readiness: NamedDependency[Probe[dict[str, Any]]],
+        mirror: NamedDependency[MirrorStatus | None],
     ) -> RawResponse[schemas.Readiness]:
         """Postgres answers and can write, its schema fits, the log is whole, the clock can be trusted, recording works.
 
-        A log that no service signs is a warning: a service that cannot sign can do everything else.
+        A log that no service signs is a warning: a service that cannot sign can do everything else. A mirror is ready
+        when it has copied the log up to a checkpoint of its origin, and until a contradiction stops it: then it still
+        answers, and an operator should look.
         """
 
         async def check() -> dict[str, Any]:
@@ -93,7 +97,11 @@ class HealthController(Controller):
         checks["storage"] = recorder.storage_failure is None
         if not checks["storage"]:
             checks["reason"] = recorder.storage_failure
-        ready = all(checks[name] for name in CHECKS)
+        if mirror is not None:
+            checks["mirror"] = _mirror(mirror)
+            if mirror.incident is not None:
+                checks["reason"] = mirror.incident.detail
+        ready = all(checks[name] for name in CHECKS) and (mirror is None or mirror.is_ready)
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         body = msgspec.json.encode({"status": "ready" if ready else "not ready", **checks})
         return json_response(body, headers, 200 if ready else 503)
@@ -120,3 +128,15 @@ class HealthController(Controller):
             # The other metrics matter most while Postgres does not answer.
             metrics.position.set(float("nan"))
         return RawResponse(generate_latest(metrics.registry), 200, (), CONTENT_TYPE_LATEST.encode())
+
+
+def _mirror(status: MirrorStatus) -> schemas.MirrorReadiness:
+    return schemas.MirrorReadiness(
+        origin=status.url,
+        position=status.position,
+        origin_size=status.origin_size,
+        behind=status.behind,
+        checked_at=status.checked_at,
+        problem=status.problem,
+        halted=status.incident.detail if status.incident is not None else None,
+    )

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from registry.append.recorder import Recorder
 from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
+from registry.events.mirror_state import MirrorStatus
 from registry.infra.postgres import Pool
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
@@ -34,6 +35,7 @@ class Parts(Struct, frozen=True):
     feed: Feed
     webhooks: Webhooks
     pools: Mapping[str, Pool]
+    mirror: MirrorStatus | None
 
 
 class ServiceGauges:
@@ -56,6 +58,9 @@ class ServiceGauges:
             "replica_lag_seconds", "Seconds that a replica lags; NaN while it is down.", "replica"
         )
         self._replica_up = gauge("replica_up", "1 while a replica is read from.", "replica")
+        self._mirror_behind = gauge("mirror_behind_events", "Events of the origin that this mirror lacks; else 0.")
+        self._mirror_halted = gauge("mirror_halted", "1 while a contradiction of its origin has stopped this mirror.")
+        self._mirror_checked = gauge("mirror_checked_seconds", "Unix time at which the origin was last verified.")
         self._connections = gauge("pool_connections", "Connections of a pool.", "pool", "state")
 
     async def refresh(self, parts: Parts) -> None:
@@ -64,6 +69,11 @@ class ServiceGauges:
         self._rewound.set(continuity.problem is not None)
         self._failed_looks.set(continuity.failed_looks)
         self._listeners.set(parts.feed.listening)
+        if parts.mirror is not None:
+            self._mirror_behind.set(math.nan if parts.mirror.behind is None else parts.mirror.behind)
+            self._mirror_halted.set(parts.mirror.incident is not None)
+            if parts.mirror.checked_at is not None:
+                self._mirror_checked.set(parts.mirror.checked_at.timestamp())
         for outcome, count in parts.webhooks.outcomes.items():
             self._deliveries.labels(outcome).set(count)
         for replica in parts.streams.servers.replicas:

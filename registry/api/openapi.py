@@ -76,6 +76,7 @@ OPEN = ("bad_query", "failed", "rate_limited")
 READING = (
     *OPEN,
     "unauthorized",
+    "read_only_mirror",
     "query_too_long",
     "database_lost",
     "storage_unavailable",

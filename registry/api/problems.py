@@ -43,6 +43,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "unauthorized": ProblemType(401),
     "forbidden": ProblemType(403),
     "approval_required": ProblemType(403),
+    "read_only_mirror": ProblemType(403),
     "not_found": ProblemType(404),
     "not_yet_effective": ProblemType(404),
     "method_not_allowed": ProblemType(405),
@@ -66,10 +67,14 @@ PROBLEMS: dict[str, ProblemType] = {
     "database_lost": ProblemType(503, retry_after=5),
     "clock_unsafe": ProblemType(503, retry_after=60),
     "log_rewound": ProblemType(503, retry_after=60),
+    "witness_malformed": ProblemType(400),
+    "witness_unsigned": ProblemType(403),
+    "witness_inconsistent": ProblemType(422),
     "evidence_unavailable": ProblemType(503, retry_after=30),
     "redaction_unavailable": ProblemType(503, retry_after=3600),
     "storage_unavailable": ProblemType(503, retry_after=60),
     "secret_unreadable": ProblemType(503, retry_after=3600),
+    "mail_unavailable": ProblemType(503, retry_after=300),
     "provider_unavailable": ProblemType(503, retry_after=5),
 }
 

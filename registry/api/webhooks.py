@@ -14,7 +14,7 @@ from registry.api.bodies import Request, read_body
 from registry.api.openapi import reading, writing
 from registry.api.parameters import Limit
 from registry.api.responses import RawResponse, json_response
-from registry.delivery.webhook_store import Delivery, Webhook
+from registry.delivery.webhook_store import Delivery, Format, Webhook
 from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
@@ -30,10 +30,13 @@ WebhookId = Annotated[str, PathParameter(description="A webhook's id.")]
 class NewWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where to send events, and which: those that match all of the fields, and one of the types.
 
-    The first event sent is the one after position `after`; without it, the next event that is recorded.
+    `format` says how a message is written: as Standard Webhooks say, or as a CloudEvent 1.0, either whole
+    (`cloudevents`, application/cloudevents+json) or with its attributes as headers (`cloudevents-binary`). The first
+    event sent is the one after position `after`; without it, the next event that is recorded.
     """
 
     url: Url
+    format: Format = "standard"
     type: EventType | EventTypes | None = None
     deal: Slug | None = None
     organization: Slug | None = None
@@ -45,6 +48,7 @@ class WebhookChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What to change. A filter that is null is removed; `enabled` stops or resumes the delivery."""
 
     url: Url | UnsetType = UNSET
+    format: Format | UnsetType = UNSET
     type: EventType | EventTypes | UnsetType | None = UNSET
     deal: Slug | UnsetType | None = UNSET
     organization: Slug | UnsetType | None = UNSET
@@ -103,7 +107,9 @@ class WebhooksController(Controller):
         """
         new: NewWebhook = intake.decode(_new, await read_body(request))
         filters = {name: getattr(new, name) for name in ("deal", "organization", "source")}
-        webhook, secret = await webhooks.create(new.url, request.auth.id, new.after, _types(new.type), **filters)
+        webhook, secret = await webhooks.create(
+            new.url, request.auth.id, new.after, _types(new.type), format=new.format, **filters
+        )
         created = CreatedWebhook(**msgspec.structs.asdict(webhook), secret=secret)
         return _json(created, 201, {"Location": f"/v1/webhooks/{webhook.id}"})
 

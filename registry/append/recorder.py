@@ -36,11 +36,12 @@ from registry.errors import (
     DatabaseUnavailable,
     LogRewound,
     Overloaded,
+    ReadOnlyMirror,
     RedactionUnavailable,
     RegistryError,
     StorageUnavailable,
 )
-from registry.events import continuity, store, stream_heads
+from registry.events import continuity, mirror_state, store, stream_heads
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
@@ -388,6 +389,9 @@ class Recorder:
         """Handle a failed commit: return True if the batch is in the log, else reply to its submissions."""
         if continuity.is_refused_append(error):
             _reject_futures(submissions, LogRewound("refused"))
+            return False
+        if mirror_state.is_refused_append(error):
+            _reject_futures(submissions, ReadOnlyMirror("database"))
             return False
         if postgres.is_storage_failure(error):
             # Postgres has ended the transaction: nothing of the batch is in the log.

@@ -14,7 +14,7 @@ Only the demo uses it, so that "as recorded on" has something to show. It is no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 from msgspec import Struct
@@ -74,7 +74,8 @@ async def replay(
         ClockUnsafe: The service's clock cannot be trusted.
         RegistryError: An announcement was refused, and nothing was recorded.
     """
-    instants = [line.recorded_at for line in announcements]
+    # In UTC, as entries are hashed: verification writes each entry again from its row.
+    instants = [line.recorded_at.astimezone(UTC) for line in announcements]
     if instants != sorted(instants):
         raise ValueError("the instants decrease")
     async with log_transaction(pool) as connection:
@@ -91,7 +92,7 @@ async def replay(
         ]
         await _add(batch, connection, [_of_replayer(registered)], instants[0] if instants else now)
         credential = Credential(REPLAYER, name, REPLAYER_RIGHTS)
-        for instant, group in groupby(announcements, key=lambda line: line.recorded_at):
+        for instant, group in groupby(announcements, key=lambda line: line.recorded_at.astimezone(UTC)):
             await _add(batch, connection, [_request(line, credential) for line in group], instant)
         await _add(batch, connection, [_of_replayer([ScopesChanged(scopes=())])], batch.recorded_at)
         await batch.write(connection)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": "demo",
     "serve": "serve",
+    "follow": "mirror",
     "show": "query",
     "list": "query",
     "history": "query",
@@ -58,6 +59,7 @@ COMMANDS = {
     "restore": "backup",
     "verify": "verify",
     "log": "log",
+    "mirror": "mirror",
     "doctor": "doctor",
 }
 

@@ -17,7 +17,7 @@ from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import HealthWarning, RegistryError
-from registry.events import write_batch
+from registry.events import mirror_state, write_batch
 from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.i18n import Message
 from registry.infra import postgres
@@ -135,7 +135,8 @@ def _signer(settings: Settings) -> Text:
         return Text("log_new")
 
     async def newest(pool: Pool) -> tuple[int, HealthWarning | None]:
-        evidence = Evidence(pool, source, seconds=settings.checkpoint_seconds)
+        mirror = await mirror_state.load(pool)
+        evidence = Evidence(pool, source, seconds=settings.checkpoint_seconds, mirror=mirror)
         return (await evidence.unsigned()).size, await evidence.warning()
 
     size, warning = _in_database(settings, newest)

@@ -13,7 +13,7 @@ from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import DatabaseUnusable, NotFound
-from registry.events import continuity
+from registry.events import continuity, mirror_state
 from registry.events.continuity import Incident
 from registry.infra import postgres
 from registry.infra.postgres import Pool
@@ -135,7 +135,8 @@ def _in(settings: Settings, work: Callable[[Evidence], Awaitable[T]]) -> T:
         with server.readable_errors():
             pool = await postgres.pool(ready.database_url, name="registry log", max_size=2, pooling=ready.pooling)
         async with pool:
-            return await work(Evidence(pool, KeySource.of(ready), export=ready.checkpoint_export))
+            mirror = await mirror_state.load(pool)
+            return await work(Evidence(pool, KeySource.of(ready), export=ready.checkpoint_export, mirror=mirror))
 
     with server.database(settings) as ready:
         return asyncio.run(connected(ready))

@@ -17,6 +17,11 @@ def register(app: typer.Typer) -> None:
 @with_settings()
 def serve(settings: Settings) -> None:
     """Run the service. Without a database URL it uses the bundled Postgres, which it migrates."""
+    run_service(settings)
+
+
+def run_service(settings: Settings) -> None:
+    """Run the service with its database until a signal stops it."""
     server.log_to_stderr()
     try:
         listening = server.listen(settings.host, settings.port)

@@ -191,6 +191,10 @@ async def _serve(
     from registry.app import create_app
 
     await check(settings)
+    if settings.follow is not None:
+        from registry.mirror.prepare import prepare
+
+        await prepare(settings)
     app = create_app(settings)
 
     class Server(HttpServer):

@@ -20,11 +20,13 @@ from registry.cli import server
 from registry.cli.options import AsJson, progress_bar, show, with_settings
 from registry.cli.texts import Text, rendered
 from registry.errors import LogCorrupt
+from registry.events import mirror_state
 from registry.infra import postgres
 from registry.infra.settings import Settings
 from registry.transparency.bundles import verify_bundle
 from registry.transparency.checkpoint import BadKey, CheckpointError, VerifierKey, open_checkpoint
-from registry.transparency.checkpoint_store import read_exported
+from registry.transparency.checkpoint_store import SignedCheckpoint, read_exported
+from registry.transparency.cosignatures import Quorum, WitnessKey
 from registry.transparency.evidence import Evidence
 from registry.transparency.findings import Finding
 from registry.transparency.heads import open_heads
@@ -58,17 +60,22 @@ def verify(
         list[Path] | None,
         typer.Option(help="A checkpoint kept elsewhere, or a directory of them, to verify against as well."),
     ] = None,
+    witnesses: Annotated[
+        int, typer.Option(min=0, help="How many witnesses must have cosigned the (newest) checkpoint.")
+    ] = 0,
+    witness: Annotated[list[str] | None, typer.Option(help="The public key of a witness, or a file of them.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify the whole log against its checkpoints. A BUNDLE is verified without database and network."""
-    keys = _keys(key, settings)
+    quorum = _quorum(witnesses, witness)
     if bundle is not None:
+        keys = _keys(key, settings)
         data = sys.stdin.buffer.read() if str(bundle) == "-" else _read(bundle)
-        result = verify_bundle(data, keys)
+        result = verify_bundle(data, keys, quorum)
         show([{**asdict(result), "proves": rendered(result.proves)}], as_json=as_json)
         return
     with server.database(settings) as ready:
-        verification, seconds = asyncio.run(_whole(ready, keys, checkpoint or []))
+        verification, seconds = asyncio.run(_whole(ready, key, checkpoint or [], quorum))
     show([{**asdict(verification), "seconds": round(seconds, 1)}], as_json=as_json)
 
 
@@ -91,19 +98,44 @@ def _keys(given: list[str] | None, settings: Settings) -> list[VerifierKey]:
         raise typer.BadParameter(str(error), param_hint="--key") from None
 
 
+def _quorum(needed: int, given: list[str] | None) -> Quorum | None:
+    if not needed:
+        return None
+    try:
+        return Quorum(needed, tuple(WitnessKey.parse(line) for one in given or () for line in _lines(one)))
+    except BadKey as error:
+        raise typer.BadParameter(rendered(error.message), param_hint="--witness") from None
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--witness") from None
+
+
+def _check_quorum(quorum: Quorum, stored: list[SignedCheckpoint]) -> None:
+    try:
+        quorum.check(stored[0].note if stored else "")
+    except CheckpointError as error:
+        raise LogCorrupt(detail=error.message) from None
+
+
 def _lines(key: str) -> list[str]:
     return [key] if "+" in key and not Path(key).exists() else Path(key).read_text().split()
 
 
-async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]) -> tuple[LogVerification, float]:
+async def _whole(
+    settings: Settings, given: list[str] | None, copies: list[Path], quorum: Quorum | None
+) -> tuple[LogVerification, float]:
     assert settings.database_url is not None
     with server.readable_errors():
         pool = await postgres.pool(
             settings.database_url, name="registry verify", min_size=1, max_size=2, pooling=settings.pooling
         )
     async with pool:
-        evidence = Evidence(pool, KeySource.of(settings))
+        mirror = await mirror_state.load(pool)
+        trusted = await mirror_state.trusted_keys(pool) if mirror is not None else []
+        keys = _keys(given or trusted, settings)
+        evidence = Evidence(pool, KeySource.of(settings), mirror=mirror)
         stored = await evidence.checkpoints(limit=2**31)
+        if quorum is not None:
+            _check_quorum(quorum, stored)
         known = [
             _opened(Finding("source_database", size=one.size), one.note, keys, one.heads if new else None)
             for new, one in ((number < HEADS_OF_NEWEST, one) for number, one in enumerate(stored))
@@ -113,7 +145,10 @@ async def _whole(settings: Settings, keys: list[VerifierKey], copies: list[Path]
         with progress_bar() as bar:
             task = bar.add_task(rendered(Text("verifying_log")))
             verification = await verify_log(
-                pool, known, lambda done, size: bar.update(task, completed=done, total=size)
+                pool,
+                known,
+                lambda done, size: bar.update(task, completed=done, total=size),
+                is_mirror=mirror is not None,
             )
         seconds = time.perf_counter() - started
         await evidence.record_verification(verification, seconds)

@@ -371,6 +371,27 @@ def consistency(start: int, end: int | None = None) -> Call[str]:
     return msgspec.structs.replace(_text("/v1/log/proof/consistency"), query=given)
 
 
+def log_entries(*, after: int | None = None, limit: int | None = None) -> Call[schemas.LogEntries]:
+    """The bytes of the events after a position, which the tree's leaves are computed from."""
+    return _answer(schemas.LogEntries, "/v1/log/entries", after=after, limit=limit)
+
+
+def checkpoints(start: int = 0, *, limit: int | None = None) -> Call[schemas.Checkpoints]:
+    """A page of the signed checkpoints from a size on, smallest first, each with its statement of heads."""
+    page = _answer(schemas.Checkpoints, "/v1/log/checkpoints", limit=limit)
+    return msgspec.structs.replace(page, query={**page.query, "from": str(start)})
+
+
+def principal_names() -> Call[schemas.PrincipalNames]:
+    """The display names of principals, as histories show them beside events."""
+    return _answer(schemas.PrincipalNames, "/v1/log/names")
+
+
+def rate_imports(*, first: int | None = None) -> Call[schemas.RateImports]:
+    """All recorded exchange rates, from an import on."""
+    return _answer(schemas.RateImports, "/v1/log/rates", first=first)
+
+
 def tile(tile: str) -> Call[bytes]:
     """A tile, or a bundle of entries (C2SP tlog-tiles), such as `0/000` or `entries/000.p/5`."""
     return _bytes(f"/log/tile/{quote(tile)}")

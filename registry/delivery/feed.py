@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
 import structlog
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from registry.events import store, write_batch
 from registry.events.notifications import NOTIFY_CHANNEL
@@ -26,7 +27,8 @@ from registry.infra.postgres import Connection, Pool
 from registry.projections import event_index
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
-from registry.schemas import encode, logged_event
+from registry.schemas import encode
+from registry.schemas.cloud_events import cloud_event
 
 log = structlog.get_logger(__name__)
 
@@ -72,20 +74,32 @@ class Filter(Struct, frozen=True):
 
 
 class FeedEvent(Struct, frozen=True):
-    """An event as it is delivered, with the fields that filters compare. `text` is the server-sent message."""
+    """An event as it is delivered, with the fields that filters compare. `text` is the server-sent message.
+
+    `cloud_event` is a CloudEvent's JSON up to its data.
+    """
 
     position: int
     type: str
     stream: str
     terms: frozenset[str]
     text: bytes
+    cloud_event: bytes = b""
+
+    def message(self, *, as_cloud_event: bool) -> bytes:
+        """The server-sent message: its data are the event, or the event as a CloudEvent in the structured mode."""
+        if not as_cloud_event:
+            return self.text
+        lines, _, data = self.text.partition(b"data: ")
+        return b"%bdata: %b%b}\n\n" % (lines, self.cloud_event, data[:-2])
 
 
 class _Listener:
     """A connected client: its filter, the position up to which it has been sent everything, and its state."""
 
-    def __init__(self, event_filter: Filter, after: int) -> None:
+    def __init__(self, event_filter: Filter, after: int, *, as_cloud_events: bool) -> None:
         self.filter = event_filter
+        self.as_cloud_events = as_cloud_events
         self.after = after
         self.woken = asyncio.Event()
         self.waits = False
@@ -94,9 +108,14 @@ class _Listener:
 class Feed:
     """Delivers new events to listeners. One per process."""
 
-    def __init__(self, pool: Pool, queries: LogQueries | None = None, *, use_notify: bool = True) -> None:
-        """Without `use_notify` (behind a pooler in transaction mode), polling finds the commits of other processes."""
+    def __init__(
+        self, pool: Pool, queries: LogQueries | None = None, *, use_notify: bool = True, source: str = ""
+    ) -> None:
+        """`source` is the log's name, which CloudEvents have.
+
+        Without `use_notify` (behind a pooler in transaction mode), polling finds the commits of other processes."""
         self._pool = pool
+        self._source = source
         self._use_notify = use_notify
         # Reads from the primary: a replica may lack what was just delivered.
         self._queries = queries or LogQueries(StreamReader(pool))
@@ -149,12 +168,12 @@ class Feed:
         """The log's last position."""
         return (await write_batch.head(self._pool)).position
 
-    async def listen(self, after: int, event_filter: Filter) -> AsyncIterator[bytes]:
+    async def listen(self, after: int, event_filter: Filter, *, as_cloud_events: bool = False) -> AsyncIterator[bytes]:
         """Server-sent events (WHATWG HTML §9.2): every matching event after a position, then new ones.
 
         Ends when the service stops or loses its database. The client reconnects with its last position.
         """
-        listener = _Listener(event_filter, after)
+        listener = _Listener(event_filter, after, as_cloud_events=as_cloud_events)
         self._listeners.setdefault(event_filter, set()).add(listener)
         self._wake.set()
         try:
@@ -197,7 +216,9 @@ class Feed:
                     organization=event_filter.organization,
                     source=event_filter.source,
                 )
-                chunk = b"".join(feed_event(event).text for event in events)
+                chunk = b"".join(
+                    feed_event(event, self._source).message(as_cloud_event=listener.as_cloud_events) for event in events
+                )
                 listener.after = events[-1].recorded.position if len(events) == PAGE else reached
                 if events:
                     listener.after = max(listener.after, events[-1].recorded.position)
@@ -210,8 +231,8 @@ class Feed:
         for event in self._from(listener.after):
             listener.after = event.position
             if listener.filter.matches(event):
-                chunks.append(event.text)
-                size += len(event.text)
+                chunks.append(event.message(as_cloud_event=listener.as_cloud_events))
+                size += len(chunks[-1])
                 if size > CHUNK_BYTES:
                     break
         return b"".join(chunks)
@@ -252,7 +273,7 @@ class Feed:
             return False
         events = await store.feed(self._pool, self._position, PAGE)
         before = self._position
-        new = [feed_event(event) for event in events]
+        new = [feed_event(event, self._source) for event in events]
         if any(event.recorded.type == "event_redacted" for event in events):
             # Redacted content must not be delivered from the buffer.
             self._clear_buffer()
@@ -313,10 +334,18 @@ class Feed:
                 await connection.remove_listener(NOTIFY_CHANNEL, wake)
 
 
-def feed_event(stored: StoredEvent) -> FeedEvent:
-    """Encode an event: its type is the message's, its position the id that a client sends to resume (Last-Event-ID)."""
+def feed_event(stored: StoredEvent, source: str = "") -> FeedEvent:
+    """Encode an event of the log that `source` names.
+
+    The event's type is the message's, and its position is the id that a client sends to resume (Last-Event-ID).
+    """
     recorded = stored.recorded
-    parts = (recorded.position, recorded.type.encode(), encode(logged_event(stored)))
+    event = cloud_event(stored, source)
+    data = bytes(event.data)
+    parts = (recorded.position, recorded.type.encode(), data)
+    attributes = encode(replace(event, data=Raw(b"null"))).removesuffix(b"null}")
     text = b"id: %d\nevent: %b\ndata: %b\n\n" % parts
     stream = f"{recorded.kind}/{recorded.slug}"
-    return FeedEvent(recorded.position, recorded.type, stream, frozenset(event_index.index_terms(recorded)), text)
+    return FeedEvent(
+        recorded.position, recorded.type, stream, frozenset(event_index.index_terms(recorded)), text, attributes
+    )

@@ -16,6 +16,7 @@ from functools import partial
 import structlog
 
 from registry.delivery import webhook_store
+from registry.delivery.webhook_content import Content, test_content, webhook_content
 from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, WebhookSender
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
@@ -26,7 +27,6 @@ from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
-from registry.schemas import encode, logged_event
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +53,9 @@ SigningSecrets = tuple[bytes, ...]
 class WebhookDelivery:
     """Delivers in the background until it is stopped."""
 
-    def __init__(self, pool: Pool, sender: WebhookSender, box: SecretBox) -> None:
+    def __init__(self, pool: Pool, sender: WebhookSender, box: SecretBox, source: str) -> None:
         self._pool = pool
+        self._source = source
         self._sender = sender
         # Attempts since the start, by outcome.
         self.outcomes = {"succeeded": 0, "failed": 0}
@@ -107,20 +108,25 @@ class WebhookDelivery:
     ) -> Delivery:
         """Send an event once and store the attempt."""
         recorded = event.recorded
-        body = encode({"type": recorded.type, "timestamp": recorded.recorded_at, "data": logged_event(event)})
-        return await self.send(webhook, signing_secrets, str(recorded.id), recorded.position, body, attempt)
+        content = webhook_content(webhook.format, event, self._source)
+        return await self._send(webhook, signing_secrets, str(recorded.id), recorded.position, content, attempt)
 
-    async def send(
+    async def send_test(self, webhook: Webhook, signing_secrets: SigningSecrets, message: str) -> Delivery:
+        """Send a test message once and store the attempt."""
+        content = test_content(webhook, message, self._source)
+        return await self._send(webhook, signing_secrets, message, None, content, 1)
+
+    async def _send(
         self,
         webhook: Webhook,
         signing_secrets: SigningSecrets,
         message: str,
         position: int | None,
-        body: bytes,
+        content: Content,
         attempt: int,
     ) -> Delivery:
         """Send a message once and store the attempt."""
-        delivery = await self._sender.send(webhook.url, signing_secrets, message, position, body, attempt)
+        delivery = await self._sender.send(webhook.url, signing_secrets, message, position, content, attempt)
         self.outcomes["succeeded" if delivery.succeeded else "failed"] += 1
         await webhook_store.insert_delivery(self._pool, webhook.id, delivery)
         return delivery

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import httpcore
 
 from registry.delivery.public_network import PublicOnlyBackend
+from registry.delivery.webhook_content import Content
 from registry.delivery.webhook_store import Delivery
 
 # Seconds that the receiver has to answer.
@@ -52,7 +53,7 @@ class WebhookSender:
         secrets: tuple[bytes, ...],
         message: str,
         position: int | None,
-        body: bytes,
+        content: Content,
         attempt: int,
     ) -> Delivery:
         """Send a message once.
@@ -62,13 +63,14 @@ class WebhookSender:
             secrets: Each signs the message; two while a rotation overlaps.
             message: The message's id, the same for each attempt, so that the receiver can detect a repetition.
             position: The event's position, or None for a test message.
-            body: JSON.
+            content: The body, and the headers that belong to it.
             attempt: Counts the attempts from 1.
         """
         now = datetime.now(UTC)
         timestamp = int(now.timestamp())
+        body = content.body
         headers = {
-            "Content-Type": "application/json",
+            **content.headers,
             "User-Agent": "investment-registry",
             "webhook-id": message,
             "webhook-timestamp": str(timestamp),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -13,27 +13,27 @@ from registry.infra.postgres import Pool
 MAX_DELIVERIES = 1_000
 
 INSERT_WEBHOOK = """
-INSERT INTO webhooks (id, url, secret, type, deal, organization, source, position, created_at, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO webhooks (id, url, format, secret, type, deal, organization, source, position, created_at, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 SELECT_WEBHOOKS = """
-SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
-       created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
+       next_at, created_at, created_by, disabled_at
   FROM webhooks
  ORDER BY created_at, id
 """
 
 SELECT_WEBHOOK = """
-SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
-       created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
+       next_at, created_at, created_by, disabled_at
   FROM webhooks
  WHERE id = $1
 """
 
 SELECT_DUE = """
-SELECT id, url, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures, next_at,
-       created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
+       next_at, created_at, created_by, disabled_at
   FROM webhooks
  WHERE disabled_at IS NULL
    AND (next_at IS NULL OR next_at <= $1)
@@ -45,7 +45,8 @@ DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1"
 
 UPDATE_WEBHOOK = """
 UPDATE webhooks
-   SET url = $2, type = $3, deal = $4, organization = $5, source = $6, disabled_at = $7, next_at = NULL, failures = 0
+   SET url = $2, type = $3, deal = $4, organization = $5, source = $6, disabled_at = $7, format = $8, next_at = NULL,
+       failures = 0
  WHERE id = $1
 """
 
@@ -90,6 +91,10 @@ SELECT at, message, position, attempt, status, error
 """
 
 
+Format: TypeAlias = Literal["standard", "cloudevents", "cloudevents-binary"]
+"""How a message is written: as Standard Webhooks say, or as a CloudEvent in the structured or the binary mode."""
+
+
 class Webhook(Struct, frozen=True, kw_only=True):
     """A receiver of events: its address, its filter, and the position of the last event that it accepted.
 
@@ -98,6 +103,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
     id: str
     url: str
+    format: Format
     type: list[str] | None
     deal: str | None
     organization: str | None
@@ -140,6 +146,7 @@ async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
         INSERT_WEBHOOK,
         w.id,
         w.url,
+        w.format,
         secret,
         w.type,
         w.deal,
@@ -180,7 +187,7 @@ async def delete(pool: Pool, id: str) -> None:
 async def update(pool: Pool, webhook: Webhook) -> None:
     """Store a webhook's address, filter and whether it is disabled; its failures are forgotten."""
     w = webhook
-    await pool.execute(UPDATE_WEBHOOK, w.id, w.url, w.type, w.deal, w.organization, w.source, w.disabled_at)
+    await pool.execute(UPDATE_WEBHOOK, w.id, w.url, w.type, w.deal, w.organization, w.source, w.disabled_at, w.format)
 
 
 async def rotate(pool: Pool, id: str, secret: bytes, old_until: datetime) -> None:

@@ -19,13 +19,12 @@ from registry.delivery import webhook_store
 from registry.delivery.public_network import Network, PublicOnlyBackend, is_ip_address
 from registry.delivery.webhook_delivery import WebhookDelivery
 from registry.delivery.webhook_sender import WebhookSender, format_secret
-from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
+from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Format, Webhook
 from registry.errors import FieldError, Invalid, NotFound
 from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
-from registry.schemas import encode
 
 # Hours for which messages have a signature of the old secret too, unless a rotation says otherwise.
 OVERLAP_HOURS = 24
@@ -34,13 +33,14 @@ OVERLAP_HOURS = 24
 class Webhooks:
     """The webhooks, and their delivery unless another process delivers. One per process."""
 
-    def __init__(self, pool: Pool, box: SecretBox, allowed: Sequence[Network] = ()) -> None:
+    def __init__(self, pool: Pool, box: SecretBox, allowed: Sequence[Network] = (), *, source: str = "") -> None:
+        """`source` is the log's name, which CloudEvents have."""
         self._pool = pool
         self._box = box
         self._allowed = tuple(allowed)
         self._network = PublicOnlyBackend(allowed)
         self._sender = WebhookSender(self._network)
-        self._delivery = WebhookDelivery(pool, self._sender, box)
+        self._delivery = WebhookDelivery(pool, self._sender, box, source)
 
     async def __aenter__(self) -> Webhooks:
         self._delivery.start()
@@ -60,7 +60,14 @@ class Webhooks:
         self._delivery.on_commit()
 
     async def create(
-        self, url: str, by: str, after: int | None = None, type: list[str] | None = None, **event_filter: str | None
+        self,
+        url: str,
+        by: str,
+        after: int | None = None,
+        type: list[str] | None = None,
+        *,
+        format: Format = "standard",
+        **event_filter: str | None,
     ) -> tuple[Webhook, str]:
         """Register a webhook.
 
@@ -69,6 +76,7 @@ class Webhooks:
             by: The id of the API key.
             after: The position after which delivery begins. Default: the head of the log.
             type: The types that an event may have. Default: any.
+            format: How messages are written.
             event_filter: `deal`, `organization` and `source` that an event must match.
 
         Returns:
@@ -83,6 +91,7 @@ class Webhooks:
         webhook = Webhook(
             id=f"wh_{secrets.token_hex(8)}",
             url=url,
+            format=format,
             type=type,
             deal=event_filter.get("deal"),
             organization=event_filter.get("organization"),
@@ -119,7 +128,7 @@ class Webhooks:
         Args:
             id: The webhook.
             enabled: Whether events are sent.
-            changes: New values of `url`, `type`, `deal`, `organization` and `source`.
+            changes: New values of `url`, `format`, `type`, `deal`, `organization` and `source`.
 
         Raises:
             Invalid: Nothing can be sent to the address.
@@ -178,9 +187,8 @@ class Webhooks:
     async def test(self, id: str) -> Delivery:
         """Send a test message. Raises NotFound, SecretUnreadable."""
         webhook, encrypted = await self._load(id)
-        body = encode({"type": "webhook.test", "timestamp": datetime.now(UTC), "data": {"webhook": id}})
         keys = self._delivery.signing_secrets(webhook, encrypted)
-        return await self._delivery.send(webhook, keys, f"test_{secrets.token_hex(8)}", None, body, 1)
+        return await self._delivery.send_test(webhook, keys, f"test_{secrets.token_hex(8)}")
 
     async def resend(self, id: str, position: int) -> Delivery:
         """Send an event again. If the receiver accepts it, a disabled webhook is enabled.

@@ -10,7 +10,7 @@ A redaction can erase names, and no right: `admission.py` refuses to redact the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import assert_never
@@ -228,19 +228,20 @@ def _with_key(principal: Principal, changed: KeyState) -> Principal:
 # --- who recorded an event --------------------------------------------------------------------------------------------
 
 
+def given_name(recorded: Recorded) -> str | None:
+    """The display name that an event gives its principal; None for other events, and without content."""
+    event = recorded.event
+    return event.name if isinstance(event, (PrincipalRegistered, PrincipalRenamed)) else None
+
+
 class AuthorNames:
     """The display names of principals as of each log position (property 49)."""
 
-    def __init__(self, streams: Iterable[tuple[str, Sequence[Recorded]]] = ()) -> None:
-        """Take the names from the events of principals, each with its id."""
-        self._names = {
-            principal: [
-                (event.position, event.event.name)
-                for event in events
-                if isinstance(event.event, (PrincipalRegistered, PrincipalRenamed))
-            ]
-            for principal, events in streams
-        }
+    def __init__(self, names: Iterable[tuple[str, int, str]] = ()) -> None:
+        """Take each principal's names, each with the position from which on it holds, in the order of the log."""
+        self._names: dict[str, list[tuple[int, str]]] = {}
+        for principal, since, name in names:
+            self._names.setdefault(principal, []).append((since, name))
 
     def at(self, principal: str, position: int) -> str:
         """The name at a position; the id where there is none, as for a key of an earlier release."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from registry.events.codec import from_row
-from registry.events.types import Recorded
+from registry.events.types import Recorded, StreamKind
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection, Pool
 
@@ -110,6 +110,26 @@ SELECT (SELECT min(position) FROM events WHERE position < 1) AS below,
        ) AS orphan
 """
 
+# Events without content that no redaction of their stream names. A mirror withholds the content of principals anyway.
+SELECT_UNEXPLAINED_ERASURES = """
+SELECT e.id, e.position
+  FROM events AS e
+  JOIN event_contents AS c USING (position)
+ WHERE c.content IS NULL
+   AND NOT starts_with(e.stream, 'principal/')
+   AND NOT EXISTS (
+       SELECT
+         FROM events AS r
+         JOIN event_contents AS rc ON rc.position = r.position
+        WHERE r.stream = e.stream AND r.type = 'event_redacted'
+          AND (convert_from(rc.content, 'UTF8')::jsonb -> 'event' ->> 'redacts' = e.id::text
+               OR convert_from(rc.content, 'UTF8')::jsonb -> 'event' -> 'also' ? e.id::text)
+   )
+"""
+
+# A range of the index on streams: '0' follows '/'.
+LAST_POSITION_OF_KIND = "SELECT max(position) FROM events WHERE stream >= $1 || '/' AND stream < $1 || '0'"
+
 POSITION_AT = """
 SELECT position
   FROM events
@@ -171,6 +191,16 @@ def _row(sealed: SealedEvent | StoredEvent) -> tuple[Any, ...]:
 async def erase(connection: Connection, redaction: int, target: int) -> None:
     """Erase the content of the event at `target`, as the event at `redaction` orders. Needs the owner's role."""
     await connection.execute(ERASE, redaction, target)
+
+
+async def unexplained_erasures(connection: Connection | Pool) -> list[tuple[UUID, int]]:
+    """The id and the position of each event without content that no redaction names."""
+    return [(UUID(int=row["id"].int), row["position"]) for row in await connection.fetch(SELECT_UNEXPLAINED_ERASURES)]
+
+
+async def last_position_of_kind(connection: Connection | Pool, kind: StreamKind) -> int:
+    """The position of the last event in a stream of a kind; 0 if there is none."""
+    return await connection.fetchval(LAST_POSITION_OF_KIND, kind) or 0
 
 
 async def position_at(connection: Connection | Pool, instant: datetime) -> int:

@@ -48,6 +48,7 @@ SET_SCHEMA_SUPPORT = "UPDATE schema_support SET compatible_since = :since"
 EVIDENCE = (
     *("events", "event_contents", "tiles", "checkpoints", "signing_keys"),
     *("exchange_rates", "log_incidents", "keys"),
+    *("mirror_keys", "mirror_incidents", "cosignatures"),
 )
 """The tables to which the application's role may only add rows."""
 

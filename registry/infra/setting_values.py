@@ -167,6 +167,26 @@ def issuer(text: str) -> str:
     return text
 
 
+def smtp_url(text: str) -> str:
+    """The address of a mail server."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # The problem does not repeat the URL, which may contain a password.
+        raise InvalidValue(SettingProblem("smtp_url"))
+    return text
+
+
+def mail_address(text: str) -> str:
+    """An e-mail address."""
+    if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", text):
+        raise InvalidValue(SettingProblem("mail_address", value=text))
+    return text
+
+
 def http_url(text: str) -> str:
     """An http(s) address."""
     try:

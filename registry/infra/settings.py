@@ -23,7 +23,7 @@ from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit
 from registry.infra.setting_values import LOOPBACK, InvalidValue, Network
 
 SECRET = frozenset({"admin_key", "signing_secret", "oidc_client_secret"})
-URLS = frozenset({"database_url", "owner_url", "replica_urls"})
+URLS = frozenset({"database_url", "owner_url", "replica_urls", "smtp_url"})
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -57,10 +57,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_sources: tuple[str, ...] = ("ECB",)
     otlp_endpoint: str | None = None
     webhook_networks: tuple[Network, ...] = ()
+    site: str | None = None
+    smtp_url: str | None = None
+    smtp_from: str | None = None
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
     four_eyes: tuple[str, ...] = ()
     rate_limits: Mapping[str, RateLimit] = field(default_factory=lambda: DEFAULT_RATE_LIMITS)
+    follow: str | None = None
+    follow_verifiers: tuple[str, ...] = ()
+    follow_seconds: int = 5
+    witness_name: str | None = None
+    witnesses: tuple[str, ...] = ()
     oidc_issuer: str | None = None
     oidc_client_id: str | None = None
     oidc_client_secret: str | None = None
@@ -93,6 +101,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         signing_key: Path = known.pop("signing_key", None) or data_dir / "signing.key"
         settings = cls(data_dir=data_dir, signing_key=signing_key, **known)
         settings._check_oidc()
+        settings._check_mail()
         return settings
 
     @property
@@ -129,6 +138,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         if self.oidc_audience is not None and self.oidc_audience == self.oidc_client_id:
             name = "oidc_audience"
             raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=SettingProblem("oidc_audience"))
+
+    def _check_mail(self) -> None:
+        """Check that the settings of e-mail belong together. Raises BadSetting."""
+        for name in ("site", "smtp_from"):
+            if self.smtp_url is not None and getattr(self, name) is None:
+                raise BadSetting(setting=f"{variable(name)} ({flag(name)})", reason=SettingProblem("mail_missing"))
 
     def __repr__(self) -> str:
         shown = {
@@ -243,6 +258,13 @@ SETTINGS = {
         values.networks,
         "Private networks that webhooks may send to, separated by spaces. Default: public addresses only.",
     ),
+    "site": Setting(values.http_url, "The address at which readers reach this service, for links in e-mails."),
+    "smtp_url": Setting(
+        values.smtp_url,
+        "The mail server that sends the e-mails of watches: smtp://USER:PASSWORD@HOST:PORT, or smtps:// for TLS from "
+        "the start. Needs REGISTRY_SITE and REGISTRY_SMTP_FROM. Default: none are sent.",
+    ),
+    "smtp_from": Setting(values.mail_address, "The address that these e-mails are from."),
     "cors_origins": Setting(
         values.cors_origins,
         "Origins of web pages that may call the API, separated by spaces; * for any. Default: none.",
@@ -260,6 +282,25 @@ SETTINGS = {
         values.rate_limits,
         "Requests per second (s), minute (m) or hour (h) for each key, each address, and wrong keys of an address; off "
         "for none. Default: key=1000/s address=200/s failure=20/m.",
+    ),
+    "follow": Setting(
+        values.http_url,
+        "The address of another registry, whose log this service copies and verifies as a read-only mirror.",
+    ),
+    "follow_verifiers": Setting(
+        values.words,
+        "The public keys of the log that is followed, separated by spaces. Default: those that it states itself at the "
+        "first start.",
+    ),
+    "follow_seconds": Setting(values.seconds, "Seconds between two looks at the log that is followed. Default: 5."),
+    "witness_name": Setting(
+        values.origin,
+        "The name under which this mirror cosigns the checkpoints of the log that it follows, such as "
+        "mirror.example/witness. Default: it cosigns none.",
+    ),
+    "witnesses": Setting(
+        values.words,
+        "Witnesses that cosign this log's checkpoints: pairs of a public key and an address, separated by spaces.",
     ),
     "oidc_issuer": Setting(
         values.issuer, "The issuer of an OpenID provider through which people sign in. Default: none."

@@ -56,6 +56,12 @@ async def load(connection: Connection | Pool, first_import: int) -> list[Quotes]
     ]
 
 
+async def imports(connection: Connection | Pool) -> int:
+    """The number that the next import gets."""
+    last: int | None = await connection.fetchval(SELECT_LAST_IMPORT)
+    return 0 if last is None else last + 1
+
+
 async def insert(connection: Connection, quotes: Sequence[Quotes]) -> None:
     """Add the rates of one import."""
     await connection.executemany(

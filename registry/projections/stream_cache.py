@@ -204,7 +204,7 @@ class StreamCache:
         return streams[name], log_head
 
     async def load_heads(
-        self, pool: postgres.Pool, heads: Mapping[str, tuple[int, bytes]]
+        self, pool: postgres.Connection | postgres.Pool, heads: Mapping[str, tuple[int, bytes]]
     ) -> dict[str, FoldedStream[Any]]:
         """Return the streams that have these heads (version and leaf hash), or later ones, from the cache or the log.
 

@@ -13,20 +13,26 @@ from registry.domain.audit.entries import BOOKKEEPING_TAGS
 from registry.domain.corrections import EffectiveEvent
 from registry.domain.fold import fold_order_of
 from registry.domain.history import AsOf
-from registry.domain.principal import REGISTRY, REPLAYER
+from registry.domain.principal import REGISTRY, REPLAYER, given_name
+from registry.domain.quotes import Quotes
 from registry.domain.record import resolve_record
 from registry.errors import NotFound
-from registry.events import store
+from registry.events import mirror_state, store
 from registry.events.codec import stream_name
+from registry.events.mirror_state import PrincipalName
 from registry.events.store import StoredEvent
 from registry.events.types import Recorded
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
-from registry.projections import event_index
+from registry.projections import event_index, exchange_rates
 from registry.queries.streams import StreamReader
+from registry.schemas.mirroring import LogEntries, LogEntry
 
 # Positions that one look at the index of events returns.
 INDEX_PAGE = 1000
+
+# Bytes of content after which a page of entries ends.
+MAX_ENTRIES_BYTES = 8 * 2**20
 
 
 class LogQueries:
@@ -146,6 +152,42 @@ class LogQueries:
                 ):
                     visible.add(effective.recorded.id)
         return [event for event in events if event.recorded.id in visible]
+
+    async def entries(self, after: int, limit: int) -> LogEntries:
+        """Return the bytes of the events after a position: at most `limit`, and few where they have much content."""
+        entries: list[LogEntry] = []
+        size = 0
+        for row in await store.feed_rows(self._streams.pool(), after, limit):
+            shown = not row["stream"].startswith("principal/") and row["content"] is not None
+            entries.append(
+                LogEntry(
+                    position=row["position"],
+                    entry=row["entry"].decode(),
+                    content=row["content"].decode() if shown else None,
+                    salt=row["salt"].hex() if shown else None,
+                )
+            )
+            size += len(row["content"] or b"")
+            if size > MAX_ENTRIES_BYTES:
+                break
+        return LogEntries(entries=tuple(entries))
+
+    async def principal_names(self) -> list[PrincipalName]:
+        """Return the display names of all principals, each from its position on, in the order of the log."""
+        pool, names = self._streams.pool(), []
+        for type in ("principal_registered", "principal_renamed"):
+            after = 0
+            while events := await store.feed(pool, after, INDEX_PAGE, type=type):
+                after = events[-1].recorded.position
+                named = [event.recorded for event in events]
+                names += [PrincipalName(e.slug, e.position, name) for e in named if (name := given_name(e))]
+        # On a mirror, the events have no content.
+        names += await mirror_state.all_names(pool)
+        return sorted(names, key=lambda name: name.position)
+
+    async def rate_imports(self, first: int) -> list[Quotes]:
+        """Return all rates that the import with a number, and those after it, recorded."""
+        return await exchange_rates.load(self._streams.pool(), first)
 
     async def event(self, id: UUID) -> tuple[StoredEvent, EffectiveEvent]:
         """Return an event as recorded, and as it reads after corrections.

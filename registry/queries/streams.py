@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -13,11 +14,11 @@ from msgspec.structs import replace
 from registry.domain.calendar import Calendar
 from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
-from registry.domain.principal import AuthorNames
+from registry.domain.principal import AuthorNames, given_name
 from registry.domain.rates import Rates
 from registry.domain.record import resolve_record
 from registry.errors import DatabaseUnavailable
-from registry.events import store, stream_heads
+from registry.events import mirror_state, store, stream_heads
 from registry.events.codec import stream_name
 from registry.events.continuity import ContinuityGuard
 from registry.events.stream_heads import StreamHeadRow
@@ -202,7 +203,18 @@ class StreamReader:
         if not ids:
             return AuthorNames()
         streams = await self.load_all([stream_name("principal", id) for id in sorted(ids)])
-        return AuthorNames((stream.slug, stream.events) for stream in streams.values())
+        names = [
+            (stream.slug, event.position, name)
+            for stream in streams.values()
+            for event in stream.events
+            if (name := given_name(event)) is not None
+        ]
+        # On a mirror, the events of principals have no content: it keeps the names that its origin publishes.
+        without = [stream.slug for stream in streams.values() if any(event.erased for event in stream.events)]
+        if without:
+            mirrored = await mirror_state.names(self.pool(), without)
+            names = sorted([*names, *((n.principal, n.position, n.name) for n in mirrored)], key=itemgetter(1))
+        return AuthorNames(names)
 
     async def resolve(self, as_of: AsOf) -> ResolvedAsOf:
         """Fill in what a question leaves out.

@@ -71,6 +71,14 @@ from registry.schemas.log import (
     exported_row,
     logged_event,
 )
+from registry.schemas.mirroring import (
+    CheckpointAndHeads,
+    Checkpoints,
+    LogEntries,
+    LogEntry,
+    PrincipalNames,
+    RateImports,
+)
 from registry.schemas.organizations import (
     ChildOrganization,
     DealRole,
@@ -99,7 +107,7 @@ from registry.schemas.principals import (
 )
 from registry.schemas.proposals import ProposalPage, ProposalPreview, ProposalResponse
 from registry.schemas.search import HitKind, SearchedWord, SearchHit, SearchMatch, SearchResponse
-from registry.schemas.service import FieldProblem, Live, ProblemDocument, Readiness
+from registry.schemas.service import FieldProblem, Live, MirrorReadiness, ProblemDocument, Readiness
 from registry.schemas.source_use import RestingField, SourceCitation, SourceRetraction, SourceUse, TreatedEvent
 from registry.schemas.sources import CitedSource, cited_sources
 from registry.schemas.values import (
@@ -120,6 +128,8 @@ __all__ = [
     "Cause",
     "CausedChange",
     "ChangeSummary",
+    "CheckpointAndHeads",
+    "Checkpoints",
     "ChildOrganization",
     "CitedSource",
     "ClaimResponse",
@@ -152,8 +162,11 @@ __all__ = [
     "ListedPledge",
     "Live",
     "LocalizedResponse",
+    "LogEntries",
+    "LogEntry",
     "LoggedEvent",
     "Memento",
+    "MirrorReadiness",
     "OrganizationClusters",
     "OrganizationFields",
     "OrganizationHistory",
@@ -165,6 +178,7 @@ __all__ = [
     "PortfolioComparison",
     "PrincipalAppendResponse",
     "PrincipalHistory",
+    "PrincipalNames",
     "PrincipalPage",
     "PrincipalResponse",
     "ProblemDocument",
@@ -173,6 +187,7 @@ __all__ = [
     "ProposalResponse",
     "Provenance",
     "ProvenanceEntry",
+    "RateImports",
     "RateSource",
     "RatesResponse",
     "Readiness",

@@ -227,7 +227,7 @@ def _logged(stored: StoredEvent) -> dict[str, Any]:
         "withheld": True if withheld else UNSET,
         "sources": _sources(recorded.sources),
         "note": recorded.note,
-        "erased": recorded.erased,
+        "erased": recorded.erased and not withheld,
         "leaf_hash": recorded.leaf_hash.hex(),
         "previous": entry.previous,
         "content_digest": entry.content,

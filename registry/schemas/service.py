@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -16,6 +16,23 @@ class Live(ResponseModel, frozen=True, kw_only=True):
     status: Literal["live"]
 
 
+class MirrorReadiness(ResponseModel, frozen=True, kw_only=True):
+    """How a mirror stands to the registry that it follows.
+
+    `position` is the last verified event, `behind` how many events of the origin's newest checkpoint are missing,
+    `checked_at` when the origin last answered without a contradiction. `halted` says what contradicted; then the mirror
+    follows no further until an operator decides.
+    """
+
+    origin: str
+    position: int
+    origin_size: int | None
+    behind: int | None
+    checked_at: datetime | None
+    problem: str | None
+    halted: str | None
+
+
 class Readiness(ResponseModel, frozen=True, kw_only=True):
     """Whether the service can do its work, which part cannot, and what an operator should know besides."""
 
@@ -27,6 +44,7 @@ class Readiness(ResponseModel, frozen=True, kw_only=True):
     recorder: bool
     storage: bool
     signer: bool
+    mirror: MirrorReadiness | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
 

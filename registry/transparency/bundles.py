@@ -22,6 +22,7 @@ from registry.i18n import Label
 from registry.schemas import DealResponse, deal_response, encode
 from registry.schemas.values import response_hook
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, open_checkpoint
+from registry.transparency.cosignatures import Quorum
 from registry.transparency.findings import Finding
 from registry.transparency.heads import StreamHead, StreamHeadTree, open_heads, parse_head, verify_head
 from registry.transparency.merkle import HASH_SIZE, ProofError, leaf_hash, verify_inclusion
@@ -142,12 +143,13 @@ class BundleVerification(Struct, frozen=True, kw_only=True):
     erased: int = 0
 
 
-def verify_bundle(data: bytes, keys: Iterable[VerifierKey]) -> BundleVerification:
+def verify_bundle(data: bytes, keys: Iterable[VerifierKey], witnesses: Quorum | None = None) -> BundleVerification:
     """Verify a bundle with the log's verifier keys.
 
     Args:
         data: A certificate or an inclusion proof, as JSON or as C2SP tlog-proof.
         keys: The verifier keys of the log.
+        witnesses: The witnesses that must have cosigned the bundle's checkpoint.
 
     Raises:
         LogCorrupt: The bundle does not verify.
@@ -155,8 +157,13 @@ def verify_bundle(data: bytes, keys: Iterable[VerifierKey]) -> BundleVerificatio
     keys = tuple(keys)
     try:
         if not data.lstrip().startswith(b"{"):
-            return _verify_proof(Proof.parse(data.decode()), keys)
+            proof = Proof.parse(data.decode())
+            if witnesses is not None:
+                witnesses.check(proof.checkpoint)
+            return _verify_proof(proof, keys)
         bundle = _bundle.decode(data)
+        if witnesses is not None:
+            witnesses.check(bundle.checkpoint or "")
         if isinstance(bundle, Inclusion):
             return _verify_inclusion(bundle, keys)
         if isinstance(bundle, TotalCertificate):

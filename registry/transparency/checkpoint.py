@@ -54,7 +54,7 @@ class VerifierKey(Struct, frozen=True):
         return sha256(self.name.encode() + b"\n" + ED25519 + self.public_key).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{_base64(ED25519 + self.public_key)}"
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(ED25519 + self.public_key)}"
 
     @classmethod
     def parse(cls, vkey: str) -> VerifierKey:
@@ -63,7 +63,7 @@ class VerifierKey(Struct, frozen=True):
         Raises:
             BadKey: It is malformed, of another type than Ed25519, or its id does not match name and public key.
         """
-        name, material = _key_material(vkey)
+        name, material = parse_key(vkey, ED25519)
         key = cls(name, material)
         if str(key) != vkey:
             raise BadKey(reason=Finding("key_id"))
@@ -94,7 +94,7 @@ class SigningKey:
     @classmethod
     def generate(cls, name: str) -> SigningKey:
         """Generate a key. Raises BadKey when the name is not valid in a note."""
-        if not _is_name(name):
+        if not is_key_name(name):
             raise BadKey(reason=Finding("key_name", name=name))
         return cls(name, Ed25519PrivateKey.generate())
 
@@ -103,7 +103,7 @@ class SigningKey:
         """Parse what `secret` wrote. Raises BadKey, whose message never contains the text."""
         if not text.startswith(cls._PREFIX):
             raise BadKey(reason=Finding("key_prefix", prefix=cls._PREFIX))
-        name, seed = _key_material(text.removeprefix(cls._PREFIX))
+        name, seed = parse_key(text.removeprefix(cls._PREFIX), ED25519)
         key = cls(name, Ed25519PrivateKey.from_private_bytes(seed))
         if key.secret() != text:
             raise BadKey(reason=Finding("key_id"))
@@ -111,13 +111,13 @@ class SigningKey:
 
     def secret(self) -> str:
         """`PRIVATE+KEY+<name>+<key id>+<base64 of 0x01 ‖ seed>`."""
-        seed = _base64(ED25519 + self._private.private_bytes_raw())
+        seed = encode_base64(ED25519 + self._private.private_bytes_raw())
         return f"{self._PREFIX}{self.verifier.name}+{self.verifier.key_id.hex()}+{seed}"
 
     def sign(self, text: str) -> str:
         """Sign a text, which ends in a newline. Returns the note."""
         signature = self.verifier.key_id + self._private.sign(text.encode())
-        return f"{text}\n— {self.verifier.name} {_base64(signature)}\n"
+        return f"{text}\n— {self.verifier.name} {encode_base64(signature)}\n"
 
     def __repr__(self) -> str:
         return f"SigningKey({self.verifier})"
@@ -160,7 +160,7 @@ def parse_note(note: str | bytes) -> Note:
 
 def _parse_signature(line: str) -> Signature:
     match line.split(" "):
-        case ["—", name, encoded] if _is_name(name):
+        case ["—", name, encoded] if is_key_name(name):
             signature = _decode_base64(encoded)
             if signature is not None and len(signature) > 4:
                 return Signature(name, signature[:4], signature[4:])
@@ -209,7 +209,9 @@ class Checkpoint(Struct, frozen=True):
 
     def body(self) -> str:
         """The text that is signed: one line for each part (tlog-checkpoint, Note text)."""
-        return "".join(f"{line}\n" for line in (self.origin, str(self.size), _base64(self.root), *self.extensions))
+        return "".join(
+            f"{line}\n" for line in (self.origin, str(self.size), encode_base64(self.root), *self.extensions)
+        )
 
     @classmethod
     def parse(cls, body: str) -> Checkpoint:
@@ -257,8 +259,8 @@ class Proof(Struct, frozen=True):
     _HEADER = "c2sp.org/tlog-proof@v1"
 
     def __str__(self) -> str:
-        extra = [f"extra {_base64(self.extra)}"] if self.extra is not None else []
-        lines = [self._HEADER, *extra, f"index {self.index}", *(_base64(node) for node in self.path), ""]
+        extra = [f"extra {encode_base64(self.extra)}"] if self.extra is not None else []
+        lines = [self._HEADER, *extra, f"index {self.index}", *(encode_base64(node) for node in self.path), ""]
         return "".join(f"{line}\n" for line in lines) + self.checkpoint
 
     @classmethod
@@ -290,21 +292,24 @@ class Proof(Struct, frozen=True):
         return checkpoint
 
 
-def _is_name(name: str) -> bool:
+def is_key_name(name: str) -> bool:
+    """Whether a text can be the name of a key in a signed note."""
     return bool(name) and "+" not in name and not any(char.isspace() or char < " " for char in name)
 
 
-def _key_material(text: str) -> tuple[str, bytes]:
+def parse_key(text: str, type: bytes) -> tuple[str, bytes]:
+    """The name and the 32 bytes of a key of a type in `<name>+<key id>+<base64>`. Raises BadKey."""
     match text.split("+", 2):
-        case [name, key_id, encoded] if _is_name(name) and len(key_id) == 8:
+        case [name, key_id, encoded] if is_key_name(name) and len(key_id) == 8:
             material = _decode_base64(encoded)
-            if material is None or len(material) != 33 or material[:1] != ED25519:
+            if material is None or len(material) != 33 or material[:1] != type:
                 raise BadKey(reason=Finding("key_type"))
             return name, material[1:]
     raise BadKey(reason=Finding("key_format"))
 
 
-def _base64(data: bytes) -> str:
+def encode_base64(data: bytes) -> str:
+    """Canonical base64 (RFC 4648 §4)."""
     return base64.b64encode(data).decode()
 
 
@@ -314,4 +319,4 @@ def _decode_base64(text: str) -> bytes | None:
         data = base64.b64decode(text, validate=True)
     except ValueError:
         return None
-    return data if _base64(data) == text else None
+    return data if encode_base64(data) == text else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from registry.infra.files import write_durably
 from registry.infra.postgres import Connection, Pool
+from registry.transparency.cosignatures import name_of
 
 INSERT_CHECKPOINT = """
 INSERT INTO checkpoints (size, verifier, note, heads, signed_at)
@@ -17,22 +18,43 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
 
-SELECT_CHECKPOINTS = """
-SELECT size, note, heads, signed_at
-  FROM checkpoints
+# A checkpoint with the lines of the witnesses that have cosigned it.
+_COSIGNED = """c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.witness)
+                      FROM cosignatures AS s
+                     WHERE s.size = c.size AND s.verifier = c.verifier), '') AS note"""
+
+SELECT_CHECKPOINTS = f"""
+SELECT c.size, {_COSIGNED}, c.heads, c.signed_at
+  FROM checkpoints AS c
  WHERE size < $1
        AND ($3::text IS NULL OR starts_with(verifier, $3 || '+'))
  ORDER BY size DESC, signed_at DESC
  LIMIT $2
-"""
+"""  # noqa: S608 - a constant
 
-SELECT_NOTE_OF_SIZE = """
-SELECT note
-  FROM checkpoints
+# Whole sizes: a size has several checkpoints after a rotation of the key.
+SELECT_CHECKPOINTS_FROM = f"""
+SELECT c.size, {_COSIGNED}, c.heads, c.signed_at
+  FROM checkpoints AS c
+ WHERE starts_with(verifier, $3 || '+')
+       AND size IN (SELECT size FROM checkpoints WHERE size >= $1 AND starts_with(verifier, $3 || '+')
+                     GROUP BY size ORDER BY size LIMIT $2)
+ ORDER BY size, signed_at
+"""  # noqa: S608 - a constant
+
+SELECT_NOTE_OF_SIZE = f"""
+SELECT {_COSIGNED}
+  FROM checkpoints AS c
  WHERE size = $1
        AND starts_with(verifier, $2 || '+')
  ORDER BY signed_at DESC
  LIMIT 1
+"""  # noqa: S608 - a constant
+
+INSERT_COSIGNATURE = """
+INSERT INTO cosignatures (size, verifier, witness, line)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
 """
 
 SELECT_VERIFIERS = """
@@ -79,6 +101,14 @@ async def load_newest(connection: Connection | Pool, origin: str) -> SignedCheck
     return newest[0] if newest else None
 
 
+async def load_checkpoints_from(
+    connection: Connection | Pool, start: int, sizes: int, origin: str
+) -> list[SignedCheckpoint]:
+    """The checkpoints of the next `sizes` sizes from `start` on, smallest first."""
+    rows = await connection.fetch(SELECT_CHECKPOINTS_FROM, start, sizes, origin)
+    return [SignedCheckpoint(*row) for row in rows]
+
+
 async def load_note_of_size(connection: Connection | Pool, size: int, origin: str) -> str | None:
     """The note of the checkpoint of exactly `size` events, or None if none was signed."""
     note: str | None = await connection.fetchval(SELECT_NOTE_OF_SIZE, size, origin)
@@ -89,6 +119,12 @@ async def insert_checkpoint(connection: Connection, verifier: str, checkpoint: S
     """Store a checkpoint and the verifier key that it was signed with."""
     signed = checkpoint
     await connection.execute(INSERT_CHECKPOINT, signed.size, verifier, signed.note, signed.heads, signed.signed_at)
+
+
+async def insert_cosignatures(connection: Connection | Pool, size: int, verifier: str, lines: Iterable[str]) -> None:
+    """Add the signature lines of witnesses to the checkpoint of a size and a key."""
+    for line in lines:
+        await connection.execute(INSERT_COSIGNATURE, size, verifier, name_of(line), line)
 
 
 async def load_verifiers(connection: Connection | Pool, origin: str) -> list[str]:

@@ -20,8 +20,9 @@ from msgspec.structs import replace
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
 from registry.errors import EvidenceUnavailable, HealthWarning, InvalidParameter, NotFound, RegistryError
-from registry.events import store, write_batch
+from registry.events import mirror_state, store, write_batch
 from registry.events.continuity import ContinuityGuard
+from registry.events.mirror_state import Mirror
 from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Connection, Pool
@@ -30,6 +31,7 @@ from registry.transparency import checkpoint_store, signing_keys
 from registry.transparency.bundles import Inclusion
 from registry.transparency.checkpoint import Checkpoint, CheckpointError, Proof, VerifierKey, parse_note
 from registry.transparency.checkpoint_store import SignedCheckpoint, export_checkpoint, read_exported
+from registry.transparency.cosigning import Witnesses
 from registry.transparency.heads import StreamHeadTree
 from registry.transparency.merkle import (
     NotInTree,
@@ -45,7 +47,6 @@ from registry.transparency.proofs import (
     build_total_certificate,
     hex_path,
     prove_event,
-    witness_request,
 )
 from registry.transparency.signer import SignedTreeContradicted, Signer, SignerRefused, SignerStateCorrupt
 from registry.transparency.signing_keys import KeySource
@@ -62,6 +63,7 @@ from registry.transparency.tiles import (
 from registry.transparency.total_state import CertifiedQuery
 from registry.transparency.tree import load_entries, load_leaf_hashes, load_stream_heads, load_tiles
 from registry.transparency.verify import LogVerification
+from registry.transparency.witness_request import WitnessRequest
 
 log = structlog.get_logger(__name__)
 
@@ -99,10 +101,15 @@ class Evidence:
         seconds: float = 5,
         continuity: ContinuityGuard | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        mirror: Mirror | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self._pool = pool
         self._source = source
-        self._origin = source.origin
+        self._witnesses = witnesses
+        # A mirror has the checkpoints of its origin, and signs none.
+        self._mirror = mirror
+        self._origin = mirror.origin if mirror is not None else source.origin
         self._export_to = export
         self._seconds = seconds
         self._continuity = continuity or ContinuityGuard()
@@ -117,6 +124,8 @@ class Evidence:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Evidence:
+        if self._mirror is not None:
+            return self
         self._changed.set()
         self._task = asyncio.create_task(self._run(), name="checkpoints")
         return self
@@ -148,8 +157,10 @@ class Evidence:
     async def checkpoint(self) -> str:
         """A signed checkpoint that covers every event that was acknowledged before the call.
 
-        Raises EvidenceUnavailable.
+        On a mirror, the newest one of the origin that was verified. Raises EvidenceUnavailable.
         """
+        if self._mirror is not None:
+            return (await self._newest()).note
         position = (await write_batch.head(self._pool)).position
         deadline = asyncio.get_running_loop().time() + SIGN_TIMEOUT_SECONDS + self._seconds
         while True:
@@ -169,6 +180,8 @@ class Evidence:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(SIGNER_LOCK)
+                if await mirror_state.load(connection) is not None:
+                    raise EvidenceUnavailable
                 head = await self._continuity.check(connection)
                 newest = await checkpoint_store.load_newest(connection, self._origin)
                 if newest is not None and not self._source.is_available:
@@ -187,8 +200,20 @@ class Evidence:
                 await self._report_contradiction(int(str(error.params["signed"])))
             raise EvidenceUnavailable from error
         self._sound, self._logged_refusal = True, ""
+        if self._witnesses is not None:
+            note = await self._cosign(self._witnesses, head.position, note, verifier)
         await self._export(head.position, note)
         return True
+
+    async def _cosign(self, witnesses: Witnesses, size: int, note: str, verifier: str) -> str:
+        """Add the cosignatures of witnesses to a signed checkpoint, and return it with them."""
+
+        async def prove(old: int) -> tuple[bytes, ...]:
+            return consistency_proof(old, size, await load_tiles(self._pool, consistency_tiles(old, size)))
+
+        lines = await witnesses.cosign(note, size, prove)
+        await checkpoint_store.insert_cosignatures(self._pool, size, verifier, lines)
+        return await checkpoint_store.load_note_of_size(self._pool, size, self._origin) or note
 
     async def _report_contradiction(self, signed_size: int) -> None:
         """Stop all services from recording: the log contradicts a checkpoint of `signed_size` events."""
@@ -253,6 +278,8 @@ class Evidence:
 
     async def verifiers(self) -> list[str]:
         """The log's verifier keys, oldest first."""
+        if self._mirror is not None:
+            return await mirror_state.trusted_keys(self._pool)
         known = list(await checkpoint_store.load_verifiers(self._pool, self._origin))
         known += await signing_keys.verifiers(self._pool, self._origin)
         if self._source.public_keys.exists():
@@ -276,6 +303,10 @@ class Evidence:
         newest = await checkpoint_store.load_newest(self._pool, self._origin)
         return Checkpoint.parse(parse_note(newest.note).text) if newest is not None else None
 
+    async def checkpoints_from(self, start: int, sizes: int) -> list[SignedCheckpoint]:
+        """The checkpoints of the next `sizes` sizes from `start` on, smallest first."""
+        return await checkpoint_store.load_checkpoints_from(self._pool, start, sizes, self._origin)
+
     async def unsigned(self) -> Unsigned:
         """What is not covered by a checkpoint yet."""
         newest = await checkpoint_store.load_newest(self._pool, self._origin)
@@ -286,6 +317,8 @@ class Evidence:
 
     async def warning(self) -> HealthWarning | None:
         """What readiness and `registry doctor` say when no service signs; None while one does."""
+        if self._mirror is not None:
+            return None
         unsigned = await self.unsigned()
         if unsigned.seconds <= self._seconds + UNSIGNED_LIMIT_SECONDS:
             return None
@@ -293,7 +326,8 @@ class Evidence:
 
     async def _newest(self) -> SignedCheckpoint:
         newest = await checkpoint_store.load_newest(self._pool, self._origin)
-        assert newest is not None  # `checkpoint` has signed one
+        if newest is None:  # on a mirror that has copied nothing yet: elsewhere, `checkpoint` has signed one
+            raise EvidenceUnavailable
         return newest
 
     def _newest_exported(self) -> str | None:
@@ -364,7 +398,7 @@ class Evidence:
         """
         proof = await self.consistency(old, new)
         note = _require_checkpoint(proof.checkpoint, proof.to, "to")
-        return witness_request(old, [bytes.fromhex(node) for node in proof.path], note)
+        return str(WitnessRequest(old, tuple(map(bytes.fromhex, proof.path)), note))
 
     async def _checkpoint_of_size(self, size: int | None) -> tuple[str | None, int]:
         """The checkpoint of a size, None if none was signed, and the size (default: the newest checkpoint's)."""

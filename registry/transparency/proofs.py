@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
@@ -157,9 +156,3 @@ def _prove_events(events: Sequence[StoredEvent], size: int, read: ReadTile) -> l
 def hex_path(path: Iterable[bytes]) -> tuple[Hex, ...]:
     """A proof's hashes in hexadecimal."""
     return tuple(node.hex() for node in path)
-
-
-def witness_request(old: int, path: Iterable[bytes], note: str) -> str:
-    """The body of an add-checkpoint request (C2SP tlog-witness): the old size, the consistency proof, the note."""
-    lines = [f"old {old}", *(base64.b64encode(node).decode() for node in path), ""]
-    return "".join(f"{line}\n" for line in lines) + note

@@ -54,7 +54,11 @@ class LogVerification(Struct, frozen=True, kw_only=True):
 
 
 async def verify_log(
-    pool: Pool, trusted: Sequence[TrustedCheckpoint], progress: Callable[[int, int], None] = lambda done, size: None
+    pool: Pool,
+    trusted: Sequence[TrustedCheckpoint],
+    progress: Callable[[int, int], None] = lambda done, size: None,
+    *,
+    is_mirror: bool = False,
 ) -> LogVerification:
     """Recompute the whole log from its bytes and compare it with the checkpoints.
 
@@ -62,6 +66,7 @@ async def verify_log(
         pool: A pool with access to the log. One connection is used.
         trusted: The checkpoints that the log must agree with.
         progress: Called with the number of events that are done, and with the size of the log.
+        is_mirror: Whether the database is a mirror, from which the content of events of principals is withheld.
 
     Raises:
         LogCorrupt: The log was changed. The finding names the first bad position.
@@ -71,7 +76,7 @@ async def verify_log(
         below, size, orphan = await store.find_anomalies(connection)
         if below is not None:
             raise LogCorrupt(detail=Finding("log_position_below_first", position=below))
-        verifier = _LogVerifier(trusted)
+        verifier = _LogVerifier(trusted, is_mirror=is_mirror)
         verifier.check_checkpoints(0)
         page = create_task(_load_page(connection, 0))
         try:
@@ -114,7 +119,8 @@ _decode_raw_content = msgspec.json.Decoder(_RawContent).decode
 class _LogVerifier:
     """The state of a verification up to the last position that was added."""
 
-    def __init__(self, trusted: Sequence[TrustedCheckpoint]) -> None:
+    def __init__(self, trusted: Sequence[TrustedCheckpoint], *, is_mirror: bool) -> None:
+        self._is_mirror = is_mirror
         self.frontier = Frontier()
         # Each stream's version and the last leaf hash in hexadecimal.
         self.streams: dict[str, tuple[int, str]] = {}
@@ -188,7 +194,8 @@ class _LogVerifier:
             raise LogCorrupt(detail=Finding("log_content_row_missing", position=position))
         if row["content"] is not None or row["salt"] is not None:
             raise LogCorrupt(detail=Finding("content_or_salt_missing", position=position))
-        self.erased[row["id"]] = (position, row["stream"])
+        if not (self._is_mirror and row["stream"].startswith("principal/")):
+            self.erased[row["id"]] = (position, row["stream"])
         return read_entry(position, row["entry"]).content
 
     def _raise_entry_mismatch(

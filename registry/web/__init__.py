@@ -27,6 +27,7 @@ from registry.web.search import SearchPages
 from registry.web.session import SessionPages
 from registry.web.sources import SourcePages
 from registry.web.totals import TotalsPages
+from registry.web.watches import WatchPages
 
 
 def create_router(calendar: Calendar) -> Router:
@@ -53,6 +54,7 @@ def create_router(calendar: Calendar) -> Router:
             suggest_names,
             ProposalPages,
             ImportPages,
+            WatchPages,
         ],
         before_request=page_query_check(calendar),
     )

@@ -54,9 +54,13 @@ class PositionCache:
 
 
 def _recorded(page: PageRequest) -> tuple[int, ...]:
-    """The application, its log's position, the size of the newest checkpoint, and the number of imports of rates."""
+    """What a page is made of.
+
+    The application, its log's position, the size of the newest checkpoint, the number of imports of rates, and whether
+    a mirror has stopped.
+    """
     signed = page.checkpoint.size if page.checkpoint is not None else -1
-    return id(page.request.app), page.position, signed, page.rate_imports
+    return id(page.request.app), page.position, signed, page.rate_imports, page.mirror_has_stopped
 
 
 pages = PositionCache(MAX_PAGES)

@@ -85,7 +85,8 @@ class EventPages(Controller):
                 case Organization():
                     title = stream.state.name
                 case Principal():
-                    title = Localized(en=stream.state.display_name)
+                    author = await streams.author_names_of([recorded.slug])
+                    title = Localized(en=author.at(recorded.slug, recorded.position))
             entries = (
                 []
                 if recorded.is_withheld

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from litestar import HttpMethod, Response
 from litestar import Request as LitestarRequest
@@ -21,6 +21,7 @@ from registry.api.guards import IGNORES_QUERY, check_query
 from registry.domain.calendar import Calendar
 from registry.domain.history import AsOf
 from registry.domain.principal import Credential
+from registry.events.mirror_state import MirrorStatus
 from registry.i18n import LANGUAGES, negotiate_language
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.sessions import Sessions
@@ -66,6 +67,9 @@ class PageRequest(Struct):
         rate_imports: The number of imports of exchange rates that the page's totals may use.
         is_replayed: Whether the log begins with a replay, as the demo's does.
         checkpoint: The newest signed checkpoint.
+        sends_mail: Whether a reader can watch a page by e-mail.
+        mirror_of: The address of the registry that this service is a mirror of.
+        mirror_has_stopped: Whether a contradiction has stopped the mirror.
     """
 
     request: Request
@@ -80,6 +84,9 @@ class PageRequest(Struct):
     rate_imports: int = 0
     is_replayed: bool = False
     checkpoint: Checkpoint | None = None
+    sends_mail: bool = False
+    mirror_of: str | None = None
+    mirror_has_stopped: bool = False
     _sticky_query: str | None = None
 
     @property
@@ -129,6 +136,10 @@ class PageRequest(Struct):
     def alternate_url(self, path: str) -> str:
         """The address of another form of this page, such as a table."""
         return _address(path, self.query)
+
+    def watch_link(self, feed: str) -> str:
+        """The address of the form that makes a watch of the events of a feed."""
+        return _address("/watches/new", {**dict(parse_qsl(urlsplit(feed).query)), **self.language_params()})
 
     def link_fields(self) -> list[tuple[str, str]]:
         """The parameters that links keep, for a form's hidden fields."""
@@ -211,12 +222,15 @@ def public_page(
     calendar: NamedDependency[Calendar],
     session: NamedDependency[SkipValidation[Session]],
     settings: NamedDependency[SkipValidation[Settings]],
+    mirror: NamedDependency[SkipValidation[MirrorStatus | None]],
 ) -> PageRequest:
     """A request for a page without registry data, such as the sign-in page."""
     today = calendar.today()
     now = PageAsOf(clocks=AsOf(), effective_on=today, calendar=calendar, today=today, axis="published")
     query = dict(request.query_params.items())
-    return PageRequest(request, language, now, query, session, settings.log_origin, settings.data_licence)
+    made = PageRequest(request, language, now, query, session, settings.log_origin, settings.data_licence)
+    made.mirror_of = mirror.url if mirror is not None else None
+    return made
 
 
 async def page(
@@ -229,6 +243,7 @@ async def page(
     log_queries: NamedDependency[LogQueries],
     streams: NamedDependency[StreamReader],
     evidence: NamedDependency[Evidence],
+    mirror: NamedDependency[SkipValidation[MirrorStatus | None]],
     axis: AxisParameter = None,
 ) -> PageRequest:
     """A request for a page at a point in time.
@@ -261,6 +276,9 @@ async def page(
         rate_imports=streams.rate_imports,
         is_replayed=await log_queries.is_replayed(),
         checkpoint=await evidence.newest_checkpoint(),
+        sends_mail=settings.smtp_url is not None and mirror is None,
+        mirror_of=mirror.url if mirror is not None else None,
+        mirror_has_stopped=mirror is not None and mirror.incident is not None,
     )
 
 

@@ -11,6 +11,7 @@ import json
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -440,3 +441,49 @@ async def test_webhooks_need_an_api_key_with_scope_admin(service: Service, recei
     wrong = await service.client.post("/v1/webhooks", json={"url": receiver.url, "type": "no_such"})
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/type")
     assert (await service.client.post("/v1/webhooks", json={"url": receiver.url, "sectet": 1})).status_code == 422
+
+
+async def test_events_are_sent_as_cloud_events_in_both_modes(service: Service, receiver: Receiver) -> None:
+    webhook = await hook(service, receiver, format="cloudevents")
+    await post(service, "plant", registered())
+    [structured] = await receiver.has(1)
+    logged = (await service.client.get("/v1/events")).json()["events"][-1]
+    assert structured == {
+        "specversion": "1.0",
+        "id": logged["id"],
+        "source": service.settings.log_origin,
+        "type": "investment-registry.deal_registered",
+        "subject": "deal/plant",
+        "time": structured["time"],
+        "datacontenttype": "application/json",
+        "position": logged["position"],
+        "data": logged,
+    }
+    assert datetime.fromisoformat(structured["time"]) == datetime.fromisoformat(logged["recorded_at"])
+    headers, body = receiver.got[0]
+    assert headers["content-type"] == "application/cloudevents+json"
+    # Signed as any other message.
+    secret = base64.b64decode(webhook["secret"].removeprefix("whsec_"))
+    timestamp = int(headers["webhook-timestamp"])
+    assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], timestamp, body)
+    changed = await service.client.patch(f"/v1/webhooks/{webhook['id']}", json={"format": "cloudevents-binary"})
+    assert changed.json()["format"] == "cloudevents-binary"
+    await post(service, "plant", pledged())
+    await receiver.has(2)
+    headers, body = receiver.got[1]
+    attributes = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
+    data = json.loads(body)
+    assert headers["content-type"] == "application/json"
+    assert attributes == {
+        "specversion": "1.0",
+        "id": data["id"],
+        "source": service.settings.log_origin,
+        "type": "investment-registry.pledge_announced",
+        "subject": "deal/plant",
+        "time": attributes["time"],
+        "position": str(data["position"]),
+    }
+    tested = (await service.client.post(f"/v1/webhooks/{webhook['id']}/test")).json()
+    assert tested["status"] == 200
+    await receiver.has(3)
+    assert receiver.got[2][0]["ce-type"] == "investment-registry.webhook.test"

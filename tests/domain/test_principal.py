@@ -11,7 +11,7 @@ import pytest
 from registry.domain.admission import admit
 from registry.domain.fold import PRINCIPALS
 from registry.domain.history import FoldedStream
-from registry.domain.principal import AuthorNames, Credential, Principal, Rights, check_rights
+from registry.domain.principal import AuthorNames, Credential, Principal, Rights, check_rights, given_name
 from registry.errors import Forbidden, RegistryError, RuleBroken, Unauthorized
 from registry.events.types import (
     Announcement,
@@ -134,7 +134,7 @@ def test_redacted_name_is_gone_and_the_rights_stay() -> None:
 
 def test_name_is_that_of_the_time_of_recording() -> None:
     stream = principal(REGISTERED, ISSUED, PrincipalRenamed(name="Kim"))
-    names = AuthorNames([("kim", stream.events)])
+    names = AuthorNames(("kim", e.position, name) for e in stream.events if (name := given_name(e)))
     assert [names.at("kim", position) for position in (1, 2, 3, 9)] == ["Kim Min-ji", "Kim Min-ji", "Kim", "Kim"]
     assert names.at("k0123456789ab", 2) == "k0123456789ab"
 

@@ -18,6 +18,9 @@ from registry.append.requests import SubmissionError
 from registry.events import intake
 from registry.i18n import LANGUAGES, Message, render
 from registry.maintenance import backup
+from registry.mirror.contradiction import Contradiction
+from registry.transparency.findings import Finding
+from registry.transparency.witness import OtherSizeCosigned
 
 SOURCE = Path(registry.__file__).parent
 IMPORTED = (create_app, backup, cli)
@@ -116,6 +119,8 @@ BUILT: list[errors.RegistryError] = [
     errors.VersionConflict("deal", "ulsan", 3, 0),
     errors.VersionConflict("deal", "ulsan", 0, 2),
     SubmissionError(2, errors.Overloaded()),
+    OtherSizeCosigned(3),
+    Contradiction("fork", 3, Finding("mirror_other_root", size=3)),
 ]
 
 

@@ -1,0 +1,79 @@
+"""What the e-mails of a watch say, in the language of the watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from registry.delivery.mail import Mail
+from registry.delivery.watch_store import Watch
+from registry.events.types import Recorded
+from registry.i18n import Label, Message, Parameter, render
+
+# Events that a message lists; it states how many others there are.
+MAX_LISTED = 50
+
+
+class MailText(Message):
+    """A text of an e-mail."""
+
+    __slots__ = ()
+    context = "mail"
+
+
+def confirmation(watch: Watch, to: str, about: str, link: str) -> Mail:
+    """The message that asks whether the address's owner wants the others."""
+
+    def text(code: str, **params: Parameter) -> str:
+        return render(MailText(code, **params), watch.language)
+
+    lines = [text("confirm_what", about=about), text("confirm_how", link=link), text("confirm_ignore")]
+    return Mail(to=to, subject=text("confirm_subject"), text="\n\n".join(lines) + "\n", language=watch.language)
+
+
+def news(
+    watch: Watch, to: str, about: str, events: Sequence[Recorded], titles: Mapping[str, str], site: str, end: str
+) -> Mail:
+    """The message about new events.
+
+    Args:
+        watch: The watch.
+        to: Its address.
+        about: What it is about, in words.
+        events: The new events, in the order of the log.
+        titles: The names of their streams.
+        site: The address of the pages.
+        end: The address at which the watch ends.
+    """
+
+    def text(code: str, **params: Parameter) -> str:
+        return render(MailText(code, **params), watch.language)
+
+    lines = [_line(event, titles, site, watch.language) for event in events[:MAX_LISTED]]
+    if len(events) > MAX_LISTED:
+        lines.append(text("news_more", count=len(events) - MAX_LISTED, link=f"{site}/log"))
+    subject = text("news_subject", about=about, count=len(events))
+    body = "\n\n".join([*lines, text("news_why", about=about), text("news_end", link=end)])
+    # One click ends the watch, without a page (RFC 8058); readers of mail show it beside the sender.
+    headers = {"List-Unsubscribe": f"<{end}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    headers["List-Id"] = f"<{watch.id}.watches>"
+    return Mail(to=to, subject=subject, text=body + "\n", language=watch.language, headers=headers)
+
+
+def _line(event: Recorded, titles: Mapping[str, str], site: str, language: str) -> str:
+    what = render(Label(f"event/{event.type}"), language)
+    day = f" ({event.effective_on.isoformat()})" if event.effective_on is not None else ""
+    title = titles.get(f"{event.kind}/{event.slug}", event.slug)
+    return f"{title}: {what}{day}\n{site}/events/{event.id}"
+
+
+def describe(watch: Watch, titles: Mapping[str, str]) -> str:
+    """What a watch is about, in its language."""
+    parts = []
+    if watch.deal is not None:
+        parts.append(titles.get(f"deal/{watch.deal}", watch.deal))
+    if watch.organization is not None:
+        parts.append(titles.get(f"organization/{watch.organization}", watch.organization))
+    if watch.source is not None:
+        parts.append(watch.source)
+    parts += [render(Label(f"event/{type}"), watch.language) for type in watch.type or ()]
+    return ", ".join(parts) or render(MailText("everything"), watch.language)

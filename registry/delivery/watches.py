@@ -1,0 +1,312 @@
+"""Watches: a principal saves a filter, and an e-mail tells of the new events that match it.
+
+Nothing is sent to an address before its owner has confirmed (double opt-in), and every message has a link that ends the
+watch. A confirmed watch is sent by whichever process claims it first, for `LEASE`: after a crash another one goes on,
+so a message may come twice and none is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, time, timedelta
+
+import structlog
+
+from registry.delivery import watch_store
+from registry.delivery.mail import Mailer, MailFailed, MailRefused
+from registry.delivery.watch_mail import confirmation, describe, news
+from registry.delivery.watch_store import Digest, Watch
+from registry.domain.calendar import Calendar
+from registry.domain.deal import Deal
+from registry.domain.organization import Organization
+from registry.errors import FieldError, Invalid, NotFound, RegistryError
+from registry.events import write_batch
+from registry.events.types import Recorded
+from registry.events.values import text_in
+from registry.events.write_batch import Head
+from registry.infra import postgres
+from registry.infra.postgres import Pool
+from registry.infra.secret_box import SecretBox
+from registry.queries.log import LogQueries
+from registry.queries.principals import Principals
+from registry.queries.streams import StreamReader
+
+log = structlog.get_logger(__name__)
+
+# Watches that a principal may have: more would be a way to send mail to strangers.
+MAX_WATCHES = 20
+
+# Hours in which an address must be confirmed; then the watch is deleted with it.
+CONFIRM_WITHIN = timedelta(hours=48)
+
+# After a message, others wait for this time, so that an import becomes a few messages.
+AT_ONCE_INTERVAL = timedelta(minutes=1)
+
+# When a daily message is sent, in the registry's time zone.
+DAILY_AT = time(7)
+
+# For how long a process that sends a message has its watch.
+LEASE = timedelta(minutes=5)
+
+# Minutes until each next attempt. After the last one the watch ends.
+RETRY_MINUTES = (1, 5, 30, 120, 360, 720, 1440)
+
+POLL_SECONDS = 5.0
+
+# Watches that are sent at the same time, and events of a message.
+CONCURRENT = 10
+MAX_EVENTS = 1000
+
+# One address, as a mail server takes it. A mail server has the last word on it.
+_ADDRESS = re.compile(r"[^\s@<>,;:\"\\()\[\]\x00-\x1f\x7f]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+
+
+class MailUnavailable(RegistryError):
+    """The mail server did not take the message."""
+
+    code = "mail_unavailable"
+
+
+class Watches:
+    """The watches, and their delivery. One per process.
+
+    Args:
+        pool: The database.
+        box: Encrypts addresses, and seals the links of messages.
+        principals: Says whether the owner of a watch still has a right.
+        calendar: Decides when a day begins.
+        mailer: Sends; None where the operator has set up no mail server.
+        site: The address of the pages.
+    """
+
+    def __init__(
+        self, pool: Pool, box: SecretBox, principals: Principals, calendar: Calendar, mailer: Mailer | None, site: str
+    ) -> None:
+        self._pool = pool
+        self._box = box
+        self._principals = principals
+        self._calendar = calendar
+        self._mailer = mailer
+        self._site = site.rstrip("/")
+        self._streams = StreamReader(pool)
+        self._queries = LogQueries(self._streams)
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Watches:
+        if self._mailer is not None:
+            self._task = asyncio.create_task(self._run(), name="watches")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def on_commit(self, head: Head) -> None:
+        """Commit listener: this process has recorded events."""
+        self._wake.set()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether this service sends e-mail."""
+        return self._mailer is not None
+
+    # --- managing -----------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        principal: str,
+        email: str,
+        *,
+        language: str,
+        digest: Digest = "at_once",
+        type: list[str] | None = None,
+        deal: str | None = None,
+        organization: str | None = None,
+        source: str | None = None,
+    ) -> Watch:
+        """Save a watch, and ask the owner of the address to confirm it.
+
+        Raises:
+            NotFound: This service sends no e-mail.
+            Invalid: The address is none, or the principal has too many watches.
+            MailUnavailable: The mail server did not take the message; nothing was saved.
+        """
+        mailer = self._require_mailer()
+        if not _ADDRESS.fullmatch(email) or len(email) > 254:
+            raise Invalid([FieldError("/email", "email")])
+        await watch_store.delete_unconfirmed(self._pool, datetime.now(UTC) - CONFIRM_WITHIN)
+        if len(await watch_store.load_of_principal(self._pool, principal)) >= MAX_WATCHES:
+            raise Invalid([FieldError("", "too_many_watches", limit=MAX_WATCHES)])
+        watch = Watch(
+            id=f"wa_{secrets.token_hex(8)}",
+            principal=principal,
+            email=self._box.encrypt(email.encode()),
+            language=language,
+            digest=digest,
+            type=type,
+            deal=deal,
+            organization=organization,
+            source=source,
+            position=(await write_batch.head(self._pool)).position,
+            created_at=datetime.now(UTC),
+            confirmed_at=None,
+            failures=0,
+            next_at=None,
+            disabled_at=None,
+        )
+        await watch_store.insert(self._pool, watch)
+        try:
+            about = await self.about(watch)
+            await mailer.send(confirmation(watch, email, about, self._link(watch, "confirm")))
+        except (MailFailed, MailRefused) as error:
+            await watch_store.delete(self._pool, watch.id)
+            raise MailUnavailable(problem=str(error)[:200]) from error
+        return watch
+
+    async def of_principal(self, principal: str) -> list[Watch]:
+        """The watches of a principal, oldest first."""
+        return await watch_store.load_of_principal(self._pool, principal)
+
+    def address(self, watch: Watch) -> str:
+        """A watch's e-mail address, for its owner. Raises SecretUnreadable."""
+        return self._box.decrypt(watch.email).decode()
+
+    async def about(self, watch: Watch) -> str:
+        """What a watch is about, in its language."""
+        streams = [f"deal/{watch.deal}"] if watch.deal is not None else []
+        streams += [f"organization/{watch.organization}"] if watch.organization is not None else []
+        return describe(watch, await self._titles(streams, watch.language))
+
+    async def delete(self, id: str, principal: str) -> None:
+        """End a watch of a principal. Raises NotFound."""
+        if "\0" in id or not await watch_store.delete_of_principal(self._pool, id, principal):
+            raise NotFound("watch", watch=id[:80])
+
+    async def find(self, id: str, purpose: str, token: str) -> Watch:
+        """The watch of a link in a message. Raises NotFound: it has ended, or the link is not from a message."""
+        try:
+            seal = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            seal = b""
+        watch = await watch_store.load(self._pool, id) if re.fullmatch(r"wa_[0-9a-f]{16}", id) else None
+        if watch is None or not self._box.verify(seal, f"watch {purpose}", id):
+            raise NotFound("watch", watch=id[:80])
+        return watch
+
+    async def confirm(self, watch: Watch) -> None:
+        """The owner of the address wants the messages: later events are sent."""
+        now = datetime.now(UTC)
+        head = (await write_batch.head(self._pool)).position
+        await watch_store.confirm(self._pool, watch.id, now, head, self._next(watch.digest, now, sent=False))
+
+    async def end(self, watch: Watch) -> None:
+        """The owner of the address wants no more messages: the watch is deleted with the address."""
+        await watch_store.delete(self._pool, watch.id)
+
+    def _require_mailer(self) -> Mailer:
+        if self._mailer is None:
+            raise NotFound("watches")
+        return self._mailer
+
+    def _link(self, watch: Watch, purpose: str) -> str:
+        seal = base64.urlsafe_b64encode(self._box.seal(f"watch {purpose}", watch.id)).decode().rstrip("=")
+        return f"{self._site}/watches/{watch.id}/{purpose}?token={seal}"
+
+    def _next(self, digest: Digest, now: datetime, *, sent: bool) -> datetime | None:
+        """When the next message may be sent."""
+        if digest == "at_once":
+            return now + AT_ONCE_INTERVAL if sent else None
+        local = now.astimezone(self._calendar.zone)
+        day = local.date() + timedelta(days=local.time() >= DAILY_AT)
+        return datetime.combine(day, DAILY_AT, self._calendar.zone).astimezone(UTC)
+
+    async def _titles(self, streams: Iterable[str], language: str) -> dict[str, str]:
+        """The names of deals and organizations in a language."""
+        titles = {}
+        for name, stream in (await self._streams.load_all(list(dict.fromkeys(streams)))).items():
+            match stream.state:
+                case Deal(title=texts) | Organization(name=texts):
+                    titles[name] = text_in(texts, language) or stream.slug
+        return titles
+
+    # --- delivery -----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while await self._send_due():
+                    pass
+            except Exception as error:
+                if not postgres.is_connection_lost(error):
+                    log.exception("sending watches failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _send_due(self) -> bool:
+        """Send some of the watches that are due. Returns whether there may be more."""
+        now = datetime.now(UTC)
+        head = (await write_batch.head(self._pool)).position
+        due = await watch_store.claim_due(self._pool, now, head, now + LEASE, CONCURRENT)
+        await asyncio.gather(*(self._send(watch, head) for watch in due))
+        return len(due) == CONCURRENT
+
+    async def _send(self, watch: Watch, head: int) -> None:
+        try:
+            await self._send_news(watch, head)
+        except (MailFailed, MailRefused) as error:
+            await self._postpone(watch, error)
+        except RegistryError as error:
+            log.error("a watch cannot be sent", watch=watch.id, error=str(error))
+
+    async def _send_news(self, watch: Watch, head: int) -> None:
+        """Send what is new since the last message, if anything matches."""
+        now = datetime.now(UTC)
+        if not await self._has_right(watch.principal):
+            await watch_store.postpone(self._pool, watch.id, watch.failures, now, now)
+            return
+        types = tuple(watch.type or ())
+        found = await self._queries.events(
+            watch.position,
+            MAX_EVENTS,
+            type=types,
+            deal=watch.deal,
+            organization=watch.organization,
+            source=watch.source,
+        )
+        reached = found[-1].recorded.position if len(found) == MAX_EVENTS else head
+        events = [event.recorded for event in found if not event.recorded.is_withheld]
+        reached = max([reached, *(event.position for event in events)])
+        if events:
+            await self._mail(watch, events)
+        await watch_store.advance(self._pool, watch.id, reached, self._next(watch.digest, now, sent=bool(events)))
+
+    async def _mail(self, watch: Watch, events: list[Recorded]) -> None:
+        titles = await self._titles((f"{event.kind}/{event.slug}" for event in events), watch.language)
+        about, end = await self.about(watch), self._link(watch, "end")
+        await self._require_mailer().send(news(watch, self.address(watch), about, events, titles, self._site, end))
+
+    async def _has_right(self, principal: str) -> bool:
+        """Whether the owner of a watch has a right, by itself or by a key: a revoked principal is told nothing."""
+        stream = await self._principals.stream(principal)
+        if stream is None:
+            return False
+        now = datetime.now(UTC)
+        return bool(stream.state.rights.scopes) or any(key.is_valid(now) for key in stream.state.keys)
+
+    async def _postpone(self, watch: Watch, error: Exception) -> None:
+        """Try again later. A watch whose address is refused, or that failed too often, ends."""
+        now, failures = datetime.now(UTC), watch.failures + 1
+        log.warning("a message of a watch was not sent", watch=watch.id, attempt=failures, error=type(error).__name__)
+        gone = isinstance(error, MailRefused) or failures > len(RETRY_MINUTES)
+        next_at = now if gone else now + timedelta(minutes=RETRY_MINUTES[failures - 1])
+        await watch_store.postpone(self._pool, watch.id, failures, next_at, now if gone else None)

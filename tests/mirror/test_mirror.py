@@ -1,0 +1,131 @@
+"""A mirror answers as its origin does, goes on without it, and records nothing (property 55)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from registry.mirror import follower
+from registry.mirror.prepare import MirrorRefused, prepare
+from registry.projections.rebuild import compare
+from tests.api.announcements import pledged, registered
+from tests.api.conftest import Service, cloned, running
+from tests.conftest import Server
+from tests.mirror.conftest import caught_up
+from tests.mirror.questions import answers, differences, questions
+from tests.transparency.conftest import post
+
+Mirror = Callable[..., Any]
+
+
+async def test_mirror_answers_every_question_with_the_bytes_of_its_origin(
+    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record], mirror_settings: Mirror
+) -> None:
+    async with cloned(demo_server, admin, "origin_gone") as of_origin, running(of_origin) as origin:
+        asked = await questions(origin)
+        assert len(asked) > 200
+        expected = await answers(origin, asked)
+        async with mirror_settings(origin.url) as settings:
+            async with running(settings) as copy:
+                await caught_up(copy, origin)
+                assert differences(expected, await answers(copy, asked)) == []
+            origin_is_gone = replace(settings, follow_seconds=1)
+            await origin.client.aclose()
+            async with running(origin_is_gone) as copy:
+                assert differences(expected, await answers(copy, asked[:60])) == []
+
+
+async def test_mirror_follows_new_events_names_and_later_redactions(origin: Service, mirror: Mirror) -> None:
+    async with mirror(origin.url) as copy:
+        await caught_up(copy, origin)
+        await origin.issue("record", name="A recorder of later")
+        first, second = await post(origin, "later", registered("Later"), pledged())
+        await caught_up(copy, origin)
+        position = second["position"]
+        kept = "SELECT content IS NOT NULL FROM event_contents WHERE position = $1"
+        assert await copy.pool.fetchval(kept, position)
+        await post(origin, "later", {"event": {"type": "event_redacted", "redacts": second["id"], "reason": "law"}})
+        await caught_up(copy, origin)
+        assert not await copy.pool.fetchval(kept, position)
+        asked = ["/v1/deals/later", "/v1/deals/later/events", f"/v1/events/{first['id']}", "/v1/log/names"]
+        asked += [f"/v1/events/{second['id']}", "/v1/log/entries?limit=1000", "/v1/deals/later?certificate=true"]
+        assert differences(await answers(origin, asked), await answers(copy, asked)) == []
+        assert "A recorder of later" in (await copy.visitor.get("/v1/log/names")).text
+
+
+async def test_mirror_that_begins_after_a_redaction_is_the_same(
+    origin: Service, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second = await post(origin, "early", registered("Early"), pledged())
+    [void] = await post(origin, "early", {"event": {"type": "event_voided", "voids": second["id"], "reason": "a slip"}})
+    for id in (second["id"], void["id"]):
+        await post(origin, "early", {"event": {"type": "event_redacted", "redacts": id, "reason": "law"}})
+    # Pages of one event: the erased events are committed long before the redactions that explain them.
+    monkeypatch.setattr(follower, "PAGE", 1)
+    async with mirror(origin.url) as copy:
+        await caught_up(copy, origin)
+        asked = ["/v1/deals/early", "/v1/deals/early/events", f"/v1/events/{void['id']}", "/v1/deals?limit=100"]
+        assert differences(await answers(origin, asked), await answers(copy, asked)) == []
+        assert [line async for line in compare(str(copy.settings.owner_url))] == []
+        assert copy.app.state.services.mirror.incident is None
+
+
+async def test_mirror_says_how_far_behind_it_is_and_refuses_writes_and_keys(
+    still_origin: Service, mirror: Mirror
+) -> None:
+    origin = still_origin
+    async with mirror(origin.url) as copy:
+        await caught_up(copy, origin)
+        ready = (await copy.visitor.get("/health/ready")).json()
+        assert ready["status"] == "ready"
+        size = await origin.size()
+        stated = {name: ready["mirror"][name] for name in ("origin", "position", "origin_size", "behind", "halted")}
+        assert stated == {"origin": origin.url, "position": size, "origin_size": size, "behind": 0, "halted": None}
+        refused = await copy.visitor.post("/v1/deals/new/events", json=registered())
+        assert (refused.status_code, refused.json()["code"]) == (403, "read_only_mirror")
+        assert refused.json()["params"] == {"url": origin.url}
+        with_key = await copy.visitor.get("/v1/principals", headers=dict(origin.client.headers))
+        assert with_key.status_code == 403
+        with pytest.raises(asyncpg.PostgresError, match="mirror"):
+            await copy.pool.execute("INSERT INTO events SELECT * FROM events WHERE false")
+        assert (await copy.visitor.get("/v1/log/checkpoint")).text == (await origin.visitor.get("/log/checkpoint")).text
+
+
+async def test_service_on_a_mirrors_database_follows_without_being_told(
+    still_origin: Service, mirror_settings: Mirror
+) -> None:
+    async with mirror_settings(still_origin.url) as settings, running(replace(settings, follow=None)) as copy:
+        await caught_up(copy, still_origin)
+        assert (await copy.visitor.post("/v1/deals/new/events", json=registered())).status_code == 403
+
+
+async def test_database_with_events_becomes_no_mirror(still_origin: Service) -> None:
+    with pytest.raises(MirrorRefused):
+        await prepare(replace(still_origin.settings, follow=still_origin.url))
+
+
+async def test_mirror_verifies_as_a_whole(still_origin: Service, mirror: Mirror) -> None:
+    async with mirror(still_origin.url) as copy:
+        await caught_up(copy, still_origin)
+        settings = copy.settings
+        command = ["registry", "verify", "--json", "--database-url", str(settings.database_url)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+        run = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", *command],
+            "--data-dir",
+            str(settings.data_dir),
+            env=environment,
+            stdout=-1,
+            stderr=-1,
+        )
+        out, error = await run.communicate()
+        assert run.returncode == 0, error
+        assert json.loads(out)[0]["size"] == await still_origin.size()
