@@ -193,6 +193,12 @@ class PortfolioQueries:
         """Count the deals of a list."""
         return await self._ask(point, lambda cursor, _: lists.count(cursor, point, selection), "count", selection)
 
+    async def updates(self, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
+        """Return the deals of a point in order, each with the time at which its latest event was recorded."""
+        return await self._ask(
+            point, lambda cursor, _: lists.updates(cursor, point, skip, limit), "updates", skip, limit
+        )
+
     async def count_ended(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list that were withdrawn, cancelled or superseded as a whole."""
         return await self._ask(point, lambda cursor, _: lists.count_ended(cursor, point, selection), "ended", selection)

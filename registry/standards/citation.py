@@ -71,6 +71,11 @@ class Citation(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def source(self) -> str:
+        """Who made it, at which point in time: what stands under a chart."""
+        return self._render("source", origin=self.origin, point=self.point, n=self.position)
+
+    @property
     def bibtex(self) -> str:
         """The citation as an entry of BibTeX."""
         fields = {

@@ -7,7 +7,9 @@ from litestar import Router
 from registry.domain.calendar import Calendar
 from registry.web import assets
 from registry.web.articles.controller import ArticleController, suggest_names
+from registry.web.chart_pages import ChartPages
 from registry.web.comparison import ComparisonPages
+from registry.web.crawlers import CrawlerPages
 from registry.web.deals import DealPages
 from registry.web.duplicates import DuplicatePages
 from registry.web.errors import APPLICATION_HANDLERS, PAGE_HANDLERS
@@ -39,6 +41,8 @@ def create_router(calendar: Calendar) -> Router:
             TotalsPages,
             ComparisonPages,
             DealPages,
+            ChartPages,
+            CrawlerPages,
             ProvenancePages,
             EventPages,
             LogPages,

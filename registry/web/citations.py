@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
+from registry.api.parameters import DealFilters
 from registry.api.responses import base_url
 from registry.domain.history import AsOf
 from registry.i18n import Message
@@ -21,6 +22,10 @@ from registry.web.request import PageRequest
 
 NOT_CITED = ("lang", "recorded", "effective_on", "published_on", "recorded_at", "position")
 """Parameters of a page that are not in its permanent link, or have another value there."""
+
+
+CHART_PARAMETERS = (*DealFilters.__struct_fields__, "currency", "q", "unit", "scope")
+"""Parameters of a page that its charts have, beside the point in time."""
 
 
 class Proof(Struct, frozen=True):
@@ -87,6 +92,8 @@ def cite(
     proofs: Sequence[Proof] = (),
     feed: Mapping[str, str] | None = None,
     charts: Sequence[ChartLinks] = (),
+    path: str | None = None,
+    filters: Mapping[str, str] | None = None,
 ) -> CitePanel:
     """The panel of a page that shows one as-of point.
 
@@ -98,10 +105,17 @@ def cite(
         proofs: The bundles that prove what it shows.
         feed: The filters of its feed.
         charts: Its charts.
+        path: The path of the page that it belongs to, if not its own.
+        filters: The filters that it has, also those that its address does not name.
     """
-    fixed = _fixed(page, page.as_of, is_list=is_list)
+    shown = position if page.as_of.recorded_at is not None else _position(page, page.as_of)
+    fixed = _fixed(page, page.as_of, shown, is_list=is_list)
     point = point_of(page.as_of, page.times.effective_on)
-    return _panel(page, title, position, point, {"": fixed}, proofs, feed, charts)
+    panel = _panel(page, title, shown, point, {"": fixed}, proofs, feed, charts, filters or {})
+    if path is None:
+        return panel
+    url = panel.citation.url.replace(page.path, path, 1)
+    return msgspec.structs.replace(panel, citation=msgspec.structs.replace(panel.citation, url=url))
 
 
 def cite_comparison(
@@ -115,13 +129,16 @@ def cite_comparison(
     feed: Mapping[str, str] | None = None,
 ) -> CitePanel:
     """The panel of a page that compares two as-of points."""
-    fixed = {"from.": _fixed(page, start, is_list=is_list), "to.": _fixed(page, end, is_list=is_list)}
-    return _panel(page, title, position, points_of(start, end, page.times.today), fixed, (), feed, ())
+    fixed = {
+        prefix: _fixed(page, one, _position(page, one), is_list=is_list)
+        for prefix, one in (("from.", start), ("to.", end))
+    }
+    return _panel(page, title, position, points_of(start, end, page.times.today), fixed, (), feed, (), {})
 
 
 def fixed_point(page: PageRequest, *, is_list: bool = False) -> dict[str, str]:
     """The as-of point of a page as query parameters that show the same later on, where the axes allow it."""
-    return as_parameters(_fixed(page, page.as_of, is_list=is_list), "")
+    return as_parameters(_fixed(page, page.as_of, _position(page, page.as_of), is_list=is_list), "")
 
 
 def deal_certificate(page: PageRequest, deal: str) -> Proof:
@@ -139,10 +156,33 @@ def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) 
     return [Proof(N_("Certificate of this total"), f"/v1/totals?{query}")]
 
 
-def _fixed(page: PageRequest, as_of: AsOf, *, is_list: bool) -> AsOf:
+def trend_links(page: PageRequest) -> ChartLinks:
+    """The overview's chart by itself."""
+    return _chart(page, N_("Amounts over time"), "/charts/trend.svg", "/embed/trend", is_list=True)
+
+
+def timeline_links(page: PageRequest, deal: str) -> ChartLinks:
+    """A deal's timeline by itself."""
+    return _chart(page, N_("Timeline"), f"/charts/deals/{deal}/timeline.svg", f"/embed/deals/{deal}", is_list=False)
+
+
+def _chart(page: PageRequest, name: str, svg: str, embed: str, *, is_list: bool) -> ChartLinks:
+    """A file stays at the page's point in time; an embedded chart does so where the page's address has one."""
+    kept = {name: value for name, value in page.query.items() if name in CHART_PARAMETERS}
+    language = {"lang": page.language}
+    fixed = urlencode({**kept, **fixed_point(page, is_list=is_list), **language})
+    shown = urlencode({**kept, **page.times.query(), **language})
+    return ChartLinks(name, f"{svg}?{fixed}", f"{base_url(page.request)}{embed}?{shown}")
+
+
+def _position(page: PageRequest, as_of: AsOf) -> int:
+    """The log position of a point, without its recorded time: the log may not have reached the one in the address."""
+    return page.position if as_of.position is None else min(as_of.position, page.position)
+
+
+def _fixed(page: PageRequest, as_of: AsOf, position: int, *, is_list: bool) -> AsOf:
     """A point with its day and its log position. A list by publication date has no position."""
     day = as_of.effective_on or page.times.effective_on
-    position = as_of.position if as_of.position is not None else page.position
     if is_list and as_of.published_on is not None:
         return msgspec.structs.replace(as_of, effective_on=day)
     return msgspec.structs.replace(as_of, effective_on=day, position=position)
@@ -157,6 +197,7 @@ def _panel(
     proofs: Sequence[Proof],
     feed: Mapping[str, str] | None,
     charts: Sequence[ChartLinks],
+    filters: Mapping[str, str],
 ) -> CitePanel:
     fixed = {name: value for prefix, one in points.items() for name, value in as_parameters(one, prefix).items()}
     kept = {name: value for name, value in page.query.items() if name not in (*NOT_CITED, *fixed)}
@@ -167,7 +208,7 @@ def _panel(
         point=point,
         position=position,
         on=None if is_past or page.recorded_at is None else page.recorded_at.date(),
-        url=f"{base_url(page.request)}{page.path}?{urlencode({**kept, **fixed})}",
+        url=f"{base_url(page.request)}{page.path}?{urlencode({**filters, **kept, **fixed})}",
         licence=page.licence,
         language=page.language,
     )

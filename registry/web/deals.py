@@ -38,7 +38,7 @@ from registry.web.charts.ladder import ladder_marks
 from registry.web.charts.timeline import NARROW as NARROW_TIMELINE
 from registry.web.charts.timeline import TimelineMark, timeline
 from registry.web.charts.two_axis import two_axis_chart
-from registry.web.citations import cite, deal_certificate
+from registry.web.citations import cite, deal_certificate, timeline_links
 from registry.web.format import own_changes, shown
 from registry.web.history import BeforeVersion, history_page
 from registry.web.i18n import N_
@@ -205,6 +205,9 @@ async def render_deal(
         for frame in (two_axis.WIDE, two_axis.NARROW)
     ]
 
+    summary = summarize_deal(formatter, state, view.names, doubted_pledges(view.slug, assessment.flags))
+    wide_timeline = timeline(state, entries, page.times.effective_on)
+
     def event_link(event: UUID) -> str:
         return f"#event-{event}" if event in history.ids else page.link(f"/events/{event}")
 
@@ -215,9 +218,10 @@ async def render_deal(
         slug=view.slug,
         recorded=recorded,
         names=view.names,
-        summary=summarize_deal(formatter, state, view.names, doubted_pledges(view.slug, assessment.flags)),
+        summary=summary,
+        description=summary,
         ladder=ladder_marks(assessment.ladder, state.stage),
-        timeline=timeline(state, entries, page.times.effective_on),
+        timeline=wide_timeline,
         narrow_timeline=timeline(state, entries, page.times.effective_on, NARROW_TIMELINE),
         mark_text=mark_text(page, view.names),
         chart=charts[0],
@@ -248,6 +252,7 @@ async def render_deal(
             view.snapshot.position,
             proofs=[deal_certificate(page, view.slug)],
             feed={"deal": view.slug},
+            charts=[timeline_links(page, view.slug)] if wide_timeline is not None else (),
         ),
     )
 

@@ -26,7 +26,7 @@ from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import maps, render
 from registry.web.cache import cached_page
-from registry.web.citations import cite
+from registry.web.citations import cite, trend_links
 from registry.web.deal_list import (
     FACETS,
     DealSelection,
@@ -45,7 +45,7 @@ from registry.web.names import organization_names
 from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import portfolio_sliders
-from registry.web.trend import amount_trend
+from registry.web.trend import Trend, amount_trend
 
 LATEST_EVENTS = 8
 
@@ -114,13 +114,12 @@ async def render_portfolio(
 
     rates = await portfolio_queries.rates(page.as_of)
     selected = await selection.at(portfolio_queries, point)
-    alone = await selection.alone.at(portfolio_queries, point)
     # At once: each of the questions to the copy keeps one processor busy.
     facets, table, headline, trend, counted, latest = await asyncio.gather(
         portfolio_queries.facets(point, selected),
         deal_table(page, portfolio_queries, selection, rates),
         headline_of(portfolio_queries, point, selection, currency, day, rates),
-        amount_trend(page, portfolio_queries, point, alone, currency or default_currency(page), rates),
+        overview_trend(page, portfolio_queries, point, selection, rates),
         portfolio_queries.places(point, selected),
         latest_deal_events(log_queries, point.position),
     )
@@ -161,8 +160,26 @@ async def render_portfolio(
         sliders=await portfolio_sliders(page, portfolio_queries, log_queries, point),
         data_url=page.data("/v1/deals", **filters, q=q, facets="true"),
         csv_url=page.data("/v1/export/deals.csv", **filters, q=q),
-        cite=cite(page, listed_deals(formatter, selection, names), point.position, is_list=True),
+        cite=cite(
+            page,
+            listed_deals(formatter, selection, names),
+            point.position,
+            is_list=True,
+            feed={"organization": filters["organization"]} if "organization" in filters else None,
+            charts=[trend_links(page)] if trend is not None else (),
+            filters=filters,
+        ),
     )
+
+
+async def overview_trend(
+    page: PageRequest, portfolio_queries: PortfolioQueries, point: Point, selection: DealSelection, rates: Rates
+) -> Trend | None:
+    """The chart of amounts over time; None: no amount was disclosed."""
+    unit = selection.unit or default_currency(page)
+    currency = default_currency(page) if unit == "stated" else unit
+    alone = await selection.alone.at(portfolio_queries, point)
+    return await amount_trend(page, portfolio_queries, point, alone, currency, rates)
 
 
 def default_currency(page: PageRequest) -> str:

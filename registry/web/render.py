@@ -31,6 +31,9 @@ from registry.web.request import PageRequest, Request
 from registry.web.summaries import summarize_event
 from registry.web.word_diff import word_diff
 
+EMBEDDED = "/embed/"
+"""Below this path are pages that other sites may show in a frame, and no others are."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -88,7 +91,7 @@ def compile_templates() -> None:
     """Compile every template in every language. On the event loop, the first request for a page would take 300 ms."""
     for language in LANGUAGES:
         templates = environment(language)
-        for name in templates.list_templates(extensions=["html"]):
+        for name in templates.list_templates(extensions=["html", "svg"]):
             templates.get_template(name)
 
 
@@ -125,7 +128,17 @@ def _helpers(language: str) -> dict[str, Callable[..., Any]]:
     }
 
 
-NO_FRAME: dict[str, Any] = {"sliders": None, "data_url": None, "csv_url": None, "cite": None}
+EMBED_HEADERS = {
+    **HEADERS,
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors *"
+    ),
+}
+"""Headers of a page to embed. It has no scripts and no forms, so a click in it does nothing in the reader's name."""
+
+SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+NO_FRAME: dict[str, Any] = {"sliders": None, "data_url": None, "csv_url": None, "cite": None, "description": None}
 """What base.html shows around a page and most pages have: time sliders, other formats, a citation."""
 
 
@@ -181,7 +194,7 @@ def page_response(request: Request, page: EncodedPage, status: int, *, private: 
         private: Whether the page was made for a signed-in key.
     """
     headers = {
-        **HEADERS,
+        **(EMBED_HEADERS if request.url.path.startswith(EMBEDDED) else HEADERS),
         "ETag": page.etag,
         "Cache-Control": "private, no-cache" if private else "no-cache",
         "Vary": "Accept-Language, Accept-Encoding, Cookie",
@@ -193,3 +206,15 @@ def page_response(request: Request, page: EncodedPage, status: int, *, private: 
     if "gzip" in request.headers.get("accept-encoding", ""):
         body, headers["Content-Encoding"] = page.compressed, "gzip"
     return Response(body, status_code=status, media_type="text/html", headers=headers)
+
+
+def svg_response(page: PageRequest, rendered: Rendered, name: str) -> Response[bytes]:
+    """A chart as a file of SVG."""
+    headers = {
+        **HEADERS,
+        "Content-Security-Policy": SVG_POLICY,
+        "Content-Disposition": f'inline; filename="{name}-{page.position}.svg"',
+        "Cache-Control": "private, no-cache" if page.key is not None else "no-cache",
+        "Vary": "Accept-Language, Cookie",
+    }
+    return Response(rendered.body, media_type="image/svg+xml", headers=headers)

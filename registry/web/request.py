@@ -103,6 +103,15 @@ class PageRequest(Struct):
         return self.request.url.path
 
     @property
+    def canonical(self) -> str:
+        """The address of this page as it is now, without a point in time, filters and language."""
+        return self.absolute(self.path)
+
+    def absolute(self, path: str) -> str:
+        """The whole address of a path of this registry."""
+        return f"{str(self.request.base_url).rstrip('/')}{path}"
+
+    @property
     def csrf(self) -> str:
         """The anti-forgery token that each form of this session carries."""
         return csrf_token(self.session.token) if self.session.token else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
 from duckdb import DuckDBPyConnection
@@ -264,6 +264,23 @@ def site_points(
     """The deal, latitude and longitude of sites of the selected deals whose place is known to a locality or better."""
     statement = _SITE_POINTS.format(p=point.at("p"), narrowed=_narrowed(selection, point))
     return run(cursor, statement, {**point.parameters, **selection.parameters, "limit": limit})
+
+
+_UPDATES = """
+SELECT d.deal, max(e.recorded_at)
+  FROM deal_facts AS d
+       JOIN deal_events AS e ON e.deal = d.deal
+ WHERE {conditions}
+ GROUP BY d.deal
+ ORDER BY d.deal
+ LIMIT $limit OFFSET $skip
+"""
+
+
+def updates(cursor: DuckDBPyConnection, point: Point, skip: int, limit: int) -> list[tuple[str, datetime]]:
+    """The deals of a point in order, each with the time at which its latest event was recorded."""
+    statement = _UPDATES.format(conditions=point.at("d"))
+    return run(cursor, statement, {**point.parameters, "skip": skip, "limit": limit})
 
 
 def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:

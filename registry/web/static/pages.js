@@ -110,8 +110,23 @@
     navigator.clipboard.writeText(said).then(() => { button.textContent = "✓ " + button.textContent.replace(/^✓ /, ""); }, () => {});
   });
 
+  // Draw a chart's file as a picture, with the fonts of this machine, twice as large as on the page.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-png]");
+    if (!button) return;
+    const answer = await fetch(button.dataset.png), name = answer.headers.get("Content-Disposition").split('"')[1];
+    const picture = new Image();
+    picture.src = "data:image/svg+xml," + encodeURIComponent(await answer.text());
+    await picture.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = 2 * picture.width; canvas.height = 2 * picture.height;
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const link = document.createElement("a");
+    link.href = canvas.toDataURL("image/png"); link.download = name.replace(/svg$/, "png"); link.click();
+  });
+
   const wake = (root) => {
-    root.querySelectorAll("[data-copies]").forEach((button) => { button.hidden = false; });
+    root.querySelectorAll("[data-copies], [data-png]").forEach((button) => { button.hidden = false; });
     root.querySelectorAll("[data-slider]").forEach(slide);
     root.querySelectorAll("[data-axes]").forEach(cross);
   };

@@ -1,0 +1,188 @@
+"""Charts by themselves: as SVG files, and as pages that other sites may embed.
+
+A chart is drawn by the same template as on its page. PNG is made from the SVG by the reader's browser (pages.js), which
+has fonts for every script of the names; the service has none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter, SkipValidation
+
+from registry.api.parameters import DealSlug
+from registry.domain.audit.entries import audit_trail
+from registry.domain.fold import DEALS
+from registry.errors import NotFound
+from registry.infra.settings import Settings
+from registry.queries.deals import DealQueries
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.web import render
+from registry.web.assets import FOLDER
+from registry.web.cache import cached_page
+from registry.web.charts.timeline import NARROW, timeline
+from registry.web.citations import cite
+from registry.web.deal_list import DealSelection, deal_selection
+from registry.web.deals import load_deal, mark_text
+from registry.web.format import shown
+from registry.web.i18n import N_
+from registry.web.names import organization_names
+from registry.web.portfolio import listed_deals, overview_trend
+from registry.web.render import Rendered, svg_response
+from registry.web.request import READ, Page, PageRequest
+
+CHART_STYLE = (FOLDER / "charts.css").read_text()
+TREND = N_("Amounts over time by commitment level")
+
+
+def trend_selection(
+    deal_selection: NamedDependency[DealSelection],
+    settings: NamedDependency[SkipValidation[Settings]],
+    chosen_scope: Annotated[
+        Literal["all"] | None,
+        QueryParameter(name="scope", description="`all`: without the registry's default filters."),
+    ] = None,
+) -> DealSelection:
+    """The deals of the overview's chart."""
+    return deal_selection if chosen_scope == "all" else deal_selection.within_scope(settings.scope)
+
+
+class ChartPages(Controller):
+    """Charts as files and to embed."""
+
+    dependencies = {  # noqa: RUF012 - Litestar's attribute
+        "deal_selection": Provide(deal_selection, sync_to_thread=False),
+        "trend_selection": Provide(trend_selection, sync_to_thread=False),
+    }
+
+    @route("/charts/trend.svg", http_method=READ)
+    async def get_trend_svg(
+        self,
+        portfolio_page: Page,
+        trend_selection: NamedDependency[DealSelection],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+    ) -> Response[bytes]:
+        """The overview's chart as SVG."""
+        context = await _trend(portfolio_page, trend_selection, portfolio_queries, organization_queries)
+        return svg_response(portfolio_page, _svg(portfolio_page, context), "amounts")
+
+    @route("/embed/trend", http_method=READ)
+    async def get_trend(
+        self,
+        portfolio_page: Page,
+        trend_selection: NamedDependency[DealSelection],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+    ) -> Response[bytes]:
+        """The overview's chart, to embed."""
+
+        async def make() -> Rendered:
+            context = await _trend(portfolio_page, trend_selection, portfolio_queries, organization_queries)
+            return _embedded(portfolio_page, context)
+
+        return await cached_page(portfolio_page, make)
+
+    @route("/charts/deals/{deal:str}/timeline.svg", http_method=READ)
+    async def get_timeline_svg(
+        self,
+        page: Page,
+        deal: DealSlug,
+        deal_queries: NamedDependency[DealQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+    ) -> Response[bytes]:
+        """A deal's timeline as SVG."""
+        context = await _timeline(page, deal, deal_queries, organization_queries)
+        return svg_response(page, _svg(page, context), deal)
+
+    @route("/embed/deals/{deal:str}", http_method=READ)
+    async def get_timeline(
+        self,
+        page: Page,
+        deal: DealSlug,
+        deal_queries: NamedDependency[DealQueries],
+        organization_queries: NamedDependency[OrganizationQueries],
+    ) -> Response[bytes]:
+        """A deal's timeline, to embed."""
+
+        async def make() -> Rendered:
+            context = await _timeline(page, deal, deal_queries, organization_queries)
+            return _embedded(page, context)
+
+        return await cached_page(page, make)
+
+
+async def _trend(
+    page: PageRequest,
+    selection: DealSelection,
+    portfolio_queries: PortfolioQueries,
+    organization_queries: OrganizationQueries,
+) -> dict[str, Any]:
+    """What the templates need to draw the overview's chart.
+
+    Raises:
+        NotFound: No amount was disclosed.
+    """
+    point = await portfolio_queries.point(page.as_of)
+    rates = await portfolio_queries.rates(page.as_of)
+    trend = await overview_trend(page, portfolio_queries, point, selection, rates)
+    if trend is None:
+        raise NotFound("chart")
+    formatter = shown(page.language)
+    slugs = {value for name, value in selection.filters.items() if name == "organization"}
+    names = await organization_names(organization_queries, page.language, slugs)
+    return {
+        "kind": "trend",
+        "trend": trend,
+        "frame": trend.chart.frame,
+        "height": trend.chart.frame.height,
+        "title": f"{formatter.words.gettext(TREND)}: {listed_deals(formatter, selection, names)}",
+        "path": "/",
+        "position": point.position,
+        "is_list": True,
+    }
+
+
+async def _timeline(
+    page: PageRequest, deal: str, deal_queries: DealQueries, organization_queries: OrganizationQueries
+) -> dict[str, Any]:
+    """What the templates need to draw a deal's timeline.
+
+    Raises:
+        NotFound: The deal has none at the as-of point.
+    """
+    view = await load_deal(page, deal, deal_queries, organization_queries)
+    if view.snapshot.state is None:
+        raise NotFound("chart")
+    entries = audit_trail(view.stream.events, page.as_of, DEALS, snapshot=view.stream.state_as_of(page.as_of))
+    wide = timeline(view.state, entries, page.times.effective_on)
+    narrow = timeline(view.state, entries, page.times.effective_on, NARROW)
+    if wide is None or narrow is None:
+        raise NotFound("chart")
+    return {
+        "kind": "timeline",
+        "timeline": wide,
+        "narrow_timeline": narrow,
+        "frame": wide.frame,
+        "height": wide.height,
+        "title": shown(page.language).words.localized(view.state.title, deal),
+        "path": f"/deals/{deal}",
+        "position": view.snapshot.position,
+        "is_list": False,
+        "names": view.names,
+        "mark_text": mark_text(page, view.names),
+    }
+
+
+def _svg(page: PageRequest, context: dict[str, Any]) -> Rendered:
+    panel = cite(page, context["title"], context["position"], is_list=context["is_list"], path=context["path"])
+    return render.render(page, "chart.svg", citation=panel.citation, css=CHART_STYLE, **context)
+
+
+def _embedded(page: PageRequest, context: dict[str, Any]) -> Rendered:
+    panel = cite(page, context["title"], context["position"], is_list=context["is_list"], path=context["path"])
+    address = page.alternate_url(context["path"])
+    return render.render(page, "embed.html", citation=panel.citation, address=address, **context)

@@ -1,0 +1,109 @@
+"""What search engines read: robots.txt, and a sitemap of the pages as they are now.
+
+The same page at another point in time, or with filters, is another address. A crawler would find no end of them, so
+robots.txt names the addresses with a query as not to be read.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from litestar import Controller, Response, route
+from litestar.di import NamedDependency
+from litestar.params import PathParameter, SkipValidation
+
+from registry.api.bodies import Request
+from registry.api.responses import base_url
+from registry.domain.history import AsOf
+from registry.errors import NotFound
+from registry.infra.settings import Settings
+from registry.projections.columnar.selection import Selection
+from registry.queries.portfolio import PortfolioQueries
+from registry.web.request import READ
+
+NAMESPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
+DEALS_PER_FILE = 50_000
+"""The most addresses that a sitemap may have (sitemaps.org)."""
+
+PAGES = ("/", "/totals", "/compare", "/organizations", "/log", "/about", "/help", "/glossary")
+NOT_READ = ("/*?", "/record", "/sign-in", "/proposals", "/imports", "/sessions", "/v1/", "/embed/", "/charts/")
+
+
+class CrawlerPages(Controller):
+    """Files for search engines. A registry that needs a key for reading asks them to stay away."""
+
+    @route("/robots.txt", http_method=READ)
+    async def get_robots(
+        self, request: Request, settings: NamedDependency[SkipValidation[Settings]]
+    ) -> Response[bytes]:
+        """What crawlers should not read."""
+        if not settings.public_read:
+            return _file(b"User-agent: *\nDisallow: /\n", "text/plain")
+        rules = "".join(f"Disallow: {path}\n" for path in NOT_READ)
+        return _file(
+            f"User-agent: *\nAllow: /static/\n{rules}Sitemap: {base_url(request)}/sitemap.xml\n".encode(), "text/plain"
+        )
+
+    @route("/sitemap.xml", http_method=READ)
+    async def get_sitemap(
+        self,
+        request: Request,
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        settings: NamedDependency[SkipValidation[Settings]],
+    ) -> Response[bytes]:
+        """The files of the sitemap."""
+        _require_public(request, settings)
+        count = await portfolio_queries.count(await portfolio_queries.point(AsOf()), Selection())
+        files = ["pages", *(f"deals/{number}" for number in range(1, -(-count // DEALS_PER_FILE) + 1))]
+        index = Element("sitemapindex", xmlns=NAMESPACE)
+        for file in files:
+            SubElement(SubElement(index, "sitemap"), "loc").text = f"{base_url(request)}/sitemaps/{file}"
+        return _file(tostring(index, encoding="utf-8", xml_declaration=True), "application/xml")
+
+    @route("/sitemaps/pages", http_method=READ)
+    async def get_pages(self, request: Request, settings: NamedDependency[SkipValidation[Settings]]) -> Response[bytes]:
+        """The pages beside those of deals."""
+        _require_public(request, settings)
+        return _sitemap(request, [(path, None) for path in PAGES])
+
+    @route("/sitemaps/deals/{number:int}", http_method=READ)
+    async def get_deals(
+        self,
+        request: Request,
+        number: Annotated[int, PathParameter(description="The number of the file.", ge=1, le=10_000)],
+        portfolio_queries: NamedDependency[PortfolioQueries],
+        settings: NamedDependency[SkipValidation[Settings]],
+    ) -> Response[bytes]:
+        """The pages of some deals, each with the day of its latest record."""
+        _require_public(request, settings)
+        point = await portfolio_queries.point(AsOf())
+        deals = await portfolio_queries.updates(point, (number - 1) * DEALS_PER_FILE, DEALS_PER_FILE)
+        if not deals:
+            raise NotFound("path", path=request.url.path)
+        return _sitemap(request, [(f"/deals/{deal}", recorded) for deal, recorded in deals])
+
+
+def _require_public(request: Request, settings: Settings) -> None:
+    """Check that the pages can be read without a key.
+
+    Raises:
+        NotFound: They cannot.
+    """
+    if not settings.public_read:
+        raise NotFound("path", path=request.url.path)
+
+
+def _sitemap(request: Request, pages: list[tuple[str, datetime | None]]) -> Response[bytes]:
+    urls = Element("urlset", xmlns=NAMESPACE)
+    for path, changed in pages:
+        url = SubElement(urls, "url")
+        SubElement(url, "loc").text = f"{base_url(request)}{path}"
+        if changed is not None:
+            SubElement(url, "lastmod").text = f"{changed:%Y-%m-%d}"
+    return _file(tostring(urls, encoding="utf-8", xml_declaration=True), "application/xml")
+
+
+def _file(content: bytes, media_type: str) -> Response[bytes]:
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
