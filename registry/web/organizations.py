@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
+from msgspec import Struct
 
+from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import Cursor, OrganizationSlug, text
 from registry.domain.audit.entries import audit_trail
 from registry.domain.fold import ORGANIZATIONS
@@ -34,7 +36,7 @@ from registry.web.sliders import current_sliders, stream_sliders
 PAGE_SIZE = 200
 CSV_BATCH = 1_000
 CSV_HEADER = ("organization", "name_ko", "name_en", "names", "country", "identifiers", "deals", "registered")
-MAX_DEALS = 500
+DEALS_PER_PAGE = 50
 
 
 class OrganizationPages(Controller):
@@ -89,13 +91,14 @@ class OrganizationPages(Controller):
         organization_queries: NamedDependency[OrganizationQueries],
         streams: NamedDependency[StreamReader],
         before: BeforeVersion = None,
+        cursor: CursorParameter = None,
     ) -> Response[bytes]:
         """An organization at a point in time, with its deals. It may have no record, and only be named in deals."""
 
         async def make() -> Rendered:
-            deals = await deals_of(page, portfolio_queries, organization)
+            deals = await deals_of(page, portfolio_queries, organization, cursor)
             stream, _ = await streams.load(f"organization/{organization}")
-            if stream is None and not deals:
+            if stream is None and not deals.count:
                 raise NotFound("organization", organization=organization)
             state: Any = None
             entries: list[Any] = []
@@ -107,14 +110,13 @@ class OrganizationPages(Controller):
                 except NotFound:
                     state = None
                 entries = audit_trail(stream.events, page.as_of, ORGANIZATIONS, snapshot=stream.state_as_of(page.as_of))
-            slugs = {organization, *(slug for row in deals for slug in row.deal.organizations)}
+            slugs = {organization, *(slug for row in deals.rows for slug in row.deal.organizations)}
             if state is not None:
                 slugs |= {parent.parent for parent in state.parents}
             names = await organization_names(organization_queries, page.language, slugs)
             texts = shown(page.language).words
             announced = (await organization_queries.announced_names([organization])).get(organization)
             current_name = names.get(organization) or texts.localized(announced, organization)
-            links = await organization_queries.links(organization, page.as_of)
             return render.render(
                 page,
                 "organization.html",
@@ -122,7 +124,7 @@ class OrganizationPages(Controller):
                 state=state,
                 title=texts.localized(state.name, organization) if state else current_name,
                 deals=deals,
-                duplicates=links.duplicates,
+                duplicates=deals.merged,
                 may_merge=page.key is not None and page.key.allows("correct"),
                 names=names,
                 history=history_page(page, entries, before),
@@ -141,13 +143,38 @@ class OrganizationPages(Controller):
         return await cached_page(page, make)
 
 
-async def deals_of(page: PageRequest, portfolio_queries: PortfolioQueries, organization: str) -> list[DealTableRow]:
-    """The deals in which an organization has a role, at the page's as-of point."""
-    point = await portfolio_queries.point(single_axis(page.as_of))
+class OrganizationDeals(Struct, frozen=True):
+    """A page of the deals in which an organization has a role.
+
+    Args:
+        rows: The rows of this page.
+        count: The number of its deals.
+        next: The cursor of the next page; None after the last.
+        merged: The slugs of the records that were merged with the organization's.
+    """
+
+    rows: list[DealTableRow]
+    count: int
+    next: str | None
+    merged: list[str]
+
+
+async def deals_of(
+    page: PageRequest, portfolio_queries: PortfolioQueries, organization: str, cursor: str | None
+) -> OrganizationDeals:
+    """A page of the deals in which an organization has a role, at the page's as-of point."""
+    start = decode_cursor(cursor) if cursor else None
+    as_of = single_axis(page.as_of)
+    point = await portfolio_queries.point(start.fix(as_of) if start else as_of)
     selection = await portfolio_queries.select(point, {"organization": organization})
-    rates = await portfolio_queries.rates(page.as_of)
-    found = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS, rates)
-    return deal_rows(found.deals)
+    place, rates = start.place if start else None, await portfolio_queries.rates(page.as_of)
+    found = await portfolio_queries.page(point, selection, Order(), place, DEALS_PER_PAGE, rates)
+    return OrganizationDeals(
+        deal_rows(found.deals),
+        await portfolio_queries.count(point, selection),
+        encode_cursor(point, found.next) if found.next is not None else None,
+        [slug for slug in selection.organizations if slug != organization],
+    )
 
 
 def _row(entry: OrganizationEntry) -> list[str]:

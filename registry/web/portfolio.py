@@ -215,7 +215,7 @@ async def headline_of(
     rates: Rates,
 ) -> Headline:
     """The figures at the top. A deal that covers more than the selected region is not in them."""
-    query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0)
+    query = TotalsQuery(currency=currency, group_by=("stage",), effective_on=day, lines=0, with_rates=False)
     if "region" not in selection.filters or "extent" in selection.filters:
         totals = await portfolio_queries.totals(point, await selection.at(portfolio_queries, point), query, rates)
         return Headline(headline_figures(totals, selection.filters), None, 0)

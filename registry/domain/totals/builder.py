@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, localcontext
@@ -111,6 +112,19 @@ class TotalsBuilder:
                 for group_key in self._group_keys(item.deal, item.pledge) if self.query.group_by else ():
                     self._group(group_key).add_share(item, in_low, in_high)
 
+    def copy(self, query: TotalsQuery) -> TotalsBuilder:
+        """Totals of the same deals, to which sums can be added by themselves.
+
+        Args:
+            query: The query; it may ask for another page of groups.
+        """
+        made = copy.copy(self)
+        made.query, made.unlisted = query, query.lines
+        made.used_rates = dict(self.used_rates)
+        made.overall = self.overall.copy()
+        made.groups = {key: group.copy() for key, group in self.groups.items()}
+        return made
+
     def sizes(self) -> dict[GroupKey, int]:
         """The size of each group, by which groups are ordered."""
         return {key: group.size(self.query.weights) for key, group in self.groups.items()}
@@ -164,7 +178,7 @@ class TotalsBuilder:
             number_of_groups: How many groups there are.
             more_rates: Currencies and days of conversions in the sums that were added.
         """
-        rates = [rate for rate in self.used_rates.values() if isinstance(rate, Rate)]
+        rates = [rate for rate in self.used_rates.values() if isinstance(rate, Rate)] if self.query.with_rates else []
         if more_rates and self.query.currency is not None and self.rates is not None:
             used = sorted({(rate.from_, rate.asked) for rate in rates} | set(more_rates))
             asked = ((one, day, self.rates.rate(one, self.query.currency, day)) for one, day in used[:MAX_RATES])  # type: ignore[arg-type]

@@ -58,6 +58,13 @@ class ColumnSum:
         self.qualifiers: set[Qualifier] = set()
         self.certain = self.pledges = 0
 
+    def copy(self) -> ColumnSum:
+        """A sum that can be added to by itself."""
+        made = ColumnSum()
+        made.low, made.high, made.low_open, made.high_open = self.low, self.high, self.low_open, self.high_open
+        made.qualifiers, made.certain, made.pledges = set(self.qualifiers), self.certain, self.pledges
+        return made
+
     def add(self, item: CountedPledge, in_low: bool, in_high: bool) -> None:
         """Add the amount of one pledge."""
         if in_low:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 from registry.domain.totals.columns import ColumnSum, CountedPledge
@@ -38,6 +39,14 @@ class GroupBuilder:
         self.counted: dict[Key, tuple[bool, bool]] = {}
         # What the group's pledges add to the sums of all deals.
         self.share: dict[ColumnKey, ColumnSum] = {}
+
+    def copy(self) -> GroupBuilder:
+        """A group that sums can be added to by itself. What it knows of related pledges is complete, and shared."""
+        made = copy.copy(self)
+        made.sums = {key: total.copy() for key, total in self.sums.items()}
+        made.share = {key: total.copy() for key, total in self.share.items()}
+        made.rules, made.listed, made.excluded = dict(self.rules), list(self.listed), list(self.excluded)
+        return made
 
     def include(self, item: CountedPledge, rule: Rule, in_low: bool, in_high: bool) -> None:
         """Add one pledge."""

@@ -37,6 +37,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
         measure: What is added up (`measures.py`).
         estimates: Whether amounts count that were estimated or modelled; `both`: the sums without them, too.
         keys: The groups of the page, where they are known.
+        with_rates: Whether the result lists the exchange rates that it used.
     """
 
     currency: Currency | None = None
@@ -53,6 +54,7 @@ class TotalsQuery(Struct, frozen=True, kw_only=True):
     measure: str = "amount"
     estimates: Estimates = "include"
     keys: tuple[GroupKey, ...] | None = None
+    with_rates: bool = True
 
 
 class TotalsColumn(Struct, frozen=True, kw_only=True):

@@ -46,6 +46,37 @@ INSERT INTO {rates}
 SELECT unnest($currencies), unnest($days), unnest($multipliers), unnest($divisors), unnest($available)
 """
 
+_CONVERTED = """
+SELECT * EXCLUDE (dividend, low_dividend, high_dividend, low_twice, high_twice, low_nearest, high_nearest, scale),
+       CASE WHEN currency = $target THEN in_low_millionths
+            WHEN abs(low_dividend - low_nearest * scale) * 2 < scale THEN low_nearest * {part}
+            ELSE ((low_twice // (scale * 2))
+                  - if(low_twice % (scale * 2) = 0, low_twice // (scale * 2) & 1, 0)) * {part} END AS in_low,
+       CASE WHEN currency = $target THEN in_high_millionths
+            WHEN abs(high_dividend - high_nearest * scale) * 2 < scale THEN high_nearest * {part}
+            ELSE ((high_twice // (scale * 2))
+                  - if(high_twice % (scale * 2) = 0, high_twice // (scale * 2) & 1, 0)) * {part} END AS in_high
+  FROM (
+    SELECT *, divisor::HUGEINT * 1000000 AS scale,
+           in_low_millionths * multiplier * {units} AS low_dividend, low_dividend * 2 + scale AS low_twice,
+           in_high_millionths * multiplier * {units} AS high_dividend, high_dividend * 2 + scale AS high_twice,
+           round(in_low_millionths::DOUBLE * multiplier / divisor / {part})::HUGEINT AS low_nearest,
+           round(in_high_millionths::DOUBLE * multiplier / divisor / {part})::HUGEINT AS high_nearest
+      FROM (
+        SELECT *, if(in_units IS NULL, low_millionths, NULL) AS in_low_millionths,
+               if(in_units IS NULL, high_millionths, NULL) AS in_high_millionths
+          FROM (
+            SELECT *, if(currency = $target, whole * {units},
+                         dividend // divisor
+                         + if(dividend % divisor * 2 + (dividend // divisor & 1) > divisor, 1, 0)) AS in_units
+              FROM (
+                SELECT p.*, r.available, r.multiplier, r.divisor, {doubted} AS is_doubted,
+                       if(p.whole::DOUBLE * r.multiplier * {units} < 4e18, p.whole * r.multiplier * {units}, NULL)
+                       AS dividend
+                  FROM pledge_facts AS p {join}
+              ))))
+"""
+
 _filling = Lock()
 
 
@@ -78,37 +109,16 @@ class Conversion(Struct, frozen=True):
         return 100 if has_minor_unit(self.target) else 1
 
     @property
-    def whole(self) -> str:
-        """The amount of a row in minor units, where 64 bits suffice to convert it; else NULL.
+    def source(self) -> str:
+        """The query of `pledge_facts` with their amounts in the target currency, rounded half to even.
 
-        Most amounts are such numbers, and DuckDB divides numbers of 64 bits several times as fast as those of 128.
+        `in_units` is an amount in minor units where 64 bits suffice to convert it, as for most: DuckDB divides such
+        numbers several times as fast as those of 128 bits. Where it is NULL, `in_low` and `in_high` are the bounds in
+        millionths. Step by step, because each operator costs DuckDB some time before it begins.
         """
-        dividend = f"(p.whole * r.multiplier * {self.units})"
-        twice = f"({dividend} % r.divisor * 2)"
-        is_up = f"{twice} > r.divisor OR {twice} = r.divisor AND ({dividend} // r.divisor) & 1 = 1"
-        return (
-            f"CASE WHEN p.whole IS NULL THEN NULL WHEN p.currency = $target THEN p.whole * {self.units}"
-            f" WHEN p.whole::DOUBLE * r.multiplier * {self.units} < 4e18"
-            f" THEN {dividend} // r.divisor + CASE WHEN {is_up} THEN 1 ELSE 0 END END"
+        return _CONVERTED.format(
+            join=self.join, doubted=self.doubts.is_doubted, units=self.units, part=1_000_000 // self.units
         )
-
-    def converted(self, millionths: str) -> str:
-        """An amount in millionths of the target currency, rounded half to even to its minor unit.
-
-        Args:
-            millionths: The amount in millionths of its own currency, an integer.
-        """
-        units = self.units
-        divisor = "(r.divisor::HUGEINT * 1000000)"
-        dividend = f"({millionths} * r.multiplier * {units})"
-        # DuckDB divides 128 bits slowly: an estimate that is less than half a unit off, exactly, is the result.
-        estimate = f"round({millionths}::DOUBLE * r.multiplier / r.divisor * {units / 1_000_000})::HUGEINT"
-        is_nearest = f"abs({dividend} - {estimate} * {divisor}) * 2 < {divisor}"
-        # Otherwise half up, and back where an odd result was a tie.
-        rounded = f"(({dividend} * 2 + {divisor}) // ({divisor} * 2))"
-        tie = f"{rounded} * {divisor} * 2 = {dividend} * 2 + {divisor} AND {rounded} & 1 = 1"
-        exact = f"{rounded} - CASE WHEN {tie} THEN 1 ELSE 0 END"
-        return f"CASE WHEN {is_nearest} THEN {estimate} ELSE {exact} END * {1_000_000 // units}"
 
     @property
     def parameters(self) -> dict[str, object]:

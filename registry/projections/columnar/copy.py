@@ -288,6 +288,7 @@ class ColumnarCopy:
                 return
         assert self._connection is not None
         await run_to_end(partial(apply, self._connection, self._tables, changes))
+        await run_to_end(partial(self._kept.held.follow, self._connection))
         self._answers.clear()
         if changes.replaced:
             self._final_answers.clear()

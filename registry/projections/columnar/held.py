@@ -13,9 +13,10 @@ from threading import Lock
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
+from msgspec.structs import replace
 
 from registry.domain.merges import survivor
-from registry.projections.columnar.selection import run
+from registry.projections.columnar.selection import Point, run
 from registry.projections.columnar.tables import EVENTS
 from registry.projections.facts import FACT_TABLES
 
@@ -56,6 +57,12 @@ class HeldState(Struct, frozen=True):
     related_at: int
     deals: frozenset[str]
 
+    def unchanged(self, point: Point) -> Point:
+        """The earliest point at which the deals with relations have the facts that they have at a point."""
+        if not point.is_present or self.related_at > point.position:
+            return point
+        return replace(point, known=self.related_at, head=0)
+
 
 class HeldFacts:
     """The tables in memory of one open copy. They follow the copy: only the deals that changed are read again."""
@@ -63,6 +70,12 @@ class HeldFacts:
     def __init__(self) -> None:
         self._lock = Lock()
         self._state: HeldState | None = None
+
+    def follow(self, connection: DuckDBPyConnection) -> None:
+        """Bring the tables to where the copy is, if questions use them: the next one then finds it done."""
+        if self._state is not None:
+            with connection.cursor() as cursor:
+                self.prepare(cursor)
 
     def prepare(self, cursor: DuckDBPyConnection, merged: Mapping[str, str] = {}) -> HeldState:
         """Bring the tables to the state that the question's transaction sees, or beyond.

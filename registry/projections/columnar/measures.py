@@ -1,7 +1,8 @@
 """The figures of a measure as DuckDB adds them up: metrics, and the power and the GPUs of sites.
 
 A row has the columns of `pledge_facts` that totals read (`totals.py`), with the unit in place of the currency. The
-deals whose figures contain or replace each other are examined one by one, by `domain/totals/measures.py`.
+deals whose figures contain or replace each other are examined one by one, by `domain/totals/measures.py`. A figure of a
+site that the deal does not have is in the places of the deal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _COLUMNS = """
 _METRICS = """
 SELECT m.deal, m.metric_id AS pledge, m.stated_on AS announced_on, m.stated_on, m.qualifier,
        coalesce(m.unit, '') AS currency, m.basis AS nature, m.site, s.place,
-       if(s.status = 'dropped', 'dropped', 'announced') AS status, m.value, {columns}
+       if(s.status = 'dropped', 'dropped', 'announced') AS status, m.value, s.site IS NOT NULL AS is_of_site, {columns}
   FROM metric_facts AS m
        LEFT JOIN site_facts AS s ON s.deal = m.deal AND s.site = m.site AND {s}
  WHERE {m} AND m.metric = '{measure}'
@@ -25,7 +26,7 @@ SELECT m.deal, m.metric_id AS pledge, m.stated_on AS announced_on, m.stated_on, 
 
 _SITES = """
 SELECT s.deal, s.site || '/{measure}', s.announced_on, s.announced_on, s.{qualifier}, '', 'planned', s.site, s.place,
-       s.status, s.{measure}::DECIMAL(24, 6), {columns}
+       s.status, s.{measure}::DECIMAL(24, 6), true, {columns}
   FROM site_facts AS s
  WHERE {s} AND s.{measure} IS NOT NULL
 """

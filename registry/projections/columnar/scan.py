@@ -139,31 +139,33 @@ class Scan(Struct, frozen=True):
             amounts, currency, no_rate = f"{_LOW} AS low, {_HIGH} AS high", "p.currency", ""
             joins += f" {self.doubts.join}"
         else:
-            low, high = amounts_of(conversion)
-            amounts = (
-                f"{conversion.whole} AS units, CASE WHEN units IS NULL THEN {low} END AS low,"
-                f" CASE WHEN units IS NULL THEN {high} END AS high"
-            )
+            amounts = "p.in_units AS units, p.in_low AS low, p.in_high AS high"
             keys += f"p.currency AS stated, {conversion.day if not variant else 'NULL::DATE'} AS day,"
             currency = "CASE WHEN p.currency IS NOT NULL THEN $target END"
             no_rate = f"""
-                WHEN p.currency <> $target AND r.available IS NULL THEN error('no rate was looked up')
-                WHEN p.currency <> $target AND NOT r.available THEN '{Rule.NO_RATE}'"""
-            joins += f" {conversion.join}"
+                WHEN p.currency <> $target AND p.available IS NULL THEN error('no rate was looked up')
+                WHEN p.currency <> $target AND NOT p.available THEN '{Rule.NO_RATE}'"""
         return _PLEDGES.format(
             s=point.at("s"),
             p=point.at("p") if self.is_money else "true",
-            source="pledge_facts" if self.is_money else f"({figures(self.query.measure, point)})",
+            source=self._source,
             nature_and_basis=_MONEY if self.is_money else "p.nature, '' AS basis",
             keys=keys,
             currency=currency,
             no_rate=no_rate,
             estimate=f"WHEN {_IS_ESTIMATE} THEN '{Rule.ESTIMATE}'" if self.query.estimates == "exclude" else "",
-            doubted=self.doubts.is_doubted,
+            doubted="p.is_doubted" if conversion is not None else self.doubts.is_doubted,
             amounts=amounts,
             joins=joins,
             others=self.others + "".join(f" AND {way.condition}" for way in variant if way.condition),
         )
+
+    @property
+    def _source(self) -> str:
+        """What is added up."""
+        if not self.is_money:
+            return f"({figures(self.query.measure, self.point)})"
+        return f"({self.conversion.source})" if self.conversion is not None else "pledge_facts"
 
     @property
     def names(self) -> list[str]:
@@ -174,20 +176,6 @@ class Scan(Struct, frozen=True):
         for number in range(1, len(self.query.group_by) + 1):
             source = f"(SELECT *, unnest(keys{number}) AS key{number} FROM {source})"
         return source
-
-
-def amounts_of(conversion: Conversion) -> tuple[str, str]:
-    """The bounds of a row `p` of `pledge_facts`, in millionths of the currency that it is converted to.
-
-    The lower bound of a doubted amount is zero.
-    """
-    low, high = conversion.converted("p.low_millionths"), conversion.converted("p.high_millionths")
-    converted_low = f"CASE WHEN p.currency = $target THEN p.low_millionths ELSE {low} END"
-    return (
-        f"CASE WHEN {conversion.doubts.is_doubted} THEN 0 ELSE {converted_low} END",
-        f"CASE WHEN p.low_millionths = p.high_millionths THEN {converted_low}"
-        f" WHEN p.currency = $target THEN p.high_millionths ELSE {high} END",
-    )
 
 
 class Dimension(Struct, frozen=True):
@@ -258,7 +246,7 @@ def dimensions(name: str, number: int, point: Point, query: TotalsQuery) -> list
     keys = f"CASE WHEN len({table}.keys) > 0 THEN {table}.keys ELSE [NULL] END"
     if name in ("country", "region") and query.measure != "amount":
         place = "left(p.place, 2)" if name == "country" else "p.place"
-        keys = f"CASE WHEN p.site IS NOT NULL THEN [{place}] ELSE {keys} END"
+        keys = f"CASE WHEN p.is_of_site THEN [{place}] ELSE {keys} END"
     return [
         Dimension(
             keys,

@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
+import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from registry.domain.rates import Rates
 from registry.domain.totals import (
     AmountSum,
     DealRow,
+    Estimates,
     GroupKey,
     PledgeRow,
     Rule,
@@ -140,15 +142,14 @@ def totals(
 def _totals(
     cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Selection, query: TotalsQuery, rates: Rates
 ) -> Totals:
-    builder = TotalsBuilder(query, rates)
     conversion = None
     if query.currency is not None:
         conversion = prepare(cursor, kept, query.currency, rates, query.rates_of, query.effective_on or date.max)
     doubts = Doubts("", any=False)
     if query.measure == "amount":
         doubts = conversion.doubts if conversion is not None else prepare_doubts(cursor, kept, rates)
-    examined, chosen, others = examine(cursor, kept, point, selection, query, rates, conversion)
-    builder.add(chosen, others)
+    examined, added = _examined(cursor, kept, point, selection, query, rates, conversion)
+    builder = added.copy(query)
     scan = Scan(point, selection, query, rates, conversion, doubts, examined)
     with _summed(cursor, kept, scan) as source:
         overall = [_amount_sum(row, conversion) for row in run(cursor, _OVERALL.format(source=source), {})]
@@ -157,7 +158,7 @@ def _totals(
         else:
             groups, number, sums, group_lines = [], 0, {}, {}
         used = _rates_used(cursor, scan, source)
-    if conversion is not None and query.group_by:
+    if conversion is not None and query.group_by and query.with_rates:
         alone = replace(scan, query=replace(query, group_by=()))
         with _summed(cursor, kept, alone) as source:
             used = _rates_used(cursor, alone, source)
@@ -168,23 +169,54 @@ def _totals(
 
 def _summed(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> AbstractContextManager[str]:
     """The table of the sums of a question, by the rule of a pledge and what else the result tells apart."""
-    # Of the query, what the sums do not depend on is left out.
-    query = replace(scan.query, keys=None, groups=0, skip=0, lines=0, weights={}, explain=False)
-    if query.estimates == "both":
-        query = replace(query, estimates="include")
 
     def select(point: Point, left_out: Sequence[str]) -> tuple[str, dict[str, Any]]:
         at_point = replace(scan, point=point, examined=left_out)
         return at_point.add_up(), at_point.parameters
 
-    return kept.sums(
-        cursor, scan.point, ("totals", scan.selection, query, scan.rates.imports), select, _SUMS, scan.examined
+    asked = ("totals", scan.selection, sums_of(scan.query), scan.rates.imports)
+    return kept.sums(cursor, scan.point, asked, select, _SUMS, scan.examined)
+
+
+def _examined(
+    cursor: DuckDBPyConnection,
+    kept: Kept,
+    point: Point,
+    selection: Selection,
+    query: TotalsQuery,
+    rates: Rates,
+    conversion: Conversion | None,
+) -> tuple[list[str], TotalsBuilder]:
+    """The deals that are examined one by one, and the totals of those of them that are selected.
+
+    They are kept until one of these deals changes.
+    """
+    held = kept.held.prepare(cursor, query.merged)
+    are_related = query.measure == "amount" and (conversion is None or conversion.exact)
+    at = held.unchanged(point) if are_related else point
+    added = replace(sums_of(query), lines=query.lines)
+    key = msgspec.msgpack.encode((held.reset, at, selection, added, rates.imports))
+
+    def make() -> tuple[list[str], TotalsBuilder]:
+        examined, chosen, others = _examine(cursor, held, point, selection, query, rates, conversion)
+        builder = TotalsBuilder(query, rates)
+        builder.add(chosen, others)
+        return examined, builder
+
+    return kept.value(("examined", key), make)
+
+
+def sums_of(query: TotalsQuery) -> TotalsQuery:
+    """What the sums of a query depend on: the query without its page of groups and its lines."""
+    estimates: Estimates = "include" if query.estimates == "both" else query.estimates
+    return replace(
+        query, keys=None, groups=0, skip=0, lines=0, weights={}, explain=False, with_rates=True, estimates=estimates
     )
 
 
-def examine(
+def _examine(
     cursor: DuckDBPyConnection,
-    kept: Kept,
+    held: HeldState,
     point: Point,
     selection: Selection,
     query: TotalsQuery,
@@ -197,39 +229,21 @@ def examine(
         The slugs of these deals, the rows of those that are selected, and the rows of the others, whose relations
         decide too.
     """
-    held = kept.held.prepare(cursor, query.merged)
     related = _related_deals(cursor, point, query.merged)
-    odd: set[str] = set()
     if query.measure != "amount":
-        odd = {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
-        related |= odd
+        related |= {deal for (deal,) in run(cursor, containing(query.measure, point), point.parameters)}
+    odd: set[str] = set()
     if conversion is not None and not conversion.exact:
         statement = _ODD.format(join=conversion.join, p=point.at("p"))
-        odd |= {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
+        odd = {deal for (deal,) in run(cursor, statement, {**point.parameters, **conversion.parameters})}
     examined = sorted(related | odd)
     if not examined:
         return [], [], []
     with asking_held(cursor) if held.deals.issuperset(examined) else nullcontext():
-        rows = _examined_rows(cursor, kept, held, point, examined, query.measure, rates)
+        rows = deal_rows(cursor, point, examined, rates, query.measure)
         selected = set(examined) if selection.is_all else _selected(cursor, point, selection, examined)
     chosen = [row for row in rows if row.deal in selected]
     return examined, chosen, [row for row in rows if row.deal in related and row.deal not in selected]
-
-
-def _examined_rows(
-    cursor: DuckDBPyConnection,
-    kept: Kept,
-    held: HeldState,
-    point: Point,
-    deals: Sequence[str],
-    measure: str,
-    rates: Rates,
-) -> list[DealRow]:
-    """What totals need of the examined deals; kept until one of them changes."""
-    since = held.related_at if point.is_present and set(held.related).issuperset(deals) else None
-    at = point if since is None or since > point.position else replace(point, known=since, head=0)
-    key = ("examined", held.reset, at, tuple(deals), measure, rates.imports)
-    return kept.value(key, lambda: deal_rows(cursor, point, deals, rates, measure))
 
 
 def _related_deals(cursor: DuckDBPyConnection, point: Point, merged: Mapping[str, str]) -> set[str]:
@@ -251,7 +265,7 @@ def _selected(cursor: DuckDBPyConnection, point: Point, selection: Selection, de
 
 def _rates_used(cursor: DuckDBPyConnection, scan: Scan, source: str) -> list[tuple[str, date]]:
     """The currencies and days whose rates convert amounts that count, from the sums without groups."""
-    if scan.conversion is None or scan.query.group_by:
+    if scan.conversion is None or scan.query.group_by or not scan.query.with_rates:
         return []
     rows = run(cursor, _RATES_USED.format(source=source), scan.parameters)
     return [(currency, day) for currency, day in rows]

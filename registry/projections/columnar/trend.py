@@ -25,7 +25,6 @@ from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.scan import amounts_of
 from registry.projections.columnar.selection import Point, Selection, run
 
 DAYS_PER_PASS = 60
@@ -40,13 +39,13 @@ _VERSIONS = """
 SELECT p.deal, {days} AS days,
        p.commitment IS DISTINCT FROM 'intention' AS committed,
        p.status = 'confirmed' OR coalesce(p.commitment IN ('binding', 'budget'), false) AS confirmed,
-       {low} AS low,
-       {high} AS high
-  FROM pledge_facts AS p {join}
+       CASE WHEN p.is_doubted THEN 0 WHEN p.in_units IS NULL THEN p.in_low ELSE p.in_units::HUGEINT * {part} END AS low,
+       CASE WHEN p.in_units IS NULL THEN p.in_high ELSE p.in_units::HUGEINT * {part} END AS high
+  FROM ({source}) AS p
  WHERE {known} AND p.effective_from <= $last AND p.effective_to > $first
    AND p.status <> 'withdrawn' AND p.amount_basis IS DISTINCT FROM 'annual'
    AND p.currency IS NOT NULL AND coalesce(p.value, p.low, p.high) IS NOT NULL
-   AND (p.currency = $target OR r.multiplier IS NOT NULL)
+   AND (p.currency = $target OR p.multiplier IS NOT NULL)
    AND p.deal NOT IN (SELECT unnest($examined))
 """
 
@@ -201,9 +200,7 @@ class _Pass:
     def _amounts_of(self, related: set[str], examined: Sequence[str]) -> dict[date, tuple[dict[str, Decimal], Decimal]]:
         """What the deals that are examined one by one add on each day; kept until one of them changes."""
         held = self.kept.held.prepare(self.cursor, self.query.merged)
-        since = held.related_at if self.point.is_present and related.issuperset(examined) else None
-        is_kept = since is not None and since <= self.point.position and set(held.related).issuperset(examined)
-        at = replace(self.point, known=since, head=0) if is_kept else self.point
+        at = held.unchanged(self.point) if related.issuperset(examined) else self.point
         asked = msgspec.msgpack.encode((at, self.selection, self.query, self.rates.imports, self.days, examined))
 
         def make() -> dict[date, tuple[dict[str, Decimal], Decimal]]:
@@ -249,9 +246,11 @@ class _Pass:
         is_all = self.selection.is_all
 
         def select(at: Point, left_out: Sequence[str]) -> tuple[str, dict[str, Any]]:
-            low, high = amounts_of(self.conversion)
             versions = _VERSIONS.format(
-                days=self._days_of("p"), low=low, high=high, join=self.conversion.join, known=at.is_known("p")
+                days=self._days_of("p"),
+                source=self.conversion.source,
+                part=1_000_000 // self.conversion.units,
+                known=at.is_known("p"),
             )
             parameters = {**at.parameters, **self.conversion.parameters, "examined": list(left_out)}
             parameters |= {"first": self.days[0], "last": self.days[-1]}
