@@ -1,7 +1,7 @@
 """The requests, each described once: what is sent, whether it may be sent twice, and what the answer is.
 
 Each function has the name of the client's method and makes a `Call`. tests/clients compares them with the OpenAPI
-document: every operation, and every parameter.
+document: every operation, and every parameter. The file is long because it has a function for each request.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The checks are those of OpenID Connect Core 1.0 §3.1.3.7 (ID tokens), RFC 9068 §4 (access tokens), RFC 9207 (the issuer
 in the answer) and RFC 8725 (JWT best practice): one issuer, one audience, asymmetric signatures only, and each key with
-its own algorithm. What an identity may do is not decided here (`append/identities.py`).
+its own algorithm. What an identity may do is not decided here (`append/identities.py`). All checks of a token are in
+this file, so that they can be read beside those sections; hence its length.
 """
 
 from __future__ import annotations

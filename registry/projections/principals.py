@@ -10,7 +10,7 @@ import msgspec
 from registry.domain.fold import PRINCIPALS
 from registry.domain.history import FoldedStream
 from registry.events.write_batch import WriteBatch
-from registry.projections.projection import AppliedChange, BatchProjector
+from registry.projections.stream_rows import StreamRowsProjection
 from registry.schemas import encode
 from registry.schemas.principals import principal_response
 
@@ -35,38 +35,15 @@ SELECT state
 """
 
 
-class PrincipalsProjection:
+class PrincipalsProjection(StreamRowsProjection):
     """The projection behind `GET /v1/principals`."""
 
     name = "principals"
     tables = ("principals",)
+    rules = PRINCIPALS
+    delete_statement = DELETE
 
-    def start_batch(self) -> BatchProjector:
-        return _PrincipalRows()
-
-    def delete_rows(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        writes.add_prerequisite(DELETE, [stream.slug for stream in streams if stream.rules is PRINCIPALS])
-
-    def rebuild(self, streams: Sequence[FoldedStream[Any]], writes: WriteBatch) -> None:
-        _upsert(writes, [stream for stream in streams if stream.rules is PRINCIPALS])
-
-
-class _PrincipalRows:
-    """The principals of a batch, after their last events in it."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, FoldedStream[Any]] = {}
-
-    def apply(self, change: AppliedChange) -> None:
-        if change.recorded.kind == "principal":
-            self._last[change.after.slug] = change.after
-
-    def write(self, writes: WriteBatch) -> None:
-        _upsert(writes, list(self._last.values()))
-
-
-def _upsert(writes: WriteBatch, streams: Sequence[FoldedStream[Any]]) -> None:
-    if streams:
+    def upsert(self, writes: WriteBatch, streams: Sequence[FoldedStream[Any]]) -> None:
         writes.add(
             UPSERT,
             [

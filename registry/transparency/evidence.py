@@ -2,7 +2,8 @@
 
 Signs on demand and soon after commits, never inside an append. One process at a time signs: it holds an advisory lock
 in Postgres and has read the newest checkpoint of the database and of the exported copies. Tiles are served only up to
-the newest checkpoint. Everything but the signatures can be recomputed from the log.
+the newest checkpoint. Everything but the signatures can be recomputed from the log. Proofs and certificates are made
+beside the checkpoints that they need, which may be signed for them; hence the length.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Embedded."""
+"""The bundled Postgres server: its binaries, its data directory, and its start and stop."""
