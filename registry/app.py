@@ -217,6 +217,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             four_eyes=frozenset(settings.four_eyes),
         )
         await stack.enter_async_context(recorder)
+        continuity.lost_listeners.append(recorder.abandon_stuck_batch)
         evidence = Evidence(
             evidence_pool,
             KeySource.of(settings),
@@ -311,6 +312,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
                 evidence,
                 feed,
                 webhooks,
+                copy,
                 {"reads": pool, "recorder": recorder_pool, "evidence": evidence_pool},
                 status,
             ),
@@ -353,6 +355,7 @@ def create_app(settings: Settings) -> Litestar:
             def observe(_: Head) -> None:
                 metrics.group.observe(recorder.last_batch_size)
                 metrics.batch_seconds.observe(recorder.last_batch_seconds)
+                metrics.projection_seconds.observe(recorder.last_projection_seconds)
 
             recorder.commit_listeners.append(observe)
             if tracing is not None:

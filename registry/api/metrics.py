@@ -19,6 +19,7 @@ from registry.delivery.feed import Feed
 from registry.delivery.webhooks import Webhooks
 from registry.events.mirror_state import MirrorStatus
 from registry.infra.postgres import Pool
+from registry.projections.columnar import ColumnarCopy
 from registry.queries.streams import StreamReader
 from registry.transparency.evidence import Evidence
 
@@ -34,6 +35,7 @@ class Parts(Struct, frozen=True):
     evidence: Evidence
     feed: Feed
     webhooks: Webhooks
+    copy: ColumnarCopy
     pools: Mapping[str, Pool]
     mirror: MirrorStatus | None
 
@@ -58,6 +60,8 @@ class ServiceGauges:
             "replica_lag_seconds", "Seconds that a replica lags; NaN while it is down.", "replica"
         )
         self._replica_up = gauge("replica_up", "1 while a replica is read from.", "replica")
+        self._waits = gauge("pool_waits", "Times that all connections of a pool were in use, since the start.", "pool")
+        self._copy = gauge("copy_position", "The position up to which the columnar copy has followed the log.")
         self._mirror_behind = gauge("mirror_behind_events", "Events of the origin that this mirror lacks; else 0.")
         self._mirror_halted = gauge("mirror_halted", "1 while a contradiction of its origin has stopped this mirror.")
         self._mirror_checked = gauge("mirror_checked_seconds", "Unix time at which the origin was last verified.")
@@ -80,7 +84,9 @@ class ServiceGauges:
             lag = math.nan if replica.lag_seconds is None else replica.lag_seconds
             self._replica_lag.labels(str(replica.number)).set(lag)
             self._replica_up.labels(str(replica.number)).set(replica.is_usable)
+        self._copy.set(parts.copy.position)
         for name, pool in parts.pools.items():
+            self._waits.labels(name).set(pool.waits)
             self._connections.labels(name, "used").set(pool.get_size() - pool.get_idle_size())
             self._connections.labels(name, "idle").set(pool.get_idle_size())
             self._connections.labels(name, "limit").set(pool.get_max_size())

@@ -20,7 +20,7 @@ import msgspec
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, Receive, Send
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -131,7 +131,21 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.projection_seconds = Histogram(
+            "registry_projection_seconds",
+            "Seconds that the rows of a batch's projections took to compute.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.problems = Counter(
+            "registry_problems", "Problem documents sent, by the code of the error.", ("code",), registry=self.registry
+        )
         self.position = Gauge("registry_log_position", "The log's last position.", registry=self.registry)
+
+    def count_problem(self, code: str | None) -> None:
+        """Count an error that was answered, by its code."""
+        if code is not None:
+            self.problems.labels(code).inc()
 
 
 class AccessLogEntry(Struct, frozen=True):
@@ -263,6 +277,7 @@ class RequestMiddleware:
             route = scope.get("path_template") or "unknown"
             method = scope["method"] if scope["method"] in _METHODS else "other"
             metrics.requests.add(method, route, status, seconds)
+            metrics.count_problem(scope["state"].get("problem"))
             if access.isEnabledFor(logging.INFO):
                 self._writer.add(
                     AccessLogEntry(
@@ -318,7 +333,7 @@ async def _send_error(scope: Any, send: Send, error: RegistryError) -> None:
     """Answer a request that does not reach the application's handlers with a problem document."""
     accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
     language = negotiate_language(accepted.decode("latin-1"))
-    code = code_of(error)
+    code = scope["state"]["problem"] = code_of(error)
     content = msgspec.json.encode(document(code, error, language, scope["state"]["request_id"]))
     retry_after = error.params.get("seconds", PROBLEMS[code].retry_after)
     headers = [

@@ -122,6 +122,7 @@ def problem(
         members: Members beside the common ones (RFC 9457 §3.2).
     """
     kind, language = PROBLEMS[code], language_of(request)
+    request.scope["state"]["problem"] = code
     content = _members(code, detail, language, request_id(request)) | members
     sent = {"Cache-Control": "no-store", "Content-Language": language, "Vary": "Accept-Language", **(headers or {})}
     if kind.retry_after is not None:

@@ -133,6 +133,8 @@ class RateLimiter:
                 return Admission(error=_refusal("failure", wait))
             else:
                 principal = await self._verify(authorization, digest, scope)
+                # The look-up may have waited for the database.
+                now = self._clock()
         elif is_attempt and (wait := self._failure_wait(address, now)):
             return Admission(error=_refusal("failure", wait))
         name, bucket, client = (
@@ -159,7 +161,8 @@ class RateLimiter:
             key = await self._find_key(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
         except (*postgres.ERRORS, TimeoutError, RegistryError):
             # The handler, which needs the database or the OpenID provider too, answers.
-            return None
+            known = self._verified.get(digest)
+            return known[0] if known is not None else None
         if key is None:
             self._verified.pop(digest, None)
             self._count_failure(scope, "invalid key")

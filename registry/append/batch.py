@@ -76,6 +76,7 @@ class Batch:
 
     Attributes:
         outcomes: For each validated submission its results, or the error that refused it.
+        projection_seconds: Seconds that the rows of the projections took to compute.
         streams: Every stream that was loaded, as it is once the batch is committed.
         known_events: Events of the log with an id that a request gives, and the batch's own.
         stored_responses: Responses of the log with an idempotency key of a request, and the batch's own.
@@ -96,6 +97,7 @@ class Batch:
         self.streams: dict[str, FoldedStream[Any]] = {}
         self.events: list[SealedEvent] = []
         self.outcomes: list[list[AppendResult] | RegistryError] = []
+        self.projection_seconds = 0.0
         self.known_events: dict[UUID, Recorded] = {}
         self.stored_responses: StoredResponses = {}
         self._cache = cache
@@ -155,6 +157,7 @@ class Batch:
         return statement
 
     async def _add_projections(self, statement: WriteBatch) -> None:
+        began = perf_counter()
         projectors = [projection.start_batch() for projection in PROJECTIONS]
         for change in self._changes:
             await self._give_way()
@@ -162,6 +165,7 @@ class Batch:
                 projector.apply(change)
         for projector in projectors:
             projector.write(statement)
+        self.projection_seconds = perf_counter() - began
         if self._idempotency_records:
             statement.add(INSERT_RECORDS, self._idempotency_records)
 

@@ -41,7 +41,7 @@ from registry.errors import (
     RegistryError,
     StorageUnavailable,
 )
-from registry.events import continuity, mirror_state, store, stream_heads
+from registry.events import continuity, log_lock, mirror_state, store, stream_heads
 from registry.events.continuity import ContinuityGuard
 from registry.events.log_lock import log_transaction
 from registry.events.notifications import NOTIFY_CHANNEL, NOTIFY_RIGHTS
@@ -71,6 +71,9 @@ NOTIFY_INTERVAL_SECONDS = 0.05
 # After this many events by other processes, the frontier is read from the database instead of being extended.
 MAX_INCREMENTAL_EVENTS = 10_000
 
+# Seconds after which a batch counts as stuck when the database is found lost.
+STUCK_SECONDS = 3.0
+
 # Seconds for which a service counts as not ready after it could not write.
 STORAGE_FAILURE_SECONDS = 10.0
 
@@ -95,6 +98,7 @@ class Recorder:
         commit_listeners: Called with the log's head after each commit.
         batch_span: What each batch is committed in, given the contexts of its requests (`api/tracing.py`).
         last_batch_size: Number of events of the last batch.
+        last_projection_seconds: Seconds that the rows of the last batch's projections took to compute.
         last_batch_seconds: Seconds from taking the last batch from the queue to its commit.
         changed_rights: Whether the last batch had events of principals.
     """
@@ -141,7 +145,9 @@ class Recorder:
         self.batch_span: Callable[[Sequence[Context]], AbstractContextManager[None]] = lambda _: nullcontext()
         self.last_batch_size = 0
         self.last_batch_seconds = 0.0
+        self.last_projection_seconds = 0.0
         self._batch_began = 0.0
+        self._is_committing = False
         self.changed_rights = False
         self._rights_to_notify = False
         # Why and when a batch could not be written to a disk.
@@ -219,6 +225,7 @@ class Recorder:
             if not submissions:
                 continue
             self._batch_began = time.perf_counter()
+            self._is_committing = True
             try:
                 with self.batch_span([submission.context for submission in submissions]):
                     await self._commit_and_reply(submissions)
@@ -226,6 +233,8 @@ class Recorder:
                 log.exception("recording failed", submissions=len(submissions))
                 self._invalidate_cache()
                 _reject_futures(submissions, error)
+            finally:
+                self._is_committing = False
 
     async def _wait_for_work(self) -> bool:
         """Wait for a queued submission; False once the recorder closes and the queue is empty."""
@@ -279,6 +288,9 @@ class Recorder:
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
                         await batch.write(connection)
+                    elif any(isinstance(outcome, list) for outcome in batch.outcomes) and not submissions[0].dry_run:
+                        # Answers that repeat what was recorded before, perhaps by a COMMIT without an answer.
+                        await connection.execute(log_lock.AWAIT_REPLICATION)
         except (ClockUnsafe, LogRewound) as error:
             log.warning("append refused", error=str(error), submissions=len(submissions))
             _reject_futures(submissions, error)
@@ -378,6 +390,14 @@ class Recorder:
         self._frontier = await load_frontier(connection, head.position)
         self._head = head
 
+    async def abandon_stuck_batch(self) -> None:
+        """End the connection of a batch that has not been committed for STUCK_SECONDS: the database is lost.
+
+        Its requests get an answer then, and the next batch finds the new primary.
+        """
+        if self._is_committing and time.perf_counter() - self._batch_began > STUCK_SECONDS:
+            self._pool.abandon()
+
     def _invalidate_cache(self) -> None:
         self._head = None
         self._is_sole_writer = False
@@ -430,6 +450,8 @@ class Recorder:
         try:
             async with log_transaction(self._pool) as connection:
                 found = (await store.by_ids(connection, [last.id])).get(last.id)
+                if found is not None:
+                    await connection.execute(log_lock.AWAIT_REPLICATION)
             return found is not None and found.recorded.leaf_hash == last.leaf_hash
         except Exception as error:
             if _is_transient(error):
@@ -444,6 +466,7 @@ class Recorder:
         self.continuity.note(self._head)
         self._frontier = batch.frontier
         self.last_batch_size = len(batch.events)
+        self.last_projection_seconds = batch.projection_seconds
         self.last_batch_seconds = time.perf_counter() - self._batch_began
         self.changed_rights = any(event.recorded.kind == "principal" for event in batch.events)
         for name, stream in batch.streams.items():

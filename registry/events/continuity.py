@@ -191,8 +191,8 @@ class ContinuityGuard:
     async def _look(self, pool: Pool) -> None:
         known = self.problem
         try:
-            async with asyncio.timeout(WATCH_TIMEOUT_SECONDS):
-                await self.check(pool)
+            async with pool.acquire_for(WATCH_TIMEOUT_SECONDS) as connection:
+                await self.check(connection)
                 if known is not None:
                     log.warning("the log is complete again, or its loss was accepted", position=self.mark.position)
                 await self._save()

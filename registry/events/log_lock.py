@@ -27,6 +27,14 @@ SELECT pg_advisory_xact_lock({LOG_LOCK_KEY});
 # Seconds to wait for a connection, and for the lock, before the database counts as unavailable.
 LOCK_TIMEOUT_SECONDS = 8.0
 
+# Seconds to wait for a COMMIT, and so for a synchronous standby.
+COMMIT_SECONDS = 15.0
+
+# Writes to Postgres' log, so that the COMMIT of the transaction waits for a synchronous standby, which then has
+# everything before it too. A COMMIT whose backend was terminated during that wait is visible, though no standby has it
+# (tests/faults/test_unreplicated_commit.py).
+AWAIT_REPLICATION = "SELECT pg_logical_emit_message(true, 'registry', '')"
+
 
 @asynccontextmanager
 async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
@@ -40,7 +48,10 @@ async def log_transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 @contextmanager
 def terminate_on_timeout(connection: Connection) -> Iterator[None]:
-    """On timeout or cancellation, terminate the connection: a ROLLBACK could hang too."""
+    """On timeout or cancellation, terminate the connection: a ROLLBACK could hang too.
+
+    That also keeps asyncpg from cancelling a COMMIT that waits for a standby, which would end the wait, not the commit.
+    """
     try:
         yield
     except (asyncio.CancelledError, TimeoutError):
@@ -63,7 +74,7 @@ async def hold_log_lock(connection: Connection, patience: float) -> AsyncIterato
                 # A standby, such as a former primary, refuses READ WRITE with a state of its own (0A000).
                 raise asyncpg.ReadOnlySQLTransactionError(str(error)) from error
             yield
-            await connection.execute("COMMIT")
+            await connection.execute("COMMIT", timeout=COMMIT_SECONDS)
     except BaseException:
         # The original error is raised, not the one of a ROLLBACK on a broken connection.
         with suppress(*postgres.ERRORS):

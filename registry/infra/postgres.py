@@ -5,11 +5,15 @@ The bundled server is in `embedded/`.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
+from weakref import WeakSet
 
 import asyncpg
 from msgspec import Struct
@@ -18,7 +22,7 @@ from registry.errors import DatabaseUnusable, MigrationFailed, PostgresTooOld
 from registry.infra.problems import DatabaseProblem
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
-Pool: TypeAlias = "asyncpg.Pool[Any]"
+Pool: TypeAlias = "ConnectionPool"
 
 # Alembic and SQLAlchemy are imported inside the functions that migrate: they take longer than the rest of a command's
 # start.
@@ -31,7 +35,9 @@ OLDEST_MAJOR = 14
 # The advisory lock that orders migrations of several processes. An arbitrary number that must never change.
 MIGRATION_LOCK = 7_310_461_908_512_337
 
+# Seconds that a host has to accept a connection, and those that it has after it has not answered.
 CONNECT_SECONDS = 3.0
+SILENT_HOST_SECONDS = 0.5
 IDLE_SECONDS = 60
 
 COMPATIBLE_SINCE = "0001"
@@ -140,6 +146,53 @@ class Pooling(Struct, frozen=True, kw_only=True):
 DIRECT = Pooling()
 
 
+class ConnectionPool(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
+    """asyncpg's pool, which also counts how often a connection was waited for, and can be abandoned.
+
+    Attributes:
+        waits: How often all connections were in use when one was asked for.
+    """
+
+    __slots__ = ("_connected", "waits")
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._connected: WeakSet[Connection] = WeakSet()
+        self.waits = 0
+        defaults = {"max_queries": 50_000, "max_inactive_connection_lifetime": 300.0, "setup": None, "loop": None}
+        classes = {"connection_class": asyncpg.Connection, "record_class": asyncpg.Record}
+        super().__init__(url, init=self._note_connection, **{"connect": None, **defaults, **classes, **options})
+
+    async def _note_connection(self, connection: Connection) -> None:
+        self._connected.add(connection)
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """A connection, as a context manager or an awaitable."""
+        if self.get_idle_size() == 0 and self.get_size() == self.get_max_size():
+            self.waits += 1
+        return super().acquire(timeout=timeout)
+
+    @asynccontextmanager
+    async def acquire_for(self, seconds: float) -> AsyncIterator[Connection]:
+        """A connection for at most `seconds`, the wait for it included; it is ended when they have passed.
+
+        A timeout alone is no bound: asyncpg then waits for a frozen server to confirm that it cancelled the statement.
+
+        Raises:
+            TimeoutError: The seconds have passed.
+        """
+        async with asyncio.timeout(seconds), self.acquire() as connection:
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                connection.terminate()
+                raise
+
+    def abandon(self) -> None:
+        """End every connection at once, and do not cancel what it runs: the server is lost."""
+        for connection in list(self._connected):
+            connection.terminate()
+
+
 async def pool(
     url: str,
     *,
@@ -150,7 +203,7 @@ async def pool(
     read_only: bool = False,
     by_key: bool = False,
     pooling: Pooling = DIRECT,
-) -> asyncpg.Pool[asyncpg.Record]:
+) -> ConnectionPool:
     """A pool of connections in UTC, each named `name` in pg_stat_activity.
 
     The pool reconnects within CONNECT_SECONDS when it next needs a lost connection. The server ends a transaction that
@@ -169,7 +222,7 @@ async def pool(
         PostgresTooOld: The server is older than OLDEST_MAJOR.
     """
     urls = hosts_of(url)
-    made = await asyncpg.create_pool(
+    made: ConnectionPool = await ConnectionPool(
         url,
         **({"connect": _HostList(urls).connect} if len(urls) > 1 else {}),
         min_size=min(min_size, max_size),
@@ -225,26 +278,35 @@ class _HostList:
     """Connects to the first host that answers and has the wanted role, beginning with the one of the last connection.
 
     asyncpg tries the hosts within one timeout, so a host that is frozen or cut off would use it up for all of them
-    (tests/cluster). Here each host has CONNECT_SECONDS.
+    (tests/cluster). Here each host has CONNECT_SECONDS, and SILENT_HOST_SECONDS after it has used them up: a standby
+    that becomes the primary meanwhile is tried again soon.
     """
 
     def __init__(self, urls: list[str]) -> None:
         self._urls = urls
+        self._silent: set[str] = set()
 
     async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[Any]:
         """Connect; raises the error of the last host."""
         failure: Exception = OSError("no host is named")
         for url in list(self._urls):
+            seconds = SILENT_HOST_SECONDS if url in self._silent else CONNECT_SECONDS
             try:
-                connection = await asyncpg.connect(url, **options)
+                connection = await asyncpg.connect(url, **options | {"timeout": seconds})
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 failure = error
+                # Not for a refusal, which takes no time.
+                if isinstance(error, TimeoutError) or (
+                    isinstance(error, OSError) and error.errno == errno.EHOSTUNREACH
+                ):
+                    self._silent.add(url)
                 # Pools open several connections at once: the next one begins with another host.
                 self._urls.remove(url)
                 self._urls.append(url)
                 continue
             self._urls.remove(url)
             self._urls.insert(0, url)
+            self._silent.discard(url)
             return connection
         raise failure
 

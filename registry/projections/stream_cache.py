@@ -16,7 +16,6 @@ from registry.domain.history import FoldedStream
 from registry.errors import DatabaseUnavailable
 from registry.events import store, stream_heads, write_batch
 from registry.events.continuity import ContinuityGuard
-from registry.events.log_lock import terminate_on_timeout
 from registry.events.stream_heads import StreamHeadRow
 from registry.events.types import Recorded
 from registry.infra import postgres
@@ -111,13 +110,11 @@ class HeadLookup:
         """
         mark = self._continuity.mark if self._continuity is not None else None
         missing = [stream for stream in streams if stream not in self._stream_heads]
-        async with self._pool.acquire(timeout=HEAD_TIMEOUT_SECONDS) as connection:
-            with terminate_on_timeout(connection):
-                async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
-                    read = await stream_heads.heads_since(connection, self._log_head, MAX_INCREMENTAL_EVENTS, missing)
-                    if read is None:
-                        self._stream_heads.clear()
-                        read = await stream_heads.heads(connection, streams)
+        async with self._pool.acquire_for(HEAD_TIMEOUT_SECONDS) as connection:
+            read = await stream_heads.heads_since(connection, self._log_head, MAX_INCREMENTAL_EVENTS, missing)
+            if read is None:
+                self._stream_heads.clear()
+                read = await stream_heads.heads(connection, streams)
         if self._continuity is not None and mark is not None:
             self._continuity.observe(read.log, mark)
             self._continuity.note(read.log)

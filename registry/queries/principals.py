@@ -32,6 +32,9 @@ from registry.projections import principals as projection
 # Seconds without a look for newer events. Writes do not depend on it: the recorder checks rights in the log's order.
 MAX_AGE_SECONDS = 1.0
 
+# Seconds that a look-up may take before the database counts as lost. Every request with a key waits for it.
+LOOK_UP_SECONDS = 5.0
+
 MAX_CACHED_KEYS = 10_000
 
 PRINCIPAL_TYPES = tuple(tag_of(event) for event in (*get_args(PrincipalFact), EventRedacted))
@@ -59,7 +62,8 @@ class Principals:
         hashed = keys.digest(secret)
         owner = self._owners.get(hashed)
         if owner is None:
-            owner = await keys.find_owner(self._pool, hashed)
+            async with self._pool.acquire_for(LOOK_UP_SECONDS) as connection:
+                owner = await keys.find_owner(connection, hashed)
             if owner is None:
                 return None
             if len(self._owners) >= MAX_CACHED_KEYS:
@@ -93,7 +97,9 @@ class Principals:
 
     async def _drop_changed(self) -> None:
         hints, now = self._hints, time.monotonic()
-        for name, position in await stream_heads.streams_with_newer(self._pool, self._position, PRINCIPAL_TYPES):
+        async with self._pool.acquire_for(LOOK_UP_SECONDS) as connection:
+            changed = await stream_heads.streams_with_newer(connection, self._position, PRINCIPAL_TYPES)
+        for name, position in changed:
             self._position = max(self._position, position)
             self._streams.pop(name.removeprefix("principal/"), None)
         self._seen_hints, self._checked_at = hints, now
@@ -101,7 +107,8 @@ class Principals:
     async def _load(self, principals: Iterable[str]) -> None:
         while missing := {stream_name("principal", id): id for id in principals if id not in self._streams}:
             position = self._position
-            streams = await store.streams(self._pool, list(missing))
+            async with self._pool.acquire_for(LOOK_UP_SECONDS) as connection:
+                streams = await store.streams(connection, list(missing))
             if position != self._position:
                 continue  # An event was found in the meantime, which this read may lack.
             for name, events in streams.items():

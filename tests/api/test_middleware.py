@@ -122,6 +122,10 @@ async def test_metrics_count_requests_batches_and_the_log(service: Service, slug
     assert float(lines['registry_http_requests_total{method="POST",route="/v1/deals/{deal}/events",status="201"}']) >= 1
     assert float(lines['registry_http_request_seconds_count{method="GET",route="/v1/deals/{deal}"}']) >= 1
     assert float(lines["registry_recorder_group_events_count"]) >= 1
+    assert float(lines["registry_projection_seconds_count"]) >= 1
+    assert float(lines['registry_problems_total{code="not_found"}']) >= 1
+    assert float(lines['registry_pool_waits{pool="recorder"}']) >= 0
+    assert float(lines["registry_copy_position"]) >= 0
     assert float(lines["registry_recorder_waiting"]) == 0
     assert float(lines["registry_log_position"]) == await service.size()
     assert slug not in answer.text

@@ -268,7 +268,7 @@ def _words(node: Node, binaries: Path, archive: str) -> dict[str, str]:
         "BIN": str(binaries),
         "FOLDER": str(node.folder),
         "PASSWORD": PASSWORD,
-        "TTL": "10",
+        "TTL": "8",
         "NETWORK": f"{NETWORK}.0/24",
         "ARCHIVE_MODE": "on" if archive else "off",
         "ARCHIVE_COMMAND": archive,

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from registry.errors import DatabaseUnusable, MigrationFailed
 from registry.infra import postgres
 from registry.infra.problems import DatabaseProblem
-from tests.conftest import ScratchDatabase
+from tests.conftest import PATIENCE, ScratchDatabase
 
 
 async def test_application_role_can_only_add_to_the_log(pool: asyncpg.Pool[asyncpg.Record]) -> None:
@@ -65,6 +65,24 @@ async def test_connection_has_a_name_and_uses_utc(database: ScratchDatabase) -> 
     async with connections:
         assert await connections.fetchval("SHOW timezone") == "UTC"
         assert await connections.fetchval("SHOW application_name") == "a name"
+
+
+async def test_pool_counts_when_a_connection_is_waited_for_and_ends_its_connections(database: ScratchDatabase) -> None:
+    async with await postgres.pool(database.app_url, min_size=1, max_size=1) as connections:
+        async with connections.acquire():
+            waiting = asyncio.create_task(connections.fetchval("SELECT 1"))
+            await asyncio.sleep(0)
+            assert connections.waits == 1
+        assert await waiting == 1
+        stuck = asyncio.create_task(connections.execute("SELECT pg_sleep(600)"))
+        async with asyncio.timeout(PATIENCE):
+            while connections.get_idle_size():  # noqa: ASYNC110 - the pool has no event for it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            connections.abandon()
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+                await stuck
+            assert await connections.fetchval("SELECT 2") == 2
 
 
 async def test_connection_to_a_replica_cannot_write(database: ScratchDatabase) -> None:

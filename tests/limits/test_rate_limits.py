@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from registry.api.rate_limits import MAX_CLIENTS, Bucket
+from registry.api.rate_limits import MAX_CLIENTS, Bucket, RateLimiter
+from registry.domain.principal import Credential, Rights
 from registry.infra.rate_limit_setting import DEFAULT_RATE_LIMITS, RateLimit, parse_rate_limits
 from tests.api.announcements import registered
 from tests.api.conftest import Service, bearer, cloned, running
@@ -169,3 +170,28 @@ def test_setting_is_parsed(text: str, limits: Mapping[str, RateLimit]) -> None:
 def test_setting_with_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=text.split()[0]):
         parse_rate_limits(text)
+
+
+async def test_known_key_counts_for_itself_while_the_database_does_not_answer() -> None:
+    """A look-up that ends when the database is lost takes seconds, which are not the request's."""
+    now, is_lost = 0.0, False
+
+    async def find_key(token: str) -> Credential | None:
+        nonlocal now
+        if is_lost:
+            now += 20
+            raise TimeoutError
+        return Credential("press-desk", "Press desk", Rights(scopes=("record",)))
+
+    limiter = RateLimiter({"key": RateLimit(5, 1), "address": RateLimit(1, 1)}, find_key, lambda: now)
+
+    def scope() -> dict[str, Any]:
+        headers = [(b"authorization", b"Bearer a-key")]
+        state = {"request_id": "a-request"}
+        return {"path": "/v1/deals", "method": "GET", "headers": headers, "client": ("192.0.2.1", 1), "state": state}
+
+    assert (await limiter.admit(scope())).principal == "press-desk"
+    now, is_lost = 60.0, True
+    admitted = await asyncio.gather(*(limiter.admit(scope()) for _ in range(3)))
+    assert [admission.error for admission in admitted] == [None] * 3
+    assert {admission.principal for admission in admitted} == {"press-desk"}
