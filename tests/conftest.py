@@ -58,6 +58,7 @@ NO_PGBOUNCER = "no PgBouncer was found: the service was NOT tried behind a poole
 NO_PROMTOOL = "no promtool was found: the alert rules were NOT checked (install prometheus)"
 NO_GENERATOR = "not installed: the OpenAPI document was NOT read by every generator of clients (CONTRIBUTING.md)"
 NO_PROVIDER = "no OpenID provider was found: signing in through one was NOT tried (node; npm ci --prefix tests/oidc)"
+NO_PGBACKREST = "no pgBackRest or no Debian Postgres was found: NOTHING was restored to a point in time (install both)"
 NO_KUSTOMIZE = "no kustomize was found: the Kubernetes example was NOT built (install kubectl or kustomize)"
 NO_SCHEMAS = (
     "no schemas of Kubernetes were found: its example was NOT validated"
@@ -131,6 +132,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         ("the installation", NO_INSTALLER),
         ("the pooler", NO_PGBOUNCER),
         ("the alerts", NO_PROMTOOL),
+        ("the point-in-time recovery", NO_PGBACKREST),
         ("the Kubernetes example", NO_KUSTOMIZE),
         ("the schemas of Kubernetes", NO_SCHEMAS),
         ("the OpenAPI document", NO_GENERATOR),
