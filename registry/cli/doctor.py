@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import platform
 import shutil
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import typer
+from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.append.clock import ClockGuard
 from registry.cli import server
 from registry.cli.options import AsJson, show, with_settings
 from registry.cli.texts import Text, rendered
-from registry.errors import HealthWarning, RegistryError
+from registry.delivery import webhook_store
+from registry.errors import HealthWarning, ProviderUnavailable, RegistryError
 from registry.events import mirror_state, write_batch
 from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.i18n import Message
@@ -25,12 +32,18 @@ from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import Embedded
 from registry.infra.embedded.user import User
 from registry.infra.postgres import Pool
+from registry.infra.problems import SettingProblem
+from registry.infra.secret_box import SecretBox
+from registry.infra.server_facts import ServerFacts, read_facts
 from registry.infra.settings import Settings
 from registry.projections.exchange_rates import RateCache, rates_warning
 from registry.transparency.evidence import Evidence
 from registry.transparency.signing_keys import KeySource
 
 MIN_FREE_BYTES = 1_000_000_000
+
+# Of the owner's pool, for redactions.
+OWNER_CONNECTIONS = 2
 
 Check = Callable[[Settings], Text]
 T = TypeVar("T")
@@ -63,32 +76,27 @@ def doctor(settings: Settings, as_json: AsJson = False) -> None:
 
 
 def _run_checks(settings: Settings) -> Iterator[dict[str, str]]:
-    checks: list[tuple[Text, Check]] = [(Text("check_python"), _python), (Text("check_data_dir"), _data_dir)]
-    if settings.database_url is None:
-        checks.append((Text("check_postgres"), _own_postgres))
-    checks += [(Text("check_database"), _database), (Text("check_log"), _log), (Text("check_signer"), _signer)]
-    if settings.replica_urls:
-        checks.append((Text("check_replicas"), _replicas))
-    checks += [(Text("check_clock"), _clock), (Text("check_rates"), _rates)]
-    checks += [(Text("check_port"), _port), (Text("check_keys"), _keys)]
-    has_failed: set[Check] = set()
-    for name, check in checks:
-        if check in NEED_DATABASE and _database in has_failed:
+    is_database_usable = True
+    for one in CHECKS:
+        if not one.applies(settings) or (one.needs_database and not is_database_usable):
             continue
-        result = "fine"
-        try:
-            detail = rendered(check(settings))
-        except CheckWarning as error:
-            result, detail = "warning", rendered(error.problem)
-        except CheckFailed as error:
-            result, detail = "wrong", rendered(error.problem)
-        except RegistryError as error:
-            result, detail = "wrong", rendered(error.message)
-        except OSError as error:
-            result, detail = "wrong", str(error)
-        if result == "wrong":
-            has_failed.add(check)
-        yield {"check": rendered(name), "found": result, "detail": detail}
+        result, detail = _result_of(one.run, settings)
+        if one.run is _database and result == "wrong":
+            is_database_usable = False
+        yield {"check": rendered(one.name), "found": result, "detail": detail}
+
+
+def _result_of(check: Check, settings: Settings) -> tuple[str, str]:
+    try:
+        return "fine", rendered(check(settings))
+    except CheckWarning as error:
+        return "warning", rendered(error.problem)
+    except CheckFailed as error:
+        return "wrong", rendered(error.problem)
+    except RegistryError as error:
+        return "wrong", rendered(error.message)
+    except OSError as error:
+        return "wrong", str(error)
 
 
 def _python(settings: Settings) -> Text:
@@ -122,6 +130,41 @@ def _database(settings: Settings) -> Text:
         return Text("database_bundled", version=own.version)
 
 
+def _server(settings: Settings) -> Text:
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("log_new")
+    facts = _in_database(settings, read_facts)
+    budget = settings.pool_size + settings.recorder_pool_size + settings.evidence_pool_size + OWNER_CONNECTIONS
+    if facts.is_standby:
+        raise CheckFailed(Text("server_standby"))
+    if facts.invalid_indexes:
+        raise CheckFailed(Text("server_indexes", indexes=", ".join(facts.invalid_indexes)))
+    if not facts.is_durable:
+        raise CheckWarning(Text("server_durability"))
+    if facts.archive_fails:
+        raise CheckWarning(Text("server_archive"))
+    if settings.database_url is not None and (facts.is_superuser or facts.owns_log):
+        raise CheckWarning(Text("server_rights"))
+    if not settings.transaction_pooler and facts.connections - facts.used < budget:
+        raise CheckWarning(Text("server_connections", count=facts.connections, used=facts.used, budget=budget))
+    return Text("server", count=facts.connections, used=facts.used, budget=budget)
+
+
+def _owner(settings: Settings) -> Text:
+    async def facts(url: str) -> ServerFacts:
+        with server.readable_errors():
+            async with await postgres.pool(url, name="registry doctor", min_size=1, max_size=1) as pool:
+                return await read_facts(pool)
+
+    assert settings.owner_url is not None
+    found = asyncio.run(facts(settings.owner_url))
+    if found.is_standby:
+        raise CheckFailed(Text("server_standby"))
+    if not found.owns_log:
+        raise CheckFailed(Text("owner_without_rights"))
+    return Text("owner")
+
+
 def _log(settings: Settings) -> Text:
     if settings.database_url is None and not _has_own_database(settings):
         return Text("log_new")
@@ -145,6 +188,14 @@ def _signer(settings: Settings) -> Text:
     if not source.is_available:
         return Text("signer_elsewhere", size=size)
     return Text("signer", size=size)
+
+
+def _export(settings: Settings) -> Text:
+    target = settings.checkpoint_export
+    assert target is not None
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise CheckFailed(Text("export_unwritable", file=str(target)))
+    return Text("export", file=str(target))
 
 
 def _replicas(settings: Settings) -> Text:
@@ -185,7 +236,59 @@ def _rates(settings: Settings) -> Text:
     return Text("rates", source=newest.source, day=newest.day, days=newest.age_days)
 
 
-NEED_DATABASE: frozenset[Check] = frozenset({_log, _signer, _clock, _rates})
+def _secrets(settings: Settings) -> Text:
+    file = _secrets_file(settings)
+    if not file.exists():
+        return Text("secrets_new", file=str(file))
+    return Text("secrets", file=str(file), count=SecretBox(file).check())
+
+
+def _secrets_file(settings: Settings) -> Path:
+    return settings.secrets_key or settings.data_dir / "secrets.key"
+
+
+def _webhooks(settings: Settings) -> Text:
+    if settings.database_url is None and not _has_own_database(settings):
+        return Text("webhooks", count=0)
+    found = _in_database(settings, webhook_store.load_all)
+    for _, secrets in found:
+        SecretBox(_secrets_file(settings)).decrypt(secrets.current)
+    disabled = [webhook.id for webhook, _ in found if webhook.disabled_at is not None]
+    if disabled:
+        raise CheckWarning(Text("webhooks_disabled", ids=", ".join(disabled)))
+    return Text("webhooks", count=len(found))
+
+
+def _oidc(settings: Settings) -> Text:
+    # Imported here: a check without a provider needs no HTTP client and no JWT library.
+    from registry.infra import oidc
+
+    provider = settings.oidc
+    assert provider is not None
+
+    async def check() -> None:
+        async with oidc.provider(provider) as connected:
+            await connected.check()
+
+    try:
+        asyncio.run(check())
+    except ProviderUnavailable as error:
+        raise CheckWarning(error.message) from None
+    return Text("oidc", issuer=provider.issuer)
+
+
+def _otlp(settings: Settings) -> Text:
+    endpoint = settings.otlp_endpoint or ""
+    parts = urlsplit(endpoint)
+    if importlib.util.find_spec("opentelemetry") is None:
+        raise CheckFailed(SettingProblem("otel_missing"))
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=3).close()
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise CheckWarning(Text("otlp_down", endpoint=endpoint, problem=problem)) from None
+    return Text("otlp", endpoint=endpoint)
 
 
 def _has_own_database(settings: Settings) -> bool:
@@ -219,3 +322,39 @@ def _keys(settings: Settings) -> Text:
     if settings.admin_key is not None:
         return Text("admin_key_and_keys")
     return Text("keys")
+
+
+class NamedCheck(Struct, frozen=True):
+    """A check, and whether it applies.
+
+    Attributes:
+        needs_database: It is left out if the database cannot be used.
+        applies: Whether the settings name what is checked.
+    """
+
+    name: Text
+    run: Check
+    needs_database: bool = False
+    applies: Callable[[Settings], bool] = lambda _: True
+
+
+CHECKS = (
+    NamedCheck(Text("check_python"), _python),
+    NamedCheck(Text("check_data_dir"), _data_dir),
+    NamedCheck(Text("check_postgres"), _own_postgres, applies=lambda settings: settings.database_url is None),
+    NamedCheck(Text("check_database"), _database),
+    NamedCheck(Text("check_server"), _server, needs_database=True),
+    NamedCheck(Text("check_owner"), _owner, applies=lambda settings: settings.owner_url is not None),
+    NamedCheck(Text("check_log"), _log, needs_database=True),
+    NamedCheck(Text("check_signer"), _signer, needs_database=True),
+    NamedCheck(Text("check_export"), _export, applies=lambda settings: settings.checkpoint_export is not None),
+    NamedCheck(Text("check_replicas"), _replicas, applies=lambda settings: bool(settings.replica_urls)),
+    NamedCheck(Text("check_clock"), _clock, needs_database=True),
+    NamedCheck(Text("check_rates"), _rates, needs_database=True),
+    NamedCheck(Text("check_secrets"), _secrets),
+    NamedCheck(Text("check_webhooks"), _webhooks, needs_database=True),
+    NamedCheck(Text("check_oidc"), _oidc, applies=lambda settings: settings.oidc is not None),
+    NamedCheck(Text("check_otlp"), _otlp, applies=lambda settings: settings.otlp_endpoint is not None),
+    NamedCheck(Text("check_port"), _port),
+    NamedCheck(Text("check_keys"), _keys),
+)

@@ -290,6 +290,14 @@ class Provider:
         id, algorithm = header.get("kid"), header.get("alg")
         return [key for key in self._keys if key.algorithm_name == algorithm and id in (None, key.key_id)]
 
+    async def check(self) -> None:
+        """Read the provider's metadata and keys.
+
+        Raises:
+            ProviderUnavailable: It does not answer as a provider does.
+        """
+        await self._read_keys()
+
     async def _read_keys(self) -> None:
         self._keys_tried_at = self._clock()
         try:

@@ -72,6 +72,10 @@ class SecretBox:
         """
         return any(hmac.compare_digest(_seal(key, purpose, fields), seal) for key in self._keys())
 
+    def check(self) -> int:
+        """The number of keys in the file. Raises SecretUnreadable if the file cannot be used."""
+        return len(self._keys())
+
     def _keys(self, *, create: bool = False) -> list[Key]:
         if not self._loaded:
             try:

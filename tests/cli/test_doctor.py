@@ -1,0 +1,117 @@
+"""`registry doctor` finds what is wrong with a server, its roles, files and receivers, and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from cryptography.fernet import Fernet
+from typer.testing import CliRunner
+
+from registry import cli
+from registry.delivery import webhook_store
+from registry.delivery.webhook_store import Webhook
+from registry.infra import postgres
+from registry.infra.settings import variable
+from tests.cli.test_service import ENVIRONMENT
+from tests.conftest import ScratchDatabase
+
+Checks = dict[str, tuple[str, str]]
+
+
+async def examine(data_dir: Path, database: ScratchDatabase | None = None, **settings: str) -> Checks:
+    """Each check's result and detail."""
+    given = {variable(name): value for name, value in settings.items()}
+    if database is not None:
+        given = {"REGISTRY_DATABASE_URL": database.app_url} | given
+    words = ["doctor", "--json", "--port", "0", "--data-dir", str(data_dir)]
+    environ = ENVIRONMENT | given
+    done = await asyncio.to_thread(CliRunner().invoke, cli.command("doctor"), words, None, environ)
+    rows = json.loads(done.stdout)
+    assert done.exit_code == any(row["found"] == "wrong" for row in rows)
+    return {row["check"]: (row["found"], row["detail"]) for row in rows}
+
+
+async def test_server_that_may_lose_a_commit_is_a_warning(database: ScratchDatabase, tmp_path: Path) -> None:
+    """The server of the tests does not flush."""
+    found, detail = (await examine(tmp_path, database))["database server"]
+    assert found == "warning"
+    assert "fsync" in detail
+
+
+async def test_role_of_the_service_should_not_own_the_tables(database: ScratchDatabase, tmp_path: Path) -> None:
+    checks = await examine(tmp_path, database, owner_url=database.owner_url)
+    assert checks["tables' owner"][0] == "fine"
+    checks = await examine(tmp_path, database, owner_url=database.app_url)
+    assert checks["tables' owner"][0] == "wrong"
+
+
+async def test_interrupted_migration_is_found(
+    database: ScratchDatabase, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    # A unique index on what is not unique: its concurrent build fails and leaves it invalid.
+    await owner.execute("CREATE TABLE twice AS SELECT 1 AS number FROM generate_series(1, 2)")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await owner.execute("CREATE UNIQUE INDEX CONCURRENTLY half_built ON twice (number)")
+    found, detail = (await examine(tmp_path, database))["database server"]
+    assert found == "wrong"
+    assert "half_built" in detail
+
+
+async def test_keys_that_do_not_open_the_secrets_of_webhooks_are_found(
+    database: ScratchDatabase, tmp_path: Path
+) -> None:
+    key = tmp_path / "secrets.key"
+    assert (await examine(tmp_path, database))["key of secrets"][0] == "fine"
+    assert not key.exists()
+    right = Fernet.generate_key()
+    webhook = Webhook(
+        id=str(uuid4()),
+        url="https://receiver.example/",
+        type=None,
+        deal=None,
+        organization=None,
+        source=None,
+        position=0,
+        failures=3,
+        next_at=None,
+        created_at=datetime.now(UTC),
+        created_by="admin",
+        disabled_at=None,
+        rotation_ends_at=None,
+    )
+    async with await postgres.pool(database.app_url) as pool:
+        await webhook_store.insert(pool, webhook, Fernet(right).encrypt(b"a secret"))
+        key.write_bytes(right)
+        assert (await examine(tmp_path, database))["webhooks"][0] == "fine"
+        await webhook_store.postpone(pool, webhook.id, 10, datetime.now(UTC), datetime.now(UTC))
+    found, detail = (await examine(tmp_path, database))["webhooks"]
+    assert found == "warning"
+    assert webhook.id in detail
+    key.write_bytes(Fernet.generate_key())
+    assert (await examine(tmp_path, database))["webhooks"][0] == "wrong"
+    key.write_text("not a key")
+    assert (await examine(tmp_path, database))["key of secrets"][0] == "wrong"
+
+
+async def test_receivers_that_do_not_answer_are_warnings(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert (await examine(tmp_path, otlp_endpoint=f"http://127.0.0.1:{port}"))["traces"][0] == "fine"
+    oidc = {"oidc_client_id": "registry", "oidc_rights": "*=read", "oidc_issuer": f"http://127.0.0.1:{port}"}
+    checks = await examine(tmp_path, None, otlp_endpoint=f"http://127.0.0.1:{port}", **oidc)
+    assert checks["traces"][0] == "warning"
+    assert checks["OpenID provider"][0] == "warning"
+
+
+async def test_place_for_copies_of_checkpoints_must_exist(tmp_path: Path) -> None:
+    checks = await examine(tmp_path, checkpoint_export=str(tmp_path))
+    assert checks["exported checkpoints"][0] == "fine"
+    checks = await examine(tmp_path, checkpoint_export=str(tmp_path / "missing" / "folder"))
+    assert checks["exported checkpoints"][0] == "wrong"
