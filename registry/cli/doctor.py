@@ -146,8 +146,8 @@ def _server(settings: Settings) -> Text:
     if settings.database_url is not None and (facts.is_superuser or facts.owns_log):
         raise CheckWarning(Text("server_rights"))
     if not settings.transaction_pooler and facts.connections - facts.used < budget:
-        raise CheckWarning(Text("server_connections", count=facts.connections, used=facts.used, budget=budget))
-    return Text("server", count=facts.connections, used=facts.used, budget=budget)
+        raise CheckWarning(Text("server_connections", most=facts.connections, used=facts.used, budget=budget))
+    return Text("server", most=facts.connections, used=facts.used, budget=budget)
 
 
 def _owner(settings: Settings) -> Text:
@@ -210,7 +210,7 @@ def _replicas(settings: Settings) -> Text:
         except (*postgres.ERRORS, TimeoutError) as error:
             problem = Text("replica_down", number=number, problem=str(error) or type(error).__name__)
             raise CheckWarning(problem) from None
-    return Text("replicas", count=len(settings.replica_urls))
+    return Text("replicas", total=len(settings.replica_urls))
 
 
 def _clock(settings: Settings) -> Text:
@@ -240,7 +240,7 @@ def _secrets(settings: Settings) -> Text:
     file = _secrets_file(settings)
     if not file.exists():
         return Text("secrets_new", file=str(file))
-    return Text("secrets", file=str(file), count=SecretBox(file).check())
+    return Text("secrets", file=str(file), total=SecretBox(file).check())
 
 
 def _secrets_file(settings: Settings) -> Path:
@@ -249,14 +249,14 @@ def _secrets_file(settings: Settings) -> Path:
 
 def _webhooks(settings: Settings) -> Text:
     if settings.database_url is None and not _has_own_database(settings):
-        return Text("webhooks", count=0)
+        return Text("webhooks", total=0)
     found = _in_database(settings, webhook_store.load_all)
     for _, secrets in found:
         SecretBox(_secrets_file(settings)).decrypt(secrets.current)
     disabled = [webhook.id for webhook, _ in found if webhook.disabled_at is not None]
     if disabled:
         raise CheckWarning(Text("webhooks_disabled", ids=", ".join(disabled)))
-    return Text("webhooks", count=len(found))
+    return Text("webhooks", total=len(found))
 
 
 def _oidc(settings: Settings) -> Text:

@@ -116,3 +116,9 @@ async def test_place_for_copies_of_checkpoints_must_exist(tmp_path: Path) -> Non
     assert checks["exported checkpoints"][0] == "fine"
     checks = await examine(tmp_path, checkpoint_export=str(tmp_path / "missing" / "folder"))
     assert checks["exported checkpoints"][0] == "wrong"
+
+
+async def test_every_detail_is_a_sentence(database: ScratchDatabase, tmp_path: Path) -> None:
+    """A text without its form for a number would be shown as its code."""
+    checks = await examine(tmp_path, database, replica_urls=database.app_url, owner_url=database.owner_url)
+    assert all(len(detail.split()) > 1 for _, detail in checks.values()), checks
