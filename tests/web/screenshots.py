@@ -59,6 +59,7 @@ PAGES = {
 }
 EDITOR_PAGES = {
     "record": "/record",
+    "record-article": "/record/article",
     "record-deal": f"{ULSAN}/record",
     "record-form": f"{ULSAN}/record?type=pledge_revised",
     "proposals": "/proposals",

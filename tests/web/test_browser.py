@@ -87,6 +87,8 @@ async def every_page(pages: Service) -> list[str]:
     revised = next(e["id"] for e in audit if e["type"] == "pledge_revised")
     forms = (
         "/record",
+        "/record/article",
+        "/proposals",
         f"{ULSAN}/record",
         f"{ULSAN}/record?type=parties_joined",
         f"{ULSAN}/record?type=pledge_announced",
