@@ -45,15 +45,18 @@ async def reader(pages: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest_asyncio.fixture
-async def demo_reader(
-    demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A reader of the demo's deals as they are packaged. Other tests record events on those of `reader`."""
+@pytest_asyncio.fixture(scope="session")
+async def unchanged(demo_server: Server, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Service]:
+    """A service that holds the demo deals as they are packaged: no test records anything in it."""
     async with cloned(demo_server, admin, "unchanged") as settings, running(settings) as service:
-        headers = {"Accept-Language": "en"}
-        async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=PATIENCE) as client:
-            yield client
+        yield service
+
+
+@pytest_asyncio.fixture
+async def demo_reader(unchanged: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A reader of the demo's deals as they are packaged. Other tests record events on those of `reader`."""
+    async with httpx.AsyncClient(base_url=unchanged.url, headers={"Accept-Language": "en"}, timeout=PATIENCE) as client:
+        yield client
 
 
 @pytest_asyncio.fixture
