@@ -33,7 +33,7 @@ from registry.web.render import Rendered
 from registry.web.request import READ, Page, PageRequest
 from registry.web.sliders import current_sliders, stream_sliders
 
-PAGE_SIZE = 200
+PAGE_SIZE = 100
 CSV_BATCH = 1_000
 CSV_HEADER = ("organization", "name_ko", "name_en", "names", "country", "identifiers", "deals", "registered")
 DEALS_PER_PAGE = 50

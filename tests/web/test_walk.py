@@ -46,6 +46,7 @@ GENERATED_POINTS: tuple[dict[str, str], ...] = (
     {"position": str(DEALS * 4)},
     {"effective_on": "2022-03-01", "position": str(DEALS * 7)},
 )
+COMPARE = ("/compare", "/v1/compare")
 SORTS = ("-amount", "-updated", "announced_on", "-since", "deal")
 
 
@@ -82,6 +83,7 @@ class Walk:
     def __init__(self, service: Service, point: dict[str, str], language: str) -> None:
         # Not the service's own client, which checks every response against the OpenAPI document: pages are not in it.
         self.client = httpx.AsyncClient(base_url=service.url, timeout=120)
+        self.service = service
         self.point = point
         self.language = language
 
@@ -230,6 +232,44 @@ async def check_totals(walk: Walk) -> None:
         assert unexplained(html, walk.language, answer) == []
 
 
+async def check_comparison(walk: Walk, day: str) -> None:
+    """The comparison of the point with the same point on an earlier day, and the sums at both."""
+    start = {f"from.{name}": value for name, value in walk.point.items()} | {"from.effective_on": day}
+    end = {f"to.{name}": value for name, value in walk.point.items()}
+    answers = [await walk.client.get(path, params={**start, **end, "lang": walk.language}) for path in COMPARE]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    html, compared = answers[0].text, answers[1].json()
+    parser = PageParser(html)
+    assert set(parser.values("data-what")) <= {change["what"] for change in compared["changes"]}
+    assert set(parser.values("data-kind")) <= {change["kind"] for change in compared["changes"]}
+    for side in ("from", "to"):
+        expected = {(one["currency"], one["low"], one["high"]) for one in compared["totals"][side]}
+        assert {
+            (one.attributes["data-currency"], one.attributes["data-low"], one.attributes["data-high"])
+            for one in parser.marked
+            if one.attributes.get("data-figure") == side
+        } == expected
+    assert unexplained(html, walk.language, compared, await walk.list("deal"), await earlier_list(walk, day)) == []
+
+
+async def earlier_list(walk: Walk, day: str) -> list[Any]:
+    async with Walk(walk.service, {**walk.point, "effective_on": day}, walk.language) as earlier:
+        return await earlier.list("deal")
+
+
+async def check_organization(walk: Walk, slug: str) -> None:
+    """The deals of an organization's page are those of the list that the organization filters."""
+    html = await walk.page(f"/organizations/{slug}")
+    if html is None:
+        return
+    listed = await walk.list("deal", organization=slug)
+    shown = set(re.findall(r'data-amount="([^"/]+)/', html))
+    assert shown <= {deal["deal"] for deal in listed}
+    history = await walk.client.get(f"/v1/organizations/{slug}/events", params=walk.point)
+    explained = history.json()["events"] if history.status_code == 200 else []
+    assert unexplained(html, walk.language, listed, explained) == []
+
+
 async def check_deal(walk: Walk, service: Service, slug: str) -> None:
     html = await walk.page(f"/deals/{slug}")
     stream, _ = await service.app.state.services.streams.load(f"deal/{slug}")
@@ -284,8 +324,11 @@ async def test_every_page_of_the_demo_shows_what_the_api_answers(
     async with Walk(demo, point, language) as walk:
         await check_overview(walk)
         await check_totals(walk)
+        await check_comparison(walk, "2024-12-31")
         for slug in sorted({line.slug for line in demo_lines() if line.kind == "deal"}):
             await check_deal(walk, demo, slug)
+        for slug in sorted({line.slug for line in demo_lines() if line.kind == "organization"}):
+            await check_organization(walk, slug)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -296,8 +339,11 @@ async def test_pages_of_a_generated_registry_show_what_the_api_answers(
     async with Walk(generated, point, language) as walk:
         await check_overview(walk)
         await check_totals(walk)
+        await check_comparison(walk, "2021-03-01")
         for number in range(0, DEALS, max(1, DEALS // PAGES_OF_DEALS)):
             await check_deal(walk, generated, workload.slug(number))
+        for slug in ("organization-large", "organization-001"):
+            await check_organization(walk, slug)
 
 
 @pytest.mark.parametrize("point", GENERATED_POINTS, ids=str)
