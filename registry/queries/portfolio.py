@@ -7,23 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
-from uuid import UUID
 
 import msgspec
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.audit.labels import Kind
-from registry.domain.audit.portfolio_changes import PortfolioChange, What, changes_of_deal
-from registry.domain.deal import Deal
-from registry.domain.history import AsOf, FoldedStream
+from registry.domain.history import AsOf
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.events.values import Localized
 from registry.projections.columnar import ColumnarCopy, lists, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
@@ -33,6 +28,7 @@ from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
+from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
@@ -59,27 +55,6 @@ class DealListPage(Struct, frozen=True):
 
     deals: list[DealListItem]
     next: PagePlace | None
-
-
-class DealChange(Struct, frozen=True):
-    """What a change of a deal means in the portfolio. `field`, `before` and `after` are None for a whole deal."""
-
-    deal: str
-    title: Localized | None
-    what: What
-    kind: Kind
-    field: str | None
-    before: Any
-    after: Any
-    causes: tuple[UUID, ...]
-
-
-class PortfolioChanges(Struct, frozen=True):
-    """The changes of a page of deals, the later log position of the two points, and after which deal to go on."""
-
-    changes: list[DealChange]
-    position: int
-    next: str | None
 
 
 class PortfolioQueries:
@@ -309,8 +284,8 @@ class PortfolioQueries:
             for first in range(0, len(deals), STREAMS_PER_READ):
                 # A few at a time: folding them holds the event loop.
                 names = [f"deal/{deal}" for deal in deals[first : first + STREAMS_PER_READ]]
-                copies += [_for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
-            more = await asyncio.to_thread(_changes_of, copies, resolved[0].as_of, resolved[1].as_of)
+                copies += [for_thread(stream) for stream in (await self._streams.load_all(names)).values()]
+            more = await asyncio.to_thread(changes_of, copies, resolved[0].as_of, resolved[1].as_of)
             changes += more
             found += len({change.deal for change in more})
             looked += len(deals)
@@ -387,13 +362,6 @@ class PortfolioQueries:
         return await self._copy.ask(point.head, question, msgspec.msgpack.encode((given, asked)), is_final=is_final)
 
 
-def _for_thread(stream: FoldedStream[Deal]) -> FoldedStream[Deal]:
-    """A copy of a cached stream without the flags that are kept with it and that a thread must not change."""
-    copy = stream.copy()
-    copy.assessment_cache = None
-    return copy
-
-
 def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
     pledges = tuple(
         replace(pledge, flags=found.flags, part_of=found.part_of, superseded_by=found.superseded_by)
@@ -402,28 +370,6 @@ def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:
         for pledge in deal.pledges
     )
     return replace(deal, pledges=pledges, superseded_by=marks.superseded_by)
-
-
-def _changes_of(streams: Sequence[FoldedStream[Deal]], start: AsOf, end: AsOf) -> list[DealChange]:
-    changes: list[DealChange] = []
-    for stream in streams:
-        found, deal = changes_of_deal(stream, start, end)
-        changes += [_deal_change(stream.slug, deal.title, change) for change in found]
-    return changes
-
-
-def _deal_change(slug: str, title: Localized | None, change: PortfolioChange) -> DealChange:
-    of_field = change.change
-    return DealChange(
-        deal=slug,
-        title=title,
-        what=change.what,
-        kind=change.kind,
-        field=of_field.path if of_field else None,
-        before=of_field.before if of_field else None,
-        after=of_field.after if of_field else None,
-        causes=change.causes,
-    )
 
 
 def _axis(point: Point) -> tuple[str, int]:

@@ -23,10 +23,11 @@ from registry.domain.fold import DEALS
 from registry.domain.history import AsOf, FoldedStream
 from registry.domain.totals import TotalsColumn, TotalsQuery
 from registry.projections.columnar.lists import PagePlace
+from registry.queries.deal_changes import DealChange
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
 from registry.queries.organizations import OrganizationQueries
-from registry.queries.portfolio import DealChange, PortfolioQueries
+from registry.queries.portfolio import PortfolioQueries
 from registry.queries.streams import StreamReader
 from registry.web import as_of, render
 from registry.web.assets import csv_response
