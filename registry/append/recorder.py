@@ -288,8 +288,8 @@ class Recorder:
                     await batch.validate(connection, submissions, reading.now)
                     if batch.events:
                         await batch.write(connection)
-                    elif any(isinstance(outcome, list) for outcome in batch.outcomes) and not submissions[0].dry_run:
-                        # Answers that repeat what was recorded before, perhaps by a COMMIT without an answer.
+                    elif _has_replay(submissions, batch.outcomes):
+                        # It was recorded before, perhaps by a COMMIT without an answer.
                         await connection.execute(log_lock.AWAIT_REPLICATION)
         except (ClockUnsafe, LogRewound) as error:
             log.warning("append refused", error=str(error), submissions=len(submissions))
@@ -514,6 +514,16 @@ def _is_transient(error: Exception) -> bool:
     """
     state = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
     return postgres.is_connection_lost(error) or state[:2] in ("40", "55") or state in ("25P03", "57014")
+
+
+def _has_replay(
+    submissions: Sequence[_QueuedSubmission], outcomes: Sequence[list[AppendResult] | RegistryError]
+) -> bool:
+    """Whether a batch without events repeats the answer of a recorded request."""
+    return any(
+        isinstance(outcome, list) and not submission.dry_run
+        for submission, outcome in zip(submissions, outcomes, strict=True)
+    )
 
 
 def _resolve_futures(
