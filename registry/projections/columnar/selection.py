@@ -177,7 +177,15 @@ class Selection(Struct, frozen=True, kw_only=True):
 _ALL = Selection()
 
 
+ROWS_PER_READ = 500
+"""DuckDB makes the rows of one call while it holds the interpreter, and so the event loop: 500 of them for 1 ms."""
+
+
 def run(cursor: DuckDBPyConnection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement, which is given those of the parameters that it names."""
     named = {name: value for name, value in parameters.items() if f"${name}" in statement}
-    return cursor.execute(statement, named).fetchall()
+    cursor.execute(statement, named)
+    rows: list[tuple[Any, ...]] = []
+    while more := cursor.fetchmany(ROWS_PER_READ):
+        rows += more
+    return rows
