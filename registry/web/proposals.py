@@ -122,13 +122,17 @@ class ProposalPages(Controller):
             reason = sent.get("reason", "").strip()[:MAX_REASON_LENGTH] or None
             await proposals.reject_all(key, expected, reason)
         except RegistryError as error:
-            problem = error.error if isinstance(error, SubmissionError) else error
-            message = problem.refusal if isinstance(problem, RuleBroken) else problem.message
+            message = message_of(error.error if isinstance(error, SubmissionError) else error)
             number = error.number if isinstance(error, SubmissionError) else 0
             current = await _find(page, id, proposals)
             refused = {list(expected)[number]: message}
             return await _show(page, current, proposals, organization_queries, streams, refused)
         return redirect(page.link("/proposals" if len(found) == len(expected) else f"/proposals/{id}"))
+
+
+def message_of(error: RegistryError) -> Message:
+    """Why something was refused."""
+    return error.refusal if isinstance(error, RuleBroken) else error.message
 
 
 def digest_of(sent: str) -> bytes:
@@ -194,8 +198,9 @@ async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> 
             result = await proposals.preview(require_key(page), proposal)
             view.changes = [typed_change(one) for one in msgspec.json.decode(result.response).get("changes", [])]
             view.flags = list(result.flags)
-        except RuleBroken as error:
-            view.refusal = error.refusal
+        except RegistryError as error:
+            # It may have been recorded since by its proposer, and can still be rejected.
+            view.refusal = message_of(error)
     return view
 
 

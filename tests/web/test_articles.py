@@ -369,3 +369,19 @@ async def test_reviewer_changes_an_article_and_another_person_approves_it(pages:
         assert (await pages.client.get(f"/v1/deals/{slug}-b")).status_code == 404
     async with visit(pages, lee) as other:
         assert (await other.get(f"{where}/change")).status_code == 404
+
+
+async def test_proposal_that_was_recorded_since_can_be_rejected(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    named = {"deals/0/deal": slug}
+    page = await pasted(editor, "Corning will invest $500 million in Asan.")
+    preview = await press(editor, page, "Preview changes", **named)
+    where = (await press(editor, preview, "Send to review")).headers["location"]
+    # The editor goes back, and records it after all.
+    assert (await press(editor, preview, "Record")).status_code == 303
+    shown = await editor.get(where)
+    assert shown.status_code == 200
+    assert "Not applied" in shown.text
+    rejected = await editor.post(where, data={**fields(shown.text), "decision": "reject"})
+    assert rejected.status_code == 303

@@ -24,10 +24,8 @@ from registry.errors import (
     ProposalChanged,
     ProposalDecided,
     RegistryError,
-    RuleBroken,
 )
 from registry.events.intake import as_uuid
-from registry.i18n import Message
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.streams import StreamReader
 from registry.web import render
@@ -39,7 +37,7 @@ from registry.web.articles.pages import ArticlePages
 from registry.web.articles.pasted import Pasted
 from registry.web.articles.proposed import DIGEST, form_of
 from registry.web.articles.recorded import RecordedPages, undo
-from registry.web.proposals import digest_of
+from registry.web.proposals import digest_of, message_of
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
 
@@ -122,7 +120,7 @@ class ArticleController(Controller):
                 return await _preview(page, key, form, built, article_pages, recorder)
             return await _finish(page, key, form, built, Writers(recorder, proposals), proposes=step == "propose")
         except outcome.Refused as refused:
-            problems = {refused.place: _message(refused.error)}
+            problems = {refused.place: message_of(refused.error)}
             answer = await article_pages.form(page, form, found, built, problems, status=_status(refused.error))
             return render.send(page, answer)
         except (ProposalChanged, ProposalDecided) as error:
@@ -195,7 +193,7 @@ class ArticleController(Controller):
         try:
             await undo(recorder, key, streams, page.language)
         except RegistryError as error:
-            problem = _message(error.error if isinstance(error, SubmissionError) else error)
+            problem = message_of(error.error if isinstance(error, SubmissionError) else error)
             return render.send(page, await recorded_pages.show(page, streams, first, last, problem))
         return redirect(page.link("/record/done", first=first, last=last))
 
@@ -269,10 +267,6 @@ def _digests(form: ArticleForm) -> dict[UUID, bytes]:
         if id is not None:
             digests[id] = digest_of(digest)
     return digests
-
-
-def _message(error: RegistryError) -> Message:
-    return error.refusal if isinstance(error, RuleBroken) else error.message
 
 
 def _status(error: RegistryError) -> int:
