@@ -277,6 +277,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             follower = Follower(pool, owner, origin, status, continuity=continuity, seconds=settings.follow_seconds)
             follower.commit_listeners += [feed.on_commit, lambda _: copy.follow_soon()]
             await stack.enter_async_context(follower)
+        portfolio = PortfolioQueries(streams, organizations, copy)
         yield Services(
             settings=settings,
             calendar=calendar,
@@ -284,10 +285,10 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             recorder=recorder,
             streams=streams,
             deals=deals,
-            portfolio=PortfolioQueries(streams, organizations, copy),
+            portfolio=portfolio,
             organizations=organizations,
             named_organizations=named_organizations,
-            search=SearchQueries(named_organizations, copy),
+            search=SearchQueries(portfolio, named_organizations, pool),
             log=log_queries,
             sources=SourceQueries(streams),
             principals=principals,

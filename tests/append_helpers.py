@@ -11,6 +11,7 @@ import msgspec
 from registry.append.recorder import Recorder
 from registry.append.requests import AppendRequest
 from registry.events import intake, store
+from registry.events.types import StreamKind
 from registry.infra import postgres
 from registry.projections.rebuild import compare
 from tests.conftest import ScratchDatabase
@@ -24,11 +25,12 @@ def pledged(pledge: str = "total", value: str = "5000000000", day: str = "2025-0
     return {"effective_on": day, "event": {"type": "pledge_announced", "pledge": pledge, "amount": amount}, **more}
 
 
-def request(slug: str, *announcements: dict[str, Any], **more: Any) -> AppendRequest:
+def request(slug: str, *announcements: dict[str, Any], kind: StreamKind = "deal", **more: Any) -> AppendRequest:
     """The request that the API makes of these announcements."""
     body = msgspec.json.encode(announcements)
-    read = intake.announcements.decode_many(body)
-    return AppendRequest(kind="deal", slug=slug, announcements=read, by="test", digest=body, size=len(body), **more)
+    deals, organizations = intake.announcements.decode_many, intake.organization_announcements.decode_many
+    read: Any = deals(body) if kind == "deal" else organizations(body)
+    return AppendRequest(kind=kind, slug=slug, announcements=read, by="test", digest=body, size=len(body), **more)
 
 
 @asynccontextmanager

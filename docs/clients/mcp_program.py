@@ -15,8 +15,8 @@ SERVER = StdioServerParameters(command=COMMAND, args=["mcp"], env={"REGISTRY_URL
 async def main() -> None:
     async with Client(SERVER) as registry:
         print(*(tool.name for tool in (await registry.list_tools()).tools))
-        found = await registry.call_tool("search", {"text": "ulsan"})
-        deal = found.structured_content["deals"][0]["deal"]
+        found = await registry.call_tool("search", {"q": "ulsan", "kind": "deal"})
+        deal = found.structured_content["hits"][0]["id"]
         then = {"deal": deal, "effective_on": "2025-06-17", "published_on": "2025-06-17"}
         state = (await registry.call_tool("deal", then)).structured_content
         print(deal, state["published_on"], len(state["pledges"]))

@@ -577,6 +577,9 @@ CREATE TABLE site_facts (
     longitude       numeric,
     precision       text     COLLATE "C",
     announced_on    date     NOT NULL,
+    name            text     COLLATE "C",
+    locality        text     COLLATE "C",
+    address         text     COLLATE "C",
     PRIMARY KEY (deal, site, effective_from, recorded_from, ordinal)
 )
 """
@@ -661,6 +664,29 @@ CREATE TABLE mentions (
 """
 
 CREATE_MENTIONS_POSITION_INDEX = "CREATE INDEX mentions_position ON mentions (position)"
+
+# Sources that events cite, and names and identifiers that they give to organizations: what search looks at beside
+# facts.
+CREATE_EVENT_TEXTS = """
+CREATE TABLE event_texts (
+    stream         text     COLLATE "C" NOT NULL,
+    position       bigint   NOT NULL,
+    recorded_from  bigint   NOT NULL,
+    ordinal        smallint NOT NULL,
+    recorded_to    bigint   NOT NULL,
+    effective_from date     NOT NULL,
+    published_from date     NOT NULL,
+    changed_at     bigint   NOT NULL,
+    source         text     COLLATE "C",
+    publisher      text     COLLATE "C",
+    title          text     COLLATE "C",
+    url            text     COLLATE "C",
+    name           text     COLLATE "C",
+    PRIMARY KEY (position, recorded_from, ordinal)
+)
+"""
+
+CREATE_EVENT_TEXTS_CHANGED_INDEX = "CREATE INDEX event_texts_changed ON event_texts (changed_at)"
 
 # Every organization's current state.
 CREATE_ORGANIZATIONS = """
@@ -824,7 +850,10 @@ CREATE TYPE new_site_facts AS (
     latitude        text,
     longitude       text,
     precision       text,
-    announced_on    date
+    announced_on    date,
+    name            text,
+    locality        text,
+    address         text
 )
 """
 
@@ -874,6 +903,24 @@ CREATE TYPE new_relation_facts AS (
 CREATE_NEW_DEAL_IDENTIFIER = "CREATE TYPE new_deal_identifier AS (scheme text, value text, deal text)"
 
 CREATE_NEW_MENTION = "CREATE TYPE new_mention AS (term text, position bigint)"
+
+CREATE_NEW_EVENT_TEXT = """
+CREATE TYPE new_event_text AS (
+    stream         text,
+    position       bigint,
+    recorded_from  bigint,
+    ordinal        smallint,
+    recorded_to    bigint,
+    effective_from date,
+    published_from date,
+    changed_at     bigint,
+    source         text,
+    publisher      text,
+    title          text,
+    url            text,
+    name           text
+)
+"""
 
 CREATE_NEW_ORGANIZATION = """
 CREATE TYPE new_organization AS (
@@ -947,6 +994,8 @@ STATEMENTS = (
     CREATE_DEAL_IDENTIFIERS_DEAL_INDEX,
     CREATE_MENTIONS,
     CREATE_MENTIONS_POSITION_INDEX,
+    CREATE_EVENT_TEXTS,
+    CREATE_EVENT_TEXTS_CHANGED_INDEX,
     CREATE_ORGANIZATIONS,
     CREATE_PRINCIPALS,
     CREATE_NEW_EVENT,
@@ -963,6 +1012,7 @@ STATEMENTS = (
     CREATE_NEW_RELATION_FACTS,
     CREATE_NEW_DEAL_IDENTIFIER,
     CREATE_NEW_MENTION,
+    CREATE_NEW_EVENT_TEXT,
     CREATE_NEW_ORGANIZATION,
     CREATE_NEW_PRINCIPAL,
 )

@@ -57,7 +57,9 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         )
 
         if form != "ndjson" or kind in ("sites", "metrics"):
-            file = exports.portfolio_file(kind, form, point, selection, partial(portfolio_queries.read, point))
+            file = exports.portfolio_file(
+                kind, form, point, selection, partial(portfolio_queries.read, point, selection)
+            )
             return _file(request, kind, form, point.position, exports.with_mark(file) if byte_order_mark else file)
 
         async def pages() -> Pages:

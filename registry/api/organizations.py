@@ -24,7 +24,7 @@ from registry.api.parameters import (
     IfNoneMatch,
     Limit,
     OrganizationSlug,
-    SearchText,
+    text,
 )
 from registry.api.responses import RawResponse, json_response, not_modified, raw_headers
 from registry.append.recorder import Recorder
@@ -77,7 +77,7 @@ class OrganizationsController(Controller):
         organization_queries: NamedDependency[OrganizationQueries],
         named_organizations: NamedDependency[NamedOrganizations],
         as_of: NamedDependency[AsOf],
-        q: SearchText = None,
+        q: Annotated[str | None, text("Text that a name contains.")] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
         count: Count = False,

@@ -172,7 +172,7 @@ def require_single_axis(as_of: AsOf, prefix: str = "") -> AsOf:
 
 SearchText: TypeAlias = Annotated[
     str | None,
-    text("Text that the slug or a title contains."),
+    text("Words that the deals have in names, places, parties, sources or identifiers, as `/v1/search` finds them."),
 ]
 Cursor: TypeAlias = Annotated[
     str | None,

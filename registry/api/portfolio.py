@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlencode
@@ -43,7 +44,7 @@ from registry.transparency.total_state import CertifiedQuery
 
 Sort = Literal[
     "deal", "-deal", "title", "-title", "amount", "-amount", "announced_on", "-announced_on", "updated", "-updated",
-    "stage", "-stage", "since", "-since",
+    "stage", "-stage", "since", "-since", "relevance", "-relevance",
 ]  # fmt: skip
 
 MAX_COMPARED = 200
@@ -62,6 +63,20 @@ Grouping: TypeAlias = Annotated[
         schema_extra={"examples": ["organization", "region,year"]},
     ),
 ]
+
+
+def read_order(sort: str, q: str | None, weights: Mapping[str, float], language: str = "en") -> Order:
+    """The order that a parameter names. By relevance, the best come first.
+
+    Raises:
+        InvalidParameter: An order by relevance without words to search for.
+    """
+    key, descending = sort.removeprefix("-"), sort.startswith("-")
+    if key == "relevance":
+        if q is None:
+            raise InvalidParameter("relevance_search", parameter="q")
+        descending = not descending
+    return Order(key=key, descending=descending, language=language, weights=weights)  # type: ignore[arg-type]
 
 
 def read_grouping(text: str | None) -> tuple[str, ...]:
@@ -108,7 +123,10 @@ class PortfolioController(Controller):
         currency: CurrencyFilter = None,
         q: SearchText = None,
         sort: Annotated[
-            Sort, QueryParameter(description="The order of the list; `-`: the largest or latest first.")
+            Sort,
+            QueryParameter(
+                description="The order; `-`: the largest or latest first; `relevance`, with `q`: the best first."
+            ),
         ] = ("deal"),
         cursor: CursorParameter = None,
         limit: Limit = 50,
@@ -129,7 +147,7 @@ class PortfolioController(Controller):
         )
         rates = await portfolio_queries.rates(as_of)
         weights = portfolio_queries.weights(rates, point.day)
-        order = Order(key=sort.removeprefix("-"), descending=sort.startswith("-"), weights=weights)  # type: ignore[arg-type]
+        order = read_order(sort, q, weights)
         page = await portfolio_queries.page(point, selection, order, start.place if start else None, limit, rates)
         following = encode_cursor(point, page.next) if page.next is not None else None
         body = DealPage(

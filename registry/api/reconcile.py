@@ -217,24 +217,25 @@ class _Entities:
         return likely
 
     async def _deals(self, query: str) -> Sequence[DealListItem]:
-        """Deals whose title or party contains the text, or its longest word."""
+        """Deals that have every word of the text, or its longest one."""
         longest = max(query.split(), key=len, default="")
         for q in dict.fromkeys((query.strip(), longest)):
-            if q and (page := await self._listed(q=q)):
+            if q and (page := await self._listed(q)):
                 return page
         return ()
 
-    async def _listed(self, **conditions: Any) -> Sequence[DealListItem]:
+    async def _listed(self, q: str) -> Sequence[DealListItem]:
         point = await self._portfolio.point(AsOf())
-        selection = await self._portfolio.select(point, {}, **conditions)
-        page = await self._portfolio.page(point, selection, Order(), None, 100)
+        selection = await self._portfolio.select(point, {}, q)
+        page = await self._portfolio.page(point, selection, Order("relevance", descending=True), None, 100)
         return page.deals
 
     async def get(self, id: str) -> OrganizationFields | DealListItem | None:
         """An entity; None if there is none with this id."""
         kind, _, slug = id.partition("/")
         if kind == "deals":
-            return next((deal for deal in await self._listed(q=slug) if deal.deal == slug), None)
+            point = await self._portfolio.point(AsOf())
+            return next(iter(await self._portfolio.items(point, [slug], await self._portfolio.rates(AsOf()))), None)
         if kind != "organizations" or not slug:
             return None
         page = [decode(raw, OrganizationFields) for raw in await self._organizations.page("", slug, 100)]

@@ -40,6 +40,7 @@ COMMANDS = {
     "follow": "mirror",
     "show": "query",
     "list": "query",
+    "search": "search",
     "history": "query",
     "provenance": "query",
     "blame": "query",

@@ -42,10 +42,11 @@ class _AsOf(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SearchArguments(_AsOf):
-    """Find deals and organizations whose slug, title or name contains a text."""
+    """Find deals, organizations, places and sources that have every word in names, places, parties or sources."""
 
-    text: Annotated[str, Meta(description="The text, in any language.", min_length=1)]
-    limit: Annotated[int, Meta(description="The most deals and organizations.", ge=1, le=100)] = 20
+    q: Annotated[str, Meta(description="The words, in any language.", min_length=1)]
+    kind: Annotated[str | None, Meta(description="Only deal, organization, place or source.")] = None
+    limit: Annotated[int, Meta(description="The most of each kind.", ge=1, le=100)] = 20
 
 
 class StateArguments(_AsOf):
@@ -84,15 +85,6 @@ class ProofArguments(Struct, forbid_unknown_fields=True, kw_only=True):
     position: Annotated[int, Meta(description="The event's position.", ge=1)]
 
 
-def _search(service: Client, asked: SearchArguments) -> Any:
-    as_of = {name: getattr(asked, name) for name in _AsOf.__struct_fields__}
-    found = {
-        kind: service.json(f"/v1/{kind}", q=asked.text, limit=asked.limit, **as_of)
-        for kind in ("deals", "organizations")
-    }
-    return {kind: page[kind] for kind, page in found.items()} | {"position": found["deals"]["position"]}
-
-
 def _read(path: str) -> Callable[[Client, Any], Any]:
     """A tool that is one request: the arguments that the path does not name are its query."""
 
@@ -123,7 +115,7 @@ class Tool(Struct, frozen=True):
 
 
 TOOLS = {
-    "search": Tool(SearchArguments, _search),
+    "search": Tool(SearchArguments, _read("/v1/search")),
     "deal": Tool(StateArguments, _read("/v1/deals/{deal}")),
     "history": Tool(HistoryArguments, _read("/v1/deals/{deal}/events")),
     "provenance": Tool(ProvenanceArguments, _read("/v1/deals/{deal}/blame")),

@@ -60,7 +60,7 @@ def show(
         recorded_at=recorded_at,
         position=position,
     )
-    if _json(state, as_json, as_table):
+    if print_json(state, as_json, as_table):
         return
     stage = state["stage"]
     rows = [
@@ -78,7 +78,7 @@ def show(
         *(("warning", f["detail"]) for f in state["remarks"]["flags"]),
         *([("warning", rendered(Text("deal_undated")))] if state["remarks"]["undated"] else []),
     ]
-    _table(None, [{"field": field, "value": value} for field, value in rows])
+    print_table(None, [{"field": field, "value": value} for field, value in rows])
 
 
 def list_deals(
@@ -89,7 +89,10 @@ def list_deals(
     organization: Annotated[str | None, typer.Option(help="Only deals of this organization.")] = None,
     region: Annotated[str | None, typer.Option(help="Only deals with a site in this region (ISO 3166).")] = None,
     stage: Annotated[str | None, typer.Option(help="Only deals at this stage.")] = None,
-    q: Annotated[str | None, typer.Option("--search", help="Only deals with this text in their title.")] = None,
+    q: Annotated[
+        str | None,
+        typer.Option("--search", help="Only deals with these words in names, places, parties, sources or identifiers."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of deals.")] = 100,
     url: Url = "",
     as_json: AsJson = False,
@@ -109,7 +112,7 @@ def list_deals(
         q=q,
         limit=limit,
     )
-    if _json(found, as_json, as_table):
+    if print_json(found, as_json, as_table):
         return
     rows = [
         {
@@ -122,7 +125,7 @@ def list_deals(
         for d in found["deals"]
     ]
     title = Text("list_title", count=len(rows), day=found["effective_on"], position=found["position"])
-    _table(rendered(title), rows)
+    print_table(rendered(title), rows)
 
 
 def history(
@@ -136,7 +139,7 @@ def history(
 ) -> None:
     """List a deal's events: what each changed, who recorded it, when, why, and on which source."""
     found = get(url, f"/v1/deals/{deal}/events", published_on=published_on, recorded_at=recorded_at, position=position)
-    if _json(found, as_json, as_table):
+    if print_json(found, as_json, as_table):
         return
     rows = [
         {
@@ -150,7 +153,7 @@ def history(
         }
         for e in found["events"]
     ]
-    _table(None, rows)
+    print_table(None, rows)
 
 
 def provenance(
@@ -177,7 +180,7 @@ def provenance(
     )
     below = f"{(field or '').rstrip('/')}/"
     found["fields"] = [f for f in found["fields"] if f"{f['field']}/".startswith(below)]
-    if _json(found, as_json, as_table):
+    if print_json(found, as_json, as_table):
         return
     rows = [
         {
@@ -190,7 +193,7 @@ def provenance(
         }
         for f in found["fields"]
     ]
-    _table(None, rows)
+    print_table(None, rows)
 
 
 def compare(
@@ -222,7 +225,7 @@ def compare(
             "to.position": to_position,
         },
     )
-    if _json(found, as_json, as_table):
+    if print_json(found, as_json, as_table):
         return
     rows = [
         {
@@ -234,7 +237,7 @@ def compare(
         for kind in KINDS
         for c in found[kind]
     ]
-    _table(None, rows)
+    print_table(None, rows)
 
 
 def totals(
@@ -265,7 +268,7 @@ def totals(
         group_by=group_by,
         region=region,
     )
-    if _json(found, as_json, as_table):
+    if print_json(found, as_json, as_table):
         return
     groups = found["totals"]["groups"] if group_by else [found["totals"]["overall"]]
     rows = [
@@ -279,10 +282,10 @@ def totals(
         for group in groups
         for column in group["columns"]
     ]
-    _table(rendered(Text("totals_title", day=found["effective_on"], position=found["position"])), rows)
+    print_table(rendered(Text("totals_title", day=found["effective_on"], position=found["position"])), rows)
 
 
-def _json(found: Any, as_json: bool, as_table: bool) -> bool:
+def print_json(found: Any, as_json: bool, as_table: bool) -> bool:
     """Print JSON unless a table is wanted; whether it was printed."""
     if as_table or (sys.stdout.isatty() and not as_json):
         return False
@@ -290,7 +293,7 @@ def _json(found: Any, as_json: bool, as_table: bool) -> bool:
     return True
 
 
-def _table(title: str | None, rows: list[dict[str, Any]]) -> None:
+def print_table(title: str | None, rows: list[dict[str, Any]]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if title:
         console.print(title, markup=False)

@@ -36,6 +36,8 @@ MIN_BEGINNING = 3
 _UNSPACED = "\u1100-\u11ff\u3005\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"(?P<unspaced>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])[^\W_])+")
 
+_ADDRESS = re.compile(r"https?://\S|www\.\S|[\w-]+(\.[\w-]+)+/\S", re.IGNORECASE)
+
 # Letters that have no accent to take off.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 
@@ -78,6 +80,7 @@ class Token(Struct, frozen=True):
         equal: The terms that it matches.
         beginnings: It also matches a term that begins with one of these.
         similar: Words that it matches because it matches nothing as it is written.
+        address: The address of a source; such a token matches nothing else.
     """
 
     word: str
@@ -85,6 +88,7 @@ class Token(Struct, frozen=True):
     equal: tuple[str, ...]
     beginnings: tuple[str, ...]
     similar: tuple[str, ...] = ()
+    address: str | None = None
 
     def matches(self, term: str) -> bool:
         """Whether the token matches a term of a text."""
@@ -92,6 +96,21 @@ class Token(Struct, frozen=True):
             return True
         starts = (*self.beginnings, *self.similar) if self.unspaced else self.beginnings
         return any(term.startswith(beginning) for beginning in starts)
+
+
+class Search(Struct, frozen=True):
+    """What a query searches for at a point in time.
+
+    Attributes:
+        tokens: The tokens, all of which a hit matches.
+        places: The codes of the places whose names each token matches.
+        duplicates, survivors: The merged organizations, and the records that they were merged into.
+    """
+
+    tokens: tuple[Token, ...]
+    places: tuple[tuple[str, ...], ...] = ()
+    duplicates: tuple[str, ...] = ()
+    survivors: tuple[str, ...] = ()
 
 
 def display_form(text: str) -> str:
@@ -213,8 +232,11 @@ def _groups(found: Sequence[Word]) -> Iterator[list[Word]]:
 def tokens(query: str, *, unfinished: bool = False) -> tuple[Token, ...]:
     """The tokens of a query, each once. With `unfinished`, the last word is still being typed."""
     found: dict[str, Token] = {}
-    line = " ".join(display_form(query).split())
-    listed = words(line)[:MAX_TOKENS]
+    parts = display_form(query).split()
+    for part in parts[:MAX_TOKENS]:
+        if _ADDRESS.match(part):
+            found[part] = Token(part, unspaced=False, equal=(), beginnings=(), address=part)
+    listed = words(" ".join(part for part in parts if part not in found))[: MAX_TOKENS - len(found)]
     for number, word in enumerate(listed):
         cut = word.text[:MAX_TERM]
         if word.unspaced:

@@ -8,7 +8,7 @@ from typing import Any
 from babel import Locale
 from pycountry import countries, subdivisions
 
-from registry.i18n import Label, translations
+from registry.i18n import LANGUAGES, Label, translations
 
 
 @lru_cache(maxsize=20_000)
@@ -24,3 +24,22 @@ def place_name(code: str, language: str) -> str:
         return code
     country = countries.get(alpha_2=code[:2])
     return f"{subdivision.name}, {place_name(country.alpha_2, language)}" if country else str(subdivision.name)
+
+
+# What else people call them.
+_OTHER_NAMES = {
+    "KR": ("한국", "Korea"), "US": ("USA", "America"), "GB": ("Britain", "UK"),
+    "KR-11": ("서울특별시",), "KR-26": ("부산광역시", "Pusan"), "KR-27": ("대구광역시", "Taegu"),
+    "KR-28": ("인천광역시",),
+    "KR-29": ("광주광역시", "Kwangju"), "KR-30": ("대전광역시", "Taejon"), "KR-31": ("울산광역시",),
+    "KR-41": ("경기도",),
+    "KR-42": ("강원도", "강원특별자치도"), "KR-43": ("충북", "충청북도"), "KR-44": ("충남", "충청남도"),
+    "KR-45": ("전북", "전라북도", "전북특별자치도"), "KR-46": ("전남", "전라남도"), "KR-47": ("경북", "경상북도"),
+    "KR-48": ("경남", "경상남도"), "KR-49": ("제주도", "제주특별자치도"), "KR-50": ("세종특별자치시",),
+}  # fmt: skip
+
+
+def place_names(code: str) -> dict[str, tuple[str, ...]]:
+    """What a place is called in each interface language: its name first; other names are under `""`."""
+    names = {language: (place_name(code, language).partition(", ")[0],) for language in LANGUAGES}
+    return {**names, "": _OTHER_NAMES.get(code, ())}

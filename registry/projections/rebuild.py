@@ -25,6 +25,7 @@ from registry.events.types import Recorded
 from registry.events.write_batch import WriteBatch
 from registry.infra.postgres import Connection
 from registry.projections import PROJECTIONS
+from registry.projections.event_texts import EventTexts
 from registry.projections.facts import DealFacts
 from registry.projections.projection import Projection
 from registry.projections.stream_cache import fold_stream
@@ -90,6 +91,9 @@ SELECT rebuilt.*
 
 # Copies of the fact tables reload the deals whose rows were replaced.
 RESET_COPIES = "INSERT INTO public.fact_resets (deal) SELECT DISTINCT deal FROM differing_{table}"
+
+# Copies are made again when texts of events were replaced.
+RESET_COPIES_OF_TEXTS = "INSERT INTO public.fact_resets (deal) VALUES ('')"
 
 DROP_DIFFERING_KEYS = "DROP TABLE differing_{table}"
 
@@ -190,6 +194,8 @@ async def _replace_differing_rows(connection: Connection, table: str) -> None:
     await connection.execute(INSERT_REBUILT_ROWS.format(**names))
     if table in DealFacts.tables:
         await connection.execute(RESET_COPIES.format(table=table))
+    elif table in EventTexts.tables:
+        await connection.execute(RESET_COPIES_OF_TEXTS)
     await connection.execute(DROP_DIFFERING_KEYS.format(table=table))
 
 

@@ -65,7 +65,7 @@ class NamedOrganizations:
             limit: The most organizations.
             as_of: The point; without one, today.
         """
-        point, merged = await self.point_and_merges(as_of)
+        point, merged = await self._at(as_of)
         raw = await self._records.page(after, q, limit, as_of)
         registered = {one.organization: one for one in map(_decode, raw)}
         mentions = await self._mentions(point, merged, after, q, sorted(registered), limit)
@@ -87,7 +87,7 @@ class NamedOrganizations:
             _, state = await self._records.state(slug, as_of)
         except NotFound as error:
             missing = error
-        point, merged = await self.point_and_merges(as_of)
+        point, merged = await self._at(as_of)
         mentions = await self._mentions(point, merged, slug, None, [slug], 0)
         if missing is not None and slug not in mentions:
             raise missing
@@ -95,7 +95,7 @@ class NamedOrganizations:
 
     async def entries(self, slugs: Sequence[str], as_of: AsOf = UNBOUNDED) -> dict[str, Organization]:
         """Return organizations at a point in time by slug: their state, or the name that a deal gave them."""
-        point, merged = await self.point_and_merges(as_of)
+        point, merged = await self._at(as_of)
         found = await self._states(list(slugs), as_of)
         if missing := sorted(set(slugs) - found.keys()):
             mentions = await self._mentions(point, merged, missing[-1], None, missing, 0)
@@ -104,7 +104,7 @@ class NamedOrganizations:
 
     async def count(self, as_of: AsOf = UNBOUNDED) -> OrganizationCount:
         """Count the organizations at a point in time."""
-        point, merged = await self.point_and_merges(as_of)
+        point, merged = await self._at(as_of)
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> set[str]:
             return named_organizations.slugs(cursor, point, merged)
@@ -115,7 +115,7 @@ class NamedOrganizations:
 
     async def clusters(self) -> list[Cluster]:
         """Suggest which organizations may be the same one, over all their names; a person decides."""
-        point, merged = await self.point_and_merges(UNBOUNDED)
+        point, merged = await self._at(UNBOUNDED)
 
         def question(cursor: DuckDBPyConnection, _: Kept) -> list[Mention]:
             return named_organizations.all_names(cursor, point, merged)
@@ -131,8 +131,8 @@ class NamedOrganizations:
 
     # --- the point ----------------------------------------------------------------------------------------------------
 
-    async def point_and_merges(self, as_of: AsOf) -> tuple[Point, dict[str, str]]:
-        """Return the point of a list, and the record that each merged one redirects to."""
+    async def _at(self, as_of: AsOf) -> tuple[Point, dict[str, str]]:
+        """The point of a list, and the record that each merged one redirects to."""
         point = await self._point(as_of)
         known = point.known if isinstance(point.known, int) else point.known.toordinal()
         axis = "p" if point.axis == "published" else "r"

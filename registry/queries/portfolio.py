@@ -14,12 +14,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from registry.domain.history import AsOf
+from registry.domain.merges import survivor
 from registry.domain.organization import ultimate_parents
 from registry.domain.rates import Rate, Rates
+from registry.domain.search_text import Search, tokens
 from registry.domain.totals import Totals, TotalsQuery
 from registry.domain.totals.tiers import TierAmounts
 from registry.events.currencies import Currency
-from registry.projections.columnar import ColumnarCopy, lists, timeline
+from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.kept import Kept
@@ -29,7 +31,7 @@ from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
-from registry.queries.organizations import OrganizationQueries
+from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
 from registry.schemas import (
     ComparedTotals,
@@ -96,7 +98,7 @@ class PortfolioQueries:
         Args:
             point: The point, at which the records that were merged with an organization count as one.
             filters: Values by the names of filters.
-            q: Text that the slug, a title or a party's name contains.
+            q: Words that the deals have (`searched`).
             amounts: The least and the largest amount, in the currency of the filters.
             updated_since: When the deal's latest event was recorded, at the earliest.
         """
@@ -106,9 +108,26 @@ class PortfolioQueries:
         if organization is not None:
             records = await self._organizations.merged_records(organization, *_axis(point))
         low, high = amounts
+        searched = await self.searched(point, q) if q is not None else None
         return Selection(
-            organizations=records, q=q, amount_min=low, amount_max=high, updated_since=updated_since, **given
+            organizations=records,
+            search=searched,
+            amount_min=low,
+            amount_max=high,
+            updated_since=updated_since,
+            **given,
         )
+
+    async def searched(self, point: Point, query: str, *, unfinished: bool = False) -> Search:
+        """Return what a query searches for at a point. With `unfinished`, its last word is still being typed."""
+        listed = tokens(query, unfinished=unfinished)
+        merged = (await self._organizations.tree(*_axis(point), LAST_DAY, MERGE_EVENTS)).merged
+        survivors = {slug: survivor(slug, merged) for slug in sorted(merged)}
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> Search:
+            return search.resolve(cursor, point, listed, survivors)
+
+        return await self._ask(point, question, "searched", listed, survivors, searches=True)
 
     async def page(
         self,
@@ -339,9 +358,14 @@ class PortfolioQueries:
             next=page.next,
         )
 
-    async def read(self, point: Point, question: Question[T]) -> T:
-        """Ask the copy a question that may take long."""
-        return await self._copy.ask(point.head, question, is_long=True)
+    async def read(self, point: Point, selection: Selection, question: Question[T]) -> T:
+        """Ask the copy a question about a selection that may take long."""
+        asked, searches = _searching(question, (point,), (selection,))
+        return await self._copy.ask(point.head, asked, is_long=True, searches=searches)
+
+    async def search(self, point: Point, question: Question[T], *asked: Any) -> T:
+        """Ask the copy a question that looks at the index of texts."""
+        return await self._ask(point, question, *asked, searches=True)
 
     async def trend(
         self, point: Point, selection: Selection, currency: Currency, rates: Rates, days: Sequence[date]
@@ -355,11 +379,31 @@ class PortfolioQueries:
 
         return await self._ask(point, question, "trend", selection, currency, rates.imports, merged, days)
 
-    async def _ask(self, point: Point, question: Question[T], *asked: Any) -> T:
+    async def _ask(self, point: Point, question: Question[T], *asked: Any, searches: bool = False) -> T:
         """Ask the copy; `asked` is all that the answer depends on beside the point."""
+        points = [one for one in asked if isinstance(one, tuple) and one and isinstance(one[0], Point)]
+        question, selects = _searching(question, (point, *(one for pair in points for one in pair)), asked)
+        searches = searches or selects
         is_final = isinstance(point.known, int) and point.known < point.head
         given = replace(point, head=0) if is_final else point
-        return await self._copy.ask(point.head, question, msgspec.msgpack.encode((given, asked)), is_final=is_final)
+        return await self._copy.ask(
+            point.head, question, msgspec.msgpack.encode((given, asked)), is_final=is_final, searches=searches
+        )
+
+
+def _searching(question: Question[T], points: Sequence[Point], asked: Sequence[Any]) -> tuple[Question[T], bool]:
+    """A question that keeps the deals that its selections search for first; and whether one does."""
+    searched = {one.search for one in asked if isinstance(one, Selection) and one.search is not None}
+    if not searched:
+        return question, False
+    (only,) = searched
+
+    def prepared(cursor: DuckDBPyConnection, kept: Kept) -> T:
+        for point in dict.fromkeys(points):
+            search.keep_deals(cursor, point, only)
+        return question(cursor, kept)
+
+    return prepared, True
 
 
 def _marked(deal: DealListItem, marks: DealMarks) -> DealListItem:

@@ -1,60 +1,51 @@
-"""Search: deals, organizations and places that have every word of a query, at a point in time."""
+"""Search: deals, organizations, places and sources that have every word of a query, at a point in time."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from duckdb import DuckDBPyConnection
 
 from registry.domain.history import AsOf
-from registry.domain.search_text import Token, display_form, marks, tokens
+from registry.domain.organization import Organization
+from registry.domain.search_text import Search, Token, display_form, marks
+from registry.domain.sources import source_id
 from registry.i18n import LANGUAGES
-from registry.i18n.places import place_name
-from registry.projections.columnar import ColumnarCopy, search
-from registry.projections.columnar.copy import Question
+from registry.i18n.places import place_name, place_names
+from registry.infra.postgres import Pool
+from registry.projections.columnar import search
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.search import Hits, Search
+from registry.projections.columnar.search import DealTexts, Hits
 from registry.projections.columnar.selection import Point
 from registry.projections.deal_items import deal_items
+from registry.projections.event_texts import EventText, sources_at
 from registry.queries.named_organizations import NamedOrganizations
-from registry.schemas.lists import DealListItem
+from registry.queries.portfolio import PortfolioQueries
 from registry.schemas.search import HitKind, MatchedField, SearchedWord, SearchHit, SearchMatch, SearchResponse
 from registry.schemas.values import LocalizedResponse
 
 T = TypeVar("T")
-
-_Show = Callable[[AsOf, Point, Hits, Sequence[Token]], Awaitable[list[SearchHit]]]
 
 KINDS: tuple[HitKind, ...] = get_args(HitKind)
 
 MAX_MATCHES = 5
 """The most texts that are shown of a hit."""
 
+# In this order.
+_SHOWN: tuple[HitKind, ...] = ("organization", "place", "deal", "source")
+
+_Text = tuple[MatchedField, str | None, str]
+
 
 class SearchQueries:
-    """Find deals, organizations and places by what they are called."""
+    """Find deals, organizations, places and sources by what they are called."""
 
-    def __init__(self, named_organizations: NamedOrganizations, copy: ColumnarCopy) -> None:
-        self._organizations = named_organizations
-        self._copy = copy
-        # In this order.
-        self._shown: dict[HitKind, _Show] = {
-            "organization": self._organization_hits,
-            "place": _place_hits,
-            "deal": self._deal_hits,
-        }
-
-    async def resolve(self, as_of: AsOf, query: str, *, unfinished: bool = False) -> tuple[Point, Search]:
-        """Return what a query searches for at a point."""
-        point, merged = await self._organizations.point_and_merges(as_of)
-        listed = tokens(query, unfinished=unfinished)
-
-        def question(cursor: DuckDBPyConnection, _: Kept) -> Search:
-            return search.resolve(cursor, point, listed, merged)
-
-        return point, await self._ask(point, question) if listed else Search(())
+    def __init__(self, portfolio: PortfolioQueries, organizations: NamedOrganizations, pool: Pool) -> None:
+        self._portfolio = portfolio
+        self._organizations = organizations
+        self._pool = pool
 
     async def search(
         self,
@@ -74,23 +65,25 @@ class SearchQueries:
             limit: The most hits of each kind.
             unfinished: Whether the last word is still being typed.
         """
-        point, asked = await self.resolve(as_of, query, unfinished=unfinished)
+        point = await self._portfolio.point(as_of)
+        asked = await self._portfolio.searched(point, query, unfinished=unfinished)
         found: dict[HitKind, Hits] = {}
         if asked.tokens:
 
             def question(cursor: DuckDBPyConnection, _: Kept) -> dict[HitKind, Hits]:
-                look: dict[HitKind, Callable[[DuckDBPyConnection, Point, Search, int], Hits]] = {
-                    "organization": search.organizations,
-                    "place": search.places,
-                    "deal": search.deals,
-                }
-                return {kind: of(cursor, point, asked, limit) for kind, of in look.items() if kind in kinds}
+                return {kind: search.find(cursor, point, asked, kind, limit) for kind in _SHOWN if kind in kinds}
 
-            found = await self._ask(point, question)
+            found = await self._portfolio.search(point, question, "search", asked, sorted(kinds), limit)
+        show: dict[HitKind, Callable[[AsOf, Point, Hits, Search], Awaitable[list[SearchHit]]]] = {
+            "organization": self._organization_hits,
+            "place": _place_hits,
+            "deal": self._deal_hits,
+            "source": self._source_hits,
+        }
         hits: list[SearchHit] = []
-        for kind, show in self._shown.items():
-            if kind in found and found[kind].ids:
-                hits += await show(as_of, point, found[kind], asked.tokens)
+        for kind, of_kind in found.items():
+            if of_kind.ids:
+                hits += await show[kind](as_of, point, of_kind, asked)
         return SearchResponse(
             effective_on=point.day,
             published_on=as_of.published_on,
@@ -101,16 +94,14 @@ class SearchQueries:
             hits=hits,
         )
 
-    async def _deal_hits(self, as_of: AsOf, point: Point, found: Hits, listed: Sequence[Token]) -> list[SearchHit]:
+    async def _deal_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
         slugs = [slug for slug, _, _ in found.ids]
-        items = await deal_items(self._copy.pool, point.axis, point.day, point.known, slugs)
-        names: dict[str, list[tuple[str, Mapping[str, str | None]]]] = {}
-
-        def question(cursor: DuckDBPyConnection, _: Kept) -> list[tuple[str, str, str]]:
-            return search.party_names(cursor, point, slugs)
-
-        for deal, organization, name in await self._ask(point, question):
-            names.setdefault(deal, []).append((organization, msgspec.json.decode(name)))
+        items = await deal_items(self._pool, point.axis, point.day, point.known, slugs)
+        of_deals = await self._portfolio.search(
+            point, lambda cursor, _: search.deal_texts(cursor, point, asked, slugs), "deal texts", asked, slugs
+        )
+        names = await self._organizations.entries(sorted({slug for _, slug, _ in of_deals.parties}), as_of)
+        cited = await self._sources([(source, position) for _, source, position in of_deals.sources])
         scores = {slug: score for slug, score, _ in found.ids}
         return [
             SearchHit(
@@ -120,14 +111,21 @@ class SearchQueries:
                 link=f"/v1/deals/{item.deal}",
                 score=scores[item.deal],
                 deals=None,
-                matches=_matches(_deal_texts(item, names.get(item.deal, ())), listed),
+                matches=_matches(
+                    [
+                        *_localized("title", item.title),
+                        ("identifier", None, item.deal),
+                        *(("identifier", None, f"{one.scheme}:{one.value}") for one in item.identifiers),
+                        *_texts_of(item.deal, of_deals, names, cited),
+                        *_place_texts(item.places),
+                    ],
+                    asked.tokens,
+                ),
             )
             for item in items
         ]
 
-    async def _organization_hits(
-        self, as_of: AsOf, point: Point, found: Hits, listed: Sequence[Token]
-    ) -> list[SearchHit]:
+    async def _organization_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
         entries = await self._organizations.entries([slug for slug, _, _ in found.ids], as_of)
         return [
             SearchHit(
@@ -137,66 +135,115 @@ class SearchQueries:
                 link=f"/v1/organizations/{slug}",
                 score=score,
                 deals=deals,
-                matches=_matches(
-                    [
-                        *_localized("name", entries[slug].name),
-                        *(("name", one.language, one.name) for one in entries[slug].names),
-                        ("identifier", None, slug),
-                    ],
-                    listed,
-                ),
+                matches=_matches([*_names("name", entries[slug]), ("identifier", None, slug)], asked.tokens),
             )
             for slug, score, deals in found.ids
             if slug in entries
         ]
 
-    async def _ask(self, point: Point, question: Question[T]) -> T:
-        return await self._copy.ask(point.head, question, searches=True)
-
-
-async def _place_hits(as_of: AsOf, point: Point, found: Hits, listed: Sequence[Token]) -> list[SearchHit]:
-    hits = []
-    for code, score, deals in found.ids:
-        names: dict[str, str | None] = {language: place_name(code, language) for language in LANGUAGES}
-        texts = [*_localized("name", names), ("identifier", None, code)]
-        hits.append(
-            SearchHit(
-                kind="place",
-                id=code,
-                title=LocalizedResponse(names),
-                link=f"/v1/deals?region={code}",
-                score=score,
-                deals=deals,
-                matches=_matches(texts, listed),
+    async def _source_hits(self, as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
+        ids = [source for source, _, _ in found.ids]
+        texts = await self._sources(
+            await self._portfolio.search(
+                point, lambda cursor, _: search.citations(cursor, point, ids), "citations", ids
             )
         )
-    return hits
+        return [
+            SearchHit(
+                kind="source",
+                id=source,
+                title=_response({"und": texts[source].title} if texts[source].title else None),
+                link=f"/v1/sources/{source}",
+                score=score,
+                deals=deals,
+                matches=_matches(_source_texts(texts[source]), asked.tokens),
+            )
+            for source, score, deals in found.ids
+        ]
+
+    async def _sources(self, cited: Sequence[tuple[str, int]]) -> dict[str, EventText]:
+        if not cited:
+            return {}
+        return await sources_at(self._pool, [position for _, position in cited], [source for source, _ in cited])
 
 
-_Text = tuple[MatchedField, str | None, str]
+async def _place_hits(as_of: AsOf, point: Point, found: Hits, asked: Search) -> list[SearchHit]:
+    return [
+        SearchHit(
+            kind="place",
+            id=code,
+            title=LocalizedResponse({language: place_name(code, language) for language in LANGUAGES}),
+            link=f"/v1/deals?region={code}",
+            score=score,
+            deals=deals,
+            matches=_matches([*_place_texts([code]), ("identifier", None, code)], asked.tokens),
+        )
+        for code, score, deals in found.ids
+    ]
+
+
+# --- the texts that hits show -----------------------------------------------------------------------------------------
 
 
 def _localized(field: MatchedField, texts: Mapping[str, str | None] | None) -> Iterable[_Text]:
     return ((field, language, text) for language, text in (texts or {}).items() if text)
 
 
-def _deal_texts(item: DealListItem, parties: Iterable[tuple[str, Mapping[str, str | None]]]) -> Iterable[_Text]:
-    yield from _localized("title", item.title)
-    yield "identifier", None, item.deal
-    for one in item.identifiers:
-        yield "identifier", None, f"{one.scheme}:{one.value}"
-    for _, name in parties:
-        yield from _localized("party", name)
-    for code in dict.fromkeys((*item.places, *(place[:2] for place in item.places))):
-        yield from _localized("place", {language: place_name(code, language) for language in LANGUAGES})
+def _names(field: MatchedField, organization: Organization) -> Iterable[_Text]:
+    yield from _localized(field, organization.name)
+    yield from ((field, one.language, one.name) for one in organization.names)
+    yield from ((field, None, f"{one.scheme}:{one.identifier}") for one in organization.identifiers)
+
+
+def _texts_of(
+    deal: str, texts: DealTexts, organizations: Mapping[str, Organization], sources: Mapping[str, EventText]
+) -> Iterable[_Text]:
+    """The parties, sites and sources of a deal."""
+    for of, slug, name in texts.parties:
+        if of == deal:
+            yield from _localized("party", _decoded(name))
+            if slug in organizations:
+                yield from _names("party", organizations[slug])
+            yield "party", None, slug
+    for of, name, locality, address in texts.sites:
+        if of == deal:
+            yield from _localized("site", _decoded(name))
+            yield from (("site", None, text) for text in (locality, address) if text)
+    for of, source, _ in texts.sources:
+        if of == deal and source in sources:
+            yield from _source_texts(sources[source])
+
+
+def _source_texts(source: EventText) -> Iterable[_Text]:
+    if source.title:
+        yield "source", None, source.title
+    if source.publisher:
+        yield "publisher", None, source.publisher
+    if source.url:
+        yield "url", None, source.url
+
+
+def _place_texts(places: Iterable[str]) -> Iterable[_Text]:
+    for code in dict.fromkeys(code for place in places for code in (place, place[:2])):
+        yield from (
+            ("place", language or None, name) for language, names in place_names(code).items() for name in names
+        )
+
+
+def _decoded(name: str | None) -> Any:
+    return msgspec.json.decode(name) if name is not None else None
 
 
 def _matches(texts: Iterable[_Text], listed: Sequence[Token]) -> list[SearchMatch]:
-    found: dict[_Text, SearchMatch] = {}
+    """The texts that have a word of the query, each once; those that have a word that no earlier one has come first."""
+    found: dict[tuple[MatchedField, str], SearchMatch] = {}
     for field, language, text in texts:
         shown = display_form(text)
-        if (field, language, shown) not in found and (spans := marks(shown, listed)):
-            found[field, language, shown] = SearchMatch(field=field, language=language, text=shown, marks=spans)
+        spans = marks(shown, listed)
+        if field == "url" and any(one.address and source_id(one.address) == source_id(text) for one in listed):
+            spans = [(0, len(shown))]
+        if (field, shown) not in found and spans:
+            found[field, shown] = SearchMatch(field=field, language=language, text=shown, marks=spans)
     return list(found.values())[:MAX_MATCHES]
 
 

@@ -8,7 +8,7 @@ from registry.schemas.base import Link, RequestedAsOf, ResponseModel
 from registry.schemas.values import LocalizedResponse
 
 HitKind: TypeAlias = Literal["deal", "organization", "place", "source"]
-MatchedField: TypeAlias = Literal["title", "identifier", "name", "party", "place", "site", "publisher", "url"]
+MatchedField: TypeAlias = Literal["title", "identifier", "name", "party", "place", "site", "source", "publisher", "url"]
 
 
 class SearchMatch(ResponseModel, frozen=True, kw_only=True):

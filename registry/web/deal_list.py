@@ -13,12 +13,11 @@ from msgspec import Struct
 
 from registry.api.cursors import CursorParameter, decode_cursor, encode_cursor
 from registry.api.parameters import CurrencyFilter, DealFilters, SearchText
-from registry.api.portfolio import Sort
+from registry.api.portfolio import Sort, read_order
 from registry.domain.history import AsOf
 from registry.domain.rates import Rates
 from registry.events.currencies import Currency
 from registry.events.values import Amount
-from registry.projections.columnar.lists import Order
 from registry.projections.columnar.selection import Point, Selection
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import DealListItem
@@ -39,7 +38,7 @@ class DealSelection(Struct, frozen=True):
         filters: The filters by name, as the address has them.
         given: The same, as the API reads them.
         currency: The currency of the filters.
-        q: Text that the slug or a title contains.
+        q: Words that the deals have.
         sort: The order of the list.
         cursor: Where the page of the list begins.
         unit: The currency that amounts are converted to; None for the page's default.
@@ -199,13 +198,7 @@ async def deal_table(
     start = decode_cursor(selection.cursor) if selection.cursor else None
     point = await portfolio_queries.point(start.fix(page.as_of) if start else page.as_of)
     selected = await selection.at(portfolio_queries, point)
-    sort = selection.sort
-    order = Order(
-        key=sort.removeprefix("-"),  # type: ignore[arg-type]
-        descending=sort.startswith("-"),
-        language=page.language,
-        weights=portfolio_queries.weights(rates, point.day),
-    )
+    order = read_order(selection.sort, selection.q, portfolio_queries.weights(rates, point.day), page.language)
     found = await portfolio_queries.page(point, selected, order, start.place if start else None, PAGE_SIZE, rates)
     following = encode_cursor(point, found.next) if found.next is not None else None
     count = await portfolio_queries.count(point, selected)

@@ -1,96 +1,168 @@
-"""Search: deals and organizations by part of a name, and an event by its id."""
+"""The page of search results, and the suggestions while a reader types."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
-import msgspec
 from litestar import Controller, Response, route
 from litestar.di import NamedDependency
+from msgspec import Struct
 
 from registry.api.parameters import text
 from registry.events.intake import as_uuid
-from registry.projections.columnar.lists import Order
 from registry.queries.log import LogQueries
-from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
-from registry.web import render
+from registry.queries.search import SearchQueries
+from registry.schemas import HitKind, SearchedWord, SearchHit, SearchMatch
 from registry.web.cache import cached_page
 from registry.web.citations import cite
 from registry.web.deal_list import DealTableRow, deal_rows, single_axis
 from registry.web.format import shown
-from registry.web.i18n import N_
-from registry.web.names import organization_names
-from registry.web.render import Rendered
+from registry.web.i18n import N_, Translations
+from registry.web.render import Rendered, render, send
 from registry.web.request import READ, Page, PageRequest, redirect
 from registry.web.sliders import current_sliders
 
-MAX_RESULTS = 100
-# The deals of the first organizations found are results too.
-MAX_ORGANIZATIONS_WITH_DEALS, MAX_DEALS_EACH = 10, 50
+MAX_RESULTS = 50
+MAX_SUGGESTIONS = 4
+"""The most suggestions of each kind."""
+
+Words = Annotated[str | None, text("Words of names, places, parties, sources or identifiers; or the id of an event.")]
+
+Pieces = list[tuple[bool, str]]
+"""A text in pieces: those that match, and the others."""
+
+FIELDS = {
+    "title": N_("Name"),
+    "name": N_("Name"),
+    "identifier": N_("Identifier"),
+    "party": N_("Organization"),
+    "place": N_("Location"),
+    "site": N_("Site"),
+    "source": N_("Source"),
+    "publisher": N_("Publisher"),
+    "url": N_("Address"),
+}
+
+
+class Detail(Struct, frozen=True):
+    """A text in which words stand, and what it is."""
+
+    label: str
+    language: str | None
+    pieces: Pieces
+
+
+class Result(Struct, frozen=True):
+    """A hit as a page shows it; `row` are the amounts and the stage of a deal."""
+
+    kind: HitKind
+    href: str
+    title: Pieces
+    details: list[Detail]
+    deals: int | None
+    row: DealTableRow | None = None
 
 
 class SearchPages(Controller):
-    """The page of search results."""
+    """The page of search results, and suggestions."""
 
     @route("/search", http_method=READ)
     async def search(
         self,
         page: Page,
+        search_queries: NamedDependency[SearchQueries],
         portfolio_queries: NamedDependency[PortfolioQueries],
-        organization_queries: NamedDependency[OrganizationQueries],
         log_queries: NamedDependency[LogQueries],
-        q: Annotated[str | None, text("Part of a name, or the id of an event.")] = None,
+        q: Words = None,
     ) -> Response[bytes]:
-        """Deals and organizations by part of a name; the id of an event leads to its page."""
-        keyword = (q or "").strip()
-        if as_uuid(keyword) is not None:
-            return redirect(page.link(f"/events/{keyword}"))
+        """What has every word, by kind, the best first; the id of an event leads to its page."""
+        query = (q or "").strip()
+        if as_uuid(query) is not None:
+            return redirect(page.link(f"/events/{query}"))
 
         async def make() -> Rendered:
-            deals: list[DealTableRow] = []
-            organizations: list[Any] = []
-            is_cut = False
-            if keyword:
-                rows = await organization_queries.page("", keyword, MAX_RESULTS, page.as_of)
-                organizations = [msgspec.json.decode(row) for row in rows]
-                deals, is_cut = await find_deals(page, portfolio_queries, keyword, organizations)
-            slugs = {slug for row in deals for slug in row.deal.organizations}
-            title = shown(page.language).words.translate(N_("search for “%(q)s”"), q=keyword)
-            return render.render(
+            results: list[Result] = []
+            counts: dict[HitKind, int] = {}
+            words: list[SearchedWord] = []
+            if query:
+                found = await search_queries.search(single_axis(page.as_of), query, limit=MAX_RESULTS)
+                rows = await _rows(page, portfolio_queries, found.hits)
+                results = [_result(page, hit, rows.get(hit.id) if hit.kind == "deal" else None) for hit in found.hits]
+                counts, words = found.counts, found.words
+            title = shown(page.language).words.translate(N_("search for “%(q)s”"), q=query)
+            return render(
                 page,
                 "search.html",
-                q=keyword,
-                deals=deals,
-                organizations=organizations,
-                more_deals=is_cut,
-                more_organizations=len(organizations) == MAX_RESULTS,
-                names=await organization_names(organization_queries, page.language, slugs),
+                q=query,
+                words=words,
+                results=results,
+                counts=counts,
                 sliders=await current_sliders(page, portfolio_queries, log_queries),
-                data_url=page.data("/v1/deals", q=keyword) if keyword else None,
-                csv_url=page.data("/v1/export/deals.csv", q=keyword) if keyword else None,
-                cite=cite(page, title, page.position, is_list=True) if keyword else None,
+                data_url=page.data("/v1/search", q=query) if query else None,
+                csv_url=page.data("/v1/export/deals.csv", q=query) if query else None,
+                cite=cite(page, title, page.position, is_list=True) if query else None,
             )
 
         return await cached_page(page, make)
 
+    @route("/search/suggestions", http_method=READ)
+    async def suggestions(
+        self, page: Page, search_queries: NamedDependency[SearchQueries], q: Words = None
+    ) -> Response[bytes]:
+        """What the words typed so far may lead to: the options of the search field."""
+        query = (q or "").strip()
+        results: list[Result] = []
+        if query and as_uuid(query) is None:
+            found = await search_queries.search(
+                single_axis(page.as_of), query, limit=MAX_SUGGESTIONS, unfinished=not (q or "").endswith(" ")
+            )
+            results = [_result(page, hit, None) for hit in found.hits]
+        return send(page, render(page, "suggestions.html", results=results))
 
-async def find_deals(
-    page: PageRequest, portfolio_queries: PortfolioQueries, q: str, organizations: list[Any]
-) -> tuple[list[DealTableRow], bool]:
-    """The deals whose names contain a text, then those of the first organizations whose names do; and whether there
-    are more.
-    """
-    point = await portfolio_queries.point(single_axis(page.as_of))
-    rates = await portfolio_queries.rates(page.as_of)
-    named = await portfolio_queries.page(
-        point, await portfolio_queries.select(point, {}, q), Order(), None, MAX_RESULTS, rates
+
+async def _rows(
+    page: PageRequest, portfolio_queries: PortfolioQueries, hits: Sequence[SearchHit]
+) -> dict[str, DealTableRow]:
+    """The amounts and stages of the deals among the hits."""
+    as_of = single_axis(page.as_of)
+    slugs = [hit.id for hit in hits if hit.kind == "deal"]
+    point, rates = await portfolio_queries.point(as_of), await portfolio_queries.rates(as_of)
+    return {row.deal.deal: row for row in deal_rows(await portfolio_queries.items(point, slugs, rates))}
+
+
+def _result(page: PageRequest, hit: SearchHit, row: DealTableRow | None) -> Result:
+    words = shown(page.language).words
+    title = words.localized(hit.title, hit.id)
+    marked = {match.text: match for match in hit.matches}
+    return Result(
+        kind=hit.kind,
+        href=_link(page, hit),
+        title=pieces(marked[title]) if title in marked else [(False, title)],
+        details=[_detail(words, match) for match in hit.matches if match.text != title],
+        deals=hit.deals,
+        row=row,
     )
-    deals, is_cut = deal_rows(named.deals), named.next is not None
-    for organization in organizations[:MAX_ORGANIZATIONS_WITH_DEALS]:
-        selection = await portfolio_queries.select(point, {"organization": organization["organization"]})
-        of_organization = await portfolio_queries.page(point, selection, Order(), None, MAX_DEALS_EACH, rates)
-        is_cut |= of_organization.next is not None
-        found = {row.deal.deal for row in deals}
-        deals += [row for row in deal_rows(of_organization.deals) if row.deal.deal not in found]
-    return deals, is_cut or len(organizations) > MAX_ORGANIZATIONS_WITH_DEALS
+
+
+def _link(page: PageRequest, hit: SearchHit) -> str:
+    match hit.kind:
+        case "place":
+            return page.link("/", region=hit.id)
+        case kind:
+            return page.link(f"/{kind}s/{hit.id}")
+
+
+def _detail(words: Translations, match: SearchMatch) -> Detail:
+    return Detail(words.gettext(FIELDS[match.field]), match.language, pieces(match))
+
+
+def pieces(match: SearchMatch) -> Pieces:
+    """A text cut where its marks begin and end."""
+    found: Pieces = []
+    at = 0
+    for start, end in match.marks:
+        found += [(False, match.text[at:start]), (True, match.text[start:end])]
+        at = end
+    return [piece for piece in (*found, (False, match.text[at:])) if piece[1]]

@@ -12,6 +12,7 @@ from tests.api.conftest import Service
 from tests.api.test_lists import record
 
 DAY = "2026-01-01"
+NEWS = {"publisher": "수박일보", "url": "https://www.watermelon.example/quoll/1", "title": "Bilby builds in Ulsan"}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -28,8 +29,21 @@ async def deals(service: Service) -> Service:
                 {"organization": "wombat-power", "name": {"en": "Wombat Power", "ko": "웜뱃파워"}, "role": "investor"}
             ],
         ),
-        announced("2025-06-16", "site_announced", site="a", place="KR-31"),
+        announced(
+            "2025-06-16",
+            "site_announced",
+            site="a",
+            place="KR-31",
+            name={"en": "Kelp National Complex", "ko": "켈프국가산업단지"},
+            sources=[NEWS],
+        ),
     )
+    named = [
+        announced("2025-06-16", "organization_registered", name={"en": "Wombat Power"}),
+        announced("2025-06-16", "organization_named", name="Marsupial Energy", language="en", kind="former"),
+    ]
+    answer = await service.client.post("/v1/organizations/wombat-power/events", json=named)
+    assert answer.status_code == 201, answer.text
     await record(service.client, "search-plant", titled("Quokka multi-fuel plants", "쿼카 복합 발전소"))
     return service
 
@@ -64,6 +78,13 @@ async def found(service: Service, q: str, **asked: Any) -> dict[str, Any]:
         "search-centre",
         "quocka centre",
         "쿼카 울산에서",
+        "kelp",
+        "켈프 국가 산업단지",
+        "수박일보",
+        "bilby ulsan",
+        "watermelon quokka",
+        "http://watermelon.example/quoll/1/",
+        "marsupial energy",
     ],
 )
 async def test_a_deal_is_found_by_names_places_and_parties_however_they_are_written(deals: Service, q: str) -> None:
@@ -74,3 +95,18 @@ async def test_every_word_must_match(deals: Service) -> None:
     assert (await found(deals, "quokka"))["deal"] == ["search-centre", "search-plant"]
     assert (await found(deals, "quokka multifuel"))["deal"] == ["search-plant"]
     assert await found(deals, "multifuel wombat") == {}
+
+
+async def test_each_kind_is_found_with_the_words_marked(deals: Service) -> None:
+    assert await found(deals, "marsupial") == {"organization": ["wombat-power"], "deal": ["search-centre"]}
+    assert (await found(deals, "울산", kind="place")) == {"place": ["KR-31"]}
+    answer = await deals.visitor.get("/v1/search", params={"q": "watermelon", "effective_on": DAY})
+    hits = answer.json()["hits"]
+    assert [(hit["kind"], hit["title"] and hit["title"].get("und")) for hit in hits] == [
+        ("deal", None),
+        ("source", NEWS["title"]),
+    ]
+    (source,) = (await deals.visitor.get(hits[1]["link"])).json()["citations"]
+    assert source["deal"] == "search-centre"
+    (marked,) = hits[1]["matches"]
+    assert [marked["text"][start:end] for start, end in marked["marks"]] == ["watermelon"]

@@ -59,8 +59,9 @@ async def test_terms_that_deals_once_had_find_them_in_the_past_only(
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         now = await queries.point(AsOf(effective_on=date(2026, 1, 1)))
         then = await queries.point(AsOf(effective_on=date(2025, 8, 1)))
-        for selection in (Selection(sector="steam-power"), Selection(q="former")):
+        for q, filters in ((None, {"sector": "steam-power"}), ("former", {})):
             for point, found in ((now, []), (then, sorted(SLUGS))):
+                selection = await queries.select(point, filters, q)
                 page = await queries.page(point, selection, Order(), None, 50)
                 assert [item.deal for item in page.deals] == found
                 assert await queries.count(point, selection) == len(found)
@@ -76,10 +77,11 @@ async def test_search_that_fits_every_deal_is_paged_like_the_whole_list(
     async with ColumnarCopy(pool, tmp_path) as copy:
         queries = PortfolioQueries(streams, OrganizationQueries(streams), copy)
         point = await queries.point(AsOf())
+        selection = await queries.select(point, {}, "PLANT")
         found: list[str] = []
         place = None
         while not found or place is not None:
-            page = await queries.page(point, Selection(q="PLANT"), Order(), place, 1)
+            page = await queries.page(point, selection, Order(), place, 1)
             found += [item.deal for item in page.deals]
             place = page.next
         assert found == sorted(SLUGS)

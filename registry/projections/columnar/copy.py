@@ -173,9 +173,14 @@ class ColumnarCopy:
             await asyncio.shield(self._following)
 
     def start(self) -> None:
-        """Begin to load or to follow now, so that the first question finds the copy made."""
-        self._following = asyncio.create_task(self._follow())
-        self._following.add_done_callback(_report)
+        """Begin to load or to follow now, and to index the texts, so that the first question finds it done."""
+        self._following = following = asyncio.create_task(self._follow())
+        following.add_done_callback(_report)
+        following.add_done_callback(self._index_after)
+
+    def _index_after(self, following: asyncio.Task[None]) -> None:
+        if not following.cancelled() and following.exception() is None:
+            self._start_index()
 
     def follow_soon(self) -> None:
         """The log has grown: follow it a moment later, if questions were asked lately, so that the next finds it done.
@@ -200,7 +205,6 @@ class ColumnarCopy:
                 await self._catch_up()
             except duckdb.Error as error:
                 await self._start_again(error)
-        self._start_index()
 
     def _start_index(self) -> asyncio.Task[None]:
         if self._indexing is None or self._indexing.done():

@@ -10,7 +10,10 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
 from registry.infra.postgres import Connection
-from registry.projections.columnar.tables import EVENTS, CopiedTable
+from registry.projections.columnar.tables import EVENTS, TEXTS, CopiedTable
+
+ALL_TEXTS = ""
+"""In `fact_resets`: texts of events were replaced, not the facts of a deal."""
 
 # With more events than this since the copy's position, all tables are loaded.
 MAX_FOLLOWED_EVENTS = 100_000
@@ -37,6 +40,13 @@ SELECT '{table}' AS "table", json_agg(r)::text AS rows
           FROM unnest($1::text[], $2::bigint[]) AS touched (deal, since)
                JOIN {table} AS t ON t.deal = touched.deal AND t.changed_at > touched.since
        ) AS r
+HAVING count(*) > 0
+"""
+
+# The texts of events that were written at some positions.
+SELECT_TEXTS_SINCE = """
+SELECT 'event_texts' AS "table", json_agg(r)::text AS rows
+  FROM (SELECT {columns} FROM event_texts AS t WHERE t.changed_at > $1 AND t.changed_at <= $2) AS r
 HAVING count(*) > 0
 """
 
@@ -85,9 +95,13 @@ async def changes_since(
     if new.position - state.position > MAX_FOLLOWED_EVENTS:
         return None
     statement = " UNION ALL ".join(
-        f"({SELECT_ROWS_SINCE.format(table=table.name, columns=table.select)})" for table in tables
+        f"({SELECT_ROWS_SINCE.format(table=table.name, columns=table.select)})"
+        for table in tables
+        if table.name != TEXTS
     )
     reset = [row["deal"] for row in await connection.fetch(SELECT_RESET_DEALS, state.reset)]
+    if ALL_TEXTS in reset:
+        return None
     changes = CopyChanges(new, [], [], reset)
     since = dict.fromkeys(reset, -1)
     seen: set[str] = set()
@@ -105,6 +119,10 @@ async def changes_since(
         if len(events) < EVENTS_PER_SLICE:
             break
     await _fetch_rows(connection, statement, changes, {d: p for d, p in since.items() if d not in seen})
+    (texts,) = (SELECT_TEXTS_SINCE.format(columns=table.select) for table in tables if table.name == TEXTS)
+    for first in range(state.position, new.position, EVENTS_PER_SLICE):
+        rows = await connection.fetch(texts, first, min(first + EVENTS_PER_SLICE, new.position))
+        changes.rows.extend((row["table"], row["rows"]) for row in rows)
     return changes
 
 
@@ -122,7 +140,7 @@ def apply(connection: DuckDBPyConnection, tables: Sequence[CopiedTable], changes
     cursor.execute("BEGIN")
     try:
         if changes.replaced:
-            for name in by_name:
+            for name in by_name.keys() - {TEXTS}:
                 cursor.execute(DELETE_DEALS.format(table=name), [changes.replaced])
         for name, rows in changes.rows:
             table = by_name[name]

@@ -14,14 +14,14 @@ from registry.domain.stages import LADDER
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.selection import Point, Selection, run
 
-SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since"]
+SortKey = Literal["deal", "title", "amount", "announced_on", "updated", "stage", "since", "relevance"]
 
 
 class Order(Struct, frozen=True):
     """The order of a list. Deals without a value come last in either direction; equal ones in the order of slugs.
 
     Attributes:
-        key: What the list is ordered by.
+        key: What the list is ordered by; `relevance` is how well a deal matches the selection's search.
         descending: Whether the largest or latest comes first.
         language: The language of titles, `en` or `ko`.
         weights: What a unit of each currency is worth, so that amounts of several currencies can be ordered.
@@ -89,6 +89,10 @@ def page(
     limit: int,
 ) -> Page:
     """A page of the selected deals."""
+    if order.key == "relevance":
+        scored = f"SELECT id AS deal, score AS value FROM {point.found_deals}"
+        source = f"(SELECT * FROM ({scored}) WHERE deal IN ({selection.slugs(point)}))"
+        return _page(cursor, point, selection, order, after, limit, source)
     if order.key in _ORDERS:
         with _values(cursor, kept, point, order) as source:
             if not selection.is_all:
@@ -229,7 +233,7 @@ def facets(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
         statement = _FACETS.format(conditions=selection.conditions(at), p=at.at("p"), narrowed=narrowed)
         return statement, {**at.parameters, **selection.parameters}
 
-    with kept.sums(cursor, point, ("facets", selection), select, ("deals",)) as source:
+    with kept.sums(cursor, point, selection.kept_as("facets"), select, ("deals",)) as source:
         rows = run(cursor, _COUNTED.format(names="facet, value", source=source), {})
     counts: dict[str, dict[str, int]] = {}
     for facet, value, deals in sorted(rows):
@@ -253,7 +257,7 @@ def places(cursor: DuckDBPyConnection, kept: Kept, point: Point, selection: Sele
         statement = _PLACES.format(p=at.at("p"), narrowed=_narrowed(selection, at))
         return statement, {**at.parameters, **selection.parameters}
 
-    with kept.sums(cursor, point, ("places", selection), select, ("deals",)) as source:
+    with kept.sums(cursor, point, selection.kept_as("places"), select, ("deals",)) as source:
         rows = run(cursor, _COUNTED.format(names="value", source=source), {})
     return sorted(((place, deals) for place, deals in rows), key=lambda one: (-one[1], one[0]))
 

@@ -1,12 +1,17 @@
-"""Search in the columnar copy: which deals, organizations and places have texts that match every token of a query.
+"""Search in the columnar copy: what has texts that match every token of a query.
 
-A token matches texts by their terms, and places by their names. What has such a text at the point is a hit; the best
-text that matches a token gives its score.
+A token matches texts by their terms, places by their names, and a source by its address. A deal has the texts of its
+title and identifiers, of its parties with all names of their records, of its sites and their places, and of the sources
+that its events cite. What has such a text at the point is a hit; the best text that matches a token gives its score.
+
+A question keeps the texts of each token, and the hits of the tokens so far, in temporary tables of its cursor. DuckDB
+then knows how many there are, and the token with the fewest texts comes first: 100,000 deals that match one word are
+not looked at for two words that few have together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,146 +19,229 @@ from duckdb import DuckDBPyConnection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from registry.domain.search_text import Token, similar_words, terms, vocabulary
-from registry.i18n import LANGUAGES
-from registry.i18n.places import place_name
+from registry.domain.search_text import Search, Token, similar_words, terms, vocabulary
+from registry.domain.sources import source_id
+from registry.i18n.places import place_names
 from registry.projections.columnar.selection import Point, run
 
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""
 
+DEAL, PARTY, SITE, EVENT = range(4)
+"""The kinds of texts (`search_index.TEXT_TABLES`)."""
 
-class Search(Struct, frozen=True):
-    """What is searched for.
 
-    Attributes:
-        tokens: The tokens, all of which a hit matches.
-        places: The codes of the places whose names each token matches.
-        duplicates, survivors: The merged organizations, and the records that they were merged into.
-    """
+class _Texts(Struct, frozen=True):
+    """The texts that a token matches, in the temporary table `found_NUMBER`: how many there are of each kind."""
 
-    tokens: tuple[Token, ...]
-    places: tuple[tuple[str, ...], ...] = ()
-    duplicates: tuple[str, ...] = ()
-    survivors: tuple[str, ...] = ()
+    number: int
+    counts: dict[int, int]
+    places: tuple[str, ...]
+    source: str | None
+
+    @property
+    def size(self) -> int:
+        return sum(self.counts.values()) + 1_000 * len(self.places)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of the conditions."""
-        given: dict[str, Any] = {}
-        for number, token in enumerate(self.tokens):
-            for at, (low, high, _) in enumerate(_ranges(token)):
-                given |= {f"from_{number}_{at}": low, f"to_{number}_{at}": high}
-            for at, (term, _) in enumerate(_terms(token)):
-                given[f"term_{number}_{at}"] = term
-        codes = [(code, number) for number, of_token in enumerate(self.places) for code in of_token]
-        return {
-            **given,
-            "place_codes": [code for code, _ in codes],
-            "place_tokens": [number for _, number in codes],
-            "duplicates": list(self.duplicates),
-            "survivors": list(self.survivors),
-        }
+        return {"codes": list(self.places), "source": self.source}
 
-    def found(self) -> str:
-        """The tables `found` (texts), `found_places` and `merged`."""
-        selects = []
-        for number, token in enumerate(self.tokens):
-            selects += [
-                f"SELECT text, {number} AS token, {quality} AS quality FROM search_terms"
-                f" WHERE term = $term_{number}_{at}"
-                for at, (_, quality) in enumerate(_terms(token))
-            ]
-            selects += [
-                f"SELECT text, {number}, {quality} FROM search_terms"
-                f" WHERE term >= $from_{number}_{at} AND term < $to_{number}_{at}"
-                for at, (_, _, quality) in enumerate(_ranges(token))
-            ]
-        return f"""
-            found AS MATERIALIZED (
-                SELECT text, token, max(quality) AS quality FROM ({" UNION ALL ".join(selects)}) GROUP BY text, token
-            ), found_places AS (
-                SELECT unnest($place_codes::VARCHAR[]) AS place, unnest($place_tokens::INTEGER[]) AS token
-            ), merged AS (
-                SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor
-            )"""
-
-    def all_match(self) -> tuple[str, str]:
-        """The scores of a hit's tokens added up, and the condition that every token has one."""
-        scores = [f"max(score) FILTER (WHERE token = {number})" for number in range(len(self.tokens))]
-        present = " AND ".join(f"{score} IS NOT NULL" for score in scores)
-        return f"{' + '.join(scores)} AS score", present
-
-    def deals(self, point: Point) -> str:
-        """The query of the deals that match, with their score; it needs the tables of `found`."""
-        score, present = self.all_match()
-        return f"SELECT deal, {score} FROM ({deal_hits(point)}) GROUP BY deal HAVING {present}"
-
-    def condition(self, point: Point) -> str:
-        """The query of the slugs of deals that match."""
-        return f"WITH {self.found()} SELECT deal FROM ({self.deals(point)})"
+    def of_kind(self, kind: int) -> str:
+        """The texts of a kind."""
+        return f"(SELECT text, quality FROM found_{self.number} WHERE kind = {kind})"
 
 
-def _terms(token: Token) -> list[tuple[str, int]]:
-    """The terms that a token matches, and how well."""
-    return [(term, EXACT) for term in token.equal] + [(word, SIMILAR) for word in token.similar]
+def find_texts(cursor: DuckDBPyConnection, search: Search) -> list[_Texts]:
+    """Find the texts that each token matches; the token with the fewest comes first."""
+    cursor.execute(
+        "CREATE OR REPLACE TEMP TABLE merged AS"
+        " SELECT unnest($duplicates::VARCHAR[]) AS duplicate, unnest($survivors::VARCHAR[]) AS survivor",
+        {"duplicates": list(search.duplicates), "survivors": list(search.survivors)},
+    )
+    found = []
+    for number, token in enumerate(search.tokens):
+        selects, given = _postings(token)
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE found_{number} AS {' UNION ALL '.join(selects)}", given)
+        counts = dict(cursor.execute(f"SELECT kind, count(*) FROM found_{number} GROUP BY kind").fetchall())
+        source = source_id(token.address) if token.address is not None else None
+        found.append(_Texts(number, counts, search.places[number], source))
+    return sorted(found, key=lambda one: one.size)
 
 
-def _ranges(token: Token) -> list[tuple[str, str, int]]:
-    """The ranges of terms that begin with a token, and how well it matches them."""
+def _postings(token: Token) -> tuple[list[str], dict[str, str]]:
+    """The queries of the texts that have a term of the token, and their parameters."""
+    # A term that a token of a script without spaces equals also begins with it.
+    equal = [] if token.unspaced else [(term, EXACT) for term in token.equal]
+    equal += [(word, SIMILAR) for word in token.similar]
     starts = [(beginning, EXACT if token.unspaced else BEGINNING) for beginning in token.beginnings]
-    if token.unspaced:
-        starts += [(word, SIMILAR) for word in token.similar]
-    return [(start, f"{start}\U0010ffff", quality) for start, quality in starts]
+    starts += [(word, SIMILAR) for word in token.similar if token.unspaced]
+    selects = ["SELECT text, kind, 0 AS quality FROM search_terms WHERE false"]
+    given = {}
+    for number, (term, quality) in enumerate(equal):
+        selects.append(f"SELECT text, kind, {quality} FROM search_terms WHERE term = $term_{number}")
+        given[f"term_{number}"] = term
+    for number, (start, quality) in enumerate(starts):
+        selects.append(
+            f"SELECT text, kind, {quality} FROM search_terms WHERE term >= $from_{number} AND term < $to_{number}"
+        )
+        given |= {f"from_{number}": start, f"to_{number}": f"{start}\U0010ffff"}
+    return selects, given
 
 
-def deal_hits(point: Point) -> str:
-    """Deals by token and score."""
-    return f"""
-        SELECT d.deal, f.token, 8 * f.quality AS score
-          FROM deal_facts AS d JOIN found AS f ON f.text = d.text_id
-         WHERE {point.at("d")}
-        UNION ALL
-        SELECT p.deal, f.token, 6 * f.quality
-          FROM party_facts AS p JOIN found AS f ON f.text = p.text_id
-         WHERE {point.at("p")} AND p.left_on IS NULL
-        UNION ALL
-        {place_hits(point, "deal")}"""
+# --- what has the texts of a token ------------------------------------------------------------------------------------
+
+_Hits = Callable[[Point, _Texts], list[str]]
+"""The queries of what has a text that a token matches: `id`, and `score`."""
 
 
-def place_hits(point: Point, column: str) -> str:
-    """Deals, or places, by token and score, through the places of sites."""
-    selects = [
-        f"""SELECT s.deal, x.place, x.token, {score} AS score
-              FROM site_facts AS s JOIN found_places AS x ON x.place = {place}
-             WHERE {point.at("s")} AND s.status <> 'dropped'"""
+def deal_hits(point: Point, texts: _Texts) -> list[str]:
+    """Deals by their own texts, and those of their parties, sites, places and sources."""
+    found = []
+    if DEAL in texts.counts:
+        found.append(
+            f"SELECT d.deal AS id, 8 * f.quality AS score FROM deal_facts AS d"
+            f" JOIN {texts.of_kind(DEAL)} AS f ON f.text = d.text_id WHERE {point.at('d')}"
+        )
+    if PARTY in texts.counts:
+        found.append(
+            f"SELECT p.deal AS id, 6 * f.quality AS score FROM party_facts AS p"
+            f" JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id WHERE {point.at('p')} AND p.left_on IS NULL"
+        )
+    if EVENT in texts.counts:
+        found += [
+            f"SELECT p.deal AS id, 6 * n.quality AS score"
+            f"  FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization"
+            f"       JOIN ({_record_names(point, texts)}) AS n ON n.organization = coalesce(m.survivor, p.organization)"
+            f" WHERE {point.at('p')} AND p.left_on IS NULL",
+            f"SELECT t.deal AS id, 3 * f.quality AS score FROM event_texts AS t"
+            f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
+            f" WHERE {point.at('t')} AND t.source IS NOT NULL AND t.deal IS NOT NULL",
+        ]
+    if SITE in texts.counts:
+        found.append(
+            f"SELECT s.deal AS id, 6 * f.quality AS score FROM site_facts AS s"
+            f" JOIN {texts.of_kind(SITE)} AS f ON f.text = s.text_id WHERE {point.at('s')} AND s.status <> 'dropped'"
+        )
+    if texts.source is not None:
+        found.append(
+            f"SELECT t.deal AS id, 30 AS score FROM event_texts AS t"
+            f" WHERE {point.at('t')} AND t.source = $source AND t.deal IS NOT NULL"
+        )
+    return found + _of_places(point, texts, "s.deal")
+
+
+def place_hits(point: Point, texts: _Texts) -> list[str]:
+    """Places that deals have."""
+    return _of_places(point, texts, "x.place")
+
+
+def _of_places(point: Point, texts: _Texts, id: str) -> list[str]:
+    if not texts.places:
+        return []
+    return [
+        f"SELECT {id} AS id, {score} AS score"
+        f"  FROM site_facts AS s JOIN (SELECT unnest($codes::VARCHAR[]) AS place) AS x ON x.place = {place}"
+        f" WHERE {point.at('s')} AND s.status <> 'dropped'"
         for place, score in (("s.place", 21), ("CASE WHEN length(s.place) > 2 THEN left(s.place, 2) END", 20))
     ]
-    return f"SELECT {column}, token, score FROM ({' UNION ALL '.join(selects)})"
 
 
-def organization_hits(point: Point) -> str:
-    """Organizations by token and score: the names that deals give them."""
-    return f"""
-        SELECT coalesce(m.survivor, p.organization) AS organization, f.token, 9 * f.quality AS score
-          FROM party_facts AS p JOIN found AS f ON f.text = p.text_id
-               LEFT JOIN merged AS m ON m.duplicate = p.organization
-         WHERE {point.at("p")}"""
+def organization_hits(point: Point, texts: _Texts) -> list[str]:
+    """Organizations by the names of their records, and by those that deals give them."""
+    found = []
+    if EVENT in texts.counts:
+        found.append(f"SELECT organization AS id, 9 * quality AS score FROM ({_record_names(point, texts)})")
+    if PARTY in texts.counts:
+        found.append(
+            f"SELECT coalesce(m.survivor, p.organization) AS id, 9 * f.quality AS score"
+            f"  FROM party_facts AS p JOIN {texts.of_kind(PARTY)} AS f ON f.text = p.text_id"
+            f"       LEFT JOIN merged AS m ON m.duplicate = p.organization"
+            f" WHERE {point.at('p')}"
+        )
+    return found
 
 
-# --- what tokens match ------------------------------------------------------------------------------------------------
+def source_hits(point: Point, texts: _Texts) -> list[str]:
+    """Sources by publisher, title and site, or by their address."""
+    found = []
+    if EVENT in texts.counts:
+        found.append(
+            f"SELECT t.source AS id, 9 * f.quality AS score FROM event_texts AS t"
+            f" JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id WHERE {point.at('t')} AND t.source IS NOT NULL"
+        )
+    if texts.source is not None:
+        found.append(
+            f"SELECT t.source AS id, 90 AS score FROM event_texts AS t WHERE {point.at('t')} AND t.source = $source"
+        )
+    return found
+
+
+def _record_names(point: Point, texts: _Texts) -> str:
+    """Organizations with a name of a record that matches, and how well."""
+    return (
+        f"SELECT coalesce(m.survivor, t.organization) AS organization, max(f.quality) AS quality"
+        f"  FROM event_texts AS t JOIN {texts.of_kind(EVENT)} AS f ON f.text = t.text_id"
+        f"       LEFT JOIN merged AS m ON m.duplicate = t.organization"
+        f" WHERE {point.at('t')} AND t.organization IS NOT NULL AND t.source IS NULL"
+        f" GROUP BY ALL"
+    )
+
+
+# --- what every token matches -----------------------------------------------------------------------------------------
+
+
+def _keep_hits(cursor: DuckDBPyConnection, table: str, point: Point, found: Sequence[_Texts], hits: _Hits) -> bool:
+    """Keep what every token matches, with its score, in a temporary table; whether there is any."""
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table} (id VARCHAR, score BIGINT)")
+    for number, texts in enumerate(found):
+        selects = hits(point, texts)
+        if not selects:
+            cursor.execute(f"DELETE FROM {table}")
+            return False
+        rows = f"SELECT id, max(score) AS score FROM ({' UNION ALL '.join(selects)}) GROUP BY id"
+        if number:
+            so_far = f"SELECT id FROM {table}_before"
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE {table}_before AS SELECT * FROM {table}")
+            narrowed = " UNION ALL ".join(f"SELECT * FROM ({one}) WHERE id IN ({so_far})" for one in selects)
+            rows = (
+                f"SELECT b.id, any_value(b.score) + max(h.score) AS score"
+                f" FROM {table}_before AS b JOIN ({narrowed}) AS h ON h.id = b.id GROUP BY b.id"
+            )
+        run(
+            cursor,
+            f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}",
+            {**point.parameters, **texts.parameters},
+        )
+    return bool(cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
+
+
+def keep_deals(cursor: DuckDBPyConnection, point: Point, search: Search) -> None:
+    """Keep the deals that match in a temporary table of the cursor; without a word, none does."""
+    _keep_hits(cursor, point.found_deals, point, find_texts(cursor, search), deal_hits)
+
 
 _PLACES = "SELECT DISTINCT place FROM site_facts WHERE place IS NOT NULL"
 
 
 @lru_cache(maxsize=20_000)
 def _place_terms(code: str) -> frozenset[str]:
-    names = (place_name(code, language).partition(", ")[0] for language in LANGUAGES)
-    return frozenset(terms("\n".join((code, *names))))
+    return frozenset(terms(f"{code}\n{_place_text(code)}"))
 
 
-def _matching_places(codes: Sequence[str], token: Token) -> tuple[str, ...]:
-    return tuple(code for code in codes if any(map(token.matches, _place_terms(code))))
+@lru_cache(maxsize=20_000)
+def _place_words(code: str) -> frozenset[str]:
+    return frozenset(vocabulary(_place_text(code)))
+
+
+def _place_text(code: str) -> str:
+    return "\n".join(name for names in place_names(code).values() for name in names)
+
+
+def _with_places(search: Search, codes: Sequence[str]) -> Search:
+    """The search with the places whose names each token matches."""
+    places = (tuple(code for code in codes if any(map(token.matches, _place_terms(code)))) for token in search.tokens)
+    return replace(search, places=tuple(places))
 
 
 def resolve(cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...], merged: Mapping[str, str]) -> Search:
@@ -167,101 +255,152 @@ def resolve(cursor: DuckDBPyConnection, point: Point, tokens: tuple[Token, ...],
     """
     known = {place for (place,) in run(cursor, _PLACES, {})}
     codes = sorted(known | {place[:2] for place in known})
-    search = Search(
-        tokens,
-        tuple(_matching_places(codes, token) for token in tokens),
-        tuple(merged),
-        tuple(merged.values()),
-    )
-    hits = f"SELECT token FROM ({deal_hits(point)}) UNION SELECT token FROM ({organization_hits(point)})"
-    statement = f"WITH {search.found()} {hits}"
-    matched = {token for (token,) in run(cursor, statement, {**point.parameters, **search.parameters})}
-    if len(matched) == len(tokens):
+    search = _with_places(Search(tokens, (), tuple(merged), tuple(merged.values())), codes)
+    unmatched = {texts.number for texts in find_texts(cursor, search) if not _is_matched(cursor, point, texts)}
+    if not unmatched:
         return search
     words = [word for (word,) in run(cursor, "SELECT word FROM search_words", {})]
-    words += sorted({term for code in codes for term in _place_words(code)})
+    words += sorted({word for code in codes for word in _place_words(code)})
     tokens = tuple(
-        token if number in matched else replace(token, similar=similar_words(token, words))
+        replace(token, similar=similar_words(token, words)) if number in unmatched and token.address is None else token
         for number, token in enumerate(tokens)
     )
-    return replace(search, tokens=tokens, places=tuple(_matching_places(codes, token) for token in tokens))
+    return _with_places(replace(search, tokens=tokens), codes)
 
 
-@lru_cache(maxsize=20_000)
-def _place_words(code: str) -> frozenset[str]:
-    names = (place_name(code, language).partition(", ")[0] for language in LANGUAGES)
-    return frozenset(vocabulary("\n".join(names)))
+def _is_matched(cursor: DuckDBPyConnection, point: Point, texts: _Texts) -> bool:
+    """Whether anything has a text that a token matches at a point."""
+    return any(
+        run(cursor, f"SELECT 1 FROM ({select}) LIMIT 1", {**point.parameters, **texts.parameters})
+        for hits in (deal_hits, organization_hits, source_hits)
+        for select in hits(point, texts)
+    )
 
 
 # --- hits -------------------------------------------------------------------------------------------------------------
 
 
 class Hits(Struct, frozen=True):
-    """Hits of one kind, the best first, as ids with scores; how many there are; how many deals each has."""
+    """Hits of one kind, the best first, as ids with scores and numbers of deals; and how many there are."""
 
     ids: list[tuple[str, int, int]]
     count: int
 
 
-def deals(cursor: DuckDBPyConnection, point: Point, search: Search, limit: int) -> Hits:
-    """The deals that match, the best first."""
-    statement = f"""
-        WITH {search.found()}, hits AS ({search.deals(point)})
-        SELECT deal, score, 1, count(*) OVER ()
-          FROM hits JOIN deal_facts AS d USING (deal)
-         WHERE {point.at("d")}
-         ORDER BY score DESC, deal
-         LIMIT $limit"""
-    return _hits(cursor, statement, point, search, limit)
+_DEALS = """
+SELECT h.id, h.score, 1, count(*) OVER ()
+  FROM hits AS h JOIN deal_facts AS d ON d.deal = h.id
+ WHERE {at_d}
+ ORDER BY h.score DESC, h.id
+ LIMIT $limit
+"""
+
+_ORGANIZATIONS = """
+WITH counted AS (
+    SELECT coalesce(m.survivor, p.organization) AS id, count(DISTINCT p.deal) AS deals
+      FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization
+     WHERE {at_p} AND coalesce(m.survivor, p.organization) IN (SELECT id FROM hits)
+     GROUP BY 1
+)
+SELECT h.id, h.score, coalesce(c.deals, 0) AS deals, count(*) OVER ()
+  FROM hits AS h LEFT JOIN counted AS c USING (id)
+ ORDER BY h.score DESC, deals DESC, h.id
+ LIMIT $limit
+"""
+
+_PLACE_COUNTS = """
+SELECT h.id, any_value(h.score) AS score, count(DISTINCT s.deal) AS deals, count(*) OVER ()
+  FROM hits AS h JOIN site_facts AS s ON s.place = h.id OR left(s.place, 2) = h.id
+ WHERE {at_s} AND s.status <> 'dropped'
+ GROUP BY h.id
+ ORDER BY score DESC, deals DESC, h.id
+ LIMIT $limit
+"""
+
+# The deals are counted of those that are returned only: a publisher may have a hundred thousand articles.
+_SOURCES = """
+WITH best AS (SELECT id, score, count(*) OVER () AS hits FROM hits ORDER BY score DESC, id LIMIT $limit)
+SELECT b.id, b.score, count(DISTINCT t.deal) AS deals, any_value(b.hits)
+  FROM best AS b JOIN event_texts AS t ON t.source = b.id
+ WHERE {at_t}
+ GROUP BY b.id, b.score
+ ORDER BY b.score DESC, deals DESC, b.id
+"""
+
+_OF_KIND: dict[str, tuple[_Hits, str]] = {
+    "organization": (organization_hits, _ORGANIZATIONS),
+    "place": (place_hits, _PLACE_COUNTS),
+    "deal": (deal_hits, _DEALS),
+    "source": (source_hits, _SOURCES),
+}
 
 
-def organizations(cursor: DuckDBPyConnection, point: Point, search: Search, limit: int) -> Hits:
-    """The organizations that match, the best first, and of equally good ones the one with most deals."""
-    score, present = search.all_match()
-    statement = f"""
-        WITH {search.found()}, hits AS (
-            SELECT organization, {score} FROM ({organization_hits(point)}) GROUP BY organization HAVING {present}
-        ), counted AS (
-            SELECT coalesce(m.survivor, p.organization) AS organization, count(DISTINCT p.deal) AS deals
-              FROM party_facts AS p LEFT JOIN merged AS m ON m.duplicate = p.organization
-             WHERE {point.at("p")} AND coalesce(m.survivor, p.organization) IN (SELECT organization FROM hits)
-             GROUP BY 1
-        )
-        SELECT organization, score, coalesce(deals, 0) AS deals, count(*) OVER ()
-          FROM hits LEFT JOIN counted USING (organization)
-         ORDER BY score DESC, deals DESC, organization
-         LIMIT $limit"""
-    return _hits(cursor, statement, point, search, limit)
-
-
-def places(cursor: DuckDBPyConnection, point: Point, search: Search, limit: int) -> Hits:
-    """The places that match and have deals, the one with most deals first."""
-    score, present = search.all_match()
-    statement = f"""
-        WITH {search.found()}, hits AS (
-            SELECT place, {score} FROM ({place_hits(point, "place")}) GROUP BY place HAVING {present}
-        )
-        SELECT h.place, any_value(h.score) AS score, count(DISTINCT s.deal) AS deals, count(*) OVER ()
-          FROM hits AS h JOIN site_facts AS s ON s.place = h.place OR left(s.place, 2) = h.place
-         WHERE {point.at("s")} AND s.status <> 'dropped'
-         GROUP BY h.place
-         ORDER BY score DESC, deals DESC, h.place
-         LIMIT $limit"""
-    return _hits(cursor, statement, point, search, limit)
-
-
-def _hits(cursor: DuckDBPyConnection, statement: str, point: Point, search: Search, limit: int) -> Hits:
-    rows = run(cursor, statement, {**point.parameters, **search.parameters, "limit": limit})
+def find(cursor: DuckDBPyConnection, point: Point, search: Search, kind: str, limit: int) -> Hits:
+    """What matches every token of one kind, the best first."""
+    hits, statement = _OF_KIND[kind]
+    if not _keep_hits(cursor, "hits", point, find_texts(cursor, search), hits):
+        return Hits([], 0)
+    at = {f"at_{table}": point.at(table) for table in "dpst"}
+    rows = run(cursor, statement.format(**at), {**point.parameters, "limit": limit})
     return Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
+
+
+# --- what hits show ---------------------------------------------------------------------------------------------------
+
+_CITATIONS = """
+SELECT source, max(position)
+  FROM event_texts AS t
+ WHERE {t} AND t.source IN (SELECT unnest($sources))
+ GROUP BY source
+"""
+
+
+def citations(cursor: DuckDBPyConnection, point: Point, sources: Sequence[str]) -> list[tuple[str, int]]:
+    """The last event that cites each of these sources at a point."""
+    return run(cursor, _CITATIONS.format(t=point.at("t")), {**point.parameters, "sources": list(sources)})
 
 
 _NAMES = """
 SELECT deal, organization, any_value(name) FROM party_facts AS p
- WHERE p.deal IN (SELECT unnest($deals)) AND {p} AND p.left_on IS NULL AND p.name IS NOT NULL
+ WHERE p.deal IN (SELECT unnest($deals)) AND {p} AND p.left_on IS NULL
  GROUP BY deal, organization
 """
 
+_SITES = """
+SELECT deal, name, locality, address FROM site_facts AS s
+ WHERE s.deal IN (SELECT unnest($deals)) AND {s} AND s.status <> 'dropped'
+ ORDER BY announced_on, site
+"""
 
-def party_names(cursor: DuckDBPyConnection, point: Point, deals: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The names that these deals give to their parties: deal, organization, JSON of the name by language."""
-    return run(cursor, _NAMES.format(p=point.at("p")), {**point.parameters, "deals": list(deals)})
+_CITED = """
+SELECT deal, source, max(position)
+  FROM event_texts AS t
+ WHERE t.deal IN (SELECT unnest($deals)) AND {t} AND t.source IS NOT NULL
+   AND (t.text_id IN ({found}) OR list_contains($ids, t.source))
+ GROUP BY deal, source
+"""
+
+
+class DealTexts(Struct, frozen=True):
+    """The texts of some deals beside titles, each with its deal.
+
+    `parties` have the organization and the name as JSON, `sites` the name as JSON, locality and address, `sources` the
+    id of a source that matches and the position of an event that cites it.
+    """
+
+    parties: list[tuple[str, str, str | None]]
+    sites: list[tuple[str, str | None, str | None, str | None]]
+    sources: list[tuple[str, str, int]]
+
+
+def deal_texts(cursor: DuckDBPyConnection, point: Point, search: Search, deals: Sequence[str]) -> DealTexts:
+    """What the hits of a search for deals show."""
+    given = {**point.parameters, "deals": list(deals)}
+    found = find_texts(cursor, search)
+    texts = " UNION ALL ".join(f"SELECT text FROM found_{one.number} WHERE kind = {EVENT}" for one in found)
+    ids = [one.source for one in found if one.source is not None]
+    is_cited = any(EVENT in one.counts for one in found) or bool(ids)
+    cited = run(cursor, _CITED.format(t=point.at("t"), found=texts), {**given, "ids": ids}) if is_cited else []
+    return DealTexts(
+        run(cursor, _NAMES.format(p=point.at("p")), given), run(cursor, _SITES.format(s=point.at("s")), given), cited
+    )

@@ -13,15 +13,16 @@ import msgspec
 from duckdb import DuckDBPyConnection
 
 from registry.domain.search_text import terms, vocabulary
+from registry.projections.columnar.tables import TEXTS
 
-TEXT_TABLES = ("deal_facts", "party_facts")
-"""The tables whose rows have a text and its digest (`tables.py`)."""
+TEXT_TABLES = ("deal_facts", "party_facts", "site_facts", TEXTS)
+"""The tables whose rows have a text and its digest (`tables.py`). The number of its table is a text's kind."""
 
 TEXTS_PER_WRITE = 2_000
 
 CREATE_INDEX = """
-CREATE TABLE search_texts (text UBIGINT NOT NULL);
-CREATE TABLE search_terms (term VARCHAR NOT NULL, text UBIGINT NOT NULL);
+CREATE TABLE search_texts (text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
+CREATE TABLE search_terms (term VARCHAR NOT NULL, text UBIGINT NOT NULL, kind UTINYINT NOT NULL);
 CREATE TABLE search_words (word VARCHAR NOT NULL);
 CREATE TABLE search_state (position BIGINT NOT NULL, reset BIGINT NOT NULL);
 """
@@ -30,19 +31,24 @@ _COPIED = "SELECT position, reset FROM copied"
 _INDEXED = "SELECT position, reset FROM search_state"
 
 # Rows of deals that a rebuild replaced have old positions, so after one all texts are looked at.
+_WRITTEN = " UNION ALL ".join(
+    f"SELECT text_id, {kind} AS kind, text, changed_at FROM {table}" for kind, table in enumerate(TEXT_TABLES)
+)
 _NEW_TEXTS = f"""
-SELECT text_id, any_value(text)
-  FROM ({" UNION ALL ".join(f"SELECT text_id, text, changed_at FROM {table}" for table in TEXT_TABLES)}) AS t
- WHERE changed_at > $since AND text_id NOT IN (SELECT text FROM search_texts)
- GROUP BY text_id
+WITH written AS (
+    SELECT text_id, kind, any_value(text) AS text FROM ({_WRITTEN}) WHERE changed_at > $since GROUP BY text_id, kind
+)
+SELECT text_id, kind, text
+  FROM written ANTI JOIN search_texts AS s ON s.text = written.text_id AND s.kind = written.kind
 """
 
 _INSERT_TERMS = """
 INSERT INTO {table}
-SELECT unnest(terms), text
-  FROM (SELECT unnest(from_json($rows, '[{{"text": "UBIGINT", "terms": ["VARCHAR"]}}]'), max_depth := 2))
+SELECT unnest(terms), text, kind
+  FROM (SELECT unnest(from_json($rows, '[{{"text": "UBIGINT", "kind": "UTINYINT", "terms": ["VARCHAR"]}}]'),
+                      max_depth := 2))
 """
-_INSERT_TEXTS = "INSERT INTO search_texts SELECT unnest($texts::UBIGINT[])"
+_INSERT_TEXTS = "INSERT INTO search_texts SELECT unnest($texts::UBIGINT[]), unnest($kinds::UTINYINT[])"
 _INSERT_WORDS = """
 INSERT INTO search_words
 SELECT word FROM (SELECT DISTINCT unnest($words::VARCHAR[]) AS word) ANTI JOIN search_words USING (word)
@@ -86,9 +92,9 @@ def update_index(connection: DuckDBPyConnection) -> None:
 
 
 def _write(writer: DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    found = [{"text": str(id), "terms": sorted(terms(text))} for id, text in rows]
+    found = [{"text": str(id), "kind": kind, "terms": sorted(terms(text))} for id, kind, text in rows]
     writer.execute(_INSERT_TERMS.format(table=table), {"rows": _encode(found).decode()})
-    writer.execute(_INSERT_TEXTS, {"texts": [id for id, _ in rows]})
-    known = set().union(*(vocabulary(text) for _, text in rows))
+    writer.execute(_INSERT_TEXTS, {"texts": [id for id, _, _ in rows], "kinds": [kind for _, kind, _ in rows]})
+    known = set().union(*(vocabulary(text) for _, _, text in rows))
     if known:
         writer.execute(_INSERT_WORDS, {"words": sorted(known)})

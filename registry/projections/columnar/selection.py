@@ -9,6 +9,8 @@ from typing import Any, Literal
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
 
+from registry.domain.search_text import Search
+
 Axis = Literal["recorded", "published"]
 
 
@@ -36,6 +38,11 @@ class Point(Struct, frozen=True):
     def is_present(self) -> bool:
         """Whether it is the latest position of the log, at which the next event changes what is known."""
         return self.axis == "recorded" and self.known == self.head
+
+    @property
+    def found_deals(self) -> str:
+        """The temporary table of the deals that a search finds at the point: `id` and `score` (`search.keep_deals`)."""
+        return f"deals_{self.axis}_{str(self.known).replace('-', '_')}_{self.day:%Y_%m_%d}"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -67,7 +74,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         commitment: The commitment level of a pledge that was not withdrawn.
         currency: The currency in which such a pledge is stated.
         amount_min, amount_max: Bounds of the stated amount of such a pledge, in `currency`.
-        q: Text that the slug, a title or a current party's name contains.
+        search: Words that the deal has. The question keeps the deals that have them first (`search.keep_deals`).
         updated_since: The deal has an event that was recorded then or later.
     """
 
@@ -84,7 +91,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     currency: str | None = None
     amount_min: Decimal | None = None
     amount_max: Decimal | None = None
-    q: str | None = None
+    search: Search | None = None
     updated_since: datetime | None = None
 
     @property
@@ -95,8 +102,12 @@ class Selection(Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of `conditions`."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {**given, "organizations": list(self.organizations), "q": self.q}
+        given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "search"}
+        return {**given, "organizations": list(self.organizations)}
+
+    def kept_as(self, *asked: Any) -> tuple[Any, ...] | None:
+        """What a question about the selection is kept as (`kept.py`); None: what is searched for has no other point."""
+        return (*asked, self) if self.search is None else None
 
     def slugs(self, point: Point) -> str:
         """The query of the slugs of the selected deals."""
@@ -142,12 +153,8 @@ class Selection(Struct, frozen=True, kw_only=True):
             if self.amount_max is not None:
                 amount += " AND coalesce(p.low, p.value, p.high) <= $amount_max"
             found.append(self._standing_pledge(point, amount))
-        if self.q is not None:
-            found.append(
-                "(contains(d.deal, lower($q)) OR contains(lower(d.text), lower($q)) OR d.deal IN (SELECT p.deal"
-                f" FROM party_facts AS p WHERE {point.at('p')} AND p.left_on IS NULL"
-                " AND contains(lower(p.text), lower($q))))"
-            )
+        if self.search is not None:
+            found.append(f"d.deal IN (SELECT id FROM {point.found_deals})")
         if self.updated_since is not None:
             found.append(
                 f"d.deal IN (SELECT e.deal FROM deal_events AS e WHERE {point.was_known('e')}"

@@ -11,6 +11,7 @@ import hashlib
 from msgspec import Struct
 
 from registry.infra.postgres import Connection
+from registry.projections.event_texts import MAX_POSITION
 from registry.projections.facts import FACT_TABLES
 
 SELECT_COLUMNS = """
@@ -39,8 +40,13 @@ MAX_WHOLE = 10**15
 """Amounts without decimals below this bound are `whole` numbers."""
 
 # Columns that questions search, sort and add up by, computed from the others when a row is copied.
+TEXTS = "event_texts"
+"""The table of sources and of names of organizations (`projections/event_texts.py`)."""
+
 _DEAL_TEXT = """concat_ws(chr(10), deal, array_to_string(title::JSON ->> '$.*', chr(10)),
     array_to_string(identifiers::JSON ->> '$[*]', chr(10)))"""
+_SITE_TEXT = "concat_ws(chr(10), array_to_string(name::JSON ->> '$.*', chr(10)), locality, address)"
+_EVENT_TEXT = "concat_ws(chr(10), publisher, title, regexp_extract(url, '^[a-z]+://(?:www[.])?([^/:?#]+)', 1), name)"
 _PARTY_TEXT = "concat_ws(chr(10), organization, array_to_string(name::JSON ->> '$.*', chr(10)))"
 
 
@@ -58,6 +64,18 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
         "title_ko": ("VARCHAR", _TITLE.format("ko", "en")),
     },
     "party_facts": _text(_PARTY_TEXT),
+    "site_facts": _text(_SITE_TEXT),
+    TEXTS: {
+        "deal": ("VARCHAR", "CASE WHEN starts_with(stream, 'deal/') THEN substr(stream, 6) END"),
+        "organization": ("VARCHAR", "CASE WHEN starts_with(stream, 'organization/') THEN substr(stream, 14) END"),
+        **_text(_EVENT_TEXT),
+        # The columns of a fact: what a correction took away was known on no day of publication.
+        "effective_to": ("DATE", "DATE '9999-12-31'"),
+        "published_to": (
+            "DATE",
+            f"CASE WHEN recorded_to::BIGINT = {MAX_POSITION} THEN DATE '9999-12-31' ELSE published_from::DATE END",
+        ),
+    },
     # The bounds of an amount as integers: DuckDB converts decimals slowly, and questions convert all of them. Sums of
     # 64-bit numbers, and groups by a text, are several times faster than those of decimals and of lists.
     "pledge_facts": {
@@ -76,7 +94,10 @@ DERIVED: dict[str, dict[str, tuple[str, str]]] = {
 }
 """By table and column: its type, and its value from the columns as Postgres sends them."""
 
-VERSION = 5
+NOT_KEPT = {TEXTS: ("stream", "publisher", "title", "url", "name")}
+"""By table: the columns that only others are computed from."""
+
+VERSION = 6
 """Part of the fingerprint: raise it when `TYPES`, `DERIVED` or the terms of a text (`domain/search_text.py`) change."""
 
 EVENTS = "deal_events"
@@ -122,10 +143,16 @@ class CopiedTable(Struct, frozen=True):
     columns: tuple[tuple[str, str], ...]
 
     @property
+    def kept(self) -> tuple[tuple[str, str], ...]:
+        """The columns that the copy has."""
+        left_out = NOT_KEPT.get(self.name, ())
+        return tuple((name, type) for name, type in self.columns if name not in left_out)
+
+    @property
     def create(self) -> str:
         """The DDL of the table in DuckDB."""
-        columns = [f"{name} {TYPES[type]}" for name, type in self.columns]
-        columns += [f"{name}_scale TINYINT" for name, type in self.columns if type == "numeric"]
+        columns = [f"{name} {TYPES[type]}" for name, type in self.kept]
+        columns += [f"{name}_scale TINYINT" for name, type in self.kept if type == "numeric"]
         columns += [f"{name} {type}" for name, (type, _) in DERIVED.get(self.name, {}).items()]
         return f"CREATE TABLE {self.name} ({', '.join(columns)})"
 
@@ -149,26 +176,24 @@ class CopiedTable(Struct, frozen=True):
     def typed(self) -> str:
         """The columns in DuckDB, from the text that Postgres sent."""
         columns = [
-            f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.columns
+            f"{name}::{'JSON::VARCHAR[]' if type == 'text[]' else TYPES[type]} AS {name}" for name, type in self.kept
         ]
-        columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.columns if type == "numeric"]
+        columns += [f"{name}_scale::TINYINT AS {name}_scale" for name, type in self.kept if type == "numeric"]
         columns += [f"{derived} AS {name}" for name, (_, derived) in DERIVED.get(self.name, {}).items()]
         return ", ".join(columns)
 
 
 async def copied_tables(connection: Connection) -> tuple[CopiedTable, ...]:
-    """The fact tables as Postgres has them now."""
+    """The tables as Postgres has them now."""
     columns: dict[str, list[tuple[str, str]]] = {}
-    for row in await connection.fetch(SELECT_COLUMNS, [table.name for table in FACT_TABLES]):
+    for row in await connection.fetch(SELECT_COLUMNS, [TEXTS, *(table.name for table in FACT_TABLES)]):
         columns.setdefault(row["table"], []).append((row["name"], row["type"]))
-    return tuple(
-        CopiedTable(
-            table.name,
-            ("deal", *(column.name for column in table.ids), "effective_from", "recorded_from", "ordinal"),
-            tuple(columns[table.name]),
-        )
+    keys = {
+        table.name: ("deal", *(column.name for column in table.ids), "effective_from", "recorded_from", "ordinal")
         for table in FACT_TABLES
-    )
+    }
+    keys[TEXTS] = ("position", "recorded_from", "ordinal")
+    return tuple(CopiedTable(name, key, tuple(columns[name])) for name, key in keys.items())
 
 
 def fingerprint(tables: tuple[CopiedTable, ...]) -> str:

@@ -174,7 +174,7 @@ def _summed(cursor: DuckDBPyConnection, kept: Kept, scan: Scan) -> AbstractConte
         at_point = replace(scan, point=point, examined=left_out)
         return at_point.add_up(), at_point.parameters
 
-    asked = ("totals", scan.selection, sums_of(scan.query), scan.rates.imports)
+    asked = scan.selection.kept_as("totals", sums_of(scan.query), scan.rates.imports)
     return kept.sums(cursor, scan.point, asked, select, _SUMS, scan.examined)
 
 
@@ -193,7 +193,8 @@ def _examined(
     """
     held = kept.held.prepare(cursor, query.merged)
     are_related = query.measure == "amount" and (conversion is None or conversion.exact)
-    at = held.unchanged(point) if are_related else point
+    # What a search finds may also change with an organization's names.
+    at = held.unchanged(point) if are_related and selection.search is None else point
     added = replace(sums_of(query), lines=query.lines)
     key = msgspec.msgpack.encode((held.reset, at, selection, added, rates.imports))
 

@@ -25,6 +25,7 @@ from registry.projections.columnar.conversion import Conversion, prepare
 from registry.projections.columnar.deal_rows import deal_rows_on
 from registry.projections.columnar.held import asking_held
 from registry.projections.columnar.kept import Kept
+from registry.projections.columnar.search import keep_deals
 from registry.projections.columnar.selection import Point, Selection, run
 
 DAYS_PER_PASS = 60
@@ -200,7 +201,8 @@ class _Pass:
     def _amounts_of(self, related: set[str], examined: Sequence[str]) -> dict[date, tuple[dict[str, Decimal], Decimal]]:
         """What the deals that are examined one by one add on each day; kept until one of them changes."""
         held = self.kept.held.prepare(self.cursor, self.query.merged)
-        at = held.unchanged(self.point) if related.issuperset(examined) else self.point
+        is_same = related.issuperset(examined) and self.selection.search is None
+        at = held.unchanged(self.point) if is_same else self.point
         asked = msgspec.msgpack.encode((at, self.selection, self.query, self.rates.imports, self.days, examined))
 
         def make() -> dict[date, tuple[dict[str, Decimal], Decimal]]:
@@ -223,6 +225,8 @@ class _Pass:
         run(self.cursor, "CREATE OR REPLACE TEMP TABLE found (deal VARCHAR, bit BIGINT)", {})
         for number, day in enumerate(self.days):
             point = replace(self.point, day=day)
+            if self.selection.search is not None:
+                keep_deals(self.cursor, point, self.selection.search)
             statement = _CHOSEN.format(bit=1 << number, conditions=self.selection.conditions(point))
             parameters = {**point.parameters, **self.selection.parameters}
             run(self.cursor, f"INSERT INTO found {statement}", parameters)

@@ -98,6 +98,9 @@ def _site(site: SiteState) -> Values:
         site.longitude,
         site.precision,
         site.announced_on,
+        _text(site.name),
+        site.locality,
+        site.address,
     )
 
 
@@ -225,6 +228,9 @@ SITE_FACTS = FactTable(
         "longitude:numeric",
         "precision",
         "announced_on",
+        "name",
+        "locality",
+        "address",
     ),
     lambda deal, _: [((site.site,), _site(site)) for site in deal.sites],
 )

@@ -1,5 +1,5 @@
 // Enhancements of pages that work without scripts: dragging time sliders and the chart's crosshair, opening sources in a
-// panel, copying links. It makes no markup from announcements and stores nothing.
+// panel, copying links, suggestions in the search field, which / focuses. It makes no markup from announcements and stores nothing.
 "use strict";
 (() => {
   let at = location.pathname + location.search;
@@ -125,12 +125,58 @@
     link.href = canvas.toDataURL("image/png"); link.download = name.replace(/svg$/, "png"); link.click();
   });
 
+  // What the words typed so far may lead to (ARIA combobox): arrows choose, Enter opens, Escape closes.
+  const suggest = (form) => {
+    const input = form.querySelector("input[type=search]"), list = form.querySelector("[role=listbox]");
+    let chosen = -1, timer = 0, asked = 0;
+    for (const [name, text] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-controls", list.id]]) input.setAttribute(name, text);
+    const choose = (i) => {
+      chosen = i;
+      [...list.children].forEach((option, j) => option.setAttribute("aria-selected", j === i));
+      if (i < 0) input.removeAttribute("aria-activedescendant");
+      else { input.setAttribute("aria-activedescendant", list.children[i].id); list.children[i].scrollIntoView({ block: "nearest" }); }
+    };
+    const show = (is) => { list.hidden = !is; input.setAttribute("aria-expanded", is); choose(-1); };
+    const load = async () => {
+      const number = ++asked;
+      if (!input.value.trim()) { show(false); return; }
+      const url = new URL(form.dataset.suggest, location.href);
+      url.searchParams.set("q", input.value);
+      const answer = await fetch(url);
+      if (!answer.ok || number !== asked) return;
+      list.replaceChildren(...new DOMParser().parseFromString(await answer.text(), "text/html").body.children);
+      show(list.children.length > 0 && document.activeElement === input);
+    };
+    show(false);
+    input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(load, 120); });
+    input.addEventListener("blur", () => { asked++; show(false); });
+    input.addEventListener("keydown", (event) => {
+      const last = list.children.length - 1;
+      if (event.key === "Escape" && !list.hidden) { show(false); event.preventDefault(); }
+      else if (list.hidden || event.isComposing) return;
+      else if (event.key === "ArrowDown") { choose(chosen < last ? chosen + 1 : -1); event.preventDefault(); }
+      else if (event.key === "ArrowUp") { choose(chosen < 0 ? last : chosen - 1); event.preventDefault(); }
+      else if (event.key === "Enter" && chosen >= 0) { location.href = list.children[chosen].dataset.href; event.preventDefault(); }
+    });
+    // A press would take the focus from the field, which hides the list.
+    list.addEventListener("mousedown", (event) => event.preventDefault());
+    list.addEventListener("click", (event) => { const option = event.target.closest("[data-href]"); if (option) location.href = option.dataset.href; });
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio])");
+    const input = document.querySelector("#q");
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing || !input) return;
+    event.preventDefault();
+    input.focus(); input.select();
+  });
+
   const wake = (root) => {
     root.querySelectorAll("[data-copies], [data-png]").forEach((button) => { button.hidden = false; });
     root.querySelectorAll("[data-slider]").forEach(slide);
     root.querySelectorAll("[data-axes]").forEach(cross);
   };
-  addEventListener("DOMContentLoaded", () => wake(document));
+  addEventListener("DOMContentLoaded", () => { wake(document); document.querySelectorAll("form[data-suggest]").forEach(suggest); });
   document.addEventListener("htmx:afterSettle", (event) => { if (event.target.id === "page" || event.detail.elt.id === "page") { wake(document.querySelector("#page")); handBack(); } });
 })();
 

@@ -1,0 +1,68 @@
+"""`registry search`: find deals, organizations, places and sources by words."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from registry.cli.client import Url, get
+from registry.cli.options import AsJson
+from registry.cli.query import AsTable, EffectiveOn, Position, PublishedOn, RecordedAt, print_json, print_table
+from registry.cli.summaries import localized
+
+Query = Annotated[
+    list[str], typer.Argument(help="Words of names, places, parties, sources or identifiers, in any language.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(search)
+
+
+def search(
+    words: Query,
+    kind: Annotated[str | None, typer.Option(help="Only this kind: deal, organization, place or source.")] = None,
+    limit: Annotated[int, typer.Option(help="The most hits of each kind.")] = 20,
+    effective_on: EffectiveOn = None,
+    published_on: PublishedOn = None,
+    recorded_at: RecordedAt = None,
+    position: Position = None,
+    url: Url = "",
+    as_json: AsJson = False,
+    as_table: AsTable = False,
+) -> None:
+    """Find deals, organizations, places and sources that have every word, the best of each kind first."""
+    found = get(
+        url,
+        "/v1/search",
+        q=" ".join(words),
+        kind=kind,
+        limit=limit,
+        effective_on=effective_on,
+        published_on=published_on,
+        recorded_at=recorded_at,
+        position=position,
+    )
+    if print_json(found, as_json, as_table):
+        return
+    rows = [
+        {
+            "kind": hit["kind"],
+            "id": hit["id"],
+            "title": localized(hit["title"]),
+            "deals": hit["deals"],
+            "matches": "; ".join(_marked(match) for match in hit["matches"][:2]) or None,
+        }
+        for hit in found["hits"]
+    ]
+    print_table(None, rows)
+
+
+def _marked(match: dict[str, object]) -> str:
+    """A text with what matches in brackets."""
+    text = str(match["text"])
+    for start, end in reversed(match["marks"]):  # type: ignore[call-overload]
+        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+    return text

@@ -1,0 +1,390 @@
+"""Property 56: a search finds what has every word in a text at the point in time, by brute force over the states.
+
+The brute force folds all events of each deal and organization at the point and compares every text with every word, by
+rules written anew: it has no terms, no index and no SQL.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
+
+from registry.append.recorder import Recorder
+from registry.domain.corrections import apply_corrections
+from registry.domain.deal import Deal
+from registry.domain.fold import DEALS, ORGANIZATIONS
+from registry.domain.history import AsOf, FoldedStream, state_as_of
+from registry.domain.sources import source_id
+from registry.errors import RegistryError
+from registry.events.types import OrganizationIdentified, OrganizationNamed, OrganizationRegistered, Recorded
+from registry.infra import postgres
+from registry.projections.columnar import ColumnarCopy
+from registry.queries.named_organizations import NamedOrganizations
+from registry.queries.organizations import OrganizationQueries
+from registry.queries.portfolio import PortfolioQueries
+from registry.queries.search import SearchQueries
+from registry.queries.streams import StreamReader
+from tests.append_helpers import request
+from tests.conftest import APP_ROLE, ScratchDatabase, Server, at
+
+DEALS_OF_LOG = ("anode", "boiler")
+ORGANIZATIONS_OF_LOG = ("acme", "bolt")
+DAYS = [date(2025, month, 1) for month in range(1, 5)]
+PLACES = {
+    "KR-31": ("울산", "Ulsan", "울산광역시"),
+    "KR": ("대한민국", "South Korea", "한국", "Korea"),
+    "US": ("미국", "United States", "USA", "America"),
+}
+
+days = st.sampled_from(DAYS)
+titles = st.sampled_from(
+    [
+        {"en": "Data centre"},
+        {"en": "multi-fuel plants", "ko": "복합 발전소"},
+        {"ko": "데이터 센터 공장"},
+        {"en": "Café Ulsan", "ko": "울산데이터센터"},
+    ]
+)
+names = st.sampled_from(["Marsupial Energy", "마수피얼", "Data works"])
+sources = st.sampled_from(
+    [
+        {"publisher": "수박 일보", "title": "Plant in Ulsan", "url": "https://www.melon.example/1"},
+        {"publisher": "Gazette", "url": "https://gazette.example/데이터/2"},
+        {"publisher": "Gazette"},
+    ]
+)
+queries = st.sampled_from(
+    [
+        "data center",
+        "datacenter",
+        "데이터센터",
+        "데이터 센터",
+        "센터공",
+        "cafe",
+        "plant ulsan",
+        "울산",
+        "울산에서",
+        "multifuel",
+        "multi fuel",
+        "marsupial",
+        "marsupail plants",
+        "마수피얼 울산",
+        "한국",
+        "acme",
+        "gazette",
+        "melon plant",
+        "http://melon.example/1",
+        "dat",
+        "da",
+        "발전소 복합",
+        "nothing",
+    ]
+)
+
+
+def _deal_events() -> st.SearchStrategy[dict[str, Any]]:
+    of, just = st.fixed_dictionaries, st.just
+    organization, site = st.sampled_from(ORGANIZATIONS_OF_LOG), st.sampled_from("st")
+    named = st.one_of(just(None), names.map(lambda name: {"en": name}))
+    place = st.sampled_from(list(PLACES))
+    return st.one_of(
+        of({"type": just("deal_revised"), "title": titles}),
+        of(
+            {
+                "type": just("parties_joined"),
+                "parties": st.lists(of({"organization": organization, "name": named}), min_size=1, max_size=1),
+            }
+        ),
+        of({"type": just("party_left"), "organization": organization}),
+        of({"type": just("site_announced"), "site": site}, optional={"place": place, "name": titles}),
+        of({"type": just("site_dropped"), "site": site}),
+        of({"type": just("event_corrected"), "day": days, "source": st.one_of(just(None), sources)}),
+        of({"type": just("event_voided")}),
+        of({"type": just("deal_merged"), "into": st.sampled_from(DEALS_OF_LOG), "reason": just("the same")}),
+    )
+
+
+def _organization_events() -> st.SearchStrategy[dict[str, Any]]:
+    of, just = st.fixed_dictionaries, st.just
+    return st.one_of(
+        of({"type": just("organization_named"), "name": names, "language": just("en")}),
+        of({"type": just("organization_merged"), "into": st.sampled_from(ORGANIZATIONS_OF_LOG)}),
+        of({"type": just("event_corrected"), "day": days, "source": st.one_of(just(None), sources)}),
+        of({"type": just("event_voided")}),
+    )
+
+
+histories = st.lists(
+    st.one_of(
+        st.tuples(st.just("deal"), st.sampled_from(DEALS_OF_LOG), days, days, _deal_events(), sources),
+        st.tuples(
+            st.just("organization"), st.sampled_from(ORGANIZATIONS_OF_LOG), days, days, _organization_events(), sources
+        ),
+    ),
+    min_size=3,
+    max_size=14,
+)
+axes = st.one_of(
+    st.builds(lambda day: AsOf(effective_on=day), days),
+    st.builds(lambda day, position: AsOf(effective_on=day, position=position), days, st.integers(1, 18)),
+    st.builds(lambda day, published: AsOf(effective_on=day, published_on=published), days, days),
+)
+
+
+async def record(recorder: Recorder, history: Sequence[Any], data: st.DataObject) -> None:
+    """Register what there is and record what the rules admit of a history."""
+    recorded: dict[str, list[Any]] = {}
+
+    async def append(kind: Any, slug: str, announcement: dict[str, Any]) -> None:
+        try:
+            result = await recorder.record(request(slug, announcement, kind=kind))
+        except RegistryError:
+            return
+        recorded.setdefault(slug, []).append(result.events[0].id)
+
+    day = DAYS[0].isoformat()
+    for slug in DEALS_OF_LOG:
+        await append(
+            "deal", slug, {"event": {"type": "deal_registered", "title": {"en": f"{slug} plant"}}, "effective_on": day}
+        )
+    await append(
+        "organization",
+        "acme",
+        {"event": {"type": "organization_registered", "name": {"en": "Acme"}}, "effective_on": day},
+    )
+    await append(
+        "organization",
+        "bolt",
+        {"event": {"type": "organization_registered", "name": {"ko": "볼트 에너지"}}, "effective_on": day},
+    )
+    for kind, slug, effective_on, published_on, drawn, source in history:
+        event = dict(drawn)
+        source = {**source, "published_on": published_on.isoformat()}
+        announcement = {"effective_on": effective_on.isoformat(), "sources": [source], "event": event}
+        if event["type"] in ("event_corrected", "event_voided"):
+            target = str(data.draw(st.sampled_from(recorded[slug])))
+            if event["type"] == "event_voided":
+                announcement = {"event": {"type": "event_voided", "voids": target}}
+            else:
+                replacement: dict[str, Any] = {"effective_on": event["day"].isoformat()}
+                if event["source"] is not None:
+                    replacement["sources"] = [event["source"]]
+                announcement = {"event": {"type": "event_corrected", "corrects": target, "replacement": replacement}}
+        await append(kind, slug, announcement)
+
+
+# --- brute force ------------------------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """The text in small letters without accents."""
+    letters = unicodedata.normalize("NFD", text.casefold())
+    return unicodedata.normalize("NFC", "".join(c for c in letters if unicodedata.category(c) != "Mn"))
+
+
+SPELLINGS = {"centre": "center", "plants": "plant", "works": "work", "states": "state", "united": "unit"}
+
+
+def spelled(word: str) -> str:
+    """One spelling for those that mean the same."""
+    return SPELLINGS.get(word, word)
+
+
+def runs(text: str) -> Iterator[list[str]]:
+    """The words of a text, those of each script that follow each other together."""
+    for line in plain(text).splitlines():
+        group: list[str] = []
+        for word in re.findall(r"[가-힣]+|[a-z0-9]+", line):
+            if group and (group[0][0] >= "가") != (word[0] >= "가"):
+                yield group
+                group = []
+            group.append(word)
+        if group:
+            yield group
+
+
+def has(text: str, word: str, before: str | None, after: str | None) -> bool:
+    """Whether a text has a word of a query; `before` and `after` are the words beside it in the query."""
+    for group in runs(text):
+        if word[0] >= "가":
+            if word in "".join(group):
+                return True
+            continue
+        joined = [a + b for a, b in pairwise(group)]
+        beside = [one for one in (before and before + word, after and word + after) if one]
+        if any(spelled(one) == spelled(word) or (len(word) >= 3 and one.startswith(word)) for one in group):
+            return True
+        if any(spelled(one) == spelled(word) for one in joined):
+            return True
+        if any(spelled(one) == spelled(both) for one in group for both in beside):
+            return True
+    return False
+
+
+def is_like(text: str, word: str) -> bool:
+    """Whether a text has a word with few mistakes, or the word without a particle."""
+    for group in runs(text):
+        if word[0] >= "가":
+            stem = re.sub(r"(에서|의)$", "", word)
+            if len(stem) >= 2 and stem != word and stem in "".join(group):
+                return True
+        for one in group:
+            if (one[0] >= "가") == (word[0] >= "가") and _distance(one, word):
+                return True
+    return False
+
+
+def _distance(one: str, other: str) -> bool:
+    a, b = unicodedata.normalize("NFD", one), unicodedata.normalize("NFD", other)
+    allowed = 0 if len(b) < 4 else 1 if len(b) < 8 else 2
+    return allowed > 0 and OSA.distance(a, b) <= allowed
+
+
+class Things:
+    """What there is at a point, with its texts; the texts of a deal include those of its parties and sources."""
+
+    def __init__(self, streams: dict[str, FoldedStream[Any]], as_of: AsOf, position: int) -> None:
+        self.texts: dict[tuple[str, str], list[str]] = {}
+        self.sources: dict[tuple[str, str], set[str]] = {}
+        organizations = {name: s for name, s in streams.items() if name.startswith("organization/")}
+        snapshots = {s.slug: state_as_of(s.slug, s.events, as_of, ORGANIZATIONS) for s in organizations.values()}
+        # A merge counts from its recording on, for any day.
+        always = AsOf(published_on=as_of.published_on, position=as_of.position, effective_on=date(9999, 12, 30))
+        merged = {
+            s.slug: state_as_of(s.slug, s.events, always, ORGANIZATIONS).merged_into for s in organizations.values()
+        }
+        self.survivor = {slug: merged[slug] or slug for slug in snapshots}
+        for stream in organizations.values():
+            texts = self.texts.setdefault(("organization", self.survivor[stream.slug]), [])
+            for effective in self._in_force(stream, as_of, position):
+                match effective.event:
+                    case OrganizationRegistered(name=name):
+                        texts += name.values()
+                    case OrganizationNamed(name=name):
+                        texts.append(name)
+                    case OrganizationIdentified(scheme=scheme, identifier=identifier):
+                        texts.append(f"{scheme}:{identifier}")
+                    case _:
+                        pass
+        record_texts = {key[1]: list(texts) for key, texts in self.texts.items()}
+        for stream in (s for name, s in streams.items() if name.startswith("deal/")):
+            snapshot = state_as_of(stream.slug, stream.events, as_of, DEALS)
+            if snapshot.state is not None and snapshot.merged_into is None:
+                self._add_deal(stream, snapshot.state, record_texts)
+        for stream in streams.values():
+            for effective in self._in_force(stream, as_of, position):
+                self._add_sources(stream, effective)
+
+    def _add_deal(self, stream: FoldedStream[Deal], deal: Deal, records: dict[str, list[str]]) -> None:
+        texts = self.texts.setdefault(("deal", stream.slug), [stream.slug, *(deal.title or {}).values()])
+        for party in deal.parties:
+            own = [party.organization, *(party.name or {}).values()]
+            survivor = self.survivor.get(party.organization, party.organization)
+            self.texts.setdefault(("organization", survivor), []).extend(own)
+            if party.left_on is None:
+                texts += own + records.get(survivor, [])
+        for site in deal.sites:
+            if site.status != "dropped":
+                texts += (site.name or {}).values()
+                for code in {site.place, site.place[:2]} if site.place else ():
+                    own = [code, *PLACES[code]]
+                    texts += own
+                    self.texts[("place", code)] = own
+
+    def _add_sources(self, stream: FoldedStream[Any], effective: Any) -> None:
+        for source in effective.sources:
+            id = source_id(source)
+            host = re.match(r"https://(?:www\.)?([^/]+)", source.url or "")
+            texts = [t for t in (source.publisher, source.title, host and host[1]) if t]
+            self.texts.setdefault(("source", id or ""), []).extend(texts)
+            self.sources.setdefault(("source", id or ""), set()).add(id or "")
+            of_deal = ("deal", stream.slug)
+            if of_deal in self.texts and isinstance(stream.state, Deal):
+                self.texts[of_deal] += texts
+                self.sources.setdefault(of_deal, set()).add(id or "")
+
+    @staticmethod
+    def _in_force(stream: FoldedStream[Any], as_of: AsOf, position: int) -> Iterator[Any]:
+        """The events that are known and in effect, as they read there."""
+        events: list[Recorded] = list(stream.events)
+        if as_of.published_on is None:
+            events = [event for event in events if event.position <= position]
+        for effective in apply_corrections(events):
+            if not effective.is_in_force or effective.recorded.type in ("event_corrected", "event_voided"):
+                continue
+            on = effective.registered_on
+            assert as_of.effective_on is not None
+            if on is not None and on > as_of.effective_on:
+                continue
+            if as_of.published_on is not None and effective.published_on > as_of.published_on:
+                continue
+            yield effective
+
+    def find(self, query: str) -> set[tuple[str, str]]:
+        """What has every word."""
+        if query.startswith("http"):
+            return {key for key, ids in self.sources.items() if source_id(query) in ids}
+        listed = re.findall(r"[가-힣]+|[a-z0-9]+", plain(query))
+        found = set(self.texts)
+        for number, word in enumerate(listed):
+            before = listed[number - 1] if number and listed[number - 1][0] < "가" else None
+            after = listed[number + 1] if number + 1 < len(listed) and listed[number + 1][0] < "가" else None
+            matching = {key for key, texts in self.texts.items() if any(has(t, word, before, after) for t in texts)}
+            if not matching:
+                matching = {key for key, texts in self.texts.items() if any(is_like(t, word) for t in texts)}
+            found &= matching
+        return found
+
+
+# --- the property -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories, data=st.data())
+async def test_56_a_search_finds_what_brute_force_over_the_states_finds(
+    server: Server, admin: Any, history: Any, data: st.DataObject
+) -> None:
+    name = f"{server.template}_search_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {server.template}")
+    database = ScratchDatabase(
+        name, at(server.admin_url, name), at(server.admin_url, name, APP_ROLE, server.app_password)
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            pool = await stack.enter_async_context(await postgres.pool(database.app_url, name="search"))
+            recorder = await stack.enter_async_context(Recorder(pool))
+            copy = await stack.enter_async_context(ColumnarCopy(pool, folder))
+            # The copy follows from here on, so that it is not just loaded.
+            await copy.follow(0)
+            await record(recorder, history, data)
+            reader = StreamReader(pool)
+            organizations = OrganizationQueries(reader)
+            portfolio = PortfolioQueries(reader, organizations, copy)
+            search = SearchQueries(portfolio, NamedOrganizations(reader, organizations, copy), pool)
+            names = [f"deal/{slug}" for slug in DEALS_OF_LOG]
+            names += [f"organization/{slug}" for slug in ORGANIZATIONS_OF_LOG]
+            streams = await reader.load_all(names)
+            for _ in range(8):
+                as_of, query = data.draw(axes), data.draw(queries)
+                point = await portfolio.point(as_of)
+                found = await search.search(as_of, query)
+                expected = Things(streams, as_of, point.position).find(query)
+                assert {(hit.kind, hit.id) for hit in found.hits} == expected
+                selection = await portfolio.select(point, {}, query)
+                listed = await portfolio.count(point, selection)
+                assert listed == found.counts["deal"] == len([key for key in expected if key[0] == "deal"])
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
