@@ -69,11 +69,12 @@ class SearchQueries:
         asked = await self._portfolio.searched(point, query, unfinished=unfinished)
         found: dict[HitKind, Hits] = {}
         if asked.tokens:
+            looked = [kind for kind in _SHOWN if kind in kinds]
 
             def question(cursor: DuckDBPyConnection, _: Kept) -> dict[HitKind, Hits]:
-                return {kind: search.find(cursor, point, asked, kind, limit) for kind in _SHOWN if kind in kinds}
+                return search.find(cursor, point, asked, looked, limit)
 
-            found = await self._portfolio.search(point, question, "search", asked, sorted(kinds), limit)
+            found = await self._portfolio.search(point, question, "search", asked, looked, limit)
         show: dict[HitKind, Callable[[AsOf, Point, Hits, Search], Awaitable[list[SearchHit]]]] = {
             "organization": self._organization_hits,
             "place": _place_hits,

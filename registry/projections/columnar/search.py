@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from duckdb import DuckDBPyConnection
 from msgspec import Struct
@@ -23,6 +23,8 @@ from registry.domain.search_text import Search, Token, similar_words, terms, voc
 from registry.domain.sources import source_id
 from registry.i18n.places import place_names
 from registry.projections.columnar.selection import Point, run
+
+K = TypeVar("K", bound=str)
 
 EXACT, BEGINNING, SIMILAR = 3, 2, 1
 """How well a token matches a text."""
@@ -97,12 +99,13 @@ _Hits = Callable[[Point, _Texts], list[str]]
 
 def deal_hits(point: Point, texts: _Texts) -> list[str]:
     """Deals by their own texts, and those of their parties, sites, places and sources."""
-    found = []
+    own = []
     if DEAL in texts.counts:
-        found.append(
+        own.append(
             f"SELECT d.deal AS id, 8 * f.quality AS score FROM deal_facts AS d"
             f" JOIN {texts.of_kind(DEAL)} AS f ON f.text = d.text_id WHERE {point.at('d')}"
         )
+    found = _of_places(point, texts, "s.deal")
     if PARTY in texts.counts:
         found.append(
             f"SELECT p.deal AS id, 6 * f.quality AS score FROM party_facts AS p"
@@ -128,7 +131,9 @@ def deal_hits(point: Point, texts: _Texts) -> list[str]:
             f"SELECT t.deal AS id, 30 AS score FROM event_texts AS t"
             f" WHERE {point.at('t')} AND t.source = $source AND t.deal IS NOT NULL"
         )
-    return found + _of_places(point, texts, "s.deal")
+    # Only what stands in `deal_facts` is in lists. Of the deals that their own texts find, it is known already.
+    listed = f"SEMI JOIN deal_facts AS d ON d.deal = o.id AND {point.at('d')}"
+    return [*own, f"SELECT o.id, o.score FROM ({' UNION ALL '.join(found)}) AS o {listed}"] if found else own
 
 
 def place_hits(point: Point, texts: _Texts) -> list[str]:
@@ -287,13 +292,7 @@ class Hits(Struct, frozen=True):
     count: int
 
 
-_DEALS = """
-SELECT h.id, h.score, 1, count(*) OVER ()
-  FROM hits AS h JOIN deal_facts AS d ON d.deal = h.id
- WHERE {at_d}
- ORDER BY h.score DESC, h.id
- LIMIT $limit
-"""
+_DEALS = "SELECT id, score, 1, (SELECT count(*) FROM hits) FROM hits ORDER BY score DESC, id LIMIT $limit"
 
 _ORGANIZATIONS = """
 WITH counted AS (
@@ -319,8 +318,8 @@ SELECT h.id, any_value(h.score) AS score, count(DISTINCT s.deal) AS deals, count
 
 # The deals are counted of those that are returned only: a publisher may have a hundred thousand articles.
 _SOURCES = """
-WITH best AS (SELECT id, score, count(*) OVER () AS hits FROM hits ORDER BY score DESC, id LIMIT $limit)
-SELECT b.id, b.score, count(DISTINCT t.deal) AS deals, any_value(b.hits)
+WITH best AS (SELECT id, score FROM hits ORDER BY score DESC, id LIMIT $limit)
+SELECT b.id, b.score, count(DISTINCT t.deal) AS deals, (SELECT count(*) FROM hits)
   FROM best AS b JOIN event_texts AS t ON t.source = b.id
  WHERE {at_t}
  GROUP BY b.id, b.score
@@ -335,14 +334,18 @@ _OF_KIND: dict[str, tuple[_Hits, str]] = {
 }
 
 
-def find(cursor: DuckDBPyConnection, point: Point, search: Search, kind: str, limit: int) -> Hits:
-    """What matches every token of one kind, the best first."""
-    hits, statement = _OF_KIND[kind]
-    if not _keep_hits(cursor, "hits", point, find_texts(cursor, search), hits):
-        return Hits([], 0)
+def find(cursor: DuckDBPyConnection, point: Point, search: Search, kinds: Sequence[K], limit: int) -> dict[K, Hits]:
+    """What matches every token, by kind, the best first."""
+    texts = find_texts(cursor, search)
     at = {f"at_{table}": point.at(table) for table in "dpst"}
-    rows = run(cursor, statement.format(**at), {**point.parameters, "limit": limit})
-    return Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
+    found = {}
+    for kind in kinds:
+        hits, statement = _OF_KIND[kind]
+        rows: list[tuple[Any, ...]] = []
+        if _keep_hits(cursor, "hits", point, texts, hits):
+            rows = run(cursor, statement.format(**at), {**point.parameters, "limit": limit})
+        found[kind] = Hits([(id, score, deals) for id, score, deals, _ in rows], rows[0][3] if rows else 0)
+    return found
 
 
 # --- what hits show ---------------------------------------------------------------------------------------------------
