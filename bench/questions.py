@@ -35,6 +35,9 @@ def questions(position: int) -> dict[str, tuple[Question, ...]]:
     def page(name: str, query: str) -> Question:
         return Question(name, f"/v1/deals?{query}", None, 10, 3)
 
+    def found(name: str, words: str) -> Question:
+        return Question(name, f"/v1/search?q={words}", None, 10, 3)
+
     sectors = peer.totals_by("sector", "unnest(string_split(sectors, '; ')) AS sector")
     return {
         "totals": (
@@ -74,6 +77,10 @@ def questions(position: int) -> dict[str, tuple[Question, ...]]:
             page("a search in English, rare", "q=deal 77777"),
             page("a search in Korean, common", "q=가상"),
             page("a search in Korean, rare", "q=투자 77777"),
+            found("a search for everything, in English, common", "synthetic"),
+            found("a search for everything, in English, rare", "deal 77777"),
+            found("a search for everything, in Korean, common", "가상"),
+            found("a search for everything, in Korean, rare", "투자 77777"),
         ),
         "changes": (
             Question("portfolio page", "/", None, 50, 15),

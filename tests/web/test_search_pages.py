@@ -40,8 +40,8 @@ async def test_each_kind_has_its_section_and_leads_to_its_page(reader: httpx.Asy
 
 
 async def test_a_misspelt_word_is_said_to_be_replaced(reader: httpx.AsyncClient) -> None:
-    page = main_of((await reader.get("/search?q=hynixx&lang=en")).text)
-    assert re.search(r'class="similar"[^>]*>[^<]*hynixx[^<]*hynix', page)
+    page = main_of((await reader.get("/search?q=umicroe&lang=en")).text)
+    assert re.search(r'class="similar"[^>]*>[^<]*umicroe[^<]*umicore', page)
     assert "Nothing found" in main_of((await reader.get("/search?q=zzzzzzzzzzzz&lang=en")).text)
 
 
