@@ -8,12 +8,14 @@ import os
 import platform
 import shutil
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import structlog
 import typer
 from msgspec import Struct
 from msgspec.structs import replace
@@ -69,6 +71,8 @@ def register(app: typer.Typer) -> None:
 @with_settings()
 def doctor(settings: Settings, as_json: AsJson = False) -> None:
     """Check this machine and the settings. Ends with 1 if a check fails."""
+    # What a check logs does not belong into the answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     rows = list(_run_checks(settings))
     show(rows, as_json=as_json)
     if any(row["found"] == "wrong" for row in rows):
