@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Annotated, Any, TypeAlias, get_args
 from urllib.parse import urlencode
 
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import SkipValidation
+from litestar.params import QueryParameter, SkipValidation
 from msgspec.structs import asdict, replace
 
 from registry import exports
@@ -22,7 +22,7 @@ from registry.errors import EvidenceUnavailable
 from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
-from registry.projections.columnar.exported import PortfolioTable
+from registry.projections.columnar.exported import SOURCES, Column, PortfolioTable
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import encode
@@ -30,6 +30,9 @@ from registry.standards.citation import Citation, point_of
 from registry.transparency.evidence import Evidence
 
 DATAPACKAGE = "datapackage.json"
+WithSources: TypeAlias = Annotated[
+    bool, QueryParameter(description="Add columns with the sources of each row: publishers, addresses, days.")
+]
 CLOCKS = ("effective_on", "published_on", "recorded_at", "position")
 
 
@@ -46,6 +49,7 @@ def portfolio_metadata(kind: PortfolioTable) -> HTTPRouteHandler:
         deal_filters: NamedDependency[DealFilters],
         currency: CurrencyFilter = None,
         q: SearchText = None,
+        sources: WithSources = False,
     ) -> RawResponse[dict[str, Any]]:
         del deal_filters, currency, q  # Checked, and passed on as the request has them.
         point = await portfolio_queries.point(portfolio_as_of)
@@ -53,7 +57,9 @@ def portfolio_metadata(kind: PortfolioTable) -> HTTPRouteHandler:
         known = {"published_on": str(published)} if published is not None else {"position": str(point.position)}
         as_of = replace(portfolio_as_of, effective_on=point.day)
         fixed = {**query_without(request, *CLOCKS), "effective_on": str(point.day), **known}
-        return await _metadata(request, kind, as_of, point.position, fixed, log_queries, evidence, settings)
+        return await _metadata(
+            request, kind, as_of, point.position, fixed, log_queries, evidence, settings, SOURCES if sources else ()
+        )
 
     return _metadata_handler(metadata, kind, "Portfolio")
 
@@ -87,6 +93,7 @@ async def _metadata(
     log_queries: LogQueries,
     evidence: Evidence,
     settings: Settings,
+    more: tuple[Column, ...] = (),
 ) -> RawResponse[dict[str, Any]]:
     recorded = await log_queries.recorded_at(position)
     calendar: Calendar = request.app.state.services.calendar
@@ -113,7 +120,9 @@ async def _metadata(
         checkpoint=checkpoint,
     )
     formats = {name: format.media_type for name, format in exports.FORMATS.items()}
-    package = datapackage(kind, point, formats, base, citation, recorded, settings.data_licence)
+    package = datapackage(
+        kind, (*exports.COLUMNS[kind], *more), point, formats, base, citation, recorded, settings.data_licence
+    )
     return json_response(encode(package))
 
 

@@ -15,13 +15,13 @@ from msgspec.structs import asdict, replace
 
 from registry import exports
 from registry.api.bodies import Request
-from registry.api.export_metadata import DATAPACKAGE, query_without
+from registry.api.export_metadata import DATAPACKAGE, WithSources, query_without
 from registry.api.openapi import reading
 from registry.api.parameters import After, CurrencyFilter, DealFilters, SearchText
 from registry.api.responses import RawResponse, raw_headers, stream
 from registry.delivery.feed import Filter
 from registry.domain.history import AsOf
-from registry.projections.columnar.exported import PortfolioTable
+from registry.projections.columnar.exported import PortfolioExport, PortfolioTable
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -44,6 +44,7 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         portfolio_as_of: NamedDependency[AsOf],
         deal_filters: NamedDependency[DealFilters],
         byte_order_mark: NamedDependency[bool],
+        with_sources: NamedDependency[bool],
         currency: CurrencyFilter = None,
         q: SearchText = None,
     ) -> Response[str]:
@@ -57,9 +58,9 @@ def portfolio_handler(kind: PortfolioTable, form: str, description: str) -> HTTP
         )
 
         if form != "ndjson" or kind in ("sites", "metrics"):
-            file = exports.portfolio_file(
-                kind, form, point, selection, partial(portfolio_queries.read, point, selection)
-            )
+            cite = partial(portfolio_queries.write_cited_sources, point, selection, kind) if with_sources else None
+            what = PortfolioExport(kind, point, selection)
+            file = exports.portfolio_file(what, form, partial(portfolio_queries.read, point, selection), cite)
             return _file(request, kind, form, point.position, exports.with_mark(file) if byte_order_mark else file)
 
         async def pages() -> Pages:
@@ -146,7 +147,12 @@ def _handler(export: Any, kind: exports.Kind, form: str, description: str, tag: 
         media_type=exports.FORMATS[form].media_type,
         response_description=_columns_text(kind),
         tags=[tag],
-        dependencies={"byte_order_mark": Provide(_of_csv if form == "csv" else _no_mark, sync_to_thread=False)},
+        dependencies={
+            "byte_order_mark": Provide(_of_csv if form == "csv" else _no_mark, sync_to_thread=False),
+            "with_sources": Provide(
+                _sources if kind != "events" and form != "ndjson" else _no_sources, sync_to_thread=False
+            ),
+        },
     )(export)
 
 
@@ -164,7 +170,15 @@ def _of_csv(
     return bom
 
 
+def _sources(sources: WithSources = False) -> bool:
+    return sources
+
+
 def _no_mark() -> bool:
+    return False
+
+
+def _no_sources() -> bool:
     return False
 
 

@@ -91,6 +91,7 @@ class ExportFilters(AsOfParameters, TextFilters, total=False):
     source: str | None
     after: int | None
     bom: bool | None
+    sources: bool | None
 
 
 def query(given: Mapping[str, Any]) -> dict[str, str]:

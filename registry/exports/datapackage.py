@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from registry.exports.rows import COLUMNS, Kind
+from registry.exports.rows import Kind
 from registry.infra.data_licence_setting import DataLicence
 from registry.projections.columnar.exported import Column, ColumnType
 from registry.standards.citation import Citation
@@ -65,6 +65,7 @@ class ExportedPoint(Struct, frozen=True, kw_only=True):
 
 def datapackage(
     kind: Kind,
+    columns: Sequence[Column],
     point: ExportedPoint,
     formats: Mapping[str, str],
     base: str,
@@ -76,6 +77,7 @@ def datapackage(
 
     Args:
         kind: What the rows are.
+        columns: The columns of CSV.
         point: Of what it is.
         formats: The media types of its files, by the end of the name.
         base: The address of the registry.
@@ -91,7 +93,9 @@ def datapackage(
         "homepage": base,
         "version": str(point.position),
         "contributors": [{"title": citation.origin, "path": base, "roles": ["publisher"]}],
-        "resources": [_resource(kind, format, media_type, point, base) for format, media_type in formats.items()],
+        "resources": [
+            _resource(kind, columns, format, media_type, point, base) for format, media_type in formats.items()
+        ],
         "citation": {"text": citation.text, "bibtex": citation.bibtex, "csl": citation.csl},
         "as_of": point.as_of,
         "checkpoint": point.checkpoint,
@@ -103,8 +107,12 @@ def datapackage(
     return package
 
 
-def _resource(kind: Kind, format: str, media_type: str, point: ExportedPoint, base: str) -> dict[str, Any]:
-    query = f"?{urlencode(point.query)}" if point.query else ""
+def _resource(
+    kind: Kind, columns: Sequence[Column], format: str, media_type: str, point: ExportedPoint, base: str
+) -> dict[str, Any]:
+    # The JSON of a deal has its sources in another place.
+    given = {name: value for name, value in point.query.items() if name != "sources" or format != "ndjson"}
+    query = f"?{urlencode(given)}" if given else ""
     resource: dict[str, Any] = {
         "name": kind if format == "csv" else f"{kind}-{format}",
         "title": f"{TITLES[kind]} ({format})",
@@ -113,7 +121,7 @@ def _resource(kind: Kind, format: str, media_type: str, point: ExportedPoint, ba
         "mediatype": media_type,
     }
     if format == "csv":
-        fields = [_field(column) for column in COLUMNS[kind]]
+        fields = [_field(column) for column in columns]
         schema = {"fields": fields, "primaryKey": list(KEYS[kind]), "missingValues": [""]}
         resource |= {"type": "table", "encoding": "utf-8", "schema": schema}
     return resource

@@ -8,44 +8,49 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import IO, TypeAlias
 
 from duckdb import DuckDBPyConnection
+from msgspec.structs import replace
 
 from registry.exports.csv import csv_text
 from registry.exports.files import read_chunks
-from registry.exports.rows import COLUMNS, column_names
 from registry.exports.xlsx import XlsxWriter
 from registry.projections.columnar.copy import Question
 from registry.projections.columnar.exported import (
-    PortfolioTable,
+    PortfolioExport,
     exported_lines,
     exported_objects,
     exported_rows,
     write_parquet,
 )
 from registry.projections.columnar.kept import Kept
-from registry.projections.columnar.selection import Point, Selection
 
 Ask: TypeAlias = Callable[[Question[None]], Awaitable[None]]
+Cite: TypeAlias = Callable[[IO[bytes]], Awaitable[None]]
 
 
 async def portfolio_file(
-    kind: PortfolioTable, format: str, point: Point, selection: Selection, ask: Ask
+    export: PortfolioExport, format: str, ask: Ask, cite: Cite | None = None
 ) -> AsyncIterator[bytes]:
     """Stream a file of the selected deals at a point, or of their pledges, sites or metrics.
 
     Args:
-        kind: What the rows are.
+        export: What is exported.
         format: The format of the file.
-        point: The point.
-        selection: Which deals.
         ask: Asks the copy a question.
+        cite: Writes the sources of the rows to a file; None: the table has no columns of sources.
     """
-    with tempfile.NamedTemporaryFile(prefix="registry-export-") as file:
+    with (
+        tempfile.NamedTemporaryFile(prefix="registry-export-") as file,
+        tempfile.NamedTemporaryFile(prefix="registry-export-") as cited,
+    ):
+        if cite is not None:
+            await cite(cited)
+            export = replace(export, cited=cited.name)
 
         def write(cursor: DuckDBPyConnection, _: Kept) -> None:
             if format == "parquet":
-                write_parquet(cursor, kind, point, selection, file.name)
+                write_parquet(cursor, export, file.name)
             else:
-                _WRITERS[format](cursor, kind, point, selection, file)
+                _WRITERS[format](cursor, export, file)
 
         await ask(write)
         chunks = read_chunks(file)
@@ -53,17 +58,13 @@ async def portfolio_file(
             yield chunk
 
 
-def _write_csv(
-    cursor: DuckDBPyConnection, kind: PortfolioTable, point: Point, selection: Selection, file: IO[bytes]
-) -> None:
-    file.write(csv_text([column_names(kind)]).encode())
-    _write_lines(exported_lines(cursor, kind, point, selection), file)
+def _write_csv(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:
+    file.write(csv_text([[column.name for column in export.columns]]).encode())
+    _write_lines(exported_lines(cursor, export), file)
 
 
-def _write_objects(
-    cursor: DuckDBPyConnection, kind: PortfolioTable, point: Point, selection: Selection, file: IO[bytes]
-) -> None:
-    _write_lines(exported_objects(cursor, kind, point, selection), file)
+def _write_objects(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:
+    _write_lines(exported_objects(cursor, export), file)
 
 
 def _write_lines(lines: Iterator[str], file: IO[bytes]) -> None:
@@ -71,12 +72,10 @@ def _write_lines(lines: Iterator[str], file: IO[bytes]) -> None:
         file.write(some.encode())
 
 
-def _write_workbook(
-    cursor: DuckDBPyConnection, kind: PortfolioTable, point: Point, selection: Selection, file: IO[bytes]
-) -> None:
-    table = XlsxWriter(COLUMNS[kind], kind)
+def _write_workbook(cursor: DuckDBPyConnection, export: PortfolioExport, file: IO[bytes]) -> None:
+    table = XlsxWriter(export.columns, export.table)
     try:
-        for rows in exported_rows(cursor, kind, point, selection):
+        for rows in exported_rows(cursor, export):
             file.write(table.write(rows))
         for part in table.end():
             file.write(part)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 from duckdb import DuckDBPyConnection
@@ -24,12 +24,14 @@ from registry.events.currencies import Currency
 from registry.projections.columnar import ColumnarCopy, lists, search, timeline
 from registry.projections.columnar import totals as columnar_totals
 from registry.projections.columnar.copy import Question
+from registry.projections.columnar.exported import PortfolioTable, selected_deals
 from registry.projections.columnar.kept import Kept
 from registry.projections.columnar.lists import Order, PagePlace
 from registry.projections.columnar.marks import DealMarks, deal_marks
 from registry.projections.columnar.selection import Point, Selection
 from registry.projections.columnar.trend import amounts_over_time
 from registry.projections.deal_items import deal_items
+from registry.queries.cited_sources import write_cited_sources
 from registry.queries.deal_changes import DealChange, PortfolioChanges, changes_of, for_thread
 from registry.queries.organizations import MERGE_EVENTS, OrganizationQueries
 from registry.queries.streams import LAST_DAY, ResolvedAsOf, StreamReader
@@ -366,6 +368,19 @@ class PortfolioQueries:
     async def search(self, point: Point, question: Question[T], *asked: Any) -> T:
         """Ask the copy a question that looks at the index of texts."""
         return await self._ask(point, question, *asked, searches=True)
+
+    async def write_cited_sources(
+        self, point: Point, selection: Selection, table: PortfolioTable, file: IO[bytes]
+    ) -> None:
+        """Write the sources that the rows of a table rest on, as lines of JSON."""
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[str]:
+            return selected_deals(cursor, point, selection)
+
+        deals = await self.read(point, selection, question)
+        published = point.known if isinstance(point.known, date) else None
+        as_of = AsOf(effective_on=point.day, published_on=published, position=point.position)
+        await write_cited_sources(self._copy.pool, deals, as_of, table, file)
 
     async def trend(
         self, point: Point, selection: Selection, currency: Currency, rates: Rates, days: Sequence[date]

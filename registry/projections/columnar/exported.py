@@ -187,6 +187,13 @@ METRICS = (
     Column("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
 )
 
+SOURCES = (
+    Column("source_publishers", "Who published the sources that the row rests on.", "list", "sources", "c.publishers"),
+    Column("source_urls", "The addresses of the same sources.", "list", "sources", "c.urls"),
+    Column("source_published_on", "The days on which the same sources were published.", "list", "sources", "c.days"),
+)
+"""Columns on request: lists of the same length, in the order in which the sources were recorded."""
+
 _FROM_DEALS = """
   FROM chosen AS d
        LEFT JOIN stage_facts AS s ON s.deal = d.deal AND {s}
@@ -223,13 +230,21 @@ SELECT max(deal)
  ORDER BY 1
 """
 
-# Columns, source and order.
-_TABLES: dict[PortfolioTable, tuple[tuple[Column, ...], str, str]] = {
-    "deals": (DEALS, _FROM_DEALS, "deal"),
-    "pledges": (PLEDGES, _FROM_ITEMS.format(table="pledge_facts"), "deal, announced_on, pledge"),
-    "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site"),
-    "metrics": (METRICS, _FROM_ITEMS.format(table="metric_facts"), "deal, metric_id"),
+# Columns, source, order, and the item in the table of cited sources.
+_TABLES: dict[PortfolioTable, tuple[tuple[Column, ...], str, str, str]] = {
+    "deals": (DEALS, _FROM_DEALS, "deal", "''"),
+    "pledges": (PLEDGES, _FROM_ITEMS.format(table="pledge_facts"), "deal, announced_on, pledge", "p.pledge"),
+    "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site", "p.site"),
+    "metrics": (METRICS, _FROM_ITEMS.format(table="metric_facts"), "deal, metric_id", "p.metric_id"),
 }
+
+_JOIN_CITED = "LEFT JOIN cited AS c ON c.deal = d.deal AND c.item = {item}"
+
+_CREATE_CITED = """
+CREATE OR REPLACE TEMP TABLE cited AS
+  FROM read_json($file, format = 'newline_delimited', columns = {
+           deal: 'VARCHAR', item: 'VARCHAR', publishers: 'VARCHAR[]', urls: 'VARCHAR[]', days: 'VARCHAR[]'})
+"""
 
 # Cells of these types are never escaped.
 _PLAIN = ("code", "number", "integer", "date")
@@ -244,30 +259,73 @@ coalesce(CASE WHEN contains({0}, ',') OR contains({0}, '"') OR contains({0}, chr
 """
 
 
-def exported_rows(
-    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection
-) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """The rows of the selected deals at a point, or of their items, some at a time; cells as text or integers."""
-    _, _, order = _TABLES[table]
-    return _read(cursor, f"SELECT * FROM listed ORDER BY {order}", table, point, selection)
+class PortfolioExport(Struct, frozen=True):
+    """What is exported: the selected deals at a point, or their items.
+
+    Attributes:
+        table: What the rows are.
+        point: The point.
+        selection: Which deals.
+        cited: A file with the sources of each row (`queries/cited_sources.py`), for the columns of sources.
+    """
+
+    table: PortfolioTable
+    point: Point
+    selection: Selection
+    cited: str | None = None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the table."""
+        columns, *_ = _TABLES[self.table]
+        return (*columns, *SOURCES) if self.cited is not None else columns
+
+    @property
+    def order(self) -> str:
+        """The order of the rows."""
+        return _TABLES[self.table][2]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of its statements, but for the bounds of a batch."""
+        return {**self.point.parameters, **self.selection.parameters}
+
+    def select(self, cells: str) -> str:
+        """The query of some cells of the deals between `$after` and `$until`."""
+        _, source, _, item = _TABLES[self.table]
+        point, conditions = self.point, self.selection.conditions(self.point)
+        among = "p.deal IN (SELECT deal FROM chosen)"
+        rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT, among=among)
+        cited = _JOIN_CITED.format(item=item) if self.cited is not None else ""
+        return f"""
+            WITH chosen AS MATERIALIZED (
+                SELECT d.* FROM deal_facts AS d WHERE {conditions} AND d.deal > $after AND d.deal <= $until
+            ) SELECT {cells} {rows} {cited}"""
+
+    def batches(self, cursor: DuckDBPyConnection) -> list[dict[str, str]]:
+        """The bounds of each so many deals."""
+        if self.cited is not None:
+            cursor.execute(_CREATE_CITED, {"file": self.cited})
+        limits = _LIMITS.format(conditions=self.selection.conditions(self.point), size=DEALS_PER_QUERY)
+        bounds = [deal for (deal,) in run(cursor, limits, self.parameters)]
+        return [{"after": after, "until": until} for after, until in pairwise(["", *bounds])]
 
 
-def exported_objects(
-    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection
-) -> Iterator[str]:
+def exported_rows(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The rows, some at a time; cells as text or integers."""
+    return _read(cursor, f"SELECT * FROM listed ORDER BY {export.order}", export)
+
+
+def exported_objects(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[str]:
     """The same rows as lines of JSON."""
-    _, _, order = _TABLES[table]
-    for rows in _read(cursor, f"SELECT to_json(listed)::VARCHAR FROM listed ORDER BY {order}", table, point, selection):
+    for rows in _read(cursor, f"SELECT to_json(listed)::VARCHAR FROM listed ORDER BY {export.order}", export):
         yield "".join(f"{line}\n" for (line,) in rows)
 
 
-def exported_lines(
-    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection
-) -> Iterator[str]:
+def exported_lines(cursor: DuckDBPyConnection, export: PortfolioExport) -> Iterator[str]:
     """The same rows as lines of CSV."""
-    columns, _, order = _TABLES[table]
-    plain = [column.type in _PLAIN for column in columns]
-    names = [f'"{column.name}"' for column in columns]
+    plain = [column.type in _PLAIN for column in export.columns]
+    names = [f'"{column.name}"' for column in export.columns]
     escaped = ", ".join(
         f"listed.{name}" if is_plain else f"{_ESCAPED.format(f'listed.{name}')} AS {name}"
         for name, is_plain in zip(names, plain, strict=True)
@@ -276,23 +334,19 @@ def exported_lines(
         f"coalesce({name}::VARCHAR, '')" if is_plain else _CELL.format(name)
         for name, is_plain in zip(names, plain, strict=True)
     )
-    statement = f"SELECT concat_ws(',', {cells}) FROM (SELECT {escaped} FROM listed) ORDER BY {order}"
-    for rows in _read(cursor, statement, table, point, selection):
+    statement = f"SELECT concat_ws(',', {cells}) FROM (SELECT {escaped} FROM listed) ORDER BY {export.order}"
+    for rows in _read(cursor, statement, export):
         yield "".join(f"{line}\r\n" for (line,) in rows)
 
 
-def write_parquet(
-    cursor: DuckDBPyConnection, table: PortfolioTable, point: Point, selection: Selection, file: str
-) -> None:
+def write_parquet(cursor: DuckDBPyConnection, export: PortfolioExport, file: str) -> None:
     """Write the same rows as Parquet, each cell with its type."""
-    columns, _, order = _TABLES[table]
-    cells = ", ".join(f'{column.typed} AS "{column.name}"' for column in columns)
-    create = f"CREATE OR REPLACE TEMP TABLE exported AS {_statement(table, cells, point, selection)} LIMIT 0"
-    insert = f"INSERT INTO exported {_statement(table, cells, point, selection)} ORDER BY {order}"
-    parameters = {**point.parameters, **selection.parameters}
-    run(cursor, create, {**parameters, "after": "", "until": ""})
-    for bounds in _batches(cursor, point, selection):
-        run(cursor, insert, {**parameters, **bounds})
+    select = export.select(", ".join(f'{column.typed} AS "{column.name}"' for column in export.columns))
+    batches = export.batches(cursor)
+    none = {**export.parameters, "after": "", "until": ""}
+    run(cursor, f"CREATE OR REPLACE TEMP TABLE exported AS {select} LIMIT 0", none)
+    for bounds in batches:
+        run(cursor, f"INSERT INTO exported {select} ORDER BY {export.order}", {**export.parameters, **bounds})
     copy_to_parquet(cursor, "FROM exported", file)
     cursor.execute("DROP TABLE exported")
 
@@ -303,34 +357,17 @@ def copy_to_parquet(cursor: DuckDBPyConnection, query: str, file: str) -> None:
     cursor.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)")
 
 
-def _read(
-    cursor: DuckDBPyConnection, listed: str, table: PortfolioTable, point: Point, selection: Selection
-) -> Iterator[Sequence[tuple[Any, ...]]]:
-    columns, _, _ = _TABLES[table]
-    cells = ", ".join(f'{column.text} AS "{column.name}"' for column in columns)
-    statement = f"WITH listed AS ({_statement(table, cells, point, selection)}) {listed}"
-    parameters = {**point.parameters, **selection.parameters}
-    for bounds in _batches(cursor, point, selection):
-        given = {**parameters, **bounds}
+def selected_deals(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> list[str]:
+    """The selected deals at a point, in order."""
+    statement = f"{selection.slugs(point)} ORDER BY 1"
+    return [deal for (deal,) in run(cursor, statement, {**point.parameters, **selection.parameters})]
+
+
+def _read(cursor: DuckDBPyConnection, listed: str, export: PortfolioExport) -> Iterator[Sequence[tuple[Any, ...]]]:
+    cells = ", ".join(f'{column.text} AS "{column.name}"' for column in export.columns)
+    statement = f"WITH listed AS ({export.select(cells)}) {listed}"
+    for bounds in export.batches(cursor):
+        given = {**export.parameters, **bounds}
         cursor.execute(statement, {name: value for name, value in given.items() if f"${name}" in statement})
         while found := cursor.fetchmany(ROWS_PER_READ):
             yield found
-
-
-def _statement(table: PortfolioTable, cells: str, point: Point, selection: Selection) -> str:
-    """The query of some cells of the deals between `$after` and `$until`."""
-    _, source, _ = _TABLES[table]
-    among = "p.deal IN (SELECT deal FROM chosen)"
-    rows = source.format(p=point.at("p"), s=point.at("s"), amount=_AMOUNT, among=among)
-    return f"""
-        WITH chosen AS MATERIALIZED (
-            SELECT d.* FROM deal_facts AS d WHERE {selection.conditions(point)} AND d.deal > $after AND d.deal <= $until
-        ) SELECT {cells} {rows}"""
-
-
-def _batches(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> Iterator[dict[str, str]]:
-    """The bounds of each so many deals."""
-    parameters = {**point.parameters, **selection.parameters}
-    limits = _LIMITS.format(conditions=selection.conditions(point), size=DEALS_PER_QUERY)
-    bounds = [deal for (deal,) in run(cursor, limits, parameters)]
-    return ({"after": after, "until": until} for after, until in pairwise(["", *bounds]))
