@@ -22,7 +22,7 @@ from registry.errors import EvidenceUnavailable
 from registry.exports.datapackage import TITLES, ExportedPoint, datapackage
 from registry.i18n import DEFAULT_LANGUAGE
 from registry.infra.settings import Settings
-from registry.projections.columnar.exported import SOURCES, Column, PortfolioTable
+from registry.projections.columnar.exported import SOURCES, ExportedColumn, PortfolioTable
 from registry.queries.log import LogQueries
 from registry.queries.portfolio import PortfolioQueries
 from registry.schemas import encode
@@ -93,7 +93,7 @@ async def _metadata(
     log_queries: LogQueries,
     evidence: Evidence,
     settings: Settings,
-    more: tuple[Column, ...] = (),
+    more: tuple[ExportedColumn, ...] = (),
 ) -> RawResponse[dict[str, Any]]:
     recorded = await log_queries.recorded_at(position)
     calendar: Calendar = request.app.state.services.calendar

@@ -60,7 +60,7 @@ async def _differences(owner_url: str, report: projections.Progress) -> list[dic
     ]
 
 
-def _describe_difference(difference: projections.Difference) -> Text:
+def _describe_difference(difference: projections.RowDifference) -> Text:
     if difference.actual is None:
         return Text("row_missing")
     if difference.expected is None:

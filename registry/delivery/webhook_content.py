@@ -13,14 +13,14 @@ from registry.schemas import encode, logged_event
 from registry.schemas.cloud_events import STRUCTURED_TYPE, TYPE_PREFIX, CloudEvent, binary_headers, cloud_event
 
 
-class Content(Struct, frozen=True):
+class WebhookContent(Struct, frozen=True):
     """A message's body, and the headers that belong to it."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
-def webhook_content(format: Format, event: StoredEvent, source: str) -> Content:
+def webhook_content(format: Format, event: StoredEvent, source: str) -> WebhookContent:
     """The message of an event of the log that `source` names."""
     recorded = event.recorded
     if format == "standard":
@@ -28,7 +28,7 @@ def webhook_content(format: Format, event: StoredEvent, source: str) -> Content:
     return _cloud_event(format, cloud_event(event, source))
 
 
-def test_content(webhook: Webhook, message: str, source: str) -> Content:
+def test_content(webhook: Webhook, message: str, source: str) -> WebhookContent:
     """A test message."""
     now, data = datetime.now(UTC), {"webhook": webhook.id}
     if webhook.format == "standard":
@@ -45,11 +45,11 @@ def test_content(webhook: Webhook, message: str, source: str) -> Content:
     return _cloud_event(webhook.format, event)
 
 
-def _json(message: object) -> Content:
-    return Content(encode(message), {"Content-Type": "application/json"})
+def _json(message: object) -> WebhookContent:
+    return WebhookContent(encode(message), {"Content-Type": "application/json"})
 
 
-def _cloud_event(format: Format, event: CloudEvent) -> Content:
+def _cloud_event(format: Format, event: CloudEvent) -> WebhookContent:
     if format == "cloudevents":
-        return Content(encode(event), {"Content-Type": STRUCTURED_TYPE})
-    return Content(bytes(event.data), {"Content-Type": event.datacontenttype, **binary_headers(event)})
+        return WebhookContent(encode(event), {"Content-Type": STRUCTURED_TYPE})
+    return WebhookContent(bytes(event.data), {"Content-Type": event.datacontenttype, **binary_headers(event)})

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from registry.delivery import webhook_store
-from registry.delivery.webhook_content import Content, test_content, webhook_content
+from registry.delivery.webhook_content import WebhookContent, test_content, webhook_content
 from registry.delivery.webhook_sender import MAX_CONCURRENT_RECEIVERS, WebhookSender
 from registry.delivery.webhook_store import Delivery, EncryptedSecrets, Webhook
 from registry.errors import SecretUnreadable
@@ -122,7 +122,7 @@ class WebhookDelivery:
         signing_secrets: SigningSecrets,
         message: str,
         position: int | None,
-        content: Content,
+        content: WebhookContent,
         attempt: int,
     ) -> Delivery:
         """Send a message once and store the attempt."""

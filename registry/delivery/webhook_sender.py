@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import httpcore
 
 from registry.delivery.public_network import PublicOnlyBackend
-from registry.delivery.webhook_content import Content
+from registry.delivery.webhook_content import WebhookContent
 from registry.delivery.webhook_store import Delivery
 
 # Seconds that the receiver has to answer.
@@ -53,7 +53,7 @@ class WebhookSender:
         secrets: tuple[bytes, ...],
         message: str,
         position: int | None,
-        content: Content,
+        content: WebhookContent,
         attempt: int,
     ) -> Delivery:
         """Send a message once.

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from registry.exports.rows import Kind
 from registry.infra.data_licence_setting import DataLicence
-from registry.projections.columnar.exported import Column, ColumnType
+from registry.projections.columnar.exported import ColumnType, ExportedColumn
 from registry.standards.citation import Citation
 
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
@@ -65,7 +65,7 @@ class ExportedPoint(Struct, frozen=True, kw_only=True):
 
 def datapackage(
     kind: Kind,
-    columns: Sequence[Column],
+    columns: Sequence[ExportedColumn],
     point: ExportedPoint,
     formats: Mapping[str, str],
     base: str,
@@ -108,7 +108,7 @@ def datapackage(
 
 
 def _resource(
-    kind: Kind, columns: Sequence[Column], format: str, media_type: str, point: ExportedPoint, base: str
+    kind: Kind, columns: Sequence[ExportedColumn], format: str, media_type: str, point: ExportedPoint, base: str
 ) -> dict[str, Any]:
     # The JSON of a deal has its sources in another place.
     given = {name: value for name, value in point.query.items() if name != "sources" or format != "ndjson"}
@@ -127,7 +127,7 @@ def _resource(
     return resource
 
 
-def _field(column: Column) -> dict[str, Any]:
+def _field(column: ExportedColumn) -> dict[str, Any]:
     # The profile of Data Package 2.0 refuses fields of the type `list`.
     separated = " Separated by '; '." if column.type in ("list", "amounts") else ""
     description = f"{column.description}{separated}"

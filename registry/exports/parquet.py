@@ -11,7 +11,7 @@ import msgspec
 
 from registry.exports.files import read_chunks
 from registry.exports.rows import Row
-from registry.projections.columnar.exported import Column, copy_to_parquet
+from registry.projections.columnar.exported import ExportedColumn, copy_to_parquet
 
 TYPES = {"integer": "BIGINT", "boolean": "BOOLEAN", "date": "DATE", "datetime": "TIMESTAMPTZ"}
 """The types of DuckDB; of the other columns, the cells are text."""
@@ -22,7 +22,7 @@ MEMORY_LIMIT = "160MB"
 class ParquetWriter:
     """Write a table as Parquet: its rows to a temporary file, from which DuckDB makes the table."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[ExportedColumn]) -> None:
         self._columns = columns
         self._rows = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115 - discard() closes it
         self._table = tempfile.NamedTemporaryFile(prefix="registry-export-")  # noqa: SIM115

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from registry.projections.columnar.exported import DEALS, METRICS, PLEDGES, SITES, Column
+from registry.projections.columnar.exported import DEALS, METRICS, PLEDGES, SITES, ExportedColumn
 from registry.schemas import DealListItem, ExportedEvent, ListedPledge, encode
 
 Kind = Literal["deals", "pledges", "sites", "metrics", "events"]
@@ -23,28 +23,28 @@ ExportPage: TypeAlias = Sequence[DealListItem] | Sequence[ExportedEvent]
 DealPledge: TypeAlias = tuple[DealListItem, ListedPledge]
 
 EVENTS = (
-    Column("position", "The event's number in the log, without gaps.", "integer"),
-    Column("recorded_at", "When the registry stored it.", "datetime"),
-    Column("recorded_by", "The id of the principal who recorded it."),
-    Column("approved_by", "The id of the principal who approved it, where a second one did."),
-    Column("deal", "The deal that it is about.", "code"),
-    Column("organization", "The organization that it is about.", "code"),
-    Column("principal", "The principal that it is about."),
-    Column("version", "Its number among the events of the deal, the organization or the principal.", "integer"),
-    Column("id", "Its id (UUID)."),
-    Column("type", "What kind of event it is.", "code"),
-    Column("effective_on", "The day from which it applies.", "date"),
-    Column("date", "The date as the source states it, where it states no day (EDTF)."),
-    Column("effective_precision", "How precise that date is.", "code"),
-    Column("published_on", "The earliest date of its sources, else the day of recording.", "date"),
-    Column("event", "What was announced.", "json"),
-    Column("sources", "The sources that it cites.", "json"),
-    Column("note", "Why it was recorded."),
-    Column("erased", "Whether its content was redacted.", "boolean"),
-    Column("leaf_hash", "Its leaf in the Merkle tree (RFC 6962 section 2.1), in hexadecimal.", "code"),
+    ExportedColumn("position", "The event's number in the log, without gaps.", "integer"),
+    ExportedColumn("recorded_at", "When the registry stored it.", "datetime"),
+    ExportedColumn("recorded_by", "The id of the principal who recorded it."),
+    ExportedColumn("approved_by", "The id of the principal who approved it, where a second one did."),
+    ExportedColumn("deal", "The deal that it is about.", "code"),
+    ExportedColumn("organization", "The organization that it is about.", "code"),
+    ExportedColumn("principal", "The principal that it is about."),
+    ExportedColumn("version", "Its number among the events of the deal, the organization or the principal.", "integer"),
+    ExportedColumn("id", "Its id (UUID)."),
+    ExportedColumn("type", "What kind of event it is.", "code"),
+    ExportedColumn("effective_on", "The day from which it applies.", "date"),
+    ExportedColumn("date", "The date as the source states it, where it states no day (EDTF)."),
+    ExportedColumn("effective_precision", "How precise that date is.", "code"),
+    ExportedColumn("published_on", "The earliest date of its sources, else the day of recording.", "date"),
+    ExportedColumn("event", "What was announced.", "json"),
+    ExportedColumn("sources", "The sources that it cites.", "json"),
+    ExportedColumn("note", "Why it was recorded."),
+    ExportedColumn("erased", "Whether its content was redacted.", "boolean"),
+    ExportedColumn("leaf_hash", "Its leaf in the Merkle tree (RFC 6962 section 2.1), in hexadecimal.", "code"),
 )
 
-COLUMNS: dict[Kind, tuple[Column, ...]] = {
+COLUMNS: dict[Kind, tuple[ExportedColumn, ...]] = {
     "deals": DEALS,
     "pledges": PLEDGES,
     "sites": SITES,
@@ -70,7 +70,7 @@ def deal_pledges(page: Iterable[Any]) -> list[DealPledge]:
     return [(deal, pledge) for deal in page for pledge in deal.pledges]
 
 
-def _cell(column: Column, value: Any) -> Cell:
+def _cell(column: ExportedColumn, value: Any) -> Cell:
     if column.type == "json":
         return encode(value).decode() if value else None
     cell: Cell = value

@@ -10,7 +10,7 @@ import xlsxwriter
 
 from registry.exports.files import read_chunks
 from registry.exports.rows import Cell, Row
-from registry.projections.columnar.exported import Column
+from registry.projections.columnar.exported import ExportedColumn
 
 # The limits of a sheet of Excel: rows, and characters in a cell.
 MAX_SHEET_ROWS = 1_048_576
@@ -29,7 +29,7 @@ class XlsxWriter:
     Numbers and days are such cells, so that a sheet can add them up and sort them.
     """
 
-    def __init__(self, columns: Sequence[Column], title: str) -> None:
+    def __init__(self, columns: Sequence[ExportedColumn], title: str) -> None:
         self._types = [column.type for column in columns]
         self._headings = [
             heading

@@ -22,7 +22,7 @@ LIKELY = 0.6
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%b %d, %Y", "%d %B %Y")
 
 
-class Column(Struct):
+class SheetColumn(Struct):
     """What a column holds, as far as the first rows show."""
 
     name: str
@@ -101,19 +101,19 @@ def _is_data(row: SheetRow) -> bool:
     return any(_reads(values.parse_number, text) or _reads(values.loose_date, text, DATE_FORMATS) for text in texts)
 
 
-def _columns(table: Table) -> Iterator[Column]:
+def _columns(table: Table) -> Iterator[SheetColumn]:
     rows = list(islice(iter(table.rows), SAMPLE_ROWS))
     for i, name in enumerate(table.header):
         if name:
             yield _column(name, table.at(1, i).rpartition("!")[2].rstrip("1"), [row.cell(i) for row in rows])
 
 
-def _column(name: str, letter: str, texts: list[str]) -> Column:
+def _column(name: str, letter: str, texts: list[str]) -> SheetColumn:
     empty_words = [text for text in dict.fromkeys(texts) if text.casefold() in _EMPTY_WORDS]
     filled = [text for text in texts if text and text not in empty_words]
     counted = Counter(filled)
     kind, dates = _kind(filled, len(counted))
-    return Column(
+    return SheetColumn(
         name,
         letter,
         len(filled),
@@ -145,7 +145,7 @@ def _kind(texts: list[str], distinct: int) -> tuple[str, str]:
     return ("choice" if distinct <= MAX_DISTINCT and len(texts) >= 2 * distinct else "text"), ""
 
 
-def _is_us_state(column: Column) -> bool:
+def _is_us_state(column: SheetColumn) -> bool:
     """Whether most texts are US states: a bare code such as `CA` is read as a state only within the country."""
     return _most(column.values or column.examples, lambda text: _reads(values.place_code, text, "US"))
 
@@ -165,13 +165,13 @@ def _reads(parse: object, *arguments: object) -> bool:
 class _Drafter:
     """Writes the draft."""
 
-    def __init__(self, sheet: Sheet, table: Table, columns: list[Column], header_row: int | None) -> None:
+    def __init__(self, sheet: Sheet, table: Table, columns: list[SheetColumn], header_row: int | None) -> None:
         self.sheet = sheet
         self.table = table
         self.header_row = header_row
         self.columns = columns
         self.guesses: list[ImportText] = []
-        self.by_meaning: dict[str, list[Column]] = {}
+        self.by_meaning: dict[str, list[SheetColumn]] = {}
 
     def draft(self) -> Draft:
         """The mapping and its guesses."""
@@ -196,17 +196,17 @@ class _Drafter:
                 self.guesses.append(ImportText("without-place", column=column.name, kind=column.kind))
         return Draft(text, self.guesses)
 
-    def _key(self) -> Column:
+    def _key(self) -> SheetColumn:
         unique = [column for column in self.columns if column.is_unique]
         named = [column for column in unique if _KEY.search(column.name.replace("_", " "))]
         texts = [column for column in unique if column.kind in ("text", "choice")]
         titles = [column for column in texts if _TITLE.search(column.name)]
-        found: list[Column] = [*named, *titles, *texts, *unique]
+        found: list[SheetColumn] = [*named, *titles, *texts, *unique]
         if not found:
             self.guesses.append(ImportText("no-unique-column"))
         return (found or self.columns)[0]
 
-    def _lines(self, key: Column, title: Column) -> Iterator[str]:
+    def _lines(self, key: SheetColumn, title: SheetColumn) -> Iterator[str]:
         name = values.slugify(self.table.name)[:15].strip("-")
         yield f"# A draft for the sheet '{self.table.name}'. Check each line; docs/import.md explains them."
         yield "#"
@@ -265,7 +265,7 @@ class _Drafter:
             )
 
 
-def _meaning(column: Column) -> str | None:
+def _meaning(column: SheetColumn) -> str | None:
     name = column.name.replace("_", " ")
     for pattern, meaning, kinds in _MEANINGS:
         if column.kind in kinds and re.search(pattern, name, re.IGNORECASE):
@@ -325,7 +325,7 @@ def _role(name: str) -> str:
     return next((role for word, role in _ROLES.items() if word in name.casefold()), "investor")
 
 
-def _stages(column: Column) -> str:
+def _stages(column: SheetColumn) -> str:
     """The column's values with the stages that they may mean. A value without a guess refuses its rows."""
     stages = {text: _stage(text) for text in column.values or column.examples}
     return ", ".join(f"{_string(text)} = {_string(stage)}" for text, stage in stages.items() if stage is not None)
@@ -335,7 +335,7 @@ def _stage(text: str) -> str | None:
     return next((stage for pattern, stage in _STAGES if re.search(pattern, text, re.IGNORECASE)), None)
 
 
-def _from(column: Column) -> str:
+def _from(column: SheetColumn) -> str:
     return f"{{ column = {_string(column.name)} }}"
 
 

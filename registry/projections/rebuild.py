@@ -125,7 +125,7 @@ class RebuildUnfinished(RegistryError):
     code = "rebuild_unfinished"
 
 
-class Difference(Struct, frozen=True):
+class RowDifference(Struct, frozen=True):
     """A row that differs from the log. `actual` is None for a missing row, `expected` for one that should not exist."""
 
     table: str
@@ -201,7 +201,7 @@ async def _replace_differing_rows(connection: Connection, table: str) -> None:
 
 async def compare(
     owner_url: str, progress: Progress = _no_progress, projections: Sequence[Projection] = PROJECTIONS
-) -> AsyncIterator[Difference]:
+) -> AsyncIterator[RowDifference]:
     """Rebuild the projections beside the live tables, yield each row that differs, and change nothing."""
     async with _shadow_tables(owner_url, projections) as connection:
         known = await _build(owner_url, connection, projections, progress)
@@ -209,7 +209,7 @@ async def compare(
             for table in _tables(projections):
                 key = ", ".join(await connection.fetchval(KEY, table))
                 async for row in connection.cursor(DIFFERENCES.format(table=table, key=key)):
-                    yield Difference(table, *(msgspec.json.decode(value or "null") for value in row))
+                    yield RowDifference(table, *(msgspec.json.decode(value or "null") for value in row))
 
 
 @asynccontextmanager

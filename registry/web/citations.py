@@ -28,7 +28,7 @@ CHART_PARAMETERS = (*DealFilters.__struct_fields__, "currency", "q", "unit", "sc
 """Parameters of a page that its charts have, beside the point in time."""
 
 
-class Proof(Struct, frozen=True):
+class CitedProof(Struct, frozen=True):
     """A bundle that `registry verify` checks offline: what it is (a page string), and its address."""
 
     name: str
@@ -63,7 +63,7 @@ class CitePanel(Struct, frozen=True):
 
     citation: Citation
     is_fixed: bool
-    proofs: Sequence[Proof]
+    proofs: Sequence[CitedProof]
     feed: str
     charts: Sequence[ChartLinks]
 
@@ -89,7 +89,7 @@ def cite(
     position: int,
     *,
     is_list: bool = False,
-    proofs: Sequence[Proof] = (),
+    proofs: Sequence[CitedProof] = (),
     feed: Mapping[str, str] | None = None,
     charts: Sequence[ChartLinks] = (),
     path: str | None = None,
@@ -141,19 +141,19 @@ def fixed_point(page: PageRequest, *, is_list: bool = False) -> dict[str, str]:
     return as_parameters(_fixed(page, page.as_of, _position(page, page.as_of), is_list=is_list), "")
 
 
-def deal_certificate(page: PageRequest, deal: str) -> Proof:
+def deal_certificate(page: PageRequest, deal: str) -> CitedProof:
     """The certificate of a deal at a page's as-of point."""
     query = urlencode({**fixed_point(page), "certificate": "true"})
-    return Proof(N_("Certificate of this state"), f"/v1/deals/{deal}?{query}")
+    return CitedProof(N_("Certificate of this state"), f"/v1/deals/{deal}?{query}")
 
 
-def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[Proof]:
+def totals_certificate(page: PageRequest, parameters: Mapping[str, str | None]) -> list[CitedProof]:
     """The certificate of a total, if a total with these parameters can be certified."""
     given = {name: value for name, value in parameters.items() if value}
     if not given.keys() <= set(CertifiedQuery.__struct_fields__):
         return []
     query = urlencode({**given, **fixed_point(page, is_list=True), "certificate": "true"})
-    return [Proof(N_("Certificate of this total"), f"/v1/totals?{query}")]
+    return [CitedProof(N_("Certificate of this total"), f"/v1/totals?{query}")]
 
 
 def trend_links(page: PageRequest) -> ChartLinks:
@@ -194,7 +194,7 @@ def _panel(
     position: int,
     point: Message,
     points: Mapping[str, AsOf],
-    proofs: Sequence[Proof],
+    proofs: Sequence[CitedProof],
     feed: Mapping[str, str] | None,
     charts: Sequence[ChartLinks],
     filters: Mapping[str, str],

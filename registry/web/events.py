@@ -28,7 +28,7 @@ from registry.transparency.checkpoint import VerifierKey
 from registry.transparency.evidence import Evidence
 from registry.web import render
 from registry.web.cache import cached_page
-from registry.web.citations import Proof, cite
+from registry.web.citations import CitedProof, cite
 from registry.web.format import shown
 from registry.web.i18n import N_
 from registry.web.names import deal_page_names
@@ -114,7 +114,7 @@ class EventPages(Controller):
                     page,
                     f"{texts.type_of(recorded.type)}, {name}",
                     recorded.position,
-                    proofs=[Proof(N_("Inclusion proof"), f"/v1/log/proof/inclusion?position={recorded.position}")],
+                    proofs=[CitedProof(N_("Inclusion proof"), f"/v1/log/proof/inclusion?position={recorded.position}")],
                     feed=None if recorded.is_withheld else {recorded.kind: recorded.slug},
                 ),
             )

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from registry.domain.money import format_decimal
 from registry.domain.rates import Rate
-from registry.domain.totals.overlap import Candidate
 from registry.domain.totals.overlap import Column as ColumnKey
+from registry.domain.totals.overlap import OverlapCandidate
 from registry.domain.totals.results import TotalsColumn
 from registry.domain.totals.rows import DealRow, PledgeRow
 from registry.domain.totals.rules import Rule
@@ -29,7 +29,7 @@ def nature_and_basis(pledge: PledgeRow) -> tuple[str, str]:
     )
 
 
-class CountedPledge(Candidate, gc=False):
+class CountedPledge(OverlapCandidate, gc=False):
     """A pledge with an amount, its rows, the rate of its conversion, and the flags on its amount."""
 
     deal: DealRow

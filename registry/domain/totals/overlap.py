@@ -168,7 +168,7 @@ def _ancestors(edges: Mapping[Key, Collection[Key]], start: Key) -> set[Key]:
     return reached
 
 
-class Candidate(Struct, gc=False):
+class OverlapCandidate(Struct, gc=False):
     """A pledge that may count, with its bounds in its column.
 
     `certain`: all of it belongs to this total. `flagged`: a flag doubts the amount, so it is not in the lower bound.
@@ -198,7 +198,9 @@ class OverlapResult(Struct):
     overlapping: dict[Key, tuple[Key, ...]]
 
 
-def resolve_overlaps(candidates: Mapping[Key, Candidate], relations: Relations, comparable: bool) -> OverlapResult:
+def resolve_overlaps(
+    candidates: Mapping[Key, OverlapCandidate], relations: Relations, comparable: bool
+) -> OverlapResult:
     """Decide which of these pledges are in the lower bound and which in the upper bound.
 
     Lower bound: of the pledges that no flag doubts, those that are part of no other one; of pledges that may overlap,
@@ -226,7 +228,7 @@ def resolve_overlaps(candidates: Mapping[Key, Candidate], relations: Relations, 
 
 
 def _members_by_aggregate(
-    candidates: Mapping[Key, Candidate], inside: Mapping[Key, tuple[Key, ...]], equals: Set[Key]
+    candidates: Mapping[Key, OverlapCandidate], inside: Mapping[Key, tuple[Key, ...]], equals: Set[Key]
 ) -> dict[Key, list[Key]]:
     """The members of each aggregate: the pledges for which it is the only smallest container, in the same column."""
     members: dict[Key, list[Key]] = {}
@@ -241,11 +243,11 @@ def _members_by_aggregate(
 
 
 def _contain(
-    candidates: Mapping[Key, Candidate], among: Set[Key], relations: Relations
+    candidates: Mapping[Key, OverlapCandidate], among: Set[Key], relations: Relations
 ) -> tuple[dict[Key, tuple[Key, ...]], list[Key], set[Key]]:
     """For each pledge of `among` its containers; the pledges without any; and those equal to another that counts."""
 
-    def excludes(whole: Candidate, part: Candidate) -> bool:
+    def excludes(whole: OverlapCandidate, part: OverlapCandidate) -> bool:
         # An intention does not exclude a commitment. A shared amount excludes nothing of another column.
         weaker = whole.column[1] == "intention" and part.column[1] == "commitment"
         return not weaker and (whole.certain or whole.column == part.column)
@@ -275,12 +277,12 @@ def _contain(
     return inside, tops, equals
 
 
-def _largest_first(candidates: Mapping[Key, Candidate]) -> Callable[[Key], tuple[Decimal, date, str]]:
+def _largest_first(candidates: Mapping[Key, OverlapCandidate]) -> Callable[[Key], tuple[Decimal, date, str]]:
     return lambda key: (-candidates[key].high, candidates[key].stated_on, name_of(key))
 
 
 def _without_overlap(
-    candidates: Mapping[Key, Candidate], tops: Sequence[Key], relations: Relations, comparable: bool
+    candidates: Mapping[Key, OverlapCandidate], tops: Sequence[Key], relations: Relations, comparable: bool
 ) -> tuple[set[Key], dict[Key, tuple[Key, ...]]]:
     """The pledges of the lower bound, and for each of the others the counted pledges that it may overlap with."""
     overlaps = relations.overlapping(set(tops))
@@ -300,7 +302,7 @@ def _without_overlap(
 
 
 def _larger_of_aggregate_and_members(
-    aggregate: Key, candidates: Mapping[Key, Candidate], members: Mapping[Key, list[Key]]
+    aggregate: Key, candidates: Mapping[Key, OverlapCandidate], members: Mapping[Key, list[Key]]
 ) -> set[Key]:
     """The pledges of the upper bound for one aggregate: itself or its members. Members form a tree, so this ends."""
     order = [aggregate]

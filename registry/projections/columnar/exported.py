@@ -24,7 +24,7 @@ an exact decimal, which formats without such numbers have as text. `list`: of te
 """
 
 
-class Column(Struct, frozen=True):
+class ExportedColumn(Struct, frozen=True):
     """A column of an exported table.
 
     Attributes:
@@ -93,104 +93,112 @@ p.pledge || ': ' || concat_ws(' ', p.qualifier, p.currency,
 _FIRST = "list_filter({0}, lambda one, place: list_position({0}, one) = place)"
 
 _DEAL = (
-    Column("deal", "The deal's id.", "code", sql="d.deal"),
-    Column("title_en", "The deal's title in English.", field="title", sql="d.title::JSON ->> 'en'"),
-    Column("title_ko", "The deal's title in Korean.", field="title", sql="d.title::JSON ->> 'ko'"),
+    ExportedColumn("deal", "The deal's id.", "code", sql="d.deal"),
+    ExportedColumn("title_en", "The deal's title in English.", field="title", sql="d.title::JSON ->> 'en'"),
+    ExportedColumn("title_ko", "The deal's title in Korean.", field="title", sql="d.title::JSON ->> 'ko'"),
 )
 
-_STAGE = Column("stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage")
+_STAGE = ExportedColumn(
+    "stage", "The deal's stage, from intention to operating, or how it ended.", "code", sql="s.stage"
+)
 
 DEALS = (
     *_DEAL,
-    Column("kind", "The kind of deal.", "code", sql="d.kind"),
+    ExportedColumn("kind", "The kind of deal.", "code", sql="d.kind"),
     _STAGE,
-    Column("stage_basis", "What the stage rests on: declared, inferred or observed.", "code", "stage", "s.basis"),
-    Column("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
-    Column("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
-    Column("sectors", "The sectors.", "list", sql="d.sectors"),
-    Column("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
-    Column("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
-    Column("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
-    Column(
+    ExportedColumn(
+        "stage_basis", "What the stage rests on: declared, inferred or observed.", "code", "stage", "s.basis"
+    ),
+    ExportedColumn("stage_since", "The day since which the deal has the stage.", "date", "stage", "s.since"),
+    ExportedColumn("stage_observed_on", "The day on which the stage was observed.", "date", "stage", "s.observed_on"),
+    ExportedColumn("sectors", "The sectors.", "list", sql="d.sectors"),
+    ExportedColumn("classifications", "Codes of classifications, as AXIS:CODE.", "list", sql="d.classifications"),
+    ExportedColumn("identifiers", "Identifiers in other registers, as SCHEME:VALUE.", "list", sql="d.identifiers"),
+    ExportedColumn("organizations", "The current parties.", "list", "parties", _FIRST.format("o.organizations")),
+    ExportedColumn(
         "places",
         "ISO 3166 codes of the places of the sites that were not dropped.",
         "list",
         "sites",
         _FIRST.format("l.places"),
     ),
-    Column(
+    ExportedColumn(
         "amounts",
         "Each pledge with its amount as stated. Not to be added up: totals say what may be counted twice.",
         "list",
         "pledges",
         "a.amounts",
     ),
-    Column("relations", "Relations to other deals.", "list", sql="r.relations"),
+    ExportedColumn("relations", "Relations to other deals.", "list", sql="r.relations"),
 )
 
 PLEDGES = (
     *_DEAL,
     _STAGE,
-    Column("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
-    Column("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
-    Column("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
-    Column("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
-    Column(
+    ExportedColumn("pledge", "The pledge's id within the deal.", "code", sql="p.pledge"),
+    ExportedColumn("status", "announced, confirmed or withdrawn.", "code", sql="p.status"),
+    ExportedColumn("commitment", "How firm it is: intention, pledge, binding or budget.", "code", sql="p.commitment"),
+    ExportedColumn("amount_basis", "What the amount is: total, additional or annual.", "code", sql="p.amount_basis"),
+    ExportedColumn(
         "qualifier",
         "How the source qualifies the amount, such as about.",
         "code",
         "amount",
         "CASE WHEN p.currency IS NOT NULL THEN p.qualifier END",
     ),
-    Column("value", "The amount, exact.", "number", "amount", "p.value"),
-    Column("low", "The lower bound of a range, exact.", "number", "amount", "p.low"),
-    Column("high", "The upper bound of a range, exact.", "number", "amount", "p.high"),
-    Column("currency", "The currency (ISO 4217).", "code", "amount", "p.currency"),
-    Column("wording", "The amount in the words of the source.", "text", "amount", "p.wording"),
-    Column("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
-    Column("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
-    Column("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
-    Column("by", "Those who pledge, together.", "list", sql="p.organizations"),
-    Column("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
-    Column("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
+    ExportedColumn("value", "The amount, exact.", "number", "amount", "p.value"),
+    ExportedColumn("low", "The lower bound of a range, exact.", "number", "amount", "p.low"),
+    ExportedColumn("high", "The upper bound of a range, exact.", "number", "amount", "p.high"),
+    ExportedColumn("currency", "The currency (ISO 4217).", "code", "amount", "p.currency"),
+    ExportedColumn("wording", "The amount in the words of the source.", "text", "amount", "p.wording"),
+    ExportedColumn("figure", "What the figure is: stated, estimated or modelled.", "code", "amount", "p.figure"),
+    ExportedColumn("price_year", "The year in whose prices the amount is.", "integer", "amount", "p.price_year"),
+    ExportedColumn("stated_as", "The same amount as stated in other currencies.", "amounts", "amount", "p.stated_as"),
+    ExportedColumn("by", "Those who pledge, together.", "list", sql="p.organizations"),
+    ExportedColumn("announced_on", "The day since which the pledge is in effect.", "date", sql="p.announced_on"),
+    ExportedColumn("until", "The date by which it is to be invested (EDTF).", "text", "horizon", "p.until"),
 )
 
 SITES = (
     *_DEAL,
     _STAGE,
-    Column("site", "The site's id within the deal.", "code", sql="p.site"),
-    Column("status", "announced or dropped.", "code", sql="p.status"),
-    Column("place", "The country or subdivision (ISO 3166).", "code", sql="p.place"),
-    Column("power_mw", "The planned power in MW, exact.", "number", sql="p.power_mw"),
-    Column("power_qualifier", "How the source qualifies the power.", "code", sql="p.power_qualifier"),
-    Column("gpus", "The planned number of GPUs.", "integer", sql="p.gpus"),
-    Column("gpus_qualifier", "How the source qualifies the number of GPUs.", "code", sql="p.gpus_qualifier"),
-    Column("latitude", "The latitude in degrees (WGS 84).", "number", sql="p.latitude"),
-    Column("longitude", "The longitude in degrees (WGS 84).", "number", sql="p.longitude"),
-    Column("precision", "How precise the coordinates are.", "code", sql="p.precision"),
-    Column("announced_on", "The day since which the site is in effect.", "date", sql="p.announced_on"),
+    ExportedColumn("site", "The site's id within the deal.", "code", sql="p.site"),
+    ExportedColumn("status", "announced or dropped.", "code", sql="p.status"),
+    ExportedColumn("place", "The country or subdivision (ISO 3166).", "code", sql="p.place"),
+    ExportedColumn("power_mw", "The planned power in MW, exact.", "number", sql="p.power_mw"),
+    ExportedColumn("power_qualifier", "How the source qualifies the power.", "code", sql="p.power_qualifier"),
+    ExportedColumn("gpus", "The planned number of GPUs.", "integer", sql="p.gpus"),
+    ExportedColumn("gpus_qualifier", "How the source qualifies the number of GPUs.", "code", sql="p.gpus_qualifier"),
+    ExportedColumn("latitude", "The latitude in degrees (WGS 84).", "number", sql="p.latitude"),
+    ExportedColumn("longitude", "The longitude in degrees (WGS 84).", "number", sql="p.longitude"),
+    ExportedColumn("precision", "How precise the coordinates are.", "code", sql="p.precision"),
+    ExportedColumn("announced_on", "The day since which the site is in effect.", "date", sql="p.announced_on"),
 )
 
 METRICS = (
     *_DEAL,
     _STAGE,
-    Column("metric_id", "The id of the quantity within the deal.", "text", sql="p.metric_id"),
-    Column("metric", "What is counted, such as jobs.", "code", sql="p.metric"),
-    Column("basis", "Whether it is planned, reported or of another basis.", "code", sql="p.basis"),
-    Column("site", "The site that it is about.", "code", sql="nullif(p.site, '')"),
-    Column("date", "The date that it is for (EDTF).", sql="p.metric_date"),
-    Column("from", "The first date of its period (EDTF).", "text", "horizon", "p.horizon_from"),
-    Column("until", "The last date of its period (EDTF).", "text", "horizon", "p.horizon_until"),
-    Column("value", "The quantity, exact.", "number", sql="p.value"),
-    Column("unit", "Its unit.", sql="p.unit"),
-    Column("qualifier", "How the source qualifies it.", "code", sql="p.qualifier"),
-    Column("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
+    ExportedColumn("metric_id", "The id of the quantity within the deal.", "text", sql="p.metric_id"),
+    ExportedColumn("metric", "What is counted, such as jobs.", "code", sql="p.metric"),
+    ExportedColumn("basis", "Whether it is planned, reported or of another basis.", "code", sql="p.basis"),
+    ExportedColumn("site", "The site that it is about.", "code", sql="nullif(p.site, '')"),
+    ExportedColumn("date", "The date that it is for (EDTF).", sql="p.metric_date"),
+    ExportedColumn("from", "The first date of its period (EDTF).", "text", "horizon", "p.horizon_from"),
+    ExportedColumn("until", "The last date of its period (EDTF).", "text", "horizon", "p.horizon_until"),
+    ExportedColumn("value", "The quantity, exact.", "number", sql="p.value"),
+    ExportedColumn("unit", "Its unit.", sql="p.unit"),
+    ExportedColumn("qualifier", "How the source qualifies it.", "code", sql="p.qualifier"),
+    ExportedColumn("stated_on", "The day since which the present value is in effect.", "date", sql="p.stated_on"),
 )
 
 SOURCES = (
-    Column("source_publishers", "Who published the sources that the row rests on.", "list", "sources", "c.publishers"),
-    Column("source_urls", "The addresses of the same sources.", "list", "sources", "c.urls"),
-    Column("source_published_on", "The days on which the same sources were published.", "list", "sources", "c.days"),
+    ExportedColumn(
+        "source_publishers", "Who published the sources that the row rests on.", "list", "sources", "c.publishers"
+    ),
+    ExportedColumn("source_urls", "The addresses of the same sources.", "list", "sources", "c.urls"),
+    ExportedColumn(
+        "source_published_on", "The days on which the same sources were published.", "list", "sources", "c.days"
+    ),
 )
 """Columns on request: lists of the same length, in the order in which the sources were recorded."""
 
@@ -231,7 +239,7 @@ SELECT max(deal)
 """
 
 # Columns, source, order, and the item in the table of cited sources.
-_TABLES: dict[PortfolioTable, tuple[tuple[Column, ...], str, str, str]] = {
+_TABLES: dict[PortfolioTable, tuple[tuple[ExportedColumn, ...], str, str, str]] = {
     "deals": (DEALS, _FROM_DEALS, "deal", "''"),
     "pledges": (PLEDGES, _FROM_ITEMS.format(table="pledge_facts"), "deal, announced_on, pledge", "p.pledge"),
     "sites": (SITES, _FROM_ITEMS.format(table="site_facts"), "deal, announced_on, site", "p.site"),
@@ -275,7 +283,7 @@ class PortfolioExport(Struct, frozen=True):
     cited: str | None = None
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[ExportedColumn, ...]:
         """The columns of the table."""
         columns, *_ = _TABLES[self.table]
         return (*columns, *SOURCES) if self.cited is not None else columns

@@ -23,7 +23,7 @@ from registry.domain.timeline import Timeline
 from registry.events.types import Recorded
 from registry.projections.facts.columns import END_OF_TIME, Effects, KnownRun, Piece, Planes
 from registry.projections.facts.signals import StageSignals, cut_pieces
-from registry.projections.facts.sweeps import Difference, Marks, difference, planes_of
+from registry.projections.facts.sweeps import HistoryDifference, Marks, difference, planes_of
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, Values, rows_of, stage_values
 from registry.projections.facts.tables import FactKey as RowKey
 from registry.projections.facts.tracks import (
@@ -273,7 +273,7 @@ def _pieces(was: Sequence[Piece], change: tuple[date, date, Sequence[Piece]]) ->
     return [*below, *pieces, *above]
 
 
-def _changed_signals(found: Difference) -> _Signals:
+def _changed_signals(found: HistoryDifference) -> _Signals:
     """What the swept entries of a track now signal about the stage, where that has changed."""
     return {
         place: (found.first, found.ends[place], found.new_effects.get(place, ()))

@@ -30,7 +30,7 @@ Run: TypeAlias = tuple[date, date, Values]
 """A value that a fact has in [from, to) of the world: a maximal interval, so that runs are a canonical form."""
 
 
-class Entry(Struct, frozen=True, gc=False):
+class ColumnEntry(Struct, frozen=True, gc=False):
     """A place in the fold, and what is done there on which publication days, the first of which is `known_from`."""
 
     key: FoldKey
@@ -78,7 +78,7 @@ class Cell(Struct, frozen=True):
     settled: Any
 
 
-class Column(Struct, frozen=True):
+class FactColumn(Struct, frozen=True):
     """The cells of the publication days before `end`."""
 
     cells: list[Cell]
@@ -92,7 +92,7 @@ class Column(Struct, frozen=True):
 _known_from = attrgetter("known_from")
 
 
-def act(column: Column, entry: Entry, folding: Folding, effects: Effects | None = None) -> Column:
+def act(column: FactColumn, entry: ColumnEntry, folding: Folding, effects: Effects | None = None) -> FactColumn:
     """The column after an entry."""
     for known_from, known_to, action in entry.pieces:
         first = _index(column.cells, known_from)
@@ -111,11 +111,11 @@ def act(column: Column, entry: Entry, folding: Folding, effects: Effects | None 
                 cells.append(Cell(stop, cell.state, cell.open, cell.settled))
             if effect is not None and effects is not None:
                 effects.setdefault(entry.key, []).append((start, stop, effect))
-        column = Column(cells, column.end)
+        column = FactColumn(cells, column.end)
     return column
 
 
-def settle(column: Column, day: date, folding: Folding, planes: Planes | None = None) -> Column:
+def settle(column: FactColumn, day: date, folding: Folding, planes: Planes | None = None) -> FactColumn:
     """The column at the end of a day. The runs that ended on that day are added to `planes`."""
     cells: list[Cell] = []
     was_changed = False
@@ -136,10 +136,10 @@ def settle(column: Column, day: date, folding: Folding, planes: Planes | None = 
             continue
         cells.append(cell)
         was_changed = is_changed
-    return Column(cells, column.end)
+    return FactColumn(cells, column.end)
 
 
-def finish(column: Column, planes: Planes) -> None:
+def finish(column: FactColumn, planes: Planes) -> None:
     """Add the runs that have not ended to `planes`."""
     for index, cell in enumerate(column.cells):
         for key, (since, values) in cell.open.items():
@@ -166,7 +166,7 @@ def cells_from(cells: list[Cell], first: date) -> list[Cell]:
     return [Cell(first, cell.state, cell.open, cell.settled), *cells[index + 1 :]]
 
 
-def splice(cells: list[Cell], column: Column, first: date) -> list[Cell]:
+def splice(cells: list[Cell], column: FactColumn, first: date) -> list[Cell]:
     """Cells with those of a column on its publication days from `first` on."""
     start = max(first, column.cells[0].known_from)
     below = cells[: bisect_left(cells, start, key=_known_from)]
@@ -174,7 +174,7 @@ def splice(cells: list[Cell], column: Column, first: date) -> list[Cell]:
     return _append(_append(below, cells_from(column.cells, start)), above)
 
 
-def differing(old: Column, new: Column) -> tuple[Column, Column] | None:
+def differing(old: FactColumn, new: FactColumn) -> tuple[FactColumn, FactColumn] | None:
     """The columns without the last publication days, on which they are equal; None if they are equal on all.
 
     The first of these days stays, so that a run that now begins earlier, and was known there, is found.
@@ -190,8 +190,8 @@ def differing(old: Column, new: Column) -> tuple[Column, Column] | None:
         return old, new
     end = equal_from + ONE_DAY
     return (
-        Column([cell for cell in old.cells if cell.known_from < end], end),
-        Column([cell for cell in new.cells if cell.known_from < end], end),
+        FactColumn([cell for cell in old.cells if cell.known_from < end], end),
+        FactColumn([cell for cell in new.cells if cell.known_from < end], end),
     )
 
 

@@ -20,9 +20,9 @@ from registry.domain.fold import FoldKey
 from registry.projections.facts.columns import (
     ONE_DAY,
     Cell,
-    Column,
+    ColumnEntry,
     Effects,
-    Entry,
+    FactColumn,
     Folding,
     Planes,
     act,
@@ -48,7 +48,7 @@ class Track(Protocol):
         """How the entries are folded."""
         ...
 
-    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
         """The first entry at a place or later (with `after`: later) that may change a state of one of these columns."""
         ...
 
@@ -86,7 +86,7 @@ class Marks:
             number -= 1
         return self._marks[number - 1] if number else None
 
-    def keep(self, key: FoldKey, column: Column) -> date:
+    def keep(self, key: FoldKey, column: FactColumn) -> date:
         """Keep the column before a place. Returns the first publication day that is kept."""
         mark = _Mark(key, column.cells[0].known_from, [])
         mark.replace(column.cells)
@@ -97,7 +97,7 @@ class Marks:
             self._marks.insert(index, mark)
         return mark.first
 
-    def change(self, place: FoldKey, until: FoldKey | None, column: Column, day: date, folding: Folding) -> None:
+    def change(self, place: FoldKey, until: FoldKey | None, column: FactColumn, day: date, folding: Folding) -> None:
         """Replace what is kept after a place up to another one by a column, on its publication days."""
         for index in range(bisect_left(self._marks, place, key=_place), len(self._marks)):
             mark = self._marks[index]
@@ -110,7 +110,7 @@ class Marks:
                 mark.replace(splice(mark.cells, settled, mark.first))
 
 
-class Difference(Struct):
+class HistoryDifference(Struct):
     """What changes in the facts of a track, on the publication days from `first` on.
 
     Attributes:
@@ -146,12 +146,12 @@ def planes_of(track: Track, effects: Effects | None = None) -> Planes:
 
 def difference(  # noqa: C901 - the two columns are followed in one loop
     before: Track, now: Track, marks: Marks | None, places: Collection[FoldKey], known: date
-) -> Difference:
+) -> HistoryDifference:
     """What changes from one track to another that differs at some places, on the publication days from `known` on."""
     folding = now.folding
     # With the day before, so that a run that now goes on from there is found.
     first = known - ONE_DAY if known > date.min else known
-    found = Difference(first, {}, {}, {}, {}, {})
+    found = HistoryDifference(first, {}, {}, {}, {}, {})
     place, last, after = min(places), max(places), False
     day = place[0]
     old = new = _column_before(before, marks, place, first)
@@ -189,28 +189,28 @@ def difference(  # noqa: C901 - the two columns are followed in one loop
     return found
 
 
-def _initial(track: Track) -> Column:
+def _initial(track: Track) -> FactColumn:
     initial = track.folding.initial
-    return Column([Cell(date.min, initial, {}, initial)])
+    return FactColumn([Cell(date.min, initial, {}, initial)])
 
 
-def _column_before(track: Track, marks: Marks | None, key: FoldKey, first: date) -> Column:
+def _column_before(track: Track, marks: Marks | None, key: FoldKey, first: date) -> FactColumn:
     """The column before a place, settled up to its day, of the publication days from `first` on."""
     folding = track.folding
     place, day, column = _START, date.min, _initial(track)
     mark = marks.last_before(key, first) if marks is not None else None
     if mark is not None:
-        place, day, column = mark.key, mark.key[0], Column(mark.cells)
+        place, day, column = mark.key, mark.key[0], FactColumn(mark.cells)
     elif marks is None:
-        column = Column(cells_from(column.cells, first))
+        column = FactColumn(cells_from(column.cells, first))
     walked, after = 0, False
     while (entry := track.next(place, column, after=after)) is not None and entry.key < key:
         if day < entry.key[0]:
             column, day = settle(column, day, folding), entry.key[0]
         if marks is not None and walked >= ENTRIES_BETWEEN_MARKS and len(entry.key[1]) == 2:
             walked = 0
-            column = Column(cells_from(column.cells, min(first, marks.keep(entry.key, column))))
+            column = FactColumn(cells_from(column.cells, min(first, marks.keep(entry.key, column))))
         column = act(column, entry, folding)
         place, after, walked = entry.key, True, walked + 1
     column = settle(column, day, folding) if day < key[0] else column
-    return Column(cells_from(column.cells, first))
+    return FactColumn(cells_from(column.cells, first))

@@ -26,7 +26,7 @@ from registry.domain.stages import StageSignal, StageState, next_stage
 from registry.domain.timeline import Timeline
 from registry.errors import RuleBroken
 from registry.events.types import ClaimReported
-from registry.projections.facts.columns import END_OF_TIME, Column, Entry, Folding
+from registry.projections.facts.columns import END_OF_TIME, ColumnEntry, FactColumn, Folding
 from registry.projections.facts.signals import StageSignals, known_from
 from registry.projections.facts.sweeps import Track
 from registry.projections.facts.tables import STAGE_FACTS, TABLE_OF, Values, rows_of, stage_values
@@ -111,14 +111,14 @@ class _FactTrack:
         self._histories = [stream.timeline.fact(fact) for fact in facts]
         self.folding = Folding(initial=FactState(stream.timeline.blank), apply=self._apply, facts=self._rows)
 
-    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
         known_before = max(column.end for column in columns)
         if len(self._histories) == 1:
             return self._next(self._histories[0], place, known_before, after=after)
         found = [self._next(history, place, known_before, after=after) for history in self._histories]
         return min((entry for entry in found if entry is not None), key=lambda entry: entry.key, default=None)
 
-    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> Entry | None:
+    def _next(self, history: FactHistory, place: FoldKey, known_before: date, *, after: bool) -> ColumnEntry | None:
         while (step := history.first_known(place, known_before, after=after)) is not None:
             entry = self._entry(step)
             if entry is not None and entry.known_from < known_before:
@@ -126,7 +126,7 @@ class _FactTrack:
             place, after = step.key, True
         return None
 
-    def _entry(self, step: OrderedEvent) -> Entry | None:
+    def _entry(self, step: OrderedEvent) -> ColumnEntry | None:
         """An event with the facts that it reads, from the day on which all of them are known; None if one never is."""
         touched, known_from = self._timeline.touched(step), step.applied.published_on
         read: dict[FactKey, FactValue] = {}
@@ -138,7 +138,7 @@ class _FactTrack:
                 return None
             known_from, read[fact] = max(known_from, made[0]), made[1]
         action: Action = (step, read, len(touched.writes) > 1)
-        return Entry(step.key, ((known_from, END_OF_TIME, action),), known_from)
+        return ColumnEntry(step.key, ((known_from, END_OF_TIME, action),), known_from)
 
     def _made(self, fact: FactKey, reader: OrderedEvent) -> tuple[date, FactValue] | None:
         """The first day on which a fact is known at a reader's place, and a value of it."""
@@ -210,14 +210,14 @@ class _HeaderTrack:
     def __init__(self, stream: FoldedStream[Deal]) -> None:
         self._timeline = stream.timeline
         self._histories = [history for name in _OF_HEADER for _, history in stream.timeline.facts(name)]
-        self._registered: Entry | None = None
+        self._registered: ColumnEntry | None = None
         if (point := registration(stream)) is not None:
             # Before all events of its day.
             key = (point[0], (0, point[1].toordinal()))
-            self._registered = Entry(key, ((point[1], END_OF_TIME, None),), point[1])
+            self._registered = ColumnEntry(key, ((point[1], END_OF_TIME, None),), point[1])
         self.folding = Folding(initial=None, apply=self._apply, facts=_header_rows)
 
-    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
+    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
         known_before = max(column.end for column in columns)
         steps = [history.first_known(place, known_before, after=after) for history in self._histories]
         unknown_before = max(map(_unknown_before, columns))
@@ -237,12 +237,12 @@ class _HeaderTrack:
         return evolve_facts(state, step.applied), None
 
 
-def _header_entry(step: OrderedEvent) -> Entry:
+def _header_entry(step: OrderedEvent) -> ColumnEntry:
     published = step.applied.published_on
-    return Entry(step.key, ((published, END_OF_TIME, step),), published)
+    return ColumnEntry(step.key, ((published, END_OF_TIME, step),), published)
 
 
-def _unknown_before(column: Column) -> date:
+def _unknown_before(column: FactColumn) -> date:
     """The first publication day from which on the deal is known on all days of a column."""
     for index in range(len(column.cells) - 1, -1, -1):
         if column.cells[index].state is None:
@@ -264,8 +264,8 @@ class StageTrack:
         self._signals = signals
         self.folding = Folding(initial=None, apply=_apply_signal, facts=_stage_rows)
 
-    def next(self, place: FoldKey, *columns: Column, after: bool) -> Entry | None:
-        best: Entry | None = None
+    def next(self, place: FoldKey, *columns: FactColumn, after: bool) -> ColumnEntry | None:
+        best: ColumnEntry | None = None
         for signal, entries in self._signals.kinds.items():
             known_before = max(column.end if signal is None else _changed_before(column, signal) for column in columns)
             if known_before > date.min:
@@ -275,7 +275,7 @@ class StageTrack:
         return best
 
 
-def _changed_before(column: Column, signal: StageSignal) -> date:
+def _changed_before(column: FactColumn, signal: StageSignal) -> date:
     """The first publication day from which on a signal changes the stage on no day of a column."""
     for index in range(len(column.cells) - 1, -1, -1):
         stage: StageState | None = column.cells[index].state

@@ -27,7 +27,7 @@ from registry.web.articles.lookup import (
 from registry.web.forms.parse import parse
 
 
-class Part(Struct):
+class AnnouncementPart(Struct):
     """The announcements for one deal or organization.
 
     Attributes:
@@ -51,7 +51,7 @@ class Built(Struct):
         unknown: The names of organizations that the registry does not have.
     """
 
-    parts: list[Part]
+    parts: list[AnnouncementPart]
     errors: list[FieldError]
     unknown: list[str]
 
@@ -87,7 +87,7 @@ def build(form: ArticleForm, found: FoundNames) -> Built:
     for one in form.organizations:
         if one.slug in used or not is_slug(one.slug):
             _add_organization(built, one, form.frame)
-    parts: dict[str, Part] = {}
+    parts: dict[str, AnnouncementPart] = {}
     for deal in form.deals:
         slug = _slug(deal, found, built)
         for announcement in deal.kept:
@@ -96,7 +96,7 @@ def build(form: ArticleForm, found: FoundNames) -> Built:
             if isinstance(read, list):
                 built.errors += read
                 continue
-            part = parts.setdefault(slug, Part("deal", slug, deal.prefix, [], [], []))
+            part = parts.setdefault(slug, AnnouncementPart("deal", slug, deal.prefix, [], [], []))
             part.places.append(announcement.prefix)
             part.announcements.append(read[0])
             part.readings.append(tuple(read[1].values()))
@@ -177,4 +177,4 @@ def _add_organization(built: Built, one: OrganizationForm, frame: Mapping[str, s
             is_shared = wrong.pointer.startswith("/sources")
             built.errors.append(wrong.at(wrong.pointer if is_shared else wrong.pointer.replace("/event", pointer, 1)))
         return
-    built.parts.append(Part("organization", one.slug, one.prefix, [one.prefix], [registered], [()]))
+    built.parts.append(AnnouncementPart("organization", one.slug, one.prefix, [one.prefix], [registered], [()]))

@@ -33,7 +33,7 @@ _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LISTS = ("by", "members")
 
 
-class Candidate(Struct, frozen=True):
+class NamedCandidate(Struct, frozen=True):
     """A deal or an organization that a text may mean: its slug, its name for the reader, and its name otherwise."""
 
     slug: str
@@ -45,7 +45,7 @@ class Found(Struct, frozen=True):
     """What a text means; `candidates` are what it may mean where that is not clear."""
 
     slug: str | None
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[NamedCandidate, ...] = ()
 
 
 FoundNames = Mapping[tuple[Kind, str], Found]
@@ -222,10 +222,10 @@ class Lookup:
             elif len(same) == 1:
                 found[text] = Found(same[0])
             elif same:
-                found[text] = Found(None, tuple(Candidate(slug, slug, known[slug][0]) for slug in same))
+                found[text] = Found(None, tuple(NamedCandidate(slug, slug, known[slug][0]) for slug in same))
         return found
 
-    async def suggest(self, kind: Kind, text: str, language: str) -> list[Candidate]:
+    async def suggest(self, kind: Kind, text: str, language: str) -> list[NamedCandidate]:
         """Deals or organizations that a text may mean, its last word perhaps unfinished; the best first."""
         wanted = text.strip()[:MAX_NAME_LENGTH]
         if not wanted:
@@ -233,7 +233,7 @@ class Lookup:
         found = await self._search.search(UNBOUNDED, wanted, (kind,), MAX_CANDIDATES, unfinished=True)
         return [_candidate(hit.id, hit.title, language) for hit in found.hits]
 
-    async def deals_of(self, organization: str, language: str) -> list[Candidate]:
+    async def deals_of(self, organization: str, language: str) -> list[NamedCandidate]:
         """The deals in which an organization takes part, the latest change first."""
         point = await self._portfolio.point(UNBOUNDED)
         selection = await self._portfolio.select(point, {"organization": organization})
@@ -241,7 +241,7 @@ class Lookup:
         return [_candidate(deal.deal, deal.title, language) for deal in page.deals]
 
 
-def _candidate(slug: str, name: Mapping[str, str | None] | None, language: str) -> Candidate:
+def _candidate(slug: str, name: Mapping[str, str | None] | None, language: str) -> NamedCandidate:
     spoken = words(language)
     other = spoken.other(name)
-    return Candidate(slug, spoken.localized(name, slug), str(other) if other else "")
+    return NamedCandidate(slug, spoken.localized(name, slug), str(other) if other else "")

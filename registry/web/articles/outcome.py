@@ -14,7 +14,7 @@ from registry.append.requests import AppendRequest, AppendResult, SubmissionErro
 from registry.domain.plausibility import Flag
 from registry.domain.principal import Credential, required_scope
 from registry.errors import Invalid, RegistryError, RuleBroken
-from registry.web.articles.announcements import Part
+from registry.web.articles.announcements import AnnouncementPart
 from registry.web.state_types import typed_change
 
 
@@ -30,18 +30,18 @@ class Refused(Exception):
 class Preview(Struct):
     """What the announcements for one deal or organization would change, and the warnings that they raise."""
 
-    part: Part
+    part: AnnouncementPart
     version: int
     changes: list[Any]
     flags: list[Flag]
 
 
-def may_record(key: Credential, parts: Sequence[Part]) -> bool:
+def may_record(key: Credential, parts: Sequence[AnnouncementPart]) -> bool:
     """Whether a principal may record all announcements by itself."""
     return all(key.allows(required_scope(one.event)) for part in parts for one in part.announcements)
 
 
-async def preview(recorder: Recorder, key: Credential, parts: Sequence[Part]) -> list[Preview]:
+async def preview(recorder: Recorder, key: Credential, parts: Sequence[AnnouncementPart]) -> list[Preview]:
     """What the announcements would change. Who may only propose sees it too: it records nothing.
 
     Raises:
@@ -62,7 +62,7 @@ async def preview(recorder: Recorder, key: Credential, parts: Sequence[Part]) ->
 
 
 async def record(
-    recorder: Recorder, key: Credential, parts: Sequence[Part], versions: dict[str, int]
+    recorder: Recorder, key: Credential, parts: Sequence[AnnouncementPart], versions: dict[str, int]
 ) -> list[AppendResult]:
     """Record the announcements in one transaction.
 
@@ -83,7 +83,7 @@ async def record(
 
 
 async def _submit(
-    recorder: Recorder, parts: Sequence[Part], requests: Sequence[AppendRequest], *, dry_run: bool
+    recorder: Recorder, parts: Sequence[AnnouncementPart], requests: Sequence[AppendRequest], *, dry_run: bool
 ) -> list[AppendResult]:
     try:
         return await recorder.record_all(requests, dry_run=dry_run)
@@ -96,7 +96,11 @@ async def _submit(
 
 
 async def _refused(
-    recorder: Recorder, parts: Sequence[Part], requests: Sequence[AppendRequest], number: int, error: RegistryError
+    recorder: Recorder,
+    parts: Sequence[AnnouncementPart],
+    requests: Sequence[AppendRequest],
+    number: int,
+    error: RegistryError,
 ) -> Refused:
     """Which announcement was refused: the last one of the shortest list that is refused."""
     part, request = parts[number], requests[number]
@@ -113,7 +117,7 @@ async def _refused(
     return Refused(part.prefix, error)
 
 
-def _request(key: Credential, part: Part, *, as_proposer: bool = False) -> AppendRequest:
+def _request(key: Credential, part: AnnouncementPart, *, as_proposer: bool = False) -> AppendRequest:
     return AppendRequest(
         kind=part.kind,
         slug=part.slug,

@@ -19,7 +19,7 @@ from registry.queries.streams import StreamReader
 from registry.web import render
 from registry.web.articles.announcements import Built, read_announcement
 from registry.web.articles.form import AnnouncementForm, ArticleForm, DealForm, OrganizationForm
-from registry.web.articles.lookup import Candidate, FoundNames, Lookup, picks
+from registry.web.articles.lookup import FoundNames, Lookup, NamedCandidate, picks
 from registry.web.articles.outcome import Preview
 from registry.web.fields import deals_in
 from registry.web.form_pages import amount_reading
@@ -60,7 +60,7 @@ class AnnouncementView(Struct):
     sentence: str
 
 
-class DealView(Struct):
+class ArticleDeal(Struct):
     """One deal of the form; `likely` are deals of the registry that it may be."""
 
     form: DealForm
@@ -68,7 +68,7 @@ class DealView(Struct):
     field: Field
     announcements: list[AnnouncementView]
     problem: Message | None
-    likely: list[Candidate]
+    likely: list[NamedCandidate]
 
 
 class TextPiece(Struct, frozen=True):
@@ -175,7 +175,7 @@ class ArticlePages:
         errors: Sequence[FieldError],
         problems: Mapping[str, Message],
         numbers: Mapping[tuple[int, int], int],
-    ) -> DealView:
+    ) -> ArticleDeal:
         say = shown(page.language).words.gettext
         slug = known.slug if (known := found.get(("deal", deal.typed.strip()))) is not None else None
         stream = (await self._streams.load(f"deal/{slug}"))[0] if slug and deal.registration is None else None
@@ -202,9 +202,9 @@ class ArticlePages:
         )
         title = shown(page.language).words.localized(state.title if state is not None else titles)
         likely = await self._likely(page, deal, found) if is_new and deal.number < MAX_LIKELY_DEALS else []
-        return DealView(deal, title, field, announcements, problems.get(deal.prefix), likely)
+        return ArticleDeal(deal, title, field, announcements, problems.get(deal.prefix), likely)
 
-    async def _likely(self, page: PageRequest, deal: DealForm, found: FoundNames) -> list[Candidate]:
+    async def _likely(self, page: PageRequest, deal: DealForm, found: FoundNames) -> list[NamedCandidate]:
         """Deals of the registry that a new deal may be: those of its first party."""
         party = next((one.typed.get("event/parties/0/organization", "") for one in deal.kept), "")
         for one in deal.kept:

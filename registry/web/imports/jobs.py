@@ -39,7 +39,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _RUNNING = frozenset({"waiting", "reading", "recording"})
 
 
-class Problem(Struct):
+class ImportProblem(Struct):
     """What is wrong in a cell or a row."""
 
     at: str
@@ -94,7 +94,7 @@ class Job(Struct, kw_only=True):
     recorded: int = 0
     repeated: int = 0
     refused: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ImportProblem] = field(default_factory=list)
     problem_count: int = 0
     questions: list[Question] = field(default_factory=list)
     question_count: int = 0

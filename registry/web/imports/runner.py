@@ -34,7 +34,7 @@ from registry.queries.deals import DealQueries
 from registry.queries.imports import ImportQueries
 from registry.queries.log import LogQueries
 from registry.queries.streams import StreamReader
-from registry.web.imports.jobs import Job, JobStore, Problem, Question, in_each_language
+from registry.web.imports.jobs import ImportProblem, Job, JobStore, Question, in_each_language
 from registry.web.imports.sample import MAX_UNPACKED_BYTES, take_sample
 from registry.web.imports.service_registry import ServiceRegistry
 
@@ -239,7 +239,7 @@ class ImportJobs:
             job.notes.append(in_each_language(ImportText("lines-flagged", count=results.flagged)))
         job.problem_count = len(results.errors)
         job.problems = [
-            Problem(error.at, error.column, error.value[:80], in_each_language(error.problem))
+            ImportProblem(error.at, error.column, error.value[:80], in_each_language(error.problem))
             for error in results.errors[:MAX_SHOWN]
         ]
         job.question_count = len(plan.questions)
