@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, get_args
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -125,7 +125,6 @@ DIMENSIONS: list[str | None] = [None, *GROUPINGS]
 
 
 @given(portfolios(), st.sampled_from(DIMENSIONS))
-@settings(max_examples=200)
 def test_total_never_adds_a_part_to_its_whole(rows: list[DealRow], group_by: str | None) -> None:
     """Property 14, for every group and both bounds, whatever the relations are, cycles included."""
     wholes = naive_containers(rows)
@@ -145,7 +144,6 @@ def test_total_never_adds_a_part_to_its_whole(rows: list[DealRow], group_by: str
 
 
 @given(portfolios(), st.sampled_from(DIMENSIONS), st.sampled_from([None, "USD"]))
-@settings(max_examples=200)
 def test_lower_bound_is_at_most_the_upper_bound(
     rows: list[DealRow], group_by: str | None, currency: Currency | None
 ) -> None:
@@ -174,7 +172,6 @@ def test_every_pledge_is_listed_once_and_lines_add_up(
 
 
 @given(portfolios(), st.sampled_from(DIMENSIONS), st.sampled_from([None, "USD"]))
-@settings(max_examples=200)
 def test_pledge_counts_in_the_bounds_of_its_rule(
     rows: list[DealRow], group_by: str | None, currency: Currency | None
 ) -> None:
@@ -283,7 +280,6 @@ def test_long_chain_of_parts_terminates() -> None:
 
 
 @given(portfolios(), st.sampled_from(DIMENSIONS), st.sampled_from([None, "USD"]))
-@settings(max_examples=200)
 def test_doubted_amount_is_in_no_lower_bound(
     rows: list[DealRow], group_by: str | None, currency: Currency | None
 ) -> None:
