@@ -56,7 +56,9 @@ LEASE = timedelta(minutes=5)
 # Minutes until each next attempt. After the last one the watch ends.
 RETRY_MINUTES = (1, 5, 30, 120, 360, 720, 1440)
 
+# Seconds between two looks for watches that are due: at most without a commit, and at least with many.
 POLL_SECONDS = 5.0
+MIN_POLL_SECONDS = 1.0
 
 # Watches that are sent at the same time, and events of a message.
 CONCURRENT = 10
@@ -250,6 +252,7 @@ class Watches:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
+            await asyncio.sleep(MIN_POLL_SECONDS)
             self._wake.clear()
 
     async def _send_due(self) -> bool:

@@ -254,6 +254,8 @@ class Follower:
             found += [one for one in page if start <= one.size <= end]
             if not page or page[-1].size >= end:
                 break
+            if page[-1].size < start:
+                raise OriginUnreadable("incomplete", position=start)
             start = page[-1].size + 1
         return found
 
@@ -359,8 +361,10 @@ class Follower:
 
     async def _copy_rates(self) -> None:
         """Take the imports of exchange rates that were made since."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            await exchange_rates.insert(connection, await self._origin.rates(await exchange_rates.imports(connection)))
+        newer = await self._origin.rates(await exchange_rates.imports(self._pool))
+        if newer:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await exchange_rates.insert(connection, newer)
 
     async def _copy_names(self) -> None:
         """Take the display names of principals, when there is a newer event of one."""

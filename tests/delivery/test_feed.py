@@ -321,3 +321,38 @@ async def test_disconnected_listeners_are_removed(server: Server, admin: Admin) 
             async with asyncio.timeout(PATIENCE):
                 while service.app.state.services.feed.listening:  # noqa: ASYNC110 - the connection's end comes late
                     await asyncio.sleep(0.01)
+
+
+async def test_listener_gets_events_as_cloud_events_from_the_log_and_from_the_buffer(
+    pool: Pool, recorder: Recorder
+) -> None:
+    async with Feed(pool, source="registry.example/log") as feed:
+        recorder.commit_listeners.append(feed.on_commit)
+        await deals(recorder, 3)
+        plain = messages("".join([chunk.decode() async for chunk in _until(feed, 3, as_cloud_events=False)]))
+        listening = asyncio.create_task(_collect(feed, 6))
+        await asyncio.sleep(0)
+        await deals(recorder, 3, "later")
+        cloud = messages((await listening).decode())
+    assert [position for position, _ in cloud] == [1, 2, 3, 4, 5, 6]
+    assert [event["data"] for _, event in cloud[:3]] == [event for _, event in plain]
+    for position, event in cloud:
+        assert (event["specversion"], event["source"], event["position"]) == ("1.0", "registry.example/log", position)
+        assert event["id"] == event["data"]["id"]
+
+
+async def _collect(feed: Feed, count: int) -> bytes:
+    return b"".join([chunk async for chunk in _until(feed, count, as_cloud_events=True)])
+
+
+async def _until(feed: Feed, count: int, *, as_cloud_events: bool) -> AsyncIterator[bytes]:
+    """The chunks that a listener from the first event on gets, up to a number of events."""
+    found = 0
+    async with asyncio.timeout(PATIENCE):
+        listening = feed.listen(0, Filter(), as_cloud_events=as_cloud_events)
+        async for chunk in listening:
+            yield chunk
+            found += chunk.count(b"data: ")
+            if found >= count:
+                break
+        await listening.aclose()  # type: ignore[attr-defined]

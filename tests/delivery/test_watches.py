@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -67,6 +68,7 @@ async def service(
 ) -> AsyncIterator[Service]:
     """A service with a mail server on loopback, without the waits between messages."""
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "MIN_POLL_SECONDS", 0.01)
     monkeypatch.setattr(module, "AT_ONCE_INTERVAL", timedelta(0))
     monkeypatch.setattr(module, "RETRY_MINUTES", (0, 0))
     with mail_server(inbox) as url:
@@ -80,13 +82,14 @@ class mail_server:  # noqa: N801 - used as a context manager
     """Run a mail server; gives its address."""
 
     def __init__(self, inbox: Inbox, **options: Any) -> None:
-        self._controller = Controller(inbox, hostname="127.0.0.1", port=0, **options)
+        # aiosmtpd connects to the port that it is given, to see that it listens.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._controller = Controller(inbox, hostname="127.0.0.1", port=self._port, **options)
 
     def __enter__(self) -> str:
         self._controller.start()
-        server: Any = self._controller.server
-        port = server.sockets[0].getsockname()[1]
-        return f"smtp://127.0.0.1:{port}"
+        return f"smtp://127.0.0.1:{self._port}"
 
     def __exit__(self, *exc: object) -> None:
         self._controller.stop()

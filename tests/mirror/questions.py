@@ -88,5 +88,12 @@ async def answers(service: Service, asked: list[str]) -> dict[str, tuple[int, di
 
 
 def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
-    """The questions with different answers."""
-    return [path for path, answer in actual.items() if expected[path] != answer]
+    """The questions with different answers, each with the place of the first difference."""
+    return [f"{path}: {_first(expected[path], one)}" for path, one in actual.items() if expected[path] != one]
+
+
+def _first(expected: Any, actual: Any) -> str:
+    if expected[:2] != actual[:2]:
+        return f"{expected[:2]} is not {actual[:2]}"
+    at = next((n for n, (a, b) in enumerate(zip(expected[2], actual[2], strict=False)) if a != b), -1)
+    return f"at byte {at}: {expected[2][at - 60 : at + 60]!r} is not {actual[2][at - 60 : at + 60]!r}"

@@ -90,5 +90,6 @@ async def test_killed_mirror_of_many_deals_goes_on_and_answers_the_same(
             page = (await many.visitor.get("/v1/deals?limit=50", timeout=600)).json()
             asked += [f"/v1/deals/{one['deal']}?certificate=true" for one in page["deals"][::10]]
             asked += [f"/v1/deals/{one['deal']}/events" for one in page["deals"]]
-            assert differences(await answers(many, asked), await answers(copy, asked)) == []
+            found = differences(await answers(many, asked), await answers(copy, asked))
+            assert not found, "\n".join(found)
         assert [line async for line in compare(str(settings.owner_url))] == []

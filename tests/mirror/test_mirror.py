@@ -19,7 +19,7 @@ from registry.projections.rebuild import compare
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service, cloned, running
 from tests.conftest import Server
-from tests.mirror.conftest import caught_up
+from tests.mirror.conftest import caught_up, following, in_the_middle
 from tests.mirror.questions import answers, differences, questions
 from tests.transparency.conftest import post
 
@@ -129,3 +129,48 @@ async def test_mirror_verifies_as_a_whole(still_origin: Service, mirror: Mirror)
         out, error = await run.communicate()
         assert run.returncode == 0, error
         assert json.loads(out)[0]["size"] == await still_origin.size()
+
+
+async def test_pages_of_a_mirror_say_what_it_is_and_offer_no_sign_in(still_origin: Service, mirror: Mirror) -> None:
+    async with mirror(still_origin.url) as copy:
+        await caught_up(copy, still_origin)
+        for language in ("en", "ko"):
+            page = (await copy.visitor.get(f"/?lang={language}")).text
+            assert still_origin.url in page
+            assert "/sign-in" not in page
+            assert "/sign-in" in (await still_origin.visitor.get(f"/?lang={language}")).text
+        log = await copy.visitor.get("/log?lang=en")
+        assert log.status_code == 200
+        assert still_origin.settings.log_origin in log.text
+
+
+async def test_operator_lists_and_decides_by_command(still_origin: Service, mirror_settings: Mirror) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+
+    async def command(settings: Any, *words: str) -> tuple[int | None, str, str]:
+        options = ["--database-url", settings.database_url, "--owner-url", settings.owner_url]
+        options += ["--data-dir", str(settings.data_dir)]
+        program = (sys.executable, "-m", "registry", "mirror", *words, *options)
+        run = await asyncio.create_subprocess_exec(*program, env=environment, stdout=-1, stderr=-1)
+        out, error = await run.communicate()
+        return run.returncode, out.decode(), error.decode()
+
+    async with (
+        in_the_middle(still_origin.url) as middle,
+        mirror_settings(middle.url) as settings,
+        following(settings) as (follower, _),
+    ):
+        assert (await command(settings, "accept", "--by", "kim", "--reason", "none"))[0] == 3
+        middle.lie = lambda path, query, body: body.replace(b'"position":3,', b'"position":4,')
+        await follower.follow_once()
+        assert follower.status.incident is not None, follower.status.problem
+        [listed] = json.loads((await command(settings, "incidents", "--json"))[1])
+        assert (listed["kind"], listed["decided by"]) == ("entry", "")
+        assert json.loads(listed["evidence"])
+        code, out, error = await command(settings, "accept", "--by", "kim", "--reason", "the proxy was repaired")
+        assert code == 0, error
+        assert json.loads(out)[0]["decided by"] == "kim"
+        middle.lie = lambda path, query, body: body
+        await follower.follow_once()
+        assert follower.status.is_ready
+        assert follower.status.position == await still_origin.size()

@@ -378,7 +378,8 @@ class TotalsBuilder:
             keys=group.key,
             columns=columns,
             of_total=of_total,
-            rules=group.rules,
+            # In an order of their own: that in which the pledges were read is not the same in every copy.
+            rules=dict(sorted(group.rules.items(), key=lambda one: (-one[1], one[0]))),
             lines=lines,
             more=more,
             explain=derivation,
