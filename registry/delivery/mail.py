@@ -67,12 +67,12 @@ class Mailer:
         message["To"] = mail.to
         message["Subject"] = mail.subject
         message["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].rstrip(">") or None)
-        message["Content-Language"] = mail.language
         # No one answers a message that a program sends (RFC 3834).
         message["Auto-Submitted"] = "auto-generated"
         for name, value in mail.headers.items():
             message[name] = value
         message.set_content(mail.text)
+        message["Content-Language"] = mail.language
         try:
             await asyncio.to_thread(self._deliver, message, mail.to)
         except smtplib.SMTPRecipientsRefused as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from registry.delivery.mail import Mail
 from registry.delivery.watch_store import Watch
 from registry.events.types import Recorded
-from registry.i18n import Label, Message, Parameter, render
+from registry.i18n import Label, Message, render
 
 # Events that a message lists; it states how many others there are.
 MAX_LISTED = 50
@@ -23,11 +23,17 @@ class MailText(Message):
 def confirmation(watch: Watch, to: str, about: str, link: str) -> Mail:
     """The message that asks whether the address's owner wants the others."""
 
-    def text(code: str, **params: Parameter) -> str:
-        return render(MailText(code, **params), watch.language)
+    def text(message: Message) -> str:
+        return render(message, watch.language)
 
-    lines = [text("confirm_what", about=about), text("confirm_how", link=link), text("confirm_ignore")]
-    return Mail(to=to, subject=text("confirm_subject"), text="\n\n".join(lines) + "\n", language=watch.language)
+    lines = [
+        text(MailText("confirm_what", about=about)),
+        text(MailText("confirm_how", link=link)),
+        text(MailText("confirm_ignore")),
+    ]
+    return Mail(
+        to=to, subject=text(MailText("confirm_subject")), text="\n\n".join(lines) + "\n", language=watch.language
+    )
 
 
 def news(
@@ -45,14 +51,14 @@ def news(
         end: The address at which the watch ends.
     """
 
-    def text(code: str, **params: Parameter) -> str:
-        return render(MailText(code, **params), watch.language)
+    def text(message: Message) -> str:
+        return render(message, watch.language)
 
     lines = [_line(event, titles, site, watch.language) for event in events[:MAX_LISTED]]
     if len(events) > MAX_LISTED:
-        lines.append(text("news_more", count=len(events) - MAX_LISTED, link=f"{site}/log"))
-    subject = text("news_subject", about=about, count=len(events))
-    body = "\n\n".join([*lines, text("news_why", about=about), text("news_end", link=end)])
+        lines.append(text(MailText("news_more", count=len(events) - MAX_LISTED, link=f"{site}/log")))
+    subject = text(MailText("news_subject", about=about, count=len(events)))
+    body = "\n\n".join([*lines, text(MailText("news_why", about=about)), text(MailText("news_end", link=end))])
     # One click ends the watch, without a page (RFC 8058); readers of mail show it beside the sender.
     headers = {"List-Unsubscribe": f"<{end}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
     headers["List-Id"] = f"<{watch.id}.watches>"
