@@ -23,7 +23,7 @@ from registry.api.openapi import reading, writing
 from registry.api.parameters import Cursor, Limit
 from registry.api.responses import RawResponse, json_response
 from registry.append.proposals import Proposal, Proposals
-from registry.errors import FieldError, Invalid, InvalidParameter, NotFound, RuleBroken
+from registry.errors import FieldError, IdConflict, Invalid, InvalidParameter, NotFound, RuleBroken
 from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
@@ -185,6 +185,9 @@ async def preview_of(proposals: Proposals, credential: Any, proposal: Proposal) 
         result = await proposals.preview(credential, proposal)
     except RuleBroken as error:
         return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.refusal))
+    except IdConflict as error:
+        # Recorded since, as something else.
+        return ProposalPreview(changes=[], flags=(), refusal=refusal_response(error.message))
     answer = msgspec.json.decode(result.response)
     return ProposalPreview(changes=answer["changes"], flags=answer["flags"], refusal=None)
 

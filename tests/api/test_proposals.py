@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -130,6 +131,16 @@ async def test_proposal_that_no_longer_applies_is_refused(service: Service, slug
     refused = await decide(service, lee, proposal)
     assert (refused.status_code, refused.json()["code"]) == (409, "rule_broken")
     assert (await service.visitor.get(proposal.headers["location"], headers=lee)).json()["status"] == "open"
+
+
+async def test_proposal_whose_event_was_recorded_elsewhere_is_read_and_rejected(service: Service, slug: str) -> None:
+    kim, lee = await service.key("propose"), await service.key("record")
+    announcement = {**registered(), "id": str(uuid4())}
+    proposal = await propose(service, kim, slug, announcement)
+    assert (await service.client.post(f"/v1/deals/{slug}-other/events", json=announcement)).status_code == 201
+    seen = (await service.visitor.get(proposal.headers["location"], headers=lee)).json()
+    assert seen["preview"]["refusal"]["rule"] == "id_conflict"
+    assert (await decide(service, lee, proposal, "reject", json={})).status_code == 200
 
 
 async def test_rejected_proposal_is_not_recorded_and_its_content_is_gone(service: Service, slug: str) -> None:

@@ -378,8 +378,9 @@ async def test_proposal_that_was_recorded_since_can_be_rejected(
     page = await pasted(editor, "Corning will invest $500 million in Asan.")
     preview = await press(editor, page, "Preview changes", **named)
     where = (await press(editor, preview, "Send to review")).headers["location"]
-    # The editor goes back, and records it after all.
-    assert (await press(editor, preview, "Record")).status_code == 303
+    # The editor goes back, and records it after all, as another deal.
+    again = await press(editor, preview, "Record", **{"deals/0/deal": f"{slug}-again"})
+    assert again.status_code == 303, again.text
     shown = await editor.get(where)
     assert shown.status_code == 200
     assert "Not applied" in shown.text
