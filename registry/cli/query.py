@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from registry.cli import summaries
@@ -301,5 +302,5 @@ def print_table(title: str | None, rows: list[dict[str, Any]]) -> None:
     for column in rows[0] if rows else ():
         table.add_column(heading(column), overflow="fold")
     for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        table.add_row(*("–" if value is None else escape(str(value)) for value in row.values()))
     console.print(table)

@@ -153,7 +153,7 @@ class SearchQueries:
             SearchHit(
                 kind="source",
                 id=source,
-                title=_response({"und": texts[source].title} if texts[source].title else None),
+                title=_response(_title(texts[source])),
                 link=f"/v1/sources/{source}",
                 score=score,
                 deals=deals,
@@ -213,6 +213,12 @@ def _texts_of(
     for of, source, _ in texts.sources:
         if of == deal and source in sources:
             yield from _source_texts(sources[source])
+
+
+def _title(source: EventText) -> dict[str, str | None] | None:
+    """What a source is called: by its title, else by its publisher or address."""
+    name = source.title or source.publisher or source.url
+    return {"und": name} if name else None
 
 
 def _source_texts(source: EventText) -> Iterable[_Text]:
