@@ -42,6 +42,10 @@ def export(
     position: Position = None,
     organization: Annotated[str | None, typer.Option(help="Only deals in which this organization takes part.")] = None,
     deal: Annotated[str | None, typer.Option(help="For events: only those of this deal.")] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Add columns with the sources of each row (not with ndjson).")
+    ] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with a byte order mark, for Excel.")] = False,
     parquet: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Write the fact tables as Parquet to this folder, from the database."),
@@ -75,6 +79,8 @@ def export(
             position=position,
             organization=organization,
             deal=deal,
+            sources=sources or None,
+            bom=bom or None,
         )
         # The file is made once the service has answered.
         first = next(chunks, b"")
