@@ -47,8 +47,8 @@ SELECT e.*, c.content, c.salt
 
 WEBHOOK = """
 WITH created AS (
-    INSERT INTO webhooks (id, url, secret, position, failures, created_at, created_by)
-    VALUES ('wh_1', 'https://receiver.example/', 'secret', 0, 0, now(), 'admin')
+    INSERT INTO webhooks (id, url, secret, format, position, failures, created_at, created_by)
+    VALUES ('wh_1', 'https://receiver.example/', 'secret', 'standard', 0, 0, now(), 'admin')
     RETURNING id
 )
 INSERT INTO webhook_deliveries (webhook, at, message, position, attempt, status)
