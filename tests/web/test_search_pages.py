@@ -83,4 +83,4 @@ async def test_search_works_without_scripts_and_keeps_the_point_in_time(window: 
     await page.locator("#q").fill("AWS")
     await page.locator("#q").press("Enter")
     await page.wait_for_url(re.compile(r"/search\?.*published_on=2025-06-21"))
-    await expect(page.locator("main .found[data-kind=deal] li").first).to_contain_text("Ulsan")
+    await expect(page.locator("main .found[data-kind=deal] li", has_text="Ulsan")).to_be_visible()
