@@ -128,11 +128,10 @@ def cite_comparison(
     feed: Mapping[str, str] | None = None,
 ) -> CitePanel:
     """The panel of a page that compares two as-of points."""
-    fixed = {
-        prefix: _fixed(page, one, _position(page, one), is_list=is_list)
-        for prefix, one in (("from.", start), ("to.", end))
-    }
-    return _panel(page, title, position, points_of(start, end, page.times.today), fixed, (), feed, (), {})
+    today, points = page.times.today, (("from.", start), ("to.", end))
+    dated = ((prefix, msgspec.structs.replace(one, effective_on=one.effective_on or today)) for prefix, one in points)
+    fixed = {prefix: _fixed(page, one, _position(page, one), is_list=is_list) for prefix, one in dated}
+    return _panel(page, title, position, points_of(start, end, today), fixed, (), feed, (), {})
 
 
 def fixed_point(page: PageRequest, *, is_list: bool = False) -> dict[str, str]:

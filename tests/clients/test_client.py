@@ -73,6 +73,7 @@ METHODS = {
     "get_rate_imports": "rate_imports",
     "get_live": "live",
     "get_ready": "ready",
+    "get_search": "search",
 }
 
 # Operations of administration, of other programs and of people.

@@ -212,9 +212,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     # Add an announcement: see what would change, then record it.
     preview, record = say("Preview changes"), say("Submit")
     await sign_in(page, pages.url)
-    await page.goto(f"{pages.url}/record")
-    await page.locator("input[name=new]").fill(slug)
-    await page.get_by_role("button", name=say("Continue")).nth(1).click()
+    await page.goto(f"{pages.url}/deals/{slug}/record")
     await page.locator("[name='event/title/en']").fill("Test data centre")
     await page.get_by_label(label("field", "effective_on")).fill("2025-01-02")
     await page.get_by_role("button", name=preview).click()

@@ -99,7 +99,10 @@ async def test_comparison_starts_at_the_as_of_point_and_has_a_citation(reader: h
     html = (await reader.get(f"{path}?effective_on=2025-06-17")).text
     assert 'name="from.effective_on" value="2025-06-17"' in html
     assert 'class="past"' not in html
-    assert "compared: as of 17 Jun 2025, as currently known; as of " in text_of(html)
+    cited = text_of(html[html.index('id="cite-text"') :].partition("</q>")[0])
+    today = re.search(r"as of 2025-06-17, compared with as of ([0-9-]{10})", cited)
+    assert today is not None
+    assert (f"to.effective_on={today[1]}&" in cited, "from.effective_on=2025-06-17&" in cited) == (True, True)
     at = "from.recorded_at=2026-01-01T00:00:00.5Z"
     assert 'value="2026-01-01T00:00:00.500000Z" selected' in (await reader.get(f"{path}?{at}")).text
 
