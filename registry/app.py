@@ -269,7 +269,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             witness = Witness.open(evidence_pool, file, settings.witness_name, mirror.origin)
         status = MirrorStatus(url=mirror.url) if mirror is not None else None
         if status is not None:
-            # Imported here: a service that follows nobody starts without an HTTP client.
+            # Imported here: a service that follows no other registry needs no HTTP client.
             from registry.mirror.follower import Follower
             from registry.mirror.origin import Origin
 

@@ -7,6 +7,8 @@ what was approved is in the log, where it can be redacted.
 
 A seal under a key outside the database binds the author to the content: whoever has the application role's password can
 neither have something approved as another's, nor exchange what the reviewer has read.
+
+All decisions about a proposal are in this file; hence its length.
 """
 
 from __future__ import annotations

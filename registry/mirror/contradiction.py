@@ -16,7 +16,7 @@ class Contradiction(RegistryError):
     Attributes:
         kind: What was contradicted.
         position: The log position from which on it matters.
-        evidence: What was received, word for word, for whoever decides.
+        evidence: What was received, unchanged, for the operator who decides.
     """
 
     code = "mirror_contradiction"

@@ -1,4 +1,7 @@
-"""Queries about all deals: lists, facets, totals, changes over time, and the comparison of two points."""
+"""Queries about all deals: lists, facets, totals, changes over time, and the comparison of two points.
+
+All questions about all deals are in this file; hence its length.
+"""
 
 from __future__ import annotations
 

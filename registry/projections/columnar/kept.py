@@ -38,7 +38,7 @@ Select = Callable[[Point, Sequence[str]], tuple[str, dict[str, Any]]]
 
 
 class _Table:
-    """A table in memory, and what it holds. Whoever reads or changes it has its lock."""
+    """A table in memory, and what it holds. Readers and writers hold its lock."""
 
     def __init__(self, name: str) -> None:
         self.name = f"kept.main.{name}"
