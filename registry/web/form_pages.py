@@ -1,4 +1,4 @@
-"""Render the pages on which editors add, correct, void and redact events."""
+"""Render the pages on which editors correct, void and redact events, and add those of organizations."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from registry.web.form_tasks import AnyAnnouncement, FormTask, content_of
 from registry.web.format import shown
 from registry.web.forms import build
 from registry.web.forms.build import FormContext
-from registry.web.forms.event_types import DEAL_GROUPS, ORGANIZATION_GROUPS
+from registry.web.forms.event_types import ORGANIZATION_GROUPS
 from registry.web.names import deal_page_names, organization_names
 from registry.web.render import Rendered
 from registry.web.request import PageRequest
 from registry.web.state_types import typed_change
-
-MAX_SUGGESTIONS = 500
 
 
 class FormPages:
@@ -78,7 +76,7 @@ class FormPages:
             task=task,
             names=await self._names(page, task, None),
             title=self._title(page, task),
-            groups=DEAL_GROUPS if task.kind == "deal" else ORGANIZATION_GROUPS,
+            groups=ORGANIZATION_GROUPS,
             sections=sections,
             typed=typed,
             picks=picks or {},

@@ -45,7 +45,7 @@ class FormTask(Struct):
         kind: The kind of stream.
         slug: The stream.
         history: Its events; None for a new stream.
-        event: The event type to add or to correct; None while the editor chooses one.
+        event: The event type to correct, or to add to an organization; None while the editor chooses one.
         original: The event to correct.
         voids: The event to void.
         redacts: The event to redact.
@@ -100,14 +100,17 @@ async def load_task(
         key: The editor's API key.
         kind: The kind of stream.
         slug: The stream.
-        params: `type` of a new event, or the id of the event that the form `corrects`, `voids` or `redacts`.
+        params: The id of the event that the form `corrects`, `voids` or `redacts`; of an organization also the `type`
+            of a new event. The form of an article adds events to deals.
 
     Raises:
-        NotFound: The stream has no such event, or its content was redacted.
+        NotFound: The stream has no such event, or its content was redacted; or a deal's form names none.
         Forbidden: The key may not redact.
     """
     history, _ = await streams.load(f"{kind}/{slug}")
     action = next((action for action in ("corrects", "voids", "redacts") if params.get(action)), None)
+    if action is None and kind == "deal":
+        raise NotFound("path", path=f"/deals/{slug}/record")
     if action is None:
         tag = params.get("type") if history is not None else REGISTRATIONS[kind]
         return FormTask(kind, slug, history, form_event_type(tag))

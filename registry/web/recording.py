@@ -1,6 +1,7 @@
-"""Add events by form: choose the event type, fill in its fields, preview the changes, submit.
+"""Correct, void and redact events by form, and add events to organizations: fill in, preview the changes, submit.
 
-A form passes the same decoder and recorder as a POST to the API.
+A form passes the same decoder and recorder as a POST to the API. The form of an article (`registry.web.articles`)
+adds events to deals.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class RecordingPages(Controller):
         form_pages: NamedDependency[FormPages],
         form_query: NamedDependency[FormQuery],
     ) -> Response[bytes]:
-        """The form of an event of a deal."""
+        """The form that corrects, voids or redacts an event of a deal."""
         return await show_form(page, "deal", deal, form_query, streams, form_pages)
 
     @route("/organizations/{organization:str}/record", http_method=READ)
@@ -91,7 +92,7 @@ class RecordingPages(Controller):
         form_pages: NamedDependency[FormPages],
         lookup: NamedDependency[Lookup],
     ) -> Response[bytes]:
-        """Preview or add an event of a deal."""
+        """Preview or record what corrects, voids or redacts an event of a deal."""
         return await submit_form(page, "deal", deal, streams, recorder, form_pages, proposals, lookup)
 
     @post("/organizations/{organization:str}/record", status_code=200)

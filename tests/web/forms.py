@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import httpx
+
 
 class FormParser(HTMLParser):
     """The fields of the last form in the main part of a page, and its buttons, by the text on them."""
@@ -56,3 +58,20 @@ def button(page: str, text: str) -> dict[str, str]:
     """The field that a button with a text in its label adds to the form."""
     [chosen] = {one for label, one in FormParser(page).buttons.items() if text in label}
     return dict([chosen])
+
+
+async def press(client: httpx.AsyncClient, page: httpx.Response, text: str, **typed: str) -> httpx.Response:
+    """Send the form of an article with what was typed, by the button with this text."""
+    return await client.post("/record", data={**fields(page.text), **typed, **button(page.text, text)})
+
+
+async def opened_article(client: httpx.AsyncClient, **query: str) -> httpx.Response:
+    """The form of an article, with the deal and the type of the first announcement that the address names."""
+    page = await client.get("/record", params=query)
+    assert page.status_code == 200, page.text
+    return page
+
+
+def of_first(**typed: str) -> dict[str, str]:
+    """Fields of the first announcement's event, by their names in the form of an article."""
+    return {f"deals/0/announcements/0/event/{name}": text for name, text in typed.items()}

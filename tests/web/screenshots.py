@@ -60,8 +60,9 @@ PAGES = {
 EDITOR_PAGES = {
     "record": "/record",
     "record-article": "/record/article",
-    "record-deal": f"{ULSAN}/record",
-    "record-form": f"{ULSAN}/record?type=pledge_revised",
+    "record-deal": "/record?deal=sk-aws-ulsan&type=pledge_revised",
+    "record-organization": "/organizations/amazon-web-services/record",
+    "record-name": "/organizations/amazon-web-services/record?type=organization_named",
     "proposals": "/proposals",
     "sessions": "/sessions",
 }

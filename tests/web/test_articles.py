@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
-from tests.web.forms import button, fields
+from tests.web.forms import fields, opened_article, press
 from tests.web.test_sessions import visit
 
 SOURCE = {
@@ -25,17 +25,6 @@ Corning will invest about $500 million in a plant in Asan. The plant will create
 """
 
 
-async def press(client: httpx.AsyncClient, page: httpx.Response, text: str, **typed: str) -> httpx.Response:
-    """Send the form of a page with what was typed, by the button with this text."""
-    return await client.post("/record", data={**fields(page.text), **typed, **button(page.text, text)})
-
-
-async def form(client: httpx.AsyncClient, **query: str) -> httpx.Response:
-    page = await client.get("/record", params=query)
-    assert page.status_code == 200, page.text
-    return page
-
-
 def faults(page: str) -> dict[str, str]:
     """What is wrong with each field, by the id of the field."""
     return dict(re.findall(r'<p class="fault" id="f-([^"]*)-fault">([^<]*)</p>', page))
@@ -47,7 +36,7 @@ async def test_one_form_records_announcements_about_several_deals(
     other = f"{slug}-other"
     await pages.client.post(f"/v1/deals/{slug}/events", json=registered(f"Plant of {slug}"))
     await pages.client.post(f"/v1/deals/{other}/events", json=registered(f"Port of {other}"))
-    page = await form(editor, deal=slug, type="pledge_announced")
+    page = await opened_article(editor, deal=slug, type="pledge_announced")
     page = await press(editor, page, "Add this announcement", **{"deals/0/add": "stage_changed"})
     page = await press(editor, page, "Add another deal")
     typed = {
@@ -80,7 +69,7 @@ async def test_one_form_records_announcements_about_several_deals(
 async def test_name_that_is_not_clear_is_an_error_at_its_field_with_what_it_may_mean(
     editor: httpx.AsyncClient,
 ) -> None:
-    page = await form(editor, deal="Ulsan", type="pledge_announced")
+    page = await opened_article(editor, deal="Ulsan", type="pledge_announced")
     typed = {
         **SOURCE,
         "deals/0/announcements/0/event/pledge": "more",
@@ -107,7 +96,7 @@ async def test_deal_and_organization_are_created_in_place_with_proposed_slugs(
     editor: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
     title, name = f"나주 {slug} 센터", f"Firma {slug}"
-    page = await form(editor, deal=title, type="pledge_announced")
+    page = await opened_article(editor, deal=title, type="pledge_announced")
     typed = {**SOURCE, "deals/0/announcements/0/event/pledge": "total", "deals/0/announcements/0/event/by": name}
     refused = await press(editor, page, "Preview changes", **typed)
     page = await press(editor, refused, "It is a new deal")
@@ -128,7 +117,7 @@ async def test_deal_and_organization_are_created_in_place_with_proposed_slugs(
 
 
 async def test_new_deal_comes_with_its_registration(editor: httpx.AsyncClient, pages: Service, slug: str) -> None:
-    page = await press(editor, await form(editor), "Add a new deal")
+    page = await press(editor, await opened_article(editor), "Add a new deal")
     typed = {**SOURCE, "deals/1/announcements/0/event/title/ko": f"나주 {slug}", "deals/1/add": "parties_joined"}
     page = await editor.post("/record", data={**fields(page.text), **typed, "add": "1"})
     party = {"deals/1/announcements/1/event/parties/0/organization": f"Firma {slug}"}
@@ -147,7 +136,7 @@ async def test_refused_announcement_is_marked_and_nothing_is_recorded(
     editor: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
     await pages.client.post(f"/v1/deals/{slug}/events", json=registered("A plant"))
-    page = await form(editor, deal=slug, type="stage_changed")
+    page = await opened_article(editor, deal=slug, type="stage_changed")
     page = await press(editor, page, "Add this announcement", **{"deals/0/add": "pledge_withdrawn"})
     typed = {
         **SOURCE,
@@ -170,7 +159,7 @@ async def test_what_was_just_recorded_is_undone_in_one_step(
     editor: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
     await pages.client.post(f"/v1/deals/{slug}/events", json=[registered("A plant"), pledged()])
-    page = await form(editor, deal=slug, type="stage_changed")
+    page = await opened_article(editor, deal=slug, type="stage_changed")
     preview = await press(
         editor, page, "Preview changes", **SOURCE, **{"deals/0/announcements/0/event/stage": "operating"}
     )
@@ -194,7 +183,7 @@ async def test_deal_that_changed_since_the_preview_is_shown_again(
     editor: httpx.AsyncClient, pages: Service, slug: str
 ) -> None:
     await pages.client.post(f"/v1/deals/{slug}/events", json=registered("A plant"))
-    page = await form(editor, deal=slug, type="stage_changed")
+    page = await opened_article(editor, deal=slug, type="stage_changed")
     preview = await press(
         editor, page, "Preview changes", **SOURCE, **{"deals/0/announcements/0/event/stage": "signed"}
     )

@@ -89,9 +89,10 @@ async def every_page(pages: Service) -> list[str]:
         "/record",
         "/record/article",
         "/proposals",
-        f"{ULSAN}/record",
-        f"{ULSAN}/record?type=parties_joined",
-        f"{ULSAN}/record?type=pledge_announced",
+        "/organizations/amazon-web-services/record",
+        "/organizations/amazon-web-services/record?type=organization_named",
+        "/record?deal=sk-aws-ulsan&type=parties_joined",
+        "/record?deal=sk-aws-ulsan&type=pledge_announced",
         f"{ULSAN}/record?corrects={revised}",
     )
     return [f"/events/{revised}", *EVERY_PAGE, *forms]
@@ -210,22 +211,20 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await expect(source).to_contain_text(figured.currency_amount("5100000000", "USD"))
 
     # Add an announcement: see what would change, then record it.
-    preview, record = say("Preview changes"), say("Submit")
+    preview, record = say("Preview changes"), say("Record")
+    title = {"effective_on": "2025-01-02", "event": {"type": "deal_registered", "title": {"en": "Test data centre"}}}
+    assert (await pages.client.post(f"/v1/deals/{slug}/events", json=title)).status_code == 201
     await sign_in(page, pages.url)
-    await page.goto(f"{pages.url}/deals/{slug}/record")
-    await page.locator("[name='event/title/en']").fill("Test data centre")
-    await page.get_by_label(label("field", "effective_on")).fill("2025-01-02")
-    await page.get_by_role("button", name=preview).click()
-    await page.get_by_role("button", name=record).click()
-    await expect(page.get_by_role("heading", level=1)).to_contain_text("Test data centre")
+    await page.goto(f"{pages.url}/deals/{slug}")
     await page.get_by_role("link", name=say("Add an announcement")).click()
-    await page.get_by_role("link", name=label("event", "pledge_announced"), exact=True).click()
-    await page.locator("[name='event/pledge']").fill("first")
+    await page.locator("[name='deals/0/add']").select_option("pledge_announced")
+    await page.get_by_role("button", name=say("Add this announcement")).click()
+    await page.locator("[name$='event/pledge']").fill("first")
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조4천억 원")
     reading = f"KRW 2,400,000,000,000, {label('qualifier', 'about')}"
     if script:
         await expect(page.locator("output.reading")).to_have_text(f"→ {reading}")
-    await page.get_by_label(label("field", "effective_on")).fill("2025-01-02")
+    await page.locator("[name='effective_on']").fill("2025-01-02")
     await page.get_by_label(label("source", "publisher"), exact=True).fill("A paper")
     await page.locator("[name='sources/0/published_on']").fill("2025-01-03")
     await page.get_by_role("button", name=preview).click()
@@ -233,7 +232,8 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await expect(page.get_by_text(reading)).to_be_visible()
     assert await pages.pool.fetchval("SELECT count(*) FROM events WHERE stream = $1", f"deal/{slug}") == 1
     await clean(page, script)
-    await page.get_by_role("button", name=record).click()
+    await page.get_by_role("button", name=record, exact=True).click()
+    await page.get_by_role("link", name="Test data centre").click()
     first = figured.money(Amount(currency="KRW", value="2400000000000", qualifier="about"))
     await expect(page.locator(".sum").first).to_have_text(first)
     await clean(page, script)
@@ -244,7 +244,7 @@ async def test_editor_records_corrects_compares_and_verifies_a_deal(
     await page.get_by_label(label("field", "amount"), exact=True).fill("약 2조5천억 원")
     await page.get_by_label(say("Reason (kept in the history)")).fill("A digit was misread.")
     await page.get_by_role("button", name=preview).click()
-    await page.get_by_role("button", name=record).click()
+    await page.get_by_role("button", name=record, exact=True).click()
     second = figured.money(Amount(currency="KRW", value="2500000000000", qualifier="about"))
     await expect(page.locator(".sum").first).to_have_text(second)
     corrected = label("change", "record")
@@ -281,10 +281,10 @@ async def test_invalid_form_keeps_its_values_and_marks_the_errors(window: Opens,
     reader = await window()
     page = reader.page
     await sign_in(page, pages.url)
-    await reader.open(f"{ULSAN}/record?type=pledge_announced")
+    await reader.open("/record?deal=sk-aws-ulsan&type=pledge_announced")
     await page.get_by_label(re.compile("^Pledge Required")).fill("Not A Slug")
     await page.get_by_label("Amount", exact=True).fill("$5bn")
-    await page.get_by_label("Effective date").fill("2026-01-02")
+    await page.locator("[name='effective_on']").fill("2026-01-02")
     await page.get_by_role("button", name="Preview changes").click()
     field = page.get_by_label(re.compile("^Pledge Required"))
     await expect(field).to_have_attribute("aria-invalid", "true")
@@ -293,7 +293,7 @@ async def test_invalid_form_keeps_its_values_and_marks_the_errors(window: Opens,
     assert await violations(page) == []
     await field.fill("total")
     await page.get_by_role("button", name="Preview changes").click()
-    await expect(page.get_by_role("alert")).to_contain_text("is already used in this deal")
+    await expect(page.get_by_role("alert").last).to_contain_text("is already used in this deal")
     reader.errors = [c for c in reader.errors if "422" not in c and "409" not in c]
 
 
@@ -409,7 +409,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     # Record a deal and its pledge.
     preview, record = (
         page.get_by_role("button", name="Preview changes"),
-        page.get_by_role("button", name="Submit"),
+        page.get_by_role("button", name="Record", exact=True),
     )
     await enter(page, page.get_by_role("link", name="Add record", exact=True))
     await enter(page, page.get_by_role("button", name="Add a new deal"))
@@ -418,13 +418,14 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await reach(page, page.locator("[name=effective_on]"))
     await page.keyboard.type("01022025")
     await enter(page, preview)
-    await enter(page, page.get_by_role("button", name="Record", exact=True))
+    await enter(page, record)
     await expect(heading).to_have_text("Recorded")
     await enter(page, page.get_by_role("link", name="Data centre by keyboard"))
     await expect(heading).to_contain_text("Data centre by keyboard")
     await enter(page, page.get_by_role("link", name="Add an announcement"))
-    await enter(page, page.get_by_role("link", name="Pledge announced"))
-    await enter(page, page.locator("[name='event/pledge']"), "first")
+    # A pledge is the first choice.
+    await enter(page, page.get_by_role("button", name="Add this announcement"))
+    await enter(page, page.locator("[name$='event/pledge']"), "first")
     await enter(page, page.get_by_label("Amount", exact=True), "about $5bn")
     await expect(page.locator("output.reading")).to_have_text("→ USD 5,000,000,000, about")
     await enter(page, page.get_by_label("Publisher", exact=True), "A paper")
@@ -436,6 +437,7 @@ async def test_editor_records_corrects_and_verifies_a_deal_by_keyboard_only(wind
     await enter(page, preview)
     await expect(heading).to_have_text("Preview of changes")
     await enter(page, record)
+    await enter(page, page.get_by_role("link", name="Data centre by keyboard"))
     await expect(page.locator(".sum").first).to_have_text("about US$5bn")
 
     # Correct the amount.

@@ -23,6 +23,7 @@ from registry.web.forms.event_types import form_event_type
 from registry.web.i18n import FORMAT
 from tests.api.conftest import Service
 from tests.i18n.test_pages import page_strings
+from tests.web.forms import fields, of_first, opened_article
 from tests.web.test_pages import PAGES
 
 NEW = "eo"
@@ -125,8 +126,9 @@ async def data_words(pages: Service) -> set[str]:
 
 
 FORMS = [
-    f"/{'organizations/amazon-web-services' if tag.startswith(('organization', 'parent')) else 'deals/sk-aws-ulsan'}"
-    f"/record?type={tag}"
+    f"/organizations/amazon-web-services/record?type={tag}"
+    if tag.startswith(("organization", "parent"))
+    else f"/record?deal=sk-aws-ulsan&type={tag}"
     for tag in EVENT_TYPES
     if form_event_type(tag) is not None
 ]
@@ -137,7 +139,7 @@ async def test_page_of_a_new_language_has_no_english_text(
 ) -> None:
     event = re.findall(r'href="(/events/[0-9a-f-]{36})', (await reader.get("/deals/amkor-songdo")).text)[0]
     errors = ["/deals/unknown", "/?effective_on=never", "/nowhere"]
-    editing = ["/record", "/deals/sk-aws-ulsan/record", "/deals/ulsan-korea/record", *FORMS]
+    editing = ["/record", "/organizations/amazon-web-services/record", "/organizations/a-new-firm/record", *FORMS]
     editing += [f"/deals/amkor-songdo/record?{way}={event.removeprefix('/events/')}" for way in ("corrects", "voids")]
     data = await data_words(pages) | locale_words(new_language)
     found: dict[str, set[str]] = {}
@@ -203,14 +205,11 @@ async def test_korean_pages_leave_no_sentence_of_the_registrys_in_english(
     assert "구체적인 금액이 없습니다." in amount
     read = (await reader.get("/record/amount", params={"event/amount": "50억 달러 이상", "lang": "ko"})).text
     assert "USD 5,000,000,000, 이상" in read
-    form = (await editor.get("/deals/amkor-songdo/record?type=site_dropped&lang=ko")).text
-    hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
-    sent = {**hidden, "event/site": "no-such-site", "effective_on": "2025-02-31", "step": "preview"}
-    fault = (await editor.post("/deals/amkor-songdo/record?lang=ko", data=sent)).text
+    form = await opened_article(editor, deal="amkor-songdo", type="site_dropped", lang="ko")
+    sent = {**fields(form.text), **of_first(site="no-such-site"), "effective_on": "2025-02-31", "step": "preview"}
+    fault = (await editor.post("/record?lang=ko", data=sent)).text
     assert "날짜(YYYY-MM-DD)가 아닙니다" in fault
-    refused = (
-        await editor.post("/deals/amkor-songdo/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})
-    ).text
+    refused = (await editor.post("/record?lang=ko", data={**sent, "effective_on": "2025-12-31"})).text
     assert "‘no-such-site’ 입지가 없습니다." in refused
     for page_of in (flagged, verdict, lost, amount, fault, refused):
         # A note of the record stays in its language, which is named.

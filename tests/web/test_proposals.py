@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import Service
+from tests.web.forms import fields, of_first, opened_article
 from tests.web.test_sessions import visit
 
 
@@ -23,12 +24,11 @@ async def test_form_of_a_proposer_waits_for_another_person(service: Service, slu
     kim, lee = await service.issue("propose", name="Kim"), await service.issue("record", name="Lee")
     lang = {"lang": language}
     async with visit(service, kim) as proposer, visit(service, lee) as reviewer:
-        path = f"/deals/{slug}/record"
-        form = await proposer.get(path, params={"type": "stage_changed", **lang})
-        typed = hidden(form.text) | {"effective_on": "2025-06-16", "event/stage": "signed", "type": "stage_changed"}
-        preview = await proposer.post(path, data=typed, params=lang)
+        form = await opened_article(proposer, deal=slug, type="stage_changed", **lang)
+        typed = {**fields(form.text), **of_first(stage="signed"), "effective_on": "2025-06-16"}
+        preview = await proposer.post("/record", data={**typed, "step": "preview"}, params=lang)
         assert preview.status_code == 200
-        sent = await proposer.post(path, data={**typed, "step": "record"}, params=lang)
+        sent = await proposer.post("/record", data={**fields(preview.text), "step": "record"}, params=lang)
         assert (sent.status_code, sent.headers["location"].partition("?")[0][:11]) == (303, "/proposals/")
         where = sent.headers["location"]
         own = await proposer.get(where)
@@ -53,10 +53,10 @@ async def test_reviewer_rejects_a_proposal(service: Service, slug: str) -> None:
     id = (await service.visitor.post("/v1/proposals", json=body, headers=headers)).json()["proposal"]
     async with visit(service, lee) as reviewer:
         page = await reviewer.get(f"/proposals/{id}")
-        fields = {**hidden(page.text), "decision": "reject", "reason": "No source."}
-        assert (await reviewer.post(f"/proposals/{id}", data=fields)).status_code == 303
+        decided = {**hidden(page.text), "decision": "reject", "reason": "No source."}
+        assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 303
         assert "No source." in (await reviewer.get(f"/proposals/{id}")).text
-        assert (await reviewer.post(f"/proposals/{id}", data=fields)).status_code == 409
+        assert (await reviewer.post(f"/proposals/{id}", data=decided)).status_code == 409
 
 
 async def test_page_that_shows_old_content_approves_nothing(service: Service, slug: str) -> None:

@@ -1,4 +1,4 @@
-"""Recording by form, without scripts: sign-in, previews, submission, voiding and redaction."""
+"""Recording by form, without scripts: sign-in, previews, submission, correction, voiding and redaction."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from registry.events.values import Scope
+from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, running
 from tests.conftest import Server
+from tests.web.forms import fields, of_first, opened_article, press
 
+NAMED = {"event/name": "A Firm", "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 
 
@@ -85,20 +88,20 @@ async def test_sign_in_redirects_within_the_site_only(reader: httpx.AsyncClient,
 
 
 async def test_form_without_a_session_redirects_to_sign_in(reader: httpx.AsyncClient) -> None:
-    for path in ("/record", "/deals/sk-aws-ulsan/record?type=pledge_announced"):
+    for path in ("/record", "/organizations/sk-group/record?type=organization_named"):
         answer = await reader.get(path)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/sign-in?then=")
-    refused = await reader.post("/deals/sk-aws-ulsan/record", data={"type": "stage_changed", "step": "record"})
+    refused = await reader.post("/record", data={"deals/0/deal": "sk-aws-ulsan", "step": "record"})
     assert refused.status_code == 401
     assert "Your input is not lost" in refused.text
 
 
 async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncClient, pages: Service) -> None:
-    path = "/deals/sk-aws-ulsan/record"
+    path = "/organizations/sk-group/record"
     size = await pages.size()
-    fields = await opened(editor, f"{path}?type=stage_changed")
-    typed = {**fields, "event/stage": "operating", "effective_on": "2026-01-01", "step": "record"}
+    fields = await opened(editor, f"{path}?type=organization_named")
+    typed = {**fields, **NAMED, "step": "record"}
     for forged, headers in (
         ({**typed, "csrf": "0" * 64}, {}),
         ({**typed, "csrf": ""}, {}),
@@ -115,8 +118,8 @@ async def test_form_of_another_site_or_session_is_refused(editor: httpx.AsyncCli
 async def test_form_needs_the_scope_of_its_event(pages: Service, reader: httpx.AsyncClient) -> None:
     token = (await pages.key("record"))["Authorization"].removeprefix("Bearer ")
     await reader.post("/sign-in", data={"key": token, "then": "/"})
-    await record(reader, "/deals/scoped/record", {"event/title/en": "Scoped"})
-    event = (await reader.get("/v1/deals/scoped/events")).json()["events"][0]["id"]
+    made = await pages.client.post("/v1/deals/scoped/events", json=registered("Scoped"))
+    event = made.json()["events"][0]["id"]
     fields = await opened(reader, f"/deals/scoped/record?corrects={event}")
     typed = {**fields, "event/title/en": "Corrected", "reason": "because", "step": "record"}
     refused = await reader.post("/deals/scoped/record", data=typed)
@@ -126,10 +129,10 @@ async def test_form_needs_the_scope_of_its_event(pages: Service, reader: httpx.A
 
 async def test_preview_records_nothing_and_resubmission_records_once(editor: httpx.AsyncClient, pages: Service) -> None:
     size = await pages.size()
-    path = "/deals/once/record"
-    fields = {**await opened(editor, path), "event/title/ko": "한 번만", "effective_on": "2025-01-01"}
+    path = "/organizations/once/record"
+    fields = {**await opened(editor, path), "event/name/ko": "한 번만", "effective_on": "2025-01-01"}
     preview = await editor.post(path, data={**fields, "step": "preview"})
-    assert "Deal registered: 한 번만" in preview.text
+    assert "Organization registered: 한 번만" in preview.text
     assert await pages.size() == size
     again = await editor.post(path, data={**hidden(preview.text), "step": "edit"})
     assert 'value="한 번만"' in again.text
@@ -140,24 +143,24 @@ async def test_preview_records_nothing_and_resubmission_records_once(editor: htt
 
 
 async def test_form_of_an_outdated_version_is_shown_again(editor: httpx.AsyncClient) -> None:
-    await record(editor, "/deals/overtaken/record", {"event/title/en": "Overtaken"})
-    path = "/deals/overtaken/record?type=stage_changed"
-    fields = await opened(editor, path)
-    await record(editor, path, {"event/stage": "signed", "effective_on": "2025-01-01"})
-    late = {**fields, "event/stage": "committed", "effective_on": "2025-01-02", "step": "record"}
-    answer = await editor.post("/deals/overtaken/record", data=late)
+    path = "/organizations/overtaken/record"
+    await record(editor, path, {"event/name/en": "Overtaken"})
+    fields = await opened(editor, f"{path}?type=organization_named")
+    await record(editor, f"{path}?type=organization_named", NAMED)
+    late = {**fields, **NAMED, "event/name": "Overtaken Ltd", "step": "record"}
+    answer = await editor.post(path, data=late)
     assert answer.status_code == 412
     assert hidden(answer.text)["version"] == "2"
     assert "Read it again" in answer.text
 
 
-async def test_factor_of_ten_error_is_flagged_in_the_preview(editor: httpx.AsyncClient) -> None:
-    await record(editor, "/deals/slipped/record", {"event/title/en": "Slipped"})
-    amount = {"event/pledge": "p", "event/amount": "50억 달러", "effective_on": "2025-01-01"}
-    await record(editor, "/deals/slipped/record?type=pledge_announced", amount)
-    path = "/deals/slipped/record?type=pledge_revised"
-    typed = {"event/pledge": "p", "event/amount": "500억 달러", "effective_on": "2025-02-01", "step": "preview"}
-    preview = await editor.post("/deals/slipped/record", data={**await opened(editor, path), **typed})
+async def test_factor_of_ten_error_is_flagged_in_the_preview(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    await pages.client.post(f"/v1/deals/{slug}/events", json=[registered("Slipped"), pledged()])
+    page = await opened_article(editor, deal=slug, type="pledge_revised")
+    typed = of_first(pledge="total", amount="500억 달러") | {"effective_on": "2025-12-01"}
+    preview = await press(editor, page, "Preview changes", **typed)
     assert "Possible factor-of-ten error" in preview.text
     assert "US$5bn" in preview.text
     assert "US$50bn" in preview.text
@@ -166,33 +169,55 @@ async def test_factor_of_ten_error_is_flagged_in_the_preview(editor: httpx.Async
 async def test_likely_duplicate_is_shown_with_the_earlier_event(editor: httpx.AsyncClient, pages: Service) -> None:
     audit = (await pages.client.get("/v1/deals/sk-aws-ulsan/events")).json()["events"]
     before = next(e for e in audit if e["type"] == "pledge_announced" and e["event"]["pledge"] == "aws-share")
-    path = "/deals/sk-aws-ulsan/record"
     typed = {
-        "event/pledge": "aws-share-again",
-        "event/amount": "US$4bn",
-        "event/amount_basis": "additional",
-        "event/by": "amazon-web-services",
+        **of_first(pledge="aws-share-again", amount="US$4bn", amount_basis="additional", by="amazon-web-services"),
         "effective_on": before["effective_on"],
         "sources/0/publisher": "The Korea Herald",
         "sources/0/url": before["sources"][0]["url"],
         "sources/0/published_on": before["sources"][0]["published_on"],
     }
-    form = await opened(editor, f"{path}?type=pledge_announced")
-    preview = (await editor.post(path, data={**form, **typed, "step": "preview"})).text
+    page = await opened_article(editor, deal="sk-aws-ulsan", type="pledge_announced")
+    preview = (await press(editor, page, "Preview changes", **typed)).text
     flags = preview[preview.index('class="flags"') : preview.index("</section>", preview.index('class="flags"'))]
     assert "Possible duplicate announcement" in flags
     assert f'href="/events/{before["id"]}"' in flags
     # The previewed event has no page yet.
-    assert f"/events/{form['id']}" not in flags
+    assert f"/events/{fields(page.text)['deals/0/announcements/0/id']}" not in flags
     # The source of the value is shown beside it.
-    assert "The Korea Herald" in preview[preview.index('class="facts"') : preview.index('class="flags"')]
+    assert "The Korea Herald" in preview[preview.index('class="facts') : preview.index('class="flags"')]
 
 
-async def test_event_is_voided_with_a_reason(editor: httpx.AsyncClient) -> None:
-    await record(editor, "/deals/voided/record", {"event/title/en": "Voided"})
-    stage = {"event/stage": "operating", "effective_on": "2025-01-01"}
-    await record(editor, "/deals/voided/record?type=stage_changed", stage)
-    event = (await editor.get("/v1/deals/voided/events")).json()["events"][-1]["id"]
+async def test_event_is_corrected_with_a_reason_from_the_page_of_its_deal(
+    editor: httpx.AsyncClient, pages: Service, slug: str
+) -> None:
+    made = await pages.client.post(f"/v1/deals/{slug}/events", json=[registered("Corrected"), pledged()])
+    event = made.json()["events"][1]["id"]
+    way = f"/deals/{slug}/record?corrects={event}"
+    assert f'href="{way}"' in (await editor.get(f"/deals/{slug}")).text
+    form = as_typed((await editor.get(way)).text)
+    await record(editor, way, {**form, "event/amount": "US$7bn", "reason": "A digit was misread."})
+    [pledge] = (await editor.get(f"/v1/deals/{slug}")).json()["pledges"]
+    assert pledge["amount"]["value"] == "7000000000"
+
+
+async def test_form_of_a_deal_adds_no_events(editor: httpx.AsyncClient, pages: Service) -> None:
+    """The form of an article does; the deal's page opens it for the deal."""
+    page = (await editor.get("/deals/sk-aws-ulsan?lang=ko")).text
+    [way] = re.findall(r'href="(/record\?[^"]*)"', page[page.index("<main") :])
+    assert fields((await editor.get(unescape(way))).text)["deals/0/deal"] == "sk-aws-ulsan"
+    path, size = "/deals/sk-aws-ulsan/record", await pages.size()
+    assert (await editor.get(f"{path}?type=stage_changed")).status_code == 404
+    event = (await editor.get("/v1/deals/sk-aws-ulsan/events")).json()["events"][1]["id"]
+    token = (await opened(editor, f"{path}?voids={event}"))["csrf"]
+    typed = {"csrf": token, "type": "stage_changed", "event/stage": "operating", "effective_on": "2026-01-01"}
+    assert (await editor.post(path, data={**typed, "step": "record"})).status_code == 404
+    assert await pages.size() == size
+
+
+async def test_event_is_voided_with_a_reason(editor: httpx.AsyncClient, pages: Service) -> None:
+    stage = {"effective_on": "2025-01-01", "event": {"type": "stage_changed", "stage": "operating"}}
+    made = await pages.client.post("/v1/deals/voided/events", json=[registered("Voided"), stage])
+    event = made.json()["events"][1]["id"]
     await record(editor, f"/deals/voided/record?voids={event}", {"reason": "It was another deal."})
     state = (await editor.get("/v1/deals/voided")).json()
     assert state["stage"] is None
@@ -310,8 +335,7 @@ async def test_form_reports_that_redaction_is_unavailable(
 async def test_event_of_an_organization_is_redacted_by_form(editor: httpx.AsyncClient, pages: Service) -> None:
     path = "/organizations/an-erased-firm/record"
     await record(editor, path, {"event/name/en": "An Erased Firm", "event/country": "KR"})
-    named = {"event/name": SECRET, "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
-    await record(editor, f"{path}?type=organization_named", named)
+    await record(editor, f"{path}?type=organization_named", {**NAMED, "event/name": SECRET})
     events = (await editor.get("/v1/organizations/an-erased-firm/events")).json()["events"]
     way = f"{path}?redacts={events[-1]['id']}"
     preview = await editor.post(path, data={**await opened(editor, way), "reason": "a court's order"})
@@ -335,34 +359,44 @@ async def test_error_in_the_reason_is_shown_at_its_field(editor: httpx.AsyncClie
 async def test_organization_is_registered_by_form(editor: httpx.AsyncClient) -> None:
     path = "/organizations/a-new-firm/record"
     await record(editor, path, {"event/name/ko": "새 회사", "event/name/en": "A New Firm", "event/country": "KR"})
-    named = {"event/name": "New Firm Inc.", "event/language": "en", "event/kind": "legal", "effective_on": "2025-01-01"}
-    await record(editor, f"{path}?type=organization_named", named)
+    await record(editor, f"{path}?type=organization_named", {**NAMED, "event/name": "New Firm Inc."})
     page = (await editor.get("/organizations/a-new-firm")).text
     assert "New Firm Inc." in page
     assert "새 회사" in page
 
 
+def announced(tag: str, **event: str) -> dict[str, str]:
+    """The fields of the form of an article with one announcement about a deal."""
+    return {"deals/0/deal": "sk-aws-ulsan", "deals/0/announcements/0/type": tag, **of_first(**event)}
+
+
 async def test_invalid_form_is_answered_with_its_errors(editor: httpx.AsyncClient, pages: Service) -> None:
     size = await pages.size()
-    path = "/deals/sk-aws-ulsan/record"
-    token = (await opened(editor, f"{path}?type=pledge_announced"))["csrf"]
-    for typed, status in (
-        ({"type": "nonsense", "step": "record"}, 422),
-        ({"type": "event_redacted", "step": "record"}, 422),
-        ({"type": "pledge_announced", "step": "record"}, 422),
-        ({"type": "pledge_announced", "event/pledge": "\u0000", "step": "record"}, 422),
-        ({"type": "pledge_announced", "event/pledge": "p", "effective_on": "0000-01-01", "step": "record"}, 422),
-        ({"type": "parties_joined", "event/parties/x/organization": "a", "step": "record"}, 422),
-        ({"type": "stage_changed", "event/stage": "dreaming", "effective_on": "2025-01-01", "step": "record"}, 422),
-        ({"corrects": "nothing", "step": "record"}, 404),
-        ({"voids": "01977609-0000-7000-8000-000000000000", "step": "record"}, 404),
+    named = "/organizations/sk-group/record"
+    token = (await opened(editor, f"{named}?type=organization_named"))["csrf"]
+    for path, typed, status in (
+        (named, {"type": "nonsense"}, 422),
+        (named, {"type": "event_redacted"}, 422),
+        (named, {"type": "organization_named"}, 422),
+        (named, {"type": "organization_named", **NAMED, "event/name": "\u0000"}, 422),
+        (named, {"type": "organization_named", **NAMED, "effective_on": "0000-01-01"}, 422),
+        (named, {"type": "organization_named", **NAMED, "event/kind": "secret"}, 422),
+        (named, {"corrects": "nothing"}, 404),
+        ("/deals/sk-aws-ulsan/record", {"voids": "01977609-0000-7000-8000-000000000000"}, 404),
+        ("/record", announced("nonsense"), 422),
+        ("/record", announced("event_redacted"), 422),
+        ("/record", announced("pledge_announced"), 422),
+        ("/record", announced("pledge_announced", pledge="\u0000"), 422),
+        ("/record", announced("pledge_announced", pledge="p") | {"effective_on": "0000-01-01"}, 422),
+        ("/record", announced("parties_joined", **{"parties/x/organization": "a"}), 422),
+        ("/record", announced("stage_changed", stage="dreaming") | {"effective_on": "2025-01-01"}, 422),
     ):
-        answer = await editor.post(path, data={"csrf": token, **typed})
+        answer = await editor.post(path, data={"csrf": token, **typed, "step": "record"})
         assert answer.status_code == status, (typed, answer.status_code)
         assert "<h1>" in answer.text
-    json_body = await editor.post(path, json={"csrf": token})
+    json_body = await editor.post("/record", json={"csrf": token})
     assert json_body.status_code == 415
-    large = await editor.post(path, data={"csrf": token, "note": "x" * 300_000})
+    large = await editor.post(named, data={"csrf": token, "note": "x" * 300_000})
     assert large.status_code == 413
     assert await pages.size() == size
 

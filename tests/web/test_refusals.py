@@ -9,14 +9,13 @@ import pytest
 
 from registry.domain.refusal import Refusal
 from registry.i18n import render
-from tests.web.test_recording import opened
+from tests.web.forms import fields, of_first, opened_article
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 async def test_form_with_a_pledge_id_that_is_used_shows_the_refusal(editor: httpx.AsyncClient, language: str) -> None:
-    path = "/deals/sk-aws-ulsan/record"
-    fields = await opened(editor, f"{path}?type=pledge_announced")
-    form = {**fields, "event/pledge": "total", "effective_on": "2026-01-01", "step": "record"}
-    response = await editor.post(path, params={"lang": language}, data=form)
+    page = await opened_article(editor, deal="sk-aws-ulsan", type="pledge_announced")
+    form = {**fields(page.text), **of_first(pledge="total"), "effective_on": "2026-01-01", "step": "record"}
+    response = await editor.post("/record", params={"lang": language}, data=form)
     assert response.status_code == 409
     assert render(Refusal("pledge-id-used", pledge="total"), language) in unescape(response.text)
