@@ -1,6 +1,6 @@
 """Proposals: announcements that wait for another principal, who approves or rejects their exact content.
 
-A decision names the content by its ETag. What is approved is recorded as its author's, with the approver beside it.
+A decision names the content by its ETag. What is approved is recorded as its proposer's, with the approver beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from registry.events import intake
 from registry.events.intake import as_uuid
 from registry.events.types import AnnouncedKind
 from registry.events.values import Slug, Text
-from registry.schemas import ProposalPage, ProposalPreview, ProposalResponse, encode
+from registry.schemas import ProposalChange, ProposalPage, ProposalPreview, ProposalResponse, encode
 from registry.schemas.deals import refusal_response
 
 ProposalId = Annotated[str, PathParameter(description="A proposal's id, a UUID.")]
@@ -134,7 +134,7 @@ class ProposalsController(Controller):
     async def put_proposal(
         self, request: Request, proposal: ProposalId, proposals: NamedDependency[Proposals], if_match: Digest = None
     ) -> RawResponse[ProposalResponse]:
-        """Replace the announcements. Who changes them becomes their author, whom another principal must approve."""
+        """Replace the announcements. Who changes them is noted, and is no second principal when they are approved."""
         change: _RawChange = await decoder.decode(partial(intake.decode, _change), await read_body(request))
         known = await proposals.get(request.auth, _id(proposal))
         announcements = await decoder.decode(partial(_decoded, known.kind), bytes(change.announcements))
@@ -229,10 +229,12 @@ def _response(proposal: Proposal, preview: ProposalPreview | None = None) -> Pro
         **{
             name: getattr(proposal, name)
             for name in (
-                *("author", "proposed_by", "proposed_at", "changed_at"),
+                *("author", "proposed_by", "proposed_at"),
                 *("status", "decided_by", "decided_at", "reason", "position"),
             )
         },
+        changed_at=proposal.changed_at[-1] if proposal.changed_at else None,
+        changes=[ProposalChange(by=by, at=at) for by, at in zip(proposal.changed_by, proposal.changed_at, strict=True)],
         preview=preview if preview is not None else UNSET,
     )
 

@@ -271,7 +271,7 @@ class Batch:
         stream: FoldedStream[Principal] = self.streams[stream_name("principal", credential.id)]
         principal = stream.state if stream.events else None
         check_rights(principal, credential, self.recorded_at, request.kind, request.slug, request.announcements)
-        if self._four_eyes and request.approved_by is None and not request.dry_run:
+        if self._four_eyes and not request.has_second_principal and not request.dry_run:
             types = {tag_of(announcement.event) for announcement in request.announcements} & self._four_eyes
             if types:
                 raise ApprovalRequired(types=tuple(sorted(types)))

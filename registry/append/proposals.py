@@ -1,12 +1,14 @@
 """Proposals: announcements that wait for another principal, in a table and not in the log.
 
 An approval names the digest of what it approves, so that what has changed in the meantime is not approved. The approved
-announcements are recorded as their author's, with the approver beside it; their ids were given when they were proposed,
-so an approval that is repeated after a lost answer records nothing twice. The content is deleted with the decision:
-what was approved is in the log, where it can be redacted.
+announcements are recorded as those of the principal who proposed them, with the approver beside it; their ids were
+given when they were proposed, so an approval that is repeated after a lost answer records nothing twice. The content is
+deleted with the decision: what was approved is in the log, where it can be redacted. Who changed a proposal is in its
+row, which stays; no one of them is the second principal that `REGISTRY_FOUR_EYES` demands.
 
-A seal under a key outside the database binds the author to the content: whoever has the application role's password can
-neither have something approved as another's, nor exchange what the reviewer has read.
+A seal under a key outside the database binds the proposer and those who changed the proposal to the content: whoever
+has the application role's password can neither have something approved as another's, nor exchange what the reviewer has
+read, nor hide that the reviewer has written it.
 
 All decisions about a proposal are in this file; hence its length.
 """
@@ -40,13 +42,12 @@ log = structlog.get_logger(__name__)
 Status = Literal["open", "approved", "rejected"]
 
 INSERT = """
-INSERT INTO proposals (id, submission, kind, slug, announcements, digest, author, proposed_by, proposed_at, status,
-                       seal)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, 'open', $9)
+INSERT INTO proposals (id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, status, seal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9)
 """
 
 _COLUMNS = """
-SELECT id, submission, kind, slug, announcements, digest, author, proposed_by, proposed_at, changed_at, status,
+SELECT id, submission, kind, slug, announcements, digest, proposed_by, proposed_at, changed_by, changed_at, status,
        decided_by, decided_at, reason, position, seal
   FROM proposals
 """
@@ -56,14 +57,14 @@ SELECT_FOR_UPDATE = f"{_COLUMNS} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDA
 SELECT_SUBMISSION = f"{_COLUMNS} WHERE submission = $1 ORDER BY id"
 
 SELECT_PAGE = f"""{_COLUMNS}
- WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR author = $2)
+ WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR proposed_by = $2 OR $2 = ANY(changed_by))
    AND ($3::uuid IS NULL OR id < $3)
  ORDER BY id DESC
  LIMIT $4
 """
 
 UPDATE_CONTENT = """
-UPDATE proposals SET announcements = $2, digest = $3, author = $4, changed_at = $5, seal = $6 WHERE id = $1
+UPDATE proposals SET announcements = $2, digest = $3, changed_by = $4, changed_at = $5, seal = $6 WHERE id = $1
 """
 
 UPDATE_DECISION = """
@@ -84,8 +85,9 @@ class Proposal(Struct, frozen=True, kw_only=True):
         submission: What was proposed together has the same one, such as the deals of one article.
         announcements: The list as canonical JSON; None once it is decided.
         digest: SHA-256 of the stream and the list.
-        author: Who wrote the present content: the proposer, or who changed it last. Events are recorded as the
-            author's.
+        proposed_by: Who proposed it first. Events are recorded as this principal's.
+        changed_by: Who changed it since, in order.
+        changed_at: When each of them did.
         position: The log position of the last event, once it is approved.
     """
 
@@ -95,16 +97,26 @@ class Proposal(Struct, frozen=True, kw_only=True):
     slug: str
     announcements: bytes | None
     digest: bytes
-    author: str
     proposed_by: str
     proposed_at: datetime
-    changed_at: datetime | None
+    changed_by: Sequence[str] = ()
+    changed_at: Sequence[datetime] = ()
     status: Status
     decided_by: str | None
     decided_at: datetime | None
     reason: str | None
     position: int | None
     seal: bytes
+
+    @property
+    def author(self) -> str:
+        """Who wrote the present content: the proposer, or who changed it last."""
+        return self.changed_by[-1] if self.changed_by else self.proposed_by
+
+    @property
+    def writers(self) -> frozenset[str]:
+        """Who has written any of it. A second principal is none of them."""
+        return frozenset((self.proposed_by, *self.changed_by))
 
     def decoded(self) -> list[Announcement | OrganizationAnnouncement]:
         """The announcements; none once it is decided."""
@@ -184,16 +196,14 @@ class Proposals:
             slug=slug,
             announcements=content,
             digest=digest,
-            author=credential.id,
             proposed_by=credential.id,
             proposed_at=now,
-            changed_at=None,
             status="open",
             decided_by=None,
             decided_at=None,
             reason=None,
             position=None,
-            seal=self._box.seal(*_sealed(id, digest, credential.id)),
+            seal=self._box.seal(*_sealed(id, digest, (credential.id,))),
         )
 
     async def page(
@@ -224,26 +234,46 @@ class Proposals:
         expected: bytes,
         announcements: Sequence[Announcement | OrganizationAnnouncement],
     ) -> Proposal:
-        """Replace the announcements; the principal becomes their author.
+        """Replace the announcements, and note that the principal has changed them.
 
         Raises:
             NotFound, Forbidden, ProposalDecided, ProposalChanged: Nothing was changed.
         """
         async with self._open(credential, {id: expected}) as (connection, [proposal]):
             _check_author(credential, proposal.kind, proposal.slug, announcements)
-            now = datetime.now(UTC)
-            content = _with_ids(announcements, now)
-            digest = _digest(proposal.kind, proposal.slug, content)
-            seal = self._box.seal(*_sealed(id, digest, credential.id))
-            await connection.execute(UPDATE_CONTENT, id, content, digest, credential.id, now, seal)
-        return replace(proposal, announcements=content, digest=digest, author=credential.id, changed_at=now, seal=seal)
+            return await self._replace(connection, credential, proposal, announcements, datetime.now(UTC))
+
+    async def _replace(
+        self,
+        connection: Connection,
+        credential: Credential,
+        proposal: Proposal,
+        announcements: Sequence[Announcement | OrganizationAnnouncement],
+        now: datetime,
+    ) -> Proposal:
+        """Replace the announcements of a proposal; without a difference it stays as it is."""
+        content = _with_ids(announcements, now)
+        digest = _digest(proposal.kind, proposal.slug, content)
+        if digest == proposal.digest:
+            return proposal
+        changed = replace(
+            proposal,
+            announcements=content,
+            digest=digest,
+            changed_by=(*proposal.changed_by, credential.id),
+            changed_at=(*proposal.changed_at, now),
+        )
+        changed = replace(changed, seal=self._box.seal(*_sealed_content(changed)))
+        row = changed.id, content, digest, changed.changed_by, changed.changed_at, changed.seal
+        await connection.execute(UPDATE_CONTENT, *row)
+        return changed
 
     async def approve(self, credential: Credential, id: UUID, expected: bytes) -> tuple[Proposal, AppendResult]:
         """Record the announcements whose digest is `expected`.
 
         Raises:
             NotFound, ProposalDecided, ProposalChanged, ProposalForged: Nothing was recorded.
-            Forbidden: The principal lacks the scope, or it is the author and a second one is needed.
+            Forbidden: The principal lacks the scope, or it has written some of it and a second one is needed.
             RuleBroken: The deal or organization has changed, so that they no longer apply.
         """
         [decided], [result] = await self.approve_all(credential, {id: expected})
@@ -267,9 +297,10 @@ class Proposals:
                         kind=proposal.kind,
                         slug=proposal.slug,
                         announcements=proposal.decoded(),
-                        by=proposal.author,
+                        by=proposal.proposed_by,
                         credential=credential,
-                        approved_by=credential.id if credential.id != proposal.author else None,
+                        approved_by=credential.id if credential.id != proposal.proposed_by else None,
+                        has_second_principal=credential.id not in proposal.writers,
                         size=len(proposal.announcements or b""),
                     )
                 )
@@ -325,8 +356,8 @@ class Proposals:
     ) -> list[Proposal]:
         """Replace what was proposed together: the announcements of each deal and organization.
 
-        The principal becomes the author of what differs. What is no longer wanted is rejected for the reason given;
-        what is new joins the submission.
+        The principal is noted as having changed what differs. What is no longer wanted is rejected for the reason
+        given; what is new joins the submission.
 
         Args:
             credential: Who changes the proposals.
@@ -344,14 +375,13 @@ class Proposals:
             left = {(one.kind, one.slug): one for one in proposals}
             revised = []
             for number, part in enumerate(wanted):
-                id = uuid7(now + timedelta(milliseconds=number))
                 known = left.pop(part[:2], None)
-                made = self._proposal(credential, proposals[0].submission, now, known.id if known else id, *part)
-                if known is None:
-                    await connection.execute(INSERT, *_row(made))
-                elif known.digest != made.digest:
-                    content = made.announcements, made.digest, credential.id, now, made.seal
-                    await connection.execute(UPDATE_CONTENT, known.id, *content)
+                if known is not None:
+                    revised.append(await self._replace(connection, credential, known, part[2], now))
+                    continue
+                id = uuid7(now + timedelta(milliseconds=number))
+                made = self._proposal(credential, proposals[0].submission, now, id, *part)
+                await connection.execute(INSERT, *_row(made))
                 revised.append(made)
             for one in left.values():
                 await connection.execute(UPDATE_DECISION, one.id, "rejected", credential.id, now, reason, None)
@@ -368,20 +398,20 @@ class Proposals:
                 kind=proposal.kind,
                 slug=proposal.slug,
                 announcements=proposal.decoded(),
-                by=proposal.author,
+                by=proposal.proposed_by,
                 dry_run=True,
             )
         )
 
     def _check_seal(self, proposal: Proposal) -> None:
-        """Check that the author has written this content for this stream.
+        """Check that the proposer and those who changed it have written this content for this stream.
 
         Raises:
             ProposalForged: The row was changed in the database.
         """
         content = proposal.announcements or b""
         is_same = _digest(proposal.kind, proposal.slug, content) == proposal.digest
-        if not (is_same and self._box.verify(proposal.seal, *_sealed(proposal.id, proposal.digest, proposal.author))):
+        if not (is_same and self._box.verify(proposal.seal, *_sealed_content(proposal))):
             log.error("a proposal was changed in the database", proposal=str(proposal.id))
             raise ProposalForged(proposal=str(proposal.id))
 
@@ -413,7 +443,7 @@ def _visible(proposal: Proposal | None, credential: Credential, id: UUID) -> Pro
 
 
 def _is_visible(proposal: Proposal, credential: Credential) -> bool:
-    return may_review(credential) or credential.id in (proposal.author, proposal.proposed_by)
+    return may_review(credential) or credential.id in proposal.writers
 
 
 def _check_author(
@@ -435,7 +465,7 @@ def _check_author(
 def _row(proposal: Proposal) -> tuple[Any, ...]:
     """The values of `INSERT`."""
     own = proposal.kind, proposal.slug, proposal.announcements, proposal.digest
-    return proposal.id, proposal.submission, *own, proposal.author, proposal.proposed_at, proposal.seal
+    return proposal.id, proposal.submission, *own, proposal.proposed_by, proposal.proposed_at, proposal.seal
 
 
 def _with_ids(announcements: Sequence[Announcement | OrganizationAnnouncement], now: datetime) -> bytes:
@@ -447,5 +477,9 @@ def _digest(kind: AnnouncedKind, slug: str, content: bytes) -> bytes:
     return hashlib.sha256(canonical({"kind": kind, "slug": slug}) + content).digest()
 
 
-def _sealed(id: UUID, digest: bytes, author: str) -> tuple[str, ...]:
-    return "proposal", str(id), digest.hex(), author
+def _sealed(id: UUID, digest: bytes, writers: Sequence[str]) -> tuple[str, ...]:
+    return "proposal", str(id), digest.hex(), *writers
+
+
+def _sealed_content(proposal: Proposal) -> tuple[str, ...]:
+    return _sealed(proposal.id, proposal.digest, (proposal.proposed_by, *proposal.changed_by))

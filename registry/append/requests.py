@@ -24,7 +24,8 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
         by: The principal that the events are recorded by.
         credential: Whose rights the request needs; None for the registry's own acts. They are checked again when the
             request is validated, at its place in the log, so a key that was revoked before it records nothing.
-        approved_by: The second principal, where one approved the announcements.
+        approved_by: The principal who approved the announcements, where it is not the one who proposed them.
+        has_second_principal: Whether the approver has written none of the announcements.
         expected_version: The version that `If-Match` demands; 0 for `If-None-Match: *`, ANY_VERSION for `If-Match: *`.
         digest: SHA-256 of the request, compared when its idempotency key is used again.
         size: Size of the request's body, in bytes.
@@ -38,6 +39,7 @@ class AppendRequest(Struct, frozen=True, kw_only=True):
     by: str
     credential: Credential | None = None
     approved_by: str | None = None
+    has_second_principal: bool = False
     expected_version: int | None = None
     idempotency_key: str | None = None
     digest: bytes = b""

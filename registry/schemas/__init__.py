@@ -105,7 +105,7 @@ from registry.schemas.principals import (
     principal_history,
     principal_response,
 )
-from registry.schemas.proposals import ProposalPage, ProposalPreview, ProposalResponse
+from registry.schemas.proposals import ProposalChange, ProposalPage, ProposalPreview, ProposalResponse
 from registry.schemas.search import HitKind, SearchedWord, SearchHit, SearchMatch, SearchResponse
 from registry.schemas.service import FieldProblem, Live, MirrorReadiness, ProblemDocument, Readiness
 from registry.schemas.source_use import RestingField, SourceCitation, SourceRetraction, SourceUse, TreatedEvent
@@ -182,6 +182,7 @@ __all__ = [
     "PrincipalPage",
     "PrincipalResponse",
     "ProblemDocument",
+    "ProposalChange",
     "ProposalPage",
     "ProposalPreview",
     "ProposalResponse",

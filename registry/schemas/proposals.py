@@ -21,11 +21,19 @@ class ProposalPreview(ResponseModel, frozen=True, kw_only=True):
     refusal: RefusalResponse | None
 
 
+class ProposalChange(ResponseModel, frozen=True, kw_only=True):
+    """Who changed a proposal, and when."""
+
+    by: str
+    at: datetime
+
+
 class ProposalResponse(ResponseModel, frozen=True, kw_only=True):
     """Announcements that wait for another principal, or waited. `announcements` is empty once it is decided.
 
-    `digest` is SHA-256 of the stream and the announcements, and the ETag that a decision names. `author` wrote the
-    present content: the proposer, or who changed it last. Proposals that were sent together have one `submission`.
+    `digest` is SHA-256 of the stream and the announcements, and the ETag that a decision names. Events are recorded as
+    those of `proposed_by`. `changes` are the changes of the content since, the earliest first; `author` wrote the
+    present content. Proposals that were sent together have one `submission`.
     """
 
     proposal: UUID
@@ -38,6 +46,7 @@ class ProposalResponse(ResponseModel, frozen=True, kw_only=True):
     proposed_by: str
     proposed_at: datetime
     changed_at: datetime | None
+    changes: list[ProposalChange]
     status: Literal["open", "approved", "rejected"]
     decided_by: str | None
     decided_at: datetime | None

@@ -186,7 +186,7 @@ async def _show(
             head=page.position,
             open=len(is_open),
             may_approve=decides and all(key.allows(scope) for scope in scopes),
-            may_reject=decides or all(key.id in (v.proposal.author, v.proposal.proposed_by) for v in is_open),
+            may_reject=decides or all(key.id in view.proposal.writers for view in is_open),
         ),
     )
 
@@ -205,7 +205,7 @@ async def _view(page: PageRequest, proposal: Proposal, proposals: Proposals) -> 
 
 
 async def _authors(streams: StreamReader, proposals: Iterable[Proposal]) -> AuthorNames:
-    ids = {id for one in proposals for id in (one.author, one.proposed_by, one.decided_by) if id is not None}
+    ids = {id for one in proposals for id in (*one.writers, one.decided_by) if id is not None}
     return await streams.author_names_of(ids)
 
 

@@ -17,7 +17,7 @@ from registry.app import create_app
 from registry.errors import BadSetting
 from registry.infra.settings import Settings
 from tests.api.announcements import pledged, registered, revised
-from tests.api.conftest import Service, cloned, running
+from tests.api.conftest import Service, bearer, cloned, running
 from tests.conftest import Server
 
 Headers = dict[str, str]
@@ -109,15 +109,31 @@ async def test_approval_is_bound_to_the_content(service: Service, slug: str) -> 
     assert (await service.visitor.get(f"/v1/deals/{slug}")).json()["title"]["en"] == "Another plant"
 
 
-async def test_who_changes_a_proposal_becomes_its_author(service: Service, slug: str) -> None:
-    kim, lee = await service.issue("propose", name="Kim"), await service.issue("record", name="Lee")
-    proposal = await propose(service, {"Authorization": f"Bearer {kim.secret}"}, slug, registered())
-    changed = await service.visitor.put(
-        proposal.headers["location"],
-        json={"announcements": [registered("Another")]},
-        headers={"Authorization": f"Bearer {lee.secret}", "If-Match": proposal.headers["etag"]},
+async def change(
+    service: Service, headers: Headers, proposal: httpx.Response, *announcements: dict[str, Any]
+) -> httpx.Response:
+    answer = await service.visitor.put(
+        f"/v1/proposals/{proposal.json()['proposal']}",
+        json={"announcements": list(announcements)},
+        headers={**headers, "If-Match": proposal.headers["etag"]},
     )
-    assert (changed.json()["author"], changed.json()["proposed_by"]) == (lee.principal, kim.principal)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_changed_proposal_is_recorded_as_its_first_proposers(service: Service, slug: str) -> None:
+    """The proposal keeps who changed it; the reviewer who did may approve what needs no second principal."""
+    kim, park = await service.issue("propose", name="Kim"), await service.issue("propose", "record", name="Park")
+    lee = await service.issue("record", name="Lee")
+    proposal = await propose(service, bearer(kim), slug, registered())
+    changed = await change(service, bearer(park), proposal, registered("Another"))
+    changed = await change(service, bearer(lee), changed, registered("A third"))
+    approved = (await decide(service, bearer(lee), changed)).json()
+    assert [one["by"] for one in approved["changes"]] == [park.principal, lee.principal]
+    assert (approved["author"], approved["proposed_by"]) == (lee.principal, kim.principal)
+    assert approved["changed_at"] == approved["changes"][-1]["at"]
+    [event] = (await service.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]
+    assert (event["recorded_by_name"], event["approved_by_name"]) == ("Kim", "Lee")
 
 
 async def test_proposal_that_no_longer_applies_is_refused(service: Service, slug: str) -> None:
@@ -227,6 +243,18 @@ async def test_redaction_takes_two_principals(strict: Service, slug: str) -> Non
     events = (await strict.visitor.get(f"/v1/deals/{slug}/events")).json()["events"]
     assert events[1]["erased"]
     assert (events[2]["type"], events[2]["approved_by_name"]) == ("event_redacted", "Lee")
+
+
+async def test_who_has_written_a_part_of_a_proposal_is_no_second_principal(strict: Service, slug: str) -> None:
+    announcement = await redaction(strict, slug)
+    kim, lee, park = [await strict.key("redact") for _ in range(3)]
+    proposal = await propose(strict, kim, slug, announcement)
+    changed = await change(strict, lee, proposal, {"event": {**announcement["event"], "reason": "another order"}})
+    # Kim takes the change back, but Lee has written a part of it all the same.
+    again = await change(strict, kim, changed, announcement)
+    for headers in (lee, kim):
+        assert (await decide(strict, headers, again)).status_code == 403
+    assert (await decide(strict, park, again)).status_code == 200
 
 
 async def test_other_events_need_one_principal(strict: Service, slug: str) -> None:

@@ -104,7 +104,8 @@ async def test_evidence_and_keys_cannot_be_changed(service: Service, statement: 
 @pytest.mark.parametrize(
     "forgery",
     [
-        "SET author = 'admin'",
+        "SET proposed_by = 'admin'",
+        "SET changed_by = '{admin}', changed_at = ARRAY[now()]",
         "SET slug = slug || '-other'",
         "SET announcements = $2",
         "SET announcements = $2, digest = sha256($2)",
