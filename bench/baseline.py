@@ -7,6 +7,7 @@ and prints `ready URL`.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,6 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.params import FromPath
 
 from bench.comparisons import datastore
-from registry.cli import server
 from registry.events.types import Announcement
 from registry.events.values import decode_hook
 from registry.infra import postgres
@@ -110,7 +110,7 @@ def main() -> None:
     import uvicorn
     import uvloop
 
-    listening = server.listen("127.0.0.1", 0)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
         create(sys.argv[1]),
         http="httptools",

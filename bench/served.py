@@ -10,6 +10,7 @@ import os
 import signal
 
 from registry.cli import server
+from registry.infra import sockets
 from registry.infra.settings import Settings
 
 INTERVAL = 0.001
@@ -44,8 +45,8 @@ def main() -> None:
     """Serve until a signal stops the process."""
     server.log_to_stderr()
     settings = Settings.read(os.environ)
-    with server.listen(settings.host, settings.port) as listening:
-        server.run(settings, listening, before_ready=watch)
+    with sockets.bind(settings.host, settings.port) as bound:
+        server.run(settings, bound, before_ready=watch)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from registry.api.http_protocol import ConnectionLimits, LimitedConfig, LimitedProtocol
+from registry.infra.sockets import allow_reuse
 
 # Seconds that open requests have to end when the service stops.
 GRACE_SECONDS = 10
@@ -35,6 +37,12 @@ class HttpServer(uvicorn.Server):
         )
         config.limits = limits or ConnectionLimits(connections=_usable_connections())
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            allow_reuse(listening)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""

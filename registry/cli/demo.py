@@ -27,7 +27,7 @@ from registry.demo import DemoLine, lines
 from registry.domain.calendar import Calendar
 from registry.domain.principal import Rights
 from registry.events import intake
-from registry.infra import postgres
+from registry.infra import postgres, sockets
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
 from registry.queries.log import begins_with_replay
@@ -59,21 +59,21 @@ def demo(settings: Settings) -> None:
     # Do not log each of the demo's own requests.
     logging.getLogger("registry.access").setLevel(logging.WARNING)
     try:
-        listening = server.listen(settings.host, settings.port, next_free=True)
+        bound = sockets.bind(settings.host, settings.port, next_free=True)
     except OSError as error:
         server.report_listen_error(settings, error)
         raise typer.Exit(1) from None
-    port = listening.getsockname()[1]
+    port = bound.getsockname()[1]
     if settings.port not in (0, port):
         stderr.print(rendered(Text("port_in_use", port=settings.port, used=port)))
-    with listening, server.database(settings) as ready:
+    with bound, server.database(settings) as ready:
         if settings.database_url is not None and settings.owner_url is not None:
             asyncio.run(server.migrate(settings))
         asyncio.run(server.check(ready))
         asyncio.run(_load(ready))
         key = None if settings.admin_key else asyncio.run(_key(ready))
         # A key that the operator supplies is a secret of other places too: only the demo's own is printed.
-        server.run(ready, listening, after_ready=lambda url: _links(url, key))
+        server.run(ready, bound, after_ready=lambda url: _links(url, key))
 
 
 async def load(pool: Pool, settings: Settings) -> bool:

@@ -29,7 +29,7 @@ from registry.errors import HealthWarning, ProviderUnavailable, RegistryError
 from registry.events import mirror_state, write_batch
 from registry.events.continuity import MARK_FILE, ContinuityGuard
 from registry.i18n import Message
-from registry.infra import postgres
+from registry.infra import postgres, sockets
 from registry.infra.embedded.binaries import find_binaries
 from registry.infra.embedded.server import Embedded
 from registry.infra.embedded.user import User
@@ -315,7 +315,7 @@ def _in_database(settings: Settings, work: Callable[[Pool], Awaitable[T]]) -> T:
 
 def _port(settings: Settings) -> Text:
     try:
-        server.listen(settings.host, settings.port).close()
+        sockets.bind(settings.host, settings.port).close()
     except OSError as error:
         problem = Text("port_taken", host=settings.host, port=settings.port, problem=error.strerror or str(error))
         raise CheckFailed(problem) from None

@@ -6,6 +6,7 @@ import typer
 
 from registry.cli import server
 from registry.cli.options import with_settings
+from registry.infra import sockets
 from registry.infra.settings import Settings
 
 
@@ -24,9 +25,9 @@ def run_service(settings: Settings) -> None:
     """Run the service with its database until a signal stops it."""
     server.log_to_stderr()
     try:
-        listening = server.listen(settings.host, settings.port)
+        bound = sockets.bind(settings.host, settings.port)
     except OSError as error:
         server.report_listen_error(settings, error)
         raise typer.Exit(1) from None
-    with listening, server.database(settings) as ready:
-        server.run(ready, listening)
+    with bound, server.database(settings) as ready:
+        server.run(ready, bound)

@@ -8,7 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import structlog
 import typer
@@ -20,8 +20,6 @@ from registry.errors import DatabaseUnusable
 from registry.infra import postgres
 from registry.infra.embedded.server import Embedded
 from registry.infra.settings import Settings
-
-PORTS_TRIED = 100
 
 SWITCH_SECONDS = 0.001
 
@@ -115,38 +113,16 @@ async def check(settings: Settings) -> None:
                 raise DatabaseUnusable("old_schema")
 
 
-def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
-    """A listening socket; with `next_free`, on the next free port if `port` is taken.
-
-    Raises:
-        OSError: No port is free.
-    """
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    last = min(port + PORTS_TRIED, 65_535) if next_free and port else port
-    for tried in range(port, last):
-        with suppress(OSError):
-            return _server(host, tried, family)
-    return _server(host, last, family)
-
-
 def report_listen_error(settings: Settings, error: OSError) -> None:
     """Print why the service cannot listen on its address."""
     text = Text("cannot_listen", host=settings.host, port=settings.port, problem=error.strerror or str(error))
     stderr.print(f"registry: {rendered(text)}", soft_wrap=True, markup=False)
 
 
-def _server(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
-    listening = socket.create_server((host, port), family=family, backlog=2048)
-    # Connections inherit TCP_NODELAY. asyncio's own loop does not set it on accepted sockets, and a response's body
-    # would wait 40 ms for its head to be acknowledged. uvloop sets it.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
-
-
-def address(settings: Settings, listening: socket.socket) -> str:
+def address(settings: Settings, bound: socket.socket) -> str:
     """The URL of the service."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
 
 async def _noop(url: str) -> None:
@@ -155,7 +131,7 @@ async def _noop(url: str) -> None:
 
 def run(
     settings: Settings,
-    listening: socket.socket,
+    bound: socket.socket,
     before_ready: Callable[[str], Awaitable[None]] = _noop,
     after_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -177,12 +153,12 @@ def run(
     # wants it: with four of them and Python's 5 ms, the loop waited for 32 ms (median), with 1 ms for 6.5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(settings, listening, before_ready, after_ready))
+        runner.run(_serve(settings, bound, before_ready, after_ready))
 
 
 async def _serve(
     settings: Settings,
-    listening: socket.socket,
+    bound: socket.socket,
     before_ready: Callable[[str], Awaitable[None]],
     after_ready: Callable[[str], None],
 ) -> None:
@@ -203,11 +179,11 @@ async def _serve(
             await super().shutdown(sockets)
 
     server = Server(app, settings.trusted_proxies)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     if server.started:
-        url = address(settings, listening)
+        url = address(settings, bound)
         first = asyncio.ensure_future(before_ready(url))
         await asyncio.wait([first, serving], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -219,6 +195,10 @@ async def _serve(
             after_ready(url)
         await serving
         await first
-    await serving
+    try:
+        await serving
+    except OSError as error:  # another service listened first
+        report_listen_error(settings, error)
+        raise typer.Exit(1) from None
     if not server.started:
         raise typer.Exit(1)

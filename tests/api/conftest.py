@@ -26,11 +26,11 @@ from registry.api.http_protocol import ConnectionLimits
 from registry.api.http_server import HttpServer
 from registry.app import create_app
 from registry.append.principals import IssuedKey, issue_key, record_events
-from registry.cli.server import listen
 from registry.domain.principal import Rights
 from registry.events.types import KeyRevoked
 from registry.events.values import Scope
 from registry.infra.settings import Settings
+from registry.infra.sockets import bind
 from tests.conftest import APP_ROLE, PATIENCE, Server, at
 
 ADMIN_KEY = "an-admin-key-for-the-tests-of-the-api"
@@ -142,14 +142,14 @@ async def running(
     """Run the service with these settings."""
     app = create_app(settings)
     server = HttpServer(app, settings.trusted_proxies, limits)
-    with listen("127.0.0.1", port) as listening:
+    with bind("127.0.0.1", port) as bound:
         # Not `serve`, which installs signal handlers.
-        serving = asyncio.create_task(server._serve([listening]))
+        serving = asyncio.create_task(server._serve([bound]))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         if serving.done():
             await serving
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         admin = {"Authorization": f"Bearer {settings.admin_key}"}
         hooks = {"response": [contract().check]}
         how: dict[str, Any] = {"base_url": url, "timeout": PATIENCE, "event_hooks": hooks, "verify": NO_TLS}

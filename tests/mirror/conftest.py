@@ -16,11 +16,11 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from registry.api.http_server import HttpServer
-from registry.cli.server import listen
 from registry.events.mirror_state import MirrorStatus
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.settings import Settings
+from registry.infra.sockets import bind
 from registry.mirror.follower import Follower
 from registry.mirror.origin import Origin
 from registry.mirror.prepare import prepare
@@ -142,11 +142,11 @@ async def in_the_middle(to: str) -> AsyncIterator[Middle]:
     """Run a proxy before a registry."""
     middle = Middle(to)
     server = HttpServer(middle, ())
-    with listen("127.0.0.1", 0) as listening:
-        serving = asyncio.create_task(server._serve([listening]))
+    with bind("127.0.0.1", 0) as bound:
+        serving = asyncio.create_task(server._serve([bound]))
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
-        middle.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        middle.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         yield middle
         server.should_exit = True
         await serving
