@@ -50,6 +50,7 @@ from registry.projections.columnar import ColumnarCopy
 from registry.projections.exchange_rates import RateCache
 from registry.queries.deals import DealQueries
 from registry.queries.log import LogQueries
+from registry.queries.matching_events import MatchingEvents
 from registry.queries.named_organizations import NamedOrganizations
 from registry.queries.organizations import OrganizationQueries
 from registry.queries.portfolio import PortfolioQueries
@@ -86,6 +87,7 @@ class Services(Struct):
     named_organizations: NamedOrganizations
     search: SearchQueries
     log: LogQueries
+    matching: MatchingEvents
     sources: SourceQueries
     principals: Principals
     identities: Identities
@@ -125,6 +127,7 @@ DEPENDENCIES = {
     "named_organizations": "named_organizations",
     "search_queries": "search",
     "log_queries": "log",
+    "matching_events": "matching",
     "source_queries": "sources",
     "principals": "principals",
     "identities": "identities",
@@ -232,15 +235,10 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         feed = await stack.enter_async_context(Feed(pool, use_notify=not settings.transaction_pooler, source=log_name))
         recorder.commit_listeners.append(feed.on_commit)
         box = SecretBox(settings.secrets_key or settings.data_dir / "secrets.key")
-        webhooks = await stack.enter_async_context(Webhooks(pool, box, settings.webhook_networks, source=log_name))
-        recorder.commit_listeners.append(webhooks.on_commit)
         principals = Principals(pool)
         recorder.commit_listeners.append(lambda _: principals.expire() if recorder.changed_rights else None)
         feed.notify_listeners.append(lambda payload: principals.expire() if payload == NOTIFY_RIGHTS else None)
         mailer = Mailer(settings.smtp_url, settings.smtp_from or "") if settings.smtp_url and mirror is None else None
-        watches = Watches(pool, box, principals, calendar, mailer, settings.site or "")
-        recorder.commit_listeners.append(watches.on_commit)
-        await stack.enter_async_context(watches)
         provider = None
         if settings.oidc is not None:
             # Imported here: a service without a provider starts without an HTTP client and a JWT library.
@@ -262,6 +260,13 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
         copy.start()
         recorder.commit_listeners.append(lambda _: copy.follow_soon())
         feed.notify_listeners.append(lambda _: copy.follow_soon())
+        # Deliveries read from the primary: a replica may lack what was just recorded.
+        primary = StreamReader(pool, calendar, rates)
+        delivered = MatchingEvents(LogQueries(primary), PortfolioQueries(primary, OrganizationQueries(primary), copy))
+        webhooks = Webhooks(pool, delivered, box, settings.webhook_networks, source=log_name)
+        recorder.commit_listeners.append((await stack.enter_async_context(webhooks)).on_commit)
+        watches = Watches(pool, delivered, box, principals, calendar, mailer, settings.site or "")
+        recorder.commit_listeners.append((await stack.enter_async_context(watches)).on_commit)
         named_organizations = NamedOrganizations(streams, organizations, copy)
         witness = None
         if mirror is not None and settings.witness_name is not None:
@@ -290,6 +295,7 @@ async def open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[S
             named_organizations=named_organizations,
             search=SearchQueries(portfolio, named_organizations, pool),
             log=log_queries,
+            matching=MatchingEvents(log_queries, portfolio),
             sources=SourceQueries(streams),
             principals=principals,
             identities=Identities(recorder, principals, provider),

@@ -26,7 +26,8 @@ from registry.events.store import StoredEvent
 from registry.i18n import Label, render
 from registry.infra.data_licence_setting import DataLicence
 from registry.infra.settings import Settings
-from registry.queries.log import LogQueries
+from registry.queries.deal_query import DealQuery
+from registry.queries.matching_events import MatchingEvents
 from registry.schemas import LoggedEvent, encode, logged_event
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -74,27 +75,35 @@ class FeedsController(Controller):
     async def get_atom(
         self,
         request: Request,
-        log_queries: NamedDependency[LogQueries],
+        matching_events: NamedDependency[MatchingEvents],
         event_filter: NamedDependency[Filter],
+        event_deals: NamedDependency[DealQuery | None],
         settings: NamedDependency[SkipValidation[Settings]],
         before: Before = None,
         limit: Count = 50,
     ) -> RawResponse[str]:
-        """The newest events that match the filters, as an Atom feed."""
-        events = await log_queries.newest(before or MAX_POSITION, limit, **asdict(event_filter))
+        """The newest events that match the filters, as an Atom feed.
+
+        With filters of deals: the events of the deals that meet them now.
+        """
+        events = await matching_events.newest(before or MAX_POSITION, limit, event_deals, **asdict(event_filter))
         return _response(request, _atom(request, events, limit, settings.data_licence), ATOM_TYPE)
 
     @reading("/feed.json", media_type=JSON_FEED_TYPE, response_description="The newest events, as a JSON Feed.")
     async def get_json_feed(
         self,
         request: Request,
-        log_queries: NamedDependency[LogQueries],
+        matching_events: NamedDependency[MatchingEvents],
         event_filter: NamedDependency[Filter],
+        event_deals: NamedDependency[DealQuery | None],
         before: Before = None,
         limit: Count = 50,
     ) -> RawResponse[JsonFeed]:
-        """The newest events that match the filters, as a JSON Feed."""
-        events = await log_queries.newest(before or MAX_POSITION, limit, **asdict(event_filter))
+        """The newest events that match the filters, as a JSON Feed.
+
+        With filters of deals: the events of the deals that meet them now.
+        """
+        events = await matching_events.newest(before or MAX_POSITION, limit, event_deals, **asdict(event_filter))
         return _response(request, encode(_json_feed(request, events, limit)), JSON_FEED_TYPE)
 
 

@@ -22,6 +22,7 @@ from registry.errors import InvalidParameter
 from registry.events.currencies import Currency
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Commitment, DealKind, Role, Stage
+from registry.queries.deal_query import CLASSIFICATION, IDENTIFIER, DealQuery
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)"
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)"
@@ -248,57 +249,68 @@ AmountBound: TypeAlias = Annotated[
 ]
 
 
+RoleFilter: TypeAlias = Annotated[
+    Role | None,
+    QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
+]
+RegionFilter: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with a site in this ISO 3166 country or subdivision.",
+        pattern=PLACE,
+        title="place",
+        schema_extra={"examples": ["KR-31"]},
+    ),
+]
+ExtentFilter: TypeAlias = Annotated[
+    Literal["within", "beyond"] | None,
+    QueryParameter(
+        description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
+    ),
+]
+SectorFilter: TypeAlias = Annotated[str | None, slug("Deals of this sector.")]
+StageFilter: TypeAlias = Annotated[Stage | None, QueryParameter(description="Deals at this stage.")]
+CommitmentFilter: TypeAlias = Annotated[
+    Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
+]
+KindFilter: TypeAlias = Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")]
+ClassificationFilter: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
+        pattern=CLASSIFICATION,
+        title="classification",
+        schema_extra={"examples": ["technology:solar"]},
+    ),
+]
+IdentifierFilter: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
+        pattern=IDENTIFIER,
+        title="identifier",
+        schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
+    ),
+]
+
+
 def deal_filters(
     organization: Annotated[str | None, slug("Deals of this organization.")] = None,
-    role: Annotated[
-        Role | None,
-        QueryParameter(description="Deals with a party in this role; with `organization`, with that one in this role."),
-    ] = None,
-    region: Annotated[
-        str | None,
-        QueryParameter(
-            description="Deals with a site in this ISO 3166 country or subdivision.",
-            pattern=PLACE,
-            title="place",
-            schema_extra={"examples": ["KR-31"]},
-        ),
-    ] = None,
-    sector: Annotated[str | None, slug("Deals of this sector.")] = None,
-    stage: Annotated[Stage | None, QueryParameter(description="Deals at this stage.")] = None,
-    commitment: Annotated[
-        Commitment | None, QueryParameter(description="Deals with a current pledge of this commitment level.")
-    ] = None,
-    kind: Annotated[DealKind | None, QueryParameter(description="Deals of this kind.")] = None,
-    classification: Annotated[
-        str | None,
-        QueryParameter(
-            description="Deals with this code of an axis of classification, as `AXIS:CODE`.",
-            pattern=r"^[a-z_]+:.+$",
-            title="classification",
-            schema_extra={"examples": ["technology:solar"]},
-        ),
-    ] = None,
-    identifier: Annotated[
-        str | None,
-        QueryParameter(
-            description="The deal with this identifier of another register or list, as `SCHEME:VALUE`.",
-            pattern=r"^[A-Za-z0-9._-]+:.+$",
-            title="identifier",
-            schema_extra={"examples": ["ocid:ocds-213czf-000-00001"]},
-        ),
-    ] = None,
+    role: RoleFilter = None,
+    region: RegionFilter = None,
+    sector: SectorFilter = None,
+    stage: StageFilter = None,
+    commitment: CommitmentFilter = None,
+    kind: KindFilter = None,
+    classification: ClassificationFilter = None,
+    identifier: IdentifierFilter = None,
     amount_min: AmountBound = None,
     amount_max: AmountBound = None,
     updated_since: Annotated[
         str | None,
         QueryParameter(description="Deals with an event that was recorded then or later.", schema_extra=INSTANT_SCHEMA),
     ] = None,
-    extent: Annotated[
-        Literal["within", "beyond"] | None,
-        QueryParameter(
-            description="With `region`: deals with no site elsewhere (`within`), or that also have one (`beyond`)."
-        ),
-    ] = None,
+    extent: ExtentFilter = None,
 ) -> DealFilters:
     """Return the filters of a list of deals.
 
@@ -351,6 +363,50 @@ def event_filter(
     return Filter(tuple(dict.fromkeys(type.split(","))) if type else (), deal, organization, source)
 
 
+def event_deals(
+    event_filter: NamedDependency[Filter],
+    q: SearchText = None,
+    role: RoleFilter = None,
+    region: RegionFilter = None,
+    extent: ExtentFilter = None,
+    sector: SectorFilter = None,
+    stage: StageFilter = None,
+    commitment: CommitmentFilter = None,
+    kind: KindFilter = None,
+    classification: ClassificationFilter = None,
+    identifier: IdentifierFilter = None,
+    currency: CurrencyFilter = None,
+    amount_min: AmountBound = None,
+    amount_max: AmountBound = None,
+) -> DealQuery | None:
+    """Return which deals the events of a list are about; None if any.
+
+    Raises:
+        InvalidParameter: An extent without a region, or amounts of which currency is not said.
+    """
+    deals = DealQuery(
+        q=q,
+        organization=event_filter.organization if role is not None else None,
+        role=role,
+        region=region,
+        extent=extent,
+        sector=sector,
+        stage=stage,
+        commitment=commitment,
+        kind=kind,
+        classification=classification,
+        identifier=identifier,
+        currency=currency,
+        amount_min=amount_min,
+        amount_max=amount_max,
+    )
+    if deals.lacks_region:
+        raise InvalidParameter("extent_region", parameter="region")
+    if deals.lacks_currency:
+        raise InvalidParameter("amount_currency", parameter="currency")
+    return deals if deals.given() else None
+
+
 # --- headers and writing ----------------------------------------------------------------------------------------------
 
 # OpenAPI has responses by media type instead of a parameter.
@@ -396,6 +452,6 @@ STATE_HEADERS = (
 
 DEPENDENCIES = {
     provider.__name__: Provide(provider, sync_to_thread=False)
-    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of, deal_filters, event_filter)
+    for provider in (as_of, from_as_of, to_as_of, portfolio_as_of, deal_filters, event_filter, event_deals)
 }
 """Dependencies that handlers of the API share, by name."""

@@ -21,6 +21,7 @@ from registry.delivery.watch_store import Digest, Watch
 from registry.delivery.watches import Watches
 from registry.events import intake
 from registry.events.values import Slug, Url
+from registry.queries.deal_query import DealQuery
 from registry.schemas import encode
 
 WatchId = Annotated[str, PathParameter(description="A watch's id.")]
@@ -30,6 +31,8 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 class NewWatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where to send e-mails, and about which events: those that match all of the fields, and one of the types.
+
+    `deals` are the filters of `GET /v1/deals`: the event is about a deal that meets them before or after the event.
 
     `digest` says when: soon after each event, or once a day. `language` is that of the e-mails; without it that of the
     request.
@@ -42,6 +45,7 @@ class NewWatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     deal: Slug | None = None
     organization: Slug | None = None
     source: Url | None = None
+    deals: DealQuery | None = None
 
 
 class WatchResponse(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ class WatchResponse(Struct, frozen=True, kw_only=True):
     deal: str | None
     organization: str | None
     source: str | None
+    deals: DealQuery | None
     created_at: datetime
     confirmed_at: datetime | None
     disabled_at: datetime | None
@@ -96,6 +101,7 @@ class WatchesController(Controller):
             deal=new.deal,
             organization=new.organization,
             source=new.source,
+            deals=new.deals,
         )
         headers = {**NO_STORE, "Location": f"/v1/watches/{watch.id}"}
         return json_response(encode(_response(watches, watch)), headers, 201)

@@ -19,6 +19,7 @@ from registry.delivery.webhooks import OVERLAP_HOURS, Webhooks
 from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.events.values import Slug, Url
+from registry.queries.deal_query import DealQuery
 from registry.schemas import encode
 
 Position = Annotated[int, Meta(ge=0, le=2**53)]
@@ -29,6 +30,8 @@ WebhookId = Annotated[str, PathParameter(description="A webhook's id.")]
 
 class NewWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where to send events, and which: those that match all of the fields, and one of the types.
+
+    `deals` are the filters of `GET /v1/deals`: the event is about a deal that meets them before or after the event.
 
     `format` says how a message is written: as Standard Webhooks say, or as a CloudEvent 1.0, either whole
     (`cloudevents`, application/cloudevents+json) or with its attributes as headers (`cloudevents-binary`). The first
@@ -41,6 +44,7 @@ class NewWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     deal: Slug | None = None
     organization: Slug | None = None
     source: Url | None = None
+    deals: DealQuery | None = None
     after: Position | None = None
 
 
@@ -53,6 +57,7 @@ class WebhookChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deal: Slug | UnsetType | None = UNSET
     organization: Slug | UnsetType | None = UNSET
     source: Url | UnsetType | None = UNSET
+    deals: DealQuery | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
 
 
@@ -108,7 +113,7 @@ class WebhooksController(Controller):
         new: NewWebhook = intake.decode(_new, await read_body(request))
         filters = {name: getattr(new, name) for name in ("deal", "organization", "source")}
         webhook, secret = await webhooks.create(
-            new.url, request.auth.id, new.after, _types(new.type), format=new.format, **filters
+            new.url, request.auth.id, new.after, _types(new.type), format=new.format, deals=new.deals, **filters
         )
         created = CreatedWebhook(**msgspec.structs.asdict(webhook), secret=secret)
         return _json(created, 201, {"Location": f"/v1/webhooks/{webhook.id}"})

@@ -8,6 +8,7 @@ from registry.delivery.mail import Mail
 from registry.delivery.watch_store import Watch
 from registry.events.types import Recorded
 from registry.i18n import Label, Message, render
+from registry.i18n.places import place_name
 
 # Events that a message lists; it states how many others there are.
 MAX_LISTED = 50
@@ -81,5 +82,26 @@ def describe(watch: Watch, titles: Mapping[str, str]) -> str:
         parts.append(titles.get(f"organization/{watch.organization}", watch.organization))
     if watch.source is not None:
         parts.append(watch.source)
+    if watch.deals is not None:
+        parts += [condition_text(name, value, titles, watch.language) for name, value in watch.deals.given().items()]
     parts += [render(Label(f"event/{type}"), watch.language) for type in watch.type or ()]
     return ", ".join(parts) or render(MailText("everything"), watch.language)
+
+
+def condition_text(name: str, value: str, titles: Mapping[str, str], language: str) -> str:
+    """A condition on deals, in a language."""
+    match name:
+        case "organization":
+            return titles.get(f"organization/{value}", value)
+        case "region":
+            return place_name(value, language)
+        case "role" | "stage" | "commitment" | "kind":
+            return render(Label(f"{name}/{value}"), language)
+        case "extent":
+            return render(MailText("only_there") if value == "within" else MailText("also_elsewhere"), language)
+        case "amount_min":
+            return render(MailText("amount_min", value=value), language)
+        case "amount_max":
+            return render(MailText("amount_max", value=value), language)
+        case _:
+            return value

@@ -8,13 +8,14 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from registry.infra.postgres import Pool
+from registry.queries.deal_query import DealQuery, loaded, stored
 
-_COLUMNS = """id, principal, email, language, digest, type, deal, organization, source, position, created_at,
-       confirmed_at, failures, next_at, disabled_at"""
+_COLUMNS = """id, principal, email, language, digest, type, deal, organization, source, deals,
+       position, created_at, confirmed_at, failures, next_at, disabled_at"""
 
 INSERT_WATCH = f"""
 INSERT INTO watches ({_COLUMNS})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, 0, NULL, NULL)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, 0, NULL, NULL)
 """  # noqa: S608 - a constant
 
 SELECT_WATCH = f"SELECT {_COLUMNS} FROM watches WHERE id = $1"  # noqa: S608 - a constant
@@ -64,7 +65,8 @@ Digest: TypeAlias = Literal["at_once", "daily"]
 class Watch(Struct, frozen=True, kw_only=True):
     """A filter of events, saved by a principal, whose new events are sent to an address.
 
-    `position` is the last event that was sent or did not match. `email` is encrypted.
+    `deals` are conditions that the events' deals meet. `position` is the last event that was sent or did not match.
+    `email` is encrypted.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     deal: str | None
     organization: str | None
     source: str | None
+    deals: DealQuery | None
     position: int
     created_at: datetime
     confirmed_at: datetime | None
@@ -88,7 +91,7 @@ async def insert(pool: Pool, watch: Watch) -> None:
     """Store a new watch, which is not confirmed."""
     w = watch
     fields = (w.id, w.principal, w.email, w.language, w.digest, w.type, w.deal, w.organization, w.source)
-    await pool.execute(INSERT_WATCH, *fields, w.position, w.created_at)
+    await pool.execute(INSERT_WATCH, *fields, stored(w.deals), w.position, w.created_at)
 
 
 async def load(pool: Pool, id: str) -> Watch | None:
@@ -139,4 +142,4 @@ async def delete_unconfirmed(pool: Pool, before: datetime) -> None:
 
 
 def _watch(row: Any) -> Watch:
-    return Watch(**dict(row))
+    return Watch(**{**row, "deals": loaded(row["deals"])})

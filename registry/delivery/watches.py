@@ -32,7 +32,8 @@ from registry.events.write_batch import Head
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
-from registry.queries.log import LogQueries
+from registry.queries.deal_query import DealQuery, check
+from registry.queries.matching_events import MatchingEvents
 from registry.queries.principals import Principals
 from registry.queries.streams import StreamReader
 
@@ -79,6 +80,7 @@ class Watches:
 
     Args:
         pool: The database.
+        events: Finds the events of a watch.
         box: Encrypts addresses, and seals the links of messages.
         principals: Says whether the owner of a watch still has a right.
         calendar: Decides when a day begins.
@@ -87,7 +89,14 @@ class Watches:
     """
 
     def __init__(
-        self, pool: Pool, box: SecretBox, principals: Principals, calendar: Calendar, mailer: Mailer | None, site: str
+        self,
+        pool: Pool,
+        events: MatchingEvents,
+        box: SecretBox,
+        principals: Principals,
+        calendar: Calendar,
+        mailer: Mailer | None,
+        site: str,
     ) -> None:
         self._pool = pool
         self._box = box
@@ -96,7 +105,7 @@ class Watches:
         self._mailer = mailer
         self._site = site.rstrip("/")
         self._streams = StreamReader(pool)
-        self._queries = LogQueries(self._streams)
+        self._events = events
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -133,17 +142,19 @@ class Watches:
         deal: str | None = None,
         organization: str | None = None,
         source: str | None = None,
+        deals: DealQuery | None = None,
     ) -> Watch:
         """Save a watch, and ask the owner of the address to confirm it.
 
         Raises:
             NotFound: This service sends no e-mail.
-            Invalid: The address is none, or the principal has too many watches.
+            Invalid: The address is none, a condition is incomplete, or the principal has too many watches.
             MailUnavailable: The mail server did not take the message; nothing was saved.
         """
         mailer = self._require_mailer()
         if not _ADDRESS.fullmatch(email) or len(email) > 254:
             raise Invalid([FieldError("/email", "email")])
+        check(deals)
         await watch_store.delete_unconfirmed(self._pool, datetime.now(UTC) - CONFIRM_WITHIN)
         if len(await watch_store.load_of_principal(self._pool, principal)) >= MAX_WATCHES:
             raise Invalid([FieldError("", "too_many_watches", limit=MAX_WATCHES)])
@@ -157,6 +168,7 @@ class Watches:
             deal=deal,
             organization=organization,
             source=source,
+            deals=deals,
             position=(await write_batch.head(self._pool)).position,
             created_at=datetime.now(UTC),
             confirmed_at=None,
@@ -184,7 +196,8 @@ class Watches:
     async def about(self, watch: Watch) -> str:
         """What a watch is about, in its language."""
         streams = [f"deal/{watch.deal}"] if watch.deal is not None else []
-        streams += [f"organization/{watch.organization}"] if watch.organization is not None else []
+        named = [watch.organization, watch.deals.organization if watch.deals is not None else None]
+        streams += [f"organization/{organization}" for organization in named if organization is not None]
         return describe(watch, await self._titles(streams, watch.language))
 
     async def delete(self, id: str, principal: str) -> None:
@@ -278,9 +291,10 @@ class Watches:
             await watch_store.postpone(self._pool, watch.id, watch.failures, now, now)
             return
         types = tuple(watch.type or ())
-        found = await self._queries.events(
+        found = await self._events.following(
             watch.position,
             MAX_EVENTS,
+            watch.deals,
             type=types,
             deal=watch.deal,
             organization=watch.organization,

@@ -25,8 +25,7 @@ from registry.events.store import StoredEvent
 from registry.infra import postgres
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
-from registry.queries.log import LogQueries
-from registry.queries.streams import StreamReader
+from registry.queries.matching_events import MatchingEvents
 
 log = structlog.get_logger(__name__)
 
@@ -53,14 +52,14 @@ SigningSecrets = tuple[bytes, ...]
 class WebhookDelivery:
     """Delivers in the background until it is stopped."""
 
-    def __init__(self, pool: Pool, sender: WebhookSender, box: SecretBox, source: str) -> None:
+    def __init__(self, pool: Pool, events: MatchingEvents, sender: WebhookSender, box: SecretBox, source: str) -> None:
         self._pool = pool
         self._source = source
         self._sender = sender
         # Attempts since the start, by outcome.
         self.outcomes = {"succeeded": 0, "failed": 0}
         self._box = box
-        self._queries = LogQueries(StreamReader(pool))
+        self._events = events
         self._wake = asyncio.Event()
         self._has_webhooks = True
         self._limit = asyncio.Semaphore(MAX_CONCURRENT_RECEIVERS)
@@ -223,9 +222,10 @@ class WebhookDelivery:
         """Send events in order, until the receiver fails to accept one or the webhook's turn ends."""
         head = (await write_batch.head(self._pool)).position
         types = webhook.type or []
-        events = await self._queries.events(
+        events = await self._events.following(
             webhook.position,
             PAGE,
+            webhook.deals,
             type=types if len(types) == 1 else (),
             deal=webhook.deal,
             organization=webhook.organization,

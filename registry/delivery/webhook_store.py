@@ -8,32 +8,34 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from registry.infra.postgres import Pool
+from registry.queries.deal_query import DealQuery, loaded, stored
 
 # Deliveries kept for each webhook; older ones are deleted.
 MAX_DELIVERIES = 1_000
 
 INSERT_WEBHOOK = """
-INSERT INTO webhooks (id, url, format, secret, type, deal, organization, source, position, created_at, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO webhooks (id, url, format, secret, type, deal, organization, source, deals, position, created_at,
+                      created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 SELECT_WEBHOOKS = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
-       next_at, created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
+       failures, next_at, created_at, created_by, disabled_at
   FROM webhooks
  ORDER BY created_at, id
 """
 
 SELECT_WEBHOOK = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
-       next_at, created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
+       failures, next_at, created_at, created_by, disabled_at
   FROM webhooks
  WHERE id = $1
 """
 
 SELECT_DUE = """
-SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, position, failures,
-       next_at, created_at, created_by, disabled_at
+SELECT id, url, format, secret, old_secret, rotation_ends_at, type, deal, organization, source, deals, position,
+       failures, next_at, created_at, created_by, disabled_at
   FROM webhooks
  WHERE disabled_at IS NULL
    AND (next_at IS NULL OR next_at <= $1)
@@ -45,8 +47,8 @@ DELETE_WEBHOOK = "DELETE FROM webhooks WHERE id = $1"
 
 UPDATE_WEBHOOK = """
 UPDATE webhooks
-   SET url = $2, type = $3, deal = $4, organization = $5, source = $6, disabled_at = $7, format = $8, next_at = NULL,
-       failures = 0
+   SET url = $2, type = $3, deal = $4, organization = $5, source = $6, disabled_at = $7, format = $8, deals = $9,
+       next_at = NULL, failures = 0
  WHERE id = $1
 """
 
@@ -108,6 +110,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     deal: str | None
     organization: str | None
     source: str | None
+    deals: DealQuery | None
     position: int
     failures: int
     next_at: datetime | None
@@ -152,6 +155,7 @@ async def insert(pool: Pool, webhook: Webhook, secret: bytes) -> None:
         w.deal,
         w.organization,
         w.source,
+        stored(w.deals),
         w.position,
         w.created_at,
         w.created_by,
@@ -187,7 +191,8 @@ async def delete(pool: Pool, id: str) -> None:
 async def update(pool: Pool, webhook: Webhook) -> None:
     """Store a webhook's address, filter and whether it is disabled; its failures are forgotten."""
     w = webhook
-    await pool.execute(UPDATE_WEBHOOK, w.id, w.url, w.type, w.deal, w.organization, w.source, w.disabled_at, w.format)
+    fields = (w.id, w.url, w.type, w.deal, w.organization, w.source, w.disabled_at, w.format)
+    await pool.execute(UPDATE_WEBHOOK, *fields, stored(w.deals))
 
 
 async def rotate(pool: Pool, id: str, secret: bytes, old_until: datetime) -> None:
@@ -228,5 +233,6 @@ async def load_deliveries(pool: Pool, webhook: str, limit: int) -> list[Delivery
 
 
 def _webhook(row: Any) -> tuple[Webhook, EncryptedSecrets]:
-    webhook = Webhook(**{name: row[name] for name in Webhook.__struct_fields__})
+    given = {name: row[name] for name in Webhook.__struct_fields__}
+    webhook = Webhook(**{**given, "deals": loaded(row["deals"])})
     return webhook, EncryptedSecrets(row["secret"], row["old_secret"])

@@ -25,6 +25,8 @@ from registry.events import store, write_batch
 from registry.events.write_batch import Head
 from registry.infra.postgres import Pool
 from registry.infra.secret_box import SecretBox
+from registry.queries.deal_query import DealQuery, check
+from registry.queries.matching_events import MatchingEvents
 
 # Hours for which messages have a signature of the old secret too, unless a rotation says otherwise.
 OVERLAP_HOURS = 24
@@ -33,14 +35,22 @@ OVERLAP_HOURS = 24
 class Webhooks:
     """The webhooks, and their delivery unless another process delivers. One per process."""
 
-    def __init__(self, pool: Pool, box: SecretBox, allowed: Sequence[Network] = (), *, source: str = "") -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        events: MatchingEvents,
+        box: SecretBox,
+        allowed: Sequence[Network] = (),
+        *,
+        source: str = "",
+    ) -> None:
         """`source` is the log's name, which CloudEvents have."""
         self._pool = pool
         self._box = box
         self._allowed = tuple(allowed)
         self._network = PublicOnlyBackend(allowed)
         self._sender = WebhookSender(self._network)
-        self._delivery = WebhookDelivery(pool, self._sender, box, source)
+        self._delivery = WebhookDelivery(pool, events, self._sender, box, source)
 
     async def __aenter__(self) -> Webhooks:
         self._delivery.start()
@@ -67,6 +77,7 @@ class Webhooks:
         type: list[str] | None = None,
         *,
         format: Format = "standard",
+        deals: DealQuery | None = None,
         **event_filter: str | None,
     ) -> tuple[Webhook, str]:
         """Register a webhook.
@@ -77,16 +88,18 @@ class Webhooks:
             after: The position after which delivery begins. Default: the head of the log.
             type: The types that an event may have. Default: any.
             format: How messages are written.
+            deals: Conditions that the events' deals meet.
             event_filter: `deal`, `organization` and `source` that an event must match.
 
         Returns:
             The webhook, and the secret that signs its messages.
 
         Raises:
-            Invalid: Nothing can be sent to the address.
+            Invalid: Nothing can be sent to the address, or a condition is incomplete.
             SecretUnreadable: The secret cannot be encrypted.
         """
         self._check_url(url)
+        check(deals)
         secret = secrets.token_bytes(32)
         webhook = Webhook(
             id=f"wh_{secrets.token_hex(8)}",
@@ -96,6 +109,7 @@ class Webhooks:
             deal=event_filter.get("deal"),
             organization=event_filter.get("organization"),
             source=event_filter.get("source"),
+            deals=deals,
             position=(await write_batch.head(self._pool)).position if after is None else after,
             failures=0,
             next_at=None,
@@ -128,15 +142,16 @@ class Webhooks:
         Args:
             id: The webhook.
             enabled: Whether events are sent.
-            changes: New values of `url`, `format`, `type`, `deal`, `organization` and `source`.
+            changes: New values of `url`, `format`, `type`, `deal`, `organization`, `source` and `deals`.
 
         Raises:
-            Invalid: Nothing can be sent to the address.
+            Invalid: Nothing can be sent to the address, or a condition is incomplete.
             NotFound: There is no such webhook.
         """
         webhook, _ = await self._load(id)
         changed = replace(webhook, **changes)
         self._check_url(changed.url)
+        check(changed.deals)
         if enabled is not None:
             disabled_at = None if enabled else webhook.disabled_at or datetime.now(UTC)
             changed = replace(changed, disabled_at=disabled_at)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from registry.domain.audit.entries import BOOKKEEPING_TAGS
@@ -33,6 +34,9 @@ INDEX_PAGE = 1000
 
 # Bytes of content after which a page of entries ends.
 MAX_ENTRIES_BYTES = 8 * 2**20
+
+Positions: TypeAlias = Callable[[int, int], Awaitable[list[int]]]
+"""Finds the positions of the next events, at most so many, after a position or, for the newest, before it."""
 
 
 class LogQueries:
@@ -61,28 +65,29 @@ class LogQueries:
         deal: str | None = None,
         organization: str | None = None,
         source: str | None = None,
+        positions: Positions | None = None,
     ) -> list[StoredEvent]:
         """Return at most `limit` events after a position that match every filter, in the order of the log.
 
-        `type` names the types that match; if it is empty, all do.
+        `type` names the types that match; if it is empty, all do. `positions` finds the events that may match.
         """
         pool = self._streams.pool()
-        if organization is None and source is None:
+        terms = _terms(organization, source)
+        if not terms and positions is None:
             # A query for each type, because each can use the index of types.
             stream = f"deal/{deal}" if deal else None
             found = [await store.feed(pool, after, limit, type=one, stream=stream) for one in type or (None,)]
             return sorted(chain(*found), key=_position)[:limit]
+        find = positions or partial(event_index.find, pool, terms[0])
         matches: list[StoredEvent] = []
         while len(matches) < limit:
-            positions = await event_index.find(pool, _term(organization, source), after, INDEX_PAGE)
+            page = await find(after, INDEX_PAGE)
             matches += [
-                stored
-                for stored in await store.events_at(pool, positions)
-                if _matches(stored.recorded, type, deal, organization, source)
+                stored for stored in await store.events_at(pool, page) if _matches(stored.recorded, type, deal, terms)
             ]
-            if len(positions) < INDEX_PAGE:
+            if len(page) < INDEX_PAGE:
                 break
-            after = positions[-1]
+            after = page[-1]
         return matches[:limit]
 
     async def rows(
@@ -105,24 +110,27 @@ class LogQueries:
         deal: str | None = None,
         organization: str | None = None,
         source: str | None = None,
+        positions: Positions | None = None,
     ) -> list[StoredEvent]:
         """Return the last events before a position that match every filter, the newest first."""
         pool = self._streams.pool()
-        if organization is None and source is None:
+        terms = _terms(organization, source)
+        if not terms and positions is None:
             stream = f"deal/{deal}" if deal else None
             found = [await store.newest(pool, before, limit, type=one, stream=stream) for one in type or (None,)]
             return sorted(chain(*found), key=_position, reverse=True)[:limit]
+        find = positions or partial(event_index.find_newest, pool, terms[0])
         matches: list[StoredEvent] = []
         while len(matches) < limit:
-            positions = await event_index.find_newest(pool, _term(organization, source), before, INDEX_PAGE)
+            page = await find(before, INDEX_PAGE)
             matches += [
                 stored
-                for stored in reversed(await store.events_at(pool, positions))
-                if _matches(stored.recorded, type, deal, organization, source)
+                for stored in reversed(await store.events_at(pool, page))
+                if _matches(stored.recorded, type, deal, terms)
             ]
-            if len(positions) < INDEX_PAGE:
+            if len(page) < INDEX_PAGE:
                 break
-            before = positions[-1]
+            before = page[-1]
         return matches[:limit]
 
     async def last_position(self, as_of: AsOf) -> int:
@@ -216,21 +224,16 @@ def _position(stored: StoredEvent) -> int:
     return stored.recorded.position
 
 
-def _term(organization: str | None, source: str | None) -> str:
-    """The term of the index that finds the events of an organization or of a source."""
-    return f"organization:{organization}" if organization else event_index.source_term(source or "") or ""
+def _terms(organization: str | None, source: str | None) -> list[str]:
+    """The terms of the index of events that an event must have."""
+    terms = [f"organization:{organization}"] if organization is not None else []
+    return terms + ([event_index.source_term(source) or ""] if source is not None else [])
 
 
-def _matches(
-    recorded: Recorded, type: Sequence[str], deal: str | None, organization: str | None, source: str | None
-) -> bool:
-    """Whether an event that has the term of `_term` matches the other filters too."""
+def _matches(recorded: Recorded, type: Sequence[str], deal: str | None, terms: Sequence[str]) -> bool:
+    """Whether an event matches every filter."""
     return (
         (not type or recorded.type in type)
         and (deal is None or recorded.slug == deal)
-        and (source is None or organization is None or _cites(recorded, source))
+        and (not terms or set(terms) <= set(event_index.index_terms(recorded)))
     )
-
-
-def _cites(recorded: Recorded, source: str) -> bool:
-    return event_index.source_term(source) in {event_index.source_term(s) for s in recorded.sources}

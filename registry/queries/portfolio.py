@@ -188,6 +188,17 @@ class PortfolioQueries:
             point, lambda cursor, _: lists.site_points(cursor, point, selection, limit), "site_points", selection, limit
         )
 
+    async def event_positions(
+        self, point: Point, selection: Selection, start: int, limit: int, *, newest: bool
+    ) -> list[int]:
+        """Return the next events of a list's deals after a position, or with `newest` the last ones before it."""
+
+        def question(cursor: DuckDBPyConnection, _: Kept) -> list[int]:
+            return lists.event_positions(cursor, point, selection, start, limit, newest=newest)
+
+        searched, searches = _searching(question, (point,), (selection,))
+        return await self._copy.ask(point.head, searched, searches=searches)
+
     async def count(self, point: Point, selection: Selection) -> int:
         """Count the deals of a list."""
         return await self._ask(point, lambda cursor, _: lists.count(cursor, point, selection), "count", selection)

@@ -97,6 +97,12 @@ def deal_selection(
     return DealSelection(deal_filters.as_query(currency), deal_filters, currency, q, sort, cursor, unit)
 
 
+def feed_filters(selection: DealSelection) -> dict[str, str]:
+    """The filters of the feed of the events of a list's deals."""
+    found = {name: value for name, value in selection.filters.items() if name != "updated_since"}
+    return found if selection.q is None else {**found, "q": selection.q}
+
+
 class ListedAmount(Struct, frozen=True):
     """The amount of a pledge in a list, with what must stand beside it.
 

@@ -36,6 +36,7 @@ from registry.web.deal_list import (
     deals_abroad,
     facet_value,
     facets_of,
+    feed_filters,
     shown_values,
 )
 from registry.web.format import ValueFormatter, shown
@@ -165,7 +166,7 @@ async def render_portfolio(
             listed_deals(formatter, selection, names),
             point.position,
             is_list=True,
-            feed={"organization": filters["organization"]} if "organization" in filters else None,
+            feed=feed_filters(selection),
             charts=[trend_links(page)] if trend is not None else (),
             filters=filters,
         ),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar import Controller, Response, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
+from msgspec.structs import asdict
 
 from registry.api.guards import IGNORES_QUERY
 from registry.api.parameters import text
+from registry.delivery.feed import Filter
+from registry.delivery.watch_mail import condition_text
 from registry.delivery.watch_store import Watch
 from registry.delivery.watches import Watches
 from registry.errors import Invalid, NotFound, RegistryError
+from registry.events import intake
 from registry.events.types import EVENT_TYPES
 from registry.i18n import Message
+from registry.queries.deal_query import DealQuery
 from registry.web import render
 from registry.web.request import READ, Page, PageRequest, Request, check_csrf, redirect
 from registry.web.session import read_form, require_key
@@ -22,6 +28,9 @@ from registry.web.session import read_form, require_key
 AnyWatches = NamedDependency[SkipValidation[Watches]]
 
 FILTERS = ("type", "deal", "organization", "source")
+DEAL_FILTERS = DealQuery.__struct_fields__
+
+_deals = msgspec.json.Decoder(DealQuery)
 
 Token = Annotated[str, text("The token of a link in an e-mail.")]
 
@@ -41,16 +50,16 @@ class WatchPages(Controller):
         self,
         page: Page,
         watches: AnyWatches,
-        type: Annotated[str | None, text("The type of the events.")] = None,
-        deal: Annotated[str | None, text("The deal of the events.")] = None,
-        organization: Annotated[str | None, text("An organization that the events name.")] = None,
-        source: Annotated[str | None, text("The address of a source that the events cite.")] = None,
+        event_filter: NamedDependency[Filter],
+        event_deals: NamedDependency[DealQuery | None],
     ) -> Response[bytes]:
         """The form that makes a watch."""
         require_key(page)
         _require_mail(watches)
-        given = {"type": type, "deal": deal, "organization": organization, "source": source}
-        return _form(page, {name: value for name, value in given.items() if value})
+        given = {name: value for name, value in asdict(event_filter).items() if value and name != "type"}
+        if event_filter.type:
+            given["type"] = ",".join(event_filter.type)
+        return _form(page, given, event_deals or DealQuery())
 
     @post("/watches", status_code=303)
     async def post_watch(self, request: Request, page: Page, watches: AnyWatches) -> Response[bytes]:
@@ -59,23 +68,25 @@ class WatchPages(Controller):
         key = require_key(page)
         check_csrf(request, page.session.token, sent.get("csrf", ""))
         given = {name: sent[name].strip()[:2000] for name in FILTERS if sent.get(name, "").strip()}
-        types = [given["type"]] if given.get("type") in EVENT_TYPES else None
+        types = [type for type in given.get("type", "").split(",") if type in EVENT_TYPES]
+        deals = _decode_deals({name: sent[f"deals.{name}"] for name in DEAL_FILTERS if sent.get(f"deals.{name}")})
         try:
             await watches.create(
                 key.id,
                 sent.get("email", "").strip(),
                 language=page.language,
                 digest="daily" if sent.get("digest") == "daily" else "at_once",
-                type=types,
+                type=types or None,
                 deal=given.get("deal"),
                 organization=given.get("organization"),
                 source=given.get("source"),
+                deals=deals if deals.given() else None,
             )
         except NotFound:
             raise
         except RegistryError as error:
             problem = error.field_errors[0] if isinstance(error, Invalid) else error.message
-            return _form(page, given, sent, problem)
+            return _form(page, given, deals, sent, problem)
         return redirect(page.link("/watches"))
 
     @post("/watches/{id:str}/delete", status_code=303)
@@ -122,11 +133,29 @@ async def _linked(watches: Watches, id: str, purpose: str, token: str) -> Watch:
     return await watches.find(id, purpose, token)
 
 
+def _decode_deals(conditions: dict[str, str]) -> DealQuery:
+    """The query of a form's hidden fields. Raises Invalid."""
+    decoded: DealQuery = intake.decode(_deals, msgspec.json.encode(conditions))
+    return decoded
+
+
 def _form(
-    page: PageRequest, given: dict[str, str], sent: dict[str, str] | None = None, problem: Message | None = None
+    page: PageRequest,
+    given: dict[str, str],
+    deals: DealQuery,
+    sent: dict[str, str] | None = None,
+    problem: Message | None = None,
 ) -> Response[bytes]:
+    conditions = [(n, value, condition_text(n, value, {}, page.language)) for n, value in deals.given().items()]
     rendered = render.render(
-        page, "watch_form.html", 200 if problem is None else 422, given=given, sent=sent or {}, problem=problem
+        page,
+        "watch_form.html",
+        200 if problem is None else 422,
+        given=given,
+        types=given["type"].split(",") if "type" in given else [],
+        conditions=conditions,
+        sent=sent or {},
+        problem=problem,
     )
     return render.send(page, rendered)
 

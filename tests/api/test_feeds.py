@@ -8,7 +8,7 @@ from typing import Any
 import feedparser
 import httpx
 
-from tests.api.announcements import pledged, registered, revised
+from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import Service
 
 
@@ -47,6 +47,32 @@ async def test_feed_is_paged_to_its_oldest_event(service: Service, slug: str) ->
         found += [entry.id.removeprefix("urn:uuid:") for entry in feed.entries]
         url = next((link.href for link in feed.feed.links if link.rel == "next"), "")
     assert found == ids
+
+
+async def test_feed_of_a_list_has_the_events_of_its_deals(service: Service, slug: str) -> None:
+    ids = await grown(service, slug)
+    other = f"{slug}-other"
+    await grown(service, other)
+    site = announced("2025-07-02", "site_announced", site="first", name={"en": "A site"}, place="KR-31", power_mw="50")
+    stage = announced("2025-07-03", "stage_changed", stage="construction")
+    answer = await service.client.post(f"/v1/deals/{slug}/events", json=[site, stage])
+    ids = [event["id"] for event in reversed(answer.json()["events"])] + ids
+    await service.client.post(
+        f"/v1/deals/{other}/events", json=[{**site, "event": {**site["event"], "place": "KR-26"}}]
+    )
+    region = "region=KR-31&stage=construction"
+    for query in (region, f"{region}&deal={slug}", f"{region}&currency=USD&amount_min=5000000000"):
+        entries: list[str] = []
+        url = f"/v1/events.atom?{query}&limit=2"
+        while url:
+            feed = await parsed(service.visitor, url)
+            entries += [one.id.removeprefix("urn:uuid:") for one in feed.entries if one.title.endswith((slug, other))]
+            url = next((link.href for link in feed.feed.links if link.rel == "next"), "")
+        assert entries == ids
+    body = (await service.visitor.get(f"/v1/feed.json?{region}&type=pledge_revised&q={slug}")).json()
+    assert [item["id"].removeprefix("urn:uuid:") for item in body["items"]] == [ids[2]]
+    for query in ("extent=within", "amount_min=5"):
+        assert (await service.visitor.get(f"/v1/events.atom?{query}")).status_code == 400
 
 
 async def test_json_feed_has_the_same_entries_as_the_atom_feed(service: Service, slug: str) -> None:

@@ -78,6 +78,7 @@ async def test_keys_that_do_not_open_the_secrets_of_webhooks_are_found(
         deal=None,
         organization=None,
         source=None,
+        deals=None,
         format="standard",
         position=0,
         failures=3,

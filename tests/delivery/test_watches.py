@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from registry.delivery import watches as module
 from registry.delivery.mail import Mail, Mailer, MailFailed
 from registry.infra.settings import Settings
-from tests.api.announcements import pledged, registered
+from tests.api.announcements import announced, pledged, registered, revised
 from tests.api.conftest import NO_TLS, Service, bearer, cloned, running
 from tests.conftest import PATIENCE, Server
 from tests.transparency.conftest import post
@@ -176,6 +176,57 @@ async def test_several_events_are_one_message_and_filters_apply(service: Service
     assert mail.get_content().count("/events/") == 2
     assert mail["Content-Language"] == "ko"
     assert re.search("[가-힣]", str(mail["Subject"]))
+
+
+async def test_watch_follows_the_deals_that_a_list_shows_and_those_that_leave_it(
+    service: Service, inbox: Inbox
+) -> None:
+    def staged(day: str, stage: str) -> dict[str, Any]:
+        return announced(day, "stage_changed", stage=stage)
+
+    def events_of(mail: EmailMessage) -> list[str]:
+        return re.findall(r"/events/(\S+)", mail.get_content())
+
+    await post(service, "plant", registered("Zeppelin yard"))
+    await post(service, "mill", registered("Harbour mill"), staged("2025-07-01", "construction"))
+    deals = {"q": "zeppelin", "stage": "construction", "currency": "USD", "amount_min": "1000"}
+    made = await confirmed(service, inbox, deals=deals)
+    assert made["deals"] == deals
+    # Not yet at the stage, and another deal that is: nothing is sent.
+    await post(service, "plant", pledged())
+    [elsewhere] = await post(service, "mill", pledged())
+    [reaches] = await post(service, "plant", staged("2025-08-01", "construction"))
+    assert events_of((await inbox.has(1))[0])[-1] == reaches["id"]
+    [leaves] = await post(service, "plant", staged("2025-09-01", "suspended"))
+    assert events_of((await inbox.has(2))[1]) == [leaves["id"]]
+    await post(service, "plant", revised("2025-09-02", "6000000000"))
+    [returns] = await post(service, "plant", staged("2025-09-03", "construction"))
+    assert events_of((await inbox.has(3))[2])[-1] == returns["id"]
+    assert elsewhere["id"] not in [id for mail in inbox.mails for id in events_of(mail)]
+    for wrong, field in (
+        ({"extent": "within"}, "region"),
+        ({"amount_max": "5"}, "currency"),
+        ({"stage": "x"}, "stage"),
+    ):
+        refused = await service.client.post("/v1/watches", json={"email": READER, "deals": wrong})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, f"/deals/{field}")
+
+
+async def test_reader_watches_a_list_of_deals_from_its_page(service: Service, inbox: Inbox) -> None:
+    await post(service, "plant", registered())
+    how: dict[str, Any] = {"base_url": service.url, "timeout": PATIENCE, "verify": NO_TLS}
+    async with httpx.AsyncClient(**how, follow_redirects=True) as browser:
+        await browser.post("/sign-in", data={"key": service.settings.admin_key})
+        shown = (await browser.get("/?stage=construction&region=KR-31&lang=en")).text
+        address = re.search(r'href="(/watches/new\?[^"]+)"', shown)
+        assert address is not None
+        form = (await browser.get(address[1].replace("&amp;", "&"))).text
+        assert "Ulsan" in form
+        fields = dict(re.findall(r'type="hidden" name="([\w.]+)" value="([^"]+)"', form))
+        assert (await browser.post("/watches", data={**fields, "email": READER})).status_code == 200
+    [own] = (await service.client.get("/v1/watches")).json()["watches"]
+    assert own["deals"] == {"region": "KR-31", "stage": "construction"}
+    assert "Ulsan" in (await inbox.has(1))[0].get_content()
 
 
 async def test_daily_watch_waits_for_its_hour(service: Service, inbox: Inbox) -> None:

@@ -251,6 +251,21 @@ async def test_one_webhook_takes_several_types(service: Service, receiver: Recei
     await listed(service, lambda webhook: webhook["position"] == 6)
 
 
+async def test_webhook_sends_events_of_the_deals_that_a_list_shows(service: Service, receiver: Receiver) -> None:
+    webhook = await hook(service, receiver, deals={"sector": "energy"})
+    assert webhook["deals"] == {"sector": "energy"}
+    await post(service, "plant", registered(sectors=["energy"]), pledged())
+    await post(service, "mill", registered(sectors=["steel"]), pledged())
+    assert [message["data"]["deal"] for message in await receiver.has(2)] == ["plant", "plant"]
+    path = f"/v1/webhooks/{webhook['id']}"
+    await listed(service, lambda webhook: webhook["position"] >= 5)
+    assert (await service.client.patch(path, json={"deals": None})).json()["deals"] is None
+    await post(service, "mill", pledged(pledge="more"))
+    assert (await receiver.has(3))[-1]["data"]["deal"] == "mill"
+    refused = await service.client.patch(path, json={"deals": {"extent": "within"}})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/deals/region")
+
+
 async def test_changed_webhook_sends_with_its_new_address_and_filter(service: Service, receiver: Receiver) -> None:
     webhook = await hook(service, receiver, deal="plant", type="deal_registered")
     path = f"/v1/webhooks/{webhook['id']}"

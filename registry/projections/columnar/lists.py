@@ -287,6 +287,27 @@ def updates(cursor: DuckDBPyConnection, point: Point, skip: int, limit: int) -> 
     return run(cursor, statement, {**point.parameters, "skip": skip, "limit": limit})
 
 
+_EVENTS = """
+SELECT DISTINCT e.position
+  FROM deal_events AS e
+ WHERE e.position {range}
+   AND e.position <= $head
+   AND e.deal IN ({slugs})
+ ORDER BY e.position {order}
+ LIMIT $limit
+"""
+
+
+def event_positions(
+    cursor: DuckDBPyConnection, point: Point, selection: Selection, start: int, limit: int, *, newest: bool
+) -> list[int]:
+    """The next events of the selected deals after a position, or the last ones before it, up to the point's head."""
+    range, order = ("< $start", "DESC") if newest else ("> $start", "")
+    statement = _EVENTS.format(range=range, order=order, slugs=selection.slugs(point))
+    given = {"head": point.head, "start": start, "limit": limit}
+    return [position for (position,) in run(cursor, statement, {**point.parameters, **selection.parameters, **given})]
+
+
 def count(cursor: DuckDBPyConnection, point: Point, selection: Selection) -> int:
     """The number of selected deals."""
     statement = _COUNT.format(conditions=selection.conditions(point))

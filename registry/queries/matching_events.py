@@ -1,0 +1,75 @@
+"""Events of deals that meet the filters of a list: for feeds, webhooks and watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from typing import TypedDict, Unpack
+
+from registry.domain.history import AsOf
+from registry.events.store import StoredEvent
+from registry.projections.columnar.selection import Point, Selection
+from registry.queries.deal_query import DealQuery
+from registry.queries.log import LogQueries
+from registry.queries.portfolio import PortfolioQueries
+
+
+class EventConditions(TypedDict, total=False):
+    """What an event itself must match."""
+
+    type: Sequence[str]
+    deal: str | None
+    organization: str | None
+    source: str | None
+
+
+class MatchingEvents:
+    """Finds events by what they are and by the deals that they are about."""
+
+    def __init__(self, log: LogQueries, portfolio: PortfolioQueries) -> None:
+        self._log = log
+        self._portfolio = portfolio
+
+    async def following(
+        self, after: int, limit: int, deals: DealQuery | None, **conditions: Unpack[EventConditions]
+    ) -> list[StoredEvent]:
+        """Return at most `limit` events after a position, in the order of the log.
+
+        A deal fits if it meets the query after that position or at the end of the log: whoever follows the deals at a
+        stage is told that one reaches it, and that one leaves it.
+        """
+        if deals is None:
+            return await self._log.events(after, limit, **conditions)
+        selections = [await self._selected(deals, as_of) for as_of in (AsOf(position=after), AsOf())]
+        positions = partial(self._positions, selections, newest=False)
+        return await self._log.events(after, limit, positions=positions, **conditions)
+
+    async def newest(
+        self, before: int, limit: int, deals: DealQuery | None, **conditions: Unpack[EventConditions]
+    ) -> list[StoredEvent]:
+        """Return the last events before a position, the newest first, of deals that meet the query now."""
+        if deals is None:
+            return await self._log.newest(before, limit, **conditions)
+        positions = partial(self._positions, [await self._selected(deals, AsOf())], newest=True)
+        return await self._log.newest(before, limit, positions=positions, **conditions)
+
+    async def _selected(self, deals: DealQuery, as_of: AsOf) -> tuple[Point, Selection]:
+        point = await self._portfolio.point(as_of)
+        filters = deals.given()
+        q = filters.pop("q", None)
+        low, high = (_amount(filters.pop(name, None)) for name in ("amount_min", "amount_max"))
+        return point, await self._portfolio.select(point, filters, q, (low, high))
+
+    async def _positions(
+        self, selections: Sequence[tuple[Point, Selection]], start: int, limit: int, *, newest: bool
+    ) -> list[int]:
+        """The positions of the next events of deals that fit one of the selections."""
+        found: set[int] = set()
+        for point, selection in selections:
+            found.update(await self._portfolio.event_positions(point, selection, start, limit, newest=newest))
+        return sorted(found, reverse=newest)[:limit]
+
+
+def _amount(text: str | None) -> Decimal | None:
+    return Decimal(text) if text is not None else None
