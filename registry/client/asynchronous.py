@@ -171,8 +171,7 @@ class AsyncClient:
         headers = {"Content-Type": "application/x-ndjson"}
         async with self._http.stream("POST", "/v1/import", content=lines, headers=headers, timeout=None) as response:
             if not response.is_success:
-                await response.aread()
-                raise ApiError.of(response)
+                raise await ApiError.aread(response)
             async for line in response.aiter_lines():
                 yield msgspec.json.decode(line)
 
@@ -208,8 +207,7 @@ class AsyncClient:
         response = await self._answer(request, Attempts(call, self._retries))
         try:
             if not response.is_success:
-                await response.aread()
-                raise ApiError.of(response)
+                raise await ApiError.aread(response)
             yield response
         finally:
             await response.aclose()

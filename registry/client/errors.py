@@ -6,6 +6,9 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+MAX_ERROR_BYTES = 64 * 2**10
+"""Bytes of an error that are read: a problem document is smaller, and another answer may have no end."""
+
 
 class WrongField(Struct, frozen=True):
     """A field of a body that is wrong: where it is (RFC 6901), and what is wrong."""
@@ -36,10 +39,30 @@ class ApiError(Exception):
         self.content = content
 
     @classmethod
-    def of(cls, response: httpx.Response) -> ApiError:
-        """The error of a response that was read. A response that is no problem document has its text as detail."""
+    def read(cls, response: httpx.Response) -> ApiError:
+        """Read the error of a response, up to `MAX_ERROR_BYTES`."""
+        content = b""
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_ERROR_BYTES:
+                break
+        return cls._of(response, content[:MAX_ERROR_BYTES])
+
+    @classmethod
+    async def aread(cls, response: httpx.Response) -> ApiError:
+        """Read the error of a response, up to `MAX_ERROR_BYTES`."""
+        content = b""
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_ERROR_BYTES:
+                break
+        return cls._of(response, content[:MAX_ERROR_BYTES])
+
+    @classmethod
+    def _of(cls, response: httpx.Response, content: bytes) -> ApiError:
+        """A response that is no problem document has its text as detail."""
         try:
-            problem = msgspec.json.decode(response.content, type=Problem)
+            problem = msgspec.json.decode(content, type=Problem)
         except msgspec.DecodeError:
-            problem = Problem(detail=response.text or response.reason_phrase)
-        return cls(response.status_code, problem, response.content)
+            problem = Problem(detail=content.decode(errors="replace") or response.reason_phrase)
+        return cls(response.status_code, problem, content)

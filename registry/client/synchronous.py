@@ -164,8 +164,7 @@ class Client:
         headers = {"Content-Type": "application/x-ndjson"}
         with self._http.stream("POST", "/v1/import", content=lines, headers=headers, timeout=None) as response:
             if not response.is_success:
-                response.read()
-                raise ApiError.of(response)
+                raise ApiError.read(response)
             for line in response.iter_lines():
                 yield msgspec.json.decode(line)
 
@@ -200,8 +199,7 @@ class Client:
         response = self._answer(request, Attempts(call, self._retries))
         try:
             if not response.is_success:
-                response.read()
-                raise ApiError.of(response)
+                raise ApiError.read(response)
             yield response
         finally:
             response.close()

@@ -22,6 +22,9 @@ T = TypeVar("T")
 # Bytes of an answer. A page of entries ends soon after 8 MiB of content.
 MAX_ANSWER_BYTES = 64 * 2**20
 
+# Characters of what an origin answers that are logged and kept as the status.
+MAX_PROBLEM = 500
+
 # Entries and checkpoints of a page: few, because the mirror serves requests while it stores them.
 PAGE = 256
 
@@ -88,5 +91,5 @@ class Origin:
                         raise OriginUnreadable(problem=f"{call.path}: over {MAX_ANSWER_BYTES} bytes")
             return call.read(bytes(content))
         except (ApiError, httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, ValueError) as error:
-            problem = f"{call.path}: {str(error) or type(error).__name__}"
+            problem = f"{call.path}: {(str(error) or type(error).__name__)[:MAX_PROBLEM]}"
             raise OriginUnreadable(problem=problem) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 from registry import client as package
 from registry.client import ApiError, AsyncClient, Client, Retries, calls, verify
 from registry.client.decoding import decode
+from registry.client.errors import MAX_ERROR_BYTES
 from registry.client.parameters import ExportFilters
 from registry.errors import LogCorrupt
 from registry.events.types import Announcement, DealRegistered
@@ -29,7 +31,7 @@ from registry.infra.rate_limit_setting import RateLimit
 from registry.schemas import DealResponse, encode
 from tests.api.announcements import pledged, registered
 from tests.api.conftest import ADMIN_KEY, Service, cloned, openapi_document, running
-from tests.conftest import Server
+from tests.conftest import PATIENCE, Server
 from tests.fault_proxy import wire
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -316,3 +318,30 @@ async def test_program_without_asyncio_does_the_same(service: Service) -> None:
 
 def test_package_exports_what_its_documentation_names() -> None:
     assert set(package.__all__) == {"ApiError", "AsyncClient", "Client", "Retries", "verify"}
+
+
+async def test_error_without_an_end_is_read_to_a_limit() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"no end " * 2**10)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+        def asked_blocking() -> ApiError:
+            with Client(url) as client, pytest.raises(ApiError) as caught:
+                client.deal("plant")
+            return caught.value
+
+        async with asyncio.timeout(PATIENCE):
+            async with AsyncClient(url) as client:
+                with pytest.raises(ApiError) as caught:
+                    await client.deal("plant")
+            for error in (caught.value, await asyncio.to_thread(asked_blocking)):
+                assert (error.status, error.problem.detail[:13]) == (502, "no end no end")
+                assert len(error.content) == MAX_ERROR_BYTES
